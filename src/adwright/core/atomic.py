@@ -1,0 +1,172 @@
+"""Write a file or a folder so that a reader sees all of it or nothing.
+
+Everything is written to a temporary sibling (same file system, so that the rename is
+atomic), flushed to the disk, and then renamed into place. A crash leaves at most a hidden
+``.NAME.*.tmp`` sibling, never a half-written NAME.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from adwright.core.errors import ResourceError
+
+__all__ = ["atomic_folder", "atomic_write_bytes", "atomic_write_text", "resource_error"]
+
+# errno -> what to tell a person. Other operating-system errors pass through unchanged.
+_RESOURCE_ERRORS = {
+    errno.ENOSPC: ("the disk is full", "free some space, or write to another disk"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or write to another disk"),
+    errno.EFBIG: ("the file is larger than allowed here", "raise the file size limit"),
+    errno.EACCES: ("no permission to write", "choose a folder that you may write to"),
+    errno.EPERM: ("no permission to write", "choose a folder that you may write to"),
+    errno.EROFS: ("the file system is read-only", "choose a folder that you may write to"),
+}
+
+
+def atomic_write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path`, replacing what was there; creates missing parent folders.
+
+    A symbolic link at `path` is replaced, not followed.
+    Raises ResourceError where the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    with _as_resource_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+        _sync_folder(path.parent)
+
+
+def atomic_write_text(path: str | Path, text: str) -> None:
+    """Write `text` in UTF-8 to `path`; otherwise as `atomic_write_bytes`."""
+    atomic_write_bytes(path, text.encode("utf-8"))
+
+
+@contextmanager
+def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty temporary sibling of `path`; rename it to `path` when the block ends.
+
+    On any error, an interrupt included, the temporary folder is deleted and `path` stays as
+    it was. With `overwrite` an existing folder is moved aside first and deleted after the
+    new one is in place: for an instant in between there is no folder of that name, but
+    there is never a mixture of the two.
+
+    Raises ResourceError where `path` exists already (without `overwrite`), is a symbolic
+    link or no folder, or where the disk is full.
+    """
+    path = Path(path)
+    _check_free(path, overwrite=overwrite)
+    with _as_resource_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        try:
+            yield temporary
+            _sync_tree(temporary)
+            temporary.chmod(0o777 & ~_umask())
+            _check_free(path, overwrite=overwrite)
+            _move_into_place(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def resource_error(error: OSError, path: str | Path) -> ResourceError | None:
+    """The ResourceError that says in plain words what `error` at `path` means, or None.
+
+    None means that the error is not about the machine's resources: raise the original.
+    """
+    if error.errno not in _RESOURCE_ERRORS:
+        return None
+    what, hint = _RESOURCE_ERRORS[error.errno]
+    return ResourceError(what, where=str(path), hint=hint)
+
+
+@contextmanager
+def _as_resource_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        known = resource_error(error, path)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _check_free(path: Path, *, overwrite: bool) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise ResourceError(
+            "the path is taken by something that is not a folder",
+            where=str(path),
+            hint="choose another path, or remove what is there",
+        )
+    if path.exists() and not overwrite:
+        raise ResourceError(
+            "the folder exists already",
+            where=str(path),
+            hint="choose another path, or ask for overwriting",
+        )
+
+
+def _move_into_place(temporary: Path, path: Path) -> None:
+    if not path.exists():
+        os.rename(temporary, path)
+        return
+    # A non-empty folder cannot be renamed over, so the old one steps aside first.
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    os.rename(path, aside)
+    try:
+        os.rename(temporary, path)
+    except BaseException:
+        os.rename(aside, path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Flush every file and folder under `folder`, so that the rename is not ahead of them."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            file = os.path.join(root, name)
+            if not os.path.islink(file):
+                _sync(file)
+        _sync(root)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Some network file systems cannot flush a folder; the data itself is safe by then.
+    with suppress(OSError):
+        _sync(folder)
+
+
+def _sync(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    # The mask can only be read by setting it; mkstemp made the file 0600 on purpose, while
+    # a finished file should have the rights that open() would have given it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

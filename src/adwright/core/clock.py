@@ -1,0 +1,58 @@
+"""Time as an argument: code asks the clock that it was given, never the machine."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+__all__ = ["Clock", "FixedClock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Tells the time of day and measures durations."""
+
+    def now(self) -> datetime:
+        """The current moment, timezone-aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never runs backwards. For durations only."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class FixedClock:
+    """A clock that stands still until `advance` is called: for tests and simulations.
+
+    start: the first moment; must be timezone-aware, is converted to UTC.
+    Raises ValueError for a moment without a timezone or a negative step.
+    """
+
+    def __init__(self, start: datetime = datetime(2024, 1, 1, tzinfo=UTC)) -> None:
+        if start.tzinfo is None:
+            raise ValueError(f"the start of a FixedClock needs a timezone, got {start!r}")
+        self._now = start.astimezone(UTC)
+        self._monotonic = 0.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass on both scales; zero or more."""
+        if not seconds >= 0:
+            raise ValueError(f"a clock cannot be advanced by {seconds} seconds")
+        self._now += timedelta(seconds=seconds)
+        self._monotonic += seconds

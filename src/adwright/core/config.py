@@ -1,0 +1,131 @@
+"""Frozen dataclasses to and from TOML and JSON, strict about every key.
+
+Inside adwright a config is a frozen dataclass. At the border, where a person's file comes
+in, pydantic checks it: a key that nobody reads is an error (it is nearly always a typing
+mistake), and so is a number written as text.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import is_dataclass
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from adwright.core.errors import ConfigError
+
+__all__ = ["from_jsonable", "load_toml", "to_jsonable"]
+
+T = TypeVar("T")
+
+
+def load_toml(path: str | Path, cls: type[T]) -> T:
+    """Read a TOML file into the dataclass `cls`, nested dataclasses included.
+
+    Raises ConfigError naming the file and the key: for a missing or unreadable file, broken
+    TOML, a missing or unknown key, or a value of the wrong type. Types are strict: "8" and
+    true are not numbers; an integer is accepted where a float is asked for.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "the run file does not exist", where=str(path), hint="check the path"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the run file cannot be read: {error}",
+            where=str(path),
+            hint="it must be a text file in UTF-8 that you may read",
+        ) from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"the run file is not valid TOML: {error}", where=str(path), hint="mend that line"
+        ) from error
+    return _validate(cls, values, source=str(path))
+
+
+def from_jsonable(cls: type[T], values: dict[str, Any]) -> T:
+    """Build the dataclass `cls` from plain values, as `to_jsonable` made them.
+
+    Raises ConfigError naming the key: for a missing or unknown key or a wrong type.
+    """
+    return _validate(cls, values, source=cls.__name__)
+
+
+def to_jsonable(config: object) -> dict[str, Any]:
+    """The dataclass instance `config` as a dict of plain JSON values.
+
+    Tuples become lists, paths and dates become text, nested dataclasses become dicts;
+    `from_jsonable(type(config), ...)` gives back an equal instance.
+    Raises ConfigError where `config` is no dataclass instance or a field does not hold what
+    its annotation says.
+    """
+    if not is_dataclass(config) or isinstance(config, type):
+        raise ConfigError(
+            "only an instance of a dataclass can be written as a config",
+            where=repr(config)[:80],
+            hint="pass the config object itself",
+        )
+    cls: type[Any] = type(config)
+    try:
+        values = TypeAdapter(cls).dump_python(config, mode="json", warnings="error")
+    except PydanticSerializationError as error:
+        raise ConfigError(
+            f"a field does not hold what its annotation says: {error}",
+            where=cls.__name__,
+            hint="build the config with values of the annotated types",
+        ) from error
+    return dict(values)
+
+
+def _validate(cls: type[T], values: dict[str, Any], *, source: str) -> T:
+    # Strict checking of Python objects would refuse a list for a tuple and text for a path;
+    # strict checking of JSON accepts exactly those, which is what a file can hold.
+    try:
+        text = json.dumps(values, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the config holds a value that is not plain data: {error}",
+            where=source,
+            hint="use text, numbers, true, false, lists and tables",
+        ) from error
+    try:
+        return TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
+    except ValidationError as error:
+        raise _config_error(error, source) from error
+    except ConfigError as error:
+        # From a dataclass that checks itself: keep its words, add the file.
+        where = f"{source}, {error.where}" if error.where else source
+        raise ConfigError(error.what, where=where, hint=error.hint) from error
+
+
+def _config_error(error: ValidationError, source: str) -> ConfigError:
+    first, *others = error.errors(include_url=False)
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        what, hint = "unknown key", "remove it, or correct its spelling"
+    elif first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        what, hint = "a required key is missing", "add it"
+    else:
+        what = f"{first['msg']}, got {json.dumps(first['input'], default=str)[:80]}"
+        hint = "correct the value"
+    if others:
+        hint += f" ({len(others)} more problems in this config)"
+    return ConfigError(what, where=f"{source}, key {key}" if key else source, hint=hint)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} {value!r}")
