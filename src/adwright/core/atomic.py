@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,13 +20,16 @@ from adwright.core.errors import ResourceError
 __all__ = ["atomic_folder", "atomic_write_bytes", "atomic_write_text", "resource_error"]
 
 # errno -> what to tell a person. Other operating-system errors pass through unchanged.
-_RESOURCE_ERRORS = {
+_FULL = {
     errno.ENOSPC: ("the disk is full", "free some space, or write to another disk"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or write to another disk"),
     errno.EFBIG: ("the file is larger than allowed here", "raise the file size limit"),
+}
+_REFUSED = _FULL | {
     errno.EACCES: ("no permission to write", "choose a folder that you may write to"),
     errno.EPERM: ("no permission to write", "choose a folder that you may write to"),
     errno.EROFS: ("the file system is read-only", "choose a folder that you may write to"),
+    errno.ENOTEMPTY: ("another process wrote there at the same time", "choose another path"),
 }
 
 
@@ -39,17 +42,17 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
     path = Path(path)
     with _as_resource_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = _sibling(path)
         try:
-            with os.fdopen(descriptor, "wb") as stream:
+            # Exclusive creation: never write through something that is there already.
+            with open(temporary, "xb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
+            os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
-                os.unlink(name)
+                os.unlink(temporary)
             raise
         _sync_folder(path.parent)
 
@@ -75,17 +78,20 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     _check_free(path, overwrite=overwrite)
     with _as_resource_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-        try:
+        temporary = _sibling(path)
+        temporary.mkdir()
+    try:
+        # Inside the block "permission denied" may be about any other file: leave it alone.
+        with _as_resource_error(path, _FULL):
             yield temporary
+        with _as_resource_error(path):
             _sync_tree(temporary)
-            temporary.chmod(0o777 & ~_umask())
             _check_free(path, overwrite=overwrite)
             _move_into_place(temporary, path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        _sync_folder(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync_folder(path.parent)
 
 
 def resource_error(error: OSError, path: str | Path) -> ResourceError | None:
@@ -93,21 +99,27 @@ def resource_error(error: OSError, path: str | Path) -> ResourceError | None:
 
     None means that the error is not about the machine's resources: raise the original.
     """
-    if error.errno not in _RESOURCE_ERRORS:
+    return _translate(error, path, _REFUSED)
+
+
+def _translate(
+    error: OSError, path: str | Path, known: dict[int, tuple[str, str]]
+) -> ResourceError | None:
+    if error.errno is None or error.errno not in known:
         return None
-    what, hint = _RESOURCE_ERRORS[error.errno]
+    what, hint = known[error.errno]
     return ResourceError(what, where=str(path), hint=hint)
 
 
 @contextmanager
-def _as_resource_error(path: Path) -> Iterator[None]:
+def _as_resource_error(path: Path, known: dict[int, tuple[str, str]] = _REFUSED) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        known = resource_error(error, path)
-        if known is None:
+        translated = _translate(error, path, known)
+        if translated is None:
             raise
-        raise known from error
+        raise translated from error
 
 
 def _check_free(path: Path, *, overwrite: bool) -> None:
@@ -130,7 +142,7 @@ def _move_into_place(temporary: Path, path: Path) -> None:
         os.rename(temporary, path)
         return
     # A non-empty folder cannot be renamed over, so the old one steps aside first.
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    aside = _sibling(path)
     os.rename(path, aside)
     try:
         os.rename(temporary, path)
@@ -138,6 +150,11 @@ def _move_into_place(temporary: Path, path: Path) -> None:
         os.rename(aside, path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sibling(path: Path) -> Path:
+    # Not from tempfile, whose files and folders only their owner may read.
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
 def _sync_tree(folder: Path) -> None:
@@ -162,11 +179,3 @@ def _sync(path: str | Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    # The mask can only be read by setting it; mkstemp made the file 0600 on purpose, while
-    # a finished file should have the rights that open() would have given it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -1,0 +1,33 @@
+"""Fixtures that the tests of every floor may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from adwright.core.clock import FixedClock
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def root() -> Path:
+    """The top folder of the repository."""
+    return ROOT
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    """A clock that stands still at the start of 2024 until it is advanced."""
+    return FixedClock()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of further data sets; skips the test where ADWRIGHT_DATA is not set."""
+    folder = os.environ.get("ADWRIGHT_DATA")
+    if not folder:
+        pytest.skip("ADWRIGHT_DATA is not set: it names the folder with the further data sets")
+    return Path(folder)

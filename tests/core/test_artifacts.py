@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from adwright.core import artifacts
+from adwright.core.artifacts import MANIFEST, TENSORS, load_artifact, save_artifact
+from adwright.core.clock import FixedClock
+from adwright.core.errors import (
+    ArtifactCorruptError,
+    ArtifactError,
+    ArtifactUnsafeError,
+    ResourceError,
+)
+from adwright.core.hashing import content_hash
+
+CONFIG = {"width": 8, "rates": [0.1, 0.2], "name": "é"}
+
+
+@pytest.fixture
+def saved(tmp_path: Path, clock: FixedClock) -> Path:
+    """A small artifact with two tensors and two files, one of them in a sub-folder."""
+    save_artifact(
+        tmp_path / "model",
+        kind="din",
+        config=CONFIG,
+        tensors={"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(3, np.int64)},
+        files={"report.json": '{"auc": 1}', "sub/raw.bin": b"\x00\x01"},
+        feature_spec={"items": 3},
+        data_hash="d" * 64,
+        seed=7,
+        parents=["p" * 64],
+        clock=clock,
+    )
+    return tmp_path / "model"
+
+
+def save_plain(folder: Path, **changes: Any) -> str:
+    return save_artifact(folder, **({"kind": "x", "config": {}} | changes))
+
+
+def test_round_trip(saved: Path) -> None:
+    loaded = load_artifact(saved)
+    assert (loaded.kind, loaded.config, loaded.feature_spec) == ("din", CONFIG, {"items": 3})
+    assert (loaded.data_hash, loaded.seed, loaded.parents) == ("d" * 64, 7, ("p" * 64,))
+    assert set(loaded.tensors) == {"w", "b"}
+    np.testing.assert_array_equal(loaded.tensors["w"], [[0, 1, 2], [3, 4, 5]])
+    assert loaded.tensors["w"].dtype == np.float32
+    assert loaded.tensors["b"].shape == ()
+    assert loaded.files == {"report.json": b'{"auc": 1}', "sub/raw.bin": b"\x00\x01"}
+    assert loaded.text("report.json") == '{"auc": 1}'
+    assert loaded.folder == saved
+
+
+def test_manifest_lists_what_the_folder_holds(saved: Path) -> None:
+    manifest = json.loads((saved / MANIFEST).read_text())
+    assert set(manifest) == {
+        *("kind", "format_version", "config", "feature_spec", "data_hash", "seed"),
+        *("parents", "created", "files", "id"),
+    }
+    assert set(manifest["files"]) == {TENSORS, "report.json", "sub/raw.bin"}
+    assert manifest["files"]["report.json"]["bytes"] == 10
+    assert manifest["created"] == "2024-01-01T00:00:00+00:00"
+    assert load_artifact(saved).manifest == manifest
+
+
+def test_id_depends_on_content_and_history_only(tmp_path: Path, clock: FixedClock) -> None:
+    base = save_plain(tmp_path / "a", clock=clock)
+    assert save_plain(tmp_path / "b", clock=clock) == base
+    assert load_artifact(tmp_path / "a").id == base
+    changes: list[dict[str, Any]] = [
+        {"kind": "y"},
+        {"config": {"a": 1}},
+        {"tensors": {"w": np.zeros(1)}},
+        {"files": {"a.txt": "a"}},
+        {"feature_spec": {}},
+        {"data_hash": "d"},
+        {"seed": 1},
+        {"parents": ["p"]},
+        {"clock": FixedClock(clock.now().replace(year=2025))},
+    ]
+    ids = {
+        save_plain(tmp_path / f"c{turn}", **({"clock": clock} | change))
+        for turn, change in enumerate(changes)
+    }
+    assert len(ids | {base}) == len(changes) + 1
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=8),
+        hnp.arrays(
+            st.sampled_from([np.bool_, np.int8, np.uint16, np.int64, np.float16, np.float64]),
+            hnp.array_shapes(min_dims=0, max_dims=3, min_side=0),
+        ),
+        max_size=3,
+    )
+)
+def test_arrays_of_any_shape_survive(tmp_path_factory: Any, tensors: dict[str, Any]) -> None:
+    tensors.pop("__metadata__", None)
+    folder = tmp_path_factory.mktemp("a") / "model"
+    save_plain(folder, tensors=tensors)
+    loaded = load_artifact(folder).tensors
+    assert set(loaded) == set(tensors)
+    for name, array in tensors.items():
+        assert loaded[name].dtype == array.dtype
+        np.testing.assert_array_equal(loaded[name], array)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda a: a.T, lambda a: a[:, ::2], np.asfortranarray, lambda a: a[::-1]]
+)
+def test_memory_order_does_not_matter(
+    tmp_path: Path, make: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
+    array = make(np.arange(12.0).reshape(3, 4))
+    save_plain(tmp_path / "a", tensors={"w": array})
+    np.testing.assert_array_equal(load_artifact(tmp_path / "a").tensors["w"], array)
+
+
+def test_byte_order_of_another_machine(tmp_path: Path) -> None:
+    array = np.arange(3, dtype=">f4")
+    save_plain(tmp_path / "a", tensors={"w": array})
+    np.testing.assert_array_equal(load_artifact(tmp_path / "a").tensors["w"], array)
+
+
+@pytest.mark.parametrize("bad", [np.array(["a"]), np.array([object()]), [1.0], np.zeros(1, "c16")])
+def test_only_arrays_of_numbers(tmp_path: Path, bad: Any) -> None:
+    with pytest.raises(ArtifactError, match="'w' is not an array of numbers"):
+        save_plain(tmp_path / "a", tensors={"w": bad})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("config", [{"a": float("nan")}, {"a": object()}, {1: 2}])
+def test_config_must_be_plain(tmp_path: Path, config: dict[Any, Any]) -> None:
+    with pytest.raises(ArtifactError, match="cannot be stored"):
+        save_plain(tmp_path / "a", config=config)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [TENSORS, MANIFEST, "report.json", "sub/raw.bin"])
+def test_any_flipped_bit_is_found(saved: Path, name: str) -> None:
+    data = bytearray((saved / name).read_bytes())
+    for position in {0, len(data) // 2, len(data) - 2}:
+        changed = data.copy()
+        changed[position] ^= 1
+        (saved / name).write_bytes(changed)
+        with pytest.raises(ArtifactError):
+            load_artifact(saved)
+    (saved / name).write_bytes(data)
+    load_artifact(saved)
+
+
+@pytest.mark.parametrize("name", [TENSORS, "report.json", "sub/raw.bin"])
+def test_truncated_missing_or_added_file(saved: Path, name: str) -> None:
+    path = saved / name
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    with pytest.raises(ArtifactCorruptError, match="bytes instead of"):
+        load_artifact(saved)
+    path.unlink()
+    with pytest.raises(ArtifactCorruptError, match="missing"):
+        load_artifact(saved)
+    path.write_bytes(data)
+    (saved / "more.json").write_text("{}")
+    with pytest.raises(ArtifactCorruptError, match="does not list"):
+        load_artifact(saved)
+
+
+def test_same_size_change_names_the_file(saved: Path) -> None:
+    (saved / "report.json").write_text('{"auc": 9}')
+    with pytest.raises(ArtifactCorruptError, match=r"SHA-256 differs .*report\.json"):
+        load_artifact(saved)
+
+
+def test_no_artifact(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for name in ("none", "file", ""):
+        with pytest.raises(ArtifactError, match="no artifact here"):
+            load_artifact(tmp_path / name)
+
+
+def test_kind_is_checked(saved: Path) -> None:
+    assert load_artifact(saved, kind="din").kind == "din"
+    with pytest.raises(ArtifactError, match="of kind 'din', not 'hcn'"):
+        load_artifact(saved, kind="hcn")
+
+
+def test_newer_format(saved: Path) -> None:
+    rewrite(saved, format_version=2)
+    with pytest.raises(ArtifactError, match="format 2, this version reads format 1"):
+        load_artifact(saved)
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    """Forge the manifest, with a matching id, as someone with bad intent would."""
+    manifest = json.loads((folder / MANIFEST).read_text()) | changes
+    del manifest["id"]
+    manifest["id"] = content_hash(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": []},
+        {"files": {"a": 1}},
+        {"files": {"a": {"sha256": "0"}}},
+        {"files": {"a": {"sha256": "0", "bytes": "1"}}},
+        {"kind": 1},
+        {"config": []},
+        {"parents": "abc"},
+        {"extra": 1},
+        {"created": "yesterday"},
+    ],
+)
+def test_forged_shape_of_the_manifest(saved: Path, changes: dict[str, Any]) -> None:
+    rewrite(saved, **changes)
+    with pytest.raises(ArtifactCorruptError, match="malformed"):
+        load_artifact(saved)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{", "3", "[" * 100_000, '{"a": NaN}'])
+def test_manifest_that_is_none(saved: Path, text: str) -> None:
+    (saved / MANIFEST).write_text(text)
+    with pytest.raises(ArtifactCorruptError):
+        load_artifact(saved)
+
+
+def test_manifest_in_another_encoding(saved: Path) -> None:
+    (saved / MANIFEST).write_bytes(b"\xff\xfe{}")
+    with pytest.raises(ArtifactCorruptError, match="UTF-8"):
+        load_artifact(saved)
+
+
+NAMES = ["../a", "/a", "a/../../b", "..", ".", "", "a//b", "./a", "a\\..\\b", "c:x", "a/", "a\0b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_that_leaves_the_folder(tmp_path: Path, saved: Path, name: str) -> None:
+    with pytest.raises(ArtifactUnsafeError, match="could leave"):
+        save_plain(tmp_path / "new", files={name: b"x"})
+    assert not (tmp_path / "new").exists()
+    rewrite(saved, files={name: {"sha256": "0" * 64, "bytes": 1}})
+    with pytest.raises(ArtifactUnsafeError, match="could leave"):
+        load_artifact(saved)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, TENSORS])
+def test_reserved_names(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArtifactError, match="taken by the artifact itself"):
+        save_plain(tmp_path / "a", files={name: b"x"})
+
+
+def test_outside_file_is_not_read_through_a_link(tmp_path: Path, saved: Path) -> None:
+    (tmp_path / "secret").write_text('{"auc": 1}')
+    (saved / "report.json").unlink()
+    (saved / "report.json").symlink_to(tmp_path / "secret")
+    with pytest.raises(ArtifactUnsafeError, match="symbolic link"):
+        load_artifact(saved)
+
+
+def test_linked_folders_and_manifest(tmp_path: Path, saved: Path) -> None:
+    (tmp_path / "link").symlink_to(saved)
+    with pytest.raises(ArtifactUnsafeError, match="symbolic link"):
+        load_artifact(tmp_path / "link")
+    os.rename(saved / "sub", tmp_path / "sub")
+    (saved / "sub").symlink_to(tmp_path / "sub")
+    with pytest.raises(ArtifactUnsafeError, match="sub is a symbolic link"):
+        load_artifact(saved)
+    (saved / "sub").unlink()
+    os.rename(saved / MANIFEST, tmp_path / "m")
+    (saved / MANIFEST).symlink_to(tmp_path / "m")
+    with pytest.raises(ArtifactUnsafeError, match="symbolic link"):
+        load_artifact(saved)
+
+
+def test_pipe_does_not_block_the_reader(saved: Path) -> None:
+    (saved / "report.json").unlink()
+    os.mkfifo(saved / "report.json")
+    with pytest.raises(ArtifactUnsafeError, match="no regular file"):
+        load_artifact(saved)
+
+
+def zipped() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
+    return stream.getvalue()
+
+
+PICKLES = [
+    ("weights.pt", b""),
+    ("weights.PTH", b""),
+    ("a/b.pkl", b"x"),
+    ("cache.joblib", b"x"),
+    ("a.npy", b"\x93NUMPY"),
+    ("harmless.json", zipped()),
+    *(("harmless.json", pickle.dumps({}, protocol)) for protocol in (2, 3, 4, 5)),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), PICKLES)
+def test_pickles_are_refused(tmp_path: Path, saved: Path, name: str, data: bytes) -> None:
+    with pytest.raises(ArtifactUnsafeError, match="pickle"):
+        save_plain(tmp_path / "new", files={name: data})
+    (saved / name).parent.mkdir(exist_ok=True)
+    (saved / name).write_bytes(data)
+    if name.startswith("harmless"):
+        files = json.loads((saved / MANIFEST).read_text())["files"]
+        entry = {"sha256": artifacts.sha256_bytes(data), "bytes": len(data)}
+        rewrite(saved, files=files | {name: entry})
+    with pytest.raises(ArtifactUnsafeError, match="pickle"):
+        load_artifact(saved)
+
+
+def test_tensor_file_that_is_a_pickle(saved: Path) -> None:
+    data = pickle.dumps({})
+    (saved / TENSORS).write_bytes(data)
+    files = json.loads((saved / MANIFEST).read_text())["files"]
+    entry = {"sha256": artifacts.sha256_bytes(data), "bytes": len(data)}
+    rewrite(saved, files=files | {TENSORS: entry})
+    with pytest.raises(ArtifactUnsafeError, match="pickle"):
+        load_artifact(saved)
+
+
+def test_tensor_file_that_is_noise(saved: Path) -> None:
+    data = b"\x10" * 64
+    (saved / TENSORS).write_bytes(data)
+    files = json.loads((saved / MANIFEST).read_text())["files"]
+    entry = {"sha256": artifacts.sha256_bytes(data), "bytes": len(data)}
+    rewrite(saved, files=files | {TENSORS: entry})
+    with pytest.raises(ArtifactCorruptError, match="tensors cannot be read"):
+        load_artifact(saved)
+
+
+def test_full_disk_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ResourceError, match="disk is full"):
+        save_plain(tmp_path / "a", tensors={"w": np.zeros(4)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_folder_needs_overwrite(saved: Path) -> None:
+    with pytest.raises(ResourceError, match="exists already"):
+        save_plain(saved)
+    assert load_artifact(saved).kind == "din"
+    save_plain(saved, overwrite=True)
+    assert load_artifact(saved).kind == "x"
+    assert [path.name for path in saved.iterdir()] == [MANIFEST]
+
+
+def test_text_of_an_absent_file(saved: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"no file 'x'.*report\.json"):
+        load_artifact(saved).text("x")

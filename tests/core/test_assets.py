@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from adwright.core import assets
+from adwright.core.assets import ASSETS, AssetName, Pin, asset, cache_folder
+from adwright.core.errors import AssetError, ResourceError
+from adwright.core.hashing import sha256_file
+
+MEMBERS = {
+    "tiny/data/a.csv": b"x,y\n1,2\n",
+    "tiny/data/deep/b.csv": b"z\n",
+    "tiny/data/.DS_Store": b"junk",
+    "tiny/__init__.py": b"raise RuntimeError('the code of an asset must never run')",
+}
+
+
+def make_wheel(folder: Path, members: dict[str, bytes] = MEMBERS) -> Path:
+    """A real wheel, small, that pip accepts; its package is named obp like a real asset."""
+    info = "obp-9.9.9.dist-info"
+    contents = members | {
+        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: obp\nVersion: 9.9.9\n"
+        b"Requires-Python: <3\nRequires-Dist: no-such-package-anywhere\n",
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
+        b"Tag: py3-none-any\n",
+    }
+    record = [
+        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()}"
+        f",{len(data)}"
+        for name, data in contents.items()
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "obp-9.9.9-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in contents.items():
+            archive.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), data)
+        archive.writestr(f"{info}/RECORD", "\n".join(record))
+    return path
+
+
+def tiny_pin(wheel: Path) -> Pin:
+    return Pin("obp", "9.9.9", sha256_file(wheel), ("tiny/data/",), "tiny/data/a.csv", "tiny")
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The pinned wheel of `obp` is a tiny one, which pip finds in a local folder only."""
+    path = make_wheel(tmp_path / "index")
+    monkeypatch.setitem(ASSETS, "obp", tiny_pin(path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(path.parent))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("ADWRIGHT_OFFLINE", raising=False)
+    return path
+
+
+@pytest.fixture
+def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any attempt to start pip fails the test."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("pip was started")
+
+    monkeypatch.setattr(assets.subprocess, "run", refuse)
+
+
+def files_under(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".adwright-asset.json"
+    }
+
+
+WANTED = {name: MEMBERS[name] for name in ("tiny/data/a.csv", "tiny/data/deep/b.csv")}
+
+
+def test_downloads_checks_and_unpacks_the_needed_files(tmp_path: Path, wheel: Path) -> None:
+    folder = asset("obp", cache=tmp_path / "cache")
+    assert files_under(folder) == WANTED
+    visible = [path for path in (tmp_path / "cache").iterdir() if path.name[0] != "."]
+    assert visible == [folder]
+
+
+def test_leaves_no_wheel_behind(tmp_path: Path, wheel: Path) -> None:
+    asset("obp", cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").rglob("*.whl")) == []
+    assert list((tmp_path / "cache").glob("*.tmp")) == []
+
+
+def test_second_call_downloads_nothing(
+    tmp_path: Path, wheel: Path, request: pytest.FixtureRequest
+) -> None:
+    first = asset("obp", cache=tmp_path / "cache")
+    request.getfixturevalue("no_pip")
+    assert asset("obp", cache=tmp_path / "cache") == first
+    assert asset("obp", cache=tmp_path / "cache", offline=True) == first
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_offline_says_how_to_get_it(
+    tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AssetError, match=r"switched off .*pip download --no-deps obp==9\.9\.9"):
+        asset("obp", cache=tmp_path / "cache", offline=True)
+    monkeypatch.setenv("ADWRIGHT_OFFLINE", "1")
+    with pytest.raises(AssetError, match="switched off"):
+        asset("obp", cache=tmp_path / "cache")
+    monkeypatch.setenv("ADWRIGHT_OFFLINE", "0")
+    with pytest.raises(RuntimeError, match="pip was started"):
+        asset("obp", cache=tmp_path / "cache")
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_own_wheel(tmp_path: Path, wheel: Path) -> None:
+    folder = asset("obp", path=wheel, cache=tmp_path / "cache", offline=True)
+    assert files_under(folder) == WANTED
+    assert asset("obp", cache=tmp_path / "cache", offline=True) == folder
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_own_unpacked_folder_is_used_where_it_lies(tmp_path: Path, wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "mine")
+    assert asset("obp", path=tmp_path / "mine", cache=tmp_path / "cache") == tmp_path / "mine"
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_wrong_path(tmp_path: Path, wheel: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AssetError, match=r"does not hold obp unpacked: tiny/data/a\.csv"):
+        asset("obp", path=tmp_path / "empty")
+    with pytest.raises(AssetError, match="no such wheel"):
+        asset("obp", path=tmp_path / "none.whl", cache=tmp_path / "cache")
+
+
+def test_changed_wheel_is_refused_also_where_the_cache_is_full(tmp_path: Path, wheel: Path) -> None:
+    asset("obp", cache=tmp_path / "cache")
+    wheel.write_bytes(wheel.read_bytes() + b"\0")
+    with pytest.raises(AssetError, match="not the pinned wheel"):
+        asset("obp", path=wheel, cache=tmp_path / "cache")
+
+
+def test_changed_download_is_refused_and_leaves_nothing(
+    tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ASSETS, "obp", replace(ASSETS["obp"], sha256="0" * 64))
+    with pytest.raises(AssetError, match="not the pinned wheel: its SHA-256 is"):
+        asset("obp", cache=tmp_path / "cache")
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+def test_failed_download_gives_the_words_of_pip(
+    tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "cache"))
+    with pytest.raises(AssetError, match="No matching distribution") as caught:
+        asset("obp", cache=tmp_path / "cache")
+    assert "pass that wheel as the path" in str(caught.value)
+
+
+def test_python_without_pip(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = subprocess.run
+
+    def without_pip(command: list[str], **options: Any) -> Any:
+        return run([command[0], "-m", "no_such_pip", *command[3:]], **options)
+
+    monkeypatch.setattr(assets.subprocess, "run", without_pip)
+    with pytest.raises(AssetError, match="No module named no_such_pip"):
+        asset("obp", cache=tmp_path / "cache")
+
+
+def test_slow_download_ends(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(command: list[str], **options: Any) -> Any:
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr(assets.subprocess, "run", slow)
+    with pytest.raises(AssetError, match="took longer than"):
+        asset("obp", cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("harm", ["truncate", "delete", "record"])
+def test_damaged_cache_is_filled_again(tmp_path: Path, wheel: Path, harm: str) -> None:
+    folder = asset("obp", cache=tmp_path / "cache")
+    if harm == "truncate":
+        (folder / "tiny/data/a.csv").write_bytes(b"")
+    elif harm == "delete":
+        (folder / "tiny/data/a.csv").unlink()
+    else:
+        (folder / ".adwright-asset.json").write_text("{")
+    assert files_under(asset("obp", cache=tmp_path / "cache")) == WANTED
+
+
+def test_unwritable_cache(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").mkdir()
+
+    def refuse(*_: Any) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    # Simulated, since the administrator may write everywhere.
+    monkeypatch.setattr(assets.os, "open", refuse)
+    with pytest.raises(ResourceError, match="no permission to write"):
+        asset("obp", cache=tmp_path / "cache")
+
+
+def in_process(wheel: Path, cache: Path, lines: str) -> list[str]:
+    code = f"""
+import sys, time
+from pathlib import Path
+from adwright.core import assets
+from adwright.core.assets import ASSETS, Pin, asset
+ASSETS["obp"] = {tiny_pin(wheel)!r}
+{lines}
+"""
+    return [sys.executable, "-c", code, str(cache)]
+
+
+def test_concurrent_calls_share_one_download(tmp_path: Path, wheel: Path) -> None:
+    lines = """
+download = assets._download
+def counted(pin, folder):
+    print("download")
+    return download(pin, folder)
+assets._download = counted
+print(asset("obp", cache=Path(sys.argv[1])))
+"""
+    command = in_process(wheel, tmp_path / "cache", lines)
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    words = [process.communicate(timeout=30)[0].split() for process in running]
+    assert all(process.returncode == 0 for process in running)
+    flat = [word for line in words for word in line]
+    assert flat.count("download") == 1
+    assert len(set(flat)) == 2
+    assert files_under(asset("obp", cache=tmp_path / "cache")) == WANTED
+
+
+def test_killed_download_blocks_nobody_and_its_remains_go(tmp_path: Path, wheel: Path) -> None:
+    lines = """
+def stuck(pin, folder):
+    (folder / "half.whl").write_bytes(b"half")
+    print("ready", flush=True)
+    time.sleep(60)
+assets._download = stuck
+asset("obp", cache=Path(sys.argv[1]))
+"""
+    command = in_process(wheel, tmp_path / "cache", lines)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGKILL)
+    assert list((tmp_path / "cache").rglob("half.whl")) != []
+    assert files_under(asset("obp", cache=tmp_path / "cache")) == WANTED
+    assert list((tmp_path / "cache").rglob("half.whl")) == []
+
+
+def test_unknown_name(tmp_path: Path) -> None:
+    name: Any = "movielens"
+    with pytest.raises(AssetError, match=r"no asset 'movielens'.*recbole"):
+        asset(name, cache=tmp_path)
+
+
+def test_every_name_has_a_pin() -> None:
+    assert set(ASSETS) == set(get_args(AssetName))
+    for pin in ASSETS.values():
+        assert len(pin.sha256) == 64
+        assert pin.takes(pin.example)
+
+
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADWRIGHT_CACHE", "~/here")
+    assert cache_folder() == Path.home() / "here"
+    monkeypatch.delenv("ADWRIGHT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert cache_folder() == Path("/xdg/adwright")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "adwright"
+
+
+@pytest.mark.skipif(
+    os.environ.get("ADWRIGHT_OFFLINE", "") not in ("", "0"),
+    reason="downloads are switched off by ADWRIGHT_OFFLINE",
+)
+def test_real_download(tmp_path: Path) -> None:
+    folder = asset("obp", cache=tmp_path)
+    with open(folder / ASSETS["obp"].example, encoding="utf-8") as stream:
+        assert "propensity_score" in stream.readline()

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from adwright.core import atomic
+from adwright.core.atomic import (
+    atomic_folder,
+    atomic_write_bytes,
+    atomic_write_text,
+    resource_error,
+)
+from adwright.core.errors import ResourceError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fail_with(number: int) -> object:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_writes_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "a.bin"
+    atomic_write_bytes(path, b"one")
+    atomic_write_bytes(str(path), b"two")
+    assert path.read_bytes() == b"two"
+    assert names(path.parent) == ["a.bin"]
+
+
+def test_text_is_utf8_and_line_ends_stay(tmp_path: Path) -> None:
+    atomic_write_text(tmp_path / "a.txt", "é\r\n\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"\xc3\xa9\r\n\n"
+
+
+def test_file_has_the_usual_rights(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    atomic_write_bytes(tmp_path / "a", b"")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "a")}
+    assert len(modes) == 1
+
+
+def test_folder_has_the_usual_rights(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    with atomic_folder(tmp_path / "a"):
+        pass
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "a")}
+    assert len(modes) == 1
+
+
+def test_symbolic_link_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"keep")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    atomic_write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "target").read_bytes() == b"keep"
+    assert not (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_failed_write_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    atomic_write_bytes(tmp_path / "a", b"old")
+    monkeypatch.setattr(atomic.os, step, fail_with(errno.ENOSPC))
+    with pytest.raises(ResourceError, match="disk is full"):
+        atomic_write_bytes(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_other_system_errors_pass_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic.os, "replace", fail_with(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        atomic_write_bytes(tmp_path / "a", b"new")
+    assert names(tmp_path) == []
+
+
+def test_folder_appears_whole(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "run") as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "a").write_text("x")
+        assert not (tmp_path / "run").exists()
+        assert folder.parent == tmp_path
+    assert (tmp_path / "run" / "sub" / "a").read_text() == "x"
+    assert names(tmp_path) == ["run"]
+
+
+def write_then_raise(path: Path, error: BaseException) -> None:
+    with atomic_folder(path) as folder:
+        (folder / "a").write_text("x")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_error_leaves_no_trace(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        write_then_raise(tmp_path / "run", error)
+    assert names(tmp_path) == []
+
+
+def test_full_disk_inside_the_block_becomes_a_resource_error(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="disk is full"), atomic_folder(tmp_path / "run"):
+        raise OSError(errno.ENOSPC, "full")
+    assert names(tmp_path) == []
+
+
+def test_other_files_permission_is_not_blamed_on_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError):
+        write_then_raise(tmp_path / "run", PermissionError(errno.EACCES, "elsewhere"))
+    assert names(tmp_path) == []
+
+
+def test_existing_folder_needs_overwrite(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "run") as folder:
+        (folder / "old").write_text("old")
+    with pytest.raises(ResourceError, match="exists already"), atomic_folder(tmp_path / "run"):
+        pass
+    with atomic_folder(tmp_path / "run", overwrite=True) as folder:
+        (folder / "new").write_text("new")
+    assert names(tmp_path) == ["run"]
+    assert names(tmp_path / "run") == ["new"]
+
+
+def test_failed_overwrite_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with atomic_folder(tmp_path / "run") as folder:
+        (folder / "old").write_text("old")
+    rename = os.rename
+    calls: list[str] = []
+
+    def second_call_fails(source: Path, target: Path) -> None:
+        calls.append(str(source))
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "full")
+        rename(source, target)
+
+    monkeypatch.setattr(atomic.os, "rename", second_call_fails)
+    with pytest.raises(ResourceError), atomic_folder(tmp_path / "run", overwrite=True) as folder:
+        (folder / "new").write_text("new")
+    assert names(tmp_path) == ["run"]
+    assert names(tmp_path / "run") == ["old"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_refuses_a_file_or_a_link_in_its_place(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "file").write_text("keep")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for name in ("file", "link"):
+        with (
+            pytest.raises(ResourceError, match="not a folder"),
+            atomic_folder(tmp_path / name, overwrite=overwrite),
+        ):
+            pass
+    assert names(tmp_path) == ["file", "link", "real"]
+
+
+def write_twice(path: Path) -> None:
+    with atomic_folder(path) as slow:
+        (slow / "a").write_text("slow")
+        with atomic_folder(path) as fast:
+            (fast / "a").write_text("fast")
+
+
+def test_loser_of_a_race_does_not_destroy_the_winner(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="exists already"):
+        write_twice(tmp_path / "run")
+    assert (tmp_path / "run" / "a").read_text() == "fast"
+    assert names(tmp_path) == ["run"]
+
+
+def test_file_size_limit_of_the_system_is_a_resource_error(tmp_path: Path) -> None:
+    """A refusal by the real operating system, not a simulated one."""
+    code = """
+import resource, signal, sys
+from adwright.core.atomic import atomic_write_bytes
+from adwright.core.errors import ResourceError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    atomic_write_bytes(sys.argv[1], b"x" * 5000)
+except ResourceError as error:
+    sys.exit(0 if "larger than allowed" in str(error) else 1)
+sys.exit(2)
+"""
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False)
+    assert result.returncode == 0
+    assert names(tmp_path) == []
+
+
+def test_killed_process_leaves_no_visible_file(tmp_path: Path) -> None:
+    code = """
+import sys, time
+from adwright.core.atomic import atomic_folder
+with atomic_folder(sys.argv[1]) as folder:
+    (folder / "a").write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "run").exists()
+    assert all(name.startswith(".run.") for name in names(tmp_path))
+
+
+def test_reader_never_sees_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    code = """
+import sys
+from adwright.core.atomic import atomic_write_bytes
+for turn in range(100):
+    atomic_write_bytes(sys.argv[1], bytes([turn]) * 50_000)
+"""
+    atomic_write_bytes(path, b"\0" * 50_000)
+    with subprocess.Popen([sys.executable, "-c", code, str(path)]) as process:
+        deadline = time.monotonic() + 15
+        while process.poll() is None and time.monotonic() < deadline:
+            data = path.read_bytes()
+            assert len(data) == 50_000
+            assert len(set(data)) == 1
+    assert process.returncode == 0
+
+
+def test_resource_error_says_what_to_do() -> None:
+    error = resource_error(OSError(errno.EROFS, "x"), "/somewhere")
+    assert str(error) == (
+        "the file system is read-only [/somewhere] -> choose a folder that you may write to"
+    )
+    assert resource_error(OSError(errno.ENOENT, "x"), "/somewhere") is None
