@@ -1,0 +1,1 @@
+"""Every measure: pure functions on arrays, without torch."""

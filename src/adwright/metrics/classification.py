@@ -1,0 +1,289 @@
+"""How well scores separate responses from the rest: AUC, group AUC, log loss, entropy.
+
+Letters: N rows, G groups. Every function is pure and takes arrays of one dimension.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, log1p
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.errors import DataError
+from adwright.metrics.arrays import (
+    Array,
+    as_codes,
+    as_labels,
+    as_probabilities,
+    as_scores,
+    as_weights,
+    check_same_length,
+)
+from adwright.metrics.keys import dense_order, float_order, is_lossless, pack, run_starts
+
+__all__ = [
+    "GroupAuc",
+    "auc",
+    "group_auc",
+    "group_auc_parts",
+    "log_loss",
+    "log_loss_per_row",
+    "normalised_entropy",
+]
+
+
+@dataclass(frozen=True)
+class GroupAuc:
+    """AUC of each group that has both classes, in ascending order of group id.
+
+    groups: [G] ids. impressions: [G] rows (or summed weights) of the group. auc: [G].
+    skipped_groups, skipped_impressions: what was left out because it has one class only.
+    """
+
+    groups: Array
+    impressions: npt.NDArray[np.float64]
+    auc: npt.NDArray[np.float64]
+    skipped_groups: int
+    skipped_impressions: float
+
+    @property
+    def mean(self) -> float:
+        """Impression-weighted mean, sum_i n_i AUC_i / sum_i n_i; NaN without any group."""
+        total = self.impressions.sum()
+        return float((self.impressions * self.auc).sum() / total) if total > 0 else float("nan")
+
+
+def auc(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> float:
+    """Area under the ROC curve: P(score of a response > score of another row).
+
+    labels: [N] 0 or 1. scores: [N], any real numbers, larger meaning likelier.
+    weights: [N], how many rows a row stands for. Ties count one half.
+
+    Exact for float64 scores. Raises DataError when only one class is present, and
+    ValueInvalidError that names the row for NaN scores or other labels.
+    """
+    y, s, w = _checked(labels, scores, weights)
+    area = _pooled_auc(y, s) if w is None else _weighted_parts(y, s, _one_group(len(y)), w).mean
+    if np.isnan(area):
+        raise DataError(
+            "AUC needs rows of both classes",
+            column="labels",
+            value=f"{int(y.sum())} ones in {len(y)} rows",
+            hint="widen the test period or the sample",
+        )
+    return area
+
+
+def group_auc(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+) -> float:
+    """Group AUC of DIN (Zhou et al. 2018, section 5.2): sum_i n_i AUC_i / sum_i n_i.
+
+    groups: [N], usually the person's id; n_i is the number of rows (or the summed weight)
+    of group i. Groups with one class have no AUC and are skipped. Ties count one half.
+    Integer groups are fastest: code texts once, outside. Cost: one sort of N 64-bit keys;
+    float64 scores cost a second sort where rounding to float32 would create ties.
+
+    Raises DataError when no group has both classes; otherwise as `auc`.
+    """
+    mean = group_auc_parts(labels, scores, groups, weights).mean
+    if np.isnan(mean):
+        raise DataError(
+            "group AUC needs at least one group with rows of both classes",
+            column="groups",
+            hint="check that groups are people, not rows",
+        )
+    return mean
+
+
+def group_auc_parts(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+) -> GroupAuc:
+    """The parts of `group_auc`, group by group: what a bootstrap over people needs.
+
+    Which groups are skipped depends on labels and weights alone, so two models scored on
+    the same rows return the same groups in the same order.
+    """
+    y, s, w = _checked(labels, scores, weights)
+    codes = as_codes(groups, len(y))
+    parts = _plain_parts(y, s, codes.codes) if w is None else _weighted_parts(y, s, codes.codes, w)
+    return GroupAuc(
+        codes.ids_of(parts.groups),
+        parts.impressions,
+        parts.auc,
+        parts.skipped_groups,
+        parts.skipped_impressions,
+    )
+
+
+def log_loss_per_row(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Array:
+    """-[y ln p + (1 - y) ln(1 - p)] of each row [N], in nats.
+
+    p is kept away from 0 and 1 by the spacing of its own type (2.2e-16 for float64, 1.2e-7
+    for float32), as scikit-learn does, so that one confident mistake costs much, not all.
+    """
+    y = as_labels(labels)
+    p = as_probabilities(probabilities)
+    check_same_length(len(y), probabilities=p)
+    step = float(np.finfo(p.dtype).eps)
+    p = np.clip(p.astype(np.float64, copy=False), step, 1 - step)
+    # ln(1 - p) loses nothing here: 1 - p is exact for p >= 1/2 and harmless below.
+    return -np.log(np.where(y == 1, p, 1 - p))
+
+
+def log_loss(
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> float:
+    """Mean negative log likelihood in nats, -sum w [y ln p + (1-y) ln(1-p)] / sum w.
+
+    Raises ValueInvalidError that names the row for probabilities outside 0..1.
+    """
+    losses = log_loss_per_row(labels, probabilities)
+    _check_not_empty(len(losses))
+    return float(np.average(losses, weights=as_weights(weights, len(losses))))
+
+
+def normalised_entropy(
+    labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    *,
+    base_rate: float | None = None,
+) -> float:
+    """Log loss divided by the entropy of the base rate (He et al. 2014, section 3).
+
+    base_rate: share of responses that defines the entropy, in (0, 1); by default that of
+    these rows. Below 1 the model knows more than the average rate; 1 is that rate itself.
+    Raises DataError when the base rate is 0 or 1, since its entropy is then zero.
+    """
+    loss = log_loss(labels, probabilities, weights)
+    rate = base_rate
+    if rate is None:
+        y = as_labels(labels)
+        rate = float(np.average(y, weights=as_weights(weights, len(y))))
+    if not 0 < rate < 1:
+        raise DataError(
+            "normalised entropy needs a base rate strictly between 0 and 1",
+            column="labels",
+            value=rate,
+            hint="widen the sample until it holds both classes",
+        )
+    return loss / -(rate * log(rate) + (1 - rate) * log1p(-rate))
+
+
+def _checked(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None
+) -> tuple[npt.NDArray[np.uint8], Array, npt.NDArray[np.float64] | None]:
+    y = as_labels(labels)
+    s = as_scores(scores)
+    check_same_length(len(y), scores=s)
+    _check_not_empty(len(y))
+    return y, s, as_weights(weights, len(y))
+
+
+def _check_not_empty(rows: int) -> None:
+    if rows == 0:
+        raise DataError("there are no rows to measure", hint="check the filter before it")
+
+
+def _one_group(rows: int) -> npt.NDArray[np.int64]:
+    return np.zeros(rows, np.int64)
+
+
+def _pooled_auc(y: npt.NDArray[np.uint8], s: Array) -> float:
+    """Mann-Whitney: look each value of the smaller class up among the sorted larger one."""
+    response = y.view(np.bool_)
+    positives, negatives = np.sort(s[response]), np.sort(s[~response])
+    pairs = len(positives) * len(negatives)
+    if pairs == 0:
+        return float("nan")
+    swap = len(positives) > len(negatives)
+    few, many = (negatives, positives) if swap else (positives, negatives)
+    below = int(np.searchsorted(many, few, "left").sum())
+    not_above = int(np.searchsorted(many, few, "right").sum())
+    area = (below + not_above) / 2 / pairs
+    return 1 - area if swap else area
+
+
+def _plain_parts(y: npt.NDArray[np.uint8], s: Array, codes: Array) -> GroupAuc:
+    keys = np.sort(pack(codes, float_order(s), y))
+    ties = _mixed_ties(keys)
+    if len(ties) and not is_lossless(s):
+        # Some ties between the classes may be the work of rounding. Without any such tie
+        # rounding cannot matter, since it never reverses an order.
+        keys = np.sort(pack(codes, dense_order(s), y))
+        ties = _mixed_ties(keys)
+
+    owner = keys >> np.uint64(33)
+    starts = run_starts(owner)
+    sizes = np.diff(starts, append=len(keys))
+    at = np.flatnonzero(keys & np.uint64(1))  # where the positives ended up
+    first = np.searchsorted(at, starts)  # positives before each group
+    positives = np.diff(first, append=len(at))
+    negatives = sizes - positives
+
+    # Negatives that stand before a positive: within a tie negatives come first (label bit),
+    # so this counts tied ones fully, and half of them is taken back below.
+    before = np.concatenate((np.zeros(1, np.int64), np.cumsum(at - np.arange(len(at)))))
+    wins = (before[first + positives] - before[first]).astype(np.float64)
+    wins -= positives * (starts - first)
+    if len(ties):
+        tied_negatives = ties + 1 - np.searchsorted(keys, keys[ties], "left")
+        tied_positives = np.searchsorted(keys, keys[ties + 1], "right") - (ties + 1)
+        group = np.searchsorted(starts, ties, "right") - 1
+        excess = np.bincount(group, tied_negatives * tied_positives, minlength=len(starts))
+        wins -= excess / 2
+    return _assemble(owner[starts], sizes, wins, positives, negatives)
+
+
+def _mixed_ties(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Last negative of each tie that holds both classes: its neighbour differs in bit 0."""
+    return np.flatnonzero((keys[1:] ^ keys[:-1]) == 1)
+
+
+def _weighted_parts(
+    y: npt.NDArray[np.uint8], s: Array, codes: Array, w: npt.NDArray[np.float64]
+) -> GroupAuc:
+    order_of = float_order(s) if is_lossless(s) else dense_order(s)
+    keys = pack(codes, order_of, y)
+    order = np.argsort(keys)
+    keys, w, y = keys[order] >> np.uint64(1), w[order], y[order]
+
+    ties = run_starts(keys)
+    positive = np.add.reduceat(w * y, ties)
+    negative = np.add.reduceat(w * (1 - y), ties)
+    owner = keys[ties] >> np.uint64(32)
+    starts = run_starts(owner)
+    sizes = np.diff(starts, append=len(ties))
+
+    lower = np.concatenate((np.zeros(1), np.cumsum(negative)[:-1]))
+    lower -= np.repeat(lower[starts], sizes)  # negative weight below, within the group
+    wins = np.add.reduceat(positive * (lower + negative / 2), starts)
+    positives = np.add.reduceat(positive, starts)
+    negatives = np.add.reduceat(negative, starts)
+    return _assemble(owner[starts], positives + negatives, wins, positives, negatives)
+
+
+def _assemble(
+    codes: Array, sizes: Array, wins: Array, positives: Array, negatives: Array
+) -> GroupAuc:
+    kept = (positives > 0) & (negatives > 0)
+    # Products of weights stay float64; products of counts are below 2**62 for any log.
+    pairs = (positives[kept] * negatives[kept]).astype(np.float64)
+    return GroupAuc(
+        codes[kept],
+        sizes[kept].astype(np.float64),
+        wins[kept] / pairs,
+        int(len(kept) - kept.sum()),
+        float(sizes[~kept].sum()),
+    )

@@ -1,0 +1,331 @@
+"""A Report: measured values with intervals, and everything needed to read them.
+
+A number without its split, ties, candidates and sampling cannot be compared with another, so
+they travel together: a Report goes into the artifact of a model as report.json.
+
+Letters: N rows, U users, R draws.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from adwright.core.errors import ArtifactError
+from adwright.metrics.arrays import (
+    Array,
+    as_codes,
+    as_labels,
+    as_probabilities,
+    as_weights,
+    check_same_length,
+)
+from adwright.metrics.bootstrap import (
+    Interval,
+    auc_draws,
+    bootstrap_ratio,
+    draw_counts,
+    interval_of,
+    user_blocks,
+)
+from adwright.metrics.calibration import mass_bins
+from adwright.metrics.classification import auc, group_auc_parts, log_loss_per_row
+from adwright.metrics.ranking import (
+    Ranks,
+    average_precision_per_user,
+    hit_rate_per_user,
+    ndcg_per_user,
+    recall_per_user,
+    reciprocal_rank_per_user,
+)
+
+__all__ = [
+    "EvaluationProtocol",
+    "Report",
+    "compare_response",
+    "evaluate_ranking",
+    "evaluate_response",
+]
+
+_FORMAT = 1
+_BLOCKS = 4096  # more users than this are resampled in random blocks
+_BINS = 20  # of the calibration error
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationProtocol:
+    """How the numbers came about, one short sentence or phrase each.
+
+    split: which rows were tested and which were trained on. candidates: what was ranked.
+    ties: how equal scores count. seen_items: whether items had before may be ranked.
+    sampling: what was left out and how that is undone. k: cut-offs of ranking measures.
+    """
+
+    split: str
+    candidates: str = "the impressions as logged"
+    ties: str = "a tie counts one half"
+    seen_items: str = "not removed"
+    sampling: str = "none: every row is used"
+    k: tuple[int, ...] = ()
+
+    def text(self) -> str:
+        """The protocol as lines of `name: value`."""
+        lines = [f"{field.name}: {getattr(self, field.name)}" for field in fields(self)[:-1]]
+        if self.k:
+            lines.append(f"k: {', '.join(str(k) for k in self.k)}")
+        return "\n".join(lines).replace("seen_items", "seen items")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Measures of one model on one data set.
+
+    metrics: name -> value with interval. data_hash: of the test data. seed: of the run that
+    is reported. users, rows: how many were measured. draws, confidence: of the bootstrap.
+    """
+
+    metrics: Mapping[str, Interval]
+    protocol: EvaluationProtocol
+    data_hash: str
+    seed: int
+    users: int
+    rows: int
+    draws: int
+    confidence: float = 0.95
+
+    def to_json(self) -> str:
+        """JSON text; `from_json` gives back an equal Report."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """The Report of a JSON text; ArtifactError when the text is not one."""
+        try:
+            values = json.loads(text)
+            if values.pop("format") != _FORMAT:
+                raise ValueError("another format number")
+            values["metrics"] = {
+                name: Interval(**numbers) for name, numbers in values["metrics"].items()
+            }
+            protocol = values["protocol"]
+            values["protocol"] = EvaluationProtocol(**{**protocol, "k": tuple(protocol["k"])})
+            return cls(**values)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"the text is not a report: {type(error).__name__}: {error}",
+                hint="write it with Report.to_json of this version",
+            ) from error
+
+    def table(self) -> str:
+        """Plain text: a line a measure with its interval, then the protocol."""
+        width = max([len("measure"), *(len(name) for name in self.metrics)])
+        title = f"{self.confidence:.0%} interval"
+        lines = [f"{'measure':<{width}}   value   {title}"]
+        lines += [
+            f"{name:<{width}}  {metric.value:>7.4f}  {metric.low:>7.4f} .. {metric.high:.4f}"
+            for name, metric in self.metrics.items()
+        ]
+        lines += [
+            "",
+            f"users: {self.users:,}   rows: {self.rows:,}   seed: {self.seed}"
+            f"   bootstrap over users, {self.draws:,} draws",
+            self.protocol.text(),
+            f"data: {self.data_hash}",
+        ]
+        return "\n".join(lines)
+
+
+def evaluate_response(
+    labels: npt.ArrayLike,
+    probs: npt.ArrayLike,
+    users: Any,
+    *,
+    protocol: EvaluationProtocol,
+    data_hash: str,
+    seed: int,
+    rng: np.random.Generator,
+    weights: npt.ArrayLike | None = None,
+    draws: int = 1000,
+    confidence: float = 0.95,
+) -> Report:
+    """Measure a model of response: auc, gauc, log_loss, normalised_entropy, ece.
+
+    labels: [N] 0 or 1. probs: [N] in 0..1. users: [N] ids, integers or texts, as an array,
+    list, polars or Arrow column. weights: [N], rows each row stands for. rng: of the draws.
+
+    Intervals come from a bootstrap over users, one set of draws for all sums; beyond 4,096
+    users random blocks of users are drawn. ece has 20 bins of equal mass, fixed over the
+    draws; resampling adds its own noise to an absolute value, so the interval takes the
+    lower of the percentile and the reflected bound, and errs on the wide side.
+
+    Raises DataError when only one class is present or no user has both.
+    """
+    y = as_labels(labels)
+    p = as_probabilities(probs)
+    check_same_length(len(y), probs=p)
+    w = as_weights(weights, len(y))
+    codes, people = _user_codes(users, len(y))
+    blocks, count = user_blocks(codes, len(y), rng, _BLOCKS)
+    sums = _sums(y, p, codes, blocks, count, w)
+    totals = np.concatenate([c @ sums for c in draw_counts(count, draws, rng)])
+    whole, drawn = _measures(sums.sum(0, keepdims=True)), _measures(totals)
+
+    areas = auc_draws(y, p, blocks, rng, draws, weights=w)
+    metrics = {"auc": interval_of(auc(y, p, w), areas, confidence=confidence)}
+    for name, value in whole.items():
+        metrics[name] = interval_of(float(value[0]), drawn[name], confidence=confidence)
+    ece = metrics["ece"]
+    low = max(0.0, min(ece.low, 2 * ece.value - ece.high))
+    metrics["ece"] = Interval(ece.value, low, max(ece.value, ece.high))
+    return Report(
+        metrics=metrics,
+        protocol=protocol,
+        data_hash=data_hash,
+        seed=seed,
+        users=people,
+        rows=len(y),
+        draws=draws,
+        confidence=confidence,
+    )
+
+
+def compare_response(
+    labels: npt.ArrayLike,
+    probs_a: npt.ArrayLike,
+    probs_b: npt.ArrayLike,
+    users: Any,
+    *,
+    rng: np.random.Generator,
+    weights: npt.ArrayLike | None = None,
+    draws: int = 1000,
+    confidence: float = 0.95,
+) -> dict[str, Interval]:
+    """Paired differences A - B of auc, gauc, log_loss and normalised_entropy, same rows.
+
+    Arguments as `evaluate_response`. Each draw takes the same users for both models. For
+    auc and gauc a low end above 0 says that A is better; for the other two a high end below.
+    """
+    y = as_labels(labels)
+    w = as_weights(weights, len(y))
+    both = [as_probabilities(probs_a), as_probabilities(probs_b)]
+    check_same_length(len(y), probs_a=both[0], probs_b=both[1])
+    codes, _ = _user_codes(users, len(y))
+    blocks, count = user_blocks(codes, len(y), rng, _BLOCKS)
+    sums = [_sums(y, p, codes, blocks, count, w) for p in both]
+    width = sums[0].shape[1]
+    stacked = np.concatenate(sums, axis=1)
+    totals = np.concatenate([c @ stacked for c in draw_counts(count, draws, rng)])
+    whole = [_measures(part.sum(0, keepdims=True)) for part in sums]
+    drawn = [_measures(totals[:, :width]), _measures(totals[:, width:])]
+
+    state = int(rng.integers(2**63))  # two generators in one state draw the same users
+    areas = [auc_draws(y, p, blocks, np.random.default_rng(state), draws, weights=w) for p in both]
+    difference = auc(y, both[0], w) - auc(y, both[1], w)
+    found = {"auc": interval_of(difference, areas[0] - areas[1], confidence=confidence)}
+    for name in ("gauc", "log_loss", "normalised_entropy"):
+        value = float(whole[0][name][0] - whole[1][name][0])
+        found[name] = interval_of(value, drawn[0][name] - drawn[1][name], confidence=confidence)
+    return found
+
+
+def evaluate_ranking(
+    ranks: Ranks,
+    *,
+    k: Sequence[int],
+    protocol: EvaluationProtocol,
+    data_hash: str,
+    seed: int,
+    rng: np.random.Generator,
+    draws: int = 1000,
+    confidence: float = 0.95,
+) -> Report:
+    """Measure a ranking: hr@k, recall@k, ndcg@k, map@k for each k, mrr and tie_share.
+
+    ranks: as `ranks_of_positives` returns them; users without a positive are left out.
+    protocol: its `k` is replaced by the k given here, its `ties` by the rule of the ranks.
+    """
+    of_user = np.diff(ranks.offsets)
+    kept = of_user > 0
+    columns: dict[str, Array] = {}
+    for at in k:
+        columns[f"hr@{at}"] = hit_rate_per_user(ranks, at)
+        columns[f"recall@{at}"] = recall_per_user(ranks, at)
+        columns[f"ndcg@{at}"] = ndcg_per_user(ranks, at)
+        columns[f"map@{at}"] = average_precision_per_user(ranks, at)
+    columns["mrr"] = reciprocal_rank_per_user(ranks)
+    ones = np.ones(int(kept.sum()))
+    metrics = {
+        name: bootstrap_ratio(values[kept], ones, rng, draws, confidence=confidence)
+        for name, values in columns.items()
+    }
+    user = np.repeat(np.arange(ranks.users), of_user)
+    tied = np.bincount(user, ranks.tied, minlength=ranks.users)
+    metrics["tie_share"] = bootstrap_ratio(tied, of_user, rng, draws, confidence=confidence)
+    values = {field.name: getattr(protocol, field.name) for field in fields(protocol)}
+    values |= {"k": tuple(k), "ties": f"{ranks.tie} order"}
+    return Report(
+        metrics=metrics,
+        protocol=EvaluationProtocol(**values),
+        data_hash=data_hash,
+        seed=seed,
+        users=int(kept.sum()),
+        rows=len(ranks.ranks),
+        draws=draws,
+        confidence=confidence,
+    )
+
+
+def _user_codes(users: Any, rows: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Codes 0..U-1 of users [N] and U; texts are coded by polars, ten times faster."""
+    column = users if isinstance(users, pl.Series) else pl.Series(users)
+    if column.dtype == pl.String or isinstance(column.dtype, pl.Categorical | pl.Enum):
+        texts = column.cast(pl.String)
+        known = texts.drop_nulls().unique().sort()
+        if texts.null_count() == 0:
+            codes = texts.cast(pl.Enum(known)).to_physical().to_numpy()
+            check_same_length(rows, users=codes)
+            return codes.astype(np.int64), len(known)
+    small = as_codes(column.to_numpy(), rows).codes
+    present = np.bincount(small) > 0
+    return (np.cumsum(present) - 1)[small], int(present.sum())
+
+
+def _sums(
+    y: Array, p: Array, users: Array, blocks: Array, count: int, w: Array | None
+) -> npt.NDArray[np.float64]:
+    """Sums [blocks, 5 + bins]: weight, responses, loss, n AUC, n, then excess by bin."""
+    mass = np.ones(len(y)) if w is None else w
+    parts = group_auc_parts(y, p, users, w)
+    block_of = np.zeros(int(users.max()) + 1, np.int64)
+    block_of[users] = blocks
+    owner = block_of[parts.groups]
+    excess = mass * (p.astype(np.float64) - y)
+    cells = np.bincount(blocks * _BINS + mass_bins(p, w, _BINS), excess, minlength=count * _BINS)
+    columns = [
+        np.bincount(blocks, mass, minlength=count),
+        np.bincount(blocks, mass * y, minlength=count),
+        np.bincount(blocks, mass * log_loss_per_row(y, p), minlength=count),
+        np.bincount(owner, parts.impressions * parts.auc, minlength=count),
+        np.bincount(owner, parts.impressions, minlength=count),
+    ]
+    return np.concatenate((np.stack(columns, axis=1), cells.reshape(count, _BINS)), axis=1)
+
+
+def _measures(totals: Array) -> dict[str, Array]:
+    """The measures [R] of totals [R, 5 + bins]; not finite where a draw leaves one undefined."""
+    weight, responses, loss, ranked, impressions = totals[:, :5].T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = responses / weight
+        entropy = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
+        return {
+            "gauc": ranked / impressions,
+            "log_loss": loss / weight,
+            "normalised_entropy": loss / weight / entropy,
+            "ece": np.abs(totals[:, 5:]).sum(1) / weight,
+        }
