@@ -1,0 +1,366 @@
+"""Turn scores that rank well into probabilities that can be believed.
+
+Three calibrators, fitted on held-out rows (never on training rows, where a model is more
+certain than it deserves to be) and saved with the model as plain numbers:
+
+    temperature  sigmoid(logit(p) / T)        one number; keeps the ranking and 1/2
+    platt        sigmoid(a logit(p) + b)      two numbers; also mends a wrong base rate
+    isotonic     the best rising step shape   any monotone shape; needs much data, makes ties
+
+Where training dropped negatives, apply `undo_negative_sampling` first. No torch here: a
+calibrator runs on the arrays that come out of any model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.errors import ArtifactError, DataError, ValueInvalidError
+from adwright.metrics.arrays import (
+    Array,
+    as_labels,
+    as_probabilities,
+    as_weights,
+    check_same_length,
+)
+from adwright.metrics.keys import run_starts
+
+__all__ = [
+    "Calibrator",
+    "IdentityCalibrator",
+    "IsotonicCalibrator",
+    "Method",
+    "PlattCalibrator",
+    "TemperatureCalibrator",
+    "calibrator_from_jsonable",
+    "fit_calibrator",
+    "undo_negative_sampling",
+]
+
+Method = Literal["platt", "isotonic", "temperature", "none"]
+
+_EDGE = 1e-15  # probabilities are kept this far from 0 and 1 before the logit
+_SMALLEST, _LARGEST = 1e-2, 1e2  # temperatures looked at
+_ROUNDS = 64  # vectorised pooling rounds before the sequential finish
+
+
+@dataclass(frozen=True)
+class IdentityCalibrator:
+    """Leaves probabilities as they are: method "none"."""
+
+    def __call__(self, probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Probabilities [N] in 0..1 -> the same, as float64."""
+        return as_probabilities(probabilities).astype(np.float64)
+
+    def to_jsonable(self) -> dict[str, Any]:
+        """Plain values for the artifact; `calibrator_from_jsonable` reads them."""
+        return {"method": "none"}
+
+
+@dataclass(frozen=True)
+class PlattCalibrator:
+    """sigmoid(slope * logit(p) + intercept) (Platt 1999).
+
+    Raises ValueInvalidError where a coefficient is not finite.
+    """
+
+    slope: float
+    intercept: float
+
+    def __post_init__(self) -> None:
+        _check_finite(slope=self.slope, intercept=self.intercept)
+
+    def __call__(self, probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Probabilities [N] in 0..1 -> calibrated probabilities [N]."""
+        return _sigmoid(self.slope * _logit(as_probabilities(probabilities)) + self.intercept)
+
+    def to_jsonable(self) -> dict[str, Any]:
+        """Plain values for the artifact; `calibrator_from_jsonable` reads them."""
+        return {"method": "platt", "slope": self.slope, "intercept": self.intercept}
+
+
+@dataclass(frozen=True)
+class TemperatureCalibrator:
+    """sigmoid(logit(p) / temperature) (Guo et al. 2017): above 1 it tempers confidence.
+
+    Raises ValueInvalidError unless the temperature is finite and positive.
+    """
+
+    temperature: float
+
+    def __post_init__(self) -> None:
+        _check_finite(temperature=self.temperature)
+        if self.temperature <= 0:
+            raise ValueInvalidError("a temperature must be positive", value=self.temperature)
+
+    def __call__(self, probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Probabilities [N] in 0..1 -> calibrated probabilities [N]."""
+        return _sigmoid(_logit(as_probabilities(probabilities)) / self.temperature)
+
+    def to_jsonable(self) -> dict[str, Any]:
+        """Plain values for the artifact; `calibrator_from_jsonable` reads them."""
+        return {"method": "temperature", "temperature": self.temperature}
+
+
+@dataclass(frozen=True)
+class IsotonicCalibrator:
+    """A rising line through (knots, levels), flat outside them (Zadrozny and Elkan 2002).
+
+    knots: ascending predictions, the first and last of each pooled block.
+    levels: response rate at each knot, never falling.
+    Raises ValueInvalidError where knots do not rise, levels fall or leave 0..1.
+    """
+
+    knots: tuple[float, ...]
+    levels: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        knots, levels = np.asarray(self.knots), np.asarray(self.levels)
+        _check_finite(knots=self.knots, levels=self.levels)
+        if len(knots) == 0 or len(knots) != len(levels):
+            raise ValueInvalidError(
+                "an isotonic calibrator needs as many levels as knots, and at least one",
+                value=(len(knots), len(levels)),
+            )
+        if (np.diff(knots) <= 0).any() or (np.diff(levels) < 0).any():
+            raise ValueInvalidError("knots must rise and levels must not fall")
+        if levels[0] < 0 or levels[-1] > 1:
+            raise ValueInvalidError("levels must lie in 0..1", value=(levels[0], levels[-1]))
+
+    def __call__(self, probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Probabilities [N] in 0..1 -> calibrated probabilities [N], with ties."""
+        p = as_probabilities(probabilities)
+        return np.interp(p, self.knots, self.levels)
+
+    def to_jsonable(self) -> dict[str, Any]:
+        """Plain values for the artifact; `calibrator_from_jsonable` reads them."""
+        return {"method": "isotonic", "knots": list(self.knots), "levels": list(self.levels)}
+
+
+Calibrator: TypeAlias = (
+    IdentityCalibrator | PlattCalibrator | TemperatureCalibrator | IsotonicCalibrator
+)
+
+
+def fit_calibrator(
+    method: Method,
+    labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+) -> Calibrator:
+    """Fit a calibrator on held-out rows.
+
+    labels: [N] 0 or 1. probabilities: [N] in 0..1 as the model gave them.
+    weights: [N], rows each row stands for (1 / rate for sampled negatives).
+
+    platt: maximum likelihood by Newton's method with Platt's targets, (N1 + 1)/(N1 + 2) for
+    a response and 1/(N0 + 2) for the rest, which keep it finite on separable rows.
+    temperature: maximum likelihood over temperatures of 0.01 to 100.
+    isotonic: weighted least squares by pooling adjacent violators; levels are kept
+    1 / (2 (W + 1)) away from 0 and 1 for a total weight W, since W rows cannot show a rate
+    to be exactly 0 and one such row would make a log loss infinite (our choice).
+
+    Raises DataError when there are no rows or only one class.
+    """
+    y = as_labels(labels)
+    p = as_probabilities(probabilities).astype(np.float64, copy=False)
+    check_same_length(len(y), probabilities=p)
+    w = as_weights(weights, len(y))
+    if method == "none":
+        return IdentityCalibrator()
+    mass = np.ones(len(y)) if w is None else w
+    responses = float(mass @ y)
+    rest = float(mass.sum()) - responses
+    if not (responses > 0 and rest > 0):
+        raise DataError(
+            "a calibrator needs rows of both classes",
+            column="labels",
+            value=f"weight {responses:g} of ones in {responses + rest:g}",
+            hint="widen the validation period or the sample",
+        )
+    match method:
+        case "platt":
+            high, low = (responses + 1) / (responses + 2), 1 / (rest + 2)
+            return _fit_platt(_logit(p), np.where(y == 1, high, low), mass)
+        case "temperature":
+            return _fit_temperature(_logit(p), y.astype(np.float64), mass)
+        case "isotonic":
+            return _fit_isotonic(p, y, mass)
+        case _:
+            raise ValueInvalidError(
+                "unknown calibration method",
+                value=method,
+                hint="use platt, isotonic, temperature or none",
+            )
+
+
+def undo_negative_sampling(probabilities: npt.ArrayLike, rate: float) -> npt.NDArray[np.float64]:
+    """Probabilities of the full data from a model trained on sampled negatives.
+
+    p = q / (q + (1 - q) / rate) (He et al. 2014, section 6.3).
+    probabilities: q [N], on the scale of the sampled data. rate: share of the negatives that
+    was kept, in (0, 1]. Not for models trained with weights 1 / rate: those are unbiased.
+    """
+    q = as_probabilities(probabilities).astype(np.float64, copy=False)
+    if not 0 < rate <= 1:
+        raise ValueInvalidError(
+            "the sampling rate must lie in (0, 1]",
+            value=rate,
+            hint="give the share of negatives that was kept",
+        )
+    corrected: npt.NDArray[np.float64] = q / (q + (1 - q) / rate)
+    return corrected
+
+
+def calibrator_from_jsonable(values: Mapping[str, Any]) -> Calibrator:
+    """The calibrator that `to_jsonable` wrote; ArtifactError when the values do not fit."""
+    try:
+        match dict(values):
+            case {"method": "none", **rest} if not rest:
+                return IdentityCalibrator()
+            case {"method": "platt", "slope": slope, "intercept": intercept, **rest} if not rest:
+                return PlattCalibrator(float(slope), float(intercept))
+            case {"method": "temperature", "temperature": temperature, **rest} if not rest:
+                return TemperatureCalibrator(float(temperature))
+            case {"method": "isotonic", "knots": knots, "levels": levels, **rest} if not rest:
+                return IsotonicCalibrator(
+                    tuple(float(knot) for knot in knots), tuple(float(level) for level in levels)
+                )
+    except (TypeError, ValueError, ValueInvalidError) as error:
+        raise ArtifactError(f"the saved calibrator cannot be used: {error}") from error
+    raise ArtifactError(
+        "the saved calibrator is of no known form",
+        where=", ".join(f"{key}" for key in values),
+        hint="fit it again with this version",
+    )
+
+
+def _fit_platt(x: Array, targets: Array, mass: Array) -> PlattCalibrator:
+    """Newton's method with halved steps on the weighted cross entropy in (slope, intercept)."""
+    # Centred and scaled, the two unknowns hardly interact and the solve is well conditioned.
+    centre = float(np.average(x, weights=mass))
+    scale = float(np.sqrt(np.average((x - centre) ** 2, weights=mass)))
+    base = float(np.average(targets, weights=mass))
+    start = np.array([0.0, np.log(base / (1 - base))])
+    if scale < 1e-12:  # one single score: only the base rate can be learnt
+        return PlattCalibrator(0.0, float(start[1]))
+    z = (x - centre) / scale
+    total = float(mass.sum())
+
+    def loss(theta: Array) -> float:
+        value = theta[0] * z + theta[1]
+        return float(mass @ (np.logaddexp(0, value) - targets * value)) / total
+
+    theta, current = start, loss(start)
+    for _ in range(100):
+        q = _sigmoid(theta[0] * z + theta[1])
+        slack, curve = mass * (q - targets), mass * q * (1 - q)
+        gradient = np.array([slack @ z, slack.sum()]) / total
+        cross = curve @ z
+        hessian = np.array([[curve @ (z * z), cross], [cross, curve.sum()]]) / total
+        step = np.linalg.solve(hessian, gradient)
+        size = 1.0
+        while (proposed := loss(theta - size * step)) > current and size > 1e-8:
+            size /= 2
+        theta, current = theta - size * step, proposed
+        if gradient @ step < 1e-22:
+            break
+    return PlattCalibrator(float(theta[0] / scale), float(theta[1] - theta[0] * centre / scale))
+
+
+def _fit_temperature(x: Array, y: Array, mass: Array) -> TemperatureCalibrator:
+    """Root of the derivative in 1/T, which rises: bisection guards Newton's method."""
+    low, high = 1 / _LARGEST, 1 / _SMALLEST
+
+    def slope(inverse: float) -> tuple[float, float]:
+        q = _sigmoid(inverse * x)
+        return float(mass @ ((q - y) * x)), float(mass @ (q * (1 - q) * x * x))
+
+    if slope(low)[0] >= 0:  # no better than chance: the flattest answer is the best
+        return TemperatureCalibrator(_LARGEST)
+    if slope(high)[0] <= 0:  # separable: the sharpest is
+        return TemperatureCalibrator(_SMALLEST)
+    inverse = 1.0
+    for _ in range(200):
+        first, second = slope(inverse)
+        low, high = (inverse, high) if first < 0 else (low, inverse)
+        proposed = inverse - first / second if second > 0 else low
+        if not low < proposed < high:
+            proposed = (low + high) / 2
+        moved, inverse = abs(proposed - inverse), proposed
+        if moved < 1e-14 * inverse:
+            break
+    return TemperatureCalibrator(1 / inverse)
+
+
+def _fit_isotonic(p: Array, y: Array, mass: Array) -> IsotonicCalibrator:
+    kept = mass > 0
+    p, y, mass = p[kept], y[kept], mass[kept]
+    order = np.argsort(p)
+    p = p[order]
+    starts = run_starts(p)  # equal predictions must get one level
+    weight = np.add.reduceat(mass[order], starts)
+    sums = np.add.reduceat((mass * y)[order], starts)
+    values = p[starts]
+    blocks = _pool_adjacent_violators(sums, weight)
+    levels = np.add.reduceat(sums, blocks) / np.add.reduceat(weight, blocks)
+    edge = 0.5 / (float(weight.sum()) + 1)
+    levels = np.clip(levels, edge, 1 - edge)
+    firsts, lasts = blocks, np.append(blocks[1:], len(values)) - 1
+    several = lasts > firsts
+    knots = np.concatenate((values[firsts], values[lasts[several]]))
+    heights = np.concatenate((levels, levels[several]))
+    by_knot = np.argsort(knots)
+    return IsotonicCalibrator(
+        tuple(knots[by_knot].tolist()), tuple(np.maximum.accumulate(heights[by_knot]).tolist())
+    )
+
+
+def _pool_adjacent_violators(sums: Array, weight: Array) -> Array:
+    """First index of each block of the isotonic fit of means sums / weight, both [M].
+
+    Every round pools all runs of falling means at once: neighbours that fall, or are equal,
+    share a block in the solution, so that is safe. A few dozen rounds do for real data; what
+    an adversarial order leaves is finished by the classic stack in one pass.
+    """
+    starts = np.arange(len(sums))
+    for _ in range(_ROUNDS):
+        mean = sums / weight
+        rises = np.flatnonzero(mean[1:] > mean[:-1]) + 1
+        heads = np.concatenate((np.zeros(1, np.int64), rises))
+        if len(heads) == len(sums):
+            return starts
+        starts = starts[heads]
+        sums, weight = np.add.reduceat(sums, heads), np.add.reduceat(weight, heads)
+    stack: list[tuple[float, float, int]] = []
+    for block in zip(sums.tolist(), weight.tolist(), starts.tolist(), strict=True):
+        total, mass, start = block
+        while stack and stack[-1][0] * mass >= total * stack[-1][1]:
+            total, mass, start = total + stack[-1][0], mass + stack[-1][1], stack[-1][2]
+            stack.pop()
+        stack.append((total, mass, start))
+    return np.array([start for _, _, start in stack])
+
+
+def _logit(probabilities: Array) -> npt.NDArray[np.float64]:
+    p = np.clip(probabilities.astype(np.float64, copy=False), _EDGE, 1 - _EDGE)
+    odds: npt.NDArray[np.float64] = np.log(p) - np.log1p(-p)
+    return odds
+
+
+def _sigmoid(x: Array) -> npt.NDArray[np.float64]:
+    # The half-angle form neither overflows nor loses the small end.
+    small = np.exp(-np.abs(x))
+    share: npt.NDArray[np.float64] = np.where(x >= 0, 1, small) / (1 + small)
+    return share
+
+
+def _check_finite(**values: float | tuple[float, ...]) -> None:
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise ValueInvalidError("a calibrator's number is not finite", column=name)
