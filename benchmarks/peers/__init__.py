@@ -1,0 +1,1 @@
+"""Peer libraries, each trained and scored in an environment of its own."""

@@ -1,0 +1,51 @@
+"""CPU time, wall time and peak memory of the phases of a peer's run."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Meter:
+    """CPU, wall and peak memory of named phases; CPU counts threads and ended children."""
+
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure the block; a phase entered twice adds up."""
+        _reset_peak()
+        cpu, wall = cpu_seconds(), time.perf_counter()
+        yield
+        seen = self.figures.setdefault(name, {"cpu": 0.0, "wall": 0.0, "rss": 0})
+        seen["cpu"] += cpu_seconds() - cpu
+        seen["wall"] += time.perf_counter() - wall
+        seen["rss"] = max(seen["rss"], _peak_bytes())
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process, all its threads, and its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _reset_peak() -> None:
+    """Start a new peak where the system allows it (Linux); else peaks only grow."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _peak_bytes() -> int:
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
