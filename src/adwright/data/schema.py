@@ -1,0 +1,486 @@
+"""The two nouns of the data floor, EventLog and Catalogue: their columns and their checks.
+
+An EventLog is a table of everything that happened, one row an event, in the columns of
+EVENT_SCHEMA. A Catalogue holds what can be shown: items, the creatives made for them and the
+campaigns that pay for them. Readers for particular files and data sets live beside this file;
+all of them end here, so that what passes can be relied on everywhere above.
+
+Times are instants in UTC. A time without a zone is read as UTC.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args, overload
+
+import polars as pl
+import pyarrow as pa
+
+from adwright.core.errors import SchemaError
+from adwright.data.checks import Check, Locate, check_unique, in_file, run_checks
+
+__all__ = [
+    "CAMPAIGN_SCHEMA",
+    "CREATIVE_SCHEMA",
+    "EVENT_SCHEMA",
+    "KINDS",
+    "Catalogue",
+    "EventKind",
+    "as_events",
+    "check_events",
+    "check_items",
+    "check_items_known",
+    "empty_events",
+    "validate_campaigns",
+    "validate_creatives",
+    "validate_events",
+    "validate_items",
+]
+
+EventKind = Literal[
+    "impression",  # the item was shown
+    "view",  # its page was opened
+    "click",
+    "cart",
+    "purchase",
+    "conversion",  # any other goal that the advertiser pays for
+    "redemption",  # a coupon was used; item_id names the coupon, which no catalogue lists
+    "rating",  # an opinion, its strength in value
+    "stop",  # the creative was taken down
+]
+KINDS: tuple[str, ...] = get_args(EventKind)
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+EVENT_SCHEMA = pa.schema(
+    [
+        pa.field("event_id", pa.string(), nullable=False),  # unique in the log
+        pa.field("time", _TIME, nullable=False),
+        pa.field("request_id", pa.string(), nullable=False),  # one visit, page or slate
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # one of KINDS
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("creative_id", pa.string()),
+        pa.field("campaign_id", pa.string()),
+        pa.field("position", pa.int32()),  # place in the slate, from 0 or 1 as the source counts
+        pa.field("propensity", pa.float64()),  # probability of this choice when it was made
+        pa.field("policy_id", pa.string()),  # the policy that made it
+        pa.field("value", pa.float64()),  # money for a purchase, stars for a rating
+        pa.field("context", pa.string()),  # a JSON object as text
+    ]
+)
+CREATIVE_SCHEMA = pa.schema(
+    [
+        pa.field("creative_id", pa.string(), nullable=False),
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("campaign_id", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("image_hash", pa.string()),
+    ]
+)
+CAMPAIGN_SCHEMA = pa.schema(
+    [
+        pa.field("campaign_id", pa.string(), nullable=False),
+        pa.field("start", _TIME, nullable=False),
+        pa.field("end", _TIME),  # the first instant after it; null while it runs
+        pa.field("type", pa.string()),
+    ]
+)
+
+# How programs that stringify their missing values spell them.
+_NOT_IDS = ("nan", "NaN", "None", "<NA>")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What can be shown.
+
+    items: item_id (text, unique) and any number of feature columns: text, lists of text,
+        numbers or booleans.
+    creatives: the columns of CREATIVE_SCHEMA, each of an item of `items`.
+    campaigns: the columns of CAMPAIGN_SCHEMA.
+    """
+
+    items: pl.DataFrame
+    creatives: pl.DataFrame
+    campaigns: pl.DataFrame
+
+    @classmethod
+    def checked(
+        cls,
+        items: pl.DataFrame,
+        creatives: pl.DataFrame | None = None,
+        campaigns: pl.DataFrame | None = None,
+    ) -> Catalogue:
+        """Validate the tables, and that each creative's item exists; None means an empty table.
+
+        Raises SchemaError and ValueInvalidError as the validate functions do.
+        """
+        catalogue = cls(
+            validate_items(items),
+            _empty(CREATIVE_SCHEMA) if creatives is None else validate_creatives(creatives),
+            _empty(CAMPAIGN_SCHEMA) if campaigns is None else validate_campaigns(campaigns),
+        )
+        check_items_known(catalogue.creatives, catalogue.items)
+        return catalogue
+
+
+def empty_events() -> pl.DataFrame:
+    """An EventLog of no rows."""
+    return _empty(EVENT_SCHEMA)
+
+
+@overload
+def validate_events(
+    table: pl.DataFrame | pa.Table, *, file: str = "", strict_time_order: bool = False
+) -> pl.DataFrame: ...
+@overload
+def validate_events(
+    table: pl.LazyFrame, *, file: str = "", strict_time_order: bool = False
+) -> pl.LazyFrame: ...
+def validate_events(
+    table: pl.DataFrame | pl.LazyFrame | pa.Table,
+    *,
+    file: str = "",
+    strict_time_order: bool = False,
+) -> pl.DataFrame | pl.LazyFrame:
+    """The table in the columns, order and types of EVENT_SCHEMA, after checking every row.
+
+    file: name shown in errors.
+    strict_time_order: also refuse a row that is earlier than the row before it.
+
+    Absent optional columns are added as nulls. Integers are taken as ids in their decimal
+    form, a time without a zone as UTC. A lazy table is streamed through once to check it and
+    stays lazy.
+
+    Raises SchemaError for a missing, unknown or wrongly typed column, ValueInvalidError for
+    an empty or repeated event_id, an empty id, an unknown kind, an absent time, a negative
+    position, a propensity outside (0, 1], a value that is not finite and a context that is no
+    JSON object. Each names the file, the first row (from 0), the column and the value.
+    """
+    if isinstance(table, pa.Table):
+        table = _from_arrow(table)
+    lazy = check_events(table.lazy(), in_file(file), strict_time_order=strict_time_order)
+    return lazy if isinstance(table, pl.LazyFrame) else lazy.collect()
+
+
+def check_events(
+    frame: pl.LazyFrame, locate: Locate, *, strict_time_order: bool = False
+) -> pl.LazyFrame:
+    """As `validate_events` for a lazy table whose rows may lie in several files."""
+    file = locate(0)[0]
+    types = dict(frame.collect_schema())
+    _check_columns(types, EVENT_SCHEMA, file)
+    checks = _text_checks(types, EVENT_SCHEMA)
+    run_checks(frame, checks, locate)  # before the types, so that a NaN id is called that
+    _check_types(types, EVENT_SCHEMA, file)
+    checks = [_present("time"), *_event_checks(types)]
+    if strict_time_order:
+        time = pl.col("time")
+        checks.append(
+            Check(
+                "time",
+                time < time.shift(1),
+                "time must not run backwards",
+                "sort the log by time, or read it without strict_time_order",
+            )
+        )
+    run_checks(frame, checks, locate)
+    conformed = _conform(frame, types, EVENT_SCHEMA)
+    check_unique(
+        conformed,
+        "event_id",
+        "event_id must be unique",
+        "drop the repeated rows, or give each event its own id",
+        locate,
+    )
+    return conformed
+
+
+def as_events(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The table in the columns of EVENT_SCHEMA by casts alone, for readers of trusted sources.
+
+    Checks names and types of the columns, but no row.
+    """
+    types = dict(frame.collect_schema())
+    _check_columns(types, EVENT_SCHEMA, "")
+    _check_types(types, EVENT_SCHEMA, "")
+    return _conform(frame, types, EVENT_SCHEMA)
+
+
+def validate_items(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.DataFrame:
+    """The items table with item_id as text in front, after checking it.
+
+    Feature columns may be text, lists of text, numbers or booleans; NaN becomes null,
+    decimals become floats, categories become text.
+    Raises SchemaError and ValueInvalidError: item_id missing, empty or repeated, a feature
+    of another type, a null inside a list.
+    """
+    if isinstance(table, pa.Table):
+        table = _from_arrow(table)
+    return check_items(table.lazy(), in_file(file)).collect()
+
+
+def check_items(frame: pl.LazyFrame, locate: Locate) -> pl.LazyFrame:
+    """As `validate_items` for a lazy table whose rows may lie in several files."""
+    file = locate(0)[0]
+    types = dict(frame.collect_schema())
+    ids = pa.schema([pa.field("item_id", pa.string(), nullable=False)])
+    _check_columns({name: types[name] for name in types if name == "item_id"}, ids, file)
+    checks = _text_checks(types, ids)
+    for name, dtype in types.items():
+        if name != "item_id" and isinstance(dtype, pl.List):
+            checks.append(
+                Check(
+                    name,
+                    pl.col(name).list.eval(pl.element().is_null()).list.any(),
+                    f"{name} must not hold null inside a list",
+                    "drop the nulls from the lists; a list may be empty",
+                )
+            )
+    run_checks(frame, checks, locate)
+    _check_types({"item_id": types["item_id"]}, ids, file)
+    features = [_feature(name, dtype, file) for name, dtype in types.items() if name != "item_id"]
+    items = frame.select(pl.col("item_id").cast(pl.String), *features)
+    what, hint = "item_id must be unique", "keep one row an item"
+    check_unique(items, "item_id", what, hint, locate)
+    return items
+
+
+def validate_creatives(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.DataFrame:
+    """The creatives in the columns of CREATIVE_SCHEMA, after checking them.
+
+    Raises SchemaError and ValueInvalidError: a column missing, unknown or of a wrong type, an
+    empty id, a repeated creative_id. Whether the items exist is for `check_items_known`.
+    """
+    return _validate_small(table, CREATIVE_SCHEMA, [], file)
+
+
+def validate_campaigns(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.DataFrame:
+    """The campaigns in the columns of CAMPAIGN_SCHEMA, after checking them.
+
+    Raises SchemaError and ValueInvalidError: a column missing, unknown or of a wrong type, an
+    empty or repeated campaign_id, no start, an end before the start.
+    """
+    ends_early = Check(
+        "end",
+        pl.col("end") < pl.col("start"),
+        "end must not be before start",
+        "correct one of the two; leave end empty while the campaign runs",
+    )
+    return _validate_small(table, CAMPAIGN_SCHEMA, [_present("start"), ends_early], file)
+
+
+def check_items_known(
+    table: pl.DataFrame | pl.LazyFrame, items: pl.DataFrame, *, file: str = ""
+) -> None:
+    """Raise ValueInvalidError where an item_id of events or creatives is not in `items`.
+
+    Redemptions are skipped, since their item_id names a coupon.
+    """
+    frame = table.lazy()
+    known = pl.col("item_id").is_in(items["item_id"].implode())
+    bad = ~known
+    if "kind" in frame.collect_schema():
+        bad = bad & (pl.col("kind") != "redemption")
+    check = Check(
+        "item_id",
+        bad,
+        "item_id is not in the items table",
+        "add the item to the items table, or drop these rows",
+    )
+    run_checks(frame, [check], in_file(file))
+
+
+def _validate_small(
+    table: pl.DataFrame | pa.Table, schema: pa.Schema, checks: list[Check], file: str
+) -> pl.DataFrame:
+    if isinstance(table, pa.Table):
+        table = _from_arrow(table)
+    frame, locate, types = table.lazy(), in_file(file), dict(table.schema)
+    _check_columns(types, schema, file)
+    run_checks(frame, _text_checks(types, schema), locate)
+    _check_types(types, schema, file)
+    present = [check for check in checks if check.column in types]
+    run_checks(frame, present, locate)
+    conformed = _conform(frame, types, schema)
+    key = schema.names[0]
+    check_unique(conformed, key, f"{key} must be unique", "keep one row an id", locate)
+    return conformed.collect()
+
+
+def _event_checks(types: Mapping[str, pl.DataType]) -> list[Check]:
+    position, propensity = pl.col("position"), pl.col("propensity")
+    checks = [
+        Check(
+            "kind",
+            ~pl.col("kind").cast(pl.String).is_in(list(KINDS)),
+            "kind is not one that adwright knows",
+            f"use one of {', '.join(KINDS)}",
+        ),
+        Check(
+            "position",
+            (position < 0) | (position > 2**31 - 1),
+            "position must be between 0 and 2147483647",
+            "count places in the slate from 0 or 1; leave it empty where unknown",
+        ),
+        Check(
+            "propensity",
+            (propensity <= 0) | (propensity > 1) | propensity.cast(pl.Float64).is_nan(),
+            "propensity must be above 0 and at most 1",
+            "log the probability with which the item was chosen; leave it empty where unknown",
+        ),
+        Check(
+            "value",
+            ~pl.col("value").cast(pl.Float64).is_finite(),
+            "value must be a finite number",
+            "leave it empty where there is none",
+        ),
+        Check(
+            "context",
+            ~_is_json_object(pl.col("context")),
+            "context must be a JSON object",
+            'write an object such as {"store": 3}; leave it empty where there is none',
+        ),
+    ]
+    return [check for check in checks if types.get(check.column, pl.Null) != pl.Null]
+
+
+def _is_json_object(text: pl.Expr) -> pl.Expr:
+    # The path $ matches every document, so a null result means that the text does not parse.
+    text = text.cast(pl.String)
+    parses = text.str.json_path_match("$").is_not_null()
+    return text.is_null() | (text.str.strip_chars_start().str.starts_with("{") & parses)
+
+
+def _present(column: str) -> Check:
+    return Check(
+        column,
+        pl.col(column).is_null(),
+        f"{column} must not be empty",
+        "fill it in, or drop the row",
+    )
+
+
+def _text_checks(types: Mapping[str, pl.DataType], schema: pa.Schema) -> list[Check]:
+    """Ids that are needed must be there; an id that is given must not be blank."""
+    checks = []
+    for field in schema:
+        if field.type != pa.string() or field.name not in types:
+            continue
+        name, dtype = field.name, types[field.name]
+        needed = pl.col(name).is_null() if not field.nullable else pl.lit(value=False)
+        if dtype.is_float():
+            bad = needed | pl.col(name).is_nan()
+        elif dtype == pl.String and (not field.nullable or name.endswith("_id")):
+            blank = pl.col(name).str.strip_chars() == ""
+            bad = needed | blank | pl.col(name).is_in(list(_NOT_IDS))
+        else:
+            bad = needed
+        checks.append(
+            Check(name, bad, f"{name} must not be empty or NaN", "fill in the id, or drop the row")
+        )
+    return checks
+
+
+def _check_columns(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str) -> None:
+    missing = [f.name for f in schema if not f.nullable and f.name not in types]
+    unknown = [name for name in types if name not in schema.names]
+    if missing:
+        alike = difflib.get_close_matches(missing[0], unknown, n=1)
+        rename = f" (rename {alike[0]!r}?)" if alike else ""
+        raise SchemaError(
+            f"needed columns are missing: {', '.join(missing)}",
+            file=file,
+            column=missing[0],
+            hint=f"add them{rename}; the columns are {', '.join(schema.names)}",
+        )
+    if unknown:
+        alike = difflib.get_close_matches(unknown[0], schema.names, n=1)
+        rename = f"rename it to {alike[0]}" if alike else "drop it"
+        more = ", or put it into the context as JSON" if "context" in schema.names else ""
+        raise SchemaError(
+            f"unknown columns: {', '.join(unknown)}",
+            file=file,
+            column=unknown[0],
+            hint=f"{rename}{more}; the columns are {', '.join(schema.names)}",
+        )
+
+
+def _check_types(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str) -> None:
+    for field in schema:
+        dtype = types.get(field.name)
+        if dtype is None or (field.nullable and dtype == pl.Null):
+            continue
+        if field.type == pa.string():
+            fits = dtype == pl.String or dtype.is_integer() or _is_category(dtype)
+            wanted = "text"
+        elif field.type == _TIME:
+            fits, wanted = isinstance(dtype, pl.Datetime), "a timestamp"
+        elif field.type == pa.int32():
+            fits, wanted = dtype.is_integer(), "an integer"
+        else:
+            fits, wanted = dtype.is_numeric(), "a number"
+        if not fits:
+            raise SchemaError(
+                f"{field.name} must be {wanted}, not {dtype}",
+                file=file,
+                column=field.name,
+                hint=f"cast the column to {field.type}",
+            )
+
+
+def _conform(
+    frame: pl.LazyFrame, types: Mapping[str, pl.DataType], schema: pa.Schema
+) -> pl.LazyFrame:
+    """Cast and order the columns; types were checked, so no cast can fail."""
+    columns = []
+    for field, (name, target) in zip(schema, _polars_types(schema).items(), strict=True):
+        if name not in types:
+            columns.append(pl.lit(None, dtype=target).alias(name))
+            continue
+        column, dtype = pl.col(name), types[name]
+        if field.type == _TIME and isinstance(dtype, pl.Datetime):
+            zone = column.dt.replace_time_zone("UTC") if dtype.time_zone is None else column
+            column = zone.dt.convert_time_zone("UTC")
+        columns.append(column.cast(target))
+    return frame.select(columns)
+
+
+def _feature(name: str, dtype: pl.DataType, file: str) -> pl.Expr:
+    column = pl.col(name)
+    if _is_category(dtype):
+        return column.cast(pl.String)
+    if dtype.is_float():
+        return column.fill_nan(None)
+    if dtype.is_decimal():
+        return column.cast(pl.Float64)
+    if dtype in (pl.String, pl.Boolean, pl.List(pl.String)) or dtype.is_integer():
+        return column
+    raise SchemaError(
+        f"an item feature cannot be of type {dtype}",
+        file=file,
+        column=name,
+        hint="use text, a list of text, a number or a boolean",
+    )
+
+
+def _is_category(dtype: pl.DataType) -> bool:
+    return dtype == pl.Categorical or isinstance(dtype, pl.Enum)
+
+
+def _polars_types(schema: pa.Schema) -> dict[str, pl.DataType]:
+    return dict(_from_arrow(schema.empty_table()).schema)
+
+
+def _empty(schema: pa.Schema) -> pl.DataFrame:
+    return _from_arrow(schema.empty_table())
+
+
+def _from_arrow(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    if not isinstance(frame, pl.DataFrame):
+        raise SchemaError("the Arrow table has no columns", hint="pass a table of events")
+    return frame
