@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from adwright.core.errors import ConfigError
 
@@ -78,7 +77,7 @@ def to_jsonable(config: object) -> dict[str, Any]:
     cls: type[Any] = type(config)
     try:
         values = TypeAdapter(cls).dump_python(config, mode="json", warnings="error")
-    except PydanticSerializationError as error:
+    except ValueError as error:
         raise ConfigError(
             f"a field does not hold what its annotation says: {error}",
             where=cls.__name__,

@@ -1,0 +1,61 @@
+# One command each: `make demo` shows what adwright does, `make test` is the whole check.
+# Needs Python 3.11 or newer; everything else is installed into .venv by pip, from whatever
+# package index your pip is configured for.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The processes of one test run share the machine; more threads in each only slow it down.
+TEST_ENV := OMP_NUM_THREADS=1
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "make bench-NAME   run the benchmark benchmarks/NAME.py"
+
+demo: $(VENV)/.installed ## install, then run the main job on real data
+	$(BIN)/adwright demo
+
+test: lint docs ## the whole check: lint, types, imports, dependencies, docs, tests
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -q
+
+lint: $(VENV)/.installed-dev ## style, types, floors and declared dependencies
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry src
+
+docs: $(VENV)/.installed-dev ## build docs/_build, a warning is an error
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+
+bench: ## list the benchmarks with their rough duration
+	@for file in benchmarks/*.py; do \
+	  if [ ! -f "$$file" ]; then echo "no benchmarks yet"; continue; fi; \
+	  name=$$(basename "$$file" .py); \
+	  case "$$name" in _*) continue;; esac; \
+	  awk -v name="$$name" '/^r?"""/ {gsub(/"""/, ""); sub(/^r/, ""); \
+	    printf "make bench-%-20s %s\n", name, $$0; exit}' "$$file"; \
+	done
+
+bench-%: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/$*.py
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# A stamp is newer than pyproject.toml only after an installation that went through.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "adwright needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "this Python cannot make a virtual environment: install its venv package"; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[dev]'
+	@touch $@
