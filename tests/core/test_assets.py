@@ -182,6 +182,19 @@ def test_python_without_pip(tmp_path: Path, wheel: Path, monkeypatch: pytest.Mon
         asset("obp", cache=tmp_path / "cache")
 
 
+def test_full_disk_while_pip_writes(
+    tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(command: list[str], **_: Any) -> Any:
+        words = "ERROR: Could not install: [Errno 28] No space left on device: 'a' -> 'b'"
+        return subprocess.CompletedProcess(command, 1, "", words)
+
+    monkeypatch.setattr(assets.subprocess, "run", full)
+    with pytest.raises(ResourceError, match="disk is full .*cache"):
+        asset("obp", cache=tmp_path / "cache")
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
 def test_slow_download_ends(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(command: list[str], **options: Any) -> Any:
         raise subprocess.TimeoutExpired(command, options["timeout"])

