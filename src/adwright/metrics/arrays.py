@@ -155,10 +155,11 @@ class Codes:
     base: int = 0
 
     def ids_of(self, codes: Array) -> Array:
-        """The group ids of the given codes, in the type the caller passed in."""
+        """The group ids of the given codes."""
         if self.ids is not None:
             return self.ids[codes.astype(np.intp)]
-        return codes.astype(np.int64) + self.base
+        wide = np.uint64 if self.base + self.span > 2**63 else np.int64
+        return codes.astype(wide) + wide(self.base)
 
 
 def as_codes(groups: npt.ArrayLike, rows: int) -> Codes:

@@ -39,7 +39,6 @@ __all__ = [
     "bootstrap_sums",
     "draw_counts",
     "interval_of",
-    "sums_by_user",
     "user_blocks",
 ]
 
@@ -228,14 +227,6 @@ def user_blocks(
     of_code = np.zeros(codes.span, np.int64)
     of_code[present] = rng.permutation(people) % blocks
     return of_code[codes.codes], blocks
-
-
-def sums_by_user(
-    users: npt.NDArray[np.int64], count: int, *columns: Array | None
-) -> npt.NDArray[np.float64]:
-    """Sums [count, S] of each column [N] by user code; a column of None counts rows."""
-    sums = [np.bincount(users, column, minlength=count) for column in columns]
-    return np.stack(sums, axis=1).astype(np.float64)
 
 
 def interval_of(value: float, drawn: Array, *, confidence: float = 0.95) -> Interval:

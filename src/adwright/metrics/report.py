@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from adwright.core.errors import ArtifactError
+from adwright.core.errors import ArtifactError, ValueInvalidError
 from adwright.metrics.arrays import (
     Array,
     as_codes,
@@ -38,6 +38,7 @@ from adwright.metrics.calibration import mass_bins
 from adwright.metrics.classification import auc, group_auc_parts, log_loss_per_row
 from adwright.metrics.ranking import (
     Ranks,
+    Tie,
     average_precision_per_user,
     hit_rate_per_user,
     ndcg_per_user,
@@ -56,6 +57,11 @@ __all__ = [
 _FORMAT = 1
 _BLOCKS = 4096  # more users than this are resampled in random blocks
 _BINS = 20  # of the calibration error
+_TIE_TEXTS: Mapping[Tie, str] = {
+    "hash": "tied candidates stand in a fixed pseudo-random order",
+    "mean": "a positive stands at its expected rank over random orders of the tie",
+    "pessimistic": "tied negatives stand before tied positives",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +132,7 @@ class Report:
         """Plain text: a line a measure with its interval, then the protocol."""
         width = max([len("measure"), *(len(name) for name in self.metrics)])
         title = f"{self.confidence:.0%} interval"
-        lines = [f"{'measure':<{width}}   value   {title}"]
+        lines = [f"{'measure':<{width}}  {'value':>7}   {title}"]
         lines += [
             f"{name:<{width}}  {metric.value:>7.4f}  {metric.low:>7.4f} .. {metric.high:.4f}"
             for name, metric in self.metrics.items()
@@ -268,7 +274,7 @@ def evaluate_ranking(
     tied = np.bincount(user, ranks.tied, minlength=ranks.users)
     metrics["tie_share"] = bootstrap_ratio(tied, of_user, rng, draws, confidence=confidence)
     values = {field.name: getattr(protocol, field.name) for field in fields(protocol)}
-    values |= {"k": tuple(k), "ties": f"{ranks.tie} order"}
+    values |= {"k": tuple(k), "ties": _TIE_TEXTS[ranks.tie]}
     return Report(
         metrics=metrics,
         protocol=EvaluationProtocol(**values),
@@ -284,13 +290,20 @@ def evaluate_ranking(
 def _user_codes(users: Any, rows: int) -> tuple[npt.NDArray[np.int64], int]:
     """Codes 0..U-1 of users [N] and U; texts are coded by polars, ten times faster."""
     column = users if isinstance(users, pl.Series) else pl.Series(users)
-    if column.dtype == pl.String or isinstance(column.dtype, pl.Categorical | pl.Enum):
+    if column.null_count():
+        row = column.is_null().arg_max()
+        raise ValueInvalidError(
+            "the user of a row is missing",
+            row=row,
+            column="users",
+            hint="drop such rows or give them an id of their own",
+        )
+    if column.dtype in (pl.String, pl.Categorical, pl.Enum):
         texts = column.cast(pl.String)
-        known = texts.drop_nulls().unique().sort()
-        if texts.null_count() == 0:
-            codes = texts.cast(pl.Enum(known)).to_physical().to_numpy()
-            check_same_length(rows, users=codes)
-            return codes.astype(np.int64), len(known)
+        known = texts.unique().sort()
+        found = texts.cast(pl.Enum(known)).to_physical().to_numpy().astype(np.int64)
+        check_same_length(rows, users=found)
+        return found, len(known)
     small = as_codes(column.to_numpy(), rows).codes
     present = np.bincount(small) > 0
     return (np.cumsum(present) - 1)[small], int(present.sum())

@@ -1,0 +1,202 @@
+"""Bootstrap intervals: exact draws, coverage, pairing, and AUC against brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adwright.core.errors import DataError, ValueInvalidError
+from adwright.metrics import bootstrap as b
+from adwright.metrics.classification import auc
+
+
+def generator(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def people(
+    seed: int, users: int = 60, rows: int = 3000
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, scores, users and weights, with people who differ in size, taste and ease."""
+    rng = generator(seed)
+    size = rng.gamma(1.0, size=users) + 0.05
+    user = rng.choice(users, rows, p=size / size.sum())
+    taste = rng.normal(0, 1, users)
+    logit = rng.normal(-2, 1, rows) + taste[user]
+    labels = rng.random(rows) < 1 / (1 + np.exp(-logit))
+    return labels, logit + rng.normal(0, 1, rows), user, rng.random(rows) + 0.5
+
+
+def test_counts_are_resamples_of_everybody() -> None:
+    chunks = list(b.draw_counts(7, 500, generator()))
+    counts = np.concatenate(chunks)
+    assert counts.shape == (500, 7)
+    assert (counts.sum(1) == 7).all()
+    assert counts.mean(0) == pytest.approx(np.ones(7), abs=0.15)
+    # Multinomial(7, 1/7): variance 7 (1/7) (6/7).
+    assert counts.var() == pytest.approx(6 / 7, abs=0.06)
+
+
+def test_chunks_are_many_for_many_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(b, "_CHUNK_CELLS", 30)
+    chunks = list(b.draw_counts(10, 8, generator()))
+    assert [len(chunk) for chunk in chunks] == [3, 3, 2]
+    assert len(next(b.draw_counts(100, 8, generator()))) == 1
+
+
+def test_ratio_equals_resampling_rows_of_people_by_hand() -> None:
+    rng = generator(1)
+    numerators, denominators = rng.random(40), rng.integers(1, 9, 40)
+    interval = b.bootstrap_ratio(numerators, denominators, generator(5), 400)
+    drawn = []
+    for counts in np.concatenate(list(b.draw_counts(40, 400, generator(5)))):
+        who = np.repeat(np.arange(40), counts.astype(int))
+        drawn.append(numerators[who].sum() / denominators[who].sum())
+    assert interval.value == pytest.approx(numerators.sum() / denominators.sum())
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+
+
+def test_the_generator_decides_and_arguments_matter() -> None:
+    n, d = generator(2).random((2, 50)) + 0.1
+    first = b.bootstrap_ratio(n, d, generator(1))
+    assert first == b.bootstrap_ratio(n, d, generator(1))
+    assert first != b.bootstrap_ratio(n, d, generator(2))
+    assert first != b.bootstrap_ratio(n, d, generator(1), 300)
+    assert first.width > b.bootstrap_ratio(n, d, generator(1), confidence=0.5).width
+
+
+def test_a_mean_has_the_width_of_the_normal_theory() -> None:
+    values = generator(3).normal(size=400)
+    interval = b.bootstrap_ratio(values, np.ones(400), generator(), 4000)
+    assert interval.width == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.06)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    rng = generator(4)
+    covered = 0
+    for _ in range(300):
+        size = rng.integers(1, 20, 100)
+        hits = rng.binomial(size, 0.3)
+        interval = b.bootstrap_ratio(hits, size, rng, 300)
+        covered += interval.low <= 0.3 <= interval.high
+    assert 0.90 <= covered / 300 <= 0.985
+
+
+def test_people_with_zero_and_zero_are_resampled_but_weigh_nothing() -> None:
+    n, d = np.array([1.0, 2, 0, 0]), np.array([2.0, 3, 0, 0])
+    interval = b.bootstrap_ratio(n, d, generator())
+    assert interval.value == 0.6
+    # Draws of the last two alone are undefined; the others lie between 1/2 and 2/3.
+    assert (interval.low, interval.high) == pytest.approx((1 / 2, 2 / 3))
+
+
+def test_a_difference_is_paired() -> None:
+    rng = generator(5)
+    ease = rng.normal(0, 1, 200)
+    a, other = ease + 0.05 + rng.normal(0, 0.05, 200), ease
+    ones = np.ones(200)
+    paired = b.bootstrap_difference(a, other, ones, generator(1))
+    assert paired.value == pytest.approx((a - other).mean())
+    assert paired.excludes(0)
+    assert not paired.excludes(paired.value)
+    assert paired.width < b.bootstrap_ratio(a, ones, generator(1)).width / 5
+    same = b.bootstrap_difference(a, a, ones, generator(1))
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_a_difference_may_have_two_denominators() -> None:
+    n = np.array([1.0, 2, 3])
+    interval = b.bootstrap_difference(n, n, [2, 4, 6], generator(), denominators_b=[4, 8, 12])
+    assert (interval.value, interval.low, interval.high) == (0.25, 0.25, 0.25)
+
+
+def test_any_function_of_sums_has_an_interval() -> None:
+    sums = generator(6).random((30, 3))
+    interval = b.bootstrap_sums(sums, lambda t: t[:, 0] * t[:, 1] / t[:, 2] ** 2, generator())
+    total = sums.sum(0)
+    assert interval.value == pytest.approx(total[0] * total[1] / total[2] ** 2)
+    assert interval.low < interval.value < interval.high
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("rounded", [False, True])
+def test_auc_draws_equal_exact_resampling(weighted: bool, rounded: bool) -> None:
+    labels, scores, user, weights = people(7)
+    scores = np.round(scores) if rounded else scores
+    mass = weights if weighted else np.ones(len(user))
+    given = weights if weighted else None
+    fast = b.auc_draws(labels, scores, user, generator(3), 60, weights=given)
+    counts = np.concatenate(list(b.draw_counts(60, 60, generator(3))))
+    exact = np.array([auc(labels, scores, mass * count[user]) for count in counts])
+    assert np.abs(fast - exact).max() < 0.01 * exact.std()
+
+
+def test_coarse_bins_are_corrected_and_fine_ones_nearly_exact() -> None:
+    labels, scores, user, _ = people(8)
+    counts = np.concatenate(list(b.draw_counts(60, 40, generator(3))))
+    exact = np.array([auc(labels, scores, count[user]) for count in counts])
+
+    def error(bins: int) -> float:
+        return float(
+            np.abs(b.auc_draws(labels, scores, user, generator(3), 40, bins=bins) - exact).max()
+        )
+
+    assert error(2048) < error(8) < 0.02
+
+
+def test_the_interval_of_auc_holds_the_exact_value() -> None:
+    labels, scores, user, weights = people(9)
+    plain = b.bootstrap_auc(labels, scores, user, generator())
+    assert plain.value == auc(labels, scores)
+    assert plain.low < plain.value < plain.high
+    assert plain != b.bootstrap_auc(labels, scores, user, generator(), weights=weights)
+    assert plain != b.bootstrap_auc(labels, scores, user, generator(), bins=16)
+    # Rows of a person depend on each other: pretending otherwise would be too narrow.
+    rows = b.bootstrap_auc(labels, scores, np.arange(len(user)), generator(), 500)
+    assert rows.width < plain.width
+
+
+def test_many_people_in_blocks_give_the_same_width() -> None:
+    labels, scores, user, _ = people(10, users=3000, rows=12_000)
+    each = b.auc_draws(labels, scores, user, generator(), 1500)
+    blocks = b.auc_draws(labels, scores, user, generator(), 1500, blocks=400)
+    assert blocks.std() == pytest.approx(each.std(), rel=0.15)
+    of_row, count = b.user_blocks(user, len(user), generator(), 400)
+    assert count == 400
+    # A person is never split over blocks.
+    assert len(np.unique(of_row * 3000 + user)) == len(np.unique(user))
+
+
+def test_two_models_in_the_same_state_draw_the_same_people() -> None:
+    labels, scores, user, _ = people(11)
+    better = scores + labels
+    apart = b.auc_draws(labels, better, user, generator(1)) - b.auc_draws(
+        labels, scores, user, generator(2)
+    )
+    paired = b.auc_draws(labels, better, user, generator(1)) - b.auc_draws(
+        labels, scores, user, generator(1)
+    )
+    assert paired.std() < apart.std()
+
+
+def test_people_may_have_any_ids() -> None:
+    labels, scores, user, _ = people(12)
+    by_text = np.array([f"p{one:03d}" for one in user])
+    first = b.bootstrap_auc(labels, scores, user, generator())
+    assert first == b.bootstrap_auc(labels, scores, by_text, generator())
+    assert first == b.bootstrap_auc(labels, scores, user * 10**15, generator())
+
+
+def test_undefined_measures_are_errors() -> None:
+    with pytest.raises(DataError, match="undefined on these people"):
+        b.bootstrap_ratio([0, 0], [0, 0], generator())
+    with pytest.raises(DataError, match="nobody to resample"):
+        b.bootstrap_ratio([], [], generator())
+    with pytest.raises(ValueInvalidError, match=r"not finite.*row 1.*numerators.*0 and 0"):
+        b.bootstrap_ratio([0, np.nan], [1, 1], generator())
+    with pytest.raises(DataError, match=r"expected 2 rows and found 1.*denominators"):
+        b.bootstrap_ratio([0, 1], [1], generator())
+    with pytest.raises(ValueInvalidError, match="draws"):
+        b.bootstrap_ratio([0, 1], [1, 1], generator(), 0)
+    with pytest.raises(ValueInvalidError, match="confidence"):
+        b.bootstrap_ratio([0, 1], [1, 1], generator(), confidence=95)

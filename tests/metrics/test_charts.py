@@ -1,0 +1,166 @@
+"""Charts render without a browser and show what they were given."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import run
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from adwright.core.errors import DataError
+from adwright.metrics import charts
+from adwright.metrics.bootstrap import Interval
+from adwright.metrics.calibration import reliability_table
+
+CURVES = [
+    {"step": step, "series": series, "value": 1 / (1 + step) + offset}
+    for series, offset in (("train", 0.0), ("validation", 0.1))
+    for step in range(5)
+]
+
+
+def texts(chart: Any) -> list[str]:
+    """The words in the picture; parsing also proves that it is well-formed XML."""
+    tree = ElementTree.fromstring(charts.to_svg(chart))
+    return [node.text or "" for node in tree.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def marks(chart: Any, kind: str) -> int:
+    """How many marks of a kind (rect, circle ...) the picture has, by its ARIA roles."""
+    tree = ElementTree.fromstring(charts.to_svg(chart))
+    roles = (node.get("aria-roledescription") for node in tree.iter())
+    return sum(role == kind for role in roles)
+
+
+def reliability(rates: float = -2.0) -> Any:
+    rng = np.random.default_rng(0)
+    p = 1 / (1 + np.exp(-rng.normal(rates, 1, 3000)))
+    return reliability_table(rng.random(3000) < p, p, bins=10)
+
+
+def test_a_reliability_diagram_has_a_point_a_bin_and_labelled_axes() -> None:
+    chart = charts.reliability_diagram(reliability(), title="Held-out weeks")
+    found = texts(chart)
+    assert {"Held-out weeks", "Mean predicted probability", "Observed response rate"} <= {*found}
+    assert any("10 bins of 3,000 rows" in text for text in found)
+    assert any(text.endswith("%") for text in found)
+    assert marks(chart, "circle") == 10
+
+
+def test_a_reliability_diagram_turns_logarithmic_for_small_rates() -> None:
+    wide = reliability_table([0, 0, 0, 1, 0, 1], [0.0, 0.001, 0.002, 0.01, 0.2, 0.9], bins=6)
+    kinds = [
+        charts.reliability_diagram(wide, log=log).to_dict()["layer"][0]["encoding"]["x"]["scale"][
+            "type"
+        ]
+        for log in (None, False, True)
+    ]
+    assert kinds == ["log", "linear", "log"]
+    # A prediction and rates of exactly zero have no logarithm and stand at the edge.
+    assert marks(charts.reliability_diagram(wide), "circle") == 6
+
+
+def test_learning_curves_name_each_series() -> None:
+    chart = charts.learning_curves(CURVES, y_title="Log loss (nats)", title="DIN")
+    assert {"train", "validation", "Step", "Log loss (nats)", "DIN"} <= {*texts(chart)}
+    assert marks(chart, "line mark") == 2
+    by_epoch = [{"epoch": row["step"], **row} for row in CURVES]
+    assert "Epoch" in texts(charts.learning_curves(by_epoch, x="epoch"))
+    assert "Rows read" in texts(charts.learning_curves(CURVES, x_title="Rows read"))
+
+
+def test_values_that_are_not_finite_are_left_out() -> None:
+    broken = [*CURVES, {"step": 5, "series": "train", "value": float("nan")}]
+    assert charts.to_svg(charts.learning_curves(broken)) == charts.to_svg(
+        charts.learning_curves(CURVES)
+    )
+    with pytest.raises(DataError, match="no finite value"):
+        charts.learning_curves(broken[-1:])
+
+
+def test_long_curves_are_drawn_whole() -> None:
+    rows = [{"step": i, "series": "train", "value": i % 7} for i in range(6000)]
+    assert marks(charts.learning_curves(rows), "line mark") == 1
+
+
+def test_attention_bars_show_the_largest_first_even_with_equal_names() -> None:
+    items, weights = ["milk", "milk", "bread", "tea"], [0.1, -0.9, 0.5, 0.3]
+    chart = charts.attention_bars(items, weights, most=3)
+    found = texts(chart)
+    assert [text for text in found if text in items] == ["milk", "bread", "tea"]
+    assert "3 of 4 items, largest first" in found
+    assert "Activation weight" in found
+    assert marks(chart, "bar") == 3
+    assert marks(charts.attention_bars(items, weights), "bar") == 4
+
+
+def test_an_attention_map_has_a_cell_a_pair_and_centres_signed_weights() -> None:
+    weights = np.arange(6).reshape(3, 2) / 10
+    plain = charts.attention_map(["a", "b", "b"], ["x", "y"], weights)
+    assert {"a", "b", "x", "y", "Candidate", "Weight"} <= {*texts(plain)}
+    assert marks(plain, "rect mark") == 6
+    signed = charts.attention_map(["a", "b", "b"], ["x", "y"], weights - 0.1)
+    domains = [
+        chart.to_dict()["layer"][0]["encoding"]["color"]["scale"]["domain"]
+        for chart in (plain, signed)
+    ]
+    assert domains == [[0, 0.5], [-0.4, 0.4]]
+    assert marks(charts.attention_map(["a"], ["x"], [[0.0]]), "rect mark") == 1
+
+
+def test_an_interval_chart_keeps_the_order_and_draws_a_reference() -> None:
+    values = {"DIN": Interval(0.02, 0.01, 0.03), "base": Interval(-0.01, -0.02, 0.0)}
+    arguments: dict[str, Any] = {"title": "Gain", "x_title": "Group AUC difference"}
+    plain = charts.interval_chart(values, **arguments)
+    found = texts(plain)
+    assert [text for text in found if text in values] == ["DIN", "base"]
+    assert {"Gain", "Group AUC difference", "bars: 95% interval"} <= {*found}
+    assert marks(plain, "circle") == 2
+    with_line = charts.interval_chart(values, reference=0, confidence=0.9, **arguments)
+    assert "bars: 90% interval" in texts(with_line)
+    assert marks(with_line, "rule mark") == marks(plain, "rule mark") + 1
+
+
+@pytest.mark.parametrize(
+    "name", ['a "quoted" \\ name', "it's", "</text><script>", "ü & é", "x" * 99]
+)
+def test_names_from_outside_are_text_and_nothing_else(name: str) -> None:
+    shown = name if len(name) <= 32 else name[:31] + "…"
+    assert shown in texts(charts.attention_bars([name, "b"], [1, 2]))
+    assert shown in texts(charts.attention_map([name], ["x"], [[1]]))
+    assert "<script" not in charts.to_svg(charts.attention_bars([name], [1], title=name))
+
+
+def test_png_is_png_and_grows_with_its_scale() -> None:
+    chart = charts.attention_bars(["a"], [1])
+    small, large = charts.to_png(chart, scale=1), charts.to_png(chart)
+    assert small.startswith(b"\x89PNG")
+    assert len(large) > len(small)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: charts.learning_curves([]), "nothing to draw"),
+        (lambda: charts.learning_curves([{"step": 1, "value": 2}]), r"key 'series'.*row 0"),
+        (lambda: charts.attention_bars([], []), "at least one"),
+        (lambda: charts.attention_bars(["a"], [1, 2]), r"found shape \(2,\)"),
+        (lambda: charts.attention_bars(["a", "b"], [1, np.nan]), r"not finite.*row 1"),
+        (lambda: charts.attention_map(["a"], ["x"], [1]), r"expected weights \[1, 1\]"),
+        (lambda: charts.interval_chart({}, title="", x_title=""), "nothing to draw"),
+    ],
+)
+def test_what_cannot_be_drawn_says_why(draw: Callable[[], Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        draw()
+
+
+def test_importing_the_module_does_not_pay_for_altair(root: Path) -> None:
+    code = "import sys; import adwright.metrics.charts; sys.exit('altair' in sys.modules)"
+    environment = {"PYTHONPATH": str(root / "src")}
+    assert run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
