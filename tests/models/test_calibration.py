@@ -1,0 +1,281 @@
+"""Calibrators against scikit-learn, scipy and slow literal fits."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from adwright.core.errors import ArtifactError, DataError, ValueInvalidError
+from adwright.metrics.calibration import expected_calibration_error
+from adwright.metrics.classification import auc, log_loss
+from adwright.models import calibration as c
+
+METHODS: tuple[c.Method, ...] = ("platt", "isotonic", "temperature", "none")
+
+
+def logit(p: np.ndarray) -> np.ndarray:
+    return np.log(p / (1 - p))
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def sample(
+    seed: int, rows: int = 4000, slope: float = 0.6, shift: float = -0.7
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, predictions that are too sure and too high, weights."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(-1, 1.5, rows)
+    y = (rng.random(rows) < sigmoid(slope * x + shift)).astype(int)
+    return y, sigmoid(x), rng.random(rows) * 2
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_platt_is_logistic_regression_on_platts_targets(seed: int, weighted: bool) -> None:
+    y, p, weights = sample(seed)
+    w = weights if weighted else np.ones(len(y))
+    high, low = (w @ y + 1) / (w @ y + 2), 1 / (w @ (1 - y) + 2)
+    target = np.where(y == 1, high, low)
+    # A soft target is one row of each label with the two shares as weights.
+    peer = LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000, solver="newton-cholesky")
+    peer.fit(
+        np.tile(logit(p), 2)[:, None],
+        np.repeat([1, 0], len(y)),
+        np.concatenate((w * target, w * (1 - target))),
+    )
+    fitted = c.fit_calibrator("platt", y, p, weights if weighted else None)
+    assert isinstance(fitted, c.PlattCalibrator)
+    assert fitted.slope == pytest.approx(peer.coef_[0, 0], abs=1e-7)
+    assert fitted.intercept == pytest.approx(peer.intercept_[0], abs=1e-7)
+    assert fitted(p) == pytest.approx(
+        sigmoid(fitted.slope * logit(p) + fitted.intercept), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("slope", [0.3, 1.0, 2.5])
+def test_temperature_minimises_the_log_loss(slope: float, weighted: bool) -> None:
+    y, p, weights = sample(1, slope=slope, shift=0)
+    w = weights if weighted else None
+    fitted = c.fit_calibrator("temperature", y, p, w)
+    assert isinstance(fitted, c.TemperatureCalibrator)
+    best = minimize_scalar(
+        lambda inverse: log_loss(y, sigmoid(inverse * logit(p)), w), bracket=(0.1, 3), tol=1e-10
+    )
+    assert 1 / fitted.temperature == pytest.approx(best.x, rel=1e-6)
+    assert log_loss(y, fitted(p), w) <= best.fun + 1e-12
+
+
+def test_temperature_stays_within_bounds_without_an_optimum() -> None:
+    p = np.array([0.2, 0.3, 0.7, 0.8])
+    sharp = c.fit_calibrator("temperature", [0, 0, 1, 1], p)
+    flat = c.fit_calibrator("temperature", [1, 1, 0, 0], p)
+    assert (sharp, flat) == (c.TemperatureCalibrator(0.01), c.TemperatureCalibrator(100.0))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("levels", [None, 50, 5])
+@pytest.mark.parametrize("seed", range(3))
+def test_isotonic_equals_scikit_learn(seed: int, levels: int | None, weighted: bool) -> None:
+    y, p, weights = sample(seed)
+    if levels:
+        p = np.round(p * levels) / levels
+    w = weights if weighted else None
+    fitted = c.fit_calibrator("isotonic", y, p, w)
+    peer = IsotonicRegression(out_of_bounds="clip").fit(p, y, sample_weight=w)
+    edge = 0.5 / ((len(y) if w is None else w.sum()) + 1)
+    everywhere = np.concatenate((p, np.linspace(0, 1, 501)))
+    expected = np.clip(peer.predict(everywhere), edge, 1 - edge)
+    # Next to an edge the line starts from the clipped level, so allow for the clip there.
+    inner = (expected > 2 * edge) & (expected < 1 - 2 * edge)
+    assert fitted(everywhere)[inner] == pytest.approx(expected[inner], abs=2 * edge)
+    assert fitted(p) == pytest.approx(np.clip(peer.predict(p), edge, 1 - edge), abs=1e-9)
+
+
+def literal_pool(sums: list[float], weight: list[float]) -> list[float]:
+    """Pool adjacent violators, one violation at a time, until none is left."""
+    blocks = [(s, w, 1) for s, w in zip(sums, weight, strict=True)]
+    at = 0
+    while at < len(blocks) - 1:
+        (s, w, n), (t, v, m) = blocks[at : at + 2]
+        if s / w > t / v:
+            blocks[at : at + 2] = [(s + t, w + v, n + m)]
+            at = max(at - 1, 0)
+        else:
+            at += 1
+    return [s / w for s, w, n in blocks for _ in range(n)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(-20, 20), st.integers(1, 5)), min_size=1, max_size=40),
+    st.sampled_from([0, 1, 64]),
+)
+def test_pooling_equals_the_literal_loop_however_many_rounds(
+    data: list[tuple[int, int]], rounds: int
+) -> None:
+    means, weight = (np.array(column, float) for column in zip(*data, strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(c, "_ROUNDS", rounds)
+        starts = c._pool_adjacent_violators(means * weight, weight)
+    levels = np.add.reduceat(means * weight, starts) / np.add.reduceat(weight, starts)
+    found = np.repeat(levels, np.diff(starts, append=len(means)))
+    assert found == pytest.approx(literal_pool((means * weight).tolist(), weight.tolist()))
+
+
+def test_an_adversarial_order_is_pooled_in_linear_time() -> None:
+    # One low value at the end draws the blocks before it in, one a round.
+    means = np.append(np.arange(200_000.0), -1e12)
+    start = time.process_time()
+    assert c._pool_adjacent_violators(means, np.ones(len(means))).tolist() == [0]
+    assert time.process_time() - start < 5
+
+
+def test_a_million_rows_are_fitted_in_seconds() -> None:
+    y, p, _ = sample(5, rows=1_000_000)
+    start = time.process_time()
+    for method in METHODS:
+        c.fit_calibrator(method, y, p)
+    assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fitting_repairs_calibration_on_new_rows(method: c.Method) -> None:
+    y, p, _ = sample(2, rows=20_000)
+    fitted = c.fit_calibrator(method, y, p)
+    new_y, new_p, _ = sample(3, rows=20_000)
+    before = expected_calibration_error(new_y, new_p)
+    after = expected_calibration_error(new_y, fitted(new_p))
+    if method == "none":
+        assert fitted(new_p).tolist() == new_p.tolist()
+    elif method == "temperature":  # cannot mend the base rate, so only the loss must fall
+        assert log_loss(new_y, fitted(new_p)) < log_loss(new_y, new_p)
+    else:
+        assert after < 0.015
+        assert after < before / 6
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_are_repetitions(method: c.Method) -> None:
+    y, p, _ = sample(4, rows=500)
+    times = np.random.default_rng(4).integers(0, 4, 500)
+    weighted = c.fit_calibrator(method, y, p, times)
+    repeated = c.fit_calibrator(method, np.repeat(y, times), np.repeat(p, times))
+    assert weighted(p) == pytest.approx(repeated(p), abs=1e-9)
+    if method != "none":
+        assert weighted(p) != pytest.approx(c.fit_calibrator(method, y, p)(p), abs=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_calibrators_never_reverse_an_order_and_stay_within_0_and_1(method: c.Method) -> None:
+    y, p, _ = sample(6)
+    grid = np.linspace(0, 1, 1001)
+    levels = c.fit_calibrator(method, y, p)(grid)
+    assert (np.diff(levels) >= 0).all()
+    assert levels.min() >= 0
+    assert levels.max() <= 1
+    assert np.isfinite(log_loss([0, 1], levels[[0, -1]]))
+    if method in ("platt", "temperature"):
+        assert auc(y, c.fit_calibrator(method, y, p)(p)) == pytest.approx(auc(y, p), abs=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_calibrators_go_through_json_exactly(method: c.Method) -> None:
+    y, p, weights = sample(7)
+    fitted = c.fit_calibrator(method, y, p, weights)
+    again = c.calibrator_from_jsonable(json.loads(json.dumps(fitted.to_jsonable())))
+    assert again == fitted
+    assert again(p).tolist() == fitted(p).tolist()
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic", "temperature"])
+def test_certain_predictions_and_separable_labels_stay_finite(method: c.Method) -> None:
+    y = np.array([0, 0, 1, 1])
+    fitted = c.fit_calibrator(method, y, np.array([0.0, 0.1, 0.9, 1.0], np.float32))
+    values = fitted([0.0, 0.1, 0.9, 1.0])
+    assert np.isfinite(values).all()
+    assert values[:2].max() < values[2:].min()
+
+
+def test_a_constant_prediction_becomes_the_base_rate() -> None:
+    y = [1, 0, 0, 0] * 100
+    for method in ("platt", "isotonic"):
+        fitted = c.fit_calibrator(method, y, [0.9] * 400)
+        assert fitted([0.9]) == pytest.approx([0.25], abs=2e-3)
+
+
+def test_isotonic_cannot_promise_certainty() -> None:
+    fitted = c.fit_calibrator("isotonic", [0] * 9 + [1] * 10, np.linspace(0, 1, 19))
+    assert fitted([0.0, 1.0]).tolist() == [0.5 / 20, 1 - 0.5 / 20]
+
+
+def test_undoing_negative_sampling_by_the_formula() -> None:
+    q, rate = np.array([0, 0.01, 0.3, 0.9, 1]), 0.05
+    expected = q / (q + (1 - q) / rate)
+    assert c.undo_negative_sampling(q, rate) == pytest.approx(expected, abs=1e-15)
+    assert c.undo_negative_sampling(q, 1.0).tolist() == q.tolist()
+
+
+def test_undoing_negative_sampling_recovers_the_rates_of_the_full_data() -> None:
+    rng = np.random.default_rng(8)
+    group = rng.integers(0, 5, 400_000)
+    y = rng.random(400_000) < (0.01, 0.02, 0.05, 0.1, 0.2)[0] * 2.0**group
+    kept = y | (rng.random(400_000) < 0.1)
+    sampled = np.array([y[kept & (group == g)].mean() for g in range(5)])
+    full = np.array([y[group == g].mean() for g in range(5)])
+    assert c.undo_negative_sampling(sampled, 0.1) == pytest.approx(full, rel=0.03)
+
+
+@pytest.mark.parametrize("rate", [0, -0.1, 1.5, float("nan")])
+def test_a_sampling_rate_must_be_a_share(rate: float) -> None:
+    with pytest.raises(ValueInvalidError, match=r"in \(0, 1\]"):
+        c.undo_negative_sampling([0.5], rate)
+
+
+def test_wrong_inputs_to_a_fit_are_named() -> None:
+    with pytest.raises(DataError, match=r"both classes.*ones in 2"):
+        c.fit_calibrator("platt", [0, 0], [0.1, 0.2])
+    with pytest.raises(DataError, match="both classes"):
+        c.fit_calibrator("isotonic", [], [])
+    with pytest.raises(DataError, match="expected 2 rows"):
+        c.fit_calibrator("platt", [0, 1], [0.1])
+    with pytest.raises(ValueInvalidError, match=r"outside 0..1.*row 1"):
+        c.fit_calibrator("none", [0, 1], [0.1, 2])
+    with pytest.raises(ValueInvalidError, match=r"unknown calibration method.*beta"):
+        c.fit_calibrator("beta", [0, 1], [0.1, 0.2])  # type: ignore[arg-type]
+    with pytest.raises(ValueInvalidError, match=r"outside 0..1.*row 0"):
+        c.PlattCalibrator(1, 0)([-0.5])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"method": "beta"},
+        {"method": "none", "slope": 1},
+        {"method": "platt", "slope": 1.0},
+        {"method": "platt", "slope": 1.0, "intercept": 0.0, "more": 1},
+        {"method": "platt", "slope": "steep", "intercept": 0.0},
+        {"method": "platt", "slope": float("nan"), "intercept": 0.0},
+        {"method": "temperature", "temperature": 0.0},
+        {"method": "temperature", "temperature": None},
+        {"method": "isotonic", "knots": [], "levels": []},
+        {"method": "isotonic", "knots": [0.1, 0.1], "levels": [0.1, 0.2]},
+        {"method": "isotonic", "knots": [0.1, 0.2], "levels": [0.2, 0.1]},
+        {"method": "isotonic", "knots": [0.1, 0.2], "levels": [0.2]},
+        {"method": "isotonic", "knots": [0.1, 0.2], "levels": [0.2, 1.2]},
+        {"method": "isotonic", "knots": 3, "levels": [0.2]},
+    ],
+)
+def test_saved_values_that_do_not_fit_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ArtifactError, match="saved calibrator"):
+        c.calibrator_from_jsonable(values)
