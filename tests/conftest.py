@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from adwright.core.clock import FixedClock
+
+# A busy machine is no failure: examples have no time limit of their own.
+settings.register_profile("adwright", deadline=None)
+settings.load_profile("adwright")
 
 ROOT = Path(__file__).resolve().parent.parent
 

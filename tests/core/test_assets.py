@@ -190,7 +190,7 @@ def test_full_disk_while_pip_writes(
         return subprocess.CompletedProcess(command, 1, "", words)
 
     monkeypatch.setattr(assets.subprocess, "run", full)
-    with pytest.raises(ResourceError, match="disk is full .*cache"):
+    with pytest.raises(ResourceError, match=r"disk is full .*cache"):
         asset("obp", cache=tmp_path / "cache")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
