@@ -67,9 +67,9 @@ class CompleteJourney:
     def transactions(self) -> pl.LazyFrame:
         """One row a product of a basket, sorted by time; no product is twice in a basket.
 
-        household_id, store_id, basket_id, product_id, quantity (0 in 8,869 rows), sales_value (what the chain received), retail_disc, coupon_disc,
-        coupon_match_disc (dollars taken off, positive), week 1 to 53, transaction_timestamp
-        (UTC, of the basket).
+        household_id, store_id, basket_id, product_id, quantity (0 in 8,869 rows), sales_value
+        (what the chain received), retail_disc, coupon_disc, coupon_match_disc (dollars taken
+        off, positive), week 1 to 53, transaction_timestamp (UTC, of the basket).
         """
         return self._scan("transactions").with_columns(_utc("transaction_timestamp"))
 

@@ -10,7 +10,6 @@ Times are instants in UTC. A time without a zone is read as UTC.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args, overload
@@ -20,6 +19,17 @@ import pyarrow as pa
 
 from adwright.core.errors import SchemaError
 from adwright.data.checks import Check, Locate, check_unique, in_file, run_checks
+from adwright.data.columns import (
+    TIME,
+    check_columns,
+    check_types,
+    conform,
+    empty_table,
+    from_arrow,
+    is_category,
+    present,
+    text_checks,
+)
 
 __all__ = [
     "CAMPAIGN_SCHEMA",
@@ -52,12 +62,10 @@ EventKind = Literal[
 ]
 KINDS: tuple[str, ...] = get_args(EventKind)
 
-_TIME = pa.timestamp("us", tz="UTC")
-
 EVENT_SCHEMA = pa.schema(
     [
         pa.field("event_id", pa.string(), nullable=False),  # unique in the log
-        pa.field("time", _TIME, nullable=False),
+        pa.field("time", TIME, nullable=False),
         pa.field("request_id", pa.string(), nullable=False),  # one visit, page or slate
         pa.field("user_id", pa.string(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),  # one of KINDS
@@ -83,14 +91,11 @@ CREATIVE_SCHEMA = pa.schema(
 CAMPAIGN_SCHEMA = pa.schema(
     [
         pa.field("campaign_id", pa.string(), nullable=False),
-        pa.field("start", _TIME, nullable=False),
-        pa.field("end", _TIME),  # the first instant after it; null while it runs
+        pa.field("start", TIME, nullable=False),
+        pa.field("end", TIME),  # the first instant after it; null while it runs
         pa.field("type", pa.string()),
     ]
 )
-
-# How programs that stringify their missing values spell them.
-_NOT_IDS = ("nan", "NaN", "None", "<NA>")
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,8 @@ class Catalogue:
         """
         catalogue = cls(
             validate_items(items),
-            _empty(CREATIVE_SCHEMA) if creatives is None else validate_creatives(creatives),
-            _empty(CAMPAIGN_SCHEMA) if campaigns is None else validate_campaigns(campaigns),
+            empty_table(CREATIVE_SCHEMA) if creatives is None else validate_creatives(creatives),
+            empty_table(CAMPAIGN_SCHEMA) if campaigns is None else validate_campaigns(campaigns),
         )
         check_items_known(catalogue.creatives, catalogue.items)
         return catalogue
@@ -129,7 +134,7 @@ class Catalogue:
 
 def empty_events() -> pl.DataFrame:
     """An EventLog of no rows."""
-    return _empty(EVENT_SCHEMA)
+    return empty_table(EVENT_SCHEMA)
 
 
 @overload
@@ -161,7 +166,7 @@ def validate_events(
     JSON object. Each names the file, the first row (from 0), the column and the value.
     """
     if isinstance(table, pa.Table):
-        table = _from_arrow(table)
+        table = from_arrow(table)
     lazy = check_events(table.lazy(), in_file(file), strict_time_order=strict_time_order)
     return lazy if isinstance(table, pl.LazyFrame) else lazy.collect()
 
@@ -172,11 +177,11 @@ def check_events(
     """As `validate_events` for a lazy table whose rows may lie in several files."""
     file = locate(0)[0]
     types = dict(frame.collect_schema())
-    _check_columns(types, EVENT_SCHEMA, file)
-    checks = _text_checks(types, EVENT_SCHEMA)
+    check_columns(types, EVENT_SCHEMA, file)
+    checks = text_checks(types, EVENT_SCHEMA)
     run_checks(frame, checks, locate)  # before the types, so that a NaN id is called that
-    _check_types(types, EVENT_SCHEMA, file)
-    checks = [_present("time"), *_event_checks(types)]
+    check_types(types, EVENT_SCHEMA, file)
+    checks = [present("time"), *_event_checks(types)]
     if strict_time_order:
         time = pl.col("time")
         checks.append(
@@ -188,7 +193,7 @@ def check_events(
             )
         )
     run_checks(frame, checks, locate)
-    conformed = _conform(frame, types, EVENT_SCHEMA)
+    conformed = conform(frame, types, EVENT_SCHEMA)
     check_unique(
         conformed,
         "event_id",
@@ -205,9 +210,9 @@ def as_events(frame: pl.LazyFrame) -> pl.LazyFrame:
     Checks names and types of the columns, but no row.
     """
     types = dict(frame.collect_schema())
-    _check_columns(types, EVENT_SCHEMA, "")
-    _check_types(types, EVENT_SCHEMA, "")
-    return _conform(frame, types, EVENT_SCHEMA)
+    check_columns(types, EVENT_SCHEMA, "")
+    check_types(types, EVENT_SCHEMA, "")
+    return conform(frame, types, EVENT_SCHEMA)
 
 
 def validate_items(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.DataFrame:
@@ -219,7 +224,7 @@ def validate_items(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.Data
     of another type, a null inside a list.
     """
     if isinstance(table, pa.Table):
-        table = _from_arrow(table)
+        table = from_arrow(table)
     return check_items(table.lazy(), in_file(file)).collect()
 
 
@@ -228,8 +233,8 @@ def check_items(frame: pl.LazyFrame, locate: Locate) -> pl.LazyFrame:
     file = locate(0)[0]
     types = dict(frame.collect_schema())
     ids = pa.schema([pa.field("item_id", pa.string(), nullable=False)])
-    _check_columns({name: types[name] for name in types if name == "item_id"}, ids, file)
-    checks = _text_checks(types, ids)
+    check_columns({name: types[name] for name in types if name == "item_id"}, ids, file)
+    checks = text_checks(types, ids)
     for name, dtype in types.items():
         if name != "item_id" and isinstance(dtype, pl.List):
             checks.append(
@@ -241,7 +246,7 @@ def check_items(frame: pl.LazyFrame, locate: Locate) -> pl.LazyFrame:
                 )
             )
     run_checks(frame, checks, locate)
-    _check_types({"item_id": types["item_id"]}, ids, file)
+    check_types({"item_id": types["item_id"]}, ids, file)
     features = [_feature(name, dtype, file) for name, dtype in types.items() if name != "item_id"]
     items = frame.select(pl.col("item_id").cast(pl.String), *features)
     what, hint = "item_id must be unique", "keep one row an item"
@@ -270,7 +275,7 @@ def validate_campaigns(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.
         "end must not be before start",
         "correct one of the two; leave end empty while the campaign runs",
     )
-    return _validate_small(table, CAMPAIGN_SCHEMA, [_present("start"), ends_early], file)
+    return _validate_small(table, CAMPAIGN_SCHEMA, [present("start"), ends_early], file)
 
 
 def check_items_known(
@@ -298,14 +303,13 @@ def _validate_small(
     table: pl.DataFrame | pa.Table, schema: pa.Schema, checks: list[Check], file: str
 ) -> pl.DataFrame:
     if isinstance(table, pa.Table):
-        table = _from_arrow(table)
+        table = from_arrow(table)
     frame, locate, types = table.lazy(), in_file(file), dict(table.schema)
-    _check_columns(types, schema, file)
-    run_checks(frame, _text_checks(types, schema), locate)
-    _check_types(types, schema, file)
-    present = [check for check in checks if check.column in types]
-    run_checks(frame, present, locate)
-    conformed = _conform(frame, types, schema)
+    check_columns(types, schema, file)
+    run_checks(frame, text_checks(types, schema), locate)
+    check_types(types, schema, file)
+    run_checks(frame, [check for check in checks if check.column in types], locate)
+    conformed = conform(frame, types, schema)
     key = schema.names[0]
     check_unique(conformed, key, f"{key} must be unique", "keep one row an id", locate)
     return conformed.collect()
@@ -355,103 +359,9 @@ def _is_json_object(text: pl.Expr) -> pl.Expr:
     return text.is_null() | (text.str.strip_chars_start().str.starts_with("{") & parses)
 
 
-def _present(column: str) -> Check:
-    return Check(
-        column,
-        pl.col(column).is_null(),
-        f"{column} must not be empty",
-        "fill it in, or drop the row",
-    )
-
-
-def _text_checks(types: Mapping[str, pl.DataType], schema: pa.Schema) -> list[Check]:
-    """Ids that are needed must be there; an id that is given must not be blank."""
-    checks = []
-    for field in schema:
-        if field.type != pa.string() or field.name not in types:
-            continue
-        name, dtype = field.name, types[field.name]
-        needed = pl.col(name).is_null() if not field.nullable else pl.lit(value=False)
-        if dtype.is_float():
-            bad = needed | pl.col(name).is_nan()
-        elif dtype == pl.String and (not field.nullable or name.endswith("_id")):
-            blank = pl.col(name).str.strip_chars() == ""
-            bad = needed | blank | pl.col(name).is_in(list(_NOT_IDS))
-        else:
-            bad = needed
-        checks.append(
-            Check(name, bad, f"{name} must not be empty or NaN", "fill in the id, or drop the row")
-        )
-    return checks
-
-
-def _check_columns(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str) -> None:
-    missing = [f.name for f in schema if not f.nullable and f.name not in types]
-    unknown = [name for name in types if name not in schema.names]
-    if missing:
-        alike = difflib.get_close_matches(missing[0], unknown, n=1)
-        rename = f" (rename {alike[0]!r}?)" if alike else ""
-        raise SchemaError(
-            f"needed columns are missing: {', '.join(missing)}",
-            file=file,
-            column=missing[0],
-            hint=f"add them{rename}; the columns are {', '.join(schema.names)}",
-        )
-    if unknown:
-        alike = difflib.get_close_matches(unknown[0], schema.names, n=1)
-        rename = f"rename it to {alike[0]}" if alike else "drop it"
-        more = ", or put it into the context as JSON" if "context" in schema.names else ""
-        raise SchemaError(
-            f"unknown columns: {', '.join(unknown)}",
-            file=file,
-            column=unknown[0],
-            hint=f"{rename}{more}; the columns are {', '.join(schema.names)}",
-        )
-
-
-def _check_types(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str) -> None:
-    for field in schema:
-        dtype = types.get(field.name)
-        if dtype is None or (field.nullable and dtype == pl.Null):
-            continue
-        if field.type == pa.string():
-            fits = dtype == pl.String or dtype.is_integer() or _is_category(dtype)
-            wanted = "text"
-        elif field.type == _TIME:
-            fits, wanted = isinstance(dtype, pl.Datetime), "a timestamp"
-        elif field.type == pa.int32():
-            fits, wanted = dtype.is_integer(), "an integer"
-        else:
-            fits, wanted = dtype.is_numeric(), "a number"
-        if not fits:
-            raise SchemaError(
-                f"{field.name} must be {wanted}, not {dtype}",
-                file=file,
-                column=field.name,
-                hint=f"cast the column to {field.type}",
-            )
-
-
-def _conform(
-    frame: pl.LazyFrame, types: Mapping[str, pl.DataType], schema: pa.Schema
-) -> pl.LazyFrame:
-    """Cast and order the columns; types were checked, so no cast can fail."""
-    columns = []
-    for field, (name, target) in zip(schema, _polars_types(schema).items(), strict=True):
-        if name not in types:
-            columns.append(pl.lit(None, dtype=target).alias(name))
-            continue
-        column, dtype = pl.col(name), types[name]
-        if field.type == _TIME and isinstance(dtype, pl.Datetime):
-            zone = column.dt.replace_time_zone("UTC") if dtype.time_zone is None else column
-            column = zone.dt.convert_time_zone("UTC")
-        columns.append(column.cast(target))
-    return frame.select(columns)
-
-
 def _feature(name: str, dtype: pl.DataType, file: str) -> pl.Expr:
     column = pl.col(name)
-    if _is_category(dtype):
+    if is_category(dtype):
         return column.cast(pl.String)
     if dtype.is_float():
         return column.fill_nan(None)
@@ -465,22 +375,3 @@ def _feature(name: str, dtype: pl.DataType, file: str) -> pl.Expr:
         column=name,
         hint="use text, a list of text, a number or a boolean",
     )
-
-
-def _is_category(dtype: pl.DataType) -> bool:
-    return dtype == pl.Categorical or isinstance(dtype, pl.Enum)
-
-
-def _polars_types(schema: pa.Schema) -> dict[str, pl.DataType]:
-    return dict(_from_arrow(schema.empty_table()).schema)
-
-
-def _empty(schema: pa.Schema) -> pl.DataFrame:
-    return _from_arrow(schema.empty_table())
-
-
-def _from_arrow(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    if not isinstance(frame, pl.DataFrame):
-        raise SchemaError("the Arrow table has no columns", hint="pass a table of events")
-    return frame

@@ -1,0 +1,155 @@
+"""Fit a table to an Arrow schema: which columns it must have, which types fit, the casts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+import polars as pl
+import pyarrow as pa
+
+from adwright.core.errors import SchemaError
+from adwright.data.checks import Check
+
+__all__ = [
+    "TIME",
+    "check_columns",
+    "check_types",
+    "conform",
+    "empty_table",
+    "from_arrow",
+    "is_category",
+    "present",
+    "text_checks",
+]
+
+TIME = pa.timestamp("us", tz="UTC")
+
+# How programs that stringify their missing values spell them.
+_NOT_IDS = ("nan", "NaN", "None", "<NA>")
+
+
+def check_columns(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str) -> None:
+    """Raise SchemaError where a needed column of `schema` is absent or one is not in it.
+
+    types: the columns of the table; file: name shown in the error.
+    """
+    missing = [f.name for f in schema if not f.nullable and f.name not in types]
+    unknown = [name for name in types if name not in schema.names]
+    if missing:
+        alike = difflib.get_close_matches(missing[0], unknown, n=1)
+        rename = f" (rename {alike[0]!r}?)" if alike else ""
+        raise SchemaError(
+            f"needed columns are missing: {', '.join(missing)}",
+            file=file,
+            column=missing[0],
+            hint=f"add them{rename}; the columns are {', '.join(schema.names)}",
+        )
+    if unknown:
+        alike = difflib.get_close_matches(unknown[0], schema.names, n=1)
+        rename = f"rename it to {alike[0]}" if alike else "drop it"
+        more = ", or put it into the context as JSON" if "context" in schema.names else ""
+        raise SchemaError(
+            f"unknown columns: {', '.join(unknown)}",
+            file=file,
+            column=unknown[0],
+            hint=f"{rename}{more}; the columns are {', '.join(schema.names)}",
+        )
+
+
+def check_types(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str) -> None:
+    """Raise SchemaError where a column cannot be cast to its type in `schema` without loss.
+
+    Integers and categories fit text, any timestamp fits time, any number fits a float. A
+    column without a type holds only nulls, if anything; other checks refuse these.
+    """
+    for field in schema:
+        dtype = types.get(field.name)
+        if dtype is None or dtype == pl.Null:
+            continue
+        if field.type == pa.string():
+            fits = dtype == pl.String or dtype.is_integer() or is_category(dtype)
+            wanted = "text"
+        elif field.type == TIME:
+            fits, wanted = isinstance(dtype, pl.Datetime), "a timestamp"
+        elif field.type == pa.int32():
+            fits, wanted = dtype.is_integer(), "an integer"
+        else:
+            fits, wanted = dtype.is_numeric(), "a number"
+        if not fits:
+            raise SchemaError(
+                f"{field.name} must be {wanted}, not {dtype}",
+                file=file,
+                column=field.name,
+                hint=f"cast the column to {field.type}",
+            )
+
+
+def conform(
+    frame: pl.LazyFrame, types: Mapping[str, pl.DataType], schema: pa.Schema
+) -> pl.LazyFrame:
+    """Cast and order the columns; types were checked, so no cast can fail."""
+    columns = []
+    for field, (name, target) in zip(schema, _polars_types(schema).items(), strict=True):
+        if name not in types:
+            columns.append(pl.lit(None, dtype=target).alias(name))
+            continue
+        column, dtype = pl.col(name), types[name]
+        if field.type == TIME and isinstance(dtype, pl.Datetime):
+            zone = column.dt.replace_time_zone("UTC") if dtype.time_zone is None else column
+            column = zone.dt.convert_time_zone("UTC")
+        columns.append(column.cast(target))
+    return frame.select(columns)
+
+
+def text_checks(types: Mapping[str, pl.DataType], schema: pa.Schema) -> list[Check]:
+    """Ids that are needed must be there; an id that is given must not be blank."""
+    checks = []
+    for field in schema:
+        if field.type != pa.string() or field.name not in types:
+            continue
+        name, dtype = field.name, types[field.name]
+        needed = pl.col(name).is_null() if not field.nullable else pl.lit(value=False)
+        if dtype.is_float():
+            bad = needed | pl.col(name).is_nan()
+        elif dtype == pl.String and (not field.nullable or name.endswith("_id")):
+            blank = pl.col(name).str.strip_chars() == ""
+            bad = needed | blank | pl.col(name).is_in(list(_NOT_IDS))
+        else:
+            bad = needed
+        checks.append(
+            Check(name, bad, f"{name} must not be empty or NaN", "fill in the id, or drop the row")
+        )
+    return checks
+
+
+def present(column: str) -> Check:
+    """The check that `column` holds no null."""
+    return Check(
+        column,
+        pl.col(column).is_null(),
+        f"{column} must not be empty",
+        "fill it in, or drop the row",
+    )
+
+
+def is_category(dtype: pl.DataType) -> bool:
+    """Whether a column of this type holds text by reference."""
+    return dtype == pl.Categorical or isinstance(dtype, pl.Enum)
+
+
+def _polars_types(schema: pa.Schema) -> dict[str, pl.DataType]:
+    return dict(from_arrow(schema.empty_table()).schema)
+
+
+def empty_table(schema: pa.Schema) -> pl.DataFrame:
+    """A table of `schema` without rows."""
+    return from_arrow(schema.empty_table())
+
+
+def from_arrow(table: pa.Table) -> pl.DataFrame:
+    """The Arrow table as a polars table; raises SchemaError where it has no columns."""
+    frame = pl.from_arrow(table)
+    if not isinstance(frame, pl.DataFrame):
+        raise SchemaError("the Arrow table has no columns", hint="pass a table of events")
+    return frame

@@ -1,0 +1,174 @@
+"""Read CSV strictly: UTF-8, a header, as many fields in each row as the header has.
+
+polars reads a row with too few fields as if the last ones were empty, so a first streamed pass
+looks for such rows; only a file that fails it is gone through line by line to name the place.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from adwright.core.errors import FileUnreadableError, SchemaError
+from adwright.data.checks import Check, Locate, run_checks
+
+__all__ = ["parse_columns", "parse_time", "scan_csv"]
+
+_BLOCK_BYTES = 1 << 22
+
+
+def scan_csv(path: Path, *, needed: Sequence[str], text: Sequence[str] | None) -> pl.LazyFrame:
+    """The lazy table of a CSV file, after one pass that checks its form.
+
+    needed: columns that the header must name. text: columns to leave as text while the other
+    types follow from their values; None leaves all as text. Blank lines are passed over and are
+    not counted as rows.
+    Raises FileUnreadableError naming the line (from 1, as editors count): not UTF-8, a row with
+    more or fewer fields than the header, a quote that is never closed; SchemaError where the
+    header lacks a needed column or names one twice.
+    """
+    header = _header(path)
+    _check_header(path, header, needed)
+    _check_form(path, header)
+    if text is None:
+        frame = pl.scan_csv(path, infer_schema=False)
+    else:
+        overrides = {name: pl.String() for name in text}
+        frame = pl.scan_csv(path, infer_schema_length=None, schema_overrides=overrides)
+    # polars reads a blank line as a row of nulls.
+    return frame.filter(~pl.all_horizontal(pl.all().is_null()))
+
+
+def parse_columns(
+    frame: pl.LazyFrame,
+    times: Sequence[str],
+    numbers: Mapping[str, pl.DataType],
+    locate: Locate,
+) -> pl.LazyFrame:
+    """Turn text columns into times and numbers; columns that `frame` lacks are passed over.
+
+    Raises ValueInvalidError naming the first row whose text is neither empty nor readable.
+    """
+    names = frame.collect_schema().names()
+    parsed = {name: parse_time(pl.col(name)) for name in times if name in names}
+    for name, dtype in numbers.items():
+        if name in names:
+            parsed[name] = pl.col(name).str.strip_chars().cast(dtype, strict=False)
+    checks = [
+        Check(
+            name,
+            pl.col(name).is_not_null() & value.is_null(),
+            f"{name} cannot be read as {'a time' if name in times else 'a number'}",
+            "write times as 2017-01-31T18:30:00Z or as seconds since 1970"
+            if name in times
+            else "write numbers such as 3 or 0.25, or leave the field empty",
+        )
+        for name, value in parsed.items()
+    ]
+    run_checks(frame, checks, locate)
+    return frame.with_columns(**parsed)
+
+
+def parse_time(text: pl.Expr) -> pl.Expr:
+    """Text to timestamp[us, UTC]: ISO 8601 (no zone means UTC), or seconds since 1970.
+
+    Dates alone, minutes without seconds and fractions of seconds are understood. Numbers above
+    1e11 are not: as seconds they lie beyond the year 5138, so they are milliseconds. What
+    cannot be read is null.
+    """
+    text = text.str.strip_chars()
+    seconds = text.cast(pl.Float64, strict=False)
+    plausible = seconds.is_finite() & (seconds.abs() < 1e11)
+    unix = pl.when(plausible).then((seconds * 1e6).round()).cast(pl.Int64)
+    # Bring every accepted spelling to one, so that one format reads it.
+    iso = (
+        text.str.replace("[Zz]$", "+00:00")
+        .str.replace(r"^(\d{4}-\d\d-\d\d)$", "${1} 00:00:00")
+        .str.replace(r"^(\d{4}-\d\d-\d\d)[Tt]", "${1} ")
+        .str.replace(r"^(.{10} \d\d:\d\d)($|[+-])", "${1}:00${2}")
+        .str.replace(r"^(.{10} \d\d:\d\d:\d\d(?:\.\d+)?)$", "${1}+00:00")
+        .str.replace(r"([+-]\d\d)$", "${1}:00")
+        .str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", time_unit="us", time_zone="UTC", strict=False)
+    )
+    return pl.coalesce(unix.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), iso)
+
+
+def _header(path: Path) -> list[str]:
+    for _, fields in _rows(path):
+        return fields
+    raise FileUnreadableError("the file is empty", file=str(path), hint="write a header line")
+
+
+def _check_header(path: Path, header: Sequence[str], needed: Sequence[str]) -> None:
+    if not set(header) & set(needed):
+        raise SchemaError(
+            f"the header is missing: the first line is {','.join(header)[:60]!r}",
+            file=str(path),
+            hint=f"put a line with the column names first: {','.join(needed)}, ...",
+        )
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise SchemaError(
+            "the header names a column twice", file=str(path), column=twice[0], hint="rename one"
+        )
+
+
+def _check_form(path: Path, header: Sequence[str]) -> None:
+    options = pacsv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
+    reading = pacsv.ReadOptions(block_size=_BLOCK_BYTES)
+    parsing = pacsv.ParseOptions(newlines_in_values=True)
+    try:
+        with pacsv.open_csv(path, reading, parsing, options) as reader:
+            for _ in reader:
+                pass
+    except pa.ArrowInvalid as error:
+        _diagnose(path, len(header))
+        raise FileUnreadableError(
+            f"not a well-formed CSV file: {error}", file=str(path), hint="write it again"
+        ) from error
+
+
+def _diagnose(path: Path, width: int) -> None:
+    """Go through the file line by line and raise the error that names the first bad line."""
+    for line, fields in _rows(path):
+        if fields and len(fields) != width:
+            raise FileUnreadableError(
+                f"line {line} has {len(fields)} fields where the header has {width}",
+                file=str(path),
+                value=",".join(fields)[:60],
+                hint='put fields that hold a comma into double quotes, and double a " inside',
+            )
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Each row and the line on which it ends, counted from 1."""
+    with path.open("rb") as stream:
+        reader = csv.reader(_lines(path, stream), strict=True)
+        try:
+            for fields in reader:
+                yield reader.line_num, fields
+        except csv.Error as error:
+            raise FileUnreadableError(
+                f"line {reader.line_num} is not CSV: {error}",
+                file=str(path),
+                hint='close every double quote, and double a " inside a quoted field',
+            ) from error
+
+
+def _lines(path: Path, stream: io.BufferedReader) -> Iterator[str]:
+    for number, line in enumerate(stream, start=1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise FileUnreadableError(
+                f"line {number} is not UTF-8",
+                file=str(path),
+                value=line[max(0, error.start - 20) : error.end + 20],
+                hint="convert the file, for example: iconv -f latin1 -t utf-8",
+            ) from error

@@ -1,0 +1,91 @@
+"""Which columns and types fit a schema, and that fitting ones are cast without loss."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from adwright.core.errors import SchemaError, ValueInvalidError
+from adwright.data.checks import in_file, run_checks
+from adwright.data.columns import (
+    TIME,
+    check_columns,
+    check_types,
+    conform,
+    empty_table,
+    from_arrow,
+    is_category,
+    present,
+    text_checks,
+)
+
+SCHEMA = pa.schema(
+    [
+        pa.field("key_id", pa.string(), nullable=False),
+        pa.field("at", TIME),
+        pa.field("count", pa.int32()),
+        pa.field("weight", pa.float64()),
+        pa.field("note", pa.string()),
+        pa.field("other_id", pa.string()),
+    ]
+)
+
+
+def test_columns_needed_and_unknown() -> None:
+    check_columns({"key_id": pl.String()}, SCHEMA, "")
+    with pytest.raises(SchemaError, match=r"missing: key_id \[f, column key_id\] -> add them"):
+        check_columns({"note": pl.String()}, SCHEMA, "f")
+    with pytest.raises(SchemaError, match=r"unknown columns: wieght.* -> rename it to weight;"):
+        check_columns({"key_id": pl.String(), "wieght": pl.Float64()}, SCHEMA, "")
+
+
+@pytest.mark.parametrize(
+    ("column", "dtype", "wanted"),
+    [
+        ("key_id", pl.Float64(), "text"),
+        ("note", pl.List(pl.String()), "text"),
+        ("at", pl.Date(), "a timestamp"),
+        ("at", pl.Int64(), "a timestamp"),
+        ("count", pl.Float32(), "an integer"),
+        ("weight", pl.String(), "a number"),
+        ("weight", pl.Boolean(), "a number"),
+    ],
+)
+def test_types_that_do_not_fit(column: str, dtype: pl.DataType, wanted: str) -> None:
+    with pytest.raises(SchemaError, match=f"{column} must be {wanted}, not .*cast the column"):
+        check_types({column: dtype}, SCHEMA, "")
+
+
+def test_fitting_types_are_cast_and_ordered() -> None:
+    frame = pl.LazyFrame(
+        {"weight": [1], "at": [datetime(2024, 1, 1)], "key_id": [5], "count": [None]}
+    )
+    types = dict(frame.collect_schema())
+    check_types(types, SCHEMA, "")
+    done = conform(frame, types, SCHEMA).collect()
+    assert done.schema == empty_table(SCHEMA).schema
+    assert done.row(0) == ("5", datetime(2024, 1, 1, tzinfo=UTC), None, 1.0, None, None)
+
+
+def test_text_checks_spare_free_text_and_absent_optional_ids() -> None:
+    frame = pl.LazyFrame(
+        {"key_id": ["a"], "note": ["nan"], "other_id": [None]}, schema_overrides={"other_id": str}
+    )
+    checks = text_checks(dict(frame.collect_schema()), SCHEMA)
+    assert [check.column for check in checks] == ["key_id", "note", "other_id"]
+    run_checks(frame, checks, in_file(""))
+    with pytest.raises(ValueInvalidError, match="other_id must not be empty or NaN"):
+        run_checks(frame.with_columns(other_id=pl.lit(" ")), checks, in_file(""))
+
+
+def test_present_category_and_arrow() -> None:
+    with pytest.raises(ValueInvalidError, match=r"at must not be empty; 1 row .*row 1"):
+        run_checks(pl.LazyFrame({"at": [1, None]}), [present("at")], in_file(""))
+    assert is_category(pl.Categorical())
+    assert is_category(pl.Enum(["a"]))
+    assert not is_category(pl.String())
+    assert from_arrow(pa.table({"a": [1]})).rows() == [(1,)]
+    assert empty_table(SCHEMA).height == 0
