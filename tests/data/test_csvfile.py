@@ -52,6 +52,14 @@ def test_spellings_of_one_instant() -> None:
     ]
 
 
+@given(st.integers(-(10**17) + 10**8, 10**17 - 10**8))
+def test_seconds_are_exact_to_the_microsecond(micros: int) -> None:
+    whole, part = divmod(abs(micros), 10**6)
+    text = f"{'-' if micros < 0 else ''}{whole}.{part:06}"
+    column = pl.select(parse_time(pl.lit(text)).dt.epoch("us")).to_series()
+    assert column.to_list() == [micros]
+
+
 def test_what_is_no_time_is_null() -> None:
     texts = ["", "noon", "2017-13-01", "2017-02-30", "01/02/2017", "1483271606000", "nan", "inf"]
     assert _times(*texts, None) == [None] * 9

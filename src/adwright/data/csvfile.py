@@ -23,24 +23,32 @@ __all__ = ["parse_columns", "parse_time", "scan_csv"]
 _BLOCK_BYTES = 1 << 22
 
 
-def scan_csv(path: Path, *, needed: Sequence[str], text: Sequence[str] | None) -> pl.LazyFrame:
+def scan_csv(
+    path: Path, *, needed: Sequence[str], text: Sequence[str] | None, separator: str = ","
+) -> pl.LazyFrame:
     """The lazy table of a CSV file, after one pass that checks its form.
 
     needed: columns that the header must name. text: columns to leave as text while the other
     types follow from their values; None leaves all as text. Blank lines are passed over and are
-    not counted as rows.
+    not counted as rows. separator: with any but a comma, quotes have no meaning.
     Raises FileUnreadableError naming the line (from 1, as editors count): not UTF-8, a row with
     more or fewer fields than the header, a quote that is never closed; SchemaError where the
     header lacks a needed column or names one twice.
     """
-    header = _header(path)
-    _check_header(path, header, needed)
-    _check_form(path, header)
+    header = _header(path, separator)
+    _check_header(path, header, needed, separator)
+    _check_form(path, header, separator)
+    quote = '"' if separator == "," else None
     if text is None:
-        frame = pl.scan_csv(path, infer_schema=False)
+        frame = pl.scan_csv(path, separator=separator, quote_char=quote, infer_schema=False)
     else:
-        overrides = {name: pl.String() for name in text}
-        frame = pl.scan_csv(path, infer_schema_length=None, schema_overrides=overrides)
+        frame = pl.scan_csv(
+            path,
+            separator=separator,
+            quote_char=quote,
+            infer_schema_length=None,
+            schema_overrides={name: pl.String() for name in text},
+        )
     # polars reads a blank line as a row of nulls.
     return frame.filter(~pl.all_horizontal(pl.all().is_null()))
 
@@ -85,7 +93,14 @@ def parse_time(text: pl.Expr) -> pl.Expr:
     text = text.str.strip_chars()
     seconds = text.cast(pl.Float64, strict=False)
     plausible = seconds.is_finite() & (seconds.abs() < 1e11)
-    unix = pl.when(plausible).then((seconds * 1e6).round()).cast(pl.Int64)
+    # Digit by digit, since a float of today's seconds does not hold every microsecond.
+    exact = r"^-?(\d{1,11})(?:\.(\d{0,6})\d*)?$"
+    whole = text.str.extract(exact, 1).cast(pl.Int64, strict=False) * 1_000_000
+    part = text.str.extract(exact, 2).fill_null("").str.pad_end(6, "0").cast(pl.Int64, strict=False)
+    micros = whole + part
+    signed = pl.when(text.str.starts_with("-")).then(-micros).otherwise(micros)
+    rounded = pl.when(plausible).then((seconds * 1e6).round()).cast(pl.Int64)
+    unix = pl.when(plausible).then(pl.coalesce(signed, rounded))
     # Bring every accepted spelling to one, so that one format reads it.
     iso = (
         text.str.replace("[Zz]$", "+00:00")
@@ -99,18 +114,18 @@ def parse_time(text: pl.Expr) -> pl.Expr:
     return pl.coalesce(unix.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), iso)
 
 
-def _header(path: Path) -> list[str]:
-    for _, fields in _rows(path):
+def _header(path: Path, separator: str) -> list[str]:
+    for _, fields in _rows(path, separator):
         return fields
     raise FileUnreadableError("the file is empty", file=str(path), hint="write a header line")
 
 
-def _check_header(path: Path, header: Sequence[str], needed: Sequence[str]) -> None:
+def _check_header(path: Path, header: Sequence[str], needed: Sequence[str], separator: str) -> None:
     if not set(header) & set(needed):
         raise SchemaError(
-            f"the header is missing: the first line is {','.join(header)[:60]!r}",
+            f"the header is missing: the first line is {separator.join(header)[:60]!r}",
             file=str(path),
-            hint=f"put a line with the column names first: {','.join(needed)}, ...",
+            hint=f"put a line with the column names first: {separator.join(needed)}{separator}...",
         )
     twice = [name for name in header if header.count(name) > 1]
     if twice:
@@ -119,37 +134,46 @@ def _check_header(path: Path, header: Sequence[str], needed: Sequence[str]) -> N
         )
 
 
-def _check_form(path: Path, header: Sequence[str]) -> None:
+def _check_form(path: Path, header: Sequence[str], separator: str) -> None:
     options = pacsv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
     reading = pacsv.ReadOptions(block_size=_BLOCK_BYTES)
-    parsing = pacsv.ParseOptions(newlines_in_values=True)
+    quoted = separator == ","
+    parsing = pacsv.ParseOptions(
+        delimiter=separator, quote_char='"' if quoted else False, newlines_in_values=quoted
+    )
     try:
         with pacsv.open_csv(path, reading, parsing, options) as reader:
             for _ in reader:
                 pass
     except pa.ArrowInvalid as error:
-        _diagnose(path, len(header))
+        _diagnose(path, len(header), separator)
         raise FileUnreadableError(
             f"not a well-formed CSV file: {error}", file=str(path), hint="write it again"
         ) from error
 
 
-def _diagnose(path: Path, width: int) -> None:
+def _diagnose(path: Path, width: int, separator: str) -> None:
     """Go through the file line by line and raise the error that names the first bad line."""
-    for line, fields in _rows(path):
+    for line, fields in _rows(path, separator):
         if fields and len(fields) != width:
             raise FileUnreadableError(
                 f"line {line} has {len(fields)} fields where the header has {width}",
                 file=str(path),
-                value=",".join(fields)[:60],
-                hint='put fields that hold a comma into double quotes, and double a " inside',
+                value=separator.join(fields)[:60],
+                hint='put fields that hold a comma into double quotes, and double a " inside'
+                if separator == ","
+                else f"separate fields by one {separator!r} each, and use it nowhere else",
             )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Each row and the line on which it ends, counted from 1."""
     with path.open("rb") as stream:
-        reader = csv.reader(_lines(path, stream), strict=True)
+        lines = _lines(path, stream)
+        if separator == ",":
+            reader = csv.reader(lines, strict=True)
+        else:
+            reader = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
         try:
             for fields in reader:
                 yield reader.line_num, fields

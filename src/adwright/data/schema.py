@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args, overload
+from typing import Literal, TypeVar, get_args
 
 import polars as pl
 import pyarrow as pa
@@ -98,12 +98,15 @@ CAMPAIGN_SCHEMA = pa.schema(
 )
 
 
+Table = TypeVar("Table", pl.DataFrame, pl.LazyFrame)
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """What can be shown.
 
-    items: item_id (text, unique) and any number of feature columns: text, lists of text,
-        numbers or booleans.
+    items: item_id (text, unique) and any number of feature columns: text, numbers, booleans,
+        lists of text or of floats.
     creatives: the columns of CREATIVE_SCHEMA, each of an item of `items`.
     campaigns: the columns of CAMPAIGN_SCHEMA.
     """
@@ -137,20 +140,7 @@ def empty_events() -> pl.DataFrame:
     return empty_table(EVENT_SCHEMA)
 
 
-@overload
-def validate_events(
-    table: pl.DataFrame | pa.Table, *, file: str = "", strict_time_order: bool = False
-) -> pl.DataFrame: ...
-@overload
-def validate_events(
-    table: pl.LazyFrame, *, file: str = "", strict_time_order: bool = False
-) -> pl.LazyFrame: ...
-def validate_events(
-    table: pl.DataFrame | pl.LazyFrame | pa.Table,
-    *,
-    file: str = "",
-    strict_time_order: bool = False,
-) -> pl.DataFrame | pl.LazyFrame:
+def validate_events(table: Table, *, file: str = "", strict_time_order: bool = False) -> Table:
     """The table in the columns, order and types of EVENT_SCHEMA, after checking every row.
 
     file: name shown in errors.
@@ -158,16 +148,15 @@ def validate_events(
 
     Absent optional columns are added as nulls. Integers are taken as ids in their decimal
     form, a time without a zone as UTC. A lazy table is streamed through once to check it and
-    stays lazy.
+    stays lazy. An Arrow table comes back as a polars table.
 
     Raises SchemaError for a missing, unknown or wrongly typed column, ValueInvalidError for
     an empty or repeated event_id, an empty id, an unknown kind, an absent time, a negative
     position, a propensity outside (0, 1], a value that is not finite and a context that is no
     JSON object. Each names the file, the first row (from 0), the column and the value.
     """
-    if isinstance(table, pa.Table):
-        table = from_arrow(table)
-    lazy = check_events(table.lazy(), in_file(file), strict_time_order=strict_time_order)
+    frame = from_arrow(table) if isinstance(table, pa.Table) else table
+    lazy = check_events(frame.lazy(), in_file(file), strict_time_order=strict_time_order)
     return lazy if isinstance(table, pl.LazyFrame) else lazy.collect()
 
 
@@ -215,28 +204,32 @@ def as_events(frame: pl.LazyFrame) -> pl.LazyFrame:
     return conform(frame, types, EVENT_SCHEMA)
 
 
-def validate_items(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.DataFrame:
+def validate_items(
+    table: pl.DataFrame | pa.Table, *, file: str = "", key: str = "item_id"
+) -> pl.DataFrame:
     """The items table with item_id as text in front, after checking it.
 
-    Feature columns may be text, lists of text, numbers or booleans; NaN becomes null,
-    decimals become floats, categories become text.
+    key: the id column, for tables of the same form about something else, such as users.
+
+    Feature columns may be text, numbers, booleans, lists of text or of floats; NaN becomes
+    null, decimals become floats, categories become text.
     Raises SchemaError and ValueInvalidError: item_id missing, empty or repeated, a feature
     of another type, a null inside a list.
     """
     if isinstance(table, pa.Table):
         table = from_arrow(table)
-    return check_items(table.lazy(), in_file(file)).collect()
+    return check_items(table.lazy(), in_file(file), key=key).collect()
 
 
-def check_items(frame: pl.LazyFrame, locate: Locate) -> pl.LazyFrame:
+def check_items(frame: pl.LazyFrame, locate: Locate, *, key: str = "item_id") -> pl.LazyFrame:
     """As `validate_items` for a lazy table whose rows may lie in several files."""
     file = locate(0)[0]
     types = dict(frame.collect_schema())
-    ids = pa.schema([pa.field("item_id", pa.string(), nullable=False)])
-    check_columns({name: types[name] for name in types if name == "item_id"}, ids, file)
+    ids = pa.schema([pa.field(key, pa.string(), nullable=False)])
+    check_columns({name: types[name] for name in types if name == key}, ids, file)
     checks = text_checks(types, ids)
     for name, dtype in types.items():
-        if name != "item_id" and isinstance(dtype, pl.List):
+        if name != key and isinstance(dtype, pl.List):
             checks.append(
                 Check(
                     name,
@@ -246,11 +239,11 @@ def check_items(frame: pl.LazyFrame, locate: Locate) -> pl.LazyFrame:
                 )
             )
     run_checks(frame, checks, locate)
-    check_types({"item_id": types["item_id"]}, ids, file)
-    features = [_feature(name, dtype, file) for name, dtype in types.items() if name != "item_id"]
-    items = frame.select(pl.col("item_id").cast(pl.String), *features)
-    what, hint = "item_id must be unique", "keep one row an item"
-    check_unique(items, "item_id", what, hint, locate)
+    check_types({key: types[key]}, ids, file)
+    features = [_feature(name, dtype, file) for name, dtype in types.items() if name != key]
+    items = frame.select(pl.col(key).cast(pl.String), *features)
+    what, hint = f"{key} must be unique", "keep one row an id"
+    check_unique(items, key, what, hint, locate)
     return items
 
 
@@ -367,11 +360,13 @@ def _feature(name: str, dtype: pl.DataType, file: str) -> pl.Expr:
         return column.fill_nan(None)
     if dtype.is_decimal():
         return column.cast(pl.Float64)
+    if isinstance(dtype, pl.List) and dtype.inner in (pl.Float32, pl.Float64):
+        return column.cast(pl.List(pl.Float64))
     if dtype in (pl.String, pl.Boolean, pl.List(pl.String)) or dtype.is_integer():
         return column
     raise SchemaError(
         f"an item feature cannot be of type {dtype}",
         file=file,
         column=name,
-        hint="use text, a list of text, a number or a boolean",
+        hint="use text, a number, a boolean, or a list of text or of floats",
     )
