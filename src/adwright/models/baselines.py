@@ -1,0 +1,64 @@
+"""The rules that every table carries beside a model: they are hard to beat on repeat buyers.
+
+popularity   how often the item was taken before, by anyone
+frequency    how often this person took it before, log(1 + n)
+logistic     a logistic regression on log(1 + popularity) and log(1 + frequency), with their
+             squares and product, fitted by Newton's method
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.errors import ValueInvalidError
+
+__all__ = ["LogisticBaseline", "baseline_features", "fit_logistic"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LogisticBaseline:
+    """Coefficients [F] of `baseline_features`."""
+
+    coefficients: tuple[float, ...]
+
+    def __call__(self, popularity: Floats, frequency: Floats) -> Floats:
+        """Counts [N], [N] to probabilities [N]."""
+        logits = baseline_features(popularity, frequency) @ np.asarray(self.coefficients)
+        probabilities: Floats = 1 / (1 + np.exp(-logits))
+        return probabilities
+
+
+def baseline_features(popularity: Floats, frequency: Floats) -> Floats:
+    """Counts [N], [N] to features [N, 6]: 1, p, f, p^2, f^2, p f of their log(1 + n)."""
+    p, f = np.log1p(popularity) / 10, np.log1p(frequency)
+    return np.stack([np.ones_like(p), p, f, p * p, f * f, p * f], axis=1)
+
+
+def fit_logistic(
+    popularity: Floats, frequency: Floats, labels: NDArray[np.int8], weights: Floats | None = None
+) -> LogisticBaseline:
+    """Maximum likelihood by Newton's method with a ridge of 1e-6 a row.
+
+    popularity, frequency: counts [N]. labels: 0 or 1 [N]. weights: of the rows [N], 1 if None.
+    Raises ValueInvalidError where the labels hold one class only.
+    """
+    if labels.min() == labels.max():
+        raise ValueInvalidError("the labels hold a single class", column="label", value=labels[0])
+    x = baseline_features(popularity, frequency)
+    w = np.ones(len(x)) if weights is None else weights
+    ridge = 1e-6 * w.sum() * np.eye(x.shape[1])
+    beta = np.zeros(x.shape[1])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-(x @ beta)))
+        gradient = x.T @ (w * (labels - p)) - ridge @ beta
+        hessian = (x * (w * p * (1 - p))[:, None]).T @ x + ridge
+        step = np.linalg.solve(hessian, gradient)
+        beta = beta + step
+        if float(np.abs(step).max()) < 1e-10:
+            break
+    return LogisticBaseline(tuple(float(b) for b in beta))

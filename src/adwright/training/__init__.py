@@ -1,0 +1,1 @@
+"""Floor 3: training networks, from one process to many."""
