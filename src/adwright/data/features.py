@@ -1,0 +1,286 @@
+"""FeatureSpec: how columns become codes, fitted once on the training rows and saved.
+
+The same `encode` runs when a training file is streamed and when a request arrives, so a
+feature cannot mean one thing offline and another online. A spec is frozen data: it owns no
+weights and no device.
+
+Code 0 of each categorical feature stands for a missing or unknown value. The codes of a
+vocabulary begin at 1, most frequent value first (ties by value).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from adwright.core.errors import ConfigError, SchemaError
+from adwright.data.hashing import hash_order
+
+__all__ = [
+    "Feature",
+    "FeatureSpec",
+    "ItemTable",
+    "Kind",
+    "MultiCodes",
+    "Of",
+    "fit_spec",
+    "need_columns",
+]
+
+Kind = Literal["categorical", "hashed", "bucketised", "numeric", "multi", "sequence"]
+Of = Literal["user", "item", "context"]
+MultiCodes = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column and its transformation.
+
+    name: the column. of: whose property it is (user, item, or the context of a request).
+    kind, and what it is fitted to:
+      categorical  vocabulary: the known values (those seen at least `min_count` times)
+      hashed       buckets: a seeded stable hash of the value, modulo buckets
+      bucketised   edges: quantiles of the training values; code = 1 + edges not above it
+      numeric      (x - mean) / scale, of log(1 + x) where `log`; missing becomes 0, the mean
+      multi        vocabulary, over the values of a list column
+      sequence     the person's earlier items; shares the item features, fits nothing
+    """
+
+    name: str
+    kind: Kind
+    of: Of
+    vocabulary: tuple[str, ...] = ()
+    min_count: int = 1
+    buckets: int = 0
+    edges: tuple[float, ...] = ()
+    log: bool = False
+    mean: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind == "hashed" and self.buckets < 1:
+            raise ConfigError("a hashed feature needs buckets of at least 1", where=self.name)
+        if self.min_count < 1:
+            raise ConfigError("min_count must be at least 1", where=self.name)
+        if self.log and self.kind != "numeric":
+            raise ConfigError("only a numeric feature can be log-scaled", where=self.name)
+
+    @property
+    def cardinality(self) -> int:
+        """Number of codes, the unknown one included; 0 for features without codes."""
+        match self.kind:
+            case "categorical" | "multi":
+                return len(self.vocabulary) + 1
+            case "hashed":
+                return self.buckets + 1
+            case "bucketised":
+                return len(self.edges) + 2
+            case "numeric" | "sequence":
+                return 0
+
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        return {value: code for code, value in enumerate(self.vocabulary, start=1)}
+
+    def codes(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+        """Column of any length to int64 codes; 0 for null and unknown values."""
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+        if isinstance(column, pa.DictionaryArray):
+            table = np.append(self.codes(column.dictionary), 0)
+            picked = pc.fill_null(column.indices.cast(pa.int64()), len(table) - 1)
+            codes: NDArray[np.int64] = table[picked.to_numpy(zero_copy_only=False)]
+            return codes
+        match self.kind:
+            case "categorical" | "multi":
+                values = column.cast(pa.string()).to_pylist()
+                return np.fromiter((self._known.get(v, 0) for v in values), np.int64, len(values))
+            case "hashed":
+                return _hashed(column, self.name, self.buckets)
+            case "bucketised":
+                floats = _floats(column)
+                above = 1 + np.searchsorted(np.asarray(self.edges), floats, side="right")
+                return np.where(np.isnan(floats), 0, above).astype(np.int64)
+            case "numeric" | "sequence":
+                raise ConfigError(f"a {self.kind} feature has no codes", where=self.name)
+
+    def lists(self, column: pa.Array | pa.ChunkedArray) -> MultiCodes:
+        """List column of T rows to (codes int64 [E], offsets int64 [T + 1]); unknown values
+        are dropped, a null list is an empty one."""
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        codes = self.codes(pc.list_flatten(column))
+        owner = np.repeat(np.arange(len(lengths)), lengths)[codes > 0]
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(owner, minlength=len(lengths)), out=offsets[1:])
+        return codes[codes > 0], offsets
+
+    def numbers(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.float32]:
+        """Numeric column to standardised float32; null and NaN become 0."""
+        values = _floats(column)
+        if self.log:
+            values = np.sign(values) * np.log1p(np.abs(values))
+        scaled = (values - self.mean) / self.scale
+        return np.where(np.isnan(scaled), 0.0, scaled).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """The catalogue in codes, one row an item; row 0 is the unknown item.
+
+    ids: the item ids, row i + 1 for ids[i].
+    categorical: name to int64 [V]. multi: name to (codes, offsets [V + 1]).
+    numeric: float32 [V, F] in the order of the spec.
+    """
+
+    ids: tuple[str, ...]
+    categorical: dict[str, NDArray[np.int64]]
+    multi: dict[str, MultiCodes]
+    numeric: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids) + 1
+
+    def rows(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+        """Item ids to rows of this table; 0 for an item the catalogue lacks."""
+        return self._rows.codes(column)
+
+    @cached_property
+    def _rows(self) -> Feature:
+        return Feature("item_id", "categorical", "item", self.ids)
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """All features of a task, in a fixed order."""
+
+    features: tuple[Feature, ...]
+
+    def __post_init__(self) -> None:
+        names = [feature.name for feature in self.features]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError("a feature is declared twice", where=", ".join(twice))
+
+    def of(self, *owners: Of, kinds: Sequence[Kind]) -> tuple[Feature, ...]:
+        """Features of these owners and kinds, in order."""
+        return tuple(f for f in self.features if f.of in owners and f.kind in kinds)
+
+    @property
+    def coded_rows(self) -> tuple[Feature, ...]:
+        """User and context features that have one code a row."""
+        return self.of("user", "context", kinds=("categorical", "hashed", "bucketised"))
+
+    @property
+    def numeric_rows(self) -> tuple[Feature, ...]:
+        """User and context features that are numbers."""
+        return self.of("user", "context", kinds=("numeric",))
+
+    @property
+    def multi_rows(self) -> tuple[Feature, ...]:
+        """User and context features with a list a row."""
+        return self.of("user", "context", kinds=("multi",))
+
+    def encode_items(self, items: pl.DataFrame) -> ItemTable:
+        """The catalogue's items in codes. Raises SchemaError for a missing column."""
+        table = items.to_arrow()
+        need_columns(table.column_names, [f.name for f in self.features if f.of == "item"])
+        coded = self.of("item", kinds=("categorical", "hashed", "bucketised"))
+        multi = {}
+        for feature in self.of("item", kinds=("multi",)):
+            codes, offsets = feature.lists(table[feature.name])
+            multi[feature.name] = (codes, np.concatenate(([0], offsets)))
+        numeric = [
+            np.append(np.float32(0), f.numbers(table[f.name]))
+            for f in self.of("item", kinds=("numeric",))
+        ]
+        return ItemTable(
+            ids=tuple(items["item_id"].cast(pl.String).to_list()),
+            categorical={f.name: np.append(0, f.codes(table[f.name])) for f in coded},
+            multi=multi,
+            numeric=np.stack(numeric, 1)
+            if numeric
+            else np.zeros((items.height + 1, 0), np.float32),
+        )
+
+
+def fit_spec(features: Sequence[Feature], rows: pl.LazyFrame, items: pl.LazyFrame) -> FeatureSpec:
+    """Fit vocabularies, edges and scales.
+
+    rows: the training impressions, never validation or test rows. items: the catalogue; item
+    features are fitted on the items' own columns. The exception is `item_id`: an item has an
+    embedding of its own only where training rows show it, the rest share code 0 and are
+    known by their other features.
+    Raises SchemaError for a declared column that the tables lack.
+    """
+    row_columns, item_columns = rows.collect_schema().names(), items.collect_schema().names()
+    fitted = []
+    for feature in features:
+        if feature.kind == "sequence":
+            fitted.append(feature)
+            continue
+        on_rows = feature.of != "item" or feature.name == "item_id"
+        need_columns(row_columns if on_rows else item_columns, [feature.name])
+        source = (rows if on_rows else items).select(feature.name)
+        fitted.append(_fit(feature, source))
+    return FeatureSpec(tuple(fitted))
+
+
+def need_columns(columns: Sequence[str], names: Sequence[str]) -> None:
+    """Raise SchemaError for the first of `names` that is not among `columns`."""
+    for name in names:
+        if name not in columns:
+            raise SchemaError(
+                "a feature's column is missing from the table",
+                column=name,
+                hint=f"the table has {', '.join(columns)}",
+            )
+
+
+def _fit(feature: Feature, source: pl.LazyFrame) -> Feature:
+    name = feature.name
+    match feature.kind:
+        case "categorical" | "multi":
+            values = source.explode(name) if feature.kind == "multi" else source
+            counts = (
+                values.drop_nulls()
+                .group_by(pl.col(name).cast(pl.String))
+                .len()
+                .filter(pl.col("len") >= feature.min_count)
+                .sort(["len", name], descending=[True, False])
+                .collect(engine="streaming")
+            )
+            return replace(feature, vocabulary=tuple(counts[name].to_list()))
+        case "bucketised":
+            known = source.drop_nulls().collect(engine="streaming")[name].cast(pl.Float64)
+            edges = np.unique(np.quantile(known.to_numpy(), np.linspace(0, 1, 17)[1:-1]))
+            return replace(feature, edges=tuple(float(edge) for edge in edges))
+        case "numeric":
+            value = pl.col(name).cast(pl.Float64).fill_nan(None)
+            value = value.sign() * value.abs().log1p() if feature.log else value
+            fitted = source.select(mean=value.mean(), scale=value.std()).collect(engine="streaming")
+            mean, scale = fitted.row(0)
+            return replace(feature, mean=float(mean or 0.0), scale=float(scale or 1.0) or 1.0)
+        case "hashed" | "sequence":
+            return feature
+
+
+def _floats(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    floats = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.asarray(floats, dtype=np.float64)
+
+
+def _hashed(column: pa.Array, name: str, buckets: int) -> NDArray[np.int64]:
+    values = pl.Series(name, column).cast(pl.String)
+    hashes = hash_order(values.to_frame(), [name], seed=0).to_numpy()
+    codes = (hashes % np.uint64(buckets)).astype(np.int64) + 1
+    return np.where(values.is_null().to_numpy(), 0, codes)
