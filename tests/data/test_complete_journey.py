@@ -24,6 +24,10 @@ def events(journey: CompleteJourney) -> pl.DataFrame:
     return journey.events().collect(engine="streaming")
 
 
+def _rising(column: str) -> pl.Expr:
+    return (pl.col(column) >= pl.col(column).shift(1)).all()
+
+
 def test_tables_have_the_published_sizes(journey: CompleteJourney) -> None:
     sizes = {
         name: table.select(pl.len()).collect().item()
@@ -61,7 +65,7 @@ def test_transactions_are_whole_sorted_and_in_utc(journey: CompleteJourney) -> N
         weeks=pl.col("week").n_unique(),
         none=(pl.col("quantity") == 0).sum(),
         lines=pl.struct("basket_id", "product_id").n_unique(),
-        ordered=pl.col("transaction_timestamp").is_sorted(),
+        ordered=_rising("transaction_timestamp"),
     ).collect()
     assert counts.row(0) == (2_469, 155_848, 68_509, 457, 53, 8_869, 1_469_307, True)
     per_basket = (
@@ -94,7 +98,7 @@ def test_promotions_hold_each_shelf_once(journey: CompleteJourney) -> None:
         mailer=(pl.col("mailer_location") != "0").sum(),
         least=pl.col("week").min(),
         most=pl.col("week").max(),
-        ordered=pl.col("week").is_sorted(),
+        ordered=_rising("week"),
     ).collect(engine="streaming")
     assert counts.row(0) == (20_927_744, 9_002_801, 14_295_794, 1, 53, True)
 

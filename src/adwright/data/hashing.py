@@ -77,12 +77,15 @@ def hash_expr(keys: Sequence[str], seed: int) -> pl.Expr:
     """
     if not keys:
         raise SchemaError("hash_expr needs at least one key column", hint="name a column")
-    return pl.map_batches(
-        [pl.col(key) for key in keys],
-        lambda columns: _hash_columns(list(columns), seed),
-        return_dtype=pl.UInt64(),
-        is_elementwise=True,
-    ).alias("hash")
+    return (
+        pl.struct(*keys)
+        .map_batches(
+            lambda rows: _hash_columns(rows.struct.unnest().get_columns(), seed),
+            return_dtype=pl.UInt64(),
+            is_elementwise=True,
+        )
+        .alias("hash")
+    )
 
 
 def _hash_columns(columns: list[pl.Series], seed: int) -> pl.Series:
