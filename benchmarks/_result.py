@@ -41,7 +41,7 @@ def write_result(
     the two ends of an interval.
     Raises ValueError where a figure is neither, or not finite.
     """
-    result = {
+    result: dict[str, Any] = {
         "protocol": protocol,
         "data": data,
         "machine": machine(),
