@@ -21,6 +21,11 @@ from typing import Any
 from .environments import PEERS, PeerName, build
 
 _HERE = Path(__file__).resolve().parent
+# glibc hands each large block back to the system when it is freed, and a padded step at long
+# histories then spends a third of its time on new pages. Keeping the blocks made the peers up to
+# 1.6 times as fast in training and 2.9 times in scoring (histories of 700), so they get that.
+# What they are compared with must be started with the same settings.
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 _DATA_FILES = ("meta.json", "train.parquet", "valid.parquet", "test.parquet", "events.npy")
 
 
@@ -69,9 +74,9 @@ def run_peer(
 
 
 def run_hash(name: PeerName, data_folder: Path, config: Mapping[str, Any]) -> str:
-    """SHA-256 over peer, config, runner code, meta.json and the sizes of the data files."""
+    """SHA-256 over peer, config, allocator, code, meta.json and the sizes of the data files."""
     digest = hashlib.sha256()
-    digest.update(json.dumps([name, dict(config)], sort_keys=True).encode())
+    digest.update(json.dumps([name, dict(config), ALLOCATOR], sort_keys=True).encode())
     code = [_HERE / f"{file}.py" for file in (f"run_{name}", "peer_common", "peer_meter")]
     for path in (*code, data_folder / "meta.json"):
         digest.update(path.read_bytes())
@@ -92,7 +97,9 @@ def _run(command: list[str], out_folder: Path, *, timeout: float, threads: int) 
     """Run the command in a process group of its own, output to log.txt, current folder OUT."""
     counts = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     # A user's own site packages must not reach into a peer's environment.
-    environment = os.environ | counts | {"PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
+    environment = (
+        os.environ | ALLOCATOR | counts | {"PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
+    )
     environment.pop("PYTHONPATH", None)
     log_path = out_folder / "log.txt"
     with log_path.open("wb") as log:

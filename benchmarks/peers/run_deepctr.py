@@ -94,7 +94,7 @@ def run(job: common.Job) -> tuple[common.Array, dict[str, Any]]:
     with job.meter.phase("preprocess"):
         train, test = job.rows("train"), job.rows("test")
         width = common.padded_width(train, test)
-        batch = job.batch_size(width, units=1, keeps=8)
+        batch = job.batch_size(width, units=1, keeps=6)
         piece = piece_rows(job, width, batch)
         whole = len(train) <= piece
         x = arrays(job, train, width, np.arange(len(train))) if whole else {}

@@ -154,7 +154,7 @@ def run(job: common.Job) -> tuple[common.Array, dict[str, Any]]:
     with job.meter.phase("preprocess"):
         train_rows, test_rows = job.rows("train"), job.rows("test")
         width = common.padded_width(train_rows, test_rows)
-        batch = job.batch_size(width, units=1, keeps=11)
+        batch = job.batch_size(width, units=1, keeps=6)
         train_rows = common.without_lonely_row(train_rows, batch)
         splits = {"train": train_rows, "test": test_rows}
         folder = job.out / "data"

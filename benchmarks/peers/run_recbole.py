@@ -153,7 +153,7 @@ def run(job: common.Job) -> tuple[common.Array, dict[str, Any]]:
     with job.meter.phase("preprocess"):
         train, test = job.rows("train"), job.rows("test")
         width = common.padded_width(train, test)
-        batch = job.batch_size(width, units=1, keeps=5)
+        batch = job.batch_size(width, units=1, keeps=2)
         train = common.without_lonely_row(train, batch)
         # RecBole insists on a validation file; it is never evaluated, so the test file stands in.
         splits = {"train": train, "valid": test, "test": test}

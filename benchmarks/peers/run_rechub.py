@@ -73,7 +73,7 @@ def run(job: common.Job) -> tuple[common.Array, dict[str, Any]]:
         train, test = job.rows("train"), job.rows("test")
         width = common.padded_width(train, test)
         columns_count = 1 + len(job.folder.meta.side)
-        batch = job.batch_size(width, units=columns_count, keeps=11)
+        batch = job.batch_size(width, units=columns_count, keeps=8)
         train = common.without_lonely_row(train, batch)
         size = common.dense_bytes(len(train) + len(test), width, columns_count, 4)
         lazy = size > common.DENSE_LIMIT_BYTES
