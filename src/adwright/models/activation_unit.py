@@ -72,7 +72,16 @@ class LocalActivationUnit(nn.Module):
     width: D. hidden: H (36 in the paper). weight: "raw" keeps the sum of weights, which
     carries the intensity of the interest (the paper); "softmax" normalises it away (the
     authors' public demo). activation: "dice" or "prelu".
+    norm: expected squared length of the first `similar` coordinates of an item vector at the
+    start of training (0 for no such start).
+
     Dice's moments are over the pairs that exist, each event once; there is no padding.
+
+    Where to start is our choice, since the paper leaves it open. With small random weights
+    everywhere the unit has to discover that a product of two vectors tells a repeat from a
+    stranger, among hundreds of strangers a row. So the weights of q * k start at 1 / norm and
+    the biases at 0 to -0.9: hidden unit h starts as max(0, similarity - h / H), similarity
+    being 1 for the item itself, and the unit as a piecewise-linear function of similarity.
     """
 
     def __init__(
@@ -82,6 +91,8 @@ class LocalActivationUnit(nn.Module):
         hidden: int = 36,
         weight: Weight = "raw",
         activation: Activation = "dice",
+        norm: float = 0.0,
+        similar: int | None = None,
     ) -> None:
         super().__init__()
         self.weight, self.activation = weight, activation
@@ -90,7 +101,11 @@ class LocalActivationUnit(nn.Module):
         self.bias = nn.Parameter(torch.zeros(hidden))
         self.second = nn.Parameter(torch.empty(hidden).uniform_(-(hidden**-0.5), hidden**-0.5))
         self.second_bias = nn.Parameter(torch.zeros(()))
-        self.alpha = nn.Parameter(torch.full((hidden,), 0.0 if activation == "dice" else 0.25))
+        self.alpha = nn.Parameter(torch.zeros(hidden))
+        if norm:
+            with torch.no_grad():
+                self.first[3, :similar] += 1 / norm
+                self.bias.copy_(-0.9 * torch.linspace(0, 1, hidden))
         self.moments = MovingMoments(hidden)
 
     def forward(self, q: Tensor, k: Tensor, groups: list[Group]) -> Tensor:
@@ -101,6 +116,7 @@ class LocalActivationUnit(nn.Module):
         )
         return pooled
 
+    @torch.no_grad()
     def activations(self, q: Tensor, k: Tensor) -> Tensor:
         """Inference only: a(q, k) of each target and item, [T, L]."""
         a, b, bias, curve, const = self._coefficients(q, k, [])

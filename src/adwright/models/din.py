@@ -7,11 +7,12 @@ Prediction", KDD 2018) and the Embedding&MLP base model it is compared with.
 The base model pools the history without looking at the target: interest = sum_j e_j.
 
 What the paper leaves open and we chose: item vectors are the concatenated embeddings of the
-item's features; the raw sums are divided by a constant (`history_scale`), which changes no
-model the network can express but lets histories of thousands of events start in range; a
-single logit with binary cross-entropy stands for the paper's two-way softmax. The numbers of
-the paper's Table 3 for Electronics were later corrected by its first author (DIN .8698, with
-Dice .8711 group AUC).
+item's features and a constant 1, so that the pooled vector carries the sum of the weights, the
+intensity of the interest, as a number of its own; the plain sums of the base model are divided
+by a constant, so that histories of thousands of events start in range; where the unit starts
+(see `LocalActivationUnit`); a single logit with binary cross-entropy stands for the paper's
+two-way softmax. The numbers of the paper's Table 3 for Electronics were later corrected by its
+first author (DIN .8698, with Dice .8711 group AUC).
 
 Histories are sets here, as in the paper: order inside one carries nothing, repeats count.
 
@@ -51,15 +52,20 @@ class DINConfig:
     """Sizes and choices of DIN and of its base model.
 
     interest: "attention" is DIN, "sum" the Embedding&MLP base model.
-    weight: "raw" (paper) or "softmax" attention. activation: "dice" or "prelu", in the
-    activation unit and in the MLP. attention_hidden: units of the activation unit.
-    mlp_hidden: units of the MLP's layers. history_scale: divides the pooled history.
+    weight: "raw" (paper) or "softmax" attention. activation: "dice" or "prelu" in the MLP;
+    attention_activation: the same in the activation unit. attention_hidden: its units.
+    similarity_start: whether the unit starts as a function of similarity, see there.
+    intensity: whether the sum of the weights is pooled beside the items.
+    mlp_hidden: units of the MLP's layers.
+    history_scale: divides the plain sum of the base model.
     """
 
     interest: Literal["attention", "sum"] = "attention"
     weight: Weight = "raw"
     activation: Activation = "dice"
-    attention_hidden: int = 36
+    attention_activation: Activation = "prelu"
+    attention_hidden: int = 16
+    similarity_start: bool = True
     mlp_hidden: tuple[int, ...] = (200, 80)
     history_scale: float = 10.0
     intensity: bool = True
@@ -86,7 +92,9 @@ class DIN(nn.Module):
                 width,
                 hidden=config.attention_hidden,
                 weight=config.weight,
-                activation=config.activation,
+                activation=config.attention_activation,
+                norm=self.item.norm if config.similarity_start else 0.0,
+                similar=self.item.width,
             )
         sizes = (
             self.item.width + width + self.row.width + len(spec.numeric_rows),
@@ -103,7 +111,7 @@ class DIN(nn.Module):
         distinct = distinct_history(batch.history, batch.offsets, batch.begin, batch.end)
         groups = groups_of(distinct)
         target, history = self._embed(batch.item, distinct.items.values)
-        interest = self._interest(target, history, groups) / self.config.history_scale
+        interest = self._interest(target, history, groups)
         row = self.row(batch)
         features = torch.cat([target, interest, row, batch.numeric], 1)
         logits: Tensor = self.mlp(features).squeeze(1)
@@ -136,5 +144,6 @@ class DIN(nn.Module):
         if self.config.interest == "attention":
             pooled: Tensor = self.unit(target, history, groups)
             return pooled
+        history = history / self.config.history_scale
         sums = [(g.counts @ history[g.k0 : g.k1])[g.visit] for g in groups]
         return torch.cat(sums) if sums else torch.zeros_like(target)

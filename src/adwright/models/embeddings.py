@@ -31,9 +31,9 @@ class EmbeddingConfig:
     scale: standard deviation of the initial values (our choice; the paper leaves it open).
     """
 
-    width: int = 8
-    widths: tuple[tuple[str, int], ...] = ()
-    scale: float = 0.05
+    width: int = 4
+    widths: tuple[tuple[str, int], ...] = (("item_id", 32), ("type", 8), ("user_id", 8))
+    scale: float = 0.2
 
     def __post_init__(self) -> None:
         if self.width < 1 or any(width < 1 for _, width in self.widths):
@@ -71,6 +71,8 @@ class ItemEmbedding(nn.Module):
             self._keep(f"{name}_values", items.multi[name][0])
             self._keep(f"{name}_offsets", items.multi[name][1])
         self.width = sum(config.of(f) for f in (*coded, *multi)) + items.numeric.shape[1]
+        #: Expected squared length of an item vector before training.
+        self.norm = config.scale**2 * self.width
 
     def _keep(self, name: str, values: np.ndarray) -> None:
         self.register_buffer(f"item_{name}", torch.from_numpy(np.ascontiguousarray(values)))

@@ -1,0 +1,54 @@
+"""The logistic baseline against scikit-learn, and its errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from adwright.core.errors import ValueInvalidError
+from adwright.models.baselines import LogisticBaseline, baseline_features, fit_logistic
+
+
+def _rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    popularity, frequency = rng.poisson(50, 4000) * 1.0, rng.poisson(0.5, 4000) * 1.0
+    chance = 1 / (1 + np.exp(-(np.log1p(popularity) / 4 + np.log1p(frequency) - 2)))
+    return popularity, frequency, (rng.random(4000) < chance).astype(np.int8)
+
+
+def test_it_equals_scikit_learn() -> None:
+    popularity, frequency, labels = _rows()
+    ours = fit_logistic(popularity, frequency, labels)(popularity, frequency)
+    x = baseline_features(popularity, frequency)
+    peer = LogisticRegression(C=1 / (1e-6 * len(x)), fit_intercept=False, tol=1e-10, max_iter=5000)
+    theirs = peer.fit(x, labels).predict_proba(x)[:, 1]
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
+def test_weights_equal_repeated_rows() -> None:
+    popularity, frequency, labels = _rows()
+    weights = np.where(labels == 1, 1.0, 3.0)
+    again = np.repeat(np.arange(len(labels)), weights.astype(int))
+    weighted = fit_logistic(popularity, frequency, labels, weights)
+    repeated = fit_logistic(popularity[again], frequency[again], labels[again])
+    np.testing.assert_allclose(weighted.coefficients, repeated.coefficients, rtol=1e-6)
+
+
+def test_both_counts_matter() -> None:
+    popularity, frequency, labels = _rows()
+    model = fit_logistic(popularity, frequency, labels)
+    low = model(np.array([10.0]), np.array([0.0]))
+    assert model(np.array([10.0]), np.array([5.0])) > low
+    assert model(np.array([90.0]), np.array([0.0])) > low
+
+
+def test_features_are_those_documented() -> None:
+    row = baseline_features(np.array([np.e - 1]), np.array([np.e**2 - 1]))[0]
+    np.testing.assert_allclose(row, [1, 0.1, 2, 0.01, 4, 0.2])
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(ValueInvalidError, match="single class"):
+        fit_logistic(np.ones(3), np.ones(3), np.zeros(3, np.int8))
+    assert LogisticBaseline((0.0,) * 6)(np.ones(1), np.ones(1))[0] == 0.5
