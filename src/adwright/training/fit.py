@@ -3,35 +3,47 @@
 Dense weights take Adam; embedding tables take a row-wise optimiser with mini-batch aware
 decay. Validation group AUC decides when to stop and which weights are kept. Everything that a
 step depends on is in the checkpoint (weights, optimiser state, position in the stream, the
-best weights so far), so a run that was killed continues and ends with the same bits.
+best weights so far) or a function of the position (sampled negatives, the order of the
+batches, the random numbers of dropout), so a run that was killed continues and ends with the
+same bits.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.errors import ConfigError
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
 from adwright.core.progress import Progress, progress
 from adwright.data.batch import Batch
-from adwright.data.stream import Position, StreamConfig
+from adwright.data.stream import StreamConfig
 from adwright.data.task import Task
 from adwright.metrics.classification import group_auc, log_loss
 from adwright.training.checkpoint import Checkpoint, RunFolder
 from adwright.training.counts import training_counts
-from adwright.training.distributed import rank, share_of, sum_gradients
-from adwright.training.optim import RowState, RowWise
+from adwright.training.distributed import (
+    broadcast,
+    on_first,
+    process_group,
+    rank,
+    share_of,
+    sum_gradients,
+)
+from adwright.training.optim import RowWise, Rule
 from adwright.training.predict import open_stream, predict
+from adwright.training.prefetch import prefetch
 
-__all__ = ["FitConfig", "FitResult", "Rankable", "fit"]
+__all__ = ["FitConfig", "FitResult", "Rankable", "fit", "load_best"]
 
 
 @dataclass(frozen=True)
@@ -42,16 +54,19 @@ class FitConfig:
     embedding_learning_rate, embedding_rule: of the row-wise optimiser.
     decay: lambda of the mini-batch aware regulariser, 0 for none.
     clip_norm: gradients of dense weights are scaled down to this norm; 0 for no clipping.
+    Row-wise steps of Adagrad and Adam are bounded by their learning rate already.
     precision: "bf16" computes the dense layers in bfloat16; weights stay in float32.
     patience: stop after so many validations without a better group AUC.
-    validations_per_epoch: how often validation runs in an epoch.
+    validations_per_epoch: how often validation runs in an epoch, at most once a window.
     checkpoint_every: batches between checkpoints; 0 saves only after validations.
+    seed: of the order of the rows, the sampled negatives and dropout, so also of `stream`,
+    whose own seed stays 0.
     """
 
     epochs: int = 2
     learning_rate: float = 1e-3
     embedding_learning_rate: float = 0.05
-    embedding_rule: RowState = "adagrad"
+    embedding_rule: Rule = "adagrad"
     decay: float = 0.0
     clip_norm: float = 10.0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -62,22 +77,38 @@ class FitConfig:
     stream: StreamConfig = field(default_factory=StreamConfig)
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.patience, self.validations_per_epoch) < 1:
-            raise ConfigError("epochs, patience and validations_per_epoch are at least 1")
-        if self.clip_norm < 0 or self.checkpoint_every < 0:
-            raise ConfigError("clip_norm and checkpoint_every are 0 or more")
+        for name in ("epochs", "patience", "validations_per_epoch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
+        for name in ("learning_rate", "embedding_learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be positive", where=str(getattr(self, name)))
+        for name in ("decay", "clip_norm", "checkpoint_every", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must not be negative", where=str(getattr(self, name)))
+        if self.stream.seed:
+            raise ConfigError(
+                "the stream takes the seed of the run",
+                where=f"stream.seed {self.stream.seed}",
+                hint="set seed, and leave stream.seed at 0",
+            )
 
 
 class Rankable(Protocol):
-    """What fit() needs of a model beside being an `nn.Module`."""
+    """What fit() needs of a model beside being an `nn.Module`: called with a batch it gives
+    the logits [T], and it knows its loss."""
 
     def loss(self, batch: Batch) -> Tensor:
-        """Loss summed over the batch's rows."""
+        """Loss [] summed over the batch's rows."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """The best validation, and the path of metrics.jsonl that tells the rest."""
+    """The best validation, and the path of metrics.jsonl that tells the rest.
+
+    gauc, log_loss, epoch: of the best validation; epochs count from 1. batches: trained on.
+    stopped_early: patience ran out before the epochs did.
+    """
 
     gauc: float
     log_loss: float
@@ -101,120 +132,176 @@ def fit(
 
     run: folder for config.json, metrics.jsonl, curves.svg and the checkpoint.
     resume: continue from the folder's checkpoint; without it an existing run is refused.
+    clock: stamps the lines of metrics.jsonl, the machine's own by default.
     on_batch: called after each batch with the number of batches done.
-    Raises ConfigError (an existing run without resume), ResumeError (another config or task,
-    no checkpoint), ResourceError (disk full).
+    Under torchrun the processes divide each batch among them; all see the same folders.
+    Raises ConfigError (an existing run without resume, a loss that is not finite),
+    ResumeError (no run, another config, task or model), ValueInvalidError (a validation split
+    that cannot be judged), ResourceError (disk full).
     """
-    config = replace(config, stream=replace(config.stream, seed=config.seed))
-    trainer = _Trainer(model, task, config, RunFolder(Path(run), clock or SystemClock()))
-    trainer.begin(resume=resume)
-    trainer.train(on_batch or (lambda _: None))
-    return trainer.end()
+    with process_group():
+        trainer = _Trainer(model, task, config, RunFolder(Path(run), clock or SystemClock()))
+        trainer.begin(resume=resume)
+        trainer.train(on_batch or (lambda _: None))
+        return trainer.end()
+
+
+def load_best(model: nn.Module, run: str | Path) -> FitResult:
+    """Put the best weights of a run into `model`, in evaluation mode.
+
+    Raises ResumeError where the folder holds no run, no validation yet, or another model.
+    """
+    folder = RunFolder(Path(run), SystemClock())
+    asked = folder.asked()["fit"]
+    at, tensors = folder.load()
+    if at.best_gauc is None:
+        raise ResumeError(
+            "the run has no validation yet", where=str(folder.path), hint="resume it first"
+        )
+    _fill(model, _part(tensors, "model") | _part(tensors, "best"), folder.path)
+    model.eval()
+    return _result(at, asked["epochs"], asked["patience"], folder)
 
 
 class _Trainer:
     """The state of one run; `fit` is its only user."""
 
     def __init__(self, model: nn.Module, task: Task, config: FitConfig, folder: RunFolder) -> None:
+        _check_validation(task)
         self.model, self.task, self.config, self.folder = model, task, config, folder
-        self.stream = open_stream(task, "train", config.stream)
-        tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse]
-        chosen = {id(weight) for weight in tables}
-        self.dense = [p for p in model.parameters() if id(p) not in chosen]
-        self.tables = tables
-        self.adam = torch.optim.Adam(self.dense, lr=config.learning_rate)
-        counts = training_counts(model, task, config.stream.negative_rate) if config.decay else None
+        self.stream = open_stream(task, "train", replace(config.stream, seed=config.seed))
+        self.tables = [
+            m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse
+        ]
+        chosen = {id(weight) for weight in self.tables}
+        self.dense = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
+        self.adam = torch.optim.Adam(
+            [{"params": self.dense}], lr=config.learning_rate, fused=bool(self.dense)
+        )
+        stream = config.stream
         self.rows = RowWise(
-            tables,
+            self.tables,
             learning_rate=config.embedding_learning_rate,
             rule=config.embedding_rule,
             decay=config.decay,
-            counts=counts,
+            counts=training_counts(
+                model, task, stream.negative_rate, max_history=stream.max_history
+            )
+            if config.decay
+            else None,
         )
+        self.n_windows = math.ceil(self.stream.n_row_groups / stream.window)
+        wanted = config.validations_per_epoch
+        ends = (math.ceil(i * self.n_windows / wanted) for i in range(1, wanted))
+        self.due = {window for window in ends if window < self.n_windows}
         self.at = Checkpoint()
         self.best: dict[str, Tensor] = {}
 
     def begin(self, *, resume: bool) -> None:
         """Start a new run folder, or take up the one that is there."""
+        asked = to_jsonable(self.config)
         if resume:
-            self.at, self.best = self.folder.load(
-                self.config, self.task.data_hash, self.model, self.adam, self.rows
-            )
-        elif rank() == 0:
-            self.folder.create(self.config, self.task.data_hash)
+            self.folder.check(asked, self.task)
+            self.at, tensors = self.folder.load()
+            self._restore(tensors)
+            on_first(self.folder.clean)
+        else:
+            broadcast(self.model)
+            on_first(lambda: self.folder.create(asked, self.task, self.at, self._tensors()))
 
     def train(self, on_batch: Callable[[int], None]) -> None:
         """All epochs that are left."""
-        rate = self.config.stream.negative_rate
-        counts = self.task.meta["splits"]["train"]
-        rows = counts["positives"] + rate * (counts["rows"] - counts["positives"])
-        while self.at.position.epoch < self.config.epochs and not self._exhausted():
-            label = f"epoch {self.at.position.epoch + 1}/{self.config.epochs}"
-            shown = progress(int(rows), label) if rank() == 0 else nullcontext(Progress())
-            with shown as bar:
-                bar.advance(self.at.epoch_rows)
-                self._epoch(bar, on_batch)
-
-    def _epoch(self, bar: Progress, on_batch: Callable[[int], None]) -> None:
-        self.model.train()
-        n_windows = math.ceil(self.stream.n_row_groups / self.config.stream.window)
-        share = max(1, round(n_windows / self.config.validations_per_epoch))
-        for batch, after in self.stream.epoch(self.at.position):
-            loss = self._step(batch)
-            self.at = self.at.after(after, loss, len(batch))
-            bar.advance(len(batch))
-            whole = after.batch == 0
-            last = whole and after.window == n_windows
-            if last or (whole and after.window % share == 0 and n_windows - after.window >= share):
+        # The random numbers of dropout must not disturb those of the caller.
+        with torch.random.fork_rng(devices=[]):
+            while self.at.position.epoch < self.config.epochs and not self._exhausted():
+                ended = self._until_validation(on_batch)
                 self._validate()
-            if last:
-                self.at = replace(self.at, position=Position(after.epoch + 1), epoch_rows=0)
-            every = self.config.checkpoint_every
-            if last or (every and self.at.batches % every == 0):
+                if ended:
+                    self.at = self.at.next_epoch()
                 self._save()
-            on_batch(self.at.batches)
-            if self._exhausted():
-                return
+
+    def _until_validation(self, on_batch: Callable[[int], None]) -> bool:
+        """Train until a validation is due; whether that is at the end of the epoch."""
+        self.model.train()
+        every = self.config.checkpoint_every
+        with (
+            self._bar() as bar,
+            closing(prefetch(self.stream.epoch(self.at.position))) as batches,
+        ):
+            for batch, after in batches:
+                loss = self._step(batch)
+                self.at = self.at.after(after, loss, len(batch))
+                bar.advance(len(batch))
+                due = after.batch == 0 and after.window in self.due
+                if every and self.at.batches % every == 0 and not due:
+                    self._save()
+                on_batch(self.at.batches)
+                if due:
+                    return False
+        return True
+
+    def _bar(self) -> AbstractContextManager[Progress]:
+        """The rows that are left of the epoch; how many negatives are drawn is an estimate."""
+        counts = self.task.meta["splits"]["train"]
+        negatives = self.config.stream.negative_rate * (counts["rows"] - counts["positives"])
+        left = max(int(counts["positives"] + negatives) - self.at.epoch_rows, 0)
+        label = f"epoch {self.at.position.epoch + 1}/{self.config.epochs}"
+        return progress(left, label) if rank() == 0 else nullcontext(Progress())
 
     def _step(self, batch: Batch) -> float:
-        """One update; the loss, summed over this process's rows."""
+        """One update; the loss, summed over the batch's rows."""
+        # Of the position alone, so that a resumed run draws the same numbers.
+        key = np.random.SeedSequence([self.config.seed, self.at.batches, rank()])
+        torch.manual_seed(int(key.generate_state(1)[0]))
         self.adam.zero_grad()
         self.rows.zero_grad()
-        mine = share_of(batch)
         bf16 = self.config.precision == "bf16"
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            loss: Tensor = self.model.loss(mine)  # type: ignore[operator]
-        (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
-        sum_gradients([*self.dense, *self.tables])
+            summed: Tensor = self.model.loss(share_of(batch))  # type: ignore[operator]
+        (summed / len(batch)).backward()  # type: ignore[no-untyped-call]
+        loss = sum_gradients(self.dense, self.tables, summed.detach().float())
+        if not math.isfinite(loss):
+            at = self.at.position
+            raise ConfigError(
+                "the loss is no longer a finite number",
+                where=f"epoch {at.epoch + 1}, batch {self.at.batches + 1} of the run",
+                hint="lower the learning rates or clip_norm",
+            )
         if self.config.clip_norm:
             nn.utils.clip_grad_norm_(self.dense, self.config.clip_norm)
         self.adam.step()
         self.rows.step()
-        return float(loss.detach())
+        return loss
 
     def _validate(self) -> None:
-        found = predict(self.model, self.task, "valid", max_history=self.config.stream.max_history)
-        gauc = group_auc(found.label, found.probability, found.user)
-        rate = self.config.stream.negative_rate
-        probability = found.probability / (found.probability + (1 - found.probability) / rate)
-        loss = log_loss(found.label, probability)
-        if rank() == 0:
-            self._record(gauc, loss)
-        better = gauc > self.at.best_gauc
+        stream = self.config.stream
+        found = predict(
+            self.model, self.task, "valid", max_history=stream.max_history, divided=True
+        )
+        p, label, rate = found.probability, found.label, stream.negative_rate
+        gauc = group_auc(label, p, found.user)
+        # The network learns the odds of the sampled rows: undo that for the true ones.
+        loss = log_loss(label, p / (p + (1 - p) / rate))
+        sampled = log_loss(label, p, label + (1 - label) * rate)
+        on_first(lambda: self._record(gauc, loss, sampled))
+        better = self.at.best_gauc is None or gauc > self.at.best_gauc
         if better:
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.at = self.at.validated(gauc, loss, better=better)
 
-    def _record(self, gauc: float, loss: float) -> None:
+    def _record(self, gauc: float, loss: float, sampled: float) -> None:
         self.folder.record(
             {
                 "epoch": self.at.position.epoch + 1,
                 "batches": self.at.batches,
                 "rows": self.at.rows,
                 "train_loss": self.at.loss_sum / max(self.at.loss_rows, 1),
-                "valid_gauc": gauc,
+                "train_curve": self.at.curve,
+                "valid_loss": sampled,
                 "valid_log_loss": loss,
-            }
+                "valid_gauc": gauc,
+            },
+            self.at.records,
         )
         self.folder.draw()
 
@@ -222,19 +309,81 @@ class _Trainer:
         return self.at.worse >= self.config.patience
 
     def _save(self) -> None:
-        if rank() == 0:
-            self.folder.save(self.at, self.model, self.best, self.adam, self.rows)
+        on_first(lambda: self.folder.save(self.at, self._tensors(), data_hash=self.task.data_hash))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All state of the run under flat names; of the best weights, what differs from the
+        present ones (the catalogue in the model's buffers never does)."""
+        now = self.model.state_dict()
+        tensors = {f"model/{name}": value for name, value in now.items()}
+        tensors |= {
+            f"best/{name}": value
+            for name, value in self.best.items()
+            if not torch.equal(value, now[name])
+        }
+        for prefix, optimiser in (("adam", self.adam), ("rows", self.rows)):
+            for index, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"{prefix}/{index}/{name}": value for name, value in state.items()}
+        return tensors
+
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of `_tensors`."""
+        now = _part(tensors, "model")
+        _fill(self.model, now, self.folder.path)
+        if self.at.best_gauc is not None:
+            self.best = {name: value.clone() for name, value in now.items()}
+            self.best |= _part(tensors, "best")
+        for prefix, optimiser in (("adam", self.adam), ("rows", self.rows)):
+            nested: dict[int, dict[str, Tensor]] = {}
+            for key, value in _part(tensors, prefix).items():
+                index, name = key.split("/", 1)
+                nested.setdefault(int(index), {})[name] = value
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": nested})
 
     def end(self) -> FitResult:
         """Put the best weights in place."""
-        if self.best:
-            self.model.load_state_dict(self.best)
+        self.model.load_state_dict(self.best)
         self.model.eval()
-        return FitResult(
-            gauc=self.at.best_gauc,
-            log_loss=self.at.best_log_loss,
-            epoch=self.at.best_epoch,
-            batches=self.at.batches,
-            stopped_early=self._exhausted(),
-            metrics=self.folder.metrics,
+        return _result(self.at, self.config.epochs, self.config.patience, self.folder)
+
+
+def _check_validation(task: Task) -> None:
+    """Better before the first epoch than after it."""
+    counts = task.meta["splits"]["valid"]
+    if not 0 < counts["positives"] < counts["rows"]:
+        raise ValueInvalidError(
+            "the validation split needs rows of both labels",
+            file=str(task.rows_path("valid")),
+            column="label",
+            value=f"{counts['positives']} of {counts['rows']} rows are 1",
+            hint="move the dates of the split",
         )
+
+
+def _result(at: Checkpoint, epochs: int, patience: int, folder: RunFolder) -> FitResult:
+    if at.best_gauc is None or at.best_log_loss is None:
+        raise ResumeError("the run has no validation yet", where=str(folder.path))
+    return FitResult(
+        gauc=at.best_gauc,
+        log_loss=at.best_log_loss,
+        epoch=at.best_epoch,
+        batches=at.batches,
+        stopped_early=at.worse >= patience and at.position.epoch < epochs,
+        metrics=folder.metrics,
+    )
+
+
+def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+
+
+def _fill(model: nn.Module, weights: dict[str, Tensor], run: Path) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ResumeError(
+            f"the run is of another model: {error}",
+            where=str(run),
+            hint="build the model as at the start of the run",
+        ) from error

@@ -1,19 +1,24 @@
 """Optimisers for embedding tables whose gradients are sparse.
 
-A step touches the rows that occur in the batch and no others, and keeps one number a row
-instead of one an element (row-wise state), so a table of n rows of width d costs n floats of
-state and not n d.
+A step touches the rows that occur in the batch and no others. The size of a step is kept per
+row and not per element, so Adagrad on a table of n rows of width d costs n floats of state:
 
+SGD       w_j <- w_j - lr g_j
 Adagrad   v_j <- v_j + mean(g_j^2),                w_j <- w_j - lr g_j / (sqrt(v_j) + eps)
 Adam      m_j <- b1 m_j + (1 - b1) g_j,  v_j <- b2 v_j + (1 - b2) mean(g_j^2), then
-          w_j <- w_j - lr m^_j / (sqrt(v^_j) + eps), each row with a step count of its own
+          w_j <- w_j - lr m^_j / (sqrt(v^_j) + eps)
+
+g_j is the gradient of row j, the sum over its occurrences in the batch. Adam's m keeps the
+width of the table; a row that does not occur keeps its m and v, and the corrections m^, v^ of
+their start at zero count the row's own steps.
 
 Mini-batch aware regularisation (Zhou et al., KDD 2018, equation 8) is a decay of the rows
-that occur in the batch, scaled by how often they occur in the training set:
+that occur in the batch, divided by how often they occur in the training set:
 
     w_j <- w_j - lr lambda w_j / n_j
 
-so that the penalty a row receives in an epoch does not grow with its frequency.
+so that the penalty a row receives in an epoch does not grow with its frequency. With SGD this
+is the paper's update; the other rules leave the decay out of their statistics, as AdamW does.
 """
 
 from __future__ import annotations
@@ -26,18 +31,19 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["RowWise"]
+__all__ = ["RowWise", "Rule", "row_sums"]
 
-RowState = Literal["adagrad", "adam"]
+Rule = Literal["sgd", "adagrad", "adam"]
 
 
 class RowWise(torch.optim.Optimizer):
-    """Row-wise sparse Adagrad or Adam for the weights [n, d] of embedding tables.
+    """Row-wise sparse SGD, Adagrad or Adam for the weights [n, d] of embedding tables.
 
-    parameters: weights with sparse gradients. learning_rate: of a row's step.
+    parameters: weights with sparse gradients; may be none. learning_rate: of a row's step.
     decay: lambda of the mini-batch aware regulariser; 0 switches it off.
     counts: weight to float [n], occurrences of each row in the training set; needed where
-    decay is above 0, rows of count 0 are treated as seen once.
+    decay is above 0, rows counted less than once are treated as seen once.
+    Raises ConfigError for settings out of range and for missing counts.
     """
 
     def __init__(
@@ -45,7 +51,7 @@ class RowWise(torch.optim.Optimizer):
         parameters: Iterable[Tensor],
         *,
         learning_rate: float,
-        rule: RowState = "adagrad",
+        rule: Rule = "adagrad",
         decay: float = 0.0,
         counts: Mapping[Tensor, Tensor] | None = None,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -56,18 +62,15 @@ class RowWise(torch.optim.Optimizer):
                 "the learning rate must be above 0 and the decay not below it",
                 where=f"learning_rate {learning_rate}, decay {decay}",
             )
-        super().__init__(list(parameters), {"lr": learning_rate})
+        super().__init__([{"params": list(parameters)}], {"lr": learning_rate})
         self._rule, self._decay, self._betas, self._eps = rule, decay, betas, eps
-        self._counts = dict(counts or {})
+        self._counts: dict[Tensor, Tensor] = {}
         for weight in self._weights():
-            if decay and weight not in self._counts:
-                raise ConfigError(
-                    "mini-batch aware regularisation needs the training counts of each table",
-                    where=f"a table of {weight.shape[0]} rows",
-                    hint="pass counts, or set decay to 0",
-                )
+            if decay:
+                self._counts[weight] = _count_of(weight, counts or {})
             state = self.state[weight]
-            state["square"] = torch.zeros(weight.shape[0])
+            if rule != "sgd":
+                state["square"] = torch.zeros(weight.shape[0])
             if rule == "adam":
                 state["mean"] = torch.zeros_like(weight)
                 state["steps"] = torch.zeros(weight.shape[0])
@@ -80,26 +83,65 @@ class RowWise(torch.optim.Optimizer):
         """Update the rows that have a gradient."""
         for group in self.param_groups:
             for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                gradient = weight.grad.coalesce()
-                self._update(weight, gradient.indices()[0], gradient.values(), group["lr"])
+                if weight.grad is not None:
+                    self._update(weight, *row_sums(weight.grad), group["lr"])
 
     def _update(self, weight: Tensor, rows: Tensor, gradient: Tensor, lr: float) -> None:
-        state, square = self.state[weight], gradient.square().mean(1)
-        if self._rule == "adagrad":
-            total = state["square"][rows] + square
-            state["square"][rows] = total
-            step = gradient / (total.sqrt() + self._eps)[:, None]
-        else:
-            b1, b2 = self._betas
-            steps = state["steps"][rows] + 1
-            mean = b1 * state["mean"][rows] + (1 - b1) * gradient
-            spread = b2 * state["square"][rows] + (1 - b2) * square
-            state["steps"][rows], state["mean"][rows], state["square"][rows] = steps, mean, spread
-            root = (spread / (1 - b2**steps)).sqrt() + self._eps
-            step = mean / (1 - b1**steps)[:, None] / root[:, None]
+        match self._rule:
+            case "sgd":
+                step = gradient
+            case "adagrad":
+                step = self._adagrad(self.state[weight], rows, gradient)
+            case "adam":
+                step = self._adam(self.state[weight], rows, gradient)
         if self._decay:
-            seen = self._counts[weight][rows].clamp(min=1)
-            step = step + self._decay * weight[rows] / seen[:, None]
+            seen = self._counts[weight].index_select(0, rows)
+            step = step.addcdiv(weight.index_select(0, rows), seen[:, None], value=self._decay)
         weight.index_add_(0, rows, step, alpha=-lr)
+
+    def _adagrad(self, state: dict[str, Tensor], rows: Tensor, gradient: Tensor) -> Tensor:
+        square = state["square"].index_select(0, rows).add_(gradient.square().mean(1))
+        state["square"].index_copy_(0, rows, square)
+        return gradient / square.sqrt_().add_(self._eps)[:, None]
+
+    def _adam(self, state: dict[str, Tensor], rows: Tensor, gradient: Tensor) -> Tensor:
+        b1, b2 = self._betas
+        steps = state["steps"].index_select(0, rows).add_(1)
+        mean = state["mean"].index_select(0, rows).lerp_(gradient, 1 - b1)
+        square = state["square"].index_select(0, rows).lerp_(gradient.square().mean(1), 1 - b2)
+        for name, value in (("steps", steps), ("mean", mean), ("square", square)):
+            state[name].index_copy_(0, rows, value)
+        root = (square / (1 - b2**steps)).sqrt_().add_(self._eps)
+        return mean / ((1 - b1**steps) * root)[:, None]
+
+
+def row_sums(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """A sparse gradient [n, d] as (rows int64 [R], each once, ascending; their sums [R, d]).
+
+    Cost: one sort of the E entries, or for tables that are not much larger than E (the usual
+    case) one pass over a mark a row, which is several times faster.
+    """
+    if gradient.is_coalesced():
+        return gradient.indices()[0], gradient.values()
+    at, values = gradient._indices()[0], gradient._values()
+    n = gradient.shape[0]
+    if n > 64 * len(at):
+        summed = gradient.coalesce()
+        return summed.indices()[0], summed.values()
+    marks = torch.zeros(n, dtype=torch.bool)
+    marks[at] = True
+    rows = marks.nonzero().squeeze(1)
+    place = torch.empty(n, dtype=torch.int64)
+    place[rows] = torch.arange(len(rows))
+    sums = values.new_zeros(len(rows), *values.shape[1:])
+    return rows, sums.index_add_(0, place[at], values)
+
+
+def _count_of(weight: Tensor, counts: Mapping[Tensor, Tensor]) -> Tensor:
+    if weight not in counts:
+        raise ConfigError(
+            "mini-batch aware regularisation needs the training counts of each table",
+            where=f"a table of {weight.shape[0]} rows",
+            hint="pass counts, or set decay to 0",
+        )
+    return counts[weight].to(weight.dtype).clamp(min=1)
