@@ -190,19 +190,20 @@ def pair_moments(
 
 def _tile(
     q: Tensor, k: Tensor, a: Tensor, b: Tensor, bias: Tensor, activation: Activation
-) -> tuple[Tensor, Tensor, Tensor]:
-    """First layer of n targets and L items: z and gate [L n, H], and the weights [D, n H]."""
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """First layer of n targets and L items: z and Dice's gate [L n, H], the weights [D, n H]."""
     (n, width), hidden = q.shape, a.shape[1]
     weights = torch.mul(q.t()[:, :, None], a[:, None, :], out=q.new_empty(width, n, hidden))
     weights = weights.add_(b[:, None, :]).view(width, n * hidden)
     z = torch.addmm(bias.reshape(-1), k, weights).view(len(k) * n, hidden)
-    gate = torch.sigmoid(z) if activation == "dice" else (z > 0).to(z.dtype)
-    return z, gate, weights
+    return z, (torch.sigmoid(z) if activation == "dice" else None), weights
 
 
-def _scores(z: Tensor, gate: Tensor, curve: Tensor, const: Tensor) -> Tensor:
-    """Activations [L n] from z, gate [L n, H] and the curve (lin, u, v) [3, H]."""
+def _scores(z: Tensor, gate: Tensor | None, curve: Tensor, const: Tensor) -> Tensor:
+    """Activations [L n] from z, gate [L n, H] (None: a step) and the curve (lin, u, v)."""
     lin, u, v = curve
+    if gate is None:  # PReLU: z gate(z) is the positive part, and v is 0.
+        return const + torch.mv(z, lin) + torch.mv(z.relu(), u)
     return const + torch.mv(z, lin) + torch.mv(z * gate, u) + torch.mv(gate, v)
 
 
@@ -275,16 +276,17 @@ class _Pool(torch.autograd.Function):
             d_keys.addmm_(pool, above)
             flat = d_scores.view(-1)
             z, gate, weights = _tile(q[rows], keys, a, b, bias[rows], activation)
-            opened = z * gate
+            opened = z.relu() if gate is None else z * gate
             d_const += flat.sum()
             d_curve[0].addmv_(z.t(), flat)
             d_curve[1].addmv_(opened.t(), flat)
-            d_curve[2].addmv_(gate.t(), flat)
             # d score / d z = lin + u gate + (u z + v) gate'
-            d_z = torch.addcmul(lin, gate, u)
-            if activation == "dice":
+            if gate is None:
+                d_z = torch.where(z > 0, lin + u, lin)
+            else:
+                d_curve[2].addmv_(gate.t(), flat)
                 slope = torch.addcmul(curve[2], z, u).mul_(gate)
-                d_z.add_(slope).addcmul_(slope, gate, value=-1)
+                d_z = torch.addcmul(lin, gate, u).add_(slope).addcmul_(slope, gate, value=-1)
             d_z = d_z.mul_(flat[:, None]).view(len(keys), n * hidden)
             d_bias[rows] = d_z.sum(0).view(n, hidden)
             d_keys.addmm_(d_z, weights.t())

@@ -1,0 +1,137 @@
+"""The response task's training runs behind benchmarks/din.py, each a resumable process.
+
+    python benchmarks/_din_runs.py VARIANT SEED     one run, into the cache folder
+
+Each run trains on weeks 1-44 with 5% of the negatives, validates on weeks 45-48 and scores
+every impression of weeks 49-53, with histories of natural length.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from adwright.core.assets import cache_folder
+from adwright.core.atomic import atomic_write_text
+from adwright.data.complete_journey import CompleteJourney
+from adwright.data.response import build_response_task
+from adwright.data.stream import StreamConfig
+from adwright.data.task import Task
+from adwright.models.din import DIN, DINConfig
+from adwright.models.embeddings import EmbeddingConfig
+from adwright.training.fit import FitConfig, fit
+from adwright.training.predict import predict
+
+SEEDS = (0, 1, 2)
+#: Variants whose validation scores are kept, to fit a calibrator.
+CALIBRATED = ("base", "din")
+RATE = 0.05
+STREAM = StreamConfig(groups_per_batch=16, rows_per_group=64, window=8, negative_rate=RATE)
+FIT = FitConfig(epochs=1, learning_rate=0.006, stream=STREAM)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table."""
+
+    about: str
+    model: DINConfig
+    fit: FitConfig
+
+
+VARIANTS = {
+    # The base model does best with smaller steps and smaller initial embeddings (chosen on the
+    # validation weeks among learning rates .001, .002, .006 and scales .05, .2).
+    "base": Variant(
+        "Embedding&MLP",
+        DINConfig(interest="sum", embedding=EmbeddingConfig(scale=0.05)),
+        replace(FIT, learning_rate=0.002),
+    ),
+    "din": Variant("DIN: raw weights, PReLU unit, Dice MLP, no MBA", DINConfig(), FIT),
+    "din_dice": Variant("Dice in the unit too", DINConfig(attention_activation="dice"), FIT),
+    "din_prelu": Variant("Dice nowhere", DINConfig(activation="prelu"), FIT),
+    "din_softmax": Variant("softmax weights", DINConfig(weight="softmax"), FIT),
+    "din_mba": Variant("MBA, lambda 1", DINConfig(), replace(FIT, decay=1.0)),
+    "din_random_start": Variant("unit starts at random", DINConfig(similarity_start=False), FIT),
+}
+
+
+def runs_folder() -> Path:
+    """Where the runs lie; removing it starts them anew."""
+    return cache_folder() / "bench" / "din"
+
+
+def response_task() -> Task:
+    """The whole response task, built on first use."""
+    return build_response_task(CompleteJourney.open(), cache_folder() / "tasks")
+
+
+def run_all(workers: int) -> None:
+    """Every run that is not there yet, `workers` at a time, one thread each."""
+    response_task()
+    waiting = [(name, seed) for seed in SEEDS for name in VARIANTS]
+    waiting = [run for run in waiting if not _result(*run).exists()]
+    active: list[tuple[subprocess.Popen[bytes], tuple[str, int]]] = []
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    while waiting or active:
+        while waiting and len(active) < workers:
+            name, seed = waiting.pop(0)
+            command = [sys.executable, __file__, name, str(seed)]
+            active.append((subprocess.Popen(command, env=environment), (name, seed)))
+        for process, run in list(active):
+            if process.poll() is not None:
+                active.remove((process, run))
+                if process.returncode:
+                    raise RuntimeError(f"the run {run} ended with {process.returncode}")
+        time.sleep(0.5)
+
+
+def load(name: str, seed: int) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """A finished run's record and its probabilities of the validation and test rows."""
+    record = json.loads(_result(name, seed).read_text(encoding="utf-8"))
+    with np.load(_result(name, seed).with_name("scores.npz")) as scores:
+        return record, dict(scores)
+
+
+def _result(name: str, seed: int) -> Path:
+    return runs_folder() / f"{name}-{seed}" / "result.json"
+
+
+def run_one(name: str, seed: int) -> None:
+    """Train and score; what was computed is written at the end, result.json last."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    variant, task = VARIANTS[name], response_task()
+    model = DIN(variant.model, task.spec, task.item_table)
+    folder = _result(name, seed).parent
+    started = time.process_time()
+    config = replace(variant.fit, seed=seed)
+    found = fit(model, task, config, folder / "run", resume=(folder / "run").exists())
+    trained = time.process_time()
+    test = predict(model, task, "test")
+    scored = time.process_time()
+    scores = {"test": test.probability}
+    if name in CALIBRATED:
+        scores["valid"] = predict(model, task, "valid").probability
+    np.savez(folder / "scores.npz", **scores)
+    record = {
+        "variant": name,
+        "seed": seed,
+        "valid_gauc": found.gauc,
+        "train_and_validate_cpu_seconds": trained - started,
+        "score_rows_per_cpu_second": len(test.label) / (scored - trained),
+    }
+    atomic_write_text(_result(name, seed), json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    run_one(sys.argv[1], int(sys.argv[2]))
