@@ -172,8 +172,8 @@ class Compare:
         """Largest difference of a tensor's elements relative to its largest element."""
         assert a.keys() == b.keys()
         worst = 0.0
-        for name in a:
-            x, y = a[name].double(), b[name].double()
+        for name, value in a.items():
+            x, y = value.double(), b[name].double()
             if x.numel():
                 worst = max(worst, float((x - y).abs().max() / x.abs().max().clamp(min=1e-3)))
         return worst

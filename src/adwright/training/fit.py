@@ -252,7 +252,7 @@ class _Trainer:
         """One update; the loss, summed over the batch's rows."""
         # Of the position alone, so that a resumed run draws the same numbers.
         key = np.random.SeedSequence([self.config.seed, self.at.batches, rank()])
-        torch.manual_seed(int(key.generate_state(1)[0]))
+        torch.default_generator.manual_seed(int(key.generate_state(1)[0]))
         self.adam.zero_grad()
         self.rows.zero_grad()
         bf16 = self.config.precision == "bf16"

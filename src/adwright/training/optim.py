@@ -23,6 +23,7 @@ is the paper's update; the other rules leave the decay out of their statistics, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -62,6 +63,8 @@ class RowWise(torch.optim.Optimizer):
                 "the learning rate must be above 0 and the decay not below it",
                 where=f"learning_rate {learning_rate}, decay {decay}",
             )
+        if not all(0 < beta < 1 for beta in betas):
+            raise ConfigError("betas lie between 0 and 1", where=f"{betas}")
         super().__init__([{"params": list(parameters)}], {"lr": learning_rate})
         self._rule, self._decay, self._betas, self._eps = rule, decay, betas, eps
         self._counts: dict[Tensor, Tensor] = {}
@@ -94,10 +97,12 @@ class RowWise(torch.optim.Optimizer):
                 step = self._adagrad(self.state[weight], rows, gradient)
             case "adam":
                 step = self._adam(self.state[weight], rows, gradient)
+        values = weight.index_select(0, rows)
         if self._decay:
             seen = self._counts[weight].index_select(0, rows)
-            step = step.addcdiv(weight.index_select(0, rows), seen[:, None], value=self._decay)
-        weight.index_add_(0, rows, step, alpha=-lr)
+            step = step.addcdiv(values, seen[:, None], value=self._decay)
+        # The rows are distinct, so copying them back is the same as adding, and faster.
+        weight.index_copy_(0, rows, values.sub_(step, alpha=lr))
 
     def _adagrad(self, state: dict[str, Tensor], rows: Tensor, gradient: Tensor) -> Tensor:
         square = state["square"].index_select(0, rows).add_(gradient.square().mean(1))
@@ -111,8 +116,10 @@ class RowWise(torch.optim.Optimizer):
         square = state["square"].index_select(0, rows).lerp_(gradient.square().mean(1), 1 - b2)
         for name, value in (("steps", steps), ("mean", mean), ("square", square)):
             state[name].index_copy_(0, rows, value)
-        root = (square / (1 - b2**steps)).sqrt_().add_(self._eps)
-        return mean / ((1 - b1**steps) * root)[:, None]
+        # 1 - b^t by expm1: taken literally, float32 would lose four digits of it for t = 1.
+        short_mean, short_square = (-torch.expm1(steps * math.log(b)) for b in (b1, b2))
+        root = (square / short_square).sqrt_().add_(self._eps)
+        return mean / (short_mean * root)[:, None]
 
 
 def row_sums(gradient: Tensor) -> tuple[Tensor, Tensor]:
