@@ -48,8 +48,9 @@ class Feature:
     kind, and what it is fitted to:
       categorical  vocabulary: the known values (those seen at least `min_count` times)
       hashed       buckets: a seeded stable hash of the value, modulo buckets
-      bucketised   edges: quantiles of the training values; code = 1 + edges not above it
-      numeric      (x - mean) / scale, of log(1 + x) where `log`; missing becomes 0, the mean
+      bucketised   edges: 16-quantiles of the training values; code = 1 + edges not above x
+      numeric      (x - mean) / scale, of sign(x) log(1 + |x|) where `log`; null, NaN and
+                   infinite become 0, the mean
       multi        vocabulary, over the values of a list column
       sequence     the person's earlier items; shares the item features, fits nothing
     """
@@ -128,7 +129,7 @@ class Feature:
         """Numeric column to standardised float32; null and NaN become 0."""
         values = _floats(column)
         if self.log:
-            values = np.sign(values) * np.log1p(np.abs(values))
+            values = _signed_log(values)
         scaled = (values - self.mean) / self.scale
         return np.where(np.isnan(scaled), 0.0, scaled).astype(np.float32)
 
@@ -261,17 +262,28 @@ def _fit(feature: Feature, source: pl.LazyFrame) -> Feature:
             )
             return replace(feature, vocabulary=tuple(counts[name].to_list()))
         case "bucketised":
-            known = source.drop_nulls().collect(engine="streaming")[name].cast(pl.Float64)
-            edges = np.unique(np.quantile(known.to_numpy(), np.linspace(0, 1, 17)[1:-1]))
+            known = _known_numbers(source, name)
+            edges = np.unique(np.quantile(known, np.linspace(0, 1, 17)[1:-1])) if len(known) else ()
             return replace(feature, edges=tuple(float(edge) for edge in edges))
         case "numeric":
-            value = pl.col(name).cast(pl.Float64).fill_nan(None)
-            value = value.sign() * value.abs().log1p() if feature.log else value
-            fitted = source.select(mean=value.mean(), scale=value.std()).collect(engine="streaming")
-            mean, scale = fitted.row(0)
-            return replace(feature, mean=float(mean or 0.0), scale=float(scale or 1.0) or 1.0)
+            known = _known_numbers(source, name)
+            known = _signed_log(known) if feature.log else known
+            mean, scale = (known.mean(), known.std(ddof=1)) if len(known) > 1 else (0.0, 1.0)
+            return replace(feature, mean=float(mean), scale=float(scale) or 1.0)
         case "hashed" | "sequence":
             return feature
+
+
+def _known_numbers(source: pl.LazyFrame, name: str) -> NDArray[np.float64]:
+    """The finite values of a column, in order: numpy adds them up the same way every time,
+    which threads of a streamed sum do not."""
+    column = source.collect(engine="streaming")[name].cast(pl.Float64)
+    values: NDArray[np.float64] = column.filter(column.is_finite()).to_numpy()
+    return values
+
+
+def _signed_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sign(values) * np.log1p(np.abs(values))
 
 
 def _floats(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:

@@ -15,32 +15,32 @@ row groups never tears a person from a history.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import FileUnreadableError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
+from adwright.data.columns import is_category
 from adwright.data.features import Feature, FeatureSpec, ItemTable, fit_spec
+from adwright.data.history import add_history
+from adwright.data.task_writer import SplitWriter, to_storage
 
-__all__ = ["SPLITS", "Split", "Task", "write_task"]
+__all__ = ["SPLITS", "Split", "Task", "TaskPart", "write_task", "write_task_parts"]
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 FORMAT = 1
-ROW_COLUMNS = ("user_id", "request_id", "time", "item_id", "label")
+ROW_COLUMNS = ("user_id", "request_id", "time", "item_id", "label", "split")
 EVENT_COLUMNS = ("user_id", "item_id", "time")
-IDS = ("user_id", "request_id", "item_id")
 
 
 @dataclass(frozen=True)
@@ -137,24 +137,53 @@ def write_task(
       that events of one user and time keep the order given. items: item_id and features.
     Added to each row: `visible`, the number of the user's events before the row's time;
       `frequency`, how many of those are of the row's own item.
+    rows_per_group: a row group of the files ends with the user who fills it.
     Raises SchemaError, ValueInvalidError, ResourceError (disk full; nothing is left behind).
     """
-    _check(rows, events, items)
-    folder = Path(folder)
+    return write_task_parts(
+        folder,
+        name=name,
+        protocol=protocol,
+        data_hash=data_hash,
+        parts=[TaskPart(rows, events)],
+        items=items,
+        features=features,
+        rows_per_group=rows_per_group,
+    )
+
+
+class TaskPart(NamedTuple):
+    """Some users, whole: all of their rows and all of their events."""
+
+    rows: pl.DataFrame
+    events: pl.DataFrame
+
+
+def write_task_parts(
+    folder: str | Path,
+    *,
+    name: str,
+    protocol: str,
+    data_hash: str,
+    parts: Iterable[TaskPart],
+    items: pl.DataFrame,
+    features: Sequence[Feature],
+    rows_per_group: int = 250_000,
+) -> Task:
+    """As `write_task`, for tasks larger than memory: `parts` come one after another.
+
+    The files do not depend on how the users are cut into parts, as long as users come in the
+    same order: sorted inside a part, parts in the order given. Raises ValueInvalidError too
+    where a user comes in two parts.
+    """
     with atomic_folder(folder) as new:
-        items.with_columns(pl.col("item_id").cast(pl.String)).write_parquet(new / "items.parquet")
-        counts = {}
-        for split in SPLITS:
-            part = rows.filter(pl.col("split") == split).drop("split")
-            (new / split).mkdir()
-            users = part.select(pl.col("user_id").unique())
-            mine = events.join(users, on="user_id", how="semi")
-            _write_split(new / split, part, mine, rows_per_group)
-            counts[split] = {
-                "rows": part.height,
-                "positives": int(part["label"].sum()),
-                "users": users.height,
-            }
+        _check_items(items)
+        pq.write_table(to_storage(items), new / "items.parquet", store_schema=False)
+        counts = _write_splits(new, parts, rows_per_group)
+        if not counts["train"]["rows"]:
+            raise ValueInvalidError(
+                "the task has no training rows", column="split", hint="move the split's dates"
+            )
         spec = fit_spec(features, pl.scan_parquet(new / "train" / "rows.parquet"), items.lazy())
         meta = {
             "format": FORMAT,
@@ -169,142 +198,122 @@ def write_task(
     return Task.open(folder)
 
 
-def _check(rows: pl.DataFrame, events: pl.DataFrame, items: pl.DataFrame) -> None:
-    tables = (("rows", rows, (*ROW_COLUMNS, "split")), ("events", events, EVENT_COLUMNS))
-    for what, table, columns in (*tables, ("items", items, ("item_id",))):
-        for column in columns:
-            if column not in table.columns:
-                raise SchemaError(
-                    f"the {what} of a task lack a column",
-                    column=column,
-                    hint=f"they have {', '.join(table.columns)}",
+def _write_splits(
+    folder: Path, parts: Iterable[TaskPart], rows_per_group: int
+) -> dict[str, dict[str, int]]:
+    schemas: tuple[pl.Schema, pl.Schema] | None = None
+    seen: set[object] = set()
+    with ExitStack() as stack:
+        writers = {}
+        for split in SPLITS:
+            (folder / split).mkdir()
+            writers[split] = stack.enter_context(SplitWriter(folder / split, rows_per_group))
+        for given in parts:
+            _check(given)
+            schemas = schemas or (given.rows.schema, given.events.schema)
+            _check_like_first(schemas, given)
+            # Within a request and within a time, the order given stays.
+            rows = given.rows.sort("user_id", "time", "request_id", maintain_order=True)
+            events = given.events.sort("user_id", "time", maintain_order=True)
+            _check_users_new(rows["user_id"], seen)
+            for split, writer in writers.items():
+                part = rows.filter(pl.col("split") == split).drop("split")
+                mine = events.join(
+                    part.select("user_id"), on="user_id", how="semi", maintain_order="left"
                 )
-            if column != "split" and table[column].null_count():
-                row = int(table[column].is_null().arg_max() or 0)
-                raise ValueInvalidError(
-                    f"the {what} of a task hold an empty value", row=row, column=column
-                )
-    odd = rows.filter(~pl.col("label").is_in([0, 1]))
-    if odd.height:
-        raise ValueInvalidError("labels must be 0 or 1", column="label", value=odd["label"][0])
-    if not (rows["split"] == "train").any():
+                writer.add(add_history(part, mine), mine)
+    return {
+        split: {"rows": w.n_rows, "positives": w.n_positives, "users": w.n_users}
+        for split, w in writers.items()
+    }
+
+
+def _check(part: TaskPart) -> None:
+    rows, events = part
+    _check_columns("rows", rows, ROW_COLUMNS)
+    _check_columns("events", events, EVENT_COLUMNS)
+    _check_among("label", rows["label"].cast(pl.Int64), "0 or 1", [0, 1])
+    _check_among("split", rows["split"].cast(pl.String), "train, valid or test", SPLITS)
+
+
+def _check_among(column: str, values: pl.Series, allowed: str, choices: Sequence[object]) -> None:
+    wrong = ~values.is_in(list(choices))
+    if wrong.any():
+        row = int(wrong.arg_max() or 0)
         raise ValueInvalidError(
-            "the task has no training rows", column="split", hint="move the split's dates"
+            f"{column} must be {allowed}",
+            row=row,
+            column=column,
+            value=values[row],
         )
 
 
-def _write_split(
-    folder: Path, rows: pl.DataFrame, events: pl.DataFrame, rows_per_group: int
-) -> None:
-    events = events.sort(["user_id", "time"], maintain_order=True)
-    rows = _add_history(rows.sort(["user_id", "time", "request_id"], maintain_order=True), events)
-    with (
-        _Writer(folder / "rows.parquet") as row_file,
-        _Writer(folder / "events.parquet") as event_file,
-    ):
-        for users, part in _whole_users(rows, rows_per_group):
-            row_file.write(part)
-            event_file.write(events.filter(pl.col("user_id").is_between(*users)))
-        if not rows.height:
-            row_file.write(rows)
-            event_file.write(events)
-
-
-def _whole_users(
-    rows: pl.DataFrame, rows_per_group: int
-) -> Iterator[tuple[tuple[Any, Any], pl.DataFrame]]:
-    """Slices of about `rows_per_group` rows that end where a user ends."""
-    starts = np.append(np.flatnonzero(rows["user_id"].rle_id().diff().fill_null(1)), rows.height)
-    begin = 0
-    while begin < rows.height:
-        end = int(starts[np.searchsorted(starts, begin + rows_per_group).clip(max=len(starts) - 1)])
-        part = rows[begin:end]
-        yield (part["user_id"][0], part["user_id"][-1]), part
-        begin = end
-
-
-def _add_history(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """Columns `visible` and `frequency`; both tables are sorted by user and time."""
-    event_user, row_user, n_users = _joint_codes(events["user_id"], rows["user_id"])
-    event_item, row_item, n_items = _joint_codes(events["item_id"], rows["item_id"])
-    event_time = events["time"].to_physical().to_numpy()
-    # Position of each event inside its user's history.
-    first = np.searchsorted(event_user, np.arange(n_users))
-    place = np.arange(len(event_user)) - first[event_user]
-    row_time = rows["time"].cast(events["time"].dtype).to_physical().to_numpy()
-    visible = _count_before(event_user, event_time, row_user, row_time)
-    frequency = _count_before(
-        event_user * n_items + event_item, place, row_user * n_items + row_item, visible
-    )
-    return rows.with_columns(
-        pl.Series("visible", visible, pl.Int32), pl.Series("frequency", frequency, pl.Int32)
-    )
-
-
-def _count_before(
-    key: NDArray[np.int64],
-    value: NDArray[np.int64],
-    query_key: NDArray[np.int64],
-    query_value: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """For each query, how many (key, value) have its key and a smaller value."""
-    order = np.lexsort((value, key))
-    key, value = key[order], value[order]
-    # One number that sorts like the pair: the key and the rank of the value among all values.
-    ranks = np.unique(value)
-    packed = key * (len(ranks) + 1) + np.searchsorted(ranks, value)
-    query = query_key * (len(ranks) + 1) + np.searchsorted(ranks, query_value)
-    low = np.searchsorted(packed, query_key * (len(ranks) + 1))
-    return np.searchsorted(packed, query) - low
-
-
-def _joint_codes(
-    left: pl.Series, right: pl.Series
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Codes that keep the order of the values, over both columns together."""
-    name = left.name
-    values = pl.concat([left.unique(), right.unique()]).unique().sort().to_frame()
-    index = values.with_row_index("code").with_columns(pl.col("code").cast(pl.Int64))
-
-    def codes(column: pl.Series) -> NDArray[np.int64]:
-        return (
-            column.to_frame()
-            .join(index, on=name, how="left", maintain_order="left")["code"]
-            .to_numpy()
+def _check_items(items: pl.DataFrame) -> None:
+    _check_columns("items", items, ("item_id",))
+    again = ~items["item_id"].is_first_distinct()
+    if again.any():
+        row = int(again.arg_max() or 0)
+        raise ValueInvalidError(
+            "an item is in the catalogue twice",
+            row=row,
+            column="item_id",
+            value=items["item_id"][row],
+            hint="keep one row an item",
         )
 
-    return codes(left), codes(right), values.height
+
+def _check_columns(what: str, table: pl.DataFrame, columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in table.columns:
+            raise SchemaError(
+                f"the {what} of a task lack a column",
+                column=column,
+                hint=f"they have {', '.join(table.columns)}",
+            )
+        dtype = table.schema[column]
+        if not _fits(column, dtype):
+            raise SchemaError(
+                f"a column of the {what} of a task cannot be of type {dtype}",
+                column=column,
+                hint="ids and split are text, integers or categories, times are timestamps or "
+                "integers, labels are integers or booleans",
+            )
+        if table[column].null_count():
+            row = int(table[column].is_null().arg_max() or 0)
+            raise ValueInvalidError(
+                f"the {what} of a task hold an empty value",
+                row=row,
+                column=column,
+                hint="fill it in, or drop the row",
+            )
 
 
-class _Writer:
-    """Appends tables to one Parquet file, one row group each; ids become text."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def write(self, frame: pl.DataFrame) -> None:
-        ids = [name for name in IDS if name in frame.columns]
-        table = frame.with_columns(pl.col(ids).cast(pl.String)).to_arrow()
-        table = table.cast(pa.schema([_narrow(field) for field in table.schema]))
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
-        self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
+def _fits(column: str, dtype: pl.DataType) -> bool:
+    if column == "time":
+        return dtype.is_temporal() or dtype.is_integer()
+    if column == "label":
+        return dtype.is_integer() or dtype == pl.Boolean
+    return dtype == pl.String or dtype.is_integer() or is_category(dtype)
 
 
-def _narrow(field: pa.Field) -> pa.Field:
-    """Plain string types instead of large or view ones: those can be read as dictionaries."""
-    kind = field.type
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        kind = pa.string()
-    elif pa.types.is_large_list(kind):
-        plain = pa.types.is_primitive(kind.value_type)
-        kind = pa.list_(kind.value_type if plain else pa.string())
-    return pa.field(field.name, kind)
+def _check_like_first(schemas: tuple[pl.Schema, pl.Schema], part: TaskPart) -> None:
+    for what, first, table in zip(("rows", "events"), schemas, part, strict=True):
+        if table.schema != first:
+            differing = {*table.schema.items()} ^ {*first.items()}
+            raise SchemaError(
+                f"the {what} of two parts differ in columns or types",
+                column=min(name for name, _ in differing) if differing else "",
+                hint="give all parts the same columns, in one order",
+            )
+
+
+def _check_users_new(users: pl.Series, seen: set[object]) -> None:
+    for user in users.rle().struct.field("value").to_list():
+        if user in seen:
+            raise ValueInvalidError(
+                "a user comes in two parts",
+                column="user_id",
+                value=user,
+                hint="a part holds all rows of its users",
+            )
+        seen.add(user)
