@@ -55,6 +55,12 @@ __all__ = ["KIND", "Ranker", "item_names"]
 
 KIND = "ranker"
 
+# What reading parts that do not fit this version may raise.
+_MISFITS = (
+    *(ConfigError, DataError, pl.exceptions.PolarsError),
+    *(KeyError, TypeError, ValueError, RuntimeError),
+)
+
 _REPORT = "report.json"
 _OWN_FILES = ("items.parquet", "calibrator.json", _REPORT)
 _NAME_COLUMNS = ("title", "name", "type", "category", "brand", "size")
@@ -132,7 +138,7 @@ class Ranker:
             return _built(artifact)
         except ArtifactError:
             raise
-        except (ConfigError, DataError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except _MISFITS as error:
             # Every hash is right, so another version wrote it.
             raise ArtifactError(
                 f"the ranker does not fit this version: {type(error).__name__}: {error}",

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adwright.core.artifacts import load_artifact
+from adwright.core.clock import FixedClock
+from adwright.core.config import from_jsonable, load_toml, to_jsonable
+from adwright.core.errors import ConfigError, ResourceError
+from adwright.data.task import Task
+from adwright.training.comparison import Comparison
+from adwright.training.pipeline import (
+    RunConfig,
+    RunResult,
+    Stages,
+    TaskConfig,
+    default_fit,
+    open_task,
+    run,
+    train,
+)
+from adwright.training.ranker import Ranker
+from tests.training.shop import FIT, MODEL, shop_run, shop_task
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shop")
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> RunResult:
+    return shop_run(folder)
+
+
+def small(out: Path, **more: object) -> RunConfig:
+    config = RunConfig(model=MODEL, fit=FIT, draws=20, base=False, out=out)
+    return replace(config, **more)  # type: ignore[arg-type]
+
+
+def test_everything_is_measured_on_the_same_rows(result: RunResult, folder: Path) -> None:
+    names = ["DIN", "Base", "popularity", "frequency", "logistic"]
+    assert list(result.probabilities) == list(result.comparison.reports) == names
+    n_rows = Task.open(folder / "task").n_rows("test")
+    assert all(len(found) == n_rows for found in result.probabilities.values())
+    assert result.comparison.subject == "DIN"
+    assert result.ranker.report == result.comparison.reports["DIN"]
+    assert "0.5 of the negatives" in result.comparison.reports["DIN"].protocol.sampling
+
+
+def test_din_learns_what_the_shoppers_like(result: RunResult) -> None:
+    values = {n: r.metrics["gauc"].value for n, r in result.comparison.reports.items()}
+    assert values["DIN"] > values["popularity"] + 0.1
+    assert result.comparison.reports["DIN"].metrics["ece"].value < 0.1
+
+
+def test_the_saved_ranker_is_the_one_measured(result: RunResult, folder: Path) -> None:
+    task = Task.open(folder / "task")
+    loaded = Ranker.load(folder / "run" / "ranker")
+    assert np.array_equal(loaded.score(task, "test"), result.probabilities["DIN"])
+    assert loaded.report == result.ranker.report
+    assert load_artifact(folder / "run" / "ranker").id == result.artifact
+    text = loaded.files["comparison.json"].decode()
+    assert Comparison.from_json(text) == result.comparison
+
+
+def test_the_folder_tells_how_it_was_made(result: RunResult, folder: Path) -> None:
+    asked = json.loads((folder / "run" / "config.json").read_text())
+    assert from_jsonable(RunConfig, asked).seed == 3
+    assert (folder / "run" / "runs" / "base" / "metrics.jsonl").exists()
+    assert list(result.stages) == [
+        "train DIN",
+        "score DIN",
+        "train Base",
+        "score Base",
+        "fit the rules",
+        "compare",
+        "save",
+    ]
+
+
+def test_a_ranker_is_not_replaced_by_accident(result: RunResult, folder: Path) -> None:
+    task = Task.open(folder / "task")
+    with pytest.raises(ResourceError, match="already holds a ranker"):
+        run(small(folder / "run"), task=task)
+
+
+def test_runs_are_repeatable_and_every_choice_counts(folder: Path, tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=10)
+    state = torch.get_rng_state()
+    first = run(small(tmp_path / "a"), task=task)
+    assert torch.equal(state, torch.get_rng_state())
+    again = run(small(tmp_path / "a"), task=task, overwrite=True)
+    other = run(small(tmp_path / "b", seed=1), task=task)
+    isotonic = run(small(tmp_path / "c", calibration="isotonic"), task=task)
+    raw = run(small(tmp_path / "d", calibration="none"), task=task)
+    base = run(small(tmp_path / "e", model=replace(MODEL, interest="sum")), task=task)
+    scores = [r.probabilities.get("DIN") for r in (first, again, other, isotonic, raw)]
+    assert np.array_equal(scores[0], scores[1])
+    for left in (scores[2], scores[3], scores[4]):
+        assert not np.array_equal(scores[0], left)
+    assert base.comparison.subject == "Base"
+    assert "Base" not in first.probabilities
+
+
+def test_a_run_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=10)
+    whole = run(small(tmp_path / "a"), task=task)
+    (tmp_path / "a" / "ranker").rename(tmp_path / "gone")
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run(small(tmp_path / "a"), task=task)
+    resumed = run(small(tmp_path / "a"), task=task, resume=True)
+    assert np.array_equal(whole.probabilities["DIN"], resumed.probabilities["DIN"])
+
+
+def test_train_is_run_with_its_defaults(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=10)
+    ranker = train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out")
+    expected = run(small(tmp_path / "same"), task=task).ranker
+    assert np.array_equal(ranker.score(task, "test"), expected.score(task, "test"))
+    with pytest.raises(ResourceError):
+        train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out")
+    train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out", overwrite=True)
+
+
+def test_run_files(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'seed = 4\nout = "here"\ncalibration = "isotonic"\n'
+        '[task]\nkind = "folder"\nfolder = "t"\n'
+        '[model]\ninterest = "sum"\n[fit]\nepochs = 3\n[fit.stream]\nnegative_rate = 0.5\n'
+    )
+    config = load_toml(path, RunConfig)
+    assert config.task == TaskConfig(kind="folder", folder=Path("t"))
+    assert (config.seed, config.fit.epochs, config.out) == (4, 3, Path("here"))
+    assert from_jsonable(RunConfig, to_jsonable(config)) == config
+    path.write_text("[fit]\nepoch = 3\n")
+    with pytest.raises(ConfigError, match=r"run\.toml, key fit\.epoch"):
+        load_toml(path, RunConfig)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TaskConfig(kind="folder"), "names its folder"),
+        (lambda: TaskConfig(folder=Path("x")), "names its folder"),
+        (lambda: TaskConfig(households=0), "households"),
+        (lambda: RunConfig(draws=0), "draws"),
+        (lambda: RunConfig(fit=replace(default_fit(), seed=1)), "seed"),
+    ],
+)
+def test_bad_settings_are_refused(make: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()  # type: ignore[operator]
+
+
+def test_a_folder_task_is_opened(folder: Path, result: RunResult) -> None:
+    config = TaskConfig(kind="folder", folder=folder / "task")
+    assert open_task(config).data_hash == Task.open(folder / "task").data_hash
+
+
+def test_stages_add_up_and_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FixedClock()
+    stages = Stages(clock)
+    with caplog.at_level(logging.INFO, "adwright"):
+        for _ in range(2):
+            with stages.stage("wait"):
+                clock.advance(1.5)
+    assert stages.seconds == {"wait": 3.0}
+    assert [record.getMessage() for record in caplog.records] == ["wait: 1.5 s"] * 2
