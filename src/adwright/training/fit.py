@@ -64,7 +64,7 @@ class FitConfig:
     """
 
     epochs: int = 2
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-3
     embedding_learning_rate: float = 0.05
     embedding_rule: Rule = "adagrad"
     decay: float = 0.0
