@@ -22,9 +22,9 @@ from .environments import PEERS, PeerName, build
 
 _HERE = Path(__file__).resolve().parent
 # glibc hands each large block back to the system when it is freed, and a padded step at long
-# histories then spends a third of its time on new pages. Keeping the blocks made the peers up to
-# 1.6 times as fast in training and 2.9 times in scoring (histories of 700), so they get that.
-# What they are compared with must be started with the same settings.
+# histories then spends a third of its time on new pages and more on cold caches. Keeping the
+# blocks made the peers 1.6 to 3.7 times as fast (histories of 700), so they get that, at the price
+# of up to a third more memory. What they are compared with must be started with the same settings.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 _DATA_FILES = ("meta.json", "train.parquet", "valid.parquet", "test.parquet", "events.npy")
 

@@ -33,7 +33,7 @@ Array = np.ndarray[Any, Any]
 # A run stays below 12 GiB: this much for padded histories (above it they stay lazy or are fed in
 # pieces), this much for what a training step keeps of a batch, and the rest for the libraries.
 DENSE_LIMIT_BYTES = 2 * 2**30
-BATCH_LIMIT_BYTES = 8 * 2**30
+BATCH_LIMIT_BYTES = 6 * 2**30
 
 
 @dataclass(frozen=True)

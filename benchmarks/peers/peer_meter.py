@@ -18,7 +18,11 @@ class Meter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Measure the block; a phase entered twice adds up."""
+        """Measure the block; a phase entered twice adds up.
+
+        The peak counts what the process holds, so a process that keeps freed memory shows at
+        least the peak of the phases before it.
+        """
         _reset_peak()
         cpu, system, wall = cpu_seconds(), system_seconds(), time.perf_counter()
         yield
