@@ -44,8 +44,10 @@ OUR_LEARNING_RATE = 0.003
 
 
 def shared_spec(task: Task) -> FeatureSpec:
-    """The task's features that every peer can take: no multi-valued ones."""
-    return FeatureSpec(tuple(f for f in task.spec.features if f.kind != "multi"))
+    """The task's features that every peer can take: of items, one value each."""
+    return FeatureSpec(
+        tuple(f for f in task.spec.features if f.of != "item" or f.kind == "categorical")
+    )
 
 
 def export_exchange(task: Task, folder: Path, *, max_history: int) -> Path:
@@ -155,7 +157,7 @@ def main(task_folder: Path, config: dict[str, Any], out: Path) -> None:
     torch.manual_seed(config["seed"])
     task = Task.open(task_folder)
     stream = StreamConfig(
-        groups_per_batch=max(1, config["batch_size"] // ROWS_PER_GROUP),
+        groups_per_batch=max(1, round(config["batch_size"] / _mean_group(task))),
         rows_per_group=ROWS_PER_GROUP,
         max_history=config["max_history"],
     )
@@ -164,7 +166,8 @@ def main(task_folder: Path, config: dict[str, Any], out: Path) -> None:
         mlp_hidden=tuple(config["mlp_hidden"]),
         embedding=EmbeddingConfig(width=config["embedding_dim"], widths=()),
     )
-    model = DIN(settings, task.spec, task.item_table)
+    spec = shared_spec(task)
+    model = DIN(settings, spec, spec.encode_items(task.items))
     fit_config = FitConfig(
         epochs=config["epochs"],
         learning_rate=OUR_LEARNING_RATE,
@@ -200,6 +203,12 @@ def main(task_folder: Path, config: dict[str, Any], out: Path) -> None:
         "config": to_jsonable(settings),
     }
     atomic_write_text(out / "result.json", json.dumps(record, indent=1))
+
+
+def _mean_group(task: Task) -> float:
+    """Mean rows of a group, so that a batch has as many rows as the peers'."""
+    people = task.rows("train").group_by("user_id").len().collect()["len"].to_numpy()
+    return float(people.sum() / np.ceil(people / ROWS_PER_GROUP).sum())
 
 
 def _seconds_of_batches(times: np.ndarray[Any, Any], epochs: int) -> tuple[float, float]:

@@ -110,10 +110,12 @@ class LocalActivationUnit(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, groups: list[Group]) -> Tensor:
         """q [T, D] targets, k [N, D] distinct history items to pooled interests [T, D]."""
-        coefficients = self._coefficients(q, k, groups)
-        pooled: Tensor = _Pool.apply(  # type: ignore[no-untyped-call]
-            q, k, *coefficients, groups, self.weight, self.activation
-        )
+        # Under autocast, too, in the precision of its inputs: `_Pool` mixes no types.
+        with torch.autocast(q.device.type, enabled=False):
+            coefficients = self._coefficients(q, k, groups)
+            pooled: Tensor = _Pool.apply(  # type: ignore[no-untyped-call]
+                q, k, *coefficients, groups, self.weight, self.activation
+            )
         return pooled
 
     @torch.no_grad()
@@ -244,14 +246,15 @@ class _Pool(torch.autograd.Function):
         activation: Activation,
     ) -> Tensor:
         pooled = torch.zeros_like(q)
-        kept = []
+        kept, keeps = [], any(ctx.needs_input_grad)
         for rows, items, counts in _tiles(groups, a.shape[1]):
             keys = k[items]
             z, gate, _ = _tile(q[rows], keys, a, b, bias[rows], activation)
             scores = _scores(z, gate, curve, const).view(counts.shape)
             pool = _weights(scores, counts, weight)
             torch.mm(pool.T, keys, out=pooled[rows])
-            kept.append(pool)
+            if keeps:
+                kept.append(pool)
         ctx.save_for_backward(q, k, a, b, bias, curve)
         ctx.pools, ctx.rest = kept, (groups, weight, activation)
         return pooled

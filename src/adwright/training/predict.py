@@ -22,7 +22,7 @@ from adwright.training.distributed import gather, rank, share_of, world_size
 __all__ = ["Predictions", "open_stream", "predict", "predict_batches"]
 
 #: Scoring wants whole people: their history is prepared once for all of their rows.
-SCORING = StreamConfig(groups_per_batch=16, rows_per_group=512, window=1, shuffle=False)
+SCORING = StreamConfig(groups_per_batch=128, rows_per_group=512, window=1, shuffle=False)
 
 
 @dataclass(frozen=True)
