@@ -43,7 +43,7 @@ from adwright.training.optim import RowWise, Rule
 from adwright.training.predict import open_stream, predict
 from adwright.training.prefetch import prefetch
 
-__all__ = ["FitConfig", "FitResult", "Rankable", "fit", "load_best"]
+__all__ = ["FitConfig", "FitResult", "Rankable", "fit", "load_best", "validation_windows"]
 
 
 @dataclass(frozen=True)
@@ -190,10 +190,8 @@ class _Trainer:
             if config.decay
             else None,
         )
-        self.n_windows = math.ceil(self.stream.n_row_groups / stream.window)
-        wanted = config.validations_per_epoch
-        ends = (math.ceil(i * self.n_windows / wanted) for i in range(1, wanted))
-        self.due = {window for window in ends if window < self.n_windows}
+        n_windows = math.ceil(self.stream.n_row_groups / stream.window)
+        self.due = validation_windows(n_windows, config.validations_per_epoch)
         self.at = Checkpoint()
         self.best: dict[str, Tensor] = {}
 
@@ -345,6 +343,13 @@ class _Trainer:
         self.model.load_state_dict(self.best)
         self.model.eval()
         return _result(self.at, self.config.epochs, self.config.patience, self.folder)
+
+
+def validation_windows(n_windows: int, wanted: int) -> set[int]:
+    """After how many of an epoch's windows validation runs, `wanted` times an epoch, evenly
+    spread; the end of the epoch, always one of them, is left out."""
+    ends = (math.ceil(i * n_windows / wanted) for i in range(1, wanted))
+    return {window for window in ends if window < n_windows}
 
 
 def _check_validation(task: Task) -> None:
