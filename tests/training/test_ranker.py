@@ -163,7 +163,7 @@ def test_explain_refuses_what_it_cannot_tell(ranker: Ranker, task: Task) -> None
 
 
 def test_names_come_from_the_catalogue(ranker: Ranker) -> None:
-    assert ranker.names(["i1", "i0", "nothing"]) == ["rice / own / 1 g", "tea", "nothing"]
+    assert ranker.names(["i1", "i0", "nothing"]) == ["rice, own, 1 g", "tea", "nothing"]
     films = pl.DataFrame({"item_id": ["a", "b"], "title": ["Alien", None], "type": ["x", "y"]})
     assert item_names(films)["name"].to_list() == ["Alien", "b"]
     assert item_names(ITEMS.select("item_id"))["name"][0] == "i0"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
@@ -33,7 +34,7 @@ from adwright.data.complete_journey import CompleteJourney
 from adwright.data.response import ResponseConfig, build_response_task
 from adwright.data.stream import StreamConfig
 from adwright.data.task import Task
-from adwright.metrics.report import EvaluationProtocol
+from adwright.metrics.report import EvaluationProtocol, Report, evaluate_response
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
 from adwright.models.din import DIN, DINConfig
 from adwright.training.comparison import Comparison, compare
@@ -48,6 +49,7 @@ __all__ = [
     "Stages",
     "TaskConfig",
     "default_fit",
+    "measure",
     "open_task",
     "response_task",
     "run",
@@ -71,12 +73,14 @@ class TaskConfig:
 
     kind: "response" is built from Complete Journey, "folder" is one that was written before.
     folder: of the task, for kind "folder". households: share in (0, 1], for kind "response".
-    offline: never download. cache: where built tasks are kept, by default the asset cache.
+    seed: of which households. offline: never download. cache: where built tasks are kept, by
+    default in the asset cache.
     """
 
     kind: Literal["response", "folder"] = "response"
     folder: Path | None = None
     households: float = 1.0
+    seed: int = 0
     offline: bool = False
     cache: Path | None = None
 
@@ -175,12 +179,15 @@ def response_task(
     return build_response_task(source, folder, ResponseConfig(households=households, seed=seed))
 
 
-def open_task(config: TaskConfig, *, seed: int = 0) -> Task:
+def open_task(config: TaskConfig) -> Task:
     """The task of a config; raises as `response_task` and `Task.open`."""
     if config.folder is not None:
         return Task.open(config.folder)
     return response_task(
-        households=config.households, seed=seed, offline=config.offline, cache=config.cache
+        households=config.households,
+        seed=config.seed,
+        offline=config.offline,
+        cache=config.cache,
     )
 
 
@@ -196,8 +203,8 @@ def run(
     """Do everything that `config` asks for and save the ranker in `config.out`/ranker.
 
     task: used instead of building `config.task`. resume: take up a run that was cut off, with
-    the same config. overwrite: replace a ranker and its training runs that are there. stages: takes the times, for a
-    caller that has stages of its own.
+    the same config. overwrite: replace a ranker and its training runs that are there.
+    stages: takes the times, for a caller that has stages of its own.
     Raises ResourceError where the ranker exists (without `overwrite`), ResumeError where a run
     cannot be taken up, and as the stages do.
     """
@@ -211,7 +218,7 @@ def run(
         )
     if task is None:
         with done.stage("build the task"):
-            task = open_task(config.task, seed=config.seed)
+            task = open_task(config.task)
     out.mkdir(parents=True, exist_ok=True)
     atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
     name = "DIN" if config.model.interest == "attention" else "Base"
@@ -283,6 +290,37 @@ def train(
         out=Path(out),
     )
     return run(config, task=task, overwrite=overwrite).ranker
+
+
+def measure(
+    ranker: Ranker,
+    task: Task,
+    *,
+    split: Literal["valid", "test"] = "test",
+    draws: int = 500,
+    seed: int = 0,
+) -> Report:
+    """Measure a ranker on a split of a task, with intervals over users.
+
+    A task that was encoded with other features, such as that of another month, is scored as a
+    table, which takes its rows into memory. Raises as `Ranker.score_rows`.
+    """
+    table = task.rows(split).select("user_id", "label").collect()
+    if task.spec == ranker.spec:
+        probability = ranker.score(task, split)
+    else:
+        events = pl.read_parquet(task.events_path(split))
+        probability = ranker.score_rows(task.rows(split).collect(), events)
+    return evaluate_response(
+        table["label"].to_numpy(),
+        probability,
+        table["user_id"],
+        protocol=EvaluationProtocol(split=f"{split} rows. {task.protocol}"),
+        data_hash=task.data_hash,
+        seed=seed,
+        rng=np.random.default_rng(seed),
+        draws=draws,
+    )
 
 
 def _trained(

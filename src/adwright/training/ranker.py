@@ -63,7 +63,6 @@ _MISFITS = (
 
 _REPORT = "report.json"
 _OWN_FILES = ("items.parquet", "calibrator.json", _REPORT)
-_NAME_COLUMNS = ("title", "name", "type", "category", "brand", "size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,14 +276,16 @@ class Ranker:
 
 
 def item_names(catalogue: pl.DataFrame) -> pl.DataFrame:
-    """item_id and name: title, or type, category, brand and size, whichever there are."""
-    columns = [name for name in _NAME_COLUMNS if name in catalogue.columns]
-    if "title" in columns or "name" in columns:
-        columns = columns[:1]
+    """item_id and name: the title; or else the type (without one, the category), brand and
+    size, whichever there are; or else the id."""
+    columns = [name for name in ("title", "name") if name in catalogue.columns][:1]
+    if not columns:
+        kinds = [name for name in ("type", "category") if name in catalogue.columns][:1]
+        columns = kinds + [name for name in ("brand", "size") if name in catalogue.columns]
     parts = [pl.col(name).cast(pl.String).str.strip_chars() for name in columns]
     # An empty text says as little as a null.
     parts = [pl.when(part != "").then(part) for part in parts]
-    name = pl.concat_str(parts, separator=" / ", ignore_nulls=True) if parts else pl.lit("")
+    name = pl.concat_str(parts, separator=", ", ignore_nulls=True) if parts else pl.lit("")
     return catalogue.select(
         "item_id", name=pl.when(name != "").then(name).otherwise(pl.col("item_id"))
     )

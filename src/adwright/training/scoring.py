@@ -31,7 +31,7 @@ from adwright.data.csvfile import parse_columns, scan_csv
 from adwright.training.frames import check_rows
 from adwright.training.ranker import Ranker
 
-__all__ = ["score_file"]
+__all__ = ["events_of", "score_file"]
 
 _KEPT = ("user_id", "request_id", "time", "item_id", "label")
 _EVENTS = ("user_id", "item_id", "time")
@@ -80,6 +80,27 @@ def score_file(
         with _replacing(out) as temporary:
             _score(ranker, source, _Events(history, events), temporary, rows, chunk)
         return int(source.metadata.num_rows)
+
+
+def events_of(events: str | Path, user_id: str) -> pl.DataFrame:
+    """user_id, item_id, time of one person's events in a Parquet or CSV file.
+
+    Raises FileUnreadableError and SchemaError for the file, ValueInvalidError where it holds
+    no event of that person.
+    """
+    path = Path(events)
+    with tempfile.TemporaryDirectory(prefix="adwright-events-") as scratch:
+        source = _Events(_opened(path, _EVENTS, (), Path(scratch)), path)
+        found = source.of(pl.Series([user_id], dtype=pl.String))
+    if not found.height:
+        raise ValueInvalidError(
+            "the file holds no event of this person",
+            file=str(path),
+            column="user_id",
+            value=user_id,
+            hint="check the id",
+        )
+    return found
 
 
 class _Events:

@@ -1,0 +1,84 @@
+"""The tree of verbs, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from adwright import __version__
+from adwright.cli import data, demo, ranker
+from adwright.cli.shared import fail
+from adwright.core.errors import AdwrightError
+
+__all__ = ["Root", "app", "main"]
+
+#: Exit code where the user can do something about it: a wrong file, setting or folder.
+MISTAKE = 2
+
+
+class Root(TyperGroup):
+    """Turns an AdwrightError of any verb into one readable message and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; with --debug, errors pass through with their traceback."""
+        try:
+            return super().invoke(ctx)
+        except AdwrightError as error:
+            if ctx.params.get("debug"):
+                raise
+            fail(error)
+            raise typer.Exit(MISTAKE) from error
+
+
+app = typer.Typer(
+    name="adwright",
+    cls=Root,
+    help=(
+        "Ads written, judged, delivered, audited, operated and retired on one stack.\n\n"
+        "Begin with `adwright demo`: it trains a ranker on real promotions and writes a page "
+        "to read. With data of your own, go `adwright data import`, `adwright train`, "
+        "`adwright score`. Each verb explains itself: `adwright train --help`."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"adwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error, for a bug report.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Do not report how long each stage took.")
+    ] = False,
+) -> None:
+    logger = logging.getLogger("adwright")
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+
+
+demo.register(app)
+ranker.register(app)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Run the command line; what the `adwright` command calls."""
+    app()

@@ -1,0 +1,230 @@
+"""adwright train, evaluate, score, explain and export."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from adwright.cli.shared import (
+    DryRun,
+    Force,
+    Seed,
+    allowed_to_replace,
+    show_facts,
+    show_table,
+)
+
+if TYPE_CHECKING:
+    from adwright.training.pipeline import RunConfig
+
+__all__ = ["register"]
+
+RankerPath = Annotated[
+    Path, typer.Argument(help="Folder of a saved ranker, for example runs/demo/ranker.")
+]
+Events = Annotated[
+    Path,
+    typer.Option("--events", help="The histories: Parquet or CSV with user_id, item_id and time."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("train")(train)
+    app.command("evaluate")(evaluate)
+    app.command("score")(score)
+    app.command("explain")(explain)
+    app.command("export")(export)
+
+
+def train(
+    config: Annotated[
+        Path | None, typer.Argument(help="Run file in TOML; without one, the defaults.")
+    ] = None,
+    task: Annotated[
+        Path | None,
+        typer.Option("--task", help="Task folder; without one, the response task is built."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the run and its ranker.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="The same seed gives the same ranker.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Passes over the data, at most.")
+    ] = None,
+    negative_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--negative-rate", min=0.0, max=1.0, help="Share of the label-0 rows that is kept."
+        ),
+    ] = None,
+    base: Annotated[
+        bool | None,
+        typer.Option("--base/--no-base", help="Also train the base model, to compare with."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up a run that was cut off.")
+    ] = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train, calibrate and measure a ranker, and save it.
+
+    Training rows fit the weights, validation rows stop the training and calibrate, test rows
+    are looked at once. An option given here wins over the run file. A run that was killed goes
+    on with --resume and ends with the same bits.
+    """
+    from adwright.core.config import load_toml, to_jsonable
+    from adwright.training.pipeline import RunConfig, TaskConfig, run
+
+    asked = RunConfig() if config is None else load_toml(config, RunConfig)
+    if task is not None:
+        asked = replace(asked, task=TaskConfig(kind="folder", folder=task))
+    asked = _with_options(asked, out, seed, epochs, negative_rate, base)
+    if dry_run:
+        typer.echo(json.dumps(to_jsonable(asked), indent=1))
+        return
+    replacing = allowed_to_replace(asked.out / "ranker", force=force)
+    result = run(asked, resume=resume, overwrite=replacing or force)
+    show_table(
+        result.comparison.header(),
+        result.comparison.rows(),
+        title="Test rows; 95% intervals over users",
+    )
+    typer.echo(f"Saved in {result.folder / 'ranker'} as {result.artifact[:16]}")
+
+
+def _with_options(
+    config: RunConfig,
+    out: Path | None,
+    seed: int | None,
+    epochs: int | None,
+    negative_rate: float | None,
+    base: bool | None,
+) -> RunConfig:
+    fit = config.fit
+    if epochs is not None:
+        fit = replace(fit, epochs=epochs)
+    if negative_rate is not None:
+        fit = replace(fit, stream=replace(fit.stream, negative_rate=negative_rate))
+    return replace(
+        config,
+        fit=fit,
+        out=config.out if out is None else out,
+        seed=config.seed if seed is None else seed,
+        base=config.base if base is None else base,
+    )
+
+
+def evaluate(
+    ranker: RankerPath,
+    task: Annotated[Path, typer.Option("--task", help="Folder of the task to measure on.")],
+    split: Annotated[
+        Literal["valid", "test"], typer.Option("--split", help="Which rows to measure.")
+    ] = "test",
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Draws of the bootstrap.")] = 500,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also write the report as JSON here.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Measure a saved ranker on the rows of a task, with intervals over users."""
+    from adwright.core.atomic import atomic_write_text
+    from adwright.data.task import Task
+    from adwright.training.pipeline import measure
+    from adwright.training.ranker import Ranker
+
+    if out is not None:
+        allowed_to_replace(out, force=force)
+    report = measure(Ranker.load(ranker), Task.open(task), split=split, draws=draws, seed=seed)
+    typer.echo(report.table())
+    if out is not None:
+        atomic_write_text(out, report.to_json())
+
+
+def score(
+    ranker: RankerPath,
+    rows: Annotated[
+        Path,
+        typer.Argument(
+            help="Rows to score: Parquet or CSV with user_id, item_id, time and the features."
+        ),
+    ],
+    events: Events,
+    out: Annotated[Path, typer.Option("--out", help="Parquet file for the scores.")],
+    chunk: Annotated[
+        int, typer.Option("--chunk", min=1, help="Rows held in memory at once.")
+    ] = 100_000,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Score a file of any length, in the order of its rows.
+
+    Writes user_id, request_id, time, item_id and label as far as they are there, the calibrated
+    probability, and known_item: false where the catalogue lacks the item, which is then scored
+    by its context alone. Memory follows --chunk and the histories of its people.
+    """
+    from adwright.training.frames import needed_columns
+    from adwright.training.ranker import Ranker
+    from adwright.training.scoring import score_file
+
+    loaded = Ranker.load(ranker)
+    if dry_run:
+        typer.echo(f"The rows need the columns: {', '.join(needed_columns(loaded.spec))}, time")
+        return
+    replacing = allowed_to_replace(out, force=force)
+    n = score_file(loaded, rows, events, out, chunk=chunk, overwrite=replacing)
+    typer.echo(f"{n:,} rows scored into {out}")
+
+
+def explain(
+    ranker: RankerPath,
+    item: Annotated[str, typer.Argument(help="item_id of the ad.")],
+    user: Annotated[str, typer.Option("--user", help="user_id of the person.")],
+    events: Events,
+    k: Annotated[int, typer.Option("--k", min=1, help="Past purchases to name.")] = 5,
+) -> None:
+    """Name the past purchases that activated an ad for a person.
+
+    The weight of a purchase is its activation times how often it was bought: what the network
+    looked at, which is not a cause.
+    """
+    from adwright.training.ranker import Ranker
+    from adwright.training.scoring import events_of
+
+    loaded = Ranker.load(ranker)
+    found = loaded.explain(events_of(events, user), item, k=k)
+    (name,) = loaded.names([item])
+    rows = [
+        (name, f"{count}", f"{activation:+.4f}", f"{weight:+.4f}")
+        for name, count, activation, weight in found.select(
+            "name", "count", "activation", "weight"
+        ).iter_rows()
+    ]
+    show_table(("past purchase", "times", "activation", "weight"), rows, title=f"{name} for {user}")
+
+
+def export(
+    ranker: RankerPath,
+    out: Annotated[Path, typer.Argument(help="Folder for the exported scorer.")],
+    force: Force = False,
+) -> None:
+    """Export a ranker as an ONNX scorer, for one person and any number of ads.
+
+    The file takes the codes of the ads, the codes and counts of the history, and the features
+    of the rows, and gives logits and calibrated probabilities. It needs the extra `export` to
+    be written, and only an ONNX runtime to be used.
+    """
+    from adwright.training.export import export_onnx
+    from adwright.training.ranker import Ranker
+
+    replacing = allowed_to_replace(out, force=force)
+    exported = export_onnx(Ranker.load(ranker), out, overwrite=replacing)
+    show_facts({"scorer": str(out / "scorer.onnx"), "largest difference": f"{exported:.1e}"})

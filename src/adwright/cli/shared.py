@@ -1,0 +1,90 @@
+"""What the verbs share: options with one meaning everywhere, tables, the error message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adwright.core.errors import AdwrightError, ResourceError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "DryRun",
+    "Force",
+    "Offline",
+    "Seed",
+    "allowed_to_replace",
+    "console",
+    "fail",
+    "show_facts",
+    "show_table",
+]
+
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there, without asking.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Check everything and say what would be done; write nothing."),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Never download; use what the cache holds.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+
+
+def console() -> Console:
+    """Standard output as rich text; plain where it is no terminal."""
+    from rich.console import Console
+
+    return Console(soft_wrap=not sys.stdout.isatty())
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """Print a table; cells are text as it is, without markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left")
+    for name in header:
+        table.add_column(Text(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table, soft_wrap=False)
+
+
+def show_facts(facts: Mapping[str, str]) -> None:
+    """Print `name: value` lines, aligned."""
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        typer.echo(f"{name + ':':<{width + 2}}{value}")
+
+
+def fail(error: AdwrightError) -> None:
+    """Print what went wrong, where, and what to do, to standard error."""
+    typer.secho(f"Error: {error.what}", fg=typer.colors.RED, err=True)
+    if error.where:
+        typer.echo(f"  where: {error.where}", err=True)
+    if error.hint:
+        typer.echo(f"  to do: {error.hint}", err=True)
+
+
+def allowed_to_replace(path: Path, *, force: bool) -> bool:
+    """Whether `path` may be overwritten: it is not there, `force`, or the person says yes.
+
+    Raises ResourceError where there is nobody to ask, and leaves with exit code 1 on a no.
+    """
+    if not path.exists():
+        return False
+    if force:
+        return True
+    if not sys.stdin.isatty():
+        raise ResourceError(
+            "this path exists already", where=str(path), hint="name another, or pass --force"
+        )
+    typer.confirm(f"{path} exists already. Replace it?", abort=True)
+    return True

@@ -1,0 +1,171 @@
+"""One page to read about a run: the table, the charts, and what some people would see.
+
+The page is a single HTML file without scripts or outside references. Text is escaped by
+jinja2; charts are SVG drawn by `adwright.metrics.charts`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from adwright.core.atomic import atomic_write_text
+from adwright.metrics.calibration import reliability_table
+from adwright.metrics.charts import (
+    attention_map,
+    interval_chart,
+    learning_curves,
+    reliability_diagram,
+    to_svg,
+)
+from adwright.training.pipeline import RunResult
+
+if TYPE_CHECKING:
+    import altair as alt
+
+__all__ = ["Activated", "Household", "Shown", "write_page"]
+
+_MOST_PURCHASES = 18
+
+
+@dataclass(frozen=True)
+class Activated:
+    """A past purchase that activated a product: how often it was bought, and its weight."""
+
+    item_id: str
+    name: str
+    count: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A product that is shown; taken: whether the person did buy it in that visit."""
+
+    item_id: str
+    name: str
+    probability: float
+    taken: bool
+    because: Sequence[Activated]
+
+
+@dataclass(frozen=True)
+class Household:
+    """A person at a visit: history events before it, candidates, and the best of them."""
+
+    user_id: str
+    time: datetime
+    history: int
+    candidates: int
+    taken: int
+    shown: Sequence[Shown]
+
+
+def write_page(
+    path: str | Path,
+    result: RunResult,
+    households: Sequence[Household],
+    *,
+    seconds: Mapping[str, float],
+) -> None:
+    """Write the page of a run, whole or not at all.
+
+    seconds: of the stages, in order. Raises ResourceError where the disk is full.
+    """
+    environment = Environment(
+        loader=PackageLoader("adwright.training"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    report = result.comparison.reports[result.comparison.subject]
+    text = environment.get_template("report.html").render(
+        subject=result.comparison.subject,
+        header=result.comparison.header(),
+        rows=result.comparison.rows(),
+        protocol=report.protocol.text().splitlines(),
+        report=report,
+        charts=_charts(result, households),
+        households=households,
+        seconds=seconds,
+        total=sum(seconds.values()),
+        artifact=result.artifact,
+    )
+    atomic_write_text(path, text)
+
+
+def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, Markup]:
+    comparison = result.comparison
+    gauc = {name: report.metrics["gauc"] for name, report in comparison.reports.items()}
+    lead = {name: found["gauc"] for name, found in comparison.differences.items()}
+    table = reliability_table(result.label, result.probabilities[comparison.subject])
+    charts = {
+        "comparison": interval_chart(gauc, title="Group AUC on the test rows", x_title="Group AUC"),
+        "reliability": reliability_diagram(table, title=f"Is {comparison.subject} to be believed?"),
+    }
+    if lead:
+        charts["lead"] = interval_chart(
+            lead,
+            title=f"{comparison.subject} less the other, same people",
+            x_title="Difference in group AUC",
+            reference=0,
+        )
+    curves = _curves(result.folder)
+    if curves:
+        charts["curves"] = learning_curves(
+            curves, x_title="Batches", y_title="Group AUC on validation rows"
+        )
+    if households and households[0].shown and households[0].shown[0].because:
+        charts["attention"] = _attention(households[0])
+    return {name: _inline(to_svg(chart), name) for name, chart in charts.items()}
+
+
+def _curves(folder: Path) -> list[dict[str, object]]:
+    """Validation group AUC of each training run, from its metrics.jsonl."""
+    rows: list[dict[str, object]] = []
+    for path in sorted((folder / "runs").glob("*/metrics.jsonl")):
+        name = {"din": "DIN", "base": "Base"}.get(path.parent.name, path.parent.name)
+        for line in path.read_text("utf-8").splitlines():
+            record = json.loads(line)
+            rows.append({"step": record["batches"], "series": name, "value": record["valid_gauc"]})
+    return rows
+
+
+def _attention(household: Household) -> alt.TopLevelMixin:
+    """Weights of the purchases that activated anything, by product shown."""
+    reach: dict[str, float] = {}
+    names: dict[str, str] = {}
+    for shown in household.shown:
+        for past in shown.because:
+            reach[past.item_id] = max(reach.get(past.item_id, 0.0), abs(past.weight))
+            names[past.item_id] = f"{past.name} ×{past.count}"
+    items = sorted(reach, key=lambda item: -reach[item])[:_MOST_PURCHASES]
+    weights = np.zeros((len(items), len(household.shown)))
+    for column, shown in enumerate(household.shown):
+        for past in shown.because:
+            if past.item_id in items:
+                weights[items.index(past.item_id), column] = past.weight
+    return attention_map(
+        [names[item] for item in items],
+        [shown.name for shown in household.shown],
+        weights,
+        title="Which past purchases activated which product",
+    )
+
+
+def _inline(svg: str, name: str) -> Markup:
+    """The SVG with ids of its own, since several stand on one page."""
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    return Markup(svg)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from adwright.cli import app
+
+LOG = """event_id,time,request_id,user_id,kind,item_id
+e1,2024-01-01T10:00:00Z,r1,ann,impression,tea
+e2,2024-01-01T10:00:09Z,r1,ann,click,tea
+e3,2024-01-02,r2,bob,purchase,jam
+"""
+ITEMS = "item_id,type,price\ntea,drink,2.5\njam,food,3\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.csv").write_text(LOG)
+    (tmp_path / "items.csv").write_text(ITEMS)
+    return tmp_path
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_describe(here: Path) -> None:
+    text = run("data", "describe", "log.csv", "--items", "items.csv")
+    assert "events:             3" in text
+    assert "2024-01-01 to 2024-01-02" in text
+    assert "type, price" in text
+    values = json.loads(run("data", "describe", "log.csv", "--json"))
+    assert values["kinds"] == {"impression": 1, "click": 1, "purchase": 1}
+    assert values["first"] == "2024-01-01T10:00:00+00:00"
+
+
+def test_import_checks_and_keeps(here: Path) -> None:
+    dry = run("data", "import", "log.csv", "mine", "--items", "items.csv", "--dry-run")
+    assert "Would write mine" in dry
+    assert not (here / "mine").exists()
+    assert "3 events of 2 people" in run(
+        "data", "import", "log.csv", "mine", "--items", "items.csv"
+    )
+    assert pl.read_parquet(here / "mine" / "events.parquet").height == 3
+    assert "events:             3" in run("data", "describe", "mine")
+    refused = run("data", "import", "log.csv", "mine", code=2)
+    assert "--force" in refused
+    run("data", "import", "log.csv", "mine", "--force")
+    assert pl.read_parquet(here / "mine" / "items.parquet").columns == ["item_id"]
+
+
+def test_a_bad_row_is_named(here: Path) -> None:
+    (here / "bad.csv").write_text(LOG.replace("bob", ""))
+    text = run("data", "import", "bad.csv", "mine", code=2)
+    assert "user_id must not be empty" in text
+    assert "bad.csv, row 2, column user_id" in text
+    assert not (here / "mine").exists()
+
+
+def test_tables_of_creatives_and_campaigns(here: Path) -> None:
+    (here / "c.csv").write_text("creative_id,item_id\nc1,tea\n")
+    (here / "p.csv").write_text("campaign_id,start\np1,2024-01-01\n")
+    run(
+        *("data", "import", "log.csv", "mine", "--items", "items.csv"),
+        *("--creatives", "c.csv", "--campaigns", "p.csv"),
+    )
+    assert {p.name for p in (here / "mine").glob("c*")} == {
+        "creatives.parquet",
+        "campaigns.parquet",
+    }
+
+
+def test_export_and_atomic_files(here: Path) -> None:
+    run("data", "import", "log.csv", "mine", "--items", "items.csv")
+    assert "Would write" in run("data", "export", "mine", "out", "--format", "csv", "--dry-run")
+    run("data", "export", "mine", "out", "--format", "csv")
+    assert (here / "out" / "events.csv").exists()
+    run("data", "export", "mine", "atomic", "--format", "atomic", "--name", "shop")
+    assert "events:             3" in run("data", "describe", "atomic", "--atomic", "shop")
+    run("data", "import", "atomic", "again", "--atomic", "shop")
+    first, second = (pl.read_parquet(here / name / "events.parquet") for name in ("mine", "again"))
+    assert first.equals(second)
+    run("data", "export", "mine", "out", code=2)
+    run("data", "export", "mine", "out", "--force")
+    assert (here / "out" / "events.parquet").exists()
+
+
+def test_offline_is_heard(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADWRIGHT_CACHE", str(here / "empty"))
+    text = run("data", "describe", "movielens", "--offline", code=2)
+    assert "downloads are switched off" in text

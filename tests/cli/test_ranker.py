@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from adwright.cli import app
+from adwright.metrics.report import Report
+from adwright.training.ranker import Ranker
+from tests.training.shop import shop_task
+
+RUN = """seed = 3
+draws = 20
+base = false
+out = "out"
+[task]
+kind = "folder"
+folder = "task"
+[model]
+mlp_hidden = [16, 8]
+[fit]
+epochs = 1
+learning_rate = 0.01
+[fit.stream]
+negative_rate = 0.5
+groups_per_batch = 8
+"""
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    shop_task(folder / "task", users=16)
+    (folder / "run.toml").write_text(RUN)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _inside(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here)
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def trained(here: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        text = run("train", "run.toml")
+    assert "Saved in out/ranker" in text
+    return here / "out" / "ranker"
+
+
+def test_options_win_over_the_run_file() -> None:
+    values = json.loads(run("train", "run.toml", "--dry-run"))
+    assert (values["seed"], values["fit"]["epochs"], values["out"]) == (3, 1, "out")
+    changed = json.loads(
+        run(
+            *("train", "run.toml", "--dry-run", "--seed", "5", "--epochs", "2", "--out", "there"),
+            *("--negative-rate", "0.25", "--base", "--task", "other"),
+        )
+    )
+    assert (changed["seed"], changed["base"], changed["out"]) == (5, True, "there")
+    assert changed["fit"]["epochs"] == 2
+    assert changed["fit"]["stream"]["negative_rate"] == 0.25
+    assert changed["task"]["folder"] == "other"
+    assert json.loads(run("train", "--dry-run"))["task"]["kind"] == "response"
+
+
+def test_a_wrong_key_is_named(here: Path) -> None:
+    (here / "bad.toml").write_text("[fit]\nepoch = 1\n")
+    assert "bad.toml, key fit.epoch" in run("train", "bad.toml", code=2)
+
+
+def test_training_is_not_repeated_by_accident(trained: Path) -> None:
+    assert "--force" in run("train", "run.toml", code=2)
+    assert "Saved in" in run("train", "run.toml", "--force")
+    trained.rename(trained.with_name("moved"))
+    assert "already holds a run" in run("train", "run.toml", code=2)
+    assert "Saved in" in run("train", "run.toml", "--resume")
+
+
+def test_evaluate_gives_the_report_of_the_training(trained: Path, here: Path) -> None:
+    text = run("evaluate", "out/ranker", "--task", "task", "--out", "r.json", "--draws", "20")
+    report = Report.from_json((here / "r.json").read_text())
+    saved = Ranker.load(trained).report
+    assert saved is not None
+    assert report.metrics["gauc"].value == pytest.approx(saved.metrics["gauc"].value)
+    assert f"{report.metrics['gauc'].value:.4f}" in text
+    valid = run("evaluate", "out/ranker", "--task", "task", "--split", "valid", "--seed", "4")
+    assert "split: valid rows" in valid
+    assert "--force" in run("evaluate", "out/ranker", "--task", "task", "--out", "r.json", code=2)
+
+
+def test_score_and_explain(trained: Path, here: Path) -> None:
+    rows, events = "task/test/rows.parquet", "task/test/events.parquet"
+    needed = run("score", "out/ranker", rows, "--events", events, "--out", "s.parquet", "--dry-run")
+    assert "user_id, item_id, store, popularity, price, time" in needed
+    assert not (here / "s.parquet").exists()
+    arguments = ("score", "out/ranker", rows, "--events", events, "--out", "s.parquet")
+    assert "rows scored into s.parquet" in run(*arguments, "--chunk", "100")
+    scores = pl.read_parquet(here / "s.parquet")
+    assert scores.height == pl.read_parquet(here / rows).height
+    run(*arguments, code=2)
+    run(*arguments, "--force")
+    text = run(*("explain", "out/ranker", "i1", "--user", "u1"), "--events", events, "--k", "2")
+    assert "rice, own, 1 g for u1" in text
+    assert text.count("│") == 2 * 5
+    nobody = run("explain", "out/ranker", "i1", "--user", "nobody", "--events", events, code=2)
+    assert "no event of this person" in nobody
+
+
+def test_export(trained: Path, here: Path) -> None:
+    assert "scorer.onnx" in run("export", "out/ranker", "scorer")
+    assert (here / "scorer" / "scorer.onnx").exists()
+    run("export", "out/ranker", "scorer", code=2)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from adwright.cli.shared import allowed_to_replace, console, fail, show_facts, show_table
+from adwright.core.errors import AdwrightError, ResourceError
+
+
+def test_facts_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    show_facts({"a": "1", "long": "2"})
+    assert capsys.readouterr().out == "a:    1\nlong: 2\n"
+
+
+def test_tables_show_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(("name",), [("[bold]tea[/bold]",)], title="Shelf")
+    out = capsys.readouterr().out
+    assert "[bold]tea[/bold]" in out
+    assert "Shelf" in out
+
+
+def test_errors_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    fail(AdwrightError("it broke", where="here", hint="mend it"))
+    fail(AdwrightError("it broke"))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == ("Error: it broke\n  where: here\n  to do: mend it\nError: it broke\n")
+
+
+def test_console_writes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    console().print("x" * 200)
+    assert capsys.readouterr().out == "x" * 200 + "\n"
+
+
+def test_replacing_needs_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not allowed_to_replace(tmp_path / "new", force=False)
+    assert not allowed_to_replace(tmp_path / "new", force=True)
+    assert allowed_to_replace(tmp_path, force=True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(ResourceError, match="--force"):
+        allowed_to_replace(tmp_path, force=False)
+
+    class Person(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Person())
+    monkeypatch.setattr(typer, "confirm", lambda *_, **__: True)
+    assert allowed_to_replace(tmp_path, force=False)
+
+    def refuse(*_: object, abort: bool) -> None:
+        assert abort
+        raise click.Abort
+
+    monkeypatch.setattr(typer, "confirm", refuse)
+    with pytest.raises(click.Abort):
+        allowed_to_replace(tmp_path, force=False)
