@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.data.hashing import hash_order
+from adwright.data.vocabulary import Vocabulary
 
 __all__ = [
     "Feature",
@@ -37,6 +38,8 @@ __all__ = [
 
 Kind = Literal["categorical", "hashed", "bucketised", "numeric", "multi", "sequence"]
 Of = Literal["user", "item", "context"]
+_BLOCK = 1 << 14
+
 MultiCodes = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -88,8 +91,8 @@ class Feature:
                 return 0
 
     @cached_property
-    def _known(self) -> dict[str, int]:
-        return {value: code for code, value in enumerate(self.vocabulary, start=1)}
+    def _known(self) -> Vocabulary:
+        return Vocabulary(self.vocabulary)
 
     def codes(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
         """Column of any length to int64 codes; 0 for null and unknown values."""
@@ -97,13 +100,14 @@ class Feature:
             column = column.combine_chunks()
         if isinstance(column, pa.DictionaryArray):
             table = np.append(self.codes(column.dictionary), 0)
-            picked = pc.fill_null(column.indices.cast(pa.int64()), len(table) - 1)
-            codes: NDArray[np.int64] = table[picked.to_numpy(zero_copy_only=False)]
+            indices = column.indices
+            if indices.null_count:
+                indices = pc.fill_null(indices.cast(pa.int64()), len(table) - 1)
+            codes: NDArray[np.int64] = table.take(indices.to_numpy())
             return codes
         match self.kind:
             case "categorical" | "multi":
-                values = column.cast(pa.string()).to_pylist()
-                return np.fromiter((self._known.get(v, 0) for v in values), np.int64, len(values))
+                return self._known.codes(column.cast(pa.string()))
             case "hashed":
                 return _hashed(column, self.name, self.buckets)
             case "bucketised":
@@ -118,7 +122,7 @@ class Feature:
         are dropped, a null list is an empty one."""
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
-        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
         codes = self.codes(pc.list_flatten(column))
         owner = np.repeat(np.arange(len(lengths)), lengths)[codes > 0]
         offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
@@ -126,12 +130,17 @@ class Feature:
         return codes[codes > 0], offsets
 
     def numbers(self, column: pa.Array | pa.ChunkedArray) -> NDArray[np.float32]:
-        """Numeric column to standardised float32; null and NaN become 0."""
+        """Numeric column to standardised float32; null, NaN and infinite become 0."""
         values = _floats(column)
-        if self.log:
-            values = _signed_log(values)
-        scaled = (values - self.mean) / self.scale
-        return np.where(np.isnan(scaled), 0.0, scaled).astype(np.float32)
+        scaled = np.empty(len(values), np.float32)
+        # In blocks that stay in the cache.
+        for start in range(0, len(values), _BLOCK):
+            block = values[start : start + _BLOCK]
+            block = _signed_log(block) if self.log else block
+            block = (block - self.mean) / self.scale
+            block[~np.isfinite(block)] = 0
+            scaled[start : start + _BLOCK] = block
+        return scaled
 
 
 @dataclass(frozen=True)
@@ -283,12 +292,17 @@ def _known_numbers(source: pl.LazyFrame, name: str) -> NDArray[np.float64]:
 
 
 def _signed_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sign(values) * np.log1p(np.abs(values))
+    logs = np.abs(values)
+    np.log1p(logs, out=logs)
+    return np.copysign(logs, values, out=logs)
 
 
 def _floats(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
-    floats = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return np.asarray(floats, dtype=np.float64)
+    """Numbers as float64, null as NaN."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    floats: NDArray[np.float64] = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
+    return floats
 
 
 def _hashed(column: pa.Array, name: str, buckets: int) -> NDArray[np.int64]:
