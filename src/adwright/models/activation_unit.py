@@ -17,13 +17,15 @@ inside Dice (s - E) / sd is folded into those weights too. What remains between 
 
 which covers Dice (gate = sigmoid) and PReLU (gate = step). `_Pool` walks over the groups in
 tiles that stay in the cache, keeps nothing but its inputs, and computes the tile again in the
-backward pass. The moments that Dice needs over all pairs have a closed form in the Gram
-matrices of targets and history (`pair_moments`), so no pass over the pairs is spent on them.
+backward pass; groups of few pairs are written out pair by pair instead. The moments that Dice
+needs over all pairs have a closed form in the Gram matrices of targets and history
+(`pair_moments`), so no pass over the pairs is spent on them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -32,11 +34,22 @@ from torch import Tensor, nn
 from adwright.data.batch import Distinct
 from adwright.models.dice import EPS, MovingMoments
 
-__all__ = ["Activation", "Group", "LocalActivationUnit", "Weight", "groups_of"]
+__all__ = [
+    "Activation",
+    "Group",
+    "LocalActivationUnit",
+    "Weight",
+    "groups_of",
+    "pair_moments",
+    "pairs_of",
+]
 
 Activation = Literal["dice", "prelu"]
 Weight = Literal["raw", "softmax"]
+#: Hidden values of a tile: small enough for the cache.
 TILE = 1 << 17
+#: Groups of at most so many pairs are written out pair by pair.
+PAIRS = 1024
 
 
 class Group(NamedTuple):
@@ -50,20 +63,36 @@ class Group(NamedTuple):
     visit: Tensor
     counts: Tensor
 
+    @property
+    def pairs(self) -> int:
+        """Rows times distinct items."""
+        return (self.t1 - self.t0) * (self.k1 - self.k0)
+
 
 def groups_of(distinct: Distinct) -> list[Group]:
     """The groups of a batch as slices; groups without rows are left out."""
-    rows, visits = distinct.visit_rows, distinct.visit_groups.tolist()
-    sizes = rows[1:] - rows[:-1]
-    bounds, items = rows.tolist(), distinct.items.offsets.tolist()
-    groups = []
-    for u, counts in enumerate(distinct.counts):
-        first, last = visits[u], visits[u + 1]
-        if first == last:
-            continue
-        visit = torch.repeat_interleave(torch.arange(last - first), sizes[first:last])
-        groups.append(Group(bounds[first], bounds[last], items[u], items[u + 1], visit, counts))
-    return groups
+    visits = distinct.visit_groups
+    number = torch.arange(int(visits[-1]))
+    number -= torch.repeat_interleave(visits[:-1], visits[1:] - visits[:-1])
+    rows = distinct.visit_rows
+    visit_of_row = torch.repeat_interleave(number, rows[1:] - rows[:-1])
+    bounds, items = rows[visits].tolist(), distinct.items.offsets.tolist()
+    return [
+        Group(t0, t1, items[u], items[u + 1], visit_of_row[t0:t1], distinct.counts[u])
+        for u, (t0, t1) in enumerate(pairwise(bounds))
+        if t0 < t1
+    ]
+
+
+def pairs_of(groups: list[Group]) -> tuple[Tensor, Tensor, Tensor]:
+    """(row, item, count) of each pair of a row and an item that it sees."""
+    first = torch.tensor([(g.t0, g.k0, g.k1 - g.k0) for g in groups])
+    sizes = torch.tensor([g.pairs for g in groups])
+    t0, k0, width = torch.repeat_interleave(first, sizes, dim=0).unbind(1)
+    place = torch.arange(len(t0)) - torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
+    counts = torch.cat([g.counts[g.visit].view(-1) for g in groups])
+    seen = counts > 0
+    return (t0 + place // width)[seen], (k0 + place % width)[seen], counts[seen]
 
 
 class LocalActivationUnit(nn.Module):
@@ -113,10 +142,35 @@ class LocalActivationUnit(nn.Module):
         # Under autocast, too, in the precision of its inputs: `_Pool` mixes no types.
         with torch.autocast(q.device.type, enabled=False):
             coefficients = self._coefficients(q, k, groups)
+            large = [group for group in groups if group.pairs > PAIRS]
             pooled: Tensor = _Pool.apply(  # type: ignore[no-untyped-call]
-                q, k, *coefficients, groups, self.weight, self.activation
+                q, k, *coefficients, large, self.weight, self.activation
             )
+            small = [group for group in groups if 0 < group.pairs <= PAIRS]
+            if small:
+                pooled = pooled + self._pool_pairs(q, k, coefficients, small)
         return pooled
+
+    def _pool_pairs(
+        self, q: Tensor, k: Tensor, coefficients: tuple[Tensor, ...], groups: list[Group]
+    ) -> Tensor:
+        """The same for groups so small that a tile each would be all overhead: their pairs
+        written out, in plain operations over all groups at once."""
+        a, b, bias, curve, const = coefficients
+        t, j, count = pairs_of(groups)
+        keys = k[j]
+        z = torch.addmm(bias[t] + (k @ b)[j], q[t] * keys, a)
+        gate = torch.sigmoid(z) if self.activation == "dice" else None
+        weight = _scores(z, gate, curve, const)
+        if self.weight == "softmax":
+            # Any constant a row leaves softmax as it is; its largest score keeps it in range.
+            top = z.new_full((len(q),), -torch.inf)
+            top = top.scatter_reduce(0, t, weight.detach(), "amax")
+            weight = torch.exp(weight - top[t]) * count
+            weight = weight / torch.zeros_like(top).index_add(0, t, weight)[t]
+        else:
+            weight = weight * count
+        return torch.zeros_like(q).index_add(0, t, weight[:, None] * keys)
 
     @torch.no_grad()
     def activations(self, q: Tensor, k: Tensor) -> Tensor:
@@ -179,7 +233,9 @@ def pair_moments(
                 torch.einsum("vde,v->de", second, number),
             ]
         )
-    n, s = torch.cat(seen)[:, None], torch.cat(pooled)
+    # A process of a distributed run may have no group, and takes part in the sums all the same.
+    n = torch.cat([q.new_zeros(0), *seen])[:, None]
+    s = torch.cat([q.new_zeros(0, width), *pooled])
     inner = (s * q) @ a + s @ b
     total_x = (n * bias + inner).double().sum(0)
     mixed = (bias * (n * bias + 2 * inner)).double().sum(0)

@@ -8,9 +8,10 @@ training and moving averages at inference; alpha is per unit, learned and starts
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 __all__ = ["EPS", "Dice", "MovingMoments", "sum_over_ranks"]
 
@@ -21,9 +22,25 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     """Sum of `values` over the processes of a distributed run, with its gradient; without one,
     `values` itself. Statistics are thus of the whole batch, however it is divided."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        reduced: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
+        reduced: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
         return reduced
     return values
+
+
+class _Sum(torch.autograd.Function):
+    """The gradient of a sum that all processes use is the sum of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total
 
 
 class MovingMoments(nn.Module):
