@@ -25,10 +25,12 @@ END = torch.tensor([3, 4, 6, 0, 0, 5, 7, 7, 11])
 CHOICES = list(product(("dice", "prelu"), ("raw", "softmax")))
 
 
-@pytest.fixture(autouse=True)
-def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiles of a few pairs, so that a group needs several."""
+@pytest.fixture(autouse=True, params=["tiles", "pairs", "both"])
+def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of a few pairs, so that a group needs several; or each pair written out."""
     monkeypatch.setattr(activation_unit, "TILE", 40)
+    limit = {"tiles": 0, "pairs": 1000, "both": 25}[request.param]
+    monkeypatch.setattr(activation_unit, "PAIRS", limit)
 
 
 def _unit(activation: str, weight: str, **changes: object) -> LocalActivationUnit:

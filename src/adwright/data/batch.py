@@ -127,29 +127,65 @@ def distinct_history(history: Jagged, offsets: Tensor, begin: Tensor, end: Tenso
     changes[1:] |= (low[1:] != low[:-1]) | (high[1:] != high[:-1])
     first_rows = np.flatnonzero(changes)
     visit_groups = np.searchsorted(first_rows, rows)
-    counts = []
-    for group in range(n_groups):
-        local = inverse[bounds[group] : bounds[group + 1]] - item_offsets[group]
-        n_items = int(item_offsets[group + 1] - item_offsets[group])
-        visits = first_rows[visit_groups[group] : visit_groups[group + 1]]
-        seen = _counts_before(local, n_items, high[visits])
-        if low[visits].any():
-            seen = seen - _counts_before(local, n_items, low[visits])
-        counts.append(torch.from_numpy(seen))
+    place = np.arange(len(events)) - bounds[owner]
+    n_items = np.diff(item_offsets)
+    layout = _Layout(visit_groups, n_items, owner, place, inverse - item_offsets[owner])
+    seen = layout.count(high[first_rows])
+    if low.any():
+        seen -= layout.count(low[first_rows])
     return Distinct(
         items=Jagged(torch.from_numpy(keys % width), torch.from_numpy(item_offsets)),
         visit_rows=torch.from_numpy(np.append(first_rows, len(low))),
         visit_groups=torch.from_numpy(visit_groups),
-        counts=tuple(counts),
+        counts=layout.by_group(seen),
     )
 
 
-def _counts_before(
-    local: NDArray[np.int64], n_items: int, ends: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """float32 [V, N]: how often each item occurs before ends[v]; ends ascends."""
-    first_visit = np.searchsorted(ends, np.arange(len(local)), side="right")
-    inside = first_visit < len(ends)
-    flat = first_visit[inside] * n_items + local[inside]
-    fresh = np.bincount(flat, minlength=len(ends) * n_items).reshape(len(ends), n_items)
-    return np.cumsum(fresh, axis=0).astype(np.float32)
+class _Layout:
+    """The count matrices [V_u, N_u] of all groups, end to end in one array.
+
+    visit_groups: int64 [U + 1]. n_items: int64 [U]. For each event: its group (owner), its
+    place in the group's history and its distinct item within the group (local).
+    """
+
+    def __init__(
+        self,
+        visit_groups: NDArray[np.int64],
+        n_items: NDArray[np.int64],
+        owner: NDArray[np.int64],
+        place: NDArray[np.int64],
+        local: NDArray[np.int64],
+    ) -> None:
+        self._visits, self._n_items = visit_groups, n_items
+        self._owner, self._place, self._local = owner, place, local
+        self._offsets = np.concatenate(([0], np.cumsum(np.diff(visit_groups) * n_items)))
+
+    def count(self, ends: NDArray[np.int64]) -> NDArray[np.float32]:
+        """How often each item occurs before the place ends[v] of each visit [V]; within a
+        group ends ascends."""
+        groups = np.repeat(np.arange(len(self._n_items)), np.diff(self._visits))
+        longest = int(max(self._place.max(initial=0), ends.max(initial=0))) + 1
+        # The first visit of its group that sees the event.
+        first = np.searchsorted(
+            groups * longest + ends, self._owner * longest + self._place, side="right"
+        )
+        seen = first < self._visits[self._owner + 1]
+        owner, first = self._owner[seen], first[seen]
+        flat = self._offsets[owner] + (first - self._visits[owner]) * self._n_items[owner]
+        fresh = np.bincount(flat + self._local[seen], minlength=int(self._offsets[-1]))
+        counts = fresh.astype(np.float32)
+        for group in np.flatnonzero(np.diff(self._visits) > 1):
+            table = self._table(counts, int(group))
+            np.cumsum(table, axis=0, out=table)
+        return counts
+
+    def by_group(self, counts: NDArray[np.float32]) -> tuple[Tensor, ...]:
+        """The matrices, as views of `counts`."""
+        return tuple(
+            torch.from_numpy(self._table(counts, group)) for group in range(len(self._n_items))
+        )
+
+    def _table(self, counts: NDArray[np.float32], group: int) -> NDArray[np.float32]:
+        start, end = self._offsets[group], self._offsets[group + 1]
+        visits = self._visits[group + 1] - self._visits[group]
+        return counts[start:end].reshape(visits, self._n_items[group])
