@@ -11,9 +11,10 @@ from torch import Tensor
 
 from adwright.data.batch import distinct_history
 from adwright.data.jagged import Jagged
-from adwright.models import activation_unit
-from adwright.models.activation_unit import LocalActivationUnit, groups_of, pair_moments
+from adwright.models import activation_unit, seen
+from adwright.models.activation_unit import LocalActivationUnit, pair_moments
 from adwright.models.dice import EPS
+from adwright.models.seen import seen_by
 
 WIDTH, HIDDEN, ITEMS = 5, 4, 9
 HISTORY = Jagged(
@@ -30,7 +31,7 @@ def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Tiles of a few pairs, so that a group needs several; or each pair written out."""
     monkeypatch.setattr(activation_unit, "TILE", 40)
     limit = {"tiles": 0, "pairs": 1000, "both": 25}[request.param]
-    monkeypatch.setattr(activation_unit, "PAIRS", limit)
+    monkeypatch.setattr(seen, "PAIRS", limit)
 
 
 def _unit(activation: str, weight: str, **changes: object) -> LocalActivationUnit:
@@ -53,8 +54,8 @@ def _inputs() -> tuple[Tensor, Tensor]:
 
 def _ours(unit: LocalActivationUnit, q: Tensor, table: Tensor) -> Tensor:
     distinct = distinct_history(HISTORY, OFFSETS, BEGIN, END)
-    distinct = replace(distinct, counts=tuple(c.double() for c in distinct.counts))
-    return unit(q, table[distinct.items.values], groups_of(distinct))
+    distinct = replace(distinct, counts=distinct.counts.double())
+    return unit(q, table[distinct.items.values], seen_by(distinct))
 
 
 def _visible(row: int) -> Tensor:
@@ -109,7 +110,7 @@ def test_single_precision_is_within_1e_5_of_the_literal_formulas() -> None:
     unit, (q, table) = _unit("dice", "raw"), _inputs()
     literal = _literal(unit, q, table).float()
     distinct = distinct_history(HISTORY, OFFSETS, BEGIN, END)
-    narrow = unit.float()(q.float(), table.float()[distinct.items.values], groups_of(distinct))
+    narrow = unit.float()(q.float(), table.float()[distinct.items.values], seen_by(distinct))
     assert float(((narrow - literal).abs().max() / literal.abs().max()).detach()) < 1e-5
 
 
@@ -118,9 +119,9 @@ def test_moments_of_all_pairs_need_no_pairs() -> None:
     of_k, of_q, of_difference, of_product = unit.first
     bias, b = q @ (of_q + of_difference) + unit.bias, of_k - of_difference
     distinct = distinct_history(HISTORY, OFFSETS, BEGIN, END)
-    distinct = replace(distinct, counts=tuple(c.double() for c in distinct.counts))
+    distinct = replace(distinct, counts=distinct.counts.double())
     keys = table[distinct.items.values]
-    count, total, squares = pair_moments(q, keys, bias, of_product, b, groups_of(distinct))
+    count, total, squares = pair_moments(q, keys, bias, of_product, b, seen_by(distinct))
     x = torch.cat(
         [bias[t] + table[_visible(t)] @ (q[t][:, None] * of_product + b) for t in range(len(q))]
     )
@@ -144,11 +145,11 @@ def test_events_outside_a_rows_stretch_change_nothing(activation: str, weight: s
         changed = HISTORY.values.clone()
         changed[start:end] = torch.where(inside[start:], changed[start:end], 8)
         other = distinct_history(Jagged(changed, HISTORY.offsets), OFFSETS, BEGIN, END)
-        other = replace(other, counts=tuple(c.double() for c in other.counts))
-        after = unit(q, table[other.items.values], groups_of(other))
+        other = replace(other, counts=other.counts.double())
+        after = unit(q, table[other.items.values], seen_by(other))
         torch.testing.assert_close(after[row], before[row])
-    mutated = replace(distinct, counts=tuple(torch.ones_like(c).double() for c in distinct.counts))
-    wrong = unit(q, table[mutated.items.values], groups_of(mutated))
+    mutated = replace(distinct, counts=torch.ones_like(distinct.counts).double())
+    wrong = unit(q, table[mutated.items.values], seen_by(mutated))
     assert not torch.allclose(wrong, before)
 
 
@@ -162,8 +163,8 @@ def test_order_and_neighbours_change_nothing(activation: str, weight: str) -> No
     alone = distinct_history(
         Jagged(values, torch.tensor([0, 3])), torch.tensor([0, 1]), BEGIN[:1], END[:1]
     )
-    alone = replace(alone, counts=tuple(c.double() for c in alone.counts))
-    after = unit(q[:1], table[alone.items.values], groups_of(alone))
+    alone = replace(alone, counts=alone.counts.double())
+    after = unit(q[:1], table[alone.items.values], seen_by(alone))
     torch.testing.assert_close(after[0], before[0])
 
 

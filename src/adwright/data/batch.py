@@ -96,18 +96,20 @@ class Distinct:
     Groceries repeat: a history of 571 events holds some 340 different products. What a model
     computes of an item, or of a pair of target and item, is the same at each repeat, so it is
     computed once and counted. Sums over events equal sums over distinct items weighted by
-    `counts`: nothing is approximated.
+    their counts: nothing is approximated.
 
     items: Jagged int64, U lists of the distinct items of each history, ascending.
     visit_rows: int64 [V + 1]; a visit is a run of rows of one group that see the same events.
     visit_groups: int64 [U + 1], visits of group u.
-    counts: U float32 tensors [V_u, N_u], how often each visit sees each distinct item.
+    counts: float32 [C], how often each visit sees each distinct item of its group: U matrices
+        [V_u, N_u] end to end; matrix u begins at count_offsets[u] (int64 [U + 1]).
     """
 
     items: Jagged
     visit_rows: Tensor
     visit_groups: Tensor
-    counts: tuple[Tensor, ...]
+    counts: Tensor
+    count_offsets: Tensor
 
 
 def distinct_history(history: Jagged, offsets: Tensor, begin: Tensor, end: Tensor) -> Distinct:
@@ -137,7 +139,8 @@ def distinct_history(history: Jagged, offsets: Tensor, begin: Tensor, end: Tenso
         items=Jagged(torch.from_numpy(keys % width), torch.from_numpy(item_offsets)),
         visit_rows=torch.from_numpy(np.append(first_rows, len(low))),
         visit_groups=torch.from_numpy(visit_groups),
-        counts=layout.by_group(seen),
+        counts=torch.from_numpy(seen),
+        count_offsets=torch.from_numpy(layout.offsets),
     )
 
 
@@ -158,7 +161,7 @@ class _Layout:
     ) -> None:
         self._visits, self._n_items = visit_groups, n_items
         self._owner, self._place, self._local = owner, place, local
-        self._offsets = np.concatenate(([0], np.cumsum(np.diff(visit_groups) * n_items)))
+        self.offsets = np.concatenate(([0], np.cumsum(np.diff(visit_groups) * n_items)))
 
     def count(self, ends: NDArray[np.int64]) -> NDArray[np.float32]:
         """How often each item occurs before the place ends[v] of each visit [V]; within a
@@ -171,21 +174,12 @@ class _Layout:
         )
         seen = first < self._visits[self._owner + 1]
         owner, first = self._owner[seen], first[seen]
-        flat = self._offsets[owner] + (first - self._visits[owner]) * self._n_items[owner]
-        fresh = np.bincount(flat + self._local[seen], minlength=int(self._offsets[-1]))
+        flat = self.offsets[owner] + (first - self._visits[owner]) * self._n_items[owner]
+        fresh = np.bincount(flat + self._local[seen], minlength=int(self.offsets[-1]))
         counts = fresh.astype(np.float32)
-        for group in np.flatnonzero(np.diff(self._visits) > 1):
-            table = self._table(counts, int(group))
+        visits = np.diff(self._visits)
+        for group in np.flatnonzero((visits > 1) & (self._n_items > 0)).tolist():
+            table = counts[self.offsets[group] : self.offsets[group + 1]]
+            table = table.reshape(visits[group], -1)
             np.cumsum(table, axis=0, out=table)
         return counts
-
-    def by_group(self, counts: NDArray[np.float32]) -> tuple[Tensor, ...]:
-        """The matrices, as views of `counts`."""
-        return tuple(
-            torch.from_numpy(self._table(counts, group)) for group in range(len(self._n_items))
-        )
-
-    def _table(self, counts: NDArray[np.float32], group: int) -> NDArray[np.float32]:
-        start, end = self._offsets[group], self._offsets[group + 1]
-        visits = self._visits[group + 1] - self._visits[group]
-        return counts[start:end].reshape(visits, self._n_items[group])

@@ -25,74 +25,20 @@ needs over all pairs have a closed form in the Gram matrices of targets and hist
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from adwright.data.batch import Distinct
 from adwright.models.dice import EPS, MovingMoments
+from adwright.models.seen import Group, Seen
 
-__all__ = [
-    "Activation",
-    "Group",
-    "LocalActivationUnit",
-    "Weight",
-    "groups_of",
-    "pair_moments",
-    "pairs_of",
-]
+__all__ = ["Activation", "LocalActivationUnit", "Weight", "pair_moments"]
 
 Activation = Literal["dice", "prelu"]
 Weight = Literal["raw", "softmax"]
 #: Hidden values of a tile: small enough for the cache.
 TILE = 1 << 17
-#: Groups of at most so many pairs are written out pair by pair.
-PAIRS = 1024
-
-
-class Group(NamedTuple):
-    """One person's part of a batch: rows t0..t1, distinct items k0..k1, visit of each row
-    [T_u] (int64, from 0), counts [V_u, L_u]."""
-
-    t0: int
-    t1: int
-    k0: int
-    k1: int
-    visit: Tensor
-    counts: Tensor
-
-    @property
-    def pairs(self) -> int:
-        """Rows times distinct items."""
-        return (self.t1 - self.t0) * (self.k1 - self.k0)
-
-
-def groups_of(distinct: Distinct) -> list[Group]:
-    """The groups of a batch as slices; groups without rows are left out."""
-    visits = distinct.visit_groups
-    number = torch.arange(int(visits[-1]))
-    number -= torch.repeat_interleave(visits[:-1], visits[1:] - visits[:-1])
-    rows = distinct.visit_rows
-    visit_of_row = torch.repeat_interleave(number, rows[1:] - rows[:-1])
-    bounds, items = rows[visits].tolist(), distinct.items.offsets.tolist()
-    return [
-        Group(t0, t1, items[u], items[u + 1], visit_of_row[t0:t1], distinct.counts[u])
-        for u, (t0, t1) in enumerate(pairwise(bounds))
-        if t0 < t1
-    ]
-
-
-def pairs_of(groups: list[Group]) -> tuple[Tensor, Tensor, Tensor]:
-    """(row, item, count) of each pair of a row and an item that it sees."""
-    first = torch.tensor([(g.t0, g.k0, g.k1 - g.k0) for g in groups])
-    sizes = torch.tensor([g.pairs for g in groups])
-    t0, k0, width = torch.repeat_interleave(first, sizes, dim=0).unbind(1)
-    place = torch.arange(len(t0)) - torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
-    counts = torch.cat([g.counts[g.visit].view(-1) for g in groups])
-    seen = counts > 0
-    return (t0 + place // width)[seen], (k0 + place % width)[seen], counts[seen]
 
 
 class LocalActivationUnit(nn.Module):
@@ -137,49 +83,48 @@ class LocalActivationUnit(nn.Module):
                 self.bias.copy_(-0.9 * torch.linspace(0, 1, hidden))
         self.moments = MovingMoments(hidden)
 
-    def forward(self, q: Tensor, k: Tensor, groups: list[Group]) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, seen: Seen) -> Tensor:
         """q [T, D] targets, k [N, D] distinct history items to pooled interests [T, D]."""
         # Under autocast, too, in the precision of its inputs: `_Pool` mixes no types.
         with torch.autocast(q.device.type, enabled=False):
-            coefficients = self._coefficients(q, k, groups)
-            large = [group for group in groups if group.pairs > PAIRS]
-            pooled: Tensor = _Pool.apply(  # type: ignore[no-untyped-call]
-                q, k, *coefficients, large, self.weight, self.activation
-            )
-            small = [group for group in groups if 0 < group.pairs <= PAIRS]
-            if small:
-                pooled = pooled + self._pool_pairs(q, k, coefficients, small)
+            coefficients = self._coefficients(q, k, seen)
+            pooled = torch.zeros_like(q)
+            if seen.groups:
+                pooled = _Pool.apply(  # type: ignore[no-untyped-call]
+                    q, k, *coefficients, seen.groups, self.weight, self.activation
+                )
+            if len(seen.row):
+                pooled = pooled + self._pool_pairs(q, k, coefficients, seen)
         return pooled
 
     def _pool_pairs(
-        self, q: Tensor, k: Tensor, coefficients: tuple[Tensor, ...], groups: list[Group]
+        self, q: Tensor, k: Tensor, coefficients: tuple[Tensor, ...], seen: Seen
     ) -> Tensor:
-        """The same for groups so small that a tile each would be all overhead: their pairs
-        written out, in plain operations over all groups at once."""
+        """The same for groups so small that a tile each would be all overhead: plain
+        operations over the pairs of all of them."""
         a, b, bias, curve, const = coefficients
-        t, j, count = pairs_of(groups)
-        keys = k[j]
-        z = torch.addmm(bias[t] + (k @ b)[j], q[t] * keys, a)
+        row, keys = seen.row, k[seen.item]
+        z = torch.addmm(bias[row] + (k @ b)[seen.item], q[row] * keys, a)
         gate = torch.sigmoid(z) if self.activation == "dice" else None
         weight = _scores(z, gate, curve, const)
         if self.weight == "softmax":
             # Any constant a row leaves softmax as it is; its largest score keeps it in range.
             top = z.new_full((len(q),), -torch.inf)
-            top = top.scatter_reduce(0, t, weight.detach(), "amax")
-            weight = torch.exp(weight - top[t]) * count
-            weight = weight / torch.zeros_like(top).index_add(0, t, weight)[t]
+            top = top.scatter_reduce(0, row, weight.detach(), "amax")
+            weight = torch.exp(weight - top[row]) * seen.times
+            weight = weight / torch.zeros_like(top).index_add(0, row, weight)[row]
         else:
-            weight = weight * count
-        return torch.zeros_like(q).index_add(0, t, weight[:, None] * keys)
+            weight = weight * seen.times
+        return torch.zeros_like(q).index_add(0, row, weight[:, None] * keys)
 
     @torch.no_grad()
     def activations(self, q: Tensor, k: Tensor) -> Tensor:
         """Inference only: a(q, k) of each target and item, [T, L]."""
-        a, b, bias, curve, const = self._coefficients(q, k, [])
+        a, b, bias, curve, const = self._coefficients(q, k, None)
         z, gate, _ = _tile(q, k, a, b, bias, self.activation)
         return _scores(z, gate, curve, const).view(len(k), len(q)).T
 
-    def _coefficients(self, q: Tensor, k: Tensor, groups: list[Group]) -> tuple[Tensor, ...]:
+    def _coefficients(self, q: Tensor, k: Tensor, seen: Seen | None) -> tuple[Tensor, ...]:
         """A, B [D, H], bias [T, H], (lin, u, v) [3, H], const [] of the module's docstring."""
         of_k, of_q, of_difference, of_product = self.first
         b = of_k - of_difference
@@ -188,8 +133,9 @@ class LocalActivationUnit(nn.Module):
         if self.activation == "prelu":
             curve = [self.second * self.alpha, open_part, torch.zeros_like(open_part)]
             return of_product, b, bias, torch.stack(curve), self.second_bias
-        if self.training:
-            mean, variance = self.moments.update(*pair_moments(q, k, bias, of_product, b, groups))
+        if self.training and seen is not None:
+            moments = pair_moments(q, k, bias, of_product, b, seen)
+            mean, variance = self.moments.update(*moments)
         else:
             mean, variance = self.moments()
         mean, deviation = mean.to(q.dtype), torch.sqrt(variance.to(q.dtype) + EPS)
@@ -204,7 +150,7 @@ class LocalActivationUnit(nn.Module):
 
 
 def pair_moments(
-    q: Tensor, k: Tensor, bias: Tensor, a: Tensor, b: Tensor, groups: list[Group]
+    q: Tensor, k: Tensor, bias: Tensor, a: Tensor, b: Tensor, seen: Seen
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Count [], sum [H] and sum of squares [H] of x over all pairs, each event once (float64).
 
@@ -213,37 +159,42 @@ def pair_moments(
         sum_k c_k x   = n bias + r' s
         sum_k c_k x^2 = n bias^2 + 2 bias r' s + r' S r
     and sum_t r' S r needs only sum_t q q', sum_t q and the number of rows of the visit.
+    The pairs of small groups are summed as they are.
     """
     width = q.shape[1]
-    seen, pooled = [], []
+    # A batch may have no large group, or no small one, and takes part in the sums all the same.
+    number, pooled, offset = [q.new_zeros(0)], [q.new_zeros(0, width)], [bias[:0]]
+    targets = [q.new_zeros(0, width)]
     gram = q.new_zeros(3, width, width, dtype=torch.float64)
-    for t0, t1, k0, k1, visit, counts in groups:
+    for t0, t1, k0, k1, visit, counts in seen.groups:
         keys, rows = k[k0:k1], q[t0:t1]
-        seen.append(counts.sum(1)[visit])
+        number.append(counts.sum(1)[visit])
         pooled.append((counts @ keys)[visit])
+        offset.append(bias[t0:t1])
+        targets.append(rows)
         second = (counts[:, :, None] * keys).transpose(1, 2) @ keys
         outer = q.new_zeros(len(counts), width, width)
         outer = outer.index_add(0, visit, rows[:, :, None] * rows[:, None, :])
         total = q.new_zeros(len(counts), width).index_add(0, visit, rows)
-        number = torch.bincount(visit, minlength=len(counts)).to(q.dtype)
+        sizes = torch.bincount(visit, minlength=len(counts)).to(q.dtype)
         gram = gram + torch.stack(
             [
                 (second * outer).sum(0),
                 (second * total[:, :, None]).sum(0),
-                torch.einsum("vde,v->de", second, number),
+                torch.einsum("vde,v->de", second, sizes),
             ]
         )
-    # A process of a distributed run may have no group, and takes part in the sums all the same.
-    n = torch.cat([q.new_zeros(0), *seen])[:, None]
-    s = torch.cat([q.new_zeros(0, width), *pooled])
-    inner = (s * q) @ a + s @ b
-    total_x = (n * bias + inner).double().sum(0)
-    mixed = (bias * (n * bias + 2 * inner)).double().sum(0)
+    x = bias[seen.row] + (k @ b)[seen.item] + (q[seen.row] * k[seen.item]) @ a
+    weighted = (seen.times[:, None] * x).double()
+    n, s, at = torch.cat(number)[:, None], torch.cat(pooled), torch.cat(offset)
+    inner = (s * torch.cat(targets)) @ a + s @ b
+    total_x = (n * at + inner).double().sum(0) + weighted.sum(0)
+    mixed = (at * (n * at + 2 * inner)).double().sum(0) + (weighted * x).sum(0)
     a, b = a.double(), b.double()
     squares = (
         (a * (gram[0] @ a)).sum(0) + 2 * (a * (gram[1] @ b)).sum(0) + (b * (gram[2] @ b)).sum(0)
     )
-    return n.double().sum(), total_x, mixed + squares
+    return n.double().sum() + seen.times.double().sum(), total_x, mixed + squares
 
 
 def _tile(

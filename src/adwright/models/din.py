@@ -34,15 +34,10 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError
 from adwright.data.batch import Batch, distinct_history
 from adwright.data.features import FeatureSpec, ItemTable
-from adwright.models.activation_unit import (
-    Activation,
-    Group,
-    LocalActivationUnit,
-    Weight,
-    groups_of,
-)
+from adwright.models.activation_unit import Activation, LocalActivationUnit, Weight
 from adwright.models.dice import Dice
 from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding, RowEmbedding
+from adwright.models.seen import Seen, seen_by
 
 __all__ = ["DIN", "DINConfig"]
 
@@ -109,9 +104,9 @@ class DIN(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits [T] of the batch's rows."""
         distinct = distinct_history(batch.history, batch.offsets, batch.begin, batch.end)
-        groups = groups_of(distinct)
+        seen = seen_by(distinct)
         target, history = self._embed(batch.item, distinct.items.values)
-        interest = self._interest(target, history, groups)
+        interest = self._interest(target, history, seen)
         row = self.row(batch)
         features = torch.cat([target, interest, row, batch.numeric], 1)
         logits: Tensor = self.mlp(features).squeeze(1)
@@ -137,13 +132,18 @@ class DIN(nn.Module):
         vectors = self.item(items)
         return vectors[place[: len(target)]], vectors[place[len(target) :]]
 
-    def _interest(self, target: Tensor, history: Tensor, groups: list[Group]) -> Tensor:
+    def _interest(self, target: Tensor, history: Tensor, seen: Seen) -> Tensor:
         if self.config.intensity:
             # A constant coordinate of the item vectors pools to the sum of the weights.
             target, history = (functional.pad(x, (0, 1), value=1.0) for x in (target, history))
         if self.config.interest == "attention":
-            pooled: Tensor = self.unit(target, history, groups)
+            pooled: Tensor = self.unit(target, history, seen)
             return pooled
         history = history / self.config.history_scale
-        sums = [(g.counts @ history[g.k0 : g.k1])[g.visit] for g in groups]
-        return torch.cat(sums) if sums else torch.zeros_like(target)
+        pairs = seen.times[:, None] * history[seen.item]
+        pooled = torch.zeros_like(target).index_add(0, seen.row, pairs)
+        rows = [torch.arange(g.t0, g.t1) for g in seen.groups]
+        if rows:
+            sums = [(g.counts @ history[g.k0 : g.k1])[g.visit] for g in seen.groups]
+            pooled = pooled.index_add(0, torch.cat(rows), torch.cat(sums))
+        return pooled
