@@ -55,6 +55,9 @@ __all__ = ["KIND", "Ranker", "item_names"]
 
 KIND = "ranker"
 
+# Columns that name an item: the first line whose first column the catalogue has.
+_NAMES = (("title",), ("name",), ("type", "brand", "size"), ("category", "brand", "size"))
+
 # What reading parts that do not fit this version may raise.
 _MISFITS = (
     *(ConfigError, DataError, pl.exceptions.PolarsError),
@@ -278,10 +281,8 @@ class Ranker:
 def item_names(catalogue: pl.DataFrame) -> pl.DataFrame:
     """item_id and name: the title; or else the type (without one, the category), brand and
     size, whichever there are; or else the id."""
-    columns = [name for name in ("title", "name") if name in catalogue.columns][:1]
-    if not columns:
-        kinds = [name for name in ("type", "category") if name in catalogue.columns][:1]
-        columns = kinds + [name for name in ("brand", "size") if name in catalogue.columns]
+    first = next((names for names in _NAMES if names[0] in catalogue.columns), ("brand", "size"))
+    columns = [name for name in first if name in catalogue.columns]
     parts = [pl.col(name).cast(pl.String).str.strip_chars() for name in columns]
     # An empty text says as little as a null.
     parts = [pl.when(part != "").then(part) for part in parts]
