@@ -122,12 +122,7 @@ class RunFolder:
         fit: the config as plain values. Raises ConfigError where the folder holds a run,
         ResourceError where the disk is full.
         """
-        if self.config.exists():
-            raise ConfigError(
-                "this folder already holds a run",
-                where=str(self.path),
-                hint="resume it, or name another folder",
-            )
+        self.refuse_existing()
         asked = {
             "fit": fit,
             "task": task.meta["id"],
@@ -143,6 +138,15 @@ class RunFolder:
         atomic_write_text(self.metrics, "")
         self.save(at, tensors, data_hash=task.data_hash)
         atomic_write_text(self.config, json.dumps(asked, indent=1))
+
+    def refuse_existing(self) -> None:
+        """Raise ConfigError where the folder holds a run."""
+        if self.config.exists():
+            raise ConfigError(
+                "this folder already holds a run",
+                where=str(self.path),
+                hint="resume it, or name another folder",
+            )
 
     def check(self, fit: dict[str, Any], task: Task) -> None:
         """Raise ResumeError unless the folder's run has this config and this task."""
