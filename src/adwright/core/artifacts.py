@@ -255,6 +255,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             where=str(folder),
             hint=f"pass a folder that holds {MANIFEST}",
         ) from error
+    except OSError as error:
+        raise ArtifactError(
+            f"the manifest cannot be read: {error.strerror}",
+            where=str(path),
+            hint="it must be a file that you may read",
+        ) from error
     except (ValueError, RecursionError) as error:
         raise _corrupt(f"the manifest is not JSON in UTF-8 ({error})", folder, MANIFEST) from error
     if not isinstance(manifest, dict) or "format_version" not in manifest:

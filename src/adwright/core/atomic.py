@@ -29,6 +29,10 @@ _REFUSED = _FULL | {
     errno.EACCES: ("no permission to write", "choose a folder that you may write to"),
     errno.EPERM: ("no permission to write", "choose a folder that you may write to"),
     errno.EROFS: ("the file system is read-only", "choose a folder that you may write to"),
+    errno.EEXIST: ("the path is taken by something that is not a folder", "choose another path"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
+    errno.EISDIR: ("the path is taken by a folder", "choose another path"),
+    errno.ENAMETOOLONG: ("the name is too long for this file system", "choose a shorter one"),
     errno.ENOTEMPTY: ("another process wrote there at the same time", "choose another path"),
 }
 
@@ -75,8 +79,8 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     link or no folder, or where the disk is full.
     """
     path = Path(path)
-    _check_free(path, overwrite=overwrite)
     with _as_resource_error(path):
+        _check_free(path, overwrite=overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _sibling(path)
         temporary.mkdir()

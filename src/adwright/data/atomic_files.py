@@ -110,6 +110,14 @@ def _events(path: Path) -> pl.LazyFrame:
                 column=column,
                 hint="an EventLog needs user_id:token, item_id:token and timestamp:float",
             )
+    for field, column in _IN.items():
+        if field in types and column in types:
+            raise SchemaError(
+                f"{field} and {column} name the same column of an EventLog",
+                file=str(path),
+                column=column,
+                hint="drop one of the two",
+            )
     seconds = pl.col("timestamp")
     run_checks(frame, [present(c) for c in ("user_id", "item_id", "timestamp")], locate)
     _check_cells(frame, {"timestamp": parse_time(seconds)}, locate)
@@ -118,9 +126,9 @@ def _events(path: Path) -> pl.LazyFrame:
         for field in ("rating", *_FLOATS)
         if field in types
     }
-    _check_cells(frame, parsed, locate)
     if "position" in parsed:
-        parsed["position"] = parsed["position"].cast(pl.Int64)
+        parsed["position"] = parsed["position"].cast(pl.Int64, strict=False)
+    _check_cells(frame, parsed, locate)
     extra = [c for c in types if c not in EVENT_SCHEMA.names and c not in _IN]
     if extra and "context" in types:
         raise SchemaError(

@@ -226,14 +226,7 @@ def _open_folder(folder: Path, ending: str) -> Log:
     people = path("users")
     if people is None:
         return log
-    text = {"user_id": pl.String()}
-    table = (
-        pl.read_parquet(people)
-        if ending == ".parquet"
-        else pl.read_csv(people, schema_overrides=text, infer_schema_length=None)
-    )
-    users = validate_items(table, file=str(people), key="user_id")
-    return Log(log.events, log.catalogue, users)
+    return Log(log.events, log.catalogue, read_items(people, key="user_id"))
 
 
 def _open_bandit(bandit: OpenBandit) -> Log:

@@ -67,14 +67,15 @@ def read_events(path: Path, *, strict_time_order: bool = False) -> pl.LazyFrame:
     return _reading(path, lambda: check_events(frame, locate, strict_time_order=strict_time_order))
 
 
-def read_items(path: Path) -> pl.DataFrame:
+def read_items(path: Path, *, key: str = "item_id") -> pl.DataFrame:
     """The items of a catalogue; read and refused as `read_events`, checked as `validate_items`.
 
-    In CSV item_id is text, and the type of each feature column follows from its values. Lists
+    key: the id column, for tables of the same form about something else, such as users.
+    In CSV the id is text, and the type of each feature column follows from its values. Lists
     of text need Parquet.
     """
-    frame, locate = _scan(path, None)
-    return _reading(path, lambda: check_items(frame, locate).collect())
+    frame, locate = _scan(path, None, key=key)
+    return _reading(path, lambda: check_items(frame, locate, key=key).collect())
 
 
 def read_creatives(path: Path) -> pl.DataFrame:
@@ -123,10 +124,11 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
             lazy.sink_parquet(temporary, compression="zstd")
 
 
-def _scan(path: Path, schema: pa.Schema | None) -> tuple[pl.LazyFrame, Locate]:
+def _scan(path: Path, schema: pa.Schema | None, *, key: str = "") -> tuple[pl.LazyFrame, Locate]:
     """The lazy table, and what maps its rows to files.
 
-    schema: which columns of a CSV file are not text; None leaves that to their values.
+    schema: which columns of a CSV file are not text; None leaves that to their values, but
+    for the text of `key`.
     """
     if not path.exists():
         raise FileUnreadableError(
@@ -145,7 +147,7 @@ def _scan(path: Path, schema: pa.Schema | None) -> tuple[pl.LazyFrame, Locate]:
     locate = in_file(str(path))
     if _ending(path) == ".csv":
         if schema is None:
-            return scan_csv(path, needed=["item_id"], text=["item_id"]), locate
+            return scan_csv(path, needed=[key], text=[key]), locate
         needed = [field.name for field in schema if not field.nullable]
         frame = scan_csv(path, needed=needed, text=None)
         times = [field.name for field in schema if field.type == TIME]

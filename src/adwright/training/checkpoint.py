@@ -172,7 +172,9 @@ class RunFolder:
         """The content of config.json. Raises ResumeError where the folder holds no run."""
         try:
             asked: dict[str, Any] = json.loads(self.config.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            if not isinstance(asked["fit"], dict) or not isinstance(asked["task"], str):
+                raise TypeError
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ResumeError(
                 "this folder holds no run", where=str(self.path), hint="check the path"
             ) from error
@@ -234,17 +236,18 @@ class RunFolder:
         found = self._checkpoints()
         try:
             saved = load_artifact(found[-1], kind="checkpoint")
-        except (IndexError, ArtifactError) as error:
+            state = dict(saved.config)
+            state["position"] = Position(**state["position"])
+            state["curve"] = tuple((step, loss) for step, loss in state["curve"])
+            at = Checkpoint(**state)
+        except (IndexError, KeyError, TypeError, ValueError, ArtifactError) as error:
             raise ResumeError(
                 f"the run has no checkpoint that can be read: {error}",
                 where=str(self.path),
                 hint="remove the folder and start the run again",
             ) from error
-        state = dict(saved.config)
-        state["position"] = Position(**state["position"])
-        state["curve"] = tuple((step, loss) for step, loss in state["curve"])
         tensors = {name: torch.from_numpy(np.array(x)) for name, x in saved.tensors.items()}
-        return Checkpoint(**state), tensors
+        return at, tensors
 
     def clean(self) -> None:
         """Remove what a killed process left half-written."""

@@ -138,8 +138,9 @@ class Ranker:
         artifact = load_artifact(folder, kind=KIND)
         try:
             return _built(artifact)
-        except ArtifactError:
-            raise
+        except ArtifactError as error:
+            where = error.where or str(folder)
+            raise type(error)(error.what, where=where, hint=error.hint) from error
         except _MISFITS as error:
             # Every hash is right, so another version wrote it.
             raise ArtifactError(

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from adwright.core.atomic import resource_error
 from adwright.core.errors import (
     ConfigError,
+    DataError,
     FileUnreadableError,
     ResourceError,
     SchemaError,
@@ -27,8 +28,11 @@ from adwright.core.errors import (
 )
 from adwright.core.progress import progress
 from adwright.data.checks import in_file
+from adwright.data.columns import is_category
 from adwright.data.csvfile import parse_columns, scan_csv
-from adwright.training.frames import check_rows
+from adwright.data.features import FeatureSpec
+from adwright.data.tables import write_table
+from adwright.training.frames import COUNTED, check_rows
 from adwright.training.ranker import Ranker
 
 __all__ = ["events_of", "score_file"]
@@ -77,6 +81,7 @@ def score_file(
         source = _opened(rows, ("user_id", "item_id"), numbers, Path(scratch))
         history = _opened(events, _EVENTS, (), Path(scratch))
         check_rows(source.schema_arrow.names, spec, file=str(rows))
+        _check_types(source, spec, "rows", rows)
         with _replacing(out) as temporary:
             _score(ranker, source, _Events(history, events), temporary, rows, chunk)
         return int(source.metadata.num_rows)
@@ -103,6 +108,35 @@ def events_of(events: str | Path, user_id: str) -> pl.DataFrame:
     return found
 
 
+def _check_types(source: pq.ParquetFile, spec: FeatureSpec, what: str, path: Path) -> None:
+    """Raise SchemaError for ids and features of types that can never be those of training."""
+    schema = _frame(source.schema_arrow.empty_table()).schema
+    numbers = [f.name for f in spec.numeric_rows]
+    numbers += [f.name for f in spec.coded_rows if f.kind == "bucketised"]
+    lists = [f.name for f in spec.multi_rows]
+    texts = [f.name for f in spec.coded_rows if f.kind != "bucketised"]
+    for name, dtype in schema.items():
+        wanted = ""
+        if name in COUNTED or dtype == pl.Null:
+            continue
+        if name in ("user_id", "item_id"):
+            fits = dtype == pl.String or dtype.is_integer() or is_category(dtype)
+            wanted = "" if fits else "text or integers"
+        elif name in numbers and not (dtype.is_numeric() or dtype == pl.Boolean):
+            wanted = "numbers"
+        elif name in lists and not isinstance(dtype, pl.List):
+            wanted = "lists"
+        elif name in texts and dtype.is_nested():
+            wanted = "single values"
+        if wanted:
+            raise SchemaError(
+                f"{name} of the {what} must hold {wanted}, not {dtype}",
+                file=str(path),
+                column=name,
+                hint="convert the column",
+            )
+
+
 class _Events:
     """The events of a chunk's people, from a file that is never held whole."""
 
@@ -115,7 +149,8 @@ class _Events:
                 column=missing[0],
                 hint="events need user_id, item_id and time",
             )
-        self._source = source
+        _check_types(source, FeatureSpec(()), "events", path)
+        self._source, self.path = source, path
 
     def of(self, people: pl.Series) -> pl.DataFrame:
         """user_id, item_id, time of these people (text ids)."""
@@ -124,7 +159,8 @@ class _Events:
         for group in range(self._source.num_row_groups):
             if not self._may_hold(group, wanted):
                 continue
-            part = _frame(self._source.read_row_group(group, columns=list(_EVENTS)))
+            with _naming(self.path):
+                part = _frame(self._source.read_row_group(group, columns=list(_EVENTS)))
             parts.append(part.filter(pl.col("user_id").cast(pl.String).is_in(wanted.implode())))
         return pl.concat(parts) if parts else _frame(self._source.schema_arrow.empty_table())
 
@@ -154,13 +190,12 @@ def _score(
         pq.ParquetWriter(out, schema, compression="zstd") as writer,
         progress(total, f"score {rows.name}") as bar,
     ):
-        for batch in source.iter_batches(batch_size=chunk):
-            part = _frame(pa.Table.from_batches([batch]))
+        for part in _chunks(source, rows, chunk):
             mine = events.of(part["user_id"].cast(pl.String))
             try:
                 probability = ranker.score_rows(part, mine)
-            except ValueInvalidError as error:
-                raise _moved(error, rows, done) from error
+            except DataError as error:
+                raise _placed(error, rows, events.path, done) from error
             scored = part.select(kept).with_columns(
                 probability=pl.Series(probability),
                 known_item=pl.col("item_id").cast(pl.String).is_in(known.implode()),
@@ -170,13 +205,34 @@ def _score(
             bar.advance(part.height)
 
 
-def _moved(error: ValueInvalidError, rows: Path, before: int) -> ValueInvalidError:
-    """The error with its row counted in the file, where it is about the rows."""
-    if error.row is None or not error.what.startswith("the rows"):
-        return error
-    return ValueInvalidError(
-        error.what, file=str(rows), row=error.row + before, column=error.column, hint=error.hint
-    )
+def _chunks(source: pq.ParquetFile, path: Path, chunk: int) -> Iterator[pl.DataFrame]:
+    batches = source.iter_batches(batch_size=chunk)
+    while True:
+        with _naming(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield _frame(pa.Table.from_batches([batch]))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what Arrow says of a damaged file into an error that names it."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise FileUnreadableError(
+            f"the file is damaged: {error}", file=str(path), hint="copy or write it again"
+        ) from error
+
+
+def _placed(error: DataError, rows: Path, events: Path, before: int) -> DataError:
+    """The error with its file, and its row counted in the file where it is about the rows."""
+    about_events = "the events" in error.what
+    # Of the events only those of the chunk's people were at hand: the row is not the file's.
+    row = None if about_events or error.row is None else error.row + before
+    file = str(events if about_events else rows)
+    return type(error)(error.what, file=file, row=row, column=error.column, hint=error.hint)
 
 
 def _opened(
@@ -192,7 +248,7 @@ def _opened(
         types = dict.fromkeys(numbers, pl.Float64())
         frame = parse_columns(frame, ["time"], types, in_file(str(path)))
         path = scratch / f"{len(list(scratch.iterdir()))}.parquet"
-        frame.sink_parquet(path)
+        write_table(path, frame)
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
