@@ -245,12 +245,13 @@ def fit_spec(features: Sequence[Feature], rows: pl.LazyFrame, items: pl.LazyFram
     return FeatureSpec(tuple(fitted))
 
 
-def need_columns(columns: Sequence[str], names: Sequence[str]) -> None:
-    """Raise SchemaError for the first of `names` that is not among `columns`."""
+def need_columns(columns: Sequence[str], names: Sequence[str], *, file: str = "") -> None:
+    """Raise SchemaError for the first of `names` that is not among `columns` of `file`."""
     for name in names:
         if name not in columns:
             raise SchemaError(
                 "a feature's column is missing from the table",
+                file=file,
                 column=name,
                 hint=f"the table has {', '.join(columns)}",
             )
@@ -277,8 +278,12 @@ def _fit(feature: Feature, source: pl.LazyFrame) -> Feature:
         case "numeric":
             known = _known_numbers(source, name)
             known = _signed_log(known) if feature.log else known
-            mean, scale = (known.mean(), known.std(ddof=1)) if len(known) > 1 else (0.0, 1.0)
-            return replace(feature, mean=float(mean), scale=float(scale) or 1.0)
+            if len(known) == 0:
+                return replace(feature, mean=0.0, scale=1.0)
+            if known.min() == known.max():
+                # Rounding would make a tiny scale of it, and a giant of the first other value.
+                return replace(feature, mean=float(known[0]), scale=1.0)
+            return replace(feature, mean=float(known.mean()), scale=float(known.std(ddof=1)))
         case "hashed" | "sequence":
             return feature
 

@@ -31,7 +31,7 @@ from adwright.data.features import Feature
 from adwright.data.hashing import hash_expr
 from adwright.data.ranges import ranges, run_starts
 from adwright.data.shelves import SHELF, promoted_on
-from adwright.data.task import SPLITS, Task, TaskPart, write_task_parts
+from adwright.data.task import SPLITS, Task, TaskPart, cached_task, write_task_parts
 
 __all__ = ["RESPONSE_FEATURES", "ResponseConfig", "build_response_task", "response_parts"]
 
@@ -98,16 +98,17 @@ def build_response_task(
         }
     )
     folder = Path(cache) / f"response-{key[:16]}"
-    if (folder / "task.json").exists():
-        return Task.open(folder)
-    return write_task_parts(
+    return cached_task(
         folder,
-        name="response",
-        protocol=_protocol(config),
-        data_hash=key,
-        parts=response_parts(source, config),
-        items=source.catalogue().items,
-        features=RESPONSE_FEATURES,
+        lambda: write_task_parts(
+            folder,
+            name="response",
+            protocol=_protocol(config),
+            data_hash=key,
+            parts=response_parts(source, config),
+            items=source.catalogue().items,
+            features=RESPONSE_FEATURES,
+        ),
     )
 
 

@@ -86,20 +86,18 @@ class Stream:
         config: StreamConfig,
     ) -> None:
         self._spec, self._items, self.config = spec, items, config
+        features = (*spec.coded_rows, *spec.numeric_rows, *spec.multi_rows)
+        self._columns = sorted({*IDS, "visible", *(f.name for f in features)})
         texts = [f.name for f in spec.coded_rows if f.kind in ("categorical", "hashed")]
-        self._rows = _open(rows, [*IDS, *texts])
-        self._events = _open(events, list(IDS))
+        self._rows = _open(rows, self._columns, [*IDS, *texts])
+        self._events = _open(events, IDS, IDS)
         if self._rows.num_row_groups != self._events.num_row_groups:
             raise FileUnreadableError(
                 "rows and events have different numbers of row groups",
                 file=str(rows),
                 hint="write both files with write_task",
             )
-        names = self._rows.schema_arrow.names
-        row_features = (*spec.coded_rows, *spec.numeric_rows, *spec.multi_rows)
-        need_columns(names, [*IDS, "visible", *(f.name for f in row_features)])
-        self._columns = sorted({*IDS, "visible", *(f.name for f in row_features)})
-        if "label" in names:
+        if "label" in self._rows.schema_arrow.names:
             self._columns.append("label")
         self._offsets = np.cumsum(
             [0, *(self._rows.metadata.row_group(g).num_rows for g in range(self.n_row_groups))]
@@ -215,10 +213,13 @@ def _lists(groups: Sequence[Group], name: str) -> Jagged:
     return Jagged(torch.from_numpy(np.concatenate(values)), ends)
 
 
-def _open(path: Path, dictionaries: list[str]) -> pq.ParquetFile:
-    """Text columns as dictionaries: each distinct value of a row group is encoded once."""
+def _open(path: Path, columns: Sequence[str], texts: Sequence[str]) -> pq.ParquetFile:
+    """The file, once it has `columns`; of them `texts` are read as dictionaries, so that each
+    distinct value of a row group is encoded once."""
     try:
-        return pq.ParquetFile(path, read_dictionary=dictionaries)
+        metadata = pq.read_metadata(path)
+        need_columns(metadata.schema.to_arrow_schema().names, columns, file=str(path))
+        return pq.ParquetFile(path, metadata=metadata, read_dictionary=list(texts))
     except FileNotFoundError as error:
         raise FileUnreadableError(
             "the file does not exist", file=str(path), hint="build the task again"

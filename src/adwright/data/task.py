@@ -15,7 +15,7 @@ row groups never tears a person from a history.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,14 +27,22 @@ import pyarrow.parquet as pq
 
 from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import FileUnreadableError, SchemaError, ValueInvalidError
+from adwright.core.errors import FileUnreadableError, ResourceError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.data.columns import is_category
 from adwright.data.features import Feature, FeatureSpec, ItemTable, fit_spec
 from adwright.data.history import add_history
 from adwright.data.task_writer import SplitWriter, to_storage
 
-__all__ = ["SPLITS", "Split", "Task", "TaskPart", "write_task", "write_task_parts"]
+__all__ = [
+    "SPLITS",
+    "Split",
+    "Task",
+    "TaskPart",
+    "cached_task",
+    "write_task",
+    "write_task_parts",
+]
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -157,6 +165,22 @@ class TaskPart(NamedTuple):
 
     rows: pl.DataFrame
     events: pl.DataFrame
+
+
+def cached_task(folder: Path, build: Callable[[], Task]) -> Task:
+    """The task in `folder`, where there is one, else what `build` writes there.
+
+    Where two processes build the same task at once, the slower one opens what the faster one
+    wrote. Raises as `build` does.
+    """
+    if (folder / "task.json").exists():
+        return Task.open(folder)
+    try:
+        return build()
+    except ResourceError:
+        if not (folder / "task.json").exists():
+            raise
+        return Task.open(folder)
 
 
 def write_task_parts(
