@@ -10,8 +10,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from adwright.cli import app
@@ -102,7 +104,13 @@ def run(arguments: list[str]) -> str:
 
 
 def check_without_running(arguments: list[str]) -> None:
-    verbs = [word for word in arguments if re.fullmatch(r"[a-z][a-z-]*", word)][:1]
+    verbs: list[str] = []
+    command: Any = get_command(app)
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        verbs.append(word)
     text = run([*verbs, "--help"])
     for word in arguments:
         if word.startswith("--"):
@@ -136,6 +144,14 @@ def test_fences_are_of_a_known_language(path: Path) -> None:
     for block in blocks_of(path.read_text("utf-8")):
         known = block.language in LANGUAGES or block.language.startswith("{")
         assert known, f"line {block.line}: {block.language!r}; one of {sorted(LANGUAGES)}"
+
+
+def test_generated_parts_are_up_to_date() -> None:
+    script = ROOT / "docs" / "_generate.py"
+    result = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, f"{result.stderr}run: python docs/_generate.py"
 
 
 def test_every_error_is_documented_and_every_documented_error_exists() -> None:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from adwright.models.din import DINConfig
     from adwright.training.demo import DemoConfig, demo
     from adwright.training.fit import FitConfig
-    from adwright.training.pipeline import RunConfig, response_task, run, train
+    from adwright.training.pipeline import run, train
     from adwright.training.ranker import Ranker
+    from adwright.training.runfile import RunConfig, response_task
     from adwright.training.scoring import score_file
 
 __all__ = [
@@ -45,11 +46,11 @@ _ROOMS = {
     "DemoConfig": "adwright.training.demo",
     "FitConfig": "adwright.training.fit",
     "Ranker": "adwright.training.ranker",
-    "RunConfig": "adwright.training.pipeline",
+    "RunConfig": "adwright.training.runfile",
     "Task": "adwright.data.task",
     "demo": "adwright.training.demo",
     "open_log": "adwright.data.log",
-    "response_task": "adwright.training.pipeline",
+    "response_task": "adwright.training.runfile",
     "run": "adwright.training.pipeline",
     "score_file": "adwright.training.scoring",
     "train": "adwright.training.pipeline",

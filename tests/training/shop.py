@@ -15,7 +15,8 @@ from adwright.models.calibration import Method
 from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.training.fit import FitConfig
-from adwright.training.pipeline import RunConfig, RunResult, run
+from adwright.training.pipeline import RunResult, run
+from adwright.training.runfile import RunConfig
 
 TYPES = ("tea", "rice", "milk", "jam", "soap")
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -155,3 +155,17 @@ def test_bad_cells_and_columns_are_refused(
 def test_a_time_must_be_a_timestamp(task: Task, rows: pl.DataFrame, events: pl.DataFrame) -> None:
     with pytest.raises(SchemaError, match="timestamp"):
         frames(task, rows.with_columns(time=pl.lit("today")), events)
+
+
+def test_whole_numbers_may_stand_for_times(
+    task: Task, rows: pl.DataFrame, events: pl.DataFrame
+) -> None:
+    count = pl.col("time").dt.epoch("s")
+    numbered = frames(task, rows.with_columns(count), events.with_columns(count))
+    assert all_seen(numbered) == all_seen(frames(task, rows, events))
+    timeless = frames(task, rows[:1].drop("time"), events.with_columns(count))
+    assert timeless[0].history.lengths.tolist() == [
+        events.filter(user_id=rows["user_id"][0]).height
+    ]
+    with pytest.raises(SchemaError, match="like that of the events"):
+        frames(task, rows, events.with_columns(count))

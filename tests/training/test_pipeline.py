@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,22 +9,13 @@ import pytest
 import torch
 
 from adwright.core.artifacts import load_artifact
-from adwright.core.clock import FixedClock
-from adwright.core.config import from_jsonable, load_toml, to_jsonable
+from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.task import Task
 from adwright.training.comparison import Comparison
-from adwright.training.pipeline import (
-    RunConfig,
-    RunResult,
-    Stages,
-    TaskConfig,
-    default_fit,
-    open_task,
-    run,
-    train,
-)
+from adwright.training.pipeline import RunResult, measure, run, train
 from adwright.training.ranker import Ranker
+from adwright.training.runfile import RunConfig
 from tests.training.shop import FIT, MODEL, shop_run, shop_task
 
 
@@ -129,48 +119,13 @@ def test_train_is_run_with_its_defaults(tmp_path: Path) -> None:
     train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out", overwrite=True)
 
 
-def test_run_files(tmp_path: Path) -> None:
-    path = tmp_path / "run.toml"
-    path.write_text(
-        'seed = 4\nout = "here"\ncalibration = "isotonic"\n'
-        '[task]\nkind = "folder"\nfolder = "t"\n'
-        '[model]\ninterest = "sum"\n[fit]\nepochs = 3\n[fit.stream]\nnegative_rate = 0.5\n'
-    )
-    config = load_toml(path, RunConfig)
-    assert config.task == TaskConfig(kind="folder", folder=Path("t"))
-    assert (config.seed, config.fit.epochs, config.out) == (4, 3, Path("here"))
-    assert from_jsonable(RunConfig, to_jsonable(config)) == config
-    path.write_text("[fit]\nepoch = 3\n")
-    with pytest.raises(ConfigError, match=r"run\.toml, key fit\.epoch"):
-        load_toml(path, RunConfig)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: TaskConfig(kind="folder"), "names its folder"),
-        (lambda: TaskConfig(folder=Path("x")), "names its folder"),
-        (lambda: TaskConfig(households=0), "households"),
-        (lambda: RunConfig(draws=0), "draws"),
-        (lambda: RunConfig(fit=replace(default_fit(), seed=1)), "seed"),
-    ],
-)
-def test_bad_settings_are_refused(make: object, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        make()  # type: ignore[operator]
-
-
-def test_a_folder_task_is_opened(folder: Path, result: RunResult) -> None:
-    config = TaskConfig(kind="folder", folder=folder / "task")
-    assert open_task(config).data_hash == Task.open(folder / "task").data_hash
-
-
-def test_stages_add_up_and_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    clock = FixedClock()
-    stages = Stages(clock)
-    with caplog.at_level(logging.INFO, "adwright"):
-        for _ in range(2):
-            with stages.stage("wait"):
-                clock.advance(1.5)
-    assert stages.seconds == {"wait": 3.0}
-    assert [record.getMessage() for record in caplog.records] == ["wait: 1.5 s"] * 2
+def test_measure_takes_any_task_with_the_columns(result: RunResult, folder: Path) -> None:
+    task = Task.open(folder / "task")
+    again = measure(result.ranker, task, draws=50, seed=3)
+    assert result.ranker.report is not None
+    assert again.metrics == result.ranker.report.metrics
+    assert measure(result.ranker, task, draws=50, seed=4).metrics != again.metrics
+    assert measure(result.ranker, task, split="valid").protocol.split.startswith("valid rows")
+    other = shop_task(folder / "other", users=15, seed=5)
+    assert other.spec != result.ranker.spec
+    assert measure(result.ranker, other, draws=10).rows == other.n_rows("test")

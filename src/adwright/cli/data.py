@@ -13,7 +13,7 @@ from adwright.cli.shared import DryRun, Force, Offline, allowed_to_replace, show
 if TYPE_CHECKING:
     from adwright.data.log import Description, Log
 
-__all__ = ["app"]
+__all__ = ["app", "describe_log", "export_log", "import_log"]
 
 app = typer.Typer(
     help=(

@@ -12,7 +12,7 @@ from adwright.cli.shared import Offline, Seed, console, show_table
 if TYPE_CHECKING:
     from adwright.training.demo import DemoResult
 
-__all__ = ["register", "show"]
+__all__ = ["demo", "register", "show"]
 
 
 def register(app: typer.Typer) -> None:

@@ -19,9 +19,9 @@ from adwright.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from adwright.training.pipeline import RunConfig
+    from adwright.training.runfile import RunConfig
 
-__all__ = ["register"]
+__all__ = ["evaluate", "explain", "export", "register", "score", "train"]
 
 RankerPath = Annotated[
     Path, typer.Argument(help="Folder of a saved ranker, for example runs/demo/ranker.")
@@ -81,7 +81,8 @@ def train(
     on with --resume and ends with the same bits.
     """
     from adwright.core.config import load_toml, to_jsonable
-    from adwright.training.pipeline import RunConfig, TaskConfig, run
+    from adwright.training.pipeline import run
+    from adwright.training.runfile import RunConfig, TaskConfig
 
     asked = RunConfig() if config is None else load_toml(config, RunConfig)
     if task is not None:

@@ -22,16 +22,10 @@ from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.hashing import hash_order
 from adwright.data.task import Task
 from adwright.training.page import Activated, Household, Shown, write_page
-from adwright.training.pipeline import (
-    RunConfig,
-    RunResult,
-    Stages,
-    TaskConfig,
-    default_fit,
-    open_task,
-    run,
-)
+from adwright.training.pipeline import RunResult, run
 from adwright.training.ranker import Ranker
+from adwright.training.runfile import RunConfig, TaskConfig, default_fit, open_task
+from adwright.training.stages import Stages
 
 __all__ = ["DemoConfig", "DemoResult", "demo", "households_shown"]
 

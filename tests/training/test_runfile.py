@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adwright.core.config import from_jsonable, load_toml, to_jsonable
+from adwright.core.errors import AssetError, ConfigError
+from adwright.training.runfile import (
+    RunConfig,
+    TaskConfig,
+    default_fit,
+    open_task,
+    response_task,
+)
+from tests.training.shop import shop_task
+
+
+def test_run_files(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'seed = 4\nout = "here"\ncalibration = "isotonic"\n'
+        '[task]\nkind = "folder"\nfolder = "t"\n'
+        '[model]\ninterest = "sum"\n[fit]\nepochs = 3\n[fit.stream]\nnegative_rate = 0.5\n'
+    )
+    config = load_toml(path, RunConfig)
+    assert config.task == TaskConfig(kind="folder", folder=Path("t"))
+    assert (config.seed, config.fit.epochs, config.out) == (4, 3, Path("here"))
+    assert from_jsonable(RunConfig, to_jsonable(config)) == config
+    path.write_text("[fit]\nepoch = 3\n")
+    with pytest.raises(ConfigError, match=r"run\.toml, key fit\.epoch"):
+        load_toml(path, RunConfig)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TaskConfig(kind="folder"), "names its folder"),
+        (lambda: TaskConfig(folder=Path("x")), "names its folder"),
+        (lambda: TaskConfig(households=0), "households"),
+        (lambda: RunConfig(draws=0), "draws"),
+        (lambda: RunConfig(fit=replace(default_fit(), seed=1)), "seed"),
+    ],
+)
+def test_bad_settings_are_refused(make: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()  # type: ignore[operator]
+
+
+def test_a_folder_task_is_opened(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=3)
+    config = TaskConfig(kind="folder", folder=tmp_path / "task")
+    assert open_task(config).data_hash == task.data_hash
+
+
+def test_movielens_is_a_task(tmp_path: Path) -> None:
+    task = open_task(TaskConfig(kind="movielens", cache=tmp_path))
+    assert task.meta["name"] == "movielens"
+    assert task.folder.parent == tmp_path
+    other = open_task(TaskConfig(kind="movielens", cache=tmp_path, seed=1))
+    assert other.data_hash != task.data_hash
+
+
+def test_the_response_task_is_kept_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = response_task(households=0.02)
+    assert response_task(households=0.02).folder == first.folder
+    assert open_task(TaskConfig(households=0.02)).folder == first.folder
+    monkeypatch.setenv("ADWRIGHT_CACHE", str(tmp_path))
+    with pytest.raises(AssetError, match="switched off"):
+        response_task(households=0.02, offline=True)
+    with pytest.raises(AssetError, match="unpacked"):
+        response_task(households=0.02, path=tmp_path)
