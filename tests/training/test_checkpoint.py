@@ -115,7 +115,7 @@ def test_another_config_or_task_is_refused(folder: RunFolder, task: Task) -> Non
     with pytest.raises(ResumeError, match=r"another config: decay was 0.0 and is now 0.5"):
         folder.check(asked(decay=0.5), task)
     stream = replace(FitConfig().stream, window=9)
-    with pytest.raises(ResumeError, match=r"stream.window was 4 and is now 9"):
+    with pytest.raises(ResumeError, match=r"stream.window was 8 and is now 9"):
         folder.check(asked(stream=stream), task)
     other = Task(task.folder)
     other.meta["id"] = "f" * 64

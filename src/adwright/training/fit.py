@@ -11,7 +11,7 @@ same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
 from adwright.core.progress import Progress, progress
 from adwright.data.batch import Batch
-from adwright.data.stream import StreamConfig
+from adwright.data.stream import Position, StreamConfig
 from adwright.data.task import Task
 from adwright.metrics.classification import group_auc, log_loss
 from adwright.training.checkpoint import Checkpoint, RunFolder
@@ -212,20 +212,26 @@ class _Trainer:
         # The random numbers of dropout must not disturb those of the caller.
         with torch.random.fork_rng(devices=[]):
             while self.at.position.epoch < self.config.epochs and not self._exhausted():
-                ended = self._until_validation(on_batch)
+                self._epoch(on_batch)
+
+    def _epoch(self, on_batch: Callable[[int], None]) -> None:
+        """The rest of an epoch, with the validations in it."""
+        ended = False
+        with closing(prefetch(self.stream.epoch(self.at.position))) as batches:
+            while not ended and not self._exhausted():
+                ended = self._until_validation(batches, on_batch)
                 self._validate()
                 if ended:
                     self.at = self.at.next_epoch()
                 self._save()
 
-    def _until_validation(self, on_batch: Callable[[int], None]) -> bool:
+    def _until_validation(
+        self, batches: Iterator[tuple[Batch, Position]], on_batch: Callable[[int], None]
+    ) -> bool:
         """Train until a validation is due; whether that is at the end of the epoch."""
         self.model.train()
         every = self.config.checkpoint_every
-        with (
-            self._bar() as bar,
-            closing(prefetch(self.stream.epoch(self.at.position))) as batches,
-        ):
+        with self._bar() as bar:
             for batch, after in batches:
                 loss = self._step(batch)
                 self.at = self.at.after(after, loss, len(batch))

@@ -125,14 +125,14 @@ class RowWise(torch.optim.Optimizer):
 def row_sums(gradient: Tensor) -> tuple[Tensor, Tensor]:
     """A sparse gradient [n, d] as (rows int64 [R], each once, ascending; their sums [R, d]).
 
-    Cost: one sort of the E entries, or for tables that are not much larger than E (the usual
-    case) one pass over a mark a row, which is several times faster.
+    Cost: one sort of the E entries, or where E is large and the table is not much larger (the
+    usual case) one pass over a mark a row, which is several times faster.
     """
     if gradient.is_coalesced():
         return gradient.indices()[0], gradient.values()
     at, values = gradient._indices()[0], gradient._values()
     n = gradient.shape[0]
-    if n > 64 * len(at):
+    if len(at) < 256 or n > 64 * len(at):
         summed = gradient.coalesce()
         return summed.indices()[0], summed.values()
     marks = torch.zeros(n, dtype=torch.bool)

@@ -11,8 +11,8 @@ __all__ = ["prefetch"]
 
 T = TypeVar("T")
 
-#: Enough to go on with while the next window is read.
-DEPTH = 16
+#: Enough to go on with while the next window is read; some ten megabytes.
+DEPTH = 64
 
 
 class _End:
