@@ -28,7 +28,7 @@ import torch
 from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.data.features import FeatureSpec
+from adwright.data.features import Feature, FeatureSpec
 from adwright.data.hashing import hash_expr
 from adwright.data.stream import StreamConfig
 from adwright.data.task import SPLITS, Task, write_task
@@ -48,6 +48,11 @@ def shared_spec(task: Task) -> FeatureSpec:
     return FeatureSpec(
         tuple(f for f in task.spec.features if f.of != "item" or f.kind == "categorical")
     )
+
+
+def column(feature: Feature) -> str:
+    """The feature's name for the peers: some make attributes of names, and `type` is taken."""
+    return f"feature_{feature.name}"
 
 
 def export_exchange(task: Task, folder: Path, *, max_history: int) -> Path:
@@ -77,8 +82,8 @@ def export_exchange(task: Task, folder: Path, *, max_history: int) -> Path:
                 "label": rows["label"].to_numpy().astype(np.int8),
                 "user": user.codes(rows["user_id"]).astype(np.int32),
                 "item": items.rows(rows["item_id"]).astype(np.int32),
-                **{f.name: f.codes(rows[f.name]).astype(np.int32) for f in context},
-                **{f.name: f.numbers(rows[f.name]) for f in spec.numeric_rows},
+                **{column(f): f.codes(rows[f.name]).astype(np.int32) for f in context},
+                **{column(f): f.numbers(rows[f.name]) for f in spec.numeric_rows},
                 "history_start": begin,
                 "history_end": end,
             }
@@ -88,14 +93,15 @@ def export_exchange(task: Task, folder: Path, *, max_history: int) -> Path:
         side = [f for f in spec.of("item", kinds=("categorical",)) if f.name != "item_id"]
         np.save(new / "events.npy", np.concatenate(events))
         np.savez(
-            new / "items.npz", **{f.name: items.categorical[f.name].astype(np.int32) for f in side}
+            new / "items.npz",
+            **{column(f): items.categorical[f.name].astype(np.int32) for f in side},
         )
         meta = {
             "n_users": user.cardinality,
             "n_items": len(items),
-            "side": {f.name: f.cardinality for f in side},
-            "context": {f.name: f.cardinality for f in context},
-            "numeric": [f.name for f in spec.numeric_rows],
+            "side": {column(f): f.cardinality for f in side},
+            "context": {column(f): f.cardinality for f in context},
+            "numeric": [column(f) for f in spec.numeric_rows],
             "max_history": min(max_history or longest, longest),
         }
         atomic_write_text(new / "meta.json", json.dumps(meta, indent=1))
