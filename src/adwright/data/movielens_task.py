@@ -15,7 +15,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_expr
 from adwright.data.movielens import MovieLens
-from adwright.data.task import Task, write_task
+from adwright.data.task import Task, cached_task, write_task
 
 __all__ = ["MOVIELENS_FEATURES", "build_movielens_task"]
 
@@ -38,28 +38,34 @@ def build_movielens_task(source: MovieLens, cache: str | Path, *, seed: int = 0)
     """
     key = content_hash({"data": ASSETS["recbole"].sha256, "seed": seed, "code": VERSION})
     folder = Path(cache) / f"movielens-{key[:16]}"
-    if (folder / "task.json").exists():
-        return Task.open(folder)
-    ratings = source.events().sort("time", hash_expr(["event_id"], seed)).collect()
+
+    def build() -> Task:
+        items = source.catalogue().items.with_columns(genre=pl.col("genres").list.first())
+        ratings = source.events().sort("time", hash_expr(["event_id"], seed)).collect()
+        return write_task(
+            folder,
+            name="movielens",
+            protocol="MovieLens 100k: a row is a rating, label 1 for 4 or 5 stars; history: what "
+            "the person rated at an earlier second; 80/10/10 by time over all ratings.",
+            data_hash=key,
+            rows=_rows(ratings),
+            events=ratings.select("user_id", "item_id", "time"),
+            items=items,
+            features=MOVIELENS_FEATURES,
+        )
+
+    return cached_task(folder, build)
+
+
+def _rows(ratings: pl.DataFrame) -> pl.DataFrame:
+    """The rows of ratings that are sorted by time."""
     place = pl.int_range(pl.len()) / pl.len()
     split = pl.when(place < 0.8).then(pl.lit("train")).when(place < 0.9).then(pl.lit("valid"))
-    rows = ratings.select(
+    return ratings.select(
         "user_id",
         "time",
         "item_id",
         request_id="event_id",
         label=(pl.col("value") >= 4).cast(pl.Int8),
         split=split.otherwise(pl.lit("test")),
-    )
-    items = source.catalogue().items.with_columns(genre=pl.col("genres").list.first())
-    return write_task(
-        folder,
-        name="movielens",
-        protocol="MovieLens 100k: a row is a rating, label 1 for 4 or 5 stars; history: what the "
-        "person rated at an earlier second; 80/10/10 by time over all ratings.",
-        data_hash=key,
-        rows=rows,
-        events=ratings.select("user_id", "item_id", "time"),
-        items=items,
-        features=MOVIELENS_FEATURES,
     )

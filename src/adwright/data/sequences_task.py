@@ -18,7 +18,7 @@ import polars as pl
 from adwright.core.errors import FileUnreadableError, ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.data.features import Feature
-from adwright.data.task import Task, write_task
+from adwright.data.task import Task, cached_task, write_task
 
 __all__ = ["SEQUENCE_FEATURES", "build_sequences_task"]
 
@@ -36,7 +36,7 @@ def build_sequences_task(source: str | Path, cache: str | Path, *, seed: int = 0
     """The task of the folder `source`, in a folder under `cache`, built on first use.
 
     seed: of the drawn negatives. Raises FileUnreadableError for a missing or unreadable file,
-    ValueInvalidError for a line without items.
+    ValueInvalidError for a line without items, a person twice, or one who has every item.
     """
     source = Path(source)
     sequences, attributes = source / "sequences.txt", source / "item_attributes.json"
@@ -46,60 +46,83 @@ def build_sequences_task(source: str | Path, cache: str | Path, *, seed: int = 0
     hashes = [sha256_file(sequences), sha256_file(attributes)]
     key = content_hash({"data": hashes, "seed": seed, "code": VERSION})
     folder = Path(cache) / f"{source.name}-{key[:16]}"
-    if (folder / "task.json").exists():
-        return Task.open(folder)
-    events = _read_sequences(sequences)
-    items = _read_attributes(attributes, events["item_id"].unique().sort())
-    return write_task(
-        folder,
-        name=source.name,
-        protocol=f"{source.name}: each position of a person's sequence but the first, with one "
-        "item the person never has, drawn uniformly; the last position tests, the one before it "
-        "validates.",
-        data_hash=key,
-        rows=_rows(events, np.random.default_rng(seed)),
-        events=events.select("user_id", "item_id", "time"),
-        items=items,
-        features=SEQUENCE_FEATURES,
-    )
+
+    def build() -> Task:
+        events = _read_sequences(sequences)
+        items = _read_attributes(attributes, events["item_id"].unique().sort())
+        return write_task(
+            folder,
+            name=source.name,
+            protocol=f"{source.name}: each position of a person's sequence but the first, with "
+            "one item the person never has, drawn uniformly; the last position tests, the one "
+            "before it validates.",
+            data_hash=key,
+            rows=_rows(events, np.random.default_rng(seed)),
+            events=events.select("user_id", "item_id", "time"),
+            items=items,
+            features=SEQUENCE_FEATURES,
+        )
+
+    return cached_task(folder, build)
 
 
 def _read_sequences(path: Path) -> pl.DataFrame:
-    """user_id, item_id, time (the position, from 0), last (positions to the end, from 0)."""
-    users: list[str] = []
-    items: list[str] = []
-    times: list[int] = []
-    left: list[int] = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines):
-            user, *sequence = line.split()
-            if not sequence:
-                raise ValueInvalidError(
-                    "a line needs a person and at least one item",
-                    file=str(path),
-                    row=number,
-                    value=line.strip(),
-                )
-            users += [user] * len(sequence)
-            items += sequence
-            times += range(len(sequence))
-            left += range(len(sequence) - 1, -1, -1)
-    return pl.DataFrame({"user_id": users, "item_id": items, "time": times, "left": left})
+    """user_id, item_id, time (the position, from 0), left (positions to the end, from 0)."""
+    people: dict[str, list[str]] = {}
+    for number, line in enumerate(_text(path).splitlines()):
+        words = line.split()
+        if len(words) < 2:
+            raise ValueInvalidError(
+                "a line needs a person and at least one item",
+                file=str(path),
+                row=number,
+                value=line,
+                hint="write a person and then that person's items in order of time",
+            )
+        if words[0] in people:
+            raise ValueInvalidError(
+                "a person has two lines",
+                file=str(path),
+                row=number,
+                value=words[0],
+                hint="put all of a person's items on one line",
+            )
+        people[words[0]] = words[1:]
+    lengths = [len(items) for items in people.values()]
+    return pl.DataFrame(
+        {
+            "user_id": [user for user, items in people.items() for _ in items],
+            "item_id": [item for items in people.values() for item in items],
+            "time": [place for length in lengths for place in range(length)],
+            "left": [place for length in lengths for place in range(length - 1, -1, -1)],
+        },
+        schema_overrides={"user_id": pl.String, "item_id": pl.String},
+    )
 
 
 def _read_attributes(path: Path, ids: pl.Series) -> pl.DataFrame:
+    hint = "write an object of item to list of attribute ids"
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = json.loads(_text(path))
     except ValueError as error:
-        raise FileUnreadableError(
-            f"not a JSON file: {error}", file=str(path), hint="an object of item to list of ids"
-        ) from error
+        raise FileUnreadableError(f"not a JSON file: {error}", file=str(path), hint=hint) from error
+    if not isinstance(known, dict) or not all(isinstance(v, list) for v in known.values()):
+        raise FileUnreadableError("not an object of lists", file=str(path), hint=hint)
     lists = [[str(value) for value in known.get(item, [])] for item in ids]
     first = [values[0] if values else None for values in lists]
     return pl.DataFrame(
         {"item_id": ids, "attribute": first, "attributes": lists},
         schema_overrides={"attribute": pl.String, "attributes": pl.List(pl.String)},
     )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FileUnreadableError(
+            "the file is not UTF-8", file=str(path), hint="convert it, for example with iconv"
+        ) from error
 
 
 def _rows(events: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
@@ -117,6 +140,14 @@ def _rows(events: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     catalogue = events["item_id"].unique().sort()
     owned = events.select("user_id", "item_id").unique()
     negatives, open_rows = [], positives
+    full = owned.group_by("user_id").len().filter(pl.col("len") == len(catalogue))
+    if full.height:
+        raise ValueInvalidError(
+            "a person has every item there is, so there is no negative to draw",
+            column="user_id",
+            value=full["user_id"].min(),
+            hint="leave this person out",
+        )
     # Draw, keep what the person never has, and draw again for the rest.
     while open_rows.height:
         drawn = catalogue.gather(rng.integers(0, len(catalogue), open_rows.height))
