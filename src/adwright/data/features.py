@@ -10,7 +10,7 @@ vocabulary begin at 1, most frequent value first (ties by value).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -32,6 +32,7 @@ __all__ = [
     "Kind",
     "MultiCodes",
     "Of",
+    "check_feature_types",
     "fit_spec",
     "need_columns",
 ]
@@ -230,16 +231,19 @@ def fit_spec(features: Sequence[Feature], rows: pl.LazyFrame, items: pl.LazyFram
     features are fitted on the items' own columns. The exception is `item_id`: an item has an
     embedding of its own only where training rows show it, the rest share code 0 and are
     known by their other features.
-    Raises SchemaError for a declared column that the tables lack.
+    Raises SchemaError for a declared column that the tables lack or that is of a type which
+    does not fit its kind.
     """
-    row_columns, item_columns = rows.collect_schema().names(), items.collect_schema().names()
+    row_columns, item_columns = rows.collect_schema(), items.collect_schema()
     fitted = []
     for feature in features:
         if feature.kind == "sequence":
             fitted.append(feature)
             continue
         on_rows = feature.of != "item" or feature.name == "item_id"
-        need_columns(row_columns if on_rows else item_columns, [feature.name])
+        columns = row_columns if on_rows else item_columns
+        need_columns(columns.names(), [feature.name])
+        check_feature_types(columns, [feature])
         source = (rows if on_rows else items).select(feature.name)
         fitted.append(_fit(feature, source))
     return FeatureSpec(tuple(fitted))
@@ -254,6 +258,29 @@ def need_columns(columns: Sequence[str], names: Sequence[str], *, file: str = ""
                 file=file,
                 column=name,
                 hint=f"the table has {', '.join(columns)}",
+            )
+
+
+def check_feature_types(
+    schema: Mapping[str, pl.DataType], features: Sequence[Feature], *, file: str = ""
+) -> None:
+    """Raise SchemaError for the first feature whose column in `schema` is of a type that it
+    cannot be read from; columns that are not there are passed over."""
+    for feature in features:
+        dtype = schema.get(feature.name, pl.Null())
+        match feature.kind:
+            case "numeric" | "bucketised":
+                fits, wanted = dtype.is_numeric() or dtype == pl.Boolean, "numbers"
+            case "multi":
+                fits, wanted = isinstance(dtype, pl.List), "lists"
+            case _:
+                fits, wanted = not dtype.is_nested(), "single values"
+        if not fits and dtype != pl.Null:
+            raise SchemaError(
+                f"{feature.name} must hold {wanted}, not {dtype}",
+                file=file,
+                column=feature.name,
+                hint="convert the column, or declare the feature as another kind",
             )
 
 

@@ -47,6 +47,7 @@ __all__ = [
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 FORMAT = 1
+META = ("id", "data_hash", "protocol", "splits", "spec")
 ROW_COLUMNS = ("user_id", "request_id", "time", "item_id", "label", "split")
 EVENT_COLUMNS = ("user_id", "item_id", "time")
 
@@ -68,6 +69,13 @@ class Task:
                 value=task.meta.get("format"),
                 hint="build the task again",
             )
+        lacking = [key for key in META if key not in task.meta]
+        if lacking:
+            raise FileUnreadableError(
+                f"the task lacks {', '.join(lacking)}",
+                file=str(task.folder / "task.json"),
+                hint="build the task again",
+            )
         return task
 
     @cached_property
@@ -76,7 +84,9 @@ class Task:
         path = self.folder / "task.json"
         try:
             loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            if not isinstance(loaded, dict):
+                raise TypeError
+        except (OSError, ValueError, TypeError) as error:
             raise FileUnreadableError(
                 "this folder holds no readable task",
                 file=str(path),
@@ -102,7 +112,13 @@ class Task:
     @cached_property
     def items(self) -> pl.DataFrame:
         """The catalogue's items."""
-        return pl.read_parquet(self.folder / "items.parquet")
+        path = self.folder / "items.parquet"
+        try:
+            return pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise FileUnreadableError(
+                "the items of the task cannot be read", file=str(path), hint="build the task again"
+            ) from error
 
     @cached_property
     def item_table(self) -> ItemTable:
@@ -256,6 +272,15 @@ def _check(part: TaskPart) -> None:
     rows, events = part
     _check_columns("rows", rows, ROW_COLUMNS)
     _check_columns("events", events, EVENT_COLUMNS)
+    for column in EVENT_COLUMNS:
+        kinds = [table.schema[column].is_integer() for table in (rows, events)]
+        if kinds[0] != kinds[1]:
+            raise SchemaError(
+                f"{column} of the rows and of the events cannot be compared: "
+                f"{rows.schema[column]} and {events.schema[column]}",
+                column=column,
+                hint="give both tables the same type",
+            )
     _check_among("label", rows["label"].cast(pl.Int64), "0 or 1", [0, 1])
     _check_among("split", rows["split"].cast(pl.String), "train, valid or test", SPLITS)
 
@@ -269,6 +294,7 @@ def _check_among(column: str, values: pl.Series, allowed: str, choices: Sequence
             row=row,
             column=column,
             value=values[row],
+            hint="correct the value, or drop the row",
         )
 
 

@@ -85,7 +85,7 @@ def encode_rows(
     """
     starts, place, bounds = _users(table["user_id"], events["user_id"])
     group_starts, owner = _cut(starts, rows_per_group)
-    end = plain(table["visible"]).astype(np.int32)
+    end = _counted(table["visible"])
     begin = np.maximum(end - max_history, 0) if max_history else np.zeros_like(end)
     # A group's history runs from what its first row sees to what its last row sees.
     low, high = begin[group_starts[:-1]], end[group_starts[1:] - 1]
@@ -127,6 +127,21 @@ def plain(column: pa.ChunkedArray | pa.Array) -> NDArray[np.generic]:
     # Of a chunked array pyarrow would import pandas to do this.
     values: NDArray[np.generic] = array.to_numpy()
     return values
+
+
+def _counted(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    """How many events each row sees, after checking that these are counts."""
+    if (
+        column.null_count
+        or not pa.types.is_integer(column.type)
+        or (pc.min(column).as_py() or 0) < 0
+    ):
+        raise ValueInvalidError(
+            "a row does not say how many events it sees",
+            column="visible",
+            hint="write both files with write_task",
+        )
+    return plain(column).astype(np.int32)
 
 
 def _users(

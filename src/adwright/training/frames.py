@@ -8,7 +8,7 @@ given, never taken from the rows: what a row may know depends on its time alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.batch import Batch
-from adwright.data.features import FeatureSpec, ItemTable
+from adwright.data.columns import is_category
+from adwright.data.features import FeatureSpec, ItemTable, check_feature_types
 from adwright.data.history import add_history
 from adwright.data.jagged import Jagged
 
-__all__ = ["COUNTED", "batches_of", "check_rows", "needed_columns"]
+__all__ = ["COUNTED", "batches_of", "check_ids", "check_rows", "check_types", "needed_columns"]
 
 #: Row features that are counted from the events.
 COUNTED = ("visible", "frequency")
@@ -66,11 +67,13 @@ def batches_of(
     a row may see; 0 for all.
     An unknown item has code 0, as has a person or a value that training never saw; a person
     without events has an empty history.
-    Raises SchemaError for a missing column or a time that is no timestamp, ValueInvalidError
-    for an empty id or time.
+    Raises SchemaError for a missing column, a type that does not fit or a time that is no
+    timestamp, ValueInvalidError for an empty id or time.
     """
     check_rows(rows.columns, spec)
+    check_types(rows.schema, spec)
     _check_events(events.columns)
+    check_ids(events.schema, "events")
     if rows.height == 0:
         return
     table, codes, starts = _prepared(rows, events, items)
@@ -105,6 +108,30 @@ def batches_of(
     for part in parts:
         if len(part):
             yield whole.groups(torch.from_numpy(part))
+
+
+def check_types(schema: Mapping[str, pl.DataType], spec: FeatureSpec, *, file: str = "") -> None:
+    """Raise SchemaError for an id or a feature of rows that is of a type which does not fit."""
+    check_ids(schema, "rows", file=file)
+    features = (*spec.coded_rows, *spec.numeric_rows, *spec.multi_rows)
+    features = tuple(f for f in features if f.name not in (*COUNTED, "user_id"))
+    check_feature_types(schema, features, file=file)
+
+
+def check_ids(schema: Mapping[str, pl.DataType], what: str, *, file: str = "") -> None:
+    """Raise SchemaError where user_id or item_id is neither text nor integers nor categories.
+
+    what: "rows" or "events", for the message.
+    """
+    for name in ("user_id", "item_id"):
+        dtype = schema.get(name, pl.Null())
+        if not (dtype in (pl.String, pl.Null) or dtype.is_integer() or is_category(dtype)):
+            raise SchemaError(
+                f"{name} of the {what} must hold text or integers, not {dtype}",
+                file=file,
+                column=name,
+                hint="convert the column",
+            )
 
 
 def _check_events(columns: Sequence[str]) -> None:
@@ -155,9 +182,16 @@ def _timed(table: pl.DataFrame, what: str, dtype: pl.DataType) -> pl.DataFrame:
             hint="convert the column to timestamp[us, UTC]",
         )
     for name in ("user_id", "item_id", "time"):
-        if table[name].null_count():
-            row = int(table[name].is_null().arg_max() or 0)
-            raise ValueInvalidError(f"the {what} hold an empty value", row=row, column=name)
+        empty = table[name].is_null()
+        if name != "time":
+            empty |= (table[name].str.strip_chars() == "").fill_null(value=False)
+        if empty.any():
+            raise ValueInvalidError(
+                f"the {what} hold an empty value",
+                row=int(empty.arg_max() or 0),
+                column=name,
+                hint="fill it in, or drop the row",
+            )
     if whole:
         return table.with_columns(pl.col("time").cast(pl.Int64))
     column = pl.col("time")

@@ -28,11 +28,9 @@ from adwright.core.errors import (
 )
 from adwright.core.progress import progress
 from adwright.data.checks import in_file
-from adwright.data.columns import is_category
 from adwright.data.csvfile import parse_columns, scan_csv
-from adwright.data.features import FeatureSpec
 from adwright.data.tables import write_table
-from adwright.training.frames import COUNTED, check_rows
+from adwright.training.frames import check_ids, check_rows, check_types
 from adwright.training.ranker import Ranker
 
 __all__ = ["events_of", "score_file"]
@@ -81,7 +79,7 @@ def score_file(
         source = _opened(rows, ("user_id", "item_id"), numbers, Path(scratch))
         history = _opened(events, _EVENTS, (), Path(scratch))
         check_rows(source.schema_arrow.names, spec, file=str(rows))
-        _check_types(source, spec, "rows", rows)
+        check_types(_types(source), spec, file=str(rows))
         with _replacing(out) as temporary:
             _score(ranker, source, _Events(history, events), temporary, rows, chunk)
         return int(source.metadata.num_rows)
@@ -108,35 +106,6 @@ def events_of(events: str | Path, user_id: str) -> pl.DataFrame:
     return found
 
 
-def _check_types(source: pq.ParquetFile, spec: FeatureSpec, what: str, path: Path) -> None:
-    """Raise SchemaError for ids and features of types that can never be those of training."""
-    schema = _frame(source.schema_arrow.empty_table()).schema
-    numbers = [f.name for f in spec.numeric_rows]
-    numbers += [f.name for f in spec.coded_rows if f.kind == "bucketised"]
-    lists = [f.name for f in spec.multi_rows]
-    texts = [f.name for f in spec.coded_rows if f.kind != "bucketised"]
-    for name, dtype in schema.items():
-        wanted = ""
-        if name in COUNTED or dtype == pl.Null:
-            continue
-        if name in ("user_id", "item_id"):
-            fits = dtype == pl.String or dtype.is_integer() or is_category(dtype)
-            wanted = "" if fits else "text or integers"
-        elif name in numbers and not (dtype.is_numeric() or dtype == pl.Boolean):
-            wanted = "numbers"
-        elif name in lists and not isinstance(dtype, pl.List):
-            wanted = "lists"
-        elif name in texts and dtype.is_nested():
-            wanted = "single values"
-        if wanted:
-            raise SchemaError(
-                f"{name} of the {what} must hold {wanted}, not {dtype}",
-                file=str(path),
-                column=name,
-                hint="convert the column",
-            )
-
-
 class _Events:
     """The events of a chunk's people, from a file that is never held whole."""
 
@@ -149,7 +118,7 @@ class _Events:
                 column=missing[0],
                 hint="events need user_id, item_id and time",
             )
-        _check_types(source, FeatureSpec(()), "events", path)
+        check_ids(_types(source), "events", file=str(path))
         self._source, self.path = source, path
 
     def of(self, people: pl.Series) -> pl.DataFrame:
@@ -228,7 +197,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 def _placed(error: DataError, rows: Path, events: Path, before: int) -> DataError:
     """The error with its file, and its row counted in the file where it is about the rows."""
-    about_events = "the events" in error.what
+    about_events = "the rows" not in error.what and "the events" in error.what
     # Of the events only those of the chunk's people were at hand: the row is not the file's.
     row = None if about_events or error.row is None else error.row + before
     file = str(events if about_events else rows)
@@ -257,6 +226,10 @@ def _opened(
             file=str(path),
             hint="check the path; files end in .parquet or .csv",
         ) from error
+
+
+def _types(source: pq.ParquetFile) -> pl.Schema:
+    return _frame(source.schema_arrow.empty_table()).schema
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
