@@ -8,6 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
+from adwright.data.log import save_log
+from adwright.data.task import Task
+from tests.training.shop import small_log
 
 LOG = """event_id,time,request_id,user_id,kind,item_id
 e1,2024-01-01T10:00:00Z,r1,ann,impression,tea
@@ -90,6 +93,24 @@ def test_export_and_atomic_files(here: Path) -> None:
     run("data", "export", "mine", "out", code=2)
     run("data", "export", "mine", "out", "--force")
     assert (here / "out" / "events.parquet").exists()
+
+
+def test_import_makes_a_task(here: Path) -> None:
+    save_log(here / "log", small_log())
+    (here / "task.toml").write_text('responses = ["click"]\nshares = [0.5, 0.25]\n')
+    text = run("data", "import", "log", "mine", "--task")
+    assert "Task, for adwright train --task: mine/task-" in text
+    (folder,) = (here / "mine").glob("task-*")
+    assert Task.open(folder).n_rows("train") == 48
+    run("data", "import", "log", "other", "--task-config", "task.toml")
+    (folder,) = (here / "other").glob("task-*")
+    assert Task.open(folder).n_rows("train") == 30
+    assert "events:             86" in run("data", "describe", "mine")
+    (here / "task.toml").write_text("response = []\n")
+    assert "key response" in run(
+        "data", "import", "log", "third", "--task-config", "task.toml", code=2
+    )
+    assert not (here / "third").exists()
 
 
 def test_offline_is_heard(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 
 from adwright.data.features import Feature
+from adwright.data.log import Log
+from adwright.data.schema import Catalogue, validate_events
 from adwright.data.stream import StreamConfig
 from adwright.data.task import Task, write_task
 from adwright.models.calibration import Method
@@ -92,3 +94,17 @@ def shop_run(folder: Path, *, users: int = 40, calibration: Method = "platt") ->
         model=MODEL, fit=FIT, calibration=calibration, draws=50, seed=3, out=folder / "run"
     )
     return run(config, task=task)
+
+
+def small_log() -> Log:
+    """Sixty impressions of six people over five days, every third clicked."""
+    rows = []
+    for n in range(60):
+        at = START + timedelta(hours=2 * n)
+        shown = (f"e{n}", at, f"r{n}", f"u{n % 6}", "impression", f"i{n % 7}")
+        rows.append(shown)
+        if n % 3 == 0 or n % 7 == 0:
+            rows.append((f"c{n}", at + timedelta(seconds=5), *shown[2:4], "click", shown[5]))
+    columns = ["event_id", "time", "request_id", "user_id", "kind", "item_id"]
+    events = validate_events(pl.DataFrame(rows, schema=columns, orient="row"))
+    return Log(events.lazy(), Catalogue.checked(ITEMS))

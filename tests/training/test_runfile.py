@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import AssetError, ConfigError
+from adwright.data.from_log import LogTaskConfig
+from adwright.data.log import save_log
 from adwright.training.runfile import (
     RunConfig,
     TaskConfig,
@@ -14,7 +17,7 @@ from adwright.training.runfile import (
     open_task,
     response_task,
 )
-from tests.training.shop import shop_task
+from tests.training.shop import shop_task, small_log
 
 
 def test_run_files(tmp_path: Path) -> None:
@@ -52,6 +55,22 @@ def test_a_folder_task_is_opened(tmp_path: Path) -> None:
     task = shop_task(tmp_path / "task", users=3)
     config = TaskConfig(kind="folder", folder=tmp_path / "task")
     assert open_task(config).data_hash == task.data_hash
+
+
+def test_a_log_becomes_a_task(tmp_path: Path) -> None:
+    save_log(tmp_path / "log", small_log())
+    config = TaskConfig(kind="log", folder=tmp_path / "log", cache=tmp_path / "cache")
+    task = open_task(config)
+    assert task.n_rows("train") + task.n_rows("valid") + task.n_rows("test") == 60
+    purchases = replace(config, from_log=LogTaskConfig(responses=("purchase",)))
+    assert open_task(purchases).data_hash != task.data_hash
+    (tmp_path / "run.toml").write_text(
+        '[task]\nkind = "log"\nfolder = "log"\n[task.from_log]\nresponses = ["click"]\n'
+        "valid_from = 2024-01-02T00:00:00Z\ntest_from = 2024-01-03T00:00:00Z\n"
+    )
+    read = load_toml(tmp_path / "run.toml", RunConfig).task.from_log
+    assert read.responses == ("click",)
+    assert read.test_from == datetime(2024, 1, 3, tzinfo=UTC)
 
 
 def test_movielens_is_a_task(tmp_path: Path) -> None:

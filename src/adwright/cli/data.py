@@ -82,6 +82,17 @@ def import_log(
         Path | None, typer.Option("--campaigns", help="Table of campaigns.")
     ] = None,
     atomic: Atomic = None,
+    task: Annotated[
+        bool,
+        typer.Option("--task", help="Also make the task folder that `adwright train` reads."),
+    ] = False,
+    task_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--task-config",
+            help="TOML file of the task: responses, history, dates of the split, context.",
+        ),
+    ] = None,
     offline: Offline = False,
     force: Force = False,
     dry_run: DryRun = False,
@@ -92,8 +103,11 @@ def import_log(
     request_id, user_id, kind and item_id, and optionally more; or RecBole atomic files with
     --atomic NAME. The first bad row is named by file, row and column.
     """
-    from adwright.data.log import describe, save_log
+    from adwright.core.config import load_toml
+    from adwright.data.from_log import LogTaskConfig, build_log_task
+    from adwright.data.log import describe, open_log, save_log
 
+    asked = None if task_config is None else load_toml(task_config, LogTaskConfig)
     log = _opened(source, atomic, items, creatives, campaigns, offline=offline)
     found = describe(log)
     facts = f"{found.events:,} events of {found.users:,} people, {found.items:,} items"
@@ -103,6 +117,10 @@ def import_log(
     replacing = allowed_to_replace(out, force=force)
     save_log(out, log, overwrite=replacing)
     typer.echo(f"{facts}: all rows are valid. Written to {out}")
+    if task or asked is not None:
+        kept = open_log(out)
+        made = build_log_task(kept.events, kept.catalogue, out, asked, name="task")
+        typer.echo(f"{made.protocol}\nTask, for adwright train --task: {made.folder}")
 
 
 @app.command("export")

@@ -9,6 +9,8 @@ from typing import Literal
 from adwright.core.assets import cache_folder
 from adwright.core.errors import ConfigError
 from adwright.data.complete_journey import CompleteJourney
+from adwright.data.from_log import LogTaskConfig, build_log_task
+from adwright.data.log import open_log
 from adwright.data.movielens import MovieLens
 from adwright.data.movielens_task import build_movielens_task
 from adwright.data.response import ResponseConfig, build_response_task
@@ -30,24 +32,26 @@ def default_fit() -> FitConfig:
 class TaskConfig:
     """Which task to train on.
 
-    kind: "response" is built from Complete Journey, "movielens" from MovieLens 100k, "folder"
-    is one that was written before.
-    folder: of the task, for kind "folder". households: share in (0, 1], for kind "response".
-    seed: of which households. offline: never download. cache: where built tasks are kept, by
-    default in the asset cache.
+    kind: "response" is built from Complete Journey, "movielens" from MovieLens 100k, "log" from
+    an imported log, "folder" is one that was written before.
+    folder: of the task or of the imported log, for kinds "folder" and "log". from_log: what
+    counts as a response and what a row knows, for kind "log".
+    households: share in (0, 1], for kind "response". seed: of which households.
+    offline: never download. cache: where built tasks are kept, by default in the asset cache.
     """
 
-    kind: Literal["response", "movielens", "folder"] = "response"
+    kind: Literal["response", "movielens", "log", "folder"] = "response"
     folder: Path | None = None
+    from_log: LogTaskConfig = field(default_factory=LogTaskConfig)
     households: float = 1.0
     seed: int = 0
     offline: bool = False
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        if (self.kind == "folder") != (self.folder is not None):
+        if (self.kind in ("folder", "log")) != (self.folder is not None):
             raise ConfigError(
-                'a task of kind "folder" names its folder, and no other kind does',
+                'a task of kind "folder" or "log" names its folder, and no other kind does',
                 where="task.folder",
                 hint='write kind = "folder" and folder = "path/to/task"',
             )
@@ -106,6 +110,9 @@ def response_task(
 
 def open_task(config: TaskConfig) -> Task:
     """The task of a config; raises as `response_task` and `Task.open`."""
+    if config.folder is not None and config.kind == "log":
+        log = open_log(config.folder)
+        return build_log_task(log.events, log.catalogue, _cache(config.cache), config.from_log)
     if config.folder is not None:
         return Task.open(config.folder)
     if config.kind == "movielens":
