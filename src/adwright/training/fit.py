@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -41,7 +41,6 @@ from adwright.training.distributed import (
 )
 from adwright.training.optim import RowWise, Rule
 from adwright.training.predict import open_stream, predict
-from adwright.training.prefetch import prefetch
 
 __all__ = ["FitConfig", "FitResult", "Rankable", "fit", "load_best", "validation_windows"]
 
@@ -216,14 +215,13 @@ class _Trainer:
 
     def _epoch(self, on_batch: Callable[[int], None]) -> None:
         """The rest of an epoch, with the validations in it."""
-        ended = False
-        with closing(prefetch(self.stream.epoch(self.at.position))) as batches:
-            while not ended and not self._exhausted():
-                ended = self._until_validation(batches, on_batch)
-                self._validate()
-                if ended:
-                    self.at = self.at.next_epoch()
-                self._save()
+        batches, ended = self.stream.epoch(self.at.position), False
+        while not ended and not self._exhausted():
+            ended = self._until_validation(batches, on_batch)
+            self._validate()
+            if ended:
+                self.at = self.at.next_epoch()
+            self._save()
 
     def _until_validation(
         self, batches: Iterator[tuple[Batch, Position]], on_batch: Callable[[int], None]
