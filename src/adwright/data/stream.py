@@ -44,9 +44,9 @@ class StreamConfig:
     shuffle: off for scoring, where rows come in file order.
     """
 
-    groups_per_batch: int = 64
+    groups_per_batch: int = 16
     rows_per_group: int = 64
-    window: int = 4
+    window: int = 8
     negative_rate: float = 1.0
     max_history: int = 0
     shuffle: bool = True

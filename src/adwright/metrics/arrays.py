@@ -6,6 +6,7 @@ returns it in the one type that the measures work on. A view is returned where p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +102,7 @@ def as_weights(weights: npt.ArrayLike | None, rows: int) -> npt.NDArray[np.float
     if weights is None:
         return None
     array = _one_dimension(weights, "weights").astype(np.float64, copy=False)
-    check_same_length(rows, weights=array)
+    check_same_length(rows, {"weights": array})
     wrong = ~(np.isfinite(array) & (array >= 0))
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -169,7 +170,7 @@ def as_codes(groups: npt.ArrayLike, rows: int) -> Codes:
     is paid for. Everything else is coded by np.unique.
     """
     array = _one_dimension(groups, "groups")
-    check_same_length(rows, groups=array)
+    check_same_length(rows, {"groups": array})
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise ValueInvalidError(
             "a group is not a number", row=int(np.argmax(np.isnan(array))), column="groups"
@@ -185,7 +186,7 @@ def as_codes(groups: npt.ArrayLike, rows: int) -> Codes:
     return Codes(codes, len(ids), ids)
 
 
-def check_same_length(rows: int, **arrays: Array) -> None:
+def check_same_length(rows: int, arrays: Mapping[str, Array]) -> None:
     """Raises DataError that names the array whose length is not `rows`."""
     for name, array in arrays.items():
         if len(array) != rows:

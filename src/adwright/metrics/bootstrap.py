@@ -196,7 +196,7 @@ def auc_draws(
     """
     y = as_labels(labels)
     s = as_scores(scores)
-    check_same_length(len(y), scores=s)
+    check_same_length(len(y), {"scores": s})
     w = as_weights(weights, len(y))
     exact = auc(y, s, w)
     block, count = user_blocks(users, len(y), rng, blocks)
@@ -262,7 +262,7 @@ def _ratio(totals: Array) -> Array:
 def _columns(**columns: npt.ArrayLike) -> npt.NDArray[np.float64]:
     arrays = {name: np.asarray(column, np.float64) for name, column in columns.items()}
     users = len(next(iter(arrays.values())))
-    check_same_length(users, **arrays)
+    check_same_length(users, arrays)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             row = int(np.argmin(np.isfinite(array)))

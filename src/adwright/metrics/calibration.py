@@ -83,7 +83,7 @@ def reliability_table(
     """
     y = as_labels(labels)
     p = as_probabilities(probabilities).astype(np.float64, copy=False)
-    check_same_length(len(y), probabilities=p)
+    check_same_length(len(y), {"probabilities": p})
     if len(y) == 0:
         raise DataError("there are no rows to measure", hint="check the filter before it")
     w = as_weights(weights, len(y))

@@ -134,7 +134,7 @@ def log_loss_per_row(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Arr
     """
     y = as_labels(labels)
     p = as_probabilities(probabilities)
-    check_same_length(len(y), probabilities=p)
+    check_same_length(len(y), {"probabilities": p})
     step = float(np.finfo(p.dtype).eps)
     p = np.clip(p.astype(np.float64, copy=False), step, 1 - step)
     # ln(1 - p) loses nothing here: 1 - p is exact for p >= 1/2 and harmless below.
@@ -186,7 +186,7 @@ def _checked(
 ) -> tuple[npt.NDArray[np.uint8], Array, npt.NDArray[np.float64] | None]:
     y = as_labels(labels)
     s = as_scores(scores)
-    check_same_length(len(y), scores=s)
+    check_same_length(len(y), {"scores": s})
     _check_not_empty(len(y))
     return y, s, as_weights(weights, len(y))
 

@@ -96,7 +96,7 @@ def ranks_of_positives(
     users, items = matrix.shape
     columns = _as_columns(positive, items)
     bounds = as_offsets(np.arange(users + 1) if offsets is None else offsets, len(columns))
-    check_same_length(users + 1, offsets=bounds)
+    check_same_length(users + 1, {"offsets": bounds})
     rows = np.repeat(np.arange(users), np.diff(bounds))
     mask = _as_mask(seen, matrix.shape)
     if mask is not None and mask[rows, columns].any():
@@ -133,7 +133,7 @@ def ranks_from_ragged(
     """
     s = as_scores(scores)
     y = as_labels(labels)
-    check_same_length(len(s), labels=y)
+    check_same_length(len(s), {"labels": y})
     bounds = as_offsets(offsets, len(s))
     user = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
     order_of = float_order(s) if is_lossless(s) else dense_order(s)

@@ -174,7 +174,7 @@ def evaluate_response(
     """
     y = as_labels(labels)
     p = as_probabilities(probs)
-    check_same_length(len(y), probs=p)
+    check_same_length(len(y), {"probs": p})
     w = as_weights(weights, len(y))
     codes, people = _user_codes(users, len(y))
     blocks, count = user_blocks(codes, len(y), rng, _BLOCKS)
@@ -220,7 +220,7 @@ def compare_response(
     y = as_labels(labels)
     w = as_weights(weights, len(y))
     both = [as_probabilities(probs_a), as_probabilities(probs_b)]
-    check_same_length(len(y), probs_a=both[0], probs_b=both[1])
+    check_same_length(len(y), {"probs_a": both[0], "probs_b": both[1]})
     codes, _ = _user_codes(users, len(y))
     blocks, count = user_blocks(codes, len(y), rng, _BLOCKS)
     sums = [_sums(y, p, codes, blocks, count, w) for p in both]
@@ -302,7 +302,7 @@ def _user_codes(users: Any, rows: int) -> tuple[npt.NDArray[np.int64], int]:
         texts = column.cast(pl.String)
         known = texts.unique().sort()
         found = texts.cast(pl.Enum(known)).to_physical().to_numpy().astype(np.int64)
-        check_same_length(rows, users=found)
+        check_same_length(rows, {"users": found})
         return found, len(known)
     small = as_codes(column.to_numpy(), rows).codes
     present = np.bincount(small) > 0

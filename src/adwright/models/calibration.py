@@ -169,7 +169,7 @@ def fit_calibrator(
     """
     y = as_labels(labels)
     p = as_probabilities(probabilities).astype(np.float64, copy=False)
-    check_same_length(len(y), probabilities=p)
+    check_same_length(len(y), {"probabilities": p})
     w = as_weights(weights, len(y))
     if method == "none":
         return IdentityCalibrator()

@@ -41,6 +41,9 @@ from adwright.training.stages import Stages
 
 __all__ = ["RunResult", "measure", "run", "train"]
 
+#: Initial scale of the base model's embeddings.
+BASE_SCALE = 0.05
+
 Floats = NDArray[np.float64]
 
 
@@ -90,7 +93,9 @@ def run(
     subject = "DIN" if config.model.interest == "attention" else "Base"
     models = {subject: config.model}
     if config.base and subject == "DIN":
-        models["Base"] = replace(config.model, interest="sum")
+        # Smaller initial embeddings suit the plain sum: chosen on the validation weeks.
+        embedding = replace(config.model.embedding, scale=BASE_SCALE)
+        models["Base"] = replace(config.model, interest="sum", embedding=embedding)
     rankers: dict[str, Ranker] = {}
     probabilities: dict[str, Floats] = {}
     for name, model in models.items():
