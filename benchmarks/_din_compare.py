@@ -19,13 +19,13 @@ from typing import Any
 import _din_runs as runs
 import numpy as np
 from _din_peers import export_exchange, run_ours, smaller
-from adwright.data.movielens_task import build_movielens_task
-from adwright.data.sequences_task import build_sequences_task
 from peers.environments import PEERS, PeerName
 from peers.harness import ALLOCATOR, PeerFailedError, run_peer
 
 from adwright.core.assets import cache_folder
 from adwright.data.movielens import MovieLens
+from adwright.data.movielens_task import build_movielens_task
+from adwright.data.sequences_task import build_sequences_task
 from adwright.data.task import Task
 from adwright.metrics.classification import auc, group_auc, log_loss
 
