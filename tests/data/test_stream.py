@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import weakref
 from collections import Counter
 from dataclasses import fields, replace
 from itertools import islice
@@ -19,7 +20,7 @@ from adwright.data.batch import Batch
 from adwright.data.features import FeatureSpec
 from adwright.data.stream import Position, Stream, StreamConfig, to_batch
 from adwright.data.task import SPLITS, Split, Task
-from adwright.data.window import encode_rows
+from adwright.data.window import Piece, encode_rows
 from tests.data.small import Tables
 
 CONFIG = StreamConfig(groups_per_batch=5, rows_per_group=4, window=2, seed=3)
@@ -235,6 +236,24 @@ def test_rates_nest(small_task: Task) -> None:
     few = set(content(batches(small_task, replace(CONFIG, negative_rate=0.2))))
     many = set(content(batches(small_task, replace(CONFIG, negative_rate=0.6))))
     assert few < many
+
+
+def test_a_window_is_let_go_before_the_next_one_is_read(
+    small_task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Piece]] = []
+    alive: list[int] = []
+
+    def counted(*args: Any, **settings: Any) -> Piece:
+        alive.append(sum(piece() is not None for piece in made))
+        piece = encode_rows(*args, **settings)
+        made.append(weakref.ref(piece))
+        return piece
+
+    monkeypatch.setattr("adwright.data.stream.encode_rows", counted)
+    assert len(batches(small_task)) > 3
+    assert alive == [0, 1] * (len(alive) // 2) + [0] * (len(alive) % 2)
+    assert len(alive) > 2
 
 
 @pytest.mark.parametrize(

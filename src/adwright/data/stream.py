@@ -124,19 +124,25 @@ class Stream:
             for start in range(0, len(order), self.config.window)
         ]
         for number in range(position.window, len(windows)):
-            pieces = [self._read(row_group, position.epoch) for row_group in windows[number]]
-            sizes = [len(piece) for piece in pieces]
-            owner = np.repeat(np.arange(len(pieces)), sizes)
-            place = np.concatenate([np.arange(size) for size in sizes])
-            batches = self._plan(len(owner), position.epoch, number)
             first = position.batch if number == position.window else 0
-            for index in range(first, len(batches)):
-                after = Position(position.epoch, number, index + 1)
-                if index + 1 == len(batches):
-                    after = Position(position.epoch, number + 1, 0)
-                numbers = batches[index]
-                pairs = zip(owner[numbers].tolist(), place[numbers].tolist(), strict=True)
-                yield to_batch([pieces[p].group(g) for p, g in pairs], self._spec), after
+            yield from self._window(windows[number], Position(position.epoch, number, first))
+
+    def _window(
+        self, row_groups: list[int], position: Position
+    ) -> Iterator[tuple[Batch, Position]]:
+        """The batches of one window; it is let go before the next one is read."""
+        epoch, number = position.epoch, position.window
+        pieces = [self._read(row_group, epoch) for row_group in row_groups]
+        sizes = [len(piece) for piece in pieces]
+        owner = np.repeat(np.arange(len(pieces)), sizes)
+        place = np.concatenate([np.arange(size) for size in sizes])
+        batches = self._plan(len(owner), epoch, number)
+        for index in range(position.batch, len(batches)):
+            last = index + 1 == len(batches)
+            after = Position(epoch, number + 1) if last else Position(epoch, number, index + 1)
+            groups = batches[index]
+            pairs = zip(owner[groups].tolist(), place[groups].tolist(), strict=True)
+            yield to_batch([pieces[p].group(g) for p, g in pairs], self._spec), after
 
     def _plan(self, n_groups: int, epoch: int, window: int) -> list[NDArray[np.int64]]:
         """The groups of each batch; batches of nearly equal size."""
