@@ -97,6 +97,7 @@ def build_din(task: Task, *, interest: str = "attention", seed: int = 0) -> DIN:
     torch.manual_seed(seed)
     config = DINConfig(
         interest="attention" if interest == "attention" else "sum",
+        attention_activation="dice",
         attention_hidden=8,
         mlp_hidden=(16, 8),
         embedding=EmbeddingConfig(width=4),

@@ -165,3 +165,20 @@ def test_shares_are_the_groups_of_the_batch(task: Task, monkeypatch: pytest.Monk
         rows += share.row.tolist()
         assert len(share.history) in (len(batch.history) // 2, -(-len(batch.history) // 2))
     assert sorted(rows) == sorted(batch.row.tolist())
+
+
+@pytest.mark.parametrize("interest", ["sum", "attention"])
+def test_a_share_without_groups_reaches_every_dense_weight(
+    task: Task, make_din: Callable[..., DIN], interest: str
+) -> None:
+    # Sums over processes in the backward pass (Dice's moments) need all of them to come by.
+    model = make_din(task, interest=interest)
+    batch, _ = next(open_stream(task, "train", StreamConfig()).epoch())
+    loss = model.loss(batch.groups(torch.arange(0)))
+    loss.backward()
+    assert loss.item() == 0
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    for name, parameter in model.named_parameters():
+        if id(parameter) not in tables:
+            assert parameter.grad is not None, name
+            assert not parameter.grad.any(), name

@@ -93,7 +93,9 @@ class LocalActivationUnit(nn.Module):
                 pooled = _Pool.apply(  # type: ignore[no-untyped-call]
                     q, k, *coefficients, seen.groups, self.weight, self.activation
                 )
-            if len(seen.row):
+            # Without any pair, too: processes that share Dice's moments wait for each other in
+            # the backward pass, so each must have a path to them.
+            if len(seen.row) or not seen.groups:
                 pooled = pooled + self._pool_pairs(q, k, coefficients, seen)
         return pooled
 
