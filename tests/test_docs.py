@@ -85,6 +85,21 @@ def test_python_examples_run(path: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, f"{page_id(path)}\n{result.stderr}"
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.py")), ids=page_id)
+def test_examples_run(path: Path, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "error", str(path)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 0, f"{page_id(path)}\n{result.stderr}"
+    assert result.stdout.strip()
+
+
 def commands_of(text: str) -> list[tuple[str, str]]:
     """The commands of a console block, each with the output that stands below it."""
     commands: list[tuple[str, str]] = []

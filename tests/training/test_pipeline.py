@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from adwright.core.artifacts import load_artifact
 from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.task import Task
+from adwright.training import pipeline
 from adwright.training.comparison import Comparison
 from adwright.training.pipeline import RunResult, measure, run, train
 from adwright.training.ranker import Ranker
@@ -107,6 +109,25 @@ def test_a_run_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
         run(small(tmp_path / "a"), task=task)
     resumed = run(small(tmp_path / "a"), task=task, resume=True)
     assert np.array_equal(whole.probabilities["DIN"], resumed.probabilities["DIN"])
+
+
+def test_threads_are_those_asked_for_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = shop_task(tmp_path / "task", users=4)
+    seen: list[int] = []
+    real = pipeline.fit
+
+    def watched(*arguments: Any, **more: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(pipeline, "fit", watched)
+    before = torch.get_num_threads()
+    for threads in (1, 2, 0):
+        run(small(tmp_path / f"t{threads}", threads=threads), task=task)
+    assert seen == [1, 2, before]
+    assert torch.get_num_threads() == before
 
 
 def test_train_is_run_with_its_defaults(tmp_path: Path) -> None:

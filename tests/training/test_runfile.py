@@ -43,6 +43,7 @@ def test_run_files(tmp_path: Path) -> None:
         (lambda: TaskConfig(folder=Path("x")), "names its folder"),
         (lambda: TaskConfig(households=0), "households"),
         (lambda: RunConfig(draws=0), "draws"),
+        (lambda: RunConfig(threads=-1), "threads"),
         (lambda: RunConfig(fit=replace(default_fit(), seed=1)), "seed"),
     ],
 )

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -102,9 +103,9 @@ def run(
         folder = out / "runs" / name.lower()
         if overwrite and not resume and folder.exists():
             shutil.rmtree(folder)
-        with done.stage(f"train {name}"):
+        with done.stage(f"train {name}"), _threads(config.threads):
             rankers[name] = _trained(config, model, task, folder, resume=resume)
-        with done.stage(f"score {name}"):
+        with done.stage(f"score {name}"), _threads(config.threads):
             found = _predicted(rankers[name], task, "test")
             probabilities[name] = rankers[name].calibrator(found.probability)
     if has_rules(task):
@@ -193,6 +194,17 @@ def measure(
         rng=np.random.default_rng(seed),
         draws=draws,
     )
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Let torch use so many threads (0: as before) until the block ends."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_free(ranker: Path) -> None:
