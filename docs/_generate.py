@@ -37,6 +37,12 @@ def result(name: str) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
+def figures_of(name: str) -> Mapping[str, Any]:
+    """The figures of a benchmark; empty where it was not run."""
+    figures: Mapping[str, Any] = result(name).get("figures", {})
+    return figures
+
+
 def number(value: object, form: str = ".4f") -> str:
     """A figure as text: a number, the two ends of an interval, or that it is absent."""
     if isinstance(value, list):
@@ -46,39 +52,61 @@ def number(value: object, form: str = ".4f") -> str:
 
 def din_quality() -> Iterator[str]:
     """Group AUC of the models on the response task."""
-    figures: Mapping[str, Any] = result("din").get("figures", {})
-    yield "| model | group AUC, test weeks | DIN ahead by (95% interval) |"
+    figures = figures_of("din")
+    yield "| model | group AUC, test weeks (95% interval) | DIN ahead by (95% interval) |"
     yield "|---|---|---|"
     for key, name in MODELS.items():
-        lead = figures.get(f"gauc_din_minus_{key}_ci")
-        cell = "" if key == "din" else number(lead, "+.4f")
-        yield f"| {name} | {number(figures.get(f'gauc_{key}'))} | {cell} |"
+        lead = "" if key == "din" else number(figures.get(f"gauc_din_minus_{key}_ci"), "+.4f")
+        interval = figures.get(f"gauc_{key}_ci")
+        beside = f" ({number(interval)})" if interval else ""
+        yield f"| {name} | {number(figures.get(f'gauc_{key}'))}{beside} | {lead} |"
     yield ""
     yield f"Calibration error of DIN: {number(figures.get('ece_calibrated'))}."
     yield from source("din")
 
 
-def din_speed() -> Iterator[str]:
-    """DIN beside peer libraries, on the same rows."""
-    figures: Mapping[str, Any] = result("din").get("figures", {})
-    rows = {
-        "training, rows a CPU-second, ours / fastest peer of equal quality": (
-            "train_ratio_best_peer",
-            ".1f",
-        ),
-        "scoring, the same": ("score_ratio_best_peer", ".1f"),
-        "group AUC, ours less the best peer's": ("gauc_minus_best_peer", "+.4f"),
-    }
-    yield "| figure | value |"
-    yield "|---|---|"
-    for name, (key, form) in rows.items():
-        yield f"| {name} | {number(figures.get(key), form)} |"
+def din_choices() -> Iterator[str]:
+    """What each choice is worth, on a third of the households."""
+    found, figures = result("din"), figures_of("din")
+    about = {row["variant"]: row["about"] for row in found.get("rows", ()) if "variant" in row}
+    variants = [name for name in about if name.startswith("third_") and name != "third_din"]
+    yield "| DIN with | group AUC | default ahead by (95% interval) |"
+    yield "|---|---|---|"
+    yield f"| its defaults | {number(figures.get('gauc_third_din'))} | |"
+    for name in variants:
+        lead = number(figures.get(f"gauc_third_din_minus_{name}_ci"), "+.4f")
+        yield f"| {about[name]} | {number(figures.get(f'gauc_{name}'))} | {lead} |"
     yield from source("din")
+
+
+def din_peers() -> Iterator[str]:
+    """DIN beside peer libraries, on the same rows."""
+    rows = [row for row in result("din").get("rows", ()) if "library" in row]
+    yield "| data | library | training, rows a CPU-second | scoring | group AUC | peak memory, GB |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        speeds = (row["train_rows_per_cpu_second"], row["score_rows_per_cpu_second"])
+        cells = (
+            row["comparison"],
+            row["library"],
+            *(number(speed, ",.0f") for speed in speeds),
+            number(row["gauc"]) if "gauc" in row else "speed only",
+            number(max(row["peak_train_gb"], row["peak_score_gb"]), ".1f"),
+        )
+        yield f"| {' | '.join(cells)} |"
+    if not rows:
+        yield f"| {ABSENT} | | | | | |"
+    yield from source("din")
+
+
+def din_protocol() -> Iterator[str]:
+    """How the numbers of DIN came about."""
+    yield result("din").get("protocol", f"DIN is {ABSENT}.")
 
 
 def loader() -> Iterator[str]:
     """The way from Parquet to batches."""
-    figures: Mapping[str, Any] = result("loader").get("figures", {})
+    figures = figures_of("loader")
     rows = {
         "rows a CPU-second, Parquet to batch": ("rows_per_cpu_second", ",.0f"),
         "peak memory with a log ten times longer, ratio": ("rss_growth_at_10x", ".2f"),
@@ -100,14 +128,16 @@ def source(name: str) -> Iterator[str]:
         return
     machine = found["machine"]
     yield (
-        f"Generated from `benchmarks/results/{name}.json` ({machine['processor']}, "
-        f"{machine['cores']} cores, torch {machine['torch']}). {found['protocol']}"
+        f"Generated from `benchmarks/results/{name}.json`: {machine['processor']}, "
+        f"{machine['cores']} cores, torch {machine['torch']}."
     )
 
 
 TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-quality": din_quality,
-    "din-speed": din_speed,
+    "din-choices": din_choices,
+    "din-peers": din_peers,
+    "din-protocol": din_protocol,
     "loader": loader,
 }
 
