@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from adwright.core.artifacts import load_artifact
 from adwright.core.clock import FixedClock
@@ -16,8 +17,9 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.stream import Position
 from adwright.data.task import Task
-from adwright.training.checkpoint import Checkpoint, RunFolder
+from adwright.training.checkpoint import Checkpoint, RunFolder, pack, unpack
 from adwright.training.fit import FitConfig
+from adwright.training.optim import RowWise
 
 SCENARIOS = (
     *("batch-1", "batch-6", "batch-12", "batch-19", "half-start", "half-tensors", "at-rename"),
@@ -166,6 +168,39 @@ def test_curves_show_losses_and_group_auc(folder: RunFolder, task: Task) -> None
         assert text in picture
     # Six points of the training curve, three of each validation curve.
     assert picture.count('aria-roledescription="point"') == 12
+
+
+def test_packed_state_comes_back(tmp_path: Path) -> None:
+    def build(seed: int) -> tuple[nn.Module, dict[str, torch.optim.Optimizer]]:
+        torch.manual_seed(seed)
+        model = nn.ModuleDict({"table": nn.Embedding(5, 2, sparse=True), "linear": nn.Linear(2, 1)})
+        model.register_buffer("catalogue", torch.arange(9))
+        linear = list(model["linear"].parameters())
+        rows = RowWise([model["table"].weight], learning_rate=0.1, rule="adam")
+        return model, {"adam": torch.optim.Adam(linear, lr=0.1), "rows": rows}
+
+    model, optimisers = build(0)
+    best = {name: value.clone() for name, value in model.state_dict().items()}
+    for _ in range(3):
+        model.zero_grad()
+        model["linear"](model["table"](torch.tensor([1, 3, 3]))).sum().backward()
+        for optimiser in optimisers.values():
+            optimiser.step()
+    packed = pack(model, best, optimisers)
+    # What never changes is kept once.
+    assert "model/catalogue" in packed
+    assert {name for name in packed if name.startswith("best/")} == {
+        *("best/table.weight", "best/linear.weight", "best/linear.bias")
+    }
+    other, others = build(1)
+    found = unpack(packed, other, others, run=tmp_path)
+    assert found.keys() == best.keys()
+    assert all(torch.equal(found[name], value) for name, value in best.items())
+    again = pack(other, found, others)
+    assert again.keys() == packed.keys()
+    assert all(torch.equal(again[name], value) for name, value in packed.items())
+    with pytest.raises(ResumeError, match=r"another model.*build the model as at the start"):
+        unpack(packed, nn.Linear(2, 1), {}, run=tmp_path)
 
 
 def test_a_window_ends_a_point_of_the_curve() -> None:

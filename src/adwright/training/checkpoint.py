@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 import adwright
 from adwright.core.artifacts import load_artifact, save_artifact
@@ -33,7 +34,7 @@ from adwright.core.errors import ArtifactError, ConfigError, ResumeError
 from adwright.data.stream import Position
 from adwright.data.task import Task
 
-__all__ = ["Checkpoint", "RunFolder"]
+__all__ = ["Checkpoint", "RunFolder", "pack", "unpack"]
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,59 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.path.glob("checkpoint-*"))
+
+
+def pack(
+    model: nn.Module, best: Mapping[str, Tensor], optimisers: Mapping[str, Optimizer]
+) -> dict[str, Tensor]:
+    """All tensors of a run under flat names, "PART/NAME" with the parts model, best and the
+    names of the optimisers.
+
+    best: the best weights so far; kept are those that differ from the present ones, which the
+    catalogue in a model's buffers never does.
+    """
+    now = model.state_dict()
+    tensors = {f"model/{name}": value for name, value in now.items()}
+    tensors |= {
+        f"best/{name}": value for name, value in best.items() if not torch.equal(value, now[name])
+    }
+    for part, optimiser in optimisers.items():
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"{part}/{index}/{name}": value for name, value in state.items()}
+    return tensors
+
+
+def unpack(
+    tensors: Mapping[str, Tensor],
+    model: nn.Module,
+    optimisers: Mapping[str, Optimizer],
+    *,
+    run: Path,
+) -> dict[str, Tensor]:
+    """The inverse of `pack`: fills the model and the optimisers, returns the best weights.
+
+    run: the folder, for the message. Raises ResumeError where the tensors are of another model.
+    """
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
+    for name, value in tensors.items():
+        part, key = name.split("/", 1)
+        parts.setdefault(part, {})[key] = value
+    try:
+        model.load_state_dict(parts["model"])
+    except RuntimeError as error:
+        raise ResumeError(
+            f"the run is of another model: {error}",
+            where=str(run),
+            hint="build the model as at the start of the run",
+        ) from error
+    for part, optimiser in optimisers.items():
+        nested: dict[int, dict[str, Tensor]] = {}
+        for key, value in parts.get(part, {}).items():
+            index, name = key.split("/", 1)
+            nested.setdefault(int(index), {})[name] = value
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": nested})
+    # Copies: the model goes on in its own.
+    return {name: value.clone() for name, value in (parts["model"] | parts["best"]).items()}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

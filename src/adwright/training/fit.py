@@ -29,7 +29,7 @@ from adwright.data.batch import Batch
 from adwright.data.stream import Position, StreamConfig
 from adwright.data.task import Task
 from adwright.metrics.classification import group_auc, log_loss
-from adwright.training.checkpoint import Checkpoint, RunFolder
+from adwright.training.checkpoint import Checkpoint, RunFolder, pack, unpack
 from adwright.training.counts import training_counts
 from adwright.training.distributed import (
     broadcast,
@@ -157,7 +157,7 @@ def load_best(model: nn.Module, run: str | Path) -> FitResult:
         raise ResumeError(
             "the run has no validation yet", where=str(folder.path), hint="resume it first"
         )
-    _fill(model, _part(tensors, "model") | _part(tensors, "best"), folder.path)
+    model.load_state_dict(unpack(tensors, model, {}, run=folder.path))
     model.eval()
     return _result(at, asked["epochs"], asked["patience"], folder)
 
@@ -189,6 +189,7 @@ class _Trainer:
             if config.decay
             else None,
         )
+        self.optimisers = {"adam": self.adam, "rows": self.rows}
         n_windows = math.ceil(self.stream.n_row_groups / stream.window)
         self.due = validation_windows(n_windows, config.validations_per_epoch)
         self.at = Checkpoint()
@@ -200,7 +201,8 @@ class _Trainer:
         if resume:
             self.folder.check(asked, self.task)
             self.at, tensors = self.folder.load()
-            self._restore(tensors)
+            best = unpack(tensors, self.model, self.optimisers, run=self.folder.path)
+            self.best = {} if self.at.best_gauc is None else best
             on_first(self.folder.clean)
         else:
             broadcast(self.model)
@@ -314,33 +316,7 @@ class _Trainer:
         on_first(lambda: self.folder.save(self.at, self._tensors(), data_hash=self.task.data_hash))
 
     def _tensors(self) -> dict[str, Tensor]:
-        """All state of the run under flat names; of the best weights, what differs from the
-        present ones (the catalogue in the model's buffers never does)."""
-        now = self.model.state_dict()
-        tensors = {f"model/{name}": value for name, value in now.items()}
-        tensors |= {
-            f"best/{name}": value
-            for name, value in self.best.items()
-            if not torch.equal(value, now[name])
-        }
-        for prefix, optimiser in (("adam", self.adam), ("rows", self.rows)):
-            for index, state in optimiser.state_dict()["state"].items():
-                tensors |= {f"{prefix}/{index}/{name}": value for name, value in state.items()}
-        return tensors
-
-    def _restore(self, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `_tensors`."""
-        now = _part(tensors, "model")
-        _fill(self.model, now, self.folder.path)
-        if self.at.best_gauc is not None:
-            self.best = {name: value.clone() for name, value in now.items()}
-            self.best |= _part(tensors, "best")
-        for prefix, optimiser in (("adam", self.adam), ("rows", self.rows)):
-            nested: dict[int, dict[str, Tensor]] = {}
-            for key, value in _part(tensors, prefix).items():
-                index, name = key.split("/", 1)
-                nested.setdefault(int(index), {})[name] = value
-            optimiser.load_state_dict({**optimiser.state_dict(), "state": nested})
+        return pack(self.model, self.best, self.optimisers)
 
     def end(self) -> FitResult:
         """Put the best weights in place."""
@@ -380,19 +356,3 @@ def _result(at: Checkpoint, epochs: int, patience: int, folder: RunFolder) -> Fi
         stopped_early=at.worse >= patience and at.position.epoch < epochs,
         metrics=folder.metrics,
     )
-
-
-def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefix = f"{name}/"
-    return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-
-
-def _fill(model: nn.Module, weights: dict[str, Tensor], run: Path) -> None:
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ResumeError(
-            f"the run is of another model: {error}",
-            where=str(run),
-            hint="build the model as at the start of the run",
-        ) from error
