@@ -50,6 +50,14 @@ def test_what_is_shown_is_what_the_ranker_recommends(found: DemoResult, task: Ta
         assert household.taken == int(rows["label"].sum())
         assert household.history == events.height == rows["visible"][0]
         bought = set(events["item_id"])
+        whole = [
+            found.result.ranker.explain(events, shown.item_id, k=99) for shown in household.shown
+        ]
+        assert len(household.past) == min(18, len(bought))
+        for at, table in enumerate(whole):
+            pairs = list(table.select("count", "name", "weight").iter_rows())
+            for name, row in zip(household.past, household.weights, strict=True):
+                assert row[at] in [w for n, past, w in pairs if f"×{n} {past}" == name]
         for shown in household.shown:
             assert {past.item_id for past in shown.because} <= bought
             label = rows.filter(item_id=shown.item_id)["label"].max()
@@ -74,6 +82,7 @@ def test_a_base_model_gives_no_reasons(task: Task) -> None:
     base = Ranker(untrained(task, replace(MODEL, interest="sum")), task.spec, task.items)
     (first, *_) = households_shown(base, task)
     assert all(shown.because == () for shown in first.shown)
+    assert first.past == first.weights == ()
 
 
 def test_only_an_earlier_demonstration_is_replaced(

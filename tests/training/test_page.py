@@ -21,6 +21,8 @@ HOUSEHOLD = Household(
         Shown("i1", "tea & <jam>", 0.123, True, (Activated("i2", "milk", 3, 0.5),)),
         Shown("i2", "milk", 0.05, False, (Activated("i2", "milk", 3, -0.25),)),
     ),
+    past=("×3 milk", "×1 jam"),
+    weights=((0.5, -0.25), (0.0, 0.1)),
 )
 
 

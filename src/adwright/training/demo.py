@@ -8,7 +8,7 @@ past purchases that activated them. Everything lands in one folder, a page to re
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from adwright.training.stages import Stages
 __all__ = ["DemoConfig", "DemoResult", "demo", "households_shown"]
 
 _MARK = "demo.json"
+_PICTURED = 18  # past purchases in the picture of activations
 _LIVELY = 100  # events of a person whose history is worth looking at
 
 
@@ -163,25 +164,50 @@ def _household(
     )
     taken = set(candidates.filter(pl.col("label") == 1)["item_id"])
     best = ranker.recommend(events, candidates, k=k)
+    reasons = _reasons(ranker, events, best["item_id"])
     shown = [
         Shown(
             item_id=row["item_id"],
             name=row["name"],
             probability=row["probability"],
             taken=row["item_id"] in taken,
-            because=_because(ranker, events, row["item_id"], because),
+            because=tuple(
+                Activated(past["item_id"], past["name"], past["count"], past["weight"])
+                for past in found.head(because).iter_rows(named=True)
+            ),
         )
-        for row in best.iter_rows(named=True)
+        for row, found in zip(best.iter_rows(named=True), reasons, strict=True)
     ]
-    return Household(user, time, events.height, candidates.height, len(taken), tuple(shown))
-
-
-def _because(ranker: Ranker, events: pl.DataFrame, item_id: str, most: int) -> Sequence[Activated]:
-    """The past purchases of largest weight; none for a base model."""
-    if ranker.model.config.interest != "attention":
-        return ()
-    found = ranker.explain(events, item_id, k=most)
-    return tuple(
-        Activated(row["item_id"], row["name"], row["count"], row["weight"])
-        for row in found.iter_rows(named=True)
+    past, weights = _pictured(reasons)
+    return Household(
+        user, time, events.height, candidates.height, len(taken), tuple(shown), past, weights
     )
+
+
+def _reasons(ranker: Ranker, events: pl.DataFrame, item_ids: Iterable[str]) -> list[pl.DataFrame]:
+    """For each item all past purchases as `Ranker.explain` gives them; none for a base model."""
+    if ranker.model.config.interest != "attention":
+        nothing = pl.DataFrame(schema=["item_id", "name", "count", "weight", "last"])
+        return [nothing for _ in item_ids]
+    return [ranker.explain(events, item, k=max(1, events.height)) for item in item_ids]
+
+
+def _pictured(
+    reasons: Sequence[pl.DataFrame],
+) -> tuple[tuple[str, ...], tuple[tuple[float, ...], ...]]:
+    """(names of the past purchases that weigh most for any product, oldest first; weights)."""
+    columns = [
+        found.select("item_id", "name", "count", "last", "weight", product=pl.lit(at))
+        for at, found in enumerate(reasons)
+    ]
+    table = pl.concat(columns)
+    if not table.height:
+        return (), ()
+    keys = ["item_id", "name", "count", "last"]
+    wide = table.sort("product").group_by(keys, maintain_order=True).agg("weight")
+    strongest = wide.sort(
+        pl.col("weight").list.eval(pl.element().abs()).list.max(), descending=True
+    ).head(_PICTURED)
+    ordered = strongest.sort("last", "item_id")
+    names = tuple(f"×{count} {name}" for name, count in ordered.select("name", "count").iter_rows())
+    return names, tuple(tuple(weights) for weights in ordered["weight"].to_list())

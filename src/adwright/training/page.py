@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Activated", "Household", "Shown", "write_page"]
 
-_MOST_PURCHASES = 18
-
 
 @dataclass(frozen=True)
 class Activated:
@@ -60,7 +58,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Household:
-    """A person at a visit: history events before it, candidates, and the best of them."""
+    """A person at a visit: history events before it, candidates, and the best of them.
+
+    past: names of some past purchases [H], oldest first; weights: theirs for the products that
+    are shown [H][T].
+    """
 
     user_id: str
     time: datetime
@@ -68,6 +70,8 @@ class Household:
     candidates: int
     taken: int
     shown: Sequence[Shown]
+    past: Sequence[str] = ()
+    weights: Sequence[Sequence[float]] = ()
 
 
 def write_page(
@@ -125,7 +129,7 @@ def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, Mar
         charts["curves"] = learning_curves(
             curves, x_title="Batches", y_title="Group AUC on validation rows"
         )
-    if households and households[0].shown and households[0].shown[0].because:
+    if households and households[0].past:
         charts["attention"] = _attention(households[0])
     return {name: _inline(to_svg(chart), name) for name, chart in charts.items()}
 
@@ -142,24 +146,11 @@ def _curves(folder: Path) -> list[dict[str, object]]:
 
 
 def _attention(household: Household) -> alt.TopLevelMixin:
-    """Weights of the purchases that activated anything, by product shown."""
-    reach: dict[str, float] = {}
-    names: dict[str, str] = {}
-    for shown in household.shown:
-        for past in shown.because:
-            reach[past.item_id] = max(reach.get(past.item_id, 0.0), abs(past.weight))
-            names[past.item_id] = f"{past.name} ×{past.count}"
-    items = sorted(reach, key=lambda item: -reach[item])[:_MOST_PURCHASES]
-    weights = np.zeros((len(items), len(household.shown)))
-    for column, shown in enumerate(household.shown):
-        for past in shown.because:
-            if past.item_id in items:
-                weights[items.index(past.item_id), column] = past.weight
     return attention_map(
-        [names[item] for item in items],
+        household.past,
         [shown.name for shown in household.shown],
-        weights,
-        title="Which past purchases activated which product",
+        np.asarray(household.weights),
+        title="How strongly past purchases activated the products",
     )
 
 

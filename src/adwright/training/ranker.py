@@ -213,9 +213,11 @@ class Ranker:
         Returns the k items of largest |weight|: item_id, name, count (how often it is in the
         history), activation (of one occurrence), weight (activation x count), last (time of
         the latest occurrence). The weights are those of the pooled sum, before a softmax
-        where the config asks for one; they say what the network looked at, not why.
+        where the config asks for one. They say what the network looked at and not why, by their
+        size: the layers above may turn the sign round.
         Raises ConfigError for a base model, which pools without looking at the item,
-        ValueInvalidError for an item or a whole history that the catalogue lacks.
+        ValueInvalidError for an item that the catalogue lacks; past items that it lacks are
+        passed over.
         """
         if self.model.config.interest != "attention":
             raise ConfigError(
