@@ -298,7 +298,7 @@ def unpack(
         model.load_state_dict(parts["model"])
     except RuntimeError as error:
         raise ResumeError(
-            f"the run is of another model: {error}",
+            f"the run is of another model: {' '.join(str(error).split())}",
             where=str(run),
             hint="build the model as at the start of the run",
         ) from error
