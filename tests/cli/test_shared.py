@@ -4,7 +4,6 @@ import io
 import sys
 from pathlib import Path
 
-import click
 import pytest
 import typer
 
@@ -55,8 +54,8 @@ def test_replacing_needs_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def refuse(*_: object, abort: bool) -> None:
         assert abort
-        raise click.Abort
+        raise typer.Abort
 
     monkeypatch.setattr(typer, "confirm", refuse)
-    with pytest.raises(click.Abort):
+    with pytest.raises(typer.Abort):
         allowed_to_replace(tmp_path, force=False)

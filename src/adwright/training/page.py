@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from adwright.core.atomic import atomic_write_text
 from adwright.metrics.calibration import reliability_table
@@ -108,7 +107,7 @@ def write_page(
     atomic_write_text(path, text)
 
 
-def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, Markup]:
+def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, str]:
     comparison = result.comparison
     gauc = {name: report.metrics["gauc"] for name, report in comparison.reports.items()}
     lead = {name: found["gauc"] for name, found in comparison.differences.items()}
@@ -154,9 +153,8 @@ def _attention(household: Household) -> alt.TopLevelMixin:
     )
 
 
-def _inline(svg: str, name: str) -> Markup:
+def _inline(svg: str, name: str) -> str:
     """The SVG with ids of its own, since several stand on one page."""
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
-    return Markup(svg)
+    return re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
