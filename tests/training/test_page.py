@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -83,11 +84,23 @@ def test_everything_is_told(page: str, result: RunResult) -> None:
 
 
 def test_charts_are_drawn_with_ids_of_their_own(page: str) -> None:
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 4
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     for reference in re.findall(r"url\(#([^)]+)\)", page):
         assert reference in ids
+
+
+def test_curves_need_two_points(result: RunResult, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "din").mkdir(parents=True)
+    lines = [json.dumps({"batches": n, "valid_gauc": 0.5 + n / 10}) for n in (1, 2)]
+    bare = replace(result, folder=tmp_path)
+    counts = []
+    for many in (1, 2):
+        (tmp_path / "runs" / "din" / "metrics.jsonl").write_text("\n".join(lines[:many]))
+        write_page(tmp_path / "p.html", bare, [], seconds={})
+        counts.append((tmp_path / "p.html").read_text("utf-8").count("<svg"))
+    assert counts == [3, 4]
 
 
 def test_without_people_or_rivals_there_is_less_to_draw(result: RunResult, tmp_path: Path) -> None:

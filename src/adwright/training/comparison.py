@@ -160,7 +160,7 @@ def compare(
 
 
 def _text(metric: Interval) -> str:
-    return f"{metric.value:.4f} ({metric.low:.4f}-{metric.high:.4f})"
+    return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
 
 
 def _signed(metric: Interval) -> str:

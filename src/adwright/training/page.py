@@ -134,23 +134,33 @@ def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, str
 
 
 def _curves(folder: Path) -> list[dict[str, object]]:
-    """Validation group AUC of each training run, from its metrics.jsonl."""
+    """Validation group AUC of each training run, from its metrics.jsonl; nothing where each
+    was validated once, which makes no curve."""
     rows: list[dict[str, object]] = []
+    longest = 0
     for path in sorted((folder / "runs").glob("*/metrics.jsonl")):
         name = {"din": "DIN", "base": "Base"}.get(path.parent.name, path.parent.name)
-        for line in path.read_text("utf-8").splitlines():
-            record = json.loads(line)
+        records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        longest = max(longest, len(records))
+        for record in records:
             rows.append({"step": record["batches"], "series": name, "value": record["valid_gauc"]})
-    return rows
+    return rows if longest > 1 else []
 
 
 def _attention(household: Household) -> alt.TopLevelMixin:
+    # Relative to the strongest of each product: one heavy staple would leave the rest blank.
+    sizes = np.abs(np.asarray(household.weights))
     return attention_map(
-        household.past,
-        [shown.name for shown in household.shown],
-        np.asarray(household.weights),
-        title="How strongly past purchases activated the products",
+        [_cut(name) for name in household.past],
+        [_cut(shown.name) for shown in household.shown],
+        sizes / np.maximum(sizes.max(0, keepdims=True), 1e-12),
+        title="Which past purchases activated which product",
     )
+
+
+def _cut(name: str, length: int = 24) -> str:
+    """A name that leaves room for the picture."""
+    return name if len(name) <= length else name[: length - 1].rstrip(" ,") + "…"
 
 
 def _inline(svg: str, name: str) -> str:
