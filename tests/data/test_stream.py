@@ -332,3 +332,19 @@ def test_features_that_a_spec_leaves_out_are_not_read(small_task: Task) -> None:
     )
     batch, _ = next(made.epoch())
     assert set(batch.categorical) == {"user_id", "device", "hour"}
+
+
+def test_damaged_pages_inside_a_sound_file_are_named(tmp_path: Path) -> None:
+    """The footer is sound, so the damage shows only when the row group is read."""
+    rows, events = tmp_path / "rows.parquet", tmp_path / "events.parquet"
+    ids = pl.DataFrame({"user_id": ["u"] * 2000, "item_id": [f"i{n}" for n in range(2000)]})
+    ids.with_columns(visible=pl.lit(0, pl.Int32), label=pl.lit(0, pl.Int8)).write_parquet(rows)
+    ids.write_parquet(events)
+    damaged = bytearray(rows.read_bytes())
+    damaged[60:1500] = bytes(1440)
+    rows.write_bytes(damaged)
+    spec = FeatureSpec(())
+    items = spec.encode_items(pl.DataFrame({"item_id": ["i0"]}))
+    stream = Stream(rows, events, spec=spec, items=items, config=StreamConfig())
+    with pytest.raises(FileUnreadableError, match="row group 0 is damaged"):
+        next(stream.epoch())

@@ -89,6 +89,7 @@ class Stream:
         features = (*spec.coded_rows, *spec.numeric_rows, *spec.multi_rows)
         self._columns = sorted({*IDS, "visible", *(f.name for f in features)})
         texts = [f.name for f in spec.coded_rows if f.kind in ("categorical", "hashed")]
+        self._rows_path, self._events_path = rows, events
         self._rows = _open(rows, self._columns, [*IDS, *texts])
         self._events = _open(events, IDS, IDS)
         if self._rows.num_row_groups != self._events.num_row_groups:
@@ -155,8 +156,8 @@ class Stream:
     def _read(self, row_group: int, epoch: int) -> Piece:
         """The kept rows of a row group, in codes."""
         # One thread: decoding in several costs more processor time than it saves.
-        table = self._rows.read_row_group(row_group, columns=self._columns, use_threads=False)
-        events = self._events.read_row_group(row_group, columns=list(IDS), use_threads=False)
+        table = _read_group(self._rows, self._rows_path, row_group, self._columns)
+        events = _read_group(self._events, self._events_path, row_group, list(IDS))
         row = self._offsets[row_group] + np.arange(table.num_rows)
         if self.config.negative_rate < 1:
             kept = self._drawn(row, epoch)
@@ -178,6 +179,17 @@ class Stream:
         state = mix64(np.uint64(self.config.seed) + mix64(row.astype(np.uint64)))
         share = mix64(state + np.uint64(epoch)).astype(np.float64) / 2.0**64
         return share < self.config.negative_rate
+
+
+def _read_group(file: pq.ParquetFile, path: Path, row_group: int, columns: list[str]) -> pa.Table:
+    try:
+        return file.read_row_group(row_group, columns=columns, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise FileUnreadableError(
+            f"row group {row_group} is damaged: {error}",
+            file=str(path),
+            hint="build the task again",
+        ) from error
 
 
 def to_batch(groups: Sequence[Group], spec: FeatureSpec) -> Batch:
