@@ -45,6 +45,9 @@ def process_group() -> Iterator[None]:
     distributed.init_process_group("gloo")
     try:
         yield
+        # Leave together: a process that closes its connections while another still uses them
+        # can abort that one.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
