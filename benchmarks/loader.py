@@ -83,10 +83,12 @@ def memory() -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as scratch:
         ten = Path(scratch) / "ten"
         repeat(once, ten, 10)
-        return tuple(  # type: ignore[return-value]
-            int(subprocess.check_output([sys.executable, __file__, str(folder)]).split()[-1])
-            for folder in (once.folder, ten)
-        )
+        return _peak(once.folder), _peak(ten)
+
+
+def _peak(folder: Path) -> int:
+    """Peak bytes of a process that trains on this task folder."""
+    return int(subprocess.check_output([sys.executable, __file__, str(folder)]).split()[-1])
 
 
 def repeat(task: Task, folder: Path, times: int) -> None:

@@ -103,6 +103,21 @@ def test_curves_need_two_points(result: RunResult, tmp_path: Path) -> None:
     assert counts == [3, 4]
 
 
+def test_one_epoch_has_a_curve_of_its_training_loss(result: RunResult, tmp_path: Path) -> None:
+    bare = replace(result, folder=tmp_path)
+    counts = []
+    for windows in (1, 2, 3):
+        (tmp_path / "runs" / "din").mkdir(parents=True, exist_ok=True)
+        curve = [[10 * n, 0.5 / n] for n in range(1, windows + 1)]
+        line = json.dumps({"batches": 30, "valid_gauc": 0.6, "train_curve": curve})
+        (tmp_path / "runs" / "din" / "metrics.jsonl").write_text(line)
+        write_page(tmp_path / "p.html", bare, [], seconds={})
+        page = (tmp_path / "p.html").read_text("utf-8")
+        counts.append(page.count("<svg"))
+    assert counts == [3, 4, 4]
+    assert "Log loss on training rows" in page
+
+
 def test_without_people_or_rivals_there_is_less_to_draw(result: RunResult, tmp_path: Path) -> None:
     alone = replace(result.comparison, differences={})
     bare = replace(result, comparison=alone, folder=tmp_path)

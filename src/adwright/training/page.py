@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -123,6 +123,11 @@ def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, str
             x_title="Difference in group AUC",
             reference=0,
         )
+    losses = _losses(result.folder)
+    if losses:
+        charts["losses"] = learning_curves(
+            losses, x_title="Batches", y_title="Log loss on training rows"
+        )
     curves = _curves(result.folder)
     if curves:
         charts["curves"] = learning_curves(
@@ -138,13 +143,30 @@ def _curves(folder: Path) -> list[dict[str, object]]:
     was validated once, which makes no curve."""
     rows: list[dict[str, object]] = []
     longest = 0
-    for path in sorted((folder / "runs").glob("*/metrics.jsonl")):
-        name = {"din": "DIN", "base": "Base"}.get(path.parent.name, path.parent.name)
-        records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for name, records in _records(folder):
         longest = max(longest, len(records))
         for record in records:
             rows.append({"step": record["batches"], "series": name, "value": record["valid_gauc"]})
     return rows if longest > 1 else []
+
+
+def _losses(folder: Path) -> list[dict[str, object]]:
+    """Training log loss of each run, a point for each window of the stream; nothing where
+    that makes no curve. On the scale of the sampled rows."""
+    rows: list[dict[str, object]] = []
+    longest = 0
+    for name, records in _records(folder):
+        points = [point for record in records for point in record.get("train_curve", [])]
+        longest = max(longest, len(points))
+        rows += [{"step": step, "series": name, "value": loss} for step, loss in points]
+    return rows if longest > 1 else []
+
+
+def _records(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(name, lines of metrics.jsonl) of each training run."""
+    for path in sorted((folder / "runs").glob("*/metrics.jsonl")):
+        name = {"din": "DIN", "base": "Base"}.get(path.parent.name, path.parent.name)
+        yield name, [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def _attention(household: Household) -> alt.TopLevelMixin:
