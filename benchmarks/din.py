@@ -37,7 +37,8 @@ PROTOCOL = (
     "uses no user, context or numeric ones); Adam at .001 for the peers, Adam at .003 and "
     "row-wise Adagrad for ours; the machine was shared with other work meanwhile; "
     "rows a CPU-second of training and of scoring; ratio against the fastest peer whose GAUC is "
-    "not more than 0.001 below the best peer's. At natural length the response task measures speed alone, the peers on few rows."
+    "not more than 0.001 below the best peer's. At natural length the response task measures "
+    "speed alone, the peers on few rows."
 )
 
 
