@@ -1,0 +1,223 @@
+"""A request, the candidates for it, and the decision: the nouns that the delivery passes on.
+
+    Request --Recommender--> Candidates --Policy--> Decision --> impressions of the EventLog
+
+A recommender orders items and knows no chance; a policy makes the choice and is the only place
+where chance enters. The decision keeps the probability with which it was made, so that any
+other policy can be judged later from the same log.
+
+Letters: C candidates, k places of the slate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.errors import ValueInvalidError
+
+__all__ = ["Candidates", "Decision", "Policy", "Recommender", "Request"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Somebody is here and k places are free.
+
+    request_id: unique in the log. time: the instant of the request, in UTC. k: places, at
+    least 1. context: what is known of the moment, texts and finite numbers; it is logged.
+    exclude: items that must not be shown. candidates: the only items that may be shown; None
+    is the whole catalogue.
+
+    Raises ValueInvalidError that names the field.
+    """
+
+    request_id: str
+    user_id: str
+    time: datetime
+    k: int = 10
+    context: Mapping[str, str | float] = field(default_factory=dict)
+    exclude: frozenset[str] = frozenset()
+    candidates: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("request_id", self.request_id), ("user_id", self.user_id)):
+            if not value:
+                raise ValueInvalidError(f"{name} is empty", column=name, hint="give it an id")
+        if self.time.utcoffset() != timedelta(0):
+            raise ValueInvalidError(
+                "the time of a request must be in UTC",
+                column="time",
+                value=self.time.isoformat(),
+                hint="use datetime.now(UTC), or time.astimezone(UTC)",
+            )
+        if self.k < 1:
+            raise ValueInvalidError(
+                "a request asks for at least one place", column="k", value=self.k
+            )
+        for key, what in self.context.items():
+            if isinstance(what, int | float) and not math.isfinite(what):
+                raise ValueInvalidError(
+                    "a number of the context is not finite",
+                    column=f"context.{key}",
+                    value=what,
+                    hint="leave the key out where the number is unknown",
+                )
+        if self.candidates is not None:
+            _check_distinct(self.candidates, "candidates")
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What a recommender offers for a request, best first.
+
+    item_ids: C items, each once. score: [C], finite, higher is better, never rising.
+    probability: whether the score is a calibrated probability of the response.
+    stage: which order this is: "fine", "coarse" or "popularity".
+
+    Raises ValueInvalidError that names the row.
+    """
+
+    item_ids: tuple[str, ...]
+    score: NDArray[np.float64]
+    probability: bool
+    stage: str
+
+    def __post_init__(self) -> None:
+        _check_distinct(self.item_ids, "item_ids")
+        _check_shape("score", self.score, len(self.item_ids))
+        _check_rows("score", self.score, ~np.isfinite(self.score), "a score is not finite")
+        rises = np.diff(self.score, prepend=self.score[:1]) > 0
+        _check_rows("score", self.score, rises, "candidates must come best first")
+        if self.probability:
+            outside = (self.score < 0) | (self.score > 1)
+            _check_rows("score", self.score, outside, "a probability lies outside 0..1")
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """The slate that was shown, the best place first, and how it came about.
+
+    item_ids: at most k distinct items; fewer where the candidates ran out.
+    propensity: [k], the exact probability of this item at this place, given the items at the
+    places above; their product is the probability of the slate. score: [k], of the candidates.
+    reasons: why each item is there, for people. stage: that of the candidates.
+
+    Raises ValueInvalidError that names the place, counted from 0.
+    """
+
+    request: Request
+    policy_id: str
+    item_ids: tuple[str, ...]
+    propensity: NDArray[np.float64]
+    score: NDArray[np.float64]
+    reasons: tuple[str, ...]
+    stage: str
+
+    def __post_init__(self) -> None:
+        places = len(self.item_ids)
+        _check_distinct(self.item_ids, "item_ids")
+        if places > self.request.k:
+            raise ValueInvalidError(
+                f"the slate has {places} items for {self.request.k} places", column="item_ids"
+            )
+        _check_shape("propensity", self.propensity, places)
+        _check_shape("score", self.score, places)
+        if len(self.reasons) != places:
+            raise ValueInvalidError(
+                f"expected {places} reasons and found {len(self.reasons)}", column="reasons"
+            )
+        outside = ~((self.propensity > 0) & (self.propensity <= 1))
+        _check_rows(
+            "propensity", self.propensity, outside, "a propensity must be above 0 and at most 1"
+        )
+
+    def impressions(self) -> list[dict[str, Any]]:
+        """One row an item in the columns of data.schema.EVENT_SCHEMA, kind "impression".
+
+        event_id is "<request_id>-<position>", position counts from 1, and the context is a JSON
+        object: the stage, then what the request said.
+        """
+        request = self.request
+        context = json.dumps({"stage": self.stage, **request.context}, allow_nan=False)
+        return [
+            {
+                "event_id": f"{request.request_id}-{position}",
+                "time": request.time,
+                "request_id": request.request_id,
+                "user_id": request.user_id,
+                "kind": "impression",
+                "item_id": item_id,
+                "creative_id": None,
+                "campaign_id": None,
+                "position": position,
+                "propensity": float(propensity),
+                "policy_id": self.policy_id,
+                "value": None,
+                "context": context,
+            }
+            for position, (item_id, propensity) in enumerate(
+                zip(self.item_ids, self.propensity, strict=True), start=1
+            )
+        ]
+
+
+class Recommender(Protocol):
+    """Whatever orders the items for a request: the cascade, a rule, a language model."""
+
+    def recommend(self, request: Request) -> Candidates:
+        """The candidates, best first, none of them excluded by the request."""
+        ...
+
+
+class Policy(Protocol):
+    """Whatever makes the choice among candidates. It has an id, which the log names."""
+
+    @property
+    def policy_id(self) -> str:
+        """Names the policy and its settings in the log."""
+        ...
+
+    def decide(
+        self, request: Request, candidates: Candidates, rng: np.random.Generator
+    ) -> Decision:
+        """The slate, with exact propensities; all chance comes from `rng`."""
+        ...
+
+
+def _check_distinct(ids: Sequence[str], name: str) -> None:
+    if len(set(ids)) == len(ids):
+        return
+    seen: set[str] = set()
+    for row, item_id in enumerate(ids):
+        if item_id in seen:
+            raise ValueInvalidError(
+                "an item stands twice", row=row, column=name, value=item_id, hint="keep the first"
+            )
+        seen.add(item_id)
+
+
+def _check_shape(name: str, values: NDArray[np.float64], rows: int) -> None:
+    if values.shape != (rows,):
+        raise ValueInvalidError(
+            f"expected shape ({rows},) and found {values.shape}",
+            column=name,
+            hint="one number an item",
+        )
+
+
+def _check_rows(
+    name: str, values: NDArray[np.float64], wrong: NDArray[np.bool_], what: str
+) -> None:
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueInvalidError(what, row=row, column=name, value=float(values[row]))
