@@ -20,7 +20,7 @@ from adwright.core.hashing import content_hash, sha256_file
 from adwright.data.features import Feature
 from adwright.data.task import Task, cached_task, write_task
 
-__all__ = ["SEQUENCE_FEATURES", "build_sequences_task"]
+__all__ = ["SEQUENCE_FEATURES", "build_sequences_task", "read_sequences"]
 
 VERSION = 1
 SEQUENCE_FEATURES = (
@@ -39,17 +39,12 @@ def build_sequences_task(source: str | Path, cache: str | Path, *, seed: int = 0
     ValueInvalidError for a line without items, a person twice, or one who has every item.
     """
     source = Path(source)
-    sequences, attributes = source / "sequences.txt", source / "item_attributes.json"
-    for path in (sequences, attributes):
-        if not path.is_file():
-            raise FileUnreadableError("the file does not exist", file=str(path))
-    hashes = [sha256_file(sequences), sha256_file(attributes)]
+    hashes = [sha256_file(path) for path in _files(source)]
     key = content_hash({"data": hashes, "seed": seed, "code": VERSION})
     folder = Path(cache) / f"{source.name}-{key[:16]}"
 
     def build() -> Task:
-        events = _read_sequences(sequences)
-        items = _read_attributes(attributes, events["item_id"].unique().sort())
+        events, items = read_sequences(source)
         return write_task(
             folder,
             name=source.name,
@@ -64,6 +59,23 @@ def build_sequences_task(source: str | Path, cache: str | Path, *, seed: int = 0
         )
 
     return cached_task(folder, build)
+
+
+def read_sequences(source: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The folder's tables as they are: events (user_id, item_id, time, the position from 0,
+    and left, the positions to the end from 0) and items (item_id, attribute, the first of them,
+    and attributes). Raises as `build_sequences_task`."""
+    sequences, attributes = _files(source)
+    events = _read_sequences(sequences)
+    return events, _read_attributes(attributes, events["item_id"].unique().sort())
+
+
+def _files(source: Path) -> tuple[Path, Path]:
+    sequences, attributes = source / "sequences.txt", source / "item_attributes.json"
+    for path in (sequences, attributes):
+        if not path.is_file():
+            raise FileUnreadableError("the file does not exist", file=str(path))
+    return sequences, attributes
 
 
 def _read_sequences(path: Path) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from adwright.core.errors import ConfigError
 from adwright.data.batch import Batch
 from adwright.data.features import Feature, FeatureSpec, ItemTable
-from adwright.data.jagged import Jagged
+from adwright.data.jagged import Jagged, lengths_to_offsets
 
 __all__ = ["EmbeddingConfig", "ItemEmbedding", "RowEmbedding", "embed_lists"]
 
@@ -70,7 +70,9 @@ class ItemEmbedding(nn.Module):
         for name in self.multi_names:
             self._keep(f"{name}_values", items.multi[name][0])
             self._keep(f"{name}_offsets", items.multi[name][1])
-        self.width = sum(config.of(f) for f in (*coded, *multi)) + items.numeric.shape[1]
+        #: Width of each part of `parts`.
+        self.widths = [config.of(f) for f in (*coded, *multi)]
+        self.width = sum(self.widths) + items.numeric.shape[1]
         #: Expected squared length of an item vector before training.
         self.norm = config.scale**2 * self.width
 
@@ -82,12 +84,22 @@ class ItemEmbedding(nn.Module):
 
     def forward(self, items: Tensor) -> Tensor:
         """items int64 [N], best without repeats, to [N, D]."""
+        return torch.cat([*self.parts(items), self._kept("numeric")[items]], 1)
+
+    def parts(self, items: Tensor, *, keep: float = 1.0) -> list[Tensor]:
+        """The embedding of each coded feature alone: [N, W_f] in the order of the tables.
+
+        keep: each value of a multi-valued feature is kept with this probability.
+        """
         codes = self._kept("codes")[items]
         tables = iter(self.tables)
         parts = [next(tables)(codes[:, i]) for i in range(len(self.names))]
-        parts += [embed_lists(next(tables), self._lists(n, items)) for n in self.multi_names]
-        parts.append(self._kept("numeric")[items])
-        return torch.cat(parts, 1)
+        for name in self.multi_names:
+            lists = self._lists(name, items)
+            if keep < 1:
+                lists = _thinned(lists, keep)
+            parts.append(embed_lists(next(tables), lists))
+        return parts
 
     def occurrences(self, items: Tensor, number: Tensor) -> list[tuple[nn.Embedding, Tensor]]:
         """Each table with how often its rows occur [n], where item items[i] occurs number[i]
@@ -107,6 +119,15 @@ class ItemEmbedding(nn.Module):
 
     def _lists(self, name: str, items: Tensor) -> Jagged:
         return Jagged(self._kept(f"{name}_values"), self._kept(f"{name}_offsets")).select(items)
+
+
+def _thinned(lists: Jagged, keep: float) -> Jagged:
+    """Each value kept with probability `keep`."""
+    kept = torch.rand(lists.values.numel()) < keep
+    lengths = torch.zeros(len(lists), dtype=torch.int64).index_add_(
+        0, lists.owner(), kept.to(torch.int64)
+    )
+    return Jagged(lists.values[kept], lengths_to_offsets(lengths))
 
 
 class RowEmbedding(nn.Module):
