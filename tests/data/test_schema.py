@@ -132,6 +132,13 @@ def test_time_may_run_backwards_unless_asked() -> None:
     assert validate_events(log(), strict_time_order=True).height == 3
 
 
+def test_repeated_events_may_be_left_to_the_caller() -> None:
+    twice = log(event_id=["e1", "e2", "e1"])
+    assert validate_events(twice, unique=False)["event_id"].to_list() == ["e1", "e2", "e1"]
+    with pytest.raises(ValueInvalidError, match=r"row 1, column event_id"):
+        validate_events(log(event_id=["e1", "", "e1"]), unique=False)
+
+
 def test_a_good_log_is_conformed() -> None:
     events = validate_events(log())
     assert events.columns == EVENT_SCHEMA.names

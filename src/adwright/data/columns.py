@@ -12,6 +12,7 @@ from adwright.core.errors import SchemaError
 from adwright.data.checks import Check
 
 __all__ = [
+    "NOT_IDS",
     "TIME",
     "check_columns",
     "check_types",
@@ -25,8 +26,8 @@ __all__ = [
 
 TIME = pa.timestamp("us", tz="UTC")
 
-# How programs that stringify their missing values spell them.
-_NOT_IDS = ("nan", "NaN", "None", "<NA>")
+#: How programs that stringify their missing values spell them.
+NOT_IDS = ("nan", "NaN", "None", "<NA>")
 
 
 def check_columns(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str) -> None:
@@ -114,7 +115,7 @@ def text_checks(types: Mapping[str, pl.DataType], schema: pa.Schema) -> list[Che
             bad = needed | pl.col(name).is_nan()
         elif dtype == pl.String and (not field.nullable or name.endswith("_id")):
             blank = pl.col(name).str.strip_chars() == ""
-            bad = needed | blank | pl.col(name).is_in(list(_NOT_IDS))
+            bad = needed | blank | pl.col(name).is_in(list(NOT_IDS))
         else:
             bad = needed
         checks.append(

@@ -140,11 +140,14 @@ def empty_events() -> pl.DataFrame:
     return empty_table(EVENT_SCHEMA)
 
 
-def validate_events(table: Table, *, file: str = "", strict_time_order: bool = False) -> Table:
+def validate_events(
+    table: Table, *, file: str = "", strict_time_order: bool = False, unique: bool = True
+) -> Table:
     """The table in the columns, order and types of EVENT_SCHEMA, after checking every row.
 
     file: name shown in errors.
     strict_time_order: also refuse a row that is earlier than the row before it.
+    unique: refuse a repeated event_id; without it, repetitions are left to the caller.
 
     Absent optional columns are added as nulls. Integers are taken as ids in their decimal
     form, a time without a zone as UTC. A lazy table is streamed through once to check it and
@@ -156,12 +159,14 @@ def validate_events(table: Table, *, file: str = "", strict_time_order: bool = F
     JSON object. Each names the file, the first row (from 0), the column and the value.
     """
     frame = from_arrow(table) if isinstance(table, pa.Table) else table
-    lazy = check_events(frame.lazy(), in_file(file), strict_time_order=strict_time_order)
+    lazy = check_events(
+        frame.lazy(), in_file(file), strict_time_order=strict_time_order, unique=unique
+    )
     return lazy if isinstance(table, pl.LazyFrame) else lazy.collect()
 
 
 def check_events(
-    frame: pl.LazyFrame, locate: Locate, *, strict_time_order: bool = False
+    frame: pl.LazyFrame, locate: Locate, *, strict_time_order: bool = False, unique: bool = True
 ) -> pl.LazyFrame:
     """As `validate_events` for a lazy table whose rows may lie in several files."""
     file = locate(0)[0]
@@ -183,13 +188,14 @@ def check_events(
         )
     run_checks(frame, checks, locate)
     conformed = conform(frame, types, EVENT_SCHEMA)
-    check_unique(
-        conformed,
-        "event_id",
-        "event_id must be unique",
-        "drop the repeated rows, or give each event its own id",
-        locate,
-    )
+    if unique:
+        check_unique(
+            conformed,
+            "event_id",
+            "event_id must be unique",
+            "drop the repeated rows, or give each event its own id",
+            locate,
+        )
     return conformed
 
 
