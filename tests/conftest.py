@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from adwright.core.clock import FixedClock
+from tests.postgres import ABSENT, Postgres, programs, running
 
 # A busy machine is no failure: examples have no time limit of their own.
 settings.register_profile("adwright", deadline=None)
@@ -36,3 +38,22 @@ def shared_data() -> Path:
     if not folder:
         pytest.skip("ADWRIGHT_DATA is not set: it names the folder with the further data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for all tests of this process; skips where there is none."""
+    found = programs()
+    if found is None:
+        pytest.skip(ABSENT)
+    with running(found) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, once in each kind that the store can be kept in."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()

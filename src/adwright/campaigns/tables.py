@@ -1,0 +1,153 @@
+"""The tables of the store, as SQLAlchemy describes them; `migrations` creates the same.
+
+Times are whole microseconds since 1970 in UTC: exact, the same in every database, and sorted as
+they are stored. Ids are text. The rows of `events` and `decisions` name their tenant without a
+foreign key, which would be checked once a row: the store checks it once a batch.
+
+Why event_ids stands apart from events: an event_id counts once for good, also after its event
+was compacted into a file and deleted here. So the insertion into event_ids decides whether an
+event is new, and no second question has to be asked while a compaction runs beside it. It holds
+no id but a digest of tenant and id, 16 bytes, and 8 bytes of digest of the event's content,
+which tell a repetition from another event under the same id.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+__all__ = [
+    "CAMPAIGNS",
+    "COMPACTIONS",
+    "CREATIVES",
+    "DECISIONS",
+    "EVENTS",
+    "EVENT_IDS",
+    "KEYS",
+    "METADATA",
+    "TENANTS",
+]
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the type is spelt INTEGER.
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+TENANTS = Table(
+    "tenants",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("created", BigInteger, nullable=False),
+)
+
+KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("key_id", Text, primary_key=True),  # the part of a key that may be shown
+    Column("tenant", Text, ForeignKey("tenants.tenant"), nullable=False, index=True),
+    Column("hash", LargeBinary, nullable=False),  # SHA-256 of key_id and secret
+    Column("created", BigInteger, nullable=False),
+    Column("revoked", BigInteger),
+)
+
+CAMPAIGNS = Table(
+    "campaigns",
+    METADATA,
+    Column("tenant", Text, ForeignKey("tenants.tenant"), primary_key=True),
+    Column("campaign_id", Text, primary_key=True),
+    Column("start", BigInteger, nullable=False),
+    Column("end", BigInteger),
+    Column("type", Text),
+)
+
+CREATIVES = Table(
+    "creatives",
+    METADATA,
+    Column("tenant", Text, ForeignKey("tenants.tenant"), primary_key=True),
+    Column("creative_id", Text, primary_key=True),
+    Column("item_id", Text, nullable=False),
+    Column("campaign_id", Text),
+    Column("text", Text),
+    Column("image_hash", Text),
+    ForeignKeyConstraint(["tenant", "campaign_id"], ["campaigns.tenant", "campaigns.campaign_id"]),
+)
+
+DECISIONS = Table(
+    "decisions",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("policy_id", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("slate", Text, nullable=False),  # JSON list of objects, the best place first
+    Column("context", Text),  # a JSON object
+    Index(None, "tenant", "time"),
+)
+
+EVENT_IDS = Table(
+    "event_ids",
+    METADATA,
+    Column("id", LargeBinary, primary_key=True),  # 16 bytes, of tenant and event_id
+    Column("content", BigInteger, nullable=False),  # 8 bytes, of all the other columns
+    sqlite_with_rowid=False,
+)
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("seq", _NUMBER, Identity(), primary_key=True),  # in order of arrival
+    Column("tenant", Text, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("creative_id", Text),
+    Column("campaign_id", Text),
+    Column("position", Integer),
+    Column("propensity", Double),
+    Column("policy_id", Text),
+    Column("value", Double),
+    Column("context", Text),
+    Index(None, "tenant", "time", "seq"),
+    # A number is never given twice, not even after the highest one was deleted.
+    sqlite_autoincrement=True,
+)
+
+COMPACTIONS = Table(
+    "compactions",
+    METADATA,
+    Column("number", _NUMBER, Identity(), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("day", Date, nullable=False),  # in UTC
+    Column("folder", Text, nullable=False),  # absolute, at the time
+    Column("file", Text, nullable=False),  # below the folder
+    Column("state", Text, nullable=False),  # writing | done | abandoned
+    Column("rows", BigInteger, nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("finished", BigInteger),
+    Index(None, "tenant", "state"),
+    sqlite_autoincrement=True,
+)

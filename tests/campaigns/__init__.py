@@ -1,0 +1,1 @@
+"""Tests of the campaign store, on SQLite and on PostgreSQL."""
