@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.campaigns.events import fingerprints, select_events, to_frame
+from adwright.campaigns.bulk import Recorded
+from adwright.campaigns.events import fingerprints, insert_batches, select_events, to_frame
 from adwright.campaigns.incoming import event_rows, frame_of
+from adwright.campaigns.store import Store
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, empty_events
 from tests.campaigns.made import event, events
@@ -33,6 +35,21 @@ def test_both_ways_in_give_one_fingerprint() -> None:
     rows = [event(0, value=1), event(1, value=0.1 + 0.2)]
     table = frame_of(rows, EVENT_SCHEMA)
     assert fingerprints("acme", event_rows(rows)) == fingerprints("acme", event_rows(table))
+
+
+def test_several_senders_at_once(store: Store, tenant: str) -> None:
+    store.record_events(tenant, events(3))
+    batches = [
+        event_rows([event(2), event(3)]),
+        [],
+        event_rows([event(3, value=1.0), event(4), event(4)]),
+    ]
+    with store._database.write() as connection:
+        found = insert_batches(connection, tenant, batches)
+        assert insert_batches(connection, tenant, [[], []]) == [Recorded(0, 0)] * 2
+        assert insert_batches(connection, tenant, []) == []
+    assert found == [Recorded(1, 1, 0), Recorded(0, 0, 0), Recorded(1, 2, 1)]
+    assert store.events(tenant)["event_id"].to_list() == [f"e{n}" for n in range(5)]
 
 
 def test_no_rows_are_a_table_of_none() -> None:

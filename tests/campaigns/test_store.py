@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from adwright.campaigns.bulk import Recorded
 from adwright.campaigns.incoming import frame_of
 from adwright.campaigns.store import Store
 from adwright.core.clock import FixedClock
-from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
+from adwright.core.errors import ConfigError, MissingExtraError, SchemaError, ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, empty_events, validate_events
 from tests.campaigns import workers
 from tests.campaigns.made import START, decision, event, events
@@ -118,6 +120,16 @@ def test_it_shows_no_password_and_answers(store: Store, tmp_path: Path) -> None:
         assert other._database.engine.pool.size() == 1  # type: ignore[attr-defined]
     with Store.open(url) as again:
         assert again.tenants() == ["acme"]
+
+
+@pytest.mark.parametrize("absent", ["sqlalchemy", "alembic"])
+def test_without_the_extra_it_says_what_to_install(
+    absent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, absent, None)
+    monkeypatch.delitem(sys.modules, "adwright.campaigns.store")
+    with pytest.raises(MissingExtraError, match=r"adwright\[service\]"):
+        importlib.import_module("adwright.campaigns.store")
 
 
 def test_threads_post_overlapping_batches(store: Store, tenant: str) -> None:

@@ -5,13 +5,5 @@
     store.record_events("acme", events)               # durable when it returns
     store.compact("acme", "log", before=now)          # whole days, as Parquet that data/ reads
 
-Needs the extra `service`. `adwright.campaigns.store` is the way in; the other modules are its
-parts.
+`adwright.campaigns.store` is the way into the store, and needs the extra `service`.
 """
-
-from importlib.util import find_spec
-
-from adwright.core.errors import MissingExtraError
-
-if find_spec("sqlalchemy") is None or find_spec("alembic") is None:
-    raise MissingExtraError("the campaign store", "service")

@@ -18,7 +18,7 @@ from adwright.campaigns.times import to_micros
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, KINDS, empty_events
 
-__all__ = ["fingerprints", "insert_events", "select_events", "to_frame"]
+__all__ = ["fingerprints", "insert_batches", "insert_events", "select_events", "to_frame"]
 
 _COLUMNS = tuple(EVENT_SCHEMA.names)
 _ID_BYTES, _CONTENT_BYTES = 16, 8
@@ -30,24 +30,40 @@ def insert_events(connection: Connection, tenant: str, rows: Sequence[EventRow])
     rows: as `event_rows` makes them. connection: in a transaction that may write; nothing is
     durable before it is committed.
     """
-    marks = fingerprints(tenant, rows)
+    (recorded,) = insert_batches(connection, tenant, [rows])
+    return recorded
+
+
+def insert_batches(
+    connection: Connection, tenant: str, batches: Sequence[Sequence[EventRow]]
+) -> list[Recorded]:
+    """As `insert_events` for batches of several senders; what became of each, in order.
+
+    One transaction that calls this once waits for no other that waits for it. One that calls
+    it twice may, and PostgreSQL would end one of the two.
+    """
+    marks = [fingerprints(tenant, batch) for batch in batches]
     first: dict[bytes, int] = {}
-    for key, content in marks:
-        first.setdefault(key, content)
-    known = claim(connection, EVENT_IDS, first)
-    if len(first) == len(rows) and not known:
-        new: Sequence[EventRow] = rows
-        conflicting = 0
-    else:
-        new, conflicting, kept = [], 0, dict(known)
-        for row, (key, content) in zip(rows, marks, strict=True):
+    for batch in marks:
+        for key, content in batch:
+            first.setdefault(key, content)
+    if not first:
+        return [Recorded(0, 0) for _ in batches]
+    kept = dict(claim(connection, EVENT_IDS, first))
+    new: list[EventRow] = []
+    results = []
+    for rows, batch in zip(batches, marks, strict=True):
+        before, conflicting = len(new), 0
+        for row, (key, content) in zip(rows, batch, strict=True):
             if key in kept:
                 conflicting += kept[key] != content
             else:
                 kept[key] = content
                 new.append(row)
+        accepted = len(new) - before
+        results.append(Recorded(accepted, len(rows) - accepted, conflicting))
     append(connection, EVENTS, ("tenant", *_COLUMNS), [(tenant, *row) for row in new])
-    return Recorded(len(new), len(rows) - len(new), conflicting)
+    return results
 
 
 def fingerprints(tenant: str, rows: Sequence[EventRow]) -> list[tuple[bytes, int]]:

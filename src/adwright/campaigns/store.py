@@ -12,7 +12,14 @@ from pathlib import Path
 from types import TracebackType
 
 import polars as pl
-from sqlalchemy import select, text
+
+from adwright.core.errors import FileUnreadableError, MissingExtraError, ValueInvalidError
+
+try:
+    import alembic  # noqa: F401
+    from sqlalchemy import select, text
+except ImportError as error:
+    raise MissingExtraError("the campaign store", "service") from error
 
 from adwright.campaigns.bulk import Recorded
 from adwright.campaigns.catalogue import (
@@ -27,13 +34,13 @@ from adwright.campaigns.compaction import EVENTS_A_PART, Compactor, done_parts
 from adwright.campaigns.database import Database
 from adwright.campaigns.decisions import decision_rows, insert_decisions, read_decisions
 from adwright.campaigns.events import insert_events, select_events, to_frame
+from adwright.campaigns.group import Entry, Kept, record_group
 from adwright.campaigns.incoming import event_rows
 from adwright.campaigns.keys import Key, insert_key, key_id_of, list_keys, revoke, tenant_of
 from adwright.campaigns.migrate import migrate
 from adwright.campaigns.tables import CAMPAIGNS, CREATIVES, TENANTS
 from adwright.campaigns.times import to_micros
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.errors import FileUnreadableError, ValueInvalidError
 from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA
 
 __all__ = ["Key", "Recorded", "Store"]
@@ -226,6 +233,15 @@ class Store:
             return Recorded(0, 0)
         with self._database.write() as connection:
             return insert_events(connection, tenant, rows)
+
+    def record_group(self, tenant: str, entries: Sequence[Entry]) -> list[Kept | Recorded]:
+        """Keep what several callers want written, all of it or none, in one transaction.
+
+        Returns what became of each entry, in order: for a decision the one that stands in the
+        store, for events their counts. Raises as `record_decisions` and `record_events`.
+        """
+        self._check_tenant(tenant)
+        return record_group(self._database, tenant, entries)
 
     def events(
         self,
