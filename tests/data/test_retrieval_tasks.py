@@ -59,6 +59,8 @@ def test_sequences(tmp_path: Path) -> None:
     task = build_next_item(tmp_path)
     assert [len(task.visits(s)) for s in ("train", "valid", "test")] == [1, 2, 2]
     assert task.batch(task.visits("test")).age.tolist()[-1] == 1
+    assert task.catalogue["broad"].to_list() == ["5", "5", None]
+    assert task.catalogue["narrow"].to_list() == ["5", "6", None]
     with pytest.raises(FileUnreadableError):
         build_next_item(tmp_path / "nothing")
 

@@ -160,6 +160,7 @@ def test_it_learns_one_batch_by_heart() -> None:
         {"alpha": 5.0},
         {"view_temperature": 1.0},
         {"view_items": 3},
+        {"sharing": "full"},
         {"value_dropout": 0.9},
         {"popularity": "corrected"},
     ],

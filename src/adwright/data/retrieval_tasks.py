@@ -31,7 +31,7 @@ __all__ = [
     "words",
 ]
 
-VERSION = 1
+VERSION = 2
 
 #: What is known of 801 of the 2,469 households.
 PROFILE = ("age", "income", "home_ownership", "marital_status", "household_size", "kids_count")
@@ -51,6 +51,8 @@ JOURNEY_FEATURES = (
 
 SEQUENCE_ITEM_FEATURES = (
     Feature("item_id", "categorical", "item"),
+    Feature("broad", "categorical", "item"),
+    Feature("narrow", "categorical", "item"),
     Feature("attributes", "multi", "item"),
 )
 
@@ -99,10 +101,13 @@ def build_next_basket(
 def build_next_item(folder: str | Path) -> NextBasket:
     """The task of a folder with sequences.txt and item_attributes.json (Beauty, LastFM).
 
+    The attributes say nothing of what they are, so beside the list an item has its most
+    frequent attribute (broad) and its rarest one (narrow) as features of their own.
     Raises as `build_sequences_task`.
     """
     folder = Path(folder)
-    sequences, catalogue = read_sequences(folder)
+    sequences, items = read_sequences(folder)
+    catalogue = _by_frequency(items)
     left = pl.col("left")
     split = pl.when(left == 0).then(pl.lit("test")).when(left == 1).then(pl.lit("valid"))
     events = sequences.select(
@@ -121,6 +126,21 @@ def build_next_item(folder: str | Path) -> NextBasket:
         f"validates; candidates are all {catalogue.height:,} items. No sampled negatives.",
         data_hash=content_hash({"data": files, "code": VERSION}),
         features=SEQUENCE_ITEM_FEATURES,
+    )
+
+
+def _by_frequency(items: pl.DataFrame) -> pl.DataFrame:
+    """The items with the columns broad and narrow, null without attributes."""
+    flat = items.select("item_id", pl.col("attributes")).explode("attributes").drop_nulls()
+    number = pl.len().over("attributes")
+    ends = (
+        flat.with_columns(number=number)
+        .sort("number", "attributes")
+        .group_by("item_id")
+        .agg(broad=pl.col("attributes").last(), narrow=pl.col("attributes").first())
+    )
+    return items.select("item_id", "attributes").join(
+        ends, on="item_id", how="left", maintain_order="left"
     )
 
 

@@ -49,6 +49,7 @@ __all__ = [
     "ItemTower",
     "Popularity",
     "QueryTower",
+    "Sharing",
     "TwoTower",
     "TwoTowerConfig",
     "Views",
@@ -56,6 +57,7 @@ __all__ = [
 ]
 
 Popularity = Literal["prior", "corrected", "ignored"]
+Sharing = Literal["full", "partial"]
 Views = Literal["none", "feature_dropout", "spread_out", "random", "correlated"]
 
 
@@ -67,6 +69,7 @@ class TwoTowerConfig:
     of the history; 0 stands for no decay. temperature: tau of the main loss.
     views: what the item tower learns beside the main loss (see the module).
     alpha, view_temperature, view_items: weight, tau and batch of the second task.
+    sharing: "full", views and item tower share all layers; "partial", all but the last one.
     value_dropout: share of the values of a multi-valued feature that a view lacks.
     feature_dropout: probability that a feature is hidden, for `views` "feature_dropout".
     popularity: "corrected", the main loss is corrected for the sampling of its candidates and
@@ -82,6 +85,7 @@ class TwoTowerConfig:
     alpha: float = 0.3
     view_temperature: float = 0.1
     view_items: int = 1024
+    sharing: Sharing = "partial"
     value_dropout: float = 0.2
     feature_dropout: float = 0.2
     popularity: Popularity = "prior"
@@ -114,12 +118,22 @@ class ItemTower(nn.Module):
             for width in self.embedding.widths
         )
         self.mlp = layers([sum(self.embedding.widths), config.hidden, config.width])
+        own = config.sharing == "partial"
+        self.view_head = nn.Linear(config.hidden, config.width) if own else None
 
-    def forward(self, codes: Tensor, *, hidden: Tensor | None = None, keep: float = 1.0) -> Tensor:
+    def forward(
+        self,
+        codes: Tensor,
+        *,
+        hidden: Tensor | None = None,
+        keep: float = 1.0,
+        view: bool = False,
+    ) -> Tensor:
         """codes int64 [N] to [N, D].
 
         hidden: bool [F] or [N, F], features replaced by their default embedding.
         keep: probability of keeping a value of a multi-valued feature.
+        view: through the last layer of the views, which may be a layer of their own.
         """
         parts = self.embedding.parts(codes, keep=keep)
         if hidden is not None:
@@ -128,7 +142,8 @@ class ItemTower(nn.Module):
                 torch.where(hidden[:, f, None], self.default[f], part)
                 for f, part in enumerate(parts)
             ]
-        return functional.normalize(self.mlp(torch.cat(parts, 1)), dim=1)
+        head = self.mlp[-1] if self.view_head is None or not view else self.view_head
+        return functional.normalize(head(self.mlp[:-1](torch.cat(parts, 1))), dim=1)
 
 
 class QueryTower(nn.Module):
@@ -230,14 +245,14 @@ class TwoTower(nn.Module):
         items = len(self.get_buffer("count")) - 1
         codes = 1 + torch.randperm(items)[: config.view_items]
         if config.views == "spread_out":
-            vectors = self.item(codes)
+            vectors = self.item(codes, view=True)
             return contrastive_loss(vectors, vectors, config.view_temperature)
         rng = np.random.default_rng(int(torch.randint(2**62, (1,))))
         kind: Masking = "random" if config.views == "random" else "correlated"
         hidden = torch.from_numpy(hidden_features(kind, self._information, rng))
         keep = 1 - config.value_dropout
-        first = self.item(codes, hidden=hidden, keep=keep)
-        second = self.item(codes, hidden=~hidden, keep=keep)
+        first = self.item(codes, hidden=hidden, keep=keep, view=True)
+        second = self.item(codes, hidden=~hidden, keep=keep, view=True)
         return contrastive_loss(first, second, config.view_temperature)
 
 
