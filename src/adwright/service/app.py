@@ -1,0 +1,92 @@
+"""The application: what it consists of, how it begins and how it ends.
+
+    store = Store.open("sqlite:///adwright.db")
+    models = FolderModels("models", load_deployed, SystemClock())
+    app = create_app(ServiceConfig(), store, models)
+
+The same app runs under uvicorn (`server`) and in replicas of Ray Serve (`on_ray`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from adwright import __version__
+from adwright.campaigns.store import Store
+from adwright.core.clock import Clock, SystemClock
+from adwright.service import routes
+from adwright.service.config import ServiceConfig
+from adwright.service.decider import Decider
+from adwright.service.errors import add_error_handlers
+from adwright.service.gate import Gate
+from adwright.service.keys import KeyCache
+from adwright.service.metrics import ServiceMetrics
+from adwright.service.models import Models
+from adwright.service.state import ServiceState
+
+__all__ = ["create_app"]
+
+_DESCRIPTION = """
+Decides who sees what, and logs what it decides.
+
+* Each call carries the key of a tenant in `X-API-Key`, and sees that tenant's data alone.
+* A decision comes within its deadline. Where time is short, its slate comes from the coarse
+  order, then from popularity, and `stage` says so.
+* What is acknowledged is stored durably. It is safe to send anything again: a `request_id` is
+  decided once, an `event_id` counts once.
+* When there is too much to do the answer is 429 with `Retry-After`.
+"""
+
+
+def create_app(
+    config: ServiceConfig, store: Store, models: Models, *, clock: Clock | None = None
+) -> FastAPI:
+    """The service as an ASGI application.
+
+    store: shared by all replicas; it stays open when the app ends. models: which model decides
+    for which tenant; the app starts and stops them. clock: the machine's own by default.
+    """
+    clock = SystemClock() if clock is None else clock
+    metrics = ServiceMetrics()
+    state = ServiceState(
+        config=config,
+        store=store,
+        models=models,
+        decider=Decider(config, models, store, metrics, clock),
+        keys=KeyCache(store.tenant_of_key, clock, seconds=config.key_seconds),
+        metrics=metrics,
+        clock=clock,
+    )
+    metrics.gauge("models_loaded", "Models that decide.", lambda: state.counts()[0])
+    metrics.gauge("models_refused", "Newer models that were refused.", lambda: state.counts()[1])
+    app = FastAPI(
+        title="adwright",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        # Their pages would load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = state
+    app.include_router(routes.router)
+    add_error_handlers(app)
+    app.add_middleware(Gate, config=config, metrics=metrics, clock=clock)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state: ServiceState = app.state.service
+    await asyncio.to_thread(state.models.start)
+    state.decider.start()
+    try:
+        yield
+    finally:
+        state.draining = True
+        await asyncio.to_thread(state.decider.stop)
+        await asyncio.to_thread(state.models.stop)

@@ -1,0 +1,119 @@
+"""A model as the service runs it: what orders, what chooses, and what answers in need.
+
+The service knows nothing of networks. It asks `recommend_many` for the candidates of a whole
+batch, and passes each to the policy with a random generator that depends on nothing but the
+seed, the tenant and the request: replicas with the same model decide alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from adwright.core.clock import Clock
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.delivery.deadline import Deadline
+from adwright.delivery.decision import Candidates, Decision, Policy, Recommender, Request
+
+__all__ = ["BatchRecommender", "Deployed", "Observe", "Similar", "decision_rng", "probe"]
+
+
+class BatchRecommender(Protocol):
+    """A recommender that answers many requests at once and minds a deadline."""
+
+    def recommend_many(
+        self, requests: Sequence[Request], deadline: Deadline | None
+    ) -> Sequence[Candidates]:
+        """Candidates of each request, in order.
+
+        Where the deadline is near it answers with the coarse order, then with popularity, and
+        says so in `stage`; None is no deadline.
+        """
+        ...
+
+
+class Similar(Protocol):
+    """Neighbours of an item."""
+
+    def __call__(self, item_id: str, k: int) -> Sequence[tuple[str, float]] | None:
+        """Up to k pairs of item and similarity, nearest first; None for an unknown item."""
+        ...
+
+
+class Observe(Protocol):
+    """Takes note of events that were stored, rows in EVENT_SCHEMA columns."""
+
+    def __call__(self, events: Sequence[Mapping[str, Any]]) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Deployed:
+    """One tenant's model, loaded and verified.
+
+    name: of the version, shown to the tenant. artifact_id: hash of what was loaded. kind: what
+    it is. fallback: answers at once where the recommender fails or is late; its stage should be
+    "popularity". seed: of the policy's chance. similar: None where the model knows none.
+    observe: keeps histories up to date; None where the model has none.
+
+    The recommender is called from one thread at a time. The policy may keep counts (caps,
+    budgets), so `decide` lets one thread at a time through.
+    """
+
+    name: str
+    artifact_id: str
+    kind: str
+    recommender: BatchRecommender
+    policy: Policy
+    fallback: Recommender
+    seed: int = 0
+    similar: Similar | None = None
+    observe: Observe | None = None
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def decide(self, tenant: str, request: Request, candidates: Candidates) -> Decision:
+        """The policy's choice, with the generator of this tenant and request."""
+        rng = decision_rng(self.seed, tenant, request.request_id)
+        with self._turn:
+            return self.policy.decide(request, candidates, rng)
+
+
+def decision_rng(seed: int, tenant: str, request_id: str) -> np.random.Generator:
+    """The random generator of one decision: PCG64, seeded by a hash of the three.
+
+    Lengths stand before the texts, so that no two pairs of tenant and request are alike.
+    """
+    parts = [str(seed), tenant, request_id]
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
+
+
+def probe(deployed: Deployed, clock: Clock) -> None:
+    """Let a model that was just loaded decide for somebody unknown, on every path.
+
+    A model that cannot do that is not put in place. It also warms up what is built on first use.
+    Nothing is recorded.
+
+    Raises ValueInvalidError where an answer is not usable, and whatever the model raises.
+    """
+    request = Request(request_id="probe", user_id="probe", time=clock.now(), k=3)
+    for deadline in (None, Deadline.after(60, clock), Deadline.after(0, clock)):
+        answers = deployed.recommender.recommend_many([request, request], deadline)
+        if len(answers) != 2:
+            raise ValueInvalidError(
+                f"the recommender answered {len(answers)} of 2 requests",
+                hint="recommend_many returns one Candidates a request",
+            )
+    for candidates in (answers[0], deployed.fallback.recommend(request)):
+        if not len(candidates):
+            raise ConfigError(
+                "the model offers no item to somebody unknown",
+                where=deployed.name,
+                hint="it needs at least one item",
+            )
+        deployed.policy.decide(request, candidates, decision_rng(0, "probe", "probe"))

@@ -1,0 +1,240 @@
+"""Every error that the API answers, in one shape, and what each looks like in the OpenAPI.
+
+    {"error": {"code": "not_found", "message": "...", "hint": "...", "details": []}}
+
+`code` is for programs and does not change; the rest is for people. Nothing of what the caller
+sent is repeated but the names of fields, shortened and without control characters.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from adwright.core.errors import AdwrightError, ResourceError
+
+__all__ = [
+    "ApiError",
+    "Busy",
+    "ErrorBody",
+    "ErrorCode",
+    "ErrorDetail",
+    "ErrorOut",
+    "add_error_handlers",
+    "error_docs",
+    "error_response",
+]
+
+ErrorCode = Literal[
+    "invalid",  # 422: a field is missing, unknown or out of range
+    "bad_request",  # 400: the body is not JSON
+    "unauthorized",  # 401: no key, or one that is not known
+    "not_found",  # 404: no such path, item or campaign of this tenant
+    "method_not_allowed",  # 405
+    "too_slow",  # 408: the body did not arrive in time
+    "conflict",  # 409: the id is taken by something else
+    "no_model",  # 409: no model is deployed for this tenant
+    "too_large",  # 413: the body is longer than allowed
+    "unsupported",  # 415: the body is of another content type
+    "too_busy",  # 429: come back after Retry-After seconds
+    "internal",  # 500: a fault of the service
+    "unavailable",  # 503: the store cannot be written now
+]
+_CODES: dict[int, ErrorCode] = {
+    400: "bad_request",
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported",
+    422: "invalid",
+    429: "too_busy",
+    500: "internal",
+    503: "unavailable",
+}
+_MEANINGS = {
+    400: "The body is not JSON.",
+    401: "The header X-API-Key is missing, or its key is not known.",
+    404: "There is no such thing of this tenant.",
+    408: "The body did not arrive in time.",
+    409: "The id is taken by something else, or no model is deployed.",
+    413: "The body is longer than allowed.",
+    422: "A field is missing, unknown or out of range.",
+    429: "Too busy to answer in time: come back after Retry-After seconds.",
+    503: "The store cannot be reached: come back later.",
+}
+_MAX_DETAILS = 20
+_MAX_NAME = 64
+_log = logging.getLogger("adwright.service")
+
+
+class ErrorDetail(BaseModel):
+    """One field that is wrong."""
+
+    model_config = ConfigDict(extra="forbid")
+    where: str = Field(description="Path of the field, its parts joined by dots.")
+    message: str
+
+
+class ErrorOut(BaseModel):
+    """What went wrong."""
+
+    model_config = ConfigDict(extra="forbid")
+    code: ErrorCode
+    message: str
+    hint: str = ""
+    details: list[ErrorDetail] = []
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is no success."""
+
+    model_config = ConfigDict(extra="forbid")
+    error: ErrorOut
+
+
+class ApiError(Exception):
+    """Raised by an endpoint to answer with an error.
+
+    status: HTTP status. headers: sent along.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: ErrorCode | None = None,
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code: ErrorCode = _CODES.get(status, "internal") if code is None else code
+        self.hint = hint
+        self.headers = dict(headers or {})
+
+
+class Busy(ApiError):
+    """429: the service cannot answer in time.
+
+    reason: what is full, for the metrics. seconds: when to come back.
+    """
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        retry = str(max(1, min(60, round(seconds + 0.5))))
+        super().__init__(
+            429,
+            "too busy to answer in time",
+            hint=f"come back in {retry} s, and add a random part to it",
+            headers={"Retry-After": retry},
+        )
+        self.reason = reason
+
+
+def error_response(
+    status: int,
+    message: str,
+    *,
+    code: ErrorCode | None = None,
+    hint: str = "",
+    details: Sequence[ErrorDetail] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The answer in the shape of ErrorBody; `code` follows from the status where it is None."""
+    name: ErrorCode = _CODES.get(status, "internal") if code is None else code
+    error = ErrorOut(code=name, message=message, hint=hint, details=list(details))
+    content = ErrorBody(error=error).model_dump()
+    return JSONResponse(content, status_code=status, headers=dict(headers or {}))
+
+
+def error_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an endpoint for FastAPI: a typed body and an example each."""
+    docs: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        example = {"code": _CODES[status], "message": _MEANINGS[status], "hint": "", "details": []}
+        docs[status] = {
+            "model": ErrorBody,
+            "description": _MEANINGS[status],
+            "content": {"application/json": {"example": {"error": example}}},
+        }
+        if status in (429, 503):
+            docs[status]["headers"] = {
+                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
+            }
+    return docs
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error of `app`, the framework's own included, with an ErrorBody."""
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(AdwrightError, _on_own_error)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+async def _on_api_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, ApiError):
+        raise error
+    return error_response(
+        error.status, error.message, code=error.code, hint=error.hint, headers=error.headers
+    )
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    headers = {name: value for name, value in (error.headers or {}).items()}
+    status = error.status_code
+    return error_response(status, _MEANINGS.get(status, str(error.detail)), headers=headers)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    problems = error.errors()
+    if any(problem["type"] == "json_invalid" for problem in problems):
+        return error_response(400, _MEANINGS[400])
+    details = [
+        ErrorDetail(where=_path(problem["loc"]), message=_message(str(problem["msg"])))
+        for problem in problems[:_MAX_DETAILS]
+    ]
+    return error_response(422, _MEANINGS[422], details=details)
+
+
+async def _on_own_error(_: Request, error: Exception) -> Response:
+    if isinstance(error, ResourceError):
+        _log.error("the store cannot be used: %s", error)
+        return error_response(503, _MEANINGS[503], headers={"Retry-After": "1"})
+    _log.error("a request failed: %s", error, exc_info=error)
+    return error_response(500, "the service failed; it has logged why")
+
+
+async def _on_unexpected(_: Request, error: Exception) -> Response:
+    # The framework raises it again after the answer, so that the server logs the traceback.
+    return error_response(500, "the service failed; it has logged why")
+
+
+def _message(text: str) -> str:
+    return _plain(text.removeprefix("Value error, "), 200)
+
+
+def _path(parts: Sequence[object]) -> str:
+    return ".".join(_plain(str(part), _MAX_NAME) for part in parts)
+
+
+def _plain(text: str, length: int) -> str:
+    """Printable and in valid Unicode, whatever the caller sent."""
+    shown = text[:length].encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else "?" for c in shown)

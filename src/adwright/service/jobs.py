@@ -1,0 +1,69 @@
+"""One decision on its way through the service, and who may give it its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adwright.delivery.deadline import Deadline
+from adwright.delivery.decision import Request
+
+__all__ = ["Answers", "Job"]
+
+
+@dataclass(eq=False)
+class Job:
+    """A request for a decision.
+
+    soft: by when the model must be done, so that the decision can still be written. answer: what
+    the caller waits for.
+    """
+
+    tenant: str
+    request: Request
+    soft: Deadline
+    answer: asyncio.Future[Any]
+    _claimed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def claimed(self) -> bool:
+        """Whether somebody decided already."""
+        return self._claimed
+
+    def claim(self) -> bool:
+        """True for the first to ask: only they may decide, the others drop what they have.
+
+        The model and the rescue run side by side; only one of their decisions may be written.
+        """
+        with self._lock:
+            first, self._claimed = not self._claimed, True
+        return first
+
+
+class Answers:
+    """Carries results from other threads to the futures of the event loop, many at once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def deliver(self, results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+        """Set each future's result, or its exception where the result is one."""
+        try:
+            self._loop.call_soon_threadsafe(_settle, results)
+        except RuntimeError:
+            # The loop is closed: nobody waits any more.
+            return
+
+
+def _settle(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in results:
+        if future.done():
+            continue
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -1,0 +1,372 @@
+"""What comes in and goes out over HTTP: every field, its limits and an example.
+
+The limits are part of the contract, so they stand here and in the OpenAPI, not in a setting.
+Unknown fields are refused. Ids are printable in one line: no control characters, no halves of
+a surrogate pair.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from adwright.data.columns import NOT_IDS
+from adwright.data.schema import EventKind
+
+__all__ = [
+    "ID_LENGTH",
+    "MAX_CAMPAIGNS",
+    "MAX_EVENTS",
+    "MAX_IDS",
+    "MAX_PLACES",
+    "CampaignIn",
+    "CampaignOut",
+    "CampaignsOut",
+    "Context",
+    "DecideIn",
+    "DecideOut",
+    "EventIn",
+    "EventsIn",
+    "EventsOut",
+    "HealthOut",
+    "Id",
+    "ModelOut",
+    "ModelsOut",
+    "Place",
+    "ReadyOut",
+    "SimilarItem",
+    "SimilarOut",
+]
+
+ID_LENGTH = 128
+MAX_PLACES = 100
+MAX_IDS = 5_000
+MAX_EVENTS = 1_000
+MAX_CAMPAIGNS = 1_000
+_REQUEST_ID_LENGTH = 120  # an impression's id adds a dash and the place
+_CONTEXT_KEYS = 32
+_CONTEXT_TEXT = 256
+_NUMBER = 1e15
+#: The C0 controls and DEL; a class that Python's, Rust's and ECMAScript's expressions share.
+_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+#: Keys with an underscore in front are the service's own.
+_CONTEXT_KEY = r"^[^_\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
+_PRINTABLE_OR_EMPTY = r"^[^\x00-\x1f\x7f]*$"
+
+
+def _text_only(value: object) -> object:
+    # Pydantic would read a bare number as seconds since 1970.
+    if not isinstance(value, str | datetime):
+        raise ValueError("must be text as in RFC 3339, with a timezone")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    # The years first: near the ends of the calendar a change of zone overflows.
+    if not 1970 <= value.year <= 2199:
+        raise ValueError("the year must be between 1970 and 2199")
+    return value.astimezone(UTC)
+
+
+def _an_id(value: str) -> str:
+    # What data files hold where there is no id: the log refuses them too.
+    if not value.strip() or value in NOT_IDS:
+        raise ValueError("must be an id: neither blank nor a word for nothing")
+    return value
+
+
+Id = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=ID_LENGTH, pattern=_PRINTABLE),
+    AfterValidator(_an_id),
+]
+_RequestId = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=_REQUEST_ID_LENGTH, pattern=_PRINTABLE),
+    AfterValidator(_an_id),
+]
+_Text = Annotated[
+    str, StringConstraints(strict=True, max_length=_CONTEXT_TEXT, pattern=_PRINTABLE_OR_EMPTY)
+]
+_Number = Annotated[float, Field(strict=True, ge=-_NUMBER, le=_NUMBER, allow_inf_nan=False)]
+_Time = Annotated[AwareDatetime, BeforeValidator(_text_only), AfterValidator(_in_utc)]
+_ContextKey = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=64, pattern=_CONTEXT_KEY)
+]
+Context = Annotated[dict[_ContextKey, _Text | _Number], Field(max_length=_CONTEXT_KEYS)]
+_Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DecideIn(_In):
+    """Somebody is here, and `k` places are free."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "request_id": "visit-2024-06-01-0001",
+                    "user_id": "household-17",
+                    "time": "2024-06-01T18:30:00Z",
+                    "k": 10,
+                    "context": {"store": "367", "page": "start"},
+                    "exclude": ["1029743"],
+                }
+            ]
+        },
+    )
+    request_id: Annotated[
+        _RequestId,
+        Field(
+            description=(
+                "Yours, unique within the tenant. Sent again, it gets the recorded decision; sent "
+                "again for another user_id, it is refused with 409."
+            )
+        ),
+    ]
+    user_id: Id
+    time: Annotated[
+        _Time | None, Field(description="The moment of the request; now where it is absent.")
+    ] = None
+    k: Annotated[int, Field(strict=True, ge=1, le=MAX_PLACES, description="Places to fill.")] = 10
+    context: Annotated[Context, Field(description="What is known of the moment; logged.")] = {}
+    exclude: Annotated[_Ids, Field(description="Items that must not be shown.")] = []
+    candidates: Annotated[
+        _Ids | None, Field(description="The only items that may be shown; null: all of them.")
+    ] = None
+    deadline_ms: Annotated[
+        _Number | None,
+        Field(
+            ge=1,
+            description=(
+                "Time for the answer. Where it is short, the slate comes from the coarse order, "
+                "then from popularity; `stage` says which. Cut to the service's maximum."
+            ),
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _candidates_once(self) -> DecideIn:
+        if self.candidates is not None and len(set(self.candidates)) < len(self.candidates):
+            raise ValueError("an item stands twice in candidates")
+        return self
+
+
+class Place(_Out):
+    """One place of the slate."""
+
+    item_id: str
+    position: int = Field(description="Counts from 1, the best place.")
+    propensity: float = Field(description="Probability of this item here, given those above.")
+    score: float
+    reason: str
+
+
+class DecideOut(_Out):
+    """The slate, as it was recorded. Its impressions are in the log already."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "request_id": "visit-2024-06-01-0001",
+                    "policy_id": "greedy",
+                    "model": "v12",
+                    "stage": "fine",
+                    "items": [
+                        {
+                            "item_id": "1082185",
+                            "position": 1,
+                            "propensity": 1.0,
+                            "score": 0.31,
+                            "reason": "highest score",
+                        }
+                    ],
+                }
+            ]
+        },
+    )
+    request_id: str
+    policy_id: str
+    model: str = Field(description="Name of the model that decided.")
+    stage: str = Field(description='Which order this is: "fine", "coarse" or "popularity".')
+    items: list[Place]
+
+
+class EventIn(_In):
+    """One thing that happened, in the columns of the event log."""
+
+    event_id: Annotated[Id, Field(description="Yours, unique within the tenant.")]
+    time: _Time
+    request_id: Annotated[Id, Field(description="The visit, page or slate that it belongs to.")]
+    user_id: Id
+    kind: EventKind
+    item_id: Id
+    creative_id: Id | None = None
+    campaign_id: Id | None = None
+    position: Annotated[int | None, Field(strict=True, ge=0, le=2**31 - 1)] = None
+    propensity: Annotated[float | None, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = None
+    policy_id: Id | None = None
+    value: _Number | None = None
+    context: Context | None = None
+
+
+class EventsIn(_In):
+    """A batch of events. It is safe to send it again: an event_id counts once."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "events": [
+                        {
+                            "event_id": "click-0001",
+                            "time": "2024-06-01T18:30:07Z",
+                            "request_id": "visit-2024-06-01-0001",
+                            "user_id": "household-17",
+                            "kind": "click",
+                            "item_id": "1082185",
+                            "position": 1,
+                        }
+                    ]
+                }
+            ]
+        },
+    )
+    events: Annotated[list[EventIn], Field(min_length=1, max_length=MAX_EVENTS)]
+
+
+class EventsOut(_Out):
+    """All events of the batch are stored durably; `duplicates` were there before."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"examples": [{"accepted": 1, "duplicates": 0}]},
+    )
+    accepted: int
+    duplicates: int
+
+
+class SimilarItem(_Out):
+    """A neighbour and its similarity; higher is nearer."""
+
+    item_id: str
+    score: float
+
+
+class SimilarOut(_Out):
+    """The nearest items, nearest first, without the item itself."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"item_id": "1082185", "items": [{"item_id": "981760", "score": 0.87}]}]
+        },
+    )
+    item_id: str
+    items: list[SimilarItem]
+
+
+class CampaignIn(_In):
+    """A campaign. Sent again with the same id, it replaces what was stored."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "campaign_id": "summer-18",
+                    "start": "2024-06-01T00:00:00Z",
+                    "end": "2024-07-01T00:00:00Z",
+                    "type": "TypeA",
+                }
+            ]
+        },
+    )
+    campaign_id: Id
+    start: _Time
+    end: Annotated[
+        _Time | None, Field(description="The first instant after it; null while it runs.")
+    ] = None
+    type: Id | None = None
+
+    @model_validator(mode="after")
+    def _ends_after_start(self) -> CampaignIn:
+        if self.end is not None and self.end < self.start:
+            raise ValueError("end must not be before start")
+        return self
+
+
+class CampaignOut(_Out):
+    """A stored campaign."""
+
+    campaign_id: str
+    start: datetime
+    end: datetime | None
+    type: str | None
+
+
+class CampaignsOut(_Out):
+    """The tenant's campaigns, by id."""
+
+    campaigns: list[CampaignOut]
+
+
+class ModelOut(_Out):
+    """The tenant's model, and what became of the newest one that was put in its place."""
+
+    name: str | None = Field(description="The model that decides; null: none.")
+    id: str | None = Field(description="Hash of its artifact.")
+    kind: str | None
+    since: datetime | None
+    refused: str | None = Field(description="Name of a newer one that could not be loaded.")
+    reason: str | None = Field(description="Why it was refused.")
+
+
+class ModelsOut(_Out):
+    """One entry a model of the tenant."""
+
+    models: list[ModelOut]
+
+
+class HealthOut(_Out):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
+class ReadyOut(_Out):
+    """Whether this process should be sent requests, and why not."""
+
+    status: Literal["ready", "not_ready"]
+    store: bool = Field(description="The store answers.")
+    models: int = Field(description="Models that are loaded.")
+    refused: int = Field(description="Newer models that could not be loaded; the old ones go on.")
+    draining: bool

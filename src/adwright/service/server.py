@@ -1,0 +1,98 @@
+"""The app under uvicorn: one process that starts, serves, drains and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from adwright.core.errors import MissingExtraError, ResourceError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+__all__ = ["listen", "serve"]
+
+#: The event loop and the models share one interpreter. With Python's own 5 ms, every answer would
+#: wait that long for a model that is busy in Python.
+_SWITCH_SECONDS = 0.0005
+_BACKLOG = 2048
+_KEEP_ALIVE_SECONDS = 30
+_SHUTDOWN_SECONDS = 30
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 takes a free one, which `getsockname` tells.
+
+    Raises ResourceError where the address is taken or is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+        opened.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        opened.close()
+        raise ResourceError(
+            f"the address cannot be listened on: {error}",
+            where=f"{host}:{port}",
+            hint="choose another port, or stop what uses it",
+        ) from error
+    opened.set_inheritable(True)
+    return opened
+
+
+def serve(app: FastAPI, opened: socket.socket) -> None:
+    """Serve `app` on a listening socket until SIGINT or SIGTERM; returns when all is written.
+
+    At the signal /readyz says no for `drain_seconds`, so that a balancer sends no more; then the
+    socket is closed, requests in work are answered, and what was decided is written. A second
+    signal ends the wait.
+    Raises MissingExtraError without uvicorn.
+    """
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise MissingExtraError("the HTTP service", "service") from error
+
+    class Server(uvicorn.Server):
+        """Says that it will end before it does."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """At a signal, in the thread of the event loop.
+
+            uvicorn's own would raise the signal again when all is done, and so end the caller.
+            """
+            state = app.state.service
+            self.force_exit = self.should_exit
+            if state.draining or state.config.drain_seconds == 0:
+                self.should_exit = True
+                return
+            state.draining = True
+            loop = asyncio.get_running_loop()
+            wait = state.config.drain_seconds
+            loop.call_soon_threadsafe(loop.call_later, wait, self.end)
+
+        def end(self) -> None:
+            """Take no more connections, answer what is in work, and end."""
+            self.should_exit = True
+
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_level="warning",
+        lifespan="on",
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        Server(config).run(sockets=[opened])
+    finally:
+        sys.setswitchinterval(before)
+        opened.close()
