@@ -30,6 +30,8 @@ MODELS = {
     "popularity": "Popularity",
 }
 
+KINDS = ("sqlite", "postgresql")
+
 
 def result(name: str) -> dict[str, Any]:
     """The result file of a benchmark; empty where it was not run."""
@@ -119,6 +121,26 @@ def loader() -> Iterator[str]:
     yield from source("loader")
 
 
+def store() -> Iterator[str]:
+    """Events into the databases and out of them."""
+    figures = figures_of("store")
+    yield "| events a CPU-second | SQLite | PostgreSQL and its server |"
+    yield "|---|---|---|"
+    rows = {
+        "recorded, 1,000 a batch": "events_per_cpu_second_{}_1000",
+        "recorded, 10 a batch": "events_per_cpu_second_{}_10",
+        "compacted into Parquet": "compacted_per_cpu_second_{}",
+    }
+    for name, key in rows.items():
+        cells = [number(figures.get(key.format(kind)), ",.0f") for kind in KINDS]
+        yield f"| {name} | {' | '.join(cells)} |"
+    cells = [number(figures.get(f"bytes_per_event_id_{kind}"), ".0f") for kind in KINDS]
+    yield f"| bytes that remember an event_id | {' | '.join(cells)} |"
+    yield ""
+    yield result("store").get("protocol", f"The store is {ABSENT}.")
+    yield from source("store")
+
+
 def source(name: str) -> Iterator[str]:
     """Where a table comes from."""
     found = result(name)
@@ -139,6 +161,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-peers": din_peers,
     "din-protocol": din_protocol,
     "loader": loader,
+    "store": store,
 }
 
 

@@ -116,6 +116,14 @@ def test_a_bad_row_is_located_in_its_part(tmp_path: Path) -> None:
         read_events(tmp_path)
 
 
+def test_a_folder_by_days_reads_as_one_log(tmp_path: Path) -> None:
+    for part, name in enumerate(("01/part-1", "01/part-2", "02/part-3")):
+        write_events(tmp_path / f"date=2024-05-{name}.parquet", _log(2, first=2 * part))
+    (tmp_path / ".compaction.lock").touch()
+    # The day in the folder's name becomes no column.
+    assert read_events(tmp_path, strict_time_order=True).collect().equals(_log(6))
+
+
 def test_parts_must_agree(tmp_path: Path) -> None:
     _log(1).write_parquet(tmp_path / "a.parquet")
     _log(1, first=1).with_columns(pl.col("position").cast(pl.Int64)).write_parquet(
