@@ -1,0 +1,62 @@
+"""A small invented log: villagers who come about once a week and each like a few things."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import numpy as np
+import polars as pl
+
+from adwright.campaigns.population import Population, PopulationConfig
+from adwright.data.schema import validate_events
+
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday
+WEEKS = 24
+START = FIRST + timedelta(weeks=20)
+ITEMS = pl.DataFrame(
+    {
+        "item_id": [f"i{n:02}" for n in range(40)],
+        "department": [f"d{n % 4}" for n in range(40)],
+        "type": [f"t{n % 8}" for n in range(40)],
+    }
+)
+SMALL = PopulationConfig(start=START, fit_visits=1500, other_negatives=20, past_negatives=15)
+
+
+@cache
+def events(people: int = 150, seed: int = 0) -> pl.DataFrame:
+    """The purchases of 24 weeks: evenings, more on Saturdays, each person at an own rate."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for person in range(people):
+        rate = rng.gamma(4.0, 0.3)
+        likes = np.where(np.arange(40) % 4 == person % 4, 0.12, 0.02)
+        likes[rng.choice(40, 3, replace=False)] = 0.5
+        for week in range(WEEKS):
+            for visit in range(rng.poisson(rate)):
+                day = int(rng.choice(7, p=[0.1, 0.1, 0.1, 0.1, 0.1, 0.4, 0.1]))
+                time = FIRST + timedelta(
+                    weeks=week, days=day, hours=17 + int(rng.integers(4)), seconds=visit
+                )
+                taken = np.flatnonzero(rng.random(40) < likes)
+                rows += [(f"v-{person}-{week}-{visit}", f"u{person}", time, n) for n in taken]
+    request, user, time, item = zip(*rows, strict=True)
+    frame = pl.DataFrame({"request_id": request, "user_id": user, "time": time, "n": item})
+    frame = frame.with_columns(
+        event_id=pl.format("{}-{}", "request_id", "n"),
+        item_id=pl.lit("i") + pl.col("n").cast(pl.String).str.zfill(2),
+        kind=pl.lit("purchase"),
+        value=1.0 + pl.col("n") / 10,
+    )
+    return validate_events(frame.drop("n").sort("time"))
+
+
+def before(start: datetime = START) -> pl.DataFrame:
+    """The events before the start."""
+    return events().filter(pl.col("time") < start)
+
+
+def population(config: PopulationConfig = SMALL) -> Population:
+    """A new population each time, since it remembers."""
+    return Population.fit(events(), ITEMS, config)
