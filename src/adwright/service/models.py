@@ -2,11 +2,12 @@
 
     ROOT/TENANT/current      one line: the name of the version that decides
     ROOT/TENANT/VERSION/     an artifact
+    ROOT/TENANT/serving.toml the policy, where it is not the usual one
 
-`publish` writes the pointer in one step. A thread looks at the contents of pointer and manifest,
-loads what is new, lets it decide for nobody, and only then puts it in place: the next batch uses
-it. Whatever cannot be loaded is refused and the old model goes on; it is tried again when the
-pointer or the manifest changes.
+`publish` writes the pointer in one step. A thread looks at the contents of pointer, manifest and
+settings, loads what is new, lets it decide for nobody, and only then puts it in place: the next
+batch uses it. Whatever cannot be loaded is refused and the old model goes on; it is tried again
+when one of the three changes.
 """
 
 from __future__ import annotations
@@ -26,9 +27,19 @@ from adwright.core.errors import ArtifactError, ArtifactUnsafeError
 from adwright.core.hashing import sha256_bytes
 from adwright.service.deployed import Deployed, probe
 
-__all__ = ["POINTER", "FixedModels", "FolderModels", "Load", "ModelStatus", "Models", "publish"]
+__all__ = [
+    "POINTER",
+    "SETTINGS",
+    "FixedModels",
+    "FolderModels",
+    "Load",
+    "ModelStatus",
+    "Models",
+    "publish",
+]
 
 POINTER = "current"
+SETTINGS = "serving.toml"
 _MAX_NAME = 128
 _log = logging.getLogger("adwright.service")
 
@@ -158,7 +169,10 @@ class FolderModels:
             return  # no version was published yet, or the pointer was taken away: the old goes on
         name = pointer.decode("utf-8", "replace").strip()
         manifest = _read(folder / name / MANIFEST) if _is_name(name) else None
-        content = sha256_bytes(pointer + b"\0" + (manifest or b""))
+        settings = _read(folder / SETTINGS)
+        content = repr(
+            [None if one is None else sha256_bytes(one) for one in (pointer, manifest, settings)]
+        )
         if self._seen.get(tenant) == content:
             return
         before = self._statuses.get(tenant, ModelStatus())

@@ -1,0 +1,94 @@
+"""From a folder to a model that decides: what `FolderModels` calls for each version.
+
+    ROOT/TENANT/VERSION/      the artifact: what orders the items
+    ROOT/TENANT/serving.toml  what chooses among them; greedy where the file is absent
+
+        seed = 7
+        [policy]
+        kind = "softmax"
+        temperature = 0.5
+
+The artifact comes from training, the policy from whoever runs the campaign: it can be changed
+without a new artifact, and is exchanged in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adwright.core.artifacts import MANIFEST
+from adwright.core.config import load_toml
+from adwright.core.errors import ArtifactError, ConfigError
+from adwright.delivery.policy import GreedyConfig, PolicyConfig, SlatePolicy, build_policy
+from adwright.service import popularity
+from adwright.service.deployed import Deployed
+from adwright.service.models import SETTINGS
+from adwright.service.popularity import load_popularity
+
+__all__ = ["Serving", "load_deployed"]
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What serving.toml holds.
+
+    policy: how the places are filled. policy_id: its name in the log; by default the policy's
+    own. seed: of the policy's chance.
+
+    Raises ConfigError for a negative seed.
+    """
+
+    policy: PolicyConfig = field(default_factory=GreedyConfig)
+    policy_id: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError("the seed must not be negative", where=f"seed {self.seed}")
+
+    def build(self) -> SlatePolicy:
+        """The policy."""
+        return build_policy(self.policy, policy_id=self.policy_id)
+
+
+def load_deployed(folder: Path) -> Deployed:
+    """The model of a version's folder, with the policy of its tenant.
+
+    Raises what `load_artifact` raises, ArtifactError for a kind that cannot be served, and
+    ConfigError where serving.toml is wrong.
+    """
+    settings = folder.parent / SETTINGS
+    serving = load_toml(settings, Serving) if settings.is_file() else Serving()
+    match _kind(folder):
+        case popularity.KIND:
+            popular, artifact_id, _ = load_popularity(folder)
+            return Deployed(
+                name=folder.name,
+                artifact_id=artifact_id,
+                kind=popularity.KIND,
+                recommender=popular,
+                policy=serving.build(),
+                fallback=popular,
+                seed=serving.seed,
+            )
+        case kind:
+            raise ArtifactError(
+                f"an artifact of kind {kind!r} cannot be served",
+                where=str(folder),
+                hint="export the model for delivery first",
+            )
+
+
+def _kind(folder: Path) -> object:
+    """What the artifact says it is; whoever loads it verifies that."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        return manifest["kind"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ArtifactError(
+            "the artifact's manifest cannot be read",
+            where=str(folder / MANIFEST),
+            hint="copy or make the artifact again",
+        ) from error

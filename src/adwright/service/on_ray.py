@@ -1,0 +1,148 @@
+"""The same app in replicas on a Ray cluster, behind the proxies of Ray Serve.
+
+    with connected():
+        deploy(ServiceConfig(), store_url="postgresql://...", models="/shared/models", replicas=2)
+
+Every replica opens the same store and watches the same folder of models, so all of them must
+reach both: PostgreSQL and a shared folder on a cluster of several machines. Nothing else is
+shared. A replica that dies loses nothing that it acknowledged, since that is in the store; Ray
+starts another. Who answers does not matter: a decision depends on the model, the seed, the tenant
+and the request, and one that was made is answered from the store by every replica.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adwright.campaigns.store import Store
+from adwright.core.clock import SystemClock
+from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.service.app import create_app
+from adwright.service.config import ServiceConfig
+from adwright.service.loading import load_deployed
+from adwright.service.models import FolderModels, Load
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+__all__ = ["NAME", "connected", "deploy"]
+
+#: Of the application on the cluster.
+NAME = "adwright"
+#: Nothing large is passed between processes.
+_OBJECT_STORE_BYTES = 100 * 2**20
+#: Nothing is sent anywhere; workers import nothing for accelerators that they do not use.
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_DRAIN_SECONDS = 20
+
+
+def deploy(
+    config: ServiceConfig,
+    *,
+    store_url: str,
+    models: str | Path,
+    load: Load = load_deployed,
+    replicas: int = 2,
+    cpus: float = 1.0,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+) -> None:
+    """Start the service on the cluster that this process is connected to, or change it there.
+
+    store_url, models: the store and the folder of models, which all nodes reach. load: builds
+    the model of a version; it is sent to the replicas. replicas: at least 1; they are spread
+    over the nodes. cpus: that Ray reserves for each. host, port: where the proxy of each node
+    listens; its first start decides.
+
+    Returns when all replicas are ready; they serve on until `ray.serve.shutdown()` or the end
+    of the cluster. Raises ConfigError for settings out of range, MissingExtraError without Ray
+    Serve, and RuntimeError of Ray's where a replica cannot start.
+    """
+    if replicas < 1 or cpus < 0:
+        raise ConfigError(
+            "replicas must be at least 1 and cpus not negative",
+            where=f"replicas {replicas}, cpus {cpus:g}",
+        )
+    try:
+        from ray import serve
+    except ImportError as error:
+        raise MissingExtraError("serving on Ray", "ray") from error
+    options = serve.config.HTTPOptions(host=host, port=port, keep_alive_timeout_s=30)
+    serve.start(proxy_location="EveryNode", http_options=options)
+    deployed = serve.deployment(
+        name=NAME,
+        num_replicas=replicas,
+        ray_actor_options={"num_cpus": cpus},
+        # More than the app lets in: it is the app that sheds, with a proper answer.
+        max_ongoing_requests=2 * config.max_in_flight,
+        graceful_shutdown_timeout_s=_DRAIN_SECONDS + config.drain_seconds,
+        health_check_period_s=2,
+        health_check_timeout_s=10,
+    )(serve.ingress(_builder(config, store_url, Path(models).resolve(), load))())
+    serve.run(deployed.bind(), name=NAME, route_prefix="/")
+
+
+def _builder(
+    config: ServiceConfig, store_url: str, models: Path, load: Load
+) -> Callable[[], FastAPI]:
+    """What each replica calls to make its app; a function made here travels by value."""
+
+    def build() -> FastAPI:
+        from ray import serve
+
+        replica = serve.get_replica_context().replica_id.unique_id
+        clock = SystemClock()
+        folder = FolderModels(models, load, clock, seconds=config.poll_seconds)
+        return create_app(replace(config, replica=replica), Store.open(store_url), folder)
+
+    return build
+
+
+@contextmanager
+def connected(*, cpus: int | None = None) -> Iterator[None]:
+    """Connected to Ray: as it is, to RAY_ADDRESS, or to a cluster of this machine alone.
+
+    cpus: of the cluster of this machine; all of them where it is None. That cluster, and what
+    was deployed on it, ends with the block; another one stays as it is.
+    Raises MissingExtraError where Ray is not installed.
+    """
+    try:
+        import ray
+        from ray import serve
+    except ImportError as error:
+        raise MissingExtraError("serving on Ray", "ray") from error
+    if ray.is_initialized():
+        yield
+        return
+    with _environment(_ENVIRONMENT):
+        if "RAY_ADDRESS" in os.environ:
+            ray.init()
+        else:
+            ray.init(
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+        try:
+            yield
+        finally:
+            if "RAY_ADDRESS" not in os.environ:
+                serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for the time of the block; those that are set already stay."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]

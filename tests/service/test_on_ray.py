@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from adwright.campaigns.store import Store
+from adwright.core.clock import SystemClock
+from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.service import on_ray
+from adwright.service.app import create_app
+from adwright.service.config import ServiceConfig
+from adwright.service.deployed import Deployed
+from adwright.service.loading import load_deployed
+from adwright.service.models import SETTINGS, FolderModels, publish
+from adwright.service.popularity import save_popularity
+from tests.service.shop import ITEMS, NOW, running, wait_until
+
+CONFIG = ServiceConfig(deadline_ms=2000)
+
+
+def loader(pids: Path) -> Callable[[Path], Deployed]:
+    """Loads as always, and leaves the number of the process; travels by value."""
+
+    def load(folder: Path) -> Deployed:
+        (pids / str(os.getpid())).touch()
+        return load_deployed(folder)
+
+    return load
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the replicas share."""
+
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.folder}/store.db"
+
+    @property
+    def models(self) -> Path:
+        return self.folder / "models"
+
+    def pids(self) -> list[int]:
+        return sorted(int(path.name) for path in (self.folder / "pids").iterdir())
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Shared:
+    made = Shared(tmp_path)
+    (tmp_path / "pids").mkdir()
+    weight = np.linspace(0, 1, len(ITEMS))
+    save_popularity(made.models / "acme" / "v1", ITEMS, weight)
+    (made.models / "acme" / SETTINGS).write_text('seed = 7\n[policy]\nkind = "softmax"\n')
+    publish(made.models, "acme", "v1")
+    return made
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two nodes on this machine, each with one CPU."""
+    ray = pytest.importorskip("ray")
+    serve = pytest.importorskip("ray.serve")
+    from ray.cluster_utils import Cluster
+
+    for name, value in on_ray._ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+    made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    try:
+        made.add_node(**node)
+        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+        yield
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+        made.shutdown()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def event(number: int) -> dict[str, Any]:
+    return {
+        "event_id": f"e{number}",
+        "time": NOW.isoformat(),
+        "request_id": "r1",
+        "user_id": "u1",
+        "kind": "click",
+        "item_id": ITEMS[0],
+    }
+
+
+class Sender(threading.Thread):
+    """Sends events one by one, each until it is acknowledged."""
+
+    def __init__(self, client: httpx.Client, numbers: Iterator[int]) -> None:
+        super().__init__()
+        self.client, self.numbers = client, numbers
+        self.stop = threading.Event()
+        self.acknowledged: list[str] = []
+        self.failures = 0
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            body = {"events": [event(next(self.numbers))]}
+            while not self._sent(body):
+                self.failures += 1
+                time.sleep(0.05)
+            self.acknowledged.append(body["events"][0]["event_id"])
+
+    def _sent(self, body: dict[str, Any]) -> bool:
+        try:
+            return self.client.post("/v1/events", json=body).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+def decide_all(client: httpx.Client) -> dict[str, tuple[str, bytes]]:
+    """Of 16 requests, who answered and what."""
+    answers = {}
+    for number in range(16):
+        body = {"request_id": f"r{number}", "user_id": f"u{number}", "time": NOW.isoformat()}
+        answer = client.post("/v1/decide", json=body)
+        assert answer.status_code == 200
+        answers[f"r{number}"] = (answer.headers["x-replica"], answer.content)
+    return answers
+
+
+def check_equal_decisions(client: httpx.Client, shared: Shared, tmp_path: Path) -> None:
+    first = decide_all(client)
+    with sqlite3.connect(shared.folder / "store.db") as connection:
+        # As if nobody had asked yet: the other replica has to decide anew.
+        connection.execute("DELETE FROM decisions")
+    connection.close()
+    second = decide_all(client)
+    assert {name: body for name, (_, body) in first.items()} == {
+        name: body for name, (_, body) in second.items()
+    }
+    assert len({who for who, _ in first.values()} | {who for who, _ in second.values()}) == 2
+    assert any(first[name][0] != second[name][0] for name in first), "one replica did it all"
+    assert len({body for _, body in first.values()}) == 16
+    # And the same as a process of another kind, with a store of its own.
+    with Store.open(f"sqlite:///{tmp_path}/other.db") as store:
+        folder = FolderModels(shared.models, load_deployed, SystemClock())
+        with running(create_app(CONFIG, store, folder)) as other:
+            other.headers = {"X-API-Key": store.create_key("acme")}
+            for number in range(16):
+                answer = other.decide(f"r{number}", f"u{number}")
+                assert answer.content == first[f"r{number}"][1]
+
+
+def check_no_acknowledged_event_is_lost(client: httpx.Client, shared: Shared, store: Store) -> None:
+    numbers = iter(range(100_000))
+    sender = Sender(client, numbers)
+    sender.start()
+    try:
+        wait_until(lambda: len(sender.acknowledged) > 20, 60)
+        before = shared.pids()
+        os.kill(before[0], signal.SIGKILL)
+        # Ray starts another one, and in the meantime the other goes on.
+        wait_until(lambda: len(shared.pids()) > len(before), 60)
+        more = len(sender.acknowledged) + 20
+        wait_until(lambda: len(sender.acknowledged) > more, 60)
+    finally:
+        sender.stop.set()
+        sender.join()
+    kept = store.events("acme", kinds=["click"])["event_id"].to_list()
+    assert len(kept) == len(set(kept))
+    assert set(sender.acknowledged) <= set(kept)
+
+
+# Ray warns of settings of its own that it will drop, and leaves sockets to the interpreter.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.usefixtures("cluster")
+def test_two_replicas_decide_alike_and_lose_nothing_when_one_is_killed(
+    shared: Shared, tmp_path: Path
+) -> None:
+    port = free_port()
+    load = loader(shared.folder / "pids")
+    with Store.open(shared.url) as store:
+        # A connection stays with one replica, so each request makes its own.
+        headers = {"X-API-Key": store.create_key("acme"), "Connection": "close"}
+        on_ray.deploy(
+            CONFIG, store_url=shared.url, models=shared.models, load=load, replicas=2, port=port
+        )
+        assert len(shared.pids()) == 2
+        address = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=address, headers=headers, timeout=30) as client:
+            assert client.get("/readyz").json()["status"] == "ready"
+            check_equal_decisions(client, shared, tmp_path)
+            check_no_acknowledged_event_is_lost(client, shared, store)
+
+
+@pytest.mark.parametrize("changes", [{"replicas": 0}, {"cpus": -1}])
+def test_settings_out_of_range_are_refused(shared: Shared, changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="replicas must be at least 1"):
+        on_ray.deploy(CONFIG, store_url=shared.url, models=shared.models, **changes)
+
+
+def test_without_ray_the_extra_is_named(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"adwright\[ray\]"):
+        on_ray.deploy(CONFIG, store_url=shared.url, models=shared.models)
+    with pytest.raises(MissingExtraError, match=r"adwright\[ray\]"), on_ray.connected():
+        pass
+
+
+def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_NAME_THAT_IS_SET", "old")
+    with on_ray._environment({"A_NAME_THAT_IS_SET": "new", "ANOTHER_NAME": "new"}):
+        assert os.environ["A_NAME_THAT_IS_SET"] == "old"
+        assert os.environ["ANOTHER_NAME"] == "new"
+    assert "ANOTHER_NAME" not in os.environ
