@@ -19,7 +19,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("results", "retrieval", "policies")),
+)
 ABSENT = "not measured yet"
 
 MODELS = {
@@ -141,6 +144,55 @@ def store() -> Iterator[str]:
     yield from source("store")
 
 
+def offpolicy() -> Iterator[str]:
+    """Each policy of Open Bandit valued on the other's log."""
+    rows = result("offpolicy").get("rows", [])
+    yield "| campaign | valued on | click rate, DR (95% interval) | its own rate | IPS | SNIPS |"
+    yield "|---|---|---|---|---|---|"
+    shown = [row for row in rows if row["direction"] != "simulated" and row["policy"] == "share"]
+    shown += [row for row in rows if row["direction"] == "bts_to_random"]
+    seen = set()
+    for row in shown:
+        key = (row["direction"], row["campaign"])
+        if key in seen:
+            continue
+        seen.add(key)
+        same = {r["estimator"]: r for r in shown if (r["direction"], r["campaign"]) == key}
+        log, policy = row["direction"].split("_to_")
+        low, high = (f"{end:.2%}" for end in same["dr"]["ci"])
+        cells = [f"{same['dr']['value']:.2%} ({low} to {high})", f"{row['on_policy']:.2%}"]
+        cells += [f"{same[name]['value']:.2%}" for name in ("ips", "snips")]
+        yield f"| {row['campaign']}, {policy} | the log of {log} | {' | '.join(cells)} |"
+    yield ""
+    yield result("offpolicy").get("protocol", f"Off-policy estimates are {ABSENT}.")
+    yield from source("offpolicy")
+
+
+def two_tower() -> Iterator[str]:
+    """Retrieval with and without views."""
+    rows = result("two_tower").get("rows", [])
+    measures = {
+        "recall@50": "all/recall50",
+        "recall@500": "all/recall500",
+        "NDCG@10": "all/ndcg10",
+        "tail recall@50": "tail/recall50",
+        "cold recall@500": "cold/recall500",
+        "unseen recall@50": "unseen/recall50",
+        "unseen tail recall@50": "unseen_tail/recall50",
+    }
+    yield f"| data | model | {' | '.join(measures)} |"
+    yield "|---|---|" + "---|" * len(measures)
+    for row in rows:
+        cells = [
+            f"{row[key][0]:.4f} ({row[key][1]:.4f} to {row[key][2]:.4f})"
+            for key in measures.values()
+        ]
+        yield f"| {row['data']} | {row['model']} | {' | '.join(cells)} |"
+    yield ""
+    yield result("two_tower").get("protocol", f"Retrieval is {ABSENT}.")
+    yield from source("two_tower")
+
+
 def source(name: str) -> Iterator[str]:
     """Where a table comes from."""
     found = result(name)
@@ -161,7 +213,9 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-peers": din_peers,
     "din-protocol": din_protocol,
     "loader": loader,
+    "offpolicy": offpolicy,
     "store": store,
+    "two-tower": two_tower,
 }
 
 
