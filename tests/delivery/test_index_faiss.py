@@ -1,0 +1,127 @@
+"""What is particular to faiss: structures, training, threads, settings that change something."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.delivery.index import recall_against_exact
+from adwright.delivery.index_exact import ExactIndex
+from adwright.delivery.index_faiss import FaissConfig, FaissIndex
+from tests.delivery.nearest import gaussian
+
+VECTORS = gaussian(900, 16) * np.linspace(2, 0.1, 16, dtype=np.float32)
+SMALL: dict[str, Any] = {"lists": 16, "exact_below": 0, "candidates": 1}
+
+
+def filled(**changes: Any) -> FaissIndex:
+    index = FaissIndex(16, FaissConfig(**(SMALL | changes)))
+    index.add(np.arange(len(VECTORS)), VECTORS)
+    assert index.ready
+    return index
+
+
+def structure(**changes: Any) -> bytes:
+    return bytes(filled(**changes)._dump()["bytes"])
+
+
+def recall(index: FaissIndex) -> float:
+    exact = ExactIndex(16)
+    exact.add(np.arange(len(VECTORS)), VECTORS)
+    return recall_against_exact(index, exact, gaussian(60, 16, seed=1), 5)
+
+
+@pytest.mark.parametrize(
+    ("base", "changes"),
+    [
+        ({}, {"structure": "ivf_flat"}),
+        ({}, {"lists": 8}),
+        ({}, {"directions": 4}),
+        ({}, {"seed": 1}),
+        ({"structure": "hnsw"}, {"structure": "hnsw_bf16"}),
+        ({"structure": "hnsw"}, {"structure": "hnsw_int8"}),
+        ({"structure": "hnsw"}, {"links": 4}),
+        ({"structure": "hnsw"}, {"build_breadth": 4}),
+    ],
+)
+def test_a_setting_changes_the_structure(base: Any, changes: Any) -> None:
+    assert structure(**base) == structure(**base)
+    assert structure(**base) != structure(**(base | changes))
+
+
+@pytest.mark.parametrize(
+    ("base", "changes"),
+    [
+        ({}, {"probes": 16}),
+        ({"probes": 16, "directions": 4}, {"candidates": 8}),
+        ({"structure": "ivf_flat"}, {"probes": 8}),
+        ({"structure": "hnsw", "links": 2, "search_breadth": 1}, {"search_breadth": 200}),
+        ({}, {"exact_below": 900}),
+    ],
+)
+def test_a_setting_of_the_search_finds_more(base: Any, changes: Any) -> None:
+    index = filled(**base)
+    before = recall(index)
+    index.config = FaissConfig(**(SMALL | base | changes))
+    assert recall(index) > before + 0.01
+
+
+def test_all_lists_and_all_directions_find_nearly_all() -> None:
+    assert recall(filled(probes=16, candidates=6)) > 0.99
+    assert recall(filled(probes=10_000, structure="ivf_flat")) == 1.0
+
+
+def test_lists_are_chosen_from_the_number_of_vectors() -> None:
+    index = filled(lists=0)
+    assert index._structure.nlist == 64
+    index.add(np.arange(1000, 4000), gaussian(3000, 16))
+    assert index._structure.nlist == 128
+
+
+def test_there_is_no_structure_before_there_are_enough() -> None:
+    index = FaissIndex(16, FaissConfig(lists=50, exact_below=0))
+    index.add(np.arange(49), VECTORS[:49])
+    assert not index.ready
+    index.add([49], VECTORS[49:50])
+    assert index.ready
+
+
+def test_a_graph_grows_and_lists_are_built_anew() -> None:
+    for name, built in (("hnsw", 100), ("ivf_fast", 500)):
+        index = FaissIndex(16, FaissConfig(name, lists=16, exact_below=0))
+        index.add(np.arange(100), VECTORS[:100])
+        index.add(np.arange(100, 500), VECTORS[100:500])
+        assert index._built == built
+
+
+def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    import faiss
+
+    index, asked = filled(threads=2), list[int]()
+    monkeypatch.setattr(faiss, "omp_set_num_threads", asked.append)
+    index.search(gaussian(1, 16), 2)
+    assert set(asked) == {2}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: 0} for name in ("directions", "links", "build_breadth", "search_breadth")),
+        *({name: -1} for name in ("lists", "probes", "exact_below", "seed")),
+        {"threads": 0},
+        {"candidates": 0.5},
+    ],
+)
+def test_settings_that_cannot_be(changes: Any) -> None:
+    with pytest.raises(ConfigError):
+        FaissConfig(**changes)
+
+
+def test_without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingExtraError, match="delivery"):
+        FaissIndex(4)
