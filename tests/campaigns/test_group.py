@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adwright.campaigns.group import Entry, Kept
+from adwright.campaigns.group import Entry, Kept, new_events
 from adwright.campaigns.store import Recorded, Store
 from adwright.core.errors import SchemaError, ValueInvalidError
 from tests.campaigns.made import decision, event, events
@@ -65,6 +65,23 @@ def test_of_two_decisions_with_one_id_the_first_counts(store: Store, tenant: str
     assert isinstance(second, Kept)
     assert second.repeated
     assert dict(second.decision) == decision(1)
+
+
+def test_who_listens_hears_of_each_event_once(store: Store, tenant: str) -> None:
+    def write(*entries: Entry) -> list[str]:
+        results = store.record_group(tenant, entries)
+        pairs = zip(entries, results, strict=True)
+        return [event["event_id"] for pair in pairs for event in new_events(*pair)]
+
+    assert write(Entry(events=[event(1), event(1), event(2)]), decided(1)) == [
+        "e1",
+        "e2",
+        "r1-1",
+        "r1-2",
+    ]
+    again = Entry(events=[event(3), event(2), event(4), event(1), event(4)])
+    other = decided(1, user_id="u9")
+    assert write(again, decided(1), other, decided(2)) == ["e3", "e4", "r2-1", "r2-2"]
 
 
 def test_a_context_may_be_absent(store: Store, tenant: str) -> None:

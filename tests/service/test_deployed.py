@@ -100,3 +100,12 @@ def test_a_model_that_cannot_decide_is_found_out(
 ) -> None:
     with pytest.raises(error):
         probe(deployed(**changes), clock)
+
+
+def test_a_model_is_told_what_it_wants_to_know() -> None:
+    told: list[Any] = []
+    events = [{"kind": kind} for kind in ("click", "view", "click")]
+    deployed(observe=told.append, kinds=frozenset({"click"})).tell(events)
+    deployed(observe=told.append, kinds=frozenset({"purchase"})).tell(events)
+    deployed(kinds=frozenset({"click"})).tell(events)
+    assert told == [[events[0], events[2]]]

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from adwright.campaigns.store import Store
 from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
-from adwright.service.loading import load_deployed
+from adwright.service.loading import load_deployed, stored_events
 from adwright.service.models import SETTINGS, FolderModels, publish
 from adwright.service.popularity import save_popularity
-from tests.service.shop import ITEMS, request
+from tests.service.shop import ITEMS, NOW, deployed, request
 
 WEIGHT = np.arange(len(ITEMS), dtype=np.float64)
 SOFTMAX = """
@@ -98,3 +101,25 @@ def test_what_cannot_be_served_is_refused(version: Path) -> None:
         (version / "manifest.json").write_text(text)
         with pytest.raises(ArtifactError, match="manifest cannot be read"):
             load_deployed(version)
+
+
+def test_a_model_asks_for_the_events_that_it_does_not_know(store: Store) -> None:
+    events = [
+        {
+            "event_id": f"e{n}",
+            "time": NOW + timedelta(hours=n),
+            "request_id": "r1",
+            "user_id": "u1",
+            "kind": kind,
+            "item_id": ITEMS[n],
+        }
+        for n, kind in enumerate(("purchase", "click", "purchase", "view"))
+    ]
+    store.record_events("acme", events)
+    store.record_events("umbrella", events)
+    asked = stored_events(store)
+    model = deployed(kinds=frozenset({"purchase", "view"}))
+    assert [event["event_id"] for event in asked("acme", model)] == ["e0", "e2", "e3"]
+    newer = replace(model, known_until=NOW + timedelta(hours=2))
+    assert [event["event_id"] for event in asked("acme", newer)] == ["e2", "e3"]
+    assert asked("acme", newer)[0]["time"] == NOW + timedelta(hours=2)

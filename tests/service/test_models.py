@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,3 +208,75 @@ def test_publishing_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no artifact to publish"):
         publish(tmp_path, "acme", "v9")
     assert not (tmp_path / "acme").exists()
+
+
+def named(*names: str) -> list[dict[str, str]]:
+    return [{"event_id": name, "kind": "click"} for name in names]
+
+
+class Listener:
+    """A loader whose models write down what they are told."""
+
+    def __init__(self) -> None:
+        self.heard: dict[str, list[str]] = {}
+
+    def __call__(self, folder: Path) -> Deployed:
+        heard = self.heard.setdefault(folder.name, [])
+
+        def observe(events: Sequence[Mapping[str, Any]]) -> None:
+            heard.extend(event["event_id"] for event in events)
+
+        return deployed(folder.name, observe=observe, kinds=frozenset({"click"}))
+
+
+def test_a_new_model_hears_what_was_stored_and_what_happens_meanwhile_once(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    listener, log = Listener(), named("a", "b")
+
+    def stored(tenant: str, model: Deployed) -> list[dict[str, str]]:
+        assert (tenant, model.name) == ("acme", f"v{len(listener.heard)}")
+        # While the store is read, one event that is in it is told, and one that is not.
+        models.tell("acme", named("b", f"late-{model.name}"))
+        models.tell("umbrella", named("other"))
+        return list(log)
+
+    models = FolderModels(tmp_path, listener, clock, stored=stored)
+    save_version(tmp_path, "acme", "v1")
+    publish(tmp_path, "acme", "v1")
+    models.look()
+    assert listener.heard == {"v1": ["a", "b", "late-v1"]}
+    models.tell("acme", named("c"))
+    log.extend(named("late-v1", "c"))
+    save_version(tmp_path, "acme", "v2")
+    publish(tmp_path, "acme", "v2")
+    models.look()
+    models.tell("acme", named("d"))
+    # The old one is told too until the new one decides.
+    assert listener.heard == {
+        "v1": ["a", "b", "late-v1", "c", "b", "late-v2"],
+        "v2": ["a", "b", "late-v1", "c", "late-v2", "d"],
+    }
+
+
+def test_a_model_that_cannot_take_the_past_is_refused(tmp_path: Path, clock: FixedClock) -> None:
+    def stored(tenant: str, model: Deployed) -> list[dict[str, str]]:
+        raise OSError("the store is down")
+
+    models = FolderModels(tmp_path, Listener(), clock, stored=stored)
+    save_version(tmp_path, "acme", "v1")
+    publish(tmp_path, "acme", "v1")
+    models.look()
+    status = models.status("acme")
+    assert status is not None
+    assert (status.deployed, status.refused) == (None, "v1")
+    models.tell("acme", named("a"))
+    assert models._meanwhile == {}
+
+
+def test_fixed_models_are_told_too(clock: FixedClock) -> None:
+    listener = Listener()
+    models = FixedModels({"acme": listener(Path("v1"))}, clock)
+    models.tell("acme", named("a"))
+    models.tell("umbrella", named("b"))
+    assert listener.heard == {"v1": ["a"]}

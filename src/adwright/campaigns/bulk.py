@@ -7,7 +7,7 @@ and rows as a COPY stream, which costs the sender a tenth of what INSERT does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -24,12 +24,14 @@ class Recorded:
 
     accepted: rows that are new, and now durable. duplicates: rows whose id was known already,
     or stood earlier in the batch; what was known is kept. conflicting: those of the duplicates
-    that differ from what is kept, which a sender should look into.
+    that differ from what is kept, which a sender should look into. repeated: places of the
+    duplicate events in the batch, from 0.
     """
 
     accepted: int
     duplicates: int
     conflicting: int = 0
+    repeated: frozenset[int] = field(default=frozenset(), compare=False, repr=False)
 
 
 def claim(connection: Connection, table: Table, ids: Mapping[bytes, int]) -> dict[bytes, int]:

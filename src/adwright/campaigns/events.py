@@ -53,15 +53,16 @@ def insert_batches(
     new: list[EventRow] = []
     results = []
     for rows, batch in zip(batches, marks, strict=True):
-        before, conflicting = len(new), 0
-        for row, (key, content) in zip(rows, batch, strict=True):
+        before, conflicting, repeated = len(new), 0, []
+        for place, (row, (key, content)) in enumerate(zip(rows, batch, strict=True)):
             if key in kept:
                 conflicting += kept[key] != content
+                repeated.append(place)
             else:
                 kept[key] = content
                 new.append(row)
         accepted = len(new) - before
-        results.append(Recorded(accepted, len(rows) - accepted, conflicting))
+        results.append(Recorded(accepted, len(repeated), conflicting, frozenset(repeated)))
     append(connection, EVENTS, ("tenant", *_COLUMNS), [(tenant, *row) for row in new])
     return results
 

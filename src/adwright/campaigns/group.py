@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -21,7 +21,7 @@ from adwright.campaigns.incoming import EventRow, event_rows
 from adwright.campaigns.tables import DECISIONS
 from adwright.campaigns.times import from_micros
 
-__all__ = ["Entry", "Kept", "record_group"]
+__all__ = ["Entry", "Kept", "new_events", "record_group"]
 
 _AT_ONCE = 500
 
@@ -41,10 +41,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Kept:
-    """The decision that stands in the store. repeated: it stood there before, and may differ."""
+    """The decision that stands in the store.
+
+    repeated: it stood there before, and differs. impressions: what became of those given along.
+    """
 
     decision: Mapping[str, Any]
     repeated: bool
+    impressions: Recorded = field(default=Recorded(0, 0), compare=False, repr=False)
 
 
 def record_group(
@@ -70,9 +74,18 @@ def record_group(
         recorded = insert_batches(connection, tenant, parts)
     answers = iter(kept)
     return [
-        next(answers) if entry.decision is not None else one
+        replace(next(answers), impressions=one) if entry.decision is not None else one
         for entry, one in zip(entries, recorded, strict=True)
     ]
+
+
+def new_events(entry: Entry, result: Kept | Recorded) -> list[Mapping[str, Any]]:
+    """Those of the entry's events that were new, given what became of it."""
+    if isinstance(result, Kept):
+        if result.repeated:
+            return []
+        result = result.impressions
+    return [event for place, event in enumerate(entry.events) if place not in result.repeated]
 
 
 def _decisions(

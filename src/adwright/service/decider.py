@@ -55,7 +55,7 @@ class Decider:
         self._metrics = metrics
         self._clock = clock
         self._answers: Answers | None = None
-        self._writer = Writer(ledger, config, metrics, clock, stored=self._observe)
+        self._writer = Writer(ledger, config, metrics, clock, stored=models.tell)
         self._worker: Batcher[Job] = Batcher(
             "adwright-models",
             self._run_batch,
@@ -209,12 +209,6 @@ class Decider:
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         if self._answers is not None:
             self._answers.deliver([(job.answer, error) for job in jobs])
-
-    def _observe(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
-        status = self._models.status(tenant)
-        deployed = None if status is None else status.deployed
-        if deployed is not None and deployed.observe is not None and events:
-            deployed.observe(events)
 
 
 def _choose(deployed: Deployed, job: Job, candidates: Candidates) -> Decision:

@@ -11,6 +11,7 @@ import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,9 +47,11 @@ class Similar(Protocol):
 
 
 class Observe(Protocol):
-    """Takes note of events that were stored, rows in EVENT_SCHEMA columns."""
+    """Takes note of what happened."""
 
-    def __call__(self, events: Sequence[Mapping[str, Any]]) -> None: ...
+    def __call__(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Rows in EVENT_SCHEMA columns, stored already; each event comes once."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,9 @@ class Deployed:
     name: of the version, shown to the tenant. artifact_id: hash of what was loaded. kind: what
     it is. fallback: answers at once where the recommender fails or is late; its stage should be
     "popularity". seed: of the policy's chance. similar: None where the model knows none.
-    observe: keeps histories up to date; None where the model has none.
+    observe: keeps histories and counts up to date, on another thread than the recommender's;
+    None where there are none. kinds: of the events that it wants to see. known_until: the events
+    before this instant are in the model already.
 
     The recommender is called from one thread at a time. The policy may keep counts (caps,
     budgets), so `decide` lets one thread at a time through.
@@ -73,6 +78,8 @@ class Deployed:
     seed: int = 0
     similar: Similar | None = None
     observe: Observe | None = None
+    kinds: frozenset[str] = frozenset()
+    known_until: datetime | None = None
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def decide(self, tenant: str, request: Request, candidates: Candidates) -> Decision:
@@ -80,6 +87,13 @@ class Deployed:
         rng = decision_rng(self.seed, tenant, request.request_id)
         with self._turn:
             return self.policy.decide(request, candidates, rng)
+
+    def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Pass on those of the events that the model wants to see."""
+        if self.observe is not None:
+            wanted = [event for event in events if event["kind"] in self.kinds]
+            if wanted:
+                self.observe(wanted)
 
 
 def decision_rng(seed: int, tenant: str, request_id: str) -> np.random.Generator:

@@ -17,17 +17,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from adwright.campaigns.store import Store
 from adwright.core.artifacts import MANIFEST
 from adwright.core.config import load_toml
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.delivery.policy import GreedyConfig, PolicyConfig, SlatePolicy, build_policy
 from adwright.service import popularity
 from adwright.service.deployed import Deployed
-from adwright.service.models import SETTINGS
+from adwright.service.models import SETTINGS, Stored
 from adwright.service.popularity import load_popularity
 
-__all__ = ["Serving", "load_deployed"]
+__all__ = ["Serving", "load_deployed", "stored_events"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,19 @@ def load_deployed(folder: Path) -> Deployed:
                 where=str(folder),
                 hint="export the model for delivery first",
             )
+
+
+def stored_events(store: Store) -> Stored:
+    """What `FolderModels` asks for the events that a model does not know yet.
+
+    Only what was not compacted is found: leave in the store what is newer than the models.
+    """
+
+    def stored(tenant: str, deployed: Deployed) -> list[dict[str, Any]]:
+        since, kinds = deployed.known_until, deployed.kinds
+        return store.events(tenant, since=since, kinds=kinds).to_dicts()
+
+    return stored
 
 
 def _kind(folder: Path) -> object:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from adwright.core.artifacts import MANIFEST
 from adwright.core.atomic import atomic_write_text
@@ -44,6 +44,7 @@ _MAX_NAME = 128
 _log = logging.getLogger("adwright.service")
 
 Load = Callable[[Path], Deployed]
+Stored = Callable[[str, Deployed], Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,10 @@ class Models(Protocol):
         """All of them, by tenant."""
         ...
 
+    def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Let the tenant's model take note of events that were stored, each once."""
+        ...
+
 
 class FixedModels:
     """Models that never change: for tests, and for a service that is restarted to change them."""
@@ -103,23 +108,41 @@ class FixedModels:
         """All of them, by tenant."""
         return self._statuses
 
+    def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Let the tenant's model take note of events that were stored, each once."""
+        if tenant in self._statuses:
+            _tell(self._statuses[tenant], events)
+
 
 class FolderModels:
     """Models in a folder, exchanged while the service runs.
 
     root: the folder, one folder a tenant in it; it may be empty or come later.
     load: builds the model of a version's folder; it must verify it, and may raise anything.
-    seconds: between two looks.
+    stored: gives the events of a tenant that a model just loaded does not know yet; None where
+        no model wants to know. seconds: between two looks.
     """
 
-    def __init__(self, root: str | Path, load: Load, clock: Clock, *, seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        load: Load,
+        clock: Clock,
+        *,
+        stored: Stored | None = None,
+        seconds: float = 1.0,
+    ) -> None:
         self._root = Path(root)
         self._load = load
         self._clock = clock
+        self._stored = stored
         self._seconds = seconds
         # Readers take one reference: a swap is the replacement of an entry.
         self._statuses: dict[str, ModelStatus] = {}
         self._seen: dict[str, str] = {}
+        # Told while a model is being loaded, for that model.
+        self._meanwhile: dict[str, list[Mapping[str, Any]]] = {}
+        self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -144,6 +167,14 @@ class FolderModels:
     def statuses(self) -> Mapping[str, ModelStatus]:
         """All of them, by tenant."""
         return dict(self._statuses)
+
+    def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Let the tenant's model take note of events that were stored, each once."""
+        with self._lock:
+            if tenant in self._meanwhile:
+                self._meanwhile[tenant].extend(events)
+            if tenant in self._statuses:
+                _tell(self._statuses[tenant], events)
 
     def look(self) -> None:
         """Look once at every tenant's pointer, and load what is new."""
@@ -175,18 +206,38 @@ class FolderModels:
         )
         if self._seen.get(tenant) == content:
             return
-        before = self._statuses.get(tenant, ModelStatus())
         try:
             deployed = self._loaded(folder, name)
+            self._put_in_place(tenant, deployed)
+            _log.info("the model %s decides for tenant %s", name, tenant)
         except Exception as error:
             _log.error("the model %s of tenant %s is refused: %s", name[:_MAX_NAME], tenant, error)
+            before = self._statuses.get(tenant, ModelStatus())
             reason = f"{type(error).__name__}: {error}"[:500]
-            status = replace(before, refused=name[:_MAX_NAME] or "(empty)", reason=reason)
-        else:
-            _log.info("the model %s decides for tenant %s", name, tenant)
-            status = ModelStatus(deployed, since=self._clock.now())
-        self._statuses[tenant] = status
+            refused = name[:_MAX_NAME] or "(empty)"
+            self._statuses[tenant] = replace(before, refused=refused, reason=reason)
         self._seen[tenant] = content
+
+    def _put_in_place(self, tenant: str, deployed: Deployed) -> None:
+        """Tell the model what was stored since it was made, each event once, and let it decide.
+
+        What is stored in this moment is read from the store, told meanwhile, or both.
+        """
+        with self._lock:
+            self._meanwhile[tenant] = []
+        try:
+            known: set[str] = set()
+            if self._stored is not None and deployed.observe is not None:
+                events = self._stored(tenant, deployed)
+                known = {event["event_id"] for event in events}
+                deployed.tell(events)
+            with self._lock:
+                new = [one for one in self._meanwhile[tenant] if one["event_id"] not in known]
+                deployed.tell(new)
+                self._statuses[tenant] = ModelStatus(deployed, since=self._clock.now())
+        finally:
+            with self._lock:
+                del self._meanwhile[tenant]
 
     def _loaded(self, folder: Path, name: str) -> Deployed:
         target = folder / _checked(name, folder)
@@ -218,6 +269,11 @@ def publish(root: str | Path, tenant: str, name: str) -> None:
             hint="copy the version's folder there first",
         )
     atomic_write_text(folder / POINTER, name + "\n")
+
+
+def _tell(status: ModelStatus, events: Sequence[Mapping[str, Any]]) -> None:
+    if status.deployed is not None:
+        status.deployed.tell(events)
 
 
 def _read(path: Path) -> bytes | None:

@@ -7,7 +7,9 @@ Every replica opens the same store and watches the same folder of models, so all
 reach both: PostgreSQL and a shared folder on a cluster of several machines. Nothing else is
 shared. A replica that dies loses nothing that it acknowledged, since that is in the store; Ray
 starts another. Who answers does not matter: a decision depends on the model, the seed, the tenant
-and the request, and one that was made is answered from the store by every replica.
+and the request, and one that was made is answered from the store by every replica. What somebody
+does is known at once to the model of the replica that took it, and to the others when they load
+their next model.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.loading import load_deployed
+from adwright.service.loading import load_deployed, stored_events
 from adwright.service.models import FolderModels, Load
 
 if TYPE_CHECKING:
@@ -97,8 +99,10 @@ def _builder(
 
         replica = serve.get_replica_context().replica_id.unique_id
         clock = SystemClock()
-        folder = FolderModels(models, load, clock, seconds=config.poll_seconds)
-        return create_app(replace(config, replica=replica), Store.open(store_url), folder)
+        store = Store.open(store_url)
+        stored, seconds = stored_events(store), config.poll_seconds
+        folder = FolderModels(models, load, clock, stored=stored, seconds=seconds)
+        return create_app(replace(config, replica=replica), store, folder)
 
     return build
 

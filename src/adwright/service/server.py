@@ -86,6 +86,7 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
         log_level="warning",
         lifespan="on",
         server_header=False,
+        proxy_headers=False,  # nothing depends on where a request came from
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from adwright.campaigns.bulk import Recorded
-from adwright.campaigns.group import Entry, Kept
+from adwright.campaigns.group import Entry, Kept, new_events
 from adwright.core.clock import Clock
 from adwright.core.errors import DataError
 from adwright.service.batcher import Batcher
@@ -67,7 +67,7 @@ class Commit:
 class Writer:
     """Writes on one thread what it is given, and answers through `answers`.
 
-    stored: called with the tenant and the rows of each transaction that went through.
+    stored: called with the tenant and the new events of each transaction that went through.
     """
 
     def __init__(
@@ -147,11 +147,14 @@ class Writer:
         self._commit.took(took)
         self._metrics.commit_seconds.observe(took)
         self._metrics.commit_rows.observe(rows)
-        self._tell(tenant, writes)
+        self._tell(tenant, writes, results)
         return results
 
-    def _tell(self, tenant: str, writes: Sequence[Write]) -> None:
-        events = [event for write in writes for event in write.entry.events]
+    def _tell(
+        self, tenant: str, writes: Sequence[Write], results: Sequence[Kept | Recorded]
+    ) -> None:
+        pairs = zip((write.entry for write in writes), results, strict=True)
+        events = [event for entry, result in pairs for event in new_events(entry, result)]
         try:
             self._stored(tenant, events)
         except Exception:
