@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from adwright.delivery import index_exact
-from adwright.delivery.index_exact import ExactIndex, first_by_query
+from adwright.delivery.index_exact import ExactIndex
 from tests.delivery.nearest import equal, gaussian, literal
 
 #: Few values, so that many products are equal.
@@ -121,11 +121,3 @@ def test_dead_slots_do_not_pile_up() -> None:
         index.add([0, 1], gaussian(2, 2, seed=step))
     assert len(index) == 2
     assert len(index._rows.ids) <= 6
-
-
-def test_first_by_query() -> None:
-    query = np.array([1, 0, 1, 1, 0])
-    score = np.array([2.0, 5.0, 3.0, 3.0, 5.0])
-    pairs, place = first_by_query(query, score, np.array([7, 9, 8, 4, 1]), 2)
-    assert pairs.tolist() == [4, 1, 3, 2]
-    assert place.tolist() == [0, 1, 0, 1]

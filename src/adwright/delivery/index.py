@@ -26,6 +26,7 @@ from adwright.core.errors import ArtifactError, SchemaError, ValueInvalidError
 from adwright.delivery.index_exact import ExactConfig, ExactIndex
 from adwright.delivery.index_faiss import FaissConfig, FaissIndex
 from adwright.delivery.index_usearch import UsearchConfig, UsearchIndex
+from adwright.delivery.ranked import best_distinct
 from adwright.delivery.vectors import LARGEST_ID, Found, checked_count
 
 __all__ = [
@@ -147,13 +148,7 @@ def search_many(
     found = index.search(queries.reshape(-1, width), k, allowed=allowed)
     ids = found.ids.reshape(people, vectors * k)
     scores = found.scores.reshape(people, vectors * k)
-    by_id = np.lexsort((-scores, ids), axis=1)
-    ids, scores = np.take_along_axis(ids, by_id, 1), np.take_along_axis(scores, by_id, 1)
-    again = np.zeros(ids.shape, np.bool_)
-    again[:, 1:] = ids[:, 1:] == ids[:, :-1]
-    ids, scores = np.where(again, -1, ids), np.where(again, -np.inf, scores)
-    best = np.lexsort((ids, -scores), axis=1)[:, :k]
-    return Found(np.take_along_axis(ids, best, 1), np.take_along_axis(scores, best, 1))
+    return best_distinct(ids, scores, k)
 
 
 def recall_against_exact(index: Index, exact: Index, queries: npt.ArrayLike, k: int) -> float:

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
+from adwright.delivery.ranked import first_by_query, ordered_bits, unordered_bits
 from adwright.delivery.vectors import Found, Rows, checked_count, checked_queries
 
-__all__ = ["ExactConfig", "ExactIndex", "best_products", "first_by_query"]
+__all__ = ["ExactConfig", "ExactIndex", "best_products"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -139,20 +140,6 @@ def best_products(rows: Rows, queries: Floats, k: int, slots: Ints | None) -> Fo
     return found
 
 
-def first_by_query(
-    query: Ints, score: NDArray[np.floating], ids: Ints, k: int
-) -> tuple[Ints, Ints]:
-    """The k first pairs of each query by (highest score, lowest id).
-
-    query, score, ids: [P], pairs in any order. Returns (which pairs [R], their places among
-    those of their query, from 0 [R]).
-    """
-    order = np.lexsort((ids, -score, query))
-    ordered = query[order]
-    place = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-    return order[place < k], place[place < k]
-
-
 def _candidates(rows: Rows, queries: Floats, k: int, slots: Ints | None) -> tuple[Ints, Ints]:
     """Pairs (query, slot) [P] that hold the k best of each query for certain."""
     total = len(rows.ids) if slots is None else len(slots)
@@ -215,26 +202,15 @@ class _Kept:
             np.concatenate(parts) for parts in zip(*self._pairs, strict=True)
         )
         # Sorted by query, then by the least that the score can be: one key of 64 bits.
-        keys = np.sort((query.astype(np.uint64) << 32) | _ordered(product - error))
+        keys = np.sort((query.astype(np.uint64) << 32) | ordered_bits(product - error))
         end = np.cumsum(np.bincount(query, minlength=self.queries))
         full = np.diff(end, prepend=0) >= self.k
-        bound = _unordered(keys[end[full] - self.k].astype(np.uint32))
+        bound = unordered_bits(keys[end[full] - self.k].astype(np.uint32))
         self.floor[full] = np.maximum(self.floor[full], bound)
         keep = product + error >= self.floor[query]
         self._pairs = [(query[keep], place[keep], product[keep], error[keep])]
         # Ties can leave more than k each; they wait for twice as many again.
         self._waiting = 0
-
-
-def _ordered(values: Floats) -> NDArray[np.uint64]:
-    """float32 numbers as integers of 32 bits in the same order."""
-    bits = values.view(np.uint32)
-    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
-
-
-def _unordered(bits: NDArray[np.uint32]) -> Floats:
-    """The numbers of which `_ordered` made the integers."""
-    return np.where(bits >> 31, bits ^ np.uint32(1 << 31), ~bits).view(np.float32)
 
 
 def _double_products(vectors: Floats, queries: Floats, query: Ints, slot: Ints) -> Floats:

@@ -29,7 +29,8 @@ from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactCorruptError
-from adwright.delivery.index_exact import best_products, first_by_query
+from adwright.delivery.index_exact import best_products
+from adwright.delivery.ranked import best_of
 from adwright.delivery.vectors import Found, Rows, checked_count, checked_queries
 
 __all__ = ["NearConfig", "NearIndex"]
@@ -178,21 +179,7 @@ class NearIndex(ABC, Generic[Config]):
         if rows.dead or allowed is not None:
             proposed = np.where(rows.may_return(proposed, allowed), proposed, -1)
         scores = self._scores(queries, proposed)
-        if proposed.shape[1] > k:
-            # Leaves ties at the k-th place as they fall: a tie is no loss here.
-            best = np.argpartition(scores, proposed.shape[1] - k, axis=1)[:, -k:]
-            proposed = np.take_along_axis(proposed, best, 1)
-            scores = np.take_along_axis(scores, best, 1)
-        ids = np.where(proposed >= 0, rows.ids[proposed], -1)
-        found = Found(
-            np.full((len(queries), k), -1, np.int64),
-            np.full((len(queries), k), -np.inf, np.float32),
-        )
-        query = np.repeat(np.arange(len(queries)), ids.shape[1])
-        order, place = first_by_query(query, scores.ravel(), ids.ravel(), k)
-        found.ids[query[order], place] = ids.ravel()[order]
-        found.scores[query[order], place] = scores.ravel()[order]
-        return found
+        return best_of(np.where(proposed >= 0, rows.ids[proposed], -1), scores, k)
 
     def _scores(self, queries: Floats, slots: Ints) -> Floats:
         """Inner products [Q, C] of queries and slots [Q, C]; -inf for slot -1."""
