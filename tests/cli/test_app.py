@@ -41,6 +41,7 @@ def test_installed_command() -> None:
     "verb",
     [
         *(["demo"], ["train"], ["evaluate"], ["score"], ["explain"], ["export"], ["data"]),
+        *(["serve"], ["publish"], ["key"]),
         *(["data", "describe"], ["data", "import"], ["data", "export"]),
     ],
 )

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from adwright import __version__
-from adwright.cli import data, demo, ranker
+from adwright.cli import data, demo, ranker, serve
 from adwright.cli.shared import fail
 from adwright.core.errors import AdwrightError
 
@@ -76,6 +76,7 @@ def _root(
 
 demo.register(app)
 ranker.register(app)
+serve.register(app)
 app.add_typer(data.app, name="data")
 
 

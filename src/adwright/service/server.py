@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
+import threading
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from adwright.core.errors import MissingExtraError, ResourceError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["listen", "serve"]
+__all__ = ["listen", "serve", "wait_for_signal"]
 
 #: The event loop and the models share one interpreter. With Python's own 5 ms, every answer would
 #: wait that long for a model that is busy in Python.
@@ -97,3 +99,18 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
     finally:
         sys.setswitchinterval(before)
         opened.close()
+
+
+def wait_for_signal() -> None:
+    """Return at SIGINT or SIGTERM; called in the main thread."""
+    told = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: told.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        while not told.wait(3600):
+            pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from adwright.campaigns.store import Store
+from adwright.cli import app
+from adwright.cli import serve as verbs
+from adwright.service import models, on_ray, server
+from adwright.service.popularity import save_popularity
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, with a version of a model."""
+    monkeypatch.chdir(tmp_path)
+    save_popularity(tmp_path / "models" / "acme" / "v1", ["tea", "jam"], np.array([1.0, 2.0]))
+    return tmp_path
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [*arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_a_key_is_made_and_revoked(here: Path) -> None:
+    made = run("key", "acme").strip()
+    with Store.open("sqlite:///adwright.db") as store:
+        assert store.tenant_of_key(made) == "acme"
+        assert "revoked" in run("key", "acme", "--revoke", made)
+        assert store.tenant_of_key(made) is None
+    assert "no such key" in run("key", "acme", "--revoke", made, code=1)
+    assert "tenant" in run("key", " ", code=2)
+
+
+def test_a_version_is_published(here: Path) -> None:
+    assert run("publish", "models/acme/v1") == "v1 decides for acme\n"
+    assert (here / "models" / "acme" / models.POINTER).read_text() == "v1\n"
+    assert "no such version" in run("publish", "models/acme/v9", code=2)
+    (here / "models" / "acme" / "v2").mkdir()
+    assert "no artifact to publish" in run("publish", "models/acme/v2", code=2)
+
+
+def test_it_serves_until_it_is_told_to_stop(here: Path) -> None:
+    key = run("key", "acme").strip()
+    run("publish", "models/acme/v1")
+    (here / "service.toml").write_text("deadline_ms = 1000.0\n")
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("adwright"), "serve", "service.toml", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("serving on ").strip()
+        answer = httpx.post(
+            f"{address}/v1/decide",
+            json={"request_id": "r1", "user_id": "ann", "k": 2},
+            headers={"X-API-Key": key},
+            timeout=30,
+        )
+        assert [place["item_id"] for place in answer.json()["items"]] == ["jam", "tea"]
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert "Traceback" not in errors
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_ray_gets_the_same_settings(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed: list[Any] = []
+    monkeypatch.setattr(on_ray, "deploy", lambda config, **rest: deployed.append((config, rest)))
+    monkeypatch.setattr(on_ray, "connected", lambda cpus: nullcontext())
+    monkeypatch.setattr(server, "wait_for_signal", lambda: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (here / "service.toml").write_text("max_queue = 9\n")
+    options = ["--ray", "--replicas", "3", "--port", "9000", "--store", "sqlite:///other.db"]
+    output = run("serve", "service.toml", *options)
+    assert "9000 from 3 replicas" in output
+    ((config, rest),) = deployed
+    assert config.max_queue == 9
+    assert rest == {
+        "store_url": "sqlite:///other.db",
+        "models": Path("models"),
+        "replicas": 3,
+        "host": "127.0.0.1",
+        "port": 9000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.toml"], "the run file does not exist"),
+        (["--store", "mysql://x/y"], "cannot be kept in"),
+        (["--host", "192.0.2.1"], "cannot be listened on"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    here: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert message in run("serve", *arguments, code=2)
+
+
+def test_without_the_extra_it_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "find_spec", lambda name: None)
+    for arguments in (["serve"], ["publish", "models/acme/v1"], ["key", "acme"]):
+        assert "adwright[service]" in run(*arguments, code=2)
+
+
+def test_waiting_ends_at_a_signal_and_puts_the_handlers_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from adwright.service.server import wait_for_signal\n"
+            "print('waiting', flush=True)\nwait_for_signal()\nprint('done')",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20)[0] == "done\n"
+    assert process.returncode == 0
+    assert signal.getsignal(signal.SIGTERM) is before
