@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("results", "retrieval", "policies")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("results", "retrieval", "policies", "service")),
 )
 ABSENT = "not measured yet"
 
@@ -144,6 +144,36 @@ def store() -> Iterator[str]:
     yield from source("store")
 
 
+def service() -> Iterator[str]:
+    """Latency by rate, overload, and kill -9."""
+    figures, rows = figures_of("service"), result("service").get("rows", [])
+    yield "| requests a second | p50 ms | p99 ms | shed | CPU-ms a decision |"
+    yield "|---|---|---|---|---|"
+    for row in sorted((r for r in rows if r["part"] != "kill"), key=lambda r: r["rate"]):
+        name = f"{row['rate']:g}"
+        if row["part"] in ("overload", "recovered"):
+            name += f" ({row['part']})"
+        shed = row["statuses"].get("429", 0) / row["requests"]
+        cells = [number(row[key], ".1f") for key in ("p50_ms", "p99_ms")]
+        cells += [f"{shed:.1%}", number(row["cpu_ms_a_request"], ".1f")]
+        yield f"| {name} | {' | '.join(cells)} |"
+    yield ""
+    names = {
+        "highest rate without shedding, 99% within 50 ms": "capacity_rps",
+        "kills": "kills",
+        "events acknowledged": "acknowledged",
+        "of these found once": "found_once",
+        "found more than once": "found_more",
+    }
+    yield "| figure | value |"
+    yield "|---|---|"
+    for name, key in names.items():
+        yield f"| {name} | {number(figures.get(key), ',.0f')} |"
+    yield ""
+    yield result("service").get("protocol", f"The service is {ABSENT}.")
+    yield from source("service")
+
+
 def offpolicy() -> Iterator[str]:
     """Each policy of Open Bandit valued on the other's log."""
     rows = result("offpolicy").get("rows", [])
@@ -214,6 +244,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-protocol": din_protocol,
     "loader": loader,
     "offpolicy": offpolicy,
+    "service": service,
     "store": store,
     "two-tower": two_tower,
 }
