@@ -27,6 +27,11 @@ def test_only_what_can_be_answered_in_time_is_let_in() -> None:
     assert refusal is not None
     assert (refusal.status, refusal.reason, refusal.code) == (429, "deadline", "too_busy")
     assert refusal.headers == {"Retry-After": "1"}
+    idle = Load(waiting=0, per_decision=0, rows=0, per_commit=0)
+    assert shed(idle, 0.001, CONFIG) is None
+    over = shed(idle, 0.0, CONFIG)
+    assert over is not None
+    assert over.reason == "deadline"
 
 
 def test_full_queues_refuse() -> None:

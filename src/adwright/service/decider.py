@@ -30,6 +30,7 @@ from adwright.service.jobs import Answers, Job
 from adwright.service.load import Load, commit_reserve, shed
 from adwright.service.metrics import ServiceMetrics
 from adwright.service.models import Models
+from adwright.service.pulse import Pulse
 from adwright.service.writer import Ledger, Write, Writer
 
 __all__ = ["Decider"]
@@ -55,6 +56,7 @@ class Decider:
         self._metrics = metrics
         self._clock = clock
         self._answers: Answers | None = None
+        self._pulse = Pulse(clock)
         self._writer = Writer(ledger, config, metrics, clock, stored=models.tell)
         self._worker: Batcher[Job] = Batcher(
             "adwright-models",
@@ -73,6 +75,7 @@ class Decider:
             failed=lambda batch, error: self._fail([job for job, _ in batch], error),
         )
         metrics.gauge("decisions_waiting", "Decisions not taken yet.", self._worker_pending)
+        metrics.gauge("loop_lag_seconds", "How late the event loop is.", lambda: self._pulse.lag)
         metrics.gauge("rows_waiting", "Rows not committed yet.", lambda: self._writer.rows)
 
     def start(self) -> None:
@@ -81,9 +84,11 @@ class Decider:
         self._writer.start(self._answers)
         self._rescuer.start()
         self._worker.start()
+        self._pulse.start()
 
     def stop(self) -> None:
         """Finish everything that was let in, then end. Blocks: call it on another thread."""
+        self._pulse.stop()
         self._worker.stop()
         self._rescuer.stop()
         self._writer.stop()
@@ -98,6 +103,8 @@ class Decider:
         load = Load(
             self._worker.pending, self._worker.seconds, self._writer.rows, self._writer.per_commit
         )
+        # What it has waited already before it came here.
+        seconds = max(0.0, seconds - self._pulse.lag)
         refusal = shed(load, seconds, self._config)
         if refusal is not None:
             raise self._counted(refusal)

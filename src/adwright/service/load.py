@@ -39,13 +39,13 @@ class Load:
 
 
 def shed(load: Load, seconds: float, config: ServiceConfig) -> Busy | None:
-    """The refusal of a decision that has `seconds` of time; None where it may come in."""
+    """The refusal of a decision that has `seconds` of time left; None where it may come in."""
     wait = load.wait()
     if load.waiting >= config.max_queue:
         return Busy("queue", wait)
     if load.rows >= config.max_pending_rows:
         return Busy("store", wait)
-    if wait > seconds:
+    if wait > seconds or seconds <= 0:
         return Busy("deadline", wait - seconds)
     return None
 
