@@ -1,0 +1,176 @@
+"""Train the three stages of a cascade on one next-basket task, and put them in one folder.
+
+    RUN/
+      retriever/    run of the two towers: checkpoints, metrics.jsonl
+      coarse/       run of HCN
+      fine/         run of DIN on the choice task, and its ranker
+      deployment/   what serves: an artifact of kind "cascade"
+
+Each stage is a resumable run; a build that was cut off goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from adwright.core.assets import cache_folder
+from adwright.core.atomic import atomic_write_text
+from adwright.core.clock import Clock
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ConfigError, ResumeError
+from adwright.data.choice_task import ChoiceConfig, build_choice_task
+from adwright.data.next_basket import NextBasket
+from adwright.delivery.cascade import CascadeConfig
+from adwright.delivery.deployment import Deployment
+from adwright.delivery.histories import Histories
+from adwright.delivery.index import IndexKind
+from adwright.delivery.retrieval import RetrieverArtifact, RetrieverModel
+from adwright.models.din import DINConfig
+from adwright.models.hcn import HCN, HCNConfig
+from adwright.models.two_tower import TwoTower, TwoTowerConfig
+from adwright.training.fit import FitConfig
+from adwright.training.pipeline import run as run_ranker
+from adwright.training.ranker import Ranker
+from adwright.training.retrieval import RetrievalConfig, fit_retriever
+from adwright.training.runfile import RunConfig
+from adwright.training.stages import Stages
+
+__all__ = ["BuildConfig", "build_deployment"]
+
+Model = TypeVar("Model", bound=RetrieverModel)
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """Models and training of the stages.
+
+    retriever, retriever_fit: the two towers. coarse, coarse_fit: HCN. choice, fine, fine_fit:
+    the fine ranker's rows, DIN and its training. cascade, index: sizes of the stages, and how
+    the retriever is searched. seed: of all of it.
+    """
+
+    retriever: TwoTowerConfig = field(default_factory=lambda: TwoTowerConfig(views="none"))
+    retriever_fit: RetrievalConfig = field(
+        default_factory=lambda: RetrievalConfig(epochs=2, batch=256, validation_visits=0)
+    )
+    coarse: HCNConfig = field(default_factory=HCNConfig)
+    coarse_fit: RetrievalConfig = field(
+        default_factory=lambda: RetrievalConfig(epochs=2, validation_visits=0)
+    )
+    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
+    fine: DINConfig = field(default_factory=DINConfig)
+    fine_fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1, learning_rate=2e-3))
+    cascade: CascadeConfig = field(default_factory=CascadeConfig)
+    index: IndexKind = "exact"
+    seed: int = 0
+
+
+def build_deployment(
+    task: NextBasket,
+    run: str | Path,
+    config: BuildConfig | None = None,
+    *,
+    cache: Path | None = None,
+    resume: bool = False,
+    clock: Clock | None = None,
+    stages: Stages | None = None,
+) -> Deployment:
+    """Train retriever, coarse and fine stage on `task`, and save RUN/deployment.
+
+    cache: for the fine ranker's rows, by default in the asset cache. resume: take up a build of
+    the same config on the same task. stages: takes the times.
+    Raises ConfigError where the folder holds a build (without resume), ResumeError where it
+    holds none or another one (with resume), and as the trainings do.
+    """
+    config, folder = config or BuildConfig(), Path(run)
+    done = Stages(clock) if stages is None else stages
+    _begin(folder, config, task, resume=resume)
+    with done.stage("train the retriever"):
+        retriever = _fitted(
+            lambda: TwoTower(config.retriever, task.spec, task.items, task.count),
+            task,
+            replace(config.retriever_fit, seed=config.seed),
+            folder / "retriever",
+        )
+    with done.stage("train the coarse ranker"):
+        coarse = _fitted(
+            lambda: HCN(config.coarse, task.spec, task.items, task.count),
+            task,
+            replace(config.coarse_fit, seed=config.seed),
+            folder / "coarse",
+        )
+    with done.stage("train the fine ranker"):
+        fine = _ranker(task, config, folder / "fine", cache, clock)
+    deployment = Deployment(
+        retriever=RetrieverArtifact.of(retriever, task, seed=config.seed),
+        coarse=RetrieverArtifact.of(coarse, task, seed=config.seed),
+        fine=fine,
+        draws=config.choice.draws,
+        config=config.cascade,
+        index=config.index,
+        histories=Histories.of_task(task),
+    )
+    with done.stage("save the deployment"):
+        identity = deployment.save(folder / "deployment", overwrite=True, clock=clock)
+    return replace(deployment, artifact_id=identity)
+
+
+def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool) -> None:
+    path = folder / "build.json"
+    asked = json.loads(json.dumps({"config": to_jsonable(config), "data_hash": task.data_hash}))
+    if not resume:
+        if path.exists():
+            raise ConfigError(
+                "this folder already holds a build",
+                where=str(folder),
+                hint="resume it, or name another folder",
+            )
+        atomic_write_text(path, json.dumps(asked, indent=1) + "\n")
+        return
+    try:
+        before = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResumeError(
+            "this folder holds no build", where=str(folder), hint="check the path"
+        ) from error
+    if before != asked:
+        raise ResumeError(
+            "the build was started with another config or on another task",
+            where=str(path),
+            hint="resume with what it was started with, or begin in another folder",
+        )
+
+
+def _fitted(build: Callable[[], Model], task: NextBasket, fit: RetrievalConfig, run: Path) -> Model:
+    """A model trained in `run`, taken up where there is a run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(fit.seed)
+        model = build()
+    fit_retriever(model, task, fit, run, resume=(run / "config.json").exists())
+    return model
+
+
+def _ranker(
+    task: NextBasket, config: BuildConfig, run: Path, cache: Path | None, clock: Clock | None
+) -> Ranker:
+    """DIN on the choice task. Its probabilities come from the draws, so nothing is calibrated."""
+    if (run / "ranker").exists():
+        return Ranker.load(run / "ranker")
+    rows = build_choice_task(task, cache_folder() if cache is None else cache, config.choice)
+    asked = RunConfig(
+        model=config.fine,
+        fit=replace(config.fine_fit, seed=config.seed),
+        calibration="none",
+        base=False,
+        draws=200,
+        seed=config.seed,
+        out=run,
+    )
+    resume = (run / "runs" / "din" / "config.json").exists()
+    return run_ranker(asked, task=rows, resume=resume, clock=clock).ranker
