@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from adwright.campaigns.favourites import Favourites
+from adwright.campaigns.local import LocalClient
 from adwright.campaigns.population import Population, PopulationConfig
+from adwright.campaigns.simulate import (
+    Driven,
+    Plan,
+    Simulated,
+    SimulationConfig,
+    Source,
+    drive,
+    make_plan,
+    read_back,
+)
+from adwright.campaigns.store import Store
 from adwright.data.schema import validate_events
+from adwright.delivery.policy import PolicyConfig, SlatePolicy, build_policy
+from adwright.delivery.split import SplitPolicy
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday
 WEEKS = 24
@@ -60,3 +79,45 @@ def before(start: datetime = START) -> pl.DataFrame:
 def population(config: PopulationConfig = SMALL) -> Population:
     """A new population each time, since it remembers."""
     return Population.fit(events(), ITEMS, config)
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """One simulation of the village, in this process."""
+
+    people: Population
+    plan: Plan
+    store: Store
+    recommender: Favourites
+    policies: tuple[SlatePolicy, SlatePolicy]
+    driven: Driven
+    read: Simulated
+
+
+@contextmanager
+def played(
+    folder: Path,
+    a: PolicyConfig,
+    b: PolicyConfig,
+    config: SimulationConfig,
+    *,
+    seed: int = 0,
+) -> Iterator[Round]:
+    """Play a round; the store is open until the block ends."""
+    people = population(replace(SMALL, seed=seed))
+    recommender = Favourites(before(), people.items)
+    policies = build_policy(a, policy_id="A it"), build_policy(b, policy_id="B it")
+    folder.mkdir(parents=True, exist_ok=True)
+    with Store.open(f"sqlite:///{folder / 'store.db'}") as store:
+        client = LocalClient(
+            recommender,
+            SplitPolicy(*policies, config.split),
+            store,
+            "village",
+            seed=seed,
+            observe=recommender.observe,
+        )
+        plan = make_plan(people, config)
+        driven = drive(people, client, plan)
+        read = read_back([Source(store, "village", folder / "log")], plan, driven)
+        yield Round(people, plan, store, recommender, policies, driven, read)

@@ -163,6 +163,16 @@ class Habits:
             basket=max(len(item), 1) / visits,
         )
 
+    def activity(self, user: Ints, since: int, until: int) -> tuple[Ints, Ints]:
+        """(visits, takings) of each person [R] from `since` to before `until`."""
+        found = []
+        for place in (1, 2):
+            zero = np.zeros_like(user)
+            late, _ = self._before(place, user, zero, np.full_like(user, until))
+            early, _ = self._before(place, user, zero, np.full_like(user, since))
+            found.append(late - early)
+        return found[0], found[1]
+
     def features(self, user: Ints, item: Ints, time: Ints, season: Season) -> Floats:
         """[R, F], the columns `names`."""
         zero = np.zeros_like(item)

@@ -312,12 +312,13 @@ def _habits(
 
 
 def _values(table: pl.DataFrame, known: pl.Series) -> Floats:
-    mean = table.group_by("item_id").agg(pl.col("value").mean())
-    found = pl.DataFrame({"item_id": known}).join(
-        mean, on="item_id", how="left", maintain_order="left"
-    )
-    value: Floats = found["value"].cast(pl.Float64).fill_null(math.nan).to_numpy()
-    return value
+    # In the order of the rows: polars adds up in an order that differs from run to run.
+    priced = table.filter(pl.col("value").is_not_null())
+    item = priced["item_id"].cast(pl.Enum(known)).to_physical().to_numpy()
+    total = np.bincount(item, priced["value"].to_numpy(), minlength=len(known))
+    count = np.bincount(item, minlength=len(known))
+    value: Floats = np.full(len(known), math.nan)
+    return np.divide(total, count, out=value, where=count > 0)
 
 
 def _appetite(habits: Habits, visits: Visits, at: int, config: PopulationConfig) -> Appetite:
