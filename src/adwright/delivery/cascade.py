@@ -13,8 +13,8 @@ an item that a request names and the catalogue lacks comes last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from adwright.delivery.budget import Meter
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.histories import Crowd, Histories
+from adwright.delivery.pace import Pace
 from adwright.delivery.sources import VectorSource
 from adwright.delivery.stages import Scorer, Shortlist, Source, best_of
 
@@ -35,8 +36,6 @@ __all__ = ["Cascade", "CascadeConfig", "Similar"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-#: Weight of the newest duration in the running mean.
-_NEWEST = 0.2
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Cascade:
         self.count = count
         self._popular = 1 + np.argsort(-count[1:], kind="stable")
         self._ids = ("", *histories.items.ids)
-        self._pace = _Pace(clock or SystemClock(), self.config.safety)
+        self._pace = Pace(clock or SystemClock(), self.config.safety)
 
     def recommend(self, request: Request) -> Candidates:
         """The answer to one request."""
@@ -173,11 +172,14 @@ class Cascade:
         return [Similar(self._ids[other], cosine) for other, cosine in pairs]
 
     def warm_up(self, people: int = 16) -> None:
-        """Answer for some people, so that the first request with a deadline knows the pace."""
-        users = self.histories.users()
-        chosen = users[:: max(1, len(users) // people)][:people] or [" "]
+        """Answer for some people, in calls of several sizes, so that the first request with a
+        deadline knows the pace."""
+        users = self.histories.users() or [" "]
+        step = max(1, len(users) // people)
         now = self._pace.clock.now()
-        for _ in range(2):
+        for start, size in enumerate((people, people, 1, 2, 4, 8, 1)):
+            # Other people each time: what is kept of a person makes the second answer cheaper.
+            chosen = (users[start::step] or users)[:size]
             self.recommend_many([Request(f"warm-up-{u}", u, now) for u in chosen])
 
     def _found(self, crowd: Crowd, spare: int) -> list[Ints]:
@@ -249,30 +251,6 @@ class Cascade:
     def _places(self, requests: Sequence[Request]) -> Ints:
         """Items that the coarse stage lets through, a request: [U]."""
         return np.array([max(self.config.coarse, request.k) for request in requests])
-
-
-class _Pace:
-    """How long a stage took lately, in seconds a request, and whether it fits."""
-
-    def __init__(self, clock: Clock, safety: float) -> None:
-        self.clock, self._safety = clock, safety
-        self._seconds: dict[str, float] = {}
-
-    def fits(self, stage: str, requests: int, deadline: Deadline | None) -> bool:
-        """Whether the stage will probably end in time; a stage that never ran is tried."""
-        if deadline is None:
-            return True
-        needed = self._seconds.get(stage, 0.0) * requests * self._safety
-        return deadline.remaining() > needed
-
-    @contextmanager
-    def measured(self, stage: str, requests: int) -> Iterator[None]:
-        """Time the block; later ones count more."""
-        started = self.clock.monotonic()
-        yield
-        latest = (self.clock.monotonic() - started) / requests
-        before = self._seconds.get(stage, latest)
-        self._seconds[stage] = before + _NEWEST * (latest - before)
 
 
 def _metered(meter: Meter | None, stage: str) -> AbstractContextManager[None]:
