@@ -8,17 +8,17 @@ from adwright.service.config import ServiceConfig
 from adwright.service.load import Load, commit_reserve, shed
 
 CONFIG = ServiceConfig(max_queue=10, max_pending_rows=100)
-LOAD = Load(waiting=4, per_decision=0.002, rows=20, per_commit=0.005)
+LOAD = Load(waiting=4, per_rescue=0.002, rows=20, per_commit=0.005)
 
 
-def test_the_wait_is_the_decisions_before_and_two_transactions() -> None:
+def test_the_wait_is_to_rescue_all_before_and_two_transactions() -> None:
     assert LOAD.wait() == pytest.approx(5 * 0.002 + 2 * 0.005)
     assert dataclasses.replace(LOAD, rows=0).wait() == pytest.approx(5 * 0.002 + 0.005)
     assert dataclasses.replace(LOAD, waiting=0).wait() == pytest.approx(0.002 + 0.010)
 
 
 def test_whoever_is_alone_is_let_in_whatever_was_measured() -> None:
-    assert Load(waiting=0, per_decision=100, rows=0, per_commit=100).wait() == 0
+    assert Load(waiting=0, per_rescue=100, rows=0, per_commit=100).wait() == 0
 
 
 def test_only_what_can_be_answered_in_time_is_let_in() -> None:
@@ -27,7 +27,7 @@ def test_only_what_can_be_answered_in_time_is_let_in() -> None:
     assert refusal is not None
     assert (refusal.status, refusal.reason, refusal.code) == (429, "deadline", "too_busy")
     assert refusal.headers == {"Retry-After": "1"}
-    idle = Load(waiting=0, per_decision=0, rows=0, per_commit=0)
+    idle = Load(waiting=0, per_rescue=0, rows=0, per_commit=0)
     assert shed(idle, 0.001, CONFIG) is None
     over = shed(idle, 0.0, CONFIG)
     assert over is not None
@@ -44,11 +44,11 @@ def test_full_queues_refuse() -> None:
 
 
 def test_the_time_to_come_back_grows_with_the_wait_within_bounds() -> None:
-    slow = dataclasses.replace(LOAD, per_decision=1.0)
+    slow = dataclasses.replace(LOAD, per_rescue=1.0)
     later = shed(slow, 0.02, CONFIG)
     assert later is not None
     assert 5 <= int(later.headers["Retry-After"]) <= 6
-    never = shed(dataclasses.replace(LOAD, per_decision=1e6), 0.02, CONFIG)
+    never = shed(dataclasses.replace(LOAD, per_rescue=1e6), 0.02, CONFIG)
     assert never is not None
     assert never.headers["Retry-After"] == "60"
 

@@ -101,7 +101,7 @@ class Decider:
         """
         self._require_model(tenant)
         load = Load(
-            self._worker.pending, self._worker.seconds, self._writer.rows, self._writer.per_commit
+            self._worker.pending, self._rescuer.seconds, self._writer.rows, self._writer.per_commit
         )
         # What it has waited already before it came here.
         seconds = max(0.0, seconds - self._pulse.lag)

@@ -16,26 +16,27 @@ _MIN_RESERVE = 0.004
 class Load:
     """What lies before a request that comes now.
 
-    waiting: decisions queued or in work. per_decision: seconds of the worker for one.
-    rows: rows queued or in work at the store. per_commit: seconds of one transaction.
+    waiting: decisions queued or in work. per_rescue: seconds of one that is taken from the
+    fallback. rows: rows queued or in work at the store. per_commit: seconds of one transaction.
     """
 
     waiting: int
-    per_decision: float
+    per_rescue: float
     rows: int
     per_commit: float
 
     def wait(self) -> float:
-        """Seconds until a decision that comes now is written.
+        """The least seconds until a decision that comes now is written.
 
-        The decisions before it and itself, then the transaction in work and its own. With nobody
-        before it the answer is 0: an estimate that is wrong must not shut the door for good, and
-        whoever is let in alone renews it.
+        All decisions before it and itself taken from the fallback, which is what happens when
+        the model is late; then the transaction in work and its own. With nobody before it the
+        answer is 0: an estimate that is wrong must not shut the door for good, and whoever is
+        let in alone renews it.
         """
         if not self.waiting and not self.rows:
             return 0.0
         commits = 2 if self.rows else 1
-        return (self.waiting + 1) * self.per_decision + commits * self.per_commit
+        return (self.waiting + 1) * self.per_rescue + commits * self.per_commit
 
 
 def shed(load: Load, seconds: float, config: ServiceConfig) -> Busy | None:

@@ -24,7 +24,8 @@ from adwright.core.artifacts import MANIFEST
 from adwright.core.config import load_toml
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.delivery.policy import GreedyConfig, PolicyConfig, SlatePolicy, build_policy
-from adwright.service import popularity
+from adwright.service import cascades, popularity
+from adwright.service.cascades import deployed_cascade
 from adwright.service.deployed import Deployed
 from adwright.service.models import SETTINGS, Stored
 from adwright.service.popularity import load_popularity
@@ -75,6 +76,8 @@ def load_deployed(folder: Path) -> Deployed:
                 fallback=popular,
                 seed=serving.seed,
             )
+        case cascades.KIND:
+            return deployed_cascade(folder, serving.build(), seed=serving.seed)
         case kind:
             raise ArtifactError(
                 f"an artifact of kind {kind!r} cannot be served",
