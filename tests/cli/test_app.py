@@ -41,7 +41,7 @@ def test_installed_command() -> None:
     "verb",
     [
         *(["demo"], ["train"], ["evaluate"], ["score"], ["explain"], ["export"], ["data"]),
-        *(["serve"], ["publish"], ["key"]),
+        *(["serve"], ["publish"], ["key"], ["simulate"]),
         *(["data", "describe"], ["data", "import"], ["data", "export"]),
     ],
 )

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from adwright import __version__
-from adwright.cli import data, demo, ranker, serve
+from adwright.cli import data, demo, ranker, serve, simulate
 from adwright.cli.shared import fail
 from adwright.core.errors import AdwrightError
 
@@ -77,6 +77,7 @@ def _root(
 demo.register(app)
 ranker.register(app)
 serve.register(app)
+simulate.register(app)
 app.add_typer(data.app, name="data")
 
 
