@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adwright.core.artifacts import MANIFEST, load_artifact, save_artifact
-from adwright.core.errors import ArtifactCorruptError, ArtifactError
+from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
 from adwright.delivery.cascade import CascadeConfig
 from adwright.delivery.deployment import KIND, Deployment
 
@@ -59,6 +59,27 @@ def test_one_model_can_do_both(tmp_path: Path) -> None:
     whole = replace(deployment(), retriever=hcn(), coarse=hcn())
     whole.save(tmp_path / "one")
     same_answers(whole, Deployment.load(tmp_path / "one"))
+
+
+def test_a_blend_is_fitted_saved_and_used(tmp_path: Path) -> None:
+    plain = replace(deployment(), config=CascadeConfig(retrieve=12, coarse=2))
+    blended = plain.blended([request(f"u{n}") for n in range(8)])
+    assert blended.blend is not None
+    assert blended.blend.had != 0
+    # It is fitted to the plain order, whatever was there before.
+    assert blended.blended([request(f"u{n}") for n in range(8)]).blend == blended.blend
+    blended.save(tmp_path / "one")
+    again = Deployment.load(tmp_path / "one")
+    assert again.blend == blended.blend
+    same_answers(blended, again)
+    orders = [
+        [a.item_ids for a in replace(d, fine=None).cascade().recommend_many(ASKED)]
+        for d in (plain, blended)
+    ]
+    assert orders[0] != orders[1]
+    for lacking in (replace(plain, fine=None), plain.without_histories()):
+        with pytest.raises(ConfigError):
+            lacking.blended(ASKED)
 
 
 def test_a_changed_or_missing_part_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import ArtifactError, SchemaError, ValueInvalidError
-from adwright.delivery.histories import Histories, microseconds
+from adwright.delivery.histories import Histories, microseconds, visit_requests
 from tests.data.visits import START
 
 from .funnel import histories, on_day, request, task
@@ -32,7 +32,8 @@ def test_a_tasks_people_have_what_came_before_the_request() -> None:
     assert known.latest == source.time.max()
     assert Histories(ITEMS).latest is None
     visits = source.visits("test")
-    asked = [request(source.users[source.visit_user[v]], time=on_day(7)) for v in visits]
+    asked = visit_requests(source, visits, k=3)
+    assert {(r.time, r.k) for r in asked} == {(on_day(7), 3)}
     crowd = known.crowd(asked)
     for row, visit in enumerate(visits):
         first = source.user_offsets[source.visit_user[visit]]

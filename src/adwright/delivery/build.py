@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from adwright.core.assets import cache_folder
@@ -27,8 +28,9 @@ from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.choice_task import ChoiceConfig, build_choice_task
 from adwright.data.next_basket import NextBasket
 from adwright.delivery.cascade import CascadeConfig
+from adwright.delivery.decision import Request
 from adwright.delivery.deployment import Deployment
-from adwright.delivery.histories import Histories
+from adwright.delivery.histories import Histories, visit_requests
 from adwright.delivery.index import IndexKind
 from adwright.delivery.retrieval import RetrieverArtifact, RetrieverModel
 from adwright.models.din import DINConfig
@@ -51,8 +53,9 @@ class BuildConfig:
     """Models and training of the stages.
 
     retriever, retriever_fit: the two towers. coarse, coarse_fit: HCN. choice, fine, fine_fit:
-    the fine ranker's rows, DIN and its training. cascade, index: sizes of the stages, and how
-    the retriever is searched. seed: of all of it.
+    the fine ranker's rows, DIN and its training. blend: training baskets on which the coarse
+    order is brought near to the fine one, see `Blend`; 0 leaves it as HCN has it.
+    cascade, index: sizes of the stages, and how the retriever is searched. seed: of all of it.
     """
 
     retriever: TwoTowerConfig = field(default_factory=lambda: TwoTowerConfig(views="none"))
@@ -66,6 +69,7 @@ class BuildConfig:
     choice: ChoiceConfig = field(default_factory=ChoiceConfig)
     fine: DINConfig = field(default_factory=DINConfig)
     fine_fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1, learning_rate=2e-3))
+    blend: int = 200
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
     index: IndexKind = "exact"
     seed: int = 0
@@ -116,9 +120,21 @@ def build_deployment(
         index=config.index,
         histories=Histories.of_task(task),
     )
+    if config.blend:
+        with done.stage("blend the coarse order"):
+            deployment = deployment.blended(_requests(task, config))
     with done.stage("save the deployment"):
         identity = deployment.save(folder / "deployment", overwrite=True, clock=clock)
     return replace(deployment, artifact_id=identity)
+
+
+def _requests(task: NextBasket, config: BuildConfig) -> list[Request]:
+    """The latest training baskets of some people, as requests."""
+    visits = task.visits("train")
+    last = np.flatnonzero(np.diff(task.visit_user[visits], append=-1))
+    rng = np.random.default_rng(config.seed)
+    chosen = visits[np.sort(rng.permutation(last)[: config.blend])]
+    return visit_requests(task, chosen)
 
 
 def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool) -> None:

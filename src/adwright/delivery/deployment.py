@@ -12,21 +12,25 @@ Loading checks every byte against the manifest, and each part against its own.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import ArtifactError
+from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.draws import Draws
+from adwright.delivery.blend import Blend, BlendedScorer, fit_blend
 from adwright.delivery.cascade import Cascade, CascadeConfig
 from adwright.delivery.coarse import VectorScorer
+from adwright.delivery.decision import Request
 from adwright.delivery.fine import FineRanker
 from adwright.delivery.histories import Histories
 from adwright.delivery.index import IndexKind
 from adwright.delivery.retrieval import RetrieverArtifact
 from adwright.delivery.sources import PastSource, QueryVectors, VectorSource, catalogue_index
+from adwright.delivery.stages import Scorer
 from adwright.training.ranker import Ranker
 
 __all__ = ["KIND", "Deployment"]
@@ -42,6 +46,7 @@ class _Config:
     cascade: CascadeConfig
     draws: Draws | None
     index: IndexKind
+    blend: Blend | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +55,7 @@ class Deployment:
 
     retriever, coarse: may be one and the same model. fine: None serves the coarse order. draws:
     of the choice task that the fine ranker was trained on. index: how the retriever is searched.
+    blend: of the coarse order with counts of the person's past, see `blended`.
     histories: saved with it; None is nothing known of anybody. artifact_id: of what was loaded.
     """
 
@@ -60,6 +66,7 @@ class Deployment:
     config: CascadeConfig = field(default_factory=CascadeConfig)
     index: IndexKind = "exact"
     histories: Histories | None = None
+    blend: Blend | None = None
     artifact_id: str = ""
 
     def cascade(self, histories: Histories | None = None, *, clock: Clock | None = None) -> Cascade:
@@ -72,10 +79,11 @@ class Deployment:
         known = Histories(self.retriever.items) if known is None else known
         queries = QueryVectors(self.retriever, known)
         same = self.coarse is self.retriever
+        coarse: Scorer = VectorScorer(queries if same else QueryVectors(self.coarse, known))
         return Cascade(
             known,
             vectors=VectorSource(queries, catalogue_index(self.retriever, self.index)),
-            coarse=VectorScorer(queries if same else QueryVectors(self.coarse, known)),
+            coarse=coarse if self.blend is None else BlendedScorer(coarse, self.blend),
             fine=None if self.fine is None else FineRanker(self.fine, known, self.draws),
             count=self.retriever.count,
             past=PastSource(),
@@ -111,7 +119,7 @@ class Deployment:
         return save_artifact(
             folder,
             kind=KIND,
-            config=to_jsonable(_Config(self.config, self.draws, self.index)),
+            config=to_jsonable(_Config(self.config, self.draws, self.index, self.blend)),
             files=files,
             data_hash=self.retriever.data_hash,
             seed=self.retriever.seed,
@@ -142,10 +150,30 @@ class Deployment:
             draws=config.draws,
             config=config.cascade,
             index=config.index,
+            blend=config.blend,
             histories=Histories.load(folder / "histories", retriever.items)
             if "histories" in parts
             else None,
             artifact_id=artifact.id,
+        )
+
+    def blended(self, requests: Sequence[Request]) -> Deployment:
+        """The same models, the coarse order blended with counts so that it comes nearest to the
+        fine one for these requests: some hundred from before the validation baskets will do.
+
+        Raises ConfigError without a fine stage or histories, and as `fit_blend`.
+        """
+        if self.fine is None or self.histories is None:
+            raise ConfigError(
+                "a blend needs a fine stage to come near to, and people's histories",
+                where="fine" if self.fine is None else "histories",
+            )
+        plain = replace(self, blend=None).cascade()
+        if plain.fine is None:
+            return self
+        crowd = self.histories.crowd(requests)
+        return replace(
+            self, blend=fit_blend(plain.coarse, plain.fine, crowd, plain.retrieve(crowd))
         )
 
     def without_histories(self) -> Deployment:

@@ -36,7 +36,7 @@ from adwright.data.next_basket import NextBasket
 from adwright.data.ranges import run_starts
 from adwright.delivery.decision import Request
 
-__all__ = ["Crowd", "Histories", "microseconds"]
+__all__ = ["Crowd", "Histories", "microseconds", "visit_requests"]
 
 Ints = NDArray[np.int64]
 KIND = "histories"
@@ -303,6 +303,19 @@ class Histories:
                 self._records.append(record)
             else:
                 self._records[number] = record
+
+
+def visit_requests(task: NextBasket, visits: Ints, *, k: int = 10) -> list[Request]:
+    """The visits of a task (int64 [V]) as requests of its people at their times, k places."""
+    return [
+        Request(f"visit-{visit}", task.users[user], _EPOCH + time * _MICROSECOND, k=k)
+        for visit, user, time in zip(
+            visits.tolist(),
+            task.visit_user[visits].tolist(),
+            task.visit_time[visits].tolist(),
+            strict=True,
+        )
+    ]
 
 
 def microseconds(time: datetime) -> int:
