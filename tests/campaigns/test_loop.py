@@ -41,6 +41,7 @@ def once_round(folder: Path, *, complete: bool) -> tuple[Report, list[pl.DataFra
             [Source(store, "t", folder / "log")],
             odds=asked_again(recommender, A, B) if complete else None,
             retries=lambda: 5,
+            notes=("It is a village.",),
         )
         report = run_loop(
             people,
@@ -67,7 +68,7 @@ def test_once_round(tmp_path: Path) -> None:
     assert report.off_policy is not None
     assert report.off_policy.own.value == report.verdict.b.per_visit.value
     assert report.verdict.lift.value > 0
-    assert report.assumptions == population().assumptions()
+    assert report.assumptions == (*population().assumptions(), "It is a village.")
     assert list(report.seconds) == [
         *("check the population", "drive the service", "read the log back", "train again"),
         "compare the policies",

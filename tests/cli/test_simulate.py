@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +15,27 @@ from typer.testing import CliRunner
 from adwright.campaigns.store import Store
 from adwright.cli import app
 from adwright.core.clock import SystemClock
+from adwright.data.choice_task import ChoiceConfig
+from adwright.data.draws import Draws
+from adwright.data.features import Feature
 from adwright.data.log import Log, open_log, save_log
+from adwright.data.next_basket import CONTEXT, build_visits
 from adwright.data.schema import Catalogue
+from adwright.delivery.build import BuildConfig, build_deployment
+from adwright.delivery.cascade import CascadeConfig
 from adwright.delivery.policy import GreedyConfig, build_policy
+from adwright.models.din import DINConfig
+from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.hcn import HCNConfig
+from adwright.models.two_tower import TwoTowerConfig
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.deployed import Deployed
 from adwright.service.loopback import on_loopback
 from adwright.service.models import FixedModels
 from adwright.service.popularity import Popularity, save_popularity
-from tests.campaigns.village import ITEMS, events
+from adwright.training.retrieval import RetrievalConfig
+from tests.campaigns.village import ITEMS, START, events
 
 RUN = """log = "village"
 retrain = false
@@ -50,10 +64,13 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _inside(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _inside(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(here)
     monkeypatch.delenv("ADWRIGHT_KEY", raising=False)
     monkeypatch.delenv("ADWRIGHT_KEY_B", raising=False)
+    yield
+    # They write to a stream of the runner, which is closed by now.
+    logging.getLogger("adwright").handlers.clear()
 
 
 def run(*arguments: str, code: int = 0) -> str:
@@ -103,6 +120,45 @@ def test_a_saved_model_orders_the_items(here: Path) -> None:
     log = open_log(here / "popular" / "log").events.filter(pl.col("kind") == "impression")
     shown = log.filter(pl.col("policy_id") == "B greedy").collect()
     assert set(shown["item_id"]) == {"i37", "i38", "i39"}
+
+
+def test_a_saved_cascade_decides(here: Path) -> None:
+    # Its histories go beyond the start of the simulation, which is said.
+    time = pl.col("time")
+    valid = pl.when(time < START).then(pl.lit("valid")).otherwise(pl.lit("test"))
+    early = pl.when(time < START - timedelta(weeks=2)).then(pl.lit("train"))
+    task = build_visits(
+        events().with_columns(
+            split=early.otherwise(valid),
+            weekday=time.dt.weekday().cast(pl.String),
+            hour=time.dt.hour().cast(pl.String),
+        ),
+        ITEMS,
+        name="village",
+        protocol="of an invented village",
+        data_hash="village",
+        features=(Feature("item_id", "categorical", "item"), *CONTEXT),
+    )
+    embedding = EmbeddingConfig(width=4)
+    retrieval = RetrievalConfig(epochs=1, validation_visits=0, visits_per_epoch=200)
+    config = BuildConfig(
+        retriever=TwoTowerConfig(width=8, hidden=8, views="none", embedding=embedding),
+        retriever_fit=retrieval,
+        coarse=HCNConfig(width=8, hidden=8, interests=2, events=20, embedding=embedding),
+        coarse_fit=retrieval,
+        choice=ChoiceConfig(train=200, valid=50, test=50, min_count=1, draws=Draws(number=6)),
+        fine=DINConfig(attention_hidden=6, mlp_hidden=(8,), embedding=embedding),
+        blend=0,
+        cascade=CascadeConfig(retrieve=20, past=10, coarse=12),
+    )
+    build_deployment(task, here / "built", config, cache=here)
+    text = run("run.toml", "--out", "cascade", "--model", "built/deployment")
+    assert "later than the start" in text
+    report = json.loads((here / "cascade" / "report.json").read_text())
+    assert report["model"] == "deployment"
+    assert report["logged"]["purchases"] > 0
+    log = open_log(here / "cascade" / "log").events.collect()
+    assert log.height == report["logged"]["acknowledged"]
 
 
 def test_a_service_that_runs_elsewhere(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

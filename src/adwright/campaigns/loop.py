@@ -35,13 +35,15 @@ Retrain = Callable[[pl.DataFrame], Mapping[str, str]]
 class Setting:
     """What decides. model: its name in the report. client: speaks to it. sources: where it
     keeps what it is sent. odds: asks its policies again about their slates, for off-policy
-    evaluation; None leaves that out. retries: calls that had to be sent again, so far."""
+    evaluation; None leaves that out. retries: calls that had to be sent again, so far. notes:
+    what the numbers rest on beside the population's assumptions, in sentences."""
 
     model: str
     client: Client
     sources: Sequence[Source]
     odds: Odds | None = None
     retries: Callable[[], int] = lambda: 0
+    notes: tuple[str, ...] = ()
 
 
 def run_loop(
@@ -93,7 +95,7 @@ def run_loop(
         days=plan.config.days,
         places=plan.config.places,
         seed=plan.config.seed,
-        assumptions=population.assumptions(),
+        assumptions=(*population.assumptions(), *setting.notes),
         logged=_logged(driven, read, setting.retries()),
         verdict=verdict,
         off_policy=off_policy,

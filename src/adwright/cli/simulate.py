@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -222,7 +223,19 @@ def _local(config: RunConfig, village: Village, out: Path) -> Iterator[Setting]:
                 sources=[Source(kept, _TENANT, out / "log")],
                 odds=asked_again(deployed.recommender, *policies),
                 retries=lambda: client.retries,
+                notes=_ahead(deployed, village.people.start),
             )
+
+
+def _ahead(deployed: Deployed, start: datetime) -> tuple[str, ...]:
+    """What to say where the model knows of a time that is still to come for the people."""
+    until = deployed.known_until
+    if until is None or until <= start:
+        return ()
+    return (
+        f"The model knows the log up to {until:%Y-%m-%d %H:%M} UTC, later than the start: it has "
+        "seen what real people did in days that the simulated ones live anew.",
+    )
 
 
 @contextmanager
