@@ -14,7 +14,10 @@ their next model.
 
 from __future__ import annotations
 
+import json
 import os
+import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from adwright.campaigns.store import Store
 from adwright.core.clock import SystemClock
-from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.loading import load_deployed, stored_events
@@ -41,6 +44,7 @@ _OBJECT_STORE_BYTES = 100 * 2**20
 #: Nothing is sent anywhere; workers import nothing for accelerators that they do not use.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 _DRAIN_SECONDS = 20
+_ROUTE_SECONDS = 30
 
 
 def deploy(
@@ -63,7 +67,8 @@ def deploy(
 
     Returns when all replicas are ready; they serve on until `ray.serve.shutdown()` or the end
     of the cluster. Raises ConfigError for settings out of range, MissingExtraError without Ray
-    Serve, and RuntimeError of Ray's where a replica cannot start.
+    Serve, RuntimeError of Ray's where a replica cannot start, ResourceError where the proxy of
+    this node does not find them.
     """
     if replicas < 1 or cpus < 0:
         raise ConfigError(
@@ -87,6 +92,31 @@ def deploy(
         health_check_timeout_s=10,
     )(serve.ingress(_builder(config, store_url, Path(models).resolve(), load))())
     serve.run(deployed.bind(), name=NAME, route_prefix="/")
+    _wait_for_route(host, port)
+
+
+def _wait_for_route(host: str, port: int) -> None:
+    """Until the proxy of this node knows the way to the replicas, which it learns a moment later
+    than they are ready; until then it answers 404.
+
+    Raises ResourceError where it does not learn it.
+    """
+    clock = SystemClock()
+    end = clock.monotonic() + _ROUTE_SECONDS
+    url = f"http://{host}:{port}/-/routes"
+    while clock.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                if NAME in json.load(answer).values():
+                    return
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.05)
+    raise ResourceError(
+        "the proxy of Ray Serve does not know the service",
+        where=url,
+        hint="look at the logs of Ray Serve, and at what else listens on this port",
+    )
 
 
 def _builder(
