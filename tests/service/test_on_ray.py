@@ -223,11 +223,3 @@ def test_without_ray_the_extra_is_named(shared: Shared, monkeypatch: pytest.Monk
         on_ray.deploy(CONFIG, store_url=shared.url, models=shared.models)
     with pytest.raises(MissingExtraError, match=r"adwright\[ray\]"), on_ray.connected():
         pass
-
-
-def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("A_NAME_THAT_IS_SET", "old")
-    with on_ray._environment({"A_NAME_THAT_IS_SET": "new", "ANOTHER_NAME": "new"}):
-        assert os.environ["A_NAME_THAT_IS_SET"] == "old"
-        assert os.environ["ANOTHER_NAME"] == "new"
-    assert "ANOTHER_NAME" not in os.environ

@@ -18,7 +18,7 @@ import json
 import os
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from adwright.campaigns.store import Store
 from adwright.core.clock import SystemClock
+from adwright.core.environment import environment
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
@@ -153,7 +154,7 @@ def connected(*, cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with _environment(_ENVIRONMENT):
+    with environment(_ENVIRONMENT):
         if "RAY_ADDRESS" in os.environ:
             ray.init()
         else:
@@ -168,15 +169,3 @@ def connected(*, cpus: int | None = None) -> Iterator[None]:
             if "RAY_ADDRESS" not in os.environ:
                 serve.shutdown()  # type: ignore[no-untyped-call]
             ray.shutdown()
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for the time of the block; those that are set already stay."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]

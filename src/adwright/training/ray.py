@@ -18,6 +18,7 @@ from torch import distributed, nn
 
 from adwright.core.clock import SystemClock
 from adwright.core.config import to_jsonable
+from adwright.core.environment import environment
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError
 from adwright.data.task import Task
 from adwright.training.checkpoint import RunFolder
@@ -86,7 +87,7 @@ def fit_on_ray(
     # Beside the run's own files, since all nodes see this folder; it holds no results.
     scratch = run / "ray"
     try:
-        with _environment(_ENVIRONMENT), _cluster(workers):
+        with environment(_ENVIRONMENT), _cluster(workers):
             _train(settings, workers, retries, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -154,7 +155,7 @@ def _cluster(workers: int) -> Iterator[None]:
         yield
         return
     alone = "RAY_ADDRESS" not in os.environ
-    with _environment(_ALONE if alone else {}):
+    with environment(_ALONE if alone else {}):
         if alone:
             ray.init(
                 num_cpus=max(workers, os.cpu_count() or 1),
@@ -167,15 +168,3 @@ def _cluster(workers: int) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for the time of the block; those that are set already stay."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
