@@ -250,6 +250,24 @@ def test_resume_is_refused_where_it_would_be_another_run(
 
 
 @pytest.mark.usefixtures("no_picture")
+def test_the_best_validation_comes_along(
+    task: Task, make_din: Make, config: Config, tmp_path: Path
+) -> None:
+    model = make_din(task)
+    # Steps this large get worse at some point: the last validation is not the best.
+    asked = config(epochs=5, learning_rate=0.3, patience=5)
+    found = fit(model, task, asked, tmp_path / "run")
+    assert found.epoch < 5
+    assert found.valid is not None
+    again = predict(model, task, "valid")
+    assert np.array_equal(found.valid.probability, again.probability)
+    assert np.array_equal(found.valid.label, again.label)
+    resumed = fit(make_din(task), task, asked, tmp_path / "run", resume=True)
+    assert resumed.valid is None
+    assert resumed == found
+
+
+@pytest.mark.usefixtures("no_picture")
 def test_load_best_gives_what_fit_gave(
     task: Task, make_din: Make, config: Config, tmp_path: Path, compare: Any
 ) -> None:

@@ -40,7 +40,7 @@ from adwright.training.distributed import (
     sum_gradients,
 )
 from adwright.training.optim import RowWise, Rule
-from adwright.training.predict import open_stream, predict
+from adwright.training.predict import Predictions, open_stream, predict
 
 __all__ = ["FitConfig", "FitResult", "Rankable", "fit", "load_best", "validation_windows"]
 
@@ -106,7 +106,9 @@ class FitResult:
     """The best validation, and the path of metrics.jsonl that tells the rest.
 
     gauc, log_loss, epoch: of the best validation; epochs count from 1. batches: trained on.
-    stopped_early: patience ran out before the epochs did.
+    stopped_early: patience ran out before the epochs did. valid: what the best weights say of
+    the validation rows, so that nobody has to score them again; None where another process or
+    an earlier start of the run validated.
     """
 
     gauc: float
@@ -115,6 +117,7 @@ class FitResult:
     batches: int
     stopped_early: bool
     metrics: Path
+    valid: Predictions | None = field(default=None, repr=False, compare=False)
 
 
 def fit(
@@ -194,6 +197,7 @@ class _Trainer:
         self.due = validation_windows(n_windows, config.validations_per_epoch)
         self.at = Checkpoint()
         self.best: dict[str, Tensor] = {}
+        self.valid: Predictions | None = None
 
     def begin(self, *, resume: bool) -> None:
         """Start a new run folder, or take up the one that is there."""
@@ -291,6 +295,7 @@ class _Trainer:
         better = self.at.best_gauc is None or gauc > self.at.best_gauc
         if better:
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self.valid = found
         self.at = self.at.validated(gauc, loss, better=better)
 
     def _record(self, gauc: float, loss: float, sampled: float) -> None:
@@ -322,7 +327,8 @@ class _Trainer:
         """Put the best weights in place."""
         self.model.load_state_dict(self.best)
         self.model.eval()
-        return _result(self.at, self.config.epochs, self.config.patience, self.folder)
+        result = _result(self.at, self.config.epochs, self.config.patience, self.folder)
+        return replace(result, valid=self.valid)
 
 
 def validation_windows(n_windows: int, wanted: int) -> set[int]:

@@ -230,7 +230,7 @@ def _trained(
         torch.manual_seed(config.seed)
         model = DIN(model_config, task.spec, task.item_table)
     asked = replace(config.fit, seed=config.seed)
-    fit(model, task, asked, folder, resume=resume and folder.exists())
+    fitted = fit(model, task, asked, folder, resume=resume and folder.exists())
     ranker = Ranker(
         model=model,
         spec=task.spec,
@@ -242,7 +242,10 @@ def _trained(
     )
     if config.calibration == "none":
         return ranker
-    valid = _predicted(ranker, task, "valid")
+    if fitted.valid is None:
+        valid = _predicted(ranker, task, "valid")
+    else:
+        valid = _undone(ranker, fitted.valid)
     return replace(
         ranker, calibrator=fit_calibrator(config.calibration, valid.label, valid.probability)
     )
@@ -251,6 +254,10 @@ def _trained(
 def _predicted(ranker: Ranker, task: Task, split: Literal["valid", "test"]) -> Predictions:
     """Predictions of a split with the sampling undone, not calibrated."""
     found = predict(ranker.model, task, split, max_history=ranker.max_history)
+    return _undone(ranker, found)
+
+
+def _undone(ranker: Ranker, found: Predictions) -> Predictions:
     undone = undo_negative_sampling(found.probability, ranker.negative_rate)
     return replace(found, probability=undone)
 
