@@ -178,7 +178,8 @@ def _ranker(
     """DIN on the choice task. Its probabilities come from the draws, so nothing is calibrated."""
     if (run / "ranker").exists():
         return Ranker.load(run / "ranker")
-    rows = build_choice_task(task, cache_folder() / "tasks" if cache is None else cache, config.choice)
+    tasks = cache_folder() / "tasks" if cache is None else cache
+    rows = build_choice_task(task, tasks, config.choice)
     asked = RunConfig(
         model=config.fine,
         fit=replace(config.fine_fit, seed=config.seed),
