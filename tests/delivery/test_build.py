@@ -74,3 +74,12 @@ def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
 
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_lessons_change_the_coarse_ranker_alone(tmp_path: Path) -> None:
+    with_ = build_deployment(TASK, tmp_path / "with", CONFIG, cache=tmp_path)
+    for name, change in {"without": {"lessons": 0}, "short": {"lesson_items": 2}}.items():
+        config = replace(CONFIG, **change)
+        other = build_deployment(TASK, tmp_path / name, config, cache=tmp_path)
+        assert (other.retriever.vectors == with_.retriever.vectors).all()
+        assert (other.coarse.vectors != with_.coarse.vectors).any()

@@ -1,5 +1,7 @@
 """Train the three stages of a cascade on one next-basket task, and put them in one folder.
 
+The fine ranker comes before the coarse one, which learns from it too.
+
     RUN/
       retriever/    run of the two towers: checkpoints, metrics.jsonl
       coarse/       run of HCN
@@ -33,10 +35,12 @@ from adwright.delivery.deployment import Deployment
 from adwright.delivery.histories import Histories, visit_requests
 from adwright.delivery.index import IndexKind
 from adwright.delivery.retrieval import RetrieverArtifact, RetrieverModel
+from adwright.delivery.teaching import teach
 from adwright.models.din import DINConfig
 from adwright.models.hcn import HCN, HCNConfig
 from adwright.models.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.fit import FitConfig
+from adwright.training.lessons import Lessons
 from adwright.training.pipeline import run as run_ranker
 from adwright.training.ranker import Ranker
 from adwright.training.retrieval import RetrievalConfig, fit_retriever
@@ -53,9 +57,11 @@ class BuildConfig:
     """Models and training of the stages.
 
     retriever, retriever_fit: the two towers. coarse, coarse_fit: HCN. choice, fine, fine_fit:
-    the fine ranker's rows, DIN and its training. blend: training baskets on which the coarse
-    order is brought near to the fine one, see `Blend`; 0 leaves it as HCN has it.
-    cascade, index: sizes of the stages, and how the retriever is searched. seed: of all of it.
+    the fine ranker's rows, DIN and its training. lessons, lesson_items: training baskets on
+    which HCN learns from DIN, and items of each, see `teach`; 0 lessons for no distillation.
+    blend: training baskets on which the coarse order is brought near to the fine one, see
+    `Blend`; 0 leaves it as HCN has it. cascade, index: sizes of the stages, and how the
+    retriever is searched. seed: of all of it.
     """
 
     retriever: TwoTowerConfig = field(default_factory=lambda: TwoTowerConfig(views="none"))
@@ -69,6 +75,8 @@ class BuildConfig:
     choice: ChoiceConfig = field(default_factory=ChoiceConfig)
     fine: DINConfig = field(default_factory=DINConfig)
     fine_fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1, learning_rate=2e-3))
+    lessons: int = 6_000
+    lesson_items: int = 100
     blend: int = 200
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
     index: IndexKind = "exact"
@@ -102,24 +110,37 @@ def build_deployment(
             replace(config.retriever_fit, seed=config.seed),
             folder / "retriever",
         )
-    with done.stage("train the coarse ranker"):
-        coarse = _fitted(
-            lambda: HCN(config.coarse, task.spec, task.items, task.count),
-            task,
-            replace(config.coarse_fit, seed=config.seed),
-            folder / "coarse",
-        )
     with done.stage("train the fine ranker"):
         fine = _ranker(task, config, folder / "fine", cache, clock)
+    found = RetrieverArtifact.of(retriever, task, seed=config.seed)
     deployment = Deployment(
-        retriever=RetrieverArtifact.of(retriever, task, seed=config.seed),
-        coarse=RetrieverArtifact.of(coarse, task, seed=config.seed),
+        retriever=found,
+        coarse=found,
         fine=fine,
         draws=config.choice.draws,
         config=config.cascade,
         index=config.index,
         histories=Histories.of_task(task),
     )
+    lessons = None
+    if config.lessons:
+        with done.stage("ask the fine ranker for lessons"):
+            lessons = teach(
+                deployment.cascade(),
+                task,
+                visits=config.lessons,
+                items=config.lesson_items,
+                seed=config.seed,
+            )
+    with done.stage("train the coarse ranker"):
+        coarse = _fitted(
+            lambda: HCN(config.coarse, task.spec, task.items, task.count),
+            task,
+            replace(config.coarse_fit, seed=config.seed),
+            folder / "coarse",
+            lessons,
+        )
+    deployment = replace(deployment, coarse=RetrieverArtifact.of(coarse, task, seed=config.seed))
     if config.blend:
         with done.stage("blend the coarse order"):
             deployment = deployment.blended(_requests(task, config))
@@ -163,12 +184,19 @@ def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool)
         )
 
 
-def _fitted(build: Callable[[], Model], task: NextBasket, fit: RetrievalConfig, run: Path) -> Model:
+def _fitted(
+    build: Callable[[], Model],
+    task: NextBasket,
+    fit: RetrievalConfig,
+    run: Path,
+    lessons: Lessons | None = None,
+) -> Model:
     """A model trained in `run`, taken up where there is a run."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fit.seed)
         model = build()
-    fit_retriever(model, task, fit, run, resume=(run / "config.json").exists())
+    resume = (run / "config.json").exists()
+    fit_retriever(model, task, fit, run, lessons=lessons, resume=resume)
     return model
 
 

@@ -28,6 +28,7 @@ from adwright.core.errors import ArtifactError, ConfigError, ResumeError
 from adwright.core.progress import progress
 from adwright.data.next_basket import NextBasket
 from adwright.training.checkpoint import pack, unpack
+from adwright.training.lessons import Lessons
 from adwright.training.optim import RowWise
 from adwright.training.ranks import catalogue_vectors, retrieved_ranks
 
@@ -103,19 +104,22 @@ def fit_retriever(
     config: RetrievalConfig,
     run: str | Path | None = None,
     *,
+    lessons: Lessons | None = None,
     resume: bool = False,
     checkpoint_every: int = 500,
     on_step: Callable[[int], None] | None = None,
 ) -> RetrievalResult:
     """Train `model`, a Retriever, in place; afterwards it holds the best validation's weights.
 
+    lessons: what a finer ranker thinks of candidates of some visits; the model's loss must take
+    a Teacher then (`MultiInterest` does).
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
     resume: continue from the folder's checkpoint. checkpoint_every: steps, beside each epoch.
     on_step: called after each step with the number of steps done.
     Raises ConfigError (an existing run without resume, a loss that is not finite), ResumeError
-    (no run, another config or task), ResourceError (disk full).
+    (no run, another config, task or lessons), ResourceError (disk full).
     """
-    trainer = _Trainer(model, task, config, None if run is None else Path(run))
+    trainer = _Trainer(model, task, config, None if run is None else Path(run), lessons)
     trainer.begin(resume=resume)
     with torch.random.fork_rng(devices=[]):
         trainer.train(checkpoint_every, on_step or (lambda _: None))
@@ -126,9 +130,15 @@ class _Trainer:
     """The state of one run; `fit_retriever` is its only user."""
 
     def __init__(
-        self, model: nn.Module, task: NextBasket, config: RetrievalConfig, run: Path | None
+        self,
+        model: nn.Module,
+        task: NextBasket,
+        config: RetrievalConfig,
+        run: Path | None,
+        lessons: Lessons | None,
     ) -> None:
         self.model, self.task, self.config, self.run = model, task, config, run
+        self.lessons = lessons
         tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse]
         chosen = {id(weight) for weight in tables}
         self.dense = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
@@ -142,6 +152,8 @@ class _Trainer:
     def begin(self, *, resume: bool) -> None:
         """Start a run, or take up the one in the folder."""
         asked = {"fit": to_jsonable(self.config), "data_hash": self.task.data_hash}
+        if self.lessons is not None:
+            asked["lessons"] = self.lessons.hash
         if self.run is None:
             return
         path = self.run / "config.json"
@@ -163,7 +175,7 @@ class _Trainer:
             ) from error
         if before != json.loads(json.dumps(asked)):
             raise ResumeError(
-                "the run was started with another config or on another task",
+                "the run was started with another config, other lessons, or on another task",
                 where=str(path),
                 hint="resume with what it was started with, or begin a new run",
             )
@@ -210,7 +222,8 @@ class _Trainer:
         self.adam.zero_grad()
         self.rows.zero_grad()
         pairs = max(batch.targets.values.numel(), 1)
-        summed: Tensor = self.model.loss(batch)  # type: ignore[operator]
+        taught = () if self.lessons is None else (self.lessons.of(visits),)
+        summed: Tensor = self.model.loss(batch, *taught)  # type: ignore[operator]
         loss = float(summed.detach())
         if not math.isfinite(loss):
             raise ConfigError(
