@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,3 +127,21 @@ def table(models: Mapping[str, Mapping[str, Floats]], person: NDArray[np.int64])
             row[key] = [round(value, 5), round(low, 5), round(high, 5)]
         rows.append(row)
     return rows
+
+
+def keep(path: Path, values: Mapping[str, Any], seconds: float) -> None:
+    """Write the measures of a run, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".part").open("wb") as file:
+        np.savez_compressed(file, seconds=np.array(seconds), **values)
+    path.with_suffix(".part").replace(path)
+
+
+def read(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The measures of the runs that are there."""
+    runs = []
+    for path in paths:
+        if path.exists():
+            with np.load(path, allow_pickle=False) as stored:
+                runs.append(dict(stored))
+    return runs

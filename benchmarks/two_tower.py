@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from _result import write_result
-from _retrieval import difference, frequency, mean_of, measure, popularity, table
+from _retrieval import (
+    difference,
+    frequency,
+    keep,
+    mean_of,
+    measure,
+    popularity,
+    read,
+    table,
+)
 
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
@@ -111,12 +120,12 @@ def _runs(name: str, task: NextBasket, seeds: int, *, run: bool) -> dict[str, li
     for rule, score in (("popularity", popularity(task)), ("frequency", frequency(task))):
         path = SCRATCH / f"{name}-{rule}-{task.data_hash[:8]}.npz"
         if not path.exists() and run:
-            _keep(path, measure(score, task, visits).values, 0.0)
-        found[rule] = _read([path])
+            keep(path, measure(score, task, visits).values, 0.0)
+        found[rule] = read([path])
     if run:
         _train_all(name, task, range(seeds))
     for variant in VARIANTS:
-        found[variant] = _read([_path(name, task, variant, seed) for seed in range(seeds)])
+        found[variant] = read([_path(name, task, variant, seed) for seed in range(seeds)])
     return found
 
 
@@ -146,25 +155,9 @@ def _train(name: str, task: NextBasket, variant: str, seed: int, path: Path) -> 
     fit_retriever(model, task, fit)
     seconds = time.process_time() - start
     values = measure(catalogue_vectors(model, task), task, task.visits("test")).values
-    _keep(path, values, seconds)
+    keep(path, values, seconds)
     means = {key: round(float(np.nanmean(value)), 4) for key, value in values.items()}
     print(name, variant, seed, f"{seconds:.0f} CPU-s", means, flush=True)
-
-
-def _keep(path: Path, values: dict[str, Any], seconds: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".part").open("wb") as file:
-        np.savez_compressed(file, seconds=np.array(seconds), **values)
-    path.with_suffix(".part").replace(path)
-
-
-def _read(paths: list[Path]) -> list[dict[str, Any]]:
-    runs = []
-    for path in paths:
-        if path.exists():
-            with np.load(path, allow_pickle=False) as stored:
-                runs.append(dict(stored))
-    return runs
 
 
 def _summary(

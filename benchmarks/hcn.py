@@ -1,0 +1,235 @@
+"""HCN beside ComiRec-SA, MIND, one interest and one list; an hour of CPU time, resumable."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _deployment import built
+from _exhaustive import exhaustive, sampled
+from _result import write_result
+from _retrieval import difference, interval, keep, mean_of, measure, read, table
+from numpy.typing import NDArray
+
+from adwright.core.assets import cache_folder
+from adwright.core.config import to_jsonable
+from adwright.core.hashing import content_hash
+from adwright.data.next_basket import NextBasket
+from adwright.delivery.deployment import Deployment
+from adwright.delivery.histories import visit_requests
+from adwright.delivery.retrieval import RetrieverArtifact
+from adwright.delivery.stages import best_of
+from adwright.delivery.teaching import teach
+from adwright.models.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
+from adwright.models.hcn import HCN, HCNConfig
+from adwright.models.multi_interest import MultiInterest, score_candidates
+from adwright.training.lessons import Lessons
+from adwright.training.ranks import catalogue_vectors
+from adwright.training.retrieval import RetrievalConfig, fit_retriever
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+PROTOCOL = (
+    "Next basket of Complete Journey: every basket of the test weeks 49-53 is a query with the "
+    "household's history before it (the latest 500 events; 200 in training), every one of the "
+    "68,509 sold items a candidate; weeks 1-44 train, one epoch. Slices as in the two-tower "
+    "benchmark: unseen ranks and counts only items that the household never had. All models "
+    "share item tower, head, loss, sizes, batches, steps and seeds; only the way from a history "
+    "to K vectors differs. Redundancy: mean cosine of the pairs of a household's K vectors, over "
+    "the test baskets. Fine ten: share of the first ten of DIN's ranking of the whole catalogue "
+    "that the coarse order keeps among its 50 of what the cascade's sources find, on {number} "
+    "baskets drawn at random; taught models also learned from DIN's scores of 6,000 training "
+    "baskets with 100 items each; blended adds counts of the own past. Intervals: 95% by "
+    "bootstrap over households of the mean over seeds; differences are paired. Scoring: 10,000 "
+    "candidates for one household with K=4, one thread, vectors at hand, median of 200."
+)
+CONFIGS: dict[str, HCNConfig | ComiRecConfig | MINDConfig] = {
+    "hcn": HCNConfig(),
+    "k1": HCNConfig(interests=1),
+    "merged": HCNConfig(split=False),
+    "comirec": ComiRecConfig(),
+    "mind": MINDConfig(),
+    "taught": HCNConfig(),
+}
+NAMES = {
+    "hcn": "HCN, K=4",
+    "k1": "HCN, K=1",
+    "merged": "HCN, one list for all events",
+    "comirec": "ComiRec-SA, K=4",
+    "mind": "MIND, K=4",
+    "taught": "HCN, K=4, taught by DIN",
+}
+FIT = RetrievalConfig(epochs=1, validation_visits=0)
+REQUESTS = 300
+SCRATCH = cache_folder() / "bench" / "hcn"
+
+
+def main() -> None:
+    """Run what is missing, write benchmarks/results/hcn.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    asked = parser.parse_args()
+    task, deployment = built()
+    bench = _Bench(task, deployment)
+    runs: dict[str, list[Any]] = {name: [] for name in CONFIGS}
+    for seed in range(asked.seeds):
+        for name in CONFIGS:
+            runs[name] += read([bench.run(name, seed)])
+    means = {name: mean_of(found) for name, found in runs.items()}
+    seconds = {name: float(found.pop("seconds")) for name, found in means.items()}
+    alone = {
+        n: {k: found.pop(k) for k in list(found) if "/" not in k} for n, found in means.items()
+    }
+    person = task.visit_user[task.visits("test")]
+    few = task.visit_user[bench.sample]
+    rows = table(means, person)
+    for row in rows:
+        name = row["model"]
+        row |= {"model": NAMES[name], "train_cpu_seconds": seconds[name], "seeds": asked.seeds}
+        for key, values in alone[name].items():
+            row[key] = interval(values, few if key.startswith("fine") else person)
+    write_result(
+        "hcn",
+        protocol=PROTOCOL.format(number=REQUESTS),
+        data=task.data_hash,
+        seeds=list(range(asked.seeds)),
+        rows=rows,
+        figures=_figures(means, alone, person, few) | scoring(),
+    )
+
+
+class _Bench:
+    """Trains and measures; every run is kept."""
+
+    def __init__(self, task: NextBasket, deployment: Deployment) -> None:
+        self.task, self.deployment = task, deployment
+        self.sample = sampled(task, REQUESTS)
+        self._lessons: Lessons | None = None
+
+    def run(self, name: str, seed: int) -> Path:
+        """The file of a run, which is made where it is missing."""
+        config, fit = CONFIGS[name], replace(FIT, seed=seed)
+        about = {"m": to_jsonable(config), "f": to_jsonable(fit), "d": self.task.data_hash}
+        key = content_hash({**about, "deployment": self.deployment.artifact_id, "name": name})
+        path = SCRATCH / f"{name}-{seed}-{key[:12]}.npz"
+        if path.exists():
+            return path
+        torch.manual_seed(seed)
+        model = _built(config, self.task)
+        start = time.process_time()
+        fit_retriever(model, self.task, fit, lessons=self.lessons() if name == "taught" else None)
+        seconds = time.process_time() - start
+        visits = self.task.visits("test")
+        values = measure(catalogue_vectors(model, self.task), self.task, visits).values
+        if model.config.interests > 1:
+            values["redundancy"] = redundancies(model, self.task, visits)
+        if isinstance(model, HCN):
+            values |= self.fine_ten(model)
+        keep(path, values, seconds)
+        means = {k: round(float(np.nanmean(v)), 4) for k, v in values.items()}
+        print(name, seed, f"{seconds:.0f} CPU-s", means, flush=True)
+        return path
+
+    def lessons(self) -> Lessons:
+        """What the fine ranker thinks."""
+        if self._lessons is None:
+            self._lessons = teach(self.deployment.cascade(), self.task, visits=6_000, items=100)
+        return self._lessons
+
+    def fine_ten(self, model: HCN) -> dict[str, Floats]:
+        """Share of the fine ranker's ten in the coarse 50, of each sampled visit."""
+        truth = exhaustive(self.task, self.deployment, self.sample)
+        plain = replace(self.deployment, coarse=RetrieverArtifact.of(model, self.task), blend=None)
+        requests = visit_requests(self.task, _teaching_visits(self.task))
+        found = {}
+        for key, deployment in (("fine10", plain), ("fine10_blended", plain.blended(requests))):
+            cascade, shares = deployment.cascade(), []
+            for visit, best in zip(truth.visits, truth.best, strict=True):
+                crowd = cascade.histories.crowd(visit_requests(self.task, np.array([visit])))
+                short = cascade.retrieve(crowd)
+                kept, _ = best_of(short, cascade.coarse.score(crowd, short), np.array([50]))
+                shares.append(np.isin(best[:10], kept.codes).mean())
+            found[key] = np.array(shares)
+        return found
+
+
+def _teaching_visits(task: NextBasket) -> Ints:
+    """The latest training baskets of 200 people, as the build of a cascade takes them."""
+    visits = task.visits("train")
+    last = np.flatnonzero(np.diff(task.visit_user[visits], append=-1))
+    return visits[np.sort(np.random.default_rng(0).permutation(last)[:200])]
+
+
+def _built(config: HCNConfig | ComiRecConfig | MINDConfig, task: NextBasket) -> MultiInterest:
+    parts = task.spec, task.items, task.count
+    match config:
+        case HCNConfig():
+            return HCN(config, *parts)
+        case ComiRecConfig():
+            return ComiRec(config, *parts)
+        case MINDConfig():
+            return MIND(config, *parts)
+
+
+def redundancies(model: MultiInterest, task: NextBasket, visits: Ints) -> Floats:
+    """Mean cosine of the pairs of vectors, of each visit with a history: [V], else NaN."""
+    found = []
+    for start in range(0, len(visits), 256):
+        batch = task.batch(visits[start : start + 256])
+        with torch.no_grad():
+            vectors = model.directions(batch)
+        cosines = vectors @ vectors.transpose(1, 2)
+        k = vectors.shape[1]
+        each = (cosines.sum((1, 2)) - cosines.diagonal(dim1=1, dim2=2).sum(1)) / (k * (k - 1))
+        found.append(torch.where(batch.history.lengths > 0, each, torch.nan).double().numpy())
+    return np.concatenate(found)
+
+
+def _figures(
+    means: Mapping[str, Mapping[str, Floats]],
+    alone: Mapping[str, Mapping[str, Floats]],
+    person: Ints,
+    few: Ints,
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for name, values in alone.items():
+        if "redundancy" in values:
+            figures[f"redundancy_{name}"] = interval(values["redundancy"], person)[0]
+        for key in ("fine10", "fine10_blended"):
+            if key in values:
+                figures[f"{key}_{name}"] = interval(values[key], few)[0]
+    figures["recall_of_fine_top10_in_50"] = figures["fine10_blended_taught"]
+    _, low, high = difference(alone["hcn"]["redundancy"], alone["comirec"]["redundancy"], person)
+    figures["redundancy_hcn_minus_comirec_ci"] = [low, high]
+    _, low, high = difference(alone["taught"]["fine10"], alone["hcn"]["fine10"], few)
+    figures["fine10_taught_minus_hcn_ci"] = [low, high]
+    for other in ("k1", "merged", "comirec", "mind"):
+        for slice_ in ("all", "tail", "unseen"):
+            key = f"{slice_}/recall50"
+            value, low, high = difference(means["hcn"][key], means[other][key], person)
+            figures[f"{slice_}_recall50_hcn_minus_{other}"] = value
+            figures[f"{slice_}_recall50_hcn_minus_{other}_ci"] = [low, high]
+    return figures
+
+
+def scoring() -> dict[str, float]:
+    """CPU-milliseconds of 10,000 candidates, the median of 200 runs."""
+    rng = np.random.default_rng(0)
+    queries = torch.from_numpy(rng.standard_normal((4, 65)).astype(np.float32))
+    vectors = torch.from_numpy(rng.standard_normal((10_000, 65)).astype(np.float32))
+    spent = []
+    for _ in range(200):
+        start = time.process_time()
+        score_candidates(queries, vectors)
+        spent.append(time.process_time() - start)
+    return {"score_10k_cpu_ms": float(np.median(spent) * 1e3)}
+
+
+if __name__ == "__main__":
+    main()
