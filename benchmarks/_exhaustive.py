@@ -21,7 +21,7 @@ __all__ = ["DEPTH", "Exhaustive", "exhaustive", "sampled"]
 
 Ints = NDArray[np.int64]
 DEPTH = 50
-#: Candidates of one call; 2,048 to 16,384 take the same time within 3%, more is slower.
+#: Candidates of one call: of 2,048, 8,192, 16,384 and all at once, the fastest here.
 CHUNK = 8192
 
 
