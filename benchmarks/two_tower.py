@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _result import write_result
+from _result import RESULTS, write_result
 from _retrieval import (
     difference,
     frequency,
@@ -51,7 +52,10 @@ VARIANTS: dict[str, Views] = {
     "so": "spread_out",
     "fd": "feature_dropout",
 }
+RULES = {"popularity": popularity, "frequency": frequency}
 NAMES = {
+    "popularity": "popularity",
+    "frequency": "personal frequency",
     "none": "two-tower, no second task",
     "fd": "feature dropout (FD)",
     "so": "spread-out (SO)",
@@ -76,8 +80,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="run this seed alone, and write no result")
     parser.add_argument("--only", choices=["journey", "beauty"])
     parser.add_argument("--only-summarise", action="store_true")
+    parser.add_argument(
+        "--rules", action="store_true", help="measure the rules alone, beside the result's models"
+    )
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.rules:
+        _rules_beside_models()
+        return
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     hashes = {}
@@ -117,16 +127,46 @@ def _runs(name: str, task: NextBasket, seeds: int, *, run: bool) -> dict[str, li
     """Measures of each run: variant to one mapping a seed. Finished runs are read back."""
     visits = task.visits("test")
     found: dict[str, list[Any]] = {}
-    for rule, score in (("popularity", popularity(task)), ("frequency", frequency(task))):
+    for rule, score in RULES.items():
         path = SCRATCH / f"{name}-{rule}-{task.data_hash[:8]}.npz"
         if not path.exists() and run:
-            keep(path, measure(score, task, visits).values, 0.0)
+            keep(path, measure(score(task), task, visits).values, 0.0)
         found[rule] = read([path])
     if run:
         _train_all(name, task, range(seeds))
     for variant in VARIANTS:
         found[variant] = read([_path(name, task, variant, seed) for seed in range(seeds)])
     return found
+
+
+def _rules_beside_models() -> None:
+    """Measure popularity and personal frequency, and put them beside the models of the result
+    file, which has to be of the same data."""
+    earlier = json.loads((RESULTS / "two_tower.json").read_text("utf-8"))
+    rows: list[dict[str, Any]] = []
+    figures: dict[str, Any] = {}
+    hashes = {}
+    for name in ("journey", "beauty"):
+        task = _task(name)
+        if task is None:
+            raise SystemExit("set ADWRIGHT_DATA: the result is of Beauty too")
+        hashes[name] = task.data_hash
+        runs = _runs(name, task, 0, run=True)
+        found, more = _summary(name, task, {rule: runs[rule] for rule in RULES})
+        names = [NAMES[rule] for rule in RULES]
+        models = [r for r in earlier["rows"] if r["data"] == name and r["model"] not in names]
+        rows += found + models
+        figures |= more
+    if content_hash(hashes) != earlier["data"]:
+        raise SystemExit("the result is of other data: run the whole benchmark")
+    write_result(
+        "two_tower",
+        protocol=PROTOCOL,
+        data=earlier["data"],
+        seeds=earlier["seeds"],
+        rows=rows,
+        figures=earlier["figures"] | figures,
+    )
 
 
 def _train_all(name: str, task: NextBasket, seeds: Iterable[int]) -> None:
