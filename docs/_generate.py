@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("results", "retrieval", "policies", "service")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("results", "retrieval", "hcn", "cascade", "policies", "service")
+    ),
 )
 ABSENT = "not measured yet"
 
@@ -223,6 +226,79 @@ def two_tower() -> Iterator[str]:
     yield from source("two_tower")
 
 
+def measured(row: Mapping[str, Any], key: str, form: str = ".4f") -> str:
+    """A value of a row with its interval; nothing where the row has none."""
+    if key not in row:
+        return ""
+    value, low, high = (format(number, form) for number in row[key])
+    return f"{value} ({low} to {high})"
+
+
+def hcn() -> Iterator[str]:
+    """HCN and its peers."""
+    measures = {
+        "recall@50": "all/recall50",
+        "unseen recall@50": "unseen/recall50",
+        "NDCG@10": "all/ndcg10",
+        "cosine of a person's vectors": "redundancy",
+        "fine ten in the coarse 50": "fine10",
+        "the same, with counts": "fine10_blended",
+    }
+    yield f"| model | {' | '.join(measures)} |"
+    yield "|---|" + "---|" * len(measures)
+    for row in result("hcn").get("rows", []):
+        yield f"| {row['model']} | {' | '.join(measured(row, k) for k in measures.values())} |"
+    figures = figures_of("hcn")
+    leads = {
+        "K=4 over K=1": "all_recall50_hcn_minus_k1",
+        "long and short apart over one list": "all_recall50_hcn_minus_merged",
+        "HCN over ComiRec-SA": "all_recall50_hcn_minus_comirec",
+        "HCN over MIND": "all_recall50_hcn_minus_mind",
+        "K=4 over K=1, unseen": "unseen_recall50_hcn_minus_k1",
+        "long and short apart over one list, unseen": "unseen_recall50_hcn_minus_merged",
+        "HCN over ComiRec-SA, unseen": "unseen_recall50_hcn_minus_comirec",
+    }
+    yield ""
+    yield "| recall@50 | difference (95% interval) |"
+    yield "|---|---|"
+    for name, key in leads.items():
+        interval = number(figures.get(f"{key}_ci"), "+.4f")
+        yield f"| {name} | {number(figures.get(key), '+.4f')} ({interval}) |"
+    yield ""
+    yield f"10,000 candidates take {number(figures.get('score_10k_cpu_ms'), '.2f')} CPU-ms."
+    yield ""
+    yield result("hcn").get("protocol", f"HCN is {ABSENT}.")
+    yield from source("hcn")
+
+
+def cascade() -> Iterator[str]:
+    """The cascade, its stages, and the ranking of everything."""
+    figures, rows = figures_of("cascade"), result("cascade").get("rows", [])
+    yield "| ranking | NDCG@10 (95% interval) | CPU-ms a request |"
+    yield "|---|---|---|"
+    for row in (row for row in rows if "ranking" in row):
+        spent = figures.get(f"cpu_ms_{row['ranking']}")
+        cost = "" if spent is None else number(spent, ",.1f")
+        yield f"| {row['ranking']} | {measured(row, 'ndcg10')} | {cost} |"
+    yield ""
+    share = number(figures.get("ndcg_share_of_exhaustive"), ".1%")
+    interval = number(figures.get("ndcg_share_of_exhaustive_ci"), ".1%")
+    ratio = number(figures.get("cpu_ratio_exhaustive"), ".0f")
+    yield f"The cascade keeps {share} ({interval}) of the exhaustive ranking's NDCG@10, "
+    yield f"{ratio} times as fast."
+    yield ""
+    yield "| stage | items | exhaustive ten kept | bought items kept | CPU-ms | MFLOP | MB read |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in (row for row in rows if "stage" in row):
+        cells = [row["stage"], number(row["items"], ".0f")]
+        cells += [measured(row, key) for key in ("recall_of_ten", "recall_of_bought")]
+        cells += [number(row[key], ".2f") for key in ("cpu_ms", "mflop", "mbyte")]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield result("cascade").get("protocol", f"The cascade is {ABSENT}.")
+    yield from source("cascade")
+
+
 def source(name: str) -> Iterator[str]:
     """Where a table comes from."""
     found = result(name)
@@ -238,10 +314,12 @@ def source(name: str) -> Iterator[str]:
 
 
 TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "cascade": cascade,
     "din-quality": din_quality,
     "din-choices": din_choices,
     "din-peers": din_peers,
     "din-protocol": din_protocol,
+    "hcn": hcn,
     "loader": loader,
     "offpolicy": offpolicy,
     "service": service,
