@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.delivery import index_faiss as module
 from adwright.delivery.index import recall_against_exact
 from adwright.delivery.index_exact import ExactIndex
-from adwright.delivery.index_faiss import FaissConfig, FaissIndex
+from adwright.delivery.index_faiss import Centres, FaissConfig, FaissIndex, Structure
 from tests.delivery.nearest import gaussian
 
 VECTORS = gaussian(900, 16) * np.linspace(2, 0.1, 16, dtype=np.float32)
@@ -42,13 +44,20 @@ def recall(index: FaissIndex) -> float:
         ({}, {"lists": 8}),
         ({}, {"directions": 4}),
         ({}, {"seed": 1}),
+        ({}, {"centres": "directions"}),
+        ({"structure": "ivf_flat"}, {"centres": "directions"}),
+        ({}, {"training": 1}),
+        ({}, {"rounds": 1}),
         ({"structure": "hnsw"}, {"structure": "hnsw_bf16"}),
         ({"structure": "hnsw"}, {"structure": "hnsw_int8"}),
         ({"structure": "hnsw"}, {"links": 4}),
         ({"structure": "hnsw"}, {"build_breadth": 4}),
     ],
 )
-def test_a_setting_changes_the_structure(base: Any, changes: Any) -> None:
+def test_a_setting_changes_the_structure(
+    base: Any, changes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LEAST_TRAINING", 100)
     assert structure(**base) == structure(**base)
     assert structure(**base) != structure(**(base | changes))
 
@@ -68,6 +77,37 @@ def test_a_setting_of_the_search_finds_more(base: Any, changes: Any) -> None:
     before = recall(index)
     index.config = FaissConfig(**(SMALL | base | changes))
     assert recall(index) > before + 0.01
+
+
+@pytest.mark.parametrize("name", ["ivf_fast", "ivf_flat"])
+def test_a_common_part_of_all_vectors_does_not_spoil_the_lists(
+    name: Structure, tmp_path: Path
+) -> None:
+    # As in the vectors of a two-tower: a direction, and the popularity as one more number.
+    turned = gaussian(4060, 16)
+    turned /= np.linalg.norm(turned, axis=1, keepdims=True)
+    popularity = np.random.default_rng(0).exponential(1, 4000) - 10
+    vectors = np.column_stack([turned[:4000], popularity])
+    queries = np.column_stack([14 * turned[4000:], np.ones(60)])
+    exact = ExactIndex(17)
+    exact.add(np.arange(4000), vectors)
+
+    def found(index: FaissIndex) -> float:
+        return recall_against_exact(index, exact, queries, 10)
+
+    recalls = {}
+    for centres in get_args(Centres):
+        config = FaissConfig(name, lists=32, probes=8, exact_below=0, centres=centres)
+        index = FaissIndex(17, config)
+        index.add(np.arange(1500), vectors[:1500])
+        index.add(np.arange(1500, 2000), vectors[1500:2000])
+        index.save(tmp_path / centres)
+        # What is added later, also after loading, goes by the same rule.
+        index = FaissIndex.load(tmp_path / centres)
+        index.add(np.arange(2000, 4000), vectors[2000:])
+        recalls[centres] = found(index)
+    assert recalls["means"] > recalls["directions"] + 0.06
+    assert recalls["means"] > 0.8
 
 
 def test_all_lists_and_all_directions_find_nearly_all() -> None:
@@ -111,6 +151,7 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     "changes",
     [
         *({name: 0} for name in ("directions", "links", "build_breadth", "search_breadth")),
+        *({name: 0} for name in ("training", "rounds")),
         *({name: -1} for name in ("lists", "probes", "exact_below", "seed")),
         {"threads": 0},
         {"candidates": 0.5},

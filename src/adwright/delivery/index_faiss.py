@@ -1,21 +1,29 @@
 """Approximate indexes of faiss: inverted lists (flat, or of 4-bit codes) and HNSW graphs.
 
-`ivf_fast`, the default, is the fastest on vectors that a model has learned. Such vectors fill
-few of their dimensions, so they are first turned to their principal directions and cut to
-`directions` of them; each direction becomes a code of 4 bits, scanned from registers (André et
-al., "Cache locality is not enough", VLDB 2015; faiss calls it fast scan). Codes are of the
-difference from the centre of a list; the proposals are then scored with the vectors.
+`ivf_fast`, the default, is the fastest. Vectors are first turned to their principal directions
+and cut to `directions` of them; each direction becomes a code of 4 bits, scanned from registers
+(André et al., "Cache locality is not enough", VLDB 2015; faiss calls it fast scan). Codes are of
+the difference from the centre of a list; the proposals are then scored with the vectors. Cutting
+pays where vectors fill few of their dimensions, and then only.
+
+A vector goes to the list of the nearest mean, by distance, and a query looks into the lists of
+the highest product (`centres="means"`). With the highest product for both, as faiss does it,
+lists of vectors of different lengths are bad ones: a common part of all vectors, such as the
+popularity in the vectors of a two-tower, decides who goes where. For vectors of one length
+`centres="directions"` does that; it is a little better there.
 
 - `ivf_flat`: inverted lists that hold the vectors.
 - `hnsw`, `hnsw_bf16`, `hnsw_int8`: a navigable graph (Malkov and Yashunin, 2016) whose nodes
-  hold float32, bfloat16 or 8-bit integers. No training, no lists to choose, a slow build.
+  hold float32, bfloat16 or 8-bit integers. No training, no lists to choose, a slow build; for
+  vectors of one length only, for a graph of inner products leads to the longest vectors.
 
 faiss comes with the extra `delivery`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,16 +33,16 @@ from numpy.typing import NDArray
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.delivery.index_near import NearIndex
 
-__all__ = ["FaissConfig", "FaissIndex", "Structure"]
+__all__ = ["Centres", "FaissConfig", "FaissIndex", "Structure"]
 
 Structure = Literal["ivf_fast", "ivf_flat", "hnsw", "hnsw_bf16", "hnsw_int8"]
+Centres = Literal["means", "directions"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-_TRAIN_PER_LIST = 64
-_ROUNDS = 8
 _CODES = 16
+_LEAST_TRAINING = 10_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,9 @@ class FaissConfig:
     """Settings of the structure, then of the search.
 
     lists: inverted lists; 0 takes the power of two next to 2 sqrt(N), N vectors when built.
+    centres: of the lists, their means or these scaled to one length, see the module.
+    training, rounds: the lists are learned from so many vectors each, in so many rounds; more
+    of both give better lists.
     directions: principal directions that the codes of `ivf_fast` keep; at most D are used.
     links, build_breadth: M and efConstruction of a graph.
     probes: lists that a search looks into; 0 takes a sixteenth of them.
@@ -53,7 +64,10 @@ class FaissConfig:
 
     structure: Structure = "ivf_fast"
     lists: int = 0
-    directions: int = 32
+    centres: Centres = "means"
+    training: int = 64
+    rounds: int = 8
+    directions: int = 64
     links: int = 16
     build_breadth: int = 64
     probes: int = 0
@@ -66,6 +80,8 @@ class FaissConfig:
     def __post_init__(self) -> None:
         if min(self.directions, self.links, self.build_breadth, self.search_breadth) < 1:
             raise ConfigError("directions, links and breadths are at least 1")
+        if min(self.training, self.rounds) < 1:
+            raise ConfigError("training and rounds are at least 1")
         if min(self.lists, self.probes, self.exact_below, self.seed) < 0 or self.threads < 1:
             raise ConfigError("lists, probes, exact_below and seed are not negative, threads >= 1")
         if self.candidates < 1:
@@ -115,10 +131,11 @@ class FaissIndex(NearIndex[FaissConfig]):
         self._structure = self._empty(faiss, len(vectors))
         lists = getattr(self._structure, "nlist", 1)
         rng = np.random.default_rng(config.seed)
-        wanted = min(len(vectors), max(_TRAIN_PER_LIST * lists, 10_000))
+        wanted = min(len(vectors), max(config.training * lists, _LEAST_TRAINING))
         sample = vectors[np.sort(rng.choice(len(vectors), wanted, replace=False))]
-        self._structure.train(self._turned(sample))
-        self._structure.add(self._turned(vectors))
+        with self._assigning(faiss):
+            self._structure.train(self._turned(sample))
+            self._structure.add(self._turned(vectors))
 
     def _empty(self, faiss: Any, number: int) -> Any:
         config, product = self.config, faiss.METRIC_INNER_PRODUCT
@@ -142,15 +159,30 @@ class FaissIndex(NearIndex[FaissConfig]):
             structure = faiss.IndexIVFPQFastScan(centres, width, lists, width, 4, product)
             structure.by_residual = True
             structure.pq.cp.min_points_per_centroid = 1
-        structure.cp.niter = _ROUNDS
+        structure.cp.niter = config.rounds
+        structure.cp.spherical = config.centres == "directions"
+        structure.cp.max_points_per_centroid = max(config.training, _LEAST_TRAINING)
         structure.cp.seed = config.seed
         # A warning on the standard error about few vectors would help nobody.
         structure.cp.min_points_per_centroid = 1
         return structure
 
     def _extend(self, vectors: Floats) -> None:
-        self._threaded()
-        self._structure.add(self._turned(vectors))
+        with self._assigning(self._threaded()):
+            self._structure.add(self._turned(vectors))
+
+    @contextmanager
+    def _assigning(self, faiss: Any) -> Iterator[None]:
+        """While vectors find their lists: by distance from the mean, not by product."""
+        if not self._lists or self.config.centres == "directions":
+            yield
+            return
+        centres = self._structure.quantizer
+        centres.metric_type = faiss.METRIC_L2
+        try:
+            yield
+        finally:
+            centres.metric_type = faiss.METRIC_INNER_PRODUCT
 
     def _propose(self, queries: Floats, width: int) -> Ints:
         faiss, config = self._threaded(), self.config
