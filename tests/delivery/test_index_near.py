@@ -59,6 +59,7 @@ class First(NearIndex[FirstConfig]):
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_near, "_WIDEST", 0.5)
+    monkeypatch.setattr(index_near, "_PRODUCTS_A_PROPOSAL", 0)
 
 
 def filled(number: int, config: FirstConfig | None = None) -> tuple[First, dict[int, Any]]:
@@ -108,6 +109,21 @@ def test_a_narrow_filter_is_exact(number: int) -> None:
     queries = gaussian(5, seed=1)
     assert equal(index.search(queries, 3, allowed=allowed), literal(present, queries, 3, allowed))
     assert index.asked == []
+
+
+def test_a_filter_that_asks_for_too_much_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, present = filled(40)
+    allowed, queries = np.arange(40) % 2 == 1, gaussian(5, seed=1)
+    # Twelve proposals for twenty that are allowed.
+    for products, asked in ((2, []), (1, [12])):
+        monkeypatch.setattr(index_near, "_PRODUCTS_A_PROPOSAL", products)
+        found = index.search(queries, 3, allowed=allowed)
+        assert index.asked == asked
+        assert equal(found, literal(present, queries, 3, allowed)) == (products == 2)
+    # Without a filter nothing is lost, and the structure is what was asked for.
+    monkeypatch.setattr(index_near, "_PRODUCTS_A_PROPOSAL", 64)
+    index.search(queries, 3)
+    assert index.asked == [12, 6]
 
 
 def test_a_filter_that_strikes_the_proposals_loses_nothing() -> None:

@@ -7,7 +7,8 @@ asked for more of them in proportion. Three times the exact product answers inst
 filter never loses a result:
 
 - where so few vectors are allowed that scoring them all is cheap,
-- where so many proposals would be needed that it is cheaper,
+- where so many proposals would be needed that it is cheaper, sooner with a filter, which
+  strikes good ones,
 - for each query whose proposals leave fewer than k results although there are more.
 
 A structure is built once there are vectors enough, and built anew when more than half of its
@@ -43,6 +44,9 @@ Mask = NDArray[np.bool_]
 _GATHER = 2_000_000
 #: With proposals for more than this share of the slots the exact product is cheaper.
 _WIDEST = 0.1
+#: A proposal costs as much as so many products of a batch, about: a filter that allows fewer
+#: vectors than that for each proposal is better answered by the exact product.
+_PRODUCTS_A_PROPOSAL = 64
 
 
 class NearConfig(Protocol):
@@ -108,7 +112,10 @@ class NearIndex(ABC, Generic[Config]):
         slots = rows.selected(allowed) if allowed is not None else None
         number = len(rows) if slots is None else len(slots)
         width = int(np.ceil(k * self.config.candidates * len(rows.ids) / max(number, 1)))
-        if not self.ready or number <= self.config.exact_below or width > _WIDEST * len(rows.ids):
+        cheap = self.config.exact_below
+        if allowed is not None:
+            cheap = max(cheap, _PRODUCTS_A_PROPOSAL * width)
+        if not self.ready or number <= cheap or width > _WIDEST * len(rows.ids):
             return best_products(rows, queries, k, self._slots(slots))
         found = self._found(queries, k, self._propose(queries, width), allowed)
         short = np.flatnonzero(found.ids[:, min(k, number) - 1] < 0)
