@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -39,6 +38,7 @@ from adwright.training.ranker import Ranker
 from adwright.training.rules import has_rules, rule_probabilities
 from adwright.training.runfile import RunConfig, default_fit, open_task
 from adwright.training.stages import Stages
+from adwright.training.threads import torch_threads
 
 __all__ = ["RunResult", "measure", "run", "train"]
 
@@ -103,9 +103,9 @@ def run(
         folder = out / "runs" / name.lower()
         if overwrite and not resume and folder.exists():
             shutil.rmtree(folder)
-        with done.stage(f"train {name}"), _threads(config.threads):
+        with done.stage(f"train {name}"), torch_threads(config.threads):
             rankers[name] = _trained(config, model, task, folder, resume=resume)
-        with done.stage(f"score {name}"), _threads(config.threads):
+        with done.stage(f"score {name}"), torch_threads(config.threads):
             found = _predicted(rankers[name], task, "test")
             probabilities[name] = rankers[name].calibrator(found.probability)
     if has_rules(task):
@@ -194,17 +194,6 @@ def measure(
         rng=np.random.default_rng(seed),
         draws=draws,
     )
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Let torch use so many threads (0: as before) until the block ends."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check_free(ranker: Path) -> None:
