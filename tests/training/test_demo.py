@@ -9,7 +9,7 @@ import pytest
 
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.task import Task
-from adwright.training.demo import DemoConfig, DemoResult, demo, households_shown
+from adwright.training.demo import DemoConfig, DemoResult, add_links, demo, households_shown
 from adwright.training.ranker import Ranker
 from tests.training.shop import MODEL, shop_task, untrained
 
@@ -35,6 +35,16 @@ def test_the_demonstration_leaves_a_ranker_and_a_page(found: DemoResult, folder:
     assert Ranker.load(folder / "out" / "ranker").report == found.result.ranker.report
     assert list(found.result.comparison.reports)[:2] == ["DIN", "Base"]
     assert "write the page" in found.result.stages
+
+
+def test_links_are_added_to_the_page(found: DemoResult) -> None:
+    before = found.page.read_text("utf-8")
+    add_links(found, {"more.html": "more"})
+    assert '<a href="more.html">more</a>' in found.page.read_text("utf-8")
+    add_links(found, {})
+    after = found.page.read_text("utf-8")
+    assert "<a " not in after
+    assert after.count("Household") == before.count("Household")
 
 
 def test_what_is_shown_is_what_the_ranker_recommends(found: DemoResult, task: Task) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.training.page import Activated, Household, Shown, write_page
+from adwright.training.page import Activated, Household, Shown, page_environment, write_page
 from adwright.training.pipeline import RunResult
 from tests.training.shop import START, shop_run
 
@@ -123,3 +123,14 @@ def test_without_people_or_rivals_there_is_less_to_draw(result: RunResult, tmp_p
     bare = replace(result, comparison=alone, folder=tmp_path)
     write_page(tmp_path / "p.html", bare, [], seconds={})
     assert (tmp_path / "p.html").read_text("utf-8").count("<svg") == 2
+
+
+def test_further_pages_are_linked(result: RunResult, page: str, tmp_path: Path) -> None:
+    assert "<a " not in page
+    further = {"cascade/cascade.html": "Go on & on"}
+    write_page(tmp_path / "p.html", result, [HOUSEHOLD], seconds={}, further=further)
+    text = (tmp_path / "p.html").read_text("utf-8")
+    assert '<a href="cascade/cascade.html">Go on &amp; on</a>' in text
+    assert "base.html" in page_environment("adwright.delivery").list_templates()
+    assert "cascade.html" in page_environment("adwright.delivery").list_templates()
+    assert "cascade.html" not in page_environment().list_templates()

@@ -8,7 +8,7 @@ past purchases that activated them. Everything lands in one folder, a page to re
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from adwright.training.ranker import Ranker
 from adwright.training.runfile import RunConfig, TaskConfig, default_fit, open_task
 from adwright.training.stages import Stages
 
-__all__ = ["DemoConfig", "DemoResult", "demo", "households_shown"]
+__all__ = ["DemoConfig", "DemoResult", "add_links", "demo", "households_shown"]
 
 _MARK = "demo.json"
 _PICTURED = 18  # past purchases in the picture of activations
@@ -114,6 +114,15 @@ def demo(
     with stages.stage("write the page"):
         write_page(page, result, shown, seconds=stages.seconds)
     return DemoResult(replace(result, stages=dict(stages.seconds)), shown, page)
+
+
+def add_links(found: DemoResult, further: Mapping[str, str]) -> None:
+    """Write the page again, with links to further pages: address -> name.
+
+    Raises ResourceError where the disk is full.
+    """
+    seconds = found.result.stages
+    write_page(found.page, found.result, found.households, seconds=seconds, further=further)
 
 
 def households_shown(

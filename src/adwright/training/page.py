@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from adwright.core.atomic import atomic_write_text
 from adwright.metrics.calibration import reliability_table
@@ -31,7 +31,7 @@ from adwright.training.pipeline import RunResult
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["Activated", "Household", "Shown", "write_page"]
+__all__ = ["Activated", "Household", "Shown", "page_environment", "write_page"]
 
 
 @dataclass(frozen=True)
@@ -79,32 +79,43 @@ def write_page(
     households: Sequence[Household],
     *,
     seconds: Mapping[str, float],
+    further: Mapping[str, str] | None = None,
 ) -> None:
     """Write the page of a run, whole or not at all.
 
-    seconds: of the stages, in order. Raises ResourceError where the disk is full.
+    seconds: of the stages, in order. further: address -> name of pages to go on with.
+    Raises ResourceError where the disk is full.
     """
-    environment = Environment(
-        loader=PackageLoader("adwright.training"),
+    report = result.comparison.reports[result.comparison.subject]
+    text = (
+        page_environment()
+        .get_template("report.html")
+        .render(
+            subject=result.comparison.subject,
+            header=result.comparison.header(),
+            rows=result.comparison.rows(),
+            protocol=report.protocol.text().splitlines(),
+            report=report,
+            charts=_charts(result, households),
+            households=households,
+            seconds=seconds,
+            total=sum(seconds.values()),
+            artifact=result.artifact,
+            further=further or {},
+        )
+    )
+    atomic_write_text(path, text)
+
+
+def page_environment(*packages: str) -> Environment:
+    """Templates of these packages, and those here: a page of another room extends base.html."""
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(name) for name in (*packages, "adwright.training")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    report = result.comparison.reports[result.comparison.subject]
-    text = environment.get_template("report.html").render(
-        subject=result.comparison.subject,
-        header=result.comparison.header(),
-        rows=result.comparison.rows(),
-        protocol=report.protocol.text().splitlines(),
-        report=report,
-        charts=_charts(result, households),
-        households=households,
-        seconds=seconds,
-        total=sum(seconds.values()),
-        artifact=result.artifact,
-    )
-    atomic_write_text(path, text)
 
 
 def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, str]:
