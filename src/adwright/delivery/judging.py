@@ -1,0 +1,150 @@
+"""How good the stages of a cascade are, and how good the order that comes out.
+
+Two questions are asked of the items that a stage lets through:
+
+    bought   which share of what the person then bought is still there?
+    own      which share of the fine ranker's own best is still there, had it ranked the whole
+             catalogue?
+
+The first holds the cascade up to the world, the second says what the cheap stages lose: where
+they lose nothing it is 1. Values are means over requests, and intervals by bootstrap over the
+people, since requests of one person depend on each other.
+
+Letters: R requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.errors import ConfigError
+from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
+from adwright.metrics.ranking import ndcg_per_user, recall_per_user
+from adwright.metrics.ranks import Ranks
+
+__all__ = ["OrderQuality", "StageQuality", "judge_orders", "judge_stages", "ranks_in"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StageQuality:
+    """items: that the stage lets through, on average. bought, own: see the module."""
+
+    stage: str
+    items: float
+    bought: Interval
+    own: Interval
+
+
+@dataclass(frozen=True)
+class OrderQuality:
+    """recall, ndcg: at k. ahead: NDCG of the first order less that of this one, paired; None
+    for the first itself."""
+
+    name: str
+    recall: Interval
+    ndcg: Interval
+    ahead: Interval | None
+
+
+def judge_stages(
+    stages: Mapping[str, Sequence[Ints]],
+    bought: Sequence[Ints],
+    person: Ints,
+    *,
+    own: Sequence[Ints],
+    sample: Ints,
+    draws: int = 500,
+    seed: int = 0,
+) -> list[StageQuality]:
+    """The quality of each stage.
+
+    stages: name -> R lists of item codes. bought: R arrays of codes. person: int64 [R].
+    own: the fine ranker's best for the requests `sample` (int64, places in 0..R - 1). draws,
+    seed: of the bootstrap.
+    """
+    found = []
+    for name, lists in stages.items():
+        theirs = [lists[place] for place in sample.tolist()]
+        found.append(
+            StageQuality(
+                name,
+                float(np.mean([len(one) for one in lists])),
+                _mean(_share(lists, bought), person, draws, seed),
+                _mean(_share(theirs, own), person[sample], draws, seed),
+            )
+        )
+    return found
+
+
+def judge_orders(
+    orders: Mapping[str, Sequence[Ints]],
+    bought: Sequence[Ints],
+    person: Ints,
+    *,
+    k: int = 10,
+    draws: int = 500,
+    seed: int = 0,
+) -> list[OrderQuality]:
+    """The quality of each order, and how far the first is ahead of the others.
+
+    orders: name -> R lists of item codes, best first. The others as in `judge_stages`.
+    Raises ConfigError where there is no order.
+    """
+    if not orders:
+        raise ConfigError("there is no order to judge", where="orders")
+    ranks = {name: ranks_in(lists, bought) for name, lists in orders.items()}
+    recall = {name: recall_per_user(one, k) for name, one in ranks.items()}
+    gain = {name: ndcg_per_user(one, k) for name, one in ranks.items()}
+    first, *_ = orders
+    return [
+        OrderQuality(
+            name,
+            _mean(recall[name], person, draws, seed),
+            _mean(gain[name], person, draws, seed),
+            None if name == first else _difference(gain[first], gain[name], person, draws, seed),
+        )
+        for name in orders
+    ]
+
+
+def ranks_in(lists: Sequence[Ints], wanted: Sequence[Ints]) -> Ranks:
+    """Ranks from 1 of the items `wanted` (R arrays of distinct codes) in R lists; infinity where
+    an item is not in its list."""
+    ranks = []
+    for listed, mine in zip(lists, wanted, strict=True):
+        at = {code: float(place) for place, code in enumerate(listed.tolist(), start=1)}
+        ranks.append(np.sort([at.get(code, np.inf) for code in mine.tolist()]))
+    offsets = np.cumsum([0, *(len(one) for one in ranks)], dtype=np.int64)
+    flat = np.concatenate([np.zeros(0), *ranks])
+    return Ranks(flat, offsets, np.zeros(len(flat), np.bool_), "hash")
+
+
+def _share(lists: Sequence[Ints], wanted: Sequence[Ints]) -> Floats:
+    """Which share of the wanted is in the list, of each request [R]."""
+    longest = max((len(one) for one in lists), default=0)
+    return recall_per_user(ranks_in(lists, wanted), max(1, longest))
+
+
+def _mean(values: Floats, person: Ints, draws: int, seed: int) -> Interval:
+    top, number = _sums(values, person)
+    return bootstrap_ratio(top, number, np.random.default_rng(seed), draws)
+
+
+def _difference(values: Floats, other: Floats, person: Ints, draws: int, seed: int) -> Interval:
+    top, number = _sums(values, person)
+    minus, _ = _sums(other, person)
+    return bootstrap_difference(top, minus, number, np.random.default_rng(seed), draws)
+
+
+def _sums(values: Floats, person: Ints) -> tuple[Floats, Floats]:
+    """(sum over a person's requests, number of them) of the people that occur."""
+    _, place = np.unique(person, return_inverse=True)
+    sums = np.bincount(place, values).astype(np.float64)
+    return sums, np.bincount(place).astype(np.float64)
