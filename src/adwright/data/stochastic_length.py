@@ -96,7 +96,7 @@ def shorten(
     owner = np.repeat(np.arange(len(lengths)), lengths)
     draw = np.log(1 - rng.random(len(owner)))
     if config.choice == "weighted":
-        back: Floats = (starts + lengths)[owner] - 1.0 - np.arange(len(owner))
+        back = ((starts + lengths)[owner] - 1 - np.arange(len(owner))).astype(np.float64)
         draw = draw / _weights(back if age is None else age, owner, len(lengths))
     # Best first within each sequence: the first `kept` of them stay.
     order = np.lexsort((-draw, owner))
