@@ -1,47 +1,147 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.cli.demo import show
+from adwright.cli.demo import show, show_cascade
+from adwright.delivery import demo as cascade_module
+from adwright.delivery.demo import CascadeDemoConfig, CascadeDemoResult, cascade_demo, small_build
 from adwright.training import demo as training_demo
-from adwright.training.demo import DemoConfig, demo
+from adwright.training.demo import DemoConfig, DemoResult, demo
+from tests.data.visits import small_task
+from tests.delivery.test_build import CONFIG
 from tests.training.shop import shop_task
 
 
-def test_options_reach_the_demonstration(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[DemoConfig] = []
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
 
-    def record(config: DemoConfig) -> None:
-        asked.append(config)
-        raise SystemExit(0)
 
-    monkeypatch.setattr(training_demo, "demo", record)
-    arguments = ["--households", "0.2", "--epochs", "2", "--negative-rate", "0.1", "--seed", "3"]
-    CliRunner().invoke(app, ["demo", *arguments, "--max-history", "9", "--offline", "--out", "x"])
-    expected = DemoConfig(
-        households=0.2,
-        epochs=2,
-        negative_rate=0.1,
-        max_history=9,
-        seed=3,
-        offline=True,
-        out=Path("x"),
+@pytest.fixture(scope="module")
+def first(folder: Path) -> DemoResult:
+    task = shop_task(folder / "task", users=10)
+    return demo(DemoConfig(out=folder / "out", negative_rate=0.5, k=2), task=task)
+
+
+@pytest.fixture(scope="module")
+def second(folder: Path) -> CascadeDemoResult:
+    config = CascadeDemoConfig(
+        requests=5,
+        exhaustive=2,
+        k=3,
+        build=CONFIG,
+        draws=10,
+        cache=folder / "cache",
+        out=folder / "out" / "cascade",
     )
-    CliRunner().invoke(app, ["demo"])
-    assert asked == [expected, DemoConfig()]
+    return cascade_demo(config, task=small_task(people=20))
 
 
-def test_what_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    task = shop_task(tmp_path / "task", users=10)
-    found = demo(DemoConfig(out=tmp_path / "out", negative_rate=0.5, k=2), task=task)
-    show(found)
+@pytest.fixture
+def asked(
+    monkeypatch: pytest.MonkeyPatch, first: DemoResult, second: CascadeDemoResult
+) -> list[Any]:
+    """Both halves answer with what was made before, and say what they were asked for."""
+    found: list[Any] = []
+
+    def one(config: DemoConfig) -> DemoResult:
+        found.append(config)
+        return first
+
+    def two(config: CascadeDemoConfig) -> CascadeDemoResult:
+        found.append(config)
+        return second
+
+    monkeypatch.setattr(training_demo, "demo", one)
+    monkeypatch.setattr(cascade_module, "cascade_demo", two)
+    return found
+
+
+def test_options_reach_both_halves(asked: list[Any], folder: Path) -> None:
+    out = str(folder / "out")
+    arguments = ["--households", "0.2", "--epochs", "2", "--negative-rate", "0.1", "--seed", "3"]
+    more = ["--max-history", "9", "--offline", "--requests", "7", "--out", out]
+    assert CliRunner().invoke(app, ["demo", *arguments, *more]).exit_code == 0
+    assert asked == [
+        DemoConfig(
+            households=0.2,
+            epochs=2,
+            negative_rate=0.1,
+            max_history=9,
+            seed=3,
+            offline=True,
+            out=Path(out),
+        ),
+        CascadeDemoConfig(
+            households=0.2,
+            requests=7,
+            build=small_build(max_history=9),
+            seed=3,
+            offline=True,
+            out=Path(out) / "cascade",
+        ),
+    ]
+
+
+def test_the_pages_are_linked_and_the_end_says_how_to_serve(
+    asked: list[Any], first: DemoResult, second: CascadeDemoResult, folder: Path
+) -> None:
+    out = folder / "out"
+    result = CliRunner().invoke(app, ["demo", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert 'href="cascade/cascade.html"' in first.page.read_text("utf-8")
+    text = result.output.replace("\n", "")
+    for line in (
+        f"The page to read: {first.page}",
+        f"adwright publish {second.deployment}",
+        "adwright key cascade",
+        f"adwright serve --models {out}",
+    ):
+        assert line in text
+    seconds = sum(first.result.stages.values()) + sum(second.seconds.values())
+    assert f"Done in {seconds:.0f} s" in text
+    assert len(asked) == 2
+
+
+def test_the_second_half_can_be_left_out(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "cascade"
+    old.mkdir()
+    (old / "cascade.json").write_text("{}")
+    result = CliRunner().invoke(app, ["demo", "--no-cascade", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert asked == [DemoConfig(out=tmp_path)]
+    assert "adwright publish" not in result.output
+    assert "The page to read" in result.output
+    assert not old.exists()
+
+
+def test_what_is_shown(first: DemoResult, capsys: pytest.CaptureFixture[str]) -> None:
+    show(first)
     text = capsys.readouterr().out
     for name in ("DIN", "Base", "popularity", "frequency", "logistic"):
         assert name in text
-    for household in found.households:
+    for household in first.households:
         assert f"Household {household.user_id} on" in text
-    assert f"The page to read: {found.page}" in text
+
+
+def test_what_is_shown_of_the_cascade(
+    second: CascadeDemoResult, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    show_cascade(second)
+    text = capsys.readouterr().out
+    measures = second.measures
+    cells = [cell for row in (*measures.stage_rows(), *measures.order_rows()) for cell in row]
+    for name in (measures.cost(), *measures.stage_header(), *cells):
+        assert name in text
+    for decision in second.shown:
+        assert f"Household {decision.user_id} on" in text
+        for place in decision.places:
+            assert place.name in text

@@ -10,9 +10,10 @@ import typer
 from adwright.cli.shared import Offline, Seed, console, show_table
 
 if TYPE_CHECKING:
+    from adwright.delivery.demo import CascadeDemoResult
     from adwright.training.demo import DemoResult
 
-__all__ = ["demo", "register", "show"]
+__all__ = ["demo", "register", "show", "show_cascade"]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,20 +46,33 @@ def demo(
         int,
         typer.Option("--max-history", min=0, help="Most recent purchases to look at; 0 for all."),
     ] = 0,
+    cascade: Annotated[
+        bool,
+        typer.Option("--cascade/--no-cascade", help="Train and serve the whole cascade, too."),
+    ] = True,
+    requests: Annotated[
+        int,
+        typer.Option("--requests", min=1, help="Baskets of the test weeks that it decides."),
+    ] = 1000,
     seed: Seed = 0,
     offline: Offline = False,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the ranker and the page.")] = Path(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the models and the pages.")] = Path(
         "runs/demo"
     ),
 ) -> None:
-    """Train a ranker on a year of real promotions, and show what it would show to whom.
+    """Train a ranker on a year of real promotions, then a cascade that decides for real people.
 
-    Builds the response task of Complete Journey (downloaded once, 31 MB), trains the base model
-    and the Deep Interest Network, measures them beside popularity, personal frequency and a
-    logistic model of both, and names ten promoted products for each of three households, with
-    the past purchases that activated them.
+    First half: builds the response task of Complete Journey (downloaded once, 31 MB), trains
+    the base model and the Deep Interest Network, measures them beside popularity, personal
+    frequency and a logistic model of both, and names ten promoted products for each of three
+    households, with the past purchases that activated them.
+
+    Second half: trains two towers, HCN and DIN on the next-basket task, on a small budget, and
+    lets them decide for baskets of the test weeks among all 68,509 items; shows what each stage
+    lets through and what it costs. --epochs and --negative-rate are of the first half.
     """
-    from adwright.training.demo import DemoConfig
+    from adwright.delivery.demo import CascadeDemoConfig, cascade_demo, remove_demo, small_build
+    from adwright.training.demo import DemoConfig, add_links
     from adwright.training.demo import demo as run_demo
 
     config = DemoConfig(
@@ -70,11 +84,30 @@ def demo(
         offline=offline,
         out=out,
     )
-    show(run_demo(config))
+    found = run_demo(config)
+    show(found)
+    if not cascade:
+        remove_demo(out / "cascade")
+        _show_end(found)
+        return
+    second = cascade_demo(
+        CascadeDemoConfig(
+            households=households,
+            requests=requests,
+            build=small_build(max_history=max_history),
+            seed=seed,
+            offline=offline,
+            out=out / "cascade",
+        )
+    )
+    show_cascade(second)
+    address, number = second.page.relative_to(out).as_posix(), second.measures.requests
+    add_links(found, {address: f"Go on: a cascade decides for {number:,} baskets"})
+    _show_end(found, second)
 
 
 def show(found: DemoResult) -> None:
-    """Print the table of the demonstration, its households, and where to read on."""
+    """Print the table of the ranker and its households."""
     comparison = found.result.comparison
     show_table(
         comparison.header(),
@@ -97,6 +130,51 @@ def show(found: DemoResult) -> None:
             for shown in household.shown
         ]
         show_table(("it would show", "probability", "taken", "activated by past purchases"), rows)
+
+
+def show_cascade(found: CascadeDemoResult) -> None:
+    """Print what each stage lets through and costs, the order that comes out, and decisions."""
+    measures = found.measures
+    typer.echo()
+    show_table(measures.stage_header(), measures.stage_rows(), title=measures.title())
+    typer.echo(measures.cost())
+    typer.echo()
+    show_table(measures.order_header(), measures.order_rows(), title="The order that comes out")
+    for decision in found.shown:
+        typer.echo(
+            f"\nHousehold {decision.user_id} on {decision.time:%d %B %Y}: {decision.history:,} "
+            f"purchases before; {decision.basket} items in the basket that followed."
+        )
+        rows = [
+            (
+                place.name,
+                f"{place.probability:.1%}",
+                f"{place.propensity:.1%}",
+                f"×{place.had}",
+                "yes" if place.bought else "",
+            )
+            for place in decision.places
+        ]
+        header = ("it shows", "probability", "drawn with chance", "had before", "bought")
+        show_table(header, rows)
+
+
+def _show_end(found: DemoResult, second: CascadeDemoResult | None = None) -> None:
+    """Print how long it took, where to read on, and what can be done with the models."""
     seconds = sum(found.result.stages.values())
-    console().print(f"\nDone in {seconds:.0f} s. The page to read: {found.page}", highlight=False)
-    console().print(f"The ranker, to score with: {found.result.folder / 'ranker'}", highlight=False)
+    seconds += 0 if second is None else sum(second.seconds.values())
+    lines = [
+        f"\nDone in {seconds:.0f} s. The page to read: {found.page}",
+        f"The ranker, to score with: {found.result.folder / 'ranker'}",
+    ]
+    if second is not None:
+        tenant = second.folder
+        lines += [
+            f"The decisions, as a log: {second.folder / 'decisions.parquet'}",
+            f"The cascade, to serve with the extra `service`: {second.deployment}",
+            f"  adwright publish {second.deployment}",
+            f"  adwright key {tenant.name}",
+            f"  adwright serve --models {tenant.parent}",
+        ]
+    for line in lines:
+        console().print(line, highlight=False, markup=False)
