@@ -133,6 +133,9 @@ def test_serving_knows_when_people_ask() -> None:
     assert batch.next_time.tolist() == [2, 7, 9]
     assert batch.target.tolist() == [0, 0, 0]
     assert len(batch) == 3
+    now = SequenceBatch.serving(items, time=torch.tensor([1, 2, 8])).next_time
+    assert now is not None
+    assert now.tolist() == [2, 2, 8]
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,15 @@ class SequenceBatch:
         action: Tensor | None = None,
         context: Tensor | None = None,
     ) -> SequenceBatch:
-        """People whose next item is not known yet; request_time: int64 [U], when they ask."""
+        """People whose next item is not known yet.
+
+        request_time: int64 [U], when they ask; without, at the time of their last event.
+        """
         following = None
-        if time is not None and request_time is not None:
+        if time is not None:
+            if request_time is None:
+                padded = torch.cat([time, time.new_zeros(1)])
+                request_time = padded[items.offsets[1:] - 1]
             following = _shifted(time, items.offsets, request_time)
         target = torch.zeros_like(items.values)
         return cls(items, target, time, following, action, context)
