@@ -230,6 +230,14 @@ class HSTU(SequenceModel):
         query_time = batch.next_time if known else batch.time
         return self.spoken(self.stack(self.input(batch, query_time)))
 
+    def asked(self, batch: SequenceBatch) -> int:
+        """How many events the loss is summed over: after a truncation, the latest alone."""
+        if not self.config.truncate_to:
+            return super().asked(batch)
+        ends = batch.items.offsets[1:][batch.items.owner()]
+        late = ends - torch.arange(len(batch.target)) <= self.config.truncate_to
+        return int(((batch.target > 0) & late).sum())
+
 
 def _table(size: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(size).normal_(std=0.02))

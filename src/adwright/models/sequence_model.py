@@ -233,6 +233,10 @@ class SequenceModel(nn.Module):
             count=self.get_buffer("count"),
         )
 
+    def asked(self, batch: SequenceBatch) -> int:
+        """How many events the loss is summed over."""
+        return int((batch.target > 0).sum())
+
     @staticmethod
     def spoken(tokens: Tokens) -> Encoded:
         """The unit vectors of the tokens that are events."""

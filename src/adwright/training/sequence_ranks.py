@@ -1,0 +1,112 @@
+"""Where the item that a person took next stands among all items of the catalogue.
+
+Every item is a candidate but those that the person had before; nothing is sampled. Ties stand
+in a hashed order, and their share is part of the result (`metrics.ranks`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adwright.core.errors import ValueInvalidError
+from adwright.data.item_sequences import Held, ItemSequences, SequenceBatch
+from adwright.metrics.ranks import Ranks, ranks_of_positives
+
+__all__ = ["NextItemModel", "NextRanks", "rank_next"]
+
+Ints = NDArray[np.int64]
+
+
+class NextItemModel(Protocol):
+    """A model that scores an item as somebody's next one; an `nn.Module` besides."""
+
+    def queries(self, batch: SequenceBatch) -> Tensor:
+        """Vectors [U, D] of the people of a batch."""
+
+    def item_vectors(self, codes: Tensor) -> Tensor:
+        """Vectors [N, D] of item codes int64 [N]."""
+
+    def eval(self) -> object:
+        """Switch dropout off."""
+
+
+@dataclass(frozen=True)
+class NextRanks:
+    """people: int64 [P], who was asked. ranks: of their one target each, in that order.
+    skipped: people whose target they had before, and who are therefore not asked."""
+
+    people: Ints
+    ranks: Ranks
+    skipped: int
+
+
+def rank_next(
+    model: NextItemModel,
+    sequences: ItemSequences,
+    split: Held,
+    *,
+    max_length: int,
+    people: Ints | None = None,
+    unseen: bool = True,
+    chunk: int = 256,
+) -> NextRanks:
+    """Ranks of the held targets among all items; the model is left in eval mode.
+
+    max_length: latest events that the model reads. people: int64 [P] of
+    `sequences.people(split)`; None for all of them. unseen: what a person had before is no
+    candidate, and who takes such an item again is not asked. chunk: people at once.
+    Raises ValueInvalidError where nobody is left to ask.
+    """
+    asked = sequences.people(split) if people is None else people
+    before = len(asked)
+    if unseen:
+        asked = asked[~_had(sequences, asked, split)]
+    if not len(asked):
+        raise ValueInvalidError(
+            f"nobody has a target in {split} that they did not have before",
+            hint="rank with unseen=False where people take items again",
+        )
+    model.eval()
+    target = sequences.targets(asked, split)
+    parts = []
+    with torch.no_grad():
+        vectors = model.item_vectors(torch.arange(1, sequences.items + 1))
+        for at in range(0, len(asked), chunk):
+            some = asked[at : at + chunk]
+            batch = sequences.questions(some, split, max_length=max_length)
+            scores = (model.queries(batch) @ vectors.T).float().numpy()
+            mask = _mask(sequences, some, split) if unseen else None
+            found = ranks_of_positives(scores, target[at : at + chunk] - 1, seen=mask, seed=at)
+            parts.append(found)
+    return NextRanks(
+        asked,
+        Ranks(
+            np.concatenate([p.ranks for p in parts]),
+            np.arange(len(asked) + 1),
+            np.concatenate([p.tied for p in parts]),
+            "hash",
+        ),
+        before - len(asked),
+    )
+
+
+def _mask(sequences: ItemSequences, people: Ints, split: Held) -> NDArray[np.bool_]:
+    """bool [P, N], what each of the people had before."""
+    codes, bounds = sequences.seen(people, split)
+    mask = np.zeros((len(people), sequences.items), dtype=bool)
+    mask[np.repeat(np.arange(len(people)), np.diff(bounds)), codes - 1] = True
+    return mask
+
+
+def _had(sequences: ItemSequences, people: Ints, split: Held) -> NDArray[np.bool_]:
+    """bool [P], whose target they had before."""
+    codes, bounds = sequences.seen(people, split)
+    owner = np.repeat(np.arange(len(people)), np.diff(bounds))
+    hit = codes == sequences.targets(people, split)[owner]
+    return np.bincount(owner[hit], minlength=len(people)) > 0

@@ -1,0 +1,83 @@
+"""The samples of a sequential model's training, epoch by epoch and step by step.
+
+All of it is a function of seed, epoch and step, so a run that was cut off finds the same again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adwright.core.errors import ConfigError
+from adwright.data.item_sequences import ItemSequences, SequenceBatch
+from adwright.data.stochastic_length import StochasticLength, shorten
+
+__all__ = ["SequenceSamples", "balanced_batches"]
+
+Ints = NDArray[np.int64]
+
+
+class SequenceSamples:
+    """W samples: each person's latest `longest` training events or, with `whole`, all windows
+    of them; final, whole: as in `ItemSequences.windows`. shortening: stochastic length.
+
+    Raises ConfigError where there is no sample.
+    """
+
+    def __init__(
+        self,
+        sequences: ItemSequences,
+        longest: int,
+        *,
+        final: bool = False,
+        whole: bool = False,
+        shortening: StochasticLength | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.sequences, self.longest = sequences, longest
+        self.shortening, self.seed = shortening, seed
+        self.first, self.end = sequences.windows(longest, final=final, whole=whole)
+        if not len(self.first):
+            raise ConfigError(
+                "nobody has two training events, so there is nothing to predict",
+                where=sequences.name,
+            )
+
+    def epoch(self, number: int, batch: int) -> list[Ints]:
+        """The batches of an epoch, numbers of samples each."""
+        rng = np.random.default_rng([self.seed, number])
+        return balanced_batches(self.end - self.first, batch, rng)
+
+    def read(self, chosen: Ints, step: int) -> SequenceBatch:
+        """The samples `chosen` (int64 [B]) as step `step` of the run sees them."""
+        batch = self.sequences.batch(self.first[chosen], self.end[chosen])
+        if self.shortening is None:
+            return batch
+        age = None
+        if batch.time is not None:
+            last = batch.time[batch.items.offsets[1:] - 1]
+            age = (last[batch.items.owner()] - batch.time).double().numpy()
+        place, offsets = shorten(
+            batch.items.lengths.numpy(),
+            self.longest,
+            self.shortening,
+            np.random.default_rng([self.seed, step, 1]),
+            age=age,
+        )
+        return batch.at(torch.from_numpy(place), torch.from_numpy(offsets))
+
+
+def balanced_batches(lengths: Ints, batch: int, rng: np.random.Generator) -> list[Ints]:
+    """Numbers 0 to W - 1 in random batches of about `batch`, each with the same mix of lengths.
+
+    lengths: int64 [W]. The samples are sorted by length, ties at random, and each run of as
+    many samples as there are batches is dealt out, one to a batch, so that sizes differ by one
+    at most and all steps cost about the same.
+    """
+    number = -(-len(lengths) // batch)
+    order = np.lexsort((rng.random(len(lengths)), lengths))
+    runs = -(-len(order) // max(number, 1))
+    # A row is a run, a column a batch; the samples of a short last run go to random batches.
+    dealt = np.argsort(rng.random((runs, number)), axis=1).ravel()[: len(order)]
+    return [order[dealt == b] for b in range(number)]

@@ -1,0 +1,346 @@
+"""fit_sequential(): train a sequential model on the sequences of people.
+
+A sample is a person's sequence and every position of it is predicted, so an epoch reads each
+person once ("generative training", Zhai et al., ICML 2024, arXiv 2402.17152). Batches have the
+same mix of long and short sequences, redrawn each epoch, so that steps cost about the same.
+NDCG of the validation targets over the whole catalogue decides which weights are kept. The run
+folder holds a checkpoint; everything a step depends on is in it or a function of the position,
+so a run that was killed continues and ends with the same bits.
+
+For the final number train again with `final`, on the validation targets too, for as many epochs
+as the best validation took: then there is nothing to validate with, and the last weights stay.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.atomic import atomic_write_text
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ArtifactError, ConfigError, ResumeError
+from adwright.core.progress import progress
+from adwright.data.item_sequences import ItemSequences
+from adwright.data.stochastic_length import StochasticLength
+from adwright.metrics.ranking import hit_rate, ndcg
+from adwright.models.sequence_model import SequenceModel
+from adwright.training.checkpoint import pack, unpack
+from adwright.training.sequence_ranks import rank_next
+from adwright.training.sequence_samples import SequenceSamples
+
+__all__ = ["SequentialConfig", "SequentialResult", "fit_sequential"]
+
+Ints = NDArray[np.int64]
+_KIND = "sequential-checkpoint"
+
+
+@dataclass(frozen=True)
+class SequentialConfig:
+    """How a sequential model is trained; the defaults are those of the HSTU paper's public
+    experiments but for the validation, which these lack.
+
+    epochs: at most so many. batch: sequences a step. learning_rate, betas, weight_decay: of
+    AdamW. clip_norm: of all gradients together, 0 for none.
+    whole: of a sequence longer than the model reads, earlier windows are samples too.
+    final: train on the validation targets as well, without validation.
+    shortening: stochastic length, or None. precision: of the products in training.
+    validate_every: epochs between validations; patience: stop after so many without a better
+    NDCG@k. validation_people: a random part of them, 0 for all. unseen: rank without the items
+    that a person had before; set it to False where people take items again.
+    """
+
+    epochs: int = 100
+    batch: int = 128
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    whole: bool = False
+    final: bool = False
+    shortening: StochasticLength | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    validate_every: int = 1
+    patience: int = 10
+    validation_people: int = 0
+    unseen: bool = True
+    k: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "validate_every", "patience", "k"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
+        for name in ("weight_decay", "clip_norm", "validation_people", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must not be negative", where=str(getattr(self, name)))
+        if not 0 < self.learning_rate < math.inf or not all(0 <= b < 1 for b in self.betas):
+            raise ConfigError(
+                "learning_rate is above 0, betas lie in [0, 1)",
+                where=f"{self.learning_rate}, {self.betas}",
+            )
+        if self.precision not in ("float32", "bfloat16"):
+            raise ConfigError(
+                f"precision cannot be {self.precision!r}", hint="use float32 or bfloat16"
+            )
+
+
+@dataclass(frozen=True)
+class SequentialResult:
+    """ndcg: of the best validation (NaN without one). epoch: of it, from 1. steps: taken.
+    records: one mapping a validation, as in metrics.jsonl."""
+
+    ndcg: float
+    epoch: int
+    steps: int
+    records: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class _At:
+    """Where a run stands."""
+
+    epoch: int = 0
+    step: int = 0
+    steps: int = 0
+    loss_sum: float = 0.0
+    positions: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    worse: int = 0
+    records: tuple[dict[str, Any], ...] = ()
+
+
+def fit_sequential(
+    model: SequenceModel,
+    sequences: ItemSequences,
+    config: SequentialConfig,
+    run: str | Path | None = None,
+    *,
+    resume: bool = False,
+    checkpoint_every: int = 500,
+    on_step: Callable[[int], None] | None = None,
+) -> SequentialResult:
+    """Train `model` in place; afterwards it holds the best validation's weights, in eval mode.
+
+    run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
+    resume: continue from the folder's checkpoint. checkpoint_every: steps, beside each epoch.
+    on_step: called after each step with the number of steps done.
+    Raises ConfigError (an existing run without resume, a loss that is not finite, sequences
+    without a training sample), ResumeError (no run, another config, model or data),
+    ResourceError (disk full).
+    """
+    trainer = _Trainer(model, sequences, config, None if run is None else Path(run))
+    trainer.begin(resume=resume)
+    with torch.random.fork_rng(devices=[]):
+        trainer.train(checkpoint_every, on_step or (lambda _: None))
+    return trainer.end()
+
+
+class _Trainer:
+    """The state of one run; `fit_sequential` is its only user."""
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        sequences: ItemSequences,
+        config: SequentialConfig,
+        run: Path | None,
+    ) -> None:
+        self.model, self.sequences, self.config, self.run = model, sequences, config, run
+        self.samples = SequenceSamples(
+            sequences,
+            model.config.max_length,
+            final=config.final,
+            whole=config.whole,
+            shortening=config.shortening,
+            seed=config.seed,
+        )
+        self.adam = torch.optim.AdamW(
+            [p for p in model.parameters() if p.requires_grad],
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+        )
+        self.optimisers = {"adam": self.adam}
+        self.at = _At()
+        self.best: dict[str, Tensor] = {}
+
+    def begin(self, *, resume: bool) -> None:
+        """Start a run, or take up the one in the folder."""
+        if self.run is None:
+            return
+        asked = {
+            "fit": to_jsonable(self.config),
+            "model": {"class": type(self.model).__name__, **to_jsonable(self.model.config)},
+            "data_hash": self.sequences.data_hash,
+        }
+        path = self.run / "config.json"
+        if not resume:
+            if path.exists():
+                raise ConfigError(
+                    "this folder already holds a run",
+                    where=str(self.run),
+                    hint="resume it, or name another folder",
+                )
+            self._save()
+            atomic_write_text(path, json.dumps(asked, indent=1) + "\n")
+            return
+        try:
+            before = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ResumeError(
+                "this folder holds no run", where=str(self.run), hint="check the path"
+            ) from error
+        if before != json.loads(json.dumps(asked)):
+            raise ResumeError(
+                "the run was started with another config or model, or on other data",
+                where=str(path),
+                hint="resume with what it was started with, or begin a new run",
+            )
+        self._load()
+
+    def train(self, every: int, on_step: Callable[[int], None]) -> None:
+        """All epochs that are left."""
+        config = self.config
+        while self.at.epoch < config.epochs and self.at.worse < config.patience:
+            batches = self.samples.epoch(self.at.epoch, config.batch)
+            label = f"epoch {self.at.epoch + 1}/{config.epochs}"
+            self.model.train()
+            with progress(len(batches) - self.at.step, label, "batches") as bar:
+                for step in range(self.at.step, len(batches)):
+                    self._step(batches[step])
+                    bar.advance()
+                    if every and self.at.steps % every == 0 and self.at.step < len(batches):
+                        self._save()
+                    on_step(self.at.steps)
+            self._epoch_end()
+            self._save()
+
+    def end(self) -> SequentialResult:
+        """Put the best weights in place."""
+        if self.best:
+            self.model.load_state_dict(self.best)
+        self.model.eval()
+        at = self.at
+        best = math.nan if at.best is None else at.best
+        return SequentialResult(best, at.best_epoch, at.steps, at.records)
+
+    def _step(self, chosen: Ints) -> None:
+        config = self.config
+        key = np.random.SeedSequence([config.seed, self.at.steps])
+        torch.default_generator.manual_seed(int(key.generate_state(1)[0]))
+        batch = self.samples.read(chosen, self.at.steps)
+        self.adam.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+            summed = self.model.loss(batch)
+        positions = max(self.model.asked(batch), 1)
+        loss = float(summed.detach())
+        if not math.isfinite(loss):
+            raise ConfigError(
+                "the loss is no longer a finite number",
+                where=f"epoch {self.at.epoch + 1}, step {self.at.steps + 1} of the run",
+                hint="lower the learning rate or set clip_norm, or raise the temperature",
+            )
+        (summed / positions).backward()  # type: ignore[no-untyped-call]
+        if config.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        self.adam.step()
+        at = self.at
+        self.at = replace(
+            at,
+            step=at.step + 1,
+            steps=at.steps + 1,
+            loss_sum=at.loss_sum + loss,
+            positions=at.positions + positions,
+        )
+
+    def _epoch_end(self) -> None:
+        """Validate where it is time to, and go on to the next epoch."""
+        epoch, config = self.at.epoch + 1, self.config
+        if not config.final and (epoch % config.validate_every == 0 or epoch == config.epochs):
+            self._validate(epoch)
+        elif config.final:
+            self.at = replace(self.at, best_epoch=epoch)
+        self.at = replace(self.at, epoch=epoch, step=0, loss_sum=0.0, positions=0)
+
+    def _validate(self, epoch: int) -> None:
+        config, at = self.config, self.at
+        people = self.sequences.people("valid")
+        if 0 < config.validation_people < len(people):
+            rng = np.random.default_rng(config.seed)
+            people = np.sort(rng.choice(people, config.validation_people, replace=False))
+        found = rank_next(
+            self.model,
+            self.sequences,
+            "valid",
+            max_length=self.samples.longest,
+            people=people,
+            unseen=config.unseen,
+        ).ranks
+        gain = ndcg(found, config.k)
+        line = {
+            "epoch": epoch,
+            "steps": at.steps,
+            "train_loss": at.loss_sum / max(at.positions, 1),
+            f"valid_ndcg@{config.k}": gain,
+            f"valid_hit_rate@{config.k}": hit_rate(found, config.k),
+            "valid_tie_share": found.tie_share,
+        }
+        better = at.best is None or gain > at.best
+        if better:
+            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.at = replace(
+            at,
+            best=gain if better else at.best,
+            best_epoch=epoch if better else at.best_epoch,
+            worse=0 if better else at.worse + 1,
+            records=(*at.records, line),
+        )
+
+    def _save(self) -> None:
+        if self.run is None:
+            return
+        tensors = pack(self.model, self.best, self.optimisers)
+        folder = self.run / f"checkpoint-{self.at.steps:09d}-{self.at.epoch:04d}"
+        earlier = sorted(self.run.glob("checkpoint-*"))
+        if folder in earlier:
+            return
+        save_artifact(
+            folder,
+            kind=_KIND,
+            config=json.loads(json.dumps(asdict(self.at))),
+            tensors={name: value.detach().numpy() for name, value in tensors.items()},
+            data_hash=self.sequences.data_hash,
+        )
+        lines = "".join(f"{json.dumps(line)}\n" for line in self.at.records)
+        atomic_write_text(self.run / "metrics.jsonl", lines)
+        for old in earlier:
+            shutil.rmtree(old)
+
+    def _load(self) -> None:
+        run = self.run or Path()
+        try:
+            saved = load_artifact(sorted(run.glob("checkpoint-*"))[-1], kind=_KIND)
+            state = dict(saved.config)
+            state["records"] = tuple(state["records"])
+            self.at = _At(**state)
+        except (IndexError, TypeError, ArtifactError) as error:
+            raise ResumeError(
+                f"the run has no checkpoint that can be read: {error}",
+                where=str(run),
+                hint="remove the folder and start the run again",
+            ) from error
+        tensors = {name: torch.from_numpy(np.array(x)) for name, x in saved.tensors.items()}
+        best = unpack(tensors, self.model, self.optimisers, run=run)
+        self.best = best if self.at.best is not None else {}

@@ -1,0 +1,200 @@
+"""fit_sequential(): learns, and a run that was cut off ends with the same bits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adwright.core.errors import ConfigError, ResumeError
+from adwright.data.stochastic_length import StochasticLength
+from adwright.metrics.ranking import ndcg
+from adwright.models.hstu import HSTU, HSTUConfig
+from adwright.models.sasrec import SASRec, SASRecConfig
+from adwright.models.sequence_losses import LossConfig
+from adwright.models.sequence_model import SequenceModel
+from adwright.training.sequence_ranks import rank_next
+from adwright.training.sequential import SequentialConfig, fit_sequential
+from tests.data.sequences_small import small_sequences
+
+DATA = small_sequences(people=60, items=30)
+LOSS = LossConfig(temperature=0.2)
+MODEL = HSTUConfig(
+    width=16,
+    max_length=16,
+    blocks=1,
+    qk_width=8,
+    v_width=8,
+    dropout=0.1,
+    loss=LOSS,
+    kernel="bucketed",
+)
+CONFIG = SequentialConfig(epochs=3, batch=16, learning_rate=0.02, patience=20)
+
+
+def _model(seed: int = 0, config: HSTUConfig = MODEL) -> HSTU:
+    torch.manual_seed(seed)
+    return HSTU(config, DATA.items, count=DATA.count)
+
+
+def _weights(model: SequenceModel) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _sasrec() -> SASRec:
+    torch.manual_seed(0)
+    config = SASRecConfig(width=16, max_length=16, blocks=1, dropout=0.1, loss=LOSS)
+    return SASRec(config, DATA.items)
+
+
+@pytest.mark.parametrize("name", ["hstu", "sasrec"])
+def test_it_learns_what_people_take_next(name: str) -> None:
+    model: SequenceModel = _model() if name == "hstu" else _sasrec()
+    before = ndcg(rank_next(model, DATA, "test", max_length=16).ranks, 10)
+    result = fit_sequential(model, DATA, replace(CONFIG, epochs=15))
+    after = ndcg(rank_next(model, DATA, "test", max_length=16).ranks, 10)
+    # Three in four go to the next item but one.
+    assert after > max(0.5, 1.5 * before)
+    assert len(result.records) == 15
+    assert result.steps == 15 * 4
+    assert result.ndcg == max(line["valid_ndcg@10"] for line in result.records)
+    assert result.records[-1]["train_loss"] < result.records[0]["train_loss"]
+    found = rank_next(model, DATA, "valid", max_length=16).ranks
+    assert ndcg(found, 10) == result.ndcg
+    assert not model.training
+
+
+@pytest.mark.parametrize("cut", [3, 4, 9])
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, cut: int) -> None:
+    config = replace(CONFIG, shortening=StochasticLength(1.0))
+    whole = _model()
+    straight = fit_sequential(whole, DATA, config)
+
+    def stop(step: int) -> None:
+        if step == cut:
+            raise _Stopped
+
+    run = tmp_path / "run"
+    with pytest.raises(_Stopped):
+        fit_sequential(_model(), DATA, config, run, checkpoint_every=3, on_step=stop)
+    again = _model(seed=3)
+    result = fit_sequential(again, DATA, config, run, resume=True, checkpoint_every=3)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    assert result == straight
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert lines == list(result.records)
+    assert len(list(run.glob("checkpoint-*"))) == 1
+
+
+def test_it_stops_where_validation_no_longer_improves() -> None:
+    config = replace(CONFIG, epochs=40, patience=2, learning_rate=1e-9)
+    result = fit_sequential(_model(), DATA, config)
+    assert len(result.records) < 40
+    assert result.epoch == len(result.records) - 2
+
+
+def test_the_final_training_reads_the_validation_targets_and_validates_nothing() -> None:
+    one, other = _model(), _model()
+    result = fit_sequential(one, DATA, replace(CONFIG, final=True))
+    assert result.records == ()
+    assert result.ndcg != result.ndcg
+    assert result.epoch == 3
+    fit_sequential(other, DATA, replace(CONFIG, final=True, validate_every=3))
+    assert torch.equal(_weights(one), _weights(other))
+
+
+def test_rows_of_metrics_are_written_where_validated() -> None:
+    result = fit_sequential(_model(), DATA, replace(CONFIG, validate_every=2))
+    assert [line["epoch"] for line in result.records] == [2, 3]
+    few = fit_sequential(_model(), DATA, replace(CONFIG, epochs=1, validation_people=5, k=3))
+    assert "valid_ndcg@3" in few.records[0]
+    every = fit_sequential(_model(), DATA, replace(CONFIG, epochs=1, k=3))
+    assert few.records[0] != every.records[0]
+    again = fit_sequential(_model(), DATA, replace(CONFIG, epochs=1, k=3, unseen=False))
+    assert again.records[0] != every.records[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch": 8},
+        {"learning_rate": 0.01},
+        {"betas": (0.8, 0.98)},
+        {"weight_decay": 0.1},
+        {"clip_norm": 0.01},
+        {"final": True},
+        {"shortening": StochasticLength(1.0)},
+        {"precision": "bfloat16"},
+        {"seed": 1},
+        {"epochs": 2},
+    ],
+)
+def test_every_field_changes_the_weights(change: dict[str, object]) -> None:
+    one, other = _model(), _model()
+    config = replace(CONFIG, epochs=1, validation_people=5)
+    fit_sequential(one, DATA, config)
+    fit_sequential(other, DATA, replace(config, **change))  # type: ignore[arg-type]
+    assert not torch.equal(_weights(one), _weights(other))
+    assert bool(_weights(other).isfinite().all())
+
+
+def test_whole_sequences_are_read_where_asked() -> None:
+    short = replace(MODEL, max_length=4)
+    steps = [
+        fit_sequential(_model(config=short), DATA, replace(CONFIG, epochs=1, whole=whole)).steps
+        for whole in (False, True)
+    ]
+    assert steps[0] < steps[1]
+
+
+def test_bfloat16_learns_as_well() -> None:
+    model = _model()
+    fit_sequential(model, DATA, replace(CONFIG, epochs=8, precision="bfloat16"))
+    assert ndcg(rank_next(model, DATA, "test", max_length=16).ranks, 10) > 0.4
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+def test_runs_are_never_mixed_up(tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=1)
+    run = tmp_path / "run"
+    with pytest.raises(ResumeError, match="holds no run"):
+        fit_sequential(_model(), DATA, config, run, resume=True)
+    fit_sequential(_model(), DATA, config, run)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        fit_sequential(_model(), DATA, config, run)
+    with pytest.raises(ResumeError, match="another config"):
+        fit_sequential(_model(), DATA, replace(config, seed=1), run, resume=True)
+    with pytest.raises(ResumeError, match="another config or model"):
+        fit_sequential(_sasrec(), DATA, config, run, resume=True)
+
+
+def test_a_loss_that_is_not_finite_is_refused() -> None:
+    model = _model()
+    with torch.no_grad():
+        model.input.position[0, 0] = np.nan
+    with pytest.raises(ConfigError, match="finite"):
+        fit_sequential(model, DATA, CONFIG)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"learning_rate": 0.0},
+        {"betas": (0.9, 1.0)},
+        {"clip_norm": -1.0},
+        {"precision": "float16"},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        replace(CONFIG, **wrong)  # type: ignore[arg-type]
