@@ -304,6 +304,54 @@ def cascade() -> Iterator[str]:
     yield from source("cascade")
 
 
+def index() -> Iterator[str]:
+    """Recall of the vector indexes at several times the exact product's speed."""
+    figures, rows = figures_of("index"), result("index").get("rows", [])
+    factors = (10, 5, 2)
+    heads = " | ".join(f"at {times} times exact's speed" for times in factors)
+    yield f"| vectors | index | recall@100 {heads} | built in CPU-s | bytes a vector beside it |"
+    yield "|---|---|" + "---|" * (len(factors) + 2)
+    for built in (row for row in rows if row["part"] == "build"):
+        of = (built["world"], built["index"])
+        searches = [
+            row for row in rows if row["part"] == "search" and (row["world"], row["index"]) == of
+        ]
+        cells = [f"{built['world']}, {built['vectors']:,}", built["index"]]
+        for times in factors:
+            found = [row["recall"] for row in searches if row["times_exact"] >= times]
+            cells.append(number(max(found)) if found else "slower")
+        cells.append(number(built["build_cpu_seconds"], ".0f"))
+        cells.append(number(built["structure_bytes"] / built["vectors"], ".0f"))
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    names = {
+        "exact, queries a CPU-second in batches": ("exact_qps", ",.0f"),
+        "exact, one by one": ("exact_qps_one_by_one", ",.0f"),
+        "approximate, in batches": ("qps", ",.0f"),
+        "approximate, one by one": ("qps_one_by_one", ",.0f"),
+        "recall@100, a filter allows 1% of the ids": ("recall100_filter_1_percent", ".4f"),
+        "recall@100, a filter allows 10%": ("recall100_filter_10_percent", ".4f"),
+        "recall@100, a filter allows 40%": ("recall100_filter_40_percent", ".4f"),
+        "queries a CPU-second, a filter allows 10%": ("qps_filter_10_percent", ",.0f"),
+        "the same, 40%": ("qps_filter_40_percent", ",.0f"),
+        "the same, 40%, exact": ("exact_qps_filter_40_percent", ",.0f"),
+        "recall@100 of people with four vectors each": ("recall100_four_vectors", ".4f"),
+        "adding a vector, CPU-microseconds": ("add_us", ".0f"),
+        "adding one where memory has to grow": ("add_us_with_room", ".0f"),
+        "removing a vector": ("remove_us", ".1f"),
+        "recall@100 after a change of 2% of the vectors": ("recall100_after_changes", ".4f"),
+        "bytes a vector on the disk": ("disk_bytes_per_vector", ".0f"),
+        "loading, CPU-seconds": ("load_cpu_seconds", ".1f"),
+    }
+    yield "| first index of the table | value |"
+    yield "|---|---|"
+    for name, (key, form) in names.items():
+        yield f"| {name} | {number(figures.get(key), form)} |"
+    yield ""
+    yield result("index").get("protocol", f"The indexes are {ABSENT}.")
+    yield from source("index")
+
+
 def source(name: str) -> Iterator[str]:
     """Where a table comes from."""
     found = result(name)
@@ -324,6 +372,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-choices": din_choices,
     "din-peers": din_peers,
     "din-protocol": din_protocol,
+    "index": index,
     "hcn": hcn,
     "loader": loader,
     "offpolicy": offpolicy,
