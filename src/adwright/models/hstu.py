@@ -147,10 +147,9 @@ class HSTULayer(nn.Module):
         kept = functional.dropout(gated, self.config.dropout, self.training)
         return x + cast("Tensor", self.w2(kept))
 
-    def forward(self, tokens: Tokens, spec: AttentionSpec) -> Tensor:
-        """The tokens' x [T, D] to y [T, D]; spec: who sees whom."""
-        parts = self.project(tokens.x)
-        attended = silu_attention(
+    def attend(self, parts: Projected, tokens: Tokens, spec: AttentionSpec) -> Tensor:
+        """A V [T, H, Dv] of the projected tokens; spec: who sees whom."""
+        return silu_attention(
             parts.q,
             parts.k,
             parts.v,
@@ -164,7 +163,11 @@ class HSTULayer(nn.Module):
             query_time=tokens.query_time if self.config.time else None,
             kernel=self.config.kernel,
         )
-        return self.merge(parts.u, attended, tokens.x)
+
+    def forward(self, tokens: Tokens, spec: AttentionSpec) -> Tensor:
+        """The tokens' x [T, D] to y [T, D]; spec: who sees whom."""
+        parts = self.project(tokens.x)
+        return self.merge(parts.u, self.attend(parts, tokens, spec), tokens.x)
 
 
 class HSTUStack(nn.Module):
