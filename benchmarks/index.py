@@ -48,7 +48,7 @@ Effort = tuple[int, float]
 N, D, K, QUERIES, BATCH, PASSES = 1_000_000, 64, 100, 2_048, 1_024, 3
 CLUSTERS, WITHIN, DECAY, COMMON = 5_000, 0.35, 0.93, 0.33
 SMALL = 100_000
-_SETUP = (N, D, K, QUERIES, BATCH, PASSES, CLUSTERS, WITHIN, DECAY, COMMON)
+_SETUP = ("fresh", N, D, K, QUERIES, BATCH, PASSES, CLUSTERS, WITHIN, DECAY, COMMON)
 SCRATCH = cache_folder() / "bench" / "index"
 PROTOCOL = (
     f"The {K} highest inner products; {QUERIES:,} queries that are no vectors of the index, "
@@ -60,23 +60,25 @@ PROTOCOL = (
     "figures variance16, variance32 and common hold both side by side), not what an index finds. "
     f"learned-small: the first {SMALL:,} of them, beside which graphs are measured; at a million "
     "they were not. isotropic: normal, of length one, the hardest case: all directions count "
-    "alike. two-tower: the 68,510 item vectors of that model with the popularity in them, and "
-    "the vectors of visits of the test weeks as queries, which lie elsewhere than the items. One "
-    "thread for everything, CPU-seconds of the process (the machine was shared with other work), "
+    "alike. two-tower: the 68,510 item vectors of the cascade's retriever with the popularity in "
+    "them, and the vectors of visits of the test weeks as queries, which lie elsewhere than the "
+    "items. One thread for everything, CPU-seconds of the process, "
     f"batches of {BATCH:,}; an approximate index: the median of {PASSES} passes; the exact one, "
     "the best of all its passes and batch sizes in that part. Settings of a search were tried "
-    "on a grid, all of which stands in the rows, with these same queries. Structures are built "
-    "from all vectors at once. The figure recall100_at_10x_exact is of learned, the best recall "
-    "of a setting at 10 times exact's speed or more; the other vectors have figures of their own. "
-    "Speeds moved by a tenth and more between runs, while other work ran beside them."
+    "on a grid, all of which stands in the rows; the figures are the recall of the chosen one on "
+    f"{QUERIES:,} further queries. Structures are built from all vectors at once. The figure "
+    "recall100_at_10x_exact is of learned, the best recall of a setting at 10 times exact's speed "
+    "or more; the other vectors have figures of their own. Speeds move by a tenth between runs."
 )
 
 
 class World(NamedTuple):
-    """vectors [N, D] of an index, queries [Q, D], and further vectors to be added later."""
+    """vectors [N, D] of an index; queries [Q, D] on which settings are chosen, and others on
+    which the chosen one is measured; and further vectors to be added later."""
 
     vectors: Floats
     queries: Floats
+    fresh: Floats
     later: Floats
 
 
@@ -161,7 +163,7 @@ def figures_of(rows: Sequence[Row]) -> dict[str, float]:
             fast = [row for row in here if row["times_exact"] >= times]
             if fast:
                 best = max(fast, key=lambda row: row["recall"])
-                figures[f"recall100_at_{times}x_exact{key}"] = best["recall"]
+                figures[f"recall100_at_{times}x_exact{key}"] = best["recall_fresh"]
     return figures | {key: value for row in rows for key, value in row.get("figures", {}).items()}
 
 
@@ -193,14 +195,15 @@ def measure(name: str, part: Part) -> dict[str, Any]:
     about: Row = {"world": part.world, "vectors": len(vectors), "index": part.label}
     batches = {1: 64, 16: 512, 256: QUERIES, BATCH: QUERIES, QUERIES: QUERIES}
     speeds = {size: speed(exact, queries[:count], size) for size, count in batches.items()}
-    truth = exact.search(queries, K).ids
+    truth, fresh = exact.search(queries, K).ids, exact.search(world.fresh, K).ids
     rows: list[Row] = []
     for effort in part.efforts:
         index.config = with_effort(part.config, effort)
         passes = [speed(index, queries, BATCH) for _ in range(PASSES)]
         row = about | {"part": "search", "effort": effort[0], "candidates": effort[1]}
-        share = shared(index.search(queries, K).ids, truth)
-        rows.append(row | {"qps": float(np.median(passes)), "recall": share})
+        row |= {"qps": float(np.median(passes))}
+        row |= {"recall": shared(index.search(queries, K).ids, truth)}
+        rows.append(row | {"recall_fresh": shared(index.search(world.fresh, K).ids, fresh)})
         speeds[BATCH] = max(speeds[BATCH], speed(exact, queries, BATCH))
     best = max(speeds.values())
     for row in rows:
@@ -309,7 +312,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def learned() -> World:
     """See the protocol."""
-    rng, count = np.random.default_rng(0), N + QUERIES + N // 100
+    rng, count = np.random.default_rng(0), N + 2 * QUERIES + N // 100
     scale = np.sqrt(DECAY ** np.arange(D))
     scale *= np.sqrt((1 - COMMON) / (scale**2).sum())
     centres = rng.standard_normal((CLUSTERS, D), np.float32) * np.float32(np.sqrt(1 - WITHIN))
@@ -332,47 +335,27 @@ def learned_small() -> World:
 def isotropic() -> World:
     """See the protocol."""
     rng = np.random.default_rng(0)
-    return _split(rng.standard_normal((N + QUERIES + N // 100, D), np.float32))
+    return _split(rng.standard_normal((N + 2 * QUERIES + N // 100, D), np.float32))
 
 
 def _split(vectors: Floats) -> World:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return World(vectors[:N], vectors[N : N + QUERIES], vectors[N + QUERIES :])
+    tried, fresh, later = np.split(vectors[N:], [QUERIES, 2 * QUERIES])
+    return World(vectors[:N], tried, fresh, later)
 
 
 def two_tower() -> World:
-    """Vectors of a two-tower with default settings, two epochs of Complete Journey; they are
-    kept in the cache folder."""
-    path = SCRATCH / "tower.npz"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        items, people = _train_tower()
-        np.savez(path, items=items, people=people)
-    with np.load(path) as kept:
-        return World(kept["items"], kept["people"], kept["items"][:0])
-
-
-def _train_tower() -> tuple[Floats, Floats]:
-    """(vectors of all items, vectors of QUERIES test visits)."""
+    """The item vectors of the cascade's retriever, and vectors of visits of the test weeks."""
     import torch
+    from _deployment import built
 
-    from adwright.data.complete_journey import CompleteJourney
-    from adwright.data.retrieval_tasks import build_next_basket
-    from adwright.models.two_tower import TwoTower, TwoTowerConfig
-    from adwright.training.retrieval import RetrievalConfig, fit_retriever
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    task = build_next_basket(CompleteJourney.open())
-    model = TwoTower(TwoTowerConfig(), task.spec, task.items, task.count)
-    fit_retriever(model, task, RetrievalConfig(epochs=2, batch=256, validation_visits=0))
-    visits = np.random.default_rng(0).permutation(task.visits("test"))[:QUERIES]
+    task, deployment = built()
+    artifact = deployment.retriever
+    visits = np.random.default_rng(0).permutation(task.visits("test"))[: 2 * QUERIES]
     with torch.no_grad():
-        items = [
-            model.item_vectors(ids) for ids in torch.split(torch.arange(len(task.items)), 4096)
-        ]
-        people = [model.queries(task.batch(some)) for some in np.array_split(visits, 8)]
-    return torch.cat(items).numpy(), torch.cat(people)[:, 0].numpy()
+        parts = [artifact.query_vectors(task.batch(some)) for some in np.array_split(visits, 16)]
+    people = np.concatenate(parts)[:, 0]
+    return World(artifact.vectors, people[:QUERIES], people[QUERIES:], artifact.vectors[:0])
 
 
 WORLDS: dict[str, Callable[[], World]] = {

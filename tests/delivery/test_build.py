@@ -77,9 +77,10 @@ def _killed(*_: object) -> None:
 
 
 def test_lessons_change_the_coarse_ranker_alone(tmp_path: Path) -> None:
-    with_ = build_deployment(TASK, tmp_path / "with", CONFIG, cache=tmp_path)
+    taught = replace(CONFIG, lessons=50)
+    with_ = build_deployment(TASK, tmp_path / "with", taught, cache=tmp_path)
     for name, change in {"without": {"lessons": 0}, "short": {"lesson_items": 2}}.items():
-        config = replace(CONFIG, **change)
+        config = replace(taught, **change)
         other = build_deployment(TASK, tmp_path / name, config, cache=tmp_path)
         assert (other.retriever.vectors == with_.retriever.vectors).all()
         assert (other.coarse.vectors != with_.coarse.vectors).any()

@@ -58,7 +58,8 @@ class BuildConfig:
 
     retriever, retriever_fit: the two towers. coarse, coarse_fit: HCN. choice, fine, fine_fit:
     the fine ranker's rows, DIN and its training. lessons, lesson_items: training baskets on
-    which HCN learns from DIN, and items of each, see `teach`; 0 lessons for no distillation.
+    which HCN learns from DIN, and items of each, see `teach`; 0 lessons for no distillation,
+    as the blend brings the coarse order nearer to the fine one and costs the vectors nothing.
     blend: training baskets on which the coarse order is brought near to the fine one, see
     `Blend`; 0 leaves it as HCN has it. cascade, index: sizes of the stages, and how the
     retriever is searched. seed: of all of it.
@@ -75,7 +76,7 @@ class BuildConfig:
     choice: ChoiceConfig = field(default_factory=ChoiceConfig)
     fine: DINConfig = field(default_factory=DINConfig)
     fine_fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1, learning_rate=2e-3))
-    lessons: int = 6_000
+    lessons: int = 0
     lesson_items: int = 100
     blend: int = 200
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
