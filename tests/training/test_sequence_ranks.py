@@ -20,6 +20,8 @@ DATA = small_sequences(items=20)
 class _ByLast:
     """Scores depend on the last item alone; asks to be put in eval mode."""
 
+    max_length = 5
+
     def __init__(self, rounded: bool = False) -> None:
         vectors = torch.randn(21, 7, generator=torch.Generator().manual_seed(0))
         self.vectors = vectors.round() if rounded else vectors
@@ -41,7 +43,7 @@ class _ByLast:
 @pytest.mark.parametrize("unseen", [True, False])
 def test_a_rank_counts_the_items_that_score_higher(split: str, unseen: bool) -> None:
     model = _ByLast()
-    found = rank_next(model, DATA, split, max_length=5, unseen=unseen, chunk=7)  # type: ignore[arg-type]
+    found = rank_next(model, DATA, split, unseen=unseen, chunk=7)  # type: ignore[arg-type]
     back = {"valid": 2, "test": 1}[split]
     at = 0
     for u in range(len(DATA)):
@@ -61,16 +63,16 @@ def test_a_rank_counts_the_items_that_score_higher(split: str, unseen: bool) -> 
 
 
 def test_ties_stand_in_a_hashed_order_and_are_counted() -> None:
-    found = rank_next(_ByLast(rounded=True), DATA, "test", max_length=5)
+    found = rank_next(_ByLast(rounded=True), DATA, "test")
     assert 0 < found.ranks.tie_share <= 1
-    again = rank_next(_ByLast(rounded=True), DATA, "test", max_length=5)
+    again = rank_next(_ByLast(rounded=True), DATA, "test")
     assert np.array_equal(found.ranks.ranks, again.ranks.ranks)
 
 
 def test_only_those_asked_for() -> None:
-    everyone = rank_next(_ByLast(), DATA, "test", max_length=5)
+    everyone = rank_next(_ByLast(), DATA, "test")
     chosen = everyone.people[[4, 1]]
-    some = rank_next(_ByLast(), DATA, "test", max_length=5, people=chosen)
+    some = rank_next(_ByLast(), DATA, "test", people=chosen)
     assert some.people.tolist() == chosen.tolist()
     assert some.ranks.ranks.tolist() == everyone.ranks.ranks[[4, 1]].tolist()
 
@@ -78,5 +80,5 @@ def test_only_those_asked_for() -> None:
 def test_nobody_to_ask_is_an_error() -> None:
     same = replace(DATA, item=np.ones_like(DATA.item))
     with pytest.raises(ValueInvalidError, match="nobody has a target"):
-        rank_next(_ByLast(), same, "test", max_length=5)
-    assert len(rank_next(_ByLast(), same, "test", max_length=5, unseen=False).people) == len(DATA)
+        rank_next(_ByLast(), same, "test")
+    assert len(rank_next(_ByLast(), same, "test", unseen=False).people) == len(DATA)

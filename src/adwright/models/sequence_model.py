@@ -201,6 +201,11 @@ class SequenceModel(nn.Module):
         ones = np.ones(items + 1, dtype=np.int64)
         self.register_buffer("count", counts_tensor(ones if count is None else count))
 
+    @property
+    def max_length(self) -> int:
+        """How many of the latest events it reads."""
+        return self.config.max_length
+
     @abstractmethod
     def encode(self, batch: SequenceBatch) -> Encoded:
         """Unit vectors of the events that the model speaks of; always of the last ones."""

@@ -26,6 +26,10 @@ Ints = NDArray[np.int64]
 class NextItemModel(Protocol):
     """A model that scores an item as somebody's next one; an `nn.Module` besides."""
 
+    @property
+    def max_length(self) -> int:
+        """How many of the latest events it reads."""
+
     def queries(self, batch: SequenceBatch) -> Tensor:
         """Vectors [U, D] of the people of a batch."""
 
@@ -51,16 +55,15 @@ def rank_next(
     sequences: ItemSequences,
     split: Held,
     *,
-    max_length: int,
     people: Ints | None = None,
     unseen: bool = True,
     chunk: int = 256,
 ) -> NextRanks:
     """Ranks of the held targets among all items; the model is left in eval mode.
 
-    max_length: latest events that the model reads. people: int64 [P] of
-    `sequences.people(split)`; None for all of them. unseen: what a person had before is no
-    candidate, and who takes such an item again is not asked. chunk: people at once.
+    people: int64 [P] of `sequences.people(split)`; None for all of them. unseen: what a person
+    had before is no candidate, and who takes such an item again is not asked. chunk: people at
+    once.
     Raises ValueInvalidError where nobody is left to ask.
     """
     asked = sequences.people(split) if people is None else people
@@ -79,7 +82,7 @@ def rank_next(
         vectors = model.item_vectors(torch.arange(1, sequences.items + 1))
         for at in range(0, len(asked), chunk):
             some = asked[at : at + chunk]
-            batch = sequences.questions(some, split, max_length=max_length)
+            batch = sequences.questions(some, split, max_length=model.max_length)
             scores = (model.queries(batch) @ vectors.T).float().numpy()
             mask = _mask(sequences, some, split) if unseen else None
             found = ranks_of_positives(scores, target[at : at + chunk] - 1, seen=mask, seed=at)

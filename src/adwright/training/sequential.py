@@ -3,9 +3,10 @@
 A sample is a person's sequence and every position of it is predicted, so an epoch reads each
 person once ("generative training", Zhai et al., ICML 2024, arXiv 2402.17152). Batches have the
 same mix of long and short sequences, redrawn each epoch, so that steps cost about the same.
-NDCG of the validation targets over the whole catalogue decides which weights are kept. The run
-folder holds a checkpoint; everything a step depends on is in it or a function of the position,
-so a run that was killed continues and ends with the same bits.
+NDCG of the validation targets over the whole catalogue decides which weights are kept, for a
+ranker of actions their log loss (`sequence_validation`). The run folder holds a checkpoint;
+everything a step depends on is in it or a function of the position, so a run that was killed
+continues and ends with the same bits.
 
 For the final number train again with `final`, on the validation targets too, for as many epochs
 as the best validation took: then there is nothing to validate with, and the last weights stay.
@@ -33,11 +34,11 @@ from adwright.core.errors import ArtifactError, ConfigError, ResumeError
 from adwright.core.progress import progress
 from adwright.data.item_sequences import ItemSequences
 from adwright.data.stochastic_length import StochasticLength
-from adwright.metrics.ranking import hit_rate, ndcg
+from adwright.models.hstu_ranking import HSTURanker
 from adwright.models.sequence_model import SequenceModel
 from adwright.training.checkpoint import pack, unpack
-from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequence_samples import SequenceSamples
+from adwright.training.sequence_validation import validation
 
 __all__ = ["SequentialConfig", "SequentialResult", "fit_sequential"]
 
@@ -56,8 +57,8 @@ class SequentialConfig:
     final: train on the validation targets as well, without validation.
     shortening: stochastic length, or None. precision: of the products in training.
     validate_every: epochs between validations; patience: stop after so many without a better
-    NDCG@k. validation_people: a random part of them, 0 for all. unseen: rank without the items
-    that a person had before; set it to False where people take items again.
+    one. validation_people: a random part of them, 0 for all. k: of NDCG@k. unseen: rank without
+    the items that a person had before; set it to False where people take items again.
     """
 
     epochs: int = 100
@@ -97,10 +98,11 @@ class SequentialConfig:
 
 @dataclass(frozen=True)
 class SequentialResult:
-    """ndcg: of the best validation (NaN without one). epoch: of it, from 1. steps: taken.
-    records: one mapping a validation, as in metrics.jsonl."""
+    """best: goal of the best validation, NDCG@k or minus the log loss (NaN without one).
+    epoch: of it, from 1. steps: taken. records: one mapping a validation, as in
+    metrics.jsonl."""
 
-    ndcg: float
+    best: float
     epoch: int
     steps: int
     records: tuple[dict[str, Any], ...]
@@ -122,7 +124,7 @@ class _At:
 
 
 def fit_sequential(
-    model: SequenceModel,
+    model: SequenceModel | HSTURanker,
     sequences: ItemSequences,
     config: SequentialConfig,
     run: str | Path | None = None,
@@ -131,7 +133,8 @@ def fit_sequential(
     checkpoint_every: int = 500,
     on_step: Callable[[int], None] | None = None,
 ) -> SequentialResult:
-    """Train `model` in place; afterwards it holds the best validation's weights, in eval mode.
+    """Train `model` in place, a retriever of the next item or a ranker of actions; afterwards it
+    holds the best validation's weights, in eval mode.
 
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
     resume: continue from the folder's checkpoint. checkpoint_every: steps, beside each epoch.
@@ -152,7 +155,7 @@ class _Trainer:
 
     def __init__(
         self,
-        model: SequenceModel,
+        model: SequenceModel | HSTURanker,
         sequences: ItemSequences,
         config: SequentialConfig,
         run: Path | None,
@@ -280,29 +283,17 @@ class _Trainer:
         if 0 < config.validation_people < len(people):
             rng = np.random.default_rng(config.seed)
             people = np.sort(rng.choice(people, config.validation_people, replace=False))
-        found = rank_next(
-            self.model,
-            self.sequences,
-            "valid",
-            max_length=self.samples.longest,
-            people=people,
-            unseen=config.unseen,
-        ).ranks
-        gain = ndcg(found, config.k)
-        line = {
-            "epoch": epoch,
-            "steps": at.steps,
-            "train_loss": at.loss_sum / max(at.positions, 1),
-            f"valid_ndcg@{config.k}": gain,
-            f"valid_hit_rate@{config.k}": hit_rate(found, config.k),
-            "valid_tie_share": found.tie_share,
-        }
-        better = at.best is None or gain > at.best
+        goal, measures = validation(
+            self.model, self.sequences, people=people, k=config.k, unseen=config.unseen
+        )
+        train_loss = at.loss_sum / max(at.positions, 1)
+        line = {"epoch": epoch, "steps": at.steps, "train_loss": train_loss, **measures}
+        better = at.best is None or goal > at.best
         if better:
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.at = replace(
             at,
-            best=gain if better else at.best,
+            best=goal if better else at.best,
             best_epoch=epoch if better else at.best_epoch,
             worse=0 if better else at.worse + 1,
             records=(*at.records, line),
