@@ -12,6 +12,9 @@ save the reading too. A kept history is found by its content, so a new event fin
 is read; the least recently used one goes when there are too many. One object serves one model:
 when the weights change, `clear()` it.
 
+Cost in seconds of one core, 256 candidates after 512 events, 4 layers of width 128: .02 with
+the history kept, .4 with reading it, 114 one candidate after another.
+
 What a candidate gets is what it would get as the next event of a sequence of its own, up to
 rounding. Dropout is off; gradients are not kept.
 """
