@@ -84,3 +84,17 @@ def test_lessons_change_the_coarse_ranker_alone(tmp_path: Path) -> None:
         other = build_deployment(TASK, tmp_path / name, config, cache=tmp_path)
         assert (other.retriever.vectors == with_.retriever.vectors).all()
         assert (other.coarse.vectors != with_.coarse.vectors).any()
+
+
+def test_the_seed_reaches_every_stage(tmp_path: Path) -> None:
+    one, other = (
+        build_deployment(TASK, tmp_path / str(seed), replace(CONFIG, seed=seed), cache=tmp_path)
+        for seed in (1, 2)
+    )
+    assert (one.retriever.vectors != other.retriever.vectors).any()
+    assert (one.coarse.vectors != other.coarse.vectors).any()
+    assert one.fine is not None
+    assert other.fine is not None
+    asked = [request("u1", k=3)]
+    scores = [built.cascade().recommend_many(asked)[0].score for built in (one, other)]
+    assert (scores[0] != scores[1]).any()

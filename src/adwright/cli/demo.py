@@ -94,7 +94,7 @@ def demo(
         CascadeDemoConfig(
             households=households,
             requests=requests,
-            build=small_build(max_history=max_history),
+            build=small_build(max_history=max_history, seed=seed),
             seed=seed,
             offline=offline,
             out=out / "cascade",

@@ -211,7 +211,7 @@ def _ranker(
     rows = build_choice_task(task, tasks, config.choice)
     asked = RunConfig(
         model=config.fine,
-        fit=replace(config.fine_fit, seed=config.seed),
+        fit=replace(config.fine_fit, seed=0),
         calibration="none",
         base=False,
         draws=200,

@@ -64,11 +64,11 @@ _MARK = "cascade.json"
 _LIVELY, _FULL = 100, 10
 
 
-def small_build(*, max_history: int = 0) -> BuildConfig:
+def small_build(*, max_history: int = 0, seed: int = 0) -> BuildConfig:
     """A cascade in a minute of one core; sizes were chosen on validation baskets.
 
     Most of it goes to the fine ranker: from 3,000 baskets it learns less than what a person
-    bought most often says. max_history: most recent events that it sees.
+    bought most often says. max_history: most recent events that it sees. seed: of all of it.
     """
     fit = RetrievalConfig(epochs=1, visits_per_epoch=10_000, batch=256, validation_visits=0)
     return BuildConfig(
@@ -79,8 +79,8 @@ def small_build(*, max_history: int = 0) -> BuildConfig:
         fine_fit=FitConfig(
             epochs=1, learning_rate=3e-3, stream=StreamConfig(max_history=max_history)
         ),
-        lessons=0,
         blend=100,
+        seed=seed,
     )
 
 
