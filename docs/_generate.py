@@ -150,19 +150,26 @@ def store() -> Iterator[str]:
 def service() -> Iterator[str]:
     """Latency by rate, overload, and kill -9."""
     figures, rows = figures_of("service"), result("service").get("rows", [])
-    yield "| requests a second | p50 ms | p99 ms | shed | CPU-ms a decision |"
-    yield "|---|---|---|---|---|"
+    heads = ("requests a second", "p50 ms", "p99 ms", "shed", "fine, coarse, popular")
+    yield f"| {' | '.join(heads)} | CPU-ms a decision |"
+    yield "|---|---|---|---|---|---|"
     for row in sorted((r for r in rows if r["part"] != "kill"), key=lambda r: r["rate"]):
         name = f"{row['rate']:g}"
         if row["part"] in ("overload", "recovered"):
             name += f" ({row['part']})"
         shed = row["statuses"].get("429", 0) / row["requests"]
         cells = [number(row[key], ".1f") for key in ("p50_ms", "p99_ms")]
-        cells += [f"{shed:.1%}", number(row["cpu_ms_a_request"], ".1f")]
+        answered = max(sum(row["stages"].values()), 1)
+        shares = [
+            row["stages"].get(name, 0) / answered for name in ("fine", "coarse", "popularity")
+        ]
+        cells += [f"{shed:.1%}", ", ".join(f"{share:.0%}" for share in shares)]
+        cells += [number(row["cpu_ms_a_request"], ".1f")]
         yield f"| {name} | {' | '.join(cells)} |"
     yield ""
     names = {
         "highest rate without shedding, 99% within 50 ms": "capacity_rps",
+        "the same, with 99% of the answers by the fine stage": "capacity_fine_rps",
         "kills": "kills",
         "events acknowledged": "acknowledged",
         "of these found once": "found_once",
