@@ -48,8 +48,8 @@ CASCADE = "the cascade with its default settings, the histories of all household
 PROTOCOL = (
     "Requests of Complete Journey: household and time of each basket of weeks 49-53, 10 places, "
     "catalogue of all sold items. The model is {model}. The service is one process on the "
-    "machine's cores, with SQLite (synced at each commit) on its disk; the load comes from a second process bound "
-    "to the last core, at times drawn from a Poisson process beforehand; latency counts from "
+    "machine's cores, with SQLite (synced at each commit) on its disk; the load comes from a "
+    "second process bound to the last core, at times drawn from a Poisson process beforehand; latency counts from "
     f"the time at which a request was to be sent. Deadline {DEADLINE_MS} ms: a stage that would "
     f"not end in time is left out, and the shares say which stage answered. {SECONDS} s a rate "
     f"after {WARM_SECONDS} s of warming. capacity_rps: the highest rate of the ladder at which "
