@@ -204,17 +204,16 @@ def _figures(
         for key in ("fine10", "fine10_blended"):
             if key in values:
                 figures[f"{key}_{name}"] = interval(values[key], few)[0]
-    figures["recall_of_fine_top10_in_50"] = figures["fine10_blended_taught"]
+    figures["recall_of_fine_top10_in_50"] = figures["fine10_blended_hcn"]
     _, low, high = difference(alone["hcn"]["redundancy"], alone["comirec"]["redundancy"], person)
     figures["redundancy_hcn_minus_comirec_ci"] = [low, high]
     _, low, high = difference(alone["taught"]["fine10"], alone["hcn"]["fine10"], few)
     figures["fine10_taught_minus_hcn_ci"] = [low, high]
     for other in ("k1", "merged", "comirec", "mind"):
-        for slice_ in ("all", "tail", "unseen"):
-            key = f"{slice_}/recall50"
+        for key in ("all/recall50", "tail/recall50", "unseen/recall50", "all/ndcg10"):
             value, low, high = difference(means["hcn"][key], means[other][key], person)
-            figures[f"{slice_}_recall50_hcn_minus_{other}"] = value
-            figures[f"{slice_}_recall50_hcn_minus_{other}_ci"] = [low, high]
+            name = f"{key.replace('/', '_')}_hcn_minus_{other}"
+            figures |= {name: value, f"{name}_ci": [low, high]}
     return figures
 
 

@@ -256,21 +256,28 @@ def hcn() -> Iterator[str]:
     for row in result("hcn").get("rows", []):
         yield f"| {row['model']} | {' | '.join(measured(row, k) for k in measures.values())} |"
     figures = figures_of("hcn")
-    leads = {
-        "K=4 over K=1": "all_recall50_hcn_minus_k1",
-        "long and short apart over one list": "all_recall50_hcn_minus_merged",
-        "HCN over ComiRec-SA": "all_recall50_hcn_minus_comirec",
-        "HCN over MIND": "all_recall50_hcn_minus_mind",
-        "K=4 over K=1, unseen": "unseen_recall50_hcn_minus_k1",
-        "long and short apart over one list, unseen": "unseen_recall50_hcn_minus_merged",
-        "HCN over ComiRec-SA, unseen": "unseen_recall50_hcn_minus_comirec",
+    others = {
+        "k1": "HCN with K=1",
+        "merged": "HCN with one list",
+        "comirec": "ComiRec-SA",
+        "mind": "MIND",
+    }
+    keys = {
+        "recall@50": "all_recall50",
+        "tail recall@50": "tail_recall50",
+        "unseen recall@50": "unseen_recall50",
+        "NDCG@10": "all_ndcg10",
     }
     yield ""
-    yield "| recall@50 | difference (95% interval) |"
-    yield "|---|---|"
-    for name, key in leads.items():
-        interval = number(figures.get(f"{key}_ci"), "+.4f")
-        yield f"| {name} | {number(figures.get(key), '+.4f')} ({interval}) |"
+    yield f"| HCN with K=4, ahead of | {' | '.join(keys)} |"
+    yield "|---|" + "---|" * len(keys)
+    for other, name in others.items():
+        cells = []
+        for key in keys.values():
+            lead = f"{key}_hcn_minus_{other}"
+            interval = number(figures.get(f"{lead}_ci"), "+.4f")
+            cells.append(f"{number(figures.get(lead), '+.4f')} ({interval})")
+        yield f"| {name} | {' | '.join(cells)} |"
     yield ""
     yield f"10,000 candidates take {number(figures.get('score_10k_cpu_ms'), '.2f')} CPU-ms."
     yield ""
