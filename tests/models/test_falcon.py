@@ -65,10 +65,20 @@ def _one_by_one(model: HSTURanker, person: SequenceBatch, now: int = LATE) -> Te
         replace(CONFIG, context=True),
         replace(CONFIG, window=4),
         replace(CONFIG, window=4, prefix=3),
+        replace(CONFIG, window=4, context=True),
         replace(CONFIG, truncate_after=1, truncate_to=5),
         ALL,
     ],
-    ids=["plain", "no bias", "context", "window", "prefix", "truncation", "all"],
+    ids=[
+        "plain",
+        "no bias",
+        "context",
+        "window",
+        "prefix",
+        "window and context",
+        "truncation",
+        "all",
+    ],
 )
 @pytest.mark.parametrize("events", [0, 1, 99])
 def test_it_is_the_same_as_one_by_one(config: HSTURankerConfig, events: int) -> None:

@@ -96,6 +96,16 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, cut: int
     assert len(list(run.glob("checkpoint-*"))) == 1
 
 
+def test_no_two_steps_draw_the_same() -> None:
+    seeds: list[int] = []
+    config = replace(CONFIG, epochs=2, validation_people=5)
+    model, before = _model(), torch.get_rng_state()
+    fit_sequential(model, DATA, config, on_step=lambda _: seeds.append(torch.initial_seed()))
+    assert len(set(seeds)) == len(seeds) == 8
+    # The caller's own draws go on as if nothing had been.
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_it_stops_where_validation_no_longer_improves() -> None:
     config = replace(CONFIG, epochs=40, patience=2, learning_rate=1e-9)
     result = fit_sequential(_model(), DATA, config)
