@@ -20,7 +20,8 @@ from adwright.models.hstu_spec import (
 def drawn(length: int, spec: AttentionSpec) -> list[str]:
     """One line a query: x where it sees the key."""
     bounds = Bounds.of(torch.tensor([0, length]), spec)
-    admitted, _ = pairs(length, Bounds(*(x[0] for x in bounds)), spec.window)
+    place = torch.arange(length)
+    admitted, _ = pairs(place, place, Bounds(*(x[0] for x in bounds)), spec.window)
     return ["".join("x" if cell else "." for cell in row) for row in admitted.tolist()]
 
 
@@ -42,7 +43,7 @@ def test_masks_look_like_this() -> None:
 def test_distances_know_one_place_for_all_candidates_and_no_way_forward() -> None:
     spec = AttentionSpec(contexts=torch.tensor([2]), targets=torch.tensor([2]))
     bounds = Bounds(*(x[0] for x in Bounds.of(torch.tensor([0, 5]), spec)))
-    _, distance = pairs(5, bounds, 0)
+    _, distance = pairs(torch.arange(5), torch.arange(5), bounds, 0)
     assert distance[0].tolist() == [0, 0, 0, 0, 0]
     assert distance[3].tolist() == [3, 2, 1, 0, 0]
     assert distance[4].tolist() == [3, 2, 1, 0, 0]

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.models.hstu_bucketed import bucketed
+from adwright.models.hstu_fused import fused, fused_for
 from adwright.models.hstu_spec import (
     CAUSAL,
     TIME_BUCKETS,
@@ -39,7 +40,7 @@ from adwright.models.hstu_spec import (
 
 __all__ = ["AttentionSpec", "Kernel", "reference", "silu_attention"]
 
-Kernel = Literal["auto", "reference", "bucketed"]
+Kernel = Literal["auto", "reference", "bucketed", "fused"]
 
 
 def silu_attention(
@@ -87,8 +88,13 @@ def silu_attention(
         match kernel:
             case "reference":
                 return reference(q, k, v, offsets, terms)
-            case "bucketed" | "auto":
+            case "bucketed":
                 return bucketed(q, k, v, offsets, terms)
+            case "fused":
+                return fused(q, k, v, offsets, terms)
+            case "auto":
+                best = fused if fused_for(q) else bucketed
+                return best(q, k, v, offsets, terms)
     raise ConfigError(f"there is no kernel {kernel!r}", where="kernel", hint=f"one of {Kernel}")
 
 
@@ -99,7 +105,8 @@ def reference(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) ->
     bounds = Bounds.of(offsets, terms.spec)
     for u, (start, end) in enumerate(pairwise(offsets.tolist())):
         mine = Bounds(*(x[u].to(q.device) for x in bounds))
-        admitted, distance = pairs(end - start, mine, terms.spec.window)
+        place = torch.arange(end - start, device=q.device)
+        admitted, distance = pairs(place, place, mine, terms.spec.window)
         queries, keys, values = (x[start:end].to(wide) for x in (q, k, v))
         scores = terms.alpha * torch.einsum("ihd,jhd->hij", queries, keys)  # [H, L, L]
         if terms.position_bias is not None:

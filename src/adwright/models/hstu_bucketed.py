@@ -52,7 +52,10 @@ def bucketed(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> 
         result = _group(q, k, v, index.to(q.device), mine, terms)
         out.append(result.flatten(0, 1)[real.flatten().to(q.device)])
     if not out:
-        return v[:0]
+        # Nothing, yet a path to everything: processes that train together wait for gradients.
+        given = (q, k, terms.position_bias, terms.time_bias)
+        nothing = torch.stack([x.sum().to(v.dtype) for x in given if x is not None]).sum() * 0
+        return v[:0] + nothing
     place = torch.empty(len(q) - 1, dtype=torch.int64)
     place[torch.cat(order)] = torch.arange(len(q) - 1)
     return torch.cat(out).index_select(0, place.to(q.device))
@@ -83,7 +86,8 @@ def _bias(
         # Nothing differs between the sequences: one matrix for all of them.
         bounds = Bounds(*(x[:1] for x in bounds))
         bounds = bounds._replace(history=torch.full_like(bounds.history, length))
-    admitted, distance = pairs(length, bounds, terms.spec.window)
+    place = torch.arange(length, device=index.device)
+    admitted, distance = pairs(place, place, bounds, terms.spec.window)
     bias: Tensor | None = None
     if (table := terms.position_bias) is not None:
         at = distance.clamp(max=len(table) - 1)

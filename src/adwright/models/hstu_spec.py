@@ -124,16 +124,16 @@ class Bounds(NamedTuple):
         )
 
 
-def pairs(length: int, bounds: Bounds, window: int) -> tuple[Tensor, Tensor]:
-    """(admitted bool, distance int64), both [..., L, L], of query i and key j in a sequence.
+def pairs(i: Tensor, j: Tensor, bounds: Bounds, window: int) -> tuple[Tensor, Tensor]:
+    """(admitted bool, distance int64), both [..., I, J]: who sees whom in a sequence.
 
-    bounds: of sequences [...], of which contexts, history and always are read. A candidate's
-    place is that of the first candidate. The distance is place of i less place of j, and 0
-    where a context token looks forward. L may exceed the sequence: nothing in it sees beyond.
+    i: int64 [I] places of queries, j: int64 [J] of keys. bounds: of sequences [...], of which
+    contexts, history and always are read. A candidate's place is that of the first candidate.
+    The distance is place of i less place of j, and 0 where a context token looks forward.
+    Places may lie beyond the sequence: nothing in it sees them.
     """
     contexts, history, always = (x[..., None, None] for x in bounds[2:])
-    i = torch.arange(length, device=contexts.device)[:, None]
-    j = torch.arange(length, device=contexts.device)[None, :]
+    i = i[:, None]
     distance = torch.minimum(i, history) - torch.minimum(j, history)
     seen = (j <= i) & ((j < history) | (i == j))
     if window:
