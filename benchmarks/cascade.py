@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ Floats = NDArray[np.float64]
 SEED = 0
 K = 10
 TOGETHER = 16
+NEAR = "cascade, approximate index"
 STAGES = ("retrieve", "coarse", "fine")
 PROTOCOL = (
     "Complete Journey, next basket: {number} baskets of the test weeks 49-53 drawn at random, "
@@ -41,7 +43,7 @@ PROTOCOL = (
     "bought: the share of the basket. CPU-milliseconds are of the process; the baskets were met "
     "for the first time. Intervals: 95% by bootstrap over households, paired for shares and "
     "differences. Beside it, on every test basket ({every:,}), what needs no "
-    "exhaustive ranking. One training seed."
+    "exhaustive ranking; approximate index: faiss with its defaults. One training seed."
 )
 
 
@@ -71,7 +73,8 @@ def main() -> None:
         {"ranking": name, "ndcg10": interval(gain, person)} for name, gain in gains.items()
     ]
     rows += stage_rows(task, truth, stages, person, meter.report())
-    more, counted = every_basket(deployment.cascade(), task)
+    near = replace(deployment, index="faiss").cascade()
+    more, counted = every_basket({"cascade": deployment.cascade(), NEAR: near}, task)
     rows, figures = rows + more, figures | counted
     for row in rows:
         if row.get("stage") in STAGES:
@@ -119,25 +122,17 @@ def serve(cascade: Cascade, task: NextBasket, visits: Ints) -> tuple[Meter, Floa
     return meter, np.array(seconds)
 
 
-def every_basket(cascade: Cascade, task: NextBasket) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """What needs no exhaustive ranking, on every test basket: the orders of the cascade's stages
-    and the simple rules."""
+def every_basket(
+    cascades: Mapping[str, Cascade], task: NextBasket
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What needs no exhaustive ranking, on every test basket: the order of each cascade, the
+    coarse order of the first one, and the simple rules."""
     visits = task.visits("test")
-    lists: dict[str, list[Ints]] = {"cascade": [], "coarse order alone": []}
-    fine = cascade.fine
-    if fine is None:
-        raise SystemExit("the cascade has no fine stage")
-    with progress(len(visits), "every basket", "visits") as bar:
-        for start in range(0, len(visits), TOGETHER):
-            some = visits[start : start + TOGETHER]
-            crowd = cascade.histories.crowd(visit_requests(task, some))
-            short = cascade.retrieve(crowd)
-            places = np.full(len(some), cascade.config.coarse)
-            coarse, _ = best_of(short, cascade.coarse.score(crowd, short), places)
-            lists["coarse order alone"] += [codes[:K] for codes in coarse.lists()]
-            best, _ = best_of(coarse, fine.score(crowd, coarse), np.full(len(some), K))
-            lists["cascade"] += best.lists()
-            bar.advance(len(some))
+    lists: dict[str, list[Ints]] = {}
+    for name, cascade in cascades.items():
+        fine, coarse = orders_of(cascade, task, visits)
+        lists[name] = fine
+        lists.setdefault("coarse order alone", coarse)
     for name, rule in (("personal frequency", frequency(task)), ("popularity", popularity(task))):
         steps = range(0, len(visits), 256)
         lists[name] = [one for at in steps for one in best_by(rule, task, visits[at : at + 256])]
@@ -145,11 +140,30 @@ def every_basket(cascade: Cascade, task: NextBasket) -> tuple[list[dict[str, Any
     gains = {name: ndcg_of(task, visits, best) for name, best in lists.items()}
     rows = [{"every": name, "ndcg10": interval(gain, person)} for name, gain in gains.items()]
     figures: dict[str, Any] = {}
-    for other in ("personal frequency", "coarse order alone"):
+    for other in ("personal frequency", "coarse order alone", NEAR):
         value, low, high = difference(gains["cascade"], gains[other], person)
-        key = f"every_ndcg10_cascade_minus_{other.replace(' ', '_')}"
+        key = f"every_ndcg10_cascade_minus_{other.replace(', ', '_').replace(' ', '_')}"
         figures |= {key: value, f"{key}_ci": [low, high]}
     return rows, figures
+
+
+def orders_of(cascade: Cascade, task: NextBasket, visits: Ints) -> tuple[list[Ints], list[Ints]]:
+    """The first ten of the fine and of the coarse order, of each visit."""
+    if cascade.fine is None:
+        raise SystemExit("the cascade has no fine stage")
+    found: tuple[list[Ints], list[Ints]] = ([], [])
+    with progress(len(visits), "every basket", "visits") as bar:
+        for start in range(0, len(visits), TOGETHER):
+            some = visits[start : start + TOGETHER]
+            crowd = cascade.histories.crowd(visit_requests(task, some))
+            short = cascade.retrieve(crowd)
+            places = np.full(len(some), cascade.config.coarse)
+            coarse, _ = best_of(short, cascade.coarse.score(crowd, short), places)
+            best, _ = best_of(coarse, cascade.fine.score(crowd, coarse), np.full(len(some), K))
+            found[0].extend(best.lists())
+            found[1].extend(codes[:K] for codes in coarse.lists())
+            bar.advance(len(some))
+    return found
 
 
 def best_by(score: Scorer, task: NextBasket, visits: Ints) -> list[Ints]:
