@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,8 @@ def demo(
     lets them decide for baskets of the test weeks among all 68,509 items; shows what each stage
     lets through and what it costs. --epochs and --negative-rate are of the first half.
     """
+    # Read by numpy's products when it is imported: more threads wait longer than they work.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from adwright.delivery.demo import CascadeDemoConfig, cascade_demo, remove_demo, small_build
     from adwright.training.demo import DemoConfig, add_links
     from adwright.training.demo import demo as run_demo
