@@ -13,7 +13,8 @@ would be no number that a kernel can count on.
 
     reference  one sequence after another, dense, from the formula: what the others must equal
     bucketed   sequences of about equal length as one batched product; runs everywhere
-    fused      tiles that stay in the cache, forward and backward; processors
+    fused      tiles that stay in the cache, forward and backward; processors, with the extra
+               `fast`; compiled at the first call, some 12 seconds, and kept beside the code
     triton     the same on CUDA
 """
 
@@ -37,10 +38,11 @@ from adwright.models.hstu_spec import (
     pairs,
     time_bucket,
 )
+from adwright.models.hstu_triton import on_triton
 
 __all__ = ["AttentionSpec", "Kernel", "reference", "silu_attention"]
 
-Kernel = Literal["auto", "reference", "bucketed", "fused"]
+Kernel = Literal["auto", "reference", "bucketed", "fused", "triton"]
 
 
 def silu_attention(
@@ -72,12 +74,14 @@ def silu_attention(
     time: int64 [E] seconds, when each token happened.
     query_time: int64 [E] seconds, what a token knows of the time: that of the next event where
         the time of a request is known when it is answered, else its own.
-    kernel: "auto" takes the fastest for the device; see the module's docstring.
+    kernel: see the module's docstring. "auto" takes fused where it can, else bucketed; triton
+        only when asked for, as it has been checked in triton's interpreter alone.
 
     Products are summed in float32 at least, also for bfloat16 inputs and under autocast.
 
     Raises ValueInvalidError where shapes or types do not fit each other, ConfigError for an
-    unknown kernel.
+    unknown kernel or one that cannot compute the tensors, MissingExtraError for "fused" without
+    the extra `fast`.
     """
     _check(q, k, v, offsets)
     _check_biases(len(q), position_bias, time_bias, time, query_time)
@@ -92,6 +96,8 @@ def silu_attention(
                 return bucketed(q, k, v, offsets, terms)
             case "fused":
                 return fused(q, k, v, offsets, terms)
+            case "triton":
+                return on_triton(q, k, v, offsets, terms)
             case "auto":
                 best = fused if fused_for(q) else bucketed
                 return best(q, k, v, offsets, terms)

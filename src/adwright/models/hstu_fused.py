@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ from torch.autograd.function import once_differentiable
 
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.data.jagged import lengths_to_offsets
-from adwright.models.hstu_spec import TIME_BUCKETS, Bounds, Terms, bucket_starts, time_bucket
+from adwright.models.hstu_spec import TIME_BUCKETS, Bounds, Terms, time_cells
 
 if TYPE_CHECKING:
     from adwright.models.hstu_pack import Numbers
@@ -126,7 +125,9 @@ class _Work:
         if time is not None and terms.time is not None and terms.query_time is not None:
             by_bucket = time.detach().float()
             now, then = terms.query_time, terms.time
-        arrays = [x.contiguous().numpy() for x in (by_distance, by_bucket, *_buckets(), now, then)]
+        arrays = [
+            x.contiguous().numpy() for x in (by_distance, by_bucket, *time_cells(), now, then)
+        ]
         return Biases(*arrays)
 
     def distances(self, entries: int) -> Tensor:
@@ -142,20 +143,6 @@ class _Work:
             with ThreadPoolExecutor(len(calls)) as pool:
                 for done in [pool.submit(loop, *call) for call in calls]:
                     done.result()
-
-
-@cache
-def _buckets() -> tuple[Tensor, Tensor]:
-    """Starts int64 [130] of the buckets, and the bucket of each cell, int64 [512].
-
-    A cell is an eighth of a power of two, from 1 to 2^63: the numbers whose float32 agrees in
-    the exponent and three bits. At most one bucket begins inside a cell.
-    """
-    bits = (torch.arange(512, dtype=torch.int32) << 20) + torch.ones(1).view(torch.int32)
-    return (
-        torch.tensor([*bucket_starts(), (1 << 63) - 1]),
-        time_bucket(bits.view(torch.float32).long()),
-    )
 
 
 class _Attention(torch.autograd.Function):

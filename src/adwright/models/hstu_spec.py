@@ -24,6 +24,7 @@ __all__ = [
     "bucket_starts",
     "pairs",
     "time_bucket",
+    "time_cells",
 ]
 
 #: Buckets of the time bias, and the width of one in natural logarithms of seconds.
@@ -153,3 +154,15 @@ def bucket_starts() -> list[int]:
     A bucket without any whole second (there are some below e) starts where the next one does.
     """
     return [0, *(math.ceil(math.exp(BUCKET_WIDTH * b)) for b in range(1, TIME_BUCKETS))]
+
+
+def time_cells() -> tuple[Tensor, Tensor]:
+    """What finds a bucket without a logarithm: starts int64 [130] of the buckets, the last one
+    behind all, and int64 [512], the bucket of each cell.
+
+    A cell is an eighth of a power of two, from 1 to 2^63: the numbers whose float32 agrees in
+    the exponent and three bits. At most one bucket begins inside a cell.
+    """
+    bits = (torch.arange(512, dtype=torch.int32) << 20) + torch.ones(1).view(torch.int32)
+    starts = torch.tensor([*bucket_starts(), (1 << 63) - 1])
+    return starts, time_bucket(bits.view(torch.float32).long())
