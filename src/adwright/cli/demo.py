@@ -16,6 +16,26 @@ if TYPE_CHECKING:
 
 __all__ = ["demo", "register", "show", "show_cascade"]
 
+Households = Annotated[
+    float,
+    typer.Option(
+        "--households",
+        min=0.001,
+        max=1.0,
+        help="Share of the 2,469 households; less is faster.",
+    ),
+]
+NegativeRate = Annotated[
+    float,
+    typer.Option(
+        "--negative-rate",
+        min=0.001,
+        max=1.0,
+        help="Share of the impressions without a response that training keeps; undone "
+        "afterwards, so that probabilities stay true.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -23,26 +43,9 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    households: Annotated[
-        float,
-        typer.Option(
-            "--households",
-            min=0.001,
-            max=1.0,
-            help="Share of the 2,469 households; less is faster.",
-        ),
-    ] = 1.0,
+    households: Households = 1.0,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
-    negative_rate: Annotated[
-        float,
-        typer.Option(
-            "--negative-rate",
-            min=0.001,
-            max=1.0,
-            help="Share of the impressions without a response that training keeps; undone "
-            "afterwards, so that probabilities stay true.",
-        ),
-    ] = 0.05,
+    negative_rate: NegativeRate = 0.05,
     max_history: Annotated[
         int,
         typer.Option("--max-history", min=0, help="Most recent purchases to look at; 0 for all."),

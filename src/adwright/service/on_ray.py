@@ -45,7 +45,8 @@ _OBJECT_STORE_BYTES = 100 * 2**20
 #: Nothing is sent anywhere; workers import nothing for accelerators that they do not use.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 _DRAIN_SECONDS = 20
-_ROUTE_SECONDS = 30
+_ANSWERS = 20
+_ROUTE_SECONDS = 60
 
 
 def deploy(
@@ -100,19 +101,25 @@ def _wait_for_route(host: str, port: int) -> None:
     """Until the proxy of this node knows the way to the replicas, which it learns a moment later
     than they are ready; until then it answers 404.
 
-    Raises ResourceError where it does not learn it.
+    Nodes of one machine share the port, and a connection goes to any of their proxies: so many
+    answers in a row have to know it that none of them is left out.
+    Raises ResourceError where one does not learn it.
     """
     clock = SystemClock()
     end = clock.monotonic() + _ROUTE_SECONDS
     url = f"http://{host}:{port}/-/routes"
+    in_a_row = 0
     while clock.monotonic() < end:
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
-                if NAME in json.load(answer).values():
-                    return
+                known = NAME in json.load(answer).values()
         except (OSError, ValueError):
-            pass
-        time.sleep(0.05)
+            known = False
+        in_a_row = in_a_row + 1 if known else 0
+        if in_a_row == _ANSWERS:
+            return
+        if not known:
+            time.sleep(0.05)
     raise ResourceError(
         "the proxy of Ray Serve does not know the service",
         where=url,
