@@ -8,9 +8,7 @@ or a function of the position, so a run that was killed continues and ends with 
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,16 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adwright.core.artifacts import load_artifact, save_artifact
-from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ArtifactError, ConfigError, ResumeError
+from adwright.core.errors import ConfigError
 from adwright.core.progress import progress
 from adwright.data.next_basket import NextBasket
 from adwright.training.checkpoint import pack, unpack
 from adwright.training.lessons import Lessons
 from adwright.training.optim import RowWise
 from adwright.training.ranks import catalogue_vectors, retrieved_ranks
+from adwright.training.run_folder import RunFolder
 
 __all__ = ["RetrievalConfig", "RetrievalResult", "fit_retriever"]
 
@@ -137,8 +134,11 @@ class _Trainer:
         run: Path | None,
         lessons: Lessons | None,
     ) -> None:
-        self.model, self.task, self.config, self.run = model, task, config, run
-        self.lessons = lessons
+        self.model, self.task, self.config, self.lessons = model, task, config, lessons
+        asked = {"fit": to_jsonable(config), "data_hash": task.data_hash}
+        if lessons is not None:
+            asked["lessons"] = lessons.hash
+        self.run = None if run is None else RunFolder(run, asked, "retrieval-checkpoint")
         tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse]
         chosen = {id(weight) for weight in tables}
         self.dense = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
@@ -151,35 +151,15 @@ class _Trainer:
 
     def begin(self, *, resume: bool) -> None:
         """Start a run, or take up the one in the folder."""
-        asked = {"fit": to_jsonable(self.config), "data_hash": self.task.data_hash}
-        if self.lessons is not None:
-            asked["lessons"] = self.lessons.hash
         if self.run is None:
             return
-        path = self.run / "config.json"
-        if not resume:
-            if path.exists():
-                raise ConfigError(
-                    "this folder already holds a run",
-                    where=str(self.run),
-                    hint="resume it, or name another folder",
-                )
-            self._save()
-            atomic_write_text(path, json.dumps(asked, indent=1) + "\n")
+        if resume:
+            self.run.require_same("another config, other lessons, or on another task")
+            self._load(self.run)
             return
-        try:
-            before = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise ResumeError(
-                "this folder holds no run", where=str(self.run), hint="check the path"
-            ) from error
-        if before != json.loads(json.dumps(asked)):
-            raise ResumeError(
-                "the run was started with another config, other lessons, or on another task",
-                where=str(path),
-                hint="resume with what it was started with, or begin a new run",
-            )
-        self._load()
+        self.run.require_new()
+        self._save()
+        self.run.begin()
 
     def train(self, every: int, on_step: Callable[[int], None]) -> None:
         """All epochs that are left."""
@@ -287,36 +267,15 @@ class _Trainer:
     def _save(self) -> None:
         if self.run is None:
             return
+        at = self.at
         tensors = pack(self.model, self.best, self.optimisers)
-        folder = self.run / f"checkpoint-{self.at.steps:09d}-{self.at.epoch:04d}"
-        earlier = sorted(self.run.glob("checkpoint-*"))
-        if folder in earlier:
-            return
-        save_artifact(
-            folder,
-            kind="retrieval-checkpoint",
-            config=json.loads(json.dumps(asdict(self.at))),
-            tensors={name: value.detach().numpy() for name, value in tensors.items()},
-            data_hash=self.task.data_hash,
-        )
-        lines = "".join(f"{json.dumps(line)}\n" for line in self.at.records)
-        atomic_write_text(self.run / "metrics.jsonl", lines)
-        for old in earlier:
-            shutil.rmtree(old)
+        self.run.save(asdict(at), tensors, steps=at.steps, epoch=at.epoch, records=at.records)
 
-    def _load(self) -> None:
-        run = self.run or Path()
+    def _load(self, run: RunFolder) -> None:
+        state, tensors = run.load()
         try:
-            saved = load_artifact(sorted(run.glob("checkpoint-*"))[-1], kind="retrieval-checkpoint")
-            state = dict(saved.config)
-            state["records"] = tuple(state["records"])
-            self.at = _At(**state)
-        except (IndexError, TypeError, ArtifactError) as error:
-            raise ResumeError(
-                f"the run has no checkpoint that can be read: {error}",
-                where=str(run),
-                hint="remove the folder and start the run again",
-            ) from error
-        tensors = {name: torch.from_numpy(np.array(x)) for name, x in saved.tensors.items()}
-        best = unpack(tensors, self.model, self.optimisers, run=run)
+            self.at = _At(**state | {"records": tuple(state["records"])})
+        except (KeyError, TypeError) as error:
+            raise run.unreadable(error) from error
+        best = unpack(tensors, self.model, self.optimisers, run=run.path)
         self.best = best if self.at.best_epoch else {}

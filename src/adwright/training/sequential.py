@@ -14,9 +14,7 @@ as the best validation took: then there is nothing to validate with, and the las
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,23 +25,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adwright.core.artifacts import load_artifact, save_artifact
-from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ArtifactError, ConfigError, ResumeError
+from adwright.core.errors import ConfigError
 from adwright.core.progress import progress
 from adwright.data.item_sequences import ItemSequences
 from adwright.data.stochastic_length import StochasticLength
 from adwright.models.hstu_ranking import HSTURanker
 from adwright.models.sequence_model import SequenceModel
 from adwright.training.checkpoint import pack, unpack
+from adwright.training.run_folder import RunFolder
 from adwright.training.sequence_samples import SequenceSamples
 from adwright.training.sequence_validation import validation
 
 __all__ = ["SequentialConfig", "SequentialResult", "fit_sequential"]
 
 Ints = NDArray[np.int64]
-_KIND = "sequential-checkpoint"
 
 
 @dataclass(frozen=True)
@@ -160,7 +156,13 @@ class _Trainer:
         config: SequentialConfig,
         run: Path | None,
     ) -> None:
-        self.model, self.sequences, self.config, self.run = model, sequences, config, run
+        self.model, self.sequences, self.config = model, sequences, config
+        asked = {
+            "fit": to_jsonable(config),
+            "model": {"class": type(model).__name__, **to_jsonable(model.config)},
+            "data_hash": sequences.data_hash,
+        }
+        self.run = None if run is None else RunFolder(run, asked, "sequential-checkpoint")
         self.samples = SequenceSamples(
             sequences,
             model.config.max_length,
@@ -183,35 +185,13 @@ class _Trainer:
         """Start a run, or take up the one in the folder."""
         if self.run is None:
             return
-        asked = {
-            "fit": to_jsonable(self.config),
-            "model": {"class": type(self.model).__name__, **to_jsonable(self.model.config)},
-            "data_hash": self.sequences.data_hash,
-        }
-        path = self.run / "config.json"
-        if not resume:
-            if path.exists():
-                raise ConfigError(
-                    "this folder already holds a run",
-                    where=str(self.run),
-                    hint="resume it, or name another folder",
-                )
-            self._save()
-            atomic_write_text(path, json.dumps(asked, indent=1) + "\n")
+        if resume:
+            self.run.require_same("another config or model, or on other data")
+            self._load(self.run)
             return
-        try:
-            before = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise ResumeError(
-                "this folder holds no run", where=str(self.run), hint="check the path"
-            ) from error
-        if before != json.loads(json.dumps(asked)):
-            raise ResumeError(
-                "the run was started with another config or model, or on other data",
-                where=str(path),
-                hint="resume with what it was started with, or begin a new run",
-            )
-        self._load()
+        self.run.require_new()
+        self._save()
+        self.run.begin()
 
     def train(self, every: int, on_step: Callable[[int], None]) -> None:
         """All epochs that are left."""
@@ -302,36 +282,15 @@ class _Trainer:
     def _save(self) -> None:
         if self.run is None:
             return
+        at = self.at
         tensors = pack(self.model, self.best, self.optimisers)
-        folder = self.run / f"checkpoint-{self.at.steps:09d}-{self.at.epoch:04d}"
-        earlier = sorted(self.run.glob("checkpoint-*"))
-        if folder in earlier:
-            return
-        save_artifact(
-            folder,
-            kind=_KIND,
-            config=json.loads(json.dumps(asdict(self.at))),
-            tensors={name: value.detach().numpy() for name, value in tensors.items()},
-            data_hash=self.sequences.data_hash,
-        )
-        lines = "".join(f"{json.dumps(line)}\n" for line in self.at.records)
-        atomic_write_text(self.run / "metrics.jsonl", lines)
-        for old in earlier:
-            shutil.rmtree(old)
+        self.run.save(asdict(at), tensors, steps=at.steps, epoch=at.epoch, records=at.records)
 
-    def _load(self) -> None:
-        run = self.run or Path()
+    def _load(self, run: RunFolder) -> None:
+        state, tensors = run.load()
         try:
-            saved = load_artifact(sorted(run.glob("checkpoint-*"))[-1], kind=_KIND)
-            state = dict(saved.config)
-            state["records"] = tuple(state["records"])
-            self.at = _At(**state)
-        except (IndexError, TypeError, ArtifactError) as error:
-            raise ResumeError(
-                f"the run has no checkpoint that can be read: {error}",
-                where=str(run),
-                hint="remove the folder and start the run again",
-            ) from error
-        tensors = {name: torch.from_numpy(np.array(x)) for name, x in saved.tensors.items()}
-        best = unpack(tensors, self.model, self.optimisers, run=run)
+            self.at = _At(**state | {"records": tuple(state["records"])})
+        except (KeyError, TypeError) as error:
+            raise run.unreadable(error) from error
+        best = unpack(tensors, self.model, self.optimisers, run=run.path)
         self.best = best if self.at.best is not None else {}
