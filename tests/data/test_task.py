@@ -281,3 +281,21 @@ def test_a_full_disk_leaves_nothing(
     with pytest.raises(ResourceError, match="the disk is full"):
         write(tmp_path / "task", tables)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("rows", "user_id"), ("rows", "request_id"), ("events", "item_id"), ("items", "item_id")],
+)
+def test_an_id_of_spaces_is_refused(
+    tmp_path: Path, tables: Tables, table: str, column: str
+) -> None:
+    whole = getattr(tables, table)
+    row = pl.int_range(whole.height) == 1
+    broken = whole.with_columns(
+        pl.when(row).then(pl.lit("  ")).otherwise(pl.col(column).cast(pl.String)).alias(column)
+    )
+    with pytest.raises(ValueInvalidError, match=f"{table} of a task hold a blank id") as found:
+        write(tmp_path / "task", tables._replace(**{table: broken}))
+    assert f"row 1, column {column}" in str(found.value)
+    assert not (tmp_path / "task").exists()

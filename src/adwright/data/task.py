@@ -50,6 +50,7 @@ FORMAT = 1
 META = ("id", "data_hash", "protocol", "splits", "spec")
 ROW_COLUMNS = ("user_id", "request_id", "time", "item_id", "label", "split")
 EVENT_COLUMNS = ("user_id", "item_id", "time")
+_IDS = ("user_id", "request_id", "item_id")
 
 
 @dataclass(frozen=True)
@@ -336,6 +337,23 @@ def _check_columns(what: str, table: pl.DataFrame, columns: Sequence[str]) -> No
                 column=column,
                 hint="fill it in, or drop the row",
             )
+        if column in _IDS and not dtype.is_integer():
+            _check_not_blank(what, column, table[column])
+
+
+def _check_not_blank(what: str, column: str, ids: pl.Series) -> None:
+    """An id of nothing but spaces names nobody. Only the distinct ones are looked at."""
+    distinct = ids.unique().cast(pl.String)
+    blank = distinct.filter(distinct.str.strip_chars() == "")
+    if blank.len():
+        row = int(ids.cast(pl.String).is_in(blank.implode()).arg_max() or 0)
+        raise ValueInvalidError(
+            f"the {what} of a task hold a blank id",
+            row=row,
+            column=column,
+            value=ids[row],
+            hint="give it a name, or drop the row",
+        )
 
 
 def _fits(column: str, dtype: pl.DataType) -> bool:
