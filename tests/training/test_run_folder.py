@@ -57,3 +57,13 @@ def test_a_folder_without_a_checkpoint_or_of_another_kind_is_no_run(tmp_path: Pa
         RunFolder(run.path, ASKED, "other").load()
     with pytest.raises(ResumeError, match="no checkpoint"):
         RunFolder(tmp_path / "nothing", ASKED, "test-checkpoint").load()
+
+
+def test_what_a_kill_left_behind_the_latest_checkpoint_goes(tmp_path: Path) -> None:
+    run = _begun(tmp_path / "run")
+    first = next(run.path.glob("checkpoint-*"))
+    kept = first.rename(tmp_path / "kept")
+    run.save({"steps": 5}, {"w": torch.ones(2)}, steps=5, epoch=0, records=[])
+    kept.rename(first)
+    assert run.load()[0] == {"steps": 5}
+    assert not first.exists()

@@ -43,7 +43,12 @@ NAME = "adwright"
 #: Nothing large is passed between processes.
 _OBJECT_STORE_BYTES = 100 * 2**20
 #: Nothing is sent anywhere; workers import nothing for accelerators that they do not use.
-_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A proxy that is not up within 5 s is killed, and on a busy machine it takes longer.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+}
 _DRAIN_SECONDS = 20
 _ANSWERS = 20
 _ROUTE_SECONDS = 60

@@ -251,9 +251,12 @@ class RunFolder:
         return at, tensors
 
     def clean(self) -> None:
-        """Remove what a killed process left half-written."""
+        """Remove what a killed process left: half-written files, and the checkpoint before the
+        last one, where it was killed between writing that and removing this."""
         for stale in self.path.glob(".*.tmp"):
             shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        for old in self._checkpoints()[:-1]:
+            shutil.rmtree(old)
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.path.glob("checkpoint-*"))

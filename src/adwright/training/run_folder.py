@@ -98,11 +98,15 @@ class RunFolder:
             shutil.rmtree(old)
 
     def load(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """State and tensors of the latest checkpoint. Raises ResumeError where there is none."""
+        """State and tensors of the latest checkpoint. Earlier ones, which a process that was
+        killed between two steps of `save` left, go. Raises ResumeError where there is none."""
         try:
-            saved = load_artifact(self._checkpoints()[-1], kind=self.kind)
-        except (IndexError, ArtifactError) as error:
+            *earlier, latest = self._checkpoints()
+            saved = load_artifact(latest, kind=self.kind)
+        except (ValueError, ArtifactError) as error:
             raise self.unreadable(error) from error
+        for old in earlier:
+            shutil.rmtree(old)
         tensors = {name: torch.from_numpy(np.array(x)) for name, x in saved.tensors.items()}
         return dict(saved.config), tensors
 
