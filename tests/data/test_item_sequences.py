@@ -112,6 +112,29 @@ def test_no_history_has_an_event_of_its_targets_instant() -> None:
     assert baskets.batch(*baskets.windows(9, final=True)).target.tolist() == [2, 3]
 
 
+def test_in_a_split_by_time_an_event_predicts_one_of_the_next_instant() -> None:
+    # Baskets (1), (2, 3), (2, 5) of the first person, (6), (7) of the second; each person's last
+    # one is the validation's.
+    moment = np.array([0, 1, 1, 3, 3, 5, 6, 7])
+    split = replace(
+        FOUR, moment=moment, train_ends=(np.array([3, 6, 7, 8]), np.array([5, 7, 8, 8]))
+    )
+    assert split.windows(10)[1].tolist() == [1]
+    assert split.windows(10, final=True)[1].tolist() == [3, 6]
+    assert split.count.tolist() == [0, 1, 1, 1, 0, 0, 1, 0, 0, 0]
+    rng = np.random.default_rng(0)
+    drawn = set()
+    for _ in range(40):
+        batch = split.batch(*split.windows(10, final=True), rng)
+        assert batch.items.to_lists() == [[1, 2, 3], [6]]
+        drawn.add(tuple(batch.target.tolist()))
+    assert drawn == {(a, b, c, 7) for a in (2, 3) for b in (2, 5) for c in (2, 5)}
+    with pytest.raises(ValueInvalidError, match="random generator"):
+        split.batch(*split.windows(10))
+    with pytest.raises(ValueInvalidError, match="split by time"):
+        split.held("test")
+
+
 def test_kept_events_predict_what_truly_followed() -> None:
     batch = FOUR.batch(np.array([0, 5]), np.array([4, 6]))
     some = batch.at(torch.tensor([0, 2, 4]), torch.tensor([0, 2, 3]))

@@ -104,6 +104,18 @@ def test_a_next_basket_task_keeps_its_codes_and_its_instants() -> None:
     assert (sequences.held("test")[1] == task.visit_end[last]).all()
 
 
+def test_a_next_basket_task_can_keep_its_own_splits() -> None:
+    task = small_task()
+    sequences = sequences_of_task(task, split="task")
+    assert sequences.by_moment
+    assert sequences.data_hash != sequences_of_task(task).data_hash
+    assert (sequences.count == task.count).all()
+    for final, held in ((False, ("valid", "test")), (True, ("test",))):
+        for user, end in enumerate(sequences.training_end(final=final)):
+            later = [v for s in held for v in task.visits(s) if task.visit_user[v] == user]
+            assert end == min(task.visit_end[later], default=task.user_offsets[user + 1])
+
+
 def test_movielens_1m_is_the_published_set(shared_data: Path) -> None:
     data = read_movielens_1m(shared_data / "ml-1m", context=True)
     assert len(data) == 6040

@@ -11,6 +11,11 @@ Where events of one instant have no order (a basket), the history of a target en
 target's instant, and validation takes the last event before the test's instant; with one event
 an instant this is the protocol above.
 
+Data that is split by time (`train_ends`) holds out whole spans instead, in which people take many
+things; then what is asked are visits (`training.visit_ranks`), not one event a person. Where
+besides the events of an instant have no order (`moment`), each event predicts an event of the
+next instant, drawn anew whenever it is read.
+
 A training sample is a person (or a window of a long sequence), not a pair of history and item:
 every position predicts the event after it, so a sequence of n events is read once and not n
 times ("generative training", Zhai et al., ICML 2024, arXiv 2402.17152, section 2.3).
@@ -122,6 +127,8 @@ class ItemSequences:
     person, or None. action: int64 [E], codes below `actions`, or None.
     moment: int64 [E], for data where events of an instant have no order, the place of the first
     event of the same instant; None where each event stands for itself.
+    train_ends: for a split by time, where the training events of each person end, int64 [U]
+    without those of validation and int64 [U] with them; None for the protocol above.
     context: int64 [U, F], codes below `context_sizes` [F], or None.
     ids: what the codes 1 to N stand for.
     Raises ValueInvalidError for arrays that do not belong together or codes out of range.
@@ -138,6 +145,7 @@ class ItemSequences:
     action: Ints | None = None
     actions: int = 0
     moment: Ints | None = None
+    train_ends: tuple[Ints, Ints] | None = None
     context: Ints | None = None
     context_sizes: tuple[int, ...] = ()
 
@@ -180,8 +188,13 @@ class ItemSequences:
         """(int64 [U] place of each person's target, int64 [U] where its history ends).
 
         A person without such an event has a target at -1 and a history that ends where it
-        begins.
+        begins. Raises ValueInvalidError for a split by time.
         """
+        if self.train_ends is not None:
+            raise ValueInvalidError(
+                "these sequences are split by time and hold no single target a person",
+                hint="rank visits, or read the sequences with split='last'",
+            )
         first = self.offsets[:-1]
         target, end = self._before(self.offsets[1:])
         if split == "valid":
@@ -193,11 +206,24 @@ class ItemSequences:
         target, end = self.held(split)
         return np.flatnonzero((target >= 0) & (end > self.offsets[:-1]))
 
+    @property
+    def by_moment(self) -> bool:
+        """Whether an event predicts an event of the next instant, instead of the next event."""
+        return self.train_ends is not None and self.moment is not None
+
+    @cached_property
+    def _moment_end(self) -> Ints:
+        """int64 [E], where the events of each event's instant end."""
+        bounds = np.flatnonzero(np.diff(_start(self.moment), append=-1)) + 1
+        return bounds[np.searchsorted(bounds, np.arange(len(self.item)), side="right")]
+
     def training_end(self, *, final: bool = False) -> Ints:
         """int64 [U], where the training events of each person end.
 
         final: the training before the test, which has the validation targets too.
         """
+        if self.train_ends is not None:
+            return self.train_ends[int(final)]
         return self.held("test" if final else "valid")[1]
 
     def windows(
@@ -209,6 +235,9 @@ class ItemSequences:
         whole: long sequences give several windows, cut from the end; without, the last one.
         """
         first, last = self.offsets[:-1], self.training_end(final=final) - 1
+        if self.by_moment and len(self.item):
+            # The events of the last instant have nothing to predict.
+            last = np.where(last >= first, _start(self.moment)[np.maximum(last, 0)], last)
         pairs = np.maximum(last - first, 0)
         number = -(-pairs // max_length)
         if not whole:
@@ -218,10 +247,23 @@ class ItemSequences:
         end = last[person] - back * max_length
         return np.maximum(first[person], end - max_length), end
 
-    def batch(self, first: Ints, end: Ints) -> SequenceBatch:
-        """The training samples `first` to `end` (int64 [B] each), in that order."""
+    def batch(
+        self, first: Ints, end: Ints, rng: np.random.Generator | None = None
+    ) -> SequenceBatch:
+        """The training samples `first` to `end` (int64 [B] each), in that order.
+
+        rng: draws the events of the next instants; only where `by_moment`.
+        """
         place, offsets = ranges(first, end - first)
-        return self._read(place, offsets, place + 1)
+        if not self.by_moment:
+            return self._read(place, offsets, place + 1)
+        if rng is None:
+            raise ValueInvalidError(
+                "what comes next is one of several events", hint="pass a random generator"
+            )
+        start = self._moment_end[place]
+        size = self._moment_end[np.minimum(start, len(self.item) - 1)] - start
+        return self._read(place, offsets, start + rng.integers(size))
 
     def questions(self, people: Ints, split: Held, *, max_length: int) -> SequenceBatch:
         """The latest `max_length` events before the held target of `people` (int64 [B], of
@@ -286,6 +328,10 @@ def _shifted(time: Tensor, offsets: Tensor, last: Tensor) -> Tensor:
     filled = offsets[1:] > offsets[:-1]
     following[offsets[1:][filled] - 1] = last[filled]
     return following
+
+
+def _start(moment: Ints | None) -> Ints:
+    return np.zeros(0, np.int64) if moment is None else moment
 
 
 def _at(values: Tensor | None, place: Tensor) -> Tensor | None:

@@ -112,21 +112,25 @@ def read_movielens_small(
     )
 
 
-def sequences_of_task(task: NextBasket) -> ItemSequences:
+def sequences_of_task(
+    task: NextBasket, *, split: Literal["last", "task"] = "last"
+) -> ItemSequences:
     """The events of a next-basket task; item codes are the task's.
 
     Events of one instant keep the task's hashed order, and no target sees an event of its own
-    instant. Times are whole seconds. The protocol is the last event of a person, not the
-    task's split by weeks.
+    instant. Times are whole seconds. split: "last", the last event of a person tests; "task",
+    the visits of the task's own splits are held out, and each training event predicts one of
+    the next visit's.
     """
     owner = np.repeat(np.arange(len(task.users)), np.diff(task.user_offsets))
     starts = run_starts(owner, task.time)
     size = len(task.items) - 1
+    rule = f"{_PROTOCOL.format(items=size)} No event of the target's instant is in its history."
     return ItemSequences(
         name=task.name,
-        protocol=f"{task.name}: {_PROTOCOL.format(items=size)} No event of the target's instant "
-        "is in its history.",
-        data_hash=content_hash({"task": task.data_hash, "code": VERSION}),
+        protocol=f"{task.name}: {rule}" if split == "last" else task.protocol,
+        data_hash=content_hash({"task": task.data_hash, "code": VERSION} | _unless_last(split)),
+        train_ends=None if split == "last" else (_ends(task, 1), _ends(task, 2)),
         users=task.users,
         ids=tuple(str(one) for one in task.items.ids),
         item=task.item.astype(np.int64),
@@ -134,6 +138,18 @@ def sequences_of_task(task: NextBasket) -> ItemSequences:
         time=task.time // 1_000_000,
         moment=np.repeat(starts[:-1], np.diff(starts)),
     )
+
+
+def _unless_last(split: str) -> dict[str, str]:
+    return {} if split == "last" else {"split": split}
+
+
+def _ends(task: NextBasket, split: int) -> Ints:
+    """int64 [U], where each person's first visit of the splits from `split` on begins."""
+    end = task.user_offsets[1:].copy()
+    later = task.split >= split
+    np.minimum.at(end, task.visit_user[later], task.visit_end[later])
+    return end
 
 
 def sequences_of_table(

@@ -51,7 +51,8 @@ class SequenceSamples:
 
     def read(self, chosen: Ints, step: int) -> SequenceBatch:
         """The samples `chosen` (int64 [B]) as step `step` of the run sees them."""
-        batch = self.sequences.batch(self.first[chosen], self.end[chosen])
+        rng = np.random.default_rng([self.seed, step, 2]) if self.sequences.by_moment else None
+        batch = self.sequences.batch(self.first[chosen], self.end[chosen], rng)
         if self.shortening is None:
             return batch
         age = None
