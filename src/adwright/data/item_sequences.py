@@ -89,10 +89,13 @@ class SequenceBatch:
         request_time: Tensor | None = None,
         action: Tensor | None = None,
         context: Tensor | None = None,
+        by_moment: bool = False,
     ) -> SequenceBatch:
         """People whose next item is not known yet.
 
         request_time: int64 [U], when they ask; without, at the time of their last event.
+        by_moment: what comes after an event is the next instant, not another event of its own;
+        see `ItemSequences.by_moment`.
         """
         following = None
         if time is not None:
@@ -100,6 +103,8 @@ class SequenceBatch:
                 padded = torch.cat([time, time.new_zeros(1)])
                 request_time = padded[items.offsets[1:] - 1]
             following = _shifted(time, items.offsets, request_time)
+            if by_moment:
+                following = _after_instant(time, following, items.offsets)
         target = torch.zeros_like(items.values)
         return cls(items, target, time, following, action, context)
 
@@ -328,6 +333,18 @@ def _shifted(time: Tensor, offsets: Tensor, last: Tensor) -> Tensor:
     filled = offsets[1:] > offsets[:-1]
     following[offsets[1:][filled] - 1] = last[filled]
     return following
+
+
+def _after_instant(time: Tensor, following: Tensor, offsets: Tensor) -> Tensor:
+    """`following` [E] at the last event of each event's instant."""
+    if not len(time):
+        return following
+    last = torch.ones(len(time), dtype=torch.bool)
+    last[:-1] = time[1:] != time[:-1]
+    ends = offsets[1:][offsets[1:] > offsets[:-1]] - 1
+    last[ends] = True
+    place = last.nonzero()[:, 0]
+    return following[place[torch.searchsorted(place, torch.arange(len(time)))]]
 
 
 def _start(moment: Ints | None) -> Ints:
