@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError, ResumeError
+from adwright.data.item_sequences import ItemSequences
 from adwright.data.stochastic_length import StochasticLength
 from adwright.metrics.ranking import ndcg
 from adwright.models.hstu import HSTU, HSTUConfig
@@ -177,6 +178,66 @@ def test_whole_sequences_are_read_where_asked() -> None:
         for whole in (False, True)
     ]
     assert steps[0] < steps[1]
+
+
+def _by_time() -> ItemSequences:
+    """DATA where the last two events of each person are the spans of validation and test."""
+    end = DATA.offsets[1:]
+    return replace(DATA, train_ends=(end - 2, end - 1))
+
+
+def test_data_split_by_time_is_validated_by_what_the_caller_measures() -> None:
+    model, goals = _model(), iter([0.5, 2.0, 1.0])
+    seen: list[torch.Tensor] = []
+
+    def validate() -> tuple[float, dict[str, float]]:
+        assert not model.training
+        seen.append(_weights(model))
+        goal = next(goals)
+        return goal, {"valid_share": 10 * goal}
+
+    result = fit_sequential(model, _by_time(), CONFIG, validate=validate)
+    assert (result.best, result.epoch, len(seen)) == (2.0, 2, 3)
+    assert [line["valid_share"] for line in result.records] == [5.0, 20.0, 10.0]
+    assert torch.equal(_weights(model), seen[1])
+    assert not torch.equal(seen[1], seen[2])
+
+
+def test_a_validation_of_ones_own_is_a_run_of_its_own(tmp_path: Path) -> None:
+    def stop(step: int) -> None:
+        if step == 5:
+            raise _Stopped
+
+    def validate() -> tuple[float, dict[str, float]]:
+        return -1.0, {}
+
+    run = tmp_path / "run"
+    with pytest.raises(_Stopped):
+        fit_sequential(_model(), DATA, CONFIG, run, validate=validate, on_step=stop)
+    with pytest.raises(ResumeError, match="another"):
+        fit_sequential(_model(), DATA, CONFIG, run, resume=True)
+    again = fit_sequential(_model(), DATA, CONFIG, run, validate=validate, resume=True)
+    assert again == fit_sequential(_model(), DATA, CONFIG, validate=validate)
+    assert again.best == -1.0
+
+
+def test_data_split_by_time_is_not_validated_by_itself() -> None:
+    with pytest.raises(ConfigError, match="pass validate, or train with final=True"):
+        fit_sequential(_model(), _by_time(), CONFIG)
+    final = replace(CONFIG, epochs=1, final=True)
+
+    def never() -> tuple[float, dict[str, float]]:
+        raise AssertionError
+
+    one, other = _model(), _model()
+    fit_sequential(one, _by_time(), final, validate=never)
+    fit_sequential(other, _by_time(), final)
+    assert torch.equal(_weights(one), _weights(other))
+
+
+def test_a_goal_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not a finite number .nan after epoch 1"):
+        fit_sequential(_model(), DATA, CONFIG, validate=lambda: (np.nan, {}))
 
 
 def test_bfloat16_learns_as_well() -> None:

@@ -4,9 +4,10 @@ A sample is a person's sequence and every position of it is predicted, so an epo
 person once ("generative training", Zhai et al., ICML 2024, arXiv 2402.17152). Batches have the
 same mix of long and short sequences, redrawn each epoch, so that steps cost about the same.
 NDCG of the validation targets over the whole catalogue decides which weights are kept, for a
-ranker of actions their log loss (`sequence_validation`). The run folder holds a checkpoint;
-everything a step depends on is in it or a function of the position, so a run that was killed
-continues and ends with the same bits.
+ranker of actions their log loss (`sequence_validation`), or whatever `validate` measures; data
+that is split by time needs that. The run folder holds a checkpoint; everything a step depends on
+is in it or a function of the position, so a run that was killed continues and ends with the same
+bits.
 
 For the final number train again with `final`, on the validation targets too, for as many epochs
 as the best validation took: then there is nothing to validate with, and the last weights stay.
@@ -37,9 +38,11 @@ from adwright.training.run_folder import RunFolder
 from adwright.training.sequence_samples import SequenceSamples
 from adwright.training.sequence_validation import validation
 
-__all__ = ["SequentialConfig", "SequentialResult", "fit_sequential"]
+__all__ = ["SequentialConfig", "SequentialResult", "Validate", "fit_sequential"]
 
 Ints = NDArray[np.int64]
+#: Measures the model as it stands: (goal, higher is better; measures for the line).
+Validate = Callable[[], tuple[float, dict[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class SequentialConfig:
     shortening: stochastic length, or None. precision: of the products in training.
     validate_every: epochs between validations; patience: stop after so many without a better
     one. validation_people: a random part of them, 0 for all. k: of NDCG@k. unseen: rank without
-    the items that a person had before; set it to False where people take items again.
+    the items that a person had before; set it to False where people take items again. These
+    three are not asked where `fit_sequential` is given a `validate` of its own.
     """
 
     epochs: int = 100
@@ -94,7 +98,8 @@ class SequentialConfig:
 
 @dataclass(frozen=True)
 class SequentialResult:
-    """best: goal of the best validation, NDCG@k or minus the log loss (NaN without one).
+    """best: goal of the best validation, NDCG@k, minus the log loss or that of `validate` (NaN
+    without one).
     epoch: of it, from 1. steps: taken. records: one mapping a validation, as in
     metrics.jsonl."""
 
@@ -125,6 +130,7 @@ def fit_sequential(
     config: SequentialConfig,
     run: str | Path | None = None,
     *,
+    validate: Validate | None = None,
     resume: bool = False,
     checkpoint_every: int = 500,
     on_step: Callable[[int], None] | None = None,
@@ -133,13 +139,15 @@ def fit_sequential(
     holds the best validation's weights, in eval mode.
 
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
+    validate: measures `model`, which is in eval mode then, in place of the held targets; it must
+    say the same of the same weights, or a resumed run may end otherwise.
     resume: continue from the folder's checkpoint. checkpoint_every: steps, beside each epoch.
     on_step: called after each step with the number of steps done.
-    Raises ConfigError (an existing run without resume, a loss that is not finite, sequences
-    without a training sample), ResumeError (no run, another config, model or data),
-    ResourceError (disk full).
+    Raises ConfigError (an existing run without resume, a loss or a goal that is not finite,
+    sequences without a training sample, or split by time without `validate`), ResumeError (no
+    run, another config, model or data), ResourceError (disk full).
     """
-    trainer = _Trainer(model, sequences, config, None if run is None else Path(run))
+    trainer = _Trainer(model, sequences, config, None if run is None else Path(run), validate)
     trainer.begin(resume=resume)
     with torch.random.fork_rng(devices=[]):
         trainer.train(checkpoint_every, on_step or (lambda _: None))
@@ -155,13 +163,24 @@ class _Trainer:
         sequences: ItemSequences,
         config: SequentialConfig,
         run: Path | None,
+        validate: Validate | None,
     ) -> None:
+        if validate is None and sequences.train_ends is not None and not config.final:
+            raise ConfigError(
+                "sequences split by time hold no target a person to validate with",
+                where=sequences.name,
+                hint="pass validate, or train with final=True for a known number of epochs",
+            )
         self.model, self.sequences, self.config = model, sequences, config
-        asked = {
+        self.validate = validate or self._held
+        asked: dict[str, Any] = {
             "fit": to_jsonable(config),
             "model": {"class": type(model).__name__, **to_jsonable(model.config)},
             "data_hash": sequences.data_hash,
         }
+        if validate is not None:
+            # A goal of another kind is not comparable with the best so far.
+            asked["validate"] = "given"
         self.run = None if run is None else RunFolder(run, asked, "sequential-checkpoint")
         self.samples = SequenceSamples(
             sequences,
@@ -258,14 +277,15 @@ class _Trainer:
         self.at = replace(self.at, epoch=epoch, step=0, loss_sum=0.0, positions=0)
 
     def _validate(self, epoch: int) -> None:
-        config, at = self.config, self.at
-        people = self.sequences.people("valid")
-        if 0 < config.validation_people < len(people):
-            rng = np.random.default_rng(config.seed)
-            people = np.sort(rng.choice(people, config.validation_people, replace=False))
-        goal, measures = validation(
-            self.model, self.sequences, people=people, k=config.k, unseen=config.unseen
-        )
+        at = self.at
+        self.model.eval()
+        goal, measures = self.validate()
+        if not math.isfinite(goal):
+            raise ConfigError(
+                "the goal of the validation is not a finite number",
+                where=f"{goal} after epoch {epoch}",
+                hint="validate on people and items that can be measured",
+            )
         train_loss = at.loss_sum / max(at.positions, 1)
         line = {"epoch": epoch, "steps": at.steps, "train_loss": train_loss, **measures}
         better = at.best is None or goal > at.best
@@ -277,6 +297,16 @@ class _Trainer:
             best_epoch=epoch if better else at.best_epoch,
             worse=0 if better else at.worse + 1,
             records=(*at.records, line),
+        )
+
+    def _held(self) -> tuple[float, dict[str, float]]:
+        """What the held targets say of the model."""
+        config, people = self.config, self.sequences.people("valid")
+        if 0 < config.validation_people < len(people):
+            rng = np.random.default_rng(config.seed)
+            people = np.sort(rng.choice(people, config.validation_people, replace=False))
+        return validation(
+            self.model, self.sequences, people=people, k=config.k, unseen=config.unseen
         )
 
     def _save(self) -> None:
