@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.item_sequences import SequenceBatch
 from adwright.data.jagged import Jagged
-from adwright.models import falcon as module
+from adwright.models import falcon_plain as module
 from adwright.models.falcon import Falcon
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from tests.models.sequence_ladder import DATA, batch_of, shake
@@ -21,14 +22,14 @@ CODES = torch.arange(1, DATA.items + 1)
 LATE = 2_000_000_000
 
 
-def _model(config: HSTURankerConfig = CONFIG) -> HSTURanker:
+def model_of(config: HSTURankerConfig = CONFIG) -> HSTURanker:
     torch.manual_seed(0)
     model = HSTURanker(config, DATA.items, context_sizes=DATA.context_sizes)
     shake(model)
     return model.eval()
 
 
-def _person(u: int, events: int = 99) -> SequenceBatch:
+def person_of(u: int, events: int = 99) -> SequenceBatch:
     batch = batch_of([u])
     kept = torch.arange(min(events, int(batch.items.offsets[-1])))
     return batch.at(kept, torch.tensor([0, len(kept)]))
@@ -82,18 +83,18 @@ def _one_by_one(model: HSTURanker, person: SequenceBatch, now: int = LATE) -> Te
 )
 @pytest.mark.parametrize("events", [0, 1, 99])
 def test_it_is_the_same_as_one_by_one(config: HSTURankerConfig, events: int) -> None:
-    model = _model(config)
-    person = _person(3, events)
+    model = model_of(config)
+    person = person_of(3, events)
     found = Falcon(model, micro_batch=4).score(person, CODES, request_time=LATE)
     # In the sequences of one candidate each, an action token follows the candidate.
     if config.truncate_to:
-        model = _model(replace(config, truncate_to=config.truncate_to + 1))
+        model = model_of(replace(config, truncate_to=config.truncate_to + 1))
     torch.testing.assert_close(found, _one_by_one(model, person), rtol=1e-5, atol=1e-5)
 
 
 def test_a_candidate_is_judged_alone() -> None:
     """Neither company nor order nor the size of the micro-batches matter."""
-    model, person = _model(), _person(3)
+    model, person = model_of(), person_of(3)
     together = Falcon(model).score(person, CODES, request_time=LATE)
     for size in (1, 4, 15):
         found = Falcon(model, micro_batch=size).score(person, CODES, request_time=LATE)
@@ -104,19 +105,19 @@ def test_a_candidate_is_judged_alone() -> None:
 
 
 def test_a_forgotten_mask_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module._places
+    real = module.places
 
     def open_(tokens: int, window: int, always: int) -> tuple[Tensor, Tensor]:
         distance, admitted = real(tokens, window, always)
         return distance, torch.ones_like(admitted)
 
-    monkeypatch.setattr(module, "_places", open_)
+    monkeypatch.setattr(module, "places", open_)
     with pytest.raises(AssertionError):
         test_it_is_the_same_as_one_by_one(replace(CONFIG, window=4), 99)
 
 
 def test_a_history_is_read_once_and_again_after_a_new_event() -> None:
-    falcon, person = Falcon(_model()), _person(3)
+    falcon, person = Falcon(model_of()), person_of(3)
     first = falcon.score(person, CODES, request_time=LATE)
     assert torch.equal(falcon.score(person, CODES, request_time=LATE), first)
     later = falcon.score(person, CODES, request_time=LATE + 10**10)
@@ -136,35 +137,82 @@ def test_a_history_is_read_once_and_again_after_a_new_event() -> None:
         assert torch.equal(found, fresh)
 
 
+def test_a_person_who_comes_again_is_read_on() -> None:
+    falcon, person = Falcon(model_of()), person_of(3)
+    longer, other = _with(person, 3, LATE), person_of(4)
+    for history, counts in (
+        (person, (0, 0, 1)),
+        (person, (1, 0, 1)),
+        (longer, (1, 1, 1)),
+        (longer, (2, 1, 1)),
+        (person, (2, 2, 1)),
+        (other, (2, 2, 2)),
+    ):
+        found = falcon.score(history, CODES, request_time=LATE, key="17")
+        assert (falcon.hits, falcon.extended, falcon.misses) == counts
+        assert len(falcon) == 1
+        fresh = Falcon(falcon.model).score(history, CODES, request_time=LATE)
+        torch.testing.assert_close(found, fresh, rtol=1e-5, atol=1e-5)
+    falcon.score(other, CODES, request_time=LATE, key="18")
+    falcon.score(other, CODES, request_time=LATE)
+    assert (falcon.misses, len(falcon)) == (4, 3)
+
+
+def test_a_kept_history_is_not_mistaken_for_another_person(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is in common is asked for each time, also under the same key."""
+    monkeypatch.setattr("adwright.models.falcon.in_common", lambda model, kept, person: kept.tokens)
+    with pytest.raises((AssertionError, RuntimeError)):
+        test_a_person_who_comes_again_is_read_on()
+
+
+def test_many_threads_may_ask() -> None:
+    falcon = Falcon(model_of(), capacity=3)
+    people = [person_of(u) for u in range(6)]
+    alone = [falcon.score(one, CODES, request_time=LATE) for one in people]
+
+    def ask(turn: int) -> bool:
+        u = turn * 7 % 6
+        key = None if turn % 2 else u % 4
+        found = falcon.score(people[u], CODES, request_time=LATE, key=key)
+        return torch.allclose(found, alone[u], rtol=1e-5, atol=1e-5)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(60)))
+    assert falcon.hits + falcon.extended + falcon.misses == 66
+    assert len(falcon) == 3
+
+
 def test_the_least_recently_used_history_goes() -> None:
-    falcon = Falcon(_model(), capacity=2)
+    falcon = Falcon(model_of(), capacity=2)
     for u in (0, 1, 0, 2):  # 1 goes
-        falcon.score(_person(u), CODES, request_time=LATE)
+        falcon.score(person_of(u), CODES, request_time=LATE)
     assert (falcon.hits, falcon.misses) == (1, 3)
-    falcon.score(_person(0), CODES, request_time=LATE)
+    falcon.score(person_of(0), CODES, request_time=LATE)
     assert falcon.hits == 2
-    falcon.score(_person(1), CODES, request_time=LATE)
+    falcon.score(person_of(1), CODES, request_time=LATE)
     assert falcon.misses == 4
     falcon.clear()
-    falcon.score(_person(1), CODES, request_time=LATE)
+    falcon.score(person_of(1), CODES, request_time=LATE)
     assert falcon.misses == 5
-    none = Falcon(_model(), capacity=0)
+    none = Falcon(model_of(), capacity=0)
     for _ in range(2):
-        none.score(_person(0), CODES, request_time=LATE)
+        none.score(person_of(0), CODES, request_time=LATE)
     assert none.misses == 2
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
-    falcon = Falcon(_model())
+    falcon = Falcon(model_of())
     with pytest.raises(ValueInvalidError, match="one person"):
         falcon.score(batch_of([0, 1]), CODES, request_time=LATE)
     with pytest.raises(ValueInvalidError, match="reads times"):
-        falcon.score(_person(0), CODES)
-    bare = Falcon(_model(replace(CONFIG, time=False)))
-    assert bare.score(_person(0), CODES).shape == (DATA.items, 2)
-    tight = Falcon(_model(replace(CONFIG, max_length=3)))
+        falcon.score(person_of(0), CODES)
+    bare = Falcon(model_of(replace(CONFIG, time=False)))
+    assert bare.score(person_of(0), CODES).shape == (DATA.items, 2)
+    tight = Falcon(model_of(replace(CONFIG, max_length=3)))
     with pytest.raises(ValueInvalidError, match="no place"):
-        tight.score(_person(0, 3), CODES, request_time=LATE)
+        tight.score(person_of(0, 3), CODES, request_time=LATE)
     for wrong in ({"micro_batch": 0}, {"capacity": -1}):
         with pytest.raises(ConfigError):
-            Falcon(_model(), **wrong)
+            Falcon(model_of(), **wrong)

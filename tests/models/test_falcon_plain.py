@@ -1,0 +1,61 @@
+"""Candidates against a kept history, by the formula in loops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from adwright.models.falcon_history import layers_of, read_history
+from adwright.models.falcon_plain import judge, own_bias, places
+from adwright.models.hstu_ranking import HSTURankerConfig
+from adwright.models.hstu_spec import time_bucket
+from tests.models.test_falcon import CODES, LATE, model_of, person_of
+from tests.models.test_hstu_ranking import ALL, CONFIG
+
+
+@pytest.mark.parametrize(
+    "config", [CONFIG, replace(CONFIG, window=5, prefix=2), replace(ALL, truncate_to=6)]
+)
+def test_one_layer_follows_the_formula(config: HSTURankerConfig) -> None:
+    model = model_of(replace(config, blocks=1, truncate_after=0, truncate_to=0))
+    history = read_history(model, person_of(3, 7))
+    (layer,), (seen,) = layers_of(model), history.layers
+    found = judge(model, history, CODES, LATE)
+    always = max(history.contexts, config.prefix)
+    assert layer.rab_p is not None
+    assert layer.rab_t is not None
+    assert seen.time is not None
+    for code, row in zip(CODES[:3], found, strict=False):
+        x = model.candidates(code[None], history.events)
+        parts = layer.project(x)
+        total = torch.zeros(config.heads, config.v_width)
+        for h in range(config.heads):
+            for j in range(len(seen)):
+                distance = len(seen) - j
+                if config.window and distance >= config.window and j >= always:
+                    continue
+                bias = layer.rab_p[distance] + layer.rab_t[time_bucket(LATE - seen.time[j])]
+                s = layer.alpha * parts.q[0, h] @ seen.k[j, h] + bias
+                total[h] += s * torch.sigmoid(s) * seen.v[j, h]
+            s = layer.alpha * parts.q[0, h] @ parts.k[0, h] + layer.rab_p[0] + layer.rab_t[0]
+            total[h] += s * torch.sigmoid(s) * parts.v[0, h]
+        wanted = layer.merge(parts.u, total[None] / layer.longest, x)[0]
+        torch.testing.assert_close(row, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_what_a_window_leaves() -> None:
+    distance, admitted = places(6, 3, 2)
+    assert distance.tolist() == [6, 5, 4, 3, 2, 1]
+    assert admitted.tolist() == [True, True, False, False, True, True]
+    assert places(4, 0, 0)[1].all()
+
+
+def test_a_candidate_is_no_time_away_from_itself() -> None:
+    (layer, *_) = layers_of(model_of())
+    assert layer.rab_p is not None
+    assert layer.rab_t is not None
+    assert torch.equal(own_bias(layer)[0], layer.rab_p[0] + layer.rab_t[0])
+    (bare, *_) = layers_of(model_of(replace(CONFIG, time=False, position=False)))
+    assert own_bias(bare).tolist() == [0.0]
