@@ -23,6 +23,7 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.item_sequences import SequenceBatch
 from adwright.data.jagged import lengths_to_offsets
+from adwright.models.repeats import Repeats, own_items
 from adwright.models.retriever import counts_tensor
 from adwright.models.sequence_losses import LossConfig, next_item_loss, unit
 
@@ -35,7 +36,9 @@ class SequenceConfig:
 
     width: D. max_length: the longest sequence of events. blocks: layers. heads: of each.
     dropout: of the input and in the layers. context: tokens of what is known of a person stand
-    before the events. loss: see `sequence_losses`.
+    before the events. popularity: an item's score has a number of its own, which starts at the
+    log of how often it was taken. repeats: items of the own past have a term of their own, see
+    `repeats`. loss: see `sequence_losses`.
     """
 
     width: int = 50
@@ -44,6 +47,8 @@ class SequenceConfig:
     heads: int = 1
     dropout: float = 0.2
     context: bool = False
+    popularity: bool = False
+    repeats: bool = False
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
@@ -200,6 +205,11 @@ class SequenceModel(nn.Module):
         self.input = SequenceInput(config, items, context_sizes)
         ones = np.ones(items + 1, dtype=np.int64)
         self.register_buffer("count", counts_tensor(ones if count is None else count))
+        known = self.get_buffer("count").clamp(min=1).log()
+        self.bias = nn.Parameter(known - known.mean()) if config.popularity else None
+        self.repeats: Repeats | None = None
+        if config.repeats:
+            self.repeats = Repeats(config.width, config.loss.temperature)
 
     @property
     def max_length(self) -> int:
@@ -211,31 +221,60 @@ class SequenceModel(nn.Module):
         """Unit vectors of the events that the model speaks of; always of the last ones."""
 
     def queries(self, batch: SequenceBatch) -> Tensor:
-        """Unit vectors over the temperature at the last event of each person: [U, D]; zero for
-        a person without events."""
+        """Vectors at the last event of each person: [U, D], over the temperature, or [U, D + 1]
+        with `popularity`; those of a person without events speak of popularity alone."""
         encoded = self.encode(batch)
         ends = batch.items.offsets[1:] - 1
         place = torch.searchsorted(encoded.event, ends)
         vectors = encoded.vectors.new_zeros(len(batch), encoded.vectors.shape[1])
         filled = batch.items.lengths > 0
         vectors[filled] = encoded.vectors[place[filled]]
-        return vectors / self.config.loss.temperature
+        return self.asking(vectors)
+
+    def asking(self, vectors: Tensor) -> Tensor:
+        """Unit vectors [U, D] as what items are multiplied with."""
+        scaled = vectors / self.config.loss.temperature
+        if self.bias is None:
+            return scaled
+        return torch.cat([scaled, torch.ones_like(scaled[:, :1])], 1)
 
     def item_vectors(self, codes: Tensor) -> Tensor:
-        """Unit vectors [N, D] of item codes int64 [N]."""
-        return unit(self.input.item(codes))
+        """Vectors [N, D] or [N, D + 1], see `queries`, of item codes int64 [N]."""
+        vectors = unit(self.input.item(codes))
+        return vectors if self.bias is None else torch.cat([vectors, self.bias[codes, None]], 1)
+
+    def own_terms(self, batch: SequenceBatch, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `repeats` adds to the scores of people whose `queries` [U, D] are known: (int64
+        [M] people, int64 [M] item codes, [M] terms); nothing without it."""
+        none = torch.zeros(0, dtype=torch.int64)
+        rows, codes, terms = [none], [none], [queries.new_zeros(0)]
+        if self.repeats is not None:
+            unit_vectors = queries[:, : self.config.width] * self.config.loss.temperature
+            for person in batch.items.lengths.nonzero()[:, 0].tolist():
+                own = own_items(batch, person, batch.items.offsets[person + 1, None] - 1)
+                rows.append(torch.full_like(own.codes, person))
+                codes.append(own.codes)
+                terms.append(self.repeats.terms(unit_vectors[person, None], own)[0])
+        return torch.cat(rows), torch.cat(codes), torch.cat(terms)
 
     def loss(self, batch: SequenceBatch) -> Tensor:
         """Loss [] summed over the events that have a target; see `sequence_losses`."""
         encoded = self.encode(batch)
         target = batch.target[encoded.event]
         asked = target > 0
+        vectors, event = encoded.vectors[asked], encoded.event[asked]
+        personal = None
+        if self.repeats is not None:
+            queries = self.asking(vectors)
+            personal = self.repeats.personal(batch, vectors, queries, event, self.item_vectors)
         return next_item_loss(
-            encoded.vectors[asked],
+            vectors,
             target[asked],
             self.input.item.weight,
             self.config.loss,
             count=self.get_buffer("count"),
+            bias=self.bias,
+            personal=personal,
         )
 
     def asked(self, batch: SequenceBatch) -> int:

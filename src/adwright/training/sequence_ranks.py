@@ -17,6 +17,7 @@ from torch import Tensor
 from adwright.core.errors import ValueInvalidError
 from adwright.data.item_sequences import Held, ItemSequences, SequenceBatch
 from adwright.metrics.ranks import Ranks, ranks_of_positives
+from adwright.models.sequence_model import SequenceModel
 
 __all__ = ["NextItemModel", "NextRanks", "rank_next"]
 
@@ -83,9 +84,14 @@ def rank_next(
         for at in range(0, len(asked), chunk):
             some = asked[at : at + chunk]
             batch = sequences.questions(some, split, max_length=model.max_length)
-            scores = (model.queries(batch) @ vectors.T).float().numpy()
+            queries = model.queries(batch)
+            scores = (queries @ vectors.T).float()
+            if isinstance(model, SequenceModel):
+                row, codes, terms = model.own_terms(batch, queries)
+                known = codes > 0
+                scores[row[known], codes[known] - 1] += terms[known]
             mask = _mask(sequences, some, split) if unseen else None
-            found = ranks_of_positives(scores, target[at : at + chunk] - 1, seen=mask, seed=at)
+            found = ranks_of_positives(scores.numpy(), target[at : at + chunk] - 1, seen=mask, seed=at)
             parts.append(found)
     return NextRanks(
         asked,

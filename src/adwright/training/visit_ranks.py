@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from adwright.data.next_basket import NextBasket
 from adwright.data.ranges import ranges
 from adwright.metrics.ranking import ndcg, recall
 from adwright.models.hstu import HSTUConfig
+from adwright.models.repeats import Own, own_items
 from adwright.models.sequence_model import SequenceModel
 from adwright.training.ranks import Scorer, retrieved_ranks
 
@@ -41,28 +43,13 @@ def visit_batch(task: NextBasket, visits: Ints, max_length: int) -> SequenceBatc
 def visit_queries(
     model: SequenceModel, task: NextBasket, visits: Ints, *, events: int = 65_536
 ) -> Tensor:
-    """Vectors [B, D] of the people of `visits` (int64 [B]), over the temperature; zero where
-    there is no history.
+    """Queries [B, D] of `visits` (int64 [B]), see `SequenceModel.queries`.
 
     events: about so many are read at once. The model is left in eval mode.
     """
-    model.eval()
-    user, end = task.visit_user[visits], task.visit_end[visits]
-    length = end - task.user_offsets[user]
-    found = torch.zeros(len(visits), model.config.width)
-    longest = np.zeros(len(task.users), np.int64)
-    np.maximum.at(longest, user, length)
-    at_once = (longest[user] <= model.max_length) & (not _speaks_of_few(model))
-    with torch.no_grad():
-        people = np.unique(user[at_once & (length > 0)])
-        for part in _parts(longest[people], events):
-            chosen = people[part]
-            rows = np.flatnonzero(at_once & (length > 0) & np.isin(user, chosen))
-            found[rows] = _at_ends(model, task, chosen, longest[chosen], visits[rows])
-        rest = np.flatnonzero(~at_once & (length > 0))
-        for part in _parts(np.minimum(length[rest], model.max_length), events):
-            batch = visit_batch(task, visits[rest[part]], model.max_length)
-            found[rest[part]] = model.queries(batch)
+    found = model.asking(torch.zeros(len(visits), model.config.width))
+    for read in _readings(model, task, visits, events):
+        found[read.rows] = model.asking(read.vectors)
     return found
 
 
@@ -70,10 +57,26 @@ def visit_scorer(model: SequenceModel, task: NextBasket) -> Scorer:
     """The scores of all items for `training.ranks`; item vectors are computed once, here. Visits
     of one person are best asked together, as they are where visits ascend."""
     with torch.no_grad():
-        vectors = model.item_vectors(torch.arange(len(task.items)))
+        items = model.item_vectors(torch.arange(len(task.items)))
 
     def score(visits: Ints) -> Tensor:
-        return visit_queries(model, task, visits) @ vectors.T
+        nothing = model.asking(torch.zeros(len(visits), model.config.width))
+        scores = nothing @ items.T
+        for read in _readings(model, task, visits):
+            scores[read.rows] = model.asking(read.vectors) @ items.T
+            if model.repeats is None:
+                continue
+            for person in np.unique(read.person):
+                mine = np.flatnonzero(read.person == person)
+                event = torch.from_numpy(read.event[mine])
+                # Several visits of one moment are one row of the own items.
+                moments, which = torch.unique(event, return_inverse=True)
+                own = own_items(read.batch, int(person), moments)
+                own = Own(own.codes, own.cell[which])
+                terms = model.repeats.terms(read.vectors[mine], own)
+                at = torch.from_numpy(read.rows[mine])[:, None]
+                scores[at, own.codes] += terms
+        return scores
 
     return score
 
@@ -97,22 +100,59 @@ def visit_validation(
     return measure
 
 
-def _at_ends(
-    model: SequenceModel, task: NextBasket, people: Ints, length: Ints, visits: Ints
-) -> Tensor:
-    """The vectors at the last events before `visits`, after one reading of each of `people`
-    (int64 [P], ascending), whose first `length` events reach that far."""
+class _Reading(NamedTuple):
+    """Some visits, answered. rows: int64 [R], which of those asked. vectors: unit vectors [R, D].
+    person, event: int64 [R], sequence and event of the batch that speaks for each."""
+
+    rows: Ints
+    vectors: Tensor
+    batch: SequenceBatch
+    person: Ints
+    event: Ints
+
+
+def _readings(
+    model: SequenceModel, task: NextBasket, visits: Ints, events: int = 65_536
+) -> Iterator[_Reading]:
+    """All of `visits` that have a history, some at a time."""
+    model.eval()
+    user, end = task.visit_user[visits], task.visit_end[visits]
+    length = end - task.user_offsets[user]
+    longest = np.zeros(len(task.users), np.int64)
+    np.maximum.at(longest, user, length)
+    at_once = (longest[user] <= model.max_length) & (not _speaks_of_few(model))
+    with torch.no_grad():
+        people = np.unique(user[at_once & (length > 0)])
+        for part in _parts(longest[people], events):
+            chosen = people[part]
+            rows = np.flatnonzero(at_once & (length > 0) & np.isin(user, chosen))
+            yield _of_people(model, task, chosen, longest[chosen], visits, rows)
+        alone = np.flatnonzero(~at_once & (length > 0))
+        for part in _parts(np.minimum(length[alone], model.max_length), events):
+            rows = alone[part]
+            batch = visit_batch(task, visits[rows], model.max_length)
+            encoded = model.encode(batch)
+            event = batch.items.offsets[1:] - 1
+            vectors = encoded.vectors[torch.searchsorted(encoded.event, event)]
+            yield _Reading(rows, vectors, batch, np.arange(len(rows)), event.numpy())
+
+
+def _of_people(
+    model: SequenceModel, task: NextBasket, people: Ints, length: Ints, visits: Ints, rows: Ints
+) -> _Reading:
+    """Visits `rows`, of `people` (int64 [P], ascending) whose first `length` events are read
+    once."""
     begin = task.user_offsets[people]
+    row = np.searchsorted(people, task.visit_user[visits[rows]])
+    ends = task.visit_end[visits[rows]]
     # The last event read is the last before a visit, so that visit's time is what it knows.
     asked = np.zeros(len(people), np.int64)
-    row = np.searchsorted(people, task.visit_user[visits])
-    ends = task.visit_end[visits]
     latest = ends == (begin + length)[row]
-    asked[row[latest]] = task.visit_time[visits[latest]]
+    asked[row[latest]] = task.visit_time[visits[rows[latest]]]
     batch = _read(task, begin, begin + length, asked)
-    encoded = model.encode(batch)
-    place = batch.items.offsets.numpy()[row] + ends - begin[row] - 1
-    return encoded.vectors[torch.from_numpy(place)] / model.config.loss.temperature
+    event = batch.items.offsets.numpy()[row] + ends - begin[row] - 1
+    vectors = model.encode(batch).vectors[torch.from_numpy(event)]
+    return _Reading(rows, vectors, batch, row, event)
 
 
 def _read(task: NextBasket, first: Ints, end: Ints, asked: Ints) -> SequenceBatch:

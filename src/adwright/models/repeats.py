@@ -1,0 +1,170 @@
+"""What people took before, they take again: a term of the score for the items of the own past.
+
+Let item i stand in the history of a person at moment p, n_pi times and last d_pi seconds ago (or
+places, where there are no times). Beside what a sequential model says of i it scores
+
+    log(1 + e^rho_pi),    rho_pi = T[bucket(n_pi), bucket(d_pi)] / tau + w . u_p / tau
+
+with T a learned table and w . u_p what the model's vector says about the moment: is this a trip
+for the usual or for something new? Items that were never taken have no such term. Written so,
+the sum over the catalogue in a softmax splits without an error into one over all items and one
+over the own ones (s_pj: the score without the term):
+
+    sum_all j e^(s_pj + term)  =  sum_all j e^s_pj  +  sum_own j e^(s_pj + rho_pj)
+
+so the first may be drawn from (`sequence_losses`) and the second is exact. Ours, in the line of
+copy mechanisms: RepeatNet (Ren et al., AAAI 2019) chooses between repeating and exploring by two
+decoders; this is one sum, and costs a product of positions and own items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from adwright.data.item_sequences import SequenceBatch
+from adwright.models.hstu_spec import TIME_BUCKETS, time_bucket
+from adwright.models.sequence_losses import Personal
+
+__all__ = ["COUNT_BUCKETS", "Own", "Repeats", "own_cells", "own_items"]
+
+#: Buckets of how often: floor(2 log2 n), so 1, 2, 3, 4 to 5, 6 to 7, 8 to 11, ...
+COUNT_BUCKETS = 16
+#: Positions of one sequence that are gone through at once.
+_CHUNK = 512
+
+
+class Own(NamedTuple):
+    """The own items of one person at R positions.
+
+    codes: int64 [M], distinct. cell: int64 [R, M], place in the flattened table of the term;
+    -1 where the item was not taken until then.
+    """
+
+    codes: Tensor
+    cell: Tensor
+
+
+class Repeats(nn.Module):
+    """The term. width: D. temperature: tau."""
+
+    def __init__(self, width: int, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.table = nn.Parameter(torch.zeros(COUNT_BUCKETS * TIME_BUCKETS))
+        self.weight = nn.Parameter(torch.zeros(width))
+
+    def personal(
+        self,
+        batch: SequenceBatch,
+        vectors: Tensor,
+        queries: Tensor,
+        event: Tensor,
+        items: Callable[[Tensor], Tensor],
+    ) -> Personal:
+        """Of P positions for the loss.
+
+        vectors: unit vectors [P, D] at the events int64 [P], rising, of the batch. queries: the
+        same as what `items` of int64 [M] are multiplied with.
+        """
+        bounds = torch.searchsorted(event, batch.items.offsets).tolist()
+        bonus, others = [], []
+        for person, (start, end) in enumerate(pairwise(bounds)):
+            for low in range(start, end, _CHUNK):
+                rows = slice(low, min(low + _CHUNK, end))
+                own = own_items(batch, person, event[rows])
+                found = checkpoint(
+                    self._part,
+                    vectors[rows],
+                    queries[rows],
+                    items(own.codes),
+                    own,
+                    batch.target[event[rows]],
+                    use_reentrant=False,
+                )
+                bonus.append(found[0])
+                others.append(found[1])
+        empty = vectors.new_zeros(0, dtype=self.table.dtype)
+        return Personal(torch.cat([empty, *bonus]), torch.cat([empty, *others]))
+
+    def terms(self, vectors: Tensor, own: Own) -> Tensor:
+        """log(1 + e^rho) [R, M], 0 for what was not taken. vectors: unit vectors [R, D]."""
+        rho = self._rho(vectors, own.cell)
+        return functional.softplus(rho).masked_fill(own.cell < 0, 0)
+
+    def _rho(self, vectors: Tensor, cell: Tensor) -> Tensor:
+        table = self.table.index_select(0, cell.clamp(min=0).flatten()).view(cell.shape)
+        moment = (vectors * self.weight).sum(1)
+        return (table + moment[:, None]) / self.temperature
+
+    def _part(
+        self, vectors: Tensor, queries: Tensor, items: Tensor, own: Own, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(bonus [R], others [R]) of R positions of one person."""
+        rho = self._rho(vectors, own.cell)
+        score = (queries @ items.T).to(rho.dtype) + rho
+        hit, taken = own.codes == target[:, None], own.cell >= 0
+        others = torch.logsumexp(score.masked_fill(~taken | hit, -torch.inf), 1)
+        bonus = (functional.softplus(rho) * (hit & taken)).sum(1)
+        return bonus, others
+
+
+def own_items(batch: SequenceBatch, person: int, event: Tensor) -> Own:
+    """The own items of a person of the batch at `event` (int64 [R], rising, of that person)."""
+    first = int(batch.items.offsets[person])
+    last = int(event[-1]) + 1 if len(event) else first
+    part = slice(first, last)
+    codes, place = np.unique(batch.items.values[part].numpy(), return_inverse=True)
+    asked = event.numpy() - first
+    now = then = None
+    if batch.time is not None and batch.next_time is not None:
+        then, now = batch.time[part].numpy(), batch.next_time[event].numpy()
+    cell = own_cells(place, len(codes), asked, then=then, now=now)
+    return Own(torch.from_numpy(codes), torch.from_numpy(cell))
+
+
+def own_cells(
+    place: NDArray[np.int64],
+    items: int,
+    asked: NDArray[np.int64],
+    *,
+    then: NDArray[np.int64] | None = None,
+    now: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Cells int64 [R, M] of M items after the events `asked` (int64 [R], rising).
+
+    place: int64 [L], which of the M items each event is. then: int64 [L] seconds of the events;
+    now: int64 [R], of the moments that are asked about. Without, places are counted.
+    """
+    rows = np.searchsorted(asked, np.arange(len(place)))
+    kept = rows < len(asked)
+    number = np.zeros((len(asked), items), np.int32)
+    np.add.at(number, (rows[kept], place[kept]), 1)
+    np.cumsum(number, 0, out=number)
+    latest = np.full((len(asked), items), -1, np.int32)
+    # Of several events of an item between two rows the last one stays.
+    latest[rows[kept], place[kept]] = np.flatnonzero(kept)
+    np.maximum.accumulate(latest, 0, out=latest)
+    if then is None or now is None:
+        since = asked[:, None] + 1 - latest
+    else:
+        since = now[:, None] - then[np.maximum(latest, 0)]
+    often = np.minimum(_OFTEN[np.minimum(number, len(_OFTEN) - 1)], COUNT_BUCKETS - 1)
+    cell = often * TIME_BUCKETS + _bucket(since)
+    return np.where(latest >= 0, cell, -1)
+
+
+def _bucket(since: NDArray[np.int64]) -> NDArray[np.int64]:
+    return time_bucket(torch.from_numpy(since)).numpy()
+
+
+#: Bucket of each number of times, up to where the last bucket begins.
+_OFTEN = np.floor(2 * np.log2(np.maximum(np.arange(256), 1)) + 1e-9).astype(np.int64)
