@@ -142,6 +142,7 @@ def test_rows_of_metrics_are_written_where_validated() -> None:
         {"learning_rate": 0.01},
         {"betas": (0.8, 0.98)},
         {"weight_decay": 0.1},
+        {"schedule": "linear"},
         {"clip_norm": 0.01},
         {"final": True},
         {"shortening": StochasticLength(1.0)},
@@ -157,6 +158,28 @@ def test_every_field_changes_the_weights(change: dict[str, object]) -> None:
     fit_sequential(other, DATA, replace(config, **change))  # type: ignore[arg-type]
     assert not torch.equal(_weights(one), _weights(other))
     assert bool(_weights(other).isfinite().all())
+
+
+def test_the_rate_falls_in_a_line_also_after_a_run_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    before = torch.optim.AdamW.step
+
+    def step(self: torch.optim.AdamW) -> None:
+        rates.append(self.param_groups[0]["lr"])
+        if len(rates) == 6:
+            raise _Stopped
+        before(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    config = replace(CONFIG, schedule="linear", epochs=2)
+    with pytest.raises(_Stopped):
+        fit_sequential(_model(), DATA, config, tmp_path, checkpoint_every=1)
+    found = fit_sequential(_model(), DATA, config, tmp_path, resume=True)
+    rates.pop(5)
+    expected = [config.learning_rate * (1 - n / found.steps) for n in range(found.steps)]
+    assert rates == pytest.approx(expected)
 
 
 def test_a_ranker_learns_what_people_do() -> None:
@@ -236,7 +259,7 @@ def test_data_split_by_time_is_not_validated_by_itself() -> None:
 
 
 def test_a_goal_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(ConfigError, match="not a finite number .nan after epoch 1"):
+    with pytest.raises(ConfigError, match="nan after epoch 1"):
         fit_sequential(_model(), DATA, CONFIG, validate=lambda: (np.nan, {}))
 
 

@@ -51,7 +51,8 @@ class SequentialConfig:
     experiments but for the validation, which these lack.
 
     epochs: at most so many. batch: sequences a step. learning_rate, betas, weight_decay: of
-    AdamW. clip_norm: of all gradients together, 0 for none.
+    AdamW. schedule: the rate stays, or falls in a line to 0 at the end of the last epoch.
+    clip_norm: of all gradients together, 0 for none.
     whole: of a sequence longer than the model reads, earlier windows are samples too.
     final: train on the validation targets as well, without validation.
     shortening: stochastic length, or None. precision: of the products in training.
@@ -64,6 +65,7 @@ class SequentialConfig:
     epochs: int = 100
     batch: int = 128
     learning_rate: float = 1e-3
+    schedule: Literal["constant", "linear"] = "constant"
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.0
     clip_norm: float = 0.0
@@ -90,10 +92,14 @@ class SequentialConfig:
                 "learning_rate is above 0, betas lie in [0, 1)",
                 where=f"{self.learning_rate}, {self.betas}",
             )
-        if self.precision not in ("float32", "bfloat16"):
-            raise ConfigError(
-                f"precision cannot be {self.precision!r}", hint="use float32 or bfloat16"
-            )
+        for name, kinds in (
+            ("precision", ("float32", "bfloat16")),
+            ("schedule", ("constant", "linear")),
+        ):
+            if getattr(self, name) not in kinds:
+                raise ConfigError(
+                    f"{name} cannot be {getattr(self, name)!r}", hint=f"use {' or '.join(kinds)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,7 @@ class _Trainer:
         )
         self.optimisers = {"adam": self.adam}
         self.at = _At()
+        self.steps_an_epoch = 1
         self.best: dict[str, Tensor] = {}
 
     def begin(self, *, resume: bool) -> None:
@@ -217,6 +224,7 @@ class _Trainer:
         config = self.config
         while self.at.epoch < config.epochs and self.at.worse < config.patience:
             batches = self.samples.epoch(self.at.epoch, config.batch)
+            self.steps_an_epoch = len(batches)
             label = f"epoch {self.at.epoch + 1}/{config.epochs}"
             self.model.train()
             with progress(len(batches) - self.at.step, label, "batches") as bar:
@@ -255,6 +263,7 @@ class _Trainer:
                 hint="lower the learning rate or set clip_norm, or raise the temperature",
             )
         (summed / positions).backward()  # type: ignore[no-untyped-call]
+        self._set_rate()
         if config.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
         self.adam.step()
@@ -266,6 +275,16 @@ class _Trainer:
             loss_sum=at.loss_sum + loss,
             positions=at.positions + positions,
         )
+
+    def _set_rate(self) -> None:
+        """The learning rate of this step."""
+        rate = self.config.learning_rate
+        if self.config.schedule == "linear":
+            done = self.at.epoch + self.at.step / self.steps_an_epoch
+            rate *= 1 - done / self.config.epochs
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = rate
 
     def _epoch_end(self) -> None:
         """Validate where it is time to, and go on to the next epoch."""
