@@ -17,11 +17,7 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +29,12 @@ from torch import Tensor
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ArtifactError, MissingExtraError, ValueInvalidError
+from adwright.core.errors import ArtifactError, ValueInvalidError
 from adwright.data.batch import Batch
 from adwright.data.jagged import Jagged
 from adwright.models.dense import CalibratedScorer, DenseScorer
 from adwright.training.frames import batches_of
+from adwright.training.onnx_file import OnnxProgram, onnx_bytes
 from adwright.training.ranker import Ranker
 
 __all__ = ["OnnxScorer", "export_onnx", "export_program", "scorer_inputs"]
@@ -45,6 +42,10 @@ __all__ = ["OnnxScorer", "export_onnx", "export_program", "scorer_inputs"]
 KIND = "scorer"
 NAMES = ("item", "history", "count", "codes", "lists", "numeric")
 _TOLERANCE = 1e-5
+#: Words for the dimensions of the inputs that are open.
+_DIMENSIONS = {
+    name: ("past",) if name in ("history", "count") else ("ads", "", "longest") for name in NAMES
+}
 
 
 def scorer_inputs(
@@ -167,20 +168,8 @@ class OnnxScorer:
     """An ONNX scorer in memory, run by onnxruntime; needs the extra `export`."""
 
     def __init__(self, data: bytes) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingExtraError("running an ONNX scorer", "export") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            data, options, providers=["CPUExecutionProvider"]
-        )
-        self.signature = [
-            {"name": one.name, "type": one.type, "dimensions": _named(one.name, one.shape)}
-            for one in self._session.get_inputs()
-        ]
+        self._program = OnnxProgram(data, _DIMENSIONS)
+        self.signature = self._program.signature
 
     @classmethod
     def load(cls, folder: str | Path) -> OnnxScorer:
@@ -196,47 +185,12 @@ class OnnxScorer:
         self, inputs: Mapping[str, NDArray[Any]]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(logits [T], probabilities [T]) of inputs as `scorer_inputs` makes them."""
-        wanted = {str(one["name"]): inputs[str(one["name"])] for one in self.signature}
-        logits, probability = self._session.run(None, wanted)
+        logits, probability = self._program(inputs)
         return logits, probability
 
 
-def _named(name: str, shape: Sequence[int | str]) -> list[int | str]:
-    """The shape with words for the dimensions that are open."""
-    names = ("past",) if name in ("history", "count") else ("ads", "", "longest")
-    return [size if isinstance(size, int) else names[at] for at, size in enumerate(shape)]
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the exporter's remarks about its own code from the user."""
-    logger, quiet = logging.getLogger("torch.onnx"), io.StringIO()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(quiet), redirect_stderr(quiet):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def _onnx_bytes(ranker: Ranker) -> bytes:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("export to ONNX", "export") from error
-    program = export_program(ranker)
-    with tempfile.TemporaryDirectory(prefix="adwright-onnx-") as scratch, _silence():
-        made = torch.onnx.export(
-            program, dynamo=True, input_names=list(NAMES), output_names=["logit", "probability"]
-        )
-        path = Path(scratch) / "scorer.onnx"
-        if made is None:
-            raise ArtifactError("torch wrote no ONNX program", where="export")
-        made.save(path, external_data=False)
-        return path.read_bytes()
+    return onnx_bytes(export_program(ranker), NAMES, ("logit", "probability"))
 
 
 def _example(ranker: Ranker, *, ads: int = 3, past: int = 4) -> dict[str, Tensor]:
