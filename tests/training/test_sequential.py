@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from adwright.models.sasrec import SASRec, SASRecConfig
 from adwright.models.sequence_losses import LossConfig
 from adwright.models.sequence_model import SequenceModel
 from adwright.training.sequence_ranks import rank_next
-from adwright.training.sequential import SequentialConfig, fit_sequential
+from adwright.training.sequential import SequentialConfig, _Trainer, fit_sequential
 from tests.data.sequences_small import small_sequences
 
 DATA = small_sequences(people=60, items=30)
@@ -57,11 +58,13 @@ def _sasrec() -> SASRec:
     return SASRec(config, DATA.items)
 
 
-@pytest.mark.parametrize("name", ["hstu", "sasrec"])
-def test_it_learns_what_people_take_next(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "optimiser"), [("hstu", "adamw"), ("hstu", "rowwise"), ("sasrec", "adamw")]
+)
+def test_it_learns_what_people_take_next(name: str, optimiser: Literal["adamw", "rowwise"]) -> None:
     model: SequenceModel = _model() if name == "hstu" else _sasrec()
     before = ndcg(rank_next(model, DATA, "test").ranks, 10)
-    result = fit_sequential(model, DATA, replace(CONFIG, epochs=15))
+    result = fit_sequential(model, DATA, replace(CONFIG, epochs=15, optimiser=optimiser))
     after = ndcg(rank_next(model, DATA, "test").ranks, 10)
     # Three in four go to the next item but one.
     assert after > max(0.5, 1.5 * before)
@@ -74,9 +77,11 @@ def test_it_learns_what_people_take_next(name: str) -> None:
     assert not model.training
 
 
-@pytest.mark.parametrize("cut", [3, 4, 9])
-def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, cut: int) -> None:
-    config = replace(CONFIG, shortening=StochasticLength(1.0))
+@pytest.mark.parametrize(("cut", "optimiser"), [(3, "rowwise"), (4, "adamw"), (9, "adamw")])
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(
+    tmp_path: Path, cut: int, optimiser: Literal["adamw", "rowwise"]
+) -> None:
+    config = replace(CONFIG, shortening=StochasticLength(1.0), optimiser=optimiser)
     whole = _model()
     straight = fit_sequential(whole, DATA, config)
 
@@ -142,6 +147,7 @@ def test_rows_of_metrics_are_written_where_validated() -> None:
         {"learning_rate": 0.01},
         {"betas": (0.8, 0.98)},
         {"weight_decay": 0.1},
+        {"optimiser": "rowwise"},
         {"schedule": "linear"},
         {"clip_norm": 0.01},
         {"final": True},
@@ -180,6 +186,29 @@ def test_the_rate_falls_in_a_line_also_after_a_run_was_cut_off(
     rates.pop(5)
     expected = [config.learning_rate * (1 - n / found.steps) for n in range(found.steps)]
     assert rates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("ranker", [False, True])
+def test_tables_take_the_rowwise_optimiser_where_asked(ranker: bool) -> None:
+    torch.manual_seed(0)
+    size = {f.name: getattr(MODEL, f.name) for f in fields(MODEL)} | {"context": True}
+    sizes = DATA.context_sizes
+    model: HSTU | HSTURanker
+    if ranker:
+        config = HSTURankerConfig(**size, actions=3, tasks=(("followed", (2,)),))
+        model = HSTURanker(config, DATA.items, context_sizes=sizes)
+    else:
+        model = HSTU(HSTUConfig(**size), DATA.items, count=DATA.count, context_sizes=sizes)
+    trainer = _Trainer(model, DATA, replace(CONFIG, optimiser="rowwise"), None, None)
+    mine = {
+        name: {id(p) for group in one.param_groups for p in group["params"]}
+        for name, one in trainer.optimisers.items()
+    }
+    tables = [model.input.item.weight, *(one.weight for one in model.input.context)]
+    tables += [model.action.weight] if isinstance(model, HSTURanker) else []
+    assert mine["rows"] == {id(table) for table in tables}
+    assert mine["rows"] | mine["adam"] == {id(p) for p in model.parameters()}
+    assert not mine["rows"] & mine["adam"]
 
 
 def test_a_ranker_learns_what_people_do() -> None:
@@ -300,6 +329,7 @@ def test_a_loss_that_is_not_finite_is_refused() -> None:
         {"betas": (0.9, 1.0)},
         {"clip_norm": -1.0},
         {"precision": "float16"},
+        {"optimiser": "adam"},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:

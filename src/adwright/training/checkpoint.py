@@ -278,8 +278,13 @@ def pack(
     }
     for part, optimiser in optimisers.items():
         for index, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"{part}/{index}/{name}": value for name, value in state.items()}
+            tensors |= {f"{part}/{index}/{name}": _wide(value) for name, value in state.items()}
     return tensors
+
+
+def _wide(value: Tensor) -> Tensor:
+    """numpy has no bfloat16; an optimiser that keeps it takes float32 back without a loss."""
+    return value.float() if value.dtype == torch.bfloat16 else value
 
 
 def unpack(
