@@ -78,8 +78,11 @@ def _scores(model: HSTU, batch: SequenceBatch, event: int, vector: Tensor) -> Te
         score = vector @ unit(model.input.item.weight[item]) / TAU + model.bias[item]
         cell = _literal_cell(history, item, then, now)
         if cell >= 0:
-            rho = (model.repeats.table[cell] + model.repeats.weight @ vector) / TAU
-            score = score + torch.log(1 + torch.exp(rho))
+            own = model.repeats
+            usual = (own.usual @ vector) @ unit(model.input.item.weight[item])
+            rho = (own.table[cell] + own.moment @ vector + usual) / TAU
+            rho = rho + own.popularity * model.bias[item]
+            score = torch.log(torch.exp(score) + torch.exp(rho))
         found.append(score)
     return torch.stack(found)
 

@@ -1,20 +1,22 @@
-"""What people took before, they take again: a term of the score for the items of the own past.
+"""What people took before, they take again: own items are scored by a part of their own.
 
 Let item i stand in the history of a person at moment p, n_pi times and last d_pi seconds ago (or
-places, where there are no times). Beside what a sequential model says of i it scores
+places, where there are no times). To what a sequential model says of all items, s_pi, comes for
+these few a second voice
 
-    log(1 + e^rho_pi),    rho_pi = T[bucket(n_pi), bucket(d_pi)] / tau + w . u_p / tau
+    rho_pi = (T[bucket(n_pi), bucket(d_pi)] + w . u_p + (A u_p) . v_i) / tau + gamma b_i
 
-with T a learned table and w . u_p what the model's vector says about the moment: is this a trip
-for the usual or for something new? Items that were never taken have no such term. Written so,
-the sum over the catalogue in a softmax splits without an error into one over all items and one
-over the own ones (s_pj: the score without the term):
+and the item scores log(e^s_pi + e^rho_pi). T is a learned table; w . u_p says whether this is a
+trip for the usual or for something new; A u_p which of the usual; b_i is the number of how
+popular the item is, if the model has one. T, w, A and gamma start at 0. Written so, the sum over
+the catalogue in a softmax is without an error that over all items and that over the own ones:
 
-    sum_all j e^(s_pj + term)  =  sum_all j e^s_pj  +  sum_own j e^(s_pj + rho_pj)
+    sum_all j e^score_pj  =  sum_all j e^s_pj  +  sum_own j e^rho_pj
 
 so the first may be drawn from (`sequence_losses`) and the second is exact. Ours, in the line of
 copy mechanisms: RepeatNet (Ren et al., AAAI 2019) chooses between repeating and exploring by two
-decoders; this is one sum, and costs a product of positions and own items.
+decoders. A term on top of s_pi was tried first: what s says of all items, popularity above all,
+then spoils the order of the own ones.
 """
 
 from __future__ import annotations
@@ -54,13 +56,15 @@ class Own(NamedTuple):
 
 
 class Repeats(nn.Module):
-    """The term. width: D. temperature: tau."""
+    """The part. width: D. temperature: tau."""
 
     def __init__(self, width: int, temperature: float) -> None:
         super().__init__()
-        self.temperature = temperature
+        self.width, self.temperature = width, temperature
         self.table = nn.Parameter(torch.zeros(COUNT_BUCKETS * TIME_BUCKETS))
-        self.weight = nn.Parameter(torch.zeros(width))
+        self.moment = nn.Parameter(torch.zeros(width))
+        self.usual = nn.Parameter(torch.zeros(width, width))
+        self.popularity = nn.Parameter(torch.zeros(()))
 
     def personal(
         self,
@@ -73,7 +77,7 @@ class Repeats(nn.Module):
         """Of P positions for the loss.
 
         vectors: unit vectors [P, D] at the events int64 [P], rising, of the batch. queries: the
-        same as what `items` of int64 [M] are multiplied with.
+        same as what `items` of int64 [M] are multiplied with, so that the product is s.
         """
         bounds = torch.searchsorted(event, batch.items.offsets).tolist()
         bonus, others = [], []
@@ -95,26 +99,34 @@ class Repeats(nn.Module):
         empty = vectors.new_zeros(0, dtype=self.table.dtype)
         return Personal(torch.cat([empty, *bonus]), torch.cat([empty, *others]))
 
-    def terms(self, vectors: Tensor, own: Own) -> Tensor:
-        """log(1 + e^rho) [R, M], 0 for what was not taken. vectors: unit vectors [R, D]."""
-        rho = self._rho(vectors, own.cell)
-        return functional.softplus(rho).masked_fill(own.cell < 0, 0)
+    def terms(self, vectors: Tensor, queries: Tensor, items: Tensor, own: Own) -> Tensor:
+        """What is added to s [R, M]: log(e^s + e^rho) - s, and 0 for what was not taken.
 
-    def _rho(self, vectors: Tensor, cell: Tensor) -> Tensor:
+        vectors: unit vectors [R, D]; queries: [R, D] or [R, D + 1], and items of `own` the same
+        [M, ...], whose product is s.
+        """
+        rho = self._rho(vectors, items, own.cell)
+        return functional.softplus(rho - queries @ items.T).masked_fill(own.cell < 0, 0)
+
+    def _rho(self, vectors: Tensor, items: Tensor, cell: Tensor) -> Tensor:
         table = self.table.index_select(0, cell.clamp(min=0).flatten()).view(cell.shape)
-        moment = (vectors * self.weight).sum(1)
-        return (table + moment[:, None]) / self.temperature
+        moment = (vectors * self.moment).sum(1)
+        usual = (vectors @ self.usual.T) @ items[:, : self.width].T
+        rho = (table + moment[:, None] + usual) / self.temperature
+        # The number of how popular an item is, if there is one, stands behind its vector.
+        return rho + self.popularity * items[:, self.width :].sum(1)
 
     def _part(
         self, vectors: Tensor, queries: Tensor, items: Tensor, own: Own, target: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(bonus [R], others [R]) of R positions of one person."""
-        rho = self._rho(vectors, own.cell)
-        score = (queries @ items.T).to(rho.dtype) + rho
+        rho = self._rho(vectors, items, own.cell)
         hit, taken = own.codes == target[:, None], own.cell >= 0
-        others = torch.logsumexp(score.masked_fill(~taken | hit, -torch.inf), 1)
-        bonus = (functional.softplus(rho) * (hit & taken)).sum(1)
-        return bonus, others
+        others = torch.logsumexp(rho.masked_fill(~taken | hit, -torch.inf), 1)
+        row, place = (hit & taken).nonzero(as_tuple=True)
+        known = (queries[row] * items[place]).sum(1)
+        gain = functional.softplus(rho[row, place] - known).to(rho.dtype)
+        return torch.zeros_like(others).index_add(0, row, gain), others
 
 
 def own_items(batch: SequenceBatch, person: int, event: Tensor) -> Own:

@@ -37,8 +37,8 @@ class SequenceConfig:
     width: D. max_length: the longest sequence of events. blocks: layers. heads: of each.
     dropout: of the input and in the layers. context: tokens of what is known of a person stand
     before the events. popularity: an item's score has a number of its own, which starts at the
-    log of how often it was taken. repeats: items of the own past have a term of their own, see
-    `repeats`. loss: see `sequence_losses`.
+    log of how often it was taken. repeats: items of the own past are scored by a part of
+    their own, see `repeats`. loss: see `sequence_losses`.
     """
 
     width: int = 50
@@ -254,7 +254,9 @@ class SequenceModel(nn.Module):
                 own = own_items(batch, person, batch.items.offsets[person + 1, None] - 1)
                 rows.append(torch.full_like(own.codes, person))
                 codes.append(own.codes)
-                terms.append(self.repeats.terms(unit_vectors[person, None], own)[0])
+                one = slice(person, person + 1)
+                items = self.item_vectors(own.codes)
+                terms.append(self.repeats.terms(unit_vectors[one], queries[one], items, own)[0])
         return torch.cat(rows), torch.cat(codes), torch.cat(terms)
 
     def loss(self, batch: SequenceBatch) -> Tensor:

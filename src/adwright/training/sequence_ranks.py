@@ -91,7 +91,9 @@ def rank_next(
                 known = codes > 0
                 scores[row[known], codes[known] - 1] += terms[known]
             mask = _mask(sequences, some, split) if unseen else None
-            found = ranks_of_positives(scores.numpy(), target[at : at + chunk] - 1, seen=mask, seed=at)
+            found = ranks_of_positives(
+                scores.numpy(), target[at : at + chunk] - 1, seen=mask, seed=at
+            )
             parts.append(found)
     return NextRanks(
         asked,

@@ -73,7 +73,8 @@ def visit_scorer(model: SequenceModel, task: NextBasket) -> Scorer:
                 moments, which = torch.unique(event, return_inverse=True)
                 own = own_items(read.batch, int(person), moments)
                 own = Own(own.codes, own.cell[which])
-                terms = model.repeats.terms(read.vectors[mine], own)
+                vectors = read.vectors[mine]
+                terms = model.repeats.terms(vectors, model.asking(vectors), items[own.codes], own)
                 at = torch.from_numpy(read.rows[mine])[:, None]
                 scores[at, own.codes] += terms
         return scores
