@@ -1,0 +1,169 @@
+"""HSTU and SASRec on the next basket of Complete Journey, beside rules and the two towers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from _hstu_runs import SCRATCH, Model, Values, Variant, measured
+from _retrieval import difference, frequency, interval, keep, mean_of, popularity, read
+
+from adwright.data.complete_journey import CompleteJourney
+from adwright.data.next_basket import NextBasket
+from adwright.data.retrieval_tasks import build_next_basket
+from adwright.data.sequence_sets import sequences_of_task
+from adwright.data.stochastic_length import StochasticLength
+from adwright.metrics.ranking import ndcg_per_user, recall_per_user
+from adwright.models.hstu import HSTUConfig
+from adwright.models.sasrec import SASRecConfig
+from adwright.models.sequence_losses import LossConfig
+from adwright.models.two_tower import TwoTower, TwoTowerConfig
+from adwright.training.ranks import Scorer, catalogue_vectors, retrieved_ranks
+from adwright.training.retrieval import RetrievalConfig, fit_retriever
+from adwright.training.sequential import SequentialConfig
+from adwright.training.visit_ranks import visit_scorer, visit_validation
+
+PROTOCOL = (
+    "Next basket of Complete Journey: every basket of the test weeks 49-53 is a query with the "
+    "whole history before it (up to 4,193 events); each of the 68,509 sold items is a candidate. "
+    "Weeks 1-44 train; the number of epochs is chosen by recall@50 of 500 households' baskets "
+    "of weeks 45-48. Slices: all; repeat, items that the household had before, ranked among all; "
+    "new, only items that it never had are ranked and count. Values are means over queries that "
+    "have a target in the slice; intervals by bootstrap over households; differences are paired. "
+    "Sequential models: 4 layers, width 64, 4 heads, 2,048 shared negatives drawn by popularity "
+    "with logQ, an event predicts one of the next basket's items; own terms: how popular an item "
+    "is, and how often and how long ago the household had it, are added to the score "
+    "(`adwright.models.repeats`)."
+)
+_LOSS = LossConfig("shared", shared=2048, draw="popular")
+_FIT = SequentialConfig(
+    epochs=8, batch=16, patience=3, schedule="linear", precision="bfloat16", unseen=False
+)
+_HSTU = HSTUConfig(
+    width=64,
+    heads=4,
+    qk_width=16,
+    v_width=16,
+    blocks=4,
+    max_length=4200,
+    popularity=True,
+    repeats=True,
+    loss=_LOSS,
+)
+_SASREC = SASRecConfig(
+    width=64, heads=4, blocks=4, max_length=4200, popularity=True, repeats=True, loss=_LOSS
+)
+#: Whole sequences in windows where the model reads less than all.
+_CUT = replace(_FIT, whole=True, batch=64)
+VARIANTS = {
+    "hstu": Variant("HSTU, own terms", _HSTU, _FIT),
+    "sasrec": Variant("SASRec, own terms", _SASREC, _FIT),
+    "sasrec_200": Variant("SASRec cut to 200, own terms", replace(_SASREC, max_length=200), _CUT),
+    "hstu_sl16": Variant(
+        "HSTU, own terms, stochastic length 1.6",
+        _HSTU,
+        replace(_FIT, shortening=StochasticLength(1.6)),
+    ),
+    "hstu_plain": Variant("HSTU", replace(_HSTU, popularity=False, repeats=False), _FIT),
+}
+_TOWERS = (TwoTowerConfig(views="none"), RetrievalConfig(epochs=2, batch=256, validation_visits=0))
+
+
+def runs_of(seeds: Iterable[int], only: str | None, *, run: bool) -> dict[str, list[Any]]:
+    """Model to the measures of its finished runs; with `run`, missing ones are made."""
+    task = build_next_basket(CompleteJourney.open())
+    visits = task.visits("test")
+    sequences = sequences_of_task(task, split="task")
+    asked = _validation_visits(task)
+
+    def measure(model: Model) -> Values:
+        return _measures(visit_scorer(model, task), task, visits)
+
+    def validate(model: Model) -> tuple[float, dict[str, float]]:
+        return visit_validation(model, task, asked)()
+
+    runs: dict[str, list[Any]] = {}
+    for name, rule in (("popularity", popularity), ("frequency", frequency)):
+        path = SCRATCH / f"journey-{name}-{task.data_hash[:8]}.npz"
+        if run and only in (None, name) and not path.exists():
+            keep(path, _measures(rule(task), task, visits), 0.0)
+        runs[name] = read([path])
+    if only in (None, "two_tower"):
+        runs["two_tower"] = [r for s in seeds for r in _towers(task, visits, s, run=run)]
+    for name, variant in VARIANTS.items():
+        if only in (None, name):
+            made = [
+                measured(f"journey-{name}", variant, s, sequences, measure, validate, run=run)
+                for s in seeds
+            ]
+            runs[name] = [dict(one) for one in made if one is not None]
+    return runs
+
+
+def _validation_visits(task: NextBasket) -> np.ndarray[Any, np.dtype[np.int64]]:
+    visits = task.visits("valid")
+    people = np.unique(task.visit_user[visits])
+    chosen = np.random.default_rng(0).choice(people, 500, replace=False)
+    return visits[np.isin(task.visit_user[visits], chosen)]
+
+
+def _towers(task: NextBasket, visits: Any, seed: int, *, run: bool) -> list[dict[str, Any]]:
+    path = SCRATCH / f"journey-two_tower-{seed}-{task.data_hash[:8]}.npz"
+    if run and not path.exists():
+        model_config, fit = _TOWERS
+        torch.manual_seed(seed)
+        model = TwoTower(model_config, task.spec, task.items, task.count)
+        start = time.process_time()
+        fit_retriever(model, task, replace(fit, seed=seed))
+        seconds = time.process_time() - start
+        values = _measures(catalogue_vectors(model, task), task, visits)
+        keep(path, values | {"seconds_epoch": np.array(seconds / fit.epochs)}, seconds)
+    return read([path])
+
+
+def _measures(score: Scorer, task: NextBasket, visits: Any) -> Values:
+    """ "slice_measure" to float64 [V]; NaN where the slice has no target."""
+    found = retrieved_ranks(score, task, visits, depth=50)
+    codes, bounds = task.seen(visits)
+    width = len(task.items)
+    owner = np.repeat(np.arange(len(visits)), np.diff(found.offsets))
+    seen = np.repeat(np.arange(len(visits)), np.diff(bounds)) * width + codes
+    had = np.isin(owner * width + found.item, seen)
+    parts = {
+        "all": found,
+        "repeat": found.where(had),
+        "new": retrieved_ranks(score, task, visits, depth=50, unseen=True),
+    }
+    values: Values = {}
+    for name, part in parts.items():
+        ranks = part.ranks()
+        values[f"{name}_recall50"] = recall_per_user(ranks, 50)
+        values[f"{name}_ndcg10"] = ndcg_per_user(ranks, 10)
+    return values
+
+
+def rows_and_figures(runs: Mapping[str, list[Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The table, and the figures of the contract as far as the runs are there."""
+    task = build_next_basket(CompleteJourney.open())
+    person = task.visit_user[task.visits("test")]
+    names = {"popularity": "popularity", "frequency": "personal frequency"}
+    names |= {"two_tower": "two towers"} | {name: v.about for name, v in VARIANTS.items()}
+    rows, figures = [], {}
+    means = {name: mean_of(found) for name, found in runs.items() if found}
+    for name, mean in means.items():
+        row: dict[str, Any] = {"data": "journey", "model": names[name], "seeds": len(runs[name])}
+        measures = [key for key in mean if key.endswith(("_recall50", "_ndcg10"))]
+        row |= {key: [round(x, 5) for x in interval(mean[key], person)] for key in measures}
+        plain = ("epochs", "best_epoch", "valid", "seconds_epoch")
+        rows.append(row | {key: float(mean[key]) for key in plain if key in mean})
+        figures[f"cj_recall50_{name}"] = float(np.nanmean(mean["all_recall50"]))
+        figures[f"cj_ndcg10_{name}"] = float(np.nanmean(mean["all_ndcg10"]))
+        if name != "hstu" and "hstu" in means:
+            for key in measures:
+                _, low, high = difference(means["hstu"][key], mean[key], person)
+                figures[f"cj_{key}_hstu_minus_{name}_ci"] = [low, high]
+    return rows, figures

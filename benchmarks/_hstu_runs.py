@@ -1,0 +1,139 @@
+"""The training runs behind benchmarks/hstu_quality.py: what is trained, and its measures.
+
+A run lies in the cache folder under bench/hstu_quality and is taken up where it was cut off; a
+finished one is read back. CPU-seconds are of this process, all pieces of a run together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _retrieval import keep, read
+
+from adwright.core.assets import cache_folder
+from adwright.core.config import to_jsonable
+from adwright.core.hashing import content_hash
+from adwright.data.item_sequences import ItemSequences
+from adwright.models.hstu import HSTU, HSTUConfig
+from adwright.models.sasrec import SASRec, SASRecConfig
+from adwright.training.sequential import SequentialConfig, SequentialResult, fit_sequential
+
+SCRATCH = cache_folder() / "bench" / "hstu_quality"
+Model = HSTU | SASRec
+#: Per person or visit, and NaN where it is not defined.
+Values = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model and its training. about: for the table. final: train again from the start, on
+    the validation events too, for as many epochs as were best (with a falling rate: as many as
+    before), before the test is asked."""
+
+    about: str
+    model: HSTUConfig | SASRecConfig
+    fit: SequentialConfig
+    final: bool = False
+
+
+def build(config: HSTUConfig | SASRecConfig, sequences: ItemSequences, seed: int) -> Model:
+    """A fresh model for the sequences."""
+    torch.manual_seed(seed)
+    match config:
+        case HSTUConfig():
+            return HSTU(config, sequences.items, count=sequences.count)
+        case SASRecConfig():
+            return SASRec(config, sequences.items, count=sequences.count)
+
+
+def measured(
+    name: str,
+    variant: Variant,
+    seed: int,
+    sequences: ItemSequences,
+    measure: Callable[[Model], Values],
+    validate: Callable[[Model], tuple[float, dict[str, float]]] | None = None,
+    *,
+    run: bool = True,
+) -> Mapping[str, Any] | None:
+    """The measures of a run, made or taken up where they are missing; None without `run`.
+
+    Beside those of `measure`: seconds and seconds_epoch (CPU, of the training whose epoch was
+    chosen), epochs, best_epoch, valid (the best goal).
+    """
+    about = {
+        "m": to_jsonable(variant.model),
+        "f": to_jsonable(replace(variant.fit, seed=seed)),
+        "d": sequences.data_hash,
+        "final": variant.final,
+    }
+    key = f"{name}-{seed}-{content_hash(about)[:12]}"
+    path = SCRATCH / f"{key}.npz"
+    if not path.exists():
+        if not run:
+            return None
+        _run(SCRATCH / key, path, variant, seed, sequences, measure, validate)
+    return read([path])[0]
+
+
+def _run(
+    folder: Path,
+    path: Path,
+    variant: Variant,
+    seed: int,
+    sequences: ItemSequences,
+    measure: Callable[[Model], Values],
+    validate: Callable[[Model], tuple[float, dict[str, float]]] | None,
+) -> None:
+    fit = replace(variant.fit, seed=seed)
+    model = build(variant.model, sequences, seed)
+    ask = None if validate is None else lambda: validate(model)
+    result, seconds = _fitted(model, sequences, fit, folder / "chosen", ask)
+    ran = result.records[-1]["epoch"]
+    if variant.final:
+        model = build(variant.model, sequences, seed)
+        epochs = result.epoch if fit.schedule == "constant" else fit.epochs
+        _fitted(model, sequences, replace(fit, epochs=epochs, final=True), folder / "final", None)
+    values = measure(model) | {
+        "epochs": np.array(float(ran)),
+        "best_epoch": np.array(float(result.epoch)),
+        "valid": np.array(result.best),
+        "seconds_epoch": np.array(seconds / ran),
+    }
+    keep(path, values, seconds)
+    means = {key: round(float(np.nanmean(v)), 4) for key, v in values.items()}
+    print(folder.name, means, f"{seconds:.0f} CPU-s", flush=True)
+
+
+def _fitted(
+    model: Model,
+    sequences: ItemSequences,
+    fit: SequentialConfig,
+    run: Path,
+    validate: Callable[[], tuple[float, dict[str, float]]] | None,
+) -> tuple[SequentialResult, float]:
+    """The result of a training, and its CPU-seconds."""
+    clock = run.with_suffix(".seconds")
+    before = float(clock.read_text("utf-8")) if clock.exists() else 0.0
+    start = time.process_time()
+
+    def spent() -> float:
+        return before + time.process_time() - start
+
+    def note(step: int) -> None:
+        if step % 40 == 0:
+            clock.write_text(f"{spent()}\n", "utf-8")
+
+    resume = (run / "config.json").exists()
+    run.parent.mkdir(parents=True, exist_ok=True)
+    result = fit_sequential(
+        model, sequences, fit, run, resume=resume, on_step=note, validate=validate
+    )
+    clock.write_text(f"{spent()}\n", "utf-8")
+    return result, spent()
