@@ -39,7 +39,7 @@ PROTOCOL = (
     "is, and how often and how long ago the household had it, are added to the score "
     "(`adwright.models.repeats`)."
 )
-_LOSS = LossConfig("shared", shared=2048, draw="popular")
+LOSS = LossConfig("shared", shared=2048, draw="popular")
 _FIT = SequentialConfig(
     epochs=8, batch=16, patience=3, schedule="linear", precision="bfloat16", unseen=False
 )
@@ -52,10 +52,10 @@ _HSTU = HSTUConfig(
     max_length=4200,
     popularity=True,
     repeats=True,
-    loss=_LOSS,
+    loss=LOSS,
 )
 _SASREC = SASRecConfig(
-    width=64, heads=4, blocks=4, max_length=4200, popularity=True, repeats=True, loss=_LOSS
+    width=64, heads=4, blocks=4, max_length=4200, popularity=True, repeats=True, loss=LOSS
 )
 #: Whole sequences in windows where the model reads less than all.
 _CUT = replace(_FIT, whole=True, batch=64)
@@ -78,7 +78,7 @@ def runs_of(seeds: Iterable[int], only: str | None, *, run: bool) -> dict[str, l
     task = build_next_basket(CompleteJourney.open())
     visits = task.visits("test")
     sequences = sequences_of_task(task, split="task")
-    asked = _validation_visits(task)
+    asked = validation_visits(task)
 
     def measure(model: Model) -> Values:
         return _measures(visit_scorer(model, task), task, visits)
@@ -104,7 +104,8 @@ def runs_of(seeds: Iterable[int], only: str | None, *, run: bool) -> dict[str, l
     return runs
 
 
-def _validation_visits(task: NextBasket) -> np.ndarray[Any, np.dtype[np.int64]]:
+def validation_visits(task: NextBasket) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The validation baskets of 500 households."""
     visits = task.visits("valid")
     people = np.unique(task.visit_user[visits])
     chosen = np.random.default_rng(0).choice(people, 500, replace=False)

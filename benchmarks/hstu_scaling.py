@@ -1,0 +1,235 @@
+"""Quality against training compute, HSTU beside SASRec (2 hours of CPU, resumable).
+
+    python benchmarks/hstu_scaling.py                   what is missing, then the result
+    python benchmarks/hstu_scaling.py --data ml1m       one set alone, and no result
+    python benchmarks/hstu_scaling.py --only-summarise  the result of what is finished
+
+Each model is trained once and asked after 1, 2, 4, ... epochs.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import _hstu_journey as journey
+import numpy as np
+import torch
+from _hstu_flops import training_flops
+from _hstu_runs import Model, Values, build
+from _result import write_result
+from _retrieval import keep
+
+from adwright.core.assets import cache_folder
+from adwright.core.config import to_jsonable
+from adwright.core.hashing import content_hash
+from adwright.data.complete_journey import CompleteJourney
+from adwright.data.item_sequences import ItemSequences
+from adwright.data.retrieval_tasks import build_next_basket
+from adwright.data.sequence_sets import read_movielens_1m, sequences_of_task
+from adwright.metrics.ranking import ndcg_per_user, recall_per_user
+from adwright.models.hstu import HSTUConfig
+from adwright.models.sasrec import SASRecConfig
+from adwright.training.ranks import retrieved_ranks
+from adwright.training.sequence_ranks import rank_next
+from adwright.training.sequential import SequentialConfig, fit_sequential
+from adwright.training.visit_ranks import visit_scorer
+
+SCRATCH = cache_folder() / "bench" / "hstu_scaling"
+PROTOCOL = (
+    "Each model was trained once at a constant rate and asked after 1, 2, 4, 8, ... epochs on "
+    "held-out events that chose nothing: ML-1M by position, NDCG@10 of the second-last event of "
+    "2,000 people, whole catalogue less what they had; Complete Journey, recall@50 of the "
+    "baskets of weeks 45-48 of 500 households, whole catalogue, without the own terms. Compute "
+    "is floating-point operations of training, forward and backward, counted from the formulas "
+    "(matrix products alone). The frontier is every point that is better than all cheaper ones; "
+    "the power law, quality = a * compute^b, is a line through the logarithms of the frontier; "
+    "intervals: 95% by bootstrap over people, the frontier staying as it is. Where compute "
+    "saturates quality a power law cannot hold, and its fit (r2) says how badly."
+)
+#: Width, blocks, heads and epochs of the models of a set.
+SIZES = {
+    "ml1m": ((8, 1, 1, 8), (16, 1, 1, 16), (32, 2, 1, 16), (64, 2, 2, 32), (128, 4, 2, 32)),
+    "journey": ((8, 1, 1, 4), (16, 1, 1, 4), (32, 2, 2, 8), (64, 4, 4, 8), (128, 4, 4, 8)),
+}
+FAMILIES = ("hstu", "sasrec")
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A set: its sequences, how a model is asked (per-person sums and numbers), and training."""
+
+    sequences: ItemSequences
+    ask: Callable[[Model], Values]
+    fit: SequentialConfig
+    measure: str
+
+
+def main() -> None:
+    """Run what is missing, write benchmarks/results/hstu_scaling.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", choices=list(SIZES))
+    parser.add_argument("--most", type=int, default=10**9, help="no model wider than this")
+    parser.add_argument("--only-summarise", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    points: list[dict[str, Any]] = []
+    figures: dict[str, Any] = {}
+    hashes = {}
+    for name, sizes in SIZES.items():
+        if asked.data not in (None, name):
+            continue
+        data = _data(name)
+        hashes[name] = data.sequences.data_hash
+        for family in FAMILIES:
+            found = []
+            for size in sizes:
+                if size[0] <= asked.most:
+                    found += _curve(name, data, family, size, run=not asked.only_summarise)
+            if found:
+                points += [{k: v for k, v in p.items() if k != "values"} for p in found]
+                figures |= _law(f"{name}_{family}", found)
+    if asked.data:
+        return
+    widest = [v for k, v in figures.items() if k.endswith("orders_of_magnitude")]
+    figures["orders_of_magnitude"] = min(widest)
+    figures["power_law_exponent_ci"] = figures["ml1m_hstu_exponent_ci"]
+    write_result(
+        "hstu_scaling",
+        protocol=PROTOCOL,
+        data=content_hash(hashes),
+        seeds=[0],
+        rows=points,
+        figures=figures,
+    )
+
+
+def _data(name: str) -> Data:
+    fit = SequentialConfig(precision="bfloat16", patience=100)
+    if name == "ml1m":
+        sequences = read_movielens_1m(Path(os.environ["ADWRIGHT_DATA"]) / "ml-1m")
+        people = sequences.people("valid")
+        people = np.sort(np.random.default_rng(0).choice(people, 2000, replace=False))
+
+        def ask(model: Model) -> Values:
+            found = rank_next(model, sequences, "valid", people=people).ranks
+            return {"sum": ndcg_per_user(found, 10), "number": np.ones(len(people))}
+
+        return Data(sequences, ask, fit, "NDCG@10")
+    task = build_next_basket(CompleteJourney.open())
+    visits = journey.validation_visits(task)
+    owner = np.unique(task.visit_user[visits], return_inverse=True)[1]
+
+    def ask_visits(model: Model) -> Values:
+        found = retrieved_ranks(visit_scorer(model, task), task, visits, depth=50).ranks()
+        value = recall_per_user(found, 50)
+        return {"sum": np.bincount(owner, value), "number": np.bincount(owner).astype(float)}
+
+    sequences = sequences_of_task(task, split="task")
+    return Data(sequences, ask_visits, replace(fit, batch=16, unseen=False), "recall@50")
+
+
+def _config(name: str, family: str, size: tuple[int, int, int, int]) -> HSTUConfig | SASRecConfig:
+    width, blocks, heads, _ = size
+    about: dict[str, Any] = {"width": width, "blocks": blocks, "heads": heads}
+    if name == "journey":
+        about |= {"max_length": 4200, "popularity": True, "loss": journey.LOSS}
+    if family == "sasrec":
+        return SASRecConfig(**about)
+    narrow = width // heads
+    return HSTUConfig(**about, qk_width=narrow, v_width=narrow, time=name == "journey")
+
+
+def _curve(
+    name: str, data: Data, family: str, size: tuple[int, int, int, int], *, run: bool
+) -> list[dict[str, Any]]:
+    """The points of one training, in the order of its epochs."""
+    config = _config(name, family, size)
+    fit = replace(data.fit, epochs=size[3])
+    about = {"m": to_jsonable(config), "f": to_jsonable(fit), "d": data.sequences.data_hash}
+    key = f"{name}-{family}-{size[0]}x{size[1]}-{content_hash(about)[:12]}"
+    folder = SCRATCH / key
+    asked = [2**n for n in range(12) if 2**n <= size[3]]
+    if run and not (folder / f"{asked[-1]}.npz").exists():
+        _train(folder, config, fit, data, asked)
+    first, end = data.sequences.windows(config.max_length)
+    each = training_flops(config, end - first, data.sequences.items)
+    points = []
+    for epoch in asked:
+        if not (folder / f"{epoch}.npz").exists():
+            continue
+        with np.load(folder / f"{epoch}.npz", allow_pickle=False) as stored:
+            values = dict(stored)
+        point: dict[str, Any] = {"data": name, "model": family, "width": size[0]}
+        point |= {"blocks": size[1], "epochs": epoch, "flops": each * epoch}
+        quality = float(values["sum"].sum() / values["number"].sum())
+        points.append(point | {"measure": data.measure, "quality": quality, "values": values})
+    return points
+
+
+def _train(
+    folder: Path,
+    config: HSTUConfig | SASRecConfig,
+    fit: SequentialConfig,
+    data: Data,
+    asked: list[int],
+) -> None:
+    model = build(config, data.sequences, 0)
+    run = folder / "run"
+
+    def validate() -> tuple[float, dict[str, float]]:
+        lines = run / "metrics.jsonl"
+        epoch = 1 + (len(lines.read_text("utf-8").splitlines()) if lines.exists() else 0)
+        if epoch not in asked:
+            return 0.0, {}
+        values = data.ask(model)
+        keep(folder / f"{epoch}.npz", values, 0.0)
+        quality = float(values["sum"].sum() / values["number"].sum())
+        print(folder.name, epoch, round(quality, 4), flush=True)
+        return quality, {"quality": quality}
+
+    folder.mkdir(parents=True, exist_ok=True)
+    resume = (run / "config.json").exists()
+    fit_sequential(model, data.sequences, fit, run, resume=resume, validate=validate)
+
+
+def _law(prefix: str, points: list[dict[str, Any]]) -> dict[str, Any]:
+    """The power law through the frontier, its interval, and how far it reaches."""
+    points = sorted(points, key=lambda p: p["flops"])
+    best, frontier = 0.0, []
+    for point in points:
+        point["frontier"] = point["quality"] > best
+        if point["frontier"]:
+            best = point["quality"]
+            frontier.append(point)
+    x = np.log10([p["flops"] for p in frontier])
+    sums = np.stack([p["values"]["sum"] for p in frontier])
+    numbers = np.stack([p["values"]["number"] for p in frontier])
+    y = np.log10(sums.sum(1) / numbers.sum(1))
+    slope, start = np.polyfit(x, y, 1)
+    rng = np.random.default_rng(0)
+    draws = []
+    for _ in range(1000):
+        w = rng.multinomial(sums.shape[1], np.full(sums.shape[1], 1 / sums.shape[1]))
+        draws.append(np.polyfit(x, np.log10(sums @ w / (numbers @ w)), 1)[0])
+    residual = y - (slope * x + start)
+    return {
+        f"{prefix}_exponent": float(slope),
+        f"{prefix}_exponent_ci": [float(e) for e in np.quantile(draws, (0.025, 0.975))],
+        f"{prefix}_factor": float(10**start),
+        f"{prefix}_r2": float(1 - residual.var() / y.var()),
+        f"{prefix}_orders_of_magnitude": float(np.ptp(np.log10([p["flops"] for p in points]))),
+        f"{prefix}_best": float(best),
+    }
+
+
+if __name__ == "__main__":
+    main()
