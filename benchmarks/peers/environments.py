@@ -25,8 +25,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
-PeerName = Literal["fuxictr", "deepctr", "recbole", "rechub"]
-PEERS: tuple[PeerName, ...] = get_args(PeerName)
+PeerName = Literal["fuxictr", "deepctr", "recbole", "rechub", "rectools"]
+#: Those whose DIN is compared; of rectools the sequential models are (_hstu_peers.py).
+PEERS: tuple[PeerName, ...] = ("fuxictr", "deepctr", "recbole", "rechub")
 
 # A range and no pin: whichever build of torch the machine's own pip configuration prefers.
 TORCH = "torch>=2.9,<2.14"
@@ -73,6 +74,15 @@ REQUIREMENTS: dict[PeerName, tuple[str, ...]] = {
         "pandas==2.3.3",
         "scikit-learn==1.7.2",
         "tqdm==4.67.1",
+    ),
+    "rectools": (
+        *COMMON,
+        "rectools[torch]==0.19.0",
+        "numpy==1.26.4",
+        "scipy==1.17.1",
+        "pandas==2.3.3",
+        "pytorch-lightning==2.5.2",
+        "torchmetrics==1.9.0",
     ),
 }
 _MARKER = "adwright-peer.json"
@@ -133,13 +143,16 @@ def _locked(path: Path) -> Iterator[None]:
 def main() -> None:
     """Build the environments named on the command line, or all of them."""
     parser = argparse.ArgumentParser(description="Build the environments of the peer libraries.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PEERS)}; or all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(get_args(PeerName))}; or all"
+    )
     parser.add_argument("--rebuild", action="store_true", help="delete and build again")
     arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(PEERS)
+    known: tuple[PeerName, ...] = get_args(PeerName)
+    unknown = set(arguments.names) - set(known)
     if unknown:
-        parser.error(f"unknown peers {sorted(unknown)}; known are {', '.join(PEERS)}")
-    for name in PEERS:
+        parser.error(f"unknown peers {sorted(unknown)}; known are {', '.join(known)}")
+    for name in known:
         if not arguments.names or name in arguments.names:
             print(name, build(name, rebuild=arguments.rebuild), flush=True)
 
