@@ -28,6 +28,7 @@ from adwright.training.sequence_artifact import KIND, SequenceArtifact, Sequenti
 from tests.models.sequence_ladder import DATA, LONGEST, batch_of, shake
 
 SIZES: dict[str, Any] = {"width": 8, "max_length": LONGEST, "heads": 2, "context": True}
+OWN: dict[str, Any] = {"popularity": True, "repeats": True}
 WIDTHS: dict[str, Any] = {"qk_width": 3, "v_width": 4, "kernel": "bucketed"}
 REPORT = Report(
     metrics={"ndcg@10": Interval(0.2, 0.1, 0.3)},
@@ -49,7 +50,9 @@ def made(name: str) -> Sequential:
         config = HSTUConfig(**SIZES, **WIDTHS)
         model = HSTU(config, DATA.items, count=DATA.count, context_sizes=sizes)
     elif name == "sasrec":
-        model = SASRec(SASRecConfig(**SIZES), DATA.items, count=DATA.count, context_sizes=sizes)
+        model = SASRec(
+            SASRecConfig(**SIZES, **OWN), DATA.items, count=DATA.count, context_sizes=sizes
+        )
     else:
         tasks = (("followed", (2,)), ("known", (1, 2)))
         ranker = HSTURankerConfig(**SIZES, **WIDTHS, actions=3, tasks=tasks)
@@ -72,7 +75,10 @@ def artifact_of(name: str) -> SequenceArtifact:
 def said(model: Sequential) -> torch.Tensor:
     batch = batch_of([0, 1, 2])
     with torch.no_grad():
-        return model.logits(batch)[0] if isinstance(model, HSTURanker) else model.queries(batch)
+        if isinstance(model, HSTURanker):
+            return model.logits(batch)[0]
+        queries = model.queries(batch)
+        return torch.cat([queries.flatten(), model.own_terms(batch, queries)[2]])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,7 +113,8 @@ def test_vectors_are_those_of_the_model(name: str) -> None:
     assert artifact.vectors.dtype == np.float32
     assert np.array_equal(artifact.vectors[1:], wanted)
     assert not artifact.vectors[0].any()
-    np.testing.assert_allclose(np.linalg.norm(artifact.vectors[1:], axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(artifact.vectors[1:, :8], axis=1), 1, rtol=1e-5)
+    assert artifact.vectors.shape[1] == (9 if name == "sasrec" else 8)
 
 
 def test_a_ranker_has_no_vectors() -> None:
@@ -115,9 +122,11 @@ def test_a_ranker_has_no_vectors() -> None:
         _ = artifact_of("hstu_ranker").vectors
 
 
-def test_whether_the_next_instant_was_taught_is_kept(tmp_path: Path) -> None:
-    replace(artifact_of("hstu"), by_moment=True).save(tmp_path / "one")
-    assert SequenceArtifact.load(tmp_path / "one").by_moment
+def test_what_is_known_of_the_data_is_kept(tmp_path: Path) -> None:
+    assert artifact_of("hstu").timed
+    replace(artifact_of("hstu"), by_moment=True, timed=False).save(tmp_path / "one")
+    again = SequenceArtifact.load(tmp_path / "one")
+    assert (again.by_moment, again.timed) == (True, False)
 
 
 def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:

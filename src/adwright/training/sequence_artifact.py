@@ -53,7 +53,8 @@ class SequenceArtifact:
 
     model: in evaluation mode. ids: what the item codes 1 to N stand for. count: int64 [N + 1],
     training events of each code, 0 for the unknown item. name: of the data. by_moment: the model
-    was taught the next instant, not the next event; see `ItemSequences.by_moment`.
+    was taught the next instant, not the next event; see `ItemSequences.by_moment`. timed: the
+    sequences had times, which the part for repeats reads also in a model without time.
     data_hash: of the sequences. seed: of the run. parents: ids of the artifacts that it was made
     from. report: of the test. files: further files that are saved with it.
     Raises ValueInvalidError where ids and counts are not those of the model's items.
@@ -64,6 +65,7 @@ class SequenceArtifact:
     count: Ints
     name: str
     by_moment: bool = False
+    timed: bool = True
     data_hash: str = ""
     seed: int = 0
     parents: tuple[str, ...] = ()
@@ -99,6 +101,7 @@ class SequenceArtifact:
             count=sequences.count,
             name=sequences.name,
             by_moment=sequences.by_moment,
+            timed=sequences.time is not None,
             data_hash=sequences.data_hash,
             seed=seed,
             parents=tuple(parents),
@@ -114,7 +117,8 @@ class SequenceArtifact:
 
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
-        """Unit vectors float32 [N + 1, D] of a retriever's items; row 0, the unknown item, is 0.
+        """A retriever's vectors of its items, float32 [N + 1, D] or, with `popularity`, [N + 1,
+        D + 1]; row 0, the unknown item, is 0. See `SequenceModel.item_vectors`.
 
         Raises ConfigError for a ranker, which has no such vectors.
         """
@@ -146,6 +150,7 @@ class SequenceArtifact:
                 "context_sizes": list(self.context_sizes),
                 "name": self.name,
                 "by_moment": self.by_moment,
+                "timed": self.timed,
             },
             tensors={f"model.{name}": t for name, t in state.items()} | {_COUNT: self.count},
             files=files,
@@ -203,6 +208,7 @@ def _built(artifact: Artifact) -> SequenceArtifact:
         count=tensors[_COUNT].astype(np.int64),
         name=str(config["name"]),
         by_moment=bool(config["by_moment"]),
+        timed=bool(config["timed"]),
         data_hash=artifact.data_hash,
         seed=artifact.seed,
         parents=artifact.parents,
