@@ -159,3 +159,16 @@ def test_without_the_options_nothing_is_added() -> None:
 def test_the_unknown_item_may_be_among_the_own() -> None:
     batch = SequenceBatch.serving(Jagged.from_lists([[0, 2, 0]], dtype=torch.int64))
     assert own_items(batch, 0, torch.tensor([2])).codes.tolist() == [0, 2]
+
+
+def test_a_new_model_orders_own_items_by_how_often_they_were_taken() -> None:
+    torch.manual_seed(0)
+    model = HSTU(replace(CONFIG, time=False), ITEMS, count=np.arange(ITEMS + 1)).eval()
+    assert model.repeats is not None
+    assert model.bias is not None
+    torch.testing.assert_close(model.bias[3], torch.log(torch.tensor(3 / 29)))
+    batch = _batch(times=False)
+    own = own_items(batch, 0, batch.items.offsets[1:2] - 1)
+    assert own.codes.tolist() == [1, 2, 3]
+    rho = model.repeats.table[own.cell[0]] / TAU
+    torch.testing.assert_close(rho, torch.tensor([2.0, 1.0, 2 * 2**0.5]).log() - math.log(256))

@@ -21,6 +21,7 @@ then spoils the order of the own ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
@@ -40,6 +41,8 @@ __all__ = ["COUNT_BUCKETS", "Own", "Repeats", "own_cells", "own_items"]
 
 #: Buckets of how often: floor(2 log2 n), so 1, 2, 3, 4 to 5, 6 to 7, 8 to 11, ...
 COUNT_BUCKETS = 16
+#: Events of a history whose items weigh, at the start, as much as all items.
+_EVEN = 256
 #: Positions of one sequence that are gone through at once.
 _CHUNK = 512
 
@@ -61,7 +64,9 @@ class Repeats(nn.Module):
     def __init__(self, width: int, temperature: float) -> None:
         super().__init__()
         self.width, self.temperature = width, temperature
-        self.table = nn.Parameter(torch.zeros(COUNT_BUCKETS * TIME_BUCKETS))
+        often = torch.arange(COUNT_BUCKETS) * math.log(2) / 2 - math.log(_EVEN)
+        table = (temperature * often)[:, None].expand(-1, TIME_BUCKETS)
+        self.table = nn.Parameter(table.reshape(-1).clone())
         self.moment = nn.Parameter(torch.zeros(width))
         self.usual = nn.Parameter(torch.zeros(width, width))
         self.popularity = nn.Parameter(torch.zeros(()))

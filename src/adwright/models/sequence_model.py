@@ -37,7 +37,7 @@ class SequenceConfig:
     width: D. max_length: the longest sequence of events. blocks: layers. heads: of each.
     dropout: of the input and in the layers. context: tokens of what is known of a person stand
     before the events. popularity: an item's score has a number of its own, which starts at the
-    log of how often it was taken. repeats: items of the own past are scored by a part of
+    log of its share of the events. repeats: items of the own past are scored by a part of
     their own, see `repeats`. loss: see `sequence_losses`.
     """
 
@@ -205,8 +205,9 @@ class SequenceModel(nn.Module):
         self.input = SequenceInput(config, items, context_sizes)
         ones = np.ones(items + 1, dtype=np.int64)
         self.register_buffer("count", counts_tensor(ones if count is None else count))
-        known = self.get_buffer("count").clamp(min=1).log()
-        self.bias = nn.Parameter(known - known.mean()) if config.popularity else None
+        known = self.get_buffer("count").clamp(min=1)
+        share = torch.log(known / known.sum())
+        self.bias = nn.Parameter(share) if config.popularity else None
         self.repeats: Repeats | None = None
         if config.repeats:
             self.repeats = Repeats(config.width, config.loss.temperature)
