@@ -51,7 +51,12 @@ OF_HSTU: dict[str, dict[str, Any]] = {
         "concat": True,
     },
 }
+OWN = {"popularity": True, "repeats": True}
 RETRIEVERS: dict[str, SequenceConfig] = {
+    "popularity": replace(CONFIG, popularity=True),
+    "repeats": replace(CONFIG, repeats=True),
+    "all and own": replace(CONFIG, **OF_HSTU["all"], **OWN),
+    "sasrec and own": SASRecConfig(**SIZES, **OWN),
     **{name: replace(CONFIG, **changed) for name, changed in OF_HSTU.items()},
     "sasrec": SASRecConfig(**SIZES),
     "sasrec, context, wide": SASRecConfig(**SIZES, context=True, hidden=12),
@@ -104,18 +109,21 @@ def padded(one: Tensor | None, longest: int) -> Tensor:
 
 
 def dense_inputs(
-    config: SequenceConfig, people: list[SequenceBatch], pad: int = 0
+    config: SequenceConfig, people: list[SequenceBatch], pad: int = 0, *, timed: bool = True
 ) -> dict[str, Tensor]:
     """People as the padded twin of a retriever takes them, with `pad` more places."""
+    own = config.repeats and timed
     lengths = [len(one.target) for one in people]
     longest = max([1, *lengths]) + pad
     found = {
         "items": torch.stack([padded(one.items.values, longest) for one in people]),
         "lengths": torch.tensor(lengths),
     }
-    if isinstance(config, HSTUConfig) and config.time:
+    times = isinstance(config, HSTUConfig) and config.time
+    known = isinstance(config, HSTUConfig) and config.request_time == "known"
+    if times or own:
         found["time"] = torch.stack([padded(one.time, longest) for one in people])
-        if config.request_time == "known":
+        if known or own:
             found["next_time"] = torch.stack([padded(one.next_time, longest) for one in people])
     if config.context:
         found["context"] = torch.cat([one.context for one in people if one.context is not None])
@@ -156,30 +164,69 @@ def one_by_one(
     return torch.stack(rows)
 
 
+def eager(model: HSTU | SASRec, one: SequenceBatch) -> tuple[Tensor, Tensor]:
+    """(queries [1, D], what is added to the score of each item [1, N + 1])."""
+    with torch.no_grad():
+        queries = model.queries(one)
+        person, codes, terms = model.own_terms(one, queries)
+        added = torch.zeros(1, DATA.items + 1).index_put((person, codes), terms)
+        return queries, added
+
+
+def dense_said(dense: DenseRetriever, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The same of the padded twin, [U, D] and [U, N + 1]."""
+    items = inputs["items"]
+    with torch.no_grad():
+        found = dense(**inputs)
+        added = torch.zeros(len(items), DATA.items + 1)
+        if isinstance(found, Tensor):
+            return found, added
+        return found[0], added.scatter_add(1, items, found[1])
+
+
 @pytest.mark.parametrize("name", RETRIEVERS)
 def test_a_dense_retriever_is_the_ragged_one(name: str) -> None:
     config = RETRIEVERS[name]
     model = retriever(config)
     dense = DenseRetriever(model)
     people = [person(length) for length in LENGTHS]
-    with torch.no_grad():
-        wanted = torch.cat([model.queries(one) for one in people])
-        alone = torch.cat([dense(**dense_inputs(config, [one])) for one in people])
-        together = dense(**dense_inputs(config, people))
-        roomy = dense(**dense_inputs(config, people[:3], 5))
-    for found, rows in ((alone, wanted), (together, wanted), (roomy, wanted[:3])):
-        torch.testing.assert_close(found, rows, rtol=0, atol=1e-5)
+    wanted = [torch.cat(parts) for parts in zip(*(eager(model, p) for p in people), strict=True)]
+    assert dense.reads == tuple(dense_inputs(config, people))
+    single = [dense_said(dense, dense_inputs(config, [one])) for one in people]
+    alone = [torch.cat(parts) for parts in zip(*single, strict=True)]
+    together = dense_said(dense, dense_inputs(config, people))
+    roomy = dense_said(dense, dense_inputs(config, people[:3], 5))
+    for found, rows in ((alone, 4), (together, 4), (roomy, 3)):
+        for part, rightly in zip(found, wanted, strict=True):
+            torch.testing.assert_close(part, rightly[:rows], rtol=0, atol=1e-5)
+    assert bool(wanted[1].any()) == config.repeats
 
 
-@pytest.mark.parametrize("name", ["plain", "all", "sasrec", "sasrec, context, wide"])
+@pytest.mark.parametrize("name", ["sasrec and own", "all and own"])
+def test_repeats_without_times_count_places(name: str) -> None:
+    config = RETRIEVERS[name]
+    if isinstance(config, HSTUConfig):
+        config = replace(config, time=False)
+    model = retriever(config)
+    dense = DenseRetriever(model, timed=False)
+    for length in LENGTHS:
+        one = replace(person(length), time=None, next_time=None)
+        pad = min(2, LONGEST - length)
+        found = dense_said(dense, dense_inputs(config, [one], pad, timed=False))
+        for part, rightly in zip(found, eager(model, one), strict=True):
+            torch.testing.assert_close(part, rightly, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["plain", "all", "sasrec", "sasrec, context, wide", "all and own"])
 def test_somebody_without_events_has_a_query_of_zeros(name: str) -> None:
     config = RETRIEVERS[name]
     dense = DenseRetriever(retriever(config))
-    with torch.no_grad():
-        found = dense(**dense_inputs(config, [person(0), person(3)]))
-        other = dense(**dense_inputs(config, [person(3)]))
-    assert float(found[0].abs().sum()) == 0
+    found, added = dense_said(dense, dense_inputs(config, [person(0), person(3)]))
+    other, more = dense_said(dense, dense_inputs(config, [person(3)]))
+    assert float(found[0, : config.width].abs().sum()) == 0
+    assert not added[0].any()
     torch.testing.assert_close(found[1:], other)
+    torch.testing.assert_close(added[1:], more)
 
 
 @pytest.mark.parametrize("name", RANKERS)
@@ -203,13 +250,15 @@ def test_a_candidate_is_judged_alone() -> None:
 
 
 def test_each_input_of_a_retriever_is_read_and_padding_is_not() -> None:
-    config = RETRIEVERS["all"]
+    config = RETRIEVERS["all and own"]
     dense, inputs = DenseRetriever(retriever(config)), dense_inputs(config, [person(7)], 2)
     assert set(inputs) == {"items", "lengths", "time", "next_time", "context"}
     with torch.no_grad():
         before = dense(**inputs)
         for name, value in inputs.items():
-            assert not torch.equal(dense(**inputs | {name: _other(name, value)}), before), name
+            after = dense(**inputs | {name: _other(name, value)})
+            assert not torch.equal(after[0], before[0]), name
+            assert not torch.equal(after[1], before[1]), name
         for name in ("items", "time", "next_time"):
             value = inputs[name].clone()
             value[:, 7:] += 9

@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from adwright.models.hstu import HSTU, HSTULayer, HSTUStack, Projected
 from adwright.models.hstu_ranking import HSTURanker
-from adwright.models.hstu_spec import Bounds, pairs, time_bucket
+from adwright.models.hstu_spec import TIME_BUCKETS, Bounds, pairs, time_bucket
+from adwright.models.repeats import COUNT_BUCKETS, Repeats
 from adwright.models.sasrec import SASRec, SASRecBlock
 from adwright.models.sequence_losses import unit
 from adwright.models.sequence_model import SequenceInput
@@ -30,14 +31,19 @@ __all__ = ["DenseRanker", "DenseRetriever"]
 
 
 class DenseRetriever(nn.Module):
-    """Queries of a trained HSTU or SASRec in inference form; weights are copied."""
+    """Queries of a trained HSTU or SASRec in inference form; weights are copied.
 
-    def __init__(self, model: HSTU | SASRec) -> None:
+    timed: whether the sequences have times.
+    """
+
+    def __init__(self, model: HSTU | SASRec, *, timed: bool = True) -> None:
         super().__init__()
         self.temperature = model.config.loss.temperature
         self.input = _Input(model.input)
         self.times = isinstance(model, HSTU) and model.config.time
         self.known = isinstance(model, HSTU) and model.config.request_time == "known"
+        self.popularity = model.bias is not None
+        self.own = None if model.repeats is None else _Own(model, model.repeats, timed=timed)
         self.body: _Attended | _Blocks
         match model:
             case HSTU():
@@ -54,13 +60,15 @@ class DenseRetriever(nn.Module):
         time: Tensor | None = None,
         next_time: Tensor | None = None,
         context: Tensor | None = None,
-    ) -> Tensor:
-        """Unit vectors over the temperature [U, D]; zero for a person without events.
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Unit vectors over the temperature [U, D], or [U, D + 1] with popularity; zero for a
+        person without events, but for popularity. With repeats also [U, L], what is added to the
+        score of the item at each place, once an item: at its last place.
 
         items: int64 [U, L], oldest first, 0 after a person's lengths: int64 [U] events.
         time, next_time: int64 [U, L] seconds, of each event and of when the item after it is
-        asked for; read where the model reads times, next_time only where the time of a request
-        is known to it. context: int64 [U, F], read where the model has context.
+        asked for; read as far as `reads` says. context: int64 [U, F], read where the model has
+        context.
         """
         asked = next_time if self.known else time
         tokens = _Tokens(
@@ -72,8 +80,23 @@ class DenseRetriever(nn.Module):
         last = self.body(tokens)
         place = (last.lengths - 1).clamp(min=0)[:, None]
         vectors = unit(_taken(last.x, place)[:, 0])
-        there = (lengths > 0).to(vectors.dtype)[:, None]
-        return vectors * there / self.temperature
+        vectors = vectors * (lengths > 0).to(vectors.dtype)[:, None]
+        queries = vectors / self.temperature
+        if self.popularity:
+            queries = torch.cat([queries, torch.ones_like(queries[:, :1])], 1)
+        if self.own is None:
+            return queries
+        terms: Tensor = self.own(items, lengths, (time, next_time), vectors, queries)
+        return queries, terms
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the inputs that the model reads, in the order of `forward`."""
+        timed = self.own is not None and self.own.timed
+        known = timed or (self.times and self.known)
+        found: tuple[str, ...] = ("items", "lengths")
+        found += ("time",) * (timed or self.times) + ("next_time",) * known
+        return found + ("context",) * (self.input.contexts > 0)
 
 
 class DenseRanker(nn.Module):
@@ -170,6 +193,57 @@ class _Input(nn.Module):
         if time is None or not self.contexts:
             return time
         return torch.cat([time[:, :1].expand(-1, self.contexts), time], 1)
+
+
+class _Own(nn.Module):
+    """What `Repeats` adds to the scores of a person's own items."""
+
+    vectors: Tensor
+    often: Tensor
+
+    def __init__(self, model: HSTU | SASRec, repeats: Repeats, *, timed: bool) -> None:
+        super().__init__()
+        self.timed, self.width, self.temperature = timed, repeats.width, repeats.temperature
+        with torch.no_grad():
+            every = torch.arange(model.input.item.num_embeddings)
+            self.register_buffer("vectors", model.item_vectors(every).detach().clone())
+        for name in ("table", "moment", "usual", "popularity"):
+            self.register_buffer(name, getattr(repeats, name).detach().clone())
+        number = torch.arange(257).clamp(min=1).double()
+        often = torch.floor(2 * torch.log2(number) + 1e-9).long()
+        self.register_buffer("often", often.clamp(max=COUNT_BUCKETS - 1))
+
+    def forward(
+        self,
+        items: Tensor,
+        lengths: Tensor,
+        times: tuple[Tensor | None, Tensor | None],
+        vectors: Tensor,
+        queries: Tensor,
+    ) -> Tensor:
+        """Terms [U, L] of items int64 [U, L]; 0 where an item comes again later, is unknown or
+        padding. times: of the events and of those after them. vectors: unit vectors [U, D];
+        queries: [U, D] or [U, D + 1], the same as what items are multiplied with."""
+        place = torch.arange(items.shape[1])
+        real = (place < lengths[:, None]) & (items > 0)
+        same = (items[:, :, None] == items[:, None, :]) & real[:, None, :]  # [U, L, L]
+        again = (same & (place > place[:, None])).any(-1)
+        last = (lengths - 1).clamp(min=0)[:, None]
+        time, next_time = times
+        since = last + 1 - place
+        if self.timed and time is not None and next_time is not None:
+            since = next_time.gather(1, last) - time
+        often = self.often[same.sum(-1).clamp(max=len(self.often) - 1)]
+        known = self.vectors[items]  # [U, L, D or D + 1]
+        table = self.get_buffer("table")[often * TIME_BUCKETS + time_bucket(since)]
+        moment = (vectors * self.get_buffer("moment")).sum(1)[:, None]
+        usual = torch.einsum(
+            "ud,uld->ul", vectors @ self.get_buffer("usual").T, known[..., : self.width]
+        )
+        rho = (table + moment + usual) / self.temperature
+        rho = rho + self.get_buffer("popularity") * known[..., self.width :].sum(-1)
+        terms = functional.softplus(rho - torch.einsum("ud,uld->ul", queries, known))
+        return terms.masked_fill(again | ~real, 0.0)
 
 
 class _Attended(nn.Module):
