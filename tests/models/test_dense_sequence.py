@@ -12,7 +12,7 @@ from torch import Tensor
 from adwright.data.item_sequences import SequenceBatch
 from adwright.data.jagged import Jagged
 from adwright.models import dense_sequence as module
-from adwright.models.dense_sequence import DenseRanker, DenseRetriever
+from adwright.models.dense_sequence import DenseRanker, DenseRetriever, inputs_read
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sasrec import SASRec, SASRecConfig
@@ -191,7 +191,7 @@ def test_a_dense_retriever_is_the_ragged_one(name: str) -> None:
     dense = DenseRetriever(model)
     people = [person(length) for length in LENGTHS]
     wanted = [torch.cat(parts) for parts in zip(*(eager(model, p) for p in people), strict=True)]
-    assert dense.reads == tuple(dense_inputs(config, people))
+    assert inputs_read(model) == tuple(dense_inputs(config, people))
     single = [dense_said(dense, dense_inputs(config, [one])) for one in people]
     alone = [torch.cat(parts) for parts in zip(*single, strict=True)]
     together = dense_said(dense, dense_inputs(config, people))
@@ -208,6 +208,7 @@ def test_repeats_without_times_count_places(name: str) -> None:
     if isinstance(config, HSTUConfig):
         config = replace(config, time=False)
     model = retriever(config)
+    assert "time" not in inputs_read(model, timed=False)
     dense = DenseRetriever(model, timed=False)
     for length in LENGTHS:
         one = replace(person(length), time=None, next_time=None)

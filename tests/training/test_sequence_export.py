@@ -42,7 +42,7 @@ pytest.importorskip("onnxruntime")
 
 # The padded networks of all options are compared with the eager ones in the tests of
 # `models.dense_sequence`. A trace takes seconds, so few of them are traced here.
-ALL = replace(RETRIEVERS["all"], blocks=2)
+ALL = replace(RETRIEVERS["all and own"], blocks=2)
 JUDGE = replace(RANKERS["all"], blocks=2)
 LENGTHS = ([1], [2], [LONGEST], [3, 0, LONGEST, 1, 2])
 
@@ -68,7 +68,15 @@ def tensors(inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
 def artifact_of(model: Any) -> SequenceArtifact:
     files = {"comparison.json": b"{}"}
     return SequenceArtifact(
-        model, DATA.ids, DATA.count, "walks", True, "hash", 3, ("p",), files=files
+        model,
+        DATA.ids,
+        DATA.count,
+        name="walks",
+        by_moment=True,
+        data_hash="hash",
+        seed=3,
+        parents=("p",),
+        files=files,
     )
 
 
@@ -114,7 +122,7 @@ def test_dynamo_breaks_no_graph() -> None:
         given = tensors(inputs)
         program = torch.export.export(dense, (), kwargs=given, strict=True)
         with torch.no_grad():
-            assert torch.equal(program.module()(**given), dense(**given))
+            torch.testing.assert_close(program.module()(**given), dense(**given))
 
 
 def test_a_retriever_as_onnx(folder: Path) -> None:
@@ -122,10 +130,18 @@ def test_a_retriever_as_onnx(folder: Path) -> None:
     for lengths in LENGTHS:
         batch = several(lengths)
         with torch.no_grad():
-            wanted = model.queries(batch).numpy()
-        found = program(retriever_inputs(model, batch))
+            wanted = model.queries(batch)
+            person_, codes, terms = model.own_terms(batch, wanted)
+        inputs = retriever_inputs(model, batch)
+        found = program(inputs)
         # Vectors of length 1, over a temperature of .05.
-        np.testing.assert_allclose(found * 0.05, wanted * 0.05, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(found["query"] * 0.05, wanted * 0.05, rtol=0, atol=2e-6)
+        added = np.zeros((len(batch), DATA.items + 1))
+        np.add.at(added, (np.arange(len(batch))[:, None], inputs["items"]), found["own"])
+        rightly = np.zeros_like(added)
+        rightly[person_, codes] = terms
+        np.testing.assert_allclose(added * 0.05, rightly * 0.05, rtol=0, atol=2e-6)
+    assert program.outputs == ("query", "own")
     assert program.ids == DATA.ids
     assert program.vectors is not None
     assert np.array_equal(program.vectors, artifact_of(model).vectors)
@@ -137,7 +153,7 @@ def test_a_ranker_as_onnx(folder: Path) -> None:
         for codes in (CODES, CODES[:1]):
             inputs = ranker_inputs(model, person(events), codes.numpy(), request_time=LATE)
             wanted = one_by_one(JUDGE, person(events), codes).numpy()
-            np.testing.assert_allclose(program(inputs), wanted, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(program(inputs)["logit"], wanted, rtol=0, atol=1e-5)
     assert program.vectors is None
     assert {one["name"]: one["dimensions"] for one in program.signature} == {
         **{name: ["past"] for name in ("items", "actions", "time")},
@@ -159,7 +175,7 @@ def test_the_artifact_says_what_a_server_needs(folder: Path) -> None:
 
 def test_nothing_is_replaced_unasked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load_artifact(folder / "retriever").files["model.onnx"]
-    monkeypatch.setattr(module, "_onnx_bytes", lambda _: data)
+    monkeypatch.setattr(module, "_onnx_bytes", lambda *_: data)
     with pytest.raises(ResourceError, match="exists"):
         export_sequence(artifact_of(retriever(ALL)), folder / "retriever")
     export_sequence(artifact_of(retriever(ALL)), folder / "retriever", overwrite=True)
@@ -170,7 +186,7 @@ def test_a_wrong_export_is_not_written(
 ) -> None:
     for name, model in (("retriever", retriever(ALL)), ("ranker", ranker(JUDGE))):
         data = load_artifact(folder / name).files["model.onnx"]
-        monkeypatch.setattr(module, "_onnx_bytes", lambda _, data=data: data)
+        monkeypatch.setattr(module, "_onnx_bytes", lambda *_, data=data: data)
         with torch.no_grad():
             model.stack.layers[1].w1[0, 0] += 1  # type: ignore[index, operator]
         with pytest.raises(ArtifactError, match="differs from the model"):
@@ -182,7 +198,7 @@ def test_only_what_the_model_reads_is_asked_for() -> None:
     one = person(4)
     names = {
         name: list(retriever_inputs(retriever(RETRIEVERS[name]), one))
-        for name in ("plain", "last event", "no time", "sasrec", "context")
+        for name in ("plain", "last event", "no time", "sasrec", "context", "sasrec and own")
     }
     assert names == {
         "plain": ["items", "lengths", "time", "next_time"],
@@ -190,7 +206,10 @@ def test_only_what_the_model_reads_is_asked_for() -> None:
         "no time": ["items", "lengths"],
         "sasrec": ["items", "lengths"],
         "context": ["items", "lengths", "time", "next_time", "context"],
+        "sasrec and own": ["items", "lengths", "time", "next_time"],
     }
+    untimed = retriever_inputs(retriever(RETRIEVERS["sasrec and own"]), one, timed=False)
+    assert list(untimed) == ["items", "lengths"]
     without = replace(one, time=None, next_time=None, action=None, context=None)
     for name, column in (("plain", "time"), ("context", "context")):
         with pytest.raises(ValueInvalidError, match=column):

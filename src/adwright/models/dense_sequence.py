@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.models.hstu import HSTU, HSTULayer, HSTUStack, Projected
+from adwright.models.hstu import HSTU, HSTUConfig, HSTULayer, HSTUStack, Projected
 from adwright.models.hstu_ranking import HSTURanker
 from adwright.models.hstu_spec import TIME_BUCKETS, Bounds, pairs, time_bucket
 from adwright.models.repeats import COUNT_BUCKETS, Repeats
@@ -27,7 +27,7 @@ from adwright.models.sasrec import SASRec, SASRecBlock
 from adwright.models.sequence_losses import unit
 from adwright.models.sequence_model import SequenceInput
 
-__all__ = ["DenseRanker", "DenseRetriever"]
+__all__ = ["DenseRanker", "DenseRetriever", "inputs_read"]
 
 
 class DenseRetriever(nn.Module):
@@ -67,8 +67,7 @@ class DenseRetriever(nn.Module):
 
         items: int64 [U, L], oldest first, 0 after a person's lengths: int64 [U] events.
         time, next_time: int64 [U, L] seconds, of each event and of when the item after it is
-        asked for; read as far as `reads` says. context: int64 [U, F], read where the model has
-        context.
+        asked for. context: int64 [U, F]. `inputs_read` says which of these are read.
         """
         asked = next_time if self.known else time
         tokens = _Tokens(
@@ -88,15 +87,6 @@ class DenseRetriever(nn.Module):
             return queries
         terms: Tensor = self.own(items, lengths, (time, next_time), vectors, queries)
         return queries, terms
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Names of the inputs that the model reads, in the order of `forward`."""
-        timed = self.own is not None and self.own.timed
-        known = timed or (self.times and self.known)
-        found: tuple[str, ...] = ("items", "lengths")
-        found += ("time",) * (timed or self.times) + ("next_time",) * known
-        return found + ("context",) * (self.input.contexts > 0)
 
 
 class DenseRanker(nn.Module):
@@ -156,6 +146,15 @@ class DenseRanker(nn.Module):
         first = torch.cat([time, request_time])[:1].expand(self.input.contexts)
         twice = time[:, None].expand(-1, 2).flatten(0, 1)
         return torch.cat([first, twice, request_time])[None]
+
+
+def inputs_read(model: HSTU | SASRec, *, timed: bool = True) -> tuple[str, ...]:
+    """Names of the inputs that a DenseRetriever of `model` reads, in the order of its forward."""
+    config, own = model.config, timed and model.repeats is not None
+    times = isinstance(config, HSTUConfig) and config.time
+    known = isinstance(config, HSTUConfig) and times and config.request_time == "known"
+    read = {"time": times or own, "next_time": known or own, "context": config.context}
+    return ("items", "lengths", *(name for name, asked in read.items() if asked))
 
 
 class _Tokens(NamedTuple):

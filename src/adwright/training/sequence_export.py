@@ -2,20 +2,23 @@
 
 The exported network takes item codes, not ids; the artifact carries what they stand for.
 
-    model.onnx           inputs as in signature.json; one output: `query` [U, D] of a retriever,
-                         `logit` [m, K] of a ranker
+    model.onnx           inputs as in signature.json; outputs `query` [U, D] of a retriever and,
+                         where it has a part for repeats, `own` [U, L]; `logit` [m, K] of a ranker
     signature.json       each input's name, type and dimensions
     ids.json             what the item codes 1 to N stand for, in that order
-    tensors.safetensors  `vectors` [N + 1, D] of a retriever's items: query times vector is a score
+    tensors.safetensors  `vectors` [N + 1, D] of a retriever's items
     ...                  report.json and further files of the model
 
-Sequences are oldest first and padded at their end. Times are whole seconds since 1970.
+The score of an item is query times vector, and `own` is added to the scores of the items in the
+history, place by place. Sequences are oldest first and padded at their end. Times are whole
+seconds since 1970.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.item_sequences import SequenceBatch
 from adwright.data.jagged import Jagged
-from adwright.models.dense_sequence import DenseRanker, DenseRetriever
+from adwright.models.dense_sequence import DenseRanker, DenseRetriever, inputs_read
 from adwright.models.falcon import Falcon
 from adwright.models.hstu import HSTU
 from adwright.models.hstu_ranking import HSTURanker
@@ -64,23 +67,27 @@ _RANKER = {
 }
 
 
-def retriever_inputs(model: HSTU | SASRec, batch: SequenceBatch) -> Arrays:
+def retriever_inputs(model: HSTU | SASRec, batch: SequenceBatch, *, timed: bool = True) -> Arrays:
     """The tensors for U people, by the names of the inputs that the model reads.
 
-    batch: for example of `SequenceBatch.serving`. Returns items [U, L] and lengths [U], and as far
-    as the model reads them time and next_time [U, L], context [U, F].
+    batch: for example of `SequenceBatch.serving`. timed: whether the sequences that the model was
+    trained on have times. Returns items [U, L] and lengths [U], and as far as the model reads
+    them time and next_time [U, L], context [U, F].
     Raises ValueInvalidError for a sequence that is too long, or without what the model reads.
     """
     model.input.places(batch)
-    padded, _ = batch.items.to_padded()
-    found = {"items": padded, "lengths": batch.items.lengths}
-    if isinstance(model, HSTU) and model.config.time:
-        found["time"] = Jagged(_there(batch.time, "time"), batch.items.offsets).to_padded()[0]
-        if model.config.request_time == "known":
-            later = _there(batch.next_time, "next_time")
-            found["next_time"] = Jagged(later, batch.items.offsets).to_padded()[0]
-    if model.config.context:
-        found["context"] = _there(batch.context, "context")
+    found: dict[str, Tensor] = {}
+    for name in inputs_read(model, timed=timed):
+        match name:
+            case "items":
+                found[name] = batch.items.to_padded()[0]
+            case "lengths":
+                found[name] = batch.items.lengths
+            case "context":
+                found[name] = _there(batch.context, name)
+            case _:
+                value = _there(getattr(batch, name), name)
+                found[name] = Jagged(value, batch.items.offsets).to_padded()[0]
     return {name: value.numpy() for name, value in found.items()}
 
 
@@ -122,13 +129,14 @@ def ranker_inputs(
     return {name: value.numpy() for name, value in found.items()}
 
 
-def sequence_program(model: Sequential) -> torch.export.ExportedProgram:
+def sequence_program(model: Sequential, *, timed: bool = True) -> torch.export.ExportedProgram:
     """The padded network as a torch.export program, its dimensions left open.
 
     Call it by the names of its inputs: `program.module()(**inputs)` with tensors as
-    `retriever_inputs` or `ranker_inputs` give them as arrays. A retriever returns unit vectors
-    over the temperature [U, D], a ranker logits [m, K]. `torch.export.save` writes it to a .pt2
-    file; that is an archive which an artifact does not hold, so its loader has to trust it.
+    `retriever_inputs` or `ranker_inputs` give them as arrays. A retriever returns vectors [U, D],
+    with a part for repeats also what that adds [U, L], see `DenseRetriever`; a ranker returns
+    logits [m, K]. `torch.export.save` writes the program to a .pt2 file; that is an archive which
+    an artifact does not hold, so its loader has to trust it.
     Raises ConfigError for a model that reads fewer than three events.
     """
     longest = model.config.max_length
@@ -137,20 +145,20 @@ def sequence_program(model: Sequential) -> torch.export.ExportedProgram:
             "a model that reads fewer than three events has no open dimension to export",
             where=f"max_length {longest}",
         )
-    inputs = _example(model, 2)
+    inputs, words = _example(model, 2, timed), _words(model)
     if isinstance(model, HSTURanker):
         dense: DenseRanker | DenseRetriever = DenseRanker(model)
-        words: Mapping[str, tuple[str, ...]] = _RANKER
-        least = {"past": 0}
-        most = {"past": longest - 1}
+        limits = {"past": (0, longest - 1)}
     else:
-        dense, words, least, most = DenseRetriever(model), _RETRIEVER, {}, {"events": longest}
-    open_ = {
-        word: torch.export.Dim(word, min=least.get(word, 1), max=most.get(word))
-        for word in sorted({word for name in inputs for word in words[name] if word})
-    }
+        dense = DenseRetriever(model, timed=timed)
+        limits = {"events": (1, longest)}
+    dimensions: dict[str, Any] = {}
+    for word in sorted({word for name in inputs for word in words[name] if word}):
+        least, most = limits.get(word, (1, None))
+        dimensions[word] = torch.export.Dim(word, min=least, max=most)
     shapes = {
-        name: {at: open_[word] for at, word in enumerate(words[name]) if word} for name in inputs
+        name: {at: dimensions[word] for at, word in enumerate(words[name]) if word}
+        for name in inputs
     }
     tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
     with torch.no_grad():
@@ -162,16 +170,16 @@ def export_sequence(
 ) -> float:
     """Write the model as an artifact of kind "sequence-onnx", and check it against the model.
 
-    Returns the largest difference between the ONNX file and the model over a few lengths, of
-    unit vectors (so, of cosines, by about as much) or of probabilities, at most 1e-5.
+    Returns the largest difference between the ONNX file and the model over a few lengths, at most
+    1e-5: of probabilities, or of vectors and terms times the temperature, that is, of cosines.
     Raises MissingExtraError without the extra `export`, ArtifactError where the runtime gives
     other numbers than the model (nothing is written), ConfigError as `sequence_program`,
     ResourceError where the folder exists (without `overwrite`) or the disk is full.
     """
-    model = artifact.model
-    data = _onnx_bytes(model)
+    model, timed = artifact.model, artifact.timed
+    data = _onnx_bytes(model, timed)
     program = OnnxProgram(data, _words(model))
-    difference = _largest_difference(model, program)
+    difference = _largest_difference(model, program, timed)
     if not difference <= _TOLERANCE:
         raise ArtifactError(
             f"the exported network differs from the model by {difference:.1e}",
@@ -195,6 +203,7 @@ def export_sequence(
             "model": to_jsonable(model.config),
             "name": artifact.name,
             "by_moment": artifact.by_moment,
+            "outputs": list(_outputs(model)),
         },
         tensors={} if ranks else {"vectors": artifact.vectors},
         files=files,
@@ -210,13 +219,17 @@ class OnnxSequence:
     """An exported sequential model in memory, run by onnxruntime; needs the extra `export`.
 
     ids: what the item codes 1 to N stand for. vectors: float32 [N + 1, D] of a retriever's items,
-    None of a ranker. signature: of the inputs.
+    None of a ranker. outputs: their names. signature: of the inputs.
     """
 
     def __init__(
-        self, data: bytes, ids: tuple[str, ...], vectors: NDArray[np.float32] | None
+        self,
+        data: bytes,
+        ids: Sequence[str],
+        outputs: Sequence[str],
+        vectors: NDArray[np.float32] | None = None,
     ) -> None:
-        self.ids, self.vectors = ids, vectors
+        self.ids, self.outputs, self.vectors = tuple(ids), tuple(outputs), vectors
         self._program = OnnxProgram(data, _RANKER if vectors is None else _RETRIEVER)
         self.signature = self._program.signature
 
@@ -228,19 +241,25 @@ class OnnxSequence:
             raise ArtifactError(
                 f"the artifact holds no {_FILE}", where=str(folder), hint="export it again"
             )
-        ids = tuple(json.loads(artifact.text("ids.json")))
-        return cls(artifact.files[_FILE], ids, artifact.tensors.get("vectors"))
+        ids = json.loads(artifact.text("ids.json"))
+        data, outputs = artifact.files[_FILE], artifact.config["outputs"]
+        return cls(data, ids, outputs, artifact.tensors.get("vectors"))
 
-    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Unit vectors over the temperature [U, D] of `retriever_inputs`, or logits [m, K] of
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """The outputs by name: `query` and perhaps `own` for `retriever_inputs`, `logit` for
         `ranker_inputs`."""
-        (found,) = self._program(inputs)
-        return found
+        return dict(zip(self.outputs, self._program(inputs), strict=True))
 
 
-def _onnx_bytes(model: Sequential) -> bytes:
-    output = "logit" if isinstance(model, HSTURanker) else "query"
-    return onnx_bytes(sequence_program(model), tuple(_example(model, 2)), (output,))
+def _onnx_bytes(model: Sequential, timed: bool) -> bytes:
+    names = tuple(_example(model, 2, timed))
+    return onnx_bytes(sequence_program(model, timed=timed), names, _outputs(model))
+
+
+def _outputs(model: Sequential) -> tuple[str, ...]:
+    if isinstance(model, HSTURanker):
+        return ("logit",)
+    return ("query",) if model.repeats is None else ("query", "own")
 
 
 def _words(model: Sequential) -> Mapping[str, tuple[str, ...]]:
@@ -248,56 +267,66 @@ def _words(model: Sequential) -> Mapping[str, tuple[str, ...]]:
 
 
 def _person(model: Sequential, events: int) -> SequenceBatch:
-    """Somebody with so many events, an hour apart."""
-    items = model.input.item.num_embeddings - 1
+    """Somebody with so many events, an hour apart; the first item comes again."""
+    items = min(model.input.item.num_embeddings - 1, 50)
     actions = model.config.actions if isinstance(model, HSTURanker) else 1
     place = torch.arange(events)
     return SequenceBatch.serving(
         Jagged(1 + place % items, torch.tensor([0, events])),
-        time=1_600_000_000 + 3600 * place,
+        time=_NOW - 10**6 * (events - place),
         request_time=torch.tensor([_NOW]),
         action=place % actions,
         context=torch.zeros(1, len(model.input.context), dtype=torch.int64),
     )
 
 
-def _example(model: Sequential, events: int) -> Arrays:
+def _example(model: Sequential, events: int, timed: bool) -> Arrays:
     """Inputs of the right types; what they hold does not matter to a trace."""
     person = _person(model, events)
     if isinstance(model, HSTURanker):
         codes = np.arange(3) % model.input.item.num_embeddings
         return ranker_inputs(model, person, codes, request_time=_NOW)
-    found = retriever_inputs(model, person)
+    found = retriever_inputs(model, person, timed=timed)
     return {name: np.concatenate([value, value]) for name, value in found.items()}
 
 
-def _largest_difference(model: Sequential, program: OnnxProgram) -> float:
+def _largest_difference(model: Sequential, program: OnnxProgram, timed: bool) -> float:
     """Between what both say after a few lengths of history."""
     longest = min(model.config.max_length, _LONG)
     largest = 0.0
     for events in (0, 1, 2, longest - 1, longest):
         if isinstance(model, HSTURanker) and events == model.config.max_length:
             continue
-        inputs = _example(model, events)
-        (found,) = program(inputs)
-        largest = max(
-            largest, float(np.abs(_comparable(model, found) - _said(model, events)).max())
-        )
+        found = program(_example(model, events, timed))
+        for one, other in zip(found, _said(model, events, timed), strict=True):
+            # An array without numbers differs by nothing.
+            largest = max(largest, float(np.abs(_level(model, one) - other).max(initial=0)))
     return largest
 
 
-def _said(model: Sequential, events: int) -> NDArray[np.float32]:
-    """What the model itself says of `_example`."""
-    person, now = _person(model, events), _NOW
+def _said(model: Sequential, events: int, timed: bool) -> list[NDArray[np.float32]]:
+    """What the model itself says of the people of `_example`."""
+    person = _person(model, events)
     if isinstance(model, HSTURanker):
-        codes = torch.from_numpy(_example(model, events)["candidates"])
-        return _comparable(model, Falcon(model).score(person, codes, request_time=now).numpy())
+        codes = torch.from_numpy(_example(model, events, timed)["candidates"])
+        logits = Falcon(model, capacity=0).score(person, codes, request_time=_NOW)
+        return [_level(model, logits.numpy())]
+    if not timed:
+        person = replace(person, time=None, next_time=None)
     with torch.inference_mode():
-        return _comparable(model, model.queries(person).numpy())
+        queries = model.queries(person)
+        found = [queries]
+        if model.repeats is not None:
+            _, codes, terms = model.own_terms(person, queries)
+            # An item's term stands at its last place.
+            place = torch.zeros(model.input.item.num_embeddings, dtype=torch.int64)
+            place.scatter_reduce_(0, person.items.values, torch.arange(events), "amax")
+            found.append(torch.zeros(max(events, 1)).index_put((place[codes],), terms))
+    return [_level(model, one.numpy()) for one in found]
 
 
-def _comparable(model: Sequential, found: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Numbers of size 1: probabilities, or vectors of length 1."""
+def _level(model: Sequential, found: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As numbers of about 1: probabilities, or vectors of length 1."""
     if isinstance(model, HSTURanker):
         return np.asarray(1 / (1 + np.exp(-found)), np.float32)
     return found * np.float32(model.config.loss.temperature)
