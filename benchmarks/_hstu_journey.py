@@ -41,7 +41,7 @@ PROTOCOL = (
 )
 LOSS = LossConfig("shared", shared=2048, draw="popular")
 _FIT = SequentialConfig(
-    epochs=8, batch=16, patience=3, schedule="linear", precision="bfloat16", unseen=False
+    epochs=8, batch=16, patience=6, schedule="linear", precision="bfloat16", unseen=False
 )
 _HSTU = HSTUConfig(
     width=64,
