@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.core.errors import ConfigError, MissingExtraError, ValueInvalidError
 from adwright.data.item_sequences import SequenceBatch
 from adwright.data.jagged import Jagged
 from adwright.models import falcon_plain as module
-from adwright.models.falcon import Falcon
+from adwright.models.falcon import Falcon, Kernel
+from adwright.models.hstu_llvm import has_pairs
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from tests.models.sequence_ladder import DATA, batch_of, shake
 from tests.models.test_hstu_ranking import ALL, CONFIG
@@ -58,38 +60,77 @@ def _one_by_one(model: HSTURanker, person: SequenceBatch, now: int = LATE) -> Te
     return torch.stack(rows).detach()
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        CONFIG,
-        replace(CONFIG, time=False, position=False),
-        replace(CONFIG, context=True),
-        replace(CONFIG, window=4),
-        replace(CONFIG, window=4, prefix=3),
-        replace(CONFIG, window=4, context=True),
-        replace(CONFIG, truncate_after=1, truncate_to=5),
-        ALL,
-    ],
-    ids=[
-        "plain",
-        "no bias",
-        "context",
-        "window",
-        "prefix",
-        "window and context",
-        "truncation",
-        "all",
-    ],
-)
+CONFIGS = {
+    "plain": CONFIG,
+    "no bias": replace(CONFIG, time=False, position=False),
+    "position": replace(CONFIG, time=False),
+    "time": replace(CONFIG, position=False),
+    "context": replace(CONFIG, context=True),
+    "window": replace(CONFIG, window=4),
+    "window of one": replace(CONFIG, window=1, blocks=3),
+    "prefix": replace(CONFIG, window=4, prefix=3),
+    "window and context": replace(CONFIG, window=4, context=True),
+    "truncation": replace(CONFIG, truncate_after=1, truncate_to=5),
+    "group": replace(CONFIG, norm="group"),
+    "concat": replace(CONFIG, concat=True),
+    "scaled": replace(CONFIG, scaled=True),
+    "many heads": replace(CONFIG, heads=7, qk_width=1, v_width=3),
+    "odd sizes": replace(CONFIG, width=13, heads=3, qk_width=5, v_width=7, blocks=3),
+    "whole vectors": replace(CONFIG, width=32, heads=2, qk_width=16, v_width=16),
+    "all": ALL,
+}
+
+
+@pytest.mark.parametrize("kernel", ["plain", "fused"])
+@pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("events", [0, 1, 99])
-def test_it_is_the_same_as_one_by_one(config: HSTURankerConfig, events: int) -> None:
+def test_it_is_the_same_as_one_by_one(name: str, events: int, kernel: Kernel) -> None:
+    config = CONFIGS[name]
     model = model_of(config)
     person = person_of(3, events)
-    found = Falcon(model, micro_batch=4).score(person, CODES, request_time=LATE)
+    falcon = Falcon(model, micro_batch=4, kernel=kernel)
+    found = falcon.score(person, CODES, request_time=LATE)
     # In the sequences of one candidate each, an action token follows the candidate.
     if config.truncate_to:
         model = model_of(replace(config, truncate_to=config.truncate_to + 1))
     torch.testing.assert_close(found, _one_by_one(model, person), rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_is_as_near_as_its_rounding() -> None:
+    """It is used, kept histories included, and it does not add up."""
+    for name in ("plain", "window and context", "odd sizes", "all"):
+        model, person = model_of(CONFIGS[name]), person_of(3)
+        exact = Falcon(model).score(person, CODES, request_time=LATE)
+        falcon = Falcon(model, precision="bfloat16")
+        found = falcon.score(person, CODES, request_time=LATE, key=3)
+        torch.testing.assert_close(found, exact, rtol=0.05, atol=0.05)
+        assert torch.equal(found, exact) == (not has_pairs())
+        longer = _with(person, 5, LATE)
+        found = falcon.score(longer, CODES, request_time=LATE, key=3)
+        assert falcon.extended == 1
+        exact = Falcon(model).score(longer, CODES, request_time=LATE)
+        torch.testing.assert_close(found, exact, rtol=0.05, atol=0.05)
+
+
+def test_without_numba_torch_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, person = model_of(), person_of(3)
+    wanted = Falcon(model).score(person, CODES, request_time=LATE)
+    monkeypatch.setattr("adwright.models.falcon_fused.find_spec", lambda name: None)
+    found = Falcon(model).score(person, CODES, request_time=LATE)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    with pytest.raises(MissingExtraError, match="fast"):
+        Falcon(model, kernel="fused")
+
+
+def test_new_weights_count_after_a_clearing() -> None:
+    model, person = model_of(), person_of(3)
+    falcon = Falcon(model)
+    falcon.score(person, CODES, request_time=LATE)
+    shake(model)
+    falcon.clear()
+    found = falcon.score(person, CODES, request_time=LATE)
+    fresh = Falcon(model).score(person, CODES, request_time=LATE)
+    assert torch.equal(found, fresh)
 
 
 def test_a_candidate_is_judged_alone() -> None:
@@ -105,15 +146,15 @@ def test_a_candidate_is_judged_alone() -> None:
 
 
 def test_a_forgotten_mask_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.places
+    real = module.Sight.of
 
-    def open_(tokens: int, window: int, always: int) -> tuple[Tensor, Tensor]:
-        distance, admitted = real(tokens, window, always)
-        return distance, torch.ones_like(admitted)
+    def open_(*given: Any) -> module.Sight:
+        sight = real(*given)
+        return replace(sight, admitted=torch.ones_like(sight.admitted))
 
-    monkeypatch.setattr(module, "places", open_)
+    monkeypatch.setattr(module.Sight, "of", open_)
     with pytest.raises(AssertionError):
-        test_it_is_the_same_as_one_by_one(replace(CONFIG, window=4), 99)
+        test_it_is_the_same_as_one_by_one("window", 99, "plain")
 
 
 def test_a_history_is_read_once_and_again_after_a_new_event() -> None:
@@ -213,6 +254,11 @@ def test_what_cannot_be_scored_is_refused() -> None:
     tight = Falcon(model_of(replace(CONFIG, max_length=3)))
     with pytest.raises(ValueInvalidError, match="no place"):
         tight.score(person_of(0, 3), CODES, request_time=LATE)
-    for wrong in ({"micro_batch": 0}, {"capacity": -1}):
+    for wrong in (
+        {"micro_batch": 0},
+        {"capacity": -1},
+        {"precision": "float16"},
+        {"kernel": "triton"},
+    ):
         with pytest.raises(ConfigError):
-            Falcon(model_of(), **wrong)
+            Falcon(model_of(), **wrong)  # type: ignore[arg-type]

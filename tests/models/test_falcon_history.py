@@ -45,12 +45,12 @@ def _model(config: HSTURankerConfig) -> HSTURanker:
 MODELS = {name: _model(config) for name, config in CONFIGS.items()}
 
 
-def _person(events: int, seed: int = 0) -> SequenceBatch:
+def person_of(events: int, seed: int = 0) -> SequenceBatch:
     """Somebody with times that stand still or move, and all actions."""
     generator = torch.Generator().manual_seed(seed)
 
-    def drawn(high: int, size: int = LONGEST) -> Tensor:
-        return torch.randint(0, high, (size,), generator=generator)[:events]
+    def drawn(high: int) -> Tensor:
+        return torch.randint(0, high, (max(events, LONGEST),), generator=generator)[:events]
 
     items = Jagged(1 + drawn(DATA.items), torch.tensor([0, events]))
     time = 1_600_000_000 + (10 ** drawn(7) * drawn(2)).cumsum(0)
@@ -79,7 +79,7 @@ def _same(found: History, fresh: History) -> None:
         torch.testing.assert_close(found.before, fresh.before, rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     name=st.sampled_from(sorted(CONFIGS)),
     lengths=st.lists(st.integers(0, LONGEST - 1), min_size=2, max_size=4),
@@ -89,7 +89,7 @@ def test_read_on_is_read_afresh(name: str, lengths: list[int], seed: int) -> Non
     """Through any number of visits, longer and shorter."""
     model, kept = MODELS[name], None
     for events in lengths:
-        person = _first(_person(LONGEST, seed), events)
+        person = _first(person_of(LONGEST, seed), events)
         common = 0 if kept is None else in_common(model, kept, person)
         before = 0 if kept is None else kept.events
         contexts = 0 if kept is None else kept.contexts
@@ -106,7 +106,7 @@ def test_read_on_is_read_afresh(name: str, lengths: list[int], seed: int) -> Non
     what=st.sampled_from(["item", "time", "action"]),
 )
 def test_what_changed_in_the_past_is_read_again(name: str, place: int, what: str) -> None:
-    model, person = MODELS[name], _person(10)
+    model, person = MODELS[name], person_of(10)
     assert person.time is not None
     assert person.action is not None
     changed = {
@@ -134,7 +134,7 @@ def test_what_changed_in_the_past_is_read_again(name: str, place: int, what: str
 
 
 def test_another_context_has_nothing_in_common() -> None:
-    model, person = MODELS["context"], _person(5)
+    model, person = MODELS["context"], person_of(5)
     kept = read_history(model, person)
     assert person.context is not None
     assert in_common(model, kept, replace(person, context=person.context - 1)) == 0
@@ -144,7 +144,7 @@ def test_another_context_has_nothing_in_common() -> None:
 
 
 def test_events_cut_at_the_front_have_nothing_in_common() -> None:
-    model, person = MODELS["plain"], _person(10)
+    model, person = MODELS["plain"], person_of(10)
     later = person.at(torch.arange(1, 10), torch.tensor([0, 9]))
     assert in_common(model, read_history(model, person), later) == 0
 
@@ -158,7 +158,7 @@ def test_a_token_that_saw_ahead_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
         return torch.ones_like(admitted), distance
 
     monkeypatch.setattr(module, "pairs", open_)
-    model, person = MODELS["deep"], _person(12)
+    model, person = MODELS["deep"], person_of(12)
     kept = read_history(model, _first(person, 6))
     found = read_history(model, person, kept, 12)
     with pytest.raises(AssertionError):
@@ -166,7 +166,7 @@ def test_a_token_that_saw_ahead_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_only_the_new_tokens_are_projected(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, person = MODELS["deep"], _person(12)
+    model, person = MODELS["deep"], person_of(12)
     kept = read_history(model, _first(person, 11))
     sizes = []
     real = type(layers_of(model)[0]).project
@@ -181,7 +181,7 @@ def test_only_the_new_tokens_are_projected(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_missing_is_said_also_to_somebody_known() -> None:
-    model, person = MODELS["plain"], _person(5)
+    model, person = MODELS["plain"], person_of(5)
     kept = read_history(model, person)
     for poorer, message in (
         (replace(person, action=None), "done with"),
@@ -193,10 +193,10 @@ def test_what_is_missing_is_said_also_to_somebody_known() -> None:
 
 def test_a_history_without_room_is_refused() -> None:
     with pytest.raises(ValueInvalidError, match="no place"):
-        read_history(MODELS["plain"], _person(LONGEST))
+        read_history(MODELS["plain"], person_of(LONGEST))
 
 
 def test_a_history_of_another_model_is_refused() -> None:
-    kept = read_history(MODELS["plain"], _person(5))
+    kept = read_history(MODELS["plain"], person_of(5))
     with pytest.raises(ValueInvalidError, match="without truncation"):
-        read_history(MODELS["truncation"], _person(6), kept, 10)
+        read_history(MODELS["truncation"], person_of(6), kept, 10)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adwright.models.falcon_history import layers_of, read_history
-from adwright.models.falcon_plain import judge, own_bias, places
+from adwright.models.falcon_plain import Sight, judge, own_bias, sights
 from adwright.models.hstu_ranking import HSTURankerConfig
 from adwright.models.hstu_spec import time_bucket
 from tests.models.test_falcon import CODES, LATE, model_of, person_of
@@ -22,7 +22,7 @@ def test_one_layer_follows_the_formula(config: HSTURankerConfig) -> None:
     model = model_of(replace(config, blocks=1, truncate_after=0, truncate_to=0))
     history = read_history(model, person_of(3, 7))
     (layer,), (seen,) = layers_of(model), history.layers
-    found = judge(model, history, CODES, LATE)
+    found = judge(model, history, CODES, sights(model, history, LATE))
     always = max(history.contexts, config.prefix)
     assert layer.rab_p is not None
     assert layer.rab_t is not None
@@ -46,10 +46,21 @@ def test_one_layer_follows_the_formula(config: HSTURankerConfig) -> None:
 
 
 def test_what_a_window_leaves() -> None:
-    distance, admitted = places(6, 3, 2)
-    assert distance.tolist() == [6, 5, 4, 3, 2, 1]
-    assert admitted.tolist() == [True, True, False, False, True, True]
-    assert places(4, 0, 0)[1].all()
+    sight = Sight.of(None, 6, 0, 3, 2)
+    assert sight.distance.tolist() == [6, 5, 4, 3, 2, 1]
+    assert sight.admitted.tolist() == [True, True, False, False, True, True]
+    assert not sight.bucket.any()
+    assert Sight.of(None, 4, 0, 0, 0).admitted.all()
+    late = Sight.of(torch.tensor([5, 90]), 2, 100, 0, 0)
+    assert late.bucket.tolist() == [int(time_bucket(torch.tensor(s))) for s in (95, 10)]
+
+
+def test_layers_that_see_the_same_share_how() -> None:
+    model = model_of(replace(CONFIG, blocks=4, truncate_after=2, truncate_to=6))
+    found = sights(model, read_history(model, person_of(3, 7)), LATE)
+    assert [len(sight.distance) for sight in found] == [14, 14, 5, 5]
+    assert found[0] is found[1]
+    assert found[2] is found[3]
 
 
 def test_a_candidate_is_no_time_away_from_itself() -> None:
