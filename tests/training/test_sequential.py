@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 
+from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.item_sequences import ItemSequences
 from adwright.data.stochastic_length import StochasticLength
@@ -24,6 +27,8 @@ from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequential import SequentialConfig, _Trainer, fit_sequential
 from tests.data.sequences_small import small_sequences
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 DATA = small_sequences(people=60, items=30)
 LOSS = LossConfig(temperature=0.2)
 MODEL = HSTUConfig(
@@ -335,3 +340,46 @@ def test_a_loss_that_is_not_finite_is_refused() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         replace(CONFIG, **wrong)  # type: ignore[arg-type]
+
+
+def test_two_processes_of_torchrun_equal_one(tmp_path: Path, run_script: Run, compare: Any) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    alone = run_script("fit_sequences", one)
+    assert alone.returncode == 0, alone.stderr
+    together = run_script("fit_sequences", two, launcher=TORCHRUN)
+    assert together.returncode == 0, together.stderr
+    for name in ("plain", "ranker", "cut", "few"):
+        weights = [
+            {k: torch.from_numpy(v.copy()) for k, v in load_artifact(folder).tensors.items()}
+            for folder in (one / name / "final-0", two / name / "final-0", two / name / "final-1")
+        ]
+        assert compare.distance(weights[0], weights[1]) < 1e-5, name
+        assert compare.equal(weights[1], weights[2]), name
+        results = [
+            json.loads(path.read_text())
+            for path in (one / f"{name}-0.json", two / f"{name}-0.json", two / f"{name}-1.json")
+        ]
+        assert json.dumps(results[1]) == json.dumps(results[2])
+        assert results[0]["steps"] == results[1]["steps"]
+        assert len(results[0]["records"]) == len(results[1]["records"]) == 2 * (name != "few")
+        for a, b in zip(results[0]["records"], results[1]["records"], strict=True):
+            assert b == pytest.approx(a, rel=1e-4)
+        lines = (two / name / "run" / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == results[1]["records"]
+    # A run that was cut off ends as one that was not.
+    straight, cut = (json.loads((two / f"{name}-0.json").read_text()) for name in ("plain", "cut"))
+    assert straight == cut
+    final = [load_artifact(two / name / "final-0").tensors for name in ("plain", "cut")]
+    assert all(np.array_equal(value, final[1][key]) for key, value in final[0].items())
+    # Only the first process shows what is done.
+    assert together.stderr.count("epoch 2/2: 3 batches in") == 3
+    said = [json.loads((two / f"refused-{rank}.json").read_text()) for rank in (0, 1)]
+    assert said[0]["again"].startswith("ConfigError: this folder already holds a run")
+    assert said[0]["validate"] == "DataError: nothing to measure"
+    assert "nan after epoch 1" in said[0]["goal"]
+    for name in ("again", "validate", "goal"):
+        assert said[1][name].startswith("ResourceError: the first process"), name
+    for name in ("seeds", "folders"):
+        for rank in (0, 1):
+            expected = "ConfigError: the processes were asked for different runs"
+            assert said[rank][name].startswith(expected), name

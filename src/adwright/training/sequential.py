@@ -9,14 +9,22 @@ that is split by time needs that. The run folder holds a checkpoint; everything 
 is in it or a function of the position, so a run that was killed continues and ends with the same
 bits.
 
+Under torchrun the processes divide each batch so that all have about as much to do
+(`sequence_balance`). The loss is divided by the positions of the whole batch and gradients are
+summed, so the weights are those of one process up to the order of sums; dropout and sampled
+negatives are drawn by each process for itself. The first process validates and writes the run
+folder, which all of them must see under the same path; they read the data themselves.
+
 For the final number train again with `final`, on the validation targets too, for as many epochs
 as the best validation took: then there is nothing to validate with, and the last weights stay.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,14 +37,26 @@ from torch.optim import Optimizer
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.core.progress import progress
-from adwright.data.item_sequences import ItemSequences
+from adwright.core.hashing import content_hash
+from adwright.core.progress import Progress, progress
+from adwright.data.item_sequences import ItemSequences, SequenceBatch
 from adwright.data.stochastic_length import StochasticLength
 from adwright.models.hstu_ranking import HSTURanker
 from adwright.models.sequence_model import SequenceModel
 from adwright.training.checkpoint import pack, unpack
+from adwright.training.distributed import (
+    broadcast,
+    gather,
+    is_distributed,
+    on_first,
+    process_group,
+    rank,
+    sum_gradients,
+    world_size,
+)
 from adwright.training.rowwise_adamw import RowWiseAdamW
 from adwright.training.run_folder import RunFolder
+from adwright.training.sequence_balance import cost_of, divided, people_of
 from adwright.training.sequence_samples import SequenceSamples
 from adwright.training.sequence_validation import validation
 
@@ -154,15 +174,19 @@ def fit_sequential(
     say the same of the same weights, or a resumed run may end otherwise.
     resume: continue from the folder's checkpoint. checkpoint_every: steps, beside each epoch.
     on_step: called after each step with the number of steps done.
+    Under torchrun all processes call it alike; `validate` is asked in the first one, for which
+    the others wait, half an hour at most.
     Raises ConfigError (an existing run without resume, a loss or a goal that is not finite,
-    sequences without a training sample, or split by time without `validate`), ResumeError (no
-    run, another config, model or data), ResourceError (disk full).
+    sequences without a training sample, or split by time without `validate`, processes that were
+    asked for different runs), ResumeError (no run, another config, model or data), ResourceError
+    (disk full; in the other processes, whatever the first one failed of).
     """
-    trainer = _Trainer(model, sequences, config, None if run is None else Path(run), validate)
-    trainer.begin(resume=resume)
-    with torch.random.fork_rng(devices=[]):
-        trainer.train(checkpoint_every, on_step or (lambda _: None))
-    return trainer.end()
+    with process_group():
+        trainer = _Trainer(model, sequences, config, None if run is None else Path(run), validate)
+        trainer.begin(resume=resume)
+        with torch.random.fork_rng(devices=[]):
+            trainer.train(checkpoint_every, on_step or (lambda _: None))
+        return trainer.end()
 
 
 class _Trainer:
@@ -192,6 +216,7 @@ class _Trainer:
         if validate is not None:
             # A goal of another kind is not comparable with the best so far.
             asked["validate"] = "given"
+        self.asked = asked
         self.run = None if run is None else RunFolder(run, asked, "sequential-checkpoint")
         self.samples = SequenceSamples(
             sequences,
@@ -201,22 +226,43 @@ class _Trainer:
             shortening=config.shortening,
             seed=config.seed,
         )
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimisers = _optimisers(model, config)
+        self.cost = cost_of(model)
         self.at = _At()
         self.steps_an_epoch = 1
         self.best: dict[str, Tensor] = {}
 
     def begin(self, *, resume: bool) -> None:
         """Start a run, or take up the one in the folder."""
-        if self.run is None:
-            return
-        if resume:
-            self.run.require_same("another config or model, or on other data")
-            self._load(self.run)
-            return
-        self.run.require_new()
-        self._save()
-        self.run.begin()
+        self._require_one_run(resume)
+        run = self.run
+        if run is None:
+            broadcast(self.model)
+        elif resume:
+            # The first one removes what a kill left before the others look.
+            on_first(lambda: self._load(run))
+            if rank():
+                self._load(run)
+        else:
+            broadcast(self.model)
+            on_first(lambda: self._start(run))
+
+    def _require_one_run(self, resume: bool) -> None:
+        """Raises ConfigError in all processes where they were asked for different runs."""
+        path = None if self.run is None else str(self.run.path.resolve())
+        digest = content_hash({**self.asked, "resume": resume, "run": path})
+        if len(set(gather(torch.tensor([int(digest[:15], 16)])).tolist())) > 1:
+            raise ConfigError(
+                "the processes were asked for different runs",
+                where=f"process {rank()} of {world_size()}",
+                hint="call fit_sequential with the same config, model, data and folder in all",
+            )
+
+    def _start(self, run: RunFolder) -> None:
+        run.require_new()
+        self._write(run)
+        run.begin()
 
     def train(self, every: int, on_step: Callable[[int], None]) -> None:
         """All epochs that are left."""
@@ -226,7 +272,9 @@ class _Trainer:
             self.steps_an_epoch = len(batches)
             label = f"epoch {self.at.epoch + 1}/{config.epochs}"
             self.model.train()
-            with progress(len(batches) - self.at.step, label, "batches") as bar:
+            left = len(batches) - self.at.step
+            shown = progress(left, label, "batches") if not rank() else nullcontext(Progress())
+            with shown as bar:
                 for step in range(self.at.step, len(batches)):
                     self._step(batches[step])
                     bar.advance()
@@ -247,21 +295,17 @@ class _Trainer:
 
     def _step(self, chosen: Ints) -> None:
         config = self.config
-        key = np.random.SeedSequence([config.seed, self.at.steps])
+        key = np.random.SeedSequence([config.seed, self.at.steps, rank()])
         torch.default_generator.manual_seed(int(key.generate_state(1)[0]))
         batch = self.samples.read(chosen, self.at.steps)
-        self.model.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-            summed = self.model.loss(batch)
         positions = max(self.model.asked(batch), 1)
-        loss = float(summed.detach())
+        loss = self._gradients(batch, positions)
         if not math.isfinite(loss):
             raise ConfigError(
                 "the loss is no longer a finite number",
                 where=f"epoch {self.at.epoch + 1}, step {self.at.steps + 1} of the run",
                 hint="lower the learning rate or set clip_norm, or raise the temperature",
             )
-        (summed / positions).backward()  # type: ignore[no-untyped-call]
         self._set_rate()
         if config.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
@@ -275,6 +319,19 @@ class _Trainer:
             loss_sum=at.loss_sum + loss,
             positions=at.positions + positions,
         )
+
+    def _gradients(self, batch: SequenceBatch, positions: int) -> float:
+        """Leave the gradients of the whole batch behind, over `positions`; its summed loss."""
+        if is_distributed():
+            cost = self.cost.of(batch.items.lengths.numpy())
+            batch = people_of(batch, divided(cost, world_size())[rank()])
+        self.model.zero_grad()
+        summed = torch.zeros(())
+        if len(batch):
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+                summed = self.model.loss(batch)
+            (summed / positions).backward()  # type: ignore[no-untyped-call]
+        return sum_gradients(self.parameters, [], summed.detach().float())
 
     def _set_rate(self) -> None:
         """The learning rate of this step."""
@@ -298,13 +355,7 @@ class _Trainer:
     def _validate(self, epoch: int) -> None:
         at = self.at
         self.model.eval()
-        goal, measures = self.validate()
-        if not math.isfinite(goal):
-            raise ConfigError(
-                "the goal of the validation is not a finite number",
-                where=f"{goal} after epoch {epoch}",
-                hint="validate on people and items that can be measured",
-            )
+        goal, measures = self._measured(epoch)
         train_loss = at.loss_sum / max(at.positions, 1)
         line = {"epoch": epoch, "steps": at.steps, "train_loss": train_loss, **measures}
         better = at.best is None or goal > at.best
@@ -318,6 +369,25 @@ class _Trainer:
             records=(*at.records, line),
         )
 
+    def _measured(self, epoch: int) -> tuple[float, dict[str, float]]:
+        """Goal and measures, which the first process finds out for all."""
+        found: list[bytes] = []
+
+        def ask() -> None:
+            goal, measures = self.validate()
+            if not math.isfinite(goal):
+                raise ConfigError(
+                    "the goal of the validation is not a finite number",
+                    where=f"{goal} after epoch {epoch}",
+                    hint="validate on people and items that can be measured",
+                )
+            found.append(json.dumps([float(goal), measures]).encode())
+
+        on_first(ask)
+        sent = torch.tensor(list(b"".join(found)), dtype=torch.uint8)
+        goal, measures = json.loads(bytes(gather(sent).tolist()))
+        return goal, measures
+
     def _held(self) -> tuple[float, dict[str, float]]:
         """What the held targets say of the model."""
         config, people = self.config, self.sequences.people("valid")
@@ -329,13 +399,15 @@ class _Trainer:
         )
 
     def _save(self) -> None:
-        if self.run is None:
-            return
-        at = self.at
-        tensors = pack(self.model, self.best, self.optimisers)
-        self.run.save(asdict(at), tensors, steps=at.steps, epoch=at.epoch, records=at.records)
+        if (run := self.run) is not None:
+            on_first(lambda: self._write(run))
+
+    def _write(self, run: RunFolder) -> None:
+        at, tensors = self.at, pack(self.model, self.best, self.optimisers)
+        run.save(asdict(at), tensors, steps=at.steps, epoch=at.epoch, records=at.records)
 
     def _load(self, run: RunFolder) -> None:
+        run.require_same("another config or model, or on other data")
         state, tensors = run.load()
         try:
             self.at = _At(**state | {"records": tuple(state["records"])})
