@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -124,6 +125,21 @@ def test_the_loss_is_over_events_with_a_target() -> None:
         count=torch.ones(DATA.items + 1),
     )
     torch.testing.assert_close(found, wanted)
+
+
+def test_few_positions_stand_for_all() -> None:
+    torch.manual_seed(0)
+    model, batch = _Bare(CONFIG, DATA.items), batch_of([2, 5])
+    every = float(model.loss(batch).detach())
+    few = replace(CONFIG, loss=replace(CONFIG.loss, positions=3))
+    torch.manual_seed(0)
+    model = _Bare(few, DATA.items)
+    drawn = [float(model.loss(batch).detach()) for _ in range(300)]
+    assert len({round(one, 4) for one in drawn}) > 5
+    assert np.mean(drawn) == pytest.approx(every, rel=0.02)
+    many = replace(CONFIG, loss=replace(CONFIG.loss, positions=10_000))
+    torch.manual_seed(0)
+    assert float(_Bare(many, DATA.items).loss(batch).detach()) == pytest.approx(every)
 
 
 def test_counts_reach_the_loss() -> None:

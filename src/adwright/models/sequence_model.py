@@ -261,16 +261,20 @@ class SequenceModel(nn.Module):
         return torch.cat(rows), torch.cat(codes), torch.cat(terms)
 
     def loss(self, batch: SequenceBatch) -> Tensor:
-        """Loss [] summed over the events that have a target; see `sequence_losses`."""
+        """Loss [] summed over the events that have a target; see `sequence_losses`. Of few
+        positions it is scaled up to all."""
         encoded = self.encode(batch)
         target = batch.target[encoded.event]
-        asked = target > 0
+        asked = (target > 0).nonzero()[:, 0]
+        few, every = self.config.loss.positions, len(asked)
+        if 0 < few < every:
+            asked = asked[torch.randperm(every)[:few].sort().values.to(asked.device)]
         vectors, event = encoded.vectors[asked], encoded.event[asked]
         personal = None
         if self.repeats is not None:
             queries = self.asking(vectors)
             personal = self.repeats.personal(batch, vectors, queries, event, self.item_vectors)
-        return next_item_loss(
+        loss = next_item_loss(
             vectors,
             target[asked],
             self.input.item.weight,
@@ -279,6 +283,7 @@ class SequenceModel(nn.Module):
             bias=self.bias,
             personal=personal,
         )
+        return loss * (every / max(len(asked), 1))
 
     def asked(self, batch: SequenceBatch) -> int:
         """How many events the loss is summed over."""
