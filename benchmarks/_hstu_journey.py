@@ -34,12 +34,13 @@ PROTOCOL = (
     "of weeks 45-48. Slices: all; repeat, items that the household had before, ranked among all; "
     "new, only items that it never had are ranked and count. Values are means over queries that "
     "have a target in the slice; intervals by bootstrap over households; differences are paired. "
-    "Sequential models: 4 layers, width 64, 4 heads, 2,048 shared negatives drawn by popularity "
-    "with logQ, an event predicts one of the next basket's items; own terms: how popular an item "
-    "is, and how often and how long ago the household had it, are added to the score "
+    "Sequential models: 4 layers, width 64, 4 heads; an event predicts one of the next basket's "
+    "items, exact softmax over the catalogue at 1,024 positions of each batch of 16 households "
+    "(of 64 windows where the model is cut to 200); own part: how popular an item is, and how "
+    "often and how long ago the household had it, have a voice in the score "
     "(`adwright.models.repeats`)."
 )
-LOSS = LossConfig("shared", shared=2048, draw="popular")
+LOSS = LossConfig("exact", positions=1024)
 _FIT = SequentialConfig(
     epochs=8, batch=16, patience=6, schedule="linear", precision="bfloat16", unseen=False
 )
@@ -60,11 +61,11 @@ _SASREC = SASRecConfig(
 #: Whole sequences in windows where the model reads less than all.
 _CUT = replace(_FIT, whole=True, batch=64)
 VARIANTS = {
-    "hstu": Variant("HSTU, own terms", _HSTU, _FIT),
-    "sasrec": Variant("SASRec, own terms", _SASREC, _FIT),
-    "sasrec_200": Variant("SASRec cut to 200, own terms", replace(_SASREC, max_length=200), _CUT),
+    "hstu": Variant("HSTU, own part", _HSTU, _FIT),
+    "sasrec": Variant("SASRec, own part", _SASREC, _FIT),
+    "sasrec_200": Variant("SASRec cut to 200, own part", replace(_SASREC, max_length=200), _CUT),
     "hstu_sl16": Variant(
-        "HSTU, own terms, stochastic length 1.6",
+        "HSTU, own part, stochastic length 1.6",
         _HSTU,
         replace(_FIT, shortening=StochasticLength(1.6)),
     ),
