@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.choice_task import ChoiceConfig
 from adwright.data.draws import Draws
@@ -17,6 +18,7 @@ from adwright.delivery.cascade import CascadeConfig
 from adwright.delivery.deployment import Deployment
 from adwright.models.din import DINConfig
 from adwright.models.hcn import HCNConfig
+from adwright.models.hstu_target import HSTUTargetConfig
 from adwright.models.two_tower import TwoTowerConfig
 from adwright.training.fit import FitConfig
 from adwright.training.retrieval import RetrievalConfig
@@ -52,6 +54,32 @@ def test_the_stages_are_trained_and_saved(tmp_path: Path) -> None:
         assert ours.stage == "fine"
         assert len(ours.item_ids) == 5
     assert asked[0].time == LATER
+
+
+def test_hstu_may_be_the_fine_ranker(tmp_path: Path) -> None:
+    fine = HSTUTargetConfig(
+        width=8,
+        max_length=50,
+        blocks=2,
+        heads=1,
+        qk_width=8,
+        v_width=8,
+        mlp_hidden=(8,),
+        embedding=EMBEDDING,
+        kernel="bucketed",
+    )
+    config = replace(CONFIG, fine=fine)
+    assert from_jsonable(BuildConfig, to_jsonable(config)) == config
+    built = build_deployment(TASK, tmp_path / "run", config, cache=tmp_path)
+    saved = Deployment.load(tmp_path / "run" / "deployment")
+    assert saved.fine is not None
+    assert saved.fine.model.config == fine
+    asked = [request("u1", k=3), request("nobody", k=3)]
+    for ours, theirs in zip(
+        built.cascade().recommend_many(asked), saved.cascade().recommend_many(asked), strict=True
+    ):
+        assert ours.item_ids == theirs.item_ids
+        assert ours.stage == "fine"
 
 
 def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from adwright.core.errors import ConfigError
 from adwright.data.draws import popular_share
@@ -13,8 +15,10 @@ from adwright.data.personal import personal
 from adwright.delivery.fine import FineRanker
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.stages import Shortlist
+from adwright.models.hstu_target import HSTUTarget, HSTUTargetConfig
+from adwright.training.ranker import Ranker
 
-from .funnel import DRAWS, histories, on_day, ranker, request, task
+from .funnel import DRAWS, EMBEDDING, histories, on_day, ranker, request, task
 
 PEOPLE = ["u1", "nobody", "u6", "u1"]
 
@@ -68,10 +72,29 @@ def as_tables(crowd: Crowd, items: Shortlist) -> tuple[pl.DataFrame, pl.DataFram
     return rows, events
 
 
+def hstu(**changes: object) -> Ranker:
+    """A ranker of HSTU for the features of the other one."""
+    like = ranker(**changes)
+    config = HSTUTargetConfig(
+        width=8,
+        max_length=30,
+        blocks=2,
+        heads=2,
+        qk_width=4,
+        v_width=4,
+        mlp_hidden=(8,),
+        embedding=EMBEDDING,
+        kernel="bucketed",
+    )
+    torch.manual_seed(3)
+    return replace(like, model=HSTUTarget(config, like.spec, like.items))
+
+
+@pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
 @pytest.mark.parametrize("limit", [0, 5])
-def test_scores_are_those_of_the_ranker_on_a_table(limit: int) -> None:
+def test_scores_are_those_of_the_ranker_on_a_table(limit: int, make: Callable[..., Ranker]) -> None:
     crowd, items = crowd_of(histories()), items_of([5, 3, 12, 1])
-    trained = ranker(max_history=limit)
+    trained = make(max_history=limit)
     found = FineRanker(trained, histories()).score(crowd, items)
     np.testing.assert_allclose(found, trained.score_rows(*as_tables(crowd, items)), rtol=1e-5)
     assert np.ptp(found) > 0
@@ -95,9 +118,10 @@ def test_the_draws_are_undone_item_by_item() -> None:
         assert undone[row] == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-5)
 
 
-def test_people_do_not_touch_each_other() -> None:
+@pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
+def test_people_do_not_touch_each_other(make: Callable[..., Ranker]) -> None:
     known, items = histories(), items_of([5, 3, 12, 1])
-    stage = FineRanker(ranker(), known, DRAWS)
+    stage = FineRanker(make(), known, DRAWS)
     crowd = crowd_of(known)
     together = stage.score(crowd, items)
     for n, (start, end) in enumerate(items.bounds()):
@@ -105,9 +129,10 @@ def test_people_do_not_touch_each_other() -> None:
         np.testing.assert_allclose(alone, together[start:end], rtol=1e-5)
 
 
-def test_a_person_without_candidates_is_passed_over() -> None:
+@pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
+def test_a_person_without_candidates_is_passed_over(make: Callable[..., Ranker]) -> None:
     known = histories()
-    stage = FineRanker(ranker(), known)
+    stage = FineRanker(make(), known)
     assert len(stage.score(crowd_of(known), items_of([0, 2, 0, 1]))) == 3
     assert len(stage.score(crowd_of(known), items_of([0, 0, 0, 0]))) == 0
 
@@ -138,9 +163,12 @@ def test_what_a_request_cannot_supply_is_refused() -> None:
         FineRanker(plain, histories(), DRAWS)
 
 
-def test_cost_grows_with_candidates_and_history() -> None:
+@pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
+def test_cost_grows_with_candidates_and_history(make: Callable[..., Ranker]) -> None:
     known = histories()
-    stage, crowd = FineRanker(ranker(), known), crowd_of(known)
+    stage, crowd = FineRanker(make(), known), crowd_of(known)
     few, many = (stage.cost(crowd, items_of(sizes)) for sizes in ([1] * 4, [5] * 4))
     assert 0 < few.flops < many.flops
     assert 0 < few.bytes < many.bytes
+    nobody = known.crowd([request("nobody", time=on_day(4)) for _ in range(4)])
+    assert stage.cost(nobody, items_of([1] * 4)).flops < few.flops

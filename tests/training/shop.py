@@ -14,8 +14,10 @@ from adwright.data.schema import Catalogue, validate_events
 from adwright.data.stream import StreamConfig
 from adwright.data.task import Task, write_task
 from adwright.models.calibration import Method
-from adwright.models.din import DIN, DINConfig
+from adwright.models.din import DINConfig
 from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.hstu_target import HSTUTargetConfig
+from adwright.models.rankers import RankerConfig, RankerModel, ranker_model
 from adwright.training.fit import FitConfig
 from adwright.training.pipeline import RunResult, run
 from adwright.training.runfile import RunConfig
@@ -42,6 +44,16 @@ ITEMS = pl.DataFrame(
 )
 #: Sizes at which a network learns something in a second.
 MODEL = DINConfig(mlp_hidden=(16, 8), embedding=EmbeddingConfig(width=4))
+HSTU = HSTUTargetConfig(
+    width=16,
+    blocks=2,
+    qk_width=32,
+    v_width=16,
+    max_length=60,
+    mlp_hidden=(16, 8),
+    embedding=EmbeddingConfig(width=4),
+    kernel="bucketed",
+)
 FIT = FitConfig(
     epochs=1,
     learning_rate=0.01,
@@ -82,9 +94,9 @@ def shop_task(folder: Path, *, users: int = 40, seed: int = 0) -> Task:
     )
 
 
-def untrained(task: Task, config: DINConfig = MODEL) -> DIN:
+def untrained(task: Task, config: RankerConfig = MODEL) -> RankerModel:
     """The network of `config` for the task."""
-    return DIN(config, task.spec, task.item_table)
+    return ranker_model(config, task.spec, task.item_table)
 
 
 def shop_run(folder: Path, *, users: int = 40, calibration: Method = "platt") -> RunResult:

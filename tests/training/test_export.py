@@ -14,6 +14,7 @@ import torch
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import (
     ArtifactError,
+    ConfigError,
     MissingExtraError,
     ResourceError,
     ValueInvalidError,
@@ -24,7 +25,7 @@ from adwright.training import export
 from adwright.training.export import OnnxScorer, export_onnx, export_program, scorer_inputs
 from adwright.training.ranker import Ranker
 from tests.training.conftest import build_task
-from tests.training.shop import ITEMS, MODEL, shop_task, untrained
+from tests.training.shop import HSTU, ITEMS, MODEL, shop_task, untrained
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,15 @@ def test_torch_export_gives_the_rankers_numbers(
     with torch.no_grad():
         _, probability = module(*(torch.from_numpy(part) for part in inputs.values()))
     np.testing.assert_allclose(probability.numpy(), ranker.score_rows(visit, past), atol=1e-5)
+
+
+def test_another_network_is_refused(task: Task, tmp_path: Path) -> None:
+    hstu = Ranker(untrained(task, HSTU), task.spec, task.items)
+    with pytest.raises(ConfigError, match="only DIN"):
+        export_program(hstu)
+    with pytest.raises(ConfigError, match="only DIN"):
+        export_onnx(hstu, tmp_path / "scorer")
+    assert not (tmp_path / "scorer").exists()
 
 
 def test_padding_changes_nothing(

@@ -12,13 +12,14 @@ import torch
 from adwright.core.artifacts import load_artifact
 from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, ResourceError
+from adwright.data.stochastic_length import StochasticLength
 from adwright.data.task import Task
 from adwright.training import pipeline
 from adwright.training.comparison import Comparison
 from adwright.training.pipeline import RunResult, measure, run, train
 from adwright.training.ranker import Ranker
 from adwright.training.runfile import RunConfig
-from tests.training.shop import FIT, MODEL, shop_run, shop_task
+from tests.training.shop import FIT, HSTU, MODEL, shop_run, shop_task
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,27 @@ def test_runs_are_repeatable_and_every_choice_counts(folder: Path, tmp_path: Pat
         assert not np.array_equal(scores[0], left)
     assert base.comparison.subject == "Base"
     assert "Base" not in first.probabilities
+
+
+def test_hstu_is_trained_like_din_and_learns_what_shoppers_like(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=30)
+    config = small(tmp_path / "run", model=HSTU, base=True)
+    found = run(config, task=task)
+    names = ["HSTU", "Base", "popularity", "frequency", "logistic"]
+    assert list(found.probabilities) == names
+    assert found.comparison.subject == "HSTU"
+    values = {n: r.metrics["gauc"].value for n, r in found.comparison.reports.items()}
+    assert values["HSTU"] > values["popularity"] + 0.1
+    assert (tmp_path / "run" / "runs" / "hstu" / "metrics.jsonl").exists()
+    asked = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert from_jsonable(RunConfig, asked) == config
+    loaded = Ranker.load(tmp_path / "run" / "ranker")
+    assert np.array_equal(loaded.score(task, "test"), found.probabilities["HSTU"])
+    short = replace(HSTU, stochastic_length=StochasticLength(0.5), dropout=0.0)
+    other = run(small(tmp_path / "short", model=short), task=task)
+    assert not np.array_equal(other.probabilities["HSTU"], found.probabilities["HSTU"])
+    again = run(small(tmp_path / "again", model=short), task=task)
+    assert np.array_equal(other.probabilities["HSTU"], again.probabilities["HSTU"])
 
 
 def test_a_run_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from adwright.data.task import Task
 from adwright.models.calibration import IdentityCalibrator, PlattCalibrator
 from adwright.training.predict import predict
 from adwright.training.ranker import KIND, Ranker, item_names
-from tests.training.shop import ITEMS, MODEL, START, shop_run, shop_task, untrained
+from tests.training.shop import HSTU, ITEMS, MODEL, START, shop_run, shop_task, untrained
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +157,25 @@ def test_explain_refuses_what_it_cannot_tell(ranker: Ranker, task: Task) -> None
         ranker.explain(history, "nothing")
     with pytest.raises(ConfigError, match="k 0"):
         ranker.explain(history, "i1", k=0)
+    assert ranker.explains
     base = untrained(task, replace(MODEL, interest="sum"))
     with pytest.raises(ConfigError, match="weighs no history"):
         Ranker(base, task.spec, task.items).explain(history, "i1")
+
+
+def test_hstu_is_saved_and_explains_nothing(
+    task: Task, rows: pl.DataFrame, events: pl.DataFrame, tmp_path: Path
+) -> None:
+    made = Ranker(untrained(task, HSTU), task.spec, task.items, negative_rate=0.5)
+    assert not made.explains
+    with pytest.raises(ConfigError, match="no one weight"):
+        made.explain(events.filter(user_id="u1"), "i1")
+    made.save(tmp_path / "r")
+    again = Ranker.load(tmp_path / "r")
+    assert again.model.config == HSTU
+    assert np.array_equal(again.score_rows(rows, events), made.score_rows(rows, events))
+    np.testing.assert_allclose(made.score_rows(rows, events), made.score(task, "test"), atol=1e-6)
+    assert made.recommend(events, rows, k=2).height == 2 * rows["user_id"].n_unique()
 
 
 def test_names_come_from_the_catalogue(ranker: Ranker) -> None:

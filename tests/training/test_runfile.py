@@ -10,6 +10,9 @@ from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import AssetError, ConfigError
 from adwright.data.from_log import LogTaskConfig
 from adwright.data.log import save_log
+from adwright.data.stochastic_length import StochasticLength
+from adwright.models.din import DINConfig
+from adwright.models.hstu_target import HSTUTargetConfig
 from adwright.training.runfile import (
     RunConfig,
     TaskConfig,
@@ -34,6 +37,26 @@ def test_run_files(tmp_path: Path) -> None:
     path.write_text("[fit]\nepoch = 3\n")
     with pytest.raises(ConfigError, match=r"run\.toml, key fit\.epoch"):
         load_toml(path, RunConfig)
+
+
+def test_a_run_file_names_its_model(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('[model]\nkind = "hstu"\nblocks = 2\n[model.stochastic_length]\nalpha = 1.7\n')
+    config = load_toml(path, RunConfig)
+    asked = HSTUTargetConfig(blocks=2, stochastic_length=StochasticLength(1.7))
+    assert config.model == asked
+    assert from_jsonable(RunConfig, to_jsonable(config)) == config
+    path.write_text('[model]\nkind = "din"\nattention_hidden = 8\n')
+    assert load_toml(path, RunConfig).model == DINConfig(attention_hidden=8)
+    for wrong, message in (
+        ('kind = "hstu"\nblock = 3', r"run\.toml, HSTUTargetConfig, key block"),
+        ("blocks = 3", r"run\.toml, DINConfig, key blocks"),
+        ('kind = "gru"', "no ranker 'gru'"),
+        ('kind = "hstu"\nblocks = 0', "at least 1"),
+    ):
+        path.write_text(f"[model]\n{wrong}\n")
+        with pytest.raises(ConfigError, match=message):
+            load_toml(path, RunConfig)
 
 
 @pytest.mark.parametrize(

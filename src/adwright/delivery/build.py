@@ -5,7 +5,7 @@ The fine ranker comes before the coarse one, which learns from it too.
     RUN/
       retriever/    run of the two towers: checkpoints, metrics.jsonl
       coarse/       run of HCN
-      fine/         run of DIN on the choice task, and its ranker
+      fine/         run of DIN (or HSTU) on the choice task, and its ranker
       deployment/   what serves: an artifact of kind "cascade"
 
 Each stage is a resumable run; a build that was cut off goes on where it stood.
@@ -38,6 +38,7 @@ from adwright.delivery.retrieval import RetrieverArtifact, RetrieverModel
 from adwright.delivery.teaching import teach
 from adwright.models.din import DINConfig
 from adwright.models.hcn import HCN, HCNConfig
+from adwright.models.rankers import RankerConfig, name_of
 from adwright.models.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.fit import FitConfig
 from adwright.training.lessons import Lessons
@@ -57,9 +58,10 @@ class BuildConfig:
     """Models and training of the stages.
 
     retriever, retriever_fit: the two towers. coarse, coarse_fit: HCN. choice, fine, fine_fit:
-    the fine ranker's rows, DIN and its training. lessons, lesson_items: training baskets on
-    which HCN learns from DIN, and items of each, see `teach`; 0 lessons for no distillation,
-    as the blend brings the coarse order nearer to the fine one and costs the vectors nothing.
+    the fine ranker's rows, DIN or HSTU, and its training. lessons, lesson_items: training
+    baskets on which HCN learns from the fine ranker, and items of each, see `teach`; 0 lessons
+    for no distillation, as the blend brings the coarse order nearer to the fine one and costs
+    the vectors nothing.
     blend: training baskets on which the coarse order is brought near to the fine one, see
     `Blend`; 0 leaves it as HCN has it. cascade, index: sizes of the stages, and how the
     retriever is searched. seed: of all of it.
@@ -74,7 +76,7 @@ class BuildConfig:
         default_factory=lambda: RetrievalConfig(epochs=2, validation_visits=0)
     )
     choice: ChoiceConfig = field(default_factory=ChoiceConfig)
-    fine: DINConfig = field(default_factory=DINConfig)
+    fine: RankerConfig = field(default_factory=DINConfig)
     fine_fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1, learning_rate=2e-3))
     lessons: int = 0
     lesson_items: int = 100
@@ -204,7 +206,8 @@ def _fitted(
 def _ranker(
     task: NextBasket, config: BuildConfig, run: Path, cache: Path | None, clock: Clock | None
 ) -> Ranker:
-    """DIN on the choice task. Its probabilities come from the draws, so nothing is calibrated."""
+    """The fine ranker, on the choice task. Its probabilities come from the draws: nothing is
+    calibrated."""
     if (run / "ranker").exists():
         return Ranker.load(run / "ranker")
     tasks = cache_folder() / "tasks" if cache is None else cache
@@ -218,5 +221,5 @@ def _ranker(
         seed=config.seed,
         out=run,
     )
-    resume = (run / "runs" / "din" / "config.json").exists()
+    resume = (run / "runs" / name_of(config.fine).lower() / "config.json").exists()
     return run_ranker(asked, task=rows, resume=resume, clock=clock).ranker

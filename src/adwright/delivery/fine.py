@@ -1,4 +1,4 @@
-"""The fine stage: DIN on the few items that are left, straight from arrays.
+"""The fine stage: DIN or HSTU on the few items that are left, straight from arrays.
 
 Features, history and codes are those of the ranker's training rows (the choice task): the spec
 encodes them, `personal` counts them. The catalogue is embedded once, at the start; after that a
@@ -25,6 +25,8 @@ from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.lookup import embed_catalogue, with_vectors
 from adwright.delivery.profile import ProfileCodes
 from adwright.delivery.stages import Cost, Shortlist
+from adwright.models.din import DINConfig
+from adwright.models.hstu_target import HSTUTargetConfig
 from adwright.training.ranker import Ranker
 
 __all__ = ["FineRanker"]
@@ -79,19 +81,27 @@ class FineRanker:
         return self._batch(crowd, items)[0]
 
     def cost(self, crowd: Crowd, items: Shortlist) -> Cost:
-        """Of the activation unit over pairs of candidate and event, and of the layers."""
-        config, width = self.ranker.model.config, self._width()
-        sizes = np.diff(items.offsets)
-        pairs = float(sizes @ np.diff(crowd.offsets))
+        """Of the pairs of candidate and event, and of the layers."""
+        config, width = self.ranker.model.config, self.ranker.model.item.width
+        lengths = np.diff(crowd.offsets).astype(np.float64)
+        pairs = float(np.diff(items.offsets) @ lengths)
+        match config:
+            case DINConfig():
+                width += int(config.intensity)
+                hidden = config.attention_hidden
+                met = pairs * (2 * width * hidden + 4 * hidden + 2 * width)
+            case HSTUTargetConfig():
+                # Each layer weighs pairs of candidate and event, each but the last those of two
+                # events; all tokens are projected, and merged.
+                sizes = config.heads * (config.qk_width + config.v_width)
+                within = float(lengths @ lengths) / 2 * (config.blocks - 1)
+                token = 2 * config.width * (2 * sizes + config.heads * config.v_width)
+                met = 2.0 * sizes * (pairs * config.blocks + within)
+                met += token * config.blocks * (len(items.codes) + len(crowd.item))
         layers = [p.numel() for p in self.ranker.model.mlp.parameters() if p.dim() == 2]
-        unit = pairs * (2 * width * config.attention_hidden + 4 * config.attention_hidden)
-        flops = unit + 2 * pairs * width + 2.0 * len(items.codes) * sum(layers)
+        flops = met + 2.0 * len(items.codes) * sum(layers)
         read = 4.0 * (width * (len(items.codes) + len(crowd.item)) + sum(layers))
         return Cost(flops, read)
-
-    def _width(self) -> int:
-        width: int = self.ranker.model.item.width
-        return width + int(self.ranker.model.config.intensity)
 
     def _batch(self, crowd: Crowd, items: Shortlist) -> tuple[Batch, NDArray[np.bool_], Ints]:
         """The batch, whether each row's person had its item, and distinct items of the person

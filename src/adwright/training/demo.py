@@ -195,7 +195,7 @@ def _household(
 
 def _reasons(ranker: Ranker, events: pl.DataFrame, item_ids: Iterable[str]) -> list[pl.DataFrame]:
     """For each item all past purchases as `Ranker.explain` gives them; none for a base model."""
-    if ranker.model.config.interest != "attention":
+    if not ranker.explains:
         nothing = pl.DataFrame(schema=["item_id", "name", "count", "weight", "last"])
         return [nothing for _ in item_ids]
     return [ranker.explain(events, item, k=max(1, events.height)) for item in item_ids]

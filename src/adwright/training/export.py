@@ -29,10 +29,11 @@ from torch import Tensor
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ArtifactError, ValueInvalidError
+from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.batch import Batch
 from adwright.data.jagged import Jagged
 from adwright.models.dense import CalibratedScorer, DenseScorer
+from adwright.models.din import DIN
 from adwright.training.frames import batches_of
 from adwright.training.onnx_file import OnnxProgram, onnx_bytes
 from adwright.training.ranker import Ranker
@@ -105,7 +106,14 @@ def export_program(ranker: Ranker) -> torch.export.ExportedProgram:
     Call it as `program.module()(item, history, count, codes, lists, numeric)`; it returns
     (logits [T], probabilities [T]). `torch.export.save` writes it to a .pt2 file; that is an
     archive which an artifact does not hold, so its loader has to trust it.
+    Raises ConfigError for another network than DIN or its base model.
     """
+    if not isinstance(ranker.model, DIN):
+        raise ConfigError(
+            "only DIN and its base model can be exported",
+            where=type(ranker.model).__name__,
+            hint="serve this ranker with adwright, or train DIN",
+        )
     model = CalibratedScorer(
         DenseScorer(ranker.model, ranker.spec), ranker.negative_rate, ranker.calibrator
     )

@@ -176,7 +176,9 @@ def _losses(folder: Path) -> list[dict[str, object]]:
 def _records(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """(name, lines of metrics.jsonl) of each training run."""
     for path in sorted((folder / "runs").glob("*/metrics.jsonl")):
-        name = {"din": "DIN", "base": "Base"}.get(path.parent.name, path.parent.name)
+        name = {"din": "DIN", "base": "Base", "hstu": "HSTU"}.get(
+            path.parent.name, path.parent.name
+        )
         yield name, [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 

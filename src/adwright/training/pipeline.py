@@ -2,7 +2,7 @@
 
     OUT/
       config.json      what was asked for
-      runs/din         the training run (and runs/base), resumable
+      runs/din         the training run (or runs/hstu; and runs/base), resumable
       ranker           the artifact, with report.json and comparison.json
 
 The order of things keeps the test rows out of every choice: training rows fit weights,
@@ -30,7 +30,9 @@ from adwright.core.errors import ResourceError
 from adwright.data.task import Task
 from adwright.metrics.report import EvaluationProtocol, Report, evaluate_response
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
-from adwright.models.din import DIN, DINConfig
+from adwright.models.din import DINConfig
+from adwright.models.hstu_target import HSTUTargetConfig
+from adwright.models.rankers import RankerConfig, name_of, ranker_model
 from adwright.training.comparison import Comparison, compare
 from adwright.training.fit import FitConfig, fit
 from adwright.training.predict import Predictions, predict
@@ -91,12 +93,10 @@ def run(
         with done.stage("build the task"):
             task = open_task(config.task)
     atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
-    subject = "DIN" if config.model.interest == "attention" else "Base"
-    models = {subject: config.model}
-    if config.base and subject == "DIN":
-        # Smaller initial embeddings suit the plain sum: chosen on the validation weeks.
-        embedding = replace(config.model.embedding, scale=BASE_SCALE)
-        models["Base"] = replace(config.model, interest="sum", embedding=embedding)
+    subject = name_of(config.model)
+    models: dict[str, RankerConfig] = {subject: config.model}
+    if config.base and subject != "Base":
+        models["Base"] = _base_of(config.model)
     rankers: dict[str, Ranker] = {}
     probabilities: dict[str, Floats] = {}
     for name, model in models.items():
@@ -139,7 +139,7 @@ def run(
 def train(
     task: Task,
     *,
-    model: DINConfig | None = None,
+    model: RankerConfig | None = None,
     fit: FitConfig | None = None,
     calibration: Method = "platt",
     base: bool = False,
@@ -205,9 +205,22 @@ def _check_free(ranker: Path) -> None:
         )
 
 
+def _base_of(config: RankerConfig) -> DINConfig:
+    """The base model that a network is compared with: the same embeddings and MLP."""
+    # Smaller initial embeddings suit the plain sum: chosen on the validation weeks.
+    embedding = replace(config.embedding, scale=BASE_SCALE)
+    match config:
+        case DINConfig():
+            return replace(config, interest="sum", embedding=embedding)
+        case HSTUTargetConfig(mlp_hidden=hidden, activation=activation):
+            return DINConfig(
+                interest="sum", mlp_hidden=hidden, activation=activation, embedding=embedding
+            )
+
+
 def _trained(
     config: RunConfig,
-    model_config: DINConfig,
+    model_config: RankerConfig,
     task: Task,
     folder: Path,
     *,
@@ -217,7 +230,7 @@ def _trained(
     # Initial weights come from torch's own generator: leave its state as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = DIN(model_config, task.spec, task.item_table)
+        model = ranker_model(model_config, task.spec, task.item_table)
     asked = replace(config.fit, seed=config.seed)
     fitted = fit(model, task, asked, folder, resume=resume and folder.exists())
     ranker = Ranker(

@@ -47,7 +47,8 @@ from adwright.models.calibration import (
     calibrator_from_jsonable,
     undo_negative_sampling,
 )
-from adwright.models.din import DIN, DINConfig
+from adwright.models.din import DIN
+from adwright.models.rankers import RankerModel, ranker_config, ranker_model
 from adwright.training.frames import batches_of
 from adwright.training.predict import predict
 
@@ -70,7 +71,7 @@ _OWN_FILES = ("items.parquet", "calibrator.json", _REPORT)
 
 @dataclass(frozen=True, eq=False)
 class Ranker:
-    """A trained DIN (or its base model) that scores, recommends and explains.
+    """A trained DIN, base model or HSTU that scores and recommends; DIN explains, too.
 
     model: the network, in evaluation mode. spec: its features. catalogue: the items by id and
     feature. calibrator: fitted after the sampling was undone. negative_rate: share of label-0
@@ -79,7 +80,7 @@ class Ranker:
     artifacts it was made from. files: further files that are saved with it.
     """
 
-    model: DIN
+    model: RankerModel
     spec: FeatureSpec
     catalogue: pl.DataFrame
     calibrator: Calibrator = field(default_factory=IdentityCalibrator)
@@ -215,16 +216,11 @@ class Ranker:
         the latest occurrence). The weights are those of the pooled sum, before a softmax
         where the config asks for one. They say what the network looked at and not why, by their
         size: the layers above may turn the sign round.
-        Raises ConfigError for a base model, which pools without looking at the item,
-        ValueInvalidError for an item that the catalogue lacks; past items that it lacks are
-        passed over.
+        Raises ConfigError for a base model, which pools without looking at the item, and for
+        HSTU, where no one weight stands between an event and the logit; ValueInvalidError for an
+        item that the catalogue lacks; past items that it lacks are passed over.
         """
-        if self.model.config.interest != "attention":
-            raise ConfigError(
-                "the base model weighs no history: it has nothing to explain",
-                where="interest",
-                hint='train with interest = "attention"',
-            )
+        model = self._explained()
         if k < 1:
             raise ConfigError("k must be at least 1", where=f"k {k}")
         (target,) = self._known([str(item_id)])
@@ -239,12 +235,32 @@ class Ranker:
             activation = np.zeros(0, np.float32)
         else:
             with torch.inference_mode():
-                activation = self.model.activations(torch.tensor([target]), history)[0].numpy()
+                activation = model.activations(torch.tensor([target]), history)[0].numpy()
         weighed = seen.with_columns(
             self._named(seen["item_id"]), activation=pl.Series(activation.astype(np.float64))
         ).with_columns(weight=pl.col("activation") * pl.col("count"))
         order = weighed.sort([pl.col("weight").abs(), "item_id"], descending=[True, False])
         return order.head(k).select("item_id", "name", "count", "activation", "weight", "last")
+
+    @property
+    def explains(self) -> bool:
+        """Whether `explain` has something to say."""
+        return isinstance(self.model, DIN) and self.model.config.interest == "attention"
+
+    def _explained(self) -> DIN:
+        if not isinstance(self.model, DIN):
+            raise ConfigError(
+                "HSTU weighs a history in each of its layers: no one weight says what it looked at",
+                where="model",
+                hint="train DIN to explain",
+            )
+        if not self.explains:
+            raise ConfigError(
+                "the base model weighs no history: it has nothing to explain",
+                where="interest",
+                hint='train with interest = "attention"',
+            )
+        return self.model
 
     def names(self, item_ids: Iterable[str]) -> list[str]:
         """What the catalogue calls these items; the id itself where it says nothing."""
@@ -309,8 +325,8 @@ def _only_person(events: pl.DataFrame) -> str:
 def _built(artifact: Artifact) -> Ranker:
     spec = from_jsonable(FeatureSpec, artifact.feature_spec or {})
     catalogue = pl.read_parquet(io.BytesIO(artifact.files["items.parquet"]))
-    config = from_jsonable(DINConfig, artifact.config["model"])
-    model = DIN(config, spec, spec.encode_items(catalogue))
+    config = ranker_config(artifact.config["model"])
+    model = ranker_model(config, spec, spec.encode_items(catalogue))
     model.load_state_dict({n: torch.from_numpy(np.array(t)) for n, t in artifact.tensors.items()})
     files = artifact.files
     return Ranker(

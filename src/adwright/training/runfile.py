@@ -18,6 +18,7 @@ from adwright.data.stream import StreamConfig
 from adwright.data.task import Task
 from adwright.models.calibration import Method
 from adwright.models.din import DINConfig
+from adwright.models.rankers import RankerConfig
 from adwright.training.fit import FitConfig
 
 __all__ = ["RunConfig", "TaskConfig", "default_fit", "open_task", "response_task"]
@@ -64,7 +65,7 @@ class RunConfig:
     """A training run from data to artifact; every field has a default.
 
     task, model, fit: see there; `fit` by default is `default_fit()`. calibration: fitted on
-    validation rows. base: also train the base model (interest "sum") for the comparison.
+    validation rows. base: also train the base model (DIN's, interest "sum") for the comparison.
     draws: of the bootstrap. seed: of the weights, the order of the rows and the draws.
     threads: of torch, 0 for as many as it likes. The products are small, and a thread that
     waits for a core which another process has costs far more than it brings: two threads on
@@ -72,7 +73,7 @@ class RunConfig:
     """
 
     task: TaskConfig = field(default_factory=TaskConfig)
-    model: DINConfig = field(default_factory=DINConfig)
+    model: RankerConfig = field(default_factory=DINConfig)
     fit: FitConfig = field(default_factory=default_fit)
     calibration: Method = "platt"
     base: bool = True
