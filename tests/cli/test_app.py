@@ -42,6 +42,7 @@ def test_installed_command() -> None:
     [
         *(["demo"], ["train"], ["evaluate"], ["score"], ["explain"], ["export"], ["data"]),
         *(["serve"], ["publish"], ["key"], ["simulate"]),
+        *(["train", "din"], ["train", "hstu"], ["train", "sasrec"]),
         *(["data", "describe"], ["data", "import"], ["data", "export"]),
     ],
 )

@@ -20,6 +20,7 @@ from adwright.training import sequence_export as module
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequence_export import (
     OnnxSequence,
+    export_saved,
     export_sequence,
     ranker_inputs,
     retriever_inputs,
@@ -246,3 +247,19 @@ def test_another_artifact_is_no_export(tmp_path: Path) -> None:
     artifact_of(retriever(RETRIEVERS["plain"])).save(tmp_path / "b")
     with pytest.raises(ArtifactError, match="sequence"):
         OnnxSequence.load(tmp_path / "b")
+
+
+def test_whatever_was_saved_is_exported(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load_artifact(folder / "retriever").files["model.onnx"]
+    monkeypatch.setattr(module, "_onnx_bytes", lambda *_: data)
+    artifact_of(retriever(ALL)).save(tmp_path / "model")
+    file, difference = export_saved(tmp_path / "model", tmp_path / "out")
+    assert file == tmp_path / "out" / "model.onnx"
+    assert file.is_file()
+    assert difference < 1e-5
+    with pytest.raises(ArtifactError, match="nothing to export"):
+        export_saved(tmp_path / "out", tmp_path / "again")
+    with pytest.raises(ArtifactError, match="no artifact"):
+        export_saved(tmp_path / "nowhere", tmp_path / "again")

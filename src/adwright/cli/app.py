@@ -9,7 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from adwright import __version__
-from adwright.cli import data, demo, ranker, serve, simulate
+from adwright.cli import data, demo, ranker, sequences, serve, simulate
+from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import fail
 from adwright.core.errors import AdwrightError
 
@@ -74,10 +75,19 @@ def _root(
         logger.addHandler(logging.StreamHandler())
 
 
+train = typer.Typer(
+    cls=DefaultGroup,
+    help="Train a model, measure it and save it: DIN, the ranker, where no other is named.",
+    rich_markup_mode="markdown",
+)
+train.command("din")(ranker.train)
+sequences.register(train)
+
 demo.register(app)
 ranker.register(app)
 serve.register(app)
 simulate.register(app)
+app.add_typer(train, name="train")
 app.add_typer(data.app, name="data")
 
 

@@ -1,4 +1,4 @@
-"""adwright train, evaluate, score, explain and export."""
+"""adwright train din, evaluate, score, explain and export."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ Events = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    app.command("train")(train)
+    """Add the verbs but `train`, which stands in a group of its own."""
     app.command("evaluate")(evaluate)
     app.command("score")(score)
     app.command("explain")(explain)
@@ -213,19 +212,25 @@ def explain(
 
 
 def export(
-    ranker: RankerPath,
-    out: Annotated[Path, typer.Argument(help="Folder for the exported scorer.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a saved ranker or sequential model, for example runs/demo/ranker."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for the exported model.")],
     force: Force = False,
 ) -> None:
-    """Export a ranker as an ONNX scorer, for one person and any number of ads.
+    """Export a model to ONNX, after comparing what it says with what the file says.
 
-    The file takes the codes of the ads, the codes and counts of the history, and the features
-    of the rows, and gives logits and calibrated probabilities. It needs the extra `export` to
-    be written, and only an ONNX runtime to be used.
+    A ranker becomes a scorer for one person and any number of ads: the file takes the codes of
+    the ads, the codes and counts of the history, and the features of the rows, and gives logits
+    and calibrated probabilities. A sequential model becomes a network over padded histories, with
+    the vectors of its items beside it. It needs the extra `export` to be written, and only an
+    ONNX runtime to be used.
     """
-    from adwright.training.export import export_onnx
-    from adwright.training.ranker import Ranker
+    from adwright.training.sequence_export import export_saved
 
     replacing = allowed_to_replace(out, force=force)
-    exported = export_onnx(Ranker.load(ranker), out, overwrite=replacing)
-    show_facts({"scorer": str(out / "scorer.onnx"), "largest difference": f"{exported:.1e}"})
+    file, difference = export_saved(model, out, overwrite=replacing)
+    show_facts({"written": str(file), "largest difference": f"{difference:.1e}"})

@@ -37,11 +37,14 @@ from adwright.models.falcon import Falcon
 from adwright.models.hstu import HSTU
 from adwright.models.hstu_ranking import HSTURanker
 from adwright.models.sasrec import SASRec
+from adwright.training.export import export_onnx
 from adwright.training.onnx_file import OnnxProgram, onnx_bytes
+from adwright.training.ranker import Ranker
 from adwright.training.sequence_artifact import SequenceArtifact, Sequential
 
 __all__ = [
     "OnnxSequence",
+    "export_saved",
     "export_sequence",
     "ranker_inputs",
     "retriever_inputs",
@@ -213,6 +216,30 @@ def export_sequence(
         overwrite=overwrite,
     )
     return difference
+
+
+def export_saved(
+    source: str | Path, folder: str | Path, *, overwrite: bool = False
+) -> tuple[Path, float]:
+    """Export a saved ranker or sequential model, whichever the artifact `source` holds; returns
+    the ONNX file and the largest difference.
+
+    Raises ArtifactError for an artifact of another kind, and as `export_onnx` and
+    `export_sequence`.
+    """
+    match load_artifact(source).kind:
+        case "ranker":
+            difference = export_onnx(Ranker.load(source), folder, overwrite=overwrite)
+            return Path(folder) / "scorer.onnx", difference
+        case "sequence":
+            artifact = SequenceArtifact.load(source)
+            return Path(folder) / _FILE, export_sequence(artifact, folder, overwrite=overwrite)
+        case other:
+            raise ArtifactError(
+                f"an artifact of kind {other!r} has nothing to export",
+                where=str(source),
+                hint="pass the folder of a saved ranker or sequential model",
+            )
 
 
 class OnnxSequence:

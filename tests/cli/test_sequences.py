@@ -1,0 +1,113 @@
+"""adwright train hstu and sasrec, on a small file of events."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from adwright.cli import app
+from adwright.training.sequence_artifact import SequenceArtifact
+from adwright.training.sequence_comparison import RankingComparison
+from tests.data.sequences_small import small_sequences
+
+RUN = """seed = 3
+draws = 20
+threads = 1
+out = "out"
+[data]
+kind = "events"
+path = "events.csv"
+[model]
+width = 8
+max_length = 16
+blocks = 1
+heads = 2
+[fit]
+epochs = 1
+learning_rate = 0.01
+"""
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    walks = small_sequences()
+    person = [walks.users[u] for u in range(len(walks)) for _ in range(*walks.offsets[u : u + 2])]
+    items = [walks.ids[code - 1] for code in walks.item]
+    table = pl.DataFrame({"user_id": person, "item_id": items, "time": walks.time})
+    table.write_csv(folder / "events.csv")
+    (folder / "run.toml").write_text(RUN)
+    (folder / "items").mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _inside(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["--quiet", *arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("verb", ["hstu", "sasrec"])
+def test_options_win_over_the_run_file(verb: str) -> None:
+    values = json.loads(run("train", verb, "run.toml", "--dry-run"))
+    assert (values["seed"], values["fit"]["epochs"], values["out"]) == (3, 1, "out")
+    assert (values["model"]["width"], values["data"]["path"]) == (8, "events.csv")
+    changed = json.loads(
+        run(
+            *("train", verb, "run.toml", "--dry-run", "--seed", "5", "--epochs", "2"),
+            *("--out", "there", "--events", "items", "--max-length", "9", "--blocks", "3"),
+            *("--width", "12"),
+        )
+    )
+    assert (changed["seed"], changed["fit"]["epochs"], changed["out"]) == (5, 2, "there")
+    assert changed["data"]["kind"] == "items"
+    model = changed["model"]
+    assert (model["max_length"], model["blocks"], model["width"]) == (9, 3, 12)
+    if verb == "hstu":
+        assert (model["qk_width"], model["v_width"]) == (6, 6)
+    default = json.loads(run("train", verb, "--dry-run", "--households", "0.1"))
+    assert default["data"]["kind"] == "journey"
+    assert (default["data"]["households"], default["out"]) == (0.1, f"runs/{verb}")
+
+
+@pytest.mark.parametrize(("verb", "name"), [("hstu", "HSTU"), ("sasrec", "SASRec")])
+def test_train(verb: str, name: str, here: Path) -> None:
+    text = run("train", verb, "run.toml", "--out", verb)
+    assert f"Saved in {verb}/model as" in text
+    for word in (name, "Popularity", "Personal frequency"):
+        assert word in text
+    told = RankingComparison.from_json((here / verb / "report.json").read_text())
+    saved = SequenceArtifact.load(here / verb / "model")
+    assert (type(saved.model).__name__, saved.seed, saved.name) == (name, 3, "events")
+    assert saved.report == told.reports[name]
+    assert "already" in run("train", verb, "run.toml", "--out", verb, code=2)
+    for more in ([], ["--resume"]):
+        assert "Saved in" in run("train", verb, "run.toml", "--out", verb, "--force", *more)
+        again = SequenceArtifact.load(here / verb / "model").model.state_dict()
+        assert all(torch.equal(v, again[k]) for k, v in saved.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        (["--events", "nowhere.csv"], "not a readable"),
+        (["--events", "items"], "does not exist"),
+        (["--width", "7"], "multiple of heads"),
+        (["--households", "0"], "share"),
+    ],
+)
+def test_mistakes_are_told(arguments: list[str], about: str) -> None:
+    text = run("train", "sasrec", "run.toml", "--out", "wrong", *arguments, code=2)
+    assert about in text
+    assert not Path("wrong", "model").exists()
