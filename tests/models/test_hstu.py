@@ -17,6 +17,7 @@ from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_attention import silu_attention
 from adwright.models.hstu_spec import AttentionSpec
 from adwright.models.sequence_losses import LossConfig
+from adwright.models.sequence_model import Tokens
 from tests.models.sequence_ladder import (
     DATA,
     LONGEST,
@@ -283,6 +284,96 @@ def test_kernels_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     other = outcome(_model(replace(CONFIG, kernel="bucketed")))[1]
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     assert kernels == ["reference"] * 4 + ["bucketed"] * 4
+
+
+def _gradients(model: HSTU, batch: SequenceBatch, *, bfloat16: bool = False) -> list[Tensor]:
+    model.zero_grad()
+    torch.manual_seed(7)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        loss = model.loss(batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    return [loss.detach(), *(one.clone() for one in found)]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        ALL,
+        replace(CONFIG, time=False, position=False),
+        replace(CONFIG, kernel="fused", width=16, heads=3),
+        replace(ALL, kernel="fused"),
+    ],
+    ids=["plain", "all", "no bias", "fused", "all fused"],
+)
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_what_is_computed_again_is_the_same(config: HSTUConfig, bfloat16: bool) -> None:
+    batch = batch_of([0, 3, 4])
+    found = []
+    for recompute in (False, True):
+        model = _model(replace(config, recompute=recompute))
+        shake(model)
+        if config.kernel != "fused" and not bfloat16:
+            model = model.double()
+        found.append(_gradients(model.train(), batch, bfloat16=bfloat16))
+    close = 0.05 if bfloat16 else 1e-4 if config.kernel == "fused" else 1e-9
+    assert len(found[0]) == len(found[1])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=close, atol=close * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("change", [{}, {"norm": "group", "concat": True}])
+def test_gradients_that_are_computed_again_are_those_of_differences(
+    change: dict[str, object],
+) -> None:
+    """Also under dropout, which must drop the same again."""
+    config = replace(CONFIG, blocks=1, dropout=0.4, recompute=True, **change)  # type: ignore[arg-type]
+    stack = hstu.HSTUStack(config, LONGEST).double().train()
+    shake(stack)
+    time = torch.arange(7) * 1000
+    x = torch.randn(7, 8, dtype=torch.float64, requires_grad=True)
+
+    def run(x: Tensor, *_: Tensor) -> Tensor:
+        torch.manual_seed(5)
+        offsets = torch.tensor([0, 3, 7])
+        return stack(Tokens(x, offsets, 0, torch.arange(7), time, time + 50)).x
+
+    assert torch.autograd.gradcheck(run, (x, *stack.parameters()))
+
+
+def test_a_frozen_table_has_no_gradient() -> None:
+    model = _model(replace(CONFIG, recompute=True))
+    model.stack.get_parameter("layers.0.rab_p").requires_grad_(False)
+    _gradients(model, batch_of([0, 3]))
+    assert model.stack.get_parameter("layers.0.rab_p").grad is None
+    assert model.stack.get_parameter("layers.1.rab_p").grad is not None
+    assert model.stack.get_parameter("layers.0.rab_t").grad is not None
+
+
+def test_half_is_kept_where_half_is_computed_again() -> None:
+    """Of D = H Dqk = H Dv numbers a token and layer: x, four parts before SiLU, A V."""
+
+    def kept(recompute: bool, tokens: int) -> int:
+        config = replace(CONFIG, qk_width=4, v_width=4, kernel="fused", recompute=recompute)
+        stack, found = hstu.HSTUStack(config, LONGEST), {}
+
+        def note(one: Tensor) -> Tensor:
+            storage = one.untyped_storage()
+            found[storage.data_ptr()] = storage.nbytes()
+            return one
+
+        x = torch.randn(tokens, 8, requires_grad=True)
+        time = torch.arange(tokens)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda one: one):
+            stack(Tokens(x, torch.tensor([0, tokens]), 0, time, time, time))
+        return sum(found.values())
+
+    # Weights are kept as well, so that tokens cost what twice as many cost more.
+    twice = {again: kept(again, 160) - kept(again, 80) for again in (False, True)}
+    numbers = {again: more / (80 * 2 * 8 * 4) for again, more in twice.items()}
+    assert numbers[True] == 6
+    assert numbers[False] > 12
 
 
 def test_data_that_lack_what_the_model_reads_are_refused() -> None:

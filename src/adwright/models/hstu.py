@@ -27,22 +27,24 @@ prefix of a window is counted among the tokens that are left.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.item_sequences import SequenceBatch
 from adwright.models.hstu_attention import AttentionSpec, Kernel, silu_attention
-from adwright.models.hstu_spec import TIME_BUCKETS
+from adwright.models.hstu_fused import fused_for, remembered
+from adwright.models.hstu_spec import TIME_BUCKETS, Terms
 from adwright.models.sequence_model import Encoded, SequenceConfig, SequenceModel, Tokens
 
-__all__ = ["HSTU", "HSTUConfig", "HSTULayer", "HSTUStack", "Projected", "RequestTime"]
+__all__ = ["HSTU", "HSTUConfig", "HSTULayer", "HSTUStack", "Projected", "RequestTime", "normed"]
 
 RequestTime = Literal["known", "last_event"]
 _EPS = 1e-6
@@ -59,7 +61,8 @@ class HSTUConfig(SequenceConfig):
     truncate_after, truncate_to: after that many layers only the last `truncate_to` events go
     on, and the model speaks of no other; 0 switches it off.
     norm: of A V, over all heads or in each. concat: W2 reads [U, A, U * A], A being normed.
-    kernel: of the attention.
+    kernel: of the attention. recompute: keep half as much for the backward pass, and compute LN,
+    SiLU and the gate again; worth it for long sequences, where that takes a hundredth of a step.
     """
 
     qk_width: int = 50
@@ -75,6 +78,7 @@ class HSTUConfig(SequenceConfig):
     norm: Literal["layer", "group"] = "layer"
     concat: bool = False
     kernel: Kernel = "auto"
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,46 +132,128 @@ class HSTULayer(nn.Module):
 
     def project(self, x: Tensor) -> Projected:
         """x [T, D] to its four parts."""
-        normed = functional.layer_norm(x, x.shape[-1:], eps=_EPS)
-        active = functional.silu(functional.linear(normed, self.w1))
-        u, v, q, k = torch.split(active, self.sizes, -1)
+        return self.parts(functional.linear(normed(x), self.w1))
+
+    def parts(self, before: Tensor) -> Projected:
+        """The four parts of W1 LN(x) [T, ..], which SiLU has still to come over."""
+        u, v, q, k = torch.split(functional.silu(before), self.sizes, -1)
         heads = self.config.heads
-        v, q, k = (one.reshape(*x.shape[:-1], heads, one.shape[-1] // heads) for one in (v, q, k))
+        v, q, k = (one.reshape(*one.shape[:-1], heads, one.shape[-1] // heads) for one in (v, q, k))
         return Projected(u, v, q, k)
+
+    def gate(self, u: Tensor, attended: Tensor) -> Tensor:
+        """u [T, H Dv] and A V [T, H, Dv] to what W2 reads, before dropout."""
+        if self.config.norm == "layer":
+            attended = attended.flatten(-2)
+        known = normed(attended)
+        known = known.flatten(-2) if self.config.norm == "group" else known
+        return torch.cat([u, known, known * u], -1) if self.config.concat else known * u
 
     def merge(self, u: Tensor, attended: Tensor, x: Tensor) -> Tensor:
         """u [T, H Dv], A V [T, H, Dv] and the layer's input x [T, D] to its output [T, D]."""
-        if self.config.norm == "layer":
-            attended = attended.flatten(-2)
-        normed = functional.layer_norm(attended, attended.shape[-1:], eps=_EPS)
-        normed = normed.flatten(-2) if self.config.norm == "group" else normed
-        gated = normed * u
-        if self.config.concat:
-            gated = torch.cat([u, normed, gated], -1)
+        gated = self.gate(u, attended)
         kept = functional.dropout(gated, self.config.dropout, self.training)
         return x + cast("Tensor", self.w2(kept))
 
     def attend(self, parts: Projected, tokens: Tokens, spec: AttentionSpec) -> Tensor:
         """A V [T, H, Dv] of the projected tokens; spec: who sees whom."""
+        terms = self.terms(tokens, spec)
         return silu_attention(
             parts.q,
             parts.k,
             parts.v,
             tokens.offsets,
-            scale=1 / self.longest,
-            alpha=self.alpha,
-            spec=spec,
-            position_bias=self.rab_p,
-            time_bias=self.rab_t,
-            time=tokens.time if self.config.time else None,
-            query_time=tokens.query_time if self.config.time else None,
+            scale=terms.scale,
+            alpha=terms.alpha,
+            spec=terms.spec,
+            position_bias=terms.position_bias,
+            time_bias=terms.time_bias,
+            time=terms.time,
+            query_time=terms.query_time,
             kernel=self.config.kernel,
         )
 
+    def terms(self, tokens: Tokens, spec: AttentionSpec) -> Terms:
+        """What the attention takes beside its tensors."""
+        time = (tokens.time, tokens.query_time) if self.config.time else (None, None)
+        return Terms(1 / self.longest, self.alpha, spec, self.rab_p, self.rab_t, *time)
+
+    def is_fused(self, x: Tensor) -> bool:
+        """Whether the attention over x is the fused kernel's."""
+        return self.config.kernel == "fused" or (self.config.kernel == "auto" and fused_for(x))
+
     def forward(self, tokens: Tokens, spec: AttentionSpec) -> Tensor:
         """The tokens' x [T, D] to y [T, D]; spec: who sees whom."""
-        parts = self.project(tokens.x)
-        return self.merge(parts.u, self.attend(parts, tokens, spec), tokens.x)
+        x = tokens.x
+        if torch.is_grad_enabled() and self.config.recompute:
+            saving: Tensor = _Saving.apply(  # type: ignore[no-untyped-call]
+                x, self.w1, self.w2.weight, self.rab_p, self.rab_t, self, tokens, spec
+            )
+            return saving
+        parts = self.project(x)
+        return self.merge(parts.u, self.attend(parts, tokens, spec), x)
+
+
+class _Saving(torch.autograd.Function):
+    """A layer that keeps x, W1 LN(x) and A V for its backward pass, D + 2 H (Dqk + Dv) + H Dv
+    numbers a token, and what dropout dropped. LN, SiLU and the gate are computed again, no
+    product is; the graph of autograd would keep their results as well.
+    """
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        w1: Tensor,
+        w2: Tensor,
+        rab_p: Tensor | None,
+        rab_t: Tensor | None,
+        layer: HSTULayer,
+        tokens: Tokens,
+        spec: AttentionSpec,
+    ) -> Tensor:
+        before = functional.linear(normed(x), w1)
+        parts = layer.parts(before)
+        attended = layer.attend(parts, tokens, spec)
+        kept, mask = layer.gate(parts.u, attended), None
+        rate = layer.config.dropout
+        if layer.training and rate:
+            kept, mask = torch.native_dropout(kept, rate, True)
+        ctx.rest = layer, replace(tokens, x=x[:0]), spec
+        ctx.save_for_backward(x, before, attended, mask, w1, w2)
+        return x + functional.linear(kept, w2)
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        x, before, attended, mask, w1, w2 = ctx.saved_tensors
+        layer, tokens, spec = ctx.rest
+        tables = (layer.rab_p, layer.rab_t)
+        used = [table for table in tables if table is not None and table.requires_grad]
+        with torch.enable_grad():
+            x, before = x.detach().requires_grad_(), before.detach().requires_grad_()
+            parts = layer.parts(before)
+            if layer.is_fused(x):
+                terms = layer.terms(tokens, spec)
+                again = remembered(parts.q, parts.k, parts.v, tokens.offsets, terms, attended)
+            else:
+                again = layer.attend(parts, tokens, spec)
+            gated, clean = layer.gate(parts.u, again), normed(x)
+        near = above.to(gated.dtype)
+        d_gated, kept = near @ w2.to(gated.dtype), gated.detach()
+        if mask is not None:
+            dropped = torch.ops.aten.native_dropout_backward
+            d_gated, kept = (
+                dropped(one, mask, 1 / (1 - layer.config.dropout)) for one in (d_gated, kept)
+            )
+        d_before, *of_used = torch.autograd.grad(gated, [before, *used], d_gated)
+        found = iter(of_used)
+        of_tables = [next(found) if any(table is one for one in used) else None for table in tables]
+        (d_x,) = torch.autograd.grad(clean, x, (d_before @ w1.to(d_before.dtype)).to(clean.dtype))
+        d_w1, d_w2 = d_before.T @ clean.detach().to(d_before.dtype), near.T @ kept
+        return d_x + above, d_w1.to(w1.dtype), d_w2.to(w2.dtype), *of_tables, None, None, None
 
 
 class HSTUStack(nn.Module):
@@ -240,6 +326,11 @@ class HSTU(SequenceModel):
         ends = batch.items.offsets[1:][batch.items.owner()]
         late = ends - torch.arange(len(batch.target)) <= self.config.truncate_to
         return int(((batch.target > 0) & late).sum())
+
+
+def normed(x: Tensor) -> Tensor:
+    """LN over the last dimension, without a weight or a bias."""
+    return functional.layer_norm(x, x.shape[-1:], eps=_EPS)
 
 
 def _table(size: int) -> nn.Parameter:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from adwright.models.hstu_pack import Numbers
     from adwright.models.hstu_tiles import Biases
 
-__all__ = ["fused", "fused_for"]
+__all__ = ["fused", "fused_for", "remembered"]
 
 #: Sequences of up to so many tokens take tiles of LEAST rows, longer ones of MOST.
 SHORT = 512
@@ -66,6 +66,16 @@ def fused(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> Ten
         q, k, v, terms.position_bias, terms.time_bias, offsets, terms
     )
     return out
+
+
+def remembered(
+    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms, out: Tensor
+) -> Tensor:
+    """`fused` where its result `out` is known: nothing is computed but the gradients, later."""
+    again: Tensor = _Remembered.apply(  # type: ignore[no-untyped-call]
+        q, k, v, terms.position_bias, terms.time_bias, offsets, terms, out
+    )
+    return again
 
 
 class _Work:
@@ -202,3 +212,28 @@ class _Attention(torch.autograd.Function):
             d_time = torch.from_numpy(by_bucket * terms.scale).to(time_bias.dtype)
         products = (x.to(q.dtype) for x in (d_q, d_k, d_v))
         return (*products, d_position, d_time, None, None)
+
+
+class _Remembered(torch.autograd.Function):
+    """`_Attention` with its result given."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        position_bias: Tensor | None,
+        time_bias: Tensor | None,
+        offsets: Tensor,
+        terms: Terms,
+        out: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(q, k, v, position_bias, time_bias)
+        ctx.rest = offsets, terms
+        return out.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        return *_Attention.backward(ctx, above), None
