@@ -73,7 +73,7 @@ def train(
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train, calibrate and measure a ranker, and save it.
+    """Train, calibrate and measure a ranker, and save it; the word `din` may be left out.
 
     Training rows fit the weights, validation rows stop the training and calibrate, test rows
     are looked at once. An option given here wins over the run file. A run that was killed goes

@@ -73,7 +73,7 @@ def hstu(
     the training, and the baskets of weeks 49-53 are asked once, beside popularity and personal
     frequency. Of data of your own, the last event of each person is asked. An option given here
     wins over the run file. A run that was killed goes on with --resume and ends with the same
-    bits. The extra `fast` makes the attention several times faster.
+    bits. Attention is faster with the extra `fast`.
     """
     from adwright.core.config import load_toml
     from adwright.training.sequence_runfile import HSTURun, Sizes, changed
