@@ -41,9 +41,7 @@ PROTOCOL = (
     "(`adwright.models.repeats`)."
 )
 LOSS = LossConfig("exact", positions=1024)
-_FIT = SequentialConfig(
-    epochs=8, batch=16, patience=6, schedule="linear", precision="bfloat16", unseen=False
-)
+_FIT = SequentialConfig(epochs=3, batch=16, schedule="linear", precision="bfloat16", unseen=False)
 _HSTU = HSTUConfig(
     width=64,
     heads=4,
