@@ -103,6 +103,11 @@ def runs_of(seeds: Iterable[int], only: str | None, *, run: bool) -> dict[str, l
     return runs
 
 
+def task_hash() -> str:
+    """Of the data."""
+    return build_next_basket(CompleteJourney.open()).data_hash
+
+
 def validation_visits(task: NextBasket) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The validation baskets of 500 households."""
     visits = task.visits("valid")

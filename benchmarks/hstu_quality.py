@@ -18,6 +18,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import _hstu_journey as journey
 import _hstu_ml as ml
 import torch
 from _result import write_result
@@ -42,20 +43,25 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     hashes: dict[str, str] = {}
+    run = not asked.only_summarise
     for part in ("ml1m", "small"):
         if asked.part not in (None, part):
             continue
-        runs = ml.runs_of(
-            part, Path(shared), range(asked.seeds), asked.only, run=not asked.only_summarise
-        )
+        runs = ml.runs_of(part, Path(shared), range(asked.seeds), asked.only, run=run)
         rows += ml.rows_of(part, runs)
         figures |= ml.figures_of(part, runs)
         hashes[part] = ml.sequences_of(part, Path(shared)).data_hash
+    if asked.part in (None, "journey"):
+        found = journey.runs_of(range(asked.seeds), asked.only, run=run)
+        more, some = journey.rows_and_figures(found)
+        rows, figures = rows + more, figures | some
+        hashes["journey"] = journey.task_hash()
     if asked.part or asked.only:
         return
     write_result(
         "hstu_quality",
-        protocol=f"{ml.ML1M} {ml.SMALL} Intervals: 95% by bootstrap over people.",
+        protocol=f"{ml.ML1M} {ml.SMALL} {journey.PROTOCOL} Intervals: 95% by bootstrap over "
+        "people.",
         data=content_hash(hashes),
         seeds=list(range(asked.seeds)),
         rows=rows,
