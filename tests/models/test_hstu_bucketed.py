@@ -1,10 +1,19 @@
-"""How sequences are put into groups of about equal length; the rest is in test_hstu_attention."""
+"""Groups of sequences of about equal length, and what torch compiles of them; the rest is in
+test_hstu_attention."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from adwright.models.hstu_bucketed import GROUP_PAIRS, LEAST_STEP, length_groups
+from adwright.models.hstu_attention import AttentionSpec, silu_attention
+from adwright.models.hstu_bucketed import (
+    GROUP_PAIRS,
+    LEAST_STEP,
+    length_groups,
+    missing_to_compile,
+)
+from tests.models.test_hstu_attention import inputs, with_gradients
 
 
 def test_groups_hold_every_sequence_once_and_pad_little() -> None:
@@ -21,3 +30,33 @@ def test_groups_hold_every_sequence_once_and_pad_little() -> None:
 
 def test_no_sequence_is_no_group() -> None:
     assert length_groups(torch.zeros(3, dtype=torch.int64)) == []
+
+
+@pytest.mark.skipif(bool(missing_to_compile()), reason=f"needs {missing_to_compile()}")
+# The compiler warns of its own ways.
+@pytest.mark.filterwarnings("ignore")
+def test_what_torch_compiles_equals_the_reference_with_gradients() -> None:
+    """Two groups of different lengths and sizes: one compilation for both."""
+    lengths = torch.tensor([5, 7, 12, 6, 9])
+    spec = AttentionSpec(torch.tensor([0, 2, 1, 0, 2]), torch.tensor([1, 0, 3, 0, 2]), 6, 3)
+    arguments = inputs(lengths, dtype=torch.float32)
+    ours = with_gradients(arguments, "compiled", spec)
+    theirs = with_gradients(arguments, "reference", spec)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_compiler_it_warns_and_computes_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    arguments = inputs(dtype=torch.float32)
+    with pytest.warns(UserWarning, match=r"needs a C\+\+ compiler \(no-such-compiler\)"):
+        ours = silu_attention(**arguments, kernel="compiled")
+    assert torch.equal(ours, silu_attention(**arguments, kernel="bucketed"))
+
+
+def test_without_headers_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "true")
+    monkeypatch.setattr("sysconfig.get_path", lambda _: "/nowhere")
+    assert "Python.h" in missing_to_compile()

@@ -13,6 +13,8 @@ would be no number that a kernel can count on.
 
     reference  one sequence after another, dense, from the formula: what the others must equal
     bucketed   sequences of about equal length as one batched product; runs everywhere
+    compiled   the same, compiled by torch at the first calls, a minute; needs a C++ compiler,
+               without one it warns and is bucketed
     fused      tiles that stay in the cache, forward and backward; processors, with the extra
                `fast`; compiled at the first call, some 12 seconds, and kept beside the code
     triton     the same on CUDA
@@ -27,7 +29,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.models.hstu_bucketed import bucketed
+from adwright.models.hstu_bucketed import bucketed, compiled
 from adwright.models.hstu_fused import fused, fused_for
 from adwright.models.hstu_spec import (
     CAUSAL,
@@ -42,7 +44,7 @@ from adwright.models.hstu_triton import on_triton
 
 __all__ = ["AttentionSpec", "Kernel", "reference", "silu_attention"]
 
-Kernel = Literal["auto", "reference", "bucketed", "fused", "triton"]
+Kernel = Literal["auto", "reference", "bucketed", "compiled", "fused", "triton"]
 
 
 def silu_attention(
@@ -94,6 +96,8 @@ def silu_attention(
                 return reference(q, k, v, offsets, terms)
             case "bucketed":
                 return bucketed(q, k, v, offsets, terms)
+            case "compiled":
+                return compiled(q, k, v, offsets, terms)
             case "fused":
                 return fused(q, k, v, offsets, terms)
             case "triton":

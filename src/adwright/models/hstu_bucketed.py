@@ -3,16 +3,32 @@
 Sequences are sorted by length and padded by at most an eighth; each
 group is one batched product, with the matrix of pairs in memory. Plain operations: every
 device, every type, differentiable any number of times, and what `torch.compile` can fuse.
+
+`compiled` lets it: bias, mask and SiLU of a group become one loop between the two products, for
+lengths and numbers of sequences that differ. Each of a single sequence or several, type, choice
+of biases and with or without gradients is compiled once, a minute of one core in all; after eight
+of them in a process torch goes on without. Differentiable once.
 """
 
 from __future__ import annotations
+
+import os
+import shutil
+import sysconfig
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from adwright.models.hstu_spec import Bounds, Terms, pairs, time_bucket
 
-__all__ = ["bucketed", "length_groups"]
+__all__ = ["bucketed", "compiled", "length_groups", "missing_to_compile"]
+
+#: What computes a group: q, k, v, index, bounds and terms to [G, L, H, Dv].
+Group = Callable[[Tensor, Tensor, Tensor, Tensor, Bounds, Terms], Tensor]
 
 #: Lengths are padded to a multiple of a sixteenth of their power of two, and of this.
 LEAST_STEP = 8
@@ -39,17 +55,51 @@ def length_groups(lengths: Tensor) -> list[tuple[int, Tensor]]:
 
 def bucketed(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> Tensor:
     """Arguments and result as of `silu_attention`, whose checks have been made."""
+    return _in_groups(q, k, v, offsets, terms, _group)
+
+
+def compiled(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> Tensor:
+    """`bucketed` compiled by torch; where that is not possible it warns, and does not compile."""
+    if missing := missing_to_compile():
+        warnings.warn(
+            f'kernel="compiled" needs {missing}, which is not here: batched products are computed '
+            'as with kernel="bucketed", more slowly',
+            stacklevel=3,
+        )
+        return bucketed(q, k, v, offsets, terms)
+    return _in_groups(q, k, v, offsets, terms, _compiled_group())
+
+
+def missing_to_compile() -> str:
+    """What torch would need to compile and does not find; nothing where all is there."""
+    name = os.environ.get("CXX", "g++")
+    if shutil.which(name) is None:
+        return f"a C++ compiler ({name})"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        return "Python's C headers (Python.h)"
+    return ""
+
+
+@cache
+def _compiled_group() -> Group:
+    made: Group = torch.compile(_group, dynamic=True)
+    return made
+
+
+def _in_groups(
+    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms, group: Group
+) -> Tensor:
     bounds = Bounds.of(offsets, terms.spec)
     order, out = [], []
     # Places beyond the end of a sequence read a row of zeros, at index E.
     q, k, v = (torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for x in (q, k, v))
     for length, rows in length_groups(bounds.length):
-        local = torch.arange(length)
+        local = torch.arange(length, device=bounds.length.device)
         real = local < bounds.length[rows, None]  # [G, L]
         index = torch.where(real, bounds.start[rows, None] + local, len(q) - 1)
         order.append(index[real])
         mine = Bounds(*(x[rows].to(q.device) for x in bounds))
-        result = _group(q, k, v, index.to(q.device), mine, terms)
+        result = group(q, k, v, index.to(q.device), mine, terms)
         out.append(result.flatten(0, 1)[real.flatten().to(q.device)])
     if not out:
         # Nothing, yet a path to everything: processes that train together wait for gradients.
