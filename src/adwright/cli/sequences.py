@@ -75,12 +75,10 @@ def hstu(
     wins over the run file. A run that was killed goes on with --resume and ends with the same
     bits. Attention is faster with the extra `fast`.
     """
-    from adwright.core.config import load_toml
-    from adwright.training.sequence_runfile import HSTURun, Sizes, changed
+    from adwright.training.sequence_runfile import HSTURun, Sizes, changed, read_run
 
-    asked: SequenceRun = HSTURun() if config is None else load_toml(config, HSTURun)
     asked = changed(
-        asked,
+        read_run(config, HSTURun, own=events is not None),
         sizes=Sizes(max_length, blocks, width),
         events=events,
         households=households,
@@ -109,12 +107,10 @@ def sasrec(
 
     Data, measures and time are those of `adwright train hstu`.
     """
-    from adwright.core.config import load_toml
-    from adwright.training.sequence_runfile import SASRecRun, Sizes, changed
+    from adwright.training.sequence_runfile import SASRecRun, Sizes, changed, read_run
 
-    asked: SequenceRun = SASRecRun() if config is None else load_toml(config, SASRecRun)
     asked = changed(
-        asked,
+        read_run(config, SASRecRun, own=events is not None),
         sizes=Sizes(max_length, blocks, width),
         events=events,
         households=households,
