@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.item_sequences import SequenceBatch
+from adwright.models.hstu import HSTU, HSTUConfig
+from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
+from adwright.models.sasrec import SASRec, SASRecConfig
 from adwright.models.sequence_losses import LossConfig, next_item_loss
 from adwright.models.sequence_model import (
     Encoded,
@@ -171,3 +178,51 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in ({"blocks": 0}, {"heads": 0}, {"max_length": 0}, {"dropout": -0.1}):
         with pytest.raises(ConfigError):
             replace(CONFIG, **wrong)  # type: ignore[arg-type]
+
+
+class _Placed(TorchFunctionMode):
+    """Remembers what is made without saying on which device."""
+
+    MAKERS = ("arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn")
+    MAKERS = (*MAKERS, "randperm", "tensor", "zeros")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.makers = {getattr(torch, name) for name in self.MAKERS}
+        self.found: list[str] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in self.makers and (kwargs or {}).get("device") is None:
+            *_, caller = traceback.extract_stack()[:-1]
+            self.found.append(f"{Path(caller.filename).name}:{caller.lineno} {caller.line}")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("loss", ["exact", "shared", "per_position"])
+@pytest.mark.parametrize("name", ["hstu", "truncated", "sasrec", "ranker"])
+def test_nothing_is_made_without_saying_where(name: str, loss: Any) -> None:
+    """A model that was moved would find its input there, and an index here."""
+    size = {"width": 6, "max_length": LONGEST, "context": name != "truncated"}
+    size |= {"loss": LossConfig(kind=loss, positions=5), "kernel": "bucketed"}
+    if name == "truncated":
+        size |= {"blocks": 3, "truncate_after": 1, "truncate_to": 4}
+    sizes, model = DATA.context_sizes, None
+    match name:
+        case "sasrec":
+            size.pop("kernel")
+            model = SASRec(SASRecConfig(**size), DATA.items, context_sizes=sizes)
+        case "ranker":
+            size |= {"actions": 3, "truncate_after": 1, "truncate_to": 4}
+            model = HSTURanker(HSTURankerConfig(**size), DATA.items, context_sizes=sizes)
+        case _:
+            model = HSTU(HSTUConfig(**size), DATA.items, context_sizes=sizes)
+    batch = batch_of([0, 1, 5])
+    with _Placed() as placed:
+        model.loss(batch).backward()
+        model.asked(batch)
+        if isinstance(model, SequenceModel):
+            model.own_terms(batch, model.queries(batch))
+        batch.items.select(torch.tensor([1, 0], device="cpu")).to_padded()
+    assert placed.found == []

@@ -70,26 +70,29 @@ class Jagged:
         """(padded [U, L, ...], mask bool [U, L]) with L the longest list, at least 1."""
         lengths = self.lengths
         longest = max(int(lengths.max()) if len(self) else 0, 1)
-        mask = torch.arange(longest)[None, :] < lengths[:, None]
+        local = torch.arange(longest, device=lengths.device)
+        mask = local < lengths[:, None]
         shape = (len(self), longest, *self.values.shape[1:])
-        padded = torch.full(shape, fill, dtype=self.values.dtype)
+        padded = self.values.new_full(shape, fill)
         padded[mask] = self.values
         return padded, mask
 
     def owner(self) -> Tensor:
         """int64 [E], for each value the list it belongs to."""
-        return torch.repeat_interleave(torch.arange(len(self)), self.lengths)
+        people = torch.arange(len(self), device=self.offsets.device)
+        return torch.repeat_interleave(people, self.lengths)
 
     def select(self, rows: Tensor) -> Jagged:
         """The lists `rows` (int64 [R]), in that order, repeats allowed."""
         lengths = self.lengths[rows]
         offsets = lengths_to_offsets(lengths)
         shift = torch.repeat_interleave(self.offsets[rows] - offsets[:-1], lengths)
-        return Jagged(self.values[torch.arange(int(offsets[-1])) + shift], offsets)
+        local = torch.arange(int(offsets[-1]), device=offsets.device)
+        return Jagged(self.values[local + shift], offsets)
 
 
 def lengths_to_offsets(lengths: Tensor) -> Tensor:
     """int64 [U] lengths to int64 [U + 1] offsets."""
-    offsets = torch.zeros(lengths.numel() + 1, dtype=torch.int64)
+    offsets = torch.zeros(lengths.numel() + 1, dtype=torch.int64, device=lengths.device)
     torch.cumsum(lengths, 0, out=offsets[1:])
     return offsets

@@ -271,7 +271,7 @@ class HSTUStack(nn.Module):
         """Who sees whom among the tokens."""
         contexts = None
         if tokens.contexts:
-            contexts = torch.full((len(tokens.offsets) - 1,), tokens.contexts)
+            contexts = torch.full_like(tokens.offsets[1:], tokens.contexts)
         return AttentionSpec(contexts, None, self.config.window, self.config.prefix)
 
     def forward(self, tokens: Tokens) -> Tokens:
@@ -324,7 +324,7 @@ class HSTU(SequenceModel):
         if not self.config.truncate_to:
             return super().asked(batch)
         ends = batch.items.offsets[1:][batch.items.owner()]
-        late = ends - torch.arange(len(batch.target)) <= self.config.truncate_to
+        late = ends - torch.arange(len(ends), device=ends.device) <= self.config.truncate_to
         return int(((batch.target > 0) & late).sum())
 
 

@@ -106,8 +106,9 @@ def _in_groups(
         given = (q, k, terms.position_bias, terms.time_bias)
         nothing = torch.stack([x.sum().to(v.dtype) for x in given if x is not None]).sum() * 0
         return v[:0] + nothing
-    place = torch.empty(len(q) - 1, dtype=torch.int64)
-    place[torch.cat(order)] = torch.arange(len(q) - 1)
+    tokens = torch.arange(len(q) - 1, device=bounds.length.device)
+    place = torch.empty_like(tokens)
+    place[torch.cat(order)] = tokens
     return torch.cat(out).index_select(0, place.to(q.device))
 
 

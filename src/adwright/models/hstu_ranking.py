@@ -110,7 +110,8 @@ class HSTURanker(nn.Module):
         acted = acted + self.input.position[self.input.places(batch)]
         acted = functional.dropout(acted, self.config.dropout, self.training)
         twice = 1 + (known.event >= 0).long()
-        source = torch.repeat_interleave(torch.arange(len(twice)), twice)
+        each = torch.arange(len(twice), device=twice.device)
+        source = torch.repeat_interleave(each, twice)
         total = torch.cat([twice.new_zeros(1), twice.cumsum(0)])
         both = known.select(source, total[known.offsets])
         second = torch.zeros_like(source, dtype=torch.bool)
@@ -146,7 +147,8 @@ class HSTURanker(nn.Module):
         if self.config.truncate_to:
             ends = batch.items.offsets[1:][batch.items.owner()]
             # An item has its action after it: the e-th from the end is the 2 e-th token.
-            late = 2 * (ends - torch.arange(len(known))) <= self.config.truncate_to
+            back = ends - torch.arange(len(ends), device=ends.device)
+            late = 2 * back <= self.config.truncate_to
             known = known & late
         return int(known.sum())
 

@@ -61,7 +61,7 @@ def causal_attention(
     # Places beyond the end of a sequence read a row of zeros; they come after every real token.
     q, k, v = (torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for x in (q, k, v))
     for length, rows in length_groups(lengths):
-        local = torch.arange(length)
+        local = torch.arange(length, device=offsets.device)
         real = local < lengths[rows, None]  # [G, L]
         index = torch.where(real, offsets[rows, None] + local, len(q) - 1)
         order.append(index[real])
@@ -75,8 +75,9 @@ def causal_attention(
         out.append(seen.transpose(1, 2).flatten(0, 1)[real.flatten()])
     if not out:
         return v[:0]
-    place = torch.empty(len(q) - 1, dtype=torch.int64)
-    place[torch.cat(order)] = torch.arange(len(q) - 1)
+    rows = torch.arange(len(q) - 1, device=offsets.device)
+    place = torch.empty_like(rows)
+    place[torch.cat(order)] = rows
     return torch.cat(out).index_select(0, place)
 
 

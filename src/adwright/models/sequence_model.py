@@ -139,7 +139,7 @@ class SequenceInput(nn.Module):
                 hint="cut it to the latest events",
             )
         starts = torch.repeat_interleave(batch.items.offsets[:-1], lengths)
-        return torch.arange(len(starts)) - starts
+        return torch.arange(len(starts), device=starts.device) - starts
 
     def forward(self, batch: SequenceBatch, query_time: Tensor | None) -> Tokens:
         """The batch's tokens; query_time: int64 [E] seconds, what an event knows of the time."""
@@ -147,7 +147,8 @@ class SequenceInput(nn.Module):
         events = self.item(batch.items.values) * config.width**0.5
         events = events + self.position[self.places(batch)]
         number, offsets = len(self.context), batch.items.offsets
-        event = torch.arange(len(events))
+        here = offsets.device
+        event = torch.arange(len(events), device=here)
         if not number:
             x = functional.dropout(events, config.dropout, self.training)
             return Tokens(x, offsets, 0, event, batch.time, query_time)
@@ -159,12 +160,13 @@ class SequenceInput(nn.Module):
             )
         tables = enumerate(self.context)
         known = torch.stack([t(batch.context[:, f]) for f, t in tables], 1) * config.width**0.5
-        offsets = offsets + number * torch.arange(len(offsets))
+        offsets = offsets + number * torch.arange(len(offsets), device=here)
         # Row r of both parts together is token order[r]'s.
         at_event = event + number * (1 + batch.items.owner())
-        at_context = offsets[:-1, None] + torch.arange(number)
-        order = torch.empty(int(offsets[-1]), dtype=torch.int64)
-        order[torch.cat([at_context.flatten(), at_event])] = torch.arange(len(order))
+        at_context = offsets[:-1, None] + torch.arange(number, device=here)
+        order = torch.empty(int(offsets[-1]), dtype=torch.int64, device=here)
+        rows = torch.arange(len(order), device=here)
+        order[torch.cat([at_context.flatten(), at_event])] = rows
         x = torch.cat([known.flatten(0, 1), events]).index_select(0, order)
         first = batch.items.offsets[:-1].clamp(max=max(len(events) - 1, 0))
 
@@ -174,7 +176,7 @@ class SequenceInput(nn.Module):
             start = value[first] if len(value) else value.new_zeros(len(first))
             return torch.cat([start.repeat_interleave(number), value])[order]
 
-        blank = torch.full((at_context.numel(),), -1, dtype=torch.int64)
+        blank = event.new_full((at_context.numel(),), -1)
         return Tokens(
             functional.dropout(x, config.dropout, self.training),
             offsets,
@@ -247,7 +249,7 @@ class SequenceModel(nn.Module):
     def own_terms(self, batch: SequenceBatch, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `repeats` adds to the scores of people whose `queries` [U, D] are known: (int64
         [M] people, int64 [M] item codes, [M] terms); nothing without it."""
-        none = torch.zeros(0, dtype=torch.int64)
+        none = batch.items.values[:0]
         rows, codes, terms = [none], [none], [queries.new_zeros(0)]
         if self.repeats is not None:
             unit_vectors = queries[:, : self.config.width] * self.config.loss.temperature
@@ -268,7 +270,8 @@ class SequenceModel(nn.Module):
         asked = (target > 0).nonzero()[:, 0]
         few, every = self.config.loss.positions, len(asked)
         if 0 < few < every:
-            asked = asked[torch.randperm(every)[:few].sort().values.to(asked.device)]
+            drawn = torch.randperm(every, device=asked.device)[:few]
+            asked = asked[drawn.sort().values]
         vectors, event = encoded.vectors[asked], encoded.event[asked]
         personal = None
         if self.repeats is not None:
@@ -303,7 +306,8 @@ class SequenceModel(nn.Module):
         lengths = tokens.offsets[1:] - tokens.offsets[:-1]
         kept = lengths.clamp(max=tokens.contexts + number)
         offsets = lengths_to_offsets(kept)
-        local = torch.arange(int(offsets[-1])) - torch.repeat_interleave(offsets[:-1], kept)
+        local = torch.arange(int(offsets[-1]), device=offsets.device)
+        local = local - torch.repeat_interleave(offsets[:-1], kept)
         skipped = torch.repeat_interleave(lengths - kept, kept)
         start = torch.repeat_interleave(tokens.offsets[:-1], kept)
         return tokens.select(start + local + skipped * (local >= tokens.contexts), offsets)
