@@ -326,22 +326,6 @@ def test_a_loss_that_is_not_finite_is_refused() -> None:
         fit_sequential(model, DATA, CONFIG)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"epochs": 0},
-        {"learning_rate": 0.0},
-        {"betas": (0.9, 1.0)},
-        {"clip_norm": -1.0},
-        {"precision": "float16"},
-        {"optimiser": "adam"},
-    ],
-)
-def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError):
-        replace(CONFIG, **wrong)  # type: ignore[arg-type]
-
-
 def test_two_processes_of_torchrun_equal_one(tmp_path: Path, run_script: Run, compare: Any) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     alone = run_script("fit_sequences", one)
