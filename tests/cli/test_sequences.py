@@ -104,7 +104,8 @@ def test_train(verb: str, name: str, here: Path) -> None:
         (["--events", "nowhere.csv"], "not a readable"),
         (["--events", "items"], "does not exist"),
         (["--width", "7"], "multiple of heads"),
-        (["--households", "0"], "share"),
+        (["--households", "0"], "share in"),
+        (["--households", "0.5"], "alone"),
     ],
 )
 def test_mistakes_are_told(arguments: list[str], about: str) -> None:

@@ -60,15 +60,18 @@ def test_what_cannot_be_meant_is_refused() -> None:
         SequenceDataConfig(path=Path("e.csv"))
     with pytest.raises(ConfigError, match="share"):
         SequenceDataConfig(households=0)
+    for wrong in ({"households": 0.5}, {"seed": 1}):
+        with pytest.raises(ConfigError, match="alone"):
+            SequenceDataConfig("events", Path("e.csv"), **wrong)
     good = HSTURun()
-    for wrong, about in (
+    for other, about in (
         ({"draws": 0}, "draws"),
         ({"threads": -1}, "threads"),
         ({"fit": replace(good.fit, seed=1)}, "seed"),
         ({"fit": replace(good.fit, unseen=False)}, "said of the data"),
     ):
         with pytest.raises(ConfigError, match=about):
-            replace(good, **wrong)
+            replace(good, **other)
 
 
 @pytest.mark.parametrize("run", [HSTURun(), SASRecRun()], ids=["hstu", "sasrec"])

@@ -108,6 +108,12 @@ class SequenceDataConfig:
             )
         if not 0 < self.households <= 1:
             raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
+        if self.kind != "journey" and (self.households, self.seed) != (1, 0):
+            raise ConfigError(
+                "a share of households is of Complete Journey alone",
+                where=f"households {self.households}, seed {self.seed}",
+                hint="leave both out for data of your own",
+            )
 
 
 @dataclass(frozen=True)
