@@ -23,7 +23,7 @@ PAGES = (
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("results", "retrieval", "hcn", "cascade", "policies", "service")
+        for name in ("results", "retrieval", "hcn", "hstu", "cascade", "policies", "service")
     ),
 )
 ABSENT = "not measured yet"
@@ -392,6 +392,34 @@ def index() -> Iterator[str]:
     yield from source("index")
 
 
+def hstu_optimiser() -> Iterator[str]:
+    """Row-wise AdamW beside AdamW."""
+    figures = figures_of("hstu_optimiser")
+    columns = {"ndcg10": ".4f", "cpu_seconds_epoch": ".1f", "state_bytes": ".2f", "step_ms": ".0f"}
+    yield "| tables with | NDCG@10 | CPU-seconds an epoch | bytes of state a float | a step, ms |"
+    yield "|---|---|---|---|---|"
+    for kind, name in (("adamw", "AdamW"), ("rowwise", "row-wise AdamW")):
+        cells = (number(figures.get(f"{key}_{kind}"), form) for key, form in columns.items())
+        yield f"| {name} | {' | '.join(cells)} |"
+    yield f"| AdamW, fused | | | | {number(figures.get('step_ms_adamw_fused'), '.0f')} |"
+    yield ""
+    lead = number(figures.get("ndcg10_rowwise_minus_adamw_ci"), "+.4f")
+    ways = {
+        way: tuple(
+            number(figures.get(f"{what}_error_{way}"), ".2%") for what in ("moment", "moved")
+        )
+        for way in ("nearest", "stochastic")
+    }
+    yield (
+        f"Row-wise less AdamW, NDCG@10: {lead}. Error of the first moment, and of all steps "
+        f"together: {' and '.join(ways['nearest'])} rounded to the nearest bfloat16, as it is, and "
+        f"{' and '.join(ways['stochastic'])} rounded at random."
+    )
+    yield ""
+    yield result("hstu_optimiser").get("protocol", f"The optimisers are {ABSENT}.")
+    yield from source("hstu_optimiser")
+
+
 def source(name: str) -> Iterator[str]:
     """Where a table comes from."""
     found = result(name)
@@ -415,6 +443,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "index": index,
     "delivery": delivery,
     "hcn": hcn,
+    "hstu-optimiser": hstu_optimiser,
     "loader": loader,
     "offpolicy": offpolicy,
     "service": service,

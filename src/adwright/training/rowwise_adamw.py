@@ -47,7 +47,7 @@ __all__ = ["RowWiseAdamW"]
 State = dict[str, Tensor]
 Group = dict[str, Any]
 #: Numbers of a table that are updated at once, so that what is between takes little memory.
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 
 
 class RowWiseAdamW(torch.optim.Optimizer):
@@ -192,10 +192,13 @@ def _advance(
 ) -> None:
     """Step `now` of some rows, in place: weight, mean and gradient [R, D], square [R]."""
     b1, b2 = group["betas"]
-    square.lerp_(gradient.square().mean(1), 1 - b2)
+    # No [R, D] of squares: the norm of each row.
+    size = torch.linalg.vector_norm(gradient, dim=1)
+    square.lerp_(size.square_().div_(gradient.shape[1]), 1 - b2)
     mean.lerp_(gradient, 1 - b1)
     root = (square / (1 - b2**now)).sqrt_().add_(group["eps"])
-    weight.mul_(1 - group["lr"] * group["weight_decay"])
+    if group["weight_decay"]:
+        weight.mul_(1 - group["lr"] * group["weight_decay"])
     weight.addcmul_(mean, (group["lr"] / (1 - b1**now) / root)[:, None], value=-1)
 
 
