@@ -20,10 +20,14 @@ __all__ = ["training_flops"]
 
 
 def training_flops(
-    config: HSTUConfig | SASRecConfig, lengths: NDArray[np.int64], items: int
+    config: HSTUConfig | SASRecConfig, lengths: NDArray[np.int64], items: int, batch: int
 ) -> float:
-    """Of one epoch over sequences of `lengths` (int64 [W]) with a softmax over `items`."""
+    """Of one epoch over sequences of `lengths` (int64 [W]), `batch` a step, with a softmax over
+    `items`."""
     tokens = float(lengths.sum())
+    asked = tokens
+    if config.loss.positions:
+        asked = min(tokens, config.loss.positions * -(-len(lengths) // batch))
     pairs = float((lengths * (lengths + 1) / 2).sum())
     width = config.width
     match config:
@@ -35,7 +39,7 @@ def training_flops(
             weights = 4 * width**2 + 2 * width * (config.hidden or width)
             seen = 2 * width
     layer = 2 * weights * tokens + 2 * seen * pairs
-    return 3 * (config.blocks * layer + 2 * tokens * width * _candidates(config, items))
+    return 3 * (config.blocks * layer + 2 * asked * width * _candidates(config, items))
 
 
 def _candidates(config: Any, items: int) -> int:

@@ -20,12 +20,12 @@ import argparse
 import fcntl
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from _retrieval import interval, keep, read
+from _retrieval import difference, interval, keep, read
 from peers.environments import build
 from peers.harness import ALLOCATOR
 
@@ -36,7 +36,7 @@ from adwright.data.item_sequences import ItemSequences
 from adwright.data.sequence_sets import read_movielens_1m
 from adwright.metrics.ranking import Ranks, hit_rate_per_user, ndcg_per_user
 
-__all__ = ["PEER_PROTOCOL", "PeerModel", "peer_rows", "peers"]
+__all__ = ["PEER_PROTOCOL", "PeerModel", "figures_of", "peer_rows", "peers"]
 
 PeerModel = Literal["hstu", "sasrec"]
 SCRATCH = cache_folder() / "bench" / "hstu_peers"
@@ -66,7 +66,8 @@ SETTINGS: dict[PeerModel, dict[str, Any]] = {
     "hstu": SHARED | {"relative_time_attention": False, "relative_pos_attention": True},
     "sasrec": SHARED | {"similarity_module_kwargs": {"distance": "cosine"}},
 }
-EPOCHS = 40
+EPOCHS = 30
+TITLES: dict[PeerModel, str] = {"hstu": "HSTU", "sasrec": "SASRec"}
 #: Epochs between two rankings; a checkpoint is written after each.
 EVERY = 5
 
@@ -90,23 +91,28 @@ def main() -> None:
 
 
 def peer_rows(
-    sequences: ItemSequences, epochs: int = EPOCHS, *, train: bool = True
+    sequences: ItemSequences,
+    epochs: int = EPOCHS,
+    *,
+    only: str | None = None,
+    train: bool = True,
 ) -> list[dict[str, Any]]:
     """The rows of hstu_quality's table, one a model; see `peers`.
 
     by_epoch: [epoch, CPU-seconds of training so far, NDCG@10, HR@10, HR@50] of each ranking.
     """
     rows = []
-    for name, found in peers(sequences, epochs, train=train).items():
+    for name, found in peers(sequences, epochs, only=only, train=train).items():
         people = np.arange(len(found["ndcg10"]))
         measures = {key: interval(found[key], people) for key in ("ndcg10", "hr10", "hr50")}
         done = int(found["epochs"])
         rows.append(
             {
-                "model": f"{name}, RecTools",
+                "data": "ml1m",
+                "model": f"{TITLES[name]} of RecTools",
                 **measures,
                 "epochs": done,
-                "cpu_seconds_epoch": float(found["seconds"]) / done,
+                "seconds_epoch": float(found["seconds"]) / done,
                 "peak_bytes": int(found["peak_bytes"]),
                 "by_epoch": [[round(float(one), 5) for one in row] for row in found["by_epoch"]],
             }
@@ -114,8 +120,35 @@ def peer_rows(
     return rows
 
 
+def figures_of(sequences: ItemSequences, ours: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """The figures of the contract, of the last rankings that are there; ours: runs of
+    `_hstu_ml.runs_of`, against RecTools' HSTU."""
+    figures: dict[str, Any] = {}
+    found = peers(sequences, train=False)
+    for name, values in found.items():
+        prefix = "rectools" if name == "hstu" else f"rectools_{name}"
+        figures[f"{prefix}_ndcg10"] = float(values["ndcg10"].mean())
+        figures[f"{prefix}_hr10"] = float(values["hr10"].mean())
+        seconds = float(values["seconds"]) / float(values["epochs"])
+        figures[f"{prefix}_cpu_seconds_epoch"] = seconds
+        figures[f"{prefix}_epochs"] = int(values["epochs"])
+        for mine in (f"{name}", f"{name}_large"):
+            for run in ours.get(mine, [])[:1]:
+                key = f"ml1m_{mine}_minus_{prefix}"
+                people = np.arange(len(run["ndcg10"]))
+                _, low, high = difference(run["ndcg10"], values["ndcg10"], people)
+                figures[f"{key}_ndcg10_ci"] = [low, high]
+                figures[f"{key}_speed_ratio"] = seconds / float(run["seconds_epoch"])
+                figures[f"{key}_total_cpu_ratio"] = float(values["seconds"] / run["seconds"])
+    return figures
+
+
 def peers(
-    sequences: ItemSequences, epochs: int = EPOCHS, *, train: bool = True
+    sequences: ItemSequences,
+    epochs: int = EPOCHS,
+    *,
+    only: str | None = None,
+    train: bool = True,
 ) -> dict[PeerModel, Mapping[str, Any]]:
     """What was measured of each model after `epochs`, each trained or taken up where missing.
 
@@ -123,7 +156,7 @@ def peers(
     differences. epochs, seconds (CPU, of training), peak_bytes. by_epoch: [K, 5], see above.
     train: False trains nothing, and gives the last ranking of a model that is not finished.
     """
-    names: tuple[PeerModel, ...] = get_args(PeerModel)
+    names = [name for name in get_args(PeerModel) if only in (None, name)]
     if train:
         return {name: read([trained(name, sequences, epochs)])[0] for name in names}
     found = {name: measured(run_folder(name, sequences, 0)) for name in names}

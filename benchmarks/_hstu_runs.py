@@ -32,14 +32,11 @@ Values = dict[str, np.ndarray[Any, Any]]
 
 @dataclass(frozen=True)
 class Variant:
-    """A model and its training. about: for the table. final: train again from the start, on
-    the validation events too, for as many epochs as were best (with a falling rate: as many as
-    before), before the test is asked."""
+    """A model and its training. about: for the table."""
 
     about: str
     model: HSTUConfig | SASRecConfig
     fit: SequentialConfig
-    final: bool = False
 
 
 def build(config: HSTUConfig | SASRecConfig, sequences: ItemSequences, seed: int) -> Model:
@@ -64,14 +61,13 @@ def measured(
 ) -> Mapping[str, Any] | None:
     """The measures of a run, made or taken up where they are missing; None without `run`.
 
-    Beside those of `measure`: seconds and seconds_epoch (CPU, of the training whose epoch was
-    chosen), epochs, best_epoch, valid (the best goal).
+    Beside those of `measure`: seconds and seconds_epoch (CPU), epochs, and, where the training
+    validates, best_epoch and valid (the best goal).
     """
     about = {
         "m": to_jsonable(variant.model),
         "f": to_jsonable(replace(variant.fit, seed=seed)),
         "d": sequences.data_hash,
-        "final": variant.final,
     }
     key = f"{name}-{seed}-{content_hash(about)[:12]}"
     path = SCRATCH / f"{key}.npz"
@@ -94,18 +90,14 @@ def _run(
     fit = replace(variant.fit, seed=seed)
     model = build(variant.model, sequences, seed)
     ask = None if validate is None else lambda: validate(model)
-    result, seconds = _fitted(model, sequences, fit, folder / "chosen", ask)
-    ran = result.records[-1]["epoch"]
-    if variant.final:
-        model = build(variant.model, sequences, seed)
-        epochs = result.epoch if fit.schedule == "constant" else fit.epochs
-        _fitted(model, sequences, replace(fit, epochs=epochs, final=True), folder / "final", None)
+    result, seconds = _fitted(model, sequences, fit, folder / "run", ask)
+    ran = fit.epochs if fit.final else result.records[-1]["epoch"]
     values = measure(model) | {
         "epochs": np.array(float(ran)),
-        "best_epoch": np.array(float(result.epoch)),
-        "valid": np.array(result.best),
         "seconds_epoch": np.array(seconds / ran),
     }
+    if not fit.final:
+        values |= {"best_epoch": np.array(float(result.epoch)), "valid": np.array(result.best)}
     keep(path, values, seconds)
     means = {key: round(float(np.nanmean(v)), 4) for key, v in values.items()}
     print(folder.name, means, f"{seconds:.0f} CPU-s", flush=True)

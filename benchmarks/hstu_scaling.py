@@ -17,10 +17,12 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import _hstu_journey as journey
+import altair as alt
 import numpy as np
+import polars as pl
 import torch
 from _hstu_flops import training_flops
 from _hstu_runs import Model, Values, build
@@ -28,12 +30,14 @@ from _result import write_result
 from _retrieval import keep
 
 from adwright.core.assets import cache_folder
+from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.complete_journey import CompleteJourney
 from adwright.data.item_sequences import ItemSequences
 from adwright.data.retrieval_tasks import build_next_basket
 from adwright.data.sequence_sets import read_movielens_1m, sequences_of_task
+from adwright.metrics.charts import to_svg
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.models.hstu import HSTUConfig
 from adwright.models.sasrec import SASRecConfig
@@ -47,18 +51,50 @@ PROTOCOL = (
     "Each model was trained once at a constant rate and asked after 1, 2, 4, 8, ... epochs on "
     "held-out events that chose nothing: ML-1M by position, NDCG@10 of the second-last event of "
     "2,000 people, whole catalogue less what they had; Complete Journey, recall@50 of the "
-    "baskets of weeks 45-48 of 500 households, whole catalogue, without the own terms. Compute "
+    "baskets of weeks 45-48 of 500 households, whole catalogue, with the popularity of items but "
+    "without counts of the own past. Compute "
     "is floating-point operations of training, forward and backward, counted from the formulas "
     "(matrix products alone). The frontier is every point that is better than all cheaper ones; "
     "the power law, quality = a * compute^b, is a line through the logarithms of the frontier; "
     "intervals: 95% by bootstrap over people, the frontier staying as it is. Where compute "
     "saturates quality a power law cannot hold, and its fit (r2) says how badly."
 )
-#: Width, blocks, heads and epochs of the models of a set.
+
+
+class Size(NamedTuple):
+    """Of a model, its data and its training: latest events of a person, positions a step that
+    are predicted (0 for all)."""
+
+    width: int
+    blocks: int
+    heads: int
+    length: int
+    positions: int
+    epochs: int
+
+
+#: More compute is wider and deeper models, longer histories, more positions, more epochs.
 SIZES = {
-    "ml1m": ((8, 1, 1, 8), (16, 1, 1, 16), (32, 2, 1, 16), (64, 2, 2, 32), (128, 4, 2, 32)),
-    "journey": ((8, 1, 1, 4), (16, 1, 1, 4), (32, 2, 2, 8), (64, 4, 4, 8), (128, 4, 4, 8)),
+    "ml1m": (
+        Size(8, 1, 1, 50, 0, 8),
+        Size(16, 1, 1, 100, 0, 16),
+        Size(32, 2, 1, 200, 0, 16),
+        Size(64, 2, 2, 200, 0, 16),
+        Size(128, 4, 2, 200, 0, 32),
+    ),
+    "journey": (
+        Size(8, 1, 1, 200, 128, 4),
+        Size(16, 1, 1, 500, 256, 4),
+        Size(32, 2, 2, 1000, 512, 4),
+        Size(64, 4, 4, 4200, 1024, 4),
+        Size(128, 4, 4, 4200, 1024, 4),
+    ),
 }
+TITLES = {
+    "ml1m": "ML-1M, NDCG@10",
+    "journey": "Complete Journey next basket, recall@50",
+}
+PICTURE = Path(__file__).resolve().parent.parent / "docs" / "_static" / "hstu_scaling.svg"
 FAMILIES = ("hstu", "sasrec")
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -92,7 +128,7 @@ def main() -> None:
         for family in FAMILIES:
             found = []
             for size in sizes:
-                if size[0] <= asked.most:
+                if size.width <= asked.most:
                     found += _curve(name, data, family, size, run=not asked.only_summarise)
             if found:
                 points += [{k: v for k, v in p.items() if k != "values"} for p in found]
@@ -102,6 +138,7 @@ def main() -> None:
     widest = [v for k, v in figures.items() if k.endswith("orders_of_magnitude")]
     figures["orders_of_magnitude"] = min(widest)
     figures["power_law_exponent_ci"] = figures["ml1m_hstu_exponent_ci"]
+    draw(points, figures)
     write_result(
         "hstu_scaling",
         protocol=PROTOCOL,
@@ -137,39 +174,42 @@ def _data(name: str) -> Data:
     return Data(sequences, ask_visits, replace(fit, batch=16, unseen=False), "recall@50")
 
 
-def _config(name: str, family: str, size: tuple[int, int, int, int]) -> HSTUConfig | SASRecConfig:
-    width, blocks, heads, _ = size
-    about: dict[str, Any] = {"width": width, "blocks": blocks, "heads": heads}
+def _config(name: str, family: str, size: Size) -> HSTUConfig | SASRecConfig:
+    about: dict[str, Any] = {
+        "width": size.width,
+        "blocks": size.blocks,
+        "heads": size.heads,
+        "max_length": size.length,
+    }
     if name == "journey":
-        about |= {"max_length": 4200, "popularity": True, "loss": journey.LOSS}
+        loss = replace(journey.LOSS, positions=size.positions)
+        about |= {"popularity": True, "loss": loss}
     if family == "sasrec":
         return SASRecConfig(**about)
-    narrow = width // heads
+    narrow = size.width // size.heads
     return HSTUConfig(**about, qk_width=narrow, v_width=narrow, time=name == "journey")
 
 
-def _curve(
-    name: str, data: Data, family: str, size: tuple[int, int, int, int], *, run: bool
-) -> list[dict[str, Any]]:
+def _curve(name: str, data: Data, family: str, size: Size, *, run: bool) -> list[dict[str, Any]]:
     """The points of one training, in the order of its epochs."""
     config = _config(name, family, size)
-    fit = replace(data.fit, epochs=size[3])
+    fit = replace(data.fit, epochs=size.epochs)
     about = {"m": to_jsonable(config), "f": to_jsonable(fit), "d": data.sequences.data_hash}
-    key = f"{name}-{family}-{size[0]}x{size[1]}-{content_hash(about)[:12]}"
+    key = f"{name}-{family}-{size.width}x{size.blocks}-{content_hash(about)[:12]}"
     folder = SCRATCH / key
-    asked = [2**n for n in range(12) if 2**n <= size[3]]
+    asked = [2**n for n in range(12) if 2**n <= size.epochs]
     if run and not (folder / f"{asked[-1]}.npz").exists():
         _train(folder, config, fit, data, asked)
     first, end = data.sequences.windows(config.max_length)
-    each = training_flops(config, end - first, data.sequences.items)
+    each = training_flops(config, end - first, data.sequences.items, fit.batch)
     points = []
     for epoch in asked:
         if not (folder / f"{epoch}.npz").exists():
             continue
         with np.load(folder / f"{epoch}.npz", allow_pickle=False) as stored:
             values = dict(stored)
-        point: dict[str, Any] = {"data": name, "model": family, "width": size[0]}
-        point |= {"blocks": size[1], "epochs": epoch, "flops": each * epoch}
+        point: dict[str, Any] = {"data": name, "model": family, **size._asdict()}
+        point |= {"epochs": epoch, "flops": each * epoch}
         quality = float(values["sum"].sum() / values["number"].sum())
         points.append(point | {"measure": data.measure, "quality": quality, "values": values})
     return points
@@ -229,6 +269,51 @@ def _law(prefix: str, points: list[dict[str, Any]]) -> dict[str, Any]:
         f"{prefix}_orders_of_magnitude": float(np.ptp(np.log10([p["flops"] for p in points]))),
         f"{prefix}_best": float(best),
     }
+
+
+def draw(points: list[dict[str, Any]], figures: dict[str, Any]) -> None:
+    """docs/_static/hstu_scaling.svg: the points, the frontier's law as a line."""
+    table = pl.DataFrame([{**p, "data": TITLES[p["data"]]} for p in points])
+    table = table.with_columns(
+        model=pl.col("model").replace_strict({"hstu": "HSTU", "sasrec": "SASRec"})
+    )
+    lines = []
+    for data, title in TITLES.items():
+        for family, name in (("hstu", "HSTU"), ("sasrec", "SASRec")):
+            of = [p["flops"] for p in points if (p["data"], p["model"]) == (data, family)]
+            for flops in (min(of, default=0), max(of, default=0)):
+                if flops:
+                    law = (
+                        figures[f"{data}_{family}_factor"]
+                        * flops ** figures[f"{data}_{family}_exponent"]
+                    )
+                    lines.append({"data": title, "model": name, "flops": flops, "quality": law})
+    x = alt.X("flops:Q", scale=alt.Scale(type="log"), title="floating-point operations of training")
+    y = alt.Y("quality:Q", scale=alt.Scale(type="log", zero=False), title=None)
+    color = alt.Color("model:N", title=None)
+    x = x.axis(format=".0e", tickCount=5)
+    dots = (
+        alt.Chart(table)
+        .mark_point(filled=True, size=35)
+        .encode(
+            x,
+            y,
+            color,
+            opacity=alt.Opacity(
+                "frontier:N", legend=None, scale=alt.Scale(domain=[False, True], range=[0.3, 1.0])
+            ),
+        )
+    )
+    law = alt.Chart(pl.DataFrame(lines)).mark_line(strokeDash=[4, 3]).encode(x, y, color)
+    panels = [
+        (dots + law)
+        .transform_filter(alt.datum.data == title)
+        .properties(title=title, width=300, height=240)
+        for title in TITLES.values()
+    ]
+    chart = alt.hconcat(*panels)
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(PICTURE, to_svg(chart))
 
 
 if __name__ == "__main__":
