@@ -10,15 +10,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from _results import ABSENT, figures_of, number, result, source
+from _sequences import SEQUENCES
+
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
     *(
@@ -26,8 +27,6 @@ PAGES = (
         for name in ("results", "retrieval", "hcn", "hstu", "cascade", "policies", "service")
     ),
 )
-ABSENT = "not measured yet"
-
 MODELS = {
     "din": "**DIN**",
     "base": "Base model (Embedding&MLP)",
@@ -37,25 +36,6 @@ MODELS = {
 }
 
 KINDS = ("sqlite", "postgresql")
-
-
-def result(name: str) -> dict[str, Any]:
-    """The result file of a benchmark; empty where it was not run."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-
-def figures_of(name: str) -> Mapping[str, Any]:
-    """The figures of a benchmark; empty where it was not run."""
-    figures: Mapping[str, Any] = result(name).get("figures", {})
-    return figures
-
-
-def number(value: object, form: str = ".4f") -> str:
-    """A figure as text: a number, the two ends of an interval, or that it is absent."""
-    if isinstance(value, list):
-        return " to ".join(format(end, form) for end in value)
-    return ABSENT if value is None else format(value, form)
 
 
 def din_quality() -> Iterator[str]:
@@ -392,48 +372,6 @@ def index() -> Iterator[str]:
     yield from source("index")
 
 
-def hstu_optimiser() -> Iterator[str]:
-    """Row-wise AdamW beside AdamW."""
-    figures = figures_of("hstu_optimiser")
-    columns = {"ndcg10": ".4f", "cpu_seconds_epoch": ".1f", "state_bytes": ".2f", "step_ms": ".0f"}
-    yield "| tables with | NDCG@10 | CPU-seconds an epoch | bytes of state a float | a step, ms |"
-    yield "|---|---|---|---|---|"
-    for kind, name in (("adamw", "AdamW"), ("rowwise", "row-wise AdamW")):
-        cells = (number(figures.get(f"{key}_{kind}"), form) for key, form in columns.items())
-        yield f"| {name} | {' | '.join(cells)} |"
-    yield f"| AdamW, fused | | | | {number(figures.get('step_ms_adamw_fused'), '.0f')} |"
-    yield ""
-    lead = number(figures.get("ndcg10_rowwise_minus_adamw_ci"), "+.4f")
-    ways = {
-        way: tuple(
-            number(figures.get(f"{what}_error_{way}"), ".2%") for what in ("moment", "moved")
-        )
-        for way in ("nearest", "stochastic")
-    }
-    yield (
-        f"Row-wise less AdamW, NDCG@10: {lead}. Error of the first moment, and of all steps "
-        f"together: {' and '.join(ways['nearest'])} rounded to the nearest bfloat16, as it is, and "
-        f"{' and '.join(ways['stochastic'])} rounded at random."
-    )
-    yield ""
-    yield result("hstu_optimiser").get("protocol", f"The optimisers are {ABSENT}.")
-    yield from source("hstu_optimiser")
-
-
-def source(name: str) -> Iterator[str]:
-    """Where a table comes from."""
-    found = result(name)
-    yield ""
-    if not found:
-        yield f"Generated from `benchmarks/results/{name}.json`, which `make bench-{name}` writes."
-        return
-    machine = found["machine"]
-    yield (
-        f"Generated from `benchmarks/results/{name}.json`: {machine['processor']}, "
-        f"{machine['cores']} cores, torch {machine['torch']}."
-    )
-
-
 TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "cascade": cascade,
     "din-quality": din_quality,
@@ -443,12 +381,12 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "index": index,
     "delivery": delivery,
     "hcn": hcn,
-    "hstu-optimiser": hstu_optimiser,
     "loader": loader,
     "offpolicy": offpolicy,
     "service": service,
     "store": store,
     "two-tower": two_tower,
+    **SEQUENCES,
 }
 
 

@@ -1,0 +1,44 @@
+"""The benchmarks' results, as the generated parts of the documentation read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+ABSENT = "not measured yet"
+
+
+def result(name: str) -> dict[str, Any]:
+    """The result file of a benchmark; empty where it was not run."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def figures_of(name: str) -> Mapping[str, Any]:
+    """The figures of a benchmark; empty where it was not run."""
+    figures: Mapping[str, Any] = result(name).get("figures", {})
+    return figures
+
+
+def number(value: object, form: str = ".4f") -> str:
+    """A figure as text: a number, the two ends of an interval, or that it is absent."""
+    if isinstance(value, list):
+        return " to ".join(format(end, form) for end in value)
+    return ABSENT if value is None else format(value, form)
+
+
+def source(name: str) -> Iterator[str]:
+    """Where a table comes from."""
+    found = result(name)
+    yield ""
+    if not found:
+        yield f"Generated from `benchmarks/results/{name}.json`, which `make bench-{name}` writes."
+        return
+    machine = found["machine"]
+    yield (
+        f"Generated from `benchmarks/results/{name}.json`: {machine['processor']}, "
+        f"{machine['cores']} cores, torch {machine['torch']}."
+    )
