@@ -54,7 +54,14 @@ _HSTU = HSTUConfig(
     loss=LOSS,
 )
 _SASREC = SASRecConfig(
-    width=64, heads=4, blocks=4, max_length=4200, popularity=True, repeats=True, loss=LOSS
+    width=64,
+    heads=4,
+    blocks=4,
+    max_length=4200,
+    attention_dropout=0.0,
+    popularity=True,
+    repeats=True,
+    loss=LOSS,
 )
 #: Whole sequences in windows where the model reads less than all.
 _CUT = replace(_FIT, whole=True, batch=64)

@@ -185,7 +185,8 @@ def _config(name: str, family: str, size: Size) -> HSTUConfig | SASRecConfig:
         loss = replace(journey.LOSS, positions=size.positions)
         about |= {"popularity": True, "loss": loss}
     if family == "sasrec":
-        return SASRecConfig(**about)
+        # Flash attention, so no dropout of its weights.
+        return SASRecConfig(**about, attention_dropout=0.0 if name == "journey" else None)
     narrow = size.width // size.heads
     return HSTUConfig(**about, qk_width=narrow, v_width=narrow, time=name == "journey")
 

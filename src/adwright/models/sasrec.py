@@ -34,9 +34,13 @@ __all__ = ["SASRec", "SASRecBlock", "SASRecConfig", "causal_attention"]
 
 @dataclass(frozen=True)
 class SASRecConfig(SequenceConfig):
-    """hidden: width of the FFN, 0 for that of the model."""
+    """hidden: width of the FFN, 0 for that of the model. attention_dropout: of the softmax's
+    weights, None for `dropout`; on a CPU torch's flash kernel knows none, so that histories of
+    thousands of events want 0 here, or each step holds their matrices of pairs.
+    """
 
     hidden: int = 0
+    attention_dropout: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,6 +50,10 @@ class SASRecConfig(SequenceConfig):
             )
         if self.hidden < 0:
             raise ConfigError("hidden must not be negative", where=str(self.hidden))
+        if not 0 <= (self.attention_dropout or 0.0) < 1:
+            raise ConfigError(
+                "attention_dropout is from 0 to below 1", where=str(self.attention_dropout)
+            )
 
 
 def causal_attention(
@@ -88,6 +96,8 @@ class SASRecBlock(nn.Module):
         super().__init__()
         width, hidden = config.width, config.hidden or config.width
         self.heads, self.dropout = config.heads, config.dropout
+        weights = config.attention_dropout
+        self.attention_dropout = config.dropout if weights is None else weights
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -97,7 +107,8 @@ class SASRecBlock(nn.Module):
         """x [T, D] of sequences at `offsets` to [T, D]."""
         rate = self.dropout if self.training else 0.0
         q, k, v = self.qkv(self.norms[0](x)).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        seen = causal_attention(q, k, v, offsets, dropout=rate).flatten(1)
+        weights = self.attention_dropout if self.training else 0.0
+        seen = causal_attention(q, k, v, offsets, dropout=weights).flatten(1)
         x = x + functional.dropout(self.out(seen), rate)
         hidden = functional.dropout(functional.relu(self.wide(self.norms[1](x))), rate)
         return x + functional.dropout(self.narrow(hidden), rate)
