@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import _hstu_export as export
 import _hstu_falcon as falcon
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ PROTOCOL = (
     f"Figures: bfloat16, width {SIZES[0][0]}, {SIZES[0][1]} heads, FFN of 4 times the width. "
     "Activations: bytes that autograd keeps for the backward pass, distinct storages, what a "
     "token more costs a layer, in units of the width; dropout off. "
-    f"{falcon.PROTOCOL}"
+    f"{falcon.PROTOCOL} {export.PROTOCOL}"
 )
 
 
@@ -101,7 +102,7 @@ def figures_of(rows: list[Row]) -> dict[str, float]:
             figures["activation_ratio"] = row["ratio"]
         figures[f"activation_ratio_{row['precision']}"] = row["ratio"]
         figures[f"activation_ratio_{row['precision']}_ffn_1"] = row["ratio_ffn_1"]
-    for row in (row for row in rows if row["part"] == "falcon"):
+    for row in (row for row in rows if row["part"] in ("falcon", "export")):
         figures |= row.get("figures", {})
     return figures
 
@@ -278,6 +279,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
     },
     "activations": activations,
     "falcon": falcon.measured,
+    "export": export.measured,
 }
 
 

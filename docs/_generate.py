@@ -24,7 +24,16 @@ PAGES = (
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("results", "retrieval", "hcn", "hstu", "cascade", "policies", "service")
+        for name in (
+            "results",
+            "retrieval",
+            "hcn",
+            "hstu",
+            "hstu-results",
+            "cascade",
+            "policies",
+            "service",
+        )
     ),
 )
 MODELS = {

@@ -64,7 +64,14 @@ def default_hstu() -> HSTUConfig:
 def default_sasrec() -> SASRecConfig:
     """A SASRec of the same size."""
     return SASRecConfig(
-        width=64, max_length=1024, blocks=2, heads=4, popularity=True, repeats=True, loss=_LOSS
+        width=64,
+        max_length=1024,
+        blocks=2,
+        heads=4,
+        attention_dropout=0.0,
+        popularity=True,
+        repeats=True,
+        loss=_LOSS,
     )
 
 
