@@ -186,7 +186,7 @@ def _config(name: str, family: str, size: Size) -> HSTUConfig | SASRecConfig:
         about |= {"popularity": True, "loss": loss}
     if family == "sasrec":
         # Flash attention, so no dropout of its weights.
-        return SASRecConfig(**about, attention_dropout=0.0 if name == "journey" else None)
+        return SASRecConfig(**about, attention_dropout=0.0)
     narrow = size.width // size.heads
     return HSTUConfig(**about, qk_width=narrow, v_width=narrow, time=name == "journey")
 
