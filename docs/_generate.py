@@ -321,6 +321,15 @@ def delivery() -> Iterator[str]:
         ),
         "cosine of a person's four vectors, HCN": ("hcn", "redundancy_hcn", ".2f"),
         "the same, ComiRec-SA": ("hcn", "redundancy_comirec", ".2f"),
+        "recall@50 of HSTU, trained on whole histories": (
+            *("hstu_quality", "cj_recall50_hstu"),
+            ".3f",
+        ),
+        "the same, personal frequency": ("hstu_quality", "cj_recall50_frequency", ".3f"),
+        "HSTU with stochastic length at 8,192 tokens, times as fast as a Transformer": (
+            *("hstu_speed", "ratio_8192_sl16"),
+            ".0f",
+        ),
         "99th percentile of a decision at 100 a second, ms": ("service", "p99_ms_100", ".1f"),
         "events acknowledged under kill -9": ("service", "acknowledged", ",d"),
         "of these in the log exactly once": ("service", "found_once", ",d"),

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from adwright.core.artifacts import load_artifact
+from adwright.core.clock import FixedClock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.choice_task import ChoiceConfig
+from adwright.data.complete_journey import CompleteJourney
 from adwright.data.draws import Draws
+from adwright.data.retrieval_tasks import build_next_basket
 from adwright.data.stream import StreamConfig
 from adwright.delivery import build
 from adwright.delivery.build import BuildConfig, build_deployment
 from adwright.delivery.cascade import CascadeConfig
 from adwright.delivery.deployment import Deployment
+from adwright.delivery.histories import visit_requests
 from adwright.models.din import DINConfig
 from adwright.models.hcn import HCNConfig
+from adwright.models.hstu import HSTUConfig
+from adwright.models.hstu_ranking import HSTURankerConfig
 from adwright.models.hstu_target import HSTUTargetConfig
 from adwright.models.two_tower import TwoTowerConfig
+from adwright.training import sequential
 from adwright.training.fit import FitConfig
 from adwright.training.retrieval import RetrievalConfig
+from adwright.training.sequence_artifact import SequenceArtifact
+from adwright.training.sequential_config import SequentialConfig
 from adwright.training.stages import Stages
 from tests.data.visits import small_task
 from tests.delivery.funnel import EMBEDDING, LATER, request
@@ -82,6 +94,119 @@ def test_hstu_may_be_the_fine_ranker(tmp_path: Path) -> None:
         assert ours.stage == "fine"
 
 
+SEQUENTIAL = SequentialConfig(epochs=2, batch=8, learning_rate=0.01)
+SIZES: dict[str, Any] = {
+    "width": 8,
+    "max_length": 40,
+    "qk_width": 4,
+    "v_width": 4,
+    "kernel": "bucketed",
+}
+HSTU = replace(
+    CONFIG,
+    retriever=HSTUConfig(**SIZES, popularity=True, repeats=True),
+    retriever_fit=SEQUENTIAL,
+    fine=HSTURankerConfig(**SIZES, hidden=6),
+    fine_fit=SEQUENTIAL,
+    lessons=20,
+    blend=10,
+)
+
+
+def test_hstu_may_retrieve_and_rank(tmp_path: Path) -> None:
+    assert from_jsonable(BuildConfig, to_jsonable(HSTU)) == HSTU
+    built = build_deployment(TASK, tmp_path / "run", HSTU, cache=tmp_path)
+    saved = Deployment.load(tmp_path / "run" / "deployment")
+    assert saved.artifact_id == built.artifact_id
+    for part, name in ((saved.retriever, "hstu"), (saved.fine, "hstu_ranker")):
+        assert isinstance(part, SequenceArtifact)
+        kind = load_artifact(tmp_path / "run" / "deployment" / part_of(saved, part))
+        assert (kind.kind, kind.config["model"]) == ("sequence", name)
+    assert saved.draws == HSTU.choice.draws
+    asked = [request("u1", k=3), request("nobody", k=3)]
+    ours, theirs = (made.cascade().recommend_many(asked) for made in (built, saved))
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.item_ids == other.item_ids
+        assert (one.score == other.score).all()
+        assert (one.stage, one.probability, len(one)) == ("fine", True, 5)
+    # A new event is seen with the next request.
+    whole = saved.cascade()
+    before = whole.recommend(asked[0])
+    whole.histories.append("u1", ["i7"], [LATER - timedelta(hours=1)])
+    after = whole.recommend(asked[0])
+    assert before.item_ids != after.item_ids or (before.score != after.score).any()
+    whole.histories.append("nobody", ["i7"], [LATER - timedelta(hours=1)])
+    assert whole.recommend(asked[1]).stage == "fine"
+    assert whole.similar("i3", 2) == built.cascade().similar("i3", 2)
+
+
+def part_of(deployment: Deployment, part: object) -> str:
+    return "retriever" if part is deployment.retriever else "fine"
+
+
+@pytest.mark.parametrize("stage", ["retriever", "fine"])
+def test_a_build_of_hstu_that_was_cut_off_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """In the middle of a training, which ends with the same bits."""
+    real, calls = sequential._Trainer._validate, {"left": 2 if stage == "retriever" else 4}
+
+    def killed(trainer: Any, epoch: int) -> None:
+        calls["left"] -= 1
+        if not calls["left"]:
+            raise KeyboardInterrupt
+        real(trainer, epoch)
+
+    clock = FixedClock()
+    with monkeypatch.context() as patch:
+        patch.setattr(sequential._Trainer, "_validate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_deployment(TASK, tmp_path / "run", HSTU, cache=tmp_path)
+    assert (tmp_path / "run" / stage / "config.json").exists()
+    resumed = build_deployment(
+        TASK, tmp_path / "run", HSTU, cache=tmp_path, resume=True, clock=clock
+    )
+    whole = build_deployment(TASK, tmp_path / "whole", HSTU, cache=tmp_path, clock=clock)
+    assert resumed.artifact_id == whole.artifact_id
+
+
+def test_the_draws_and_the_seed_reach_hstu(tmp_path: Path) -> None:
+    plain = replace(HSTU, lessons=0, blend=0)
+    other = replace(plain, choice=replace(plain.choice, draws=Draws(number=20, own=0.1)))
+    one, two, three = (
+        build_deployment(TASK, tmp_path / name, config, cache=tmp_path)
+        for name, config in (("a", plain), ("b", other), ("c", replace(plain, seed=1)))
+    )
+    assert (one.retriever.vectors == two.retriever.vectors).all()
+    assert (one.retriever.vectors != three.retriever.vectors).any()
+    assert two.draws == other.choice.draws
+    asked = [request("u1", k=3, candidates=("i1", "i2", "i3", "i4"))]
+    scores = [built.cascade().recommend_many(asked)[0].score for built in (one, two, three)]
+    assert (scores[0] != scores[1]).any()
+    assert (scores[0] != scores[2]).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"retriever": HSTU.retriever}, "HSTUConfig is not trained by RetrievalConfig"),
+        ({"retriever_fit": SEQUENTIAL}, "TwoTowerConfig is not trained by SequentialConfig"),
+        ({"fine": HSTU.fine}, "HSTURankerConfig is not trained by FitConfig"),
+        ({"fine_fit": SEQUENTIAL}, "DINConfig is not trained by SequentialConfig"),
+        ({"retriever": HSTU.fine, "retriever_fit": SEQUENTIAL}, "cannot search"),
+    ],
+)
+def test_a_training_of_another_model_is_refused(change: dict[str, Any], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        replace(CONFIG, **change)
+
+
+def test_a_ranker_of_sequences_is_named_in_a_table() -> None:
+    values = to_jsonable(HSTU)
+    values["fine"] = {"kind": "hstu_ranker", "width": 8}
+    assert from_jsonable(BuildConfig, values).fine == HSTURankerConfig(width=8)
+
+
 def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -126,3 +251,26 @@ def test_the_seed_reaches_every_stage(tmp_path: Path) -> None:
     asked = [request("u1", k=3)]
     scores = [built.cascade().recommend_many(asked)[0].score for built in (one, other)]
     assert (scores[0] != scores[1]).any()
+
+
+def test_hstu_on_a_share_of_complete_journey(tmp_path: Path) -> None:
+    task = build_next_basket(CompleteJourney.open(), households=0.01)
+    sizes: dict[str, Any] = {"width": 16, "blocks": 1, "qk_width": 16, "v_width": 16}
+    quick = SequentialConfig(epochs=1, batch=8, final=True)
+    config = BuildConfig(
+        retriever=HSTUConfig(max_length=100, popularity=True, repeats=True, **sizes),
+        retriever_fit=quick,
+        coarse_fit=RetrievalConfig(epochs=1, visits_per_epoch=200, validation_visits=0),
+        fine=HSTURankerConfig(max_length=300, **sizes),
+        fine_fit=quick,
+        blend=10,
+    )
+    built = build_deployment(task, tmp_path / "run", config)
+    saved = Deployment.load(tmp_path / "run" / "deployment")
+    again = build_deployment(task, tmp_path / "run", config, resume=True)
+    asked = visit_requests(task, task.visits("test")[:20])
+    answers = [made.cascade().recommend_many(asked) for made in (built, saved, again)]
+    for one, other, third in zip(*answers, strict=True):
+        assert one.item_ids == other.item_ids == third.item_ids
+        assert len(one.item_ids) == config.cascade.coarse
+        assert (one.score == other.score).all()

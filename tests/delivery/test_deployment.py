@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from adwright.core.artifacts import MANIFEST, load_artifact, save_artifact
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
 from adwright.delivery.cascade import CascadeConfig
 from adwright.delivery.deployment import KIND, Deployment
+from adwright.delivery.falcon_ranker import FalconRanker
+from adwright.training.sequence_artifact import SequenceArtifact
 
 from .funnel import deployment, hcn, request
+from .sequence_funnel import hstu, hstu_ranker, sasrec
 
 ASKED = [request("u1"), request("nobody"), request("u8", k=2)]
 
@@ -59,6 +63,55 @@ def test_one_model_can_do_both(tmp_path: Path) -> None:
     whole = replace(deployment(), retriever=hcn(), coarse=hcn())
     whole.save(tmp_path / "one")
     same_answers(whole, Deployment.load(tmp_path / "one"))
+
+
+@pytest.mark.parametrize("make", [hstu, sasrec])
+def test_a_sequential_model_finds_and_orders(
+    tmp_path: Path, make: Callable[..., SequenceArtifact]
+) -> None:
+    retriever = make(popularity=True, repeats=True)
+    mixed = replace(deployment(), retriever=retriever, fine=hstu_ranker())
+    alone = replace(mixed, coarse=retriever, config=CascadeConfig(retrieve=6, coarse=4))
+    for name, whole in {"mixed": mixed, "alone": alone}.items():
+        identity = whole.save(tmp_path / name)
+        again = Deployment.load(tmp_path / name)
+        assert again.artifact_id == identity
+        assert isinstance(again.retriever, SequenceArtifact)
+        assert isinstance(again.coarse, SequenceArtifact) == (name == "alone")
+        assert isinstance(again.fine, SequenceArtifact)
+        same_answers(whole, again)
+        same_answers(whole.without_histories(), again.without_histories())
+        assert whole.cascade().similar("i2") == again.cascade().similar("i2")
+    kept = alone.blended([request(f"u{n}") for n in range(8)])
+    assert kept.blend is not None
+    same_answers(kept, replace(alone, blend=kept.blend))
+
+
+def test_so_many_histories_are_kept() -> None:
+    for kept in (0, 2, 9):
+        cascade = replace(deployment(), fine=hstu_ranker()).cascade(kept=kept)
+        cascade.recommend_many([request(f"u{n}") for n in range(5)])
+        assert isinstance(cascade.fine, FalconRanker)
+        assert len(cascade.fine.falcon) == min(kept, 5)
+
+
+def test_a_changed_byte_of_a_sequential_part_is_refused(tmp_path: Path) -> None:
+    whole = replace(deployment(), retriever=hstu(), fine=hstu_ranker())
+    for part in ("retriever", "fine"):
+        whole.save(tmp_path / part)
+        tensors = tmp_path / part / part / "tensors.safetensors"
+        data = bytearray(tensors.read_bytes())
+        data[-1] ^= 1
+        tensors.write_bytes(data)
+        with pytest.raises(ArtifactCorruptError, match=part):
+            Deployment.load(tmp_path / part)
+
+
+def test_a_model_that_does_not_fit_its_place_is_refused(tmp_path: Path) -> None:
+    for wrong in ({"retriever": hstu_ranker()}, {"fine": hstu()}):
+        replace(deployment(), **wrong).save(tmp_path / "odd", overwrite=True)
+        with pytest.raises(ConfigError):
+            Deployment.load(tmp_path / "odd").cascade()
 
 
 def test_a_blend_is_fitted_saved_and_used(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from adwright.service.deployed import Deployed
 from adwright.service.loading import load_deployed, stored_events
 from adwright.service.models import SETTINGS, FolderModels, publish
 from tests.delivery.funnel import deployment, histories, request
+from tests.delivery.sequence_funnel import hstu, hstu_ranker
 from tests.service.shop import running
 
 
@@ -54,6 +56,22 @@ def test_a_saved_cascade_decides_as_it_did_before(model: Deployed) -> None:
     assert model.policy.policy_id.startswith("softmax")
     decision = model.decide("acme", request(), found)
     assert set(decision.item_ids) <= set(found.item_ids)
+
+
+def test_a_cascade_with_hstu_decides_and_sees_what_happens(tmp_path: Path) -> None:
+    whole = replace(deployment(), retriever=hstu(repeats=True), fine=hstu_ranker())
+    whole.save(tmp_path / "v1")
+    model = load_deployed(tmp_path / "v1")
+    (found,) = model.recommender.recommend_many([request("u1")], None)
+    (expected,) = whole.cascade().recommend_many([request("u1")])
+    assert found.item_ids == expected.item_ids
+    assert found.stage == "fine"
+    assert model.similar is not None
+    assert model.similar("i3", 2) == whole.cascade().similar("i3", 2)
+    assert model.observe is not None
+    model.observe([event(1, "purchase", "u1", "i7", request().time - timedelta(hours=1))])
+    (after,) = model.recommender.recommend_many([request("u1")], None)
+    assert (after.score != found.score).any()
 
 
 def test_given_no_time_it_answers_with_the_most_popular(model: Deployed) -> None:

@@ -3,9 +3,10 @@
 The fine ranker comes before the coarse one, which learns from it too.
 
     RUN/
-      retriever/    run of the two towers: checkpoints, metrics.jsonl
+      retriever/    run of the two towers (or HSTU): checkpoints, metrics.jsonl
       coarse/       run of HCN
-      fine/         run of DIN (or HSTU) on the choice task, and its ranker
+      fine/         run of DIN (or HSTU) on the choice task, and its ranker; or of HSTU on
+                    sequences, whose kept histories serve (`falcon_ranker`)
       deployment/   what serves: an artifact of kind "cascade"
 
 Each stage is a resumable run; a build that was cut off goes on where it stood.
@@ -14,31 +15,35 @@ Each stage is a resumable run; a build that was cut off goes on where it stood.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 import torch
+from pydantic import BeforeValidator
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import to_jsonable
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.choice_task import ChoiceConfig, build_choice_task
 from adwright.data.next_basket import NextBasket
 from adwright.delivery.cascade import CascadeConfig
 from adwright.delivery.decision import Request
-from adwright.delivery.deployment import Deployment
+from adwright.delivery.deployment import Deployment, Ranking, Retrieving
 from adwright.delivery.histories import Histories, visit_requests
 from adwright.delivery.index import IndexKind
 from adwright.delivery.retrieval import RetrieverArtifact, RetrieverModel
 from adwright.delivery.teaching import teach
 from adwright.models.din import DINConfig
 from adwright.models.hcn import HCN, HCNConfig
-from adwright.models.rankers import RankerConfig, name_of
+from adwright.models.hstu import HSTUConfig
+from adwright.models.hstu_ranking import HSTURankerConfig
+from adwright.models.hstu_target import HSTUTargetConfig
+from adwright.models.rankers import name_of, ranker_config
 from adwright.models.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.fit import FitConfig
 from adwright.training.lessons import Lessons
@@ -46,6 +51,8 @@ from adwright.training.pipeline import run as run_ranker
 from adwright.training.ranker import Ranker
 from adwright.training.retrieval import RetrievalConfig, fit_retriever
 from adwright.training.runfile import RunConfig
+from adwright.training.sequence_stages import fit_choice_ranker, fit_task_retriever
+from adwright.training.sequential_config import SequentialConfig
 from adwright.training.stages import Stages
 
 __all__ = ["BuildConfig", "build_deployment"]
@@ -53,22 +60,39 @@ __all__ = ["BuildConfig", "build_deployment"]
 Model = TypeVar("Model", bound=RetrieverModel)
 
 
+def _read_fine(values: object) -> object:
+    """A table as the config that it is of: only a ranker of sequences counts actions."""
+    if not isinstance(values, Mapping):
+        return values
+    if "actions" in values or values.get("kind") == "hstu_ranker":
+        return from_jsonable(HSTURankerConfig, {k: v for k, v in values.items() if k != "kind"})
+    return ranker_config(values)
+
+
+FineConfig = Annotated[DINConfig | HSTUTargetConfig | HSTURankerConfig, BeforeValidator(_read_fine)]
+
+
 @dataclass(frozen=True)
 class BuildConfig:
     """Models and training of the stages.
 
-    retriever, retriever_fit: the two towers. coarse, coarse_fit: HCN. choice, fine, fine_fit:
-    the fine ranker's rows, DIN or HSTU, and its training. lessons, lesson_items: training
+    retriever, retriever_fit: the two towers, or HSTU with a `SequentialConfig`. coarse,
+    coarse_fit: HCN. choice, fine, fine_fit: the fine ranker's rows, DIN or HSTU, and its
+    training; with an `HSTURankerConfig` and a `SequentialConfig` it is an HSTU on sequences, and
+    of `choice` only the draws are read. lessons, lesson_items: training
     baskets on which HCN learns from the fine ranker, and items of each, see `teach`; 0 lessons
     for no distillation, as the blend brings the coarse order nearer to the fine one and costs
     the vectors nothing.
     blend: training baskets on which the coarse order is brought near to the fine one, see
     `Blend`; 0 leaves it as HCN has it. cascade, index: sizes of the stages, and how the
     retriever is searched. seed: of all of it.
+    Raises ConfigError where a model and its training do not belong together.
     """
 
-    retriever: TwoTowerConfig = field(default_factory=lambda: TwoTowerConfig(views="none"))
-    retriever_fit: RetrievalConfig = field(
+    retriever: TwoTowerConfig | HSTUConfig = field(
+        default_factory=lambda: TwoTowerConfig(views="none")
+    )
+    retriever_fit: RetrievalConfig | SequentialConfig = field(
         default_factory=lambda: RetrievalConfig(epochs=2, batch=256, validation_visits=0)
     )
     coarse: HCNConfig = field(default_factory=HCNConfig)
@@ -76,14 +100,28 @@ class BuildConfig:
         default_factory=lambda: RetrievalConfig(epochs=2, validation_visits=0)
     )
     choice: ChoiceConfig = field(default_factory=ChoiceConfig)
-    fine: RankerConfig = field(default_factory=DINConfig)
-    fine_fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1, learning_rate=2e-3))
+    fine: FineConfig = field(default_factory=DINConfig)
+    fine_fit: FitConfig | SequentialConfig = field(
+        default_factory=lambda: FitConfig(epochs=1, learning_rate=2e-3)
+    )
     lessons: int = 0
     lesson_items: int = 100
     blend: int = 200
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
     index: IndexKind = "exact"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retriever, HSTURankerConfig):
+            raise ConfigError(
+                "a ranker cannot search the catalogue", where="retriever", hint="use HSTUConfig"
+            )
+        for name, model, fit in (
+            ("retriever", self.retriever, self.retriever_fit),
+            ("fine", self.fine, self.fine_fit),
+        ):
+            if isinstance(model, HSTUConfig) != isinstance(fit, SequentialConfig):
+                raise _mismatch(name, model, fit)
 
 
 def build_deployment(
@@ -107,15 +145,9 @@ def build_deployment(
     done = Stages(clock) if stages is None else stages
     _begin(folder, config, task, resume=resume)
     with done.stage("train the retriever"):
-        retriever = _fitted(
-            lambda: TwoTower(config.retriever, task.spec, task.items, task.count),
-            task,
-            replace(config.retriever_fit, seed=config.seed),
-            folder / "retriever",
-        )
+        found = _retriever(task, config, folder / "retriever")
     with done.stage("train the fine ranker"):
         fine = _ranker(task, config, folder / "fine", cache, clock)
-    found = RetrieverArtifact.of(retriever, task, seed=config.seed)
     deployment = Deployment(
         retriever=found,
         coarse=found,
@@ -161,6 +193,17 @@ def _requests(task: NextBasket, config: BuildConfig) -> list[Request]:
     return visit_requests(task, chosen)
 
 
+def _mismatch(name: str, model: object, fit: object) -> ConfigError:
+    right = "FitConfig" if name == "fine" else "RetrievalConfig"
+    if isinstance(model, HSTUConfig):
+        right = "SequentialConfig"
+    return ConfigError(
+        f"{type(model).__name__} is not trained by {type(fit).__name__}",
+        where=f"{name}_fit",
+        hint=f"pass a {right}",
+    )
+
+
 def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool) -> None:
     path = folder / "build.json"
     asked = json.loads(json.dumps({"config": to_jsonable(config), "data_hash": task.data_hash}))
@@ -187,6 +230,20 @@ def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool)
         )
 
 
+def _retriever(task: NextBasket, config: BuildConfig, run: Path) -> Retrieving:
+    asked, fit = config.retriever, replace(config.retriever_fit, seed=config.seed)
+    match asked, fit:
+        case HSTUConfig(), SequentialConfig():
+            return fit_task_retriever(task, asked, fit, run)
+        case TwoTowerConfig(), RetrievalConfig():
+            model = _fitted(
+                lambda: TwoTower(asked, task.spec, task.items, task.count), task, fit, run
+            )
+            return RetrieverArtifact.of(model, task, seed=config.seed)
+        case _:
+            raise _mismatch("retriever", asked, fit)
+
+
 def _fitted(
     build: Callable[[], Model],
     task: NextBasket,
@@ -205,21 +262,40 @@ def _fitted(
 
 def _ranker(
     task: NextBasket, config: BuildConfig, run: Path, cache: Path | None, clock: Clock | None
+) -> Ranking:
+    """The fine ranker. Its probabilities come from the draws: nothing is calibrated."""
+    match config.fine, config.fine_fit:
+        case HSTURankerConfig() as asked, SequentialConfig() as fit:
+            fit = replace(fit, seed=config.seed)
+            return fit_choice_ranker(task, asked, fit, run, draws=config.choice.draws)
+        case (DINConfig() | HSTUTargetConfig()) as asked, FitConfig() as fit:
+            return _row_ranker(task, config, asked, fit, run, cache, clock)
+        case asked, fit:
+            raise _mismatch("fine", asked, fit)
+
+
+def _row_ranker(
+    task: NextBasket,
+    config: BuildConfig,
+    model: DINConfig | HSTUTargetConfig,
+    fit: FitConfig,
+    run: Path,
+    cache: Path | None,
+    clock: Clock | None,
 ) -> Ranker:
-    """The fine ranker, on the choice task. Its probabilities come from the draws: nothing is
-    calibrated."""
+    """DIN or HSTU on the choice task."""
     if (run / "ranker").exists():
         return Ranker.load(run / "ranker")
     tasks = cache_folder() / "tasks" if cache is None else cache
     rows = build_choice_task(task, tasks, config.choice)
     asked = RunConfig(
-        model=config.fine,
-        fit=replace(config.fine_fit, seed=0),
+        model=model,
+        fit=replace(fit, seed=0),
         calibration="none",
         base=False,
         draws=200,
         seed=config.seed,
         out=run,
     )
-    resume = (run / "runs" / name_of(config.fine).lower() / "config.json").exists()
+    resume = (run / "runs" / name_of(model).lower() / "config.json").exists()
     return run_ranker(asked, task=rows, resume=resume, clock=clock).ranker

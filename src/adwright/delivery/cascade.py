@@ -29,6 +29,7 @@ from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.pace import Pace
+from adwright.delivery.sequence_source import SequenceSource
 from adwright.delivery.sources import VectorSource
 from adwright.delivery.stages import Scorer, Shortlist, Source, best_of
 
@@ -83,7 +84,7 @@ class Cascade:
         self,
         histories: Histories,
         *,
-        vectors: VectorSource,
+        vectors: VectorSource | SequenceSource,
         coarse: Scorer,
         fine: Scorer | None,
         count: Ints,
@@ -162,12 +163,12 @@ class Cascade:
         return short
 
     def similar(self, item_id: str, k: int = 10) -> list[Similar] | None:
-        """The k items nearest to an item by the retriever's item tower, nearest first; None
+        """The k items nearest to an item by the retriever's item vectors, nearest first; None
         where the catalogue lacks it."""
         (code,) = self._codes([item_id])
         if not code:
             return None
-        found, score = self.vectors.queries.artifact.similar(code, k)
+        found, score = self.vectors.similar(code, k)
         pairs = zip(found.tolist(), score.tolist(), strict=True)
         return [Similar(self._ids[other], cosine) for other, cosine in pairs]
 

@@ -1,39 +1,51 @@
 """Everything that serves a model, in one folder: an artifact of kind "cascade".
 
     manifest.json    sizes of the stages, and the hash of every file below
-    retriever/       the two towers                  (an artifact of kind "retriever")
-    coarse/          HCN                             (kind "retriever")
-    fine/            DIN, where there is a fine stage (kind "ranker")
+    retriever/       the two towers, or HSTU         (an artifact of kind "retriever" or "sequence")
+    coarse/          HCN                             (the same)
+    fine/            DIN, where there is a fine stage (kind "ranker", or "sequence" for HSTU)
     histories/       what people did until then      (kind "histories", where asked for)
 
-Loading checks every byte against the manifest, and each part against its own.
+Loading checks every byte against the manifest, and each part against its own, whose kind says
+what it is.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.artifacts import MANIFEST, Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.draws import Draws
+from adwright.data.features import ItemTable
 from adwright.delivery.blend import Blend, BlendedScorer, fit_blend
 from adwright.delivery.cascade import Cascade, CascadeConfig
 from adwright.delivery.coarse import VectorScorer
 from adwright.delivery.decision import Request
+from adwright.delivery.falcon_ranker import FalconRanker
 from adwright.delivery.fine import FineRanker
 from adwright.delivery.histories import Histories
 from adwright.delivery.index import IndexKind
 from adwright.delivery.retrieval import RetrieverArtifact
+from adwright.delivery.sequence_batch import items_of
+from adwright.delivery.sequence_source import SequenceQueries, SequenceScorer, SequenceSource
 from adwright.delivery.sources import PastSource, QueryVectors, VectorSource, catalogue_index
 from adwright.delivery.stages import Scorer
 from adwright.training.ranker import Ranker
+from adwright.training.sequence_artifact import KIND as SEQUENCE
+from adwright.training.sequence_artifact import SequenceArtifact
 
-__all__ = ["KIND", "Deployment"]
+__all__ = ["KIND", "Deployment", "Ranking", "Retrieving"]
+
+#: What finds items by vectors, and what orders the few that are left.
+Retrieving = RetrieverArtifact | SequenceArtifact
+Ranking = Ranker | SequenceArtifact
 
 KIND = "cascade"
 _PARTS = ("retriever", "coarse", "fine", "histories")
@@ -53,15 +65,17 @@ class _Config:
 class Deployment:
     """The trained parts of a cascade.
 
-    retriever, coarse: may be one and the same model. fine: None serves the coarse order. draws:
-    of the choice task that the fine ranker was trained on. index: how the retriever is searched.
-    blend: of the coarse order with counts of the person's past, see `blended`.
+    retriever, coarse: may be one and the same model; a sequential one is an HSTU or SASRec.
+    fine: a ranker of rows, or an HSTU ranker of sequences (`FalconRanker`); None serves the
+    coarse order. draws: of the choices that the fine ranker was trained on. index: how the
+    retriever is searched. blend: of the coarse order with counts of the person's past, see
+    `blended`.
     histories: saved with it; None is nothing known of anybody. artifact_id: of what was loaded.
     """
 
-    retriever: RetrieverArtifact
-    coarse: RetrieverArtifact
-    fine: Ranker | None
+    retriever: Retrieving
+    coarse: Retrieving
+    fine: Ranking | None
     draws: Draws | None = None
     config: CascadeConfig = field(default_factory=CascadeConfig)
     index: IndexKind = "exact"
@@ -69,22 +83,31 @@ class Deployment:
     blend: Blend | None = None
     artifact_id: str = ""
 
-    def cascade(self, histories: Histories | None = None, *, clock: Clock | None = None) -> Cascade:
+    def cascade(
+        self,
+        histories: Histories | None = None,
+        *,
+        clock: Clock | None = None,
+        kept: int = 1024,
+    ) -> Cascade:
         """The recommender.
 
-        histories: instead of those saved. Raises ConfigError where a part is of another
-        catalogue, MissingExtraError where the index needs a package that is not installed.
+        histories: instead of those saved. kept: histories that an HSTU ranker keeps as it read
+        them, see `FalconRanker`. Raises ConfigError where a part is of another catalogue,
+        MissingExtraError where the index needs a package that is not installed.
         """
         known = self.histories if histories is None else histories
-        known = Histories(self.retriever.items) if known is None else known
-        queries = QueryVectors(self.retriever, known)
-        same = self.coarse is self.retriever
-        coarse: Scorer = VectorScorer(queries if same else QueryVectors(self.coarse, known))
+        known = Histories(_items_of(self.retriever)) if known is None else known
+        vectors = _source(self.retriever, known, self.index)
+        if self.coarse is self.retriever:
+            coarse = _scorer(vectors.queries)
+        else:
+            coarse = _scorer(_queries(self.coarse, known))
         return Cascade(
             known,
-            vectors=VectorSource(queries, catalogue_index(self.retriever, self.index)),
+            vectors=vectors,
             coarse=coarse if self.blend is None else BlendedScorer(coarse, self.blend),
-            fine=None if self.fine is None else FineRanker(self.fine, known, self.draws),
+            fine=self._fine(known, kept),
             count=self.retriever.count,
             past=PastSource(),
             config=self.config,
@@ -142,16 +165,17 @@ class Deployment:
             if part not in parts:
                 raise ArtifactError(f"the deployment lacks its {part}", where=str(folder))
         config = from_jsonable(_Config, artifact.config)
-        retriever = RetrieverArtifact.load(folder / "retriever")
+        kinds = {part: _kind(artifact, part) for part in parts & {"retriever", "coarse", "fine"}}
+        retriever = _retrieving(folder / "retriever", kinds["retriever"])
         return cls(
             retriever=retriever,
-            coarse=RetrieverArtifact.load(folder / "coarse"),
-            fine=Ranker.load(folder / "fine") if "fine" in parts else None,
+            coarse=_retrieving(folder / "coarse", kinds["coarse"]),
+            fine=_ranking(folder / "fine", kinds["fine"]) if "fine" in parts else None,
             draws=config.draws,
             config=config.cascade,
             index=config.index,
             blend=config.blend,
-            histories=Histories.load(folder / "histories", retriever.items)
+            histories=Histories.load(folder / "histories", _items_of(retriever))
             if "histories" in parts
             else None,
             artifact_id=artifact.id,
@@ -176,6 +200,54 @@ class Deployment:
             self, blend=fit_blend(plain.coarse, plain.fine, crowd, plain.retrieve(crowd))
         )
 
+    def _fine(self, known: Histories, kept: int) -> Scorer | None:
+        match self.fine:
+            case None:
+                return None
+            case SequenceArtifact() as ranker:
+                return FalconRanker(ranker, known, self.draws, capacity=kept)
+            case ranker:
+                return FineRanker(ranker, known, self.draws)
+
     def without_histories(self) -> Deployment:
         """The same models, knowing nothing of anybody."""
         return replace(self, histories=None)
+
+
+def _items_of(artifact: Retrieving) -> ItemTable:
+    return items_of(artifact) if isinstance(artifact, SequenceArtifact) else artifact.items
+
+
+def _queries(artifact: Retrieving, known: Histories) -> QueryVectors | SequenceQueries:
+    if isinstance(artifact, SequenceArtifact):
+        return SequenceQueries(artifact, known)
+    return QueryVectors(artifact, known)
+
+
+def _source(
+    artifact: Retrieving, known: Histories, kind: IndexKind
+) -> VectorSource | SequenceSource:
+    index, queries = catalogue_index(artifact, kind), _queries(artifact, known)
+    if isinstance(queries, SequenceQueries):
+        return SequenceSource(queries, index)
+    return VectorSource(queries, index)
+
+
+def _scorer(queries: QueryVectors | SequenceQueries) -> Scorer:
+    if isinstance(queries, SequenceQueries):
+        return SequenceScorer(queries)
+    return VectorScorer(queries)
+
+
+def _kind(artifact: Artifact, part: str) -> str:
+    """What a part is, by its own manifest."""
+    manifest = artifact.files.get(f"{part}/{MANIFEST}", b"{}")
+    return str(json.loads(manifest).get("kind", ""))
+
+
+def _retrieving(folder: Path, kind: str) -> Retrieving:
+    return SequenceArtifact.load(folder) if kind == SEQUENCE else RetrieverArtifact.load(folder)
+
+
+def _ranking(folder: Path, kind: str) -> Ranking:
+    return SequenceArtifact.load(folder) if kind == SEQUENCE else Ranker.load(folder)

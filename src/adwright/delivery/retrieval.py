@@ -31,7 +31,7 @@ from adwright.models.hcn import HCN, HCNConfig
 from adwright.models.multi_interest import Weighting
 from adwright.models.two_tower import TwoTower, TwoTowerConfig
 
-__all__ = ["KIND", "RetrieverArtifact", "RetrieverConfig", "RetrieverModel"]
+__all__ = ["KIND", "RetrieverArtifact", "RetrieverConfig", "RetrieverModel", "nearest_by_cosine"]
 
 KIND = "retriever"
 RetrieverConfig = TwoTowerConfig | HCNConfig
@@ -113,12 +113,7 @@ class RetrieverArtifact:
     def similar(self, code: int, k: int) -> tuple[NDArray[np.int64], Floats]:
         """The k other items of the highest cosine with an item (by the tower's unit vectors, so
         how popular they are says nothing), best first: (codes [k], cosines [k])."""
-        cosine = self.tower @ self.tower[code]
-        cosine[[0, code]] = -np.inf
-        k = min(k, len(cosine) - 2)
-        best = np.argpartition(-cosine, max(k - 1, 0))[:k]
-        best = best[np.lexsort((best, -cosine[best]))]
-        return best, cosine[best]
+        return nearest_by_cosine(self.tower, code, k)
 
     def save(
         self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
@@ -162,6 +157,17 @@ class RetrieverArtifact:
                 where=str(folder),
                 hint="train it again, or use the version of adwright that saved it",
             ) from error
+
+
+def nearest_by_cosine(vectors: Floats, code: int, k: int) -> tuple[NDArray[np.int64], Floats]:
+    """The k rows of unit vectors [N + 1, W] nearest to row `code`, but for itself and row 0:
+    (rows [k], cosines [k]), best first."""
+    cosine = vectors @ vectors[code]
+    cosine[[0, code]] = -np.inf
+    k = min(k, len(cosine) - 2)
+    best = np.argpartition(-cosine, max(k - 1, 0))[:k]
+    best = best[np.lexsort((best, -cosine[best]))]
+    return best, cosine[best]
 
 
 def _built(artifact: Artifact) -> RetrieverArtifact:

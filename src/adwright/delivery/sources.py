@@ -6,8 +6,6 @@ own beside the vectors, and costs nothing. Where nothing repeats, leave it out.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from itertools import pairwise
 
 import numpy as np
@@ -20,9 +18,11 @@ from adwright.data.next_basket import DAY
 from adwright.data.queries import QueryBatch
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.index import Index, IndexConfig, IndexKind, build_index, search_many
+from adwright.delivery.kept import KeptVectors
 from adwright.delivery.profile import ProfileCodes
 from adwright.delivery.retrieval import RetrieverArtifact
 from adwright.delivery.stages import Cost, Shortlist
+from adwright.training.sequence_artifact import SequenceArtifact
 
 __all__ = ["PastSource", "QueryVectors", "VectorSource", "catalogue_index"]
 
@@ -51,10 +51,9 @@ class QueryVectors:
                 where=f"{len(artifact.items.ids)} and {len(histories.items.ids)} items",
                 hint="train the stages of a cascade on one catalogue",
             )
-        self.artifact, self.keep = artifact, keep
+        self.artifact = artifact
         self._profile = ProfileCodes(artifact.spec.coded_rows, histories)
-        self._kept: OrderedDict[int, tuple[tuple[object, ...], Floats]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept = KeptVectors(keep)
 
     def __call__(self, crowd: Crowd) -> Floats:
         """Vectors [U, K, D] of the crowd."""
@@ -62,27 +61,13 @@ class QueryVectors:
         columns = crowd.version, np.diff(crowd.offsets), crowd.at // HOUR
         numbers = zip(*(column.tolist() for column in columns), strict=True)
         keys = [(*n, row.tobytes()) for n, row in zip(numbers, profile, strict=True)]
-        people = crowd.person.tolist()
-        with self._lock:
-            found = [self._of(person, key) for person, key in zip(people, keys, strict=True)]
-        missing = [n for n, vectors in enumerate(found) if vectors is None]
-        if missing:
-            fresh = self._computed(crowd.some(missing), profile[missing])
-            with self._lock:
-                for n, vectors in zip(missing, fresh, strict=True):
-                    found[n] = vectors
-                    self._kept[people[n]] = keys[n], vectors
-                while len(self._kept) > self.keep:
-                    self._kept.popitem(last=False)
+        found = self._kept.of(
+            crowd.person.tolist(),
+            keys,
+            lambda missing: self._computed(crowd.some(missing), profile[missing]),
+        )
         shape = len(crowd), self.artifact.interests, self.artifact.vectors.shape[1]
-        return np.array([v for v in found if v is not None], np.float32).reshape(shape)
-
-    def _of(self, person: int, key: tuple[object, ...]) -> Floats | None:
-        had = self._kept.get(person)
-        if had is None or had[0] != key:
-            return None
-        self._kept.move_to_end(person)
-        return had[1]
+        return np.array(found, np.float32).reshape(shape)
 
     def _computed(self, crowd: Crowd, profile: Ints) -> Floats:
         at = np.repeat(crowd.at // HOUR * HOUR, np.diff(crowd.offsets))
@@ -119,6 +104,10 @@ class VectorSource:
         people = len(crowd) * self.queries.artifact.interests
         return Cost(2.0 * people * n * width, 4.0 * n * width)
 
+    def similar(self, code: int, k: int) -> tuple[Ints, Floats]:
+        """The k other items nearest to an item: (codes [k], cosines [k]), best first."""
+        return self.queries.artifact.similar(code, k)
+
 
 class PastSource:
     """The items that a person had before, the most frequent first (ties: the latest)."""
@@ -141,7 +130,9 @@ class PastSource:
         return Cost(0.0, 8.0 * len(crowd.item))
 
 
-def catalogue_index(artifact: RetrieverArtifact, kind: IndexConfig | IndexKind = "exact") -> Index:
+def catalogue_index(
+    artifact: RetrieverArtifact | SequenceArtifact, kind: IndexConfig | IndexKind = "exact"
+) -> Index:
     """An index of the retriever's items under their codes, the unknown item left out."""
     index = build_index(kind, artifact.vectors.shape[1])
     index.add(np.arange(1, len(artifact.vectors)), artifact.vectors[1:])

@@ -152,8 +152,9 @@ class HSTURanker(nn.Module):
             known = known & late
         return int(known.sum())
 
-    def candidates(self, codes: Tensor, place: int) -> Tensor:
-        """Tokens [m, D] of items int64 [m] that would be the event at `place`, from 0."""
+    def candidates(self, codes: Tensor, place: int | Tensor) -> Tensor:
+        """Tokens [m, D] of items int64 [m] that would be the event at `place`, from 0, of all or
+        of each."""
         items: Tensor = self.input.item(codes) * self.config.width**0.5
         return items + self.input.position[place]
 
