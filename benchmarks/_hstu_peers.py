@@ -66,7 +66,7 @@ SETTINGS: dict[PeerModel, dict[str, Any]] = {
     "hstu": SHARED | {"relative_time_attention": False, "relative_pos_attention": True},
     "sasrec": SHARED | {"similarity_module_kwargs": {"distance": "cosine"}},
 }
-EPOCHS = 30
+EPOCHS = 20
 TITLES: dict[PeerModel, str] = {"hstu": "HSTU", "sasrec": "SASRec"}
 #: Epochs between two rankings; a checkpoint is written after each.
 EVERY = 5

@@ -254,6 +254,7 @@ def test_an_artifact_gives_back_the_same_numbers(tmp_path: Path) -> None:
         {"truncate_after": 1, "truncate_to": 3},
         {"norm": "group"},
         {"concat": True},
+        {"w1_deviation": 0.1},
     ],
 )
 def test_every_field_changes_the_loss(change: dict[str, object]) -> None:

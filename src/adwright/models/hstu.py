@@ -61,7 +61,9 @@ class HSTUConfig(SequenceConfig):
     truncate_after, truncate_to: after that many layers only the last `truncate_to` events go
     on, and the model speaks of no other; 0 switches it off.
     norm: of A V, over all heads or in each. concat: W2 reads [U, A, U * A], A being normed.
-    kernel: of the attention. recompute: keep half as much for the backward pass, and compute LN,
+    kernel: of the attention. w1_deviation: of the normal numbers that W1 starts with. The public
+    code has .02, with which a layer of width 64 says next to nothing at first; where a training
+    is short, .1 learns faster. recompute: keep half as much for the backward pass, and compute LN,
     SiLU and the gate again; worth it for long sequences, where that takes a hundredth of a step.
     """
 
@@ -78,10 +80,13 @@ class HSTUConfig(SequenceConfig):
     norm: Literal["layer", "group"] = "layer"
     concat: bool = False
     kernel: Kernel = "auto"
+    w1_deviation: float = 0.02
     recompute: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 < self.w1_deviation < 10:
+            raise ConfigError("w1_deviation is above 0, and small", where=str(self.w1_deviation))
         if min(self.qk_width, self.v_width) < 1 or min(self.window, self.prefix) < 0:
             raise ConfigError(
                 "qk_width and v_width are at least 1, window and prefix not negative",
@@ -123,7 +128,8 @@ class HSTULayer(nn.Module):
         self.config, self.longest = config, longest
         wide, narrow = config.heads * config.v_width, config.heads * config.qk_width
         self.sizes = [wide, wide, narrow, narrow]
-        self.w1 = nn.Parameter(torch.empty(sum(self.sizes), config.width).normal_(std=0.02))
+        self.w1 = nn.Parameter(torch.empty(sum(self.sizes), config.width))
+        nn.init.normal_(self.w1, std=config.w1_deviation)
         self.w2 = nn.Linear(wide * (3 if config.concat else 1), config.width, bias=False)
         nn.init.xavier_uniform_(self.w2.weight)
         self.rab_p = _table(longest) if config.position else None
