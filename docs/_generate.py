@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from _language_models import LANGUAGE_MODELS
 from _results import ABSENT, figures_of, number, result, source
 from _sequences import SEQUENCES
 
@@ -33,6 +34,7 @@ PAGES = (
             "cascade",
             "policies",
             "service",
+            "language-models",
         )
     ),
 )
@@ -405,6 +407,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "store": store,
     "two-tower": two_tower,
     **SEQUENCES,
+    **LANGUAGE_MODELS,
 }
 
 

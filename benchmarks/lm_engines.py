@@ -1,0 +1,184 @@
+"""Engines of language models beside torch: agreement of text and scores, speed, memory (5 minutes).
+
+    python benchmarks/lm_engines.py
+
+Each engine runs in a process of its own, on one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _result import write_result
+
+from adwright.core.hashing import content_hash
+from adwright.lm.engine.generation import GenerationConfig, Message, TokenPrompt
+from adwright.lm.engine.model import LanguageModel
+from adwright.lm.engine.opening import EngineConfig, open_model
+from adwright.lm.engine.openvino_model import OpenVinoConfig
+from adwright.lm.engine.torch_config import TorchConfig
+from adwright.lm.engine.weights import SMOLLM2_NOTE
+
+REFERENCE = "torch_float32"
+ENGINES: dict[str, EngineConfig] = {
+    REFERENCE: TorchConfig(dtype="float32", threads=1),
+    "torch_bfloat16": TorchConfig(dtype="bfloat16", threads=1),
+    "openvino_f16": OpenVinoConfig(threads=1),
+    "openvino_q8_0": OpenVinoConfig(weights="q8_0", threads=1),
+    "openvino_stored": OpenVinoConfig(weights="stored", threads=1),
+}
+PRODUCTS = (
+    *("tea", "coffee", "bread", "cheese", "apples"),
+    *("shirts", "coats", "boots", "lamps", "mugs"),
+)
+ASKS = (
+    "Write one sentence that sells {}.",
+    "Name three things that people buy together with {}.",
+    "Who buys {} in winter, and why?",
+    "Give a short headline for an advertisement of {}.",
+    "What should a shop say about its {}?",
+)
+SENTENCES = (
+    " Our {} are chosen by people who use them every day, and they cost less this week.",
+    " Most shoppers add bread, butter and a little something for the children.",
+    " It keeps you warm, it lasts for years, and it fits into a small bag.",
+)
+TOKENS = 32
+B, PREFILL, DECODE = 16, 128, 48
+PROTOCOL = (
+    f"{SMOLLM2_NOTE}, on one thread. 50 questions in the chat template: greedy answers of at most "
+    f"{TOKENS} tokens, compared with those of torch in float32 as whole texts and up to the first "
+    "token that differs; log-probabilities of the tokens of one given sentence after each. "
+    f"Prefill: {B} prompts of {PREFILL} random tokens at once, one token each. Decoding: {DECODE} "
+    "tokens more for each of them, without the time of the prefill. CPU-seconds are those of the "
+    "whole process; the OpenVINO engines compute scores on a second copy of the model, which the "
+    "peak memory holds too. 'stored' is the Q4_1 file as OpenVINO itself reads it."
+)
+
+
+def prompts() -> list[list[Message]]:
+    """The 50 questions."""
+    return [[Message("user", ask.format(one))] for one in PRODUCTS for ask in ASKS]
+
+
+def sentences() -> list[str]:
+    """What is scored after each."""
+    return [SENTENCES[row % len(SENTENCES)].format(PRODUCTS[row // len(ASKS)]) for row in range(50)]
+
+
+def run_one(name: str) -> dict[str, Any]:
+    """Everything that is measured of one engine, in this process."""
+    began = time.process_time()
+    with closing(open_model(ENGINES[name])) as model:
+        opened = time.process_time() - began
+        answers = model.generate(prompts(), GenerationConfig(max_tokens=TOKENS))
+        speeds = speed_of(model)
+        scores = model.score(prompts(), sentences())
+        return {
+            "open_cpu_seconds": opened,
+            "texts": answers.texts,
+            "ids": [list(answer.token_ids) for answer in answers],
+            "logprobs": [row.tolist() for row in scores.token_logprobs],
+            "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+            **speeds,
+        }
+
+
+def speed_of(model: LanguageModel) -> dict[str, float]:
+    """Tokens a CPU-second, of prompts and of answers."""
+    random = np.random.default_rng(0)
+    spent = []
+    generated = 0
+    # The first pass warms up: kernels are chosen for the shapes that come.
+    for tokens in (1, 1, DECODE + 1):
+        ids = random.integers(100, 40_000, (B, PREFILL))
+        batch = [TokenPrompt(tuple(row)) for row in ids.tolist()]
+        began = time.process_time()
+        answers = model.generate(batch, GenerationConfig(max_tokens=tokens))
+        spent.append(time.process_time() - began)
+        generated = answers.usage.completion_tokens
+    return {
+        "prefill_tokens_per_cpu_second": B * PREFILL / spent[1],
+        "decode_tokens_per_cpu_second": (generated - B) / (spent[2] - spent[1]),
+    }
+
+
+def compared(found: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:
+    """How far an engine agrees with the reference."""
+    same = [one == other for one, other in zip(found["texts"], reference["texts"], strict=True)]
+    shares = [
+        common(one, other) / max(len(one), len(other), 1)
+        for one, other in zip(found["ids"], reference["ids"], strict=True)
+    ]
+    ours, theirs = (np.concatenate(one["logprobs"]) for one in (found, reference))
+    sums = [[sum(row) for row in one["logprobs"]] for one in (found, reference)]
+    return {
+        "same_texts": float(np.mean(same)),
+        "same_until": float(np.mean(shares)),
+        "token_correlation": float(np.corrcoef(ours, theirs)[0, 1]),
+        "token_difference": float(np.abs(ours - theirs).mean()),
+        "score_correlation": float(np.corrcoef(*sums)[0, 1]),
+    }
+
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two answers begin with."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def main() -> None:
+    """Run every engine and write the result."""
+    found = {}
+    for name in ENGINES:
+        result = subprocess.run(
+            [sys.executable, str(Path(__file__).resolve()), name],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        found[name] = json.loads(result.stdout.splitlines()[-1])
+        print(f"{name}: {found[name]['decode_tokens_per_cpu_second']:.0f} tokens a CPU-second")
+    speeds = (
+        "open_cpu_seconds",
+        "prefill_tokens_per_cpu_second",
+        "decode_tokens_per_cpu_second",
+        "peak_gb",
+    )
+    rows = [
+        {"engine": name, **compared(one, found[REFERENCE]), **{key: one[key] for key in speeds}}
+        for name, one in found.items()
+    ]
+    figures = {
+        f"{key}_{row['engine']}": value
+        for row in rows
+        for key, value in row.items()
+        if key != "engine"
+    }
+    asked = [[turn.content for turn in one] for one in prompts()]
+    write_result(
+        "lm_engines",
+        protocol=PROTOCOL,
+        data=content_hash([asked, sentences()]),
+        seeds=[0],
+        rows=rows,
+        figures=figures,
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(run_one(sys.argv[1])))
+    else:
+        main()

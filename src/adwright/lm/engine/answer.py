@@ -1,0 +1,98 @@
+"""One answer from its first token to its last, the same for every engine that tells its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adwright.lm.engine.generation import (
+    Chunk,
+    Completion,
+    FinishReason,
+    GenerationConfig,
+    Usage,
+)
+from adwright.lm.engine.model import Tokens
+from adwright.lm.engine.stopping import AnswerText
+
+__all__ = ["Answer"]
+
+
+class Answer:
+    """One answer while it grows.
+
+    tokens: of the model. ids: the prompt. context: the most tokens of prompt and answer; 0 where it
+    is not known.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        ids: Sequence[int],
+        config: GenerationConfig,
+        *,
+        context: int = 0,
+    ) -> None:
+        self.prompt = list(ids)
+        self.finish_reason: FinishReason | None = None
+        self._end_ids = tokens.end_ids
+        self._text = AnswerText(tokens.decode, config.stop)
+        self._most = config.max_tokens
+        if context:
+            self._most = min(self._most, context - len(self.prompt))
+        self._ids: list[int] = []
+        self._logprobs: list[float] | None = [] if config.logprobs else None
+        self._generated = 0
+        self._pieces: list[str] = []
+        self._given = 0
+
+    def add(self, token: int, logprob: float | None = None) -> None:
+        """The next token. Sets `finish_reason` where it was the last."""
+        self._generated += 1
+        if token in self._end_ids:
+            self.end("stop")
+            return
+        self._ids.append(token)
+        if self._logprobs is not None and logprob is not None:
+            self._logprobs.append(logprob)
+        self._pieces.append(self._text.add(token))
+        if self._text.stopped:
+            self.end("stop")
+        elif self._generated >= self._most:
+            self.end("length")
+
+    def end(self, reason: FinishReason) -> None:
+        """No more tokens come. Called again, it changes nothing."""
+        if self.finish_reason is None:
+            self._pieces.append(self._text.finish())
+            # The rest of the text may hold a stop string, for example after half a character.
+            self.finish_reason = "stop" if self._text.stopped else reason
+
+    def chunk(self) -> Chunk:
+        """What came since the last chunk."""
+        text, self._pieces = "".join(self._pieces), []
+        last = self._text.kept if self.finish_reason else len(self._ids)
+        new = slice(self._given, max(self._given, last))
+        self._given = new.stop
+        return Chunk(
+            text,
+            tuple(self._ids[new]),
+            None if self._logprobs is None else tuple(self._logprobs[new]),
+            self.finish_reason,
+            self.usage if self.finish_reason else None,
+        )
+
+    def completion(self) -> Completion:
+        """The whole answer, once it has ended."""
+        kept = self._text.kept
+        return Completion(
+            self._text.text,
+            tuple(self._ids[:kept]),
+            None if self._logprobs is None else tuple(self._logprobs[:kept]),
+            self.finish_reason or "cancelled",
+            self.usage,
+        )
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of the prompt, and tokens that were generated."""
+        return Usage(len(self.prompt), self._generated)

@@ -1,0 +1,269 @@
+"""The nouns of text generation: what is asked of a language model, and what it answers.
+
+    config = GenerationConfig(max_tokens=40, stop=("\\n",), seed=7, temperature=0.8)
+    messages = (Message("user", "Name three teas."),)
+
+Nothing here knows an engine, and nothing here imports torch: a program can be written, stored and
+tested without a model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.errors import ConfigError
+
+__all__ = [
+    "Cancellation",
+    "Chunk",
+    "Completion",
+    "Completions",
+    "FinishReason",
+    "GenerationConfig",
+    "Message",
+    "ModelInfo",
+    "Prompt",
+    "Role",
+    "Scores",
+    "TokenPrompt",
+    "Usage",
+]
+
+Role = Literal["system", "user", "assistant"]
+#: "stop": the model ended it, or a stop string did. "length": max_tokens or the context was used
+#: up. "cancelled": the caller wanted no more.
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True)
+class TokenPrompt:
+    """A prompt, or a continuation, that is tokens already; nothing is added to them."""
+
+    ids: tuple[int, ...]
+
+
+#: Text is continued as it stands; messages pass through the chat template of the model first.
+Prompt = str | Sequence[Message] | TokenPrompt
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How to continue a prompt.
+
+    max_tokens: the most tokens of an answer.
+    temperature: 0 takes the likeliest token each time; above, tokens are drawn from the softmax
+        of logits / temperature.
+    top_p: draw only among the likeliest tokens that together reach this probability; 1: all.
+    top_k: draw only among so many likeliest tokens; 0: all.
+    seed: the same seed draws the same tokens. The prompt in row i of a call draws from
+        `seed + i`, so that one prompt given twice has two answers.
+    stop: an answer ends before the first of these strings, wherever the borders of tokens are.
+    repetition_penalty: logits of tokens that occurred, in the prompt too, are divided by it where
+        positive and multiplied where negative; 1: no penalty (Keskar et al. 2019, section 4.1).
+    json_schema: the answer is JSON that this schema admits. grammar: the answer is a word of this
+        grammar in GBNF, the notation of llama.cpp, whose first symbol is `root`. At most one of
+        the two; where max_tokens are used up first, the answer is a beginning of such a word.
+    logprobs: also return the log-probability of each token.
+
+    Raises ConfigError that names the setting.
+    """
+
+    max_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    repetition_penalty: float = 1.0
+    json_schema: Mapping[str, Any] | None = None
+    grammar: str | None = None
+    logprobs: bool = False
+
+    def __post_init__(self) -> None:
+        self._require("max_tokens", self.max_tokens >= 1, "must be at least 1")
+        self._require(
+            "temperature",
+            math.isfinite(self.temperature) and self.temperature >= 0,
+            "must be finite and not negative",
+        )
+        self._require("top_p", 0 < self.top_p <= 1, "must be above 0 and at most 1")
+        self._require("top_k", self.top_k >= 0, "must not be negative")
+        self._require("seed", 0 <= self.seed < 2**62, "must be between 0 and 2^62")
+        alone = isinstance(self.stop, str)
+        self._require("stop", not alone, "must be a tuple of strings, not one string")
+        self._require("stop", all(self.stop), "must hold no empty string")
+        self._require(
+            "repetition_penalty",
+            math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0,
+            "must be finite and above 0",
+        )
+        both = self.json_schema is not None and self.grammar is not None
+        self._require("grammar", not both, "cannot be asked for beside json_schema")
+        if self.json_schema is not None:
+            self._check_schema()
+
+    @property
+    def constrained(self) -> bool:
+        """Whether only some texts are allowed."""
+        return self.json_schema is not None or self.grammar is not None
+
+    def _check_schema(self) -> None:
+        try:
+            json.dumps(self.json_schema)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"json_schema has no JSON: {error}", where="json_schema", hint="correct it"
+            ) from error
+
+    def _require(self, name: str, holds: bool, what: str) -> None:
+        if not holds:
+            value = getattr(self, name)
+            raise ConfigError(f"{name} {what}", where=f"{name} {value!r}", hint="correct it")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of prompts and of answers; the end token of an answer counts."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer.
+
+    token_ids: the tokens of `text`, without the end token or those of a stop string alone; empty
+        where the engine does not tell.
+    logprobs: their log-probabilities under the model as it is, before temperature, truncation,
+        penalty and constraint, in nats; None where they were not asked for. As long as token_ids
+        where there are any.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...] | None
+    finish_reason: FinishReason
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Completions(Sequence[Completion]):
+    """The answers of one call, in the order of its prompts."""
+
+    rows: tuple[Completion, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.rows[row]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts alone."""
+        return [row.text for row in self.rows]
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all of them together."""
+        return sum((row.usage for row in self.rows), Usage())
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of an answer that is being written.
+
+    text: what is certain by now; text that may yet become a stop string is held back.
+    token_ids, logprobs: what came since the last chunk; they may run ahead of the text.
+    finish_reason, usage: set in the last chunk only.
+    """
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] | None = None
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How likely continuations are.
+
+    token_logprobs: for each of B pairs the log-probability of each token of its continuation, in
+        nats, given the prompt and the tokens before it: float64 [tokens].
+    """
+
+    token_logprobs: tuple[npt.NDArray[np.float64], ...]
+
+    @property
+    def log_likelihood(self) -> npt.NDArray[np.float64]:
+        """Sum over the tokens, in nats: float64 [B]."""
+        return np.array([row.sum() for row in self.token_logprobs], dtype=np.float64)
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int64]:
+        """Tokens of each continuation: int64 [B]."""
+        return np.array([len(row) for row in self.token_logprobs], dtype=np.int64)
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Log-likelihood a token: float64 [B]. Sum and mean rank labels of different length
+        differently: choose the rule on validation data."""
+        return self.log_likelihood / np.maximum(self.tokens, 1)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model answers.
+
+    name: as it is asked for. engine: what runs it. context: the most tokens of prompt and answer
+    together; 0 where it is not known. note: what a reader of its figures has to know.
+    """
+
+    name: str
+    engine: str
+    context: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """Tells a call from another thread that its answer is not wanted any more.
+
+    Engines look at it between two steps; what they have by then is returned with the finish
+    reason "cancelled".
+    """
+
+    _told: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    def cancel(self) -> None:
+        """Ask for the end; from any thread, any number of times."""
+        self._told.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the end was asked for."""
+        return self._told.is_set()

@@ -1,0 +1,104 @@
+"""Tokenisers of Hugging Face behind the Protocol `Tokens`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adwright.core.errors import AssetError, ConfigError, MissingExtraError
+from adwright.lm.engine.generation import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["HuggingFaceTokens"]
+
+
+class HuggingFaceTokens:
+    """The tokeniser of a transformers model.
+
+    tokenizer: as transformers loads it. end_ids: further tokens that end an answer, beside the
+    tokeniser's own; a model's generation settings may name some.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, end_ids: frozenset[int] = frozenset()
+    ) -> None:
+        self.tokenizer = tokenizer
+        own = tokenizer.eos_token_id
+        self._end_ids = end_ids | ({int(own)} if isinstance(own, int) else set())
+
+    @classmethod
+    def load(cls, folder: str | Path, end_ids: frozenset[int] = frozenset()) -> HuggingFaceTokens:
+        """From a folder in the layout of Hugging Face; runs no code that lies in it.
+
+        Raises AssetError where there is no tokeniser, MissingExtraError without transformers.
+        """
+        try:
+            from transformers import AutoTokenizer
+        except ImportError as error:
+            raise MissingExtraError("a Hugging Face tokeniser", "lm") from error
+        try:
+            found = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise AssetError(
+                f"no tokeniser can be read: {_first_line(error)}",
+                where=str(folder),
+                hint="name a folder with tokenizer.json, or the name of a model on the hub",
+            ) from error
+        return cls(found, end_ids)
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        return self._end_ids
+
+    @property
+    def begin_id(self) -> int | None:
+        """The token in front of a text that has nothing before it; None where there is none."""
+        for found in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
+            if isinstance(found, int):
+                return found
+        return None
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """The tokens of `text`; special: with those that the model wants around it."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, without special tokens."""
+        return str(
+            self.tokenizer.decode(
+                list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+        )
+
+    def count(self, text: str) -> int:
+        """How many tokens `text` has by itself."""
+        return len(self.encode(text, special=False))
+
+    def chat(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of a chat in the model's template, up to where its answer begins.
+
+        Raises ConfigError where there is no template, or it refuses the messages.
+        """
+        from jinja2 import TemplateError
+
+        turns = [{"role": turn.role, "content": turn.content} for turn in messages]
+        try:
+            text = self.tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=True
+            )
+        except (ValueError, TemplateError) as error:
+            raise ConfigError(
+                f"the messages do not fit the chat template of the model: {_first_line(error)}",
+                where="messages",
+                hint="take an instruction-tuned model, or pass the prompt as text",
+            ) from error
+        return self.encode(str(text), special=False)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

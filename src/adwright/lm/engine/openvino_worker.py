@@ -1,0 +1,218 @@
+"""The thread that steps an OpenVINO pipeline: requests join and leave between two steps."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adwright.core.errors import ConfigError, ResourceError
+
+if TYPE_CHECKING:
+    import openvino_genai
+
+__all__ = ["Piece", "Ticket", "Worker"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one step added to an answer.
+
+    ended: whether it was the last one. full: whether it ended because its tokens were used up.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    ended: bool
+    full: bool = False
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A request on its way. Iterate over its pieces; `drop` it to have it cancelled."""
+
+    ids: Sequence[int]
+    settings: openvino_genai.GenerationConfig
+    handle: Any = None
+    dropped: bool = False
+    arrived: SimpleQueue[Piece | Exception] = field(default_factory=SimpleQueue)
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Its pieces up to the last. Raises what went wrong in the pipeline."""
+        while True:
+            piece = self.arrived.get()
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+            if piece.ended:
+                return
+
+    def next(self, seconds: float) -> Piece | None:
+        """The next piece, or None where none came within so many seconds."""
+        try:
+            piece = self.arrived.get(timeout=seconds)
+        except Empty:
+            return None
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    def drop(self) -> None:
+        """The answer is not wanted any more; its memory is free after the next step."""
+        self.dropped = True
+
+
+class Worker:
+    """Runs a ContinuousBatchingPipeline for as many requests at once as there are.
+
+    pipeline: used by nobody else from now on. It computes only while there are requests.
+    again: makes a new one, after a request that made a step fail: it would be in the way of every
+    further step, and cannot be taken out.
+    """
+
+    def __init__(
+        self,
+        pipeline: openvino_genai.ContinuousBatchingPipeline,
+        again: Callable[[], openvino_genai.ContinuousBatchingPipeline],
+    ) -> None:
+        self._pipeline: Any = pipeline
+        self._again = again
+        self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._live: list[Ticket] = []
+        self._count = 0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="adwright-openvino", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> int:
+        """Requests that the pipeline works on."""
+        return len(self._live)
+
+    def submit(self, ids: Sequence[int], settings: openvino_genai.GenerationConfig) -> Ticket:
+        """Ask for an answer to a prompt of these tokens. Raises ConfigError once it is closed."""
+        ticket = Ticket(ids, settings)
+        with self._lock:
+            if self._closed:
+                raise ConfigError("the model is closed", where="openvino", hint="open it again")
+            self._queue.put(ticket)
+        return ticket
+
+    def close(self) -> None:
+        """Cancel what runs and free the pipeline; any number of times."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        ended: Exception = ResourceError(
+            "the model was closed", where="openvino", hint="open it again"
+        )
+        try:
+            self._serve()
+        except RuntimeError as error:  # no new pipeline
+            ended = ResourceError(_reason(error), where="openvino", hint="open the model again")
+        with self._lock:
+            self._closed = True
+        self._fail(ended)
+        self._pipeline = None
+        while True:
+            try:
+                late = self._queue.get_nowait()
+            except Empty:
+                return
+            if late is not None:
+                late.arrived.put(ended)
+
+    def _serve(self) -> None:
+        while self._admit():
+            try:
+                self._pipeline.step()
+                self._live = [ticket for ticket in self._live if not self._read(ticket)]
+                if not self._live and self._pipeline.has_non_finished_requests():
+                    # Cancelled ones give their memory back in the step after.
+                    self._pipeline.step()
+            except RuntimeError as error:
+                self._fail(ResourceError(_reason(error), where="openvino", hint=_TO_DO))
+                self._pipeline = None  # first, so that there are never two
+                self._pipeline = self._again()
+
+    def _admit(self) -> bool:
+        """Take what has come, waiting where there is nothing to do; False at the end."""
+        while True:
+            try:
+                ticket = self._queue.get(block=not self._live, timeout=None)
+            except Empty:
+                return True
+            if ticket is None:
+                return False
+            if ticket.dropped:
+                ticket.arrived.put(Piece((), (), ended=True))
+                continue
+            try:
+                ticket.handle = self._add(ticket)
+                self._live.append(ticket)
+            except RuntimeError as error:
+                ticket.arrived.put(
+                    ConfigError(_reason(error), where="openvino", hint="correct the request")
+                )
+
+    def _add(self, ticket: Ticket) -> Any:
+        import openvino
+
+        self._count += 1
+        ids = openvino.Tensor(np.array([list(ticket.ids)], dtype=np.int64))
+        return self._pipeline.add_request(self._count, ids, ticket.settings)
+
+    def _read(self, ticket: Ticket) -> bool:
+        """Pass on what the last step gave; whether the request has ended."""
+        handle = ticket.handle
+        status = handle.get_status().name
+        ended = status != "RUNNING"
+        ids: list[int] = []
+        logprobs: list[float] = []
+        full = False
+        while handle.can_read():
+            for output in handle.read().values():
+                ids.extend(output.generated_ids)
+                logprobs.extend(output.generated_log_probs)
+                full = output.finish_reason.name == "LENGTH"
+        if status == "IGNORED" and not ticket.dropped:
+            ticket.arrived.put(ResourceError(_FULL, where="openvino", hint=_TO_DO))
+        elif ids or ended:
+            ticket.arrived.put(Piece(tuple(ids), tuple(logprobs), ended, full))
+        if ticket.dropped and not ended:
+            handle.cancel()
+            ticket.arrived.put(Piece((), (), ended=True))
+        if ended or ticket.dropped:
+            # The pipeline goes on with a request for as long as somebody holds its handle.
+            ticket.handle = None
+            return True
+        return False
+
+    def _fail(self, error: Exception) -> None:
+        for ticket in self._live:
+            if ticket.handle is not None:
+                ticket.handle.cancel()
+                ticket.handle = None
+            ticket.arrived.put(error)
+        self._live = []
+
+
+_FULL = "the cache of keys and values is full"
+_SOURCE = re.compile(r"^(\[[\d:]+\] )?\S+\.(cc|cpp|hpp|h):\d+:? ?")
+_TO_DO = "send less at once, or raise cache_gb"
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # OpenVINO begins with where in its source it was; the reason comes last.
+    return _SOURCE.sub("", lines[-1]) if lines else "it failed"

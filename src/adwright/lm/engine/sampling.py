@@ -1,0 +1,84 @@
+"""The next token of each row of a batch: penalty, constraint, temperature, truncation, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from adwright.lm.engine.generation import GenerationConfig
+
+__all__ = ["SeenTokens", "generator", "log_probability", "next_tokens"]
+
+
+def generator(seed: int, row: int) -> torch.Generator:
+    """The stream of random numbers of row `row` of a call."""
+    return torch.Generator().manual_seed(seed + row)
+
+
+class SeenTokens:
+    """Which tokens occurred in each row, for the repetition penalty.
+
+    rows: the tokens of B prompts. V: size of the vocabulary.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[int]], vocabulary: int) -> None:
+        self._seen = torch.zeros(len(rows), vocabulary, dtype=torch.bool)
+        for row, ids in enumerate(rows):
+            self._seen[row, torch.tensor(list(ids), dtype=torch.long)] = True
+
+    def add(self, tokens: Tensor) -> None:
+        """One more token in each row: int64 [B]."""
+        self._seen[torch.arange(len(tokens)), tokens] = True
+
+    def keep(self, rows: Tensor) -> None:
+        """Only these rows go on: int64 [B']."""
+        self._seen = self._seen[rows]
+
+    def penalise(self, logits: Tensor, penalty: float) -> Tensor:
+        """Logits float32 [B, V] with those of seen tokens lowered (Keskar et al. 2019, 4.1)."""
+        lowered = torch.where(logits > 0, logits / penalty, logits * penalty)
+        return torch.where(self._seen, lowered, logits)
+
+
+def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Log-probability of one token a row, in nats.
+
+    logits: float32 [B, V]. tokens: int64 [B]. Returns float32 [B].
+    """
+    chosen = logits.gather(-1, tokens[:, None])[:, 0]
+    return chosen - logits.logsumexp(-1)
+
+
+def next_tokens(
+    logits: Tensor, config: GenerationConfig, generators: Sequence[torch.Generator]
+) -> Tensor:
+    """One token a row, int64 [B].
+
+    logits: float32 [B, V], after penalty and constraint; a token at minus infinity is never
+    taken. generators: one a row; each drawn token takes one draw of its row's, whatever the other
+    rows are.
+    """
+    if config.temperature == 0:
+        return logits.argmax(-1)
+    logits = logits / config.temperature
+    if 0 < config.top_k < logits.shape[-1]:
+        least = logits.topk(config.top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    probabilities = logits.softmax(-1)
+    if config.top_p < 1:
+        probabilities = _nucleus(probabilities, config.top_p)
+    drawn = [
+        torch.multinomial(row, 1, generator=random)
+        for row, random in zip(probabilities, generators, strict=True)
+    ]
+    return torch.cat(drawn)
+
+
+def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
+    """Zero but for the fewest likeliest tokens that reach top_p (Holtzman et al. 2020, eq. 2)."""
+    ordered, order = probabilities.sort(-1, descending=True)
+    before = ordered.cumsum(-1) - ordered
+    kept = ordered.masked_fill(before >= top_p, 0.0)
+    return torch.zeros_like(probabilities).scatter(-1, order, kept)

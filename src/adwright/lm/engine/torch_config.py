@@ -1,0 +1,43 @@
+"""The settings of the torch engine, apart from it: they can be read without loading torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from adwright.core.errors import ConfigError
+from adwright.lm.engine.weights import SMOLLM2
+
+__all__ = ["TorchConfig"]
+
+
+@dataclass(frozen=True)
+class TorchConfig:
+    """Which model, and how it is computed.
+
+    model: the default one, a folder in the layout of Hugging Face, a .gguf file (dequantised), or
+        OWNER/NAME on the hub.
+    dtype: "auto" takes bfloat16 where the processor, or the GPU, computes in it, else float32.
+    device: as torch names it.
+    batch_size: the most prompts or pairs that are computed together; more come after them.
+    threads: of torch, for the whole process; 0 takes what fits, see `threads`.
+    offline: never download.
+
+    Raises ConfigError that names the setting.
+    """
+
+    model: str = SMOLLM2
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    device: str = "cpu"
+    batch_size: int = 32
+    threads: int = 0
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("threads", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"{name} must be at least {least}",
+                    where=f"{name} {getattr(self, name)!r}",
+                    hint="correct it",
+                )

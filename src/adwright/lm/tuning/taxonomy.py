@@ -1,0 +1,374 @@
+"""The whole tree of the survey as data: what is here, what is wrapped, what is missing and why.
+
+Han, Gao, Liu, Zhang & Zhang, "Parameter-Efficient Fine-Tuning for Large Models: A Comprehensive
+Survey", 2024, arXiv 2403.14608. Every method that the survey names has an entry; below them are
+the ones that peft has beyond the survey. The docs print `as_markdown`.
+
+>>> from adwright.lm.tuning.taxonomy import TREE
+>>> next(entry.status for entry in TREE if entry.name == "LoRA")
+'ours'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from adwright.lm.tuning.adamix import AdaMix
+from adwright.lm.tuning.adapter_drop import AdapterDrop
+from adwright.lm.tuning.adapter_fusion import AdapterFusion
+from adwright.lm.tuning.bit_delta import BitDelta
+from adwright.lm.tuning.bitfit import BitFit
+from adwright.lm.tuning.compacter import Compacter
+from adwright.lm.tuning.dept import DePT
+from adwright.lm.tuning.diff_pruning import DiffPruning
+from adwright.lm.tuning.dora import DoRA
+from adwright.lm.tuning.dylora import DyLoRA
+from adwright.lm.tuning.fish_mask import FishMask
+from adwright.lm.tuning.ia3 import IA3
+from adwright.lm.tuning.krona import KronA
+from adwright.lm.tuning.ladder import LadderTuning
+from adwright.lm.tuning.lora import LoRA
+from adwright.lm.tuning.lora_fa import LoRAFA
+from adwright.lm.tuning.lora_hub import LoRAHub
+from adwright.lm.tuning.lt_sft import LTSFT
+from adwright.lm.tuning.mam import MAM
+from adwright.lm.tuning.methods import Method
+from adwright.lm.tuning.mezo import MeZO
+from adwright.lm.tuning.mos_lora import MoSLoRA
+from adwright.lm.tuning.pafi import PaFi
+from adwright.lm.tuning.parallel import ParallelAdapter
+from adwright.lm.tuning.peft_kinds import PeftKind
+from adwright.lm.tuning.peqa import PEQA
+from adwright.lm.tuning.prefix import PrefixTuning
+from adwright.lm.tuning.prompt import PromptTuning
+from adwright.lm.tuning.references import FullTuning, HeadOnly, NormTuning
+from adwright.lm.tuning.said import SAID
+from adwright.lm.tuning.serial import SerialAdapter
+from adwright.lm.tuning.sora import SoRA
+from adwright.lm.tuning.ssf import SSF
+from adwright.lm.tuning.unipelt import UniPELT
+from adwright.lm.tuning.vera import VeRA
+
+__all__ = ["BRANCHES", "TREE", "Branch", "Entry", "Status", "as_markdown"]
+
+Status = Literal["ours", "wrapped", "not done"]
+Branch = Literal[
+    "additive: adapters",
+    "additive: soft prompts",
+    "additive: other",
+    "selective: unstructured",
+    "selective: structured",
+    "reparameterised: low rank",
+    "reparameterised: LoRA derivatives",
+    "hybrid",
+    "efficient: pruning",
+    "efficient: quantisation",
+    "efficient: memory",
+    "references",
+    "beyond the survey",
+]
+BRANCHES: tuple[Branch, ...] = Branch.__args__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method of the tree. by: the class of ours, or the kind of peft, that is it; None where
+    it is not done. note: settings that make it so, what differs, or why it is missing.
+    """
+
+    name: str
+    branch: Branch
+    by: type[Method] | PeftKind | None = None
+    note: str = ""
+
+    @property
+    def status(self) -> Status:
+        """Whether it is ours, wrapped or not done."""
+        if self.by is None:
+            return "not done"
+        return "wrapped" if isinstance(self.by, PeftKind) else "ours"
+
+
+_ENCODER = "made for encoders or vision models, without a plain form in a causal model"
+_SEARCH = "a search over methods and places, not a method; every member it would try is here"
+_TASKS = "needs several tasks at once; adapters of one task each can be fused or mixed instead"
+_PROMPT = "a variant of the soft prompts that are here; none of them was asked for yet"
+_RANK = "a schedule of ranks or a mixture beside LoRA; adalora and LoRA cover the use"
+_EXPERTS = "a mixture of LoRAs behind a router, a serving design of its own"
+_INITS = "a start of LoRA that changes the base's weights, so the base is no longer shared"
+_CUDA = "its kernels are made for CUDA, and nothing here could be verified on one"
+
+
+def _missing(branch: Branch, reason: str, *names: str) -> tuple[Entry, ...]:
+    return tuple(Entry(name, branch, None, reason) for name in names)
+
+
+_ADAPTERS: tuple[Entry, ...] = (
+    Entry("serial adapter (Houlsby)", "additive: adapters", SerialAdapter, "placement houlsby"),
+    Entry("serial adapter (Pfeiffer)", "additive: adapters", SerialAdapter, "placement pfeiffer"),
+    *_missing(
+        "additive: adapters",
+        "adapters after the residual or in the norms; on a model with norms before each sublayer "
+        "they are what the serial adapter is",
+        "residual adapter",
+        "LayerNorm-placement variants",
+    ),
+    Entry("parallel adapter", "additive: adapters", ParallelAdapter),
+    *_missing(
+        "additive: adapters",
+        "routes tokens around the frozen layers, which needs a backbone trained for it",
+        "CoDA",
+    ),
+    *_missing("additive: adapters", "made for encoder-decoder translation", "CIAT"),
+    Entry("AdapterFusion", "additive: adapters", AdapterFusion),
+    Entry("AdaMix", "additive: adapters", AdaMix, "its second pass is `consistency`, for the loop"),
+    *_missing("additive: adapters", _TASKS, "AdapterSoup", "MerA", "PHA", "Hyperformer"),
+)
+
+_PROMPTS: tuple[Entry, ...] = (
+    Entry("prefix tuning", "additive: soft prompts", PrefixTuning, "made_by mlp"),
+    Entry("p-tuning v2", "additive: soft prompts", PrefixTuning, "made_by direct"),
+    Entry("prompt tuning", "additive: soft prompts", PromptTuning),
+    Entry("DePT", "additive: soft prompts", DePT),
+    Entry("p-tuning", "additive: soft prompts", PeftKind.P_TUNING),
+    Entry("MPT", "additive: soft prompts", PeftKind.MPT, "with one task"),
+    Entry("CPT", "additive: soft prompts", PeftKind.CPT, "without its loss on the examples"),
+    *_missing(
+        "additive: soft prompts",
+        _PROMPT,
+        *("APT", "prefix propagation", "Xprompt", "IDPG", "LPT", "SPT (prompts)", "APrompt"),
+        *("SPoT", "TPTSR", "InfoPrompt", "PTP", "SMoP", "IPT"),
+    ),
+)
+
+_OTHER: tuple[Entry, ...] = (
+    Entry("(IA)3", "additive: other", IA3),
+    Entry("SSF", "additive: other", SSF, "after linear maps only"),
+    *_missing("additive: other", _EXPERTS, "MoV", "MoLoRA"),
+    *_missing(
+        "additive: other",
+        "a second model that steers a model which is only called, not tuned",
+        "IPA",
+    ),
+)
+
+_SELECTIVE: tuple[Entry, ...] = (
+    Entry("U-Diff pruning", "selective: unstructured", DiffPruning),
+    Entry("PaFi", "selective: unstructured", PaFi),
+    Entry("FishMask", "selective: unstructured", FishMask),
+    Entry("LT-SFT", "selective: unstructured", LTSFT),
+    *_missing(
+        "selective: unstructured",
+        "diff pruning of biases; a Llama has none and BitFit's are few enough to keep",
+        "U-BitFit",
+    ),
+    *_missing(
+        "selective: unstructured",
+        "chooses the mask anew while it trains, against moments that the optimizer has kept",
+        "Fish-Dip",
+    ),
+    Entry("SAM", "selective: unstructured", FishMask, "criterion gradient; curvatures taken as 1"),
+    Entry(
+        "Child-tuning D",
+        "selective: unstructured",
+        FishMask,
+        "the same choice; here the other weights have no gradient to mask",
+    ),
+    *_missing(
+        "selective: unstructured",
+        "a new random mask in each step: in the end every weight has changed",
+        "Child-tuning F",
+    ),
+    Entry("S-Diff pruning", "selective: structured", DiffPruning, "structured: gates of maps"),
+    Entry("BitFit", "selective: structured", BitFit, "adds the biases that a Llama lacks"),
+    Entry("LayerNorm tuning", "selective: structured", NormTuning),
+    *_missing(
+        "selective: structured", "chooses among biases, of which a Llama has none", "S-BitFit"
+    ),
+    *_missing(
+        "selective: structured", "tunes cross-attention, which a causal model lacks", "Xattn tuning"
+    ),
+    *_missing("selective: structured", _ENCODER, "FAR", "SPT (selective)"),
+)
+
+_REPARAMETERISED: tuple[Entry, ...] = (
+    Entry("intrinsic SAID", "reparameterised: low rank", SAID),
+    Entry("LoRA", "reparameterised: low rank", LoRA),
+    Entry("KronA", "reparameterised: low rank", KronA),
+    *_missing("reparameterised: low rank", _ENCODER, "KAdaptation"),
+    Entry("Compacter", "reparameterised: low rank", Compacter),
+    *_missing(
+        "reparameterised: low rank",
+        "an adapter on the weights themselves; merged it is a dense update of every map",
+        "HiWi",
+    ),
+    Entry("VeRA", "reparameterised: low rank", VeRA),
+    Entry("DoRA", "reparameterised: low rank", DoRA),
+    Entry("AdaLoRA", "reparameterised: LoRA derivatives", PeftKind.ADALORA),
+    Entry("rsLoRA", "reparameterised: LoRA derivatives", LoRA, "rank_stabilised"),
+    Entry("LoRA+", "reparameterised: LoRA derivatives", LoRA, "rate_ratio"),
+    Entry("DyLoRA", "reparameterised: LoRA derivatives", DyLoRA),
+    Entry("SoRA", "reparameterised: LoRA derivatives", SoRA),
+    Entry("MoSLoRA", "reparameterised: LoRA derivatives", MoSLoRA),
+    Entry("LoRAHub", "reparameterised: LoRA derivatives", LoRAHub),
+    *_missing(
+        "reparameterised: LoRA derivatives",
+        _RANK,
+        *("CapaBoost", "AutoLoRA", "PeriodicLoRA", "LoRA-drop"),
+    ),
+    *_missing(
+        "reparameterised: LoRA derivatives",
+        "a posterior over a trained LoRA: it changes what is said of it, not what is trained",
+        "Laplace-LoRA",
+    ),
+    *_missing("reparameterised: LoRA derivatives", _EXPERTS, "MOELoRA", "MoLE", "MixLoRA"),
+)
+
+_HYBRID: tuple[Entry, ...] = (
+    Entry("UniPELT", "hybrid", UniPELT, "gates of tokens, not of texts"),
+    Entry("MAM", "hybrid", MAM),
+    *_missing("hybrid", _SEARCH, "S4", "NOAH", "AUTOPEFT", "S3Delta"),
+    *_missing("hybrid", "a collection of methods, each of which is here", "LLM-Adapters"),
+)
+
+_EFFICIENT: tuple[Entry, ...] = (
+    Entry("AdapterDrop", "efficient: pruning", AdapterDrop),
+    *_missing(
+        "efficient: pruning",
+        "prunes base or adapter by structure, which pays on hardware that skips zeros",
+        *("SparseAdapter", "SPLoRA", "LoRAPruning", "ProPETL"),
+    ),
+    Entry("PEQA", "efficient: quantisation", PEQA),
+    Entry("BitDelta", "efficient: quantisation", BitDelta, "the targets' weights only"),
+    *_missing("efficient: quantisation", _CUDA, "QLoRA", "QA-LoRA", "INT2.1", "QDyLoRA"),
+    *_missing("efficient: quantisation", _INITS, "LoftQ", "LQ-LoRA"),
+    *_missing(
+        "efficient: quantisation",
+        "one-bit adapters; the base is what takes the memory",
+        "BI-Adapter",
+    ),
+    Entry("LST", "efficient: memory", LadderTuning),
+    Entry("side-tuning", "efficient: memory", LadderTuning, "the ladder is its heir"),
+    Entry("MeZO", "efficient: memory", MeZO),
+    Entry("LoRA-FA", "efficient: memory", LoRAFA),
+    *_missing("efficient: memory", _ENCODER, "Res-Tuning"),
+    *_missing(
+        "efficient: memory",
+        "makes the backbone reversible, which changes what the base computes",
+        "MEFT",
+    ),
+    *_missing(
+        "efficient: memory", "needs a second large model that writes the parameters", "HyperTuning"
+    ),
+    *_missing(
+        "efficient: memory",
+        "an idea of serving: belongs to the engine's cache, not to training",
+        "KV-cache management for PEFT",
+    ),
+    Entry("full tuning", "references", FullTuning),
+    Entry("head only", "references", HeadOnly),
+)
+
+
+def _wrapped(*kinds: tuple[str, PeftKind]) -> tuple[Entry, ...]:
+    return tuple(Entry(name, "beyond the survey", kind) for name, kind in kinds)
+
+
+_BEYOND: tuple[Entry, ...] = (
+    *_wrapped(
+        ("peft's LoRA", PeftKind.LORA),
+        ("peft's VeRA", PeftKind.VERA),
+        ("peft's LayerNorm tuning", PeftKind.NORMS),
+        ("OFT", PeftKind.OFT),
+        ("BOFT", PeftKind.BOFT),
+        ("HRA", PeftKind.HRA),
+        ("LoHa", PeftKind.LOHA),
+        ("LoKr", PeftKind.LOKR),
+        ("FourierFT", PeftKind.FOURIERFT),
+        ("VB-LoRA", PeftKind.VBLORA),
+        ("RandLoRA", PeftKind.RANDLORA),
+        ("MiSS (once BONE)", PeftKind.MISS),
+        ("C3A", PeftKind.C3A),
+        ("RoAd", PeftKind.ROAD),
+        ("WaveFT", PeftKind.WAVEFT),
+        ("DeLoRA", PeftKind.DELORA),
+        ("GraLoRA", PeftKind.GRALORA),
+        ("PSOFT", PeftKind.PSOFT),
+        ("HiRA", PeftKind.HIRA),
+        ("GLoRA", PeftKind.GLORA),
+        ("TinyLoRA", PeftKind.TINYLORA),
+        ("UniLoRA", PeftKind.UNILORA),
+        ("PVeRA", PeftKind.PVERA),
+        ("PEANuT", PeftKind.PEANUT),
+        ("DEFT", PeftKind.DEFT),
+        ("Poly", PeftKind.POLY),
+        ("SHiRA", PeftKind.SHIRA),
+        ("BEFT", PeftKind.BEFT),
+        ("trainable tokens", PeftKind.TOKENS),
+    ),
+    *_missing(
+        "beyond the survey",
+        "its router averages over all tokens of a batch: a token would learn of later ones",
+        "Lily",
+    ),
+    *_missing(
+        "beyond the survey",
+        "splits the base's weights before it trains, so it is no part beside a shared base",
+        *("OSF", "FRoD", "AdaMSS"),
+    ),
+    *_missing(
+        "beyond the survey",
+        "a second small model with losses and logits of its own",
+        "Shadow",
+    ),
+    *_missing("beyond the survey", "a prefix of a long text; prefix tuning is here", "Cartridge"),
+    *_missing("beyond the survey", _EXPERTS, "X-LoRA", "Arrow"),
+    *_missing("beyond the survey", _INITS, "EVA", "CorDA", "PiSSA", "OLoRA", "LoRA-GA"),
+    *_missing(
+        "beyond the survey",
+        "a variant of peft's LoRA that its own config switches on; LoRA itself is here",
+        *("aLoRA", "BD-LoRA", "KaSA", "VeLoRA", "MonteCLoRA"),
+    ),
+    *_missing(
+        "beyond the survey", "PaFi and FishMask choose the weights themselves", "SuperTuning"
+    ),
+    *_missing(
+        "beyond the survey",
+        "replaces the attention of the model by one of its own",
+        "LLaMA-Adapter",
+    ),
+)
+
+#: Every method, branch by branch.
+TREE: tuple[Entry, ...] = (
+    *_ADAPTERS,
+    *_PROMPTS,
+    *_OTHER,
+    *_SELECTIVE,
+    *_REPARAMETERISED,
+    *_HYBRID,
+    *_EFFICIENT,
+    *_BEYOND,
+)
+
+
+def as_markdown() -> str:
+    """The tree as a table for each branch: method, status, what to write, note."""
+    lines: list[str] = []
+    for branch in BRANCHES:
+        lines += [f"### {branch[0].upper()}{branch[1:]}", ""]
+        lines += ["| method | status | write | note |", "|---|---|---|---|"]
+        for entry in TREE:
+            if entry.branch != branch:
+                continue
+            match entry.by:
+                case None:
+                    write = ""
+                case PeftKind():
+                    write = f"`Wrapped(PeftKind.{entry.by.name})`"
+                case kind:
+                    write = f"`{kind.__name__}`"
+            lines.append(f"| {entry.name} | {entry.status} | {write} | {entry.note} |")
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,67 @@
+"""What an operator may set about serving language models."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from adwright.core.errors import ConfigError
+from adwright.service.config import ServiceConfig
+
+__all__ = ["LmServiceConfig"]
+
+
+@dataclass(frozen=True)
+class LmServiceConfig:
+    """Limits of one process that serves language models.
+
+    max_running: requests that are computed at a time. An engine with continuous batching, such as
+        OpenVINO, computes them together; torch in turns.
+    max_queue: requests that may wait for one of them to end. max_in_flight: requests of all kinds.
+        Beyond either, a request is shed with 429.
+    max_tokens: the most that a request may ask for. max_texts: the most answers, or embedded
+        texts, of one request.
+    max_body_bytes, body_seconds: a longer body is refused with 413 while it arrives, one that
+        takes longer with 408.
+    drain_seconds: how long the service still answers, not ready, after it was told to stop.
+    key: where it is not empty, each call has to carry it as a bearer token.
+
+    Raises ConfigError that names the setting.
+    """
+
+    max_running: int = 16
+    max_queue: int = 64
+    max_in_flight: int = 256
+    max_tokens: int = 2048
+    max_texts: int = 64
+    max_body_bytes: int = 1 << 20
+    body_seconds: float = 10.0
+    drain_seconds: float = 0.0
+    key: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        names = ("max_running", "max_in_flight", "max_tokens", "max_texts", "max_body_bytes")
+        for name in names:
+            self._require(name, getattr(self, name) >= 1, "must be at least 1")
+        self._require("max_queue", self.max_queue >= 0, "must not be negative")
+        self._require("body_seconds", self._positive("body_seconds"), "must be above 0")
+        drains = self.drain_seconds == 0 or self._positive("drain_seconds")
+        self._require("drain_seconds", drains, "must not be negative")
+        self._require("key", self.key.isascii() and self.key.isprintable(), "must be plain text")
+
+    def gate(self) -> ServiceConfig:
+        """The part of it that the gate in front of every request looks at."""
+        return ServiceConfig(
+            max_in_flight=self.max_in_flight,
+            max_body_bytes=self.max_body_bytes,
+            body_seconds=self.body_seconds,
+        )
+
+    def _positive(self, name: str) -> bool:
+        value = getattr(self, name)
+        return math.isfinite(value) and value > 0
+
+    def _require(self, name: str, holds: bool, what: str) -> None:
+        if not holds:
+            shown = "" if name == "key" else f" {getattr(self, name)!r}"
+            raise ConfigError(f"{name} {what}", where=f"{name}{shown}", hint="correct it")

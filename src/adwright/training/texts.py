@@ -1,0 +1,155 @@
+"""What a language model is tuned on: pairs of a prompt and its answer, as tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.errors import DataError, ValueInvalidError
+from adwright.core.hashing import content_hash
+from adwright.lm.packing import Packed, pack
+
+__all__ = ["Texts", "read_pairs"]
+
+Ints = NDArray[np.int64]
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """N texts. prompts, answers: N tuples of tokens each. cut: texts that were too long, whose
+    prompt (or, where it alone is too long, answer) lost its end. data_hash: of all tokens."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    answers: tuple[tuple[int, ...], ...]
+    cut: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        pairs: Iterable[Pair],
+        tokenizer: Any,
+        *,
+        max_length: int = 384,
+        system: str = "",
+    ) -> Texts:
+        """Pairs of what a user says and what the model shall answer, in the tokenizer's chat
+        template, or as they are where it has none; the answer is followed by the token that ends
+        a turn.
+
+        tokenizer: of transformers. max_length: tokens of prompt and answer together; of a prompt
+        that is too long the user's own words lose their end. system: what is said before.
+        Raises ValueInvalidError for an empty prompt or answer, with its row.
+        """
+        prompts, answers, cut = [], [], 0
+        for row, (said, answer) in enumerate(pairs):
+            if not said.strip() or not answer.strip():
+                raise ValueInvalidError(
+                    "a text needs a prompt and an answer",
+                    row=row,
+                    column="answer" if said.strip() else "prompt",
+                    hint="leave the row out",
+                )
+            end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+            tail = (_plain(tokenizer, answer) + end)[: max_length - 1]
+            head = _prompt(tokenizer, said, system)
+            if len(head) + len(tail) > max_length:
+                cut += 1
+                room = max_length - len(tail) - (len(head) - len(_plain(tokenizer, said)))
+                words = tokenizer.decode(_plain(tokenizer, said)[: max(room, 0)])
+                # Decoding and encoding again may give a token more than before.
+                head = _prompt(tokenizer, words, system)[: max_length - len(tail)]
+            prompts.append(tuple(head))
+            answers.append(tuple(tail))
+        return cls(tuple(prompts), tuple(answers), cut)
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    @property
+    def lengths(self) -> Ints:
+        """int64 [N], tokens of each text."""
+        pairs = zip(self.prompts, self.answers, strict=True)
+        return np.array([len(prompt) + len(answer) for prompt, answer in pairs], np.int64)
+
+    @property
+    def tokens(self) -> int:
+        """Of all texts."""
+        return int(self.lengths.sum())
+
+    @property
+    def data_hash(self) -> str:
+        """Of the tokens."""
+        return content_hash([self.prompts, self.answers])
+
+    def packed(self, rows: Sequence[int] | Ints) -> Packed:
+        """Some texts end to end."""
+        return pack([(self.prompts[row], self.answers[row]) for row in rows])
+
+    def some(self, rows: Sequence[int] | Ints) -> Texts:
+        """Only these, in this order."""
+        chosen = [int(row) for row in rows]
+        return Texts(
+            tuple(self.prompts[row] for row in chosen), tuple(self.answers[row] for row in chosen)
+        )
+
+
+def read_pairs(path: str | Path, *, prompt: str = "prompt", answer: str = "answer") -> list[Pair]:
+    """The rows of a JSON-lines file as pairs; prompt, answer: names of the two fields.
+
+    Raises DataError for a file that cannot be read, a line that is no JSON object, or a field
+    that is missing or no text, with its row.
+    """
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            "the texts cannot be read", file=str(path), hint="check the path"
+        ) from error
+    return [
+        _pair(json_line, row, str(path), (prompt, answer))
+        for row, json_line in enumerate(lines)
+        if json_line.strip()
+    ]
+
+
+def _pair(line: str, row: int, where: str, names: tuple[str, str]) -> Pair:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise DataError(
+            f"a line is no JSON: {error}", file=where, row=row, hint="write one object a line"
+        ) from error
+    values = []
+    for name in names:
+        value = found.get(name) if isinstance(found, Mapping) else None
+        if not isinstance(value, str):
+            raise DataError(
+                "a row lacks a text",
+                file=where,
+                row=row,
+                column=name,
+                hint="name the fields that hold prompt and answer",
+            )
+        values.append(value)
+    return values[0], values[1]
+
+
+def _plain(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _prompt(tokenizer: Any, said: str, system: str) -> list[int]:
+    if not getattr(tokenizer, "chat_template", None):
+        begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        return begin + _plain(tokenizer, f"{system}\n{said}\n" if system else f"{said}\n")
+    turns = [{"role": "system", "content": system}] if system else []
+    turns.append({"role": "user", "content": said})
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return _plain(tokenizer, text)

@@ -1,0 +1,350 @@
+"""tune(): train what a method of parameter-efficient tuning attached to a language model.
+
+`fit` trains rankers on rows, `tune` trains language models on texts; both keep a run folder and
+end with the same bits when they were cut off and taken up. A step takes `batch` texts, laid end
+to end so that nothing is padded (`lm.packing`), in parts of `micro` texts where memory is short;
+the loss is the cross-entropy of the answers' tokens alone, divided by their number in the whole
+batch. Texts are shuffled anew in each epoch.
+
+    rate(step) = learning_rate * min(1, step / warm-up) * (1 + cos(pi * progress)) / 2
+
+Under torchrun the processes divide each batch, gradients are summed, and the first one
+validates and writes. What needs CUDA and bitsandbytes (base weights in four bits) is the caller's
+choice of base model; this loop does not mind what the base's weights are in.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.core.progress import Progress, progress
+from adwright.lm.packing import Packed, answer_loss, attends_apart
+from adwright.lm.tuning.mezo import mezo_step
+from adwright.lm.tuning.tuned import Tuned
+from adwright.training.checkpoint import pack, unpack
+from adwright.training.distributed import (
+    gather,
+    on_first,
+    process_group,
+    rank,
+    sum_gradients,
+    world_size,
+)
+from adwright.training.run_folder import RunFolder
+from adwright.training.texts import Texts
+from adwright.training.tune_config import TuneConfig, TuneResult
+
+__all__ = ["TuneConfig", "TuneResult", "answer_nll", "tune"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _At:
+    """Where a run stands. seconds: CPU, of the training alone."""
+
+    step: int = 0
+    loss_sum: float = 0.0
+    answers: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int = 0
+    worse: int = 0
+    records: tuple[dict[str, Any], ...] = ()
+
+
+def tune(
+    tuned: Tuned,
+    texts: Texts,
+    config: TuneConfig,
+    run: str | Path | None = None,
+    *,
+    valid: Texts | None = None,
+    resume: bool = False,
+    on_step: Callable[[int], None] | None = None,
+) -> TuneResult:
+    """Train `tuned` in place; afterwards it holds the best validation's numbers, or the last
+    ones where nothing is validated, in eval mode.
+
+    run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing. valid:
+    texts whose answers' loss decides which numbers are kept. resume: continue from the folder's
+    checkpoint. on_step: called after each step with the number of steps done.
+    Raises ConfigError (an existing run without resume, a loss that is not finite), ResumeError
+    (no run, or one of something else), ValueInvalidError (no texts), ResourceError (disk full).
+    """
+    if not len(texts):
+        raise ValueInvalidError("there are no texts to tune on")
+    with process_group():
+        trainer = _Trainer(tuned, texts, config, None if run is None else Path(run), valid)
+        trainer.begin(resume=resume)
+        with torch.random.fork_rng(devices=[]):
+            trainer.train(on_step or (lambda _: None))
+        return trainer.end()
+
+
+def answer_nll(tuned: Tuned, texts: Texts, *, tokens: int = 2048, bfloat16: bool = False) -> float:
+    """Mean negative log-likelihood of the answers' tokens, in nats; `tuned` is left in eval mode.
+
+    tokens: of texts that are read together.
+    """
+    tuned.eval()
+    total, answers = 0.0, 0
+    order = np.argsort(texts.lengths, kind="stable")
+    part = np.cumsum(texts.lengths[order]) // tokens
+    with torch.no_grad(), _precision(bfloat16):
+        for rows in np.split(order, np.flatnonzero(np.diff(part)) + 1):
+            packed = texts.packed(rows)
+            total += float(_loss(tuned, packed))
+            answers += packed.answers
+    return total / max(answers, 1)
+
+
+class _Trainer:
+    """The state of one run; `tune` is its only user."""
+
+    def __init__(
+        self, tuned: Tuned, texts: Texts, config: TuneConfig, run: Path | None, valid: Texts | None
+    ) -> None:
+        self.tuned, self.texts, self.config, self.valid = tuned, texts, config, valid
+        self.parameters = list(tuned.parameters())
+        groups = tuned.groups(config.learning_rate)
+        self.rates = [group["lr"] for group in groups]
+        self.optimiser = AdamW(groups, betas=config.betas, weight_decay=config.weight_decay)
+        self.batches_an_epoch = -(-len(texts) // config.batch)
+        self.steps = config.steps or config.epochs * self.batches_an_epoch
+        self.asked: dict[str, Any] = {
+            "tune": to_jsonable(config),
+            "method": {"class": type(tuned.method).__name__, **to_jsonable(tuned.method)},
+            "seed": tuned.seed,
+            "base": tuned.base_fingerprint,
+            "data_hash": texts.data_hash,
+            "valid_hash": "" if valid is None else valid.data_hash,
+        }
+        self.run = None if run is None else RunFolder(run, self.asked, "tuning-checkpoint")
+        self.at, self.best = _At(), dict[str, Tensor]()
+
+    def begin(self, *, resume: bool) -> None:
+        """Start a run, or take up the one in the folder."""
+        run = self.run
+        if run is None:
+            return
+        if resume:
+            on_first(lambda: self._load(run))
+            if rank():
+                self._load(run)
+        else:
+            on_first(lambda: self._start(run))
+
+    def train(self, on_step: Callable[[int], None]) -> None:
+        """All steps that are left."""
+        config, left = self.config, self.steps - self.at.step
+        # Of an epoch that was cut off, the texts that were read are known from the step.
+        total = int(self.texts.lengths.mean() * config.batch * left)
+        shown = progress(total, "tune", "tokens") if not rank() else nullcontext(Progress())
+        with attends_apart(self.tuned.causal), shown as bar:
+            while self.at.step < self.steps and self.at.worse < config.patience:
+                bar.advance(self._step(self._batch(self.at.step)))
+                step = self.at.step
+                every = config.validate_every or self.batches_an_epoch
+                if step % every == 0 or step == self.steps:
+                    self._record()
+                    self._save()
+                elif config.checkpoint_every and step % config.checkpoint_every == 0:
+                    self._save()
+                on_step(step)
+
+    def end(self) -> TuneResult:
+        """Put the best numbers in place."""
+        if self.best:
+            self.tuned.load_state(self.best)
+        self.tuned.eval()
+        at = self.at
+        best = math.nan if at.best is None else at.best
+        return TuneResult(best, at.best_step, at.step, at.tokens, at.seconds, at.records)
+
+    def _batch(self, step: int) -> Ints:
+        epoch, place = divmod(step, self.batches_an_epoch)
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.texts))
+        size = self.config.batch
+        return order[place * size : (place + 1) * size]
+
+    def _step(self, rows: Ints) -> int:
+        """One step; returns its tokens."""
+        start = time.process_time()
+        key = np.random.SeedSequence([self.config.seed, self.at.step, rank()])
+        torch.default_generator.manual_seed(int(key.generate_state(1)[0]))
+        self.tuned.train()
+        self.tuned.before_step(self.at.step, self.steps)
+        answers = sum(len(self.texts.answers[row]) for row in rows.tolist())
+        if self.tuned.method.gradient_free:
+            loss = self._without_gradients(rows, answers, int(key.generate_state(2)[1]))
+        else:
+            loss = self._gradients(rows, answers)
+        if not math.isfinite(loss):
+            raise ConfigError(
+                "the loss is no longer a finite number",
+                where=f"step {self.at.step + 1} of {self.steps}",
+                hint="lower the learning rate, or set clip_norm",
+            )
+        if not self.tuned.method.gradient_free:
+            self._descend()
+        self.tuned.after_step(self.at.step, self.steps)
+        self.optimiser.zero_grad()
+        at, tokens = self.at, int(self.texts.lengths[rows].sum())
+        self.at = replace(
+            at,
+            step=at.step + 1,
+            loss_sum=at.loss_sum + loss,
+            answers=at.answers + answers,
+            tokens=at.tokens + tokens,
+            seconds=at.seconds + time.process_time() - start,
+        )
+        return tokens
+
+    def _descend(self) -> None:
+        """Take the optimiser's step."""
+        config = self.config
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * config.share_of_rate(self.at.step, self.steps)
+        if config.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
+        self.optimiser.step()
+
+    def _without_gradients(self, rows: Ints, answers: int, seed: int) -> float:
+        """A step of MeZO, which moves the numbers by itself; the summed loss before it."""
+        if world_size() > 1:
+            raise ConfigError("MeZO runs in one process", where=f"{world_size()} processes")
+        self.tuned.eval()
+        packed = self.texts.packed(rows)
+
+        def loss() -> Tensor:
+            with _precision(self.config.bfloat16):
+                return _loss(self.tuned, packed) / max(answers, 1)
+
+        rate = self.config.learning_rate * self.config.share_of_rate(self.at.step, self.steps)
+        return mezo_step(self.tuned, loss, rate=rate, seed=seed).loss * answers
+
+    def _gradients(self, rows: Ints, answers: int) -> float:
+        """Leave the gradients of the whole batch behind; its summed loss."""
+        mine = rows[rank() :: world_size()]
+        summed = torch.zeros(())
+        parts = np.array_split(mine, -(-len(mine) // self.config.micro)) if len(mine) else []
+        for part in parts:
+            with _precision(self.config.bfloat16):
+                loss = _loss(self.tuned, self.texts.packed(part))
+                # What regularises is of the step, not of a text: each part has its share.
+                extra = self.tuned.loss_extra() * (len(part) / len(rows))
+            (loss / max(answers, 1) + extra).backward()  # type: ignore[no-untyped-call]
+            summed += loss.detach().float()
+        return sum_gradients(self.parameters, [], summed)
+
+    def _record(self) -> None:
+        """A line of metrics, and whether it is the best so far."""
+        at = self.at
+        line: dict[str, Any] = {
+            "step": at.step,
+            "tokens": at.tokens,
+            "train_loss": at.loss_sum / max(at.answers, 1),
+            "cpu_seconds": round(at.seconds, 2),
+        }
+        better = True
+        if self.valid is not None:
+            goal = self._measured(self.valid)
+            line["valid_nll"] = goal
+            better = at.best is None or goal < at.best
+            if better:
+                self.best = {k: v.detach().clone() for k, v in self.tuned.state().items()}
+                at = replace(at, best=goal)
+        self.at = replace(
+            at,
+            loss_sum=0.0,
+            answers=0,
+            best_step=at.step if better else at.best_step,
+            worse=0 if better else at.worse + 1,
+            records=(*at.records, line),
+        )
+
+    def _measured(self, valid: Texts) -> float:
+        """What the first process finds, in all of them."""
+        found: list[bytes] = []
+
+        def ask() -> None:
+            nll = answer_nll(self.tuned, valid, bfloat16=self.config.bfloat16)
+            found.append(json.dumps(nll).encode())
+
+        on_first(ask)
+        sent = torch.tensor(list(b"".join(found)), dtype=torch.uint8)
+        return float(json.loads(bytes(gather(sent).tolist())))
+
+    def _start(self, run: RunFolder) -> None:
+        run.require_new()
+        self._write(run)
+        run.begin()
+
+    def _save(self) -> None:
+        if (run := self.run) is not None:
+            on_first(lambda: self._write(run))
+
+    def _write(self, run: RunFolder) -> None:
+        at = self.at
+        tensors = pack(_State(self.tuned), self.best, {"adam": self.optimiser})
+        run.save(asdict(at), tensors, steps=at.step, epoch=0, records=at.records)
+
+    def _load(self, run: RunFolder) -> None:
+        run.require_same("another method, base model or config, or on other texts")
+        state, tensors = run.load()
+        try:
+            self.at = _At(**state | {"records": tuple(state["records"])})
+        except (KeyError, TypeError) as error:
+            raise run.unreadable(error) from error
+        best = unpack(tensors, _State(self.tuned), {"adam": self.optimiser}, run=run.path)
+        self.best = best if self.at.best is not None else {}
+
+
+class _State:
+    """What a checkpoint keeps of a tuned model: all but its base."""
+
+    def __init__(self, tuned: Tuned) -> None:
+        self.tuned = tuned
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tuned part."""
+        return {name: value.detach() for name, value in self.tuned.state().items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
+        """The tuned part again."""
+        self.tuned.load_state(dict(state_dict))
+
+
+def _loss(tuned: Tuned, packed: Packed) -> Tensor:
+    parts = [packed] if tuned.method.packs else packed.alone()
+    with attends_apart(tuned.causal):
+        found = [
+            answer_loss(
+                tuned(part.ids[None], position_ids=part.places()[None])[0],
+                tuned.causal.lm_head,
+                part,
+            )
+            for part in parts
+        ]
+    return torch.stack(found).sum()
+
+
+def _precision(bfloat16: bool) -> AbstractContextManager[Any]:
+    return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)

@@ -1,0 +1,76 @@
+"""How a language model is tuned, and what came out: `TuneConfig`, `TuneResult`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from adwright.core.errors import ConfigError
+
+__all__ = ["TuneConfig", "TuneResult"]
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """How a method is trained.
+
+    epochs: over all texts; steps: so many instead, 0 for as many as the epochs have. batch: texts
+    a step; micro: texts of one forward pass, whose gradients add up. learning_rate, betas,
+    weight_decay: of AdamW; methods may multiply the rate for some of their numbers. warmup: share
+    of the steps in which the rate rises; then it falls as a cosine to `floor` of itself.
+    clip_norm: of all gradients together, 0 for none. bfloat16: products in that type.
+    validate_every: steps, 0 for once an epoch; patience: stop after so many validations without a
+    better one. checkpoint_every: steps, beside each validation; 0 for none.
+    """
+
+    epochs: int = 1
+    steps: int = 0
+    batch: int = 8
+    micro: int = 8
+    learning_rate: float = 5e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    floor: float = 0.0
+    clip_norm: float = 1.0
+    bfloat16: bool = False
+    validate_every: int = 0
+    patience: int = 10
+    checkpoint_every: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "micro", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
+        for name in ("steps", "validate_every", "checkpoint_every", "weight_decay", "clip_norm"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must not be negative", where=str(getattr(self, name)))
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError("learning_rate must be above 0", where=str(self.learning_rate))
+        if not (0 <= self.warmup < 1 and 0 <= self.floor <= 1):
+            raise ConfigError(
+                "warmup and floor are shares, warmup below 1", where=f"{self.warmup}, {self.floor}"
+            )
+
+    def share_of_rate(self, step: int, steps: int) -> float:
+        """What the learning rate of step `step` (from 0) of `steps` is of the whole."""
+        rising = math.ceil(self.warmup * steps)
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        done = (step - rising) / max(steps - rising, 1)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """best: the best validation's loss in nats a token, NaN without one, after best_step steps.
+    steps, tokens, seconds (CPU): of the training. records: the lines of metrics.jsonl."""
+
+    best: float
+    best_step: int
+    steps: int
+    tokens: int
+    seconds: float
+    records: tuple[dict[str, Any], ...]

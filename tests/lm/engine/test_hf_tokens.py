@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
+from adwright.core.errors import AssetError, ConfigError
+from adwright.lm.engine.generation import Message
+from adwright.lm.engine.hf_tokens import HuggingFaceTokens
+from adwright.lm.engine.model import Tokens
+from tests.lm.tiny_llama import tiny_tokenizer, tiny_tokens
+
+
+def test_there_and_back() -> None:
+    tokens = tiny_tokens()
+    assert isinstance(tokens, Tokens)
+    text = "the best tea , isn't it? é€😀"
+    ids = tokens.encode(text)
+    assert tokens.decode(ids) == text
+    assert tokens.count(text) == len(ids)
+    assert tokens.decode([0, *ids, 1]) == text
+    assert (tokens.end_ids, tokens.begin_id) == ({1}, 0)
+
+
+def test_chat() -> None:
+    tokens = tiny_tokens()
+    ids = tokens.chat([Message("user", "tea?")])
+    assert tokens.tokenizer.decode(ids) == "<|begin|>user\ntea?<|end|><|begin|>assistant\n"
+    with pytest.raises(ConfigError, match="the system speaks first"):
+        tokens.chat([Message("user", "a"), Message("system", "b")])
+
+
+def test_load(tmp_path: Path) -> None:
+    tiny_tokenizer().save_pretrained(tmp_path / "tiny")
+    loaded = HuggingFaceTokens.load(tmp_path / "tiny", frozenset((7,)))
+    assert loaded.encode("tea") == tiny_tokens().encode("tea")
+    assert loaded.end_ids == {1, 7}
+    with pytest.raises(AssetError, match="no tokeniser"):
+        HuggingFaceTokens.load(tmp_path / "nothing")

@@ -1,0 +1,56 @@
+"""AdaMix: one draw in a step, the mean in use."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from adwright.lm.tuning.adamix import AdaMix, Mixture, consistency
+from adwright.lm.tuning.methods import apply
+from tests.lm.tuning.literal import literal_logits
+from tests.lm.tuning.tiny import logits_of, shake, tiny_llama
+
+
+def test_is_the_formula_in_use_and_in_a_step() -> None:
+    tuned = apply(tiny_llama(), AdaMix(experts=3, size=4))
+    shake(tuned)
+
+    def sublayer(layer: int, kind: str, x: Tensor, h: Tensor) -> Tensor:
+        if kind == "attention":
+            return h
+        own = tuned.layers()[layer].mlp.down_proj.adapter
+        assert isinstance(own, Mixture)
+        if own.drawn is None:
+            down, c, up, e = (
+                sum(part[i] for i in range(3)) / 3
+                for part in (own.down, own.inner_bias, own.up, own.outer_bias)
+            )
+        else:
+            i, j = own.drawn
+            down, c, up, e = own.down[i], own.inner_bias[i], own.up[j], own.outer_bias[j]
+        return h + torch.clamp(h @ down.T + c, min=0) @ up.T + e
+
+    assert torch.allclose(logits_of(tuned), literal_logits(sublayer=sublayer), atol=1e-5)
+    used = logits_of(tuned)
+    tuned.before_step(3, 10)
+    assert torch.allclose(logits_of(tuned), literal_logits(sublayer=sublayer), atol=1e-5)
+    assert not torch.allclose(logits_of(tuned), used, atol=1e-4)
+    tuned.after_step(3, 10)
+    assert torch.equal(logits_of(tuned), used)
+
+
+def test_every_expert_is_drawn() -> None:
+    tuned = apply(tiny_llama(), AdaMix(experts=3, size=4))
+    mixture = tuned.layers()[0].mlp.down_proj.adapter
+    pairs = set()
+    for step in range(60):
+        tuned.before_step(step, 60)
+        pairs.add(mixture.drawn)
+    assert len(pairs) == 9
+
+
+def test_consistency_is_the_symmetric_divergence() -> None:
+    first, second = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
+    p, q = first.softmax(-1), second.softmax(-1)
+    wanted = ((p - q) * (p.log() - q.log())).sum(-1).mean() / 2
+    assert torch.allclose(consistency(first, second), wanted, atol=1e-6)

@@ -1,0 +1,64 @@
+"""The sparse update: forward and backward pass, and the choice of weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from adwright.core.errors import ConfigError
+from adwright.lm.tuning.fish_mask import FishMask
+from adwright.lm.tuning.methods import apply
+from adwright.lm.tuning.pafi import PaFi
+from adwright.lm.tuning.sizes import Sizes
+from adwright.lm.tuning.sparse import SparseLinear, given_losses, kept, plant, plant_highest
+from tests.lm.tuning.tiny import tiny_llama
+
+
+def test_is_the_formula_and_so_are_its_gradients() -> None:
+    torch.manual_seed(0)
+    base = nn.Linear(5, 4).requires_grad_(False)
+    module = SparseLinear(base, torch.tensor([0, 7, 19]))
+    module.values.data.normal_()
+    x = torch.randn(3, 2, 5, requires_grad=True)
+    update = torch.zeros(4, 5)
+    for position, value in zip((0, 7, 19), module.values, strict=True):
+        update[position // 5, position % 5] = value
+    plain = x @ (base.weight + update).T + base.bias
+    assert torch.allclose(module(x), plain, atol=1e-6)
+    above = torch.randn(3, 2, 4)
+    got = torch.autograd.grad(module(x), [x, module.values], above)
+    wanted = torch.autograd.grad(plain, [x, module.values], above)
+    for one, other in zip(got, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_the_highest_of_all_maps_together_are_planted() -> None:
+    tuned = apply(tiny_llama(), PaFi(fraction=0.01))
+    model = tiny_llama()
+    places = [place for place in tuned.places(("q_proj",))]
+    for place, layer in zip(places, model.model.layers, strict=True):
+        place.put(layer.self_attn.q_proj)
+    scores = [torch.zeros(32, 32), torch.zeros(32, 32)]
+    scores[0][1, 2], scores[1][3, 4], scores[1][0, 0] = 5.0, 7.0, 6.0
+    plant_highest(places, scores, 3)
+    assert places[0].linear.index.tolist() == [34]
+    assert places[1].linear.index.tolist() == [0, 100]
+
+
+def test_plant_and_kept() -> None:
+    sizes = Sizes.of(tiny_llama())
+    assert kept(sizes, ("q_proj",), 0.5) == 1024
+    assert kept(sizes, ("q_proj",), 0.0) == 1
+    tuned = apply(tiny_llama(), PaFi(fraction=0.01, targets=("k_proj",)))
+    places = tuned.places(("q_proj",))
+    plant(places, [torch.tensor([1]), torch.tensor([2, 3])])
+    assert [len(place.linear.values) for place in places] == [1, 2]
+
+
+def test_methods_that_look_at_data_need_losses() -> None:
+    with pytest.raises(ConfigError, match="looks at data"):
+        apply(tiny_llama(), FishMask())
+    tuned = apply(tiny_llama(), PaFi())
+    with pytest.raises(ConfigError, match="looks at data"):
+        given_losses(tuned)

@@ -1,0 +1,97 @@
+"""What all methods share: hidden states, groups, packing, precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adwright.core.errors import ConfigError
+from adwright.lm.tuning.lora import LoRA, LoRALinear
+from adwright.lm.tuning.methods import apply
+from adwright.lm.tuning.serial import SerialAdapter
+from adwright.lm.tuning.tuned import Penalised, Scheduled, TunedLinear, at_least, ones, zeros
+from tests.lm.tuning.tiny import TOKENS, logits_of, loss_of, shake, tiny_llama
+
+
+def test_hidden_and_logits_are_the_models_own() -> None:
+    tuned = apply(tiny_llama(), LoRA())
+    shake(tuned)
+    with torch.no_grad():
+        whole = tuned.model(TOKENS).logits
+    assert torch.allclose(logits_of(tuned), whole, atol=1e-6)
+    assert tuned(TOKENS).shape == (4, 12, 32)
+
+
+def test_packed_texts_do_not_see_each_other() -> None:
+    tuned = apply(tiny_llama(), SerialAdapter(size=4))
+    shake(tuned)
+    packed = TOKENS[:2].reshape(1, 24)
+    places = torch.arange(12).repeat(2)[None]
+    with torch.no_grad():
+        hidden = tuned(packed, position_ids=places)
+        assert torch.allclose(hidden[0, 12:], tuned(TOKENS[1:2])[0], atol=1e-5)
+
+
+def test_padding_is_not_seen() -> None:
+    tuned = apply(tiny_llama(), LoRA())
+    shake(tuned)
+    mask = torch.ones_like(TOKENS)
+    mask[:, 9:] = 0
+    with torch.no_grad():
+        hidden = tuned(TOKENS, mask)[:, :9]
+        assert torch.allclose(hidden, tuned(TOKENS[:, :9]), atol=1e-5)
+
+
+def test_parameters_are_the_trainable_ones_and_groups_hold_them_all() -> None:
+    tuned = apply(tiny_llama(), LoRA(rate_ratio=4.0))
+    assert all(parameter.requires_grad for parameter in tuned.parameters())
+    groups = tuned.groups(1e-3)
+    assert sorted(group["lr"] for group in groups) == [1e-3, 4e-3]
+    assert sum(p.numel() for group in groups for p in group["params"]) == tuned.count()
+    assert tuned.loss_extra().item() == 0
+
+
+def test_a_bfloat16_base_keeps_float32_parts() -> None:
+    tuned = apply(tiny_llama().to(torch.bfloat16), LoRA())
+    loss_of(tuned).backward()
+    for parameter in tuned.parameters():
+        assert parameter.dtype == torch.float32
+        assert parameter.grad is not None
+        assert parameter.grad.dtype == torch.float32
+
+
+def test_one_seed_draws_one_start() -> None:
+    first, second, other = (apply(tiny_llama(), LoRA(), seed=seed).state() for seed in (1, 1, 2))
+    name = next(name for name in first if name.endswith(".a"))
+    assert torch.equal(first[name], second[name])
+    assert not torch.equal(first[name], other[name])
+
+
+def test_protocols_find_modules_by_what_they_can() -> None:
+    assert not isinstance(torch.nn.Linear(1, 1), Scheduled | Penalised)
+    with pytest.raises(ConfigError, match="cannot be folded"):
+        TunedLinear(torch.nn.Linear(1, 1)).merged()
+
+
+def test_small_helpers() -> None:
+    assert zeros(2).tolist() == [0, 0]
+    assert ones(2).tolist() == [1, 1]
+    with pytest.raises(ConfigError, match="rank is at least 1"):
+        LoRA(rank=0)
+    at_least(LoRA(), 1, "rank")
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable:FutureWarning")
+def test_gradient_checkpointing_gives_the_same_gradients() -> None:
+    def gradients(checkpointed: bool) -> list[torch.Tensor]:
+        tuned = apply(tiny_llama(), LoRA())
+        shake(tuned)
+        if checkpointed:
+            tuned.model.gradient_checkpointing_enable({"use_reentrant": False})
+        tuned.train()
+        loss_of(tuned).backward()
+        assert isinstance(tuned.model.model.layers[0].mlp.up_proj, LoRALinear)
+        return [parameter.grad for parameter in tuned.parameters() if parameter.grad is not None]
+
+    for plain, again in zip(gradients(False), gradients(True), strict=True):
+        assert torch.allclose(plain, again, atol=1e-6)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from adwright.core.clock import FixedClock
+from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from adwright.service.errors import ApiError
+from adwright.service.lm_config import LmServiceConfig
+from adwright.service.lm_routes import LmState, router
+from adwright.service.lm_work import LmWork
+from adwright.service.metrics import ServiceMetrics
+from tests.service.lm_serving import Recorded, app_of
+from tests.service.shop import running
+
+
+def test_every_path_is_there() -> None:
+    paths = {route.path for route in router.routes}  # type: ignore[attr-defined]
+    assert paths == {
+        "/v1/models",
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
+
+
+def test_state() -> None:
+    clock = FixedClock()
+    work = LmWork(running=1, waiting=0, clock=clock)
+    model = ScriptedModel(ScriptedConfig())
+    state = LmState(LmServiceConfig(), {"m": model}, work, ServiceMetrics(), clock)
+    assert state.model("m") is model
+    assert state.now() == int(clock.now().timestamp())
+    with pytest.raises(ApiError, match="no model of this name"):
+        state.model("x")
+    work.close()
+
+
+def test_not_ready_without_a_model_or_while_it_drains() -> None:
+    app = app_of(Recorded())
+    with running(app) as client:
+        app.state.service.draining = True
+        assert client.get("/readyz").status_code == 503
+        app.state.service.draining = False
+        app.state.service.models.clear()
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
+
+
+def test_the_openapi_is_made() -> None:
+    with running(app_of(Recorded())) as client:
+        assert "/v1/chat/completions" in client.get("/openapi.json").json()["paths"]

@@ -1,0 +1,196 @@
+"""tune(): language models trained on answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
+from adwright.training.texts import Texts
+from adwright.training.tune import TuneConfig, answer_nll, tune
+
+transformers = pytest.importorskip("transformers")
+
+from adwright.lm.tuning.ladder import LadderTuning  # noqa: E402
+from adwright.lm.tuning.lora import LoRA  # noqa: E402
+from adwright.lm.tuning.methods import Method, apply  # noqa: E402
+from adwright.lm.tuning.mezo import MeZO  # noqa: E402
+from adwright.lm.tuning.prefix import PrefixTuning  # noqa: E402
+from adwright.lm.tuning.prompt import PromptTuning  # noqa: E402
+from adwright.lm.tuning.serial import SerialAdapter  # noqa: E402
+from adwright.lm.tuning.tuned import Tuned  # noqa: E402
+from adwright.lm.tuning.unipelt import UniPELT  # noqa: E402
+
+CONFIG = TuneConfig(epochs=3, batch=4, micro=4, learning_rate=0.02, checkpoint_every=2)
+
+
+def texts(number: int = 10, seed: int = 0) -> Texts:
+    """Texts whose answer says the first token of the prompt again."""
+    rng = np.random.default_rng(seed)
+    prompts = [tuple(rng.integers(2, 40, rng.integers(2, 7)).tolist()) for _ in range(number)]
+    return Texts(tuple(prompts), tuple((prompt[0], 1) for prompt in prompts))
+
+
+def tuned(seed: int = 0, **settings: Any) -> Tuned:
+    return tuned_by(LoRA(rank=4, **settings), seed=seed)
+
+
+def tuned_by(method: Method, seed: int = 0) -> Tuned:
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+    )
+    model = transformers.LlamaForCausalLM(config)
+    return apply(model, method, seed=seed)
+
+
+def weights(one: Tuned) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in one.state().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_loss_falls_and_the_base_stands_still() -> None:
+    model, data = tuned(), texts()
+    before = model.causal.model.embed_tokens.weight.clone()
+    start = answer_nll(model, data)
+    result = tune(model, data, replace(CONFIG, epochs=20))
+    assert answer_nll(model, data) < start - 0.2
+    assert torch.equal(before, model.causal.model.embed_tokens.weight)
+    assert result.steps == 60
+    assert result.tokens == 20 * data.tokens
+    assert np.isnan(result.best)
+
+
+def test_the_measure_is_the_mean_over_answers() -> None:
+    model, data = tuned(), texts()
+    total, answers = 0.0, 0
+    model.eval()
+    for prompt, answer in zip(data.prompts, data.answers, strict=True):
+        ids = torch.tensor([[*prompt, *answer]])
+        with torch.no_grad():
+            logits = model.logits(model(ids))[0].float()
+        for place in range(len(prompt), ids.shape[1]):
+            total -= float(functional.log_softmax(logits[place - 1], 0)[ids[0, place]])
+            answers += 1
+    for tokens in (1, 20, 4096):
+        assert answer_nll(model, data, tokens=tokens) == pytest.approx(total / answers, abs=1e-5)
+
+
+def test_parts_of_a_step_add_up() -> None:
+    whole, parts = tuned(), tuned()
+    once = replace(CONFIG, steps=3, clip_norm=0.0)
+    tune(whole, texts(), once)
+    tune(parts, texts(), replace(once, micro=1))
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+METHODS = {
+    "prompt": PromptTuning(length=3),
+    "prefix": PrefixTuning(length=3),
+    "serial": SerialAdapter(size=4),
+    "ladder": LadderTuning(reduction=4),
+    "unipelt": UniPELT(rank=2, length=3, size=4),
+}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_texts_of_a_step_do_not_see_each_other(method: Method) -> None:
+    model, data = tuned_by(method), texts(4)
+    each = [answer_nll(model, data.some([row])) for row in range(4)]
+    assert answer_nll(model, data) == pytest.approx(np.mean(each), abs=1e-5)
+    before = answer_nll(model, data)
+    tune(model, data, replace(CONFIG, epochs=10))
+    assert answer_nll(model, data) < before
+
+
+def test_mezo_moves_by_forward_passes_alone() -> None:
+    model, data = tuned_by(MeZO(rank=2)), texts()
+    before = answer_nll(model, data)
+    result = tune(model, data, replace(CONFIG, epochs=30, batch=10, learning_rate=1e-3))
+    assert answer_nll(model, data) < before
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert result.steps == 30
+
+
+class _Cut(Exception):
+    pass
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, dropout: float) -> None:
+    data, valid = texts(), texts(4, seed=1)
+    whole = tuned(dropout=dropout)
+    wanted = tune(whole, data, CONFIG, tmp_path / "whole", valid=valid)
+
+    def cut(step: int) -> None:
+        if step == 5:
+            raise _Cut
+
+    half = tuned(dropout=dropout)
+    with pytest.raises(_Cut):
+        tune(half, data, CONFIG, tmp_path / "half", valid=valid, on_step=cut)
+    again = tuned(dropout=dropout)
+    found = tune(again, data, CONFIG, tmp_path / "half", valid=valid, resume=True)
+    assert same(weights(whole), weights(again))
+    assert found.steps == wanted.steps
+    assert [line["valid_nll"] for line in found.records] == [
+        line["valid_nll"] for line in wanted.records
+    ]
+
+
+def test_the_best_validation_is_kept() -> None:
+    model, valid = tuned(), texts(6, seed=1)
+    result = tune(model, texts(), replace(CONFIG, epochs=30, learning_rate=0.1), valid=valid)
+    assert answer_nll(model, valid) == pytest.approx(result.best, abs=1e-6)
+    assert result.best == min(line["valid_nll"] for line in result.records)
+    assert result.best_step < result.steps
+
+
+def test_it_stops_when_nothing_gets_better() -> None:
+    result = tune(
+        tuned(),
+        texts(),
+        replace(CONFIG, epochs=60, learning_rate=0.5, patience=2),
+        valid=texts(6, seed=1),
+    )
+    assert result.steps < 180
+
+
+def test_another_run_is_not_taken_up(tmp_path: Path) -> None:
+    tune(tuned(), texts(), replace(CONFIG, steps=2), tmp_path)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        tune(tuned(), texts(), replace(CONFIG, steps=2), tmp_path)
+    with pytest.raises(ResumeError, match="another method"):
+        tune(tuned(), texts(), replace(CONFIG, steps=3), tmp_path, resume=True)
+    with pytest.raises(ResumeError, match="no run"):
+        tune(tuned(), texts(), CONFIG, tmp_path / "none", resume=True)
+
+
+def test_a_loss_that_explodes_says_so() -> None:
+    model = tuned()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(ConfigError, match="step 1 of"):
+        tune(model, texts(), CONFIG)
+
+
+def test_without_texts_there_is_nothing_to_do() -> None:
+    with pytest.raises(ValueInvalidError, match="no texts"):
+        tune(tuned(), Texts((), ()), CONFIG)
