@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.training.texts import Texts, read_pairs
+from adwright.training.texts import Texts, read_rows
 
 
 class Letters:
@@ -82,7 +82,7 @@ def test_an_empty_text_is_refused(pair: tuple[str, str]) -> None:
 def test_pairs_are_read(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text('{"in": "a", "out": "b"}\n\n{"in": "c", "out": "d", "more": 1}\n', "utf-8")
-    assert read_pairs(file, prompt="in", answer="out") == [("a", "b"), ("c", "d")]
+    assert read_rows(file, ("in", "out")) == [("a", "b"), ("c", "d")]
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_a_wrong_file_says_where(tmp_path: Path, text: str, message: str) -> Non
     file = tmp_path / "pairs.jsonl"
     file.write_text(text, "utf-8")
     with pytest.raises(DataError, match=message):
-        read_pairs(file)
+        read_rows(file, ("prompt", "answer"))
 
 
 def test_a_missing_file_says_which(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.jsonl"):
-        read_pairs(tmp_path / "none.jsonl")
+        read_rows(tmp_path / "none.jsonl", ("prompt",))

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from adwright import __version__
-from adwright.cli import data, demo, lm, ranker, sequences, serve, simulate
+from adwright.cli import data, demo, lm, ranker, sequences, serve, simulate, tune
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import fail
 from adwright.core.errors import AdwrightError
@@ -90,6 +90,7 @@ simulate.register(app)
 app.add_typer(train, name="train")
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")
+app.add_typer(tune.app, name="tune")
 
 
 def main() -> None:

@@ -15,10 +15,9 @@ from adwright.core.errors import DataError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.lm.packing import Packed, pack
 
-__all__ = ["Texts", "read_pairs"]
+__all__ = ["Texts", "read_rows"]
 
 Ints = NDArray[np.int64]
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +32,7 @@ class Texts:
     @classmethod
     def of(
         cls,
-        pairs: Iterable[Pair],
+        pairs: Iterable[tuple[str, ...]],
         tokenizer: Any,
         *,
         max_length: int = 384,
@@ -100,8 +99,8 @@ class Texts:
         )
 
 
-def read_pairs(path: str | Path, *, prompt: str = "prompt", answer: str = "answer") -> list[Pair]:
-    """The rows of a JSON-lines file as pairs; prompt, answer: names of the two fields.
+def read_rows(path: str | Path, fields: Sequence[str]) -> list[tuple[str, ...]]:
+    """The texts of these fields of a JSON-lines file, a tuple a line; empty lines are left out.
 
     Raises DataError for a file that cannot be read, a line that is no JSON object, or a field
     that is missing or no text, with its row.
@@ -112,33 +111,29 @@ def read_pairs(path: str | Path, *, prompt: str = "prompt", answer: str = "answe
         raise DataError(
             "the texts cannot be read", file=str(path), hint="check the path"
         ) from error
-    return [
-        _pair(json_line, row, str(path), (prompt, answer))
-        for row, json_line in enumerate(lines)
-        if json_line.strip()
-    ]
+    return [_fields(line, row, str(path), fields) for row, line in enumerate(lines) if line.strip()]
 
 
-def _pair(line: str, row: int, where: str, names: tuple[str, str]) -> Pair:
+def _fields(line: str, row: int, file: str, fields: Sequence[str]) -> tuple[str, ...]:
     try:
         found = json.loads(line)
     except ValueError as error:
         raise DataError(
-            f"a line is no JSON: {error}", file=where, row=row, hint="write one object a line"
+            f"a line is no JSON: {error}", file=file, row=row, hint="write one object a line"
         ) from error
     values = []
-    for name in names:
+    for name in fields:
         value = found.get(name) if isinstance(found, Mapping) else None
         if not isinstance(value, str):
             raise DataError(
                 "a row lacks a text",
-                file=where,
+                file=file,
                 row=row,
                 column=name,
-                hint="name the fields that hold prompt and answer",
+                hint="name the fields that hold the texts",
             )
         values.append(value)
-    return values[0], values[1]
+    return tuple(values)
 
 
 def _plain(tokenizer: Any, text: str) -> list[int]:

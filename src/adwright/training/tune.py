@@ -49,7 +49,7 @@ from adwright.training.run_folder import RunFolder
 from adwright.training.texts import Texts
 from adwright.training.tune_config import TuneConfig, TuneResult
 
-__all__ = ["TuneConfig", "TuneResult", "answer_nll", "tune"]
+__all__ = ["TuneConfig", "TuneResult", "answer_loss_of", "answer_nll", "tune"]
 
 Ints = NDArray[np.int64]
 
@@ -110,7 +110,7 @@ def answer_nll(tuned: Tuned, texts: Texts, *, tokens: int = 2048, bfloat16: bool
     with torch.no_grad(), _precision(bfloat16):
         for rows in np.split(order, np.flatnonzero(np.diff(part)) + 1):
             packed = texts.packed(rows)
-            total += float(_loss(tuned, packed))
+            total += float(answer_loss_of(tuned, packed))
             answers += packed.answers
     return total / max(answers, 1)
 
@@ -235,7 +235,7 @@ class _Trainer:
 
         def loss() -> Tensor:
             with _precision(self.config.bfloat16):
-                return _loss(self.tuned, packed) / max(answers, 1)
+                return answer_loss_of(self.tuned, packed) / max(answers, 1)
 
         rate = self.config.learning_rate * self.config.share_of_rate(self.at.step, self.steps)
         return mezo_step(self.tuned, loss, rate=rate, seed=seed).loss * answers
@@ -247,7 +247,7 @@ class _Trainer:
         parts = np.array_split(mine, -(-len(mine) // self.config.micro)) if len(mine) else []
         for part in parts:
             with _precision(self.config.bfloat16):
-                loss = _loss(self.tuned, self.texts.packed(part))
+                loss = answer_loss_of(self.tuned, self.texts.packed(part))
                 # What regularises is of the step, not of a text: each part has its share.
                 extra = self.tuned.loss_extra() * (len(part) / len(rows))
             (loss / max(answers, 1) + extra).backward()  # type: ignore[no-untyped-call]
@@ -332,7 +332,8 @@ class _State:
         self.tuned.load_state(dict(state_dict))
 
 
-def _loss(tuned: Tuned, packed: Packed) -> Tensor:
+def answer_loss_of(tuned: Tuned, packed: Packed) -> Tensor:
+    """Cross-entropy [] in nats, summed over the answers' tokens."""
     parts = [packed] if tuned.method.packs else packed.alone()
     with attends_apart(tuned.causal):
         found = [

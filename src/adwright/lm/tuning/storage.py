@@ -66,6 +66,7 @@ def write_tuned(
     seed: int,
     base: str,
     tensors: Mapping[str, Tensor],
+    overwrite: bool = False,
 ) -> str:
     """Write the artifact and return its id; floats are kept as float32. Errors: `save_artifact`."""
     arrays = {
@@ -73,7 +74,9 @@ def write_tuned(
         for name, tensor in tensors.items()
     }
     content = {"method": method, "config": dict(config), "base": base}
-    return save_artifact(folder, kind=KIND, config=content, tensors=arrays, seed=seed)
+    return save_artifact(
+        folder, kind=KIND, config=content, tensors=arrays, seed=seed, overwrite=overwrite
+    )
 
 
 def read_tuned(folder: str | Path) -> Stored:

@@ -314,10 +314,14 @@ class Tuned(nn.Module):
             if isinstance(module, Resizable):
                 module.check_loaded(where)
 
-    def save(self, folder: str | Path) -> str:
-        """Write `state` as safetensors and the method as JSON; returns the artifact's id."""
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> str:
+        """Write `state` as safetensors and the method as JSON; returns the artifact's id.
+
+        overwrite: replace what is there.
+        """
         return write_tuned(
             folder,
+            overwrite=overwrite,
             method=type(self.method).__name__,
             config=to_jsonable(self.method),
             seed=self.seed,
