@@ -76,18 +76,17 @@ class Size(NamedTuple):
 #: More compute is wider and deeper models, longer histories, more positions, more epochs.
 SIZES = {
     "ml1m": (
-        Size(8, 1, 1, 50, 0, 8),
+        Size(8, 1, 1, 20, 0, 8),
         Size(16, 1, 1, 100, 0, 16),
         Size(32, 2, 1, 200, 0, 16),
         Size(64, 2, 2, 200, 0, 16),
-        Size(128, 4, 2, 200, 0, 16),
+        Size(128, 4, 2, 200, 0, 8),
     ),
     "journey": (
         Size(8, 1, 1, 100, 32, 4),
         Size(16, 1, 1, 300, 128, 4),
         Size(32, 2, 2, 1000, 512, 4),
         Size(64, 4, 4, 4200, 1024, 4),
-        Size(128, 4, 4, 4200, 1024, 2),
     ),
 }
 TITLES = {
