@@ -35,6 +35,7 @@ PAGES = (
             "policies",
             "service",
             "language-models",
+            "tuning",
         )
     ),
 )

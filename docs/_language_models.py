@@ -24,6 +24,13 @@ COLUMNS = {
 }
 
 
+def methods() -> Iterator[str]:
+    """The taxonomy of tuning, from the code itself."""
+    from adwright.lm.tuning.taxonomy import as_markdown
+
+    yield as_markdown().strip()
+
+
 def engines() -> Iterator[str]:
     """Agreement with torch in float32, speed and memory."""
     rows = {row["engine"]: row for row in result("lm_engines").get("rows", ())}
@@ -38,4 +45,7 @@ def engines() -> Iterator[str]:
     yield from source("lm_engines")
 
 
-LANGUAGE_MODELS: Mapping[str, Callable[[], Iterator[str]]] = {"lm-engines": engines}
+LANGUAGE_MODELS: Mapping[str, Callable[[], Iterator[str]]] = {
+    "lm-engines": engines,
+    "tuning-methods": methods,
+}
