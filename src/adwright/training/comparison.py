@@ -7,14 +7,13 @@ intervals that overlap: each draw of the bootstrap takes the same people for bot
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.errors import ArtifactError, ConfigError
+from adwright.core.errors import ConfigError
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.report import (
     EvaluationProtocol,
@@ -22,6 +21,7 @@ from adwright.metrics.report import (
     compare_response,
     evaluate_response,
 )
+from adwright.training.comparison_file import Parts, read_parts, written
 
 __all__ = ["MEASURES", "Comparison", "compare"]
 
@@ -72,37 +72,13 @@ class Comparison:
 
     def to_json(self) -> str:
         """JSON text; `from_json` gives back an equal Comparison."""
-        values = {
-            "format": _FORMAT,
-            "subject": self.subject,
-            "reports": {name: json.loads(r.to_json()) for name, r in self.reports.items()},
-            "differences": {
-                name: {measure: asdict(interval) for measure, interval in found.items()}
-                for name, found in self.differences.items()
-            },
-        }
-        return json.dumps(values, indent=1) + "\n"
+        parts = Parts(self.subject, self.reports, self.differences)
+        return written(parts, number=_FORMAT)
 
     @classmethod
     def from_json(cls, text: str) -> Comparison:
         """The Comparison of a JSON text; ArtifactError when the text is not one."""
-        try:
-            values = json.loads(text)
-            if values["format"] != _FORMAT:
-                raise ValueError("another format number")
-            return cls(
-                str(values["subject"]),
-                {n: Report.from_json(json.dumps(r)) for n, r in values["reports"].items()},
-                {
-                    name: {measure: Interval(**numbers) for measure, numbers in found.items()}
-                    for name, found in values["differences"].items()
-                },
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(
-                f"the text is not a comparison: {type(error).__name__}: {error}",
-                hint="write it with Comparison.to_json of this version",
-            ) from error
+        return cls(*read_parts(text, number=_FORMAT, writer="Comparison"))
 
 
 def compare(

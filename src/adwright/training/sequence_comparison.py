@@ -6,18 +6,18 @@ A question is a visit, or a person's last event; people are resampled, with all 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.errors import ArtifactError, ConfigError
+from adwright.core.errors import ConfigError
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.ranking import hit_rate_per_user, ndcg_per_user, recall_per_user
 from adwright.metrics.ranks import Ranks
 from adwright.metrics.report import EvaluationProtocol, Report
+from adwright.training.comparison_file import Parts, read_parts, written
 
 __all__ = ["LEAD", "MEASURES", "RankingComparison", "compare_rankings"]
 
@@ -57,37 +57,13 @@ class RankingComparison:
 
     def to_json(self) -> str:
         """JSON text; `from_json` gives back an equal comparison."""
-        values = {
-            "format": _FORMAT,
-            "subject": self.subject,
-            "reports": {name: json.loads(one.to_json()) for name, one in self.reports.items()},
-            "differences": {
-                name: {measure: asdict(interval) for measure, interval in found.items()}
-                for name, found in self.differences.items()
-            },
-        }
-        return json.dumps(values, indent=1) + "\n"
+        parts = Parts(self.subject, self.reports, self.differences)
+        return written(parts, number=_FORMAT)
 
     @classmethod
     def from_json(cls, text: str) -> RankingComparison:
         """The comparison of a JSON text; ArtifactError when the text is not one."""
-        try:
-            values = json.loads(text)
-            if values["format"] != _FORMAT:
-                raise ValueError("another format number")
-            return cls(
-                str(values["subject"]),
-                {n: Report.from_json(json.dumps(r)) for n, r in values["reports"].items()},
-                {
-                    name: {measure: Interval(**numbers) for measure, numbers in found.items()}
-                    for name, found in values["differences"].items()
-                },
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(
-                f"the text is not a comparison: {type(error).__name__}: {error}",
-                hint="write it with RankingComparison.to_json of this version",
-            ) from error
+        return cls(*read_parts(text, number=_FORMAT, writer="RankingComparison"))
 
 
 def compare_rankings(
