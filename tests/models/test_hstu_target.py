@@ -94,7 +94,7 @@ def _literal_logit(model: HSTUTarget, batch: Batch, row: int) -> Tensor:
     for layer in model.layers:
         assert isinstance(layer, HSTULayer)
         x, of_layer = _literal_layer(layer, config, x)
-        sums.append(of_layer)
+        sums.append(of_layer.sign() * (1 + of_layer.abs()).log())
     met = functional.layer_norm(x[-1], (config.width,))
     known = [met, *(sums if config.intensity else [])]
     known += [item[0], model.row(batch)[row], batch.numeric[row]]

@@ -17,7 +17,8 @@ differs from row to row of one reading and one counted from the start says littl
 knows the order; a batch has no times, so there is no rab_t.
 
 LN takes away how much was attended to, which is what a repeat is known by: `intensity` hands the
-MLP the sum of the weights, of each head and layer.
+MLP the sum of the weights, of each head and layer, as sign(s) log(1 + |s|): the sum itself grows
+with the history, and people with thousands of events got logits without measure.
 
 Where to start is ours too. With small random weights SiLU(q . k) tells the ad itself from hundreds
 of other events no better than a coin (group AUC .49 on the response task, where counting repeats
@@ -212,7 +213,8 @@ class HSTUTarget(nn.Module):
                 position_bias=layer.rab_p,
             )
             if config.intensity:
-                sums.append(attended[..., -1] * layer.longest)
+                sum_ = attended[..., -1] * layer.longest
+                sums.append(sum_.sign() * sum_.abs().log1p())
                 attended = attended[..., :-1]
             y = layer.merge(mine.u, attended.to(mine.v.dtype), y)
             # Of the last layer's events only K and V are of use.
