@@ -112,6 +112,7 @@ def main() -> None:
     """Run what is missing, write benchmarks/results/hstu_scaling.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", choices=list(SIZES))
+    parser.add_argument("--model", choices=FAMILIES, help="this one alone, and no result")
     parser.add_argument("--most", type=int, default=10**9, help="no model wider than this")
     parser.add_argument("--only-summarise", action="store_true")
     asked = parser.parse_args()
@@ -125,6 +126,8 @@ def main() -> None:
         data = _data(name)
         hashes[name] = data.sequences.data_hash
         for family in FAMILIES:
+            if asked.model not in (None, family):
+                continue
             found = []
             for size in sizes:
                 if size.width <= asked.most:
@@ -132,7 +135,7 @@ def main() -> None:
             if found:
                 points += [{k: v for k, v in p.items() if k != "values"} for p in found]
                 figures |= _law(f"{name}_{family}", found)
-    if asked.data:
+    if asked.data or asked.model:
         return
     widest = [v for k, v in figures.items() if k.endswith("orders_of_magnitude")]
     figures["orders_of_magnitude"] = min(widest)
