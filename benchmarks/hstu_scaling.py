@@ -133,8 +133,9 @@ def main() -> None:
                 if size.width <= asked.most:
                     found += _curve(name, data, family, size, run=not asked.only_summarise)
             if found:
-                points += [{k: v for k, v in p.items() if k != "values"} for p in found]
+                # It marks the points of the frontier.
                 figures |= _law(f"{name}_{family}", found)
+                points += [{k: v for k, v in p.items() if k != "values"} for p in found]
     if asked.data or asked.model:
         return
     widest = [v for k, v in figures.items() if k.endswith("orders_of_magnitude")]
@@ -275,48 +276,31 @@ def _law(prefix: str, points: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def draw(points: list[dict[str, Any]], figures: dict[str, Any]) -> None:
-    """docs/_static/hstu_scaling.svg: the points, the frontier's law as a line."""
-    table = pl.DataFrame([{**p, "data": TITLES[p["data"]]} for p in points])
-    table = table.with_columns(
-        model=pl.col("model").replace_strict({"hstu": "HSTU", "sasrec": "SASRec"})
-    )
-    lines = []
-    for data, title in TITLES.items():
-        for family, name in (("hstu", "HSTU"), ("sasrec", "SASRec")):
-            of = [p["flops"] for p in points if (p["data"], p["model"]) == (data, family)]
-            for flops in (min(of, default=0), max(of, default=0)):
-                if flops:
-                    law = (
-                        figures[f"{data}_{family}_factor"]
-                        * flops ** figures[f"{data}_{family}_exponent"]
-                    )
-                    lines.append({"data": title, "model": name, "flops": flops, "quality": law})
+    """docs/_static/hstu_scaling.svg: the points, those of the frontier strong, and its law."""
     x = alt.X("flops:Q", scale=alt.Scale(type="log"), title="floating-point operations of training")
-    y = alt.Y("quality:Q", scale=alt.Scale(type="log", zero=False), title=None)
-    color = alt.Color("model:N", title=None)
     x = x.axis(format=".0e", tickCount=5)
-    dots = (
-        alt.Chart(table)
-        .mark_point(filled=True, size=35)
-        .encode(
-            x,
-            y,
-            color,
-            opacity=alt.Opacity(
-                "frontier:N", legend=None, scale=alt.Scale(domain=[False, True], range=[0.3, 1.0])
-            ),
-        )
-    )
-    law = alt.Chart(pl.DataFrame(lines)).mark_line(strokeDash=[4, 3]).encode(x, y, color)
-    panels = [
-        (dots + law)
-        .transform_filter(alt.datum.data == title)
-        .properties(title=title, width=300, height=240)
-        for title in TITLES.values()
-    ]
-    chart = alt.hconcat(*panels)
+    y = alt.Y("quality:Q", scale=alt.Scale(type="log", zero=False, nice=False), title=None)
+    color = alt.Color("model:N", title=None)
+    opacity = alt.Opacity("strong:Q", legend=None, scale=None)
+    panels = []
+    for data, title in TITLES.items():
+        dots, lines = [], []
+        for family, name in (("hstu", "HSTU"), ("sasrec", "SASRec")):
+            mine = [p for p in points if (p["data"], p["model"]) == (data, family)]
+            for one in mine:
+                plain = {"model": name, "flops": one["flops"], "quality": one["quality"]}
+                dots.append(plain | {"strong": 1.0 if one["frontier"] else 0.3})
+            ends = [one["flops"] for one in mine]
+            for flops in (min(ends), max(ends)) if ends else ():
+                key = f"{data}_{family}"
+                law = figures[f"{key}_factor"] * flops ** figures[f"{key}_exponent"]
+                lines.append({"model": name, "flops": flops, "quality": law})
+        points_drawn = alt.Chart(pl.DataFrame(dots)).mark_point(filled=True, size=40)
+        law_drawn = alt.Chart(pl.DataFrame(lines)).mark_line(strokeDash=[4, 3])
+        panel = points_drawn.encode(x, y, color, opacity) + law_drawn.encode(x, y, color)
+        panels.append(panel.properties(title=title, width=300, height=240))
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(PICTURE, to_svg(chart))
+    atomic_write_text(PICTURE, to_svg(alt.hconcat(*panels)))
 
 
 if __name__ == "__main__":
