@@ -135,17 +135,17 @@ def test_pooling_equals_the_literal_loop_however_many_rounds(
 def test_an_adversarial_order_is_pooled_in_linear_time() -> None:
     # One low value at the end draws the blocks before it in, one a round.
     means = np.append(np.arange(200_000.0), -1e12)
-    start = time.process_time()
+    start = time.thread_time()
     assert c._pool_adjacent_violators(means, np.ones(len(means))).tolist() == [0]
-    assert time.process_time() - start < 5
+    assert time.thread_time() - start < 5
 
 
 def test_a_million_rows_are_fitted_in_seconds() -> None:
     y, p, _ = sample(5, rows=1_000_000)
-    start = time.process_time()
+    start = time.thread_time()
     for method in METHODS:
         c.fit_calibrator(method, y, p)
-    assert time.process_time() - start < 10
+    assert time.thread_time() - start < 10
 
 
 @pytest.mark.parametrize("method", METHODS)

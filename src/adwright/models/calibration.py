@@ -267,6 +267,9 @@ def _fit_platt(x: Array, targets: Array, mass: Array) -> PlattCalibrator:
         size = 1.0
         while (proposed := loss(theta - size * step)) > current and size > 1e-8:
             size /= 2
+        if proposed >= current:
+            # Nothing but rounding is left, and how much that is differs between processors.
+            break
         theta, current = theta - size * step, proposed
         if gradient @ step < 1e-22:
             break

@@ -170,7 +170,9 @@ def connected(*, cpus: int | None = None) -> Iterator[None]:
         if "RAY_ADDRESS" in os.environ:
             ray.init()
         else:
+            # Without "local" Ray would join whatever cluster runs on this machine.
             ray.init(
+                address="local",
                 num_cpus=cpus,
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,

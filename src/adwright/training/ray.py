@@ -157,7 +157,9 @@ def _cluster(workers: int) -> Iterator[None]:
     alone = "RAY_ADDRESS" not in os.environ
     with environment(_ALONE if alone else {}):
         if alone:
+            # Without "local" Ray would join whatever cluster runs on this machine.
             ray.init(
+                address="local",
                 num_cpus=max(workers, os.cpu_count() or 1),
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
