@@ -9,8 +9,9 @@ batch. Texts are shuffled anew in each epoch.
     rate(step) = learning_rate * min(1, step / warm-up) * (1 + cos(pi * progress)) / 2
 
 Under torchrun the processes divide each batch, gradients are summed, and the first one
-validates and writes; it is written like `fit_sequential`, and no test has run it so yet. What needs CUDA and bitsandbytes (base weights in four bits) is the caller's
-choice of base model; this loop does not mind what the base's weights are in.
+validates and writes; it is written like `fit_sequential`, and no test has run it so yet.
+What needs CUDA and bitsandbytes (base weights in four bits) is the caller's choice of base model;
+this loop does not mind what the base's weights are in.
 """
 
 from __future__ import annotations
