@@ -1,8 +1,11 @@
-"""Engines of language models beside torch: agreement of text and scores, speed, memory (5 minutes).
+"""Engines of language models beside torch: agreement of text and scores, speed, memory, adapters,
+and what is left of an engine that is killed (9 minutes).
 
     python benchmarks/lm_engines.py
+    python benchmarks/lm_engines.py xllamacpp_f16 xllamacpp_stored      # these anew (4 minutes)
 
-Each engine runs in a process of its own, on one thread.
+Each engine runs in a process of its own, on one thread. With names, only those engines are
+measured again beside the reference; the rows of the others stay as they are in the result.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _result import write_result
+from _lm_kill import descendants, kill_figures
+from _result import RESULTS, write_result
 
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import GenerationConfig, Message, TokenPrompt
@@ -28,6 +32,7 @@ from adwright.lm.engine.opening import EngineConfig, open_model
 from adwright.lm.engine.openvino_model import OpenVinoConfig
 from adwright.lm.engine.torch_config import TorchConfig
 from adwright.lm.engine.weights import SMOLLM2_NOTE
+from adwright.lm.engine.xllamacpp_config import XllamacppConfig
 
 REFERENCE = "torch_float32"
 ENGINES: dict[str, EngineConfig] = {
@@ -36,6 +41,8 @@ ENGINES: dict[str, EngineConfig] = {
     "openvino_f16": OpenVinoConfig(threads=1),
     "openvino_q8_0": OpenVinoConfig(weights="q8_0", threads=1),
     "openvino_stored": OpenVinoConfig(weights="stored", threads=1),
+    "xllamacpp_f16": XllamacppConfig(weights="f16", threads=1),
+    "xllamacpp_stored": XllamacppConfig(threads=1),
 }
 PRODUCTS = (
     *("tea", "coffee", "bread", "cheese", "apples"),
@@ -60,9 +67,10 @@ PROTOCOL = (
     f"{TOKENS} tokens, compared with those of torch in float32 as whole texts and up to the first "
     "token that differs; log-probabilities of the tokens of one given sentence after each. "
     f"Prefill: {B} prompts of {PREFILL} random tokens at once, one token each. Decoding: {DECODE} "
-    "tokens more for each of them, without the time of the prefill. CPU-seconds are those of the "
-    "whole process; the OpenVINO engines compute scores on a second copy of the model, which the "
-    "peak memory holds too. 'stored' is the Q4_1 file as OpenVINO itself reads it."
+    "tokens more for each of them, without the time of the prefill. CPU-seconds and peak memory "
+    "are those of the whole process, and of the second one that llama.cpp runs in; the OpenVINO "
+    "engines compute scores on a second copy of the model, which the peak memory holds too. "
+    "'stored' is the Q4_1 file as the engine itself computes with it."
 )
 
 
@@ -78,9 +86,9 @@ def sentences() -> list[str]:
 
 def run_one(name: str) -> dict[str, Any]:
     """Everything that is measured of one engine, in this process."""
-    began = time.process_time()
+    began = spent_seconds()
     with closing(open_model(ENGINES[name])) as model:
-        opened = time.process_time() - began
+        opened = spent_seconds() - began
         answers = model.generate(prompts(), GenerationConfig(max_tokens=TOKENS))
         speeds = speed_of(model)
         scores = model.score(prompts(), sentences())
@@ -89,7 +97,7 @@ def run_one(name: str) -> dict[str, Any]:
             "texts": answers.texts,
             "ids": [list(answer.token_ids) for answer in answers],
             "logprobs": [row.tolist() for row in scores.token_logprobs],
-            "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+            "peak_gb": peak_gb(),
             **speeds,
         }
 
@@ -103,14 +111,32 @@ def speed_of(model: LanguageModel) -> dict[str, float]:
     for tokens in (1, 1, DECODE + 1):
         ids = random.integers(100, 40_000, (B, PREFILL))
         batch = [TokenPrompt(tuple(row)) for row in ids.tolist()]
-        began = time.process_time()
+        began = spent_seconds()
         answers = model.generate(batch, GenerationConfig(max_tokens=tokens))
-        spent.append(time.process_time() - began)
+        spent.append(spent_seconds() - began)
         generated = answers.usage.completion_tokens
     return {
         "prefill_tokens_per_cpu_second": B * PREFILL / spent[1],
         "decode_tokens_per_cpu_second": (generated - B) / (spent[2] - spent[1]),
     }
+
+
+def spent_seconds() -> float:
+    """CPU-seconds of this process and of its children, which run on."""
+    ticks = 0
+    for pid in descendants(os.getpid()):
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def peak_gb() -> float:
+    """The most memory of this process and of its children, each at its own time."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for pid in descendants(os.getpid()):
+        lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
+        kilobytes += next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return kilobytes / 1e6
 
 
 def compared(found: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:
@@ -137,29 +163,45 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def main() -> None:
-    """Run every engine and write the result."""
-    found = {}
-    for name in ENGINES:
-        result = subprocess.run(
-            [sys.executable, str(Path(__file__).resolve()), name],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        found[name] = json.loads(result.stdout.splitlines()[-1])
-        print(f"{name}: {found[name]['decode_tokens_per_cpu_second']:.0f} tokens a CPU-second")
+def measured(name: str) -> dict[str, Any]:
+    """What `run_one` finds, in a process of its own."""
+    result = subprocess.run(
+        [sys.executable, str(Path(__file__).resolve()), "--one", name],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    print(f"{name}: {found['decode_tokens_per_cpu_second']:.0f} tokens a CPU-second")
+    return found
+
+
+def rows_of(names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each of the engines, in the order of ENGINES; those not named are as they were."""
+    before = []
+    if set(names) < set(ENGINES):
+        before = json.loads((RESULTS / "lm_engines.json").read_text("utf-8"))["rows"]
+    rows = {row["engine"]: row for row in before}
+    reference = measured(REFERENCE)
     speeds = (
         "open_cpu_seconds",
         "prefill_tokens_per_cpu_second",
         "decode_tokens_per_cpu_second",
         "peak_gb",
     )
-    rows = [
-        {"engine": name, **compared(one, found[REFERENCE]), **{key: one[key] for key in speeds}}
-        for name, one in found.items()
-    ]
+    for name in names:
+        found = reference if name == REFERENCE else measured(name)
+        agreement = compared(found, reference)
+        rows[name] = {"engine": name, **agreement, **{key: found[key] for key in speeds}}
+    return [rows[name] for name in ENGINES if name in rows]
+
+
+def main(names: Sequence[str]) -> None:
+    """Run the engines, or those named, and write the result."""
+    from _lm_gguf import adapter_figures
+
+    rows = rows_of(names or list(ENGINES))
     figures = {
         f"{key}_{row['engine']}": value
         for row in rows
@@ -167,6 +209,8 @@ def main() -> None:
         if key != "engine"
     }
     asked = [[turn.content for turn in one] for one in prompts()]
+    figures |= adapter_figures(prompts()[::4], sentences()[::4])
+    figures |= kill_figures()
     write_result(
         "lm_engines",
         protocol=PROTOCOL,
@@ -178,7 +222,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(run_one(sys.argv[1])))
-    else:
-        main()
+    match sys.argv[1:]:
+        case ["--one", name]:
+            print(json.dumps(run_one(name)))
+        case names:
+            main(names)

@@ -19,6 +19,7 @@ from typing import Any
 from _language_models import LANGUAGE_MODELS
 from _results import ABSENT, figures_of, number, result, source
 from _sequences import SEQUENCES
+from _tuning import TUNING
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
@@ -36,6 +37,9 @@ PAGES = (
             "service",
             "language-models",
             "tuning",
+            "tuning-choice",
+            "adapters",
+            "offsite",
         )
     ),
 )
@@ -409,6 +413,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "two-tower": two_tower,
     **SEQUENCES,
     **LANGUAGE_MODELS,
+    **TUNING,
 }
 
 

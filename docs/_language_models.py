@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from _results import ABSENT, number, result, source
+from _results import ABSENT, figures_of, number, result, source
 
 ENGINES = {
     "torch_float32": "torch, float32",
@@ -12,6 +12,8 @@ ENGINES = {
     "openvino_f16": "OpenVINO, `f16`",
     "openvino_q8_0": "OpenVINO, `q8_0`",
     "openvino_stored": "OpenVINO, `stored`",
+    "xllamacpp_f16": "llama.cpp, `f16`",
+    "xllamacpp_stored": "llama.cpp, `stored`",
 }
 COLUMNS = {
     "same answers": ("same_texts", ".0%"),
@@ -45,7 +47,56 @@ def engines() -> Iterator[str]:
     yield from source("lm_engines")
 
 
+def adapters() -> Iterator[str]:
+    """A LoRA of torch in llama.cpp, as it is exported and with the known mistake."""
+    figures = figures_of("lm_engines")
+    yield "| 13 sentences, llama.cpp against torch | weights `f16` | weights `stored` |"
+    yield "|---|---|---|"
+    rows = {
+        "change of a token's log-probability by the adapter, correlation": "change_correlation",
+        "its mean difference, nats": "change_difference",
+        "the same with the rows of q and k not moved, correlation": "forgotten_change_correlation",
+        "its mean difference, not moved, nats": "forgotten_change_difference",
+    }
+    for name, key in rows.items():
+        form = ".4f" if key.endswith("correlation") else ".3f"
+        cells = [number(figures.get(f"{key}_{weights}"), form) for weights in ("f16", "stored")]
+        yield f"| {name} | {' | '.join(cells)} |"
+    yield ""
+    yield (
+        "The adapter changes a token's log-probability by "
+        f"{number(figures.get('adapter_change'), '.2f')} nats on average."
+    )
+    yield from source("lm_engines")
+
+
+def kills() -> Iterator[str]:
+    """What is left of an engine in the middle of an answer."""
+    figures = figures_of("lm_engines")
+    names = {"torch": "torch", "openvino": "OpenVINO", "xllamacpp": "llama.cpp"}
+    yield f"| in the middle of an answer | {' | '.join(names.values())} |"
+    yield "|---|" + "---|" * len(names)
+    rows = {
+        "processes of a service, MB": ("killed_processes", "killed_mb"),
+        "after SIGKILL of the service": ("killed_processes_left", "killed_mb_left"),
+        "a program before it opens the model again": ("closed_processes_after", "closed_mb_before"),
+        "while that answers": ("closed_processes_busy", "closed_mb_busy"),
+        "after closing it": ("closed_processes_after", "closed_mb_after"),
+    }
+    for name, keys in rows.items():
+        cells = [
+            ", ".join(number(figures.get(f"{key}_{engine}"), ",.0f") for key in keys)
+            for engine in names
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
+    cells = [number(figures.get(f"cancelled_seconds_{engine}"), ".2f") for engine in names]
+    yield f"| seconds from cancelling to the end of the answer | {' | '.join(cells)} |"
+    yield from source("lm_engines")
+
+
 LANGUAGE_MODELS: Mapping[str, Callable[[], Iterator[str]]] = {
+    "lm-adapters": adapters,
     "lm-engines": engines,
+    "lm-kills": kills,
     "tuning-methods": methods,
 }

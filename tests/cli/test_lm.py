@@ -117,6 +117,7 @@ def test_without_the_packages_of_the_service(monkeypatch: pytest.MonkeyPatch) ->
 def test_which_engine_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from adwright.lm.engine.openvino_model import OpenVinoConfig
     from adwright.lm.engine.torch_config import TorchConfig
+    from adwright.lm.engine.xllamacpp_config import XllamacppConfig
 
     monkeypatch.setattr(verbs, "find_spec", lambda name: object())
     auto, default = verbs.Engine.AUTO, "smollm2-135m-instruct"
@@ -124,5 +125,29 @@ def test_which_engine_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert isinstance(verbs._engine("a.gguf", auto, 0, False), OpenVinoConfig)
     assert isinstance(verbs._engine(str(tmp_path), auto, 0, False), TorchConfig)
     assert isinstance(verbs._engine(default, verbs.Engine.TORCH, 0, False), TorchConfig)
+    assert isinstance(verbs._engine("a.gguf", verbs.Engine.LLAMACPP, 0, False), XllamacppConfig)
     monkeypatch.setattr(verbs, "find_spec", lambda name: None)
     assert isinstance(verbs._engine(default, auto, 2, True), TorchConfig)
+
+
+def test_it_serves_tuned_parts(tiny: str, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the extra service is not installed")
+    from tests.lm.serving.many import saved_parts
+    from tests.lm.tuning.tiny import SOURCE
+
+    saved_parts(tmp_path, {"shop-1": SOURCE})
+    (tmp_path / "empty").mkdir()
+    options = ("--model", tiny, "--name", "tiny", "--threads", "1", "--pool-mb", "4")
+    with serving(*options, "--adapters", str(tmp_path)) as url:
+        data = httpx.get(f"{url}/models", timeout=30).json()["data"]
+        assert [one["id"] for one in data] == ["tiny", "shop-1"]
+        body = {"model": "shop-1", "prompt": "the best", "max_tokens": 3}
+        assert httpx.post(f"{url}/completions", json=body, timeout=30).status_code == 200
+        (one,) = httpx.get(f"{url}/adapters", timeout=30).json()["data"]
+        assert (one["id"], one["where"]) == ("shop-1", "pool")
+
+
+def test_tuned_parts_need_torch(tmp_path: Path) -> None:
+    for engine in ("openvino", "llamacpp"):
+        options = ("--engine", engine, "--adapters", str(tmp_path))
+        assert "on torch alone" in run("serve", *options, code=2)

@@ -17,6 +17,8 @@ def test_every_path_is_there() -> None:
     paths = {route.path for route in router.routes}  # type: ignore[attr-defined]
     assert paths == {
         "/v1/models",
+        "/v1/adapters",
+        "/v1/adapters/rescan",
         "/v1/chat/completions",
         "/v1/completions",
         "/v1/embeddings",

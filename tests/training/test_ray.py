@@ -4,19 +4,26 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError, MissingExtraError, ResumeError
 from adwright.data.task import Task
+from adwright.lm.tuning.lora import LoRA
+from adwright.lm.tuning.methods import apply
+from adwright.lm.tuning.tuned import Tuned
 from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.training.fit import FitConfig, fit
-from adwright.training.ray import _cause, fit_on_ray
+from adwright.training.ray import _cause, fit_on_ray, tune_on_ray
+from adwright.training.texts import Texts
+from adwright.training.tune import TuneConfig, tune
 
 Config = Callable[..., FitConfig]
 
@@ -107,6 +114,72 @@ def test_without_ray_the_extra_is_named(
         fit_on_ray(maker(), task.folder, config(), tmp_path / "run")
     assert dict(os.environ) == before
     assert not (tmp_path / "run").exists()
+
+
+def tuned_maker(marker: Path | None = None) -> Callable[[], Tuned]:
+    """Builds a tiny language model with LoRA; with a marker, the first process to reach its
+    seventh step takes a SIGKILL. It travels by value, as `maker` says."""
+
+    def make() -> Tuned:
+        import transformers
+
+        torch.manual_seed(0)
+        config = transformers.LlamaConfig(
+            vocab_size=64,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=64,
+        )
+        tuned = apply(transformers.LlamaForCausalLM(config), LoRA(rank=2), seed=0)
+        before = tuned.before_step
+
+        def before_step(step: int, steps: int) -> None:
+            if marker is not None and step == 6 and not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            before(step, steps)
+
+        tuned.before_step = before_step  # type: ignore[method-assign]
+        return tuned
+
+    return make
+
+
+def pairs(number: int, seed: int) -> Texts:
+    rng = np.random.default_rng(seed)
+    prompts = [tuple(rng.integers(2, 40, 4).tolist()) for _ in range(number)]
+    return Texts(tuple(prompts), tuple((prompt[0], 1) for prompt in prompts))
+
+
+TUNE = TuneConfig(epochs=2, batch=4, micro=4, learning_rate=0.01, checkpoint_every=2)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+def test_tuning_goes_on_where_a_worker_died(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    pytest.importorskip("transformers")
+    marker, run, data, valid = tmp_path / "killed", tmp_path / "ray", pairs(18, 0), pairs(6, 1)
+    found, result = tune_on_ray(tuned_maker(marker), data, TUNE, run, valid=valid, retries=1)
+    assert marker.exists()
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "metrics.jsonl", "checkpoint-000000010-0000")
+    }
+    one = tuned_maker()()
+    wanted = tune(one, data, TUNE, valid=valid)
+    assert (result.steps, result.best_step) == (wanted.steps, wanted.best_step)
+    assert result.best == pytest.approx(wanted.best, rel=1e-5)
+    for key, value in one.state().items():
+        torch.testing.assert_close(found.state()[key], value, rtol=1e-3, atol=1e-5)
+    # What tune() would refuse is refused before Ray starts.
+    with pytest.raises(ConfigError, match="already holds a run"):
+        tune_on_ray(tuned_maker(), data, TUNE, run, valid=valid)
+    with pytest.raises(ResumeError, match="another method"):
+        tune_on_ray(tuned_maker(), data, replace(TUNE, batch=2), run, valid=valid, resume=True)
+    with pytest.raises(ConfigError, match="workers must be at least 1"):
+        tune_on_ray(tuned_maker(), data, TUNE, run, workers=0)
 
 
 class WorkersFailed(Exception):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
 from adwright.training.texts import Texts
-from adwright.training.tune import TuneConfig, answer_nll, tune
+from adwright.training.tune import TuneConfig, answer_nll, require_startable, tune
 
 transformers = pytest.importorskip("transformers")
 
@@ -27,6 +31,8 @@ from adwright.lm.tuning.serial import SerialAdapter  # noqa: E402
 from adwright.lm.tuning.tuned import Tuned  # noqa: E402
 from adwright.lm.tuning.unipelt import UniPELT  # noqa: E402
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 CONFIG = TuneConfig(epochs=3, batch=4, micro=4, learning_rate=0.02, checkpoint_every=2)
 
 
@@ -194,3 +200,59 @@ def test_a_loss_that_explodes_says_so() -> None:
 def test_without_texts_there_is_nothing_to_do() -> None:
     with pytest.raises(ValueInvalidError, match="no texts"):
         tune(tuned(), Texts((), ()), CONFIG)
+
+
+def test_what_would_be_refused_is_known_before(tmp_path: Path) -> None:
+    once = replace(CONFIG, steps=2)
+    require_startable(tuned(), texts(), once, tmp_path)
+    assert not list(tmp_path.iterdir())
+    tune(tuned(), texts(), once, tmp_path)
+    require_startable(tuned(), texts(), once, tmp_path, resume=True)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        require_startable(tuned(), texts(), once, tmp_path)
+    with pytest.raises(ResumeError, match="another method"):
+        require_startable(tuned(), texts(), CONFIG, tmp_path, resume=True)
+
+
+def test_two_processes_of_torchrun_equal_one(tmp_path: Path, run_script: Run) -> None:
+    names = ("lora", "prompt", "drop", "mezo", "cut", "shard", "prefix", "norms")
+    one = run_script("tune_distributed", tmp_path / "one", *names)
+    assert one.returncode == 0, one.stderr
+    two = run_script("tune_distributed", tmp_path / "two", *names, launcher=TORCHRUN)
+    assert two.returncode == 0, two.stderr
+
+    def read(which: str, name: str, number: int = 0) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((tmp_path / which / f"{name}-{number}.json").read_text())
+        return found
+
+    for name in names:
+        alone, first, second = read("one", name), read("two", name), read("two", name, 1)
+        assert (alone["steps"], alone["tokens"]) == (first["steps"], first["tokens"]) == (6, 106)
+        for a, b, c in zip(alone["records"], first["records"], second["records"], strict=True):
+            assert b["train_loss"] == pytest.approx(a["train_loss"], rel=1e-5), name
+            assert b["valid_nll"] == pytest.approx(a["valid_nll"], rel=1e-5), name
+            assert c["train_loss"] == b["train_loss"]
+            assert c["valid_nll"] == b["valid_nll"]
+        assert first["after"] == pytest.approx(first["best"], rel=1e-6), name
+        # Each process ends with the same bits, and with what one process has.
+        folders = [tmp_path / "one" / name / "final-0"]
+        folders += [tmp_path / "two" / name / f"final-{number}" for number in (0, 1)]
+        wanted, *both = (load_artifact(folder).tensors for folder in folders)
+        for key, value in wanted.items():
+            assert np.array_equal(both[0][key], both[1][key]), (name, key)
+            np.testing.assert_allclose(both[0][key], value, rtol=1e-2, atol=1e-4, err_msg=name)
+        # A divided base is held by halves.
+        halves = 2 if name in ("shard", "prefix", "norms") else 1
+        assert all(held * halves == first["whole"] for held in first["held"]), name
+        assert all(held == alone["whole"] for held in alone["held"])
+    # The bar is the first process's.
+    assert two.stderr.count("tune: 106 tokens in") == len(names) - 1
+    said = [read("two", "refused", number) for number in (0, 1)]
+    assert said[0]["again"].startswith("ConfigError: this folder already holds a run")
+    assert said[1]["again"].startswith("ResourceError: the first process")
+    for each in said:
+        assert "asked for different runs" in each["seeds"]
+        assert "asked for different runs" in each["folders"]
+        assert "no longer a finite number" in each["rate"]
+        assert "no decoder layer has frozen weights" in each["full"]
+        assert "only where texts are packed" in each["prompt"]

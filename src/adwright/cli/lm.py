@@ -9,7 +9,7 @@ from contextlib import closing
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -18,8 +18,10 @@ from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from adwright.lm.engine.opening import EngineConfig
+    from adwright.lm.engine.torch_config import TorchConfig
+    from adwright.service.lm_config import LmServiceConfig
 
-__all__ = ["KEY_VARIABLE", "Engine", "app", "generate", "models", "serve"]
+__all__ = ["KEY_VARIABLE", "Engine", "ServingBounds", "app", "generate", "models", "serve"]
 
 #: The environment variable that holds the key of the endpoint.
 KEY_VARIABLE = "ADWRIGHT_LM_KEY"
@@ -32,12 +34,21 @@ app = typer.Typer(
 )
 
 
+class ServingBounds(NamedTuple):
+    """Bytes of the pool and of parts in host memory; rows of the batch."""
+
+    pool: int
+    host: int
+    rows: int
+
+
 class Engine(StrEnum):
     """What runs the model."""
 
     AUTO = "auto"
     OPENVINO = "openvino"
     TORCH = "torch"
+    LLAMACPP = "llamacpp"
 
 
 Model = Annotated[
@@ -48,7 +59,10 @@ Model = Annotated[
 ]
 EngineOption = Annotated[
     Engine,
-    typer.Option("--engine", help="auto takes OpenVINO where it can run the model, else torch."),
+    typer.Option(
+        "--engine",
+        help="auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF.",
+    ),
 ]
 Threads = Annotated[
     int, typer.Option("--threads", min=0, help="Threads to compute with; 0 takes what fits.")
@@ -73,31 +87,90 @@ def serve(
     max_queue: Annotated[
         int, typer.Option("--max-queue", min=0, help="Requests that may wait; more get a 429.")
     ] = 64,
+    adapters: Annotated[
+        Path | None,
+        typer.Option(
+            "--adapters",
+            help="Serve the tuned parts in the sub-folders of this folder too, each as a model of"
+            " its folder's name; on torch.",
+        ),
+    ] = None,
+    pool_mb: Annotated[
+        int,
+        typer.Option(
+            "--pool-mb", min=1, help="MB for tuned parts in use, keys and values; with --adapters."
+        ),
+    ] = 512,
+    host_mb: Annotated[
+        int,
+        typer.Option(
+            "--host-mb", min=0, help="MB for tuned parts that are not in use; with --adapters."
+        ),
+    ] = 256,
     offline: Offline = False,
 ) -> None:
     """Serve a language model over HTTP until it is interrupted.
 
     /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models speak the protocol of
     OpenAI. Where ADWRIGHT_LM_KEY is set, callers send it as a bearer token; without it, only this
-    machine can be listened on.
+    machine can be listened on. With --adapters requests for all of its parts are computed
+    together, /v1/adapters says where each of them is, and POST /v1/adapters/rescan looks at the
+    folder again.
     """
     _need_service()
     key = os.environ.get(KEY_VARIABLE, "")
     _require_key(host, key)
-    from adwright.lm.engine.opening import open_model
-    from adwright.service.lm_app import create_lm_app
     from adwright.service.lm_config import LmServiceConfig
-    from adwright.service.server import listen
-    from adwright.service.server import serve as serve_app
 
     settings = LmServiceConfig(max_running=max_running, max_queue=max_queue, key=key)
-    config = _engine(model, engine, threads, offline)
-    with listen(host, port) as door, closing(open_model(config)) as opened:
-        called = name or model
+    if adapters is not None:
+        config = _on_torch(model, engine, threads, offline)
+        bounds = ServingBounds(pool_mb << 20, host_mb << 20, max_running)
+        _serve_adapters(config, name or model, adapters, bounds, settings, (host, port))
+    else:
+        _serve_one(_engine(model, engine, threads, offline), name or model, settings, (host, port))
+
+
+def _serve_one(
+    config: EngineConfig, called: str, settings: LmServiceConfig, at: tuple[str, int]
+) -> None:
+    from adwright.lm.engine.opening import open_model
+    from adwright.service.lm_app import create_lm_app
+    from adwright.service.server import listen, serve
+
+    with listen(*at) as door, closing(open_model(config)) as opened:
         lm = create_lm_app(settings, {called: opened})
         typer.echo(f"{called} on {opened.info.engine}: {opened.info.note or 'as it is'}")
-        typer.echo(f"serving on http://{host}:{door.getsockname()[1]}/v1")
-        serve_app(lm, door)
+        typer.echo(f"serving on http://{at[0]}:{door.getsockname()[1]}/v1")
+        serve(lm, door)
+
+
+def _serve_adapters(
+    config: TorchConfig,
+    called: str,
+    top: Path,
+    bounds: ServingBounds,
+    settings: LmServiceConfig,
+    at: tuple[str, int],
+) -> None:
+    from adwright.lm.serving.engine import ServingConfig
+    from adwright.lm.serving.folder import AdapterFolder, open_base
+    from adwright.service.lm_adapters import Adapters
+    from adwright.service.lm_app import create_lm_app
+    from adwright.service.server import listen, serve
+
+    serving = ServingConfig(
+        pool_bytes=bounds.pool, host_bytes=bounds.host, rows=bounds.rows, drive="thread"
+    )
+    with listen(*at) as door, closing(open_base(config, serving, name=called)) as models:
+        folder = AdapterFolder(models, top)
+        scanned = folder.rescan()
+        lm = create_lm_app(settings, models, adapters=Adapters(models, folder))
+        typer.echo(f"{called} on torch, with {len(scanned.added)} tuned parts")
+        for name, why in scanned.refused.items():
+            typer.echo(f"not served: {name}: {why}", err=True)
+        typer.echo(f"serving on http://{at[0]}:{door.getsockname()[1]}/v1")
+        serve(lm, door)
 
 
 @app.command("generate")
@@ -167,7 +240,12 @@ def models() -> None:
         ["model", "what it is", "in the cache"],
         [[SMOLLM2, SMOLLM2_NOTE, "yes" if kept else "no, 93 MB to download"]],
     )
-    packages = {"openvino": "openvino_genai", "torch": "transformers", "http": "openai"}
+    packages = {
+        "openvino": "openvino_genai",
+        "torch": "transformers",
+        "llamacpp": "xllamacpp",
+        "http": "openai",
+    }
     rows = [
         [engine, "yes" if find_spec(package) else "no: pip install 'adwright[lm]'"]
         for engine, package in packages.items()
@@ -178,12 +256,28 @@ def models() -> None:
 def _engine(model: str, engine: Engine, threads: int, offline: bool) -> EngineConfig:
     from adwright.lm.engine.openvino_model import OpenVinoConfig
     from adwright.lm.engine.torch_config import TorchConfig
+    from adwright.lm.engine.xllamacpp_config import XllamacppConfig
 
+    if engine is Engine.LLAMACPP:
+        return XllamacppConfig(model, threads=threads, offline=offline)
     path = Path(model).expanduser()
     fits = model == _DEFAULT or path.suffix == ".gguf" or (path / "openvino_model.xml").is_file()
     installed = find_spec("openvino_genai") is not None
     if engine is Engine.OPENVINO or (engine is Engine.AUTO and fits and installed):
         return OpenVinoConfig(model, threads=threads, offline=offline)
+    return TorchConfig(model, threads=threads, offline=offline)
+
+
+def _on_torch(model: str, engine: Engine, threads: int, offline: bool) -> TorchConfig:
+    """Raises ConfigError where another engine was asked for."""
+    from adwright.lm.engine.torch_config import TorchConfig
+
+    if engine not in (Engine.AUTO, Engine.TORCH):
+        raise ConfigError(
+            "tuned parts are served on torch alone",
+            where=f"--engine {engine}",
+            hint="leave --engine out",
+        )
     return TorchConfig(model, threads=threads, offline=offline)
 
 

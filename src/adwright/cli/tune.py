@@ -11,6 +11,9 @@ import typer
 
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import DryRun, Force, Seed, allowed_to_replace, show_facts, show_table
+from adwright.cli.tune_export import export
+from adwright.cli.tune_jobs import jobs
+from adwright.cli.tune_offsite import app as offsite_app
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +43,19 @@ Sources = Annotated[
     typer.Option("--source", help="A tuned part that the method builds on (AdapterFusion, ...)."),
 ]
 
+Recompute = Annotated[
+    bool,
+    typer.Option(
+        "--checkpoint-layers", help="Compute layers again in the backward pass, for memory."
+    ),
+]
+Shard = Annotated[
+    bool, typer.Option("--shard", help="Under torchrun: each process holds its part of the base.")
+]
+FourBits = Annotated[
+    bool, typer.Option("--four-bits", help="Keep the base in NF4 (QLoRA): CUDA and bitsandbytes.")
+]
+
 
 @app.command("run")
 def run(  # noqa: PLR0913
@@ -62,6 +78,9 @@ def run(  # noqa: PLR0913
     rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 5e-4,
     max_length: Annotated[int, typer.Option("--max-length", min=8, help="Tokens of a text.")] = 384,
     sources: Sources = None,
+    recompute: Recompute = False,
+    shard: Shard = False,
+    four_bits: FourBits = False,
     seed: Seed = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Take up a run that was cut off.")
@@ -85,7 +104,16 @@ def run(  # noqa: PLR0913
         method=method_of({**_settings(settings or []), "kind": method}),
         model=model,
         sources=tuple(sources or ()),
-        tune=TuneConfig(epochs=epochs, steps=steps, batch=batch, micro=batch, learning_rate=rate),
+        tune=TuneConfig(
+            epochs=epochs,
+            steps=steps,
+            batch=batch,
+            micro=batch,
+            learning_rate=rate,
+            checkpoint_layers=recompute,
+            shard=shard,
+        ),
+        quantise="nf4" if four_bits else "",
         seed=seed,
         out=out,
     )
@@ -95,7 +123,10 @@ def run(  # noqa: PLR0913
         typer.echo(json.dumps(plain, indent=1))
         return
     replacing = allowed_to_replace(out / "tuned", force=force)
-    report = run_tuning(asked, resume=resume, overwrite=replacing or force)
+    _tell(run_tuning(asked, resume=resume, overwrite=replacing or force), out)
+
+
+def _tell(report: TuningReport, out: Path) -> None:
     nats = f"{_number(report.base_nll)} -> {_number(report.valid_nll)}"
     show_facts(
         {
@@ -184,3 +215,9 @@ def _report(folder: Path) -> TuningReport:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+# After `run`, which stands where no verb is named.
+app.command("export")(export)
+app.command("jobs")(jobs)
+app.add_typer(offsite_app, name="offsite")

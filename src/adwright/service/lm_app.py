@@ -22,6 +22,7 @@ from adwright.core.errors import AdwrightError, ConfigError, DataError
 from adwright.lm.engine.model import LanguageModel
 from adwright.service.errors import Busy, add_error_handlers, error_response
 from adwright.service.gate import Gate
+from adwright.service.lm_adapters import AdapterMeasures, Adapters
 from adwright.service.lm_config import LmServiceConfig
 from adwright.service.lm_routes import LmState, router
 from adwright.service.lm_work import LmWork
@@ -43,18 +44,22 @@ def create_lm_app(
     config: LmServiceConfig,
     models: Mapping[str, LanguageModel],
     *,
+    adapters: Adapters | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
     """The application.
 
     models: by name. They stay open when the app ends, and their owner may exchange them while it
-    runs: a request finds its model by one look into the mapping. clock: the machine's own by
-    default.
+    runs: a request finds its model by one look into the mapping. adapters: where `models` are
+    tuned parts of one base, they themselves, so that their residency can be asked for. clock: the
+    machine's own by default.
     """
     clock = SystemClock() if clock is None else clock
     measures = ServiceMetrics()
     work = LmWork(running=config.max_running, waiting=config.max_queue, clock=clock)
     measures.gauge("lm_pending", "Requests for a model, in work or waiting.", lambda: work.pending)
+    if adapters is not None:
+        measures.registry.register(AdapterMeasures(adapters.models))
     app = FastAPI(
         title="adwright language models",
         version=__version__,
@@ -64,7 +69,7 @@ def create_lm_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.service = LmState(config, models, work, measures, clock)
+    app.state.service = LmState(config, models, work, measures, clock, adapters)
     app.include_router(router)
     add_error_handlers(app)
     app.add_exception_handler(AdwrightError, _on_own_error)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -17,6 +18,7 @@ from adwright.core.errors import AdwrightError
 from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, Prompt, Usage
 from adwright.lm.engine.model import LanguageModel
 from adwright.service.errors import ApiError, error_docs
+from adwright.service.lm_adapters import Adapters, adapters_of
 from adwright.service.lm_answers import (
     Kind,
     answer_of,
@@ -36,6 +38,7 @@ from adwright.service.metrics import CONTENT_TYPE, ServiceMetrics
 
 __all__ = [
     "LmState",
+    "adapters",
     "chat_completions",
     "completions",
     "embeddings",
@@ -43,6 +46,7 @@ __all__ = [
     "metrics",
     "models",
     "ready",
+    "rescan",
     "router",
 ]
 
@@ -58,7 +62,8 @@ class LmState:
     """What the endpoints share.
 
     models: by the name that a request carries; looked up for each request, so whoever owns the
-    mapping may add to it and take from it while the service runs.
+    mapping may add to it and take from it while the service runs. adapters: they themselves where
+    they are tuned parts of one base.
     """
 
     config: LmServiceConfig
@@ -66,6 +71,7 @@ class LmState:
     work: LmWork
     metrics: ServiceMetrics
     clock: Clock
+    adapters: Adapters | None = None
     draining: bool = False
 
     def now(self) -> int:
@@ -118,6 +124,22 @@ async def models(state: State) -> JSONResponse:
         for name, model in state.models.items()
     ]
     return JSONResponse({"object": "list", "data": data})
+
+
+@router.get("/v1/adapters", dependencies=_guarded, responses=error_docs(401, 404))
+async def adapters(state: State) -> JSONResponse:
+    """Where each tuned part is (pool, host or disk), and how full the pool is."""
+    return JSONResponse(adapters_of(_adapters(state).models))
+
+
+@router.post("/v1/adapters/rescan", dependencies=_guarded, responses=error_docs(401, 404))
+async def rescan(state: State) -> JSONResponse:
+    """Look at the folder of tuned parts again: add what is new, take away what is gone."""
+    folder = _adapters(state).folder
+    if folder is None:
+        raise ApiError(404, "the tuned parts of this service are fixed")
+    found = await asyncio.to_thread(folder.rescan)
+    return JSONResponse(asdict(found))
 
 
 @router.post("/v1/chat/completions", dependencies=_guarded, responses=_ERRORS)
@@ -177,6 +199,12 @@ async def ready(state: State) -> JSONResponse:
 async def metrics(state: State) -> Response:
     """Measures for Prometheus."""
     return Response(state.metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _adapters(state: LmState) -> Adapters:
+    if state.adapters is None:
+        raise ApiError(404, "this service has no tuned parts", hint="GET /v1/models lists it")
+    return state.adapters
 
 
 async def _answered(

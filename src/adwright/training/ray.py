@@ -1,6 +1,7 @@
-"""fit() on a Ray cluster: the same processes and sums, started and restarted by Ray Train.
+"""fit() and tune() on a Ray cluster: the same processes and sums, started and restarted by Ray
+Train.
 
-Ray gives the workers a gloo process group, in which fit() divides each batch as it does under
+Ray gives the workers a gloo process group, in which both divide each batch as they do under
 torchrun. A worker that dies takes the group with it; Ray starts a new one, which resumes from
 the run's checkpoint, so the result is that of a run without the accident.
 """
@@ -21,13 +22,16 @@ from adwright.core.config import to_jsonable
 from adwright.core.environment import environment
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError
 from adwright.data.task import Task
+from adwright.lm.tuning.tuned import Tuned
 from adwright.training.checkpoint import RunFolder
 from adwright.training.fit import FitConfig, FitResult, fit, load_best
+from adwright.training.texts import Texts
+from adwright.training.tune import TuneConfig, TuneResult, require_startable, tune
 
 if TYPE_CHECKING:
     from ray.train import Result
 
-__all__ = ["fit_on_ray"]
+__all__ = ["fit_on_ray", "tune_on_ray"]
 
 #: Batches are read from files: the object store holds next to nothing.
 _OBJECT_STORE_BYTES = 100 * 2**20
@@ -65,11 +69,7 @@ def fit_on_ray(
     one of its own on this machine, which ends with the call; each worker takes one CPU.
     Raises MissingExtraError where Ray is not installed, and what fit() raises.
     """
-    if workers < 1 or retries < 0:
-        raise ConfigError(
-            "workers must be at least 1 and retries at least 0",
-            where=f"workers {workers}, retries {retries}",
-        )
+    _require_counts(workers, retries)
     run, task = Path(run).resolve(), Task.open(Path(task_folder).resolve())
     folder = RunFolder(run, SystemClock())
     # What fit() would refuse is refused before any worker starts.
@@ -84,28 +84,86 @@ def fit_on_ray(
         "run": run,
         "resume": resume,
     }
-    # Beside the run's own files, since all nodes see this folder; it holds no results.
-    scratch = run / "ray"
-    try:
-        with environment(_ENVIRONMENT), _cluster(workers):
-            _train(settings, workers, retries, scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    _in_workers(_work, settings, workers, retries)
     model = make_model(task)
     return model, load_best(model, run)
 
 
-def _train(settings: dict[str, Any], workers: int, retries: int, scratch: Path) -> Result:
+def tune_on_ray(
+    make_tuned: Callable[[], Tuned],
+    texts: Texts,
+    config: TuneConfig,
+    run: str | Path,
+    *,
+    valid: Texts | None = None,
+    workers: int = 2,
+    resume: bool = False,
+    retries: int = 0,
+) -> tuple[Tuned, TuneResult]:
+    """Tune with `workers` processes of Ray Train; what was tuned, as tune() leaves it, and what
+    tune() returns, its seconds those of the first worker.
+
+    make_tuned: loads the base and attaches the method; called in each worker and twice here. Only
+    the first worker's numbers count. texts, valid: travel to the workers by value. run: as for
+    tune(), at a path that all nodes see. resume, retries, and where it runs: as for fit_on_ray.
+    Raises MissingExtraError where Ray is not installed, and what tune() raises.
+    """
+    _require_counts(workers, retries)
+    run = Path(run).resolve()
+    # What tune() would refuse is refused before any worker starts.
+    require_startable(make_tuned(), texts, config, run, valid=valid, resume=resume)
+    settings = {
+        "make_tuned": make_tuned,
+        "texts": texts,
+        "valid": valid,
+        "config": config,
+        "run": run,
+        "resume": resume,
+    }
+    _in_workers(_tune, settings, workers, retries)
+    tuned = make_tuned()
+    # The run has ended: taking it up does no step, and puts the best numbers in place.
+    return tuned, tune(tuned, texts, config, run, valid=valid, resume=True)
+
+
+def _require_counts(workers: int, retries: int) -> None:
+    if workers < 1 or retries < 0:
+        raise ConfigError(
+            "workers must be at least 1 and retries at least 0",
+            where=f"workers {workers}, retries {retries}",
+        )
+
+
+def _in_workers(
+    work: Callable[[dict[str, Any]], None], settings: dict[str, Any], workers: int, retries: int
+) -> None:
+    """Do `work` in all workers, with a place for Ray's own files."""
+    # Beside the run's own files, since all nodes see this folder; it holds no results.
+    scratch = settings["run"] / "ray"
+    try:
+        with environment(_ENVIRONMENT), _cluster(workers):
+            _train(work, settings, workers, retries, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _train(
+    work: Callable[[dict[str, Any]], None],
+    settings: dict[str, Any],
+    workers: int,
+    retries: int,
+    scratch: Path,
+) -> Result:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     trainer = TorchTrainer(
-        _work,
+        work,
         train_loop_config=settings,
         torch_config=TorchConfig(backend="gloo"),
         scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 1}),
         run_config=RunConfig(
-            name="fit",
+            name="run",
             storage_path=str(scratch),
             failure_config=FailureConfig(max_failures=retries),
         ),
@@ -120,13 +178,25 @@ def _train(settings: dict[str, Any], workers: int, retries: int, scratch: Path) 
 
 
 def _work(settings: dict[str, Any]) -> None:
-    """What each worker does."""
-    run: Path = settings["run"]
-    # The folder was free when the run began: what is in it now is of workers that died.
-    begun = settings["resume"] or (run / "config.json").exists()
-    distributed.barrier()
+    """What each worker does for fit()."""
+    run, begun = settings["run"], _begun(settings)
     task = Task.open(settings["task"])
     fit(settings["make_model"](task), task, settings["config"], run, resume=begun)
+
+
+def _tune(settings: dict[str, Any]) -> None:
+    """What each worker does for tune()."""
+    run, begun = settings["run"], _begun(settings)
+    tuned, valid = settings["make_tuned"](), settings["valid"]
+    tune(tuned, settings["texts"], settings["config"], run, valid=valid, resume=begun)
+
+
+def _begun(settings: dict[str, Any]) -> bool:
+    """Whether there is a run to take up, the same in all workers."""
+    # The folder was free when the run began: what is in it now is of workers that died.
+    begun = bool(settings["resume"]) or (settings["run"] / "config.json").exists()
+    distributed.barrier()
+    return begun
 
 
 def _cause(error: BaseException) -> AdwrightError | None:

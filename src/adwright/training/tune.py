@@ -9,9 +9,10 @@ batch. Texts are shuffled anew in each epoch.
     rate(step) = learning_rate * min(1, step / warm-up) * (1 + cos(pi * progress)) / 2
 
 Under torchrun the processes divide each batch, gradients are summed, and the first one
-validates and writes; it is written like `fit_sequential`, and no test has run it so yet.
-What needs CUDA and bitsandbytes (base weights in four bits) is the caller's choice of base model;
-this loop does not mind what the base's weights are in.
+validates and writes. All of them begin with the first one's numbers, so the losses are those of
+one process up to the order of sums; what a method draws by torch's generator (dropout) is drawn
+anew in each process. `tune_memory` has what saves memory: layers that are computed again, and a
+base that is divided over the processes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import AdamW
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.core.hashing import content_hash
 from adwright.core.progress import Progress, progress
 from adwright.lm.packing import Packed, answer_loss, attends_apart
 from adwright.lm.tuning.mezo import mezo_step
@@ -49,10 +51,19 @@ from adwright.training.distributed import (
 from adwright.training.run_folder import RunFolder
 from adwright.training.texts import Texts
 from adwright.training.tune_config import TuneConfig, TuneResult
+from adwright.training.tune_memory import recomputing, sharding
 
-__all__ = ["TuneConfig", "TuneResult", "answer_loss_of", "answer_nll", "tune"]
+__all__ = [
+    "TuneConfig",
+    "TuneResult",
+    "answer_loss_of",
+    "answer_nll",
+    "require_startable",
+    "tune",
+]
 
 Ints = NDArray[np.int64]
+_OTHER = "another method, base model or config, or on other texts"
 
 
 @dataclass(frozen=True)
@@ -86,17 +97,34 @@ def tune(
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing. valid:
     texts whose answers' loss decides which numbers are kept. resume: continue from the folder's
     checkpoint. on_step: called after each step with the number of steps done.
-    Raises ConfigError (an existing run without resume, a loss that is not finite), ResumeError
-    (no run, or one of something else), ValueInvalidError (no texts), ResourceError (disk full).
+    Under torchrun: called in each process with the same arguments, and seconds are those of this
+    process. Raises ConfigError (an existing run without resume, a loss that is not finite, other
+    arguments in another process), ResumeError (no run, or one of something else),
+    ValueInvalidError (no texts), ResourceError (disk full).
     """
-    if not len(texts):
-        raise ValueInvalidError("there are no texts to tune on")
-    with process_group():
+    with process_group(), ExitStack() as during:
         trainer = _Trainer(tuned, texts, config, None if run is None else Path(run), valid)
         trainer.begin(resume=resume)
+        if config.shard:
+            during.enter_context(sharding(tuned))
+        if config.checkpoint_layers:
+            during.enter_context(recomputing(tuned))
         with torch.random.fork_rng(devices=[]):
             trainer.train(on_step or (lambda _: None))
         return trainer.end()
+
+
+def require_startable(
+    tuned: Tuned,
+    texts: Texts,
+    config: TuneConfig,
+    run: str | Path,
+    *,
+    valid: Texts | None = None,
+    resume: bool = False,
+) -> None:
+    """Raise what `tune` would refuse before its first step; nothing is written."""
+    _Trainer(tuned, texts, config, Path(run), valid).require_startable(resume=resume)
 
 
 def answer_nll(tuned: Tuned, texts: Texts, *, tokens: int = 2048, bfloat16: bool = False) -> float:
@@ -108,7 +136,8 @@ def answer_nll(tuned: Tuned, texts: Texts, *, tokens: int = 2048, bfloat16: bool
     total, answers = 0.0, 0
     order = np.argsort(texts.lengths, kind="stable")
     part = np.cumsum(texts.lengths[order]) // tokens
-    with torch.no_grad(), _precision(bfloat16):
+    kind = _device(tuned).type
+    with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=bfloat16):
         for rows in np.split(order, np.flatnonzero(np.diff(part)) + 1):
             packed = texts.packed(rows)
             total += float(answer_loss_of(tuned, packed))
@@ -122,8 +151,10 @@ class _Trainer:
     def __init__(
         self, tuned: Tuned, texts: Texts, config: TuneConfig, run: Path | None, valid: Texts | None
     ) -> None:
+        if not len(texts):
+            raise ValueInvalidError("there are no texts to tune on")
         self.tuned, self.texts, self.config, self.valid = tuned, texts, config, valid
-        self.parameters = list(tuned.parameters())
+        self.parameters, self.device = list(tuned.parameters()), _device(tuned)
         groups = tuned.groups(config.learning_rate)
         self.rates = [group["lr"] for group in groups]
         self.optimiser = AdamW(groups, betas=config.betas, weight_decay=config.weight_decay)
@@ -142,15 +173,38 @@ class _Trainer:
 
     def begin(self, *, resume: bool) -> None:
         """Start a run, or take up the one in the folder."""
+        self._require_one_run(resume)
         run = self.run
-        if run is None:
-            return
-        if resume:
+        if run is not None and resume:
             on_first(lambda: self._load(run))
             if rank():
                 self._load(run)
-        else:
+            return
+        if world_size() > 1:
+            # By name: all processes in the same order.
+            for _, value in sorted(self.tuned.state().items()):
+                distributed.broadcast(value.detach(), src=0)
+        if run is not None:
             on_first(lambda: self._start(run))
+
+    def require_startable(self, *, resume: bool) -> None:
+        """As `begin`, without doing so."""
+        run = self.run
+        if run is not None and resume:
+            run.require_same(_OTHER)
+        elif run is not None:
+            run.require_new()
+
+    def _require_one_run(self, resume: bool) -> None:
+        """Raises ConfigError in all processes where they were asked for different runs."""
+        path = None if self.run is None else str(self.run.path.resolve())
+        digest = content_hash({**self.asked, "resume": resume, "run": path})
+        if len(set(gather(torch.tensor([int(digest[:15], 16)])).tolist())) > 1:
+            raise ConfigError(
+                "the processes were asked for different runs",
+                where=f"process {rank()} of {world_size()}",
+                hint="call tune with the same model, method, texts, config and folder in all",
+            )
 
     def train(self, on_step: Callable[[int], None]) -> None:
         """All steps that are left."""
@@ -190,11 +244,13 @@ class _Trainer:
         start = time.process_time()
         key = np.random.SeedSequence([self.config.seed, self.at.step, rank()])
         torch.default_generator.manual_seed(int(key.generate_state(1)[0]))
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(int(key.generate_state(1)[0]))
         self.tuned.train()
         self.tuned.before_step(self.at.step, self.steps)
         answers = sum(len(self.texts.answers[row]) for row in rows.tolist())
         if self.tuned.method.gradient_free:
-            loss = self._without_gradients(rows, answers, int(key.generate_state(2)[1]))
+            loss = self._without_gradients(rows, answers)
         else:
             loss = self._gradients(rows, answers)
         if not math.isfinite(loss):
@@ -227,33 +283,50 @@ class _Trainer:
             nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
         self.optimiser.step()
 
-    def _without_gradients(self, rows: Ints, answers: int, seed: int) -> float:
+    def _without_gradients(self, rows: Ints, answers: int) -> float:
         """A step of MeZO, which moves the numbers by itself; the summed loss before it."""
-        if world_size() > 1:
-            raise ConfigError("MeZO runs in one process", where=f"{world_size()} processes")
         self.tuned.eval()
-        packed = self.texts.packed(rows)
+        mine = rows[rank() :: world_size()]
+        packed = self.texts.packed(mine) if len(mine) else None
+        # The same direction in all processes: rank 0's.
+        key = np.random.SeedSequence([self.config.seed, self.at.step, 0])
 
         def loss() -> Tensor:
-            with _precision(self.config.bfloat16):
-                return answer_loss_of(self.tuned, packed) / max(answers, 1)
+            with _precision(self.config, self.device):
+                own = 0.0 if packed is None else float(answer_loss_of(self.tuned, packed))
+            return torch.tensor(sum_gradients([], [], torch.tensor(own)) / max(answers, 1))
 
         rate = self.config.learning_rate * self.config.share_of_rate(self.at.step, self.steps)
+        seed = int(key.generate_state(2)[1])
         return mezo_step(self.tuned, loss, rate=rate, seed=seed).loss * answers
 
     def _gradients(self, rows: Ints, answers: int) -> float:
         """Leave the gradients of the whole batch behind; its summed loss."""
         mine = rows[rank() :: world_size()]
         summed = torch.zeros(())
-        parts = np.array_split(mine, -(-len(mine) // self.config.micro)) if len(mine) else []
-        for part in parts:
-            with _precision(self.config.bfloat16):
-                loss = answer_loss_of(self.tuned, self.texts.packed(part))
+        # As many passes in each process, which a divided base needs.
+        most = -(-len(rows) // world_size())
+        for part in np.array_split(mine, -(-most // self.config.micro)):
+            if not len(part) and not self.config.shard:
+                continue
+            # A process without a text for this pass takes part with one that counts nothing.
+            counts = float(len(part) > 0)
+            with _precision(self.config, self.device):
+                packed = self.texts.packed(part if counts else rows[:1])
+                loss = answer_loss_of(self.tuned, packed) * counts
                 # What regularises is of the step, not of a text: each part has its share.
                 extra = self.tuned.loss_extra() * (len(part) / len(rows))
             (loss / max(answers, 1) + extra).backward()  # type: ignore[no-untyped-call]
-            summed += loss.detach().float()
-        return sum_gradients(self.parameters, [], summed)
+            summed += loss.detach().float().cpu()
+        return sum_gradients(self._used(), [], summed)
+
+    def _used(self) -> list[nn.Parameter]:
+        """Parameters with a gradient in any process; to an optimiser none is not zero."""
+        if world_size() == 1:
+            return self.parameters
+        has = torch.tensor([float(each.grad is not None) for each in self.parameters])
+        distributed.all_reduce(has)
+        return [each for each, any_has in zip(self.parameters, has, strict=True) if any_has]
 
     def _record(self) -> None:
         """A line of metrics, and whether it is the best so far."""
@@ -270,7 +343,7 @@ class _Trainer:
             line["valid_nll"] = goal
             better = at.best is None or goal < at.best
             if better:
-                self.best = {k: v.detach().clone() for k, v in self.tuned.state().items()}
+                self.best = {k: v.clone() for k, v in _State(self.tuned).state_dict().items()}
                 at = replace(at, best=goal)
         self.at = replace(
             at,
@@ -283,6 +356,8 @@ class _Trainer:
 
     def _measured(self, valid: Texts) -> float:
         """What the first process finds, in all of them."""
+        if self.config.shard:
+            return answer_nll(self.tuned, valid, bfloat16=self.config.bfloat16)
         found: list[bytes] = []
 
         def ask() -> None:
@@ -305,10 +380,11 @@ class _Trainer:
     def _write(self, run: RunFolder) -> None:
         at = self.at
         tensors = pack(_State(self.tuned), self.best, {"adam": self.optimiser})
+        tensors = {name: value.cpu() for name, value in tensors.items()}
         run.save(asdict(at), tensors, steps=at.step, epoch=0, records=at.records)
 
     def _load(self, run: RunFolder) -> None:
-        run.require_same("another method, base model or config, or on other texts")
+        run.require_same(_OTHER)
         state, tensors = run.load()
         try:
             self.at = _At(**state | {"records": tuple(state["records"])})
@@ -326,7 +402,7 @@ class _State:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The tuned part."""
-        return {name: value.detach() for name, value in self.tuned.state().items()}
+        return {name: value.detach().cpu() for name, value in self.tuned.state().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
         """The tuned part again."""
@@ -335,6 +411,7 @@ class _State:
 
 def answer_loss_of(tuned: Tuned, packed: Packed) -> Tensor:
     """Cross-entropy [] in nats, summed over the answers' tokens."""
+    packed = packed.to(_device(tuned))
     parts = [packed] if tuned.method.packs else packed.alone()
     with attends_apart(tuned.causal):
         found = [
@@ -348,5 +425,11 @@ def answer_loss_of(tuned: Tuned, packed: Packed) -> Tensor:
     return torch.stack(found).sum()
 
 
-def _precision(bfloat16: bool) -> AbstractContextManager[Any]:
-    return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
+def _device(tuned: Tuned) -> torch.device:
+    """Where the model computes."""
+    device: torch.device = tuned.causal.lm_head.weight.device
+    return device
+
+
+def _precision(config: TuneConfig, device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16)

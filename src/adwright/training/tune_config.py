@@ -22,6 +22,8 @@ class TuneConfig:
     clip_norm: of all gradients together, 0 for none. bfloat16: products in that type.
     validate_every: steps, 0 for once an epoch; patience: stop after so many validations without a
     better one. checkpoint_every: steps, beside each validation; 0 for none.
+    checkpoint_layers: decoder layers are computed again in the backward pass, for memory; the
+    numbers that come out are the same. shard: each process holds its part of the frozen layers.
     """
 
     epochs: int = 1
@@ -38,6 +40,8 @@ class TuneConfig:
     validate_every: int = 0
     patience: int = 10
     checkpoint_every: int = 0
+    checkpoint_layers: bool = False
+    shard: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

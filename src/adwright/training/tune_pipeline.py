@@ -34,10 +34,17 @@ from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import METHODS, Method, apply
 from adwright.lm.tuning.tuned import Tuned
 from adwright.lm.tuning.wrapped import Wrapped
+from adwright.training.distributed import on_first, process_group
 from adwright.training.texts import Texts, read_rows
 from adwright.training.tune import TuneConfig, answer_loss_of, answer_nll, tune
+from adwright.training.tune_quantise import (
+    Quantise,
+    beside_base,
+    load_four_bit,
+    require_four_bit,
+)
 
-__all__ = ["PairsConfig", "TuneRun", "TuningReport", "method_of", "run_tuning"]
+__all__ = ["PairsConfig", "TuneRun", "TuningReport", "held_apart", "method_of", "run_tuning"]
 
 #: Texts that methods which look at data first are shown.
 _LOOKED_AT = 32
@@ -94,13 +101,15 @@ class PairsConfig:
 @dataclass(frozen=True)
 class TuneRun:
     """A tuning. model: the base, as `adwright lm generate --model` takes it. sources: folders of
-    tuned parts, for methods that build on others."""
+    tuned parts, for methods that build on others. quantise: nf4 for a base in four bits, which
+    needs CUDA and bitsandbytes, see `tune_quantise`."""
 
     data: PairsConfig
     method: Annotated[Method, BeforeValidator(_read_method)] = field(default_factory=LoRA)
     model: str = SMOLLM2
     sources: tuple[Path, ...] = ()
     tune: TuneConfig = field(default_factory=TuneConfig)
+    quantise: Quantise = ""
     seed: int = 0
     out: Path = Path("runs/tuned")
 
@@ -132,11 +141,18 @@ class TuningReport:
 def run_tuning(asked: TuneRun, *, resume: bool = False, overwrite: bool = False) -> TuningReport:
     """Tune, save and measure.
 
-    resume: continue the run in `asked.out`. overwrite: replace a tuned part that is there.
-    Raises MissingExtraError without transformers, and as `read_rows`, `apply` and `tune`.
+    resume: continue the run in `asked.out`. overwrite: replace a tuned part that is there. Under
+    torchrun all processes call it, and the first one writes.
+    Raises MissingExtraError without transformers, and as `require_four_bit`, `read_rows`, `apply`
+    and `tune`.
     """
-    model, tokenizer, note = _opened(asked.model, trains_base=_trains_base(asked.method))
-    train, valid = _texts(asked.data, tokenizer, asked.seed)
+    with process_group():
+        return _run(asked, resume=resume, overwrite=overwrite)
+
+
+def _run(asked: TuneRun, *, resume: bool, overwrite: bool) -> TuningReport:
+    model, tokenizer, note = _opened(asked)
+    train, valid = held_apart(asked.data, tokenizer, asked.seed)
     config = replace(
         asked.tune, seed=asked.seed, bfloat16=asked.tune.bfloat16 or _in_bfloat16(asked.method)
     )
@@ -146,6 +162,8 @@ def run_tuning(asked: TuneRun, *, resume: bool = False, overwrite: bool = False)
         return (answer_loss_of(tuned, sample.packed([row])) for row in range(len(sample)))
 
     tuned = apply(model, asked.method, seed=asked.seed, losses=losses, sources=asked.sources)
+    if asked.quantise:
+        beside_base(tuned)
     before = None
     if len(valid) and tuned.method.exact_start and not resume:
         before = answer_nll(tuned, valid, bfloat16=config.bfloat16)
@@ -169,26 +187,31 @@ def run_tuning(asked: TuneRun, *, resume: bool = False, overwrite: bool = False)
         valid_nll=None if held is None else result.best,
         data_hash=content_hash([train.data_hash, valid.data_hash]),
     )
-    tuned.save(asked.out / "tuned", overwrite=overwrite)
-    text = json.dumps(to_jsonable(report), indent=1) + "\n"
-    atomic_write_text(asked.out / "report.json", text)
+
+    def write() -> None:
+        tuned.save(asked.out / "tuned", overwrite=overwrite)
+        text = json.dumps(to_jsonable(report), indent=1) + "\n"
+        atomic_write_text(asked.out / "report.json", text)
+
+    on_first(write)
     return report
 
 
-def _opened(model: str, *, trains_base: bool) -> tuple[Any, Any, str]:
+def _opened(asked: TuneRun) -> tuple[Any, Any, str]:
     """The base in the type that fits, its tokenizer, and the note on its figures."""
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise MissingExtraError("tuning of language models", "lm") from error
-    place, note = locate(model)
+    if asked.quantise:
+        require_four_bit(asked.method)
+    place, note = locate(asked.model)
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    if asked.quantise:
+        return load_four_bit(str(place)), tokenizer, note
     # What moves by small steps has to be in float32.
-    dtype = torch.float32 if trains_base else fitting_dtype()
-    return (
-        AutoModelForCausalLM.from_pretrained(place, dtype=dtype),
-        AutoTokenizer.from_pretrained(place),
-        note,
-    )
+    dtype = torch.float32 if _trains_base(asked.method) else fitting_dtype()
+    return AutoModelForCausalLM.from_pretrained(place, dtype=dtype), tokenizer, note
 
 
 def _trains_base(method: Method) -> bool:
@@ -200,8 +223,11 @@ def _in_bfloat16(method: Method) -> bool:
     return fitting_dtype() == torch.bfloat16 and type(method).__name__ != "MeZO"
 
 
-def _texts(data: PairsConfig, tokenizer: Any, seed: int) -> tuple[Texts, Texts]:
-    """To train on and to validate with."""
+def held_apart(data: PairsConfig, tokenizer: Any, seed: int) -> tuple[Texts, Texts]:
+    """Texts to train on and to validate with, groups drawn by `seed`.
+
+    Raises DataError where there are none, ConfigError where all are held, and as `read_rows`.
+    """
     fields = (data.prompt, data.answer, *((data.group,) if data.group else ()))
     rows = read_rows(data.path, fields)
     if not rows:

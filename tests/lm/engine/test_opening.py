@@ -1,17 +1,29 @@
 from __future__ import annotations
 
+import gc
+import os
+import signal
+import subprocess
 import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
-from adwright.core.errors import MissingExtraError
+from adwright.core.errors import AdwrightError, MissingExtraError
+from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.engine.http_model import HttpConfig
+from adwright.lm.engine.model import LanguageModel
 from adwright.lm.engine.opening import EngineConfig, open_model
 from adwright.lm.engine.openvino_model import OpenVinoConfig
 from adwright.lm.engine.scripted import ScriptedConfig
 from adwright.lm.engine.torch_config import TorchConfig
+from adwright.lm.engine.xllamacpp_config import XllamacppConfig
 
 
 def test_each_config_opens_its_engine(tmp_path: Path) -> None:
@@ -34,6 +46,7 @@ def test_each_config_opens_its_engine(tmp_path: Path) -> None:
     [
         (TorchConfig("nowhere"), "transformers"),
         (OpenVinoConfig("nowhere"), "openvino_genai"),
+        (XllamacppConfig("nowhere"), "xllamacpp"),
         (HttpConfig("http://127.0.0.1:9/v1", "m"), "openai"),
     ],
 )
@@ -44,3 +57,101 @@ def test_what_is_missing_is_said(
     with pytest.raises(MissingExtraError) as caught:
         open_model(config)
     assert caught.value.extra == "lm"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model as a folder."""
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from tests.lm.tiny_llama import save_tiny
+
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(params=["torch", "xllamacpp"])
+def config(request: pytest.FixtureRequest, tiny: Path) -> EngineConfig:
+    """Of each engine that a tiny model fits; that of OpenVINO has a test with a false pipeline."""
+    if request.param == "torch":
+        return TorchConfig(str(tiny), threads=1)
+    pytest.importorskip("xllamacpp", reason="the extra lm is not installed")
+    pytest.importorskip("llguidance", reason="the extra lm is not installed")
+    from tests.lm.tiny_gguf import save_tiny_gguf
+
+    file = save_tiny_gguf(tiny.with_name("tiny.gguf"))
+    return XllamacppConfig(str(file), threads=1, cache_tokens=512, max_running=2)
+
+
+def family(pid: int) -> Iterator[int]:
+    """The living children of a process, and theirs."""
+    for one in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            number, _, rest = one.read_text().partition(" (")
+        except OSError:
+            continue
+        state, parent = rest.rpartition(")")[2].split()[:2]
+        if int(parent) == pid and state != "Z":
+            yield int(number)
+            yield from family(int(number))
+
+
+def test_closing_in_the_middle_of_an_answer_leaves_nobody(config: EngineConfig) -> None:
+    before = set(family(os.getpid()))
+    model, cancel = open_model(config), Cancellation()
+    begun, ended = threading.Event(), []
+
+    def write(model: LanguageModel) -> None:
+        # Ends by itself after the closing, by an error, or when it is cancelled.
+        try:
+            for chunk in model.stream("the best", GenerationConfig(max_tokens=240), cancel=cancel):
+                begun.set()
+                ended.append(chunk.finish_reason)
+        except AdwrightError as error:
+            ended.append(error.what)
+
+    thread = threading.Thread(target=write, args=(model,))
+    thread.start()
+    assert begun.wait(60)
+    model.close()
+    cancel.cancel()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert ended[-1] in ("cancelled", "length", "the model was closed")
+    assert set(family(os.getpid())) <= before
+    seen = weakref.ref(model)
+    del model, thread
+    gc.collect()
+    assert seen() is None
+
+
+def test_a_killed_service_leaves_nobody(tiny: Path) -> None:
+    pytest.importorskip("fastapi", reason="the extra service is not installed")
+    program = [str(Path(sys.executable).with_name("adwright")), "lm", "serve", "--engine", "torch"]
+    server = subprocess.Popen(
+        [*program, "--model", str(tiny), "--name", "tiny", "--threads", "1", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert server.stdout is not None
+        server.stdout.readline()
+        url = server.stdout.readline().removeprefix("serving on ").strip()
+        body = {"model": "tiny", "prompt": "the best", "max_tokens": 240, "stream": True}
+        with httpx.stream("POST", f"{url}/completions", json=body, timeout=60) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            relatives = [server.pid, *family(server.pid)]
+            server.send_signal(signal.SIGKILL)
+            with pytest.raises(httpx.HTTPError):
+                list(lines)
+        assert server.wait(20) == -signal.SIGKILL
+        until = time.monotonic() + 20
+        left = relatives
+        while left and time.monotonic() < until:
+            left = [pid for pid in left if Path(f"/proc/{pid}").exists()]
+        assert not left
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url}/models", timeout=5)
+    finally:
+        server.kill()
+        server.communicate()

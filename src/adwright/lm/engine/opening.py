@@ -15,6 +15,7 @@ from adwright.lm.engine.http_model import HttpConfig
 from adwright.lm.engine.openvino_model import OpenVinoConfig
 from adwright.lm.engine.scripted import ScriptedConfig
 from adwright.lm.engine.torch_config import TorchConfig
+from adwright.lm.engine.xllamacpp_config import XllamacppConfig
 
 if TYPE_CHECKING:
     from adwright.lm.engine.model import LanguageModel
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["EngineConfig", "open_model"]
 
 #: What runs a model, and which.
-EngineConfig = TorchConfig | OpenVinoConfig | HttpConfig | ScriptedConfig
+EngineConfig = TorchConfig | OpenVinoConfig | XllamacppConfig | HttpConfig | ScriptedConfig
 
 
 def open_model(config: EngineConfig) -> LanguageModel:
@@ -42,6 +43,10 @@ def open_model(config: EngineConfig) -> LanguageModel:
             from adwright.lm.engine.openvino_model import OpenVinoModel
 
             return OpenVinoModel.open(config)
+        case XllamacppConfig():
+            from adwright.lm.engine.xllamacpp_model import XllamacppModel
+
+            return XllamacppModel.open(config)
         case HttpConfig():
             from adwright.lm.engine.http_model import HttpModel
 

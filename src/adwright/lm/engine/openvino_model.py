@@ -60,7 +60,8 @@ class OpenVinoConfig:
     model: the default one, a .gguf file of the families llama or qwen, or a folder that Optimum
         Intel exported (openvino_model.xml and tokenisers).
     weights: how a GGUF file is rewritten first; "stored" takes it as it is.
-    threads: 0 takes what fits, see `threads`.
+    threads: 0 takes what fits, see `threads`. A single one computes in float32 on processors
+        with AMX, where OpenVINO cannot do bfloat16 with less than two.
     cache_gb: memory for keys and values. prefix_caching: keep them for later prompts.
     max_running: the most requests that are computed together.
     step_tokens: the most tokens of one step; longer prompts take several. OpenVINO keeps Python's
@@ -278,6 +279,9 @@ class OpenVinoModel:
             scheduler.max_num_batched_tokens = max(8192, self._info.context)
         threads = fitting_threads(self._config.threads)
         properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads}
+        if threads == 1 and _has_amx():
+            # The plugin's layers for bf16 on AMX divide by half the threads: the process dies.
+            properties["INFERENCE_PRECISION_HINT"] = "f32"
         return genai.ContinuousBatchingPipeline(str(self._path), scheduler, "CPU", properties)
 
 
@@ -296,6 +300,14 @@ def _written(answer: Answer, ticket: Ticket, cancel: Cancellation | None) -> Ite
                 answer.end("length" if piece.full else "stop")
         if piece is not None or answer.finish_reason is not None:
             yield
+
+
+def _has_amx() -> bool:
+    """Whether the processor multiplies tiles of bfloat16; False where nothing tells."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return False
 
 
 def _located(config: OpenVinoConfig) -> tuple[Path, str]:

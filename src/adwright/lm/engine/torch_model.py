@@ -27,6 +27,7 @@ from adwright.core.errors import AssetError, ConfigError, MissingExtraError
 from adwright.lm.engine.answer import Answer
 from adwright.lm.engine.constraint import Grammars
 from adwright.lm.engine.folded_attention import folded_attention
+from adwright.lm.engine.freed_memory import give_back
 from adwright.lm.engine.generation import (
     Cancellation,
     Chunk,
@@ -188,6 +189,7 @@ class TorchModel:
         """Let the weights go, as soon as the answers that are being written are done."""
         with self._lock:
             self._network = None
+        give_back()
 
     def _answer(self, ids: list[int], config: GenerationConfig) -> Answer:
         return Answer(self._tokens, ids, config, context=self._info.context)

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +32,20 @@ from adwright.lm.tuning.ia3 import IA3
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.lora_fa import LoRAFA
 from adwright.lm.tuning.serial import Activation, SerialAdapter, activated
-from adwright.lm.tuning.sizes import LINEAR, Place, Sizes, Target, places
+from adwright.lm.tuning.sizes import LINEAR, Sizes, Target, places
 from adwright.lm.tuning.ssf import SSF
 from adwright.lm.tuning.storage import fill, fingerprint, read_tuned
 from adwright.lm.tuning.tuned import TunedLinear
 
-__all__ = ["GATHERED", "Gathered", "GatheredLinear", "GatheredMethod", "Small"]
+__all__ = [
+    "GATHERED",
+    "BaseMaps",
+    "Gathered",
+    "GatheredLinear",
+    "GatheredMethod",
+    "Part",
+    "Small",
+]
 
 GatheredMethod = LoRA | LoRAFA | DoRA | SerialAdapter | IA3 | BitFit | SSF
 #: The kinds that a batch may hold, by name.
@@ -63,48 +70,44 @@ class Small:
     activation: Activation = "relu"
 
 
-class Gathered:
-    """A base model and the parts that rows of a batch may ask for.
+@dataclass(frozen=True)
+class Part:
+    """A tuned part as it was saved, checked. tensors: by the name of a map, and their own."""
 
-    model: a plain causal LM, changed in place; rows without a part see it as it was.
+    method: GatheredMethod
+    tensors: dict[str, dict[str, Tensor]]
 
-        many = Gathered(model)
-        many.add("shop-1", folder_of_a_lora)
-        many.add("shop-2", folder_of_an_adapter)
-        many.use(["shop-1", "shop-2", None])
-        many.model(input_ids)                        # three rows
+
+@dataclass(frozen=True)
+class BaseMaps:
+    """The linear maps of a plain base, by dotted name, and what a part is checked against.
+
+    base: its fingerprint. linears: the target that a map is, and the map.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.base = fingerprint(model)
-        self.sizes = Sizes.of(model)
-        self.model = model.requires_grad_(False).eval()
-        self._places = list(places(model, LINEAR))
-        self._maps: list[GatheredLinear] = []
-        for place in self._places:
-            self._maps.append(GatheredLinear(place.linear))
-            place.put(self._maps[-1])
-        self._bytes: dict[str, int] = {}
-        self._rows: tuple[str | None, ...] = ()
+    base: str
+    sizes: Sizes
+    linears: dict[str, tuple[Target, nn.Linear]]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The parts that are registered, in the order they came."""
-        return tuple(self._bytes)
+    @staticmethod
+    def of(model: nn.Module) -> BaseMaps:
+        """Read them off a causal LM; ConfigError where it is tuned already, or of another type."""
+        found = {place.name: (place.target, place.linear) for place in places(model, LINEAR)}
+        for name, (_, linear) in found.items():
+            if not isinstance(linear, nn.Linear):
+                raise ConfigError(
+                    "the base is not plain: another module stands in the place of a map",
+                    where=name,
+                    hint="open the base anew, or merge what it was tuned with",
+                )
+        return BaseMaps(fingerprint(model), Sizes.of(model), found)
 
-    def bytes_of(self, name: str) -> int:
-        """Memory that a part takes; ConfigError where there is none of that name."""
-        self._known(name)
-        return self._bytes[name]
+    def read(self, folder: str | Path) -> Part:
+        """What `Tuned.save` wrote.
 
-    def add(self, name: str, folder: str | Path) -> None:
-        """Register what `Tuned.save` wrote, in the base's type of number.
-
-        Raises ConfigError where the name is taken; ArtifactError where the method is not one of
-        `GATHERED`, the base is another, or tensors do not fit; and as `read_tuned` does.
+        Raises ArtifactError where the method is not one of `GATHERED`, the base is another, or
+        tensors do not fit; and as `read_tuned` does.
         """
-        if name in self._bytes:
-            raise ConfigError("the name is taken", where=name, hint="remove that part first")
         stored = read_tuned(folder)
         where = str(folder)
         kind = GATHERED.get(stored.method)
@@ -128,14 +131,69 @@ class Gathered:
             ) from error
         if method.count(self.sizes) > sum(tensor.numel() for tensor in stored.tensors.values()):
             raise ArtifactError("its settings ask for more numbers than are stored", where=where)
-        parts = _expected(method, self._places)
+        parts = self.expected(method)
         flat = {f"model.{at}.{part}": t for at, own in parts.items() for part, t in own.items()}
         fill(flat, stored.tensors, where)
+        return Part(method, parts)
+
+    def expected(self, method: GatheredMethod) -> dict[str, dict[str, Tensor]]:
+        """Zeros of the shapes that a part with these settings has, by map and name."""
+        return _expected(method, self.linears)
+
+    def smalls(self, part: Part) -> dict[str, Small]:
+        """The operations of a part at each map that it touches, scales folded in."""
+        return {
+            name: _small(part.method, *self.linears[name], own)
+            for name, own in part.tensors.items()
+        }
+
+
+class Gathered:
+    """A base model and the parts that rows of a batch may ask for.
+
+    model: a plain causal LM, changed in place; rows without a part see it as it was.
+
+        many = Gathered(model)
+        many.add("shop-1", folder_of_a_lora)
+        many.add("shop-2", folder_of_an_adapter)
+        many.use(["shop-1", "shop-2", None])
+        many.model(input_ids)                        # three rows
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._base = BaseMaps.of(model)
+        self.base, self.sizes = self._base.base, self._base.sizes
+        self.model = model.requires_grad_(False).eval()
+        self._maps: dict[str, GatheredLinear] = {}
+        for place in places(model, LINEAR):
+            self._maps[place.name] = GatheredLinear(place.linear)
+            place.put(self._maps[place.name])
+        self._bytes: dict[str, int] = {}
+        self._rows: tuple[str | None, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parts that are registered, in the order they came."""
+        return tuple(self._bytes)
+
+    def bytes_of(self, name: str) -> int:
+        """Memory that a part takes; ConfigError where there is none of that name."""
+        self._known(name)
+        return self._bytes[name]
+
+    def add(self, name: str, folder: str | Path) -> None:
+        """Register what `Tuned.save` wrote, in the base's type of number.
+
+        Raises ConfigError where the name is taken; ArtifactError where the method is not one of
+        `GATHERED`, the base is another, or tensors do not fit; and as `read_tuned` does.
+        """
+        if name in self._bytes:
+            raise ConfigError("the name is taken", where=name, hint="remove that part first")
+        smalls = self._base.smalls(self._base.read(folder))
         total = 0
-        for place, linear in zip(self._places, self._maps, strict=True):
-            if place.name in parts:
-                small = _small(method, place.target, parts[place.name], linear.base)
-                total += linear.add(name, small)
+        for at, linear in self._maps.items():
+            if at in smalls:
+                total += linear.add(name, smalls[at])
         self._bytes[name] = total
 
     def remove(self, name: str) -> None:
@@ -143,7 +201,7 @@ class Gathered:
         self._known(name)
         if name in self._rows:
             raise ConfigError("the part is in use", where=name, hint="call `use` without it first")
-        for linear in self._maps:
+        for linear in self._maps.values():
             linear.forget(name)
         del self._bytes[name]
 
@@ -156,7 +214,7 @@ class Gathered:
             if name is not None:
                 self._known(name)
         self._rows = tuple(rows)
-        for linear in self._maps:
+        for linear in self._maps.values():
             linear.use(self._rows)
 
     def _known(self, name: str) -> None:
@@ -329,38 +387,39 @@ class _Vectors:
                 self.values[row, 0] = vector
 
 
-def _expected(method: GatheredMethod, at: list[Place]) -> dict[str, dict[str, Tensor]]:
+def _expected(
+    method: GatheredMethod, at: dict[str, tuple[Target, nn.Linear]]
+) -> dict[str, dict[str, Tensor]]:
     """Empty tensors of the shapes that a part has, by map and name."""
     found: dict[str, dict[str, Tensor]] = {}
-    for place in at:
-        linear = cast(GatheredLinear, place.linear).base
+    for name, (target, linear) in at.items():
         o, i = linear.out_features, linear.in_features
         shapes: dict[str, tuple[int, ...]] = {}
         match method:
-            case LoRA() | LoRAFA() | DoRA() if place.target in method.targets:
+            case LoRA() | LoRAFA() | DoRA() if target in method.targets:
                 shapes = {"a": (method.rank, i), "b": (o, method.rank)}
                 if isinstance(method, DoRA):
                     shapes["magnitude"] = (o,)
-            case SerialAdapter() if place.target in method.targets:
+            case SerialAdapter() if target in method.targets:
                 m = method.size
                 shapes = {"adapter.down": (m, o), "adapter.inner_bias": (m,)}
                 shapes |= {"adapter.up": (o, m), "adapter.outer_bias": (o,)}
-            case IA3() if place.target in ("k_proj", "v_proj"):
+            case IA3() if target in ("k_proj", "v_proj"):
                 shapes = {"factor": (o,)}
-            case IA3() if place.target == "down_proj":
+            case IA3() if target == "down_proj":
                 shapes = {"factor": (i,)}
-            case BitFit() if place.target in method.targets:
+            case BitFit() if target in method.targets:
                 shapes = {"shift": (o,)}
-            case SSF() if place.target in method.targets:
+            case SSF() if target in method.targets:
                 shapes = {"factor": (o,), "shift": (o,)}
             case _:
                 continue
-        found[place.name] = {name: torch.zeros(shape) for name, shape in shapes.items()}
+        found[name] = {part: torch.zeros(shape) for part, shape in shapes.items()}
     return found
 
 
 def _small(
-    method: GatheredMethod, target: Target, own: dict[str, Tensor], base: nn.Linear
+    method: GatheredMethod, target: Target, base: nn.Linear, own: dict[str, Tensor]
 ) -> Small:
     """The operations of one part at one map, scales folded in."""
     match method:

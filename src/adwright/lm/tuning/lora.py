@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from adwright.core.errors import ConfigError
 from adwright.lm.tuning.sizes import LINEAR, Sizes, Target
 from adwright.lm.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
 
-__all__ = ["LoRA", "LoRALinear", "low_rank_count"]
+__all__ = ["LoRA", "LoRALinear", "is_packed", "low_rank_count"]
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,21 @@ class LoRALinear(TunedLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] to [..., out]."""
-        if self.training and self.dropout:
-            low = functional.linear(functional.dropout(x, self.dropout), self.a.to(x.dtype))
+        dropping = self.training and self.dropout > 0
+        if dropping or is_packed(self.base):
+            seen = functional.dropout(x, self.dropout) if dropping else x
+            low = functional.linear(seen, self.a.to(x.dtype))
             return self.base(x) + functional.linear(low * self.scale, self.b.to(x.dtype))  # type: ignore[no-any-return]
         return _LowRank.apply(x, self.base.weight, self.base.bias, self.a, self.b, self.scale)  # type: ignore[no-any-return, no-untyped-call]
 
     def merged(self) -> nn.Linear:
-        """The base with W + s B A."""
+        """The base with W + s B A; ConfigError where W lies in packed codes."""
+        if is_packed(self.base):
+            raise ConfigError(
+                "an update cannot be added to a weight in packed codes",
+                where=type(self.base).__name__,
+                hint="load the base unpacked and attach the saved part to it, then merge",
+            )
         with torch.no_grad():
             self.base.weight += (self.scale * self.b @ self.a).to(self.base.weight.dtype)
         return self.base
@@ -133,6 +142,14 @@ class _LowRank(torch.autograd.Function):
         if ctx.needs_input_grad[4]:
             d_b = (near.T @ low.to(near.dtype)).to(b.dtype)
         return d_x, None, None, d_a, d_b, None
+
+
+def is_packed(base: nn.Linear) -> bool:
+    """Whether the weight is no matrix [out, in] of floats, but codes that only the map's own
+    forward pass can read, as in bitsandbytes' Linear4bit."""
+    weight = base.weight
+    whole = weight.shape == (base.out_features, base.in_features)
+    return not (whole and weight.is_floating_point())
 
 
 def low_rank_count(sizes: Sizes, targets: tuple[Target, ...], rank: int) -> int:

@@ -241,7 +241,8 @@ _EFFICIENT: tuple[Entry, ...] = (
     ),
     Entry("PEQA", "efficient: quantisation", PEQA),
     Entry("BitDelta", "efficient: quantisation", BitDelta, "the targets' weights only"),
-    *_missing("efficient: quantisation", _CUDA, "QLoRA", "QA-LoRA", "INT2.1", "QDyLoRA"),
+    Entry("QLoRA", "efficient: quantisation", LoRA, "--four-bits; never run on a CUDA device"),
+    *_missing("efficient: quantisation", _CUDA, "QA-LoRA", "INT2.1", "QDyLoRA"),
     *_missing("efficient: quantisation", _INITS, "LoftQ", "LQ-LoRA"),
     *_missing(
         "efficient: quantisation",

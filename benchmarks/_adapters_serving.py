@@ -1,0 +1,500 @@
+"""Part A of benchmarks/adapters.py: many tuned parts of SmolLM2-135M served at once.
+
+Functions that return rows of plain values; who calls them keeps the results. All on one thread;
+times are CPU-seconds of this process, rates are from the median of the passes that write a token
+of every row.
+
+    mixed_batch()      32 rows of 1, 8 and 32 LoRAs against peft's mixed batch
+    same_logits()      the greatest difference between the two, in float32 and bfloat16
+    mixed_kinds()      LoRA, serial adapter, (IA)3 and BitFit, 8 each, in one batch
+    many_registered()  1,000 parts on disk, requests by Zipf's law, 40 of them in the pool
+    merged_weights()   one hot part, folded into weights of its own and beside them
+    attention_choices()  what a layer's attention costs from pages, and in other ways
+
+peft (Mangrulkar et al.) is given its best: adapters in the base's type of number, its forward pass
+with `adapter_names` and the cache of transformers, prompts of one length so that there is no mask,
+and the faster of two kinds of attention.
+"""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adwright.core.config import to_jsonable
+from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
+from adwright.lm.engine.hf_tokens import HuggingFaceTokens
+from adwright.lm.engine.weights import quiet, smollm2_folder
+from adwright.lm.serving import passes
+from adwright.lm.serving.credit_merge import MergePolicy, folded_weights
+from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.jobs import Writing
+from adwright.lm.serving.layout import grain_of, layout_of
+from adwright.lm.serving.pool import PageShape
+from adwright.lm.tuning.bitfit import BitFit
+from adwright.lm.tuning.gathered import BaseMaps, GatheredMethod
+from adwright.lm.tuning.ia3 import IA3
+from adwright.lm.tuning.lora import LoRA
+from adwright.lm.tuning.serial import SerialAdapter
+from adwright.lm.tuning.storage import read_tuned, write_tuned
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+LORA = LoRA(rank=8, alpha=16.0, targets=ATTENTION)
+ROWS = 32
+#: Different LoRAs in the batch.
+COUNTS = (1, 8, 32)
+#: Tokens of each prompt, and of each answer.
+PROMPT, ANSWER = 64, 33
+SIZE = 0.02
+
+
+def opened(dtype: torch.dtype = torch.bfloat16) -> Any:
+    """The base."""
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(1)
+    with quiet():
+        model = AutoModelForCausalLM.from_pretrained(smollm2_folder(), dtype=dtype)
+    return model.eval().requires_grad_(False)
+
+
+def made(base: BaseMaps, method: GatheredMethod, folder: Path, seed: int) -> Path:
+    """A part with random numbers in all of its tensors, as `Tuned.save` writes it."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for at, own in base.expected(method).items():
+        for name, like in own.items():
+            near = 1.0 if name == "factor" else 0.0
+            size = 0.05 if name == "a" else SIZE
+            values = near + size * torch.randn(like.shape, generator=generator)
+            tensors[f"model.{at}.{name}"] = values
+    write_tuned(
+        folder,
+        method=type(method).__name__,
+        config=to_jsonable(method),
+        seed=seed,
+        base=base.base,
+        tensors=tensors,
+    )
+    return folder
+
+
+def prompts(rows: int, tokens: int = PROMPT) -> list[TokenPrompt]:
+    """Random words, the same for everyone."""
+    generator = torch.Generator().manual_seed(5)
+    ids = torch.randint(1000, 40000, (rows, tokens), generator=generator)
+    return [TokenPrompt(tuple(row)) for row in ids.tolist()]
+
+
+def engine(model: Any, folders: Sequence[Path], **settings: Any) -> AdapterModels:
+    """Ours, driven from outside."""
+    tokens = HuggingFaceTokens.load(str(smollm2_folder()), frozenset())
+    config = ServingConfig(drive="outside", **settings)
+    models = AdapterModels(model, tokens, name="base", config=config)
+    for folder in folders:
+        models.add(folder.name, folder)
+    return models
+
+
+def jobs_of(models: AdapterModels, names: Sequence[str], answer: int) -> list[Writing]:
+    """One request a row, put into the queue."""
+    config = GenerationConfig(max_tokens=answer)
+    found = [
+        models[name].job(list(prompt.ids), config, row)
+        for row, (name, prompt) in enumerate(zip(names, prompts(len(names)), strict=True))
+    ]
+    models.submit(found)
+    return found
+
+
+def rate_of(models: AdapterModels, names: Sequence[str], answer: int = ANSWER) -> dict[str, float]:
+    """Ours: tokens a CPU-second while all rows write, and CPU-seconds of the prompts."""
+    jobs = jobs_of(models, names, answer)
+    prompted, passes = 0.0, []
+    while not all(job.over for job in jobs):
+        began = time.process_time()
+        step = models.step()
+        took = time.process_time() - began
+        if step.prompted:
+            prompted += took
+        elif step.written == len(names):
+            passes.append(took)
+    return {"prompts": prompted, "rate": len(names) / statistics.median(passes)}
+
+
+def peft_of(model: Any, folders: Sequence[Path]) -> Any:
+    """peft's model with the same LoRAs, in the base's type of number."""
+    peft = _peft()
+    same = {"autocast_adapter_dtype": False}
+    config = peft.LoraConfig(
+        r=LORA.rank, lora_alpha=LORA.alpha, target_modules=list(ATTENTION), lora_dropout=0.0
+    )
+    found: Any = None
+    for folder in folders:
+        if found is None:
+            found = peft.PeftModel(
+                model, config, adapter_name=folder.name, autocast_adapter_dtype=False
+            )
+        else:
+            found.add_adapter(folder.name, config, **same)
+        stored = read_tuned(folder).tensors
+        with torch.no_grad():
+            for name, tensor in stored.items():
+                at, part = name.removeprefix("model.").rsplit(".", 1)
+                layer = found.base_model.model.get_submodule(at)
+                which = layer.lora_A if part == "a" else layer.lora_B
+                which[folder.name].weight.copy_(tensor)
+    return found.eval()
+
+
+@torch.inference_mode()
+def peft_rate(model: Any, names: Sequence[str], answer: int = ANSWER) -> dict[str, float]:
+    """As `rate_of`, by peft."""
+    began = time.process_time()
+    steps = peft_logits(model, names)
+    next(steps)
+    prompted, passes = time.process_time() - began, []
+    for _ in range(answer - 1):
+        began = time.process_time()
+        next(steps)
+        passes.append(time.process_time() - began)
+    return {"prompts": prompted, "rate": len(names) / statistics.median(passes)}
+
+
+@torch.inference_mode()
+def peft_logits(
+    model: Any, names: Sequence[str], forced: Sequence[Tensor] = (), tokens: int = PROMPT
+) -> Iterator[Tensor]:
+    """Logits [B, V] after the prompts, and after each token; forced: the tokens, else likeliest."""
+    ids = torch.tensor([prompt.ids for prompt in prompts(len(names), tokens)])
+    own = {"adapter_names": list(names), "use_cache": True}
+    state = model(ids, logits_to_keep=1, **own)
+    step = 0
+    while True:
+        logits = state.logits[:, -1]
+        yield logits
+        token = forced[step] if forced else logits.argmax(-1)
+        step += 1
+        state = model(token[:, None], past_key_values=state.past_key_values, **own)
+
+
+def our_logits(
+    models: AdapterModels, names: Sequence[str], forced: Sequence[Tensor], tokens: int
+) -> list[Tensor]:
+    """Logits [B, V] at the same places, through the same passes as an answer takes."""
+    config = GenerationConfig(max_tokens=len(forced) + 1)
+    jobs = [
+        models[name].job(list(prompt.ids), config, row)
+        for row, (name, prompt) in enumerate(zip(names, prompts(len(names), tokens), strict=True))
+    ]
+    found: dict[int, list[Tensor]] = {id(job): [] for job in jobs}
+    rows = {id(job): row for row, job in enumerate(jobs)}
+
+    def recorded(some: list[Writing], logits: Tensor) -> None:
+        for job, own in zip(some, logits, strict=True):
+            found[id(job)].append(own.clone())
+            step = len(found[id(job)]) - 1
+            job.add(int(forced[step][rows[id(job)]]) if step < len(forced) else 5, None)
+
+    kept, passes.sample = passes.sample, recorded
+    try:
+        models.submit(jobs)
+        while not all(job.over for job in jobs):
+            models.step()
+    finally:
+        passes.sample = kept
+    return [torch.stack(step) for step in zip(*found.values(), strict=True)]
+
+
+def mixed_batch() -> list[dict[str, float]]:
+    """A row for 1, 8 and 32 LoRAs in a batch of 32: rates of ours and peft's, and their ratio."""
+    with tempfile.TemporaryDirectory() as top:
+        base_model = opened()
+        base = BaseMaps.of(base_model)
+        folders = [made(base, LORA, Path(top) / f"lora-{at}", at) for at in range(ROWS)]
+        models = engine(base_model, folders)
+        batches = {n: [folders[at % n].name for at in range(ROWS)] for n in COUNTS}
+        batches[0] = ["base"] * ROWS
+        ours: dict[int, dict[str, float]] = {}
+        theirs: dict[int, dict[str, float]] = {}
+        # Two runs of each, turn about; the better counts.
+        for attention in ("sdpa", "eager"):
+            for n, names in batches.items():
+                _keep_better(ours, n, rate_of(models, names))
+            model = opened()
+            model.set_attn_implementation(attention)
+            wrapped = peft_of(model, folders)
+            for n in COUNTS:
+                _keep_better(theirs, n, peft_rate(wrapped, batches[n], 17))
+            del model, wrapped
+    return [
+        {
+            "adapters": n,
+            "rows": ROWS,
+            "tokens_per_cpu_second": ours[n]["rate"],
+            "peft_tokens_per_cpu_second": theirs[n]["rate"],
+            "times_peft": ours[n]["rate"] / theirs[n]["rate"],
+            "share_of_base": ours[n]["rate"] / ours[0]["rate"],
+            "prompt_tokens_per_cpu_second": ROWS * PROMPT / ours[n]["prompts"],
+            "peft_prompt_tokens_per_cpu_second": ROWS * PROMPT / theirs[n]["prompts"],
+        }
+        for n in COUNTS
+    ]
+
+
+def _keep_better(into: dict[int, dict[str, float]], n: int, found: dict[str, float]) -> None:
+    if n not in into or found["rate"] > into[n]["rate"]:
+        into[n] = found
+
+
+def same_logits(rows: int = 16, tokens: int = 24, answer: int = 4) -> list[dict[str, float | str]]:
+    """A row for float32 and bfloat16: greatest differences of logits after the prompts and after
+    each of a few tokens, ours from peft's; and of both from peft's in float32."""
+    with tempfile.TemporaryDirectory() as top:
+        model = opened(torch.float32)
+        base = BaseMaps.of(model)
+        folders = [made(base, LORA, Path(top) / f"lora-{at}", at) for at in range(rows)]
+        names = [folder.name for folder in folders]
+        found: dict[str, dict[str, Tensor]] = {}
+        forced: list[Tensor] = []
+        plain: list[Tensor] = []
+        for kind, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+            steps = peft_logits(peft_of(opened(dtype), folders), names, forced, tokens)
+            theirs = [next(steps).float() for _ in range(answer + 1)]
+            forced = forced or [step.argmax(-1) for step in theirs]
+            models = engine(opened(dtype), folders)
+            ours = our_logits(models, names, forced[:answer], tokens)
+            if not plain:
+                plain = our_logits(models, ["base"] * rows, forced[:answer], tokens)
+            models.close()
+            found[kind] = {"ours": torch.stack(ours), "theirs": torch.stack(theirs)}
+    exact = found["float32"]["theirs"]
+    return [
+        {
+            "number": kind,
+            "greatest_difference": _far(own["ours"], own["theirs"]),
+            "ours_from_float32": _far(own["ours"], exact),
+            "peft_from_float32": _far(own["theirs"], exact),
+            "parts_from_base": _far(exact, torch.stack(plain)),
+            "greatest_logit": float(exact.abs().max()),
+        }
+        for kind, own in found.items()
+    ]
+
+
+def mixed_kinds() -> list[dict[str, float | str]]:
+    """Rates of 32 rows: the base, 32 LoRAs, and four kinds with eight parts each; the share is of
+    the LoRAs' rate. The better of two runs, turn about."""
+    kinds = {"lora": LORA, "serial": SerialAdapter(size=16), "ia3": IA3(), "bitfit": BitFit()}
+    with tempfile.TemporaryDirectory() as top:
+        model = opened()
+        base = BaseMaps.of(model)
+        loras = [made(base, LORA, Path(top) / f"lora-{at}", at) for at in range(ROWS)]
+        others = [
+            made(base, method, Path(top) / f"{kind}-{at}", at)
+            for kind, method in kinds.items()
+            for at in range(8)
+            if kind != "lora"
+        ]
+        models = engine(model, [*loras, *others])
+        batches = {
+            "base": ["base"] * ROWS,
+            "32 LoRAs": [folder.name for folder in loras],
+            "8 of each kind": [folder.name for folder in [*loras[:8], *others]],
+        }
+        rates = dict.fromkeys(batches, 0.0)
+        for _ in range(2):
+            for name, rows in batches.items():
+                rates[name] = max(rates[name], rate_of(models, rows, 25)["rate"])
+    return [
+        {"batch": name, "tokens_per_cpu_second": rate, "share": rate / rates["32 LoRAs"]}
+        for name, rate in rates.items()
+    ]
+
+
+def many_registered(parts: int = 1000, requests: int = 400, hot: int = 40) -> list[dict[str, Any]]:
+    """One row: hits, loads and evictions of requests whose part follows Zipf's law with exponent
+    1, and the memory that it took. The pool has pages for `hot` parts and the keys of all rows."""
+    prompt, answer = 16, 8
+    with tempfile.TemporaryDirectory() as top:
+        model = opened()
+        base = BaseMaps.of(model)
+        folders = [made(base, LORA, Path(top) / f"lora-{at}", at) for at in range(parts)]
+        shape = PageShape.of(base.sizes)
+        each = layout_of(LORA, base.sizes, grain_of(base.sizes)).pages(shape, grain_of(base.sizes))
+        pages = 1 + hot * each + ROWS * shape.blocks(prompt + answer)
+        bound = pages * shape.numbers * 2
+        host = 100 * each * shape.numbers * 2
+        before = _resident()
+        began = time.process_time()
+        models = engine(model, folders, pool_bytes=bound, host_bytes=host)
+        registered = time.process_time() - began
+        after = _resident()
+        weights = 1 / torch.arange(1, parts + 1, dtype=torch.float64)
+        drawn = torch.multinomial(
+            weights, requests, replacement=True, generator=torch.Generator().manual_seed(3)
+        )
+        config = GenerationConfig(max_tokens=answer)
+        ids = prompts(requests, prompt)
+        jobs = [
+            models[f"lora-{at}"].job(list(ids[row].ids), config, row)
+            for row, at in enumerate(drawn.tolist())
+        ]
+        models.submit(jobs)
+        began = time.process_time()
+        peak, used, warm = before, 0, 0
+        while not all(job.over for job in jobs):
+            models.step()
+            state = models.pool()
+            used, warm = max(used, state.adapters + state.keys), max(warm, state.host_bytes)
+            peak = max(peak, _resident())
+        took = time.process_time() - began
+        state = models.pool()
+    counts = state.counts
+    return [
+        {
+            "registered": parts,
+            "requests": requests,
+            "different": len(set(drawn.tolist())),
+            "hits": counts.hits,
+            "loads_from_host": counts.from_host,
+            "loads_from_disk": counts.from_disk,
+            "evictions": counts.evictions,
+            "dropped": counts.dropped,
+            "preemptions": state.preemptions,
+            "pages": state.pages,
+            "most_pages_used": used,
+            "pool_mb": state.bytes / 2**20,
+            "host_bound_mb": host / 2**20,
+            "most_host_mb": warm / 2**20,
+            "all_parts_mb": parts * each * shape.numbers * 2 / 2**20,
+            "resident_growth_mb": (peak - before) / 2**20,
+            "resident_growth_by_registering_mb": (after - before) / 2**20,
+            "peak_resident_mb": peak / 2**20,
+            "register_cpu_seconds": registered,
+            "serve_cpu_seconds": took,
+            "answers_per_cpu_second": requests / took,
+        }
+    ]
+
+
+def merged_weights() -> list[dict[str, float]]:
+    """A row for 1, 8 and 32 rows of one LoRA: rates apart and folded, CPU-seconds of a fold, and
+    after how many passes of what it saves it is paid for. The better of two runs, turn about."""
+    with tempfile.TemporaryDirectory() as top:
+        model = opened()
+        base = BaseMaps.of(model)
+        folder = made(base, LORA, Path(top) / "hot", 0)
+        apart = engine(model, [folder])
+        never = 1 << 30
+        folded = engine(model, [folder], merge=MergePolicy(to_merge=1, to_unmerge=never))
+        rate_of(folded, [folder.name] * 2, 3)
+        size = folded.pool().merged_bytes
+        seconds = _fold_seconds(folded, folder.name)
+        found = []
+        for rows in COUNTS:
+            rates = {"apart": 0.0, "folded": 0.0, "base": 0.0}
+            for _ in range(2):
+                hot = [folder.name] * rows
+                for name, models, names in (
+                    ("apart", apart, hot),
+                    ("folded", folded, hot),
+                    ("base", apart, ["base"] * rows),
+                ):
+                    rates[name] = max(rates[name], rate_of(models, names, 25)["rate"])
+            found.append(
+                {
+                    "rows": rows,
+                    "apart_tokens_per_cpu_second": rates["apart"],
+                    "folded_tokens_per_cpu_second": rates["folded"],
+                    "base_tokens_per_cpu_second": rates["base"],
+                    "times_apart": rates["folded"] / rates["apart"],
+                    "fold_cpu_seconds": seconds,
+                    "passes_until_paid": seconds / (rows / rates["apart"] - rows / rates["folded"]),
+                    "folded_mb": size / 2**20,
+                }
+            )
+    return found
+
+
+def attention_choices() -> list[dict[str, float]]:
+    """Microseconds of one layer's attention for 32 written rows of one length, a row a length:
+    picking blocks from the pool, the two products that follow (ours), torch's kernel on what was
+    picked, with a mask, and a call a row of torch's kernel on memory that needs no picking."""
+    torch.set_num_threads(1)
+    return [_attention_of(length) for length in (128, 512)]
+
+
+@torch.inference_mode()
+def _attention_of(length: int, G: int = 3, folds: int = 3, D: int = 64, T: int = 16) -> Any:
+    n = length // T
+    pool = torch.randn(ROWS * n * 60, T * D, dtype=torch.bfloat16)
+    at = torch.randperm(len(pool))[: 2 * ROWS * G * n]
+    room = pool.new_empty(len(at), T * D)
+    query = torch.randn(ROWS, G, folds, D, dtype=torch.bfloat16)
+    mask = query.new_zeros(ROWS, G, folds, length)
+    k, v = pool[at].view(2, ROWS, G, length, D)
+    q3, m3, k3, v3 = (tensor.flatten(0, 1) for tensor in (query, mask, k, v))
+    kernel = functional.scaled_dot_product_attention
+    work: dict[str, Callable[[], object]] = {
+        "pick": lambda: torch.index_select(pool, 0, at, out=room),
+        "products": lambda: torch.baddbmm(m3, q3, k3.mT, alpha=0.125).softmax(-1) @ v3,
+        "kernel": lambda: kernel(query, k, v, attn_mask=mask),
+        "by_row": lambda: list(map(kernel, query.split(1), k.split(1), v.split(1))),
+    }
+    return {"tokens": length} | {f"{name}_us": _micro(one) for name, one in work.items()}
+
+
+def _micro(work: Callable[[], object], times: int = 200) -> float:
+    began = time.process_time()
+    for _ in range(times):
+        work()
+    return (time.process_time() - began) / times * 1e6
+
+
+def _fold_seconds(models: AdapterModels, name: str) -> float:
+    """CPU-seconds of computing all folded weights, the median of five."""
+    hot = models._residency.acquire(name)
+    if hot is None:
+        raise RuntimeError("the pool has no room for the part")
+    taken = []
+    for _ in range(5):
+        began = time.process_time()
+        folded_weights(hot, models._passes.network.maps, models._pool, models._residency.grain)
+        taken.append(time.process_time() - began)
+    models._residency.release(name)
+    return statistics.median(taken)
+
+
+def _far(one: Tensor, other: Tensor) -> float:
+    return float((one.float() - other.float()).abs().max())
+
+
+def _resident() -> int:
+    """Bytes of memory of this process now."""
+    text = Path("/proc/self/statm").read_text("ascii")
+    return int(text.split()[1]) * resource.getpagesize()
+
+
+def _peft() -> Any:
+    """The package; a script beside this one has the same name."""
+    here, kept = Path(__file__).resolve().parent, list(sys.path)
+    sys.path[:] = [place for place in kept if Path(place or ".").resolve() != here]
+    script = sys.modules.pop("peft", None)
+    if script is not None and Path(str(script.__file__)).parent != here:
+        sys.modules["peft"] = script
+    try:
+        return importlib.import_module("peft")
+    finally:
+        sys.path[:] = kept

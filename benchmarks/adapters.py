@@ -1,0 +1,122 @@
+"""Many tuned parts over one base, served and trained, beside peft (15 CPU-minutes).
+
+    python benchmarks/adapters.py                 what is not measured yet, and the JSON
+    python benchmarks/adapters.py mixed_batch     one part again
+
+Each part runs in a process of its own, on one thread; what it gives is kept in the cache folder.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from _result import write_result
+
+from adwright.core.assets import cache_folder
+from adwright.core.atomic import atomic_write_text
+from adwright.lm.engine.weights import SMOLLM2_NOTE
+
+SCRATCH = cache_folder() / "bench" / "adapters"
+SERVING = (
+    "mixed_batch",
+    "same_logits",
+    "mixed_kinds",
+    "many_registered",
+    "merged_weights",
+    "attention_choices",
+)
+TUNING = ("together_rows", "coserving_rows")
+PROTOCOL = (
+    f"{SMOLLM2_NOTE}, bfloat16, one thread, CPU-seconds of the process. mixed_batch: 32 rows of 64 "
+    "tokens that write 32 more, LoRA of rank 8 on q, k, v and o with random numbers, 1, 8 or 32 "
+    "different ones; peft by its `adapter_names`, with a cache and the faster of two kinds of "
+    "attention. same_logits: greatest difference from peft's logits after prompts and tokens. "
+    "mixed_kinds: 8 each of LoRA, serial adapter, (IA)3 and BitFit beside 32 LoRAs. "
+    "many_registered: 1,000 parts on disk, requests by Zipf's law, a pool for 40 of them. "
+    "merged_weights: one part folded into weights of its own. together_rows: eight LoRA jobs in "
+    "one step, against one after another through `tune`, on titles of AE-110k with their "
+    "attributes. coserving_rows: four jobs tuned while requests arrive as a Poisson process; "
+    "latencies and shares on the clock of the process's CPU time, as a machine of its own would "
+    "have them."
+)
+
+
+def rows_of(part: str) -> list[dict[str, Any]]:
+    """What a part gave; none where it was not run."""
+    path = SCRATCH / f"{part}.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else []
+
+
+def run_part(part: str) -> None:
+    """Measure a part in this process and keep its rows."""
+    import _adapters_serving
+    import _adapters_tuning
+
+    torch.set_num_threads(1)
+    module = _adapters_serving if part in SERVING else _adapters_tuning
+    rows = getattr(module, part)()
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(SCRATCH / f"{part}.json", json.dumps(rows, indent=1))
+    for row in rows:
+        print(part, row, flush=True)
+
+
+def figures() -> dict[str, Any]:
+    """The figures of all parts."""
+    mixed = {row["adapters"]: row for row in rows_of("mixed_batch")}
+    exact = next(row for row in rows_of("same_logits") if row["number"] == "float32")
+    kinds = {row["batch"]: row for row in rows_of("mixed_kinds")}
+    (many,) = rows_of("many_registered")
+    together = rows_of("together_rows")
+    beside = rows_of("coserving_rows")
+    found: dict[str, Any] = {
+        f"decode_ratio_peft_{n}": row["times_peft"] for n, row in mixed.items()
+    }
+    found |= {
+        "mixed_kind_share": kinds["8 of each kind"]["share"],
+        "logits_max_diff": exact["greatest_difference"],
+        "train8_ratio": max(row["ratio_to_tune"] for row in together),
+        "train8_ratio_range": [
+            min(row["ratio_to_tune"] for row in together),
+            max(row["ratio_to_tune"] for row in together),
+        ],
+        "train8_loss_difference": max(row["loss_difference"] for row in together),
+        "coserve_tuning_share": min(row["share_kept"] for row in beside),
+        "coserve_p99_within_bound": int(
+            all(
+                row["beside_gap_p99_ms"] <= row["token_bound_ms"]
+                and row["beside_first_p99_ms"] <= row["first_bound_ms"]
+                for row in beside
+            )
+        ),
+    }
+    found |= {f"many_{k}": v for k, v in many.items() if isinstance(v, int | float)}
+    return found
+
+
+def main() -> None:
+    """What the command line asks for."""
+    if len(sys.argv) > 1:
+        for part in sys.argv[1:]:
+            run_part(part)
+        return
+    for part in (*SERVING, *TUNING):
+        if not rows_of(part):
+            subprocess.run([sys.executable, str(Path(__file__)), part], check=True)
+    write_result(
+        "adapters",
+        protocol=PROTOCOL,
+        data="random words and AE-110k titles",
+        seeds=[0],
+        rows=[{"part": part} | row for part in (*SERVING, *TUNING) for row in rows_of(part)],
+        figures=figures(),
+    )
+
+
+if __name__ == "__main__":
+    main()

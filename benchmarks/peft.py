@@ -1,0 +1,310 @@
+"""Parameter-efficient tuning on one real task: quality, memory and time of each method.
+
+    python benchmarks/peft.py             all that is not done yet (3 CPU-hours), and the JSON
+    python benchmarks/peft.py quality --workers 2
+    python benchmarks/peft.py costs       on a quiet machine
+
+Runs are kept in the cache folder and read back; delete a file there to have it run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import polars as pl
+from _peft_methods import VARIANTS, Variant
+from _peft_runs import BATCH
+from _peft_task import TEST, TRAIN, VALID
+from _result import write_result
+
+from adwright.core.assets import cache_folder
+from adwright.core.atomic import atomic_write_text
+from adwright.core.hashing import content_hash
+from adwright.lm.engine.weights import SMOLLM2_NOTE
+from adwright.metrics.charts import to_svg
+
+PICTURE = Path(__file__).resolve().parent.parent / "docs" / "_static" / "peft.svg"
+RUNS = Path(__file__).with_name("_peft_runs.py")
+SCRATCH = cache_folder() / "bench" / "peft"
+STEPS = TRAIN // BATCH
+SEEDS = (0, 1, 2)
+#: Times the rate is moved on where the best one lies at the end of those tried.
+EXTENSIONS = 1
+#: Methods, in the order of `VARIANTS`, whose twins are run before the rest.
+_FIRST = 9
+_LOCAL = threading.local()
+#: Rounds of the comparison of speed with peft.
+ROUNDS = 3
+PROTOCOL = (
+    f"{SMOLLM2_NOTE}, tuned on {TRAIN} titles of PriceRunner offers to name one of ten categories "
+    f"({STEPS} steps of {BATCH} titles, one pass, cosine rate, warm-up .1, gradients cut at 1); "
+    f"the best of three or four learning rates by the loss on {VALID} validation titles with seed "
+    f"0; then seeds 0 to 2, on {TEST} test titles. All titles are of different products; a few "
+    "methods take the rate of their nearest kin over. Products in bfloat16, base in bfloat16 but "
+    "where it is trained itself (full tuning, norms, MeZO: float32). loss: nats of the right "
+    "name; accuracy: greedy along the ten names; +- is the half width of the 95% t interval of "
+    "the mean over seeds. Rows named peft are peft's own modules with transformers' loss on "
+    "padded batches, at the rate found for ours. CPU-seconds a step: median, one thread, an own "
+    "process. memory: peak of the process above what it held with the base alone."
+)
+
+
+def run(spec: dict[str, Any], kind: str) -> dict[str, Any]:
+    """A run's result, from the cache where it is there."""
+    variant = VARIANTS[spec["name"]]
+    key = content_hash([spec, variant.by, variant.settings])[:16]
+    path = SCRATCH / f"{kind}-{spec['name'].replace(' ', '-')}-{key}.json"
+    if not path.exists():
+        line = asked_once(spec) if kind == "cost" else asked_of_worker(spec)
+        if "error" in json.loads(line):
+            print(spec, line, file=sys.stderr)
+            return {}
+        SCRATCH.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, line)
+        print(kind, spec["name"], f"{spec['rate']:.2g}", spec["seed"], flush=True)
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def asked_once(spec: dict[str, Any]) -> str:
+    """The result of a process that does nothing else: its memory is that of this run."""
+    command = [sys.executable, str(RUNS), json.dumps(spec)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    return found[-1].removeprefix("RESULT ") if found else '{"error": "no result"}'
+
+
+def asked_of_worker(spec: dict[str, Any]) -> str:
+    """The result of this thread's own process, which has loaded everything before."""
+    worker = getattr(_LOCAL, "worker", None)
+    if worker is None or worker.poll() is not None:
+        command = [sys.executable, str(RUNS), "-"]
+        worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        _LOCAL.worker = worker
+        atexit.register(worker.kill)
+    worker.stdin.write(json.dumps(spec) + "\n")
+    worker.stdin.flush()
+    for line in worker.stdout:
+        if line.startswith("RESULT "):
+            return str(line.removeprefix("RESULT ").strip())
+    return '{"error": "the process ended"}'
+
+
+def trained(name: str, rate: float, seed: int) -> dict[str, Any]:
+    """A run; its test titles count only where the rate is the one chosen."""
+    judge = ["test"] if VARIANTS[name].twin or seed else ["valid", "test"]
+    spec = {"name": name, "rate": rate, "seed": seed, "steps": STEPS, "judge": judge}
+    return run(spec, "run")
+
+
+def searched(name: str) -> float:
+    """The learning rate with the lowest validation loss, seed 0."""
+    variant = VARIANTS[name]
+    if other := variant.twin or variant.like:
+        return searched(other)
+    losses: dict[float, float] = {}
+
+    def ask(rate: float) -> None:
+        found = trained(name, rate, 0)
+        mean = float(np.mean(found["valid"]["nll"])) if found else float("inf")
+        losses[rate] = mean if np.isfinite(mean) else float("inf")
+
+    for rate in (variant.rate / 3, variant.rate, variant.rate * 3):
+        ask(rate)
+    for _ in range(EXTENSIONS):
+        best = min(losses, key=losses.__getitem__)
+        if best == max(losses):
+            ask(best * 3)
+        elif best == min(losses):
+            ask(best / 3)
+    return min(losses, key=losses.__getitem__)
+
+
+def quality(name: str, seeds: Iterable[int] = SEEDS) -> list[dict[str, Any]]:
+    """Test figures at that rate, a result a seed."""
+    rate = searched(name)
+    return [found for seed in seeds if (found := trained(name, rate, seed))]
+
+
+def cost(name: str, round_: int = 0) -> dict[str, Any]:
+    """Seconds a step and memory, of a few steps."""
+    spec = {"name": name, "rate": VARIANTS[name].rate, "seed": round_, "steps": 10, "judge": []}
+    return run(spec, "cost")
+
+
+def untuned() -> dict[str, Any]:
+    """Test figures of the base."""
+    spec = {"name": "lora", "rate": 1e-3, "seed": 0, "steps": 1, "judge": ["test"]}
+    return run(spec | {"rate": 1e-12}, "untuned")
+
+
+def interval(values: Iterable[float]) -> tuple[float, float]:
+    """Mean, and half the width of its 95% t interval over three seeds."""
+    found = np.array(list(values), dtype=np.float64)
+    if len(found) < 2:
+        return float(found.mean()), float("nan")
+    # Student's t for two degrees of freedom; three seeds are what there is.
+    return float(found.mean()), float(4.303 * found.std(ddof=1) / np.sqrt(len(found)))
+
+
+def row_of(name: str) -> dict[str, Any] | None:
+    """A row of the table."""
+    runs = quality(name)
+    price = cost(name)
+    if len(runs) < len(SEEDS) or not price:
+        return None
+    variant: Variant = VARIANTS[name]
+    accuracy, spread = interval(np.mean(one["test"]["right"]) for one in runs)
+    loss, loss_spread = interval(np.mean(one["test"]["nll"]) for one in runs)
+    return {
+        "method": name,
+        "by": variant.by,
+        "settings": ", ".join(f"{k} {v}" for k, v in variant.settings.items()),
+        "rate": searched(name),
+        "trainable": runs[0]["trainable"],
+        "cpu_seconds_a_step": round(price["cpu_seconds_a_step"], 4),
+        "above_base_mb": round(price["above_base_mb"]),
+        "peak_mb": round(price["peak_mb"]),
+        "loss": round(loss, 4),
+        "loss_spread": round(loss_spread, 4),
+        "accuracy": round(accuracy, 4),
+        "accuracy_spread": round(spread, 4),
+    }
+
+
+def against_twin(name: str) -> dict[str, float]:
+    """Ours less peft's, seed by seed: accuracy and loss, with 95% intervals."""
+    twin = VARIANTS[name].twin
+    pairs = list(zip(quality(twin), quality(name), strict=True))
+    found: dict[str, float] = {}
+    for measure in ("right", "nll"):
+        mean, half = interval(
+            np.mean(a["test"][measure]) - np.mean(b["test"][measure]) for a, b in pairs
+        )
+        label = "accuracy" if measure == "right" else "loss"
+        found |= {f"{label}_low": mean - half, f"{label}_high": mean + half}
+    return found
+
+
+def front(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows that no other beats in both loss and memory."""
+    return [
+        row["method"]
+        for row in rows
+        if not any(
+            other["loss"] <= row["loss"]
+            and other["above_base_mb"] <= row["above_base_mb"]
+            and other is not row
+            for other in rows
+        )
+    ]
+
+
+def speed_ratio() -> list[float]:
+    """peft's seconds a step over ours, LoRA on all maps, in turns."""
+    return [
+        cost("peft lora", turn)["cpu_seconds_a_step"] / cost("lora", turn)["cpu_seconds_a_step"]
+        for turn in range(ROUNDS)
+    ]
+
+
+def write() -> None:
+    """The JSON, from what is there."""
+    rows = [row for name in VARIANTS if (row := row_of(name)) is not None]
+    by = {row["method"]: row for row in rows}
+    best = set(front(rows))
+    for row in rows:
+        row["front"] = row["method"] in best
+        if VARIANTS[row["method"]].twin:
+            row["twin"] = VARIANTS[row["method"]].twin
+            row |= {k: round(v, 4) for k, v in against_twin(row["method"]).items()}
+    base = untuned()["test"]
+    figures: dict[str, Any] = {
+        "methods_trained": sum(VARIANTS[row["method"]].twin == "" for row in rows),
+        "methods_ours": sum(row["by"] == "ours" for row in rows),
+        "untuned_accuracy": float(np.mean(base["right"])),
+        "untuned_loss": float(np.mean(base["nll"])),
+        "ours_on_front": sum(name in best and by[name]["by"] == "ours" for name in by),
+    }
+    ratios = speed_ratio()
+    figures["lora_speed_ratio_peft"] = float(np.median(ratios))
+    figures["lora_speed_ratio_peft_range"] = [min(ratios), max(ratios)]
+    for name in ("ladder", "mezo", "mezo on lora"):
+        if name in by:
+            key = name.replace(" ", "_")
+            figures[f"{key}_memory_of_peft_lora"] = (
+                by[name]["above_base_mb"] / by["peft lora"]["above_base_mb"]
+            )
+            figures[f"{key}_memory_of_lora"] = (
+                by[name]["above_base_mb"] / by["lora"]["above_base_mb"]
+            )
+    write_result(
+        "peft",
+        protocol=PROTOCOL,
+        data="PriceRunner offers, one a product",
+        seeds=SEEDS,
+        rows=rows,
+        figures=figures,
+    )
+    draw(rows)
+
+
+def draw(rows: list[dict[str, Any]]) -> None:
+    """docs/_static/peft.svg: loss against memory, those on the front strong."""
+    frame = pl.DataFrame(
+        {
+            "method": [row["method"] for row in rows],
+            "memory": [max(row["above_base_mb"], 1) for row in rows],
+            "loss": [row["loss"] for row in rows],
+            "by": ["peft" if row["by"] == "peft" else "adwright" for row in rows],
+            "strong": [1.0 if row["front"] else 0.35 for row in rows],
+        }
+    )
+    x = alt.X("memory:Q", title="memory of training above the base, MB")
+    x = x.scale(type="log", nice=False, padding=20)
+    y = alt.Y("loss:Q", title="test loss, nats").scale(type="log", nice=False, padding=10)
+    base = alt.Chart(frame).encode(x, y, opacity=alt.Opacity("strong:Q", scale=None))
+    dots = base.mark_point(filled=True, size=45).encode(color=alt.Color("by:N", title=None))
+    names = base.mark_text(align="left", dx=6, fontSize=9).encode(text="method:N")
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(PICTURE, to_svg((dots + names).properties(width=620, height=380)))
+
+
+def main() -> None:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", nargs="?", choices=["all", "quality", "costs", "write"])
+    parser.add_argument("--workers", type=int, default=1)
+    asked = parser.parse_args()
+    part = asked.part or "all"
+    if part in ("all", "quality"):
+        # A twin takes over the rate of its like, which is searched for first.
+        own = [name for name, variant in VARIANTS.items() if not variant.twin]
+        twins = [name for name, variant in VARIANTS.items() if variant.twin]
+        with ThreadPoolExecutor(asked.workers) as pool:
+            list(pool.map(quality, own[:_FIRST]))
+            list(pool.map(quality, [name for name in twins if VARIANTS[name].twin in own[:_FIRST]]))
+            list(pool.map(quality, own[_FIRST:]))
+            list(pool.map(quality, twins))
+        untuned()
+    if part in ("all", "costs"):
+        for name in VARIANTS:
+            cost(name)
+        speed_ratio()
+    if part in ("all", "write"):
+        write()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""adwright tune export: a tuned LoRA as a GGUF adapter for llama.cpp."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adwright.cli.shared import Force, Offline, allowed_to_replace, show_facts
+from adwright.core.errors import MissingExtraError
+
+__all__ = ["Floats", "export"]
+
+
+class Floats(StrEnum):
+    """How the adapter's numbers are stored."""
+
+    F32 = "f32"
+    F16 = "f16"
+
+
+def export(
+    folder: Annotated[
+        Path, typer.Argument(help="What `adwright tune run` wrote, or the `tuned` in it.")
+    ],
+    to: Annotated[Path, typer.Option("--to", help="The adapter to write, FILE.gguf.")],
+    model: Annotated[
+        str, typer.Option("--model", help="The base that it was tuned on, as for `run`.")
+    ] = "smollm2-135m-instruct",
+    floats: Annotated[Floats, typer.Option("--floats", help="f16 halves the file.")] = Floats.F32,
+    offline: Offline = False,
+    force: Force = False,
+) -> None:
+    """Write a LoRA, rsLoRA or LoRA-FA as a GGUF adapter, which llama.cpp puts beside the base.
+
+    Other methods have no place in such a file: where they can be merged, convert the whole model.
+    """
+    allowed_to_replace(to, force=force)
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError as error:
+        raise MissingExtraError("adapters in GGUF", "lm") from error
+    from adwright.lm.engine.weights import locate, quiet
+    from adwright.lm.tuning.gguf_lora import to_gguf
+    from adwright.lm.tuning.methods import load_tuned
+
+    place, _ = locate(model, offline=offline)
+    with quiet():
+        # Its weights only prove that it is the right base: half the memory will do.
+        base = AutoModelForCausalLM.from_pretrained(place, dtype="bfloat16")
+    inner = folder / "tuned"
+    tuned = load_tuned(base, inner if inner.is_dir() else folder)
+    written = to_gguf(tuned, to, dtype=floats.value)
+    show_facts(
+        {
+            "method": type(tuned.method).__name__,
+            "base": model,
+            "bytes": f"{written.stat().st_size:,}",
+            "saved in": str(written),
+        }
+    )

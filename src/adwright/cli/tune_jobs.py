@@ -1,0 +1,65 @@
+"""adwright tune jobs: several LoRA tunings over one base, all in each step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adwright.cli.shared import DryRun, show_table
+
+__all__ = ["jobs"]
+
+
+def jobs(
+    file: Annotated[
+        Path, typer.Argument(help="TOML or JSON: a table `jobs`, each with a name and its data.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the run, instead of the file's.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up a run that was cut off.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Tune several parts of one base together: small jobs share the cost of a step.
+
+    Each job has its own texts, settings and end, and comes out as if it had been tuned alone, up
+    to rounding. OUT/NAME then holds `tuned`, which `adwright lm serve` reads, and `report.json`,
+    which `adwright tune compare` reads. Only LoRA and LoRAFA share a step. A run that was killed
+    goes on with --resume and ends with the same bits.
+    """
+    from dataclasses import replace
+
+    from adwright.core.config import to_jsonable
+    from adwright.training.tune_jobs_pipeline import read_jobs, run_jobs
+
+    asked = read_jobs(file)
+    if out is not None:
+        asked = replace(asked, out=out)
+    if dry_run:
+        typer.echo(json.dumps(to_jsonable(asked), indent=1))
+        return
+    reports = run_jobs(asked, resume=resume)
+    show_table(
+        ("job", "method", "trainable", "steps", "base nats", "held nats", "saved in"),
+        [
+            (
+                name,
+                report.method,
+                f"{report.trainable:,}",
+                str(report.steps),
+                _number(report.base_nll),
+                _number(report.valid_nll),
+                str(asked.out / name / "tuned"),
+            )
+            for name, report in reports.items()
+        ],
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

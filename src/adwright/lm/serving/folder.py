@@ -1,0 +1,127 @@
+"""A folder of tuned parts, one in each sub-folder, kept in step with what is served.
+
+The name of a sub-folder is the name of its part. `rescan` adds what is new, takes away what is
+gone, and takes a part anew whose manifest was written since. What cannot be served is told, not
+raised: one wrong folder does not stop the others.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adwright.core.errors import AdwrightError, AssetError, ConfigError, MissingExtraError
+from adwright.lm.engine.hf_tokens import HuggingFaceTokens
+from adwright.lm.engine.threads import fitting_threads
+from adwright.lm.engine.torch_config import TorchConfig
+from adwright.lm.engine.torch_model import fitting_dtype
+from adwright.lm.engine.weights import locate, quiet
+from adwright.lm.serving.engine import AdapterModels, ServingConfig
+
+__all__ = ["AdapterFolder", "Scanned", "open_base"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a scan changed. refused: why, by name; a part in use is tried again next time."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+class AdapterFolder:
+    """The parts in `top`, and the models that serve them. Parts that were added to the models by
+    others are left alone. Raises ConfigError where `top` is no folder."""
+
+    def __init__(self, models: AdapterModels, top: str | Path) -> None:
+        self._models, self._top = models, Path(top)
+        self._lock = threading.Lock()
+        self._stamps: dict[str, tuple[int, int]] = {}
+        if not self._top.is_dir():
+            raise ConfigError("there is no such folder", where=str(top), hint="name another")
+
+    def rescan(self) -> Scanned:
+        """Look again; see the module. From any thread."""
+        with self._lock:
+            found = self._found()
+            removed, refused = [], {}
+            for name, stamp in list(self._stamps.items()):
+                if found.get(name) != stamp:
+                    try:
+                        self._models.remove(name)
+                    except AdwrightError as error:
+                        refused[name] = error.what
+                        continue
+                    del self._stamps[name]
+                    if name not in found:
+                        removed.append(name)
+            added = []
+            for name, stamp in found.items():
+                if name in self._stamps:
+                    continue
+                try:
+                    if not _NAME.fullmatch(name):
+                        raise ConfigError("the name has other signs than letters, digits, _ . -")
+                    self._models.add(name, self._top / name)
+                except AdwrightError as error:
+                    refused[name] = error.what
+                else:
+                    self._stamps[name] = stamp
+                    added.append(name)
+            return Scanned(tuple(added), tuple(removed), refused)
+
+    def _found(self) -> dict[str, tuple[int, int]]:
+        """Sub-folders by name, with the time and size of what says that they are whole."""
+        found = {}
+        for folder in sorted(self._top.iterdir()):
+            if folder.is_dir() and not folder.name.startswith("."):
+                manifest = folder / "manifest.json"
+                state = manifest.stat() if manifest.is_file() else None
+                found[folder.name] = (state.st_mtime_ns, state.st_size) if state else (0, 0)
+        return found
+
+
+def open_base(config: TorchConfig, serving: ServingConfig, *, name: str = "") -> AdapterModels:
+    """The models over the base that `config` names; its parts are added afterwards.
+
+    name: of the base for callers, by default that of the model. Errors as `TorchModel.open`, and
+    ConfigError as `AdapterModels`.
+    """
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError as error:
+        raise MissingExtraError("language models on torch", "lm") from error
+    torch.set_num_threads(fitting_threads(config.threads))
+    where, note = locate(config.model, offline=config.offline)
+    dtype = fitting_dtype(config.device) if config.dtype == "auto" else _DTYPES[config.dtype]
+    try:
+        with quiet():
+            # Safetensors only: other files would be unpickled.
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                where,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=config.offline,
+            )
+    except (OSError, ValueError) as error:
+        raise AssetError(
+            f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
+            where=where,
+            hint="name a folder with config.json and weights in safetensors",
+        ) from error
+    model = model.to(config.device).eval().requires_grad_(False)
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    many = ends if isinstance(ends, list) else [ends]
+    end_ids = frozenset(int(one) for one in many if one is not None)
+    tokens = HuggingFaceTokens.load(where, end_ids)
+    return AdapterModels(model, tokens, name=name or config.model, note=note, config=serving)

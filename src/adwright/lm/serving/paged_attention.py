@@ -1,0 +1,232 @@
+"""Attention of rows whose keys and values lie in pages of the pool.
+
+A pass has the new tokens of B rows that are being written, one each, and after them those of
+prompts. Their keys and values are written into the pages of their rows first. Then, with G heads
+of keys and H / G queries on each,
+
+    written rows   K, V [B, G, S, D] picked from the pool, S the longest of them in whole blocks:
+                   softmax(q K^T / sqrt(D) + mask) V, as two batched products
+    prompts        one by one: a fresh one is causal attention over itself, a later piece of one
+                   picks what came before
+
+Rows whose lengths differ much are picked in several buckets, so that less than half of what is
+picked is padding; and so much at a time that the copy is still near when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adwright.lm.serving.pool import PagePool, PageShape
+
+__all__ = ["PagedAttention", "Sequenced", "paged_attention"]
+
+_NAME = "adwright_paged"
+#: Numbers of keys and values that are picked at a time, but for a single row longer than that.
+#: The copy of so many stays in a cache of a few MB.
+_MOST = 1 << 21
+#: Up to so many blocks no bucket is worth its calls.
+_FEW = 4
+
+
+@dataclass(frozen=True)
+class Sequenced:
+    """A row of the pass. pages: of its keys and values, with room for the new ones. past: tokens
+    that are there already. new: tokens of this pass."""
+
+    pages: Sequence[int]
+    past: int
+    new: int
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """Written rows that are picked together. rows: int64 [b], or None for all in their order.
+    blocks: int64 [2, b, G, n] in the first layer. mask: [b G, H / G, n T]."""
+
+    rows: Tensor | None
+    blocks: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """Tokens [start, stop) of the pass. blocks: int64 [2, G, n], where something came before."""
+
+    start: int
+    stop: int
+    past: int
+    blocks: Tensor | None
+    mask: Tensor | None
+
+
+class PagedAttention:
+    """Where the keys and values of one pass go, and what its queries look at.
+
+    rows: those that are being written first, `written` of them with one new token each. folds:
+    H / G.
+    """
+
+    def __init__(self, pool: PagePool, rows: Sequence[Sequenced], written: int, folds: int) -> None:
+        self._pool, self._shape, self._folds = pool, pool.shape, folds
+        self._written = written
+        self._room: Tensor | None = None
+        self._write = _written_to(rows, self._shape).to(pool.tensor.device)
+        decoding = list(rows[:written])
+        self._buckets = [self._bucket(decoding, own) for own in _buckets(decoding, self._shape)]
+        self._prompts: list[_Prompt] = []
+        start = written
+        for row in rows[written:]:
+            self._prompts.append(self._prompt(row, start))
+            start += row.new
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """query [1, H, N, D], key and value [1, G, N, D] to [1, N, H, D]."""
+        H, N, D = query.shape[1:]
+        shape = self._shape
+        at = self._write + layer * (2 * shape.heads * shape.block)
+        self._pool.tokens.index_copy_(0, at, torch.cat([key, value]).view(-1, D))
+        found = query.new_empty(1, N, H, D)
+        queries = query[0, :, : self._written].transpose(0, 1)  # [B, H, D]
+        for bucket in self._buckets:
+            if bucket.rows is None:
+                found[0, : self._written] = self._read(layer, bucket, queries, scale)
+            else:
+                own = queries.index_select(0, bucket.rows)
+                found[0, bucket.rows] = self._read(layer, bucket, own, scale)
+        for prompt in self._prompts:
+            part = slice(prompt.start, prompt.stop)
+            k, v, mask = key[:, :, part], value[:, :, part], None
+            if prompt.blocks is not None:
+                k, v = self._picked(layer, prompt.blocks)[:, None]
+                S = prompt.past + prompt.stop - prompt.start
+                k, v, mask = k[:, :, :S], v[:, :, :S], prompt.mask
+            made = functional.scaled_dot_product_attention(
+                query[:, :, part],
+                k,
+                v,
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=scale,
+                enable_gqa=self._folds > 1,
+            )
+            found[0, part] = made[0].transpose(0, 1)
+        return found
+
+    def _read(self, layer: int, bucket: _Bucket, queries: Tensor, scale: float) -> Tensor:
+        """queries [b, H, D] to [b, H, D]."""
+        b, H, D = queries.shape
+        k, v = self._picked(layer, bucket.blocks).flatten(1, 2)  # [b G, S, D]
+        folded = queries.reshape(-1, self._folds, D)
+        scores = torch.baddbmm(bucket.mask, folded, k.transpose(1, 2), alpha=scale)
+        return torch.bmm(scores.softmax(-1), v).view(b, H, D)
+
+    def _picked(self, layer: int, blocks: Tensor) -> Tensor:
+        """Keys and values of int64 [..., n] blocks: [..., n T, D]."""
+        shape = self._shape
+        at = blocks + layer * (2 * shape.heads)
+        picked = self._into(at.numel())
+        torch.index_select(self._pool.blocks, 0, at.view(-1), out=picked)
+        return picked.view(*blocks.shape[:-1], -1, shape.width)
+
+    def _into(self, blocks: int) -> Tensor:
+        """Memory for so many blocks, the same for every layer and bucket."""
+        wide = self._shape.block * self._shape.width
+        if self._room is None or len(self._room) < blocks:
+            self._room = self._pool.tensor.new_empty(blocks, wide)
+        return self._room[:blocks]
+
+    def _bucket(self, rows: Sequence[Sequenced], own: list[int]) -> _Bucket:
+        T, G = self._shape.block, self._shape.heads
+        some = [rows[at] for at in own]
+        n = max(self._shape.blocks(row.past + 1) for row in some)
+        pages = torch.zeros(len(some), n, dtype=torch.long)
+        for at, row in enumerate(some):
+            used = row.pages[: self._shape.blocks(row.past + 1)]
+            pages[at, : len(used)] = torch.tensor(used)
+        ends = torch.tensor([row.past + 1 for row in some])
+        like = self._pool.tensor
+        mask = torch.zeros(len(some), n * T, dtype=like.dtype)
+        mask.masked_fill_(torch.arange(n * T) >= ends[:, None], -torch.inf)
+        wide = mask[:, None, None].expand(-1, G, self._folds, -1).flatten(0, 1)
+        index = None if own == list(range(len(rows))) else torch.tensor(own, device=like.device)
+        return _Bucket(index, self._blocks(pages).to(like.device), wide.to(like.device))
+
+    def _prompt(self, row: Sequenced, start: int) -> _Prompt:
+        stop, device = start + row.new, self._pool.tensor.device
+        if not row.past:
+            return _Prompt(start, stop, 0, None, None)
+        used = torch.tensor(row.pages[: self._shape.blocks(row.past + row.new)])
+        mask = torch.ones(row.new, row.past + row.new, dtype=torch.bool, device=device)
+        blocks = self._blocks(used[None])[:, 0].to(device)
+        return _Prompt(start, stop, row.past, blocks, mask.tril(row.past))
+
+    def _blocks(self, pages: Tensor) -> Tensor:
+        """int64 [b, n] pages to [2, b, G, n] rows of `PagePool.blocks` in the first layer."""
+        G = self._shape.heads
+        kinds = torch.arange(2)[:, None, None, None] * G
+        heads = torch.arange(G)[:, None]
+        return pages[:, None] * (self._shape.layers * 2 * G) + kinds + heads
+
+
+def paged_attention() -> str:
+    """The name by which transformers finds this attention."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(_NAME, _attend)
+    return _NAME
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    paged: PagedAttention | None = None,
+    **rest: Any,
+) -> tuple[Tensor, None]:
+    """As transformers calls it: query [1, H, N, D], key and value [1, G, N, D] -> [1, N, H, D]."""
+    if paged is None:
+        raise RuntimeError("a network over pages was called without them")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    layer: Any = module.layer_idx
+    return paged.attend(int(layer), query, key, value, scale), None
+
+
+def _written_to(rows: Sequence[Sequenced], shape: PageShape) -> Tensor:
+    """int64 [2 G N]: where the keys, then the values of all new tokens go in the first layer."""
+    T, G = shape.block, shape.heads
+    at: list[int] = []
+    inside: list[int] = []
+    for row in rows:
+        for token in range(row.past, row.past + row.new):
+            at.append(row.pages[token // T])
+            inside.append(token % T)
+    heads = torch.arange(2 * G)[:, None]
+    first = torch.tensor(at, dtype=torch.long) * (shape.layers * 2 * G)
+    return ((first + heads) * T + torch.tensor(inside, dtype=torch.long)).view(-1)
+
+
+def _buckets(rows: Sequence[Sequenced], shape: PageShape) -> Iterator[list[int]]:
+    """Rows of like length; see the module."""
+    sizes = [shape.blocks(row.past + 1) for row in rows]
+    left = list(range(len(rows)))
+    while left:
+        longest = max(sizes[at] for at in left)
+        most = max(1, _MOST // (shape.slice * longest))
+        padded = longest * len(left) > 2 * sum(sizes[at] for at in left)
+        own = left
+        if padded and longest > _FEW:
+            own = [at for at in left if sizes[at] * 2 > longest]
+        own = own[:most]
+        yield own
+        taken = set(own)
+        left = [at for at in left if at not in taken]

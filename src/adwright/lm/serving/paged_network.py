@@ -1,0 +1,112 @@
+"""A causal network whose keys and values lie in pages, and whose rows each have their part.
+
+One pass takes the tokens of all rows end to end [N]: of rows that are being written one token
+each, of prompts as many as there are. The base's maps see them as one matrix; attention and the
+small operations of the parts look at the rows.
+
+The module tree is a copy that shares all weights with the model it was made of, so that the model
+may be used, or tuned, elsewhere; nothing writes to the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError
+from adwright.lm.engine.network import Network
+from adwright.lm.serving.paged_attention import PagedAttention, paged_attention
+from adwright.lm.serving.row_ops import RowOps
+from adwright.lm.tuning.sizes import LINEAR, Target, places
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["PagedLinear", "PagedNetwork"]
+
+
+class _Desk:
+    """What the maps look at during a pass."""
+
+    ops: RowOps | None = None
+
+
+class PagedLinear(nn.Module):
+    """The base's map, and the operations of the rows at hand. merged: a weight [out, in] to
+    compute with in the place of the base's, or None."""
+
+    def __init__(self, base: nn.Linear, layer: int, target: Target, desk: _Desk) -> None:
+        super().__init__()
+        self.base = base
+        self.merged: Tensor | None = None
+        self._layer, self._target, self._desk = layer, target, desk
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [1, N, in] to [1, N, out]."""
+        ops = self._desk.ops
+        weight = self.base.weight if self.merged is None else self.merged
+        if ops is None or ops.idle(self._target):
+            return functional.linear(x, weight, self.base.bias)
+        seen = ops.before(self._layer, self._target, x)
+        y = functional.linear(seen, weight, self.base.bias)
+        ops.after(self._layer, self._target, seen, y)
+        return y
+
+
+class PagedNetwork:
+    """The network of a plain model, over a pool.
+
+    Raises ConfigError where it is not a plain causal LM of full attention in every layer.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        whole: Any = copy.deepcopy(model, shared)
+        whole.eval()
+        _require_full_attention(whole.config.get_text_config())
+        self.network = Network(whole)
+        whole.config._attn_implementation = paged_attention()
+        self._desk = _Desk()
+        self.maps: dict[str, PagedLinear] = {}
+        for place in places(whole, LINEAR):
+            own = PagedLinear(place.linear, place.layer, place.target, self._desk)
+            place.put(own)
+            self.maps[place.name] = own
+        self._decoder = whole.get_decoder()
+
+    def hidden(
+        self, tokens: Tensor, positions: Tensor, attention: PagedAttention, ops: RowOps | None
+    ) -> Tensor:
+        """Last hidden states [N, D] of tokens int64 [N] at positions int64 [N]; their keys and
+        values are written to the pages that `attention` tells."""
+        self._desk.ops = ops
+        try:
+            state = self._decoder(
+                input_ids=tokens[None],
+                position_ids=positions[None],
+                use_cache=False,
+                paged=attention,
+            )
+        finally:
+            self._desk.ops = None
+            if ops is not None:
+                ops.done()
+        last: Tensor = state[0]
+        return last[0]
+
+
+def _require_full_attention(config: Any) -> None:
+    """Raises ConfigError for windows, caps and other attention than that of Llama."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    other = kinds != {"full_attention"} or getattr(config, "attn_logit_softcapping", None)
+    # Qwen2 names a window that it does not use.
+    window = getattr(config, "sliding_window", None) and not hasattr(config, "layer_types")
+    if other or window:
+        raise ConfigError(
+            "the attention of this model cannot be paged",
+            where=str(getattr(config, "model_type", "")),
+            hint="serve its tuned parts one by one, with `load_tuned`",
+        )

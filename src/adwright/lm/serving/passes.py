@@ -1,0 +1,88 @@
+"""One pass of the network over rows of the batch: tokens in, keys and values kept, tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from adwright.lm.serving.jobs import Writing, sample
+from adwright.lm.serving.paged_attention import PagedAttention, Sequenced
+from adwright.lm.serving.paged_network import PagedNetwork
+from adwright.lm.serving.pool import PagePool
+from adwright.lm.serving.row_ops import RowOps, Stretch
+from adwright.lm.serving.scheduler import Turn
+from adwright.lm.tuning.sizes import Sizes
+
+__all__ = ["Passes"]
+
+
+class Passes:
+    """The network over a pool. grain: u, of `layout`."""
+
+    def __init__(self, network: PagedNetwork, pool: PagePool, sizes: Sizes, grain: int) -> None:
+        self.network, self._pool, self._sizes, self._grain = network, pool, sizes, grain
+        self._folds = sizes.heads // sizes.kv_heads
+        self._key: tuple[object, ...] = ()
+        self._ops: RowOps | None = None
+        #: The part whose weights stand in the maps, so that its rows need no operations.
+        self.merged: str | None = None
+
+    def run(self, turns: Sequence[Turn]) -> None:
+        """Take these tokens through the network, and hand each job what came of them."""
+        with torch.inference_mode():
+            hidden = self._hidden(turns)
+            ends, at = [], 0
+            writing: list[Writing] = []
+            for job, new in turns:
+                first = job.done
+                job.done += new
+                own = hidden[at : at + new]
+                at += new
+                if not isinstance(job, Writing):
+                    job.take(own, first, self.network.network)
+                elif not job.left:
+                    ends.append(at - 1)
+                    writing.append(job)
+            if writing:
+                last = hidden.index_select(0, torch.tensor(ends, device=hidden.device))
+                sample(writing, self.network.network.logits(last).cpu())
+
+    def _hidden(self, turns: Sequence[Turn]) -> torch.Tensor:
+        device = self._pool.tensor.device
+        tokens: list[int] = []
+        positions: list[int] = []
+        rows: list[Sequenced] = []
+        for job, new in turns:
+            tokens += job.tokens[job.done : job.done + new]
+            positions += range(job.done, job.done + new)
+            rows.append(Sequenced(job.pages, job.done, new))
+        written = sum(turn.job.writes for turn in turns)
+        attention = PagedAttention(self._pool, rows, written, self._folds)
+        return self.network.hidden(
+            torch.tensor(tokens, device=device),
+            torch.tensor(positions, device=device),
+            attention,
+            self._row_ops(turns),
+        )
+
+    def _row_ops(self, turns: Sequence[Turn]) -> RowOps | None:
+        """The operations of these rows; those of the last pass where the rows are the same."""
+        stretches = [
+            Stretch(
+                None if turn.job.adapter == self.merged else turn.job.hot,
+                turn.new,
+                not turn.job.writes,
+            )
+            for turn in turns
+        ]
+        if all(stretch.hot is None for stretch in stretches):
+            return None
+        key = tuple(stretches)
+        if key != self._key or self._ops is None:
+            u = self._grain
+            self._ops = RowOps(
+                stretches, self._pool.grains(u), self._pool.shape.slice // u, self._sizes.shapes
+            )
+            self._key = key
+        return self._ops

@@ -1,0 +1,103 @@
+"""What an endpoint can tell of tuned parts that share a base: where each is, and how full the
+pool is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from adwright.lm.serving.engine import AdapterModels
+    from adwright.lm.serving.folder import Scanned
+
+__all__ = ["AdapterMeasures", "Adapters", "Rescans", "adapters_of"]
+
+
+class Rescans(Protocol):
+    """A folder of parts that can be looked at again."""
+
+    def rescan(self) -> Scanned:
+        """Add what is new and take away what is gone; it may take seconds."""
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The models of one base. folder: where their parts come from, or None where they are fixed."""
+
+    models: AdapterModels
+    folder: Rescans | None = None
+
+
+class AdapterMeasures(Collector):
+    """Counters and gauges for Prometheus, read when it asks. They name no part."""
+
+    def __init__(self, models: AdapterModels) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them at this moment."""
+        state = self._models.pool()
+        counts = state.counts
+        counters = {
+            "lm_adapter_hits": ("Requests that found their part in the pool.", counts.hits),
+            "lm_adapter_evictions": ("Parts that left the pool.", counts.evictions),
+            "lm_preemptions": ("Requests that had to begin again.", state.preemptions),
+        }
+        for name, (text, value) in counters.items():
+            yield CounterMetricFamily(f"adwright_{name}", text, value=value)
+        loads = CounterMetricFamily(
+            "adwright_lm_adapter_loads", "Parts brought into the pool.", labels=["source"]
+        )
+        loads.add_metric(["host"], counts.from_host)
+        loads.add_metric(["disk"], counts.from_disk)
+        yield loads
+        pages = GaugeMetricFamily(
+            "adwright_lm_pages", "Pages of the pool, by who has them.", labels=["use"]
+        )
+        pages.add_metric(["adapters"], state.adapters)
+        pages.add_metric(["keys"], state.keys)
+        pages.add_metric(["free"], state.pages - state.adapters - state.keys)
+        yield pages
+        text = "Bytes of parts in host memory."
+        yield GaugeMetricFamily("adwright_lm_adapter_host_bytes", text, value=state.host_bytes)
+
+
+def adapters_of(models: AdapterModels) -> dict[str, Any]:
+    """The body of GET /v1/adapters."""
+    state = models.pool()
+    data = [
+        {
+            "id": one.name,
+            "method": one.method,
+            "where": one.tier,
+            "bytes": one.bytes,
+            "pages": one.pages,
+            "pins": one.pins,
+            "hits": one.hits,
+        }
+        for one in models.adapters()
+    ]
+    return {
+        "object": "list",
+        "base": models.name,
+        "data": data,
+        "totals": {
+            "hits": state.counts.hits,
+            "loads_from_host": state.counts.from_host,
+            "loads_from_disk": state.counts.from_disk,
+            "evictions": state.counts.evictions,
+            "dropped": state.counts.dropped,
+            "preemptions": state.preemptions,
+        },
+        "pages": {
+            "total": state.pages,
+            "adapters": state.adapters,
+            "keys": state.keys,
+            "bytes": state.bytes,
+        },
+        "host_bytes": state.host_bytes,
+    }

@@ -1,0 +1,200 @@
+"""The cloud's side of tuning that is shared with a device: the frozen base, and nothing of a text.
+
+    device                        cloud
+      hello                 ->
+                            <-    ends        embedding, head, sizes of the maps
+    each pass:
+      forward  x0, places   ->                layer by layer; at each map whose module lives:
+                            <-    input  x
+      delta    s B A x      ->
+                            <-    hidden      after the last norm
+    where the pass is of a training step:
+      backward dL/dhidden   ->                in the graph's order, at each map that lives:
+                            <-    slope  g
+      slope_in s A'B' g     ->
+                            <-    done
+    between steps:
+      killed   A, B         ->                the cloud computes these modules, frozen
+      revived               ->
+      bye                   ->
+
+Tokens, answers, loss and the numbers of living modules stay on the device. What the cloud sees,
+hidden states, is no secret of the texts: x0 is a row of its own embedding for each token, which a
+cloud that looks can tell. The paper's promise is that no text is stored or sent as such, no more.
+
+See `kill_revive` for the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError, DataError
+from adwright.lm.packing import attends_apart
+from adwright.lm.tuning.sizes import LINEAR, Target, decoder_layers, places
+from adwright.lm.tuning.storage import fingerprint
+from adwright.training.offsite.wire import Channel, Message
+
+__all__ = ["serve_base"]
+
+#: Seconds that the device may take for its own part of a step.
+_WAIT = 600.0
+
+
+def serve_base(
+    model: Any, channel: Channel, *, targets: tuple[Target, ...] = LINEAR, passes: int = 1_000_000
+) -> int:
+    """Compute the frozen `model` for one device until it says goodbye; returns the passes.
+
+    model: a causal LM of transformers; it is left as it was. targets: the maps beside which the
+    device may have a module. passes: at most so many. Raises DataError for what is out of turn or
+    of other sizes, ConfigError for too many passes, and as `Channel.receive`.
+    """
+    model.requires_grad_(False).eval()
+    with channel:
+        channel.receive("hello")
+        found = list(places(model, targets))
+        channel.send(_ends(model, [(place.name, place.linear) for place in found]))
+        maps = [_Map(place.linear, number, channel) for number, place in enumerate(found)]
+        plain = [place.linear for place in found]
+        for place, module in zip(found, maps, strict=True):
+            place.put(module)
+        try:
+            with attends_apart(model):
+                return _serve(model, channel, maps, passes)
+        finally:
+            for place, linear in zip(found, plain, strict=True):
+                place.put(linear)
+
+
+def _serve(model: Any, channel: Channel, maps: list[_Map], passes: int) -> int:
+    done = 0
+    while True:
+        asked = channel.receive("forward", "killed", "revived", "bye", timeout=_WAIT)
+        match asked.kind:
+            case "bye":
+                return done
+            case "killed":
+                for number in _numbers(asked, len(maps)):
+                    a, b = asked.tensor(f"{number}.a"), asked.tensor(f"{number}.b")
+                    maps[number].kill(a, b, _scale(asked))
+            case "revived":
+                for number in _numbers(asked, len(maps)):
+                    maps[number].dead = None
+            case _:
+                if done >= passes:
+                    raise ConfigError("the device asks for too many passes", where=str(passes))
+                done += 1
+                _pass(model, channel, asked)
+
+
+def _pass(model: Any, channel: Channel, asked: Message) -> None:
+    """One forward pass, and the backward pass where the device asks for it."""
+    x, position = asked.tensor("x"), asked.tensor("places")
+    width = model.config.hidden_size
+    if x.ndim != 2 or x.shape[1] != width or position.shape != x.shape[:1]:
+        raise DataError("the device sends states of another size", column="x", value=tuple(x.shape))
+    trains = asked.fields.get("trains") is True
+    x = x.to(model.dtype).requires_grad_(trains)
+    with torch.set_grad_enabled(trains):
+        hidden = model.model(
+            inputs_embeds=x[None], position_ids=position[None], use_cache=False
+        ).last_hidden_state[0]
+    channel.send(Message("hidden", {}, {"hidden": hidden}))
+    if trains:
+        slope = channel.receive("backward", timeout=_WAIT).tensor("slope")
+        if slope.shape != hidden.shape:
+            raise DataError("the device sends a slope of another size", column="slope")
+        hidden.backward(slope.to(hidden.dtype))
+        channel.send(Message("done"))
+
+
+class _Map(nn.Module):
+    """A map of the base and the device's module beside it; `dead`: its A, B and scale, where the
+    cloud computes it."""
+
+    def __init__(self, base: nn.Linear, number: int, channel: Channel) -> None:
+        super().__init__()
+        self.base, self.number, self.channel = base, number, channel
+        self.dead: tuple[Tensor, Tensor, float] | None = None
+
+    def kill(self, a: Tensor, b: Tensor, scale: float) -> None:
+        """From now on the cloud's; DataError for other sizes."""
+        rank = a.shape[0]
+        wanted = (rank, self.base.in_features), (self.base.out_features, rank)
+        if (tuple(a.shape), tuple(b.shape)) != wanted:
+            raise DataError("a killed module has another size", column=str(self.number))
+        self.dead = (a, b, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        y: Tensor = self.base(x)
+        if self.dead is None:
+            return y + _Ask.apply(x, self.number, y.shape[-1], self.channel)  # type: ignore[no-any-return, no-untyped-call]
+        a, b, scale = self.dead
+        low = functional.linear(x, a.to(x.dtype)) * scale
+        return y + functional.linear(low, b.to(x.dtype))
+
+
+class _Ask(torch.autograd.Function):
+    """The device's module as a function of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, number: int, width: int, channel: Channel) -> Tensor:
+        ctx.number, ctx.channel, ctx.shape = number, channel, x.shape
+        channel.send(Message("input", {"module": number}, {"x": x.reshape(-1, x.shape[-1])}))
+        delta = channel.receive("delta", timeout=_WAIT).tensor("delta")
+        return _shaped(delta, (*x.shape[:-1], width), x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
+        slope = {"slope": above.reshape(-1, above.shape[-1])}
+        ctx.channel.send(Message("slope", {"module": ctx.number}, slope))
+        back = ctx.channel.receive("slope_in", timeout=_WAIT).tensor("slope")
+        return _shaped(back, ctx.shape, above.dtype), None, None, None
+
+
+def _shaped(value: Tensor, shape: Any, dtype: torch.dtype) -> Tensor:
+    if value.numel() != torch.Size(shape).numel():
+        raise DataError("the device answers with another size", value=tuple(value.shape))
+    return value.view(shape).to(dtype)
+
+
+def _ends(model: Any, maps: list[tuple[str, nn.Linear]]) -> Message:
+    """What the device needs to turn tokens into states and states into a loss."""
+    tensors = {"embedding": model.get_input_embeddings().weight}
+    head = model.lm_head
+    if head.weight.data_ptr() != tensors["embedding"].data_ptr():
+        tensors["head"] = head.weight
+    if head.bias is not None:
+        raise ConfigError("a head with a bias is not sent", where=type(model).__name__)
+    sizes: Mapping[str, Any] = {
+        "names": [name for name, _ in maps],
+        "sizes": [[linear.in_features, linear.out_features] for _, linear in maps],
+        "layers": len(decoder_layers(model)),
+        "base": fingerprint(model),
+    }
+    return Message("ends", sizes, tensors)
+
+
+def _numbers(message: Message, modules: int) -> list[int]:
+    found = message.fields.get("modules")
+    if not isinstance(found, list) or not all(
+        isinstance(each, int) and 0 <= each < modules for each in found
+    ):
+        raise DataError("a message names no module", column=message.kind, value=found)
+    return found
+
+
+def _scale(message: Message) -> float:
+    scale = message.fields.get("scale")
+    if not isinstance(scale, (int, float)):
+        raise DataError("a killed module lacks its scale", column="scale", value=scale)
+    return float(scale)

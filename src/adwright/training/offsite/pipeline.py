@@ -1,0 +1,164 @@
+"""Both sides of offsite-tuning from files: what `adwright tune offsite own` and `train` do.
+
+own      a model            ->  OUT, the model with the trained ends, as transformers keeps it
+train    a file of pairs    ->  OUT/run, the resumable training, and OUT/report.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adwright.core.atomic import atomic_folder, atomic_write_text
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.lm.engine.torch_model import fitting_dtype
+from adwright.lm.engine.weights import SMOLLM2, locate
+from adwright.training.offsite.offsite_tuning import WAIT, own, train_offsite
+from adwright.training.offsite.sandwich import distil, emulator_of
+from adwright.training.offsite.wire import Listener, connect
+from adwright.training.texts import Texts
+from adwright.training.tune_config import TuneConfig
+from adwright.training.tune_pipeline import PairsConfig, held_apart
+
+__all__ = ["OffsiteReport", "OwnerRun", "TrainerRun", "run_owner", "run_trainer"]
+
+
+@dataclass(frozen=True)
+class OwnerRun:
+    """What the model's owner asks for. model: as `adwright lm generate --model` takes it. ends,
+    kept: layers, see `sandwich`. distil: a file of pairs of one's own to train the kept layers
+    on, None for layers as they are; distil_steps: so long. host, port: where to listen, 0 for a
+    free port. wait: seconds for the texts' owner to connect, and then to train."""
+
+    model: str = SMOLLM2
+    out: Path = Path("runs/plugged")
+    ends: int = 2
+    kept: int = 8
+    distil: Path | None = None
+    distil_steps: int = 200
+    host: str = "127.0.0.1"
+    port: int = 0
+    wait: float = WAIT
+
+
+@dataclass(frozen=True)
+class TrainerRun:
+    """What the texts' owner asks for. address: HOST:PORT. rank: of LoRA in the ends, 0 to train
+    them whole."""
+
+    data: PairsConfig
+    address: str
+    rank: int = 8
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    out: Path = Path("runs/offsite")
+
+
+@dataclass(frozen=True)
+class OffsiteReport:
+    """trainable: numbers. valid_nll: nats a token of the held answers, of the emulator with the
+    trained ends; None without held texts. sent, received: bytes."""
+
+    trainable: int
+    steps: int
+    tokens: int
+    cpu_seconds: float
+    texts: int
+    held: int
+    valid_nll: float | None
+    sent: int
+    received: int
+
+
+def run_owner(
+    asked: OwnerRun, *, overwrite: bool = False, on_listening: Callable[[str], None]
+) -> None:
+    """Give the thinned model to the first who connects, and write the whole one with what came.
+
+    on_listening: called once with HOST:PORT. overwrite: replace `asked.out`. Raises
+    MissingExtraError without transformers, ConfigError where layers or port do not allow it, and
+    as `own`, `read_rows` and `locate`.
+    """
+    try:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError as error:
+        raise MissingExtraError("tuning of language models", "lm") from error
+    place, _ = locate(asked.model)
+    model: Any = AutoModelForCausalLM.from_pretrained(place, dtype=fitting_dtype())
+    model.eval()
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    small = emulator_of(model, asked.ends, asked.kept)
+    if asked.distil is not None:
+        texts, _ = held_apart(PairsConfig(path=asked.distil, valid=0.0), tokenizer, 0)
+        distil(small, model, texts, ends=asked.ends, steps=asked.distil_steps)
+    with atomic_folder(asked.out, overwrite=overwrite) as folder:
+        # Where the folder cannot be written, nobody has waited in vain.
+        tokenizer.save_pretrained(folder)
+        listener = Listener(asked.host, asked.port)
+        on_listening(f"{listener.host}:{listener.port}")
+        channel = listener.accept(timeout=asked.wait)
+        tuned = own(
+            model,
+            channel,
+            ends=asked.ends,
+            kept=asked.kept,
+            emulator=small,
+            tokenizer=folder,
+            wait=asked.wait,
+        )
+        plain: Any = tuned.merge()
+        plain.save_pretrained(folder)
+
+
+def run_trainer(asked: TrainerRun, *, resume: bool = False) -> OffsiteReport:
+    """Train the ends of the model that is offered at `asked.address`, send them, and report.
+
+    resume: continue the training in `asked.out`; the model's owner must offer the same model.
+    Raises ConfigError for an address that is none, and as `train_offsite` and `held_apart`.
+    """
+    host, port = _address(asked.address)
+    counts: dict[str, int] = {}
+
+    def texts_of(tokenizer: Any) -> tuple[Texts, Texts | None]:
+        if tokenizer is None:
+            raise DataError("the model came without a tokeniser", file=asked.address)
+        train, valid = held_apart(asked.data, tokenizer, asked.tune.seed)
+        counts.update(texts=len(train), held=len(valid))
+        return train, valid if len(valid) else None
+
+    channel = connect(host, port)
+    in_bfloat16 = asked.tune.bfloat16 or fitting_dtype() == torch.bfloat16
+    tuned, result = train_offsite(
+        channel,
+        texts_of,
+        replace(asked.tune, bfloat16=in_bfloat16),
+        rank=asked.rank,
+        run=asked.out / "run",
+        resume=resume,
+    )
+    report = OffsiteReport(
+        trainable=tuned.count(),
+        steps=result.steps,
+        tokens=result.tokens,
+        cpu_seconds=round(result.seconds, 2),
+        texts=counts["texts"],
+        held=counts["held"],
+        valid_nll=result.best if counts["held"] else None,
+        sent=sum(channel.sent.values()),
+        received=sum(channel.received.values()),
+    )
+    text = json.dumps(to_jsonable(report), indent=1) + "\n"
+    atomic_write_text(asked.out / "report.json", text)
+    return report
+
+
+def _address(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ConfigError("an address is HOST:PORT", where=address, hint="127.0.0.1:4711")
+    return host, int(port)

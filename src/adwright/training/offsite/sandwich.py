@@ -1,0 +1,240 @@
+"""The parts of offsite-tuning: the ends of a model, a thinned middle, and what goes back.
+
+Xiao, Lin & Han, "Offsite-Tuning: Transfer Learning without Full Model", 2023, arXiv 2302.04870.
+Of N decoder layers the first n and the last n are the adapter, trained by the texts' owner; of
+the M = N - 2 n between them K are kept, evenly, and frozen (the emulator):
+
+    kept layer j of K:  n + round(j (M - 1) / (K - 1)),  j = 0 ... K - 1
+
+The texts' owner trains  first n -> K kept -> last n,  the model's owner puts the trained ends
+around the M layers of the whole model. `distil` trains the K layers before they are sent, so that
+each does the work of those that were left out behind it: with s_j what kept layer j of the
+emulator puts out, and t_i what layer i of the whole model does,
+
+    L = mean over j of mean((s_j - t_e(j))^2)
+    e(j) = the layer before kept layer j + 1; for the last one N - n - 1
+
+Ours: the paper's loss has the last of these terms alone, and its language modelling loss too.
+Beside training the ends whole, as the paper does, LoRA can be trained in them.
+
+What is hidden: the M - K layers that were left out, and after `distil` the numbers of the K, too.
+Embedding, head, ends and kept layers are given away. The texts' owner gives away the numbers of
+its adapter, from which something of the texts may be guessed.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError, DataError
+from adwright.lm.packing import attends_apart
+from adwright.lm.tuning.lora import LoRALinear
+from adwright.lm.tuning.sizes import LINEAR, Sizes, decoder_layers
+from adwright.lm.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.training.texts import Texts
+
+__all__ = [
+    "Sandwich",
+    "adapter_of",
+    "distil",
+    "emulator_of",
+    "kept_layers",
+    "plug_in",
+]
+
+_LAYER = re.compile(r"model\.model\.layers\.(\d+)\.(.+)")
+_SHIPPED = re.compile(r"(first|last)\.(\d+)\.(.+)")
+
+
+@dataclass(frozen=True)
+class Sandwich(TuningMethod):
+    """The first and the last `ends` decoder layers. rank: 0 to train them whole, which needs them
+    in float32, or r of a LoRA in each of their maps; alpha: r times LoRA's scale.
+    """
+
+    family: ClassVar[Family] = "efficient"
+    mergeable: ClassVar[bool] = True
+    ends: int = 2
+    rank: int = 0
+    alpha: float = 16.0
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "ends")
+        at_least(self, 0, "rank")
+
+    def count(self, sizes: Sizes) -> int:
+        """2 n times what a layer has, without the norms where it is LoRA."""
+        shapes = sizes.shapes.values()
+        if self.rank:
+            return 2 * self.ends * self.rank * sum(rows + columns for rows, columns in shapes)
+        biases = sum(sizes.shapes[target][0] for target in sizes.linear_bias)
+        whole = sum(rows * columns for rows, columns in shapes)
+        return 2 * self.ends * (whole + biases + 2 * sizes.width)
+
+    def attach(self, tuned: Tuned) -> None:
+        """Unfreeze the ends, or put a `LoRALinear` in the place of each of their maps."""
+        layers = tuned.layers()
+        numbers = _ends(len(layers), self.ends)
+        if not self.rank:
+            for number in numbers:
+                layers[number].requires_grad_(True)
+            return
+        for place in tuned.places(LINEAR):
+            if place.layer in numbers:
+                a = tuned.uniform(self.rank, place.linear.in_features)
+                b = zeros(place.linear.out_features, self.rank)
+                place.put(LoRALinear(place.linear, a, b, self.alpha / self.rank))
+
+
+def kept_layers(layers: int, ends: int, kept: int) -> tuple[int, ...]:
+    """Numbers, in the whole model, of the middle layers that the emulator keeps.
+
+    Raises ConfigError unless there are 1 <= kept <= layers - 2 ends of them.
+    """
+    middle = layers - 2 * ends
+    if ends < 1 or not 1 <= kept <= middle:
+        raise ConfigError(
+            f"{layers} layers have no such ends and 1 to {max(middle, 0)} layers to keep",
+            where=f"ends = {ends}, kept = {kept}",
+            hint="lower them",
+        )
+    if kept == 1:
+        return (ends + (middle - 1) // 2,)
+    return tuple(ends + round(j * (middle - 1) / (kept - 1)) for j in range(kept))
+
+
+def emulator_of(model: Any, ends: int, kept: int) -> Any:
+    """A model of 2 ends + kept layers, with copies of the weights of `model`, a causal LM of
+    transformers. Raises ConfigError as `kept_layers`, or where it is of another type."""
+    layers = len(decoder_layers(model))
+    order = (
+        *range(ends),
+        *kept_layers(layers, ends, kept),
+        *range(layers - ends, layers),
+    )
+    config = copy.deepcopy(model.config)
+    config.num_hidden_layers = len(order)
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[number] for number in order]
+    small = type(model)(config).to(model.dtype)
+    place = {number: at for at, number in enumerate(order)}
+    weights = {}
+    for name, value in model.state_dict().items():
+        found = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", name)
+        if found is None:
+            weights[name] = value
+        elif int(found[1]) in place:
+            weights[f"model.layers.{place[int(found[1])]}.{found[2]}"] = value
+    small.load_state_dict(weights)
+    return small.eval()
+
+
+def distil(
+    emulator: Any,
+    model: Any,
+    texts: Texts,
+    *,
+    ends: int,
+    steps: int = 100,
+    batch: int = 8,
+    rate: float = 1e-4,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Train the kept layers of `emulator` to do the work of those that were left out, see above.
+
+    texts: of the model's owner; what they answer does not matter. model: the whole one, which is
+    not changed. rate: of AdamW. Returns L of the first and of the last step.
+    """
+    layers, kept = len(decoder_layers(model)), len(decoder_layers(emulator)) - 2 * ends
+    wanted = [*kept_layers(layers, ends, kept)[1:], layers - ends]
+    # Small steps would be lost in bfloat16.
+    dtype = emulator.dtype
+    student = emulator.float().train().requires_grad_(False)
+    taught = nn.ModuleList(list(decoder_layers(student))[ends : ends + kept])
+    optimiser = torch.optim.AdamW(taught.requires_grad_(True).parameters(), lr=rate)
+    rng, losses = np.random.default_rng(seed), list[float]()
+    for _ in range(steps):
+        rows = rng.integers(len(texts), size=batch)
+        with torch.no_grad():
+            given = _states(model, texts, rows)
+        made = _states(student, texts, rows)
+        # State i + 1 is what layer i puts out; `wanted` is one layer further on.
+        pairs = [(made[ends + j + 1], given[number]) for j, number in enumerate(wanted)]
+        loss = torch.stack([functional.mse_loss(s, t.float()) for s, t in pairs]).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        optimiser.zero_grad()
+        losses.append(float(loss.detach()))
+    emulator.to(dtype).requires_grad_(False).eval()
+    return losses[0], losses[-1]
+
+
+def _states(model: Any, texts: Texts, rows: Any) -> tuple[Tensor, ...]:
+    packed = texts.packed(rows)
+    with attends_apart(model):
+        found = model.model(
+            input_ids=packed.ids[None],
+            position_ids=packed.places()[None],
+            output_hidden_states=True,
+            use_cache=False,
+        )
+    return tuple(found.hidden_states)
+
+
+def adapter_of(tuned: Tuned) -> dict[str, Tensor]:
+    """What goes back: the trained numbers, by "first.NUMBER.NAME" and "last.NUMBER.NAME"."""
+    ends, layers = _method(tuned).ends, tuned.sizes.layers
+    found = {}
+    for name, value in tuned.state().items():
+        if (match := _LAYER.fullmatch(name)) is not None:
+            number = int(match[1])
+            side = f"first.{number}" if number < ends else f"last.{number - (layers - ends)}"
+            found[f"{side}.{match[2]}"] = value.detach()
+    return found
+
+
+def plug_in(model: Any, method: Sandwich, adapter: Mapping[str, Tensor]) -> Tuned:
+    """The whole model with a trained adapter in its ends; `merge` makes a plain model of it.
+
+    Raises DataError for a number that is not finite or a name that is none of an adapter's,
+    ArtifactError where names or shapes are not those of `method` on this model.
+    """
+    tuned = Tuned(model, method)
+    layers, tensors = tuned.sizes.layers, {}
+    for name, value in adapter.items():
+        match = _SHIPPED.fullmatch(name)
+        if match is None or int(match[2]) >= method.ends:
+            raise DataError("the adapter has a tensor that is not of the ends", column=name)
+        if not bool(torch.isfinite(value).all()):
+            raise DataError("the adapter holds NaN or infinity", column=name)
+        number = int(match[2]) + (0 if match[1] == "first" else layers - method.ends)
+        tensors[f"model.model.layers.{number}.{match[3]}"] = value
+    tuned.load_state(tensors, "the adapter that came back")
+    return tuned.eval()
+
+
+def _method(tuned: Tuned) -> Sandwich:
+    if not isinstance(tuned.method, Sandwich):
+        raise ConfigError(
+            "only the ends of a model go back", where=type(tuned.method).__name__, hint="Sandwich()"
+        )
+    return tuned.method
+
+
+def _ends(layers: int, ends: int) -> set[int]:
+    if 2 * ends >= layers:
+        raise ConfigError(
+            f"{layers} layers have no middle between ends of {ends}",
+            where=f"Sandwich.ends = {ends}",
+            hint="lower it",
+        )
+    return {*range(ends), *range(layers - ends, layers)}

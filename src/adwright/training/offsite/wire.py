@@ -1,0 +1,218 @@
+"""Messages of JSON and tensors between two processes over TCP.
+
+    message = "ADWOFF" | version u16 | length of head u32 | length of body u64 | head | body
+
+in network order. The head is a JSON object with the message's kind, the body safetensors: nothing
+that is received is ever run. A length is believed only up to a limit, before memory is taken for
+it, and whoever waits does so for a stated time.
+
+The bytes are neither encrypted nor signed, and any process of the machine can connect: addresses
+are of the loopback unless another is asked for, and between machines this belongs into a tunnel.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from adwright.core.errors import ConfigError, DataError, ResourceError
+
+__all__ = ["VERSION", "Channel", "Listener", "Message", "connect"]
+
+VERSION = 1
+_MAGIC = b"ADWOFF"
+_FRONT = struct.Struct("!6sHIQ")
+_HEAD_LIMIT = 1 << 20
+#: A body of 16 GB: a model of 7 billion parameters in bfloat16.
+_BODY_LIMIT = 16 << 30
+
+
+@dataclass(frozen=True)
+class Message:
+    """kind: what it is. fields: plain values as JSON has them. tensors: by name."""
+
+    kind: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def number(self, name: str) -> int:
+        """A field that is a whole number; DataError where it is not."""
+        value = self.fields.get(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise DataError("a message lacks a number", column=f"{self.kind}.{name}", value=value)
+        return value
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor by name; DataError where it is not there."""
+        if name not in self.tensors:
+            raise DataError("a message lacks a tensor", column=f"{self.kind}.{name}")
+        return self.tensors[name]
+
+
+class Channel:
+    """One end of a connection; close it, or use it as a context.
+
+    timeout: seconds that a message may take to come or go, unless `receive` is told otherwise.
+    limit: bytes of a body. sent, received: bytes by kind of message, everything counted.
+    """
+
+    def __init__(
+        self, connected: socket.socket, *, timeout: float = 60.0, limit: int = _BODY_LIMIT
+    ) -> None:
+        self._socket, self._timeout, self._limit = connected, timeout, limit
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        host, port = connected.getpeername()[:2]
+        self.peer = f"{host}:{port}"
+        self.sent: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
+
+    def send(self, message: Message) -> None:
+        """Send it whole. Raises ResourceError where the peer is gone or takes too long."""
+        head = json.dumps({"kind": message.kind, "fields": dict(message.fields)}).encode()
+        tensors = {name: value.detach().contiguous() for name, value in message.tensors.items()}
+        body = save(tensors) if tensors else b""
+        self.sent[message.kind] += _FRONT.size + len(head) + len(body)
+        self._socket.settimeout(self._timeout)
+        try:
+            self._socket.sendall(_FRONT.pack(_MAGIC, VERSION, len(head), len(body)) + head + body)
+        except OSError as error:
+            raise self._gone(error, f"{message.kind} could not be sent") from error
+
+    def receive(self, *kinds: str, timeout: float | None = None) -> Message:
+        """The next message, which must be of one of these kinds.
+
+        timeout: seconds, instead of the channel's, for its first byte. Raises ResourceError where
+        the peer is gone, gave up (its own words), or is silent; ConfigError where it speaks
+        another version; DataError where it sends what is no such message, or too much.
+        """
+        self._socket.settimeout(self._timeout if timeout is None else timeout)
+        front = self._read(1, kinds)
+        self._socket.settimeout(self._timeout)
+        front += self._read(_FRONT.size - 1, kinds)
+        magic, version, head_size, body_size = _FRONT.unpack(front)
+        if magic != _MAGIC:
+            raise self._wrong("the peer speaks another protocol")
+        if version != VERSION:
+            raise ConfigError(
+                f"the peer speaks version {version}, this is version {VERSION}",
+                where=self.peer,
+                hint="install the same version of adwright on both sides",
+            )
+        if head_size > _HEAD_LIMIT or body_size > self._limit:
+            raise self._wrong(f"the peer announces {head_size + body_size:,} bytes, too many")
+        message = self._parsed(self._read(head_size, kinds), self._read(body_size, kinds))
+        self.received[message.kind] += _FRONT.size + head_size + body_size
+        if message.kind == "failed":
+            raise ResourceError(
+                f"the peer gave up: {message.fields.get('what', '')}",
+                where=self.peer,
+                hint="see its own error",
+            )
+        if message.kind not in kinds:
+            raise self._wrong(f"the peer sent {message.kind!r} where {' or '.join(kinds)} was due")
+        return message
+
+    def close(self) -> None:
+        """Hang up; a second time does nothing."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception):
+            # Our own reason, so that the other side need not guess; without values of any text.
+            with suppress(ResourceError, OSError):
+                self.send(Message("failed", {"what": type(error).__name__}))
+        self.close()
+
+    def _parsed(self, head: bytes, body: bytes) -> Message:
+        try:
+            found = json.loads(head)
+            kind, fields = found["kind"], found["fields"]
+            if not isinstance(kind, str) or not isinstance(fields, dict):
+                raise TypeError
+            return Message(kind, fields, load(body) if body else {})
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise self._wrong("the peer sent a message that cannot be read") from error
+
+    def _read(self, size: int, kinds: tuple[str, ...]) -> bytes:
+        parts, left = [], size
+        while left:
+            try:
+                part = self._socket.recv(min(left, 1 << 20))
+            except OSError as error:
+                raise self._gone(error, f"no {' or '.join(kinds)} came") from error
+            if not part:
+                raise self._gone(None, f"no {' or '.join(kinds)} came")
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+
+    def _gone(self, error: OSError | None, what: str) -> ResourceError:
+        if isinstance(error, TimeoutError):
+            why, hint = "the peer is silent", "see whether it still runs, or raise the timeout"
+        else:
+            why, hint = "the peer is gone", "see its own error, and start both sides again"
+        return ResourceError(f"{why}: {what}", where=self.peer, hint=hint)
+
+    def _wrong(self, what: str) -> DataError:
+        return DataError(what, file=self.peer, hint="connect to the other side of adwright alone")
+
+
+class Listener:
+    """Waits for one peer. host: an address of this machine; port: 0 for a free one."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        try:
+            self._socket = socket.create_server((host, port), backlog=1)
+        except OSError as error:
+            raise ResourceError(
+                f"cannot listen: {error}", where=f"{host}:{port}", hint="choose another port"
+            ) from error
+        self.host, self.port = self._socket.getsockname()[:2]
+
+    def accept(self, *, timeout: float = 60.0, limit: int = _BODY_LIMIT) -> Channel:
+        """The first peer that connects; nobody else is listened to afterwards.
+
+        timeout: seconds to wait, and of the channel. Raises ResourceError where nobody comes.
+        """
+        self._socket.settimeout(timeout)
+        try:
+            connected, _ = self._socket.accept()
+        except OSError as error:
+            raise ResourceError(
+                "nobody connected",
+                where=f"{self.host}:{self.port}, {timeout:g} s",
+                hint="start the other side, or wait longer",
+            ) from error
+        finally:
+            self._socket.close()
+        return Channel(connected, timeout=timeout, limit=limit)
+
+
+def connect(host: str, port: int, *, timeout: float = 60.0, limit: int = _BODY_LIMIT) -> Channel:
+    """A channel to who listens there. Raises ResourceError where nobody does."""
+    try:
+        connected = socket.create_connection((host, port), timeout=timeout)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot connect: {error}", where=f"{host}:{port}", hint="start the other side first"
+        ) from error
+    return Channel(connected, timeout=timeout, limit=limit)

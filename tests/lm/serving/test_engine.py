@@ -1,0 +1,268 @@
+"""Answers from the shared batch are those of each part alone, whatever else goes on."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
+from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, TokenPrompt
+from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from tests.lm.serving.many import PARTS, alone, models_of, odd_texts, saved_parts
+
+NAMES = ("base", *PARTS)
+LONG = GenerationConfig(max_tokens=24, logprobs=True)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return saved_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module")
+def wanted(folders: dict[str, Path]) -> dict[str, Completions]:
+    return {name: alone(name, folders).generate(texts_of(name), LONG) for name in NAMES}
+
+
+def texts_of(name: str) -> list[str]:
+    at = NAMES.index(name)
+    return list(odd_texts()[at : at + 3])
+
+
+def same(found: Completions, wanted: Completions) -> None:
+    assert found.texts == wanted.texts
+    for one, other in zip(found, wanted, strict=True):
+        assert one.token_ids == other.token_ids
+        assert one.finish_reason == other.finish_reason
+        assert one.usage == other.usage
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=2e-4)
+
+
+def together(models: AdapterModels) -> dict[str, Completions]:
+    """All names at once, a thread each."""
+    found: dict[str, Completions] = {}
+
+    def ask(name: str) -> None:
+        found[name] = models[name].generate(texts_of(name), LONG)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in NAMES]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return found
+
+
+CONFIGS = {
+    "callers": (2000, ServingConfig()),
+    "thread": (2000, ServingConfig(drive="thread")),
+    "prompts in pieces": (2000, ServingConfig(prompt_tokens=5)),
+    "few rows": (2000, ServingConfig(rows=3)),
+    "few pages": (110, ServingConfig(rows=12)),
+    "few pages, no host": (110, ServingConfig(rows=12, host_bytes=0)),
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_is_what_each_part_gives_alone(
+    kind: str, folders: dict[str, Path], wanted: dict[str, Completions]
+) -> None:
+    pages, config = CONFIGS[kind]
+    models = models_of(folders, pages=pages, config=config)
+    found = together(models)
+    assert set(found) == set(NAMES)
+    for name in NAMES:
+        same(found[name], wanted[name])
+    state = models.pool()
+    assert state.keys == 0
+    assert all(one.pins == 0 for one in models.adapters())
+    if pages < 200:
+        assert state.counts.evictions > 0
+    models.close()
+
+
+def test_pages_run_out_and_rows_begin_again(
+    folders: dict[str, Path], wanted: dict[str, Completions]
+) -> None:
+    # One row needs 9 of these 14 pages at its end; two rows do not fit.
+    models = models_of({}, pages=15)
+    found = models["base"].generate(texts_of("base"), LONG)
+    same(found, wanted["base"])
+    state = models.pool()
+    assert state.preemptions > 0
+    assert (state.pages, state.keys, state.adapters) == (14, 0, 0)
+
+
+def test_steps_from_outside(folders: dict[str, Path], wanted: dict[str, Completions]) -> None:
+    models = models_of(folders, config=ServingConfig(drive="outside"))
+    assert not models.step()
+    found: list[Completions] = []
+    thread = threading.Thread(
+        target=lambda: found.append(models["dora"].generate(texts_of("dora"), LONG))
+    )
+    thread.start()
+    steps = []
+    while not found:
+        step = models.step(prompt_tokens=4)
+        if step:
+            steps.append(step)
+    thread.join()
+    same(found[0], wanted["dora"])
+    assert max(step.prompted for step in steps) == 4
+    assert max(step.written for step in steps) == 3
+    assert sum(step.written + step.prompted for step in steps) == sum(
+        row.usage.prompt_tokens + row.usage.completion_tokens - 1 for row in found[0]
+    )
+
+
+def test_streams_side_by_side(folders: dict[str, Path], wanted: dict[str, Completions]) -> None:
+    models = models_of(folders)
+    names = ("lora", "pfeiffer")
+    streams = [models[name].stream(texts_of(name)[0], LONG) for name in names]
+    texts = ["", ""]
+    last = [None, None]
+    while any(one is None for one in last):
+        for at, stream in enumerate(streams):
+            chunk = next(stream, None)
+            if chunk is not None:
+                texts[at] += chunk.text
+                last[at] = chunk.finish_reason
+    assert texts == [wanted[name].texts[0] for name in names]
+
+
+def test_a_stream_that_is_left_frees_its_pages(folders: dict[str, Path]) -> None:
+    models = models_of(folders)
+    stream = models["lora"].stream("the best tea", LONG)
+    next(stream)
+    assert models.pool().keys > 0
+    stream.close()
+    assert models.pool().keys == 0
+    assert {state.name: state.pins for state in models.adapters()}["lora"] == 0
+
+
+def test_cancelling(folders: dict[str, Path]) -> None:
+    models = models_of(folders, config=ServingConfig(drive="thread"))
+    cancel = Cancellation()
+    cancel.cancel()
+    (row,) = models["lora"].generate(["the best tea"], LONG, cancel=cancel)
+    assert row.finish_reason == "cancelled"
+    assert row.token_ids == ()
+    models.close()
+
+
+def test_scores_and_embeddings(folders: dict[str, Path]) -> None:
+    models = models_of(folders, config=ServingConfig(prompt_tokens=7))
+    for name in ("base", "houlsby", "lora-wide"):
+        plain, own = alone(name, folders), models[name]
+        prompts, after = ["the best", "a friend of the world"], [" tea in the world", " with"]
+        wanted = plain.score(prompts, after).token_logprobs
+        for found, one in zip(own.score(prompts, after).token_logprobs, wanted, strict=True):
+            np.testing.assert_allclose(found, one, atol=2e-4)
+        np.testing.assert_allclose(own.embed(prompts), plain.embed(prompts), atol=1e-5)
+
+
+def test_drawn_constrained_and_stopped(folders: dict[str, Path]) -> None:
+    models = models_of(folders)
+    configs = (
+        GenerationConfig(max_tokens=9, temperature=0.8, top_p=0.9, seed=4),
+        GenerationConfig(max_tokens=9, temperature=1.2, top_k=9, repetition_penalty=1.3),
+        GenerationConfig(max_tokens=12, grammar='root ::= ("tea" | "coffee") " for " [0-9]+'),
+        GenerationConfig(max_tokens=20, stop=("e",)),
+    )
+    for config in configs:
+        for name in ("ssf", "lora-fa"):
+            wanted = alone(name, folders).generate(texts_of(name), config)
+            assert models[name].generate(texts_of(name), config).texts == wanted.texts
+
+
+def test_the_mapping(folders: dict[str, Path]) -> None:
+    models = models_of(folders)
+    assert list(models) == ["base", *folders]
+    assert len(models) == len(folders) + 1
+    assert models["lora"].info.name == "lora"
+    assert models["lora"].info.context == 256
+    assert models["lora"].tokens is models.tokens
+    with pytest.raises(KeyError):
+        models["other"]
+    with pytest.raises(ConfigError, match="the base has this name"):
+        models.add("base", folders["lora"])
+    models["lora"].close()
+    models.remove("lora")
+    assert "lora" not in models
+
+
+def test_a_part_in_use_stays(folders: dict[str, Path]) -> None:
+    models = models_of(folders)
+    view = models["ia3"]
+    stream = view.stream("tea", LONG)
+    next(stream)
+    with pytest.raises(ConfigError, match="in use"):
+        models.remove("ia3")
+    stream.close()
+    models.remove("ia3")
+    with pytest.raises(ConfigError, match="no part of that name"):
+        view.generate(["tea"])
+
+
+def test_what_is_too_long(folders: dict[str, Path]) -> None:
+    models = models_of({"lora": folders["lora"]}, pages=30)
+    with pytest.raises(ValueInvalidError, match="the pool has 29"):
+        models["lora"].generate(["tea"], GenerationConfig(max_tokens=200))
+    with pytest.raises(ValueInvalidError, match="context of 256"):
+        models["lora"].generate([TokenPrompt((3,) * 256)])
+    # Nothing is left behind.
+    assert models["lora"].generate(["tea"], GenerationConfig(max_tokens=2)).usage.completion_tokens
+
+
+def test_closing(folders: dict[str, Path]) -> None:
+    models = models_of(folders, config=ServingConfig(drive="thread"))
+    stream = models["lora"].stream("tea", GenerationConfig(max_tokens=240))
+    next(stream)
+    models.close()
+    models.close()
+    assert [chunk.finish_reason for chunk in stream][-1] == "cancelled"
+    with pytest.raises(ConfigError, match="closed"):
+        models["lora"].generate(["tea"])
+
+
+def test_what_comes_while_it_is_closed(folders: dict[str, Path]) -> None:
+    models = models_of(folders)
+    job = models["lora"].job([5, 6], LONG)
+    stream = models.streamed(models["lora"].job([5], LONG, chunks=(q := SimpleQueue())), q)
+    next(stream)
+    models.submit([job])
+    models._closed = True  # between the check of `submit` and the queue
+    models._advance()
+    assert job.over
+    assert job.answer.finish_reason == "cancelled"
+    models.close()
+    assert list(stream)[-1].finish_reason == "cancelled"
+
+
+def test_a_fault_in_a_pass_ends_its_requests(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = models_of(folders)
+
+    def broken(*_: object) -> None:
+        raise MemoryError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models._passes, "run", broken)
+        with pytest.raises(ResourceError, match="the pass failed: no memory"):
+            models["lora"].generate(["tea"])
+    assert models.pool().keys == 0
+    assert models["lora"].generate(["tea"], GenerationConfig(max_tokens=2)).texts
+
+
+@pytest.mark.parametrize(
+    "change", [{"rows": 0}, {"block": 0}, {"pool_bytes": 0}, {"host_bytes": -1}, {"drive": "x"}]
+)
+def test_settings_that_cannot_be(change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        ServingConfig(**change)

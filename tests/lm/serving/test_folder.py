@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from adwright.core.errors import AssetError, ConfigError
+from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.engine.torch_config import TorchConfig
+from adwright.lm.engine.torch_model import TorchModel
+from adwright.lm.serving.engine import ServingConfig
+from adwright.lm.serving.folder import AdapterFolder, open_base
+from adwright.lm.tuning.ia3 import IA3
+from adwright.lm.tuning.lora import LoRA
+from adwright.lm.tuning.methods import apply
+from tests.lm.serving.many import models_of, saved_parts
+from tests.lm.tiny_llama import save_tiny, tiny_llama
+from tests.lm.tuning.tiny import shake
+
+
+def test_in_step_with_a_folder(tmp_path: Path) -> None:
+    models = models_of({})
+    top = tmp_path / "parts"
+    saved_parts(top, {"one": IA3(), "two": LoRA(rank=1)})
+    (top / "not a name").mkdir()
+    (top / "empty").mkdir()
+    (top / ".hidden").mkdir()
+    (top / "note.txt").write_text("x", "utf-8")
+    folder = AdapterFolder(models, top)
+    first = folder.rescan()
+    assert first.added == ("one", "two")
+    assert set(first.refused) == {"not a name", "empty"}
+    assert list(models) == ["base", "one", "two"]
+    again = folder.rescan()
+    assert (again.added, again.removed) == ((), ())
+    shutil.rmtree(top / "one")
+    saved_parts(top, {"three": IA3()})
+    changed = folder.rescan()
+    assert (changed.added, changed.removed) == (("three",), ("one",))
+
+
+def test_a_part_that_was_tuned_on(tmp_path: Path) -> None:
+    models = models_of({})
+    config = GenerationConfig(max_tokens=6)
+    saved_parts(tmp_path, {"one": LoRA(rank=1)})
+    folder = AdapterFolder(models, tmp_path)
+    folder.rescan()
+    before = models["one"].generate(["the best"], config).texts
+    tuned = apply(tiny_llama(), LoRA(rank=2), seed=5)
+    shake(tuned, 5, 0.3)
+    tuned.save(tmp_path / "one", overwrite=True)
+    found = folder.rescan()
+    assert (found.added, found.removed) == (("one",), ())
+    assert models["one"].generate(["the best"], config).texts != before
+
+
+def test_a_part_in_use_goes_later(tmp_path: Path) -> None:
+    models = models_of({})
+    saved_parts(tmp_path, {"one": IA3()})
+    folder = AdapterFolder(models, tmp_path)
+    folder.rescan()
+    stream = models["one"].stream("tea", GenerationConfig(max_tokens=50))
+    next(stream)
+    shutil.rmtree(tmp_path / "one")
+    assert folder.rescan().refused == {"one": "the part is in use"}
+    stream.close()
+    assert folder.rescan().removed == ("one",)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such folder"):
+        AdapterFolder(models_of({}), tmp_path / "none")
+
+
+def test_opening_a_base(tmp_path: Path) -> None:
+    where = str(save_tiny(tmp_path / "tiny"))
+    config = TorchConfig(where, threads=1, dtype="float32")
+    models = open_base(config, ServingConfig(pool_bytes=1 << 20), name="shop")
+    plain = TorchModel.open(config)
+    short = GenerationConfig(max_tokens=8)
+    assert models["shop"].generate(["the best"], short) == plain.generate(["the best"], short)
+    assert models["shop"].info.context == plain.info.context
+    with pytest.raises(AssetError):
+        open_base(TorchConfig(str(tmp_path / "none")), ServingConfig())

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.generation import Cancellation, GenerationConfig
+from adwright.lm.serving.jobs import Scoring, Writing
+from adwright.lm.serving.pool import PagePool, PageShape
+from adwright.lm.serving.residency import Residency
+from adwright.lm.serving.scheduler import Scheduler, Turn
+from adwright.lm.tuning.gathered import BaseMaps
+from adwright.lm.tuning.lora import LoRA
+from tests.lm.serving.many import saved_parts
+from tests.lm.tiny_llama import tiny_llama, tiny_tokens
+
+BASE = BaseMaps.of(tiny_llama())
+#: Two pages each.
+METHODS = {name: LoRA(rank=2, targets=("q_proj", "v_proj")) for name in ("one", "two", "three")}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return saved_parts(tmp_path_factory.mktemp("parts"), METHODS)
+
+
+def scheduler_of(folders: dict[str, Path], pages: int, rows: int = 8) -> Scheduler:
+    pool = PagePool(PageShape.of(BASE.sizes, 4), pages + 1)
+    residency = Residency(BASE, pool)
+    for name, folder in folders.items():
+        residency.add(name, folder)
+    return Scheduler(pool, residency, rows)
+
+
+def job(
+    adapter: str | None, prompt: int, most: int = 8, cancel: Cancellation | None = None
+) -> Writing:
+    config = GenerationConfig(max_tokens=most)
+    answer = Answer(tiny_tokens(), [5] * prompt, config)
+    return Writing(adapter, answer, config, 0, prompt + most, vocabulary=400, cancel=cancel)
+
+
+def run(scheduler: Scheduler, tokens: int = 100) -> list[Turn]:
+    """A pass in which every row that can write writes the token 7."""
+    turns = scheduler.turns(tokens)
+    for one, new in turns:
+        one.done += new
+        if isinstance(one, Writing) and not one.left:
+            one.add(7, None)
+    scheduler.settle()
+    return turns
+
+
+def test_rows_join_write_and_leave(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    first, second = job("one", 5, 3), job(None, 2, 2)
+    scheduler.add(first)
+    assert run(scheduler) == [(first, 5)]
+    scheduler.add(second)
+    assert run(scheduler) == [(first, 1), (second, 2)]
+    assert not first.over
+    # Rows without a part stand first.
+    assert run(scheduler) == [(second, 1), (first, 1)]
+    assert first.over
+    assert second.over
+    assert not scheduler.live
+    assert scheduler._pool.used("keys") == 0
+    assert run(scheduler) == []
+
+
+def test_rows_of_one_part_stand_together(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    names = ["two", "one", None, "two", "three", "one"]
+    for name in names:
+        scheduler.add(job(name, 2))
+    run(scheduler)
+    found = [turn.job.adapter for turn in run(scheduler)]
+    assert found == [None, "one", "one", "three", "two", "two"]
+
+
+def test_prompts_in_pieces_and_nobody_new(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    first, second, third = job(None, 9), job("one", 3), job("two", 1)
+    for one in (first, second, third):
+        scheduler.add(one)
+    assert run(scheduler, 4) == [(first, 4)]
+    assert run(scheduler, 4) == [(first, 4)]
+    assert run(scheduler, 4) == [(first, 1), (second, 3)]
+    assert run(scheduler, 0) == [(first, 1), (second, 1)]
+    assert list(scheduler.waiting) == [third]
+    assert scheduler.uses("two")
+    assert not scheduler.uses("three")
+
+
+def test_the_last_that_came_gives_way_and_begins_again(folders: dict[str, Path]) -> None:
+    # A page holds 4 tokens.
+    scheduler = scheduler_of(folders, 5)
+    first, second = job(None, 8, 12), job(None, 8, 12)
+    scheduler.add(first)
+    scheduler.add(second)
+    assert len(run(scheduler)) == 2
+    # The ninth token of the first takes the last page; for that of the second there is none.
+    assert [turn.job for turn in run(scheduler)] == [first]
+    assert scheduler.preemptions == 1
+    assert (second.done, second.pages, second.left) == (0, [], 9)
+    while not first.over:
+        assert [turn.job for turn in run(scheduler)] == [first]
+    assert run(scheduler) == [(second, 9)]
+    while not second.over:
+        run(scheduler)
+    assert first.answer.usage.completion_tokens == 12
+    assert second.answer.completion().token_ids == first.answer.completion().token_ids
+
+
+def test_idle_parts_make_room_and_pinned_ones_do_not(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 4)
+    first, second, third = job("one", 4, 4), job("two", 4, 1), job("three", 4, 1)
+    for one in (first, second, third):
+        scheduler.add(one)
+    # The part and its keys take 3 pages: the next has to wait, and so do those behind it.
+    assert [turn.job for turn in run(scheduler)] == [first]
+    while not first.over:
+        assert [turn.job for turn in run(scheduler)] == [first]
+    assert [turn.job for turn in run(scheduler)] == [second]
+    assert [turn.job for turn in run(scheduler)] == [third]
+    counts = scheduler._residency.counts
+    assert (counts.from_disk, counts.evictions) == (3, 2)
+
+
+def test_no_more_rows_than_allowed(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100, rows=2)
+    for _ in range(3):
+        scheduler.add(job(None, 2))
+    run(scheduler)
+    assert (len(scheduler.live), len(scheduler.waiting)) == (2, 1)
+
+
+def test_cancelled_ones_free_what_they_have(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100, rows=1)
+    cancel, other = Cancellation(), Cancellation()
+    live, waiting = job("one", 5, cancel=cancel), job("two", 5, cancel=other)
+    scheduler.add(live)
+    scheduler.add(waiting)
+    run(scheduler)
+    cancel.cancel()
+    other.cancel()
+    assert run(scheduler) == []
+    assert live.answer.finish_reason == waiting.answer.finish_reason == "cancelled"
+    assert scheduler._pool.used("keys") == 0
+    assert scheduler._residency.state("one").pins == 0
+    assert not scheduler.waiting
+
+
+def test_what_can_never_fit_is_refused(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 5)
+    scheduler.check(job("one", 4, 8))
+    with pytest.raises(ValueInvalidError, match="needs 6 pages") as found:
+        scheduler.check(job("one", 4, 9), row=3)
+    assert found.value.row == 3
+    with pytest.raises(ConfigError, match="no part of that name"):
+        scheduler.check(job("four", 1))
+
+
+def test_a_part_that_cannot_be_read_ends_its_request_alone(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    scheduler = scheduler_of(folders, 100)
+    broken = saved_parts(tmp_path, {"broken": LoRA(rank=1)})["broken"]
+    scheduler._residency.add("broken", broken)
+    (broken / "manifest.json").write_text("{}", "utf-8")
+    wrong, right = job("broken", 2), job("one", 2)
+    scheduler.add(wrong)
+    scheduler.add(right)
+    assert [turn.job for turn in run(scheduler)] == [right]
+    assert wrong.over
+    assert wrong.error is not None
+
+
+def test_pages_that_others_hold(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 4)
+    scheduler._pool.allocate(4, "keys")
+    lost = job(None, 2)
+    scheduler.add(lost)
+    assert run(scheduler) == []
+    assert "held by others" in str(lost.error)
+
+
+def test_scores_take_turns_too(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    scoring = Scoring("one", [1, 2], [3, 4, 5])
+    scheduler.add(scoring)
+    assert scheduler.turns(3) == [(scoring, 3)]
+    assert scoring.tokens == [1, 2, 3, 4]
+    assert not scoring.writes

@@ -1,0 +1,128 @@
+"""Offsite-tuning: two processes, and what crosses between them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adwright.core.artifacts import load_artifact
+from adwright.core.errors import DataError
+
+pytest.importorskip("transformers")
+
+from adwright.lm.tuning.tuned import Tuned
+from adwright.training.offsite.offsite_tuning import (
+    received_emulator,
+    shipped_emulator,
+)
+from adwright.training.offsite.sandwich import (
+    Sandwich,
+    adapter_of,
+    emulator_of,
+    kept_layers,
+    plug_in,
+)
+from adwright.training.offsite.wire import Message
+from adwright.training.tune import answer_nll, tune
+from tests.training.offsite.scripts.side import CONFIG
+from tests.training.offsite.small import (
+    WORDS,
+    Tap,
+    finished,
+    messages,
+    model,
+    port_in,
+    side,
+    tokens,
+)
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_neither_side_sees_what_is_the_others(tmp_path: Path, rank: int) -> None:
+    ours, theirs = tmp_path / "model", tmp_path / "texts"
+    ours.mkdir()
+    theirs.mkdir()
+    with side("own", ours) as owner:
+        tap = Tap(port_in(ours / "port", owner))
+        with side("train", theirs, tap.port, rank) as trainer:
+            finished(trainer)
+        finished(owner)
+    tap.join()
+    up, down = bytes(tap.up), bytes(tap.down)
+
+    # To the model's owner: a greeting, and numbers of the ends. No word, and no run of tokens.
+    said = list(messages(up))
+    assert [head["kind"] for head, _ in said] == ["hello", "adapter"]
+    assert said[0][0]["fields"] == {}
+    assert said[1][0]["fields"] == {"ends": 2, "rank": rank, "alpha": 16.0}
+    assert all(name.startswith(("first.", "last.")) for name in said[1][1])
+    assert all(value.is_floating_point() for value in said[1][1].values())
+    assert not any(word.encode() in up for word in WORDS)
+    for prompt in tokens().prompts:
+        assert np.array(prompt, np.int64).tobytes() not in up
+
+    # To the texts' owner: the layers that were kept, and no part of one that was left out.
+    whole = model()
+    out = set(range(2, 6)) - set(kept_layers(8, 2, 2))
+    assert len(out) == 2
+    for number, layer in enumerate(whole.model.layers):
+        for name, value in layer.named_parameters():
+            if "norm" not in name:
+                there = value.detach().numpy().tobytes()[:64] in down
+                assert there == (number not in out), (number, name)
+
+    # The same as without a wire, and of use in the whole model.
+    before = answer_nll(Tuned(model(), Sandwich(ends=2, rank=1)), tokens())
+    tuned = Tuned(emulator_of(model(), 2, 2), Sandwich(ends=2, rank=rank), seed=CONFIG.seed)
+    tune(tuned, tokens(), CONFIG, valid=tokens(8, seed=1))
+    plugged = plug_in(whole, Sandwich(ends=2, rank=rank), adapter_of(tuned))
+    assert answer_nll(plugged, tokens()) < before - 0.1
+    found = load_artifact(ours / "plugged").tensors
+    for name, value in plugged.merge().state_dict().items():
+        np.testing.assert_allclose(found[name], value.numpy(), atol=1e-5, err_msg=name)
+    report = json.loads((theirs / "report.json").read_text())
+    assert report["steps"] == 32
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_emulator_arrives_as_it_was_sent(tied: bool) -> None:
+    small = emulator_of(model(tied=tied), 2, 2)
+    sent = shipped_emulator(small, 2)
+    assert ("weight:lm_head.weight" in sent.tensors) != tied
+    assert "_name_or_path" not in sent.fields["config"]
+    back, read = received_emulator(sent)
+    assert read is None
+    ids = torch.arange(2, 12)[None]
+    with torch.no_grad():
+        assert torch.equal(back(ids).logits, small(ids).logits)
+
+
+def changed(**config: Any) -> Message:
+    sent = shipped_emulator(emulator_of(model(), 2, 2), 2)
+    fields = {"ends": 2, "config": {**sent.fields["config"], **config}}
+    return Message("emulator", fields, sent.tensors)
+
+
+@pytest.mark.parametrize(
+    ("message", "what"),
+    [
+        (lambda: changed(model_type="gpt2"), "no known type"),
+        (lambda: changed(num_hidden_layers=1_000_000_000), "layers are not those"),
+        (lambda: changed(intermediate_size=1_000_000_000), "weights are not those"),
+        (lambda: changed(vocab_size="many"), "cannot be built"),
+        (lambda: Message("emulator", {"config": 3}), "no known type"),
+    ],
+)
+def test_what_is_no_emulator_is_refused(message: Any, what: str) -> None:
+    with pytest.raises(DataError, match=what):
+        received_emulator(message())
+
+
+def test_code_of_a_stranger_is_not_looked_for() -> None:
+    back, _ = received_emulator(changed(auto_map={"AutoModelForCausalLM": "evil--model.Evil"}))
+    assert type(back).__module__.startswith("transformers.")

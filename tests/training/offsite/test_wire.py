@@ -1,0 +1,148 @@
+"""Messages over TCP, and peers that break."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from adwright.core.errors import ConfigError, DataError, ResourceError
+from adwright.training.offsite.wire import VERSION, Channel, Listener, Message, connect
+
+
+@contextmanager
+def pair(timeout: float = 5.0, limit: int = 1 << 20) -> Iterator[tuple[Channel, Channel]]:
+    listener = Listener()
+    one = connect(listener.host, listener.port, timeout=timeout, limit=limit)
+    other = listener.accept(timeout=timeout, limit=limit)
+    try:
+        yield one, other
+    finally:
+        one.close()
+        other.close()
+
+
+@contextmanager
+def stranger(timeout: float = 5.0) -> Iterator[tuple[socket.socket, Channel]]:
+    """A plain socket, and the channel that hears it."""
+    listener = Listener()
+    with socket.create_connection((listener.host, listener.port)) as raw:
+        channel = listener.accept(timeout=timeout, limit=1 << 20)
+        yield raw, channel
+        channel.close()
+
+
+def frame(
+    head: object, body: bytes = b"", *, version: int = VERSION, magic: bytes = b"ADWOFF"
+) -> bytes:
+    text = head if isinstance(head, bytes) else json.dumps(head).encode()
+    return struct.pack("!6sHIQ", magic, version, len(text), len(body)) + text + body
+
+
+def test_a_message_arrives_as_it_was_sent_and_is_counted() -> None:
+    tensors = {
+        "a": torch.randn(3, 4).T,
+        "b": torch.arange(5),
+        "c": torch.randn(2).to(torch.bfloat16),
+    }
+    with pair() as (one, other):
+        one.send(Message("first", {"n": 3, "names": ["x"]}, tensors))
+        one.send(Message("second"))
+        found = other.receive("first")
+        assert other.receive("first", "second") == Message("second")
+        assert one.sent == other.received
+        assert set(one.sent) == {"first", "second"}
+        assert one.sent["second"] == len(frame({"kind": "second", "fields": {}}))
+    assert found.fields == {"n": 3, "names": ["x"]}
+    assert found.number("n") == 3
+    for name, value in tensors.items():
+        assert torch.equal(found.tensor(name), value)
+        assert found.tensor(name).dtype == value.dtype
+
+
+def test_what_a_message_lacks_is_named() -> None:
+    message = Message("x", {"n": "3", "flag": True})
+    for name in ("n", "flag", "none"):
+        with pytest.raises(DataError, match=f"lacks a number.*x.{name}"):
+            message.number(name)
+    with pytest.raises(DataError, match=r"lacks a tensor.*x.none"):
+        message.tensor("none")
+
+
+def test_it_listens_on_the_loopback_to_one_peer() -> None:
+    listener = Listener()
+    assert listener.host == "127.0.0.1"
+    with connect(listener.host, listener.port) as one, listener.accept():
+        assert one.peer == f"127.0.0.1:{listener.port}"
+        with pytest.raises(ResourceError, match="cannot connect"):
+            connect(listener.host, listener.port, timeout=1.0)
+    listener = Listener()
+    with pytest.raises(ResourceError, match="nobody connected"):
+        listener.accept(timeout=0.05)
+    with pytest.raises(ResourceError, match="cannot listen"):
+        Listener("203.0.113.1")
+
+
+@pytest.mark.parametrize(
+    ("sent", "what"),
+    [
+        (lambda: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "another protocol"),
+        (lambda: frame({"kind": "x", "fields": {}}, magic=b"ADWONN"), "another protocol"),
+        (lambda: frame(b"no json"), "cannot be read"),
+        (lambda: frame([1]), "cannot be read"),
+        (lambda: frame({"kind": 1, "fields": {}}), "cannot be read"),
+        (lambda: frame({"kind": "x", "fields": {}}, b"no tensors at all"), "cannot be read"),
+        (lambda: frame({"kind": "y", "fields": {}}), "sent 'y' where x was due"),
+        (lambda: struct.pack("!6sHIQ", b"ADWOFF", VERSION, 2, 1 << 50), "too many"),
+        (lambda: struct.pack("!6sHIQ", b"ADWOFF", VERSION, 1 << 30, 0), "too many"),
+    ],
+)
+def test_a_peer_that_talks_nonsense_is_refused(sent: Callable[[], bytes], what: str) -> None:
+    with stranger() as (raw, channel):
+        raw.sendall(sent())
+        with pytest.raises(DataError, match=what):
+            channel.receive("x")
+
+
+def test_another_version_is_refused() -> None:
+    with stranger() as (raw, channel):
+        raw.sendall(frame({"kind": "x", "fields": {}}, version=VERSION + 1))
+        with pytest.raises(ConfigError, match=r"speaks version 2, this is version 1"):
+            channel.receive("x")
+
+
+@pytest.mark.parametrize("size", [0, 3, 25])
+def test_a_peer_that_hangs_up_is_gone(size: int) -> None:
+    with stranger() as (raw, channel):
+        raw.sendall(frame({"kind": "x", "fields": {}})[:size])
+        raw.close()
+        with pytest.raises(ResourceError, match="the peer is gone: no x came"):
+            channel.receive("x")
+
+
+def test_a_silent_peer_is_waited_for_as_long_as_said() -> None:
+    with stranger(timeout=0.05) as (raw, channel):
+        with pytest.raises(ResourceError, match="the peer is silent"):
+            channel.receive("x")
+        later = threading.Timer(0.3, raw.sendall, [frame({"kind": "x", "fields": {}})])
+        later.start()
+        assert channel.receive("x", timeout=5.0).kind == "x"
+        later.join()
+
+
+def test_who_gives_up_says_so_without_details() -> None:
+    with pair() as (one, other):
+        with pytest.raises(KeyError), one:
+            raise KeyError("a secret word")
+        with pytest.raises(ResourceError, match="the peer gave up: KeyError") as caught:
+            other.receive("x")
+        assert "secret" not in str(caught.value)
+        large = Message("x", {}, {"a": torch.zeros(10_000_000)})
+        with pytest.raises(ResourceError, match="is gone: x could not be sent"):
+            other.send(large)
