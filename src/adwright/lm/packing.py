@@ -2,8 +2,10 @@
 
 A step reads S texts as one row of T tokens. Linear layers do not mind; attention must keep the
 texts apart, and places begin anew in each. transformers lets a model attend by a function of
-one's own, so here each text attends to itself, causally, by torch's flash kernel: no mask is
-ever made. What comes out is what each text gives alone, up to rounding.
+one's own, so here each text attends to itself, causally: by torch's flash kernel, or where
+gradients are wanted by `packed_attention`, since the kernel's backward pass is slow for short
+texts. No mask of the whole is ever made. What comes out is what each text gives alone, up to
+rounding.
 
 The loss is asked of the answers alone. Logits are computed at the positions that predict an
 answer's token and nowhere else, on a contiguous matrix (a strided one makes torch copy the head
@@ -21,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +33,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import MissingExtraError, ValueInvalidError
+from adwright.lm.packed_attention import Blocks, block_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -210,6 +214,12 @@ def _attend(
     of each text is taken. The signature is that of transformers.
     """
     starts = (position_ids[0] == 0).nonzero()[:, 0].tolist()
+    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
+    if wanted and attention_mask is None and not dropout and query.device.type == "cpu":
+        blocks = _blocks((*starts, query.shape[2]), query.shape[1], key.shape[1])
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        seen = block_attention(query, key, value, blocks, scale)
+        return seen.transpose(1, 2).contiguous(), None
     shared, prefix = query.shape[1] // key.shape[1], key.shape[2] - query.shape[2]
     if shared > 1:
         key, value = (x.repeat_interleave(shared, dim=1) for x in (key, value))
@@ -237,3 +247,9 @@ def _attend(
         )
         found.append(seen)
     return torch.cat(found, 2).transpose(1, 2).contiguous(), None
+
+
+@lru_cache(maxsize=8)
+def _blocks(offsets: tuple[int, ...], heads: int, kv_heads: int) -> Blocks:
+    """Of a step: its layers ask for the same ones."""
+    return Blocks.of(torch.tensor(offsets), heads, kv_heads)
