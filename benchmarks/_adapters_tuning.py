@@ -31,7 +31,7 @@ from adwright.lm.engine.weights import smollm2_folder
 from adwright.lm.tuning.jobs import share_base
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply
-from adwright.training.coserve import Beside, Bounds, ServedBeside
+from adwright.training.coserve import Beside, Bounds, Pending, ServedBeside
 from adwright.training.texts import Texts
 from adwright.training.tune import tune
 from adwright.training.tune_config import TuneConfig, TuneResult
@@ -143,11 +143,15 @@ def together_rows() -> list[dict[str, Any]]:
     return rows
 
 
-#: Requests a CPU-second of each row, and for how many CPU-seconds.
-RATES = ((0.3, 45.0), (0.6, 45.0))
+#: Of each row: requests a CPU-second, CPU-seconds, bounds of a token and of the first one in s.
+LOADS = (
+    (0.05, 120.0, 0.2, 0.6),
+    (0.15, 80.0, 0.2, 0.6),
+    (0.15, 80.0, 0.4, 1.2),
+    (0.3, 60.0, 0.4, 1.2),
+)
 #: Tokens of an answer.
 ANSWER = 32
-BOUNDS = Bounds()
 #: CPU-seconds of tuning alone, before and after.
 ALONE = 12.0
 #: Jobs that are tuned meanwhile, and texts of each in a step.
@@ -169,9 +173,7 @@ class Clock:
 class Arrivals:
     """Requests that come by a Poisson process: titles to be gone on with, of one part each."""
 
-    def __init__(
-        self, models: ServedBeside, texts: Sequence[Texts], rate: float, seconds: float
-    ) -> None:
+    def __init__(self, models: Fed, texts: Sequence[Texts], rate: float, seconds: float) -> None:
         random = np.random.default_rng(5)
         self.models, self.at = models, 0
         gaps = random.exponential(1 / rate, math.ceil(4 * rate * seconds))
@@ -200,9 +202,23 @@ class _Over(Exception):
     """The time is up."""
 
 
-def served(model: Any, tokenizer: Any, parts: dict[str, Path], clock: Clock) -> ServedBeside:
+class Fed(ServedBeside):
+    """Requests come whatever is being computed, as they would from other threads."""
+
+    arrivals: Arrivals | None = None
+    tells: Clock
+
+    def pending(self) -> Pending | None:
+        """Those that have come by now."""
+        if self.arrivals is not None:
+            self.arrivals.feed(self.tells())
+        return super().pending()
+
+
+def served(model: Any, tokenizer: Any, parts: dict[str, Path], clock: Clock) -> Fed:
     """The base and its parts, over the weights of `model`."""
-    models = ServedBeside(share_base(model), HuggingFaceTokens(tokenizer), name="base", clock=clock)
+    models = Fed(share_base(model), HuggingFaceTokens(tokenizer), name="base", clock=clock)
+    models.tells = clock
     for name, folder in parts.items():
         models.add(name, folder)
     return models
@@ -224,7 +240,7 @@ def inference_alone(models: ServedBeside, arrivals: Arrivals, clock: Clock) -> d
         if models.pending() is None:
             clock.skipped += arrivals.start + arrivals.times[arrivals.at] - clock()
         else:
-            models.serve(BOUNDS.prompt_tokens)
+            models.serve(Bounds().prompt_tokens)
     latencies = models.latencies
     return {**spread("first", latencies.firsts), **spread("gap", latencies.gaps)}
 
@@ -244,7 +260,8 @@ def coserving_rows() -> list[dict[str, Any]]:
         for number in range(4):
             parts[f"part-{number}"] = Path(scratch) / f"part-{number}"
             apply(share_base(model), METHOD, seed=number).save(parts[f"part-{number}"])
-        for rate, seconds in RATES:
+        for rate, seconds, token, first in LOADS:
+            bounds = Bounds(token_bound=token, first_bound=first)
             clock = Clock()
             models = served(model, tokenizer, parts, clock)
             answers = list(texts.values())
@@ -252,7 +269,7 @@ def coserving_rows() -> list[dict[str, Any]]:
             models = served(model, tokenizer, parts, clock)
             # Before and after: what else the machine does changes.
             alone = tuned_tokens(model, jobs, None, ALONE)
-            beside = Beside(models, BOUNDS, clock=clock)
+            beside = Beside(models, bounds, clock=clock)
             arrivals = Arrivals(models, answers, rate, seconds)
             kept = tuned_tokens(model, jobs, (beside, arrivals, clock), seconds)
             alone = (alone + tuned_tokens(model, jobs, None, ALONE)) / 2
@@ -262,8 +279,8 @@ def coserving_rows() -> list[dict[str, Any]]:
                     "requests_a_second": rate,
                     "requests": len(arrivals.times),
                     "seconds": seconds,
-                    "token_bound_ms": BOUNDS.token_bound * 1e3,
-                    "first_bound_ms": BOUNDS.first_bound * 1e3,
+                    "token_bound_ms": bounds.token_bound * 1e3,
+                    "first_bound_ms": bounds.first_bound * 1e3,
                     "tuning_alone_tokens_a_second": round(alone, 1),
                     "tuning_beside_tokens_a_second": round(kept, 1),
                     "share_kept": round(kept / alone, 3),
@@ -291,20 +308,16 @@ def tuned_tokens(
     ends: list[float] = []
     clock = Clock() if beside is None else beside[2]
 
-    def border(place: str) -> None:
-        if beside is not None:
-            if ends:
-                beside[1].feed(clock())
-            beside[0].border(place)
-
     def on_step(step: int) -> None:
         ends.append(clock())
         if len(ends) == 1 and beside is not None:
             beside[1].start = ends[0]
+            beside[1].models.arrivals = beside[1]
         if ends[-1] - ends[0] > seconds:
             raise _Over
 
     with suppress(_Over):
+        border = None if beside is None else beside[0].border
         tune_jobs(model, jobs, on_step=on_step, border=border)
     tokens = sum(
         int(one.texts.lengths[rows].sum())

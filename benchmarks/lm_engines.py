@@ -16,8 +16,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,18 @@ from _result import RESULTS, write_result
 
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import GenerationConfig, Message, TokenPrompt
+from adwright.lm.engine.http_model import HttpConfig
 from adwright.lm.engine.model import LanguageModel
 from adwright.lm.engine.opening import EngineConfig, open_model
 from adwright.lm.engine.openvino_model import OpenVinoConfig
 from adwright.lm.engine.torch_config import TorchConfig
-from adwright.lm.engine.weights import SMOLLM2_NOTE
+from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, smollm2_folder
 from adwright.lm.engine.xllamacpp_config import XllamacppConfig
+from adwright.service.lm_app import create_lm_app
+from adwright.service.lm_config import LmServiceConfig
+from adwright.service.loopback import on_loopback
 
-REFERENCE = "torch_float32"
+REFERENCE, HTTP = "torch_float32", "http"
 ENGINES: dict[str, EngineConfig] = {
     REFERENCE: TorchConfig(dtype="float32", threads=1),
     "torch_bfloat16": TorchConfig(dtype="bfloat16", threads=1),
@@ -43,6 +47,8 @@ ENGINES: dict[str, EngineConfig] = {
     "openvino_stored": OpenVinoConfig(weights="stored", threads=1),
     "xllamacpp_f16": XllamacppConfig(weights="f16", threads=1),
     "xllamacpp_stored": XllamacppConfig(threads=1),
+    # The reference behind `adwright lm serve`'s application; the address is known when it runs.
+    HTTP: HttpConfig("http://127.0.0.1/v1", SMOLLM2),
 }
 PRODUCTS = (
     *("tea", "coffee", "bread", "cheese", "apples"),
@@ -70,7 +76,8 @@ PROTOCOL = (
     "tokens more for each of them, without the time of the prefill. CPU-seconds and peak memory "
     "are those of the whole process, and of the second one that llama.cpp runs in; the OpenVINO "
     "engines compute scores on a second copy of the model, which the peak memory holds too. "
-    "'stored' is the Q4_1 file as the engine itself computes with it."
+    "'stored' is the Q4_1 file as the engine itself computes with it. HTTP is torch in float32 "
+    "behind the application of the service, asked over loopback from the same process."
 )
 
 
@@ -87,19 +94,36 @@ def sentences() -> list[str]:
 def run_one(name: str) -> dict[str, Any]:
     """Everything that is measured of one engine, in this process."""
     began = spent_seconds()
-    with closing(open_model(ENGINES[name])) as model:
-        opened = spent_seconds() - began
+    with opened(name) as model:
+        took = spent_seconds() - began
         answers = model.generate(prompts(), GenerationConfig(max_tokens=TOKENS))
         speeds = speed_of(model)
         scores = model.score(prompts(), sentences())
         return {
-            "open_cpu_seconds": opened,
+            "open_cpu_seconds": took,
             "texts": answers.texts,
-            "ids": [list(answer.token_ids) for answer in answers],
+            "ids": [
+                list(answer.token_ids or model.tokens.encode(answer.text)) for answer in answers
+            ],
             "logprobs": [row.tolist() for row in scores.token_logprobs],
             "peak_gb": peak_gb(),
             **speeds,
         }
+
+
+@contextmanager
+def opened(name: str) -> Iterator[LanguageModel]:
+    """The engine, closed in the end."""
+    if name != HTTP:
+        with closing(open_model(ENGINES[name])) as model:
+            yield model
+        return
+    with closing(open_model(ENGINES[REFERENCE])) as local:
+        app = create_lm_app(LmServiceConfig(), {SMOLLM2: local})
+        with on_loopback(app) as url:
+            config = HttpConfig(f"{url}/v1", SMOLLM2, tokenizer=str(smollm2_folder()))
+            with closing(open_model(config)) as model:
+                yield model
 
 
 def speed_of(model: LanguageModel) -> dict[str, float]:

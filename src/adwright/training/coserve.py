@@ -14,11 +14,13 @@ Two rules decide at a border at time t whether a pass runs.
               t + slice + passes left * pass > arrival + first_bound, where a prompt waits
     in credit inference has used less than its share
 
-slice is what tuning took to the next border when it was at this one before (the head takes longer
-than a layer), pass what a pass takes, both as observed; a seventh of each bound is kept in hand. A
-pass that is due runs whatever it costs: where the load is too high for both promises, the bounds
-are kept and the share is not. One that is not due runs if there is credit, one a border: of each
-second of tuning, inference earns (1 - share) / share seconds, and never holds more than `burst`.
+slice is what tuning took to the next border when it was at this one before (a part of the head
+takes longer than a layer), pass what a pass takes, both as observed; a seventh of each bound is
+kept in hand. A pass that is due runs whatever it costs: where the load is too high for both
+promises, the bounds are kept and the share is not. Only a slice that is longer than the bound
+itself goes on after one pass: no second one would help. One that is not due runs if there is
+credit, one a border: of each second of tuning, inference earns (1 - share) / share seconds, and
+never holds more than `burst`.
 So a light load is answered at once, and a heavy one in batches, as late as its bound allows:
 a pass over eight rows costs little more than over one.
 
@@ -190,7 +192,12 @@ class Beside:
         later = now + (0.0 if slice_ is None else slice_.value)
         # A pass reads what waits of prompts too.
         takes = self._writing if pending.since is None else self._reading
-        written = pending.writing and later + takes.value > self._written_by(_PLANNED)
+        written = (
+            pending.writing
+            # Nobody is helped by two in a row.
+            and self._last_pass < now
+            and later + takes.value > self._written_by(_PLANNED)
+        )
         return bool(written) or self._first_due(later, pending)
 
     def _written_by(self, planned: float = 1.0) -> float:

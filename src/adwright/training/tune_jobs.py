@@ -295,6 +295,7 @@ class _Joint:
         self.run = None if run is None else RunFolder(run, asked, "tuning-jobs-checkpoint")
         self.step, self.replacing = 0, False
         self.border: Border = _nothing
+        self.within: Border | None = None
 
     def begin(self, *, resume: bool) -> None:
         """Start a run, or take up the one in the folder."""
@@ -344,7 +345,7 @@ class _Joint:
         """Call `border` between the layers of all trees of modules, and between optimisers."""
         with ExitStack() as stack:
             if border is not None:
-                self.border = border
+                self.border = self.within = border
                 alone = [tuned.causal for tuned in self.joint.tuned.values()]
                 for causal in (self.joint.causal, *alone):
                     stack.enter_context(between_layers(causal, border))
@@ -392,7 +393,7 @@ class _Joint:
         for number in range(max(len(parts) for parts in texts.values())):
             part = {name: parts[number] for name, parts in texts.items() if number < len(parts)}
             with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-                losses = self.joint.losses(part, random=random)
+                losses = self.joint.losses(part, random=random, border=self.within)
             values = {name: float(loss.detach()) for name, loss in losses.items()}
             bad = [name for name, value in values.items() if not math.isfinite(value)]
             for name in bad:

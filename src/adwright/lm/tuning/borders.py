@@ -6,9 +6,9 @@ the head, and before the gradient of a layer's output is taken further. Whatever
 same thread, may use the base's weights but must not change them, nor draw from torch's global
 random numbers; then the step ends with the same bits.
 
-Places are told by name ("forward 0", ..., "head", "backward 29", ...), since what follows one takes
-about as long in each step: whoever has to decide whether to let the step go on can know how long
-it will not be asked again.
+Places are told by name ("forward 0", ..., "head", "head 1", ..., "backward 29", ...), since what
+follows one takes about as long in each step: whoever has to decide whether to let the step go on
+can know how long it will not be asked again.
 """
 
 from __future__ import annotations

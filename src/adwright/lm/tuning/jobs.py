@@ -40,6 +40,7 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.lm.packed_attention import Blocks, attends_in_blocks
 from adwright.lm.packing import Packed
+from adwright.lm.tuning.borders import Border
 from adwright.lm.tuning.lora import LoRA, LoRALinear
 from adwright.lm.tuning.lora_fa import LoRAFA
 from adwright.lm.tuning.methods import Method, apply
@@ -52,6 +53,8 @@ __all__ = ["JOINT", "JointJobs", "JointLinear", "joined", "share_base"]
 JOINT = (LoRA, LoRAFA)
 #: Answers whose logits stand in memory at once, as in `lm.packing`.
 _CHUNK = 512
+#: And where the work is interrupted in between: about as long as two layers.
+_INTERRUPTED = 32
 #: So many jobs of n rows and rank r make one product: sqrt(_TOGETHER / (n r)), where calls and
 #: zeros together cost least. The ratio of a call's cost to that of a number, about 30 us to 4 ns.
 _TOGETHER = 8000
@@ -189,12 +192,14 @@ class JointJobs:
         texts: Mapping[str, Packed],
         *,
         random: Mapping[str, torch.Generator] | None = None,
+        border: Border | None = None,
     ) -> dict[str, Tensor]:
         """By job, the cross-entropy [] in nats, summed over the tokens of its answers.
 
         texts: of the jobs that take part, each with at least one token. random: where the dropout
         of a job is drawn from, needed for those that have one, which is always on: the losses are
-        those of training. The backward pass needs no context.
+        those of training. border: called between parts of the head's work, which takes longer than
+        a layer's; see `borders`. The backward pass needs no context.
 
         Raises ValueInvalidError for an unknown job or texts without tokens.
         """
@@ -212,7 +217,7 @@ class JointJobs:
                 use_cache=False,
                 blocks=blocks,
             ).last_hidden_state[0]
-        each = _answer_losses(hidden, self.causal.lm_head, whole.texts)
+        each = _answer_losses(hidden, self.causal.lm_head, whole.texts, border)
         answers = [packed.answers for packed in texts.values()]
         return {
             name: part.sum() for name, part in zip(texts, torch.split(each, answers), strict=True)
@@ -356,12 +361,14 @@ class _LowRanks(torch.autograd.Function):
         return d_x, None, None, None, None, *found
 
 
-def _answer_losses(hidden: Tensor, head: nn.Module, packed: Packed) -> Tensor:
+def _answer_losses(
+    hidden: Tensor, head: nn.Module, packed: Packed, border: Border | None
+) -> Tensor:
     """Cross-entropy [A] in nats of each answer's token: `answer_loss` before it is summed."""
     asked = packed.answer.nonzero()[:, 0]
     rows, target = hidden.index_select(0, asked - 1), packed.ids[asked]
     if type(head) is nn.Linear and head.bias is None:
-        found: Tensor = _HeadLosses.apply(rows, head.weight, target)
+        found: Tensor = _HeadLosses.apply(rows, head.weight, target, border)
         return found
     parts: Sequence[Tensor] = [
         functional.cross_entropy(head(h).float(), y, reduction="none")
@@ -374,16 +381,21 @@ class _HeadLosses(torch.autograd.Function):
     """Losses and, beside them, their gradients, for a head that stands still."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, border: Border | None
+    ) -> Tensor:
         dtype = hidden.dtype
         if torch.is_autocast_enabled(hidden.device.type):
             dtype = torch.get_autocast_dtype(hidden.device.type)
         near, weight = hidden.to(dtype), weight.to(dtype)
         found = hidden.new_empty(len(near), dtype=torch.float32)
         slope = torch.empty_like(near)
+        size = _CHUNK if border is None else _INTERRUPTED
         with torch.autocast(hidden.device.type, enabled=False):
-            for at in range(0, len(near), _CHUNK):
-                part = slice(at, at + _CHUNK)
+            for at in range(0, len(near), size):
+                if border is not None and at:
+                    border(f"head {at // size}")
+                part = slice(at, at + size)
                 logits = (near[part] @ weight.T).float()
                 known = logits.gather(1, target[part, None])
                 whole = logits.logsumexp(1, keepdim=True)
@@ -397,6 +409,6 @@ class _HeadLosses(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
         (slope,) = ctx.saved_tensors
-        return (slope * above[:, None]).to(ctx.dtype), None, None
+        return (slope * above[:, None]).to(ctx.dtype), None, None, None
