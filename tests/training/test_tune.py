@@ -21,15 +21,19 @@ from adwright.training.tune import TuneConfig, answer_nll, require_startable, tu
 
 transformers = pytest.importorskip("transformers")
 
+from adwright.lm.tuning.adamix import AdaMix  # noqa: E402
+from adwright.lm.tuning.dylora import DyLoRA  # noqa: E402
 from adwright.lm.tuning.ladder import LadderTuning  # noqa: E402
 from adwright.lm.tuning.lora import LoRA  # noqa: E402
 from adwright.lm.tuning.methods import Method, apply  # noqa: E402
 from adwright.lm.tuning.mezo import MeZO  # noqa: E402
+from adwright.lm.tuning.peft_kinds import PeftKind  # noqa: E402
 from adwright.lm.tuning.prefix import PrefixTuning  # noqa: E402
 from adwright.lm.tuning.prompt import PromptTuning  # noqa: E402
 from adwright.lm.tuning.serial import SerialAdapter  # noqa: E402
 from adwright.lm.tuning.tuned import Tuned  # noqa: E402
 from adwright.lm.tuning.unipelt import UniPELT  # noqa: E402
+from adwright.lm.tuning.wrapped import Wrapped  # noqa: E402
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
@@ -138,20 +142,28 @@ class _Cut(Exception):
     pass
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, dropout: float) -> None:
+@pytest.mark.parametrize(
+    "method",
+    [
+        LoRA(rank=2),
+        LoRA(rank=2, dropout=0.3),
+        Wrapped(PeftKind.ADALORA, rank=2, steps=9),
+        AdaMix(),
+        DyLoRA(),
+    ],
+    ids=lambda method: getattr(method, "kind", type(method).__name__),
+)
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, method: Method) -> None:
     data, valid = texts(), texts(4, seed=1)
-    whole = tuned(dropout=dropout)
+    whole, half, again = (tuned_by(method) for _ in range(3))
     wanted = tune(whole, data, CONFIG, tmp_path / "whole", valid=valid)
 
     def cut(step: int) -> None:
         if step == 5:
             raise _Cut
 
-    half = tuned(dropout=dropout)
     with pytest.raises(_Cut):
         tune(half, data, CONFIG, tmp_path / "half", valid=valid, on_step=cut)
-    again = tuned(dropout=dropout)
     found = tune(again, data, CONFIG, tmp_path / "half", valid=valid, resume=True)
     assert same(weights(whole), weights(again))
     assert found.steps == wanted.steps

@@ -380,6 +380,7 @@ class _Trainer:
     def _write(self, run: RunFolder) -> None:
         at = self.at
         tensors = pack(_State(self.tuned), self.best, {"adam": self.optimiser})
+        tensors |= {f"memory/{name}": value for name, value in self.tuned.seen_so_far().items()}
         tensors = {name: value.cpu() for name, value in tensors.items()}
         run.save(asdict(at), tensors, steps=at.step, epoch=0, records=at.records)
 
@@ -392,6 +393,8 @@ class _Trainer:
             raise run.unreadable(error) from error
         best = unpack(tensors, _State(self.tuned), {"adam": self.optimiser}, run=run.path)
         self.best = best if self.at.best is not None else {}
+        seen = {k.removeprefix("memory/"): v for k, v in tensors.items() if k.startswith("memory/")}
+        self.tuned.recall_seen(seen)
 
 
 class _State:

@@ -40,6 +40,7 @@ __all__ = [
     "Family",
     "Losses",
     "Penalised",
+    "Remembering",
     "Resizable",
     "Scheduled",
     "Tuned",
@@ -84,6 +85,18 @@ class Scheduled(Protocol):
 
     def after_step(self, step: int, steps: int) -> None:
         """After the optimizer's step, gradients still being there."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A module whose schedule depends on what it saw in earlier steps. A run that is resumed needs
+    it; a stored tuned part does not."""
+
+    def memory(self) -> dict[str, Tensor]:
+        """What was seen, by name."""
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        """Take it over again."""
 
 
 @runtime_checkable
@@ -272,6 +285,24 @@ class Tuned(nn.Module):
         """Call after the optimizer's step and before gradients are cleared."""
         for module in self._scheduled():
             module.after_step(step, steps)
+
+    def seen_so_far(self) -> dict[str, Tensor]:
+        """By name, what schedules have seen so far, for a run that is resumed."""
+        return {
+            f"{name}/{key}": tensor
+            for name, module in self.named_modules()
+            if isinstance(module, Remembering)
+            for key, tensor in module.memory().items()
+        }
+
+    def recall_seen(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `seen_so_far` gave."""
+        for name, module in self.named_modules():
+            if isinstance(module, Remembering):
+                start = f"{name}/"
+                module.recall(
+                    {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+                )
 
     def merge(self) -> nn.Module:
         """Fold the method into the base and return the plain model; this object is spent then.

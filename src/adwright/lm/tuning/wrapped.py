@@ -142,6 +142,31 @@ class _Budget(nn.Module):
         """Move the budget on; reads the gradients."""
         self._tuner[0].update_and_allocate(step)
 
+    def memory(self) -> dict[str, Tensor]:
+        """How much each number mattered, smoothed, and the ranks that are left."""
+        allocator = self._tuner[0].rankallocator
+        found = {
+            f"{kind}/{name}": value
+            for kind in ("exp_avg_ipt", "exp_avg_unc")
+            for name, value in getattr(allocator, kind).items()
+        }
+        alive = self._tuner[0].peft_config["default"].rank_pattern or {}
+        return found | {f"alive/{name}": torch.tensor(own) for name, own in alive.items()}
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        """As it was."""
+        allocator = self._tuner[0].rankallocator
+        allocator.reset_ipt()
+        alive: dict[str, list[bool]] = {}
+        for label, value in tensors.items():
+            kind, name = label.split("/", 1)
+            if kind == "alive":
+                alive[name] = value.tolist()
+            else:
+                getattr(allocator, kind)[name] = value.clone()
+                allocator.ipt.setdefault(name, torch.zeros_like(value))
+        self._tuner[0].peft_config["default"].rank_pattern = alive
+
     def penalty(self) -> Tensor:
         """The penalty that keeps P and Q orthogonal."""
         tuner = self._tuner[0]
