@@ -21,9 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
-import polars as pl
 from _peft_methods import VARIANTS, Variant
 from _peft_runs import BATCH
 from _peft_task import TEST, TRAIN, VALID
@@ -33,7 +31,7 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.weights import SMOLLM2_NOTE
-from adwright.metrics.charts import to_svg
+from adwright.metrics.charts import to_svg, trade_off, unbeaten
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "_static" / "peft.svg"
 RUNS = Path(__file__).with_name("_peft_runs.py")
@@ -212,17 +210,9 @@ def against_twin(name: str) -> dict[str, float]:
 
 
 def front(rows: list[dict[str, Any]]) -> list[str]:
-    """Rows that no other beats in both loss and memory."""
-    return [
-        row["method"]
-        for row in rows
-        if not any(
-            other["loss"] <= row["loss"]
-            and other["above_base_mb"] <= row["above_base_mb"]
-            and other is not row
-            for other in rows
-        )
-    ]
+    """Rows that no other beats in loss and memory."""
+    best = unbeaten([(row["above_base_mb"], row["loss"]) for row in rows])
+    return [row["method"] for row, strong in zip(rows, best, strict=True) if strong]
 
 
 def speed_ratio() -> list[float]:
@@ -275,24 +265,22 @@ def write() -> None:
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
-    """docs/_static/peft.svg: loss against memory, those on the front strong."""
-    frame = pl.DataFrame(
-        {
-            "method": [row["method"] for row in rows],
-            "memory": [max(row["above_base_mb"], 1) for row in rows],
-            "loss": [row["loss"] for row in rows],
-            "by": ["peft" if row["by"] == "peft" else "adwright" for row in rows],
-            "strong": [1.0 if row["front"] else 0.35 for row in rows],
-        }
+    """docs/_static/peft.svg: loss against memory."""
+    chart = trade_off(
+        [
+            {
+                "name": row["method"],
+                "x": max(row["above_base_mb"], 1),
+                "y": row["loss"],
+                "series": "peft" if row["by"] == "peft" else "adwright",
+            }
+            for row in rows
+        ],
+        x_title="memory of training above the base, MB",
+        y_title="test loss, nats",
     )
-    x = alt.X("memory:Q", title="memory of training above the base, MB")
-    x = x.scale(type="log", nice=False, padding=20)
-    y = alt.Y("loss:Q", title="test loss, nats").scale(type="log", nice=False, padding=10)
-    base = alt.Chart(frame).encode(x, y, opacity=alt.Opacity("strong:Q", scale=None))
-    dots = base.mark_point(filled=True, size=45).encode(color=alt.Color("by:N", title=None))
-    names = base.mark_text(align="left", dx=6, fontSize=9).encode(text="method:N")
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(PICTURE, to_svg((dots + names).properties(width=620, height=380)))
+    atomic_write_text(PICTURE, to_svg(chart))
 
 
 def main() -> None:

@@ -47,10 +47,12 @@ def test_it_tunes_and_compares(base: Path, pairs: Path, tmp_path: Path) -> None:
     assert "trainable" in said
     assert (first / "tuned" / "manifest.json").is_file()
     tuned(base, pairs, second, "--method", "IA3")
-    found = RUN.invoke(app, ["tune", "compare", str(first), str(second)])
+    picture = tmp_path / "both.svg"
+    found = RUN.invoke(app, ["tune", "compare", str(first), str(second), "--picture", str(picture)])
     assert found.exit_code == 0, found.output
     assert "LoRA" in found.output
     assert "IA3" in found.output
+    assert "held loss" in picture.read_text("utf-8")
 
 
 def test_a_dry_run_writes_nothing(base: Path, pairs: Path, tmp_path: Path) -> None:

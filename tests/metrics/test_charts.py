@@ -126,6 +126,19 @@ def test_an_interval_chart_keeps_the_order_and_draws_a_reference() -> None:
     assert marks(with_line, "rule mark") == marks(plain, "rule mark") + 1
 
 
+def test_a_trade_off_joins_what_nothing_beats() -> None:
+    points = [(1.0, 5.0), (2.0, 2.0), (3.0, 3.0), (2.0, 4.0), (9.0, 1.0)]
+    assert charts.unbeaten(points) == [True, True, False, False, True]
+    assert charts.unbeaten([(1.0, 1.0), (1.0, 1.0)]) == [True, True]
+    rows = [
+        {"name": f"m{at}", "x": x, "y": y, "series": "peft" if at else "ours"}
+        for at, (x, y) in enumerate(points)
+    ]
+    chart = charts.trade_off(rows, x_title="memory, MB", y_title="loss, nats", title="T")
+    assert {"memory, MB", "loss, nats", "T", "ours", "peft", "m0", "m4"} <= {*texts(chart)}
+    assert marks(chart, "circle") >= len(rows)
+
+
 @pytest.mark.parametrize(
     "name", ['a "quoted" \\ name', "it's", "</text><script>", "ü & é", "x" * 99]
 )
@@ -153,6 +166,13 @@ def test_png_is_png_and_grows_with_its_scale() -> None:
         (lambda: charts.attention_bars(["a", "b"], [1, np.nan]), r"not finite.*row 1"),
         (lambda: charts.attention_map(["a"], ["x"], [1]), r"expected weights \[1, 1\]"),
         (lambda: charts.interval_chart({}, title="", x_title=""), "nothing to draw"),
+        (lambda: charts.trade_off([], x_title="", y_title=""), "nothing to draw"),
+        (
+            lambda: charts.trade_off(
+                [{"name": "a", "x": 0, "y": 1, "series": "b"}], x_title="", y_title=""
+            ),
+            "above 0",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_says_why(draw: Callable[[], Any], message: str) -> None:

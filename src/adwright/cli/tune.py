@@ -151,6 +151,10 @@ def methods() -> None:
 @app.command("compare")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders that `adwright tune run` wrote.")],
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Write an SVG of held loss against peak memory here; replaces it."),
+    ] = None,
 ) -> None:
     """Show several tunings side by side, the lowest loss on held answers first."""
     reports = [(folder, _report(folder)) for folder in runs]
@@ -182,6 +186,27 @@ def compare(
             for folder, report in reports
         ],
     )
+    if picture is not None:
+        _draw(reports, picture)
+
+
+def _draw(reports: list[tuple[Path, TuningReport]], picture: Path) -> None:
+    """Loss against memory; runs without held texts have no place in it."""
+    from adwright.core.atomic import atomic_write_text
+    from adwright.metrics.charts import to_svg, trade_off
+
+    rows = [
+        {
+            "name": folder.name,
+            "x": report.peak_bytes / 1e9,
+            "y": report.valid_nll,
+            "series": report.method,
+        }
+        for folder, report in reports
+        if report.valid_nll is not None
+    ]
+    chart = trade_off(rows, x_title="peak memory, GB", y_title="held loss, nats a token")
+    atomic_write_text(picture, to_svg(chart))
 
 
 def _settings(settings: list[str]) -> dict[str, Any]:

@@ -28,6 +28,8 @@ __all__ = [
     "reliability_diagram",
     "to_png",
     "to_svg",
+    "trade_off",
+    "unbeaten",
 ]
 
 # Okabe and Ito (2008): distinct to colour-blind readers, too.
@@ -268,6 +270,49 @@ def interval_chart(
         height=alt.Step(30),
         title=alt.Title(title, subtitle=f"bars: {confidence:.0%} interval"),
     )
+
+
+def unbeaten(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Which points no other one beats: lower in one measure and not higher in the other."""
+    return [
+        not any(
+            a <= x and b <= y and (a, b) != (x, y)
+            for at, (a, b) in enumerate(points)
+            if at != number
+        )
+        for number, (x, y) in enumerate(points)
+    ]
+
+
+def trade_off(
+    rows: Sequence[Mapping[str, Any]], *, x_title: str, y_title: str, title: str = ""
+) -> alt.TopLevelMixin:
+    """A named point for each row, for two measures of which less is better, on log axes.
+
+    rows: each with name, x, y above 0, and series. Points that no other beats in both are strong,
+    and a line joins them.
+    """
+    import altair as alt
+
+    _check_keys(rows, ("name", "x", "y", "series"))
+    for number, row in enumerate(rows):
+        if not (row["x"] > 0 and row["y"] > 0):
+            raise DataError("a value on a log axis is above 0", row=number, value=str(row))
+    best = unbeaten([(row["x"], row["y"]) for row in rows])
+    drawn = [
+        {**row, "name": _short(str(row["name"])), "strength": 1.0 if strong else 0.4}
+        for row, strong in zip(rows, best, strict=True)
+    ]
+    scale = alt.Scale(type="log", nice=False, padding=24)
+    x, y = alt.X("x:Q", title=x_title, scale=scale), alt.Y("y:Q", title=y_title, scale=scale)
+    strength = alt.Opacity("strength:Q", scale=None)
+    front = _chart([row for row in drawn if row["strength"] == 1.0])
+    line = front.mark_line(strokeDash=[5, 4], color=_GREY).encode(x=x, y=y)
+    series = list(dict.fromkeys(str(row["series"]) for row in rows))
+    base = _chart(drawn).encode(x=x, y=y, opacity=strength)
+    points = base.mark_circle(size=70).encode(color=_by_series(series))
+    names = base.mark_text(align="left", dx=7, fontSize=10).encode(text="name:N")
+    return alt.layer(line, points, names).properties(width=640, height=400, title=title)
 
 
 def _chart(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
