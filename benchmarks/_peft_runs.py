@@ -80,10 +80,8 @@ def through_tune(variant: Variant, asked: dict[str, Any]) -> dict[str, Any]:
     tune(tuned, whole.train, config, on_step=clock.step)
 
     def logits(packed: Packed) -> Tensor:
-        parts = [packed] if tuned.method.packs else packed.alone()
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            found = [_hidden(tuned, part) for part in parts]
-            return tuned.logits(torch.cat(found)).float()
+            return tuned.logits(_hidden(tuned, packed)).float()
 
     return clock.told(idle) | {"trainable": tuned.count()} | measures(asked, whole, logits)
 

@@ -415,17 +415,9 @@ class _State:
 def answer_loss_of(tuned: Tuned, packed: Packed) -> Tensor:
     """Cross-entropy [] in nats, summed over the answers' tokens."""
     packed = packed.to(_device(tuned))
-    parts = [packed] if tuned.method.packs else packed.alone()
     with attends_apart(tuned.causal):
-        found = [
-            answer_loss(
-                tuned(part.ids[None], position_ids=part.places()[None])[0],
-                tuned.causal.lm_head,
-                part,
-            )
-            for part in parts
-        ]
-    return torch.stack(found).sum()
+        hidden = tuned(packed.ids[None], position_ids=packed.places()[None])[0]
+        return answer_loss(hidden, tuned.causal.lm_head, packed)
 
 
 def _device(tuned: Tuned) -> torch.device:

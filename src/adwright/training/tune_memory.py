@@ -63,8 +63,7 @@ def sharding(tuned: Tuned) -> Iterator[None]:
     them are whole again, and no process waits for another. An error leaves them divided.
 
     With one process nothing is divided. Every process needs the whole base once, before.
-    Raises ConfigError where no layer has frozen weights, texts cannot be packed, or the model was
-    divided before.
+    Raises ConfigError where no layer has frozen weights, or the model was divided before.
     """
     if world_size() == 1:
         yield
@@ -93,9 +92,6 @@ def _require_divisible(tuned: Tuned, layers: list[nn.Module]) -> None:
     frozen = [p for layer in layers for p in layer.parameters() if not p.requires_grad]
     if not frozen:
         what, hint = "no decoder layer has frozen weights to divide", "leave shard off"
-    elif not tuned.method.packs:
-        what = "a base can be divided only where texts are packed: each pass is of all processes"
-        hint = "leave shard off, or tune with a method without prompts"
     elif any(hasattr(layer, "unshard") for layer in layers):
         what, hint = "the model was divided before", "load it again"
     else:

@@ -6,8 +6,12 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.lm.tuning.methods import apply
+from adwright.lm.packing import attends_apart, pack
+from adwright.lm.tuning.dept import DePT
+from adwright.lm.tuning.methods import Method, apply
+from adwright.lm.tuning.peft_kinds import PROMPTS
 from adwright.lm.tuning.prompt import Prompt, PromptTuning, run_with_prompt
+from adwright.lm.tuning.wrapped import Wrapped
 from tests.lm.tuning.literal import literal_logits
 from tests.lm.tuning.tiny import TOKENS, logits_of, shake, tiny_llama
 
@@ -38,8 +42,25 @@ def test_mask_and_places_are_widened() -> None:
         assert torch.allclose(tuned(TOKENS, mask, places)[:, :9], wanted, atol=1e-5)
 
 
-def test_packed_rows_are_refused() -> None:
+PACKED = [PromptTuning(length=3), DePT(length=3, rank=2)]
+PACKED += [Wrapped(kind, length=3) for kind in PROMPTS]
+
+
+@pytest.mark.parametrize("method", PACKED, ids=lambda one: getattr(one, "kind", type(one).__name__))
+def test_texts_of_one_row_are_what_each_is_alone(method: Method) -> None:
+    tuned = apply(tiny_llama(), method)
+    shake(tuned)
+    texts = [TOKENS[0, :7], TOKENS[1, :1], TOKENS[2]]
+    packed = pack([(text[:1].tolist(), text[1:].tolist()) for text in texts])
+    with torch.no_grad(), attends_apart(tuned.causal):
+        found = tuned(packed.ids[None], position_ids=packed.places()[None])[0]
+    with torch.no_grad():
+        wanted = torch.cat([tuned(text[None])[0] for text in texts])
+    assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_several_rows_of_several_texts_are_refused() -> None:
     backbone = tiny_llama().model
     places = torch.arange(6).repeat(2).expand(4, -1)
-    with pytest.raises(ConfigError, match="stands before one text"):
+    with pytest.raises(ConfigError, match="end to end in one row"):
         run_with_prompt(backbone, torch.zeros(4, 3, 32), TOKENS, None, places)

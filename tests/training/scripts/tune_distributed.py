@@ -39,7 +39,7 @@ from adwright.training.tune_memory import held_numbers
 CONFIG = TuneConfig(epochs=2, batch=4, micro=2, learning_rate=0.01, checkpoint_every=2)
 RUNS: dict[str, tuple[Method, TuneConfig]] = {
     "lora": (LoRA(rank=4), CONFIG),
-    "prompt": (PromptTuning(length=3), CONFIG),
+    "prompt": (PromptTuning(length=3), replace(CONFIG, shard=True)),
     "drop": (AdapterDrop(drop=1, size=4), CONFIG),
     "mezo": (MeZO(rank=2), replace(CONFIG, learning_rate=1e-3)),
     "cut": (LoRA(rank=4), CONFIG),
@@ -47,7 +47,7 @@ RUNS: dict[str, tuple[Method, TuneConfig]] = {
     "prefix": (PrefixTuning(length=2), replace(CONFIG, shard=True, micro=4)),
     "norms": (NormTuning(), replace(CONFIG, shard=True, checkpoint_layers=True)),
 }
-REFUSED: dict[str, Method] = {"full": FullTuning(), "prompt": PromptTuning(length=2)}
+REFUSED: dict[str, Method] = {"full": FullTuning()}
 
 
 class Stop(Exception):

@@ -35,7 +35,6 @@ class DePT(TuningMethod):
 
     family: ClassVar[Family] = "soft prompt"
     exact_start: ClassVar[bool] = False
-    packs: ClassVar[bool] = False
     length: int = 10
     longest: int = 512
     rank: int = 8
@@ -77,6 +76,10 @@ class DecomposedPrompt(nn.Module):
     ) -> Tensor:
         """Hidden states [B, T, D] of the text; ValueInvalidError where it is longer than S."""
         rows, tokens = input_ids.shape
+        places = torch.arange(tokens, device=input_ids.device)
+        if position_ids is not None and rows == 1:
+            places = position_ids[0]
+            tokens = int(places.max()) + 1
         if tokens > len(self.a):
             raise ValueInvalidError(
                 f"a text of {tokens} tokens is longer than the {len(self.a)} of the update",
@@ -84,7 +87,7 @@ class DecomposedPrompt(nn.Module):
                 hint="raise DePT.longest, or cut the texts",
             )
         vectors = self.vectors.expand(rows, -1, -1)
-        shift = self.a[:tokens] @ self.b
+        shift = self.a.index_select(0, places) @ self.b
         return run_with_prompt(
             backbone, vectors, input_ids, attention_mask, position_ids, shift=shift
         )

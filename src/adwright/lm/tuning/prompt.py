@@ -30,7 +30,6 @@ class PromptTuning(TuningMethod):
 
     family: ClassVar[Family] = "soft prompt"
     exact_start: ClassVar[bool] = False
-    packs: ClassVar[bool] = False
     length: int = 20
 
     def __post_init__(self) -> None:
@@ -77,31 +76,59 @@ def run_with_prompt(
 ) -> Tensor:
     """Hidden states [B, T, D] of tokens [B, T] after vectors [B, L, D].
 
-    shift: [T, D], added to the embedded tokens.
+    position_ids: where they begin anew, a text begins: the vectors stand before each text of a
+    row, which is alone then. shift: [T, D], added to the embedded tokens.
 
-    Raises ConfigError for packed rows: the texts after the first would not see the vectors.
+    Raises ConfigError for several rows of several texts.
     """
+    text = backbone.embed_tokens(input_ids)  # type: ignore[attr-defined]
+    if shift is not None:
+        text = text + shift.to(text.dtype)
+    vectors = vectors.to(text.dtype)
+    if position_ids is not None and bool((position_ids[:, 1:] == 0).any()):
+        return _before_each(backbone, vectors, text, position_ids)
     length = vectors.shape[1]
     if position_ids is not None:
-        if bool((position_ids[:, 1:] == 0).any()):
-            raise ConfigError(
-                "a soft prompt stands before one text, and the rows hold several",
-                where="position_ids",
-                hint="switch packing off for prompt methods, or use prefix tuning",
-            )
         ahead = torch.arange(length, device=position_ids.device).expand(len(input_ids), -1)
         position_ids = torch.cat([ahead, position_ids + length], 1)
     if attention_mask is not None:
         seen = attention_mask.new_ones(len(input_ids), length)
         attention_mask = torch.cat([seen, attention_mask], 1)
-    text = backbone.embed_tokens(input_ids)  # type: ignore[attr-defined]
-    if shift is not None:
-        text = text + shift.to(text.dtype)
     output = backbone(
-        inputs_embeds=torch.cat([vectors.to(text.dtype), text], 1),
+        inputs_embeds=torch.cat([vectors, text], 1),
         attention_mask=attention_mask,
         position_ids=position_ids,
         use_cache=False,
     )
     hidden: Tensor = output.last_hidden_state[:, length:]
+    return hidden
+
+
+def _before_each(
+    backbone: Callable[..., Any], vectors: Tensor, text: Tensor, position_ids: Tensor
+) -> Tensor:
+    """Of texts that lie end to end in one row: vectors [1, L, D], text [1, T, D]."""
+    if len(text) != 1:
+        raise ConfigError(
+            "several texts lie in each of several rows",
+            where=f"position_ids {list(position_ids.shape)}",
+            hint="lay all texts end to end in one row",
+        )
+    length, tokens = vectors.shape[1], text.shape[1]
+    first = position_ids[0] == 0
+    number, place = torch.arange(tokens), torch.arange(length)
+    at = number + length * first.cumsum(0)  # [T], where each token goes
+    # Each text begins later by the vectors of those before it.
+    starts = first.nonzero()[:, 0]
+    slots = (starts + length * torch.arange(len(starts)))[:, None] + place  # [S, L]
+    source = torch.empty(tokens + slots.numel(), dtype=torch.int64)
+    places = torch.empty_like(source)
+    source[slots], places[slots] = place, place
+    source[at], places[at] = length + number, position_ids[0] + length
+    output = backbone(
+        inputs_embeds=torch.cat([vectors[0], text[0]]).index_select(0, source)[None],
+        position_ids=places[None],
+        use_cache=False,
+    )
+    hidden: Tensor = output.last_hidden_state.index_select(1, at)
     return hidden

@@ -153,14 +153,12 @@ class TuningMethod(ABC):
 
     mergeable: it can be folded into the base. exact_start: the model is at first what it was.
     gradient_free: the loop must not call backward; the method's module has its own step.
-    packs: several texts may share a row; a soft prompt stands before one alone.
     """
 
     family: ClassVar[Family]
     mergeable: ClassVar[bool] = False
     exact_start: ClassVar[bool] = True
     gradient_free: ClassVar[bool] = False
-    packs: ClassVar[bool] = True
 
     @abstractmethod
     def count(self, sizes: Sizes) -> int:

@@ -59,11 +59,6 @@ class Wrapped(PeftSettings, TuningMethod):
         """Whether the model is at first what it was."""
         return self.kind not in _MOVED
 
-    @property
-    def packs(self) -> bool:  # type: ignore[override]
-        """Not where it is a prompt."""
-        return self.kind not in PROMPTS
-
     def count(self, sizes: Sizes) -> int:
         """By the formulas of `peft_kinds`."""
         return count_of(self, sizes)
