@@ -210,3 +210,22 @@ def test_the_base_is_in_memory_once() -> None:
     assert {parameter.data_ptr() for parameter in tree.parameters()} == places
     base = [p for name, p in tuned.causal.named_parameters() if not name.endswith((".a", ".b"))]
     assert {parameter.data_ptr() for parameter in base} == places
+
+
+def test_an_answer_whose_pages_were_taken_goes_on(tmp_path: Path) -> None:
+    models = ServedBeside(tiny_llama(), tiny_tokens(), name="base", config=SERVING)
+    asked = [models["base"].job(list(prompt), GREEDY) for prompt in PROMPTS]
+    models.submit(asked)
+    models.serve(64)
+    models.serve(0)
+    waiting = models.pending()
+    assert waiting is not None
+    assert (waiting.writing, waiting.since) == (2, None)
+    models._scheduler._preempt(asked[1])
+    waiting = models.pending()
+    assert waiting is not None
+    assert waiting.writing == 1
+    assert waiting.since is not None
+    assert waiting.prompt_tokens == len(asked[1].tokens)
+    Beside(models).drain()
+    assert all(len(job.tokens) == len(job.answer.prompt) + 6 for job in asked)

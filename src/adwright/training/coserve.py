@@ -291,10 +291,12 @@ class ServedBeside(AdapterModels):
             self._watched = [one for one in self._watched if not one.job.over]
             if not self._watched:
                 return None
-            waiting = [one for one in self._watched if one.last is None]
+            # An answer whose pages were taken reads all of its tokens again, as a prompt.
+            waiting = [one for one in self._watched if one.last is None or one.job.left > 1]
+            came = (one.since if one.last is None else one.last for one in waiting)
             return Pending(
                 writing=len(self._watched) - len(waiting),
-                since=min((one.since for one in waiting), default=None),
+                since=min(came, default=None),
                 prompt_tokens=sum(one.job.left for one in waiting),
             )
 
