@@ -301,12 +301,12 @@ def main() -> None:
             list(pool.map(quality, [name for name in twins if VARIANTS[name].twin in own[:_FIRST]]))
             list(pool.map(quality, own[_FIRST:]))
             list(pool.map(quality, twins))
-        untuned()
     if part in ("all", "costs"):
         for name in VARIANTS:
             if part == "all" or done(name):
                 cost(name)
         speed_ratio()
+        untuned()
     if part in ("all", "write"):
         write()
 
