@@ -194,6 +194,21 @@ def test_no_artifact(tmp_path: Path) -> None:
             load_artifact(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", [MANIFEST, TENSORS, "sub/raw.bin"])
+def test_a_file_that_may_not_be_read_or_goes_meanwhile(
+    saved: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_but(path: Path, *rest: Any, **more: Any) -> Any:
+        if path == saved / name:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", open_but)
+    with pytest.raises(ArtifactError, match="cannot be read: Permission denied") as found:
+        load_artifact(saved)
+    assert found.value.where == str(saved / name)
+
+
 def test_kind_is_checked(saved: Path) -> None:
     assert load_artifact(saved, kind="din").kind == "din"
     with pytest.raises(ArtifactError, match="of kind 'din', not 'hcn'"):

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections import UserDict
+from collections.abc import Iterator
+
 import pytest
 
 from adwright.core.clock import FixedClock
+from adwright.lm.engine.model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.errors import ApiError
 from adwright.service.lm_config import LmServiceConfig
@@ -49,6 +53,22 @@ def test_not_ready_without_a_model_or_while_it_drains() -> None:
         app.state.service.models.clear()
         assert client.get("/readyz").status_code == 503
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_model_that_goes_while_they_are_listed() -> None:
+    class Going(UserDict[str, LanguageModel]):
+        """Another thread removes one after the names were read."""
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(["gone", *self.data])
+
+    app = app_of(Recorded())
+    with running(app) as client:
+        names = [one["id"] for one in client.get("/v1/models").json()["data"]]
+        app.state.service.models = Going(app.state.service.models)
+        found = client.get("/v1/models")
+    assert found.status_code == 200
+    assert [one["id"] for one in found.json()["data"]] == names
 
 
 def test_the_openapi_is_made() -> None:

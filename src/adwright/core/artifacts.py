@@ -179,8 +179,8 @@ def load_artifact(folder: str | Path, *, kind: str | None = None) -> Artifact:
 
     kind: what the caller can use; another kind is an ArtifactError.
 
-    Raises ArtifactError where there is no artifact or it is of another kind or a newer
-    format, ArtifactCorruptError where a file is missing, changed or not in the manifest,
+    Raises ArtifactError where there is no artifact, it cannot be read, or it is of another kind or
+    a newer format, ArtifactCorruptError where a file is missing, changed or not in the manifest,
     ArtifactUnsafeError for pickles, symbolic links and names that leave the folder.
     """
     folder = Path(folder)
@@ -195,7 +195,10 @@ def load_artifact(folder: str | Path, *, kind: str | None = None) -> Artifact:
     listed = manifest.files
     for name in listed:
         _safe_name(name, folder, reserved=(MANIFEST,))
-    present = _names_on_disk(folder)
+    try:
+        present = _names_on_disk(folder)
+    except OSError as error:
+        raise _unreadable("a folder of the artifact", folder, error) from error
     for name in sorted(present - set(listed)):
         # A pickle beside the others is refused by its own name, which says more.
         _refuse_pickle(name, b"", folder)
@@ -245,9 +248,9 @@ def _tensor_bytes(tensors: Mapping[str, NDArray[Any]], folder: Path) -> bytes:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
-    if folder.is_symlink() or path.is_symlink():
-        raise _unsafe("the artifact is a symbolic link", folder, "pass the real folder")
     try:
+        if folder.is_symlink() or path.is_symlink():
+            raise _unsafe("the artifact is a symbolic link", folder, "pass the real folder")
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactError(
@@ -256,11 +259,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             hint=f"pass a folder that holds {MANIFEST}",
         ) from error
     except OSError as error:
-        raise ArtifactError(
-            f"the manifest cannot be read: {error.strerror}",
-            where=str(path),
-            hint="it must be a file that you may read",
-        ) from error
+        raise _unreadable("the manifest", path, error) from error
     except (ValueError, RecursionError) as error:
         raise _corrupt(f"the manifest is not JSON in UTF-8 ({error})", folder, MANIFEST) from error
     if not isinstance(manifest, dict) or "format_version" not in manifest:
@@ -305,7 +304,10 @@ def _names_on_disk(folder: Path) -> set[str]:
 
 def _read_verified(folder: Path, name: str, entry: _File) -> bytes:
     # The bytes that are hashed are the bytes that are used: the file is read once.
-    data = (folder / name).read_bytes()
+    try:
+        data = (folder / name).read_bytes()
+    except OSError as error:
+        raise _unreadable("a file of the artifact", folder / name, error) from error
     if len(data) != entry.bytes:
         expected = f"has {len(data):,} bytes instead of {entry.bytes:,}"
         raise _corrupt(f"a file of the artifact {expected}", folder, name)
@@ -350,6 +352,14 @@ def _refuse_pickle(name: str, data: bytes, folder: Path) -> None:
 
 def _unsafe(what: str, folder: Path, hint: str) -> ArtifactUnsafeError:
     return ArtifactUnsafeError(what, where=str(folder), hint=hint)
+
+
+def _unreadable(what: str, path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(
+        f"{what} cannot be read: {error.strerror}",
+        where=str(path),
+        hint="it must be there, and you must be allowed to read it",
+    )
 
 
 def _corrupt(what: str, folder: Path, name: str) -> ArtifactCorruptError:

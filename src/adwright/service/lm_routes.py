@@ -121,7 +121,7 @@ async def models(state: State) -> JSONResponse:
             "context": model.info.context,
             "note": model.info.note,
         }
-        for name, model in state.models.items()
+        for name, model in _present(state.models)
     ]
     return JSONResponse({"object": "list", "data": data})
 
@@ -199,6 +199,15 @@ async def ready(state: State) -> JSONResponse:
 async def metrics(state: State) -> Response:
     """Measures for Prometheus."""
     return Response(state.metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _present(models: Mapping[str, LanguageModel]) -> Iterator[tuple[str, LanguageModel]]:
+    """Those of this moment: one may go while they are listed."""
+    for name in list(models):
+        try:
+            yield name, models[name]
+        except KeyError:
+            continue
 
 
 def _adapters(state: LmState) -> Adapters:

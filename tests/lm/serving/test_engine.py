@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, TokenPrompt
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.tuning.lora import LoRA
 from tests.lm.serving.many import PARTS, alone, models_of, odd_texts, saved_parts
 
 NAMES = ("base", *PARTS)
@@ -258,6 +260,82 @@ def test_a_fault_in_a_pass_ends_its_requests(
             models["lora"].generate(["tea"])
     assert models.pool().keys == 0
     assert models["lora"].generate(["tea"], GenerationConfig(max_tokens=2)).texts
+
+
+def test_a_fault_between_passes_ends_the_requests_at_hand_alone(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise IndexError("a fault of ours")
+
+    models = models_of(folders, config=ServingConfig(drive="thread"))
+    with monkeypatch.context() as patch:
+        patch.setattr(models._scheduler, "turns", broken)
+        with pytest.raises(ResourceError, match="the pass failed: a fault of ours"):
+            models["lora"].generate(["tea"])
+    # The thread goes on.
+    assert models["lora"].generate(["tea"], GenerationConfig(max_tokens=2)).texts
+    models.close()
+    outside = models_of(folders, config=ServingConfig(drive="outside"))
+    job = outside["lora"].job([5, 6], LONG)
+    outside.submit([job])
+    with monkeypatch.context() as patch:
+        patch.setattr(outside._scheduler, "turns", broken)
+        step = outside.step()  # does not raise: it may be a loop that tunes
+    assert not step
+    assert (step.live, step.waiting) == (0, 0)
+    assert isinstance(job.error, ResourceError)
+
+
+def test_keys_that_are_no_numbers_stay_with_their_owner(
+    folders: dict[str, Path], wanted: dict[str, Completions]
+) -> None:
+    models = models_of({"lora": folders["lora"]})
+    # As if every page had been given back by a part that makes them.
+    models._pool.tensor[1:].fill_(float("nan"))
+    for name in ("base", "lora"):
+        same(models[name].generate(texts_of(name), LONG), wanted[name])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_end_their_request_alone(
+    temperature: float, folders: dict[str, Path], wanted: dict[str, Completions], tmp_path: Path
+) -> None:
+    wild = saved_parts(tmp_path, {"wild": LoRA(rank=1, alpha=1e38)})["wild"]
+    models = models_of({"wild": wild, "lora": folders["lora"]}, config=ServingConfig())
+    hot = GenerationConfig(max_tokens=24, temperature=temperature)
+    jobs = [
+        models["wild"].job(models.tokens.encode("the best"), hot),
+        *(models["lora"].job(models.tokens.encode(text), LONG) for text in texts_of("lora")),
+    ]
+    with pytest.raises(ResourceError, match=r"logits are not finite .*wild"):
+        models.run(jobs[:1])
+    with pytest.raises(ResourceError, match=r"logits are not finite .*wild"):
+        models.run([models["wild"].job(jobs[0].tokens, hot), *jobs[1:]])
+    same(Completions(tuple(job.answer.completion() for job in jobs[1:])), wanted["lora"])
+
+
+def test_closing_while_texts_are_read(folders: dict[str, Path]) -> None:
+    models = models_of(folders, config=ServingConfig(drive="outside"))
+    errors: list[str] = []
+
+    def ask(what: Callable[[], object]) -> None:
+        with pytest.raises(ResourceError) as found:
+            what()
+        errors.append(found.value.what)
+
+    own = models["lora"]
+    asks = (lambda: own.score(["the best"], [" tea in the world"]), lambda: own.embed(["the best"]))
+    threads = [threading.Thread(target=ask, args=(one,)) for one in asks]
+    for thread in threads:
+        thread.start()
+    while models.step(prompt_tokens=0).waiting < 2:
+        pass
+    models.step(prompt_tokens=1)
+    models.close()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(errors) == ["the embedding was cancelled", "the score was cancelled"]
 
 
 @pytest.mark.parametrize(

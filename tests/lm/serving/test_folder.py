@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -66,6 +67,38 @@ def test_a_part_in_use_goes_later(tmp_path: Path) -> None:
     assert folder.rescan().refused == {"one": "the part is in use"}
     stream.close()
     assert folder.rescan().removed == ("one",)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), FileNotFoundError()])
+def test_one_that_cannot_be_read_stops_no_other(
+    error: OSError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = models_of({})
+    saved_parts(tmp_path, {"one": IA3(), "two": IA3(), "zero": IA3()})
+    folder = AdapterFolder(models, tmp_path)
+    shutil.move(tmp_path / "zero", tmp_path / ".zero")
+    stat, is_file = Path.stat, Path.is_file
+
+    def broken(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == tmp_path / "one" / "manifest.json":
+            raise error
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_file", lambda path: path.name == "manifest.json" or is_file(path))
+        patch.setattr(Path, "stat", broken)
+        found = folder.rescan()
+    assert found.added == ("two",)
+    assert found.refused["one"].startswith("the folder cannot be read: ")
+    shutil.move(tmp_path / ".zero", tmp_path / "zero")
+    assert folder.rescan().added == ("one", "zero")
+    # One that is served, and cannot be looked at now, is not gone.
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_file", lambda path: path.name == "manifest.json" or is_file(path))
+        patch.setattr(Path, "stat", broken)
+        found = folder.rescan()
+    assert (found.added, found.removed, set(found.refused)) == ((), (), {"one"})
+    assert "one" in models
 
 
 def test_no_folder(tmp_path: Path) -> None:

@@ -81,6 +81,41 @@ def test_each_row_is_sampled_as_it_asks() -> None:
     assert jobs[3].over
 
 
+def test_a_row_that_cannot_be_drawn_ends_alone() -> None:
+    logits = torch.randn(6, VOCABULARY, generator=torch.Generator().manual_seed(0))
+    drawn = GenerationConfig(temperature=1.0)
+    grammars = Grammars(tiny_tokens().tokenizer, VOCABULARY, tiny_tokens().end_ids)
+    config = GenerationConfig(grammar='root ::= "x"', temperature=1.0)
+    jobs = [
+        writing(drawn),
+        writing(drawn),
+        writing(GenerationConfig()),
+        writing(config, grammars=grammars),
+        writing(GenerationConfig(temperature=1e-300)),
+        writing(GenerationConfig()),
+    ]
+    logits[0, 3], logits[2, 4], logits[3, 7] = torch.nan, torch.nan, torch.inf
+    logits[1, 5] = -torch.inf  # a token that is never taken is no fault
+    sample(jobs, logits)
+    assert [job.error is None for job in jobs] == [False, True, False, False, False, True]
+    assert all(job.over == (job.error is not None) for job in jobs)
+    for at in (0, 2, 3):
+        assert "logits are not finite [the base]" in str(jobs[at].error)
+    assert "no token can be drawn" in str(jobs[4].error)
+    assert jobs[5].tokens[-1] == int(logits[5].argmax())
+
+
+def test_half_a_score_and_half_a_mean_are_none() -> None:
+    score, text = Scoring(None, [1, 2], [3, 4]), Embedding(None, [1, 2])
+    for job in (score, text):
+        job.end("cancelled")
+        assert job.over
+        assert isinstance(job.error, ResourceError)
+    whole = Scoring(None, [1, 2], [3, 4])
+    whole.end("stop")
+    assert whole.error is None
+
+
 @pytest.mark.parametrize("pieces", [(6,), (2, 4), (1, 1, 4), (5, 1)])
 def test_scores_from_pieces(pieces: tuple[int, ...]) -> None:
     before, after = [5, 9, 11], [20, 21, 22, 23]

@@ -36,6 +36,20 @@ def test_pages_are_had_once_and_given_back() -> None:
     assert sorted(pool.allocate(3, "adapters") or ()) == sorted(second)
 
 
+def test_keys_get_pages_without_what_they_held() -> None:
+    pool = PagePool(SHAPE, 6)
+    kept = pool.allocate(1, "adapters") or []
+    pages = pool.allocate(3, "keys") or []
+    pool.tensor.fill_(torch.nan)
+    pool.release(pages)
+    again = pool.allocate(2, "keys") or []
+    assert set(again) <= set(pages)
+    assert not pool.tensor[again].any()
+    # Nothing else is touched: it costs what was asked for.
+    assert pool.tensor[kept].isnan().all()
+    assert pool.tensor.isnan().all((1, 2)).sum() == 4
+
+
 def test_what_nobody_has_cannot_be_given_back() -> None:
     pool = PagePool(SHAPE, 6)
     pages = pool.allocate(2, "keys") or []

@@ -6,12 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.pool import PagePool, PageShape
 from adwright.lm.serving.residency import Hot, Residency
-from adwright.lm.tuning.gathered import BaseMaps
+from adwright.lm.tuning.bitfit import BitFit
+from adwright.lm.tuning.dora import DoRA
+from adwright.lm.tuning.gathered import BaseMaps, GatheredMethod
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply
+from adwright.lm.tuning.sizes import Target
+from adwright.lm.tuning.ssf import SSF
+from adwright.lm.tuning.storage import write_tuned
 from adwright.lm.tuning.vera import VeRA
 from tests.lm.serving.many import saved_parts
 from tests.lm.tiny_llama import tiny_llama
@@ -165,6 +171,62 @@ def test_what_cannot_be_registered(folders: dict[str, Path], tmp_path: Path) -> 
     with pytest.raises(ArtifactError, match="the pool has 6"):
         residency.add("large", large)
     assert "large" not in residency
+
+
+@pytest.mark.parametrize("method", [LoRA(targets=()), BitFit(targets=()), SSF(targets=())])
+def test_a_part_with_nothing_in_it(
+    method: GatheredMethod, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    _, residency = filled(folders, 3, 2)
+    write_tuned(
+        tmp_path / "none",
+        method=type(method).__name__,
+        config=to_jsonable(method),
+        seed=0,
+        base=BASE.base,
+        tensors={},
+    )
+    with pytest.raises(ArtifactError, match="changes no map"):
+        residency.add("none", tmp_path / "none")
+    assert "none" not in residency
+
+
+def test_a_part_that_its_scale_makes_infinite(tmp_path: Path) -> None:
+    few: tuple[Target, ...] = ("q_proj",)
+    methods = {
+        "huge": LoRA(rank=1, alpha=1e300, targets=few),
+        "large": LoRA(rank=1, alpha=1e7, targets=few),
+        "norms": DoRA(rank=1, alpha=1e300, targets=few),
+    }
+    own = saved_parts(tmp_path, methods)
+    residency = Residency(BASE, PagePool(SHAPE, 20))
+    with pytest.raises(ArtifactError, match=r"not finite in torch\.float32") as found:
+        residency.add("huge", own["huge"])
+    assert found.value.where == str(own["huge"])
+    assert "huge" not in residency
+    residency.add("large", own["large"])
+    narrow = Residency(BASE, PagePool(SHAPE, 20, torch.float16))
+    with pytest.raises(ArtifactError, match=r"not finite in torch\.float16"):
+        narrow.add("large", own["large"])
+    # Those norms are only looked at when they are needed.
+    residency.add("norms", own["norms"])
+    with pytest.raises(ArtifactError, match="the part is not finite"):
+        residency.acquire("norms")
+    assert residency.state("norms").pins == 0
+
+
+def test_states_while_parts_go(folders: dict[str, Path]) -> None:
+    _, residency = filled(folders, 3, 2)
+
+    class Losing(OrderedDict[str, Hot]):
+        """A part is removed by another thread at each look."""
+
+        def __contains__(self, name: object) -> bool:
+            residency._known.pop(next(reversed(residency._known)), None)
+            return super().__contains__(name)
+
+    residency._hot = Losing()
+    assert [state.name for state in residency.states()] == list(folders)
 
 
 def test_a_folder_that_was_changed(folders: dict[str, Path], tmp_path: Path) -> None:

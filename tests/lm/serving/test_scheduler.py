@@ -3,13 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
-from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.answer import Answer
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.serving.jobs import Scoring, Writing
 from adwright.lm.serving.pool import PagePool, PageShape
-from adwright.lm.serving.residency import Residency
+from adwright.lm.serving.residency import Residency, _Known
 from adwright.lm.serving.scheduler import Scheduler, Turn
 from adwright.lm.tuning.gathered import BaseMaps
 from adwright.lm.tuning.lora import LoRA
@@ -176,6 +177,42 @@ def test_a_part_that_cannot_be_read_ends_its_request_alone(
     assert [turn.job for turn in run(scheduler)] == [right]
     assert wrong.over
     assert wrong.error is not None
+
+
+def test_a_fault_in_loading_ends_its_request_alone(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = scheduler_of(folders, 100)
+    read = scheduler._residency._read
+
+    def broken(known: _Known) -> Tensor:
+        if known.folder == folders["two"]:
+            raise OSError("the disk is gone")
+        return read(known)
+
+    monkeypatch.setattr(scheduler._residency, "_read", broken)
+    wrong, right = job("two", 2), job("one", 2)
+    scheduler.add(wrong)
+    scheduler.add(right)
+    assert [turn.job for turn in run(scheduler)] == [right]
+    assert wrong.over
+    assert isinstance(wrong.error, ResourceError)
+    assert str(wrong.error).startswith("the part cannot be loaded: the disk is gone [two]")
+    assert scheduler._residency.state("two").pins == 0
+
+
+def test_what_is_over_does_not_fail(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    done, live, waiting = job(None, 2), job("one", 2), job(None, 2)
+    scheduler.add(live)
+    run(scheduler)
+    scheduler.add(waiting)
+    done.end("stop")
+    scheduler.fail([done, live, waiting], error := ResourceError("full"))
+    assert [one.error for one in (done, live, waiting)] == [None, error, error]
+    assert not scheduler.live
+    assert not scheduler.waiting
+    assert scheduler._pool.used("keys") == 0
 
 
 def test_pages_that_others_hold(folders: dict[str, Path]) -> None:

@@ -41,7 +41,7 @@ from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.passes import Passes
 from adwright.lm.serving.pool import PagePool, PageShape
 from adwright.lm.serving.residency import AdapterState, Counts, Residency
-from adwright.lm.serving.scheduler import Scheduler
+from adwright.lm.serving.scheduler import Scheduler, Turn
 from adwright.lm.serving.view import AdapterModel
 from adwright.lm.tuning.gathered import BaseMaps
 
@@ -343,26 +343,37 @@ class AdapterModels(Mapping[str, LanguageModel]):
                 self._scheduler.add(job)
 
     def _pass(self, prompt_tokens: int) -> Step:
-        self._arrive()
+        """One pass. It raises nothing: whoever computes may be a loop that tunes, or somebody who
+        waits for another answer; and nobody is to wait for ever."""
+        written, new = 0, 0
+        turns: list[Turn] | None = None
+        try:
+            self._arrive()
+            turns = self._turns(prompt_tokens)
+            written = sum(turn.job.writes for turn in turns)
+            new = sum(turn.new for turn in turns)
+            if turns:
+                self._passes.run(turns)
+            self._scheduler.settle()
+        except Exception as error:  # memory, or a fault of ours
+            # Before it is known who takes part, it can be anyone's.
+            everybody = (*self._scheduler.live, *self._scheduler.waiting)
+            jobs = everybody if turns is None else [turn.job for turn in turns]
+            if turns is not None and isinstance(error, AdwrightError):
+                told: AdwrightError = error
+            else:
+                _log.exception("a pass for %d requests failed", len(jobs))
+                told = ResourceError(f"the pass failed: {error}", hint="ask again")
+            self._scheduler.fail(jobs, told)
+        live, waiting = len(self._scheduler.live), len(self._scheduler.waiting)
+        return Step(written, new - written, live, waiting)
+
+    def _turns(self, prompt_tokens: int) -> list[Turn]:
         allowed = None
         if self._merger is not None:
             allowed = self._merger.decide(self._scheduler.live, self._scheduler.waiting)
             self._passes.merged = self._merger.merged
-        turns = self._scheduler.turns(prompt_tokens, allowed)
-        written = sum(turn.job.writes for turn in turns)
-        new = sum(turn.new for turn in turns)
-        try:
-            if turns:
-                self._passes.run(turns)
-        except AdwrightError as error:
-            self._scheduler.fail([turn.job for turn in turns], error)
-        except Exception as error:  # memory, or a fault of ours: nobody is to wait for ever
-            _log.exception("a pass over %d rows failed", len(turns))
-            told = ResourceError(f"the pass failed: {error}", hint="ask again")
-            self._scheduler.fail([turn.job for turn in turns], told)
-        self._scheduler.settle()
-        live, waiting = len(self._scheduler.live), len(self._scheduler.waiting)
-        return Step(written, new - written, live, waiting)
+        return self._scheduler.turns(prompt_tokens, allowed)
 
     def _loop(self) -> None:
         while not self._closed:

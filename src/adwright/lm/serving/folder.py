@@ -52,10 +52,11 @@ class AdapterFolder:
     def rescan(self) -> Scanned:
         """Look again; see the module. From any thread."""
         with self._lock:
-            found = self._found()
-            removed, refused = [], {}
+            found, refused = self._found()
+            removed = []
             for name, stamp in list(self._stamps.items()):
-                if found.get(name) != stamp:
+                # One that cannot be looked at is neither gone nor another.
+                if name not in refused and found.get(name) != stamp:
                     try:
                         self._models.remove(name)
                     except AdwrightError as error:
@@ -74,20 +75,30 @@ class AdapterFolder:
                     self._models.add(name, self._top / name)
                 except AdwrightError as error:
                     refused[name] = error.what
+                except OSError as error:
+                    refused[name] = _told(error)
                 else:
                     self._stamps[name] = stamp
                     added.append(name)
             return Scanned(tuple(added), tuple(removed), refused)
 
-    def _found(self) -> dict[str, tuple[int, int]]:
-        """Sub-folders by name, with the time and size of what says that they are whole."""
-        found = {}
+    def _found(self) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
+        """Sub-folders by name, with the time and size of what says that they are whole; and why
+        others cannot be looked at."""
+        found, refused = {}, {}
         for folder in sorted(self._top.iterdir()):
-            if folder.is_dir() and not folder.name.startswith("."):
-                manifest = folder / "manifest.json"
-                state = manifest.stat() if manifest.is_file() else None
-                found[folder.name] = (state.st_mtime_ns, state.st_size) if state else (0, 0)
-        return found
+            try:
+                if folder.is_dir() and not folder.name.startswith("."):
+                    manifest = folder / "manifest.json"
+                    state = manifest.stat() if manifest.is_file() else None
+                    found[folder.name] = (state.st_mtime_ns, state.st_size) if state else (0, 0)
+            except OSError as error:
+                refused[folder.name] = _told(error)
+        return found, refused
+
+
+def _told(error: OSError) -> str:
+    return f"the folder cannot be read: {error.strerror or error}"
 
 
 def open_base(config: TorchConfig, serving: ServingConfig, *, name: str = "") -> AdapterModels:

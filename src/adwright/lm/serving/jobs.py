@@ -15,11 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adwright.core.errors import AdwrightError
+from adwright.core.errors import AdwrightError, ResourceError
 from adwright.lm.engine.answer import Answer
 from adwright.lm.engine.constraint import Constraint
 from adwright.lm.engine.generation import Cancellation, Chunk, FinishReason, GenerationConfig
 from adwright.lm.engine.network import Network
+from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.engine.sampling import SeenTokens, generator, log_probability, next_tokens
 from adwright.lm.serving.residency import Hot
 
@@ -153,6 +154,12 @@ class Scoring(Job):
         """Of each token of the continuation, in nats: float64 [tokens]."""
         return np.concatenate([self._found[at] for at in sorted(self._found)])
 
+    def end(self, reason: FinishReason) -> None:
+        """As `Job.end`; where it is cancelled, with the error of a cancelled score."""
+        if reason == "cancelled":
+            self.error = cancelled_score()
+        super().end(reason)
+
     def take(self, hidden: Tensor, first: int, network: Network) -> None:
         """Log-probabilities of what follows these tokens."""
         if not first:  # perhaps anew, with other borders
@@ -182,6 +189,12 @@ class Embedding(Job):
         found: npt.NDArray[np.float32] = (mean / mean.norm().clamp_min(1e-12)).cpu().numpy()
         return found
 
+    def end(self, reason: FinishReason) -> None:
+        """As `Job.end`; where it is cancelled, with an error: half a mean is none."""
+        if reason == "cancelled":
+            self.error = ResourceError("the embedding was cancelled", hint="ask again")
+        super().end(reason)
+
     def take(self, hidden: Tensor, first: int, network: Network) -> None:
         """Add them up."""
         if not first:  # perhaps anew, with other borders
@@ -194,18 +207,33 @@ class Embedding(Job):
 def sample(jobs: list[Writing], logits: Tensor) -> None:
     """Choose the next token of each job and add it. logits: float32 [B, V], a row a job.
 
-    A job whose grammar refuses ends with that error; the others go on.
+    A job whose grammar refuses, or whose part makes logits that are no numbers, ends with that
+    error; the others go on.
     """
-    plain = [_is_plain(job) for job in jobs]
-    likeliest = logits.argmax(-1).tolist() if any(plain) else []
-    for row, job in enumerate(jobs):
+    most, likeliest = logits.max(-1)
+    # There are probabilities where the largest is a number: one that is none would be it.
+    usable = most.isfinite().tolist()
+    for row, (job, best) in enumerate(zip(jobs, likeliest.tolist(), strict=True)):
         own = logits[row : row + 1]
         try:
-            token = likeliest[row] if plain[row] else _drawn(job, own)
+            if not usable[row]:
+                raise _not_finite(job)
+            token = best if _is_plain(job) else _drawn(job, own)
             asked = job.config.logprobs
             job.add(token, float(log_probability(own, torch.tensor([token]))) if asked else None)
         except AdwrightError as error:
             job.fail(error)
+        except RuntimeError as error:  # torch's, where nothing can be drawn
+            told = f"no token can be drawn: {error}"
+            job.fail(ResourceError(told, hint="ask again with a higher temperature"))
+
+
+def _not_finite(job: Writing) -> ResourceError:
+    return ResourceError(
+        "the model's logits are not finite",
+        where=job.adapter or "the base",
+        hint="tune the part again with a lower rate, or ask another model",
+    )
 
 
 def _is_plain(job: Writing) -> bool:

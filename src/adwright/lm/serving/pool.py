@@ -113,12 +113,19 @@ class PagePool:
         return self._used[use]
 
     def allocate(self, number: int, use: PageUse) -> list[int] | None:
-        """So many pages, with whatever they held; None, and nothing taken, where there are less."""
+        """So many pages; None, and nothing taken, where there are less.
+
+        Those for keys hold zeros, the others whatever they held: a part is written whole, but of
+        keys whole blocks are read, and what is no number would get through the mask.
+        """
         if number > len(self._free):
             return None
         pages = [self._free.pop() for _ in range(number)]
         self._use.update(dict.fromkeys(pages, use))
         self._used[use] += number
+        if use == "keys":
+            for page in pages:
+                self.tensor[page].zero_()
         return pages
 
     def release(self, pages: Sequence[int]) -> None:

@@ -26,7 +26,8 @@ from torch import Tensor
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.layout import Layout, grain_of, image, layout_of
 from adwright.lm.serving.pool import PagePool
-from adwright.lm.tuning.gathered import BaseMaps
+from adwright.lm.tuning.dora import DoRA
+from adwright.lm.tuning.gathered import BaseMaps, Part
 
 __all__ = ["AdapterState", "Counts", "Hot", "Residency", "Tier"]
 
@@ -115,18 +116,29 @@ class Residency:
         """Register what `Tuned.save` wrote: it is read and checked, and not kept.
 
         Raises ConfigError where the name is taken; ArtifactError where it is larger than the
-        pool; and as `BaseMaps.read` does.
+        pool, has nothing in it, or is not finite with its scale; and as `BaseMaps.read` does.
         """
         if name in self._known:
             raise ConfigError("the name is taken", where=name, hint="remove that part first")
-        layout = layout_of(self._base.read(folder).method, self._base.sizes, self.grain)
+        part = self._base.read(folder)
+        layout = layout_of(part.method, self._base.sizes, self.grain)
         pages = layout.pages(self._pool.shape, self.grain)
+        if not pages:
+            raise ArtifactError(
+                "the part changes no map",
+                where=str(folder),
+                hint="tune at least one of the targets, or ask the base",
+            )
         if pages > self._pool.capacity:
             raise ArtifactError(
                 f"the part takes {pages} pages, and the pool has {self._pool.capacity}",
                 where=str(folder),
                 hint="give the pool more pages",
             )
+        if not isinstance(part.method, DoRA):
+            # Its norms need all of the base's weights, far more than reading it: they are looked
+            # at when it is loaded.
+            self._image(part, layout, folder)
         self._known[name] = _Known(Path(folder), layout, pages)
 
     def remove(self, name: str) -> None:
@@ -191,22 +203,26 @@ class Residency:
 
     def state(self, name: str) -> AdapterState:
         """What can be told of one part; ConfigError where there is none of that name."""
-        known = self._of(name)
+        return self._state(name, self._of(name))
+
+    def states(self) -> Sequence[AdapterState]:
+        """That of all of them. From any thread: parts may come and go meanwhile."""
+        return [self._state(name, known) for name, known in self._known.copy().items()]
+
+    def _state(self, name: str, known: _Known) -> AdapterState:
         tier: Tier = "pool" if name in self._hot else "host" if name in self._warm else "disk"
         size = 0 if tier == "disk" else known.pages * self._pool.page_bytes
         method = type(known.layout.method).__name__
         return AdapterState(name, method, tier, size, known.pages, known.pins, known.hits)
 
-    def states(self) -> Sequence[AdapterState]:
-        """That of all of them."""
-        return [self.state(name) for name in tuple(self._known)]
-
     def _of(self, name: str) -> _Known:
-        if name not in self._known:
+        # One look: another thread may ask while the part is removed.
+        known = self._known.get(name)
+        if known is None:
             raise ConfigError(
                 "no part of that name is registered", where=name, hint="call `add` first"
             )
-        return self._known[name]
+        return known
 
     def _reachable(self) -> int:
         """Pages that are free or can be made so."""
@@ -221,20 +237,33 @@ class Residency:
                 where=str(known.folder),
                 hint="remove it and add it anew",
             )
-        smalls = self._base.smalls(part)
-        tensor = self._pool.tensor
-        return image(known.layout, smalls, self._pool.shape, self.grain, tensor.dtype)
+        return self._image(part, known.layout, known.folder)
+
+    def _image(self, part: Part, layout: Layout, folder: str | Path) -> Tensor:
+        """Its pages. Numbers that are stored are finite; those of the pool need not be, with the
+        scale folded in, and in its type."""
+        dtype = self._pool.tensor.dtype
+        pages = image(layout, self._base.smalls(part), self._pool.shape, self.grain, dtype)
+        if not pages.isfinite().all():
+            raise ArtifactError(
+                f"with its scale the part is not finite in {dtype}",
+                where=str(folder),
+                hint="tune it again with a smaller alpha or rate",
+            )
+        return pages
 
     def _put(self, name: str, known: _Known, pages: Tensor) -> Hot:
+        tensor = self._pool.tensor
+        pages = pages.to(tensor.device)
         self.room(known.pages)
         own = self._pool.allocate(known.pages, "adapters")
         if own is None:
             raise RuntimeError("room was made, and there is none")
-        tensor = self._pool.tensor
-        tensor[torch.tensor(own, device=tensor.device)] = pages.to(tensor.device)
+        places = torch.tensor(own, dtype=torch.long)
+        tensor[places.to(tensor.device)] = pages
         each = self._pool.shape.slice // self.grain
         at = torch.arange(known.layout.grains)
-        first = torch.tensor(own)[at // each] * (self._pool.shape.layers * each)
+        first = places[at // each] * (self._pool.shape.layers * each)
         hot = Hot(name, known.layout, tuple(own), first + at % each)
         known.hot, known.pins = hot, known.pins + 1
         self._hot[name] = hot

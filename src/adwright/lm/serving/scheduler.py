@@ -11,6 +11,7 @@ what cannot fit into the empty pool is refused at the door, every row ends.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from adwright.lm.serving.pool import PagePool
 from adwright.lm.serving.residency import Hot, Residency
 
 __all__ = ["Scheduler", "Turn"]
+
+_log = logging.getLogger("adwright.lm")
 
 
 class Turn(NamedTuple):
@@ -84,14 +87,17 @@ class Scheduler:
         return turns
 
     def settle(self) -> None:
-        """Free what jobs have that are over."""
+        """Free what jobs have that are over, and forget them."""
         for job in [job for job in self.live if job.over]:
             self._leave(job)
+        if any(job.over for job in self.waiting):
+            self.waiting = deque(job for job in self.waiting if not job.over)
 
     def fail(self, jobs: Iterable[Job], error: AdwrightError) -> None:
-        """These end with an error."""
+        """These end with an error, but for those that are over."""
         for job in jobs:
-            job.fail(error)
+            if not job.over:
+                job.fail(error)
         self.settle()
 
     def _sweep(self) -> None:
@@ -99,8 +105,6 @@ class Scheduler:
             if not job.over and job.cancelled:
                 job.end("cancelled")
         self.settle()
-        if any(job.over for job in self.waiting):
-            self.waiting = deque(job for job in self.waiting if not job.over)
 
     def _grow(self, allowed: Callable[[Job], bool] | None) -> None:
         """A page more for each row that writes over the end of its last one."""
@@ -123,9 +127,9 @@ class Scheduler:
         needed = self._pool.shape.blocks(len(job.tokens))
         try:
             hot = self._hot(job, needed)
-        except AdwrightError as error:
+        except Exception as error:  # whatever is wrong with one part, the others go on
             self.waiting.popleft()
-            job.fail(error)
+            job.fail(error if isinstance(error, AdwrightError) else _not_loaded(job, error))
             return True
         if hot is None and (job.adapter is not None or not self._residency.room(needed)):
             if not self.live:
@@ -161,6 +165,15 @@ class Scheduler:
         if job.hot is not None:
             self._residency.release(job.hot.name)
             job.hot = None
+
+
+def _not_loaded(job: Job, error: Exception) -> ResourceError:
+    _log.error("the part %s cannot be loaded", job.adapter, exc_info=error)
+    return ResourceError(
+        f"the part cannot be loaded: {error}",
+        where=str(job.adapter),
+        hint="ask again, or look at its folder",
+    )
 
 
 def _like(job: Job) -> tuple[tuple[int, int, str], str]:
