@@ -12,6 +12,9 @@ from tests.training.offsite.small import Both
 pytest.importorskip("transformers")
 
 
+TENSORS = {"0.a": torch.zeros(2, 32), "0.b": torch.zeros(32, 2)}
+
+
 def forward(**changes: torch.Tensor) -> Message:
     tensors = {"x": torch.zeros(3, 32), "places": torch.arange(3), **changes}
     return Message("forward", {"trains": False}, tensors)
@@ -25,6 +28,7 @@ def forward(**changes: torch.Tensor) -> Message:
         (Message("killed", {"modules": [99]}), "names no module"),
         (Message("killed", {"modules": "all"}), "names no module"),
         (Message("killed", {"modules": [0], "scale": 1.0}), "lacks a tensor"),
+        (Message("killed", {"modules": [0], "scale": "x"}, TENSORS), "lacks a finite number"),
         (
             Message(
                 "killed",

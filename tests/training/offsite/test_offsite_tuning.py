@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,14 @@ import pytest
 import torch
 
 from adwright.core.artifacts import load_artifact
-from adwright.core.errors import DataError
+from adwright.core.errors import AdwrightError, ConfigError, DataError, ResourceError
 
 pytest.importorskip("transformers")
 
 from adwright.lm.tuning.tuned import Tuned
+from adwright.training.offsite import wire
 from adwright.training.offsite.offsite_tuning import (
+    own,
     received_emulator,
     shipped_emulator,
 )
@@ -27,7 +31,7 @@ from adwright.training.offsite.sandwich import (
     kept_layers,
     plug_in,
 )
-from adwright.training.offsite.wire import Message
+from adwright.training.offsite.wire import Channel, Listener, Message, connect
 from adwright.training.tune import answer_nll, tune
 from tests.training.offsite.scripts.side import CONFIG
 from tests.training.offsite.small import (
@@ -126,3 +130,67 @@ def test_what_is_no_emulator_is_refused(message: Any, what: str) -> None:
 def test_code_of_a_stranger_is_not_looked_for() -> None:
     back, _ = received_emulator(changed(auto_map={"AutoModelForCausalLM": "evil--model.Evil"}))
     assert type(back).__module__.startswith("transformers.")
+
+
+def owned(*fields: tuple[str, Any]) -> Tuned:
+    """What `own` makes of an adapter whose fields are these."""
+    method = Sandwich(ends=2, rank=4)
+    sent = adapter_of(Tuned(emulator_of(model(), 2, 2), method))
+    listener = Listener()
+
+    def peer() -> None:
+        with connect(listener.host, listener.port) as channel:
+            channel.send(Message("hello"))
+            channel.receive("emulator")
+            asked = {"ends": 2, "rank": 4, "alpha": 16.0, **dict(fields)}
+            channel.send(Message("adapter", asked, sent))
+            # Whatever the owner says, it is read: a reset could overtake the adapter.
+            with suppress(AdwrightError):
+                channel.receive("plugged")
+
+    thread = Thread(target=peer, daemon=True)
+    thread.start()
+    try:
+        return own(model(), listener.accept(), ends=2, kept=2, wait=20)
+    finally:
+        thread.join(20)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind", "what"),
+    [
+        ("alpha", float("nan"), DataError, "cannot be read"),
+        pytest.param("alpha", 10**400, DataError, "lacks a finite number", id="huge"),
+        ("alpha", True, DataError, "lacks a finite number"),
+        ("alpha", -1.0, ConfigError, "alpha is a finite number above 0"),
+        ("rank", 10_000_000, ConfigError, "a rank of at most 16"),
+        ("rank", -1, ConfigError, "rank is at least 0"),
+        ("ends", 1, DataError, "of other ends"),
+    ],
+)
+def test_what_an_adapter_says_of_itself_is_not_believed(
+    field: str, value: Any, kind: type[AdwrightError], what: str
+) -> None:
+    with pytest.raises(kind, match=what):
+        owned((field, value))
+
+
+def test_an_adapter_is_kept_where_its_owner_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Channel.send
+
+    def failing(channel: Channel, message: Message) -> None:
+        if message.kind == "plugged":
+            raise ResourceError("the peer is gone")
+        send(channel, message)
+
+    monkeypatch.setattr(Channel, "send", failing)
+    assert owned().count() == 4 * 4 * (2 * 64 + 2 * 48 + 3 * 80)
+
+
+def test_a_peer_without_a_greeting_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_HELLO", 0.05)
+    listener = Listener()
+    silent = connect(listener.host, listener.port)
+    with pytest.raises(ResourceError, match="no hello came"):
+        own(model(), listener.accept(), ends=2, kept=2)
+    silent.close()

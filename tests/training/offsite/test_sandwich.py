@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -117,6 +119,36 @@ def test_an_adapter_that_does_not_fit_is_refused() -> None:
         Tuned(model(), Sandwich(ends=4))
     with pytest.raises(ConfigError, match="only the ends"):
         adapter_of(Tuned(model(), LoRA(rank=1)))
+
+
+def test_a_rank_or_an_alpha_that_cannot_be_is_refused() -> None:
+    for alpha in (math.nan, math.inf, 0.0, -1.0):
+        with pytest.raises(ConfigError, match="alpha is a finite number above 0"):
+            Sandwich(alpha=alpha)
+    # k_proj has 16 rows. A rank for which no memory would do is not tried.
+    for rank in (17, 10_000_000, 1 << 70):
+        with pytest.raises(ConfigError, match="a rank of at most 16"):
+            plug_in(model(), Sandwich(ends=2, rank=rank), {})
+        with pytest.raises(ConfigError, match="a rank of at most 16"):
+            Tuned(model(), Sandwich(ends=2, rank=rank))
+
+
+def test_a_model_that_refused_an_adapter_takes_the_next() -> None:
+    method, whole = Sandwich(ends=2, rank=4), model()
+    before = {name: value.clone() for name, value in whole.state_dict().items()}
+    sent = adapter_of(Tuned(emulator_of(model(), 2, 2), method))
+    name = next(name for name in sent if name.endswith(".b"))
+    with pytest.raises(ArtifactError, match="the model wants"):
+        plug_in(whole, method, {**sent, name: torch.zeros(9, 9)})
+    # Finite as they are, and infinity in the model.
+    for wrong in (sent[name] + 3e38, sent[name].double() + 1e300):
+        with pytest.raises(DataError, match="NaN or infinity"):
+            plug_in(whole, method, {**sent, name: wrong})
+    with pytest.raises(DataError, match="NaN or infinity"):
+        plug_in(whole, Sandwich(ends=2, rank=4, alpha=1e300), {**sent, name: sent[name] + 1})
+    assert whole.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in whole.state_dict().items())
+    assert plug_in(whole, method, sent).count() == Tuned(model(), method).count()
 
 
 def test_distilling_moves_the_kept_layers_towards_the_model() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError, DataError, ResourceError
+from adwright.training.offsite import wire
 from adwright.training.offsite.wire import VERSION, Channel, Listener, Message, connect
 
 
@@ -75,6 +78,15 @@ def test_what_a_message_lacks_is_named() -> None:
         message.tensor("none")
 
 
+@pytest.mark.parametrize(
+    "value", ["1", True, None, math.nan, math.inf, pytest.param(10**400, id="huge")]
+)
+def test_a_number_has_to_be_finite(value: object) -> None:
+    with pytest.raises(DataError, match=r"lacks a finite number.*x\.n"):
+        Message("x", {"n": value}).real("n")
+    assert Message("x", {"n": 3}).real("n") == 3.0
+
+
 def test_it_listens_on_the_loopback_to_one_peer() -> None:
     listener = Listener()
     assert listener.host == "127.0.0.1"
@@ -96,6 +108,9 @@ def test_it_listens_on_the_loopback_to_one_peer() -> None:
         (lambda: frame({"kind": "x", "fields": {}}, magic=b"ADWONN"), "another protocol"),
         (lambda: frame(b"no json"), "cannot be read"),
         (lambda: frame([1]), "cannot be read"),
+        (lambda: frame(b"[" * 200_000), "cannot be read"),
+        (lambda: frame(b'{"kind": "x", "fields": {"n": NaN}}'), "cannot be read"),
+        (lambda: frame(b'{"kind": "x", "fields": {"n": -Infinity}}'), "cannot be read"),
         (lambda: frame({"kind": 1, "fields": {}}), "cannot be read"),
         (lambda: frame({"kind": "x", "fields": {}}, b"no tensors at all"), "cannot be read"),
         (lambda: frame({"kind": "y", "fields": {}}), "sent 'y' where x was due"),
@@ -146,3 +161,78 @@ def test_who_gives_up_says_so_without_details() -> None:
         large = Message("x", {}, {"a": torch.zeros(10_000_000)})
         with pytest.raises(ResourceError, match="is gone: x could not be sent"):
             other.send(large)
+
+
+def test_a_listener_goes_on_where_it_is_told() -> None:
+    with Listener() as listener:
+        for _ in range(2):
+            one = connect(listener.host, listener.port)
+            with one, listener.accept(wait=5.0, last=False) as other:
+                one.send(Message("x"))
+                assert other.receive("x").kind == "x"
+        with pytest.raises(ResourceError, match=r"nobody connected.*0\.05 s"):
+            listener.accept(wait=0.05, last=False)
+    with pytest.raises(ResourceError, match="cannot connect"):
+        connect(listener.host, listener.port, timeout=1.0)
+
+
+def test_who_hung_up_before_it_was_accepted_is_gone() -> None:
+    with Listener() as listener:
+        raw = socket.create_connection((listener.host, listener.port))
+        # No goodbye: the connection is reset, as by a port scan.
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raw.close()
+        channel = listener.accept(last=False)
+        with pytest.raises(ResourceError, match="the peer is gone: no hello came"):
+            channel.receive_hello()
+        channel.close()
+
+
+def test_a_slow_reader_gets_a_large_message() -> None:
+    """Whole it takes several timeouts, each MiB much less than one."""
+    timeout, large = 0.5, Message("x", {}, {"a": torch.zeros(8 << 20)})
+    with stranger(timeout) as (raw, channel):
+
+        def read() -> None:
+            while raw.recv(1 << 19):
+                time.sleep(0.02)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        start = time.monotonic()
+        channel.send(large)
+        assert time.monotonic() - start > timeout
+        channel.close()
+        reader.join(10)
+
+
+def test_a_peer_that_drips_is_not_waited_for() -> None:
+    with stranger(timeout=0.3) as (raw, channel):
+
+        def drip() -> None:
+            try:
+                for byte in frame({"kind": "x", "fields": {"text": "a" * 100}}):
+                    raw.sendall(bytes([byte]))
+                    time.sleep(0.02)
+            except OSError:
+                pass
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        with pytest.raises(ResourceError, match="silent or too slow: no x came"):
+            channel.receive("x", timeout=10.0)
+        channel.close()
+        thread.join(10)
+
+
+def test_a_greeting_gets_little_time_and_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stranger(timeout=60.0) as (raw, channel):
+        raw.sendall(frame({"kind": "hello", "fields": {}}))
+        assert channel.receive_hello().kind == "hello"
+        raw.sendall(struct.pack("!6sHIQ", b"ADWOFF", VERSION, 2, 1 << 13))
+        with pytest.raises(DataError, match="too many"):
+            channel.receive_hello()
+    monkeypatch.setattr(wire, "_HELLO", 0.05)
+    silent = pytest.raises(ResourceError, match="silent or too slow: no hello came")
+    with stranger(timeout=60.0) as (_, channel), silent:
+        channel.receive_hello()

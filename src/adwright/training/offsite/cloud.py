@@ -58,7 +58,7 @@ def serve_base(
     """
     model.requires_grad_(False).eval()
     with channel:
-        channel.receive("hello")
+        channel.receive_hello()
         found = list(places(model, targets))
         channel.send(_ends(model, [(place.name, place.linear) for place in found]))
         maps = [_Map(place.linear, number, channel) for number, place in enumerate(found)]
@@ -83,7 +83,7 @@ def _serve(model: Any, channel: Channel, maps: list[_Map], passes: int) -> int:
             case "killed":
                 for number in _numbers(asked, len(maps)):
                     a, b = asked.tensor(f"{number}.a"), asked.tensor(f"{number}.b")
-                    maps[number].kill(a, b, _scale(asked))
+                    maps[number].kill(a, b, asked.real("scale"))
             case "revived":
                 for number in _numbers(asked, len(maps)):
                     maps[number].dead = None
@@ -191,10 +191,3 @@ def _numbers(message: Message, modules: int) -> list[int]:
     ):
         raise DataError("a message names no module", column=message.kind, value=found)
     return found
-
-
-def _scale(message: Message) -> float:
-    scale = message.fields.get("scale")
-    if not isinstance(scale, (int, float)):
-        raise DataError("a killed module lacks its scale", column="scale", value=scale)
-    return float(scale)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adwright.core.errors import DataError, MissingExtraError
+from adwright.core.errors import DataError, MissingExtraError, ResourceError
 from adwright.lm.engine.torch_model import fitting_dtype
 from adwright.lm.tuning.sizes import decoder_layers
 from adwright.lm.tuning.tuned import Tuned
@@ -43,6 +44,8 @@ __all__ = ["FAMILIES", "WAIT", "own", "received_emulator", "shipped_emulator", "
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 #: Seconds that the model's owner waits for the adapter: a day.
 WAIT = 86_400.0
+#: Seconds that it may take itself: to answer others first, and for what a slow tunnel still holds.
+_ANSWER = 600.0
 _FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -80,16 +83,19 @@ def own(
     model: a causal LM of transformers. emulator: the thinned model where it is made already, for
     example after `distil`; else `emulator_of(model, ends, kept)`. tokenizer: a folder whose files
     go along; None sends none. wait: seconds until the adapter has to be there.
-    Raises ConfigError where the layers do not allow it, and as `Channel.receive` and `plug_in`.
+    Raises ConfigError where the layers do not allow it, and as `Channel.receive` and `plug_in`;
+    the model is unchanged then.
     """
     with channel:
-        channel.receive("hello")
+        channel.receive_hello()
         small = emulator_of(model, ends, kept) if emulator is None else emulator
         channel.send(shipped_emulator(small, ends, tokenizer))
         came = channel.receive("adapter", timeout=wait)
         method = _method(came, ends)
         tuned = plug_in(model, method, came.tensors)
-        channel.send(Message("plugged"))
+        # What came is of use whether or not the peer still listens.
+        with suppress(ResourceError):
+            channel.send(Message("plugged"))
         return tuned
 
 
@@ -112,7 +118,7 @@ def train_offsite(
     """
     with channel:
         channel.send(Message("hello"))
-        came = channel.receive("emulator")
+        came = channel.receive("emulator", timeout=_ANSWER)
         method = Sandwich(ends=came.number("ends"), rank=rank, alpha=alpha)
         emulator, tokenizer = received_emulator(came)
         texts, valid = texts_of(tokenizer)
@@ -122,7 +128,7 @@ def train_offsite(
         result = tune(tuned, texts, config, run, valid=valid, resume=resume)
         fields = {"ends": method.ends, "rank": rank, "alpha": alpha}
         channel.send(Message("adapter", fields, adapter_of(tuned)))
-        channel.receive("plugged")
+        channel.receive("plugged", timeout=_ANSWER)
         return tuned, result
 
 
@@ -207,8 +213,7 @@ def _named(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
 
 
 def _method(message: Message, ends: int) -> Sandwich:
-    """How the adapter was trained, as its owner says."""
-    alpha = message.fields.get("alpha")
-    if message.number("ends") != ends or not isinstance(alpha, (int, float)):
+    """How the adapter was trained, as its owner says; `plug_in` sees whether that can be."""
+    if message.number("ends") != ends:
         raise DataError("the adapter is of other ends", column="ends", value=message.fields)
-    return Sandwich(ends=ends, rank=message.number("rank"), alpha=float(alpha))
+    return Sandwich(ends=ends, rank=message.number("rank"), alpha=message.real("alpha"))

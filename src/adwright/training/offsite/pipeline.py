@@ -7,6 +7,9 @@ train    a file of pairs    ->  OUT/run, the resumable training, and OUT/report.
 from __future__ import annotations
 
 import json
+import logging
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,17 +19,30 @@ import torch
 
 from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.core.errors import (
+    AdwrightError,
+    ConfigError,
+    DataError,
+    MissingExtraError,
+    ResourceError,
+    ResumeError,
+)
 from adwright.lm.engine.torch_model import fitting_dtype
 from adwright.lm.engine.weights import SMOLLM2, locate
+from adwright.lm.tuning.tuned import Tuned
 from adwright.training.offsite.offsite_tuning import WAIT, own, train_offsite
 from adwright.training.offsite.sandwich import distil, emulator_of
 from adwright.training.offsite.wire import Listener, connect
-from adwright.training.texts import Texts
+from adwright.training.run_folder import RunFolder
+from adwright.training.texts import Texts, read_rows
 from adwright.training.tune_config import TuneConfig
 from adwright.training.tune_pipeline import PairsConfig, held_apart
 
 __all__ = ["OffsiteReport", "OwnerRun", "TrainerRun", "run_owner", "run_trainer"]
+
+_logger = logging.getLogger("adwright")
+#: Seconds between a peer that failed and the next, so that what fails at once is not tried at once.
+_PAUSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,7 +50,7 @@ class OwnerRun:
     """What the model's owner asks for. model: as `adwright lm generate --model` takes it. ends,
     kept: layers, see `sandwich`. distil: a file of pairs of one's own to train the kept layers
     on, None for layers as they are; distil_steps: so long. host, port: where to listen, 0 for a
-    free port. wait: seconds for the texts' owner to connect, and then to train."""
+    free port. wait: seconds for somebody to connect who brings an adapter, and then to train it."""
 
     model: str = SMOLLM2
     out: Path = Path("runs/plugged")
@@ -78,11 +94,13 @@ class OffsiteReport:
 def run_owner(
     asked: OwnerRun, *, overwrite: bool = False, on_listening: Callable[[str], None]
 ) -> None:
-    """Give the thinned model to the first who connects, and write the whole one with what came.
+    """Give the thinned model to who connects, and write the whole one with what came back.
 
-    on_listening: called once with HOST:PORT. overwrite: replace `asked.out`. Raises
-    MissingExtraError without transformers, ConfigError where layers or port do not allow it, and
-    as `own`, `read_rows` and `locate`.
+    Where one peer fails, its reason is logged and the next is listened to, until an adapter has
+    come or `asked.wait` is over. on_listening: called once with HOST:PORT. overwrite: replace
+    `asked.out`. Raises MissingExtraError without transformers, ConfigError where layers or port do
+    not allow it, ResourceError where nobody comes, and as `read_rows` and `locate`; as `own` where
+    the last peer fails after that time.
     """
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -99,29 +117,44 @@ def run_owner(
     with atomic_folder(asked.out, overwrite=overwrite) as folder:
         # Where the folder cannot be written, nobody has waited in vain.
         tokenizer.save_pretrained(folder)
-        listener = Listener(asked.host, asked.port)
-        on_listening(f"{listener.host}:{listener.port}")
-        channel = listener.accept(timeout=asked.wait)
-        tuned = own(
-            model,
-            channel,
-            ends=asked.ends,
-            kept=asked.kept,
-            emulator=small,
-            tokenizer=folder,
-            wait=asked.wait,
-        )
-        plain: Any = tuned.merge()
+        with Listener(asked.host, asked.port) as listener:
+            on_listening(f"{listener.host}:{listener.port}")
+            plain: Any = _served(asked, listener, model, small, folder).merge()
         plain.save_pretrained(folder)
+
+
+def _served(asked: OwnerRun, listener: Listener, model: Any, small: Any, tokenizer: Path) -> Tuned:
+    """`own` with one peer after another, until an adapter has come."""
+    until = time.monotonic() + asked.wait
+    while True:
+        left = max(until - time.monotonic(), 0.0)
+        try:
+            return own(
+                model,
+                listener.accept(wait=left, last=False),
+                ends=asked.ends,
+                kept=asked.kept,
+                emulator=small,
+                tokenizer=tokenizer,
+                wait=asked.wait,
+            )
+        except (AdwrightError, OSError) as error:
+            # A typing error of theirs, or a port scan, must not cost an hour of distillation.
+            if time.monotonic() + _PAUSE >= until:
+                raise
+            _logger.warning("no adapter came, still listening: %s", error)
+            time.sleep(_PAUSE)
 
 
 def run_trainer(asked: TrainerRun, *, resume: bool = False) -> OffsiteReport:
     """Train the ends of the model that is offered at `asked.address`, send them, and report.
 
     resume: continue the training in `asked.out`; the model's owner must offer the same model.
-    Raises ConfigError for an address that is none, and as `train_offsite` and `held_apart`.
+    Raises ConfigError for an address that is none, and as `train_offsite` and `held_apart`. What
+    can be known before is refused before anybody is asked for a model.
     """
     host, port = _address(asked.address)
+    _require_startable(asked, resume=resume)
     counts: dict[str, int] = {}
 
     def texts_of(tokenizer: Any) -> tuple[Texts, Texts | None]:
@@ -155,6 +188,24 @@ def run_trainer(asked: TrainerRun, *, resume: bool = False) -> OffsiteReport:
     text = json.dumps(to_jsonable(report), indent=1) + "\n"
     atomic_write_text(asked.out / "report.json", text)
     return report
+
+
+def _require_startable(asked: TrainerRun, *, resume: bool) -> None:
+    """Raises as `read_rows` and `RunFolder`, or ResourceError where nothing can be written."""
+    data = asked.data
+    fields = (data.prompt, data.answer, *((data.group,) if data.group else ()))
+    if not read_rows(data.path, fields):
+        raise DataError("there are no texts", file=str(data.path), hint="write one object a line")
+    run = asked.out.absolute() / "run"
+    there = next(each for each in (run, *run.parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ResourceError(
+            "no folder can be written there", where=str(there), hint="choose another --out"
+        )
+    if not resume:
+        RunFolder(run, {}, "").require_new()
+    elif not (run / "config.json").is_file():
+        raise ResumeError("this folder holds no run", where=str(run), hint="check the path")
 
 
 def _address(address: str) -> tuple[str, int]:

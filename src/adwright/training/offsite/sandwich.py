@@ -25,6 +25,7 @@ its adapter, from which something of the texts may be guessed.
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError, DataError
 from adwright.lm.packing import attends_apart
 from adwright.lm.tuning.lora import LoRALinear
-from adwright.lm.tuning.sizes import LINEAR, Sizes, decoder_layers
+from adwright.lm.tuning.sizes import LINEAR, Sizes, decoder_layers, places
+from adwright.lm.tuning.storage import fill
 from adwright.lm.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
 from adwright.training.texts import Texts
 
@@ -52,6 +54,7 @@ __all__ = [
 ]
 
 _LAYER = re.compile(r"model\.model\.layers\.(\d+)\.(.+)")
+_CAME = "the adapter that came back"
 _SHIPPED = re.compile(r"(first|last)\.(\d+)\.(.+)")
 
 
@@ -70,6 +73,12 @@ class Sandwich(TuningMethod):
     def __post_init__(self) -> None:
         at_least(self, 1, "ends")
         at_least(self, 0, "rank")
+        if not 0 < self.alpha < math.inf:
+            raise ConfigError(
+                "alpha is a finite number above 0",
+                where=f"Sandwich.alpha = {self.alpha}",
+                hint="16 is usual",
+            )
 
     def count(self, sizes: Sizes) -> int:
         """2 n times what a layer has, without the norms where it is LoRA."""
@@ -81,7 +90,11 @@ class Sandwich(TuningMethod):
         return 2 * self.ends * (whole + biases + 2 * sizes.width)
 
     def attach(self, tuned: Tuned) -> None:
-        """Unfreeze the ends, or put a `LoRALinear` in the place of each of their maps."""
+        """Unfreeze the ends, or put a `LoRALinear` in the place of each of their maps.
+
+        Raises ConfigError where there is no middle, or no such rank.
+        """
+        _require_rank(tuned.sizes, self.rank)
         layers = tuned.layers()
         numbers = _ends(len(layers), self.ends)
         if not self.rank:
@@ -206,20 +219,59 @@ def plug_in(model: Any, method: Sandwich, adapter: Mapping[str, Tensor]) -> Tune
     """The whole model with a trained adapter in its ends; `merge` makes a plain model of it.
 
     Raises DataError for a number that is not finite or a name that is none of an adapter's,
-    ArtifactError where names or shapes are not those of `method` on this model.
+    ArtifactError where names or shapes are not those of `method` on this model, ConfigError where
+    the model has no such ends or rank. The model is unchanged then, and nothing is allocated for
+    a rank that did not come.
     """
-    tuned = Tuned(model, method)
-    layers, tensors = tuned.sizes.layers, {}
+    layers, tensors = len(decoder_layers(model)), dict[str, Tensor]()
+    wanted = _wanted(model, method)
     for name, value in adapter.items():
         match = _SHIPPED.fullmatch(name)
         if match is None or int(match[2]) >= method.ends:
             raise DataError("the adapter has a tensor that is not of the ends", column=name)
-        if not bool(torch.isfinite(value).all()):
-            raise DataError("the adapter holds NaN or infinity", column=name)
         number = int(match[2]) + (0 if match[1] == "first" else layers - method.ends)
         tensors[f"model.model.layers.{number}.{match[3]}"] = value
-    tuned.load_state(tensors, "the adapter that came back")
+    # Into tensors without memory: names, shapes and kinds are compared, and that is all.
+    fill(wanted, tensors, _CAME)
+    for name, like in wanted.items():
+        # What is finite as it came may not be so in the model's type, or times the scale.
+        value = tensors[name].to(like.dtype)
+        if method.rank and name.endswith(".b"):
+            scale = method.alpha / method.rank
+            value = (scale * value) @ tensors[f"{name.removesuffix('b')}a"].to(like.dtype)
+        if not bool(torch.isfinite(value).all()):
+            raise DataError("the adapter holds NaN or infinity", column=name)
+    tuned = Tuned(model, method)
+    tuned.load_state(tensors, _CAME)
     return tuned.eval()
+
+
+def _wanted(model: Any, method: Sandwich) -> dict[str, Tensor]:
+    """The trained numbers of `method` on `model` by their names in `Tuned`, without memory."""
+    layers, found = decoder_layers(model), dict[str, Tensor]()
+    numbers = _ends(len(layers), method.ends)
+    if not method.rank:
+        for number in numbers:
+            for name, value in layers[number].named_parameters():
+                found[f"model.model.layers.{number}.{name}"] = value.detach().to("meta")
+        return found
+    _require_rank(Sizes.of(model), method.rank)
+    for place in places(model, LINEAR):
+        if place.layer in numbers:
+            rows, columns = place.linear.out_features, place.linear.in_features
+            found[f"model.{place.name}.a"] = torch.empty(method.rank, columns, device="meta")
+            found[f"model.{place.name}.b"] = torch.empty(rows, method.rank, device="meta")
+    return found
+
+
+def _require_rank(sizes: Sizes, rank: int) -> None:
+    smallest = min(min(shape) for shape in sizes.shapes.values())
+    if rank > smallest:
+        raise ConfigError(
+            f"maps of this model have a rank of at most {smallest}",
+            where=f"Sandwich.rank = {rank}",
+            hint="lower it",
+        )
 
 
 def _method(tuned: Tuned) -> Sandwich:

@@ -4,7 +4,9 @@
 
 in network order. The head is a JSON object with the message's kind, the body safetensors: nothing
 that is received is ever run. A length is believed only up to a limit, before memory is taken for
-it, and whoever waits does so for a stated time.
+it, and whoever waits does so for a stated time: for a message to begin as long as asked, then for
+each MiB as long as the channel says, so that a large message may take its time and a peer that
+drips may not.
 
 The bytes are neither encrypted nor signed, and any process of the machine can connect: addresses
 are of the loopback unless another is asked for, and between machines this belongs into a tunnel.
@@ -15,12 +17,14 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import sys
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -36,6 +40,10 @@ _FRONT = struct.Struct("!6sHIQ")
 _HEAD_LIMIT = 1 << 20
 #: A body of 16 GB: a model of 7 billion parameters in bfloat16.
 _BODY_LIMIT = 16 << 30
+#: Bytes that are sent and received under one timeout.
+_PIECE = 1 << 20
+#: Seconds for a hello to begin, and then for each of its parts; bytes of its head and of its body.
+_HELLO, _HELLO_LIMIT = 10.0, 1 << 12
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,16 @@ class Message:
             raise DataError("a message lacks a number", column=f"{self.kind}.{name}", value=value)
         return value
 
+    def real(self, name: str) -> float:
+        """A field that is a finite number; DataError where it is not."""
+        value = self.fields.get(name)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        # Compared, since a whole number may be too large to be made a float; NaN fails as well.
+        if not is_number or not abs(value) <= sys.float_info.max:  # type: ignore[arg-type]
+            what = "a message lacks a finite number"
+            raise DataError(what, column=f"{self.kind}.{name}", value=value)
+        return float(value)  # type: ignore[arg-type]
+
     def tensor(self, name: str) -> Tensor:
         """A tensor by name; DataError where it is not there."""
         if name not in self.tensors:
@@ -63,17 +81,24 @@ class Message:
 class Channel:
     """One end of a connection; close it, or use it as a context.
 
-    timeout: seconds that a message may take to come or go, unless `receive` is told otherwise.
-    limit: bytes of a body. sent, received: bytes by kind of message, everything counted.
+    timeout: seconds that each MiB of a message may take to come or go, and that a message may take
+    to begin, unless `receive` is told otherwise. limit: bytes of a body. sent, received: bytes by
+    kind of message, everything counted.
     """
 
     def __init__(
         self, connected: socket.socket, *, timeout: float = 60.0, limit: int = _BODY_LIMIT
     ) -> None:
         self._socket, self._timeout, self._limit = connected, timeout, limit
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host, port = connected.getpeername()[:2]
-        self.peer = f"{host}:{port}"
+        try:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Who waits a day for an adapter should learn that the other machine is off.
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            host, port = connected.getpeername()[:2]
+            self.peer = f"{host}:{port}"
+        except OSError:
+            # It hung up already; the first message will say so.
+            self.peer = "a peer without address"
         self.sent: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
 
@@ -83,9 +108,13 @@ class Channel:
         tensors = {name: value.detach().contiguous() for name, value in message.tensors.items()}
         body = save(tensors) if tensors else b""
         self.sent[message.kind] += _FRONT.size + len(head) + len(body)
-        self._socket.settimeout(self._timeout)
+        front = _FRONT.pack(_MAGIC, VERSION, len(head), len(body)) + head
         try:
-            self._socket.sendall(_FRONT.pack(_MAGIC, VERSION, len(head), len(body)) + head + body)
+            self._socket.settimeout(self._timeout)
+            # The timeout bounds a whole sendall: in pieces, a slow tunnel can carry gigabytes.
+            for part in (memoryview(front), memoryview(body)):
+                for start in range(0, len(part), _PIECE):
+                    self._socket.sendall(part[start : start + _PIECE])
         except OSError as error:
             raise self._gone(error, f"{message.kind} could not be sent") from error
 
@@ -93,35 +122,16 @@ class Channel:
         """The next message, which must be of one of these kinds.
 
         timeout: seconds, instead of the channel's, for its first byte. Raises ResourceError where
-        the peer is gone, gave up (its own words), or is silent; ConfigError where it speaks
-        another version; DataError where it sends what is no such message, or too much.
+        the peer is gone, gave up (its own words), or is silent or too slow; ConfigError where it
+        speaks another version; DataError where it sends what is no such message, or too much.
         """
-        self._socket.settimeout(self._timeout if timeout is None else timeout)
-        front = self._read(1, kinds)
-        self._socket.settimeout(self._timeout)
-        front += self._read(_FRONT.size - 1, kinds)
-        magic, version, head_size, body_size = _FRONT.unpack(front)
-        if magic != _MAGIC:
-            raise self._wrong("the peer speaks another protocol")
-        if version != VERSION:
-            raise ConfigError(
-                f"the peer speaks version {version}, this is version {VERSION}",
-                where=self.peer,
-                hint="install the same version of adwright on both sides",
-            )
-        if head_size > _HEAD_LIMIT or body_size > self._limit:
-            raise self._wrong(f"the peer announces {head_size + body_size:,} bytes, too many")
-        message = self._parsed(self._read(head_size, kinds), self._read(body_size, kinds))
-        self.received[message.kind] += _FRONT.size + head_size + body_size
-        if message.kind == "failed":
-            raise ResourceError(
-                f"the peer gave up: {message.fields.get('what', '')}",
-                where=self.peer,
-                hint="see its own error",
-            )
-        if message.kind not in kinds:
-            raise self._wrong(f"the peer sent {message.kind!r} where {' or '.join(kinds)} was due")
-        return message
+        first = self._timeout if timeout is None else timeout
+        return self._received(kinds, first, self._timeout, (_HEAD_LIMIT, self._limit))
+
+    def receive_hello(self) -> Message:
+        """As `receive`, of a greeting: a stranger gets little time and little memory."""
+        seconds = min(_HELLO, self._timeout)
+        return self._received(("hello",), seconds, seconds, (_HELLO_LIMIT, _HELLO_LIMIT))
 
     def close(self) -> None:
         """Hang up; a second time does nothing."""
@@ -142,21 +152,58 @@ class Channel:
                 self.send(Message("failed", {"what": type(error).__name__}))
         self.close()
 
+    def _received(
+        self, kinds: tuple[str, ...], first: float, each: float, limits: tuple[int, int]
+    ) -> Message:
+        """first: seconds for the first byte, each: for each piece. limits: of head and body."""
+        front = self._read(1, kinds, first) + self._read(_FRONT.size - 1, kinds, each)
+        magic, version, head_size, body_size = _FRONT.unpack(front)
+        if magic != _MAGIC:
+            raise self._wrong("the peer speaks another protocol")
+        if version != VERSION:
+            raise ConfigError(
+                f"the peer speaks version {version}, this is version {VERSION}",
+                where=self.peer,
+                hint="install the same version of adwright on both sides",
+            )
+        if head_size > limits[0] or body_size > limits[1]:
+            raise self._wrong(f"the peer announces {head_size + body_size:,} bytes, too many")
+        head = self._read(head_size, kinds, each)
+        message = self._parsed(head, self._read(body_size, kinds, each))
+        self.received[message.kind] += _FRONT.size + head_size + body_size
+        if message.kind == "failed":
+            raise ResourceError(
+                f"the peer gave up: {message.fields.get('what', '')}",
+                where=self.peer,
+                hint="see its own error",
+            )
+        if message.kind not in kinds:
+            raise self._wrong(f"the peer sent {message.kind!r} where {' or '.join(kinds)} was due")
+        return message
+
     def _parsed(self, head: bytes, body: bytes) -> Message:
         try:
-            found = json.loads(head)
+            found = json.loads(head, parse_constant=_no_number)
             kind, fields = found["kind"], found["fields"]
             if not isinstance(kind, str) or not isinstance(fields, dict):
                 raise TypeError
             return Message(kind, fields, load(body) if body else {})
-        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise self._wrong("the peer sent a message that cannot be read") from error
 
-    def _read(self, size: int, kinds: tuple[str, ...]) -> bytes:
-        parts, left = [], size
+    def _read(self, size: int, kinds: tuple[str, ...], seconds: float) -> bytes:
+        sizes = (min(_PIECE, size - start) for start in range(0, size, _PIECE))
+        return b"".join([self._piece(each, kinds, seconds) for each in sizes])
+
+    def _piece(self, size: int, kinds: tuple[str, ...], seconds: float) -> bytes:
+        """So many bytes within so many seconds, in however small parts they come."""
+        parts, left, until = [], size, time.monotonic() + seconds
         while left:
             try:
-                part = self._socket.recv(min(left, 1 << 20))
+                if (remaining := until - time.monotonic()) <= 0:
+                    raise TimeoutError
+                self._socket.settimeout(remaining)
+                part = self._socket.recv(left)
             except OSError as error:
                 raise self._gone(error, f"no {' or '.join(kinds)} came") from error
             if not part:
@@ -167,7 +214,10 @@ class Channel:
 
     def _gone(self, error: OSError | None, what: str) -> ResourceError:
         if isinstance(error, TimeoutError):
-            why, hint = "the peer is silent", "see whether it still runs, or raise the timeout"
+            why, hint = (
+                "the peer is silent or too slow",
+                "see whether it still runs, or raise the timeout",
+            )
         else:
             why, hint = "the peer is gone", "see its own error, and start both sides again"
         return ResourceError(f"{why}: {what}", where=self.peer, hint=hint)
@@ -176,35 +226,68 @@ class Channel:
         return DataError(what, file=self.peer, hint="connect to the other side of adwright alone")
 
 
+def _no_number(name: str) -> NoReturn:
+    """NaN and Infinity, which Python's JSON knows and JSON does not."""
+    raise ValueError(f"{name} is no number")
+
+
 class Listener:
-    """Waits for one peer. host: an address of this machine; port: 0 for a free one."""
+    """Waits for peers. host: an address of this machine; port: 0 for a free one.
+
+    It ends with the last `accept`, with `close`, or with the block whose context it is.
+    """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         try:
-            self._socket = socket.create_server((host, port), backlog=1)
+            self._socket = socket.create_server((host, port), backlog=8)
         except OSError as error:
             raise ResourceError(
                 f"cannot listen: {error}", where=f"{host}:{port}", hint="choose another port"
             ) from error
         self.host, self.port = self._socket.getsockname()[:2]
 
-    def accept(self, *, timeout: float = 60.0, limit: int = _BODY_LIMIT) -> Channel:
-        """The first peer that connects; nobody else is listened to afterwards.
+    def accept(
+        self,
+        *,
+        timeout: float = 60.0,
+        limit: int = _BODY_LIMIT,
+        wait: float | None = None,
+        last: bool = True,
+    ) -> Channel:
+        """The next peer that connects. last: nobody else is listened to afterwards.
 
-        timeout: seconds to wait, and of the channel. Raises ResourceError where nobody comes.
+        timeout: of the channel. wait: seconds for somebody to come, None for as many as timeout.
+        Raises ResourceError where nobody comes.
         """
-        self._socket.settimeout(timeout)
+        seconds = timeout if wait is None else wait
         try:
+            self._socket.settimeout(seconds)
             connected, _ = self._socket.accept()
         except OSError as error:
             raise ResourceError(
                 "nobody connected",
-                where=f"{self.host}:{self.port}, {timeout:g} s",
+                where=f"{self.host}:{self.port}, {seconds:g} s",
                 hint="start the other side, or wait longer",
             ) from error
         finally:
-            self._socket.close()
+            if last:
+                self.close()
         return Channel(connected, timeout=timeout, limit=limit)
+
+    def close(self) -> None:
+        """Listen no longer; a second time does nothing."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def connect(host: str, port: int, *, timeout: float = 60.0, limit: int = _BODY_LIMIT) -> Channel:
