@@ -91,8 +91,15 @@ VARIANTS: dict[str, Variant] = {
     "peft prefix": Variant(
         "peft", {"config": "PrefixTuningConfig", "num_virtual_tokens": 20}, twin="prefix"
     ),
+    # Begins as words of the vocabulary, as ours does; by default peft's is noise.
     "peft prompt": Variant(
-        "peft", {"config": "PromptTuningConfig", "num_virtual_tokens": 20}, twin="prompt"
+        "peft",
+        {
+            "config": "PromptTuningConfig",
+            "num_virtual_tokens": 20,
+            "prompt_tuning_init": "SAMPLE_VOCAB",
+        },
+        twin="prompt",
     ),
     "peft norms": Variant(
         "peft",
