@@ -14,6 +14,7 @@ ENGINES = {
     "openvino_stored": "OpenVINO, `stored`",
     "xllamacpp_f16": "llama.cpp, `f16`",
     "xllamacpp_stored": "llama.cpp, `stored`",
+    "http": "HTTP, torch float32 behind it",
 }
 COLUMNS = {
     "same answers": ("same_texts", ".0%"),
