@@ -176,7 +176,7 @@ def offsite() -> Iterator[str]:
     figures = figures_of("offsite")
     names = {
         "the base": "base",
-        "the emulator": "emulator_as_kept",
+        "the emulator before anything is trained": "emulator_as_kept",
         "the emulator, tuned": "emulator_tuned",
         "the whole model with the tuned ends": "plugged",
     }

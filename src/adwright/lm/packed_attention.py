@@ -20,8 +20,8 @@ Letters: T tokens, H heads, G heads of keys, Dh width of a head, n texts, L toke
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +35,8 @@ from adwright.core.errors import MissingExtraError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["LONG", "Blocks", "attends_in_blocks", "block_attention"]
+__all__ = ["LONG", "Blocks", "attending", "attends_in_blocks", "block_attention"]
 
-_NAME = "adwright_blocks"
 #: Tokens of a text from which on the flash kernels take over.
 LONG = 1024
 #: Scores of a block: as many as stay near the processor.
@@ -122,9 +121,17 @@ def block_attention(
     return torch.cat(parts, 2)
 
 
-@contextmanager
-def attends_in_blocks(model: PreTrainedModel) -> Iterator[None]:
+def attends_in_blocks(model: PreTrainedModel) -> AbstractContextManager[None]:
     """Within, the decoder takes `blocks=` beside its tokens and places, and attends by them.
+
+    Raises MissingExtraError without transformers.
+    """
+    return attending(model, "adwright_blocks", _attend)
+
+
+@contextmanager
+def attending(model: PreTrainedModel, name: str, attend: Callable[..., Any]) -> Iterator[None]:
+    """Within, the model attends by a function as transformers calls it, known by `name`.
 
     Raises MissingExtraError without transformers.
     """
@@ -132,9 +139,9 @@ def attends_in_blocks(model: PreTrainedModel) -> Iterator[None]:
         from transformers import AttentionInterface
     except ImportError as error:
         raise MissingExtraError("training of language models", "lm") from error
-    AttentionInterface.register(_NAME, _attend)
+    AttentionInterface.register(name, attend)
     before = model.config._attn_implementation
-    model.config._attn_implementation = _NAME
+    model.config._attn_implementation = name
     try:
         yield
     finally:

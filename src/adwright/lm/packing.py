@@ -20,8 +20,8 @@ With the 49,152 words of SmolLM2 logits are a fifth of the work and most of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -32,15 +32,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from adwright.core.errors import MissingExtraError, ValueInvalidError
-from adwright.lm.packed_attention import Blocks, block_attention
+from adwright.core.errors import ValueInvalidError
+from adwright.lm.packed_attention import Blocks, attending, block_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["Packed", "answer_loss", "attends_apart", "pack", "packed_hidden"]
 
-_NAME = "adwright_packed"
 #: Answers whose logits stand in memory at once: 512 of 49,152 words are 100 MB.
 _CHUNK = 512
 
@@ -110,24 +109,13 @@ def pack(texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Packed:
     return Packed(torch.tensor(ids, dtype=torch.int64), lengths.cumsum(0), torch.tensor(marks))
 
 
-@contextmanager
-def attends_apart(model: PreTrainedModel) -> Iterator[None]:
+def attends_apart(model: PreTrainedModel) -> AbstractContextManager[None]:
     """Within, the model attends text by text, see `packed_hidden`, and does nothing else. Where
     a backward pass reads layers again (checkpoints of activations), both belong inside.
 
     Raises MissingExtraError without transformers.
     """
-    try:
-        from transformers import AttentionInterface
-    except ImportError as error:
-        raise MissingExtraError("training of language models", "lm") from error
-    AttentionInterface.register(_NAME, _attend)
-    before = model.config._attn_implementation
-    model.config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before
+    return attending(model, "adwright_packed", _attend)
 
 
 def packed_hidden(model: PreTrainedModel, packed: Packed) -> Tensor:

@@ -50,7 +50,7 @@ from adwright.lm.engine.weights import locate, quiet
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TorchModel", "fitting_dtype"]
+__all__ = ["TorchModel", "fitting_dtype", "load_causal"]
 
 _Embeddings = npt.NDArray[np.float32]
 
@@ -63,6 +63,40 @@ def fitting_dtype(device: str = "cpu") -> torch.dtype:
     probe = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     has = any(getattr(torch.cpu, name, lambda: False)() for name in probe)
     return torch.bfloat16 if device == "cpu" and has else torch.float32
+
+
+def load_causal(config: TorchConfig, *, folded: bool = False) -> tuple[Any, HuggingFaceTokens, str]:
+    """The model of transformers that `config` names, its tokens, and the note on its figures.
+
+    folded: attention is that of `folded_attention`. Threads and type are set as `config` says.
+    Raises as `TorchModel.open`.
+    """
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError as error:
+        raise MissingExtraError("language models on torch", "lm") from error
+    torch.set_num_threads(fitting_threads(config.threads))
+    where, note = locate(config.model, offline=config.offline)
+    dtype = fitting_dtype(config.device) if config.dtype == "auto" else _DTYPES[config.dtype]
+    try:
+        with quiet():
+            # Safetensors only: other files would be unpickled.
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                where,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=config.offline,
+                attn_implementation=folded_attention() if folded else None,
+            )
+    except (OSError, ValueError) as error:
+        raise AssetError(
+            f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
+            where=where,
+            hint="name a folder with config.json and weights in safetensors",
+        ) from error
+    model = model.to(config.device).eval().requires_grad_(False)
+    return model, HuggingFaceTokens.load(where, _end_ids(model)), note
 
 
 class TorchModel:
@@ -95,32 +129,7 @@ class TorchModel:
 
         Raises AssetError where there is no such model, MissingExtraError without transformers.
         """
-        try:
-            from transformers import AutoModelForCausalLM
-        except ImportError as error:
-            raise MissingExtraError("language models on torch", "lm") from error
-        torch.set_num_threads(fitting_threads(config.threads))
-        where, note = locate(config.model, offline=config.offline)
-        dtype = fitting_dtype(config.device) if config.dtype == "auto" else _DTYPES[config.dtype]
-        try:
-            with quiet():
-                # Safetensors only: other files would be unpickled.
-                model: Any = AutoModelForCausalLM.from_pretrained(
-                    where,
-                    dtype=dtype,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    local_files_only=config.offline,
-                    attn_implementation=folded_attention() if config.device == "cpu" else None,
-                )
-        except (OSError, ValueError) as error:
-            raise AssetError(
-                f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
-                where=where,
-                hint="name a folder with config.json and weights in safetensors",
-            ) from error
-        model = model.to(config.device).eval().requires_grad_(False)
-        tokens = HuggingFaceTokens.load(where, _end_ids(model))
+        model, tokens, note = load_causal(config, folded=config.device == "cpu")
         return cls(model, tokens, name=config.model, note=note, batch_size=config.batch_size)
 
     @property

@@ -11,22 +11,15 @@ import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from adwright.core.errors import AdwrightError, AssetError, ConfigError, MissingExtraError
-from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.threads import fitting_threads
+from adwright.core.errors import AdwrightError, ConfigError
 from adwright.lm.engine.torch_config import TorchConfig
-from adwright.lm.engine.torch_model import fitting_dtype
-from adwright.lm.engine.weights import locate, quiet
+from adwright.lm.engine.torch_model import load_causal
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
 
 __all__ = ["AdapterFolder", "Scanned", "open_base"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -107,32 +100,5 @@ def open_base(config: TorchConfig, serving: ServingConfig, *, name: str = "") ->
     name: of the base for callers, by default that of the model. Errors as `TorchModel.open`, and
     ConfigError as `AdapterModels`.
     """
-    try:
-        from transformers import AutoModelForCausalLM
-    except ImportError as error:
-        raise MissingExtraError("language models on torch", "lm") from error
-    torch.set_num_threads(fitting_threads(config.threads))
-    where, note = locate(config.model, offline=config.offline)
-    dtype = fitting_dtype(config.device) if config.dtype == "auto" else _DTYPES[config.dtype]
-    try:
-        with quiet():
-            # Safetensors only: other files would be unpickled.
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                where,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=config.offline,
-            )
-    except (OSError, ValueError) as error:
-        raise AssetError(
-            f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
-            where=where,
-            hint="name a folder with config.json and weights in safetensors",
-        ) from error
-    model = model.to(config.device).eval().requires_grad_(False)
-    ends = getattr(model.generation_config, "eos_token_id", None)
-    many = ends if isinstance(ends, list) else [ends]
-    end_ids = frozenset(int(one) for one in many if one is not None)
-    tokens = HuggingFaceTokens.load(where, end_ids)
+    model, tokens, note = load_causal(config)
     return AdapterModels(model, tokens, name=name or config.model, note=note, config=serving)
