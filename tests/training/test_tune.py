@@ -25,11 +25,13 @@ from adwright.lm.tuning.adamix import AdaMix  # noqa: E402
 from adwright.lm.tuning.dylora import DyLoRA  # noqa: E402
 from adwright.lm.tuning.ladder import LadderTuning  # noqa: E402
 from adwright.lm.tuning.lora import LoRA  # noqa: E402
+from adwright.lm.tuning.lora_hub import LoRAHub  # noqa: E402
 from adwright.lm.tuning.methods import Method, apply  # noqa: E402
 from adwright.lm.tuning.mezo import MeZO  # noqa: E402
 from adwright.lm.tuning.peft_kinds import PeftKind  # noqa: E402
 from adwright.lm.tuning.prefix import PrefixTuning  # noqa: E402
 from adwright.lm.tuning.prompt import PromptTuning  # noqa: E402
+from adwright.lm.tuning.references import NormTuning  # noqa: E402
 from adwright.lm.tuning.serial import SerialAdapter  # noqa: E402
 from adwright.lm.tuning.tuned import Tuned  # noqa: E402
 from adwright.lm.tuning.unipelt import UniPELT  # noqa: E402
@@ -51,7 +53,11 @@ def tuned(seed: int = 0, **settings: Any) -> Tuned:
     return tuned_by(LoRA(rank=4, **settings), seed=seed)
 
 
-def tuned_by(method: Method, seed: int = 0) -> Tuned:
+def tuned_by(method: Method, seed: int = 0, sources: tuple[Path, ...] = ()) -> Tuned:
+    return apply(base(), method, seed=seed, sources=sources)
+
+
+def base() -> Any:
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=64,
@@ -62,8 +68,7 @@ def tuned_by(method: Method, seed: int = 0) -> Tuned:
         num_key_value_heads=2,
         max_position_embeddings=128,
     )
-    model = transformers.LlamaForCausalLM(config)
-    return apply(model, method, seed=seed)
+    return transformers.LlamaForCausalLM(config)
 
 
 def weights(one: Tuned) -> dict[str, torch.Tensor]:
@@ -117,6 +122,28 @@ METHODS = {
     "ladder": LadderTuning(reduction=4),
     "unipelt": UniPELT(rank=2, length=3, size=4),
 }
+
+
+def test_lorahub_searches_round_by_round(tmp_path: Path) -> None:
+    data, sources = texts(), (tmp_path / "a", tmp_path / "b")
+    for at, folder in enumerate(sources):
+        part = tuned_by(LoRA(rank=4), seed=at)
+        tune(part, data, replace(CONFIG, seed=at))
+        part.save(folder)
+    config = replace(CONFIG, epochs=8, batch=10)
+    whole, again = (tuned_by(LoRAHub(rank=4), sources=sources) for _ in range(2))
+    before = answer_nll(whole, data)
+    tune(whole, data, config)
+    assert answer_nll(whole, data) < before
+    tune(again, data, config)
+    assert same(weights(whole), weights(again))
+
+
+def test_what_is_tuned_has_to_be_float32() -> None:
+    narrow = apply(base().to(torch.bfloat16), NormTuning())
+    with pytest.raises(ConfigError, match="float32") as caught:
+        tune(narrow, texts(), CONFIG)
+    assert "layernorm" in str(caught.value)
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

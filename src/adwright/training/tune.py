@@ -37,6 +37,7 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import Progress, progress
 from adwright.lm.packing import Packed, answer_loss, attends_apart
+from adwright.lm.tuning.lora_hub import FIRST_SPREAD, LoRAHub, search_weights
 from adwright.lm.tuning.mezo import mezo_step
 from adwright.lm.tuning.tuned import Tuned
 from adwright.training.checkpoint import pack, unpack
@@ -155,6 +156,7 @@ class _Trainer:
             raise ValueInvalidError("there are no texts to tune on")
         self.tuned, self.texts, self.config, self.valid = tuned, texts, config, valid
         self.parameters, self.device = list(tuned.parameters()), _device(tuned)
+        _require_float32(tuned)
         groups = tuned.groups(config.learning_rate)
         self.rates = [group["lr"] for group in groups]
         self.optimiser = AdamW(groups, betas=config.betas, weight_decay=config.weight_decay)
@@ -284,7 +286,8 @@ class _Trainer:
         self.optimiser.step()
 
     def _without_gradients(self, rows: Ints, answers: int) -> float:
-        """A step of MeZO, which moves the numbers by itself; the summed loss before it."""
+        """A step of MeZO or LoRAHub, which move the numbers by themselves; the summed loss before
+        it, of LoRAHub with its penalty and after it."""
         self.tuned.eval()
         mine = rows[rank() :: world_size()]
         packed = self.texts.packed(mine) if len(mine) else None
@@ -296,8 +299,12 @@ class _Trainer:
                 own = 0.0 if packed is None else float(answer_loss_of(self.tuned, packed))
             return torch.tensor(sum_gradients([], [], torch.tensor(own)) / max(answers, 1))
 
-        rate = self.config.learning_rate * self.config.share_of_rate(self.at.step, self.steps)
+        share = self.config.share_of_rate(self.at.step, self.steps)
         seed = int(key.generate_state(2)[1])
+        if isinstance(self.tuned.method, LoRAHub):
+            spread = FIRST_SPREAD * share
+            return search_weights(self.tuned, loss, rounds=1, spread=spread, seed=seed) * answers
+        rate = self.config.learning_rate * share
         return mezo_step(self.tuned, loss, rate=rate, seed=seed).loss * answers
 
     def _gradients(self, rows: Ints, answers: int) -> float:
@@ -418,6 +425,17 @@ def answer_loss_of(tuned: Tuned, packed: Packed) -> Tensor:
     with attends_apart(tuned.causal):
         hidden = tuned(packed.ids[None], position_ids=packed.places()[None])[0]
         return answer_loss(hidden, tuned.causal.lm_head, packed)
+
+
+def _require_float32(tuned: Tuned) -> None:
+    """Raises ConfigError: steps are too small for the numbers of other types."""
+    narrow = [name for name, p in tuned.named_parameters() if p.dtype != torch.float32]
+    if narrow:
+        raise ConfigError(
+            "what is tuned has to be float32",
+            where=f"{len(narrow)} tensors, {narrow[0]} the first",
+            hint="load the base in float32; products may still be in bfloat16",
+        )
 
 
 def _device(tuned: Tuned) -> torch.device:

@@ -32,6 +32,7 @@ from adwright.lm.engine.torch_model import fitting_dtype
 from adwright.lm.engine.weights import SMOLLM2, locate
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import METHODS, Method, apply
+from adwright.lm.tuning.peft_kinds import PeftKind
 from adwright.lm.tuning.tuned import Tuned
 from adwright.lm.tuning.wrapped import Wrapped
 from adwright.training.distributed import on_first, process_group
@@ -216,6 +217,9 @@ def _opened(asked: TuneRun) -> tuple[Any, Any, str]:
 
 def _trains_base(method: Method) -> bool:
     """Whether the base's own numbers move."""
+    if isinstance(method, Wrapped):
+        # peft makes float32 of what it adds, but not of these.
+        return method.kind in (PeftKind.NORMS, PeftKind.GLORA)
     return type(method).__name__ in ("FullTuning", "HeadOnly", "NormTuning", "MeZO")
 
 

@@ -28,15 +28,17 @@ from adwright.lm.tuning.sizes import LINEAR, Sizes, Target
 from adwright.lm.tuning.storage import read_tuned
 from adwright.lm.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
 
-__all__ = ["HubLinear", "LoRAHub", "search_weights"]
+__all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "search_weights"]
 
-_FIRST_SPREAD = 0.3
+#: Of the first round, in units of a weight.
+FIRST_SPREAD = 0.3
 
 
 @dataclass(frozen=True)
 class LoRAHub(TuningMethod):
     """adapters: n, how many sources. rank, alpha, targets: of each of them. penalty: c. bound:
-    see the module. The loop calls `search_weights` and has no optimizer.
+    see the module. There is no optimizer: a step of `tune` is a round of `search_weights`, whose
+    spread falls as a learning rate would.
     """
 
     family: ClassVar[Family] = "reparameterised"
@@ -127,25 +129,32 @@ class HubLinear(TunedLinear):
 
 @torch.no_grad()
 def search_weights(
-    tuned: Tuned, loss: Callable[[], Tensor], *, rounds: int = 10, children: int = 4
+    tuned: Tuned,
+    loss: Callable[[], Tensor],
+    *,
+    rounds: int = 10,
+    children: int = 4,
+    spread: float = FIRST_SPREAD,
+    seed: int | None = None,
 ) -> float:
-    """Find w, set it, and return its loss, penalty included.
+    """Find w, beginning at what it is, set it, and return its loss, penalty included.
 
-    loss: computes the loss of `tuned` on the few examples, a scalar. children: lambda. Draws come
-    from the seed of `tuned`. Takes rounds * lambda + 1 evaluations.
+    loss: computes the loss of `tuned` on the few examples, a scalar. children: lambda. spread: of
+    the first round. seed: of the draws, by default that of `tuned`. Takes rounds * lambda + 1
+    evaluations.
     Raises ConfigError where the method is another.
     """
     method = tuned.method
     if not isinstance(method, LoRAHub):
         raise ConfigError("the model is not tuned by LoRAHub", where=type(method).__name__)
     (weights,) = tuned.parameters()
-    generator = torch.Generator().manual_seed(tuned.seed)
+    generator = torch.Generator().manual_seed(tuned.seed if seed is None else seed)
 
     def judged(point: Tensor) -> float:
         weights.copy_(point)
         return float(loss()) + method.penalty * float(point.abs().sum())
 
-    best, spread = weights.clone(), _FIRST_SPREAD
+    best = weights.clone()
     least = judged(best)
     for _ in range(rounds):
         better = False
