@@ -1,6 +1,7 @@
 """Every method through `adwright tune`, each as a user would type it (20 CPU-minutes).
 
     python benchmarks/tune_commands.py
+    python benchmarks/tune_commands.py LoRAHub peft:norms      these anew, the others as they were
 
 Two steps of 4 titles with attributes, on the default model; a step is enough to see that a method
 attaches, trains, validates and is saved. Whether it is worth anything is for benchmarks/peft.py.
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from _result import write_result
+from _result import RESULTS, write_result
 
 from adwright.core.hashing import sha256_file
 from adwright.lm.engine.weights import SMOLLM2_NOTE
@@ -86,13 +87,17 @@ def _each(option: str, values: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """All of them."""
-    names = [name for name in METHODS if name != "Wrapped"]
-    names += [f"peft:{kind.value}" for kind in PeftKind]
+    every = [name for name in METHODS if name != "Wrapped"]
+    every += [f"peft:{kind.value}" for kind in PeftKind]
+    names = sys.argv[1:] or every
+    before = json.loads((RESULTS / "tune_commands.json").read_text("utf-8")) if sys.argv[1:] else {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         data, digest = texts(folder)
         with ThreadPoolExecutor(int(os.environ.get("WORKERS", "1"))) as pool:
-            rows = list(pool.map(lambda name: trained(name, data, folder), names))
+            found = list(pool.map(lambda name: trained(name, data, folder), names))
+    by = {row["method"]: row for row in (*before.get("rows", ()), *found)}
+    rows = [by[name] for name in every if name in by]
     ours = [row for row in rows if not row["method"].startswith("peft:")]
     write_result(
         "tune_commands",
