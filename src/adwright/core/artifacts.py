@@ -358,7 +358,7 @@ def _unreadable(what: str, path: Path, error: OSError) -> ArtifactError:
     return ArtifactError(
         f"{what} cannot be read: {error.strerror}",
         where=str(path),
-        hint="it must be there, and you must be allowed to read it",
+        hint="it must be a file or a folder that you may read",
     )
 
 
