@@ -1,6 +1,6 @@
 """Parameter-efficient tuning on one real task: quality, memory and time of each method.
 
-    python benchmarks/peft.py             all that is not done yet (3 CPU-hours), and the JSON
+    python benchmarks/peft.py             all that is not done yet (hours), and the JSON
     python benchmarks/peft.py quality --workers 2
     python benchmarks/peft.py costs       on a quiet machine
     python benchmarks/peft.py write       the JSON of those methods that are done

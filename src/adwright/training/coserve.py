@@ -4,9 +4,9 @@ The aim is that of FlexLLM (Miao et al., 2024, arXiv 2402.18789): inference keep
 latency, and tuning has what is left. There, tokens of both are fused into one pass over the
 weights. Here tuning is interrupted at the borders of its decoder layers (`lm.tuning.borders`),
 and what runs there is a pass of the serving engine: one token of every answer that is being
-written, and a slice of the prompts that wait. On a processor this is the simpler of the two, and
-fusing would gain little: a forward pass of tuning comes once in a step, answers want a token many
-times in that time.
+written, and a slice of the prompts that wait. On a processor this is the simpler of the two: a
+forward pass of tuning comes once in a step, answers want a token many times in that time. What
+fusing would gain was not tried.
 
 Two rules decide at a border at time t whether a pass runs.
 
@@ -20,9 +20,8 @@ kept in hand. A pass that is due runs whatever it costs: where the load is too h
 promises, the bounds are kept and the share is not. Only a slice that is longer than the bound
 itself goes on after one pass: no second one would help. One that is not due runs if there is
 credit, one a border: of each second of tuning, inference earns (1 - share) / share seconds, and
-never holds more than `burst`.
-So a light load is answered at once, and a heavy one in batches, as late as its bound allows:
-a pass over eight rows costs little more than over one.
+never holds more than `burst`. So a light load is answered at once, and a heavy one in batches, as
+late as its bound allows: a pass over eight rows costs little more than over one.
 
     models = ServedBeside(share_base(model), tokens, name="base", config=...)
     beside = Beside(models, Bounds())
