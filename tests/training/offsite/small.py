@@ -92,6 +92,10 @@ class Tap:
     def _run(self) -> None:
         client, _ = self._server.accept()
         other = socket.create_connection(("127.0.0.1", self._target))
+        # A message comes in parts: without this, each later part may wait 40 ms for an answer to
+        # the one before.
+        for each in (client, other):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         copies = [
             threading.Thread(target=self._copy, args=each, daemon=True)
             for each in ((client, other, self.up), (other, client, self.down))
