@@ -217,10 +217,10 @@ def our_logits(
     return [torch.stack(step) for step in zip(*found.values(), strict=True)]
 
 
-def mixed_batch() -> list[dict[str, float]]:
+def mixed_batch(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, float]]:
     """A row for 1, 8 and 32 LoRAs in a batch of 32: rates of ours and peft's, and their ratio."""
     with tempfile.TemporaryDirectory() as top:
-        base_model = opened()
+        base_model = opened(dtype)
         base = BaseMaps.of(base_model)
         folders = [made(base, LORA, Path(top) / f"lora-{at}", at) for at in range(ROWS)]
         models = engine(base_model, folders)
@@ -232,7 +232,7 @@ def mixed_batch() -> list[dict[str, float]]:
         for attention in ("sdpa", "eager"):
             for n, names in batches.items():
                 _keep_better(ours, n, rate_of(models, names))
-            model = opened()
+            model = opened(dtype)
             model.set_attn_implementation(attention)
             wrapped = peft_of(model, folders)
             for n in COUNTS:
@@ -293,12 +293,12 @@ def same_logits(rows: int = 16, tokens: int = 24, answer: int = 4) -> list[dict[
     ]
 
 
-def mixed_kinds() -> list[dict[str, float | str]]:
+def mixed_kinds(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, float | str]]:
     """Rates of 32 rows: the base, 32 LoRAs, and four kinds with eight parts each; the share is of
     the LoRAs' rate. The better of two runs, turn about."""
     kinds = {"lora": LORA, "serial": SerialAdapter(size=16), "ia3": IA3(), "bitfit": BitFit()}
     with tempfile.TemporaryDirectory() as top:
-        model = opened()
+        model = opened(dtype)
         base = BaseMaps.of(model)
         loras = [made(base, LORA, Path(top) / f"lora-{at}", at) for at in range(ROWS)]
         others = [

@@ -3,8 +3,8 @@
     python benchmarks/_adapters_tuning.py jobs        four CPU-minutes
     python benchmarks/_adapters_tuning.py coserve     on a quiet machine, four CPU-minutes
 
-On SmolLM2-135M in bfloat16 with one thread. The texts are product titles of AE-110k, whose answer
-names the attributes that the title holds; a job has those of one category.
+On SmolLM2-135M with one thread, in bfloat16 unless told otherwise. The texts are product titles of
+AE-110k, whose answer names the attributes that the title holds; a job has those of one category.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ METHOD = LoRA(rank=8)
 TEXTS = 64
 
 
-def opened() -> tuple[Any, Any]:
-    """The base in bfloat16, and its tokeniser without a template, so that texts stay short."""
+def opened(dtype: torch.dtype) -> tuple[Any, Any]:
+    """The base, and its tokeniser without a template, so that texts stay short."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.set_num_threads(1)
     folder = smollm2_folder()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = None
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     return model.eval(), tokenizer
 
 
@@ -75,14 +75,17 @@ def categories(tokenizer: Any, number: int, each: int) -> dict[str, Texts]:
     return {name: Texts.of(found[name][:each], tokenizer, max_length=128) for name in most}
 
 
-def jobs_of(texts: dict[str, Texts], batch: int, steps: int) -> list[Job]:
-    """A job a category."""
+def jobs_of(
+    texts: dict[str, Texts], batch: int, steps: int, dtype: torch.dtype = torch.bfloat16
+) -> list[Job]:
+    """A job a category. dtype: of the products."""
+    bfloat16 = dtype == torch.bfloat16
     return [
         Job(
             f"job-{seed}",
             METHOD,
             one,
-            TuneConfig(steps=steps, batch=batch, micro=batch, seed=seed, bfloat16=True),
+            TuneConfig(steps=steps, batch=batch, micro=batch, seed=seed, bfloat16=bfloat16),
         )
         for seed, one in enumerate(texts.values())
     ]
@@ -94,18 +97,18 @@ def through_tune(model: Any, job: Job) -> TuneResult:
     return tune(tuned, job.texts, job.config)
 
 
-def together_rows() -> list[dict[str, Any]]:
+def together_rows(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
     """Eight jobs one after another and in one step, a row a size of step.
 
     tune: CPU-seconds of all jobs through `tune`; alone: through `tune_jobs` with one job each, so
     with the same kernels; together: in one step. loss_difference: the largest difference of a
     job's mean training loss, in nats a token, between `tune` and together.
     """
-    model, tokenizer = opened()
+    model, tokenizer = opened(dtype)
     texts = categories(tokenizer, JOBS, TEXTS)
     rows = []
     for batch, steps in SIZES:
-        jobs = jobs_of(texts, batch, steps)
+        jobs = jobs_of(texts, batch, steps, dtype)
         first: dict[str, TuneResult] = {}
         own: dict[str, TuneResult] = {}
         # In turns, so that what else the machine does falls on all alike.
@@ -245,22 +248,24 @@ def inference_alone(models: ServedBeside, arrivals: Arrivals, clock: Clock) -> d
     return {**spread("first", latencies.firsts), **spread("gap", latencies.gaps)}
 
 
-def coserving_rows() -> list[dict[str, Any]]:
-    """Tuning alone, inference alone, and both; a row a rate of requests.
+def coserving_rows(
+    dtype: torch.dtype = torch.bfloat16, loads: Sequence[tuple[float, ...]] = LOADS
+) -> list[dict[str, Any]]:
+    """Tuning alone, inference alone, and both; a row a rate of requests (see `LOADS`).
 
     first: from a request to its first token; gap: from a token to the next. share: of its tokens
     a second alone, what tuning keeps. All in CPU-seconds.
     """
-    model, tokenizer = opened()
+    model, tokenizer = opened(dtype)
     texts = categories(tokenizer, JOBS, TEXTS)
-    jobs = jobs_of(dict(list(texts.items())[: BESIDE[0]]), BESIDE[1], 100_000)
+    jobs = jobs_of(dict(list(texts.items())[: BESIDE[0]]), BESIDE[1], 100_000, dtype)
     rows = []
     with TemporaryDirectory() as scratch:
         parts = {}
         for number in range(4):
             parts[f"part-{number}"] = Path(scratch) / f"part-{number}"
             apply(share_base(model), METHOD, seed=number).save(parts[f"part-{number}"])
-        for rate, seconds, token, first in LOADS:
+        for rate, seconds, token, first in loads:
             bounds = Bounds(token_bound=token, first_bound=first)
             clock = Clock()
             models = served(model, tokenizer, parts, clock)
@@ -329,13 +334,7 @@ def tuned_tokens(
 
 def steps_of(job: Job, steps: range) -> list[Any]:
     """Rows of the texts of these steps, as the loops draw them."""
-    size, found = job.config.batch, []
-    batches = -(-len(job.texts) // size)
-    for step in steps:
-        epoch, place = divmod(step, batches)
-        order = np.random.default_rng([job.config.seed, epoch]).permutation(len(job.texts))
-        found.append(order[place * size : (place + 1) * size])
-    return found
+    return [job.config.rows(step, len(job.texts)) for step in steps]
 
 
 if __name__ == "__main__":

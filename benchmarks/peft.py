@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from _peft_methods import VARIANTS, Variant
-from _peft_runs import BATCH
+from _peft_runs import BATCH, RUNS, asked_once
 from _peft_task import TEST, TRAIN, VALID
 from _result import write_result
 
@@ -34,7 +34,6 @@ from adwright.lm.engine.weights import SMOLLM2_NOTE
 from adwright.metrics.charts import to_svg, trade_off, unbeaten
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "_static" / "peft.svg"
-RUNS = Path(__file__).with_name("_peft_runs.py")
 SCRATCH = cache_folder() / "bench" / "peft"
 STEPS = TRAIN // BATCH
 SEEDS = (0, 1, 2)
@@ -78,14 +77,6 @@ def run(spec: dict[str, Any], kind: str) -> dict[str, Any]:
         print(kind, spec["name"], f"{spec['rate']:.2g}", spec["seed"], flush=True)
     found: dict[str, Any] = json.loads(path.read_text())
     return found
-
-
-def asked_once(spec: dict[str, Any]) -> str:
-    """The result of a process that does nothing else: its memory is that of this run."""
-    command = [sys.executable, str(RUNS), json.dumps(spec)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    return found[-1].removeprefix("RESULT ") if found else '{"error": "no result"}'
 
 
 def asked_of_worker(spec: dict[str, Any]) -> str:

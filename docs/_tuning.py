@@ -78,8 +78,8 @@ def commands() -> Iterator[str]:
     yield from source("tune_commands")
 
 
-def _part(name: str) -> list[dict[str, Any]]:
-    return [row for row in result("adapters").get("rows", ()) if row["part"] == name]
+def _part(name: str, of: str = "adapters") -> list[dict[str, Any]]:
+    return [row for row in result(of).get("rows", ()) if row["part"] == name]
 
 
 def _table(head: Mapping[str, tuple[str, str]], rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -141,7 +141,7 @@ def served() -> Iterator[str]:
     yield from source("adapters")
 
 
-def trained_together() -> Iterator[str]:
+def trained_together(of: str = "adapters") -> Iterator[str]:
     """Several jobs in one step, and tuning beside inference."""
     yield from _table(
         {
@@ -152,7 +152,7 @@ def trained_together() -> Iterator[str]:
             "ratio": ("ratio_to_tune", ".2f"),
             "greatest difference of a loss, nats": ("loss_difference", ".4f"),
         },
-        _part("together_rows"),
+        _part("together_rows", of),
     )
     yield ""
     yield from _table(
@@ -166,9 +166,40 @@ def trained_together() -> Iterator[str]:
             "bound of that": ("first_bound_ms", ".0f"),
             "a token without tuning, p99": ("alone_gap_p99_ms", ".0f"),
         },
-        _part("coserving_rows"),
+        _part("coserving_rows", of),
     )
-    yield from source("adapters")
+    yield from source(of)
+
+
+def float32() -> Iterator[str]:
+    """The same ratios where there is no bfloat16."""
+    yield from _table(
+        {
+            "step of tuning": ("method", ""),
+            "ours, CPU-s": ("ours_cpu_seconds_a_step", ".2f"),
+            "peft": ("peft_cpu_seconds_a_step", ".2f"),
+            "times as fast": ("ratio", ".2f"),
+            "least and most": ("ratio_low", ".2f"),
+            "of the rounds": ("ratio_high", ".2f"),
+            "memory above the base, MB, ours": ("ours_above_base_mb", ",.0f"),
+            "and peft's": ("peft_above_base_mb", ",.0f"),
+        },
+        _part("lora_step", "lm_float32"),
+    )
+    yield ""
+    yield from _table(
+        {
+            "different LoRAs in 32 rows": ("adapters", "d"),
+            "tokens a CPU-second": ("tokens_per_cpu_second", ".0f"),
+            "peft": ("peft_tokens_per_cpu_second", ".0f"),
+            "times peft": ("times_peft", ".2f"),
+        },
+        _part("mixed_batch", "lm_float32"),
+    )
+    yield ""
+    yield from trained_together("lm_float32")
+    yield ""
+    yield result("lm_float32").get("protocol", f"These are {ABSENT}.")
 
 
 def offsite() -> Iterator[str]:
@@ -208,5 +239,6 @@ TUNING: Mapping[str, Callable[[], Iterator[str]]] = {
     "tune-commands": commands,
     "adapters-served": served,
     "adapters-tuned": trained_together,
+    "lm-float32": float32,
     "offsite": offsite,
 }

@@ -22,7 +22,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ from adwright.training.run_folder import RunFolder
 from adwright.training.texts import Texts
 from adwright.training.tune_config import TuneConfig, TuneResult
 from adwright.training.tune_memory import recomputing, sharding
+from adwright.training.tune_position import Position
 
 __all__ = [
     "TuneConfig",
@@ -65,21 +66,6 @@ __all__ = [
 
 Ints = NDArray[np.int64]
 _OTHER = "another method, base model or config, or on other texts"
-
-
-@dataclass(frozen=True)
-class _At:
-    """Where a run stands. seconds: CPU, of the training alone."""
-
-    step: int = 0
-    loss_sum: float = 0.0
-    answers: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    best: float | None = None
-    best_step: int = 0
-    worse: int = 0
-    records: tuple[dict[str, Any], ...] = ()
 
 
 def tune(
@@ -160,8 +146,7 @@ class _Trainer:
         groups = tuned.groups(config.learning_rate)
         self.rates = [group["lr"] for group in groups]
         self.optimiser = AdamW(groups, betas=config.betas, weight_decay=config.weight_decay)
-        self.batches_an_epoch = -(-len(texts) // config.batch)
-        self.steps = config.steps or config.epochs * self.batches_an_epoch
+        self.steps = config.steps_in_all(len(texts))
         self.asked: dict[str, Any] = {
             "tune": to_jsonable(config),
             "method": {"class": type(tuned.method).__name__, **to_jsonable(tuned.method)},
@@ -171,7 +156,7 @@ class _Trainer:
             "valid_hash": "" if valid is None else valid.data_hash,
         }
         self.run = None if run is None else RunFolder(run, self.asked, "tuning-checkpoint")
-        self.at, self.best = _At(), dict[str, Tensor]()
+        self.at, self.best = Position(), dict[str, Tensor]()
 
     def begin(self, *, resume: bool) -> None:
         """Start a run, or take up the one in the folder."""
@@ -216,13 +201,11 @@ class _Trainer:
         shown = progress(total, "tune", "tokens") if not rank() else nullcontext(Progress())
         with attends_apart(self.tuned.causal), shown as bar:
             while self.at.step < self.steps and self.at.worse < config.patience:
-                bar.advance(self._step(self._batch(self.at.step)))
+                bar.advance(self._step(config.rows(self.at.step, len(self.texts))))
                 step = self.at.step
-                every = config.validate_every or self.batches_an_epoch
-                if step % every == 0 or step == self.steps:
+                if validates := config.validates(step, len(self.texts)):
                     self._record()
-                    self._save()
-                elif config.checkpoint_every and step % config.checkpoint_every == 0:
+                if validates or config.saves(step):
                     self._save()
                 on_step(step)
 
@@ -231,15 +214,7 @@ class _Trainer:
         if self.best:
             self.tuned.load_state(self.best)
         self.tuned.eval()
-        at = self.at
-        best = math.nan if at.best is None else at.best
-        return TuneResult(best, at.best_step, at.step, at.tokens, at.seconds, at.records)
-
-    def _batch(self, step: int) -> Ints:
-        epoch, place = divmod(step, self.batches_an_epoch)
-        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.texts))
-        size = self.config.batch
-        return order[place * size : (place + 1) * size]
+        return self.at.result()
 
     def _step(self, rows: Ints) -> int:
         """One step; returns its tokens."""
@@ -265,15 +240,8 @@ class _Trainer:
             self._descend()
         self.tuned.after_step(self.at.step, self.steps)
         self.optimiser.zero_grad()
-        at, tokens = self.at, int(self.texts.lengths[rows].sum())
-        self.at = replace(
-            at,
-            step=at.step + 1,
-            loss_sum=at.loss_sum + loss,
-            answers=at.answers + answers,
-            tokens=at.tokens + tokens,
-            seconds=at.seconds + time.process_time() - start,
-        )
+        tokens = int(self.texts.lengths[rows].sum())
+        self.at = self.at.stepped(loss, answers, tokens, time.process_time() - start)
         return tokens
 
     def _descend(self) -> None:
@@ -336,30 +304,11 @@ class _Trainer:
         return [each for each, any_has in zip(self.parameters, has, strict=True) if any_has]
 
     def _record(self) -> None:
-        """A line of metrics, and whether it is the best so far."""
-        at = self.at
-        line: dict[str, Any] = {
-            "step": at.step,
-            "tokens": at.tokens,
-            "train_loss": at.loss_sum / max(at.answers, 1),
-            "cpu_seconds": round(at.seconds, 2),
-        }
-        better = True
-        if self.valid is not None:
-            goal = self._measured(self.valid)
-            line["valid_nll"] = goal
-            better = at.best is None or goal < at.best
-            if better:
-                self.best = {k: v.clone() for k, v in _State(self.tuned).state_dict().items()}
-                at = replace(at, best=goal)
-        self.at = replace(
-            at,
-            loss_sum=0.0,
-            answers=0,
-            best_step=at.step if better else at.best_step,
-            worse=0 if better else at.worse + 1,
-            records=(*at.records, line),
-        )
+        """A line of metrics; the best numbers so far are kept."""
+        goal = None if self.valid is None else self._measured(self.valid)
+        self.at, better = self.at.recorded(goal)
+        if better and goal is not None:
+            self.best = {k: v.clone() for k, v in _State(self.tuned).state_dict().items()}
 
     def _measured(self, valid: Texts) -> float:
         """What the first process finds, in all of them."""
@@ -394,10 +343,7 @@ class _Trainer:
     def _load(self, run: RunFolder) -> None:
         run.require_same(_OTHER)
         state, tensors = run.load()
-        try:
-            self.at = _At(**state | {"records": tuple(state["records"])})
-        except (KeyError, TypeError) as error:
-            raise run.unreadable(error) from error
+        self.at = Position.kept(state, run)
         best = unpack(tensors, _State(self.tuned), {"adam": self.optimiser}, run=run.path)
         self.best = best if self.at.best is not None else {}
         seen = {k.removeprefix("memory/"): v for k, v in tensors.items() if k.startswith("memory/")}

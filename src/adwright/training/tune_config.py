@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adwright.core.errors import ConfigError
 
 __all__ = ["TuneConfig", "TuneResult"]
@@ -65,6 +68,29 @@ class TuneConfig:
             return (step + 1) / (rising + 1)
         done = (step - rising) / max(steps - rising, 1)
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
+
+    def steps_an_epoch(self, texts: int) -> int:
+        """Steps in which each of so many texts is read once."""
+        return -(-texts // self.batch)
+
+    def steps_in_all(self, texts: int) -> int:
+        """Steps of the whole training."""
+        return self.steps or self.epochs * self.steps_an_epoch(texts)
+
+    def rows(self, step: int, texts: int) -> NDArray[np.int64]:
+        """Which of so many texts step `step` (from 0) reads [batch, or less at an epoch's end]."""
+        epoch, place = divmod(step, self.steps_an_epoch(texts))
+        order = np.random.default_rng([self.seed, epoch]).permutation(texts)
+        return order[place * self.batch : (place + 1) * self.batch]
+
+    def validates(self, step: int, texts: int) -> bool:
+        """Whether a validation follows when `step` steps are done."""
+        every = self.validate_every or self.steps_an_epoch(texts)
+        return step % every == 0 or step == self.steps_in_all(texts)
+
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint follows when `step` steps are done, validation or not."""
+        return bool(self.checkpoint_every) and step % self.checkpoint_every == 0
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ from adwright.training.run_folder import RunFolder
 from adwright.training.texts import Texts
 from adwright.training.tune import answer_nll
 from adwright.training.tune_config import TuneConfig, TuneResult
+from adwright.training.tune_position import Position
 
 __all__ = ["Job", "tune_jobs"]
 
@@ -69,23 +70,6 @@ class Job:
     texts: Texts
     config: TuneConfig = field(default_factory=TuneConfig)
     valid: Texts | None = None
-
-
-@dataclass(frozen=True)
-class _At:
-    """Where a job stands. seconds: its share of the CPU time of its steps, by tokens. failed: why
-    it was left out, empty where it was not."""
-
-    step: int = 0
-    loss_sum: float = 0.0
-    answers: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    best: float | None = None
-    best_step: int = 0
-    worse: int = 0
-    failed: str = ""
-    records: tuple[dict[str, Any], ...] = ()
 
 
 def tune_jobs(
@@ -159,9 +143,8 @@ class _Worker:
         self.optimiser = AdamW(
             groups, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
-        self.batches_an_epoch = -(-len(job.texts) // config.batch)
-        self.steps = config.steps or config.epochs * self.batches_an_epoch
-        self.at, self.best = _At(), dict[str, Tensor]()
+        self.steps = config.steps_in_all(len(job.texts))
+        self.at, self.best = Position(), dict[str, Tensor]()
 
     @property
     def live(self) -> bool:
@@ -172,9 +155,7 @@ class _Worker:
     def parts(self) -> list[Packed]:
         """The texts of the next step, `micro` at a time, as `tune` divides them."""
         config, texts = self.job.config, self.job.texts
-        epoch, place = divmod(self.at.step, self.batches_an_epoch)
-        order = np.random.default_rng([config.seed, epoch]).permutation(len(texts))
-        rows = order[place * config.batch : (place + 1) * config.batch]
+        rows = config.rows(self.at.step, len(texts))
         return [texts.packed(part) for part in np.array_split(rows, -(-len(rows) // config.micro))]
 
     def random(self) -> torch.Generator:
@@ -184,68 +165,37 @@ class _Worker:
 
     def descend(self, loss: float, answers: int, tokens: int) -> None:
         """Take the optimiser's step. loss: summed over the answers."""
-        config, at = self.job.config, self.at
+        config = self.job.config
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
-            group["lr"] = rate * config.share_of_rate(at.step, self.steps)
+            group["lr"] = rate * config.share_of_rate(self.at.step, self.steps)
         if config.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        self.at = replace(
-            at,
-            step=at.step + 1,
-            loss_sum=at.loss_sum + loss,
-            answers=at.answers + answers,
-            tokens=at.tokens + tokens,
-        )
+        self.at = self.at.stepped(loss, answers, tokens)
 
     def due(self) -> bool:
         """Record a validation where one is due; whether a checkpoint is to follow."""
-        at, config = self.at, self.job.config
-        if at.failed:
+        step, config = self.at.step, self.job.config
+        if self.at.failed:
             return False
-        every = config.validate_every or self.batches_an_epoch
-        if at.step % every == 0 or at.step == self.steps:
+        if validates := config.validates(step, len(self.job.texts)):
             self._record()
-            return True
-        return bool(config.checkpoint_every) and at.step % config.checkpoint_every == 0
+        return validates or config.saves(step)
 
     def _record(self) -> None:
-        at = self.at
-        line: dict[str, Any] = {
-            "step": at.step,
-            "tokens": at.tokens,
-            "train_loss": at.loss_sum / max(at.answers, 1),
-            "cpu_seconds": round(at.seconds, 2),
-        }
-        better = True
-        if self.job.valid is not None:
-            goal = answer_nll(self.tuned, self.job.valid, bfloat16=self.job.config.bfloat16)
-            line["valid_nll"] = goal
-            better = at.best is None or goal < at.best
-            if better:
-                self.best = {k: v.detach().clone() for k, v in self.tuned.state().items()}
-                at = replace(at, best=goal)
-        self.at = replace(
-            at,
-            loss_sum=0.0,
-            answers=0,
-            best_step=at.step if better else at.best_step,
-            worse=0 if better else at.worse + 1,
-            records=(*at.records, line),
-        )
+        valid, goal = self.job.valid, None
+        if valid is not None:
+            goal = answer_nll(self.tuned, valid, bfloat16=self.job.config.bfloat16)
+        self.at, better = self.at.recorded(goal)
+        if better and goal is not None:
+            self.best = {k: v.detach().clone() for k, v in self.tuned.state().items()}
 
     def finish(self) -> None:
         """Put the best numbers in place."""
         if self.best:
             self.tuned.load_state(self.best)
         self.tuned.eval()
-
-    def result(self) -> TuneResult:
-        """What `tune` returns."""
-        at = self.at
-        best = math.nan if at.best is None else at.best
-        return TuneResult(best, at.best_step, at.step, at.tokens, at.seconds, at.records)
 
     # What a checkpoint keeps: all but the base, and of a job that is done no optimiser.
 
@@ -263,10 +213,7 @@ class _Worker:
 
     def take(self, at: Mapping[str, Any], tensors: Mapping[str, Tensor], run: RunFolder) -> None:
         """Stand where a checkpoint stood."""
-        try:
-            self.at = _At(**{**at, "records": tuple(at["records"])})
-        except (KeyError, TypeError) as error:
-            raise run.unreadable(error) from error
+        self.at = Position.kept(at, run)
         optimisers = {"adam": self.optimiser} if self.live else {}
         best = unpack(tensors, self, optimisers, run=run.path)
         self.best = best if self.at.best is not None else {}
@@ -360,7 +307,7 @@ class _Joint:
                 where="; ".join(f"{name}: {why}" for name, why in failed.items()),
                 hint="lower its learning rate, or set clip_norm; the other jobs are done",
             )
-        return {name: worker.result() for name, worker in self.workers.items()}
+        return {name: worker.at.result() for name, worker in self.workers.items()}
 
     def _live(self) -> list[_Worker]:
         return [worker for worker in self.workers.values() if worker.live]
@@ -420,7 +367,7 @@ class _Joint:
             lines = "".join(f"{json.dumps(line)}\n" for line in worker.at.records)
             atomic_write_text(folder / "metrics.jsonl", lines)
         if self.on_done is not None:
-            self.on_done(worker.job.name, worker.result())
+            self.on_done(worker.job.name, worker.at.result())
 
     def _save(self, run: RunFolder) -> None:
         state = {name: asdict(worker.at) for name, worker in self.workers.items()}

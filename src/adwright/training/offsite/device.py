@@ -233,8 +233,7 @@ class _Loop:
     ) -> None:
         self.here, self.channel, self.texts, self.config = here, channel, texts, config
         self.lives, self.spent = Lives(rule, len(here.a)), _Spent()
-        self.batches = -(-len(texts) // config.batch)
-        self.steps = config.steps or config.epochs * self.batches
+        self.steps = config.steps_in_all(len(texts))
         rate = config.learning_rate
         groups = [{"params": list(here.a), "lr": rate}, {"params": list(here.b), "lr": rate}]
         groups[1]["lr"] = rate * here.lora.rate_ratio
@@ -248,7 +247,7 @@ class _Loop:
         """One step, and who lives after it."""
         start, sent, received = time.process_time(), self._sent(), self._received()
         self.spent.alive.append(len(self.lives.alive))
-        loss = self._gradients(self._rows(step))
+        loss = self._gradients(self.config.rows(step, len(self.texts)))
         if not math.isfinite(loss):
             raise ConfigError(
                 "the loss is no longer a finite number",
@@ -269,12 +268,6 @@ class _Loop:
         spent.seconds += time.process_time() - start
         spent.sent += self._sent() - sent
         spent.received += self._received() - received
-
-    def _rows(self, step: int) -> Any:
-        """Those of `tune`."""
-        epoch, place = divmod(step, self.batches)
-        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.texts))
-        return order[place * self.config.batch : (place + 1) * self.config.batch]
 
     def _gradients(self, rows: Any) -> float:
         """Leave gradients behind; the mean loss."""
