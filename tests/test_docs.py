@@ -80,7 +80,7 @@ def test_python_examples_run(path: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert result.returncode == 0, f"{page_id(path)}\n{result.stderr}"
 
@@ -94,7 +94,7 @@ def test_examples_run(path: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert result.returncode == 0, f"{page_id(path)}\n{result.stderr}"
     assert result.stdout.strip()

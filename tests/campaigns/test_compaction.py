@@ -232,7 +232,7 @@ def test_compacting_beside_writers_and_killed_at_random(store_url: str, tmp_path
         store.create_tenant("acme")
         writer = start(workers.post_and_tell, store_url, "acme", 3_000, 30, told)
         kills = 0
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while (writer.is_alive() or kills < 4) and time.monotonic() < deadline:
             compactor = start(workers.compact, store_url, "acme", folder, END + 90 * DAY, 70)
             time.sleep(rng.uniform(0.1, 0.4))

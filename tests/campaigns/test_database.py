@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -153,3 +154,26 @@ def test_all_connections_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with opened.read(), pytest.raises(ResourceError, match="all connections"), opened.read():
         pass
     opened.close()
+
+
+def test_who_comes_second_waits_for_the_first_to_switch(tmp_path: Path) -> None:
+    """SQLite refuses to switch to WAL while somebody writes, and does not wait by itself."""
+    path, told = tmp_path / "store.db", list[object]()
+    with sqlite3.connect(path) as first:
+        first.execute("CREATE TABLE t (x)")
+        first.execute("BEGIN IMMEDIATE")
+        first.execute("INSERT INTO t VALUES (1)")
+
+        def second() -> None:
+            opened = Database.open(f"sqlite:///{path}")
+            told.append(setting(opened, "PRAGMA journal_mode"))
+            opened.close()
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        first.commit()
+    first.close()
+    thread.join(20)
+    assert told == ["wal"]

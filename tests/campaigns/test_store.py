@@ -177,7 +177,7 @@ def test_killed_at_random_what_was_acknowledged_is_kept_once(
         for _ in range(4):
             writer = start(workers.post_and_tell, store_url, "acme", 5_000, 10, told)
             size = told.stat().st_size
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while told.stat().st_size == size and writer.is_alive():
                 assert time.monotonic() < deadline
                 time.sleep(0.005)

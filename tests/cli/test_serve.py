@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -131,15 +130,21 @@ def test_waiting_ends_at_a_signal_and_puts_the_handlers_back() -> None:
         [
             sys.executable,
             "-c",
+            "import signal, threading, time\n"
             "from adwright.service.server import wait_for_signal\n"
-            "print('waiting', flush=True)\nwait_for_signal()\nprint('done')",
+            "before = signal.getsignal(signal.SIGTERM)\n"
+            "def tell():\n"
+            "    while signal.getsignal(signal.SIGTERM) is before:\n"
+            "        time.sleep(0.01)\n"
+            "    print('waiting', flush=True)\n"
+            "threading.Thread(target=tell).start()\n"
+            "wait_for_signal()\nprint('done')",
         ],
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "waiting\n"
-    time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=20)[0] == "done\n"
     assert process.returncode == 0

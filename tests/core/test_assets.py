@@ -251,7 +251,7 @@ print(asset("obp", cache=Path(sys.argv[1])))
 """
     command = in_process(wheel, tmp_path / "cache", lines)
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    words = [process.communicate(timeout=30)[0].split() for process in running]
+    words = [process.communicate(timeout=300)[0].split() for process in running]
     assert all(process.returncode == 0 for process in running)
     flat = [word for line in words for word in line]
     assert flat.count("download") == 1

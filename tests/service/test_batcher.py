@@ -43,7 +43,6 @@ def test_it_waits_for_company_but_not_for_long() -> None:
     began = time.monotonic()
     for item in range(4):
         batcher.put(item)
-        time.sleep(0.01)
     wait_until(lambda: len(slow.batches) == 2)
     took = time.monotonic() - began
     batcher.stop()

@@ -180,8 +180,9 @@ def test_a_closed_connection_ends_the_work(model: Recorded, stream: bool) -> Non
     body = {"model": "m", "messages": HELLO, "stream": stream}
     with on_loopback(app) as url, httpx.Client() as client:
         try:
+            timeout = httpx.Timeout(30, read=30 if stream else 3)
             with client.stream(
-                "POST", f"{url}/v1/chat/completions", json=body, timeout=1
+                "POST", f"{url}/v1/chat/completions", json=body, timeout=timeout
             ) as answer:
                 assert model.entered.wait(10)
                 next(answer.iter_raw())

@@ -85,16 +85,16 @@ def test_the_person_the_time_and_the_deadline_reach_the_model(client: Client, st
 @pytest.mark.parametrize(
     ("settings", "fields"),
     [
-        ({}, {"deadline_ms": 150}),
-        ({"deadline_ms": 150}, {}),
+        ({}, {"deadline_ms": 1000}),
+        ({"deadline_ms": 1000}, {}),
         # A longer one than the service allows is cut.
-        ({"deadline_ms": 100, "max_deadline_ms": 150}, {"deadline_ms": 1e9}),
+        ({"deadline_ms": 900, "max_deadline_ms": 1000}, {"deadline_ms": 1e9}),
     ],
 )
 def test_a_short_deadline_is_met_with_less(
     store: Store, settings: dict[str, Any], fields: dict[str, Any]
 ) -> None:
-    models = FixedModels({"acme": deployed(recommender=Hashed(seconds=0.4))}, SystemClock())
+    models = FixedModels({"acme": deployed(recommender=Hashed(seconds=2.5))}, SystemClock())
     with running(create_app(ServiceConfig(**settings), store, models)) as client:
         client.headers = {"X-API-Key": store.create_key("acme")}
         assert client.decide("r1", **fields).json()["stage"] == "popularity"

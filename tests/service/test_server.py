@@ -41,7 +41,7 @@ def service(folder: Path, **settings: Any) -> Iterator[tuple[subprocess.Popen[by
         )
         address = f"http://127.0.0.1:{opened.getsockname()[1]}"
     try:
-        wait_until(lambda: ready(address) or process.poll() is not None, 30)
+        wait_until(lambda: ready(address) or process.poll() is not None, 120)
         yield process, address
     finally:
         process.kill()
@@ -56,7 +56,7 @@ def ready(address: str) -> bool:
 
 
 def test_a_signal_drains_and_ends(tmp_path: Path) -> None:
-    with service(tmp_path, drain_seconds=0.5, deadline_ms=1000) as (process, address):
+    with service(tmp_path, drain_seconds=3.0, deadline_ms=1000) as (process, address):
         store = Store.open(f"sqlite:///{tmp_path}/store.db")
         headers = {"X-API-Key": store.create_key("acme")}
         answers: list[httpx.Response] = []

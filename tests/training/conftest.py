@@ -197,7 +197,7 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run scripts/NAME.py with arguments in a process of its own, one thread."""
 
     def run(
-        name: str, *arguments: object, launcher: tuple[str, ...] = (), timeout: float = 120
+        name: str, *arguments: object, launcher: tuple[str, ...] = (), timeout: float = 600
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *launcher, str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
         return subprocess.run(

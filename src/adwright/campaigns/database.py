@@ -7,7 +7,9 @@ switched waiting for the disk off switches it on again.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -165,12 +167,23 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     # Transactions are begun by `_begin_sqlite`, not by the driver when it sees fit.
     connection.isolation_level = None
     cursor = connection.cursor()
-    # Switching is not waited for by SQLite where others hold the file, so only the first does it.
-    if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-        cursor.execute("PRAGMA journal_mode=WAL")
+    _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Readers go on while one writes. The file remembers it, so only the first has to switch; where
+    several come first, SQLite refuses the later ones at once, and they wait here."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _begin_sqlite(connection: Connection) -> None:

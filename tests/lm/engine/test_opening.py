@@ -140,6 +140,8 @@ def test_a_killed_service_leaves_nobody(tiny: Path) -> None:
         with httpx.stream("POST", f"{url}/completions", json=body, timeout=60) as answer:
             lines = answer.iter_lines()
             next(lines)
+            # It must not come to its end while its family is counted.
+            server.send_signal(signal.SIGSTOP)
             relatives = [server.pid, *family(server.pid)]
             server.send_signal(signal.SIGKILL)
             with pytest.raises(httpx.HTTPError):

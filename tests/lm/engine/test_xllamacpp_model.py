@@ -78,7 +78,7 @@ def idle(model: XllamacppModel) -> bool:
 def test_it_answers_as_torch_does(model: XllamacppModel, theirs: TorchModel) -> None:
     assert isinstance(model, LanguageModel)
     assert (model.info.engine, model.info.context) == ("xllamacpp", CONTEXT)
-    config = GenerationConfig(max_tokens=12, logprobs=True, grammar=WORDS)
+    config = GenerationConfig(max_tokens=6, logprobs=True, grammar=WORDS)
     asked = [TEA, "buy two", TokenPrompt((40, 41))]
     ours, wanted = model.generate(asked, config), theirs.generate(asked, config)
     assert ours.texts == wanted.texts

@@ -80,7 +80,7 @@ def test_merged_is_unmerged(method: Method, tmp_path: Path) -> None:
     with torch.no_grad():
         after = tuned.merge()(TOKENS).logits
     # Random bases of randlora, scaled by 80, leave more of the rounding.
-    rounding = 3e-4 if "randlora" in str(method) else 1e-5
+    rounding = 3e-4 if "randlora" in str(method) else 1e-4
     assert torch.allclose(after, before, atol=rounding)
     assert not torch.allclose(after, base_logits(), atol=1e-3)
 

@@ -83,7 +83,7 @@ class Tap:
     def __init__(self, port: int) -> None:
         self._target = port
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(60)
+        self._server.settimeout(300)
         self.port = int(self._server.getsockname()[1])
         self.up, self.down = bytearray(), bytearray()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -152,7 +152,7 @@ def side(role: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def port_in(path: Path, process: subprocess.Popen[str], seconds: float = 90) -> int:
+def port_in(path: Path, process: subprocess.Popen[str], seconds: float = 300) -> int:
     """The port that the process has written there."""
     end = time.monotonic() + seconds
     while not path.exists():
@@ -162,7 +162,7 @@ def port_in(path: Path, process: subprocess.Popen[str], seconds: float = 90) -> 
     return int(path.read_text())
 
 
-def finished(process: subprocess.Popen[str], seconds: float = 120) -> str:
+def finished(process: subprocess.Popen[str], seconds: float = 600) -> str:
     """Its output, after it has ended well."""
     out, errors = process.communicate(timeout=seconds)
     assert process.returncode == 0, errors

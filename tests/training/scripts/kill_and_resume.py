@@ -64,7 +64,7 @@ def train(task_folder: str, folder: Path, on_batch: Callable[[int], None]) -> No
     save_artifact(folder / "final", kind="weights", config={}, tensors=tensors)
 
 
-def in_child(work: Callable[[], None], seconds: float = 60) -> bool:
+def in_child(work: Callable[[], None], seconds: float = 600) -> bool:
     """Whether a forked child did `work`; it is killed after `seconds`."""
     child = os.fork()
     if child == 0:
@@ -166,7 +166,7 @@ def main(task_folder: str, top: Path) -> None:
     generator, kills = random.Random(5), 0
     while not in_child(
         lambda: train(task_folder, top / "random", nothing),
-        generator.uniform(0.1, 0.5) * duration if kills < 5 else 60,
+        generator.uniform(0.05, 0.3) * duration if kills < 5 else 600,
     ):
         kills += 1
     counts["random"] = kills
