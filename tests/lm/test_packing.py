@@ -89,6 +89,14 @@ def test_places_begin_anew() -> None:
     assert [one.answers for one in packed.alone()] == [2, 4]
 
 
+def test_twice_is_all_texts_and_all_of_them_again() -> None:
+    packed = pack([([1, 2], [3]), ([4], [5, 6])])
+    wanted = pack([([1, 2], [3]), ([4], [5, 6])] * 2)
+    twice = packed.twice()
+    for name in ("ids", "offsets", "answer"):
+        assert torch.equal(getattr(twice, name), getattr(wanted, name))
+
+
 def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(ValueInvalidError, match="empty"):
         pack([([], [1])])

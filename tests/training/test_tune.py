@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from adwright.training.tune import TuneConfig, answer_nll, require_startable, tu
 
 transformers = pytest.importorskip("transformers")
 
-from adwright.lm.tuning.adamix import AdaMix  # noqa: E402
+from adwright.lm.tuning.adamix import AdaMix, Mixture  # noqa: E402
+from adwright.lm.tuning.diff_pruning import DiffPruning  # noqa: E402
 from adwright.lm.tuning.dylora import DyLoRA  # noqa: E402
 from adwright.lm.tuning.ladder import LadderTuning  # noqa: E402
 from adwright.lm.tuning.lora import LoRA  # noqa: E402
 from adwright.lm.tuning.lora_hub import LoRAHub  # noqa: E402
-from adwright.lm.tuning.methods import Method, apply  # noqa: E402
+from adwright.lm.tuning.methods import Method, apply, load_tuned  # noqa: E402
 from adwright.lm.tuning.mezo import MeZO  # noqa: E402
 from adwright.lm.tuning.peft_kinds import PeftKind  # noqa: E402
 from adwright.lm.tuning.prefix import PrefixTuning  # noqa: E402
@@ -131,12 +133,122 @@ def test_lorahub_searches_round_by_round(tmp_path: Path) -> None:
         tune(part, data, replace(CONFIG, seed=at))
         part.save(folder)
     config = replace(CONFIG, epochs=8, batch=10)
-    whole, again = (tuned_by(LoRAHub(rank=4), sources=sources) for _ in range(2))
+    whole, half, again = (tuned_by(LoRAHub(rank=4), sources=sources) for _ in range(3))
     before = answer_nll(whole, data)
     tune(whole, data, config)
     assert answer_nll(whole, data) < before
-    tune(again, data, config)
+
+    def cut(step: int) -> None:
+        if step == 3:
+            raise _Cut
+
+    # How far it looks is taken up too.
+    with pytest.raises(_Cut):
+        tune(half, data, config, tmp_path / "run", on_step=cut)
+    tune(again, data, config, tmp_path / "run", resume=True)
     assert same(weights(whole), weights(again))
+
+
+def test_lorahub_compares_on_the_same_texts(tmp_path: Path) -> None:
+    data, sources = texts(), (tmp_path / "a", tmp_path / "b")
+    for at, folder in enumerate(sources):
+        part = tuned_by(LoRA(rank=4), seed=at)
+        tune(part, data, replace(CONFIG, seed=at))
+        part.save(folder)
+    config = replace(CONFIG, epochs=4, batch=2, micro=1)
+    hub = tuned_by(LoRAHub(rank=4, penalty=0.0), sources=sources)
+    own = data.some(config.rows(0, len(data)))
+    losses = [answer_nll(hub, own)]
+    tune(hub, data, config, on_step=lambda _: losses.append(answer_nll(hub, own)))
+    assert all(after <= before + 1e-6 for before, after in pairwise(losses))
+    assert losses[-1] < losses[0]
+
+
+def literal_adamix_step(model: Tuned, data: Texts, config: TuneConfig) -> list[torch.Tensor]:
+    """Gradients of -log p(y) + (KL(p || q) + KL(q || p)) / 2, text by text."""
+    model.before_step(0, 1)
+    loss, answers = torch.zeros(()), 0
+    mixtures = [module for module in model.modules() if isinstance(module, Mixture)]
+    for row in config.rows(0, len(data)):
+        prompt, answer = data.prompts[row], data.answers[row]
+        ids = torch.tensor([[*prompt, *answer]])
+        found = []
+        for _ in range(2):
+            found.append(model.logits(model(ids))[0, len(prompt) - 1 : -1].log_softmax(-1))
+            for mixture in mixtures:
+                assert mixture.drawn is not None
+                mixture.drawn = mixture.drawn[::-1]
+        p, q = found
+        loss = loss - p[range(len(answer)), list(answer)].sum()
+        loss = loss + ((p.exp() - q.exp()) * (p - q)).sum() / 2
+        answers += len(answer)
+    model.after_step(0, 1)
+    return list(torch.autograd.grad(loss / answers, list(model.parameters())))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_adamix_draws_twice(again: bool) -> None:
+    method, data = AdaMix(experts=2, size=4), texts()
+    config = replace(CONFIG, steps=1, clip_norm=0.0, checkpoint_layers=again, micro=2)
+    model, other = tuned_by(method), tuned_by(method)
+    for own in (model, other):
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for parameter in own.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    wanted = literal_adamix_step(other, data, config)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    tune(model, data, config)
+    # The first step of Adam is the sign of the gradient, times the rate.
+    rate = config.learning_rate * config.share_of_rate(0, 1)
+    for was, now, slope in zip(before, model.parameters(), wanted, strict=True):
+        clear = slope.abs() > 1e-5
+        torch.testing.assert_close(
+            (was - now)[clear], rate * slope.sign()[clear], rtol=0, atol=1e-4
+        )
+    single = tuned_by(replace(method, agreement=0.0))
+    with torch.no_grad():
+        for parameter, value in zip(single.parameters(), before, strict=True):
+            parameter.copy_(value)
+    tune(single, data, config)
+    assert not same(weights(model), weights(single))
+
+
+def test_regularisers_are_descended_on() -> None:
+    data, config = texts(), replace(CONFIG, steps=1, micro=1, clip_norm=0.0)
+    for penalty, opens in ((0.0, False), (1e3, True)):
+        model = tuned_by(DiffPruning(penalty=penalty))
+        gates = [value for name, value in model.named_parameters() if name.endswith(".gate")]
+        before = [gate.detach().clone() for gate in gates]
+        tune(model, data, config)
+        fell = [bool((now < was).all()) for was, now in zip(before, gates, strict=True)]
+        assert all(fell) == opens
+
+
+def test_a_saved_prompt_is_tuned_on(tmp_path: Path) -> None:
+    first = tuned_by(PromptTuning(length=3))
+    tune(first, texts(), replace(CONFIG, epochs=10))
+    first.save(tmp_path / "prompt")
+    again, other = load_tuned(base(), tmp_path / "prompt"), texts(seed=2)
+    assert same(weights(first), weights(again))
+    before = answer_nll(again, other)
+    tune(again, other, CONFIG)
+    assert answer_nll(again, other) < before
+
+
+def test_mezo_reads_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(CONFIG, steps=3, batch=10, learning_rate=1e-3)
+    whole, parts = tuned_by(MeZO(rank=2)), tuned_by(MeZO(rank=2))
+    tune(whole, texts(), config)
+    sizes: list[int] = []
+    kept = Texts.packed
+    monkeypatch.setattr(
+        Texts, "packed", lambda own, rows: sizes.append(len(rows)) or kept(own, rows)
+    )
+    tune(parts, texts(), replace(config, micro=4))
+    assert max(sizes) == 4
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
 
 
 def test_what_is_tuned_has_to_be_float32() -> None:

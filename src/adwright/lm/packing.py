@@ -78,6 +78,11 @@ class Packed:
         starts = torch.repeat_interleave(self.offsets[:-1], self.offsets.diff())
         return torch.arange(len(self.ids), device=self.ids.device) - starts
 
+    def twice(self) -> Packed:
+        """All texts, and all of them again."""
+        again = self.offsets[1:] + self.offsets[-1]
+        return Packed(self.ids.repeat(2), torch.cat([self.offsets, again]), self.answer.repeat(2))
+
     def alone(self) -> list[Packed]:
         """Each text by itself."""
         return [

@@ -37,7 +37,8 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import Progress, progress
 from adwright.lm.packing import Packed, answer_loss, attends_apart
-from adwright.lm.tuning.lora_hub import FIRST_SPREAD, LoRAHub, search_weights
+from adwright.lm.tuning.adamix import AdaMix, consistency, reads_twice
+from adwright.lm.tuning.lora_hub import LoRAHub, search_weights
 from adwright.lm.tuning.mezo import mezo_step
 from adwright.lm.tuning.tuned import Tuned
 from adwright.training.checkpoint import pack, unpack
@@ -60,6 +61,7 @@ __all__ = [
     "TuneResult",
     "answer_loss_of",
     "answer_nll",
+    "as_in_first",
     "require_startable",
     "tune",
 ]
@@ -132,6 +134,14 @@ def answer_nll(tuned: Tuned, texts: Texts, *, tokens: int = 2048, bfloat16: bool
     return total / max(answers, 1)
 
 
+def as_in_first(tuned: Tuned) -> None:
+    """All processes take over the numbers of the first, which are of the same shapes."""
+    if world_size() > 1:
+        # By name: all processes in the same order.
+        for _, value in sorted(tuned.state().items()):
+            distributed.broadcast(value.detach(), src=0)
+
+
 class _Trainer:
     """The state of one run; `tune` is its only user."""
 
@@ -167,10 +177,7 @@ class _Trainer:
             if rank():
                 self._load(run)
             return
-        if world_size() > 1:
-            # By name: all processes in the same order.
-            for _, value in sorted(self.tuned.state().items()):
-                distributed.broadcast(value.detach(), src=0)
+        as_in_first(self.tuned)
         if run is not None:
             on_first(lambda: self._start(run))
 
@@ -201,7 +208,9 @@ class _Trainer:
         shown = progress(total, "tune", "tokens") if not rank() else nullcontext(Progress())
         with attends_apart(self.tuned.causal), shown as bar:
             while self.at.step < self.steps and self.at.worse < config.patience:
-                bar.advance(self._step(config.rows(self.at.step, len(self.texts))))
+                # What is searched without slopes is compared from step to step: on the same texts.
+                batch = 0 if isinstance(self.tuned.method, LoRAHub) else self.at.step
+                bar.advance(self._step(config.rows(batch, len(self.texts))))
                 step = self.at.step
                 if validates := config.validates(step, len(self.texts)):
                     self._record()
@@ -258,21 +267,21 @@ class _Trainer:
         it, of LoRAHub with its penalty and after it."""
         self.tuned.eval()
         mine = rows[rank() :: world_size()]
-        packed = self.texts.packed(mine) if len(mine) else None
+        parts = np.array_split(mine, -(-len(mine) // self.config.micro)) if len(mine) else []
         # The same direction in all processes: rank 0's.
         key = np.random.SeedSequence([self.config.seed, self.at.step, 0])
 
         def loss() -> Tensor:
+            own = torch.zeros(())
             with _precision(self.config, self.device):
-                own = 0.0 if packed is None else float(answer_loss_of(self.tuned, packed))
-            return torch.tensor(sum_gradients([], [], torch.tensor(own)) / max(answers, 1))
+                for part in parts:
+                    own += float(answer_loss_of(self.tuned, self.texts.packed(part)))
+            return torch.tensor(sum_gradients([], [], own) / max(answers, 1))
 
-        share = self.config.share_of_rate(self.at.step, self.steps)
         seed = int(key.generate_state(2)[1])
         if isinstance(self.tuned.method, LoRAHub):
-            spread = FIRST_SPREAD * share
-            return search_weights(self.tuned, loss, rounds=1, spread=spread, seed=seed) * answers
-        rate = self.config.learning_rate * share
+            return search_weights(self.tuned, loss, rounds=1, seed=seed) * answers
+        rate = self.config.learning_rate * self.config.share_of_rate(self.at.step, self.steps)
         return mezo_step(self.tuned, loss, rate=rate, seed=seed).loss * answers
 
     def _gradients(self, rows: Ints, answers: int) -> float:
@@ -288,10 +297,11 @@ class _Trainer:
             counts = float(len(part) > 0)
             with _precision(self.config, self.device):
                 packed = self.texts.packed(part if counts else rows[:1])
-                loss = answer_loss_of(self.tuned, packed) * counts
+                loss, apart = _losses(self.tuned, packed)
+                loss, apart = loss * counts, apart * counts
                 # What regularises is of the step, not of a text: each part has its share.
                 extra = self.tuned.loss_extra() * (len(part) / len(rows))
-            (loss / max(answers, 1) + extra).backward()  # type: ignore[no-untyped-call]
+            ((loss + apart) / max(answers, 1) + extra).backward()  # type: ignore[no-untyped-call]
             summed += loss.detach().float().cpu()
         return sum_gradients(self._used(), [], summed)
 
@@ -363,6 +373,22 @@ class _State:
     def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
         """The tuned part again."""
         self.tuned.load_state(dict(state_dict))
+
+
+def _losses(tuned: Tuned, packed: Packed) -> tuple[Tensor, Tensor]:
+    """`answer_loss_of`, and of AdaMix how far its two draws are apart, as much a token; else 0."""
+    method = tuned.method
+    if not isinstance(method, AdaMix) or not method.agreement:
+        return answer_loss_of(tuned, packed), torch.zeros(())
+    both = packed.to(_device(tuned)).twice()
+    reads_twice(tuned)
+    with attends_apart(tuned.causal):
+        hidden = tuned(both.ids[None], position_ids=both.places()[None])[0]
+    first, second = hidden.chunk(2)
+    asked = packed.answer.nonzero()[:, 0].to(hidden.device) - 1
+    p, q = (tuned.logits(half[asked]).float() for half in (first, second))
+    loss = answer_loss(first, tuned.causal.lm_head, packed.to(hidden.device))
+    return loss, method.agreement * len(asked) * consistency(p, q)
 
 
 def answer_loss_of(tuned: Tuned, packed: Packed) -> Tensor:

@@ -102,7 +102,7 @@ def _require_divisible(tuned: Tuned, layers: list[nn.Module]) -> None:
 def _still_base(tuned: Tuned, layers: list[nn.Module]) -> None:
     """Other tensors stand for the base's now, and are no more tuned than those were."""
     frozen = [p for layer in layers for p in layer.parameters() if not p.requires_grad]
-    tuned._kept.update(id(parameter) for parameter in frozen)
+    tuned.note_base(frozen)
 
 
 def held_numbers(tuned: Tuned) -> int:

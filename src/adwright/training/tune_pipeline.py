@@ -2,11 +2,13 @@
 
     OUT/
       run/          the resumable training: checkpoint, metrics.jsonl
+      run-pruned/   the second one, of methods whose first leaves numbers to be trained again
       tuned/        what was tuned, beside no base: an artifact of kind "lm-tuned"
       report.json   what was trained, for how long, and what it is worth on held texts
 
 Texts are held by groups, not by rows, where the file says which rows belong together: titles of
-one product in training and in validation would make any method look good.
+one product in training and in validation would make any method look good. Methods that look at
+data first are shown the texts to train on, each once, in an order drawn by the run's seed.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +24,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from pydantic import BeforeValidator
-from torch import Tensor
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
@@ -33,11 +34,19 @@ from adwright.lm.engine.weights import SMOLLM2, locate
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import METHODS, Method, apply
 from adwright.lm.tuning.peft_kinds import PeftKind
-from adwright.lm.tuning.tuned import Tuned
+from adwright.lm.tuning.tuned import Losses, Tuned
 from adwright.lm.tuning.wrapped import Wrapped
 from adwright.training.distributed import on_first, process_group
+from adwright.training.run_folder import RunFolder
 from adwright.training.texts import Texts, read_rows
-from adwright.training.tune import TuneConfig, answer_loss_of, answer_nll, tune
+from adwright.training.tune import (
+    TuneConfig,
+    TuneResult,
+    answer_loss_of,
+    answer_nll,
+    as_in_first,
+    tune,
+)
 from adwright.training.tune_quantise import (
     Quantise,
     beside_base,
@@ -47,8 +56,8 @@ from adwright.training.tune_quantise import (
 
 __all__ = ["PairsConfig", "TuneRun", "TuningReport", "held_apart", "method_of", "run_tuning"]
 
-#: Texts that methods which look at data first are shown.
-_LOOKED_AT = 32
+#: Folders of the first training and of the second.
+_RUN, _AGAIN = "run", "run-pruned"
 
 
 def method_of(values: Mapping[str, Any]) -> Method:
@@ -118,8 +127,9 @@ class TuneRun:
 @dataclass(frozen=True)
 class TuningReport:
     """What a tuning was and what it is worth. base: note on the model. trainable: numbers.
-    valid_nll, base_nll: nats a token of the held answers, with and without the method; None
-    without held texts. tokens_per_cpu_second: of training. peak_bytes: of the process."""
+    steps, tokens, cpu_seconds: of the training, or of both. valid_nll, base_nll: nats a token of
+    the held answers, with and without the method; None without held texts. tokens_per_cpu_second:
+    of training. peak_bytes: of the process."""
 
     method: str
     settings: Mapping[str, Any]
@@ -140,7 +150,7 @@ class TuningReport:
 
 
 def run_tuning(asked: TuneRun, *, resume: bool = False, overwrite: bool = False) -> TuningReport:
-    """Tune, save and measure.
+    """Tune, save and measure; tune again what the method leaves then (`TuningMethod.then`).
 
     resume: continue the run in `asked.out`. overwrite: replace a tuned part that is there. Under
     torchrun all processes call it, and the first one writes.
@@ -152,16 +162,15 @@ def run_tuning(asked: TuneRun, *, resume: bool = False, overwrite: bool = False)
 
 
 def _run(asked: TuneRun, *, resume: bool, overwrite: bool) -> TuningReport:
+    if not resume:
+        for name in (_RUN, _AGAIN):
+            RunFolder(asked.out / name, {}, "").require_new()
     model, tokenizer, note = _opened(asked)
     train, valid = held_apart(asked.data, tokenizer, asked.seed)
     config = replace(
         asked.tune, seed=asked.seed, bfloat16=asked.tune.bfloat16 or _in_bfloat16(asked.method)
     )
-    sample = train.some(range(min(_LOOKED_AT, len(train))))
-
-    def losses(tuned: Tuned) -> Iterator[Tensor]:
-        return (answer_loss_of(tuned, sample.packed([row])) for row in range(len(sample)))
-
+    losses = _shown(train, asked.seed)
     tuned = apply(model, asked.method, seed=asked.seed, losses=losses, sources=asked.sources)
     if asked.quantise:
         beside_base(tuned)
@@ -169,7 +178,7 @@ def _run(asked: TuneRun, *, resume: bool, overwrite: bool) -> TuningReport:
     if len(valid) and tuned.method.exact_start and not resume:
         before = answer_nll(tuned, valid, bfloat16=config.bfloat16)
     held = valid if len(valid) else None
-    result = tune(tuned, train, config, asked.out / "run", valid=held, resume=resume)
+    result = _trained(tuned, train, config, asked.out, valid=held, resume=resume)
     report = TuningReport(
         method=type(asked.method).__name__,
         settings=to_jsonable(asked.method),
@@ -196,6 +205,33 @@ def _run(asked: TuneRun, *, resume: bool, overwrite: bool) -> TuningReport:
 
     on_first(write)
     return report
+
+
+def _shown(train: Texts, seed: int) -> Losses:
+    """The loss of each text, one after another, in an order drawn by `seed`."""
+    order = np.random.default_rng(seed).permutation(len(train)).tolist()
+    return lambda tuned: (answer_loss_of(tuned, train.packed([row])) for row in order)
+
+
+def _trained(
+    tuned: Tuned, train: Texts, config: TuneConfig, out: Path, *, valid: Texts | None, resume: bool
+) -> TuneResult:
+    """One training, or two of which the second counts; steps, tokens and seconds are of both."""
+    first = tune(tuned, train, config, out / _RUN, valid=valid, resume=resume)
+    # What the method does then may turn on the last bit, and is to be the same in all processes.
+    as_in_first(tuned)
+    if not tuned.method.then(tuned):
+        return first
+    # The base is whole in each process by now, and is not divided twice.
+    config, again = replace(config, shard=False), out / _AGAIN
+    begun = resume and (again / "config.json").exists()
+    second = tune(tuned, train, config, again, valid=valid, resume=begun)
+    return replace(
+        second,
+        steps=first.steps + second.steps,
+        tokens=first.tokens + second.tokens,
+        seconds=first.seconds + second.seconds,
+    )
 
 
 def _opened(asked: TuneRun) -> tuple[Any, Any, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from adwright.lm.tuning.adamix import AdaMix, Mixture, consistency
+from adwright.lm.tuning.adamix import AdaMix, Mixture, consistency, reads_twice
 from adwright.lm.tuning.methods import apply
 from tests.lm.tuning.literal import literal_logits
 from tests.lm.tuning.tiny import logits_of, shake, tiny_llama
@@ -26,7 +26,7 @@ def test_is_the_formula_in_use_and_in_a_step() -> None:
                 for part in (own.down, own.inner_bias, own.up, own.outer_bias)
             )
         else:
-            i, j = own.drawn
+            i, j = own.drawn[0]
             down, c, up, e = own.down[i], own.inner_bias[i], own.up[j], own.outer_bias[j]
         return h + torch.clamp(h @ down.T + c, min=0) @ up.T + e
 
@@ -45,8 +45,31 @@ def test_every_expert_is_drawn() -> None:
     pairs = set()
     for step in range(60):
         tuned.before_step(step, 60)
-        pairs.add(mixture.drawn)
+        pairs.update(mixture.drawn)
     assert len(pairs) == 9
+
+
+def test_the_second_half_has_the_second_draw() -> None:
+    tuned = apply(tiny_llama(), AdaMix(experts=3, size=4))
+    shake(tuned)
+    mixture = tuned.layers()[0].mlp.down_proj.adapter
+    assert isinstance(mixture, Mixture)
+    h = torch.randn(1, 6, tuned.sizes.width)
+    step = 0
+    while mixture.drawn is None or mixture.drawn[0] == mixture.drawn[1]:
+        tuned.before_step(step, 10)
+        step += 1
+    first = mixture(h)
+    mixture.drawn = mixture.drawn[::-1]
+    second = mixture(h)
+    mixture.drawn = mixture.drawn[::-1]
+    reads_twice(tuned)
+    halves = mixture(torch.cat([h, h], 1)).chunk(2, 1)
+    assert torch.allclose(halves[0], first, atol=1e-6)
+    assert torch.allclose(halves[1], second, atol=1e-6)
+    assert not torch.allclose(first, second, atol=1e-3)
+    tuned.before_step(step, 10)
+    assert not mixture.both
 
 
 def test_consistency_is_the_symmetric_divergence() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from adwright.core.errors import ConfigError
 from adwright.lm.tuning.adapter_drop import AdapterDrop, DropSchedule
-from adwright.lm.tuning.methods import apply
+from adwright.lm.tuning.methods import apply, load_tuned
 from tests.lm.tuning.tiny import logits_of, loss_of, shake, tiny_llama
 
 
@@ -42,6 +44,33 @@ def test_steps_draw_and_repeat() -> None:
     assert drawn() == once
 
 
+def drawn_layers(method: AdapterDrop, steps: int = 40) -> set[int]:
+    """How many layers each step leaves out."""
+    tuned = apply(tiny_llama(), method)
+    found = set()
+    for step in range(steps):
+        tuned.before_step(step, steps)
+        active = [place.linear.active for place in tuned.places(("down_proj",))]
+        assert active == sorted(active)
+        found.add(active.count(False))
+    return found
+
+
+def test_by_default_all_layers_but_one_are_left_out_at_most() -> None:
+    assert drawn_layers(AdapterDrop(size=4)) == {0, 1}
+    assert drawn_layers(AdapterDrop(drop=1, size=4)) == {0, 1}
+    assert drawn_layers(AdapterDrop(drop=0, size=4)) == {0}
+
+
+@pytest.mark.parametrize("drop", [None, 0, 1])
+def test_what_was_dropped_is_stored(drop: int | None, tmp_path: Path) -> None:
+    method = AdapterDrop(drop=drop, size=4)
+    tuned = apply(tiny_llama(), method)
+    assert tuned.count() == method.count(tuned.sizes) == AdapterDrop(size=4).count(tuned.sizes)
+    tuned.save(tmp_path / "part")
+    assert load_tuned(tiny_llama(), tmp_path / "part").method == method
+
+
 def test_below_the_first_adapter_there_is_no_gradient() -> None:
     tuned = apply(tiny_llama(), AdapterDrop(drop=1, size=4))
     tuned.schedule.leave_out(1)
@@ -54,3 +83,5 @@ def test_below_the_first_adapter_there_is_no_gradient() -> None:
 def test_not_all_layers_can_be_left_out() -> None:
     with pytest.raises(ConfigError, match="at most 1 layers"):
         apply(tiny_llama(), AdapterDrop(drop=2))
+    with pytest.raises(ConfigError, match="drop is at least 0"):
+        AdapterDrop(drop=-1)

@@ -42,6 +42,30 @@ def test_is_the_formula(tmp_path: Path) -> None:
     assert torch.allclose(logits_of(tuned), literal_logits(sublayer=sublayer), atol=1e-4)
 
 
+@pytest.mark.parametrize("identity", [0.01, 0.5, 0.0])
+def test_the_penalty_holds_the_values_near_the_identity(identity: float, tmp_path: Path) -> None:
+    tuned = attached(AdapterFusion(size=4, identity=identity), tmp_path)
+    assert tuned.loss_extra().item() == 0
+    shake(tuned)
+    wanted = 0.0
+    for layer in tuned.layers():
+        value = layer.mlp.down_proj.value.tolist()
+        for row in range(32):
+            for column in range(32):
+                wanted += identity * (float(row == column) - value[row][column]) ** 2
+    assert tuned.loss_extra().item() == pytest.approx(wanted, rel=1e-5)
+    if identity:
+        tuned.loss_extra().backward()
+        value = tuned.layers()[0].mlp.down_proj.value
+        assert torch.allclose(value.grad, 2 * identity * (value - torch.eye(32)), atol=1e-6)
+
+
+def test_the_penalty_is_the_authors() -> None:
+    assert AdapterFusion().identity == 0.01
+    with pytest.raises(ConfigError, match="identity is at least 0"):
+        AdapterFusion(identity=-1.0)
+
+
 def test_sources_have_to_fit(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="2 sources are needed"):
         apply(tiny_llama(), AdapterFusion())

@@ -32,6 +32,13 @@ def test_is_the_formula() -> None:
     assert torch.allclose(logits_of(tuned), literal_logits(sublayer=sublayer), atol=1e-4)
 
 
+@pytest.mark.parametrize(("blocks", "rank"), [(2, 1), (4, 1), (4, 2)])
+def test_a_matrix_has_as_many_numbers_whatever_the_blocks(blocks: int, rank: int) -> None:
+    tuned = apply(tiny_llama(), Compacter(size=8, blocks=blocks, rank=rank))
+    down = tuned.places(("o_proj",))[0].linear.adapter.down
+    assert down.s.numel() + down.t.numel() == rank * (32 + 8)
+
+
 def test_blocks_divide_the_sizes() -> None:
     with pytest.raises(ConfigError, match="3 blocks do not divide"):
         apply(tiny_llama(), Compacter(blocks=3))

@@ -13,6 +13,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.tuning.diff_pruning import DiffLinear, DiffPruning, prune
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply, load_tuned
+from adwright.training.tune_config import TuneConfig
 from tests.lm.tuning.literal import literal_logits
 from tests.lm.tuning.tiny import logits_of, loss_of, shake, tiny_llama, train
 
@@ -56,6 +57,40 @@ def test_the_penalty_is_the_expected_share_of_open_gates() -> None:
     assert sum(drawn) / 50 == pytest.approx(chance, abs=0.02)
 
 
+@pytest.mark.parametrize("weights", [64, 100_000_000])
+@pytest.mark.parametrize("structured", [False, True])
+def test_the_penalty_shuts_gates_of_small_and_large_models(weights: int, structured: bool) -> None:
+    method, rate = DiffPruning(structured=structured), TuneConfig().learning_rate
+    cost = method.penalty / weights
+    layer = DiffLinear(torch.nn.Linear(8, 8), method.start, cost, structured=structured)
+    layer.base.requires_grad_(False)
+    layer.update.data.fill_(1.0)
+    groups = [
+        {"params": [value], "lr": rate * method.rate(f"layers.0.gate_proj.{name}")}
+        for name, value in layer.named_parameters()
+        if value.requires_grad
+    ]
+    assert [round(group["lr"], 4) for group in groups] == [0.0005, *[0.1] * (len(groups) - 1)]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+    for _ in range(400):
+        layer.penalty().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    layer.eval()
+    assert (layer.difference() == 0).float().mean() > 0.9
+
+
+def test_gates_have_a_rate_of_their_own() -> None:
+    tuned = apply(tiny_llama(), DiffPruning(structured=True, gate_rate_ratio=3.0))
+    by_rate = {group["lr"]: {id(each) for each in group["params"]} for group in tuned.groups(1e-3)}
+    assert set(by_rate) == {1e-3, 3e-3}
+    for place in tuned.places(tuned.method.targets):
+        assert id(place.linear.update) in by_rate[1e-3]
+        assert {id(place.linear.gate), id(place.linear.whole)} <= by_rate[3e-3]
+    with pytest.raises(ConfigError, match="gate_rate_ratio is at least 0"):
+        DiffPruning(gate_rate_ratio=-1.0)
+
+
 def test_pruned_keeps_the_largest_differences_and_trains_on(tmp_path: Path) -> None:
     tuned = apply(tiny_llama(), DiffPruning(fraction=0.02, targets=("v_proj", "o_proj")))
     train(tuned, steps=6)
@@ -75,6 +110,17 @@ def test_pruned_keeps_the_largest_differences_and_trains_on(tmp_path: Path) -> N
     assert loss_of(tuned).item() < before
     tuned.save(tmp_path / "out")
     assert torch.equal(logits_of(load_tuned(tiny_llama(), tmp_path / "out")), logits_of(tuned))
+
+
+def test_what_follows_the_training_is_pruning_once() -> None:
+    tuned = apply(tiny_llama(), DiffPruning(fraction=0.02, targets=("v_proj",)))
+    train(tuned, steps=2)
+    assert tuned.method.then(tuned)
+    assert tuned.method == DiffPruning(fraction=0.02, targets=("v_proj",), pruned=True)
+    kept = tuned.count()
+    assert kept == tuned.method.count(tuned.sizes)
+    assert not tuned.method.then(tuned)
+    assert tuned.count() == kept
 
 
 def test_only_a_trained_diff_vector_is_pruned() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
 import torch
+from torch import Tensor
 
+from adwright.core.errors import ConfigError
 from adwright.lm.tuning.fish_mask import FishMask
 from adwright.lm.tuning.methods import apply
-from tests.lm.tuning.tiny import TOKENS, losses, tiny_llama
+from adwright.lm.tuning.tuned import Tuned
+from tests.lm.tuning.tiny import TOKENS, loss_of, losses, tiny_llama
 
 
 @pytest.mark.parametrize("criterion", ["fisher", "gradient"])
@@ -45,3 +49,14 @@ def test_the_number_of_samples_counts() -> None:
 
     apply(tiny_llama(), FishMask(samples=2), losses=counted)  # type: ignore[arg-type]
     assert len(taken) == 2
+
+
+def test_fewer_losses_than_samples_are_all_taken_once() -> None:
+    def three(tuned: Tuned) -> Iterator[Tensor]:
+        return (loss_of(tuned, text[None]) for text in TOKENS[:3])
+
+    many, few = (apply(tiny_llama(), FishMask(0.02, samples), losses=three) for samples in (128, 3))
+    for one, other in zip(many.places(("q_proj",)), few.places(("q_proj",)), strict=True):
+        assert torch.equal(one.linear.index, other.linear.index)
+    with pytest.raises(ConfigError, match="no calibration losses"):
+        apply(tiny_llama(), FishMask(), losses=lambda _: iter(()))

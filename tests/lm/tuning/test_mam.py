@@ -33,3 +33,4 @@ def test_is_the_formula() -> None:
 def test_the_defaults_are_the_papers() -> None:
     prefix, adapter = MAM().parts
     assert (prefix.length, adapter.scale, adapter.beside) == (30, 4.0, "mlp")
+    assert prefix.made_by == "direct"

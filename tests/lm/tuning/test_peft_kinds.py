@@ -6,7 +6,14 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.lm.tuning.methods import apply
-from adwright.lm.tuning.peft_kinds import PROMPTS, PeftKind, PeftSettings, count_of, peft_config
+from adwright.lm.tuning.peft_kinds import (
+    PROMPTS,
+    PeftKind,
+    PeftSettings,
+    adalora_schedule,
+    count_of,
+    peft_config,
+)
 from adwright.lm.tuning.sizes import Sizes, Target
 from adwright.lm.tuning.wrapped import Wrapped
 from tests.lm.tuning.tiny import tiny_llama
@@ -43,6 +50,18 @@ def test_adalora_follows_the_steps() -> None:
     config = peft_config(settings, peft, width=32, seed=0)
     assert (config.init_r, config.target_r, config.total_step) == (6, 4, 200)
     assert config.tinit < 200 - config.tfinal
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 8, 99, 5000])
+def test_adalora_has_time_for_each_of_its_parts(steps: int) -> None:
+    found = adalora_schedule(steps)
+    first, last = found["tinit"], found["tfinal"]
+    assert found["total_step"] == steps
+    assert 0 <= first < steps - last
+    assert last >= min(1, steps - 1)
+    assert found["deltaT"] >= 1
+    # peft takes it.
+    apply(tiny_llama(), Wrapped(PeftKind.ADALORA, rank=2, steps=steps, targets=("q_proj",)))
 
 
 def test_settings_check_themselves() -> None:

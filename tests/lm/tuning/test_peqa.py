@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -9,9 +10,11 @@ import torch
 from torch import nn
 
 from adwright.core.errors import ConfigError
-from adwright.lm.tuning.methods import apply
+from adwright.lm.tuning.methods import apply, load_tuned
 from adwright.lm.tuning.peqa import PEQA, QuantisedLinear, quantise
-from tests.lm.tuning.tiny import tiny_llama
+from tests.lm.tuning.tiny import shake, tiny_llama
+
+BFLOAT16 = torch.bfloat16
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
@@ -19,6 +22,7 @@ def test_rounding_is_the_formula(bits: Literal[2, 3, 4, 8]) -> None:
     torch.manual_seed(0)
     weight = torch.randn(3, 16)
     codes, scale, zero = quantise(weight, bits, 8)
+    weight = weight.bfloat16().float()
     for row in range(3):
         for group in range(2):
             part = weight[row, group * 8 : group * 8 + 8]
@@ -33,9 +37,25 @@ def test_rounding_is_the_formula(bits: Literal[2, 3, 4, 8]) -> None:
 
 def test_equal_weights_come_back() -> None:
     for value in (0.0, 0.7, -0.3):
-        weight = torch.full((1, 4), value)
+        weight = torch.full((1, 4), value).bfloat16().float()
         codes, scale, zero = quantise(weight, 4, 4)
         assert torch.allclose(scale[..., None] * (codes - zero[..., None]), weight[:, None])
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_both_precisions_of_a_base_are_one(bits: Literal[2, 3, 4, 8], tmp_path: Path) -> None:
+    method = PEQA(bits=bits, group=8)
+    wide, narrow = (apply(tiny_llama().to(kind), method) for kind in (torch.float32, BFLOAT16))
+    assert wide.base_fingerprint == narrow.base_fingerprint
+    for one, other in zip(*(each.places(method.targets) for each in (wide, narrow)), strict=True):
+        for name in ("codes", "scale", "zero"):
+            assert torch.equal(getattr(one.linear, name), getattr(other.linear, name)), name
+    shake(wide)
+    wide.save(tmp_path / "part")
+    again = load_tuned(tiny_llama().to(BFLOAT16), tmp_path / "part")
+    for one, other in zip(*(each.places(method.targets) for each in (wide, again)), strict=True):
+        merged = one.linear.merged().weight.to(BFLOAT16)
+        assert torch.equal(merged, other.linear.merged().weight)
 
 
 @pytest.mark.parametrize("bits", [3, 4])

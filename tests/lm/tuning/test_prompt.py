@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from adwright.core.errors import ConfigError
 from adwright.lm.packing import attends_apart, pack
@@ -57,6 +62,44 @@ def test_texts_of_one_row_are_what_each_is_alone(method: Method) -> None:
     with torch.no_grad():
         wanted = torch.cat([tuned(text[None])[0] for text in texts])
     assert torch.allclose(found, wanted, atol=1e-5)
+
+
+class _Placed(TorchFunctionMode):
+    """Counts new tensors, and refuses those that are not asked for on a device."""
+
+    made = 0
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func in (torch.arange, torch.empty, torch.zeros, torch.ones, torch.tensor):
+            assert (kwargs or {}).get("device") is not None, func
+            self.made += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", [PromptTuning(length=3), DePT(length=3, rank=2)])
+def test_tensors_are_made_where_the_texts_are(method: Method) -> None:
+    tuned = apply(tiny_llama(), method)
+    places = torch.cat([torch.arange(7), torch.arange(5)])[None]
+
+    class Backbone(torch.nn.Module):
+        embed_tokens = tuned.causal.model.embed_tokens
+
+        def forward(self, inputs_embeds: torch.Tensor, **rest: Any) -> Any:
+            return SimpleNamespace(last_hidden_state=inputs_embeds)
+
+    assert tuned.outer is not None
+    with _Placed() as mode:
+        tuned.outer(Backbone(), TOKENS[:1], None, places)
+        packed = mode.made
+        tuned.outer(Backbone(), TOKENS[:1], None, torch.arange(12, device="cpu")[None])
+        tuned.outer(Backbone(), TOKENS, torch.ones_like(TOKENS), None)
+    assert packed >= 3
 
 
 def test_several_rows_of_several_texts_are_refused() -> None:

@@ -27,18 +27,43 @@ def test_hadamard_is_its_matrix() -> None:
     assert torch.allclose(hadamard(x), x @ matrix(16), atol=1e-5)
 
 
+def sketched(size: int, drawn: torch.Generator) -> Tensor:
+    """P [size, 18]: in each row one +-1, of which columns are drawn first and signs then."""
+    columns = torch.randint(1, 19, (size,), generator=drawn, dtype=torch.int32) - 1
+    signs = torch.randint(0, 2, (size,), generator=drawn, dtype=torch.int32) * 2.0 - 1
+    p = torch.zeros(size, 18)
+    for row, (column, sign) in enumerate(zip(columns.tolist(), signs.tolist(), strict=True)):
+        p[row, column] = sign
+    return p
+
+
+def fastfood(size: int, drawn: torch.Generator) -> Tensor:
+    """P [size, 18]: blocks H G Pi H S / 32, drawn as S, Pi, G of all blocks."""
+    blocks, h = -(-size // 32), matrix(32)
+    signs = torch.randint(0, 2, (blocks, 32), generator=drawn, dtype=torch.int8) * 2.0 - 1
+    orders = torch.rand(blocks, 32, generator=drawn).argsort(1)
+    gauss = torch.randn(blocks, 32, generator=drawn)
+    made = [
+        h @ torch.diag(gauss[at]) @ torch.eye(32)[orders[at]] @ h @ torch.diag(signs[at]) / 32
+        for at in range(blocks)
+    ]
+    return torch.cat(made)[:size, :18]
+
+
 @pytest.mark.parametrize("projection", ["sketch", "fastfood"])
 def test_is_the_formula(projection: Literal["sketch", "fastfood"]) -> None:
     method = SAID(dimension=20, projection=projection)
     tuned = apply(tiny_llama(), method)
     shake(tuned, size=0.2)
     modules = {(p.layer, p.target): p.linear for p in tuned.places(method.targets)}
+    drawn = torch.Generator().manual_seed(0)
+    built = sketched if projection == "sketch" else fastfood
+    projections = {at: built(each.base.weight.numel(), drawn) for at, each in modules.items()}
 
     def linear(layer: int, target: str, weight: Tensor, x: Tensor) -> Tensor:
         own = modules[layer, target]
         assert isinstance(own, SAIDLinear)
-        columns = [own.projection(each) for each in torch.eye(len(own.shared))]
-        update = torch.stack(columns, 1) @ own.shared * own.factors[layer]
+        update = projections[layer, target] @ own.shared * own.factors[layer]
         return x @ (weight + update.view_as(weight)).T
 
     assert torch.allclose(logits_of(tuned), literal_logits(linear=linear), atol=1e-5)

@@ -11,7 +11,14 @@ from adwright.lm.tuning.fish_mask import FishMask
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.pafi import PaFi
 from adwright.lm.tuning.sizes import Sizes
-from adwright.lm.tuning.sparse import SparseLinear, given_losses, kept, plant, plant_highest
+from adwright.lm.tuning.sparse import (
+    SparseLinear,
+    given_losses,
+    kept,
+    looked_at,
+    plant,
+    plant_highest,
+)
 from tests.lm.tuning.tiny import tiny_llama
 
 
@@ -56,9 +63,36 @@ def test_plant_and_kept() -> None:
     assert [len(place.linear.values) for place in places] == [1, 2]
 
 
+def test_a_state_of_the_same_length_is_filled_in_place() -> None:
+    module = SparseLinear(nn.Linear(3, 4), torch.tensor([2, 5]))
+    values = module.values
+    module.resize({"index": torch.tensor([0, 1]), "values": torch.ones(2)})
+    assert module.values is values
+    module.resize({"index": torch.tensor([0, 1, 4]), "values": torch.ones(3)})
+    assert (len(module.index), len(module.values)) == (3, 3)
+
+
 def test_methods_that_look_at_data_need_losses() -> None:
     with pytest.raises(ConfigError, match="looks at data"):
         apply(tiny_llama(), FishMask())
     tuned = apply(tiny_llama(), PaFi())
     with pytest.raises(ConfigError, match="looks at data"):
         given_losses(tuned)
+
+
+def test_looked_at_goes_through_the_losses() -> None:
+    tuned = apply(tiny_llama(), PaFi())
+    tuned.losses = lambda _: (torch.tensor(each) for each in range(3))
+    assert [int(loss) for loss in looked_at(tuned, 2)] == [0, 1]
+    assert [int(loss) for loss in looked_at(tuned, 5)] == [0, 1, 2]
+    assert [int(loss) for loss in looked_at(tuned, 5, again=True)] == [0, 1, 2, 0, 1]
+    assert [int(loss) for loss in looked_at(tuned, 3, again=True)] == [0, 1, 2]
+    tuned.losses = lambda _: iter(())
+    for again in (False, True):
+        with pytest.raises(ConfigError, match="no calibration losses"):
+            list(looked_at(tuned, 2, again=again))
+    # A stream that cannot be read twice ends with an error, not in a loop.
+    spent = iter([torch.zeros(())])
+    tuned.losses = lambda _: spent
+    with pytest.raises(ConfigError, match="no calibration losses"):
+        list(looked_at(tuned, 2, again=True))

@@ -42,6 +42,15 @@ def test_adalora_spends_its_budget() -> None:
     assert 0 < alive <= 2 * len(values)
 
 
+@pytest.mark.parametrize("steps", [2, 3, 8, 20])
+def test_adalora_cuts_in_the_steps_that_there_are(steps: int) -> None:
+    tuned = apply(tiny_llama(), Wrapped(PeftKind.ADALORA, rank=2))
+    train(tuned, steps=steps)
+    values = [parameter for name, parameter in tuned.named_parameters() if "lora_E" in name]
+    assert all(len(each) == 3 for each in values)
+    assert sum(int((each != 0).sum()) for each in values) == 2 * len(values)
+
+
 def test_prompts_are_before_the_text() -> None:
     for kind in PROMPTS:
         tuned = apply(tiny_llama(), Wrapped(kind, length=3))

@@ -1,7 +1,9 @@
 """AdapterDrop: serial adapters that are left out of the lower layers.
 
 Rueckle et al., EMNLP 2021, arXiv 2010.11918. In each step of training the first n layers have
-no adapter, n drawn from 0 ... `drop`; in use the first `serve` layers have none:
+no adapter, n drawn from 0 ... `drop`, by default from 0 ... N - 1 as in the paper, so that
+adapters are trained which can be served with any number of layers left out. In use the first
+`serve` layers have none:
 
     count = that of the serial adapter: all of them are trained
 
@@ -28,20 +30,21 @@ __all__ = ["AdapterDrop", "DropSchedule"]
 
 @dataclass(frozen=True)
 class AdapterDrop(TuningMethod):
-    """drop: the most layers that training leaves out. serve: how many are left out in use.
+    """drop: the most layers that training leaves out; None for all but the last one, 0 for a
+    plain serial adapter. serve: how many are left out in use.
 
     size, placement, activation: of the adapters. Memory: that of serial adapters at most.
     """
 
     family: ClassVar[Family] = "efficient"
-    drop: int = 0
+    drop: int | None = None
     serve: int = 0
     size: int = 16
     placement: Placement = "houlsby"
     activation: Activation = "relu"
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "drop", "serve")
+        at_least(self, 0, *(("serve",) if self.drop is None else ("drop", "serve")))
         at_least(self, 1, "size")
 
     @property
@@ -55,7 +58,8 @@ class AdapterDrop(TuningMethod):
 
     def attach(self, tuned: Tuned) -> None:
         """Serial adapters and a schedule beside them; ConfigError where nothing would be left."""
-        if max(self.drop, self.serve) >= tuned.sizes.layers:
+        drop = tuned.sizes.layers - 1 if self.drop is None else self.drop
+        if max(drop, self.serve) >= tuned.sizes.layers:
             raise ConfigError(
                 f"at most {tuned.sizes.layers - 1} layers can be left out",
                 where=f"AdapterDrop.drop = {self.drop}, serve = {self.serve}",
@@ -64,7 +68,7 @@ class AdapterDrop(TuningMethod):
         places = tuned.places(self.serial.targets)
         self.serial.attach(tuned)
         adapters = [(place.layer, place.linear) for place in places]
-        tuned.schedule = DropSchedule(adapters, self.drop, self.serve, tuned.seed)
+        tuned.schedule = DropSchedule(adapters, drop, self.serve, tuned.seed)
 
 
 class DropSchedule(nn.Module):

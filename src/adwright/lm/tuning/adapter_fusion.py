@@ -4,10 +4,12 @@ Pfeiffer et al., EACL 2021, arXiv 2005.00247. After each MLP, with h [D] its out
 adapter n adds, and z_n = h + a_n(h):
 
     s = softmax_n((Q h) . (K z_n))        h <- sum_n s_n V z_n        Q, K, V [D, D]
+    loss += c sum over layers |I - V|^2        the squares of all entries, summed
     count = 3 N D^2
 
-V is the identity at first, as in the paper, so the output is a mean of what the adapters say; of
-adapters that do nothing it is h. Memory: n adapters, and n D activations a token and layer.
+V is the identity at first and is held near it, as in the paper, so the output is a mean of what
+the adapters say; of adapters that do nothing it is h. c = 0.01 is that of the authors' code.
+Memory: n adapters, and n D activations a token and layer.
 
 `sources` names folders of serial adapters on this base, placed as Pfeiffer does and of one size.
 """
@@ -32,16 +34,20 @@ __all__ = ["AdapterFusion", "FusedLinear"]
 
 @dataclass(frozen=True)
 class AdapterFusion(TuningMethod):
-    """adapters: how many sources. size, activation: of each of them. Not mergeable."""
+    """adapters: how many sources. size, activation: of each of them. identity: c, 0 for a V that
+    is free. Not mergeable.
+    """
 
     family: ClassVar[Family] = "adapter"
     exact_start: ClassVar[bool] = False
     adapters: int = 2
     size: int = 16
     activation: Activation = "relu"
+    identity: float = 0.01
 
     def __post_init__(self) -> None:
         at_least(self, 1, "adapters", "size")
+        at_least(self, 0, "identity")
 
     def count(self, sizes: Sizes) -> int:
         """3 N D^2."""
@@ -62,7 +68,7 @@ class AdapterFusion(TuningMethod):
                     {name.removeprefix(start): tensor for name, tensor in own.items()}
                 )
             adapters.requires_grad_(False)
-            place.put(FusedLinear(place.linear, adapters, tuned))
+            place.put(FusedLinear(place.linear, adapters, tuned, self.identity))
 
     def _sources(self, tuned: Tuned) -> list[dict[str, Tensor]]:
         if len(tuned.sources) != self.adapters:
@@ -86,12 +92,14 @@ class AdapterFusion(TuningMethod):
 
 
 class FusedLinear(TunedLinear):
-    """The base's map and the fusion after it. adapters: frozen."""
+    """The base's map and the fusion after it. adapters: frozen. identity: c of the penalty."""
 
-    def __init__(self, base: nn.Linear, adapters: nn.ModuleList, tuned: Tuned) -> None:
+    def __init__(
+        self, base: nn.Linear, adapters: nn.ModuleList, tuned: Tuned, identity: float
+    ) -> None:
         super().__init__(base)
         width = base.out_features
-        self.adapters = adapters
+        self.adapters, self.identity = adapters, identity
         self.query, self.key = tuned.uniform(width, width), tuned.uniform(width, width)
         self.value = nn.Parameter(torch.eye(width))
 
@@ -104,3 +112,8 @@ class FusedLinear(TunedLinear):
         asked = functional.linear(h, query) @ key
         weights = (z @ asked[..., None]).softmax(-2)  # [..., n, 1]
         return functional.linear((weights * z).sum(-2), value)
+
+    def penalty(self) -> Tensor:
+        """c |I - V|^2, a scalar."""
+        eye = torch.eye(len(self.value), device=self.value.device)
+        return self.identity * (eye - self.value).square().sum()

@@ -3,12 +3,23 @@
 Liu et al., "BitDelta: Your Fine-Tune May Only Be Worth One Bit", NeurIPS 2024, arXiv 2402.10193.
 With D = W_tuned - W_base of each map:
 
-    W' = W_base + a sign(D)        a_0 = mean |D|, then trained to match the tuned model's logits
+    W' = W_base + a sign(D)        a_0 = mean |D|, then trained; sign(0) = -1
+    y = W_base x + a (sign(D) x)
     count = maps
 
-`sources` names the folder of a `FullTuning` of the same base. Weights outside the targets (norms,
-embedding, head) are those of the base: ours; the paper keeps them as tuned. Not what the base
-was at first, as it stands in for the tuned model. Memory: 1/8 byte a weight beside the base.
+`sources` names the folder of a `FullTuning` of the same base. Not what the base was at first, as
+it stands in for the tuned model. Memory: 1/8 byte a weight beside the base.
+
+Ours: the factors are trained on whatever loss the loop has, in `tune` the cross-entropy of the
+answers; the paper distils them from the tuned model's logits, and there is no such teacher in
+the loop. Weights outside the targets (norms, embedding, head) are those of the base; the paper
+keeps them as tuned.
+
+A base in bfloat16: the two products are added, not the weights, where an update below the
+spacing of W would be lost. D is taken in float32 from the stored weights, but against the base
+that is given: where the source was tuned on a base in float32, what that lost by rounding is a
+part of D, and of small updates the sign is then that of the rounding. Attach to the base in
+float32 and save: the part has its bits from the true D, and loads on both.
 """
 
 from __future__ import annotations
@@ -18,6 +29,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from adwright.core.errors import ConfigError
 from adwright.lm.tuning.sizes import LINEAR, Sizes, Target
@@ -69,7 +81,10 @@ class BitDelta(TuningMethod):
 
 
 class BitDeltaLinear(DeltaLinear):
-    """W + a sign(D). factor: a [1]. bits: uint8 [ceil(out in / 8)], a bit being D > 0."""
+    """W x + bias + a sign(D) x. factor: a [1]. bits: uint8 [ceil(out in / 8)], a bit being D > 0.
+
+    difference: D [out, in] in float32.
+    """
 
     bits: Tensor
 
@@ -78,11 +93,19 @@ class BitDeltaLinear(DeltaLinear):
         self.factor = nn.Parameter(difference.abs().mean()[None])
         self.register_buffer("bits", _packed(difference.reshape(-1) > 0))
 
+    def signs(self, kind: torch.dtype) -> Tensor:
+        """sign(D) [out, in] in a type of floats: +-1 is exact in each."""
+        weight = self.base.weight
+        return (_unpacked(self.bits, weight.numel()).to(kind) * 2 - 1).view_as(weight)
+
     def weight_now(self) -> Tensor:
-        """[out, in]."""
-        signs = _unpacked(self.bits, self.base.weight.numel()).to(self.factor.dtype) * 2 - 1
-        update = (self.factor * signs).view_as(self.base.weight)
-        return self.base.weight + update.to(self.base.weight.dtype)
+        """[out, in], in float32."""
+        return self.base.weight.float() + self.factor * self.signs(self.factor.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        y: Tensor = self.base(x)
+        return y + (self.factor * functional.linear(x, self.signs(x.dtype))).to(y.dtype)
 
 
 def _packed(bits: Tensor) -> Tensor:

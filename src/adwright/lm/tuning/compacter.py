@@ -28,8 +28,11 @@ __all__ = ["Compacter"]
 
 @dataclass(frozen=True)
 class Compacter(TuningMethod):
-    """size: m. blocks: n, a divisor of m and D. rank: r. Memory: about n times less than that
-    of a serial adapter of the same m; not mergeable.
+    """size: m. blocks: n, a divisor of m and D. rank: r. Not mergeable.
+
+    Memory: a matrix has r (D + m) numbers, whatever n is, where that of a serial adapter of the
+    same m has m D; so it is m D / (r (D + m)) times smaller, about m / r times. The n^3 numbers of
+    the A_i come once.
     """
 
     family: ClassVar[Family] = "reparameterised"

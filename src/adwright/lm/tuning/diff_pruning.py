@@ -8,10 +8,20 @@ Kingma, ICLR 2018, arXiv 1712.01312) for each weight and, structured, one more f
     loss += c * expected count of z > 0 = c sum sigma(a - tau log(-l / h))
     count = 2 n, structured 2 n + maps        n: weights of the targets; tau 2/3, l -0.1, h 1.1
 
-w = 0 at first. Without sampling, outside training, s = sigma(a). After training `prune` keeps
-the `fraction` of updates with the largest size, as the paper's magnitude projection does, and
-leaves a sparse update (`sparse`) of that many numbers, which may be trained on. Memory until
-then: twice that of full tuning, the price of the method.
+tau, l and h are those of Louizos et al.; the authors' code has l = -1.5, h = 1.5 without tau.
+w = 0 at first. Without sampling, outside training, s = sigma(a), and a gate is shut below a = -2.4.
+
+From 5 to there is a long way at the rate of w, so a has one of its own, 0.1 as in the authors'
+code. Adam divides a gate's slope, c sigma'(a + 1.6) from the penalty alone, by its size plus 1e-8:
+over 100 million weights c n = 0.1 moves no gate, c n = 40 by itself shuts one in 250 steps at that
+rate. What the data add to the slope, and clipping, make that several times as many: where there
+are only some hundred steps, most gates stay open and the size of z w decides alone. The authors'
+c, 1.25e-7 for each of BERT-large's 335 million weights, is c n = 42; they take thousands of steps.
+
+After training `prune` keeps the `fraction` of updates with the largest size, as the paper's
+magnitude projection does, and leaves a sparse update (`sparse`) of that many numbers, which is
+then trained on: `then` does so where `run_tuning` is the caller. Memory until then: twice that of
+full tuning, the price of the method.
 """
 
 from __future__ import annotations
@@ -35,21 +45,23 @@ _TAU, _LOW, _HIGH = 2 / 3, -0.1, 1.1
 
 @dataclass(frozen=True)
 class DiffPruning(TuningMethod):
-    """penalty: c n, so that it means the same for small and large models. start: a at first.
-    fraction: what `prune` keeps. pruned: set by `prune`.
+    """penalty: c n, the penalty while all gates are open. start: a at first. fraction: what
+    `prune` keeps. gate_rate_ratio: what the learning rate is multiplied with for gates; a rate of
+    5e-4 becomes 0.1. pruned: set by `prune`.
     """
 
     family: ClassVar[Family] = "unstructured selective"
     mergeable: ClassVar[bool] = True
     structured: bool = False
-    penalty: float = 0.1
+    penalty: float = 40.0
     start: float = 5.0
     fraction: float = 0.005
+    gate_rate_ratio: float = 200.0
     targets: tuple[Target, ...] = LINEAR
     pruned: bool = False
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "penalty")
+        at_least(self, 0, "penalty", "gate_rate_ratio")
 
     def count(self, sizes: Sizes) -> int:
         """2 n, with gates of maps where structured; k after `prune`."""
@@ -76,6 +88,16 @@ class DiffPruning(TuningMethod):
         for place in places:
             cost = self.penalty / weights
             place.put(DiffLinear(place.linear, self.start, cost, structured=self.structured))
+
+    def rate(self, name: str) -> float:
+        """`gate_rate_ratio` for gates, of weights and of maps, 1 for w."""
+        return self.gate_rate_ratio if name.endswith((".gate", ".whole")) else 1.0
+
+    def then(self, tuned: Tuned) -> bool:
+        """`prune`, unless that is done; what is kept is to be trained on."""
+        if not self.pruned:
+            prune(tuned)
+        return not self.pruned
 
 
 class DiffLinear(DeltaLinear):

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 import torch
 
 from adwright.lm.tuning.sizes import LINEAR, Sizes, Target
-from adwright.lm.tuning.sparse import given_losses, kept, plant_highest
+from adwright.lm.tuning.sparse import kept, looked_at, plant_highest
 from adwright.lm.tuning.tuned import Family, Tuned, TuningMethod, at_least
 
 __all__ = ["FishMask"]
@@ -27,7 +27,8 @@ __all__ = ["FishMask"]
 @dataclass(frozen=True)
 class FishMask(TuningMethod):
     """fraction: of the targets' weights that are trained. samples: how many calibration losses
-    are taken, one for each example. criterion: see the module. Memory and place: see `sparse`.
+    are taken, one for each example; all of them where there are fewer. criterion: see the module.
+    Memory and place: see `sparse`.
     """
 
     family: ClassVar[Family] = "unstructured selective"
@@ -45,15 +46,17 @@ class FishMask(TuningMethod):
         return kept(sizes, self.targets, self.fraction)
 
     def attach(self, tuned: Tuned) -> None:
-        """Sum squared gradients, then train the k largest."""
+        """Sum squared gradients, then train the k largest.
+
+        Raises ConfigError without calibration losses.
+        """
         places = tuned.places(self.targets)
         weights = [place.linear.weight for place in places]
         scores = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
         if not tuned.blank:
-            losses = given_losses(tuned)
             for weight in weights:
                 weight.requires_grad_(True)
-            for _, loss in zip(range(self.samples), losses(tuned), strict=False):
+            for loss in looked_at(tuned, self.samples):
                 gradients = torch.autograd.grad(loss, weights)
                 for score, gradient in zip(scores, gradients, strict=True):
                     mass = gradient.float()

@@ -9,7 +9,8 @@ Memory: that of inference. Some twenty examples are enough for n weights.
 
 Ours: the paper searches with a package's mix of optimisers; here it is a (1 + lambda) evolution
 strategy. Each round tries lambda points drawn around the best one; the spread grows where one of
-them is better and shrinks where none is, by the one-fifth rule.
+them is better and shrinks where none is, by the one-fifth rule. `tune` takes a round as a step, on
+the texts of its first batch in all of them: a point is better only on the same texts.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from adwright.lm.tuning.sizes import LINEAR, Sizes, Target
 from adwright.lm.tuning.storage import read_tuned
 from adwright.lm.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
 
-__all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "search_weights"]
+__all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "Spread", "search_weights"]
 
 #: Of the first round, in units of a weight.
 FIRST_SPREAD = 0.3
@@ -37,8 +38,7 @@ FIRST_SPREAD = 0.3
 @dataclass(frozen=True)
 class LoRAHub(TuningMethod):
     """adapters: n, how many sources. rank, alpha, targets: of each of them. penalty: c. bound:
-    see the module. There is no optimizer: a step of `tune` is a round of `search_weights`, whose
-    spread falls as a learning rate would.
+    see the module. There is no optimizer: a step of `tune` is a round of `search_weights`.
     """
 
     family: ClassVar[Family] = "reparameterised"
@@ -60,6 +60,7 @@ class LoRAHub(TuningMethod):
 
     def attach(self, tuned: Tuned) -> None:
         """A `HubLinear` in the place of each map, all with the same weights."""
+        tuned.schedule = Spread()
         states = [] if tuned.blank else self._sources(tuned)
         weights = zeros(self.adapters)
         for place in tuned.places(self.targets):
@@ -81,6 +82,7 @@ class LoRAHub(TuningMethod):
             "rank": self.rank,
             "alpha": self.alpha,
             "targets": list(self.targets),
+            "rank_stabilised": False,
         }
         states = []
         for stored in map(read_tuned, tuned.sources):
@@ -127,6 +129,23 @@ class HubLinear(TunedLinear):
         return self.base
 
 
+class Spread(nn.Module):
+    """How far the next round looks, in units of a weight; a run that is resumed goes on from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = FIRST_SPREAD
+
+    def memory(self) -> dict[str, Tensor]:
+        """As `Remembering`."""
+        return {"spread": torch.tensor(self.value, dtype=torch.float64)}
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        """As `Remembering`."""
+        if "spread" in tensors:
+            self.value = float(tensors["spread"])
+
+
 @torch.no_grad()
 def search_weights(
     tuned: Tuned,
@@ -134,13 +153,13 @@ def search_weights(
     *,
     rounds: int = 10,
     children: int = 4,
-    spread: float = FIRST_SPREAD,
     seed: int | None = None,
 ) -> float:
-    """Find w, beginning at what it is, set it, and return its loss, penalty included.
+    """Find w, beginning at what it and its spread are, set both, and return the loss of w, penalty
+    included.
 
-    loss: computes the loss of `tuned` on the few examples, a scalar. children: lambda. spread: of
-    the first round. seed: of the draws, by default that of `tuned`. Takes rounds * lambda + 1
+    loss: computes the loss of `tuned` on the few examples, a scalar, always the same ones.
+    children: lambda. seed: of the draws, by default that of `tuned`. Takes rounds * lambda + 1
     evaluations.
     Raises ConfigError where the method is another.
     """
@@ -148,6 +167,7 @@ def search_weights(
     if not isinstance(method, LoRAHub):
         raise ConfigError("the model is not tuned by LoRAHub", where=type(method).__name__)
     (weights,) = tuned.parameters()
+    width = tuned.schedule if isinstance(tuned.schedule, Spread) else Spread()
     generator = torch.Generator().manual_seed(tuned.seed if seed is None else seed)
 
     def judged(point: Tensor) -> float:
@@ -160,10 +180,10 @@ def search_weights(
         better = False
         for _ in range(children):
             drawn = torch.randn(weights.shape, generator=generator).to(weights.device)
-            point = (best + spread * drawn).clamp(-method.bound, method.bound)
+            point = (best + width.value * drawn).clamp(-method.bound, method.bound)
             found = judged(point)
             if found < least:
                 best, least, better = point, found, True
-        spread *= 1.5 if better else 1.5**-0.25
+        width.value *= 1.5 if better else 1.5**-0.25
     weights.copy_(best)
     return least

@@ -4,6 +4,9 @@ He et al., ICLR 2022, arXiv 2110.04366: of all mixtures that the paper tries the
 prefix (L = 30) and a large adapter (m = 512, s = 4).
 
     count = 2 N L K + N (2 m D + m + D)
+
+Ours: keys and values of the prefix are learned directly; the paper's prefix is made by an MLP
+while it trains (`PrefixTuning` with made_by="mlp").
 """
 
 from __future__ import annotations

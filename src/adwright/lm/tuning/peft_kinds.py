@@ -28,7 +28,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.tuning.sizes import LINEAR, Sizes, Target
 from adwright.lm.tuning.tuned import at_least
 
-__all__ = ["PROMPTS", "PeftKind", "PeftSettings", "count_of", "peft_config"]
+__all__ = ["PROMPTS", "PeftKind", "PeftSettings", "adalora_schedule", "count_of", "peft_config"]
 
 
 class PeftKind(StrEnum):
@@ -106,7 +106,8 @@ class PeftSettings:
     rank: r. alpha: over r the scale, where there is one. block: b, of oft, boft, c3a, road and
     vblora; it divides the inputs and outputs of the targets. number: n, of coefficients or
     vectors. length: of a soft prompt. tokens: words whose embeddings are trained, or that stand
-    before the text (cpt). steps: of the training, for the schedule of adalora.
+    before the text (cpt). steps: of adalora's schedule as peft is given it; a training sets it to
+    the steps that it has, see `adalora_schedule`.
     """
 
     kind: PeftKind = PeftKind.LORA
@@ -203,17 +204,27 @@ def _on_maps(settings: PeftSettings, peft: ModuleType, on: dict[str, Any], seed:
             return getattr(peft, _PLAIN[kind])(**low)
 
 
+def adalora_schedule(steps: int) -> dict[str, int]:
+    """When AdaLoRA cuts ranks in a training of so many steps: the fields of peft's config.
+
+    tinit: for the first tenth all ranks are there. tfinal: for the last third the target's, so
+    from two steps on the target is reached. deltaT: in between, every hundredth of the steps.
+    """
+    return {
+        "tinit": steps // 10,
+        "tfinal": min(max(1, steps // 3), steps - 1),
+        "deltaT": max(1, steps // 100),
+        "total_step": steps,
+    }
+
+
 def _adalora(settings: PeftSettings, peft: ModuleType, on: dict[str, Any]) -> Any:
-    steps = settings.steps
     return peft.AdaLoraConfig(
         **on,
         init_r=math.ceil(1.5 * settings.rank),
         target_r=settings.rank,
         lora_alpha=settings.alpha,
-        tinit=steps // 10,
-        tfinal=steps // 3,
-        deltaT=max(1, steps // 100),
-        total_step=steps,
+        **adalora_schedule(settings.steps),
     )
 
 

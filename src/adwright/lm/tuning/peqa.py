@@ -7,7 +7,11 @@ Integer Quantization", NeurIPS 2023, arXiv 2305.14152. For each group of g input
     s_0 = (max w - min w) / (2^bits - 1),  z = -min w / s_0
     count = sum over maps of out * in / g
 
-Not what the model was at first: it is the quantised model, off by at most s_0 / 2 a weight.
+Not what the model was at first: it is the quantised model, off by at most s_0 / 2 a weight from w
+rounded to bfloat16. Ours: w is rounded so whatever the base is in. A stored part has scales and
+no codes; codes of w itself would differ between a base in float32 and the same base in bfloat16,
+which the fingerprint takes for one.
+
 Memory: bits / 8 bytes a weight, codes of 4 bits being packed in pairs, and 8 bytes a group; W'
 exists for one map at a time. After training the model is still quantised; `merge` unpacks it.
 """
@@ -64,7 +68,9 @@ class Quantised(NamedTuple):
 def quantise(weight: Tensor, bits: int, group: int) -> Quantised:
     """Round a weight [out, in] to 2^bits levels between the ends of each group of g inputs.
 
-    A group of equal weights gets one level. ConfigError where g does not divide in.
+    The weight is taken as it is in bfloat16, so both precisions of a base give the same codes,
+    scales and zero points. A group of equal weights gets one level. ConfigError where g does not
+    divide in.
     """
     rows, columns = weight.shape
     if columns % group:
@@ -73,7 +79,7 @@ def quantise(weight: Tensor, bits: int, group: int) -> Quantised:
             where="PEQA.group",
             hint="take a common divisor of the inputs of all maps",
         )
-    parts = weight.detach().float().view(rows, -1, group)
+    parts = weight.detach().bfloat16().float().view(rows, -1, group)
     low, high = parts.amin(-1), parts.amax(-1)
     scale = (high - low) / (2**bits - 1)
     flat = scale == 0

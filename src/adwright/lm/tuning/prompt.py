@@ -116,12 +116,14 @@ def _before_each(
         )
     length, tokens = vectors.shape[1], text.shape[1]
     first = position_ids[0] == 0
-    number, place = torch.arange(tokens), torch.arange(length)
+    device = position_ids.device
+    number, place = torch.arange(tokens, device=device), torch.arange(length, device=device)
     at = number + length * first.cumsum(0)  # [T], where each token goes
     # Each text begins later by the vectors of those before it.
     starts = first.nonzero()[:, 0]
-    slots = (starts + length * torch.arange(len(starts)))[:, None] + place  # [S, L]
-    source = torch.empty(tokens + slots.numel(), dtype=torch.int64)
+    before = length * torch.arange(len(starts), device=device)
+    slots = (starts + before)[:, None] + place  # [S, L]
+    source = torch.empty(tokens + slots.numel(), dtype=torch.int64, device=device)
     places = torch.empty_like(source)
     source[slots], places[slots] = place, place
     source[at], places[at] = length + number, position_ids[0] + length

@@ -11,6 +11,7 @@ and its gradient exist for one map at a time: W' is formed again in the backward
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.tuning.sizes import Place, Sizes, Target
 from adwright.lm.tuning.tuned import Losses, Tuned, TunedLinear
 
-__all__ = ["SparseLinear", "given_losses", "kept", "plant", "plant_highest"]
+__all__ = ["SparseLinear", "given_losses", "kept", "looked_at", "plant", "plant_highest"]
 
 
 class SparseLinear(TunedLinear):
@@ -47,9 +48,14 @@ class SparseLinear(TunedLinear):
         return self.base
 
     def resize(self, tensors: dict[str, Tensor]) -> None:
-        """Take the length that a stored state has: how many weights lie in this map."""
+        """Take the length that a stored state has: how many weights lie in this map.
+
+        Where it is the same the parameter stays: an optimizer may hold it already.
+        """
         index, values = tensors.get("index"), tensors.get("values")
-        if index is not None and values is not None and index.shape == values.shape:
+        if index is None or values is None or index.shape != values.shape:
+            return
+        if values.shape != self.values.shape:
             self.index = index.new_zeros(index.shape)
             self.values = nn.Parameter(torch.zeros(values.shape))
 
@@ -128,6 +134,30 @@ def given_losses(tuned: Tuned) -> Losses:
             hint="pass `losses` to `apply`: a function that yields losses of the model",
         )
     return tuned.losses
+
+
+def looked_at(tuned: Tuned, most: int, *, again: bool = False) -> Iterator[Tensor]:
+    """The first `most` calibration losses, or all where there are fewer.
+
+    again: where there are fewer, go through them anew, computed by the model as it is then, until
+    `most` were given. Raises ConfigError where the caller gave none, or the stream is empty.
+    """
+    losses, left = given_losses(tuned), most
+    while left:
+        before = left
+        for loss in losses(tuned):
+            yield loss
+            left -= 1
+            if not left:
+                return
+        if left == before:
+            raise ConfigError(
+                "there are no calibration losses",
+                where=type(tuned.method).__name__,
+                hint="let `losses` yield a loss for each text, each time that it is called",
+            )
+        if not again:
+            return
 
 
 def _added(weight: Tensor, index: Tensor, values: Tensor) -> Tensor:

@@ -91,13 +91,15 @@ class Entry:
 
 
 _ENCODER = "made for encoders or vision models, without a plain form in a causal model"
-_SEARCH = "a search over methods and places, not a method; every member it would try is here"
+_SEARCH = "a search over methods and places; `adwright tune compare` runs members side by side"
 _TASKS = "needs several tasks at once; adapters of one task each can be fused or mixed instead"
-_PROMPT = "a variant of the soft prompts that are here; none of them was asked for yet"
-_RANK = "a schedule of ranks or a mixture beside LoRA; adalora and LoRA cover the use"
-_EXPERTS = "a mixture of LoRAs behind a router, a serving design of its own"
+_OPEN = "could be written, and was not"
+_MERGED = f"merges adapters that were trained apart; LoRAHub is here; {_OPEN}"
+_PROMPT = f"a variant of the soft prompts that are here; {_OPEN}"
+_EXPERTS = f"a mixture of LoRAs behind a router; of these only Poly is here; {_OPEN}"
 _INITS = "a start of LoRA that changes the base's weights, so the base is no longer shared"
 _CUDA = "its kernels are made for CUDA, and nothing here could be verified on one"
+_UNVERIFIED = "--four-bits; never run on a CUDA device"
 
 
 def _missing(branch: Branch, reason: str, *names: str) -> tuple[Entry, ...]:
@@ -109,8 +111,7 @@ _ADAPTERS: tuple[Entry, ...] = (
     Entry("serial adapter (Pfeiffer)", "additive: adapters", SerialAdapter, "placement pfeiffer"),
     *_missing(
         "additive: adapters",
-        "adapters after the residual or in the norms; on a model with norms before each sublayer "
-        "they are what the serial adapter is",
+        f"other places for the serial adapter; {_OPEN}",
         "residual adapter",
         "LayerNorm-placement variants",
     ),
@@ -122,8 +123,9 @@ _ADAPTERS: tuple[Entry, ...] = (
     ),
     *_missing("additive: adapters", "made for encoder-decoder translation", "CIAT"),
     Entry("AdapterFusion", "additive: adapters", AdapterFusion),
-    Entry("AdaMix", "additive: adapters", AdaMix, "its second pass is `consistency`, for the loop"),
-    *_missing("additive: adapters", _TASKS, "AdapterSoup", "MerA", "PHA", "Hyperformer"),
+    Entry("AdaMix", "additive: adapters", AdaMix, "both draws in one pass"),
+    *_missing("additive: adapters", _MERGED, "AdapterSoup", "MerA"),
+    *_missing("additive: adapters", _TASKS, "PHA", "Hyperformer"),
 )
 
 _PROMPTS: tuple[Entry, ...] = (
@@ -134,11 +136,17 @@ _PROMPTS: tuple[Entry, ...] = (
     Entry("p-tuning", "additive: soft prompts", PeftKind.P_TUNING),
     Entry("MPT", "additive: soft prompts", PeftKind.MPT, "with one task"),
     Entry("CPT", "additive: soft prompts", PeftKind.CPT, "without its loss on the examples"),
+    Entry(
+        "SPoT",
+        "additive: soft prompts",
+        PromptTuning,
+        "`load_tuned` the prompt of another task, and `tune` it on",
+    ),
     *_missing(
         "additive: soft prompts",
         _PROMPT,
         *("APT", "prefix propagation", "Xprompt", "IDPG", "LPT", "SPT (prompts)", "APrompt"),
-        *("SPoT", "TPTSR", "InfoPrompt", "PTP", "SMoP", "IPT"),
+        *("TPTSR", "InfoPrompt", "PTP", "SMoP", "IPT"),
     ),
 )
 
@@ -160,12 +168,12 @@ _SELECTIVE: tuple[Entry, ...] = (
     Entry("LT-SFT", "selective: unstructured", LTSFT),
     *_missing(
         "selective: unstructured",
-        "diff pruning of biases; a Llama has none and BitFit's are few enough to keep",
+        "diff pruning of biases; BitFit's are few enough to keep all",
         "U-BitFit",
     ),
     *_missing(
         "selective: unstructured",
-        "chooses the mask anew while it trains, against moments that the optimizer has kept",
+        f"chooses FishMask's weights anew while it trains; {_OPEN}",
         "Fish-Dip",
     ),
     Entry("SAM", "selective: unstructured", FishMask, "criterion gradient; curvatures taken as 1"),
@@ -184,23 +192,32 @@ _SELECTIVE: tuple[Entry, ...] = (
     Entry("BitFit", "selective: structured", BitFit, "adds the biases that a Llama lacks"),
     Entry("LayerNorm tuning", "selective: structured", NormTuning),
     *_missing(
-        "selective: structured", "chooses among biases, of which a Llama has none", "S-BitFit"
+        "selective: structured", "chooses among biases; BitFit's are few enough to keep", "S-BitFit"
     ),
     *_missing(
         "selective: structured", "tunes cross-attention, which a causal model lacks", "Xattn tuning"
     ),
-    *_missing("selective: structured", _ENCODER, "FAR", "SPT (selective)"),
+    *_missing("selective: structured", f"freezes nodes of the MLP; {_OPEN}", "FAR"),
+    *_missing(
+        "selective: structured",
+        f"a mask by sensitivity, and LoRA where much of a map is in it; {_OPEN}",
+        "SPT (selective)",
+    ),
 )
 
 _REPARAMETERISED: tuple[Entry, ...] = (
     Entry("intrinsic SAID", "reparameterised: low rank", SAID),
     Entry("LoRA", "reparameterised: low rank", LoRA),
     Entry("KronA", "reparameterised: low rank", KronA),
-    *_missing("reparameterised: low rank", _ENCODER, "KAdaptation"),
+    *_missing(
+        "reparameterised: low rank",
+        f"sums of Kronecker products on the weights, as Compacter has them in adapters; {_OPEN}",
+        "KAdaptation",
+    ),
     Entry("Compacter", "reparameterised: low rank", Compacter),
     *_missing(
         "reparameterised: low rank",
-        "an adapter on the weights themselves; merged it is a dense update of every map",
+        f"an adapter that reads the weights instead of the states; {_OPEN}",
         "HiWi",
     ),
     Entry("VeRA", "reparameterised: low rank", VeRA),
@@ -214,8 +231,23 @@ _REPARAMETERISED: tuple[Entry, ...] = (
     Entry("LoRAHub", "reparameterised: LoRA derivatives", LoRAHub),
     *_missing(
         "reparameterised: LoRA derivatives",
-        _RANK,
-        *("CapaBoost", "AutoLoRA", "PeriodicLoRA", "LoRA-drop"),
+        f"a search for ranks; AdaLoRA, SoRA and DyLoRA are here; {_OPEN}",
+        "AutoLoRA",
+    ),
+    *_missing(
+        "reparameterised: LoRA derivatives",
+        f"several masks over one pair of matrices; {_OPEN}",
+        "CapaBoost",
+    ),
+    *_missing(
+        "reparameterised: LoRA derivatives",
+        "merges into the base every so often, so the base is no longer shared",
+        "PeriodicLoRA",
+    ),
+    *_missing(
+        "reparameterised: LoRA derivatives",
+        f"keeps a LoRA of its own only in layers where it matters; {_OPEN}",
+        "LoRA-drop",
     ),
     *_missing(
         "reparameterised: LoRA derivatives",
@@ -236,13 +268,29 @@ _EFFICIENT: tuple[Entry, ...] = (
     Entry("AdapterDrop", "efficient: pruning", AdapterDrop),
     *_missing(
         "efficient: pruning",
-        "prunes base or adapter by structure, which pays on hardware that skips zeros",
-        *("SparseAdapter", "SPLoRA", "LoRAPruning", "ProPETL"),
+        f"masks on adapters, or on one that all layers share, for fewer numbers; {_OPEN}",
+        *("SparseAdapter", "ProPETL"),
+    ),
+    *_missing(
+        "efficient: pruning",
+        "prunes the base by structure, so the base is no longer shared",
+        *("SPLoRA", "LoRAPruning"),
     ),
     Entry("PEQA", "efficient: quantisation", PEQA),
-    Entry("BitDelta", "efficient: quantisation", BitDelta, "the targets' weights only"),
-    Entry("QLoRA", "efficient: quantisation", LoRA, "--four-bits; never run on a CUDA device"),
-    *_missing("efficient: quantisation", _CUDA, "QA-LoRA", "INT2.1", "QDyLoRA"),
+    Entry(
+        "BitDelta",
+        "efficient: quantisation",
+        BitDelta,
+        "the targets' weights only; its factors learn from answers, without a teacher",
+    ),
+    Entry("QLoRA", "efficient: quantisation", LoRA, _UNVERIFIED),
+    Entry("QDyLoRA", "efficient: quantisation", DyLoRA, _UNVERIFIED),
+    *_missing(
+        "efficient: quantisation",
+        f"pools what A sees by groups, so that the update folds into zero points; {_OPEN}",
+        "QA-LoRA",
+    ),
+    *_missing("efficient: quantisation", _CUDA, "INT2.1"),
     *_missing("efficient: quantisation", _INITS, "LoftQ", "LQ-LoRA"),
     *_missing(
         "efficient: quantisation",
@@ -250,7 +298,11 @@ _EFFICIENT: tuple[Entry, ...] = (
         "BI-Adapter",
     ),
     Entry("LST", "efficient: memory", LadderTuning),
-    Entry("side-tuning", "efficient: memory", LadderTuning, "the ladder is its heir"),
+    *_missing(
+        "efficient: memory",
+        "a side network that reads the input alone; LST, which reads the layers too, is here",
+        "side-tuning",
+    ),
     Entry("MeZO", "efficient: memory", MeZO),
     Entry("LoRA-FA", "efficient: memory", LoRAFA),
     *_missing("efficient: memory", _ENCODER, "Res-Tuning"),
@@ -323,16 +375,27 @@ _BEYOND: tuple[Entry, ...] = (
         "a second small model with losses and logits of its own",
         "Shadow",
     ),
-    *_missing("beyond the survey", "a prefix of a long text; prefix tuning is here", "Cartridge"),
-    *_missing("beyond the survey", _EXPERTS, "X-LoRA", "Arrow"),
-    *_missing("beyond the survey", _INITS, "EVA", "CorDA", "PiSSA", "OLoRA", "LoRA-GA"),
     *_missing(
         "beyond the survey",
-        "a variant of peft's LoRA that its own config switches on; LoRA itself is here",
+        f"a prefix that is distilled from a long text, which needs a teacher in the loop; {_OPEN}",
+        "Cartridge",
+    ),
+    *_missing("beyond the survey", _EXPERTS, "X-LoRA", "Arrow"),
+    *_missing("beyond the survey", _INITS, "CorDA", "PiSSA", "OLoRA", "LoRA-GA"),
+    *_missing(
+        "beyond the survey",
+        f"starts LoRA's A at singular vectors of what its map sees; {_OPEN}",
+        "EVA",
+    ),
+    *_missing(
+        "beyond the survey",
+        "a variant that peft's LoRA config switches on; could be wrapped, and was not",
         *("aLoRA", "BD-LoRA", "KaSA", "VeLoRA", "MonteCLoRA"),
     ),
     *_missing(
-        "beyond the survey", "PaFi and FishMask choose the weights themselves", "SuperTuning"
+        "beyond the survey",
+        f"another choice of the weights that move; PaFi and FishMask are here; {_OPEN}",
+        "SuperTuning",
     ),
     *_missing(
         "beyond the survey",

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
@@ -29,6 +29,7 @@ from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
@@ -65,6 +66,7 @@ Family = Literal[
 #: Where modules come from that only a tuned model has.
 _OF_TUNING = ("adwright.lm.tuning.", "peft.")
 #: Scalar losses of a model on calibration data, one after another, each computed when asked for.
+#: A method that wants more of them than there are calls it again.
 Losses = Callable[["Tuned"], Iterator[Tensor]]
 
 
@@ -180,6 +182,11 @@ class TuningMethod(ABC):
         """What the learning rate of the parameter `name` is multiplied with."""
         return 1.0
 
+    def then(self, tuned: Tuned) -> bool:
+        """What follows in `tuned` when its training is over; True where what is left is to be
+        trained again. The same numbers in `tuned` must give the same ones afterwards."""
+        return False
+
 
 class Tuned(nn.Module):
     """A causal LM with a method attached; `parameters()` gives what is trainable and no more.
@@ -215,7 +222,10 @@ class Tuned(nn.Module):
         self.outer: nn.Module | None = None
         self.schedule: nn.Module | None = None
         self._causal = [model]
-        self._kept = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+        # By weak references: what the base lets go of is not held, nor mistaken for what is made
+        # in its place afterwards.
+        self._base = WeakTensorKeyDictionary()
+        self.note_base((*model.parameters(), *model.buffers()))
         model.requires_grad_(False)
         method.attach(self)
 
@@ -303,7 +313,8 @@ class Tuned(nn.Module):
                 )
 
     def merge(self) -> nn.Module:
-        """Fold the method into the base and return the plain model; this object is spent then.
+        """Fold the method, as it is in use, into the base and return the plain model; this object
+        is spent then and in eval mode.
 
         Raises ConfigError where the method cannot be merged.
         """
@@ -313,6 +324,7 @@ class Tuned(nn.Module):
                 where=type(self.method).__name__,
                 hint="serve it beside the base, or tune with a mergeable method such as LoRA",
             )
+        self.eval()
         return self.method.fold(self).requires_grad_(False)
 
     def state(self) -> dict[str, Tensor]:
@@ -320,7 +332,7 @@ class Tuned(nn.Module):
         seen: set[int] = set()
         found: dict[str, Tensor] = {}
         for name, tensor in self.state_dict(keep_vars=True).items():
-            if id(tensor) in seen or (id(tensor) in self._kept and not tensor.requires_grad):
+            if id(tensor) in seen or (tensor in self._base and not tensor.requires_grad):
                 continue
             seen.add(id(tensor))
             found[name] = tensor
@@ -357,6 +369,11 @@ class Tuned(nn.Module):
             base=self.base_fingerprint,
             tensors=self.state(),
         )
+
+    def note_base(self, tensors: Iterable[Tensor]) -> None:
+        """These are the base's: while they stand still, they are no part of `state`."""
+        for tensor in tensors:
+            self._base[tensor] = True
 
     # What methods use to attach themselves.
 

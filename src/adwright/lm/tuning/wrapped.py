@@ -16,7 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.lm.tuning.peft_kinds import PROMPTS, PeftKind, PeftSettings, count_of, peft_config
+from adwright.lm.tuning.peft_kinds import (
+    PROMPTS,
+    PeftKind,
+    PeftSettings,
+    adalora_schedule,
+    count_of,
+    peft_config,
+)
 from adwright.lm.tuning.prompt import run_with_prompt
 from adwright.lm.tuning.sizes import Sizes
 from adwright.lm.tuning.tuned import Family, Tuned, TuningMethod
@@ -124,7 +131,10 @@ class _PeftPrompt(nn.Module):
 
 
 class _Budget(nn.Module):
-    """AdaLoRA's schedule of ranks, and its penalty c (|P^T P - 1| + |Q Q^T - 1|), a mean."""
+    """AdaLoRA's schedule of ranks, and its penalty c (|P^T P - 1| + |Q Q^T - 1|), a mean.
+
+    The schedule is that of the steps which the training has, see `adalora_schedule`.
+    """
 
     def __init__(self, tuner: Any) -> None:
         super().__init__()
@@ -135,6 +145,10 @@ class _Budget(nn.Module):
 
     def after_step(self, step: int, steps: int) -> None:
         """Move the budget on; reads the gradients."""
+        # Set anew in each step, so a training that is taken up has it as well.
+        config = self._tuner[0].peft_config["default"]
+        for name, value in adalora_schedule(steps).items():
+            setattr(config, name, value)
         self._tuner[0].update_and_allocate(step)
 
     def memory(self) -> dict[str, Tensor]:
