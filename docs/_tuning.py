@@ -157,7 +157,7 @@ def trained_together(of: str = "adapters") -> Iterator[str]:
     yield ""
     yield from _table(
         {
-            "requests a second": ("requests_a_second", ".2f"),
+            "requests a second": ("requests_a_second", "g"),
             "tuning keeps": ("share_kept", ".0%"),
             "a token, p50 ms": ("beside_gap_p50_ms", ".0f"),
             "p99": ("beside_gap_p99_ms", ".0f"),
