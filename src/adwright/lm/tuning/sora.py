@@ -40,10 +40,9 @@ __all__ = ["GatedLinear", "SoRA", "alive", "cut"]
 
 @dataclass(frozen=True)
 class SoRA(TuningMethod):
-    """rank: r at first. threshold: what all steps of a run together take off |g|; the default
-    leaves a third to a half of the directions in some hundred steps, and more where all batches
-    agree. rate_ratio: of the gates' rate to that of A and B. ranks: r of each map, layer by
-    layer; set by `cut`. Memory and place: those of LoRA.
+    """rank: r at first. threshold: what all steps of a run together take off |g|.
+    rate_ratio: of the gates' rate to that of A and B. ranks: r of each map, layer by layer; set by
+    `cut`. Memory and place: those of LoRA.
     """
 
     family: ClassVar[Family] = "reparameterised"
