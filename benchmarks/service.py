@@ -239,7 +239,7 @@ def kill_part(
 def postgres() -> Iterator[str]:
     """The address of an empty database in a server of its own."""
     sys.path.insert(0, str(ROOT))
-    from tests.postgres import ABSENT, programs, running
+    from tests.support.store.postgres import ABSENT, programs, running
 
     found = programs()
     if found is None:

@@ -25,7 +25,7 @@ from adwright.campaigns.store import Store
 from adwright.core.hashing import content_hash
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from tests.postgres import ABSENT, programs, running
+from tests.support.store.postgres import ABSENT, programs, running
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 MANY, FEW = 200_000, 20_000

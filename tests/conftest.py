@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from adwright.core.clock import FixedClock
-from tests.postgres import ABSENT, Postgres, programs, running
+from tests.support.store.postgres import ABSENT, Postgres, programs, running
 
 # A busy machine is no failure: examples have no time limit of their own.
 settings.register_profile("adwright", deadline=None)

@@ -51,7 +51,7 @@ from adwright.training.checkpoint import Checkpoint, RunFolder
 from adwright.training.fit import fit
 from adwright.training.ranker import Ranker
 from adwright.training.scoring import events_of, score_file
-from tests.training.shop import FEATURES, FIT, ITEMS, shop_task, untrained
+from tests.support.data.ranking_task import FEATURES, FIT, ITEMS, shop_task, untrained
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 LOG = pl.DataFrame(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from adwright.campaigns.store import Store
-from tests.postgres import Postgres
+from tests.support.store.postgres import Postgres
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

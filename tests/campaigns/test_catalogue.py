@@ -9,7 +9,7 @@ import pytest
 from adwright.campaigns.store import Store
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.schema import Catalogue
-from tests.campaigns.made import START
+from tests.support.store.events import START
 
 
 def creative(name: str, **changes: Any) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, FileUnreadableError, ResourceError
 from adwright.data.log import describe, open_log
 from adwright.data.schema import EVENT_SCHEMA
-from tests.campaigns import workers
-from tests.campaigns.made import START, event, events
-from tests.campaigns.workers import STEPS, start
+from tests.support.store import store_processes as workers
+from tests.support.store.events import START, event, events
+from tests.support.store.store_processes import STEPS, start
 
 DAY = timedelta(days=1)
 END = START + 10 * DAY

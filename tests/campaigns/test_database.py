@@ -10,7 +10,7 @@ from sqlalchemy import make_url, text
 from adwright.campaigns import database
 from adwright.campaigns.database import Database, masked
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
-from tests.postgres import Postgres
+from tests.support.store.postgres import Postgres
 
 
 def setting(opened: Database, query: str) -> object:

@@ -12,7 +12,7 @@ from adwright.campaigns.decisions import DECISION_TYPES, decision_row, decision_
 from adwright.campaigns.store import Store
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.delivery.decision import Decision, Request
-from tests.campaigns.made import START, decision
+from tests.support.store.events import START, decision
 
 
 def test_decisions_there_and_back(store: Store, tenant: str) -> None:

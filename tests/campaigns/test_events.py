@@ -8,7 +8,7 @@ from adwright.campaigns.incoming import event_rows, frame_of
 from adwright.campaigns.store import Store
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, empty_events
-from tests.campaigns.made import event, events
+from tests.support.store.events import event, events
 
 
 def test_fingerprints_never_change() -> None:

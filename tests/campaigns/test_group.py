@@ -8,7 +8,7 @@ import pytest
 from adwright.campaigns.group import Entry, Kept, new_events
 from adwright.campaigns.store import Recorded, Store
 from adwright.core.errors import SchemaError, ValueInvalidError
-from tests.campaigns.made import decision, event, events
+from tests.support.store.events import decision, event, events
 
 
 def impressions(number: int) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from adwright.campaigns import incoming
 from adwright.campaigns.incoming import check_storable, event_rows, frame_of
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
 from adwright.data.schema import CAMPAIGN_SCHEMA, EVENT_SCHEMA, KINDS
-from tests.campaigns.made import START, event, events
+from tests.support.store.events import START, event, events
 
 EAST = timezone(timedelta(hours=5, minutes=30))
 ODD_TEXTS = [

@@ -10,7 +10,7 @@ from adwright.campaigns.local import LocalClient
 from adwright.campaigns.store import Store
 from adwright.delivery.decision import Request
 from adwright.delivery.policy import SoftmaxConfig, build_policy
-from tests.campaigns.village import ITEMS, START, before
+from tests.support.store.small_world import ITEMS, START, before
 
 
 def test_it_decides_and_stores_as_the_service_does(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from adwright.campaigns.store import Store
 from adwright.campaigns.verdict import VerdictConfig
 from adwright.delivery.policy import SoftmaxConfig, build_policy
 from adwright.delivery.split import SplitPolicy
-from tests.campaigns.village import before, events, population
+from tests.support.store.small_world import before, events, population
 
 A = build_policy(SoftmaxConfig(temperature=1.0), policy_id="A warm")
 B = build_policy(SoftmaxConfig(temperature=0.5), policy_id="B cool")

@@ -9,7 +9,7 @@ import pytest
 
 from adwright.campaigns.population import Population, PopulationConfig, visits_of
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from tests.campaigns.village import ITEMS, SMALL, START, before, events, population
+from tests.support.store.small_world import ITEMS, SMALL, START, before, events, population
 
 
 def test_the_same_seed_gives_the_same_people() -> None:

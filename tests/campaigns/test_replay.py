@@ -13,7 +13,7 @@ from adwright.data.schema import validate_events
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy import EpsilonGreedyConfig, GreedyConfig, SoftmaxConfig, build_policy
 from adwright.delivery.split import Split
-from tests.campaigns.village import Round, played
+from tests.support.store.small_world import Round, played
 
 EXPLORES, BETTER = SoftmaxConfig(temperature=1.0), SoftmaxConfig(temperature=0.6)
 

@@ -19,7 +19,7 @@ from adwright.delivery.policy import (
     SoftmaxConfig,
     ThompsonConfig,
 )
-from tests.campaigns.village import ITEMS, SMALL, START, events
+from tests.support.store.small_world import ITEMS, SMALL, START, events
 
 RUN = """log = "village"
 retrain = false

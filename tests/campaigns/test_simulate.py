@@ -16,7 +16,7 @@ from adwright.campaigns.store import Store
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.data.log import open_log
 from adwright.delivery.policy import GreedyConfig, SoftmaxConfig
-from tests.campaigns.village import SMALL, START, played, population
+from tests.support.store.small_world import SMALL, START, played, population
 
 WEEK = SimulationConfig(days=7, places=4, batch=32)
 

@@ -21,9 +21,9 @@ from adwright.campaigns.store import Store
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, MissingExtraError, SchemaError, ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, empty_events, validate_events
-from tests.campaigns import workers
-from tests.campaigns.made import START, decision, event, events
-from tests.campaigns.workers import start
+from tests.support.store import store_processes as workers
+from tests.support.store.events import START, decision, event, events
+from tests.support.store.store_processes import start
 
 
 def test_events_there_and_back(store: Store, tenant: str) -> None:

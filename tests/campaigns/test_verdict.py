@@ -11,7 +11,7 @@ from adwright.campaigns.simulate import SimulationConfig
 from adwright.campaigns.verdict import VerdictConfig, compare_arms, dealt
 from adwright.core.errors import ConfigError, DataError
 from adwright.delivery.policy import GreedyConfig, SoftmaxConfig
-from tests.campaigns.village import Round, played
+from tests.support.store.small_world import Round, played
 
 TWO_WEEKS = SimulationConfig(days=14, places=3)
 FAST = VerdictConfig(draws=200)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from adwright.cli import app
 from adwright.data.log import save_log
 from adwright.data.task import Task
-from tests.training.shop import small_log
+from tests.support.data.ranking_task import small_log
 
 LOG = """event_id,time,request_id,user_id,kind,item_id
 e1,2024-01-01T10:00:00Z,r1,ann,impression,tea

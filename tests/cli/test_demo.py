@@ -12,9 +12,9 @@ from adwright.delivery import demo as cascade_module
 from adwright.delivery.demo import CascadeDemoConfig, CascadeDemoResult, cascade_demo, small_build
 from adwright.training import demo as training_demo
 from adwright.training.demo import DemoConfig, DemoResult, demo
-from tests.data.visits import small_task
 from tests.delivery.test_build import CONFIG
-from tests.training.shop import shop_task
+from tests.support.data.ranking_task import shop_task
+from tests.support.data.small_next_basket import small_task
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def run(*arguments: str, code: int = 0) -> str:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny model as a folder."""
     pytest.importorskip("transformers", reason="the extra lm is not installed")
-    from tests.lm.tiny_llama import save_tiny
+    from tests.support.lm.tiny_llama import save_tiny
 
     return str(save_tiny(tmp_path_factory.mktemp("models") / "tiny"))
 
@@ -132,8 +132,8 @@ def test_which_engine_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_it_serves_tuned_parts(tiny: str, tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason="the extra service is not installed")
-    from tests.lm.serving.many import saved_parts
-    from tests.lm.tuning.tiny import SOURCE
+    from tests.support.lm.adapter_engine import saved_parts
+    from tests.support.lm.tuning_methods import SOURCE
 
     saved_parts(tmp_path, {"shop-1": SOURCE})
     (tmp_path / "empty").mkdir()

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from adwright.cli import app
 from adwright.metrics.report import Report
 from adwright.training.ranker import Ranker
-from tests.training.shop import shop_task
+from tests.support.data.ranking_task import shop_task
 
 RUN = """seed = 3
 draws = 20

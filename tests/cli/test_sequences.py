@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from adwright.cli import app
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequence_comparison import RankingComparison
-from tests.data.sequences_small import small_sequences
+from tests.support.data.small_sequences import small_sequences
 
 RUN = """seed = 3
 draws = 20

@@ -35,7 +35,7 @@ from adwright.service.loopback import on_loopback
 from adwright.service.models import FixedModels
 from adwright.service.popularity import Popularity, save_popularity
 from adwright.training.retrieval import RetrievalConfig
-from tests.campaigns.village import ITEMS, START, events
+from tests.support.store.small_world import ITEMS, START, events
 
 RUN = """log = "village"
 retrain = false

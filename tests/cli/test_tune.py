@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from tests.lm.tiny_llama import save_tiny
+from tests.support.lm.tiny_llama import save_tiny
 
 RUN = CliRunner()
 

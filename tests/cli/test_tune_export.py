@@ -18,8 +18,8 @@ from adwright.lm.tuning.dora import DoRA
 from adwright.lm.tuning.gguf_lora import from_gguf
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import Method, apply
-from tests.lm.tiny_llama import save_tiny
-from tests.lm.tuning.tiny import shake
+from tests.support.lm.tiny_llama import save_tiny
+from tests.support.lm.tuning_methods import shake
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 from adwright.cli import app
-from tests.lm.tiny_llama import save_tiny
+from tests.support.lm.tiny_llama import save_tiny
 
 RUN = CliRunner()
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from tests.training.offsite.small import model, pairs, tokenizer
+from tests.support.training.offsite_pair import model, pairs, tokenizer
 
 pytest.importorskip("transformers")
 

@@ -7,7 +7,7 @@ import pytest
 from adwright.data.complete_journey import CompleteJourney
 from adwright.data.response import ResponseConfig, build_response_task
 from adwright.data.task import Task
-from tests.data.small import Tables, make_tables, write
+from tests.support.data.small_log import Tables, make_tables, write
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,7 @@ from adwright.data.choice_task import (
 from adwright.data.draws import Draws
 from adwright.data.next_basket import NextBasket
 from adwright.data.task import SPLITS, Split, Task
-
-from .visits import small_task
+from tests.support.data.small_next_basket import small_task
 
 CONFIG = ChoiceConfig(train=0, valid=0, test=0, draws=Draws(number=10), min_count=2)
 

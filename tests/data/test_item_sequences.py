@@ -11,8 +11,7 @@ import torch
 from adwright.core.errors import ValueInvalidError
 from adwright.data.item_sequences import ItemSequences, SequenceBatch
 from adwright.data.jagged import Jagged
-
-from .sequences_small import small_sequences
+from tests.support.data.small_sequences import small_sequences
 
 # Four people with 5, 2, 1 and 0 events.
 FOUR = ItemSequences(

@@ -10,8 +10,7 @@ import pytest
 
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.next_basket import NextBasket, build_visits, moment
-
-from .visits import FEATURES, catalogue, events_of, small_task
+from tests.support.data.small_next_basket import FEATURES, catalogue, events_of, small_task
 
 VISITS = [
     ("ua", 0, ["i1", "i2"], "train"),

@@ -17,7 +17,7 @@ from adwright.data.response import (
     response_parts,
 )
 from adwright.data.task import SPLITS, Split, Task
-from tests.data.journey import transactions, write_journey
+from tests.support.data.small_journey import transactions, write_journey
 
 CONFIG = ResponseConfig()
 KEY = ["user_id", "time", "request_id", "item_id"]

@@ -20,8 +20,7 @@ from adwright.data.sequence_sets import (
     sequences_of_table,
     sequences_of_task,
 )
-
-from .visits import small_task
+from tests.support.data.small_next_basket import small_task
 
 
 def _ratings(folder: Path) -> Path:

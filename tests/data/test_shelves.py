@@ -5,7 +5,7 @@ import pytest
 
 from adwright.data.complete_journey import CompleteJourney
 from adwright.data.shelves import SHELF, price_tags, promoted_on, weekly_sales
-from tests.data.journey import transactions, write_journey
+from tests.support.data.small_journey import transactions, write_journey
 
 FACTS = ("popularity", "price", "discount")
 

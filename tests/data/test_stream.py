@@ -21,7 +21,7 @@ from adwright.data.features import FeatureSpec
 from adwright.data.stream import Position, Stream, StreamConfig, to_batch
 from adwright.data.task import SPLITS, Split, Task
 from adwright.data.window import Piece, encode_rows
-from tests.data.small import Tables
+from tests.support.data.small_log import Tables
 
 CONFIG = StreamConfig(groups_per_batch=5, rows_per_group=4, window=2, seed=3)
 ORDERED = replace(CONFIG, shuffle=False)

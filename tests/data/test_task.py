@@ -17,7 +17,7 @@ from adwright.core.errors import (
 )
 from adwright.data.features import Feature, fit_spec
 from adwright.data.task import SPLITS, Split, Task, TaskPart, cached_task, write_task_parts
-from tests.data.small import FEATURES, Tables, make_tables, write
+from tests.support.data.small_log import FEATURES, Tables, make_tables, write
 
 
 def hashes(folder: Path) -> dict[str, bytes]:

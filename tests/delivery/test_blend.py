@@ -9,8 +9,7 @@ from adwright.delivery.coarse import VectorScorer
 from adwright.delivery.histories import Crowd
 from adwright.delivery.sources import QueryVectors
 from adwright.delivery.stages import Cost, Shortlist
-
-from .funnel import hcn, histories, on_day, request
+from tests.support.delivery.cascade_parts import hcn, histories, on_day, request
 
 TRUTH = Blend(0.5, 1.5, -0.75, 2.0)
 

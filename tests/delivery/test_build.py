@@ -35,8 +35,8 @@ from adwright.training.retrieval import RetrievalConfig
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequential_config import SequentialConfig
 from adwright.training.stages import Stages
-from tests.data.visits import small_task
-from tests.delivery.funnel import EMBEDDING, LATER, request
+from tests.support.data.small_next_basket import small_task
+from tests.support.delivery.cascade_parts import EMBEDDING, LATER, request
 
 FIT = RetrievalConfig(epochs=1, batch=16, validation_visits=0)
 CONFIG = BuildConfig(

@@ -15,8 +15,7 @@ from adwright.delivery.cascade import Cascade, CascadeConfig
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.histories import Crowd
 from adwright.delivery.stages import Cost, Shortlist
-
-from .funnel import deployment, request, task
+from tests.support.delivery.cascade_parts import deployment, request, task
 
 IDS = task().items.ids
 SIZES = CascadeConfig(retrieve=6, past=3, coarse=4, together=2)

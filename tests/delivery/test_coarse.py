@@ -9,8 +9,7 @@ from adwright.delivery.retrieval import RetrieverArtifact
 from adwright.delivery.sources import QueryVectors
 from adwright.delivery.stages import Shortlist
 from adwright.models.multi_interest import combine
-
-from .funnel import hcn, histories, request, two_tower
+from tests.support.delivery.cascade_parts import hcn, histories, request, two_tower
 
 LISTS = [np.array([4, 2, 9]), np.array([], np.int64), np.array([12])]
 

@@ -26,8 +26,8 @@ from adwright.delivery.demo_page import CascadeMeasures
 from adwright.delivery.deployment import Deployment
 from adwright.delivery.histories import visit_requests
 from adwright.delivery.policy import GreedyConfig
-from tests.data.visits import small_task
 from tests.delivery.test_build import CONFIG
+from tests.support.data.small_next_basket import small_task
 
 TASK = small_task(people=20)
 TEST = TASK.visits("test")

@@ -14,7 +14,7 @@ from adwright.delivery.demo_page import (
 )
 from adwright.delivery.judging import OrderQuality, StageQuality
 from adwright.metrics.bootstrap import Interval
-from tests.data.visits import START
+from tests.support.data.small_next_basket import START
 from tests.training.test_page import Balance
 
 SHARE = Interval(0.5, 0.4, 0.625)

@@ -14,9 +14,8 @@ from adwright.delivery.cascade import CascadeConfig
 from adwright.delivery.deployment import KIND, Deployment
 from adwright.delivery.falcon_ranker import FalconRanker
 from adwright.training.sequence_artifact import SequenceArtifact
-
-from .funnel import deployment, hcn, request
-from .sequence_funnel import hstu, hstu_ranker, sasrec
+from tests.support.delivery.cascade_parts import deployment, hcn, request
+from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
 
 ASKED = [request("u1"), request("nobody"), request("u8", k=2)]
 

@@ -19,7 +19,7 @@ from adwright.delivery.diversity import (
     VectorSimilarity,
 )
 from adwright.delivery.policy import GreedyConfig, build_policy
-from tests.delivery.shelf import candidates, request
+from tests.support.delivery.policy_requests import candidates, request
 
 NAMES = tuple("abcdefgh")
 

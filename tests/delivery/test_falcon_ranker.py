@@ -19,9 +19,8 @@ from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.stages import Shortlist
 from adwright.models.falcon import Falcon
 from adwright.models.hstu_ranking import HSTURanker
-
-from .funnel import DRAWS, LATER, histories, on_day, request, task
-from .sequence_funnel import hstu, hstu_ranker
+from tests.support.delivery.cascade_parts import DRAWS, LATER, histories, on_day, request, task
+from tests.support.delivery.sequence_parts import hstu, hstu_ranker
 
 PEOPLE = ["u1", "nobody", "u6", "u1"]
 EVERY = np.arange(1, 13)

@@ -17,8 +17,15 @@ from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.stages import Shortlist
 from adwright.models.hstu_target import HSTUTarget, HSTUTargetConfig
 from adwright.training.ranker import Ranker
-
-from .funnel import DRAWS, EMBEDDING, histories, on_day, ranker, request, task
+from tests.support.delivery.cascade_parts import (
+    DRAWS,
+    EMBEDDING,
+    histories,
+    on_day,
+    ranker,
+    request,
+    task,
+)
 
 PEOPLE = ["u1", "nobody", "u6", "u1"]
 

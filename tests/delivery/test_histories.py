@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import ArtifactError, SchemaError, ValueInvalidError
 from adwright.delivery.histories import Histories, microseconds, visit_requests
-from tests.data.visits import START
-
-from .funnel import histories, on_day, request, task
+from tests.support.data.small_next_basket import START
+from tests.support.delivery.cascade_parts import histories, on_day, request, task
 
 ITEMS = task().items
 

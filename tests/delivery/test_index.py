@@ -36,7 +36,7 @@ from adwright.delivery.index_exact import ExactIndex
 from adwright.delivery.index_faiss import FaissIndex
 from adwright.delivery.index_usearch import UsearchIndex
 from adwright.delivery.vectors import Found
-from tests.delivery.nearest import CONFIGS, equal, gaussian, literal, parts
+from tests.support.delivery.vector_search import CONFIGS, equal, gaussian, literal, parts
 
 KINDS = pytest.mark.parametrize("name", CONFIGS)
 LARGEST = 80

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from adwright.delivery import index_exact
 from adwright.delivery.index_exact import ExactIndex
-from tests.delivery.nearest import equal, gaussian, literal
+from tests.support.delivery.vector_search import equal, gaussian, literal
 
 #: Few values, so that many products are equal.
 COARSE = hnp.arrays(

@@ -14,7 +14,7 @@ from adwright.delivery import index_faiss as module
 from adwright.delivery.index import recall_against_exact
 from adwright.delivery.index_exact import ExactIndex
 from adwright.delivery.index_faiss import Centres, FaissConfig, FaissIndex, Structure
-from tests.delivery.nearest import gaussian
+from tests.support.delivery.vector_search import gaussian
 
 VECTORS = gaussian(900, 16) * np.linspace(2, 0.1, 16, dtype=np.float32)
 SMALL: dict[str, Any] = {"lists": 16, "exact_below": 0, "candidates": 1}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adwright.core.errors import ArtifactCorruptError, ArtifactError
 from adwright.delivery import index_near
 from adwright.delivery.index_near import NearIndex
-from tests.delivery.nearest import equal, gaussian, literal, parts
+from tests.support.delivery.vector_search import equal, gaussian, literal, parts
 
 
 @dataclass(frozen=True)

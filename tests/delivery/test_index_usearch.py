@@ -12,7 +12,7 @@ from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.delivery.index import recall_against_exact
 from adwright.delivery.index_exact import ExactIndex
 from adwright.delivery.index_usearch import UsearchConfig, UsearchIndex
-from tests.delivery.nearest import gaussian
+from tests.support.delivery.vector_search import gaussian
 
 VECTORS = gaussian(900, 16)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)

@@ -18,7 +18,7 @@ from adwright.delivery.pacing import (
     FrequencyCapConfig,
 )
 from adwright.delivery.policy import GreedyConfig, SoftmaxConfig, build_policy
-from tests.delivery.shelf import NOON, candidates, request
+from tests.support.delivery.policy_requests import NOON, candidates, request
 
 DAY = timedelta(days=1)
 

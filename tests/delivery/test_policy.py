@@ -22,7 +22,13 @@ from adwright.delivery.policy import (
     ThompsonConfig,
     build_policy,
 )
-from tests.delivery.shelf import SCORES, all_slates, candidates, drawn_slates, request
+from tests.support.delivery.policy_requests import (
+    SCORES,
+    all_slates,
+    candidates,
+    drawn_slates,
+    request,
+)
 
 CONFIGS: list[PolicyConfig] = [
     GreedyConfig(),

@@ -6,8 +6,7 @@ import numpy as np
 
 from adwright.data.features import Feature
 from adwright.delivery.profile import ProfileCodes
-
-from .funnel import LATER, histories, on_day, request, task
+from tests.support.delivery.cascade_parts import LATER, histories, on_day, request, task
 
 FEATURES = task().profile_features
 

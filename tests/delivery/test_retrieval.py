@@ -10,8 +10,7 @@ import torch
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactCorruptError, ArtifactError
 from adwright.delivery.retrieval import KIND, RetrieverArtifact
-
-from .funnel import hcn, task, two_tower
+from tests.support.delivery.cascade_parts import hcn, task, two_tower
 
 MODELS = pytest.mark.parametrize("of", [two_tower, hcn], ids=["two_tower", "hcn"])
 

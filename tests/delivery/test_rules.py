@@ -13,7 +13,7 @@ from adwright.core.errors import ConfigError
 from adwright.delivery import rules as r
 from adwright.delivery.evidence import ItemCounts
 from adwright.delivery.thompson import beta_chances, normal_chances
-from tests.delivery.shelf import SCORES, candidates
+from tests.support.delivery.policy_requests import SCORES, candidates
 
 S = np.array(SCORES)
 LOG_ODDS = np.log(S / (1 - S))

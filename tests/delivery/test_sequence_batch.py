@@ -11,9 +11,8 @@ from adwright.core.errors import ConfigError
 from adwright.delivery.histories import Histories, visit_requests
 from adwright.delivery.sequence_batch import items_of, require_catalogue, sequence_batch
 from adwright.training.visit_ranks import visit_batch
-
-from .funnel import LATER, histories, request, task
-from .sequence_funnel import hstu
+from tests.support.delivery.cascade_parts import LATER, histories, request, task
+from tests.support.delivery.sequence_parts import hstu
 
 
 @pytest.mark.parametrize("longest", [5, 40])

@@ -18,9 +18,8 @@ from adwright.delivery.stages import Shortlist
 from adwright.models.sequence_model import SequenceModel
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.visit_ranks import visit_queries, visit_scorer
-
-from .funnel import LATER, histories, request, task
-from .sequence_funnel import hstu, hstu_ranker, sasrec
+from tests.support.delivery.cascade_parts import LATER, histories, request, task
+from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
 
 MODELS: dict[str, dict[str, Any]] = {
     "plain": {},

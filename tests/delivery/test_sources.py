@@ -11,8 +11,15 @@ from adwright.delivery.histories import Histories
 from adwright.delivery.index import build_index
 from adwright.delivery.retrieval import RetrieverArtifact
 from adwright.delivery.sources import PastSource, QueryVectors, VectorSource, catalogue_index
-
-from .funnel import LATER, hcn, histories, on_day, request, task, two_tower
+from tests.support.delivery.cascade_parts import (
+    LATER,
+    hcn,
+    histories,
+    on_day,
+    request,
+    task,
+    two_tower,
+)
 
 MODELS = pytest.mark.parametrize("artifact", [two_tower(), hcn()], ids=["two_tower", "hcn"])
 

@@ -11,7 +11,7 @@ from adwright.core.errors import ConfigError
 from adwright.delivery.histories import visit_requests
 from adwright.delivery.stages import Shortlist
 from adwright.delivery.teaching import teach
-from tests.delivery.funnel import deployment, task
+from tests.support.delivery.cascade_parts import deployment, task
 
 
 def test_scores_are_the_logits_of_the_fine_stage() -> None:

@@ -22,7 +22,7 @@ from adwright.delivery.trial import (
     serve_visits,
     stage_lists,
 )
-from tests.delivery.funnel import deployment, task
+from tests.support.delivery.cascade_parts import deployment, task
 
 TASK = task()
 VISITS = TASK.visits("test")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.delivery import vectors as module
 from adwright.delivery.vectors import LARGEST_ID, Rows, checked_count, checked_queries
-from tests.delivery.nearest import gaussian
+from tests.support.delivery.vector_search import gaussian
 
 IDS = st.lists(st.integers(0, 12), max_size=8)
 

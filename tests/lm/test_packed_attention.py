@@ -14,7 +14,7 @@ from adwright.lm.packed_attention import Blocks, block_attention
 transformers = pytest.importorskip("transformers")
 
 from adwright.lm.packed_attention import attends_in_blocks  # noqa: E402
-from tests.lm.tiny_llama import tiny_llama  # noqa: E402
+from tests.support.lm.tiny_llama import tiny_llama  # noqa: E402
 
 H, G, WIDTH = 6, 2, 4
 

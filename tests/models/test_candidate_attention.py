@@ -12,7 +12,7 @@ from adwright.data.jagged import Jagged
 from adwright.data.stochastic_length import StochasticLength
 from adwright.models import candidate_attention as module
 from adwright.models.candidate_attention import Readings, candidate_attention, readings_of
-from tests.models.cases import small_batch
+from tests.support.models.small_batch import small_batch
 
 
 class Operands(NamedTuple):

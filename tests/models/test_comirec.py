@@ -13,7 +13,7 @@ from adwright.core.errors import ConfigError
 from adwright.models.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
 from adwright.models.interest import Behaviours
 from adwright.models.multi_interest import MultiInterest
-from tests.models.interest_ladder import (
+from tests.support.models.interest_checks import (
     TASK,
     TRAIN,
     check_company,

@@ -19,7 +19,7 @@ from adwright.models.calibration import (
 from adwright.models.dense import CalibratedScorer, DenseScorer
 from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
-from tests.models.cases import small_batch, small_spec
+from tests.support.models.small_batch import small_batch, small_spec
 
 SMALL = DINConfig(mlp_hidden=(8, 4), embedding=EmbeddingConfig(width=4, scale=0.5))
 VARIANTS = {

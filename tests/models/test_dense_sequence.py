@@ -17,7 +17,7 @@ from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sasrec import SASRec, SASRecConfig
 from adwright.models.sequence_model import SequenceConfig
-from tests.models.sequence_ladder import DATA, LONGEST, shake
+from tests.support.models.sequence_checks import DATA, LONGEST, shake
 
 SIZES: dict[str, Any] = {"width": 8, "max_length": LONGEST, "heads": 2}
 WIDTHS: dict[str, Any] = {"qk_width": 3, "v_width": 4, "kernel": "bucketed"}

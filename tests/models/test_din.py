@@ -13,7 +13,7 @@ from adwright.data.batch import Batch
 from adwright.data.jagged import Jagged
 from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
-from tests.models.cases import small_batch, small_spec
+from tests.support.models.small_batch import small_batch, small_spec
 
 SMALL = DINConfig(attention_hidden=4, mlp_hidden=(8, 4), embedding=EmbeddingConfig(width=4))
 BASE = replace(SMALL, interest="sum")

@@ -15,7 +15,7 @@ from adwright.models.embeddings import (
     RowEmbedding,
     embed_lists,
 )
-from tests.models.cases import small_batch, small_spec
+from tests.support.models.small_batch import small_batch, small_spec
 
 CONFIG = EmbeddingConfig(width=3, widths=(("item_id", 5),))
 

@@ -17,8 +17,8 @@ from adwright.models import falcon_plain as module
 from adwright.models.falcon import Falcon, Kernel
 from adwright.models.hstu_llvm import has_pairs
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
-from tests.models.sequence_ladder import DATA, batch_of, shake
 from tests.models.test_hstu_ranking import ALL, CONFIG
+from tests.support.models.sequence_checks import DATA, batch_of, shake
 
 CODES = torch.arange(1, DATA.items + 1)
 LATE = 2_000_000_000

@@ -14,9 +14,9 @@ from adwright.models.falcon_history import LayerHistory, read_history
 from adwright.models.falcon_plain import judge, sights
 from adwright.models.hstu_llvm import has_pairs
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
-from tests.models.sequence_ladder import DATA, shake
 from tests.models.test_falcon import LATE, model_of
 from tests.models.test_falcon_history import person_of
+from tests.support.models.sequence_checks import DATA, shake
 
 pairs = pytest.mark.skipif(not has_pairs(), reason="the processor multiplies no bfloat16")
 

@@ -16,8 +16,8 @@ from adwright.data.jagged import Jagged
 from adwright.models import falcon_history as module
 from adwright.models.falcon_history import History, in_common, layers_of, read_history
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
-from tests.models.sequence_ladder import DATA, LONGEST, shake
 from tests.models.test_hstu_ranking import ALL, CONFIG
+from tests.support.models.sequence_checks import DATA, LONGEST, shake
 
 CONFIGS = {
     "plain": CONFIG,

@@ -13,7 +13,7 @@ from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.hcn import HCN, HCNConfig
 from adwright.models.interest import Behaviours
 from adwright.models.multi_interest import Teacher
-from tests.models.interest_ladder import (
+from tests.support.models.interest_checks import (
     TASK,
     TRAIN,
     check_company,

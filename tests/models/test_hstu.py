@@ -18,7 +18,7 @@ from adwright.models.hstu_attention import silu_attention
 from adwright.models.hstu_spec import AttentionSpec
 from adwright.models.sequence_losses import LossConfig
 from adwright.models.sequence_model import Tokens
-from tests.models.sequence_ladder import (
+from tests.support.models.sequence_checks import (
     DATA,
     LONGEST,
     batch_of,

@@ -22,9 +22,9 @@ from adwright.models.hstu_choice import (
     with_negatives,
 )
 from adwright.models.hstu_ranking import HSTURankerConfig
-from tests.models.sequence_ladder import DATA, LONGEST, batch_of, shake
 from tests.models.test_falcon import CONFIGS
 from tests.models.test_hstu_ranking import CONFIG
+from tests.support.models.sequence_checks import DATA, LONGEST, batch_of, shake
 
 DRAWS = Draws(number=8)
 COUNT = np.arange(DATA.items + 1)

@@ -14,7 +14,7 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.models import hstu
 from adwright.models.hstu_attention import silu_attention
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
-from tests.models.sequence_ladder import DATA, LONGEST, batch_of, shake
+from tests.support.models.sequence_checks import DATA, LONGEST, batch_of, shake
 
 CONFIG = HSTURankerConfig(
     width=8,

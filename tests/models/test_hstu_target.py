@@ -19,7 +19,7 @@ from adwright.models import hstu_target as module
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.hstu import HSTULayer
 from adwright.models.hstu_target import HSTUTarget, HSTUTargetConfig
-from tests.models.cases import small_batch, small_spec
+from tests.support.models.small_batch import small_batch, small_spec
 
 SMALL = HSTUTargetConfig(
     width=8,

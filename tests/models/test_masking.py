@@ -9,7 +9,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.models.masking import hidden_features, mutual_information, single_codes
-from tests.data.visits import small_task
+from tests.support.data.small_next_basket import small_task
 
 
 def _literal(codes: np.ndarray, i: int, j: int) -> float:

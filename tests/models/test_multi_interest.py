@@ -22,7 +22,7 @@ from adwright.models.multi_interest import (
     score_candidates,
 )
 from adwright.training.ranks import query_scores
-from tests.data.visits import small_task
+from tests.support.data.small_next_basket import small_task
 
 TASK = small_task()
 CONFIG = InterestConfig(width=8, hidden=12, interests=2, temperature=0.3)

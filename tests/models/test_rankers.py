@@ -11,7 +11,7 @@ from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.hstu_target import HSTUTarget, HSTUTargetConfig
 from adwright.models.rankers import RankerConfig, name_of, ranker_config, ranker_model
-from tests.models.cases import small_batch, small_spec
+from tests.support.models.small_batch import small_batch, small_spec
 
 DIN_SMALL = DINConfig(mlp_hidden=(8,), embedding=EmbeddingConfig(width=4))
 HSTU_SMALL = HSTUTargetConfig(width=8, max_length=10, stochastic_length=StochasticLength(1.5))

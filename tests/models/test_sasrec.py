@@ -15,7 +15,7 @@ from adwright.data.item_sequences import SequenceBatch
 from adwright.models import sasrec
 from adwright.models.sasrec import SASRec, SASRecConfig, causal_attention
 from adwright.models.sequence_losses import LossConfig
-from tests.models.sequence_ladder import (
+from tests.support.models.sequence_checks import (
     DATA,
     LONGEST,
     batch_of,

@@ -10,7 +10,7 @@ import torch
 from adwright.data.batch import distinct_history
 from adwright.models import seen
 from adwright.models.seen import seen_by
-from tests.models.cases import small_batch
+from tests.support.models.small_batch import small_batch
 
 
 @pytest.mark.parametrize("limit", [0, 8, 1000])

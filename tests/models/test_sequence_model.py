@@ -24,7 +24,7 @@ from adwright.models.sequence_model import (
     SequenceInput,
     SequenceModel,
 )
-from tests.models.sequence_ladder import DATA, LONGEST, batch_of
+from tests.support.models.sequence_checks import DATA, LONGEST, batch_of
 
 CONFIG = SequenceConfig(width=6, max_length=LONGEST, dropout=0.0)
 

@@ -12,7 +12,7 @@ from adwright.core.errors import ConfigError
 from adwright.data.jagged import Jagged
 from adwright.data.queries import QueryBatch
 from adwright.models.two_tower import Popularity, TwoTower, TwoTowerConfig, contrastive_loss
-from tests.data.visits import small_task
+from tests.support.data.small_next_basket import small_task
 
 CONFIG = TwoTowerConfig(width=8, hidden=12, view_items=6, days=(0.0, 2.0))
 TASK = small_task()

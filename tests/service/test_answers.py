@@ -10,7 +10,7 @@ from adwright.campaigns.store import Store
 from adwright.delivery.decision import Decision
 from adwright.service.answers import decision_answer, decision_record, event_row
 from adwright.service.schemas import DecideOut, EventIn
-from tests.service.shop import request
+from tests.support.service.small_shop import request
 
 
 def decision() -> Decision:

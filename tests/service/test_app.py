@@ -25,7 +25,7 @@ from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.models import FixedModels, FolderModels, publish
-from tests.service.shop import (
+from tests.support.service.small_shop import (
     NOW,
     Client,
     Hashed,

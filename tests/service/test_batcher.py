@@ -5,7 +5,7 @@ import time
 
 from adwright.core.clock import SystemClock
 from adwright.service.batcher import Batcher
-from tests.service.shop import wait_until
+from tests.support.service.small_shop import wait_until
 
 
 class Slow:

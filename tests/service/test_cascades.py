@@ -17,9 +17,9 @@ from adwright.service.config import ServiceConfig
 from adwright.service.deployed import Deployed
 from adwright.service.loading import load_deployed, stored_events
 from adwright.service.models import SETTINGS, FolderModels, publish
-from tests.delivery.funnel import deployment, histories, request
-from tests.delivery.sequence_funnel import hstu, hstu_ranker
-from tests.service.shop import running
+from tests.support.delivery.cascade_parts import deployment, histories, request
+from tests.support.delivery.sequence_parts import hstu, hstu_ranker
+from tests.support.service.small_shop import running
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from adwright.service.deployed import Deployed
 from adwright.service.errors import ApiError, Busy
 from adwright.service.metrics import ServiceMetrics
 from adwright.service.models import FixedModels
-from tests.service.shop import ITEMS, Hashed, Shuffle, deployed, request
+from tests.support.service.small_shop import ITEMS, Hashed, Shuffle, deployed, request
 
 AMPLE = 5.0
 

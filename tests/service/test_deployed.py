@@ -11,7 +11,7 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Decision, Request
 from adwright.service.deployed import decision_rng, probe
 from adwright.service.popularity import Popularity
-from tests.service.shop import Hashed, Shuffle, deployed, request
+from tests.support.service.small_shop import Hashed, Shuffle, deployed, request
 
 
 def draws(*parts: Any) -> list[float]:

@@ -18,7 +18,7 @@ from adwright.service.errors import (
     error_docs,
     error_response,
 )
-from tests.service.shop import running
+from tests.support.service.small_shop import running
 
 
 class Body(BaseModel):

@@ -11,7 +11,7 @@ from adwright.core.clock import SystemClock
 from adwright.service.config import ServiceConfig
 from adwright.service.gate import Gate
 from adwright.service.metrics import ServiceMetrics
-from tests.service.shop import Client, running
+from tests.support.service.small_shop import Client, running
 
 
 def make_app(metrics: ServiceMetrics, **settings: Any) -> FastAPI:

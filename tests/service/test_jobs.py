@@ -9,7 +9,7 @@ import pytest
 from adwright.core.clock import FixedClock
 from adwright.delivery.deadline import Deadline
 from adwright.service.jobs import Answers, Job
-from tests.service.shop import request
+from tests.support.service.small_shop import request
 
 
 def test_only_the_first_may_decide(clock: FixedClock) -> None:

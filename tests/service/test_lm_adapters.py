@@ -14,10 +14,10 @@ from adwright.lm.serving.folder import AdapterFolder
 from adwright.service.lm_adapters import Adapters
 from adwright.service.lm_app import create_lm_app
 from adwright.service.lm_config import LmServiceConfig
-from tests.lm.serving.many import alone, models_of, saved_parts
-from tests.lm.tuning.tiny import SOURCE
-from tests.service.lm_serving import Recorded, app_of
-from tests.service.shop import Client, running
+from tests.support.lm.adapter_engine import alone, models_of, saved_parts
+from tests.support.lm.tuning_methods import SOURCE
+from tests.support.service.scripted_models import Recorded, app_of
+from tests.support.service.small_shop import Client, running
 
 METHODS = {"shop-1": SOURCE, "shop-2": SOURCE}
 

@@ -11,8 +11,8 @@ from adwright.core.errors import ResourceError
 from adwright.lm.engine.generation import GenerationConfig, Message, TokenPrompt
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.loopback import on_loopback
-from tests.service.lm_serving import Recorded, app_of, events_of
-from tests.service.shop import Client, running
+from tests.support.service.scripted_models import Recorded, app_of, events_of
+from tests.support.service.small_shop import Client, running
 
 HELLO = [{"role": "user", "content": "hello"}]
 

@@ -13,8 +13,8 @@ from adwright.service.lm_config import LmServiceConfig
 from adwright.service.lm_routes import LmState, router
 from adwright.service.lm_work import LmWork
 from adwright.service.metrics import ServiceMetrics
-from tests.service.lm_serving import Recorded, app_of
-from tests.service.shop import running
+from tests.support.service.scripted_models import Recorded, app_of
+from tests.support.service.small_shop import running
 
 
 def test_every_path_is_there() -> None:

@@ -14,7 +14,7 @@ from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigErro
 from adwright.service.loading import load_deployed, stored_events
 from adwright.service.models import SETTINGS, FolderModels, publish
 from adwright.service.popularity import save_popularity
-from tests.service.shop import ITEMS, NOW, deployed, request
+from tests.support.service.small_shop import ITEMS, NOW, deployed, request
 
 WEIGHT = np.arange(len(ITEMS), dtype=np.float64)
 SOFTMAX = """

@@ -14,7 +14,7 @@ from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.loopback import on_loopback
 from adwright.service.models import FixedModels
-from tests.service.shop import NOW, deployed
+from tests.support.service.small_shop import NOW, deployed
 
 
 def test_the_service_answers_and_ends(tmp_path: Path) -> None:

@@ -12,7 +12,13 @@ from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError
 from adwright.service.deployed import Deployed
 from adwright.service.models import POINTER, FixedModels, FolderModels, ModelStatus, publish
-from tests.service.shop import Hashed, deployed, load_version, save_version, wait_until
+from tests.support.service.small_shop import (
+    Hashed,
+    deployed,
+    load_version,
+    save_version,
+    wait_until,
+)
 
 
 def folder_models(root: Path, clock: FixedClock) -> FolderModels:

@@ -26,7 +26,7 @@ from adwright.service.deployed import Deployed
 from adwright.service.loading import load_deployed
 from adwright.service.models import SETTINGS, FolderModels, publish
 from adwright.service.popularity import save_popularity
-from tests.service.shop import ITEMS, NOW, running, wait_until
+from tests.support.service.small_shop import ITEMS, NOW, running, wait_until
 
 CONFIG = ServiceConfig(deadline_ms=2000)
 

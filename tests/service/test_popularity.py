@@ -12,7 +12,7 @@ from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ValueInvalidError
 from adwright.delivery.deadline import Deadline
 from adwright.service.popularity import KIND, Popularity, load_popularity, save_popularity
-from tests.service.shop import request
+from tests.support.service.small_shop import request
 
 IDS = ("a", "b", "c", "d")
 WEIGHT = np.array([1.0, 4.0, 4.0, 2.0])

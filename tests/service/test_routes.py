@@ -15,7 +15,7 @@ from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.models import FixedModels
 from adwright.service.schemas import DecideOut
-from tests.service.shop import ITEMS, NOW, Client, Hashed, deployed, running
+from tests.support.service.small_shop import ITEMS, NOW, Client, Hashed, deployed, running
 
 
 @pytest.fixture

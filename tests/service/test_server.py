@@ -20,9 +20,9 @@ from adwright.campaigns.store import Store
 from adwright.core.errors import MissingExtraError, ResourceError
 from adwright.service.models import publish
 from adwright.service.server import listen, serve
-from tests.service.shop import NOW, save_version, wait_until
+from tests.support.service.small_shop import NOW, save_version, wait_until
 
-PROGRAM = Path(__file__).with_name("serving.py")
+PROGRAM = Path(__file__).parents[1] / "support" / "service" / "service_process.py"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.models import FixedModels, ModelStatus
 from adwright.service.state import ServiceState
-from tests.service.shop import deployed, running
+from tests.support.service.small_shop import deployed, running
 
 
 class Statuses(FixedModels):

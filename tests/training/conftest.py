@@ -36,7 +36,7 @@ FEATURES = (
 )
 START = datetime(2024, 1, 1, tzinfo=UTC)
 N_USERS, N_ITEMS, N_TYPES = 240, 80, 8
-SCRIPTS = Path(__file__).resolve().parent / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[1] / "support" / "training"
 
 
 def build_task(folder: Path) -> Task:
@@ -194,7 +194,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run scripts/NAME.py with arguments in a process of its own, one thread."""
+    """Run support/training/NAME.py with arguments in a process of its own, one thread."""
 
     def run(
         name: str, *arguments: object, launcher: tuple[str, ...] = (), timeout: float = 600

@@ -15,8 +15,8 @@ from adwright.models.hstu_choice import ChoiceRanker, choice_logits
 from adwright.models.hstu_ranking import HSTURankerConfig
 from adwright.training.choice_validation import choice_validation, some_visits, visit_choices
 from adwright.training.sequence_balance import people_of
-from tests.data.visits import small_task
-from tests.models.sequence_ladder import shake
+from tests.support.data.small_next_basket import small_task
+from tests.support.models.sequence_checks import shake
 
 TASK = small_task(people=12, days=9)
 CONFIG = HSTURankerConfig(

@@ -22,7 +22,7 @@ from adwright.lm.tuning.methods import apply, load_tuned
 from adwright.training.coserve import Beside, Bounds, Pending, ServedBeside
 from adwright.training.tune_config import TuneConfig
 from adwright.training.tune_jobs import Job, tune_jobs
-from tests.lm.tiny_llama import tiny_llama, tiny_tokens
+from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 from tests.training.test_tune_jobs import texts
 
 #: Seconds of a layer, of the head, of a pass over answers, and what a prompt adds to it.

@@ -11,7 +11,7 @@ from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.task import Task
 from adwright.training.demo import DemoConfig, DemoResult, add_links, demo, households_shown
 from adwright.training.ranker import Ranker
-from tests.training.shop import MODEL, shop_task, untrained
+from tests.support.data.ranking_task import MODEL, shop_task, untrained
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from adwright.models.calibration import IsotonicCalibrator, PlattCalibrator
 from adwright.training import export
 from adwright.training.export import OnnxScorer, export_onnx, export_program, scorer_inputs
 from adwright.training.ranker import Ranker
+from tests.support.data.ranking_task import HSTU, ITEMS, MODEL, shop_task, untrained
 from tests.training.conftest import build_task
-from tests.training.shop import HSTU, ITEMS, MODEL, shop_task, untrained
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from adwright.data.batch import Batch
 from adwright.data.task import Task
 from adwright.training.frames import batches_of, check_rows, needed_columns
 from adwright.training.predict import open_stream
-from tests.training.shop import FIT, START, shop_task
+from tests.support.data.ranking_task import FIT, START, shop_task
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from adwright.core.errors import ResumeError, ValueInvalidError
 from adwright.models.hcn import HCN, HCNConfig
 from adwright.training.lessons import Lessons
 from adwright.training.retrieval import RetrievalConfig, fit_retriever
-from tests.data.visits import small_task
+from tests.support.data.small_next_basket import small_task
 
 TASK = small_task(people=12)
 LESSONS = Lessons(

@@ -10,7 +10,7 @@ import pytest
 
 from adwright.training.page import Activated, Household, Shown, page_environment, write_page
 from adwright.training.pipeline import RunResult
-from tests.training.shop import START, shop_run
+from tests.support.data.ranking_task import START, shop_run
 
 HOUSEHOLD = Household(
     user_id="<b>u1</b>",

@@ -19,7 +19,7 @@ from adwright.training.comparison import Comparison
 from adwright.training.pipeline import RunResult, measure, run, train
 from adwright.training.ranker import Ranker
 from adwright.training.runfile import RunConfig
-from tests.training.shop import FIT, HSTU, MODEL, shop_run, shop_task
+from tests.support.data.ranking_task import FIT, HSTU, MODEL, shop_run, shop_task
 
 
 @pytest.fixture(scope="module")

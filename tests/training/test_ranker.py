@@ -25,7 +25,15 @@ from adwright.data.task import Task
 from adwright.models.calibration import IdentityCalibrator, PlattCalibrator
 from adwright.training.predict import predict
 from adwright.training.ranker import KIND, Ranker, item_names
-from tests.training.shop import HSTU, ITEMS, MODEL, START, shop_run, shop_task, untrained
+from tests.support.data.ranking_task import (
+    HSTU,
+    ITEMS,
+    MODEL,
+    START,
+    shop_run,
+    shop_task,
+    untrained,
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from adwright.metrics.ranking import ndcg, recall
 from adwright.models.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.ranks import catalogue_vectors, query_scores, retrieved_ranks
-from tests.data.visits import small_task
+from tests.support.data.small_next_basket import small_task
 
 TASK = small_task()
 

@@ -11,7 +11,7 @@ from adwright.core.errors import DataError
 from adwright.models.two_tower import TwoTowerConfig
 from adwright.training.retrain import RetrainConfig, joined_task, retrain_two_tower
 from adwright.training.retrieval import RetrievalConfig
-from tests.campaigns.village import ITEMS, START, before, events
+from tests.support.store.small_world import ITEMS, START, before, events
 
 END = START + timedelta(weeks=2)
 SMALL = RetrainConfig(

@@ -13,7 +13,7 @@ from adwright.metrics.ranking import recall
 from adwright.models.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.retrieval import RetrievalConfig, fit_retriever
-from tests.data.visits import small_task
+from tests.support.data.small_next_basket import small_task
 
 TASK = small_task(people=30)
 CONFIG = RetrievalConfig(

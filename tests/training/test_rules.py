@@ -10,7 +10,7 @@ from adwright.data.task import Task
 from adwright.metrics.classification import auc, log_loss
 from adwright.training import rules
 from adwright.training.rules import has_rules, rule_probabilities
-from tests.training.shop import shop_task
+from tests.support.data.ranking_task import shop_task
 
 
 @pytest.fixture(scope="module")

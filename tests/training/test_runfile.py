@@ -20,7 +20,7 @@ from adwright.training.runfile import (
     open_task,
     response_task,
 )
-from tests.training.shop import shop_task, small_log
+from tests.support.data.ranking_task import shop_task, small_log
 
 
 def test_run_files(tmp_path: Path) -> None:

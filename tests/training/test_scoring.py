@@ -19,7 +19,7 @@ from adwright.data.task import Task
 from adwright.training import scoring
 from adwright.training.ranker import Ranker
 from adwright.training.scoring import score_file
-from tests.training.shop import shop_task, untrained
+from tests.support.data.ranking_task import shop_task, untrained
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sasrec import SASRec, SASRecConfig
 from adwright.training.sequence_artifact import KIND, SequenceArtifact, Sequential
-from tests.models.sequence_ladder import DATA, LONGEST, batch_of, shake
+from tests.support.models.sequence_checks import DATA, LONGEST, batch_of, shake
 
 SIZES: dict[str, Any] = {"width": 8, "max_length": LONGEST, "heads": 2, "context": True}
 OWN: dict[str, Any] = {"popularity": True, "repeats": True}

@@ -15,7 +15,7 @@ from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sasrec import SASRec, SASRecConfig
 from adwright.models.sequence_losses import LossConfig
 from adwright.training.sequence_balance import Cost, cost_of, divided, people_of
-from tests.data.sequences_small import small_sequences
+from tests.support.data.small_sequences import small_sequences
 
 
 def largest(cost: np.ndarray, parts: list[np.ndarray]) -> float:

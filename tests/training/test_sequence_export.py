@@ -26,7 +26,6 @@ from adwright.training.sequence_export import (
     retriever_inputs,
     sequence_program,
 )
-from tests.models.sequence_ladder import DATA, LONGEST
 from tests.models.test_dense_sequence import (
     CODES,
     LATE,
@@ -38,6 +37,7 @@ from tests.models.test_dense_sequence import (
     ranker,
     retriever,
 )
+from tests.support.models.sequence_checks import DATA, LONGEST
 
 pytest.importorskip("onnxruntime")
 

@@ -26,8 +26,8 @@ from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequence_runfile import HSTURun, SASRecRun, SequenceData
 from adwright.training.sequential import SequentialConfig
 from adwright.training.visit_ranks import visit_scorer
-from tests.data.sequences_small import small_sequences
-from tests.data.visits import small_task
+from tests.support.data.small_next_basket import small_task
+from tests.support.data.small_sequences import small_sequences
 
 # As many items as a list of a visit has places.
 TASK = small_task(people=12, days=9)

@@ -12,7 +12,7 @@ from torch import Tensor
 from adwright.core.errors import ValueInvalidError
 from adwright.data.item_sequences import SequenceBatch
 from adwright.training.sequence_ranks import rank_next
-from tests.data.sequences_small import small_sequences
+from tests.support.data.small_sequences import small_sequences
 
 DATA = small_sequences(items=20)
 

@@ -10,8 +10,8 @@ import pytest
 from adwright.data.item_sequences import Held
 from adwright.training.ranks import retrieved_ranks
 from adwright.training.sequence_rules import Rule, rank_by_rule, visit_rule
-from tests.data.sequences_small import small_sequences
-from tests.data.visits import small_task
+from tests.support.data.small_next_basket import small_task
+from tests.support.data.small_sequences import small_sequences
 
 RULES: list[Rule] = ["popularity", "frequency"]
 SEQUENCES = small_sequences()

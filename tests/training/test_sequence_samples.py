@@ -10,7 +10,7 @@ import pytest
 from adwright.core.errors import ConfigError
 from adwright.data.stochastic_length import StochasticLength
 from adwright.training.sequence_samples import SequenceSamples, balanced_batches
-from tests.data.sequences_small import small_sequences
+from tests.support.data.small_sequences import small_sequences
 
 DATA = small_sequences()
 

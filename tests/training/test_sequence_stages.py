@@ -23,7 +23,7 @@ from adwright.training.sequence_stages import (
 )
 from adwright.training.sequential_config import SequentialConfig
 from adwright.training.visit_ranks import visit_validation
-from tests.data.visits import FEATURES, catalogue, events_of, small_task
+from tests.support.data.small_next_basket import FEATURES, catalogue, events_of, small_task
 
 TASK = small_task(people=16, days=12)
 FIT = SequentialConfig(epochs=2, batch=8, learning_rate=0.01)

@@ -16,7 +16,7 @@ from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequence_validation import predict_actions, validation
-from tests.data.sequences_small import small_sequences
+from tests.support.data.small_sequences import small_sequences
 
 DATA = small_sequences()
 CONFIG = HSTURankerConfig(

@@ -25,7 +25,7 @@ from adwright.models.sequence_losses import LossConfig
 from adwright.models.sequence_model import SequenceModel
 from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequential import SequentialConfig, _Trainer, fit_sequential
-from tests.data.sequences_small import small_sequences
+from tests.support.data.small_sequences import small_sequences
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")

@@ -22,7 +22,7 @@ from adwright.lm.tuning.lora_fa import LoRAFA
 from adwright.lm.tuning.methods import apply, load_tuned
 from adwright.training.tune import tune
 from adwright.training.tune_jobs import Job, tune_jobs
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.tiny_llama import tiny_llama
 
 
 def texts(number: int = 10, seed: int = 0) -> Texts:

@@ -11,7 +11,7 @@ import torch
 
 from adwright.core.errors import ConfigError
 from adwright.training.tune_config import TuneConfig
-from tests.lm.tiny_llama import save_tiny
+from tests.support.lm.tiny_llama import save_tiny
 
 from adwright.lm.tuning.lora import LoRA  # isort: skip
 from adwright.lm.tuning.lora_fa import LoRAFA  # isort: skip

@@ -18,7 +18,7 @@ from adwright.core.artifacts import load_artifact
 from adwright.core.config import load_toml
 from adwright.core.errors import ConfigError, DataError
 from adwright.training.tune_config import TuneConfig
-from tests.lm.tiny_llama import save_tiny
+from tests.support.lm.tiny_llama import save_tiny
 
 from adwright.lm.tuning.diff_pruning import DiffPruning  # isort: skip
 from adwright.lm.tuning.fish_mask import FishMask  # isort: skip

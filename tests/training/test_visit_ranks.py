@@ -21,7 +21,7 @@ from adwright.training.visit_ranks import (
     visit_scorer,
     visit_validation,
 )
-from tests.data.visits import small_task
+from tests.support.data.small_next_basket import small_task
 
 TASK = small_task(people=12, days=9)
 CONFIG = HSTUConfig(

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from adwright.campaigns.database import Database
 from adwright.campaigns.migrate import migrate
 from adwright.campaigns.tables import METADATA
-from tests.postgres import Postgres
+from tests.support.store.postgres import Postgres
 
 
 def shape(connection: Connection) -> dict[str, object]:

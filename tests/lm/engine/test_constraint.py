@@ -10,7 +10,7 @@ import torch
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.constraint import Grammars
 from adwright.lm.engine.generation import GenerationConfig
-from tests.lm.tiny_llama import VOCABULARY, tiny_tokenizer, tiny_tokens
+from tests.support.lm.tiny_llama import VOCABULARY, tiny_tokenizer, tiny_tokens
 
 END = 1
 

@@ -11,7 +11,7 @@ import torch
 from adwright.lm.engine.folded_attention import folded_attention
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.torch_model import TorchModel
-from tests.lm.tiny_llama import tiny_llama, tiny_tokens
+from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 
 
 @pytest.mark.parametrize("prompts", [["the best", "the best"], ["a", "buy two packs"]])
@@ -41,7 +41,7 @@ def test_it_is_the_attention_of_transformers(
 
 def test_models_that_are_opened_use_it(tmp_path: Path) -> None:
     from adwright.lm.engine.torch_config import TorchConfig
-    from tests.lm.tiny_llama import save_tiny
+    from tests.support.lm.tiny_llama import save_tiny
 
     config = TorchConfig(str(save_tiny(tmp_path / "tiny")), dtype="float32", threads=1)
     opened = TorchModel.open(config)

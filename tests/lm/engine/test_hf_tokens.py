@@ -10,7 +10,7 @@ from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.model import Tokens
-from tests.lm.tiny_llama import tiny_tokenizer, tiny_tokens
+from tests.support.lm.tiny_llama import tiny_tokenizer, tiny_tokens
 
 
 def test_there_and_back() -> None:

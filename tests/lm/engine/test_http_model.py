@@ -27,8 +27,8 @@ from adwright.lm.engine.torch_model import TorchModel
 from adwright.service.lm_app import create_lm_app
 from adwright.service.lm_config import LmServiceConfig
 from adwright.service.loopback import on_loopback
-from tests.lm.smollm2 import CAPITAL, smollm2
-from tests.lm.tiny_llama import tiny_model, tiny_tokenizer
+from tests.support.lm.smollm2 import CAPITAL, smollm2
+from tests.support.lm.tiny_llama import tiny_model, tiny_tokenizer
 
 LONG = "the best tea in the world is a cup of tea with a friend, buy two packs of coffee and "
 CHAT = (Message("system", "be brief"), Message("user", "name three teas"))

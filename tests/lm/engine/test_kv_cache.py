@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from adwright.lm.engine.kv_cache import GrowingLayer, growing_cache
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.tiny_llama import tiny_llama
 
 
 def test_it_holds_what_the_cache_of_transformers_holds() -> None:

@@ -7,7 +7,7 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 import torch
 
 from adwright.lm.engine.network import Network, Rows, shared_beginning
-from tests.lm.tiny_llama import CONTEXT, VOCABULARY, tiny_llama
+from tests.support.lm.tiny_llama import CONTEXT, VOCABULARY, tiny_llama
 
 
 def after(ids: list[int]) -> torch.Tensor:

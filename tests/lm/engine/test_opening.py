@@ -29,7 +29,7 @@ from adwright.lm.engine.xllamacpp_config import XllamacppConfig
 def test_each_config_opens_its_engine(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="the extra lm is not installed")
     pytest.importorskip("openai", reason="the extra lm is not installed")
-    from tests.lm.tiny_llama import save_tiny
+    from tests.support.lm.tiny_llama import save_tiny
 
     configs: list[EngineConfig] = [
         ScriptedConfig(),
@@ -63,7 +63,7 @@ def test_what_is_missing_is_said(
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model as a folder."""
     pytest.importorskip("transformers", reason="the extra lm is not installed")
-    from tests.lm.tiny_llama import save_tiny
+    from tests.support.lm.tiny_llama import save_tiny
 
     return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
 
@@ -75,7 +75,7 @@ def config(request: pytest.FixtureRequest, tiny: Path) -> EngineConfig:
         return TorchConfig(str(tiny), threads=1)
     pytest.importorskip("xllamacpp", reason="the extra lm is not installed")
     pytest.importorskip("llguidance", reason="the extra lm is not installed")
-    from tests.lm.tiny_gguf import save_tiny_gguf
+    from tests.support.lm.tiny_gguf import save_tiny_gguf
 
     file = save_tiny_gguf(tiny.with_name("tiny.gguf"))
     return XllamacppConfig(str(file), threads=1, cache_tokens=512, max_running=2)

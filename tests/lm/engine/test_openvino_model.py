@@ -19,7 +19,7 @@ from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.model import LanguageModel
 from adwright.lm.engine.openvino_model import OpenVinoConfig, OpenVinoModel
 from adwright.lm.engine.weights import smollm2_folder
-from tests.lm.smollm2 import CAPITAL, smollm2
+from tests.support.lm.smollm2 import CAPITAL, smollm2
 
 TEXT = "Our loose-leaf breakfast tea is blended in small batches. 38% of 1,250 shoppers, née €!"
 

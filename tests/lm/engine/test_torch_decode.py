@@ -10,7 +10,7 @@ from adwright.lm.engine.answer import Answer
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.engine.network import Network, Rows
 from adwright.lm.engine.torch_decode import decode
-from tests.lm.tiny_llama import tiny_llama, tiny_tokens
+from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 
 
 def begin(config: GenerationConfig, *prompts: str) -> list[Answer]:

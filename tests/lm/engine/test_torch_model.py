@@ -23,8 +23,8 @@ from adwright.lm.engine.generation import Cancellation, GenerationConfig, Messag
 from adwright.lm.engine.model import LanguageModel
 from adwright.lm.engine.torch_config import TorchConfig
 from adwright.lm.engine.torch_model import TorchModel, fitting_dtype
-from tests.lm.smollm2 import CAPITAL, smollm2
-from tests.lm.tiny_llama import save_tiny, tiny_llama, tiny_model, tiny_tokens
+from tests.support.lm.smollm2 import CAPITAL, smollm2
+from tests.support.lm.tiny_llama import save_tiny, tiny_llama, tiny_model, tiny_tokens
 
 LONG = "the best tea in the world is a cup of tea with a friend, buy two packs of coffee and "
 PROMPTS = [LONG + "get", "buy two", LONG, "a", LONG + "fresh bread, ripe cheese and", "red apples"]

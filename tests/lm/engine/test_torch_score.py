@@ -12,7 +12,7 @@ from adwright.lm.engine import torch_score
 from adwright.lm.engine.generation import Cancellation
 from adwright.lm.engine.network import Network
 from adwright.lm.engine.torch_score import batches_of_pairs, embed_rows, score_rows
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.tiny_llama import tiny_llama
 
 
 def test_families_of_one_prompt_are_kept_together() -> None:

@@ -23,7 +23,7 @@ from adwright.lm.engine.weights import (
     smollm2_folder,
     smollm2_gguf,
 )
-from tests.lm.smollm2 import smollm2
+from tests.support.lm.smollm2 import smollm2
 
 
 def tensors(path: Path) -> dict[str, tuple[str, np.ndarray]]:

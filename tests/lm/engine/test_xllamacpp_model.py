@@ -30,10 +30,10 @@ from adwright.lm.tuning.gguf_lora import from_rotary, to_gguf
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.tuned import Tuned
-from tests.lm.smollm2 import CAPITAL, smollm2
-from tests.lm.tiny_gguf import save_tiny_gguf
-from tests.lm.tiny_llama import CONTEXT, tiny_llama, tiny_model, tiny_tokens
-from tests.lm.tuning.tiny import shake
+from tests.support.lm.smollm2 import CAPITAL, smollm2
+from tests.support.lm.tiny_gguf import save_tiny_gguf
+from tests.support.lm.tiny_llama import CONTEXT, tiny_llama, tiny_model, tiny_tokens
+from tests.support.lm.tuning_methods import shake
 
 TEXT = "Our loose-leaf breakfast tea is blended in small batches. 38% of 1,250 shoppers, née €!"
 TEA = (Message("user", "the best tea"),)

@@ -17,7 +17,7 @@ pytest.importorskip("gguf", reason="the extra lm is not installed")
 
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.xllamacpp_process import Process
-from tests.lm.tiny_gguf import save_tiny_gguf
+from tests.support.lm.tiny_gguf import save_tiny_gguf
 
 LONG = {"prompt": [5, 6, 7], "n_predict": 900, "ignore_eos": True, "return_tokens": True}
 

@@ -12,8 +12,8 @@ from adwright.lm.serving.credit_merge import MergePolicy, Merger, folded_weights
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
 from adwright.lm.serving.jobs import Job
 from adwright.lm.tuning.methods import load_tuned
-from tests.lm.serving.many import PARTS, alone, models_of, odd_texts, saved_parts
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.adapter_engine import PARTS, alone, models_of, odd_texts, saved_parts
+from tests.support.lm.tiny_llama import tiny_llama
 
 NAMES = ("lora", "lora-fa", "dora", "lora-few", "ia3")
 ALWAYS = ServingConfig(merge=MergePolicy(to_merge=2, to_unmerge=6))

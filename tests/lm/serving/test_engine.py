@@ -15,7 +15,7 @@ from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, TokenPrompt
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
 from adwright.lm.tuning.lora import LoRA
-from tests.lm.serving.many import PARTS, alone, models_of, odd_texts, saved_parts
+from tests.support.lm.adapter_engine import PARTS, alone, models_of, odd_texts, saved_parts
 
 NAMES = ("base", *PARTS)
 LONG = GenerationConfig(max_tokens=24, logprobs=True)

@@ -15,9 +15,9 @@ from adwright.lm.serving.folder import AdapterFolder, open_base
 from adwright.lm.tuning.ia3 import IA3
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply
-from tests.lm.serving.many import models_of, saved_parts
-from tests.lm.tiny_llama import save_tiny, tiny_llama
-from tests.lm.tuning.tiny import shake
+from tests.support.lm.adapter_engine import models_of, saved_parts
+from tests.support.lm.tiny_llama import save_tiny, tiny_llama
+from tests.support.lm.tuning_methods import shake
 
 
 def test_in_step_with_a_folder(tmp_path: Path) -> None:

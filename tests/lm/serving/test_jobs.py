@@ -12,7 +12,7 @@ from adwright.lm.engine.constraint import Grammars
 from adwright.lm.engine.generation import Chunk, GenerationConfig
 from adwright.lm.engine.network import Network
 from adwright.lm.serving.jobs import Embedding, Scoring, Writing, sample
-from tests.lm.tiny_llama import VOCABULARY, tiny_llama, tiny_tokens
+from tests.support.lm.tiny_llama import VOCABULARY, tiny_llama, tiny_tokens
 
 NETWORK = Network(tiny_llama())
 

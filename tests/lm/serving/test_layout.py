@@ -8,8 +8,8 @@ from adwright.lm.serving.pool import PageShape
 from adwright.lm.tuning.gathered import GATHERED, BaseMaps, GatheredMethod
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.serial import SerialAdapter
-from tests.lm.serving.many import PARTS, saved_parts
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.adapter_engine import PARTS, saved_parts
+from tests.support.lm.tiny_llama import tiny_llama
 
 BASE = BaseMaps.of(tiny_llama())
 GRAIN = grain_of(BASE.sizes)

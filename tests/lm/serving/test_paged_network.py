@@ -11,7 +11,7 @@ from adwright.lm.tuning.gathered import BaseMaps
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.sizes import Sizes
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.tiny_llama import tiny_llama
 
 IDS = torch.randint(400, (11,), generator=torch.Generator().manual_seed(0))
 

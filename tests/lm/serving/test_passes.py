@@ -7,7 +7,7 @@ import pytest
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.row_ops import RowOps
-from tests.lm.serving.many import PARTS, models_of, saved_parts
+from tests.support.lm.adapter_engine import PARTS, models_of, saved_parts
 
 NAMES = ("lora", "ssf")
 

@@ -6,7 +6,7 @@ import torch
 from adwright.core.errors import ConfigError
 from adwright.lm.serving.pool import PagePool, PageShape
 from adwright.lm.tuning.sizes import Sizes
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.tiny_llama import tiny_llama
 
 SHAPE = PageShape(layers=3, heads=2, width=4, block=5)
 

@@ -19,8 +19,8 @@ from adwright.lm.tuning.sizes import Target
 from adwright.lm.tuning.ssf import SSF
 from adwright.lm.tuning.storage import write_tuned
 from adwright.lm.tuning.vera import VeRA
-from tests.lm.serving.many import saved_parts
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.adapter_engine import saved_parts
+from tests.support.lm.tiny_llama import tiny_llama
 
 BASE = BaseMaps.of(tiny_llama())
 SHAPE = PageShape.of(BASE.sizes, 4)

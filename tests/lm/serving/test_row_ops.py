@@ -15,8 +15,8 @@ from adwright.lm.serving.row_ops import RowOps, Stretch
 from adwright.lm.tuning.gathered import BaseMaps, Small
 from adwright.lm.tuning.serial import activated
 from adwright.lm.tuning.sizes import LINEAR
-from tests.lm.serving.many import PARTS, saved_parts
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.adapter_engine import PARTS, saved_parts
+from tests.support.lm.tiny_llama import tiny_llama
 
 BASE = BaseMaps.of(tiny_llama())
 GRAIN = grain_of(BASE.sizes)

@@ -14,8 +14,8 @@ from adwright.lm.serving.residency import Residency, _Known
 from adwright.lm.serving.scheduler import Scheduler, Turn
 from adwright.lm.tuning.gathered import BaseMaps
 from adwright.lm.tuning.lora import LoRA
-from tests.lm.serving.many import saved_parts
-from tests.lm.tiny_llama import tiny_llama, tiny_tokens
+from tests.support.lm.adapter_engine import saved_parts
+from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 
 BASE = BaseMaps.of(tiny_llama())
 #: Two pages each.

@@ -12,7 +12,7 @@ from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig,
 from adwright.lm.engine.model import LanguageModel
 from adwright.lm.serving.jobs import Job, Writing
 from adwright.lm.serving.view import AdapterModel
-from tests.lm.tiny_llama import VOCABULARY, tiny_tokens
+from tests.support.lm.tiny_llama import VOCABULARY, tiny_tokens
 
 
 class Recording:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from adwright.lm.tuning.adamix import AdaMix, Mixture, consistency, reads_twice
 from adwright.lm.tuning.methods import apply
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import logits_of, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 
 
 def test_is_the_formula_in_use_and_in_a_step() -> None:

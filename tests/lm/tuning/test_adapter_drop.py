@@ -10,7 +10,7 @@ import torch
 from adwright.core.errors import ConfigError
 from adwright.lm.tuning.adapter_drop import AdapterDrop, DropSchedule
 from adwright.lm.tuning.methods import apply, load_tuned
-from tests.lm.tuning.tiny import logits_of, loss_of, shake, tiny_llama
+from tests.support.lm.tuning_methods import logits_of, loss_of, shake, tiny_llama
 
 
 def test_served_layers_are_left_out_and_the_rest_is_the_serial_adapter() -> None:

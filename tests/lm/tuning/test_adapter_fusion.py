@@ -13,8 +13,8 @@ from adwright.lm.tuning.adapter_fusion import AdapterFusion, FusedLinear
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.serial import SerialAdapter
 from adwright.lm.tuning.storage import read_tuned
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import attached, logits_of, saved, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import attached, logits_of, saved, shake, tiny_llama
 
 
 def test_is_the_formula(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from adwright.lm.tuning.methods import apply, load_tuned
 from adwright.lm.tuning.references import FullTuning
 from adwright.lm.tuning.sizes import Place
 from adwright.lm.tuning.storage import read_tuned
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import logits_of, saved, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import logits_of, saved, shake, tiny_llama
 
 
 def test_is_the_formula(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 from adwright.lm.tuning.borders import between_layers
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.tiny_llama import tiny_llama
 
 
 def test_it_is_asked_before_each_layer_and_back() -> None:

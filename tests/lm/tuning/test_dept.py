@@ -8,7 +8,7 @@ import torch
 from adwright.core.errors import ValueInvalidError
 from adwright.lm.tuning.dept import DecomposedPrompt, DePT
 from adwright.lm.tuning.methods import apply
-from tests.lm.tuning.tiny import TOKENS, logits_of, shake, tiny_llama
+from tests.support.lm.tuning_methods import TOKENS, logits_of, shake, tiny_llama
 
 
 def test_is_the_formula() -> None:

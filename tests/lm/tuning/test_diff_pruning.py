@@ -14,8 +14,8 @@ from adwright.lm.tuning.diff_pruning import DiffLinear, DiffPruning, prune
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply, load_tuned
 from adwright.training.tune_config import TuneConfig
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import logits_of, loss_of, shake, tiny_llama, train
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import logits_of, loss_of, shake, tiny_llama, train
 
 
 def clamp(x: float) -> float:

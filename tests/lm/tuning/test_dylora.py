@@ -9,8 +9,8 @@ from torch import Tensor
 from adwright.core.errors import ConfigError
 from adwright.lm.tuning.dylora import DyLoRA, NestedLinear, RankSchedule
 from adwright.lm.tuning.methods import apply
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import logits_of, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 
 
 @pytest.mark.parametrize("serve", [0, 2])

@@ -13,7 +13,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.tuning.fish_mask import FishMask
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.tuned import Tuned
-from tests.lm.tuning.tiny import TOKENS, loss_of, losses, tiny_llama
+from tests.support.lm.tuning_methods import TOKENS, loss_of, losses, tiny_llama
 
 
 @pytest.mark.parametrize("criterion", ["fisher", "gradient"])

@@ -21,7 +21,7 @@ from adwright.lm.tuning.serial import SerialAdapter
 from adwright.lm.tuning.ssf import SSF
 from adwright.lm.tuning.storage import KIND
 from adwright.lm.tuning.vera import VeRA
-from tests.lm.tuning.tiny import base_logits, logits_of, saved, tiny_llama
+from tests.support.lm.tuning_methods import base_logits, logits_of, saved, tiny_llama
 
 PARTS: dict[str, GatheredMethod] = {
     "lora": LoRA(rank=3),

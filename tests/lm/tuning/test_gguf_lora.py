@@ -23,7 +23,7 @@ from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.lora_fa import LoRAFA
 from adwright.lm.tuning.methods import Method, apply
 from adwright.lm.tuning.tuned import Tuned
-from tests.lm.tuning.tiny import logits_of, shake, tiny_llama
+from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 
 Fields = dict[str, Any]
 Tensors = dict[str, np.ndarray]

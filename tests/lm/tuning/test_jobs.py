@@ -20,7 +20,7 @@ from adwright.lm.tuning.jobs import JointJobs, joined, share_base
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.lora_fa import LoRAFA
 from adwright.lm.tuning.methods import Method, apply, load_tuned
-from tests.lm.tiny_llama import tiny_llama
+from tests.support.lm.tiny_llama import tiny_llama
 
 METHODS: dict[str, tuple[Method, int]] = {
     "plain": (LoRA(rank=4), 0),

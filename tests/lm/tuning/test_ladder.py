@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adwright.lm.tuning.ladder import Ladder, LadderTuning, who_sees
 from adwright.lm.tuning.methods import apply
-from tests.lm.tuning.tiny import TOKENS, loss_of, shake, tiny_llama
+from tests.support.lm.tuning_methods import TOKENS, loss_of, shake, tiny_llama
 
 
 def rms(x: Tensor, weight: Tensor) -> Tensor:

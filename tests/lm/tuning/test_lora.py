@@ -12,8 +12,8 @@ from torch.nn import functional
 from adwright.lm.tuning.lora import LoRA, LoRALinear, low_rank_count
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.sizes import Sizes
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import logits_of, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 
 
 @pytest.mark.parametrize("stabilised", [False, True])

@@ -13,8 +13,8 @@ from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.lora_hub import HubLinear, LoRAHub, search_weights
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.storage import read_tuned
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import attached, logits_of, loss_of, saved, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import attached, logits_of, loss_of, saved, tiny_llama
 
 
 def test_is_the_formula(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from adwright.core.errors import ConfigError
 from adwright.lm.tuning.lt_sft import LTSFT
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.tuned import Tuned
-from tests.lm.tuning.tiny import TOKENS, base_logits, logits_of, loss_of, losses, tiny_llama
+from tests.support.lm.tuning_methods import (
+    TOKENS,
+    base_logits,
+    logits_of,
+    loss_of,
+    losses,
+    tiny_llama,
+)
 
 
 def chosen_by(tuned: Tuned, method: LTSFT) -> set[tuple[int, int]]:

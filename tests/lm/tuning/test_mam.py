@@ -7,8 +7,8 @@ from torch import Tensor
 
 from adwright.lm.tuning.mam import MAM
 from adwright.lm.tuning.methods import apply
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import logits_of, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 
 
 def test_is_the_formula() -> None:

@@ -13,7 +13,7 @@ from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import METHODS, Method, apply, load_tuned
 from adwright.lm.tuning.pafi import PaFi
 from adwright.lm.tuning.storage import KIND
-from tests.lm.tuning.tiny import (
+from tests.support.lm.tuning_methods import (
     OURS,
     TOKENS,
     WRAPPED,

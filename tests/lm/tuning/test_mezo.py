@@ -9,7 +9,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.mezo import MeZO, Step, mezo_step, replay
-from tests.lm.tuning.tiny import loss_of, tiny_llama
+from tests.support.lm.tuning_methods import loss_of, tiny_llama
 
 
 def test_a_step_is_the_formula() -> None:

@@ -6,7 +6,7 @@ import torch
 
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.pafi import PaFi
-from tests.lm.tuning.tiny import tiny_llama
+from tests.support.lm.tuning_methods import tiny_llama
 
 
 def test_chooses_what_the_formula_chooses() -> None:

@@ -16,7 +16,7 @@ from adwright.lm.tuning.peft_kinds import (
 )
 from adwright.lm.tuning.sizes import Sizes, Target
 from adwright.lm.tuning.wrapped import Wrapped
-from tests.lm.tuning.tiny import tiny_llama
+from tests.support.lm.tuning_methods import tiny_llama
 
 #: Kinds whose count depends on rank and targets.
 _RANKED = [

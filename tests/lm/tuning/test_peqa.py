@@ -12,7 +12,7 @@ from torch import nn
 from adwright.core.errors import ConfigError
 from adwright.lm.tuning.methods import apply, load_tuned
 from adwright.lm.tuning.peqa import PEQA, QuantisedLinear, quantise
-from tests.lm.tuning.tiny import shake, tiny_llama
+from tests.support.lm.tuning_methods import shake, tiny_llama
 
 BFLOAT16 = torch.bfloat16
 

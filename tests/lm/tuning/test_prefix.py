@@ -9,8 +9,8 @@ from torch import Tensor
 from adwright.core.errors import ConfigError
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.prefix import Prefix, PrefixTuning
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import TOKENS, logits_of, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import TOKENS, logits_of, shake, tiny_llama
 
 METHODS = (PrefixTuning(length=3), PrefixTuning(length=3, made_by="mlp", hidden=6))
 

@@ -17,8 +17,8 @@ from adwright.lm.tuning.methods import Method, apply
 from adwright.lm.tuning.peft_kinds import PROMPTS
 from adwright.lm.tuning.prompt import Prompt, PromptTuning, run_with_prompt
 from adwright.lm.tuning.wrapped import Wrapped
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import TOKENS, logits_of, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import TOKENS, logits_of, shake, tiny_llama
 
 
 def test_is_the_formula() -> None:

@@ -6,7 +6,7 @@ import torch
 
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.references import FullTuning, HeadOnly, NormTuning
-from tests.lm.tuning.tiny import loss_of, tiny_llama
+from tests.support.lm.tuning_methods import loss_of, tiny_llama
 
 
 def test_full_tuning_trains_everything() -> None:

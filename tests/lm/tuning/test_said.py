@@ -11,8 +11,8 @@ from torch import Tensor
 from adwright.core.errors import ConfigError
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.said import SAID, SAIDLinear, hadamard
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import logits_of, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 
 
 def matrix(size: int) -> Tensor:

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.serial import Placement, SerialAdapter, activated, bottleneck_count
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import logits_of, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
 
 
 @pytest.mark.parametrize("placement", ["houlsby", "pfeiffer"])

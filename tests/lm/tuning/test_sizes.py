@@ -7,7 +7,7 @@ import torch
 
 from adwright.core.errors import ConfigError
 from adwright.lm.tuning.sizes import ATTENTION, LINEAR, MLP, Sizes, decoder_layers, places
-from tests.lm.tuning.tiny import tiny_llama
+from tests.support.lm.tuning_methods import tiny_llama
 
 
 def test_sizes_are_those_of_the_config() -> None:

@@ -15,8 +15,8 @@ from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply, load_tuned
 from adwright.lm.tuning.sora import GatedLinear, SoRA, alive, cut
 from adwright.lm.tuning.tuned import Tuned
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import TOKENS, logits_of, loss_of, shake, tiny_llama, train
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import TOKENS, logits_of, loss_of, shake, tiny_llama, train
 
 
 def first_of(tuned: Tuned) -> GatedLinear:

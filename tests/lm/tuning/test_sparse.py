@@ -19,7 +19,7 @@ from adwright.lm.tuning.sparse import (
     plant,
     plant_highest,
 )
-from tests.lm.tuning.tiny import tiny_llama
+from tests.support.lm.tuning_methods import tiny_llama
 
 
 def test_is_the_formula_and_so_are_its_gradients() -> None:

@@ -10,7 +10,7 @@ import torch
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ArtifactUnsafeError
 from adwright.lm.tuning.storage import KIND, fill, fingerprint, read_tuned, write_tuned
-from tests.lm.tuning.tiny import tiny_llama
+from tests.support.lm.tuning_methods import tiny_llama
 
 
 def written(folder: Path) -> Path:

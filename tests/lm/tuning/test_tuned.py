@@ -14,7 +14,7 @@ from adwright.lm.tuning.lora import LoRA, LoRALinear
 from adwright.lm.tuning.methods import Method, apply, load_tuned
 from adwright.lm.tuning.serial import SerialAdapter
 from adwright.lm.tuning.tuned import Penalised, Scheduled, TunedLinear, at_least, ones, zeros
-from tests.lm.tuning.tiny import (
+from tests.support.lm.tuning_methods import (
     OURS,
     TOKENS,
     WRAPPED,

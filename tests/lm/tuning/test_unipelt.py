@@ -7,8 +7,8 @@ from torch import Tensor
 
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.unipelt import UniPELT
-from tests.lm.tuning.literal import literal_logits
-from tests.lm.tuning.tiny import base_logits, logits_of, shake, tiny_llama
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import base_logits, logits_of, shake, tiny_llama
 
 
 def gate_of(gate: torch.nn.Module, x: Tensor) -> Tensor:

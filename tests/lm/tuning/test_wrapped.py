@@ -10,7 +10,7 @@ from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.peft_kinds import PROMPTS, PeftKind
 from adwright.lm.tuning.wrapped import Wrapped
-from tests.lm.tuning.tiny import TOKENS, logits_of, loss_of, shake, tiny_llama, train
+from tests.support.lm.tuning_methods import TOKENS, logits_of, loss_of, shake, tiny_llama, train
 
 
 def test_pefts_lora_and_ours_are_one_function() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from adwright.core.errors import DataError
 from adwright.training.offsite.wire import Message
-from tests.training.offsite.small import Both
+from tests.support.training.offsite_pair import Both
 
 pytest.importorskip("transformers")
 

@@ -20,8 +20,7 @@ from adwright.training.offsite.device import OnDevice, tune_on_device
 from adwright.training.offsite.wire import Message
 from adwright.training.texts import Texts
 from adwright.training.tune import TuneConfig, answer_nll, tune
-from tests.training.offsite.scripts.side import DEVICE
-from tests.training.offsite.small import (
+from tests.support.training.offsite_pair import (
     Both,
     Tap,
     finished,
@@ -31,6 +30,7 @@ from tests.training.offsite.small import (
     side,
     tokens,
 )
+from tests.support.training.offsite_side import DEVICE
 
 LAYERS, MODULES, STEPS = 4, 28, 16
 TOKENS = DEVICE.epochs * tokens().tokens

@@ -33,8 +33,7 @@ from adwright.training.offsite.sandwich import (
 )
 from adwright.training.offsite.wire import Channel, Listener, Message, connect
 from adwright.training.tune import answer_nll, tune
-from tests.training.offsite.scripts.side import CONFIG
-from tests.training.offsite.small import (
+from tests.support.training.offsite_pair import (
     WORDS,
     Tap,
     finished,
@@ -44,6 +43,7 @@ from tests.training.offsite.small import (
     side,
     tokens,
 )
+from tests.support.training.offsite_side import CONFIG
 
 
 @pytest.mark.parametrize("rank", [0, 4])

@@ -20,7 +20,7 @@ from adwright.training.offsite import pipeline, wire
 from adwright.training.offsite.pipeline import OwnerRun, TrainerRun, run_owner, run_trainer
 from adwright.training.tune_config import TuneConfig
 from adwright.training.tune_pipeline import PairsConfig
-from tests.training.offsite.small import model, pairs, tokenizer
+from tests.support.training.offsite_pair import model, pairs, tokenizer
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from adwright.training.offsite.sandwich import (
     plug_in,
 )
 from adwright.training.tune import TuneConfig, tune
-from tests.training.offsite.small import model, tokens
+from tests.support.training.offsite_pair import model, tokens
 
 CONFIG = TuneConfig(epochs=2, batch=4, micro=4, learning_rate=0.01)
 

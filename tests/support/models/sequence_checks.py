@@ -13,7 +13,7 @@ from torch import Tensor
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.data.item_sequences import SequenceBatch
 from adwright.models.sequence_model import SequenceModel
-from tests.data.sequences_small import small_sequences
+from tests.support.data.small_sequences import small_sequences
 
 DATA = small_sequences()
 LONGEST = 16

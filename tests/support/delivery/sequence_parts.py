@@ -13,9 +13,8 @@ from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sasrec import SASRec, SASRecConfig
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequence_stages import VISITS_FILE
-from tests.models.sequence_ladder import shake
-
-from .funnel import task
+from tests.support.delivery.cascade_parts import task
+from tests.support.models.sequence_checks import shake
 
 SIZES: dict[str, Any] = {"width": 8, "max_length": 40, "blocks": 2, "dropout": 0.0}
 WIDTHS: dict[str, Any] = {"qk_width": 4, "v_width": 4, "kernel": "bucketed"}

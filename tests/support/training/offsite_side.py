@@ -1,9 +1,9 @@
 """One side of a tuning between two processes.
 
-    side.py own FOLDER RANK           FOLDER/port, then FOLDER/plugged (an artifact of the weights)
-    side.py train FOLDER PORT RANK    FOLDER/report.json
-    side.py cloud FOLDER              FOLDER/port
-    side.py device FOLDER PORT SHARE  FOLDER/report.json and FOLDER/lora; SHARE of modules alive
+    own FOLDER RANK           FOLDER/port, then FOLDER/plugged (an artifact of the weights)
+    train FOLDER PORT RANK    FOLDER/report.json
+    cloud FOLDER              FOLDER/port
+    device FOLDER PORT SHARE  FOLDER/report.json and FOLDER/lora; SHARE of modules alive
 
 The words of the texts are drawn by the side that owns them alone.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.atomic import atomic_write_text
@@ -30,7 +30,7 @@ from adwright.training.offsite.offsite_tuning import own, train_offsite
 from adwright.training.offsite.wire import Channel, Listener, connect
 from adwright.training.texts import Texts
 from adwright.training.tune_config import TuneConfig
-from tests.training.offsite.small import model, pairs, tokenizer, tokens
+from tests.support.training.offsite_pair import model, pairs, tokenizer, tokens
 
 CONFIG = TuneConfig(epochs=8, batch=4, micro=4, learning_rate=0.01)
 DEVICE = TuneConfig(epochs=4, batch=4, micro=2, learning_rate=0.01)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.lm.tuning.tiny import TOKENS, tiny_llama
+from tests.support.lm.tuning_methods import TOKENS, tiny_llama
 
 #: (layer, target, weight, x) to y; (layer, "attention" or "mlp", x, h) to h.
 LinearRule = Callable[[int, str, Tensor, Tensor], Tensor]

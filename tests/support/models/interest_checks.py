@@ -12,7 +12,7 @@ from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.data.jagged import Jagged
 from adwright.data.queries import QueryBatch
 from adwright.models.multi_interest import MultiInterest
-from tests.data.visits import small_task
+from tests.support.data.small_next_basket import small_task
 
 TASK = small_task()
 TRAIN = TASK.visits("train")

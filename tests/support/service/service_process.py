@@ -1,4 +1,4 @@
-"""A service in a process of its own: python serving.py STORE_URL MODELS FD [SETTINGS as JSON]."""
+"""A service in a process of its own: service_process.py STORE_URL MODELS FD [SETTINGS as JSON]."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from adwright.campaigns.store import Store
 from adwright.core.clock import SystemClock
@@ -15,7 +15,7 @@ from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.models import FolderModels
 from adwright.service.server import serve
-from tests.service.shop import load_version
+from tests.support.service.small_shop import load_version
 
 
 def main(url: str, models: str, descriptor: str, settings: str = "{}") -> None:

@@ -23,7 +23,7 @@ from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.hcn import HCN, HCNConfig
 from adwright.models.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.ranker import Ranker
-from tests.data.visits import START, small_task
+from tests.support.data.small_next_basket import START, small_task
 
 #: After everything that anybody of the task did.
 LATER = START + timedelta(days=30, hours=3)

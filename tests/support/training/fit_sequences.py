@@ -29,7 +29,7 @@ from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sequence_losses import LossConfig
 from adwright.training.distributed import process_group, rank
 from adwright.training.sequential import SequentialConfig, SequentialResult, fit_sequential
-from tests.data.sequences_small import small_sequences
+from tests.support.data.small_sequences import small_sequences
 
 DATA = small_sequences(people=41, items=20)
 SIZE = {

@@ -16,7 +16,7 @@ from adwright.campaigns import compaction
 from adwright.campaigns.compaction import Compactor
 from adwright.campaigns.store import Store
 from adwright.core import atomic
-from tests.campaigns.made import events
+from tests.support.store.events import events
 
 #: Where a compaction dies, in the order in which it gets there.
 STEPS = ("announced", "half written", "written", "deleted", "settled")
@@ -25,7 +25,7 @@ STEPS = ("announced", "half written", "written", "deleted", "settled")
 def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
     """A process that runs the target; the modules are loaded once for all of them."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.campaigns.workers"])
+    context.set_forkserver_preload(["tests.support.store.store_processes"])
     process = context.Process(target=target, args=arguments)
     process.start()
     return process

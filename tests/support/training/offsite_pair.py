@@ -24,7 +24,7 @@ from adwright.core.errors import AdwrightError
 from adwright.training.offsite.wire import Channel, Listener, Message, connect
 from adwright.training.texts import Texts
 
-SCRIPT = Path(__file__).resolve().parent / "scripts" / "side.py"
+SCRIPT = Path(__file__).with_name("offsite_side.py")
 WORDS = tuple(f"word{number:02}" for number in range(40))
 
 
@@ -136,7 +136,7 @@ def messages(stream: bytes) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]
 
 @contextmanager
 def side(role: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """scripts/side.py in a process of its own, which ends with the block."""
+    """offsite_side.py in a process of its own, which ends with the block."""
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), role, *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -20,8 +20,8 @@ from adwright.lm.tuning.lora_fa import LoRAFA
 from adwright.lm.tuning.methods import apply, load_tuned
 from adwright.lm.tuning.serial import SerialAdapter
 from adwright.lm.tuning.ssf import SSF
-from tests.lm.tiny_llama import tiny_llama, tiny_tokens
-from tests.lm.tuning.tiny import shake
+from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+from tests.support.lm.tuning_methods import shake
 
 PARTS: dict[str, GatheredMethod] = {
     "lora": LoRA(rank=3),

@@ -15,7 +15,7 @@ import numpy as np
 from transformers import LlamaForCausalLM
 
 from adwright.lm.tuning.gguf_lora import to_rotary
-from tests.lm.tiny_llama import TEMPLATE, tiny_llama, tiny_tokenizer
+from tests.support.lm.tiny_llama import TEMPLATE, tiny_llama, tiny_tokenizer
 
 _LAYER = {
     "input_layernorm": "attn_norm",
