@@ -13,9 +13,9 @@ import torch
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.next_basket import NextBasket
-from adwright.data.retrieval_tasks import build_next_basket
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.delivery.build import BuildConfig, build_deployment
 from adwright.delivery.deployment import Deployment
 from adwright.training.stages import Stages

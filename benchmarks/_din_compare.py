@@ -23,10 +23,10 @@ from peers.environments import PEERS, PeerName
 from peers.harness import ALLOCATOR, PeerFailedError, run_peer
 
 from adwright.core.assets import cache_folder
-from adwright.data.movielens import MovieLens
-from adwright.data.movielens_task import build_movielens_task
-from adwright.data.sequences_task import build_sequences_task
-from adwright.data.task import Task
+from adwright.data.sources.movielens import MovieLens
+from adwright.data.tasks.attributed_sequences import build_sequences_task
+from adwright.data.tasks.movielens import build_movielens_task
+from adwright.data.tasks.task import Task
 from adwright.metrics.classification import auc, group_auc, log_loss
 
 __all__ = ["run_all", "summarise"]

@@ -28,10 +28,10 @@ import torch
 from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
+from adwright.data.batches.stream import StreamConfig
 from adwright.data.features import Feature, FeatureSpec
 from adwright.data.hashing import hash_expr
-from adwright.data.stream import StreamConfig
-from adwright.data.task import SPLITS, Task, write_task
+from adwright.data.tasks.task import SPLITS, Task, write_task
 from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.training.fit import FitConfig, fit

@@ -22,10 +22,10 @@ import torch
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.response import ResponseConfig, build_response_task
-from adwright.data.stream import StreamConfig
-from adwright.data.task import Task
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.response import ResponseConfig, build_response_task
+from adwright.data.tasks.task import Task
 from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.training.fit import FitConfig, fit

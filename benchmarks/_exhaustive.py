@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
-from adwright.data.next_basket import NextBasket
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.deployment import Deployment
 from adwright.delivery.histories import visit_requests
 from adwright.delivery.stages import Shortlist, best_of

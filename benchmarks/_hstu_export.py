@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged, lengths_to_offsets
+from adwright.data.batches.jagged import Jagged, lengths_to_offsets
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequence_export import export_sequence, retriever_inputs, sequence_program

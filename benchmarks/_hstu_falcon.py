@@ -13,10 +13,10 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from adwright.data.batch import Batch
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature, fit_spec
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.delivery.lookup import embed_catalogue, with_vectors
 from adwright.models.din import DIN, DINConfig
 from adwright.models.falcon import Falcon

@@ -12,11 +12,11 @@ import torch
 from _hstu_runs import SCRATCH, Model, Values, Variant, measured
 from _retrieval import difference, frequency, interval, keep, mean_of, popularity, read
 
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.next_basket import NextBasket
-from adwright.data.retrieval_tasks import build_next_basket
-from adwright.data.sequence_sets import sequences_of_task
-from adwright.data.stochastic_length import StochasticLength
+from adwright.data.sequences.datasets import sequences_of_task
+from adwright.data.sequences.stochastic_length import StochasticLength
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.models.hstu import HSTUConfig
 from adwright.models.sasrec import SASRecConfig

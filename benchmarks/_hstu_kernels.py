@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adwright.data.jagged import lengths_to_offsets
+from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models.hstu_attention import Kernel, silu_attention
 
 RUNS = 3

@@ -11,8 +11,8 @@ import numpy as np
 from _hstu_runs import Model, Values, Variant, measured
 from _retrieval import difference, interval
 
-from adwright.data.item_sequences import ItemSequences
-from adwright.data.sequence_sets import read_movielens_1m, read_movielens_small
+from adwright.data.sequences.datasets import read_movielens_1m, read_movielens_small
+from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import hit_rate_per_user, ndcg_per_user
 from adwright.models.hstu import HSTUConfig
 from adwright.models.sasrec import SASRecConfig

@@ -32,8 +32,8 @@ from peers.harness import ALLOCATOR
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
-from adwright.data.item_sequences import ItemSequences
-from adwright.data.sequence_sets import read_movielens_1m
+from adwright.data.sequences.datasets import read_movielens_1m
+from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import Ranks, hit_rate_per_user, ndcg_per_user
 
 __all__ = ["PEER_PROTOCOL", "PeerModel", "figures_of", "peer_rows", "peers"]

@@ -29,8 +29,8 @@ from _retrieval import keep
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.data.stochastic_length import StochasticLength
-from adwright.data.task import Split
+from adwright.data.sequences.stochastic_length import StochasticLength
+from adwright.data.tasks.task import Split
 from adwright.metrics.bootstrap import Interval, bootstrap_sums
 from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.classification import group_auc_parts

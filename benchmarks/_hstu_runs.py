@@ -19,7 +19,7 @@ from _retrieval import keep, read
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.data.item_sequences import ItemSequences
+from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.sasrec import SASRec, SASRecConfig
 from adwright.training.sequential import SequentialConfig, SequentialResult, fit_sequential

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adwright.data.next_basket import NextBasket
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.bootstrap import bootstrap_difference, bootstrap_ratio
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.metrics.ranks import Ranks

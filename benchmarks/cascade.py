@@ -17,7 +17,7 @@ from _retrieval import difference, frequency, interval, person_sums, popularity
 from numpy.typing import NDArray
 
 from adwright.core.progress import progress
-from adwright.data.next_basket import NextBasket
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.budget import Meter, StageCost
 from adwright.delivery.cascade import Cascade
 from adwright.delivery.histories import visit_requests

@@ -18,7 +18,7 @@ import _din_runs as runs
 import numpy as np
 from _result import write_result
 
-from adwright.data.task import Split
+from adwright.data.tasks.task import Split
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.classification import GroupAuc, auc, group_auc_parts, log_loss

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.data.next_basket import NextBasket
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.deployment import Deployment
 from adwright.delivery.histories import visit_requests
 from adwright.delivery.retrieval import RetrieverArtifact

@@ -25,8 +25,8 @@ from torch.optim import AdamW, Optimizer
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.data.item_sequences import ItemSequences
-from adwright.data.sequence_sets import read_movielens_1m
+from adwright.data.sequences.datasets import read_movielens_1m
+from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import ndcg_per_user
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.training.rowwise_adamw import RowWiseAdamW

@@ -33,10 +33,10 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.item_sequences import ItemSequences
-from adwright.data.retrieval_tasks import build_next_basket
-from adwright.data.sequence_sets import read_movielens_1m, sequences_of_task
+from adwright.data.sequences.datasets import read_movielens_1m, sequences_of_task
+from adwright.data.sequences.item_sequences import ItemSequences
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.metrics.charts import to_svg
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.models.hstu import HSTUConfig

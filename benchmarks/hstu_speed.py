@@ -29,7 +29,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
-from adwright.data.stochastic_length import StochasticLength, chance_of_cut, shorten, threshold
+from adwright.data.sequences.stochastic_length import (
+    StochasticLength,
+    chance_of_cut,
+    shorten,
+    threshold,
+)
 from adwright.models import sasrec
 from adwright.models.hstu import HSTUConfig, HSTUStack
 from adwright.models.sasrec import SASRecBlock, SASRecConfig

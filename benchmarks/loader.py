@@ -25,8 +25,8 @@ from _din_runs import response_task
 from _gauc import gauc_10m_cpu_seconds
 from _result import write_result
 
-from adwright.data.stream import StreamConfig
-from adwright.data.task import Task
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.tasks.task import Task
 from adwright.models.din import DIN, DINConfig
 from adwright.training.fit import FitConfig, fit
 from adwright.training.predict import open_stream

@@ -16,7 +16,7 @@ from _result import write_result
 from numpy.typing import NDArray
 
 from adwright.core.hashing import content_hash, sha256_file
-from adwright.data.open_bandit import BanditArrays, BanditCampaign, OpenBandit
+from adwright.data.sources.open_bandit import BanditArrays, BanditCampaign, OpenBandit
 from adwright.metrics.bootstrap import Interval, interval_of
 from adwright.metrics.offpolicy import (
     Estimate,

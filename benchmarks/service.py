@@ -29,7 +29,7 @@ from _service_process import Service
 
 from adwright.campaigns.store import Store
 from adwright.core.hashing import content_hash
-from adwright.data.complete_journey import CompleteJourney
+from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.service.models import publish
 from adwright.service.popularity import save_popularity
 

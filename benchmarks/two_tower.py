@@ -28,9 +28,9 @@ from _retrieval import (
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.next_basket import NextBasket
-from adwright.data.retrieval_tasks import build_next_basket, build_next_item
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
 from adwright.models.two_tower import TwoTower, TwoTowerConfig, Views
 from adwright.training.ranks import catalogue_vectors
 from adwright.training.retrieval import RetrievalConfig, fit_retriever

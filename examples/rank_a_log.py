@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 
 import adwright as aw
-from adwright.data.from_log import LogTaskConfig, build_log_task
-from adwright.data.log import read_log
+from adwright.data.sources.log import read_log
+from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
 
 NAMES = ["green tea", "black tea", "plum jam", "fig jam", "brown rice", "wild rice"]
 

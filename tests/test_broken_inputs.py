@@ -42,11 +42,11 @@ from adwright.core.errors import (
     ValueInvalidError,
 )
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.data.atomic_files import read_atomic
-from adwright.data.log import open_log, read_log
-from adwright.data.stream import Stream, StreamConfig
-from adwright.data.tables import read_campaigns, read_events, read_items, write_events
-from adwright.data.task import Task, write_task
+from adwright.data.batches.stream import Stream, StreamConfig
+from adwright.data.sources.atomic_files import read_atomic
+from adwright.data.sources.log import open_log, read_log
+from adwright.data.sources.tables import read_campaigns, read_events, read_items, write_events
+from adwright.data.tasks.task import Task, write_task
 from adwright.training.checkpoint import Checkpoint, RunFolder
 from adwright.training.fit import fit
 from adwright.training.ranker import Ranker

@@ -13,8 +13,8 @@ they are first used, and every room can be imported by its own name.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adwright.data.log import open_log
-    from adwright.data.task import Task
+    from adwright.data.sources.log import open_log
+    from adwright.data.tasks.task import Task
     from adwright.models.din import DINConfig
     from adwright.training.demo import DemoConfig, demo
     from adwright.training.fit import FitConfig
@@ -47,9 +47,9 @@ _ROOMS = {
     "FitConfig": "adwright.training.fit",
     "Ranker": "adwright.training.ranker",
     "RunConfig": "adwright.training.runfile",
-    "Task": "adwright.data.task",
+    "Task": "adwright.data.tasks.task",
     "demo": "adwright.training.demo",
-    "open_log": "adwright.data.log",
+    "open_log": "adwright.data.sources.log",
     "response_task": "adwright.training.runfile",
     "run": "adwright.training.pipeline",
     "score_file": "adwright.training.scoring",

@@ -21,8 +21,8 @@ from adwright.campaigns.store import Store
 from adwright.campaigns.tables import COMPACTIONS
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, FileUnreadableError, ResourceError
-from adwright.data.log import describe, open_log
 from adwright.data.schema import EVENT_SCHEMA
+from adwright.data.sources.log import describe, open_log
 from tests.support.store import store_processes as workers
 from tests.support.store.events import START, event, events
 from tests.support.store.store_processes import STEPS, start

@@ -10,7 +10,7 @@ import pytest
 from adwright.campaigns.population import Population, PopulationConfig
 from adwright.campaigns.realism import Beside, check_population
 from adwright.core.errors import DataError
-from adwright.data.complete_journey import STORE_TIME_ZONE, CompleteJourney
+from adwright.data.sources.complete_journey import STORE_TIME_ZONE, CompleteJourney
 from tests.support.store.small_world import SMALL, START, before, events, population
 
 #: The first moment of week 45 of Complete Journey, and that of week 49.

@@ -10,8 +10,8 @@ from adwright.campaigns.population import PopulationConfig
 from adwright.campaigns.runfile import RunConfig, open_village, policy_config, policy_text
 from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.data.log import Log, save_log
 from adwright.data.schema import Catalogue
+from adwright.data.sources.log import Log, save_log
 from adwright.delivery.policy import (
     EpsilonGreedyConfig,
     GreedyConfig,

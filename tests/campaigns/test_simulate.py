@@ -14,7 +14,7 @@ from adwright.campaigns.client import Shown
 from adwright.campaigns.simulate import SimulationConfig, Source, drive, make_plan, read_back
 from adwright.campaigns.store import Store
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.data.log import open_log
+from adwright.data.sources.log import open_log
 from adwright.delivery.policy import GreedyConfig, SoftmaxConfig
 from tests.support.store.small_world import SMALL, START, played, population
 

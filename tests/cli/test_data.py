@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.data.log import save_log
-from adwright.data.task import Task
+from adwright.data.sources.log import save_log
+from adwright.data.tasks.task import Task
 from tests.support.data.ranking_task import small_log
 
 LOG = """event_id,time,request_id,user_id,kind,item_id

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from adwright.campaigns.store import Store
 from adwright.cli import app
 from adwright.core.clock import SystemClock
-from adwright.data.choice_task import ChoiceConfig
-from adwright.data.draws import Draws
 from adwright.data.features import Feature
-from adwright.data.log import Log, open_log, save_log
-from adwright.data.next_basket import CONTEXT, build_visits
 from adwright.data.schema import Catalogue
+from adwright.data.sources.log import Log, open_log, save_log
+from adwright.data.tasks.choice import ChoiceConfig
+from adwright.data.tasks.negatives import Draws
+from adwright.data.tasks.next_basket import CONTEXT, build_visits
 from adwright.delivery.build import BuildConfig, build_deployment
 from adwright.delivery.cascade import CascadeConfig
 from adwright.delivery.policy import GreedyConfig, build_policy

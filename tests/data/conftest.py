@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.response import ResponseConfig, build_response_task
-from adwright.data.task import Task
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.response import ResponseConfig, build_response_task
+from adwright.data.tasks.task import Task
 from tests.support.data.small_log import Tables, make_tables, write
 
 

@@ -13,11 +13,11 @@ from adwright.core.artifacts import load_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
-from adwright.data.choice_task import ChoiceConfig
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.draws import Draws
-from adwright.data.retrieval_tasks import build_next_basket
-from adwright.data.stream import StreamConfig
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.choice import ChoiceConfig
+from adwright.data.tasks.negatives import Draws
+from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.delivery import build
 from adwright.delivery.build import BuildConfig, build_deployment
 from adwright.delivery.cascade import CascadeConfig

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.data.draws import popular_share
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.data.tasks.negatives import popular_share
 from adwright.delivery.falcon_ranker import FalconRanker
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.stages import Shortlist

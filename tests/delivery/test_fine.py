@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.data.draws import popular_share
 from adwright.data.features import Feature, FeatureSpec
-from adwright.data.personal import personal
+from adwright.data.tasks.negatives import popular_share
+from adwright.data.tasks.personal import personal
 from adwright.delivery.fine import FineRanker
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.stages import Shortlist

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.data.batch import distinct_history
-from adwright.data.jagged import Jagged
+from adwright.data.batches.batch import distinct_history
+from adwright.data.batches.jagged import Jagged
 from adwright.models import activation_unit, seen
 from adwright.models.activation_unit import LocalActivationUnit, pair_moments
 from adwright.models.dice import EPS

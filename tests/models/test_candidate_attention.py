@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.data.jagged import Jagged
-from adwright.data.stochastic_length import StochasticLength
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.models import candidate_attention as module
 from adwright.models.candidate_attention import Readings, candidate_attention, readings_of
 from tests.support.models.small_batch import small_batch

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.data.batch import Batch
+from adwright.data.batches.batch import Batch
 from adwright.models.calibration import (
     Calibrator,
     IdentityCalibrator,

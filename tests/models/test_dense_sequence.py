@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models import dense_sequence as module
 from adwright.models.dense_sequence import DenseRanker, DenseRetriever, inputs_read
 from adwright.models.hstu import HSTU, HSTUConfig

@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
-from adwright.data.batch import Batch
-from adwright.data.jagged import Jagged
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
 from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
 from tests.support.models.small_batch import small_batch, small_spec

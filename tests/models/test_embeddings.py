@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from adwright.core.errors import ConfigError
+from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature
-from adwright.data.jagged import Jagged
 from adwright.models.embeddings import (
     EmbeddingConfig,
     ItemEmbedding,

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, MissingExtraError, ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models import falcon_plain as module
 from adwright.models.falcon import Falcon, Kernel
 from adwright.models.hstu_llvm import has_pairs

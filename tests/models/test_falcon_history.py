@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models import falcon_history as module
 from adwright.models.falcon_history import History, in_common, layers_of, read_history
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig

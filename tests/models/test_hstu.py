@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models import hstu
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_attention import silu_attention

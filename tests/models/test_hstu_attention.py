@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.jagged import Jagged, lengths_to_offsets
+from adwright.data.batches.jagged import Jagged, lengths_to_offsets
 from adwright.models.hstu_attention import AttentionSpec, silu_attention
 from adwright.models.hstu_spec import Bounds, pairs
 

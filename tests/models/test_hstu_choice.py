@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.draws import Draws, popular_share
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.data.tasks.negatives import Draws, popular_share
 from adwright.models.falcon import Falcon
 from adwright.models.hstu_choice import (
     ChoiceRanker,

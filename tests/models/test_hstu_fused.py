@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.data.jagged import lengths_to_offsets
+from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models import hstu_fused
 from adwright.models.hstu_attention import AttentionSpec, silu_attention
 from adwright.models.hstu_fused import fused_for

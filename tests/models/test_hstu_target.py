@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.data.batch import Batch
-from adwright.data.jagged import Jagged
-from adwright.data.stochastic_length import StochasticLength
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.models import hstu_target as module
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.hstu import HSTULayer

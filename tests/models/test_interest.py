@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from adwright.data.jagged import Jagged
-from adwright.data.queries import QueryBatch
+from adwright.data.batches.jagged import Jagged
+from adwright.data.batches.queries import QueryBatch
 from adwright.models.interest import (
     AGE_BUCKETS,
     Behaviours,

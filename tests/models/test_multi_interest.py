@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
 from adwright.models.interest import Behaviours
 from adwright.models.multi_interest import (
     InterestConfig,

@@ -6,7 +6,7 @@ import pytest
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.data.stochastic_length import StochasticLength
+from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.hstu_target import HSTUTarget, HSTUTargetConfig

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models import sequence_losses
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_spec import TIME_BUCKETS, time_bucket

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
 from adwright.models.retriever import (
     counts_tensor,
     inclusion_log_probability,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models import sasrec
 from adwright.models.sasrec import SASRec, SASRecConfig, causal_attention
 from adwright.models.sequence_losses import LossConfig

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from adwright.data.batch import distinct_history
+from adwright.data.batches.batch import distinct_history
 from adwright.models import seen
 from adwright.models.seen import seen_by
 from tests.support.models.small_batch import small_batch

@@ -13,7 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sasrec import SASRec, SASRecConfig

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.data.jagged import Jagged
-from adwright.data.queries import QueryBatch
+from adwright.data.batches.jagged import Jagged
+from adwright.data.batches.queries import QueryBatch
 from adwright.models.two_tower import Popularity, TwoTower, TwoTowerConfig, contrastive_loss
 from tests.support.data.small_next_basket import small_task
 

@@ -17,9 +17,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from adwright.data.batches.stream import StreamConfig
 from adwright.data.features import Feature
-from adwright.data.stream import StreamConfig
-from adwright.data.task import Task, write_task
+from adwright.data.tasks.task import Task, write_task
 from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.training.fit import FitConfig

@@ -15,8 +15,8 @@ from adwright.core.artifacts import load_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
-from adwright.data.stream import Position
-from adwright.data.task import Task
+from adwright.data.batches.stream import Position
+from adwright.data.tasks.task import Task
 from adwright.training.checkpoint import Checkpoint, RunFolder, pack, unpack
 from adwright.training.fit import FitConfig
 from adwright.training.optim import RowWise

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.data.draws import Draws
+from adwright.data.tasks.negatives import Draws
 from adwright.models.falcon import Falcon
 from adwright.models.hstu_choice import ChoiceRanker, choice_logits
 from adwright.models.hstu_ranking import HSTURankerConfig

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.models.din import DIN
 from adwright.training.counts import training_counts
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.training.demo import DemoConfig, DemoResult, add_links, demo, households_shown
 from adwright.training.ranker import Ranker
 from tests.support.data.ranking_task import MODEL, shop_task, untrained

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.artifacts import load_artifact
-from adwright.data.stream import StreamConfig
-from adwright.data.task import Task
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.tasks.task import Task
 from adwright.models.din import DIN
 from adwright.training.distributed import (
     broadcast,

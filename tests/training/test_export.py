@@ -19,7 +19,7 @@ from adwright.core.errors import (
     ResourceError,
     ValueInvalidError,
 )
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.models.calibration import IsotonicCalibrator, PlattCalibrator
 from adwright.training import export
 from adwright.training.export import OnnxScorer, export_onnx, export_program, scorer_inputs

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
-from adwright.data.stream import StreamConfig
-from adwright.data.task import Task, write_task
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.tasks.task import Task, write_task
 from adwright.metrics.classification import group_auc, log_loss
 from adwright.models.din import DIN
 from adwright.training import fit as fit_module

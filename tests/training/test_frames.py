@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from adwright.core.errors import SchemaError, ValueInvalidError
-from adwright.data.batch import Batch
-from adwright.data.task import Task
+from adwright.data.batches.batch import Batch
+from adwright.data.tasks.task import Task
 from adwright.training.frames import batches_of, check_rows, needed_columns
 from adwright.training.predict import open_stream
 from tests.support.data.ranking_task import FIT, START, shop_task

@@ -12,8 +12,8 @@ import torch
 from adwright.core.artifacts import load_artifact
 from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.data.stochastic_length import StochasticLength
-from adwright.data.task import Task
+from adwright.data.sequences.stochastic_length import StochasticLength
+from adwright.data.tasks.task import Task
 from adwright.training import pipeline
 from adwright.training.comparison import Comparison
 from adwright.training.pipeline import RunResult, measure, run, train

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.stream import StreamConfig
-from adwright.data.task import Task, write_task
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.tasks.task import Task, write_task
 from adwright.models.din import DIN
 from adwright.training.predict import open_stream, predict, predict_batches
 

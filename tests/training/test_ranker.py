@@ -21,7 +21,7 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.models.calibration import IdentityCalibrator, PlattCalibrator
 from adwright.training.predict import predict
 from adwright.training.ranker import KIND, Ranker, item_names

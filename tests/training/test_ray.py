@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError, MissingExtraError, ResumeError
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.tuned import Tuned

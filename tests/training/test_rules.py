@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.metrics.classification import auc, log_loss
 from adwright.training import rules
 from adwright.training.rules import has_rules, rule_probabilities

@@ -8,9 +8,9 @@ import pytest
 
 from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import AssetError, ConfigError
-from adwright.data.from_log import LogTaskConfig
-from adwright.data.log import save_log
-from adwright.data.stochastic_length import StochasticLength
+from adwright.data.sequences.stochastic_length import StochasticLength
+from adwright.data.sources.log import save_log
+from adwright.data.tasks.from_log import LogTaskConfig
 from adwright.models.din import DINConfig
 from adwright.models.hstu_target import HSTUTargetConfig
 from adwright.training.runfile import (

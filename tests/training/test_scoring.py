@@ -15,7 +15,7 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.training import scoring
 from adwright.training.ranker import Ranker
 from adwright.training.scoring import score_file

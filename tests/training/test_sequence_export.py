@@ -13,8 +13,8 @@ import torch
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ConfigError, ResourceError, ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.dense_sequence import DenseRanker, DenseRetriever
 from adwright.training import sequence_export as module
 from adwright.training.sequence_artifact import SequenceArtifact

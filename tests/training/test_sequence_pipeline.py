@@ -13,7 +13,7 @@ import torch
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.data.sequence_sets import sequences_of_task
+from adwright.data.sequences.datasets import sequences_of_task
 from adwright.metrics.ranking import ndcg
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.sasrec import SASRec, SASRecConfig

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.training.sequence_ranks import rank_next
 from tests.support.data.small_sequences import small_sequences
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from adwright.data.item_sequences import Held
+from adwright.data.sequences.item_sequences import Held
 from adwright.training.ranks import retrieved_ranks
 from adwright.training.sequence_rules import Rule, rank_by_rule, visit_rule
 from tests.support.data.small_next_basket import small_task

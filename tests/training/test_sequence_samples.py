@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.data.stochastic_length import StochasticLength
+from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.training.sequence_samples import SequenceSamples, balanced_batches
 from tests.support.data.small_sequences import small_sequences
 

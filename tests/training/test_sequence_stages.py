@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from adwright.data.draws import Draws
-from adwright.data.next_basket import NextBasket, build_visits
+from adwright.data.tasks.negatives import Draws
+from adwright.data.tasks.next_basket import NextBasket, build_visits
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_choice import ChoiceRanker
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig

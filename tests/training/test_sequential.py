@@ -15,8 +15,8 @@ import torch
 
 from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ConfigError, ResumeError
-from adwright.data.item_sequences import ItemSequences
-from adwright.data.stochastic_length import StochasticLength
+from adwright.data.sequences.item_sequences import ItemSequences
+from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.metrics.ranking import ndcg
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from adwright.data.sequence_sets import sequences_of_task
+from adwright.data.sequences.datasets import sequences_of_task
 from adwright.metrics.ranking import recall
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.sasrec import SASRec, SASRecConfig

@@ -23,8 +23,8 @@ from adwright.campaigns.population import Population, PopulationConfig
 from adwright.campaigns.simulate import SimulationConfig
 from adwright.campaigns.verdict import VerdictConfig
 from adwright.core.errors import ConfigError
-from adwright.data.complete_journey import STORE_TIME_ZONE
-from adwright.data.log import Log, open_log
+from adwright.data.sources.complete_journey import STORE_TIME_ZONE
+from adwright.data.sources.log import Log, open_log
 from adwright.delivery.policy import (
     EpsilonGreedyConfig,
     GreedyConfig,

@@ -31,7 +31,7 @@ from adwright.campaigns.store import Store
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.progress import Progress, progress
 from adwright.data.schema import empty_events
-from adwright.data.tables import read_events
+from adwright.data.sources.tables import read_events
 from adwright.delivery.decision import Request
 from adwright.delivery.split import Split
 

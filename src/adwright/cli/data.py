@@ -11,7 +11,7 @@ import typer
 from adwright.cli.shared import DryRun, Force, Offline, allowed_to_replace, show_facts
 
 if TYPE_CHECKING:
-    from adwright.data.log import Description, Log
+    from adwright.data.sources.log import Description, Log
 
 __all__ = ["app", "describe_log", "export_log", "import_log"]
 
@@ -49,7 +49,7 @@ def describe_log(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count events, people, items and kinds; give the time span and the lengths of histories."""
-    from adwright.data.log import describe
+    from adwright.data.sources.log import describe
 
     found = describe(_opened(source, atomic, items, offline=offline))
     if as_json:
@@ -104,8 +104,8 @@ def import_log(
     --atomic NAME. The first bad row is named by file, row and column.
     """
     from adwright.core.config import load_toml
-    from adwright.data.from_log import LogTaskConfig, build_log_task
-    from adwright.data.log import describe, open_log, save_log
+    from adwright.data.sources.log import describe, open_log, save_log
+    from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
 
     asked = None if task_config is None else load_toml(task_config, LogTaskConfig)
     log = _opened(source, atomic, items, creatives, campaigns, offline=offline)
@@ -138,7 +138,7 @@ def export_log(
     dry_run: DryRun = False,
 ) -> None:
     """Write a log as Parquet, CSV or RecBole atomic files, for other tools to read."""
-    from adwright.data.log import save_log
+    from adwright.data.sources.log import save_log
 
     log = _opened(source, None, items, offline=offline)
     if dry_run:
@@ -158,7 +158,7 @@ def _opened(
     *,
     offline: bool,
 ) -> Log:
-    from adwright.data.log import open_log, read_atomic_log, read_log
+    from adwright.data.sources.log import open_log, read_atomic_log, read_log
 
     if atomic is not None:
         return read_atomic_log(Path(source), atomic)

@@ -137,7 +137,7 @@ def evaluate(
 ) -> None:
     """Measure a saved ranker on the rows of a task, with intervals over users."""
     from adwright.core.atomic import atomic_write_text
-    from adwright.data.task import Task
+    from adwright.data.tasks.task import Task
     from adwright.training.pipeline import measure
     from adwright.training.ranker import Ranker
 

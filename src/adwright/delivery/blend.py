@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.personal import personal
+from adwright.data.tasks.personal import personal
 from adwright.delivery.histories import Crowd
 from adwright.delivery.stages import Cost, Scorer, Shortlist
 

@@ -29,8 +29,8 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
-from adwright.data.choice_task import ChoiceConfig, build_choice_task
-from adwright.data.next_basket import NextBasket
+from adwright.data.tasks.choice import ChoiceConfig, build_choice_task
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade import CascadeConfig
 from adwright.delivery.decision import Request
 from adwright.delivery.deployment import Deployment, Ranking, Retrieving

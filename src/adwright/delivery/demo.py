@@ -28,13 +28,13 @@ from adwright.core.atomic import atomic_write_bytes, atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.data.choice_task import ChoiceConfig
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.draws import Draws
-from adwright.data.next_basket import NextBasket
-from adwright.data.retrieval_tasks import build_next_basket
+from adwright.data.batches.stream import StreamConfig
 from adwright.data.schema import validate_events
-from adwright.data.stream import StreamConfig
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.choice import ChoiceConfig
+from adwright.data.tasks.negatives import Draws
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.delivery.budget import Meter
 from adwright.delivery.build import BuildConfig, build_deployment
 from adwright.delivery.cascade import Cascade

@@ -22,8 +22,8 @@ from adwright.core.artifacts import MANIFEST, Artifact, load_artifact, save_arti
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
-from adwright.data.draws import Draws
 from adwright.data.features import ItemTable
+from adwright.data.tasks.negatives import Draws
 from adwright.delivery.blend import Blend, BlendedScorer, fit_blend
 from adwright.delivery.cascade import Cascade, CascadeConfig
 from adwright.delivery.coarse import VectorScorer

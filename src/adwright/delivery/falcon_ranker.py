@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
-from adwright.data.draws import Draws, popular_share
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.data.tasks.negatives import Draws, popular_share
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.sequence_batch import SECOND, require_catalogue, sequence_batch
 from adwright.delivery.stages import Cost, Shortlist

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
-from adwright.data.batch import Batch
-from adwright.data.draws import Draws, popular_share
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature
-from adwright.data.jagged import Jagged
-from adwright.data.personal import personal
+from adwright.data.tasks.negatives import Draws, popular_share
+from adwright.data.tasks.personal import personal
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.lookup import embed_catalogue, with_vectors
 from adwright.delivery.profile import ProfileCodes

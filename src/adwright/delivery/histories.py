@@ -32,8 +32,8 @@ from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.data.features import ItemTable
-from adwright.data.next_basket import NextBasket
 from adwright.data.ranges import run_starts
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.decision import Request
 
 __all__ = ["Crowd", "Histories", "microseconds", "visit_requests"]

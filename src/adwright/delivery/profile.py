@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from adwright.data.features import Feature
-from adwright.data.next_basket import moment
+from adwright.data.tasks.next_basket import moment
 from adwright.delivery.decision import Request
 from adwright.delivery.histories import Crowd, Histories
 

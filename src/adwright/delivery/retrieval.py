@@ -23,9 +23,9 @@ from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, DataError
+from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import FeatureSpec, ItemTable
-from adwright.data.next_basket import NextBasket
-from adwright.data.queries import QueryBatch
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.lookup import embed_catalogue, with_vectors
 from adwright.models.hcn import HCN, HCNConfig
 from adwright.models.multi_interest import Weighting

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from adwright.core.errors import ConfigError
+from adwright.data.batches.jagged import Jagged
 from adwright.data.features import ItemTable
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
 from adwright.data.ranges import ranges
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.delivery.histories import Crowd, Histories
 from adwright.training.sequence_artifact import SequenceArtifact
 

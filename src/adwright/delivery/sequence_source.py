@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.index import Index
 from adwright.delivery.kept import KeptVectors

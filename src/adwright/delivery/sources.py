@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
-from adwright.data.jagged import Jagged
-from adwright.data.next_basket import DAY
-from adwright.data.queries import QueryBatch
+from adwright.data.batches.jagged import Jagged
+from adwright.data.batches.queries import QueryBatch
+from adwright.data.tasks.next_basket import DAY
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.index import Index, IndexConfig, IndexKind, build_index, search_many
 from adwright.delivery.kept import KeptVectors

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
 from adwright.core.progress import progress
-from adwright.data.next_basket import NextBasket
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade import Cascade
 from adwright.delivery.histories import Crowd, visit_requests
 from adwright.delivery.stages import Shortlist

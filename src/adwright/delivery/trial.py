@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ConfigError
 from adwright.core.progress import progress
-from adwright.data.next_basket import NextBasket
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.budget import Meter, StageCost
 from adwright.delivery.cascade import Cascade
 from adwright.delivery.decision import Candidates, Decision, Policy

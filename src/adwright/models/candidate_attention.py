@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from adwright.data.batch import Batch
+from adwright.data.batches.batch import Batch
 from adwright.data.ranges import ranges, run_starts
-from adwright.data.stochastic_length import StochasticLength, shorten
+from adwright.data.sequences.stochastic_length import StochasticLength, shorten
 
 __all__ = ["Readings", "candidate_attention", "readings_of"]
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
-from adwright.data.batch import Batch, distinct_history
+from adwright.data.batches.batch import Batch, distinct_history
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.activation_unit import Activation, LocalActivationUnit, Weight
 from adwright.models.dice import Dice

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
-from adwright.data.batch import Batch
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged, lengths_to_offsets
 from adwright.data.features import Feature, FeatureSpec, ItemTable
-from adwright.data.jagged import Jagged, lengths_to_offsets
 
 __all__ = ["EmbeddingConfig", "ItemEmbedding", "RowEmbedding", "embed_lists"]
 

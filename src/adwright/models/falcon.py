@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, MissingExtraError, ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.falcon_fused import FusedJudge, fused_for
 from adwright.models.falcon_history import History, in_common, read_history
 from adwright.models.falcon_plain import judge as plain

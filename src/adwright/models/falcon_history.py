@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.hstu import HSTULayer
 from adwright.models.hstu_ranking import HSTURanker
 from adwright.models.hstu_spec import AttentionSpec, Bounds, pairs, time_bucket

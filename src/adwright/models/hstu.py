@@ -38,7 +38,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.hstu_attention import AttentionSpec, Kernel, silu_attention
 from adwright.models.hstu_fused import fused_for, remembered
 from adwright.models.hstu_spec import TIME_BUCKETS, Terms

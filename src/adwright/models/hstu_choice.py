@@ -30,10 +30,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.draws import Draws, draw_negatives, popular_share
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged, lengths_to_offsets
+from adwright.data.batches.jagged import Jagged, lengths_to_offsets
 from adwright.data.ranges import ranges, run_starts
+from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.models.falcon_history import layers_of
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sequence_model import Tokens

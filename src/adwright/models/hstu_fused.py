@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.data.jagged import lengths_to_offsets
+from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models.hstu_spec import TIME_BUCKETS, Bounds, Terms, time_cells
 
 if TYPE_CHECKING:

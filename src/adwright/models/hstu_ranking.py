@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.hstu import HSTUConfig, HSTUStack
 from adwright.models.sequence_model import Encoded, SequenceInput, Tokens
 

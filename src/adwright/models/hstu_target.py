@@ -43,9 +43,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
-from adwright.data.batch import Batch
+from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
-from adwright.data.stochastic_length import StochasticLength
+from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.models.activation_unit import Activation
 from adwright.models.candidate_attention import Readings, candidate_attention, readings_of
 from adwright.models.dice import Dice

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from adwright.core.errors import ConfigError
-from adwright.data.jagged import lengths_to_offsets
+from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models.hstu_spec import Bounds, Terms, time_cells
 
 __all__ = ["on_triton", "triton_for"]

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.data.jagged import Jagged, lengths_to_offsets
-from adwright.data.queries import QueryBatch
+from adwright.data.batches.jagged import Jagged, lengths_to_offsets
+from adwright.data.batches.queries import QueryBatch
 
 __all__ = [
     "AGE_BUCKETS",

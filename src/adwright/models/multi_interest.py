@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.data.batches.jagged import Jagged
+from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import FeatureSpec, ItemTable
-from adwright.data.jagged import Jagged
-from adwright.data.queries import QueryBatch
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.interest import Behaviours, recent
 from adwright.models.retriever import (

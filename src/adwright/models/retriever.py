@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from adwright.data.jagged import Jagged
-from adwright.data.queries import QueryBatch
+from adwright.data.batches.jagged import Jagged
+from adwright.data.batches.queries import QueryBatch
 
 __all__ = [
     "Retriever",

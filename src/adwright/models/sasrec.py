@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.hstu_bucketed import length_groups
 from adwright.models.sequence_model import Encoded, SequenceConfig, SequenceModel, Tokens
 

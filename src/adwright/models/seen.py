@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adwright.data.batch import Distinct
+from adwright.data.batches.batch import Distinct
 
 __all__ = ["PAIRS", "Group", "Seen", "seen_by"]
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import lengths_to_offsets
+from adwright.data.batches.jagged import lengths_to_offsets
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.repeats import Repeats, own_items
 from adwright.models.retriever import counts_tensor
 from adwright.models.sequence_losses import LossConfig, next_item_loss, unit

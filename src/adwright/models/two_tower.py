@@ -32,9 +32,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
+from adwright.data.batches.jagged import Jagged
+from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import FeatureSpec, ItemTable
-from adwright.data.jagged import Jagged
-from adwright.data.queries import QueryBatch
 from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding
 from adwright.models.masking import Masking, hidden_features, mutual_information, single_codes
 from adwright.models.retriever import (

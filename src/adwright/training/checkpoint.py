@@ -31,8 +31,8 @@ from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ConfigError, ResumeError
-from adwright.data.stream import Position
-from adwright.data.task import Task
+from adwright.data.batches.stream import Position
+from adwright.data.tasks.task import Task
 
 __all__ = ["Checkpoint", "RunFolder", "Stateful", "pack", "unpack"]
 

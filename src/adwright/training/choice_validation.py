@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.data.next_basket import NextBasket
 from adwright.data.ranges import ranges
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.classification import auc, log_loss
 from adwright.models.hstu_choice import ChoiceRanker, Choices, choice_logits, with_negatives
 from adwright.training.visit_ranks import visit_batch

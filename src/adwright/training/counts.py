@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from adwright.data.features import Feature
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.models.embeddings import ItemEmbedding, RowEmbedding
 
 __all__ = ["training_counts"]

@@ -20,7 +20,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.hashing import hash_order
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.training.page import Activated, Household, Shown, write_page
 from adwright.training.pipeline import RunResult, run
 from adwright.training.ranker import Ranker

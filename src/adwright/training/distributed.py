@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from adwright.core.errors import ResourceError
-from adwright.data.batch import Batch
+from adwright.data.batches.batch import Batch
 from adwright.training.optim import row_sums
 
 __all__ = [

@@ -30,8 +30,8 @@ from torch import Tensor
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
-from adwright.data.batch import Batch
-from adwright.data.jagged import Jagged
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
 from adwright.models.dense import CalibratedScorer, DenseScorer
 from adwright.models.din import DIN
 from adwright.training.frames import batches_of

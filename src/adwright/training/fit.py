@@ -25,9 +25,9 @@ from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
 from adwright.core.progress import Progress, progress
-from adwright.data.batch import Batch
-from adwright.data.stream import Position, StreamConfig
-from adwright.data.task import Task
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.stream import Position, StreamConfig
+from adwright.data.tasks.task import Task
 from adwright.metrics.classification import group_auc, log_loss
 from adwright.training.checkpoint import Checkpoint, RunFolder, pack, unpack
 from adwright.training.counts import training_counts

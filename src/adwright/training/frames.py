@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import SchemaError, ValueInvalidError
-from adwright.data.batch import Batch
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
 from adwright.data.columns import is_category
 from adwright.data.features import FeatureSpec, ItemTable, check_feature_types
-from adwright.data.history import add_history
-from adwright.data.jagged import Jagged
+from adwright.data.tasks.history import add_history
 
 __all__ = ["COUNTED", "batches_of", "check_ids", "check_rows", "check_types", "needed_columns"]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
 from adwright.data.ranges import ranges
 from adwright.models.multi_interest import Teacher
 

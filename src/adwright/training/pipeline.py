@@ -27,7 +27,7 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ResourceError
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.metrics.report import EvaluationProtocol, Report, evaluate_response
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
 from adwright.models.din import DINConfig

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from adwright.core.errors import ValueInvalidError
 from adwright.core.progress import Progress, progress
-from adwright.data.batch import Batch
-from adwright.data.stream import Stream, StreamConfig
-from adwright.data.task import Split, Task
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.stream import Stream, StreamConfig
+from adwright.data.tasks.task import Split, Task
 from adwright.training.distributed import gather, rank, share_of, world_size
 
 __all__ = ["Predictions", "open_stream", "predict", "predict_batches"]

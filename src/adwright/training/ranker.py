@@ -37,9 +37,9 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
-from adwright.data.batch import Batch
+from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
-from adwright.data.task import Split, Task
+from adwright.data.tasks.task import Split, Task
 from adwright.metrics.report import Report
 from adwright.models.calibration import (
     Calibrator,

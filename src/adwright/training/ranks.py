@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adwright.data.next_basket import NextBasket
 from adwright.data.ranges import ranges
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranks import Ranks
 from adwright.models.retriever import Retriever
 

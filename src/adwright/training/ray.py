@@ -21,7 +21,7 @@ from adwright.core.clock import SystemClock
 from adwright.core.config import to_jsonable
 from adwright.core.environment import environment
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError
-from adwright.data.task import Task
+from adwright.data.tasks.task import Task
 from adwright.lm.tuning.tuned import Tuned
 from adwright.training.checkpoint import RunFolder
 from adwright.training.fit import FitConfig, FitResult, fit, load_best

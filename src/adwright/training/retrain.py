@@ -23,7 +23,7 @@ import torch
 from adwright.core.errors import DataError
 from adwright.core.hashing import content_hash
 from adwright.data.features import Feature
-from adwright.data.next_basket import CONTEXT, NextBasket, build_visits
+from adwright.data.tasks.next_basket import CONTEXT, NextBasket, build_visits
 from adwright.metrics.ranking import recall
 from adwright.models.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.ranks import catalogue_vectors, retrieved_ranks

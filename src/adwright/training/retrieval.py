@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.progress import progress
-from adwright.data.next_basket import NextBasket
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.training.checkpoint import pack, unpack
 from adwright.training.lessons import Lessons
 from adwright.training.optim import RowWise

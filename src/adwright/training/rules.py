@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.data.task import Split, Task
+from adwright.data.tasks.task import Split, Task
 from adwright.models.baselines import fit_logistic
 from adwright.models.calibration import Method, fit_calibrator
 

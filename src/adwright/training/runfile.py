@@ -8,14 +8,14 @@ from typing import Literal
 
 from adwright.core.assets import cache_folder
 from adwright.core.errors import ConfigError
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.from_log import LogTaskConfig, build_log_task
-from adwright.data.log import open_log
-from adwright.data.movielens import MovieLens
-from adwright.data.movielens_task import build_movielens_task
-from adwright.data.response import ResponseConfig, build_response_task
-from adwright.data.stream import StreamConfig
-from adwright.data.task import Task
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.sources.log import open_log
+from adwright.data.sources.movielens import MovieLens
+from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
+from adwright.data.tasks.movielens import build_movielens_task
+from adwright.data.tasks.response import ResponseConfig, build_response_task
+from adwright.data.tasks.task import Task
 from adwright.models.calibration import Method
 from adwright.models.din import DINConfig
 from adwright.models.rankers import RankerConfig

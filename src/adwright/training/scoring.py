@@ -28,8 +28,8 @@ from adwright.core.errors import (
 )
 from adwright.core.progress import progress
 from adwright.data.checks import in_file
-from adwright.data.csvfile import parse_columns, scan_csv
-from adwright.data.tables import write_table
+from adwright.data.sources.csvfile import parse_columns, scan_csv
+from adwright.data.sources.tables import write_table
 from adwright.training.frames import check_ids, check_rows, check_types
 from adwright.training.ranker import Ranker
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from adwright.data.item_sequences import SequenceBatch
 from adwright.data.ranges import ranges
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.hstu import HSTUConfig
 from adwright.models.hstu_ranking import HSTURanker
 from adwright.models.sequence_losses import EXACT_BELOW, LossConfig

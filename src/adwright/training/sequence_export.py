@@ -30,8 +30,8 @@ from torch import Tensor
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.dense_sequence import DenseRanker, DenseRetriever, inputs_read
 from adwright.models.falcon import Falcon
 from adwright.models.hstu import HSTU

@@ -25,7 +25,7 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ResourceError
-from adwright.data.next_basket import NextBasket
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranks import Ranks
 from adwright.metrics.report import EvaluationProtocol
 from adwright.models.hstu import HSTU, HSTUConfig

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.item_sequences import Held, ItemSequences, SequenceBatch
+from adwright.data.sequences.item_sequences import Held, ItemSequences, SequenceBatch
 from adwright.metrics.ranks import Ranks, ranks_of_positives
 from adwright.models.sequence_model import SequenceModel
 

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adwright.data.item_sequences import Held, ItemSequences
-from adwright.data.next_basket import NextBasket
 from adwright.data.ranges import ranges
+from adwright.data.sequences.item_sequences import Held, ItemSequences
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranks import Ranks, ranks_of_positives
 from adwright.training.ranks import Scorer
 

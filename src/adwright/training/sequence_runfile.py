@@ -11,12 +11,12 @@ import numpy as np
 
 from adwright.core.config import load_toml
 from adwright.core.errors import ConfigError
-from adwright.data.complete_journey import CompleteJourney
-from adwright.data.event_sequences import read_event_file
-from adwright.data.item_sequences import ItemSequences
-from adwright.data.next_basket import NextBasket
-from adwright.data.retrieval_tasks import build_next_basket, build_next_item
-from adwright.data.sequence_sets import sequences_of_task
+from adwright.data.sequences.datasets import sequences_of_task
+from adwright.data.sequences.from_events import read_event_file
+from adwright.data.sequences.item_sequences import ItemSequences
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
 from adwright.models.hstu import HSTUConfig
 from adwright.models.sasrec import SASRecConfig
 from adwright.models.sequence_losses import LossConfig

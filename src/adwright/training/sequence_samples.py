@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
-from adwright.data.item_sequences import ItemSequences, SequenceBatch
-from adwright.data.stochastic_length import StochasticLength, shorten
+from adwright.data.sequences.item_sequences import ItemSequences, SequenceBatch
+from adwright.data.sequences.stochastic_length import StochasticLength, shorten
 
 __all__ = ["SequenceSamples", "balanced_batches"]
 

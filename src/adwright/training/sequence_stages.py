@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import torch
 
-from adwright.data.draws import Draws
-from adwright.data.item_sequences import ItemSequences
-from adwright.data.next_basket import NextBasket
-from adwright.data.sequence_sets import sequences_of_task
+from adwright.data.sequences.datasets import sequences_of_task
+from adwright.data.sequences.item_sequences import ItemSequences
+from adwright.data.tasks.negatives import Draws
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_choice import ChoiceRanker
 from adwright.models.hstu_ranking import HSTURankerConfig

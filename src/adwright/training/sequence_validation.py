@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.data.item_sequences import Held, ItemSequences, SequenceBatch
-from adwright.data.jagged import Jagged, lengths_to_offsets
+from adwright.data.batches.jagged import Jagged, lengths_to_offsets
+from adwright.data.sequences.item_sequences import Held, ItemSequences, SequenceBatch
 from adwright.metrics.classification import auc, log_loss
 from adwright.metrics.ranking import hit_rate, ndcg
 from adwright.models.hstu_ranking import HSTURanker

@@ -39,7 +39,7 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import Progress, progress
-from adwright.data.item_sequences import ItemSequences, SequenceBatch
+from adwright.data.sequences.item_sequences import ItemSequences, SequenceBatch
 from adwright.models.hstu_ranking import HSTURanker
 from adwright.models.sequence_model import SequenceModel
 from adwright.training.checkpoint import pack, unpack

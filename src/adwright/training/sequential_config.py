@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from adwright.core.errors import ConfigError
-from adwright.data.stochastic_length import StochasticLength
+from adwright.data.sequences.stochastic_length import StochasticLength
 
 __all__ = ["SequentialConfig", "SequentialResult"]
 

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adwright.data.item_sequences import SequenceBatch
-from adwright.data.jagged import Jagged
-from adwright.data.next_basket import NextBasket
+from adwright.data.batches.jagged import Jagged
 from adwright.data.ranges import ranges
+from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranking import ndcg, recall
 from adwright.models.hstu import HSTUConfig
 from adwright.models.repeats import Own, own_items

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from adwright.data.batches.stream import StreamConfig
 from adwright.data.features import Feature
-from adwright.data.log import Log
 from adwright.data.schema import Catalogue, validate_events
-from adwright.data.stream import StreamConfig
-from adwright.data.task import Task, write_task
+from adwright.data.sources.log import Log
+from adwright.data.tasks.task import Task, write_task
 from adwright.models.calibration import Method
 from adwright.models.din import DINConfig
 from adwright.models.embeddings import EmbeddingConfig

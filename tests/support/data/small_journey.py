@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adwright.data.complete_journey import CompleteJourney
+from adwright.data.sources.complete_journey import CompleteJourney
 
 FIRST_DAY = datetime(2017, 1, 2, 5)
 N_PRODUCTS = 14

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from adwright.data.features import Feature
-from adwright.data.task import Task, write_task
+from adwright.data.tasks.task import Task, write_task
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 FEATURES = (

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from adwright.data.features import Feature
-from adwright.data.next_basket import CONTEXT, NextBasket, build_visits
+from adwright.data.tasks.next_basket import CONTEXT, NextBasket, build_visits
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)  # a Monday
 

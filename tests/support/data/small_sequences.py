@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adwright.data.item_sequences import ItemSequences
+from adwright.data.sequences.item_sequences import ItemSequences
 
 
 def small_sequences(

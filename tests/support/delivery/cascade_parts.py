@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import torch
 
-from adwright.data.choice_task import choice_catalogue, choice_features
-from adwright.data.draws import Draws
 from adwright.data.features import fit_spec
-from adwright.data.next_basket import NextBasket
+from adwright.data.tasks.choice import choice_catalogue, choice_features
+from adwright.data.tasks.negatives import Draws
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.decision import Request
 from adwright.delivery.deployment import Deployment
 from adwright.delivery.histories import Histories

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from adwright.data.sequence_sets import sequences_of_task
+from adwright.data.sequences.datasets import sequences_of_task
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sasrec import SASRec, SASRecConfig

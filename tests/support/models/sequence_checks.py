@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.artifacts import load_artifact, save_artifact
-from adwright.data.item_sequences import SequenceBatch
+from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.sequence_model import SequenceModel
 from tests.support.data.small_sequences import small_sequences
 

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import torch
 
-from adwright.data.batch import Batch
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature, FeatureSpec, ItemTable, fit_spec
-from adwright.data.jagged import Jagged
 
 ITEMS = pl.DataFrame(
     {

@@ -28,8 +28,8 @@ import torch
 from adwright.core import atomic
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import ResourceError
-from adwright.data.stream import StreamConfig
-from adwright.data.task import Task
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.tasks.task import Task
 from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.training import checkpoint

@@ -1,0 +1,1 @@
+"""Stream a task from disk as ragged batches of tensors."""

@@ -1,0 +1,252 @@
+"""Parquet to batches, for logs larger than memory.
+
+An epoch is a seeded permutation of the row groups, read a few at a time (a window). Inside a
+window each person's rows are cut into groups of at most `rows_per_group`, the groups are
+shuffled, and `groups_per_batch` of them make a batch. Memory follows the window, never the
+log. Everything random is a function of (seed, epoch, window), so a position is two numbers
+and a stream continues exactly where another stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adwright.core.errors import ConfigError, FileUnreadableError
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
+from adwright.data.batches.window import Group, Piece, encode_rows, plain
+from adwright.data.features import FeatureSpec, ItemTable, need_columns
+from adwright.data.hashing import mix64
+
+__all__ = ["Position", "Stream", "StreamConfig", "to_batch"]
+
+IDS = ("user_id", "item_id")
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """How rows become batches.
+
+    groups_per_batch: groups (person and stretch of time) in a batch.
+    rows_per_group: most rows of one group; a long group shares more work of its history.
+    window: row groups held in memory and shuffled together.
+    negative_rate: share of label-0 rows kept, drawn anew each epoch; 1 keeps all.
+    max_history: most recent events that a row may see; 0 for all of them.
+    shuffle: off for scoring, where rows come in file order.
+    """
+
+    groups_per_batch: int = 16
+    rows_per_group: int = 64
+    window: int = 8
+    negative_rate: float = 1.0
+    max_history: int = 0
+    shuffle: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.groups_per_batch, self.rows_per_group, self.window) < 1:
+            raise ConfigError("groups_per_batch, rows_per_group and window must be at least 1")
+        if not 0 < self.negative_rate <= 1:
+            raise ConfigError("negative_rate is a share in (0, 1]", where=f"{self.negative_rate}")
+        if self.max_history < 0:
+            raise ConfigError("max_history must be 0 (no cut) or more")
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a stream stands: the next batch is number `batch` of window `window`."""
+
+    epoch: int = 0
+    window: int = 0
+    batch: int = 0
+
+
+class Stream:
+    """The batches of one split of a task.
+
+    rows, events: the split's two Parquet files, whose row groups hold the same users.
+    """
+
+    def __init__(
+        self,
+        rows: Path,
+        events: Path,
+        *,
+        spec: FeatureSpec,
+        items: ItemTable,
+        config: StreamConfig,
+    ) -> None:
+        self._spec, self._items, self.config = spec, items, config
+        features = (*spec.coded_rows, *spec.numeric_rows, *spec.multi_rows)
+        self._columns = sorted({*IDS, "visible", *(f.name for f in features)})
+        texts = [f.name for f in spec.coded_rows if f.kind in ("categorical", "hashed")]
+        self._rows_path, self._events_path = rows, events
+        self._rows = _open(rows, self._columns, [*IDS, *texts])
+        self._events = _open(events, IDS, IDS)
+        if self._rows.num_row_groups != self._events.num_row_groups:
+            raise FileUnreadableError(
+                "rows and events have different numbers of row groups",
+                file=str(rows),
+                hint="write both files with write_task",
+            )
+        if "label" in self._rows.schema_arrow.names:
+            self._columns.append("label")
+        self._offsets = np.cumsum(
+            [0, *(self._rows.metadata.row_group(g).num_rows for g in range(self.n_row_groups))]
+        )
+
+    @property
+    def n_row_groups(self) -> int:
+        """Row groups of the file."""
+        return int(self._rows.num_row_groups)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the file, before negatives are sampled."""
+        return int(self._offsets[-1])
+
+    def epoch(self, position: Position | None = None) -> Iterator[tuple[Batch, Position]]:
+        """Batches from `position` to the end of its epoch, each with the position after it."""
+        position = position or Position()
+        order = np.arange(self.n_row_groups)
+        if self.config.shuffle:
+            order = _generator(self.config.seed, position.epoch).permutation(order)
+        windows = [
+            order[start : start + self.config.window].tolist()
+            for start in range(0, len(order), self.config.window)
+        ]
+        for number in range(position.window, len(windows)):
+            first = position.batch if number == position.window else 0
+            yield from self._window(windows[number], Position(position.epoch, number, first))
+
+    def _window(
+        self, row_groups: list[int], position: Position
+    ) -> Iterator[tuple[Batch, Position]]:
+        """The batches of one window; it is let go before the next one is read."""
+        epoch, number = position.epoch, position.window
+        pieces = [self._read(row_group, epoch) for row_group in row_groups]
+        sizes = [len(piece) for piece in pieces]
+        owner = np.repeat(np.arange(len(pieces)), sizes)
+        place = np.concatenate([np.arange(size) for size in sizes])
+        batches = self._plan(len(owner), epoch, number)
+        for index in range(position.batch, len(batches)):
+            last = index + 1 == len(batches)
+            after = Position(epoch, number + 1) if last else Position(epoch, number, index + 1)
+            groups = batches[index]
+            pairs = zip(owner[groups].tolist(), place[groups].tolist(), strict=True)
+            yield to_batch([pieces[p].group(g) for p, g in pairs], self._spec), after
+
+    def _plan(self, n_groups: int, epoch: int, window: int) -> list[NDArray[np.int64]]:
+        """The groups of each batch; batches of nearly equal size."""
+        groups = np.arange(n_groups)
+        if self.config.shuffle:
+            groups = _generator(self.config.seed, epoch, window).permutation(groups)
+        parts = max(1, round(n_groups / self.config.groups_per_batch))
+        return [part for part in np.array_split(groups, parts) if len(part)]
+
+    def _read(self, row_group: int, epoch: int) -> Piece:
+        """The kept rows of a row group, in codes."""
+        # One thread: decoding in several costs more processor time than it saves.
+        table = _read_group(self._rows, self._rows_path, row_group, self._columns)
+        events = _read_group(self._events, self._events_path, row_group, list(IDS))
+        row = self._offsets[row_group] + np.arange(table.num_rows)
+        if self.config.negative_rate < 1:
+            kept = self._drawn(row, epoch)
+            if "label" in self._columns:
+                kept |= plain(table["label"]) == 1
+            table, row = table.filter(pa.array(kept)), row[kept]
+        return encode_rows(
+            table,
+            events,
+            row,
+            spec=self._spec,
+            items=self._items,
+            rows_per_group=self.config.rows_per_group,
+            max_history=self.config.max_history,
+        )
+
+    def _drawn(self, row: NDArray[np.int64], epoch: int) -> NDArray[np.bool_]:
+        """Which rows survive negative sampling: a hash of (seed, epoch, row number)."""
+        state = mix64(np.uint64(self.config.seed) + mix64(row.astype(np.uint64)))
+        share = mix64(state + np.uint64(epoch)).astype(np.float64) / 2.0**64
+        return share < self.config.negative_rate
+
+
+def _read_group(file: pq.ParquetFile, path: Path, row_group: int, columns: list[str]) -> pa.Table:
+    try:
+        return file.read_row_group(row_group, columns=columns, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise FileUnreadableError(
+            f"row group {row_group} is damaged: {error}",
+            file=str(path),
+            hint="build the task again",
+        ) from error
+
+
+def to_batch(groups: Sequence[Group], spec: FeatureSpec) -> Batch:
+    """At least one group, in this order, as a batch. spec: the one they were encoded with."""
+    codes = np.concatenate([piece.codes[:, rows] for piece, rows, _ in groups], axis=1)
+    events = np.concatenate([piece.events[events] for piece, _, events in groups])
+    item, begin, end, label, *features = torch.from_numpy(codes.astype(np.int64))
+    return Batch(
+        history=Jagged(
+            torch.from_numpy(events.astype(np.int64)),
+            _offsets([events.stop - events.start for _, _, events in groups]),
+        ),
+        offsets=_offsets([rows.stop - rows.start for _, rows, _ in groups]),
+        item=item,
+        begin=begin,
+        end=end,
+        row=torch.from_numpy(np.concatenate([piece.row[rows] for piece, rows, _ in groups])),
+        categorical={f.name: code for f, code in zip(spec.coded_rows, features, strict=True)},
+        multi={f.name: _lists(groups, f.name) for f in spec.multi_rows},
+        numeric=torch.from_numpy(
+            np.concatenate([piece.numeric[rows] for piece, rows, _ in groups])
+        ),
+        label=label.float(),
+    )
+
+
+def _offsets(lengths: Sequence[int]) -> Tensor:
+    return torch.from_numpy(np.cumsum([0, *lengths]))
+
+
+def _lists(groups: Sequence[Group], name: str) -> Jagged:
+    """The groups' rows of a multi-valued feature."""
+    values, lengths = [], []
+    for piece, rows, _ in groups:
+        codes, offsets = piece.multi[name]
+        values.append(codes[offsets[rows.start] : offsets[rows.stop]])
+        lengths.append(np.diff(offsets[rows.start : rows.stop + 1]))
+    ends = torch.from_numpy(np.cumsum(np.concatenate(([0], *lengths))))
+    return Jagged(torch.from_numpy(np.concatenate(values)), ends)
+
+
+def _open(path: Path, columns: Sequence[str], texts: Sequence[str]) -> pq.ParquetFile:
+    """The file, once it has `columns`; of them `texts` are read as dictionaries, so that each
+    distinct value of a row group is encoded once."""
+    try:
+        metadata = pq.read_metadata(path)
+        need_columns(metadata.schema.to_arrow_schema().names, columns, file=str(path))
+        return pq.ParquetFile(path, metadata=metadata, read_dictionary=list(texts))
+    except FileNotFoundError as error:
+        raise FileUnreadableError(
+            "the file does not exist", file=str(path), hint="build the task again"
+        ) from error
+    except (OSError, pa.ArrowException) as error:
+        raise FileUnreadableError(
+            f"not a readable Parquet file: {error}", file=str(path), hint="build the task again"
+        ) from error
+
+
+def _generator(*key: int) -> np.random.Generator:
+    return np.random.default_rng(list(key))

@@ -1,0 +1,1 @@
+"""Item sequences per user, for sequential models."""

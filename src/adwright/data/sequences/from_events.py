@@ -1,0 +1,92 @@
+"""Item sequences out of a file of events of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from adwright.core.errors import FileUnreadableError, SchemaError, ValueInvalidError
+from adwright.core.hashing import content_hash, sha256_file
+from adwright.data.hashing import hash_order
+from adwright.data.ranges import run_starts
+from adwright.data.sequences.datasets import sequences_of_table
+from adwright.data.sequences.item_sequences import ItemSequences
+
+__all__ = ["read_event_file"]
+
+VERSION = 1
+
+
+def read_event_file(path: str | Path) -> ItemSequences:
+    """The sequences of a Parquet or CSV file with the columns user_id, item_id and time; other
+    columns are passed over.
+
+    time: a timestamp, a date, or a whole number of seconds; in CSV also as ISO text. Events of
+    one person and one second have no order, and none of them is in another's history.
+    Raises FileUnreadableError, SchemaError and ValueInvalidError for the file.
+    """
+    path = Path(path)
+    table = _table(path)
+    for column in ("user_id", "item_id", "time"):
+        if column not in table.columns:
+            raise SchemaError(
+                "the events lack a column",
+                file=str(path),
+                column=column,
+                hint=f"the file has {', '.join(table.columns)}",
+            )
+    ids = pl.col("user_id", "item_id").cast(pl.String)
+    table = table.select(ids, time=_seconds(table["time"], path))
+    for column in table.columns:
+        if table[column].null_count():
+            row = table[column].is_null().arg_max()
+            raise ValueInvalidError(
+                "a value is missing",
+                file=str(path),
+                row=row,
+                column=column,
+                hint="drop such events",
+            )
+    if not table.height:
+        raise ValueInvalidError("the file holds no event", file=str(path))
+    order = hash_order(table, ["user_id", "item_id"], 0)
+    table = table.with_columns(order=order).sort("user_id", "time", "order").drop("order")
+    sequences = sequences_of_table(
+        table,
+        name=path.stem,
+        data_hash=content_hash({"data": sha256_file(path), "code": VERSION}),
+    )
+    starts = run_starts(table["user_id"].rle_id().to_numpy(), table["time"].to_numpy())
+    return replace(sequences, moment=np.repeat(starts[:-1], np.diff(starts)))
+
+
+def _table(path: Path) -> pl.DataFrame:
+    try:
+        if path.suffix.lower() == ".csv":
+            types = {"user_id": pl.String, "item_id": pl.String}
+            return pl.read_csv(path, try_parse_dates=True, schema_overrides=types)
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise FileUnreadableError(
+            f"not a readable Parquet or CSV file: {error}",
+            file=str(path),
+            hint="check the path; a CSV file ends in .csv and is UTF-8",
+        ) from error
+
+
+def _seconds(time: pl.Series, path: Path) -> pl.Series:
+    """Whole seconds since 1970, or whatever whole numbers are there."""
+    if time.dtype.is_integer():
+        return time.cast(pl.Int64)
+    if time.dtype in (pl.Datetime, pl.Date):
+        return time.cast(pl.Datetime("us")).dt.epoch("s")
+    raise SchemaError(
+        "the times are neither timestamps nor whole numbers of seconds",
+        file=str(path),
+        column="time",
+        value=str(time.dtype),
+        hint="write them as 2024-05-01T12:30:00 or as seconds since 1970",
+    )

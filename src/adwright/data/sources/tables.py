@@ -1,0 +1,282 @@
+"""A user's own tables: Parquet (one file or a folder of parts) and CSV in UTF-8.
+
+    events = read_events(Path("log.parquet"))     # checked, lazy
+    items = read_items(Path("items.csv"))
+    write_events(Path("copy.csv"), events)
+
+A file that cannot be read is refused with its name, the line where there is one, and what to
+do. In CSV a time is either ISO 8601, with or without a zone (then UTC), or seconds since 1970.
+An empty field is an absent value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adwright.core.atomic import resource_error
+from adwright.core.errors import FileUnreadableError, ResourceError, SchemaError
+from adwright.data.checks import Locate, in_file
+from adwright.data.columns import TIME
+from adwright.data.schema import (
+    CAMPAIGN_SCHEMA,
+    CREATIVE_SCHEMA,
+    EVENT_SCHEMA,
+    check_events,
+    check_items,
+    validate_campaigns,
+    validate_creatives,
+    validate_events,
+)
+from adwright.data.sources.csvfile import parse_columns, scan_csv
+
+__all__ = [
+    "read_campaigns",
+    "read_creatives",
+    "read_events",
+    "read_items",
+    "write_events",
+    "write_table",
+]
+
+_PARQUET = (".parquet", ".pq")
+_MAGIC = b"PAR1"
+
+Checked = TypeVar("Checked")
+
+
+def read_events(path: Path, *, strict_time_order: bool = False) -> pl.LazyFrame:
+    """An EventLog from a Parquet file, a folder of Parquet parts (in name order) or a CSV file.
+
+    The file is streamed through once to check it; the result is lazy and streams again.
+
+    strict_time_order: also refuse a row that is earlier than the row before it.
+    Raises FileUnreadableError where the file is absent, empty, truncated, of another format or
+    not UTF-8; SchemaError and ValueInvalidError as `adwright.data.schema.validate_events`.
+    """
+    frame, locate = _scan(path, EVENT_SCHEMA)
+    return _reading(path, lambda: check_events(frame, locate, strict_time_order=strict_time_order))
+
+
+def read_items(path: Path, *, key: str = "item_id") -> pl.DataFrame:
+    """The items of a catalogue; read and refused as `read_events`, checked as `validate_items`.
+
+    key: the id column, for tables of the same form about something else, such as users.
+    In CSV the id is text, and the type of each feature column follows from its values. Lists
+    of text need Parquet.
+    """
+    frame, locate = _scan(path, None, key=key)
+    return _reading(path, lambda: check_items(frame, locate, key=key).collect())
+
+
+def read_creatives(path: Path) -> pl.DataFrame:
+    """The creatives of a catalogue; read as `read_events`, checked as `validate_creatives`."""
+    frame, _ = _scan(path, CREATIVE_SCHEMA)
+    return _reading(path, lambda: validate_creatives(frame.collect(), file=str(path)))
+
+
+def read_campaigns(path: Path) -> pl.DataFrame:
+    """The campaigns of a catalogue; read as `read_events`, checked as `validate_campaigns`."""
+    frame, _ = _scan(path, CAMPAIGN_SCHEMA)
+    return _reading(path, lambda: validate_campaigns(frame.collect(), file=str(path)))
+
+
+def write_events(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
+    """Check an EventLog as `validate_events` does and write it, whole or not at all.
+
+    path: ends in .parquet, .pq or .csv. A lazy frame is streamed, once to check it and once to
+    write it.
+    Raises SchemaError, ValueInvalidError, and ResourceError where the disk is full.
+    """
+    write_table(path, validate_events(frame.lazy()))
+
+
+def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
+    """Write any table to Parquet or CSV, by the ending of `path`, whole or not at all.
+
+    Raises SchemaError for another ending or a list in CSV, ResourceError where the disk is
+    full.
+    """
+    ending = _ending(path)
+    lazy = frame.lazy()
+    if ending == ".csv":
+        lists = [n for n, t in lazy.collect_schema().items() if isinstance(t, pl.List | pl.Struct)]
+        if lists:
+            raise SchemaError(
+                "CSV cannot hold lists",
+                file=str(path),
+                column=lists[0],
+                hint="write Parquet instead",
+            )
+        with _atomic_file(path) as temporary:
+            lazy.sink_csv(temporary, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
+    else:
+        with _atomic_file(path) as temporary:
+            lazy.sink_parquet(temporary, compression="zstd")
+
+
+def _scan(path: Path, schema: pa.Schema | None, *, key: str = "") -> tuple[pl.LazyFrame, Locate]:
+    """The lazy table, and what maps its rows to files.
+
+    schema: which columns of a CSV file are not text; None leaves that to their values, but
+    for the text of `key`.
+    """
+    if not path.exists():
+        raise FileUnreadableError(
+            "there is no such file or folder", file=str(path), hint="check the path"
+        )
+    if not os.access(path, os.R_OK):
+        raise FileUnreadableError(
+            "no permission to read", file=str(path), hint="change the rights of the file"
+        )
+    if path.is_dir():
+        return _scan_parts(path)
+    if path.stat().st_size == 0:
+        raise FileUnreadableError(
+            "the file is empty", file=str(path), hint="write at least a header or a schema"
+        )
+    locate = in_file(str(path))
+    if _ending(path) == ".csv":
+        if schema is None:
+            return scan_csv(path, needed=[key], text=[key]), locate
+        needed = [field.name for field in schema if not field.nullable]
+        frame = scan_csv(path, needed=needed, text=None)
+        times = [field.name for field in schema if field.type == TIME]
+        numbers = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
+        return _reading(path, lambda: parse_columns(frame, times, numbers, locate)), locate
+    _check_parquet(path)
+    return pl.scan_parquet(path), locate
+
+
+def _scan_parts(folder: Path) -> tuple[pl.LazyFrame, Locate]:
+    parts = sorted(
+        part
+        for part in folder.rglob("*")
+        if part.suffix in _PARQUET and part.is_file() and not part.name.startswith((".", "_"))
+    )
+    if not parts:
+        raise FileUnreadableError(
+            "the folder holds no Parquet files",
+            file=str(folder),
+            hint="name a folder whose files end in .parquet, or a single file",
+        )
+    ends: list[int] = []
+    first = None
+    for part in parts:
+        metadata = _check_parquet(part)
+        ends.append(metadata.num_rows + (ends[-1] if ends else 0))
+        schema = pl.read_parquet_schema(part)
+        first = schema if first is None else first
+        if schema != first:
+            differing = {*schema.items()} ^ {*first.items()}
+            name = min(column for column, _ in differing) if differing else next(iter(schema))
+            raise SchemaError(
+                f"the parts differ: not the columns and types of {parts[0].name}",
+                file=str(part),
+                column=name,
+                hint="write all parts with one schema, in one column order",
+            )
+
+    def locate(row: int) -> tuple[str, int]:
+        for part, end, start in zip(parts, ends, [0, *ends], strict=False):
+            if row < end:
+                return str(part), row - start
+        return str(folder), row
+
+    return pl.scan_parquet(parts), locate
+
+
+def _check_parquet(path: Path) -> pq.FileMetaData:
+    """Look at both ends of the file, which tells a cut-off one from another format."""
+    if path.stat().st_size == 0:
+        raise FileUnreadableError("the file is empty", file=str(path), hint="write it again")
+    with path.open("rb") as stream:
+        head = stream.read(4)
+        stream.seek(-min(4, path.stat().st_size), os.SEEK_END)
+        tail = stream.read(4)
+    if head != _MAGIC:
+        raise FileUnreadableError(
+            "not a Parquet file",
+            file=str(path),
+            hint="rename it to .csv if it is CSV, or convert it to Parquet",
+        )
+    if tail != _MAGIC:
+        raise FileUnreadableError(
+            "the Parquet file is truncated: its end is missing",
+            file=str(path),
+            hint="copy or write it again; the writer probably stopped half way",
+        )
+    try:
+        return pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _reading(path: Path, read: Callable[[], Checked]) -> Checked:
+    """Run `read`, turning what polars says of a damaged file into an error that names it."""
+    try:
+        return read()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> FileUnreadableError:
+    said = str(error).strip().splitlines()
+    return FileUnreadableError(
+        f"the file is damaged: {said[0] if said else type(error).__name__}",
+        file=str(path),
+        hint="copy or write it again",
+    )
+
+
+def _ending(path: Path) -> str:
+    ending = path.suffix.lower()
+    if ending in _PARQUET or ending == ".csv":
+        return ending
+    raise SchemaError(
+        f"tables end in .parquet, .pq or .csv, not in {ending or 'nothing'}",
+        file=str(path),
+        hint="rename or convert the file",
+    )
+
+
+@contextmanager
+def _atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to write; rename it into place when the block ends."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise _refusal(error, path) or error from error
+    try:
+        yield Path(name)
+        with open(name, "rb") as written:
+            os.fsync(written.fileno())
+        mask = os.umask(0o077)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _refusal(error, path) or error from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def _refusal(error: Exception, path: Path) -> ResourceError | None:
+    """What the operating system refused, where that is what `error` is about."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return resource_error(error, path)
+    # polars tells the number in its text alone.
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return resource_error(OSError(int(number[1]), str(error)), path) if number else None

@@ -1,0 +1,203 @@
+"""The choice task: which items of the catalogue does this person take in the next basket?
+
+The fine ranker's training rows, made of a next-basket task. A row is a pair of a basket and an
+item: every item of the basket with label 1, and negatives drawn from the person's past, from
+the popular items and from the whole catalogue (`draws`). What a row may know is what a request
+knows: the items' own features and their popularity in the training weeks, the person's profile,
+weekday and hour, and the counts of `personal`; all of it from before the basket.
+
+Negatives are drawn, so probabilities are those of the rows: `Draws.log_expected` brings them
+to the catalogue. The stream's `negative_rate` stays 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ConfigError
+from adwright.core.hashing import content_hash
+from adwright.data.features import Feature, FeatureSpec
+from adwright.data.ranges import ranges
+from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.personal import PERSONAL_FEATURES, personal
+from adwright.data.tasks.task import SPLITS, Split, Task, TaskPart, cached_task, write_task_parts
+
+__all__ = ["ChoiceConfig", "build_choice_task", "choice_catalogue", "choice_features"]
+
+Ints = NDArray[np.int64]
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class ChoiceConfig:
+    """train, valid, test: baskets of each split, drawn by `seed`; 0 for all of them.
+    draws: the negatives. min_count: an item has an embedding of its own from so many rows on.
+    """
+
+    train: int = 30_000
+    valid: int = 1_500
+    test: int = 1_500
+    draws: Draws = field(default_factory=Draws)
+    min_count: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.valid, self.test) < 0 or self.min_count < 1:
+            raise ConfigError(
+                "numbers of baskets are not negative, min_count is at least 1",
+                where=f"{self.train}, {self.valid}, {self.test}, min_count {self.min_count}",
+            )
+
+    def baskets(self, split: Split) -> int:
+        """Of a split."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}[split]
+
+
+def build_choice_task(
+    source: NextBasket, cache: str | Path, config: ChoiceConfig | None = None
+) -> Task:
+    """The task in a folder under `cache`, built on first use.
+
+    With the default config and Complete Journey: 1.5 million rows.
+    Raises ResourceError where the disk is full; nothing is left behind then.
+    """
+    config = config or ChoiceConfig()
+    key = content_hash({"data": source.data_hash, "config": to_jsonable(config), "code": VERSION})
+    folder = Path(cache) / f"choice-{key[:16]}"
+    return cached_task(
+        folder,
+        lambda: write_task_parts(
+            folder,
+            name="choice",
+            protocol=_protocol(source, config),
+            data_hash=key,
+            parts=_parts(source, config),
+            items=choice_catalogue(source),
+            features=choice_features(source.spec, config.min_count),
+        ),
+    )
+
+
+def choice_catalogue(source: NextBasket) -> pl.DataFrame:
+    """The catalogue with `popularity`, training events of each item."""
+    return source.catalogue.with_columns(popularity=pl.Series(source.count[1:], dtype=pl.Int64))
+
+
+def choice_features(spec: FeatureSpec, min_count: int) -> tuple[Feature, ...]:
+    """The retrieval task's features, not yet fitted, with popularity and the personal counts.
+
+    Lists of values are left out: they say in other words what single values say.
+    """
+    plain = [replace(f, vocabulary=(), edges=()) for f in spec.features if f.kind != "multi"]
+    return (
+        Feature("history", "sequence", "user"),
+        *(replace(f, min_count=min_count) if f.name == "item_id" else f for f in plain),
+        Feature("popularity", "numeric", "item", log=True),
+        Feature("visible", "numeric", "user", log=True),
+        *PERSONAL_FEATURES,
+    )
+
+
+def _parts(source: NextBasket, config: ChoiceConfig, people: int = 500) -> Iterator[TaskPart]:
+    """The rows and events of some people at a time."""
+    rng = np.random.default_rng(config.seed)
+    chosen = np.sort(np.concatenate([_drawn(source, config, split, rng) for split in SPLITS]))
+    share = popular_share(source.count)
+    user = source.visit_user[chosen]
+    for first in range(0, len(source.users), people):
+        mine = chosen[(user >= first) & (user < first + people)]
+        if len(mine):
+            yield TaskPart(_rows(source, mine, config.draws, share, rng), _events(source, mine))
+
+
+def _drawn(
+    source: NextBasket, config: ChoiceConfig, split: Split, rng: np.random.Generator
+) -> Ints:
+    visits, wanted = source.visits(split), config.baskets(split)
+    if not wanted or wanted >= len(visits):
+        return visits
+    return rng.choice(visits, wanted, replace=False)
+
+
+def _rows(
+    source: NextBasket,
+    visits: Ints,
+    draws: Draws,
+    share: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> pl.DataFrame:
+    start = source.target_offsets[visits]
+    place, bounds = ranges(start, source.target_offsets[visits + 1] - start)
+    taken, of_taken = source.targets[place], np.repeat(np.arange(len(visits)), np.diff(bounds))
+    past, offsets = source.seen(visits)
+    drawn, of_drawn = draw_negatives(draws, past, offsets, share, rng)
+    width = len(source.items)
+    kept = ~np.isin(of_drawn * width + drawn, of_taken * width + taken)
+    item, owner = (
+        np.concatenate(pair) for pair in ((taken, drawn[kept]), (of_taken, of_drawn[kept]))
+    )
+    order = np.argsort(owner, kind="stable")
+    item, owner = item[order], owner[order]
+    label = np.repeat(np.array([1, 0], np.int8), [len(taken), int(kept.sum())])[order]
+    visit = visits[owner]
+    user = source.visit_user[visit]
+    counts = personal(
+        source.item,
+        source.time,
+        source.user_offsets,
+        owner=user,
+        asked=item,
+        end=source.visit_end[visit],
+        at=source.visit_time[visit],
+    )
+    names = pl.Series(list(SPLITS))
+    columns = {
+        "user_id": pl.Series(source.users).gather(user),
+        "request_id": pl.Series(visit),
+        "time": _times(source.visit_time[visit]),
+        "item_id": pl.Series(source.items.ids).gather(item - 1),
+        "label": pl.Series(label),
+        "split": names.gather(source.split[visit]),
+        "recent": pl.Series(counts.recent),
+        "recency": pl.Series(counts.recency).fill_nan(None),
+    }
+    for number, feature in enumerate(source.profile_features):
+        values = pl.Series([None, *feature.vocabulary], dtype=pl.String)
+        columns[feature.name] = values.gather(source.profile[visit, number])
+    return pl.DataFrame(columns)
+
+
+def _events(source: NextBasket, visits: Ints) -> pl.DataFrame:
+    users = np.unique(source.visit_user[visits])
+    first = source.user_offsets[users]
+    place, offsets = ranges(first, source.user_offsets[users + 1] - first)
+    return pl.DataFrame(
+        {
+            "user_id": pl.Series(source.users).gather(np.repeat(users, np.diff(offsets))),
+            "item_id": pl.Series(source.items.ids).gather(source.item[place] - 1),
+            "time": _times(source.time[place]),
+        }
+    )
+
+
+def _times(microseconds: Ints) -> pl.Series:
+    return pl.Series(microseconds).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _protocol(source: NextBasket, config: ChoiceConfig) -> str:
+    draws = config.draws
+    uniform = 1 - draws.own - draws.popular
+    return (
+        f"Choice task made of: {source.protocol} Rows of sampled baskets: the items taken, and "
+        f"{draws.number} negatives a basket, drawn from the person's past items "
+        f"({draws.own:.0%}), by popularity^0.75 ({draws.popular:.0%}) and uniformly from the "
+        f"catalogue ({uniform:.0%}). Probabilities are those of the rows."
+    )

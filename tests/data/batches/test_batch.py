@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from adwright.core.errors import ValueInvalidError
+from adwright.data.batches.batch import Batch, Distinct, distinct_history
+from adwright.data.batches.jagged import Jagged, lengths_to_offsets
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> list[tuple[list[int], list[int], list[int]]]:
+    """Groups of (history, begin, end), begin and end rising from row to row."""
+    made = []
+    for _ in range(draw(st.integers(0, 5))):
+        history = draw(st.lists(st.integers(0, 6), max_size=9))
+        ends = sorted(draw(st.lists(st.integers(0, len(history)), max_size=6)))
+        most = draw(st.integers(0, 9))
+        begins = [max(end - most, 0) if most else 0 for end in ends]
+        made.append((history, begins, ends))
+    return made
+
+
+def tensors(made: list[tuple[list[int], list[int], list[int]]]) -> dict[str, Any]:
+    return {
+        "history": Jagged.from_lists([history for history, _, _ in made], dtype=torch.int64),
+        "offsets": lengths_to_offsets(
+            torch.tensor([len(end) for _, _, end in made], dtype=torch.int64)
+        ),
+        "begin": torch.tensor([b for _, begin, _ in made for b in begin], dtype=torch.int64),
+        "end": torch.tensor([e for _, _, end in made for e in end], dtype=torch.int64),
+    }
+
+
+def matrix(distinct: Distinct, u: int) -> Tensor:
+    """Counts of group u, [V_u, N_u]."""
+    start, end = distinct.count_offsets[u : u + 2].tolist()
+    first, last = distinct.visit_groups[u : u + 2].tolist()
+    return distinct.counts[start:end].reshape(last - first, len(distinct.items.to_lists()[u]))
+
+
+@given(groups())
+def test_counts_equal_those_of_a_loop(
+    made: list[tuple[list[int], list[int], list[int]]],
+) -> None:
+    distinct = distinct_history(**tensors(made))
+    rows = 0
+    visits = 0
+    assert distinct.visit_rows[0] == 0
+    for u, (history, begins, ends) in enumerate(made):
+        items = distinct.items.to_lists()[u]
+        assert items == sorted(set(history))
+        first, last = distinct.visit_groups[u : u + 2].tolist()
+        assert first == visits
+        counts = matrix(distinct, u)
+        assert counts.shape == (last - first, len(items))
+        assert counts.dtype == torch.float32
+        for visit in range(first, last):
+            start, stop = distinct.visit_rows[visit : visit + 2].tolist()
+            for row in range(start, stop):
+                begin, end = begins[row - rows], ends[row - rows]
+                seen = Counter(history[begin:end])
+                assert counts[visit - first].tolist() == [seen[int(item)] for item in items]
+        rows += len(ends)
+        visits = last
+        assert distinct.visit_rows[visits] == rows
+
+
+@given(groups())
+def test_a_visit_is_a_run_of_rows_that_see_the_same(
+    made: list[tuple[list[int], list[int], list[int]]],
+) -> None:
+    distinct = distinct_history(**tensors(made))
+    expected = sum(
+        1 + sum(a != b for a, b in pairwise(zip(begins, ends, strict=True)))
+        for _, begins, ends in made
+        if ends
+    )
+    assert len(distinct.visit_rows) - 1 == expected
+    assert (distinct.visit_rows[1:] > distinct.visit_rows[:-1]).all()
+
+
+def test_no_group_and_groups_without_rows_or_events() -> None:
+    nothing = distinct_history(**tensors([]))
+    assert nothing.counts.tolist() == []
+    assert nothing.count_offsets.tolist() == [0]
+    assert nothing.visit_rows.tolist() == [0]
+    odd = distinct_history(**tensors([([], [], []), ([], [0], [0]), ([3, 3], [], [])]))
+    assert [tuple(matrix(odd, u).shape) for u in range(3)] == [(0, 0), (1, 0), (0, 1)]
+
+
+def batch(**changes: Any) -> Batch:
+    made = tensors([([4, 4, 5], [0, 0, 1], [1, 3, 3]), ([], [0], [0])])
+    rows = len(made["end"])
+    return replace(
+        Batch(
+            **made,
+            item=torch.arange(rows),
+            categorical={"store": torch.arange(rows) + 10},
+            multi={"tags": Jagged.from_lists([[1], [], [2, 3], [4]], dtype=torch.int64)},
+            numeric=torch.arange(rows * 2.0).reshape(rows, 2),
+            label=torch.tensor([1.0, 0.0, 0.0, 1.0]),
+            row=torch.arange(rows) + 100,
+        ),
+        **changes,
+    )
+
+
+def test_sizes() -> None:
+    made = batch()
+    assert len(made) == 4
+    assert made.group_sizes.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"end": torch.tensor([1, 4, 3, 0])}, "outside its group's history"),
+        ({"end": torch.tensor([1, 3, 3, 1])}, "outside its group's history"),
+        ({"begin": torch.tensor([-1, 0, 1, 0])}, "outside its group's history"),
+        ({"begin": torch.tensor([2, 0, 1, 0])}, "outside its group's history"),
+        ({"offsets": torch.tensor([0, 3, 5])}, "offsets that end at its rows"),
+        ({"offsets": torch.tensor([0, 1, 3, 4])}, "one history a group"),
+    ],
+)
+def test_rows_that_see_what_is_not_theirs_are_refused(
+    changes: dict[str, torch.Tensor], words: str
+) -> None:
+    with pytest.raises(ValueInvalidError, match=words):
+        batch(**changes)
+
+
+def test_groups_are_taken_whole_and_in_the_order_asked() -> None:
+    taken = batch().groups(torch.tensor([1, 0]))
+    assert taken.history.to_lists() == [[], [4, 4, 5]]
+    assert taken.offsets.tolist() == [0, 1, 4]
+    assert taken.item.tolist() == [3, 0, 1, 2]
+    assert taken.begin.tolist() == [0, 0, 0, 1]
+    assert taken.end.tolist() == [0, 1, 3, 3]
+    assert taken.categorical["store"].tolist() == [13, 10, 11, 12]
+    assert taken.multi["tags"].to_lists() == [[4], [1], [], [2, 3]]
+    assert taken.numeric.tolist() == [[6, 7], [0, 1], [2, 3], [4, 5]]
+    assert taken.label.tolist() == [1, 1, 0, 0]
+    assert taken.row.tolist() == [103, 100, 101, 102]
+
+
+def test_large_counts_stay_exact() -> None:
+    history = np.zeros(5000, dtype=np.int64)
+    distinct = distinct_history(
+        Jagged(torch.from_numpy(history), torch.tensor([0, 5000])),
+        torch.tensor([0, 2]),
+        torch.tensor([0, 1]),
+        torch.tensor([4999, 5000]),
+    )
+    assert matrix(distinct, 0).tolist() == [[4999.0], [4999.0]]

@@ -1,0 +1,26 @@
+"""QueryBatch refuses parts that do not belong together."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adwright.core.errors import ValueInvalidError
+from adwright.data.batches.jagged import Jagged
+from adwright.data.batches.queries import QueryBatch
+
+_HISTORY = Jagged.from_lists([[3, 4], []], dtype=torch.int64)
+_PROFILE = torch.zeros((2, 1), dtype=torch.int64)
+
+
+def test_serving_has_no_targets() -> None:
+    batch = QueryBatch.serving(_HISTORY, torch.zeros(2), _PROFILE)
+    assert len(batch) == 2
+    assert batch.targets.to_lists() == [[], []]
+
+
+def test_one_age_an_event_and_one_profile_a_query() -> None:
+    with pytest.raises(ValueInvalidError, match="1 ages, 2 events"):
+        QueryBatch.serving(_HISTORY, torch.zeros(1), _PROFILE)
+    with pytest.raises(ValueInvalidError, match="2 histories, 1 profiles"):
+        QueryBatch.serving(_HISTORY, torch.zeros(2), _PROFILE[:1])

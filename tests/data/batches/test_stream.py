@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import math
+import shutil
+import weakref
+from collections import Counter
+from dataclasses import fields, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from adwright.core.errors import ConfigError, FileUnreadableError, SchemaError
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.stream import Position, Stream, StreamConfig, to_batch
+from adwright.data.batches.window import Piece, encode_rows
+from adwright.data.features import FeatureSpec
+from adwright.data.tasks.task import SPLITS, Split, Task
+from tests.support.data.small_log import Tables
+
+CONFIG = StreamConfig(groups_per_batch=5, rows_per_group=4, window=2, seed=3)
+ORDERED = replace(CONFIG, shuffle=False)
+
+
+def stream(task: Task, config: StreamConfig = CONFIG, split: Split = "train") -> Stream:
+    return Stream(
+        task.rows_path(split),
+        task.events_path(split),
+        spec=task.spec,
+        items=task.item_table,
+        config=config,
+    )
+
+
+def batches(
+    task: Task, config: StreamConfig = CONFIG, split: Split = "train", epoch: int = 0
+) -> list[Batch]:
+    return [batch for batch, _ in stream(task, config, split).epoch(Position(epoch))]
+
+
+def content(made: list[Batch]) -> dict[int, tuple[Any, ...]]:
+    """Row number to all that the row holds, its history as the items it sees."""
+    found: dict[int, tuple[Any, ...]] = {}
+    for batch in made:
+        histories, lists = (
+            batch.history.to_lists(),
+            {n: j.to_lists() for n, j in batch.multi.items()},
+        )
+        owner = torch.repeat_interleave(torch.arange(len(batch.history)), batch.group_sizes)
+        for t, row in enumerate(batch.row.tolist()):
+            assert row not in found
+            seen = histories[int(owner[t])][int(batch.begin[t]) : int(batch.end[t])]
+            found[row] = (
+                seen,
+                int(batch.item[t]),
+                {name: int(codes[t]) for name, codes in batch.categorical.items()},
+                {name: one[t] for name, one in lists.items()},
+                batch.numeric[t].tolist(),
+                float(batch.label[t]),
+            )
+    return found
+
+
+def same(left: list[Batch], right: list[Batch]) -> bool:
+    """Whether the batches hold the same rows in the same order."""
+    rows = [[batch.row.tolist() for batch in made] for made in (left, right)]
+    return rows[0] == rows[1] and content(left) == content(right)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("config", [CONFIG, ORDERED])
+def test_each_row_comes_once_an_epoch(small_task: Task, split: Split, config: StreamConfig) -> None:
+    rows = [row for batch in batches(small_task, config, split) for row in batch.row.tolist()]
+    assert sorted(rows) == list(range(small_task.n_rows(split)))
+    assert (rows == sorted(rows)) is not config.shuffle
+    assert stream(small_task, config, split).n_rows == small_task.n_rows(split)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_rows_hold_what_a_literal_encoding_gives(
+    small_task: Task, tables: Tables, split: Split
+) -> None:
+    rows = small_task.rows(split).collect()
+    codes = {item: i + 1 for i, item in enumerate(tables.items["item_id"])}
+    log = tables.events.rows()
+    spec = {f.name: f for f in small_task.spec.features}
+    found = content(batches(small_task, split=split))
+    arrow = rows.to_arrow()
+    coded = {f.name: f.codes(arrow[f.name]) for f in small_task.spec.coded_rows}
+    numbers = [f.numbers(arrow[f.name]) for f in small_task.spec.numeric_rows]
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        history, item, categorical, multi, numeric, label = found[number]
+        mine = [event for event in log if event[0] == row["user_id"]]
+        mine.sort(key=lambda event: event[2])  # stable: ties keep the order given
+        assert history == [codes.get(i, 0) for _, i, time in mine if time < row["time"]]
+        assert item == codes.get(row["item_id"], 0)
+        assert label == row["label"]
+        assert categorical == {name: int(values[number]) for name, values in coded.items()}
+        store = row["store"]
+        known = spec["store"].vocabulary
+        assert categorical["store"] == (known.index(store) + 1 if store in known else 0)
+        known = spec["labels"].vocabulary
+        assert multi == {"labels": [known.index(v) + 1 for v in row["labels"] if v in known]}
+        assert numeric == [float(values[number]) for values in numbers]
+        price = spec["price"]
+        expected = (
+            0.0 if row["price"] is None else (math.log1p(row["price"]) - price.mean) / price.scale
+        )
+        assert numeric[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_request_built_by_hand_gets_the_features_of_the_file(
+    small_task: Task, tables: Tables
+) -> None:
+    found = content(batches(small_task))
+    rows = small_task.rows("train").collect()
+    for number in (0, 100, rows.height - 1):
+        request = rows[number : number + 1]
+        before = tables.events.filter(
+            (pl.col("user_id") == request["user_id"][0]) & (pl.col("time") < request["time"][0])
+        ).sort("time", maintain_order=True)
+        piece = encode_rows(
+            request.to_arrow(),
+            before.to_arrow(),
+            np.array([number]),
+            spec=small_task.spec,
+            items=small_task.item_table,
+            rows_per_group=1,
+        )
+        online = to_batch([piece.group(0)], small_task.spec)
+        assert content([online]) == {number: found[number]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"window": 1},
+        {"window": 99},
+        {"rows_per_group": 1},
+        {"rows_per_group": 1000},
+        {"groups_per_batch": 1},
+        {"groups_per_batch": 1000},
+        {"seed": 4},
+        {"shuffle": False},
+    ],
+    ids=str,
+)
+def test_the_arrangement_changes_batches_and_no_row(
+    small_task: Task, changes: dict[str, Any]
+) -> None:
+    before, after = batches(small_task), batches(small_task, replace(CONFIG, **changes))
+    assert [b.row.tolist() for b in before] != [b.row.tolist() for b in after]
+    assert content(before) == content(after)
+
+
+def test_each_setting_is_flipped_somewhere_here() -> None:
+    arrangement = {"window", "rows_per_group", "groups_per_batch", "seed", "shuffle"}
+    content_settings = {"negative_rate", "max_history"}
+    assert {field.name for field in fields(StreamConfig)} == arrangement | content_settings
+
+
+def test_sizes_are_as_asked(small_task: Task) -> None:
+    made = batches(small_task)
+    assert max(int(batch.group_sizes.max()) for batch in made) == 4
+    assert {len(batch.history) for batch in made} <= {4, 5, 6}
+    alone = batches(small_task, replace(CONFIG, groups_per_batch=1))
+    assert {len(batch.history) for batch in alone} == {1}
+
+
+def test_a_seed_and_epoch_give_the_same_batches_again(small_task: Task) -> None:
+    assert same(batches(small_task), batches(small_task))
+    rows = [[b.row.tolist() for b in batches(small_task, epoch=epoch)] for epoch in range(3)]
+    assert rows[0] != rows[1] != rows[2] != rows[0]
+
+
+@pytest.mark.parametrize("config", [CONFIG, ORDERED, replace(CONFIG, negative_rate=0.4)])
+def test_a_stream_goes_on_from_any_position(small_task: Task, config: StreamConfig) -> None:
+    whole = list(stream(small_task, config).epoch(Position(epoch=2)))
+    assert whole[-1][1].batch == 0
+    for number, (_, position) in enumerate(whole):
+        rest = [batch for batch, _ in islice(stream(small_task, config).epoch(position), 3)]
+        expected = [batch for batch, _ in whole[number + 1 : number + 4]]
+        assert same(rest, expected)
+    halfway = whole[len(whole) // 2][1]
+    assert same(
+        [batch for batch, _ in stream(small_task, config).epoch(halfway)],
+        [batch for batch, _ in whole[len(whole) // 2 + 1 :]],
+    )
+    assert list(stream(small_task, config).epoch(whole[-1][1])) == []
+
+
+def test_history_is_cut_to_the_most_recent(small_task: Task) -> None:
+    whole, cut = (
+        content(batches(small_task)),
+        content(batches(small_task, replace(CONFIG, max_history=3))),
+    )
+    assert max(len(row[0]) for row in whole.values()) > 3
+    assert {n: (row[0][-3:], *row[1:]) for n, row in whole.items()} == cut
+
+
+def test_negatives_are_dropped_at_the_rate_and_positives_never(small_task: Task) -> None:
+    rate, epochs = 0.3, 40
+    rows = small_task.rows("train").collect()
+    labels = rows["label"].to_numpy()
+    whole = content(batches(small_task))
+    kept: Counter[int] = Counter()
+    drawn = []
+    for epoch in range(epochs):
+        found = content(batches(small_task, replace(CONFIG, negative_rate=rate), epoch=epoch))
+        assert all(found[n] == whole[n] for n in found)
+        assert set(np.flatnonzero(labels == 1)) <= set(found)
+        drawn.append(frozenset(found))
+        kept.update(list(found))
+    assert len(set(drawn)) == epochs
+    negatives = int((labels == 0).sum())
+    total = sum(kept[n] for n in np.flatnonzero(labels == 0))
+    deviation = math.sqrt(negatives * epochs * rate * (1 - rate))
+    assert abs(total - negatives * epochs * rate) < 4 * deviation
+    # Each row is drawn on its own: none is always kept or always dropped.
+    assert all(0 < kept[n] < epochs for n in np.flatnonzero(labels == 0))
+
+
+def test_drawn_negatives_depend_on_the_seed_alone(small_task: Task) -> None:
+    config = replace(CONFIG, negative_rate=0.5)
+    rows = set(content(batches(small_task, config)))
+    assert set(content(batches(small_task, replace(config, window=1, shuffle=False)))) == rows
+    assert set(content(batches(small_task, replace(config, seed=9)))) != rows
+
+
+def test_rates_nest(small_task: Task) -> None:
+    few = set(content(batches(small_task, replace(CONFIG, negative_rate=0.2))))
+    many = set(content(batches(small_task, replace(CONFIG, negative_rate=0.6))))
+    assert few < many
+
+
+def test_a_window_is_let_go_before_the_next_one_is_read(
+    small_task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Piece]] = []
+    alive: list[int] = []
+
+    def counted(*args: Any, **settings: Any) -> Piece:
+        alive.append(sum(piece() is not None for piece in made))
+        piece = encode_rows(*args, **settings)
+        made.append(weakref.ref(piece))
+        return piece
+
+    monkeypatch.setattr("adwright.data.batches.stream.encode_rows", counted)
+    assert len(batches(small_task)) > 3
+    assert alive == [0, 1] * (len(alive) // 2) + [0] * (len(alive) % 2)
+    assert len(alive) > 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"groups_per_batch": 0}, "at least 1"),
+        ({"rows_per_group": 0}, "at least 1"),
+        ({"window": 0}, "at least 1"),
+        ({"negative_rate": 0.0}, "share in"),
+        ({"negative_rate": 1.1}, "share in"),
+        ({"max_history": -1}, "max_history"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        StreamConfig(**changes)
+
+
+def copy_of(task: Task, folder: Path) -> Task:
+    shutil.copytree(task.folder, folder)
+    return Task.open(folder)
+
+
+def test_files_that_are_missing_or_damaged_are_named(small_task: Task, tmp_path: Path) -> None:
+    task = copy_of(small_task, tmp_path / "task")
+    path = task.rows_path("train")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileUnreadableError, match="not a readable Parquet file") as caught:
+        stream(task)
+    assert caught.value.file == str(path)
+    path.unlink()
+    with pytest.raises(FileUnreadableError, match="does not exist"):
+        stream(task)
+
+
+def test_files_that_do_not_belong_together_are_refused(small_task: Task, tmp_path: Path) -> None:
+    task = copy_of(small_task, tmp_path / "task")
+    shutil.copy(task.events_path("test"), task.events_path("train"))
+    with pytest.raises(FileUnreadableError, match="different numbers of row groups"):
+        stream(task)
+
+
+@pytest.mark.parametrize("column", ["store", "price", "item_id", "visible"])
+def test_a_missing_column_is_named(small_task: Task, tmp_path: Path, column: str) -> None:
+    task = copy_of(small_task, tmp_path / "task")
+    rows = pq.read_table(small_task.rows_path("valid")).drop_columns(column)
+    pq.write_table(rows, task.rows_path("valid"))
+    pq.write_table(pq.read_table(small_task.events_path("valid")), task.events_path("valid"))
+    with pytest.raises(SchemaError, match=f"column {column}") as caught:
+        stream(task, split="valid")
+    assert caught.value.file == str(task.rows_path("valid"))
+
+
+def test_labels_may_be_absent(small_task: Task, tmp_path: Path) -> None:
+    task = copy_of(small_task, tmp_path / "task")
+    for path in (task.rows_path("test"), task.events_path("test")):
+        table = pq.read_table(path)
+        pq.write_table(
+            table.drop_columns("label") if "label" in table.column_names else table, path
+        )
+    config = replace(CONFIG, negative_rate=0.5)
+    found = content(batches(task, CONFIG, "test"))
+    assert {row[-1] for row in found.values()} == {0.0}
+    assert 0 < len(content(batches(task, config, "test"))) < len(found)
+
+
+def test_features_that_a_spec_leaves_out_are_not_read(small_task: Task) -> None:
+    spec = FeatureSpec(tuple(f for f in small_task.spec.features if f.name != "store"))
+    made = Stream(
+        small_task.rows_path("train"),
+        small_task.events_path("train"),
+        spec=spec,
+        items=small_task.item_table,
+        config=CONFIG,
+    )
+    batch, _ = next(made.epoch())
+    assert set(batch.categorical) == {"user_id", "device", "hour"}
+
+
+def test_damaged_pages_inside_a_sound_file_are_named(tmp_path: Path) -> None:
+    """The footer is sound, so the damage shows only when the row group is read."""
+    rows, events = tmp_path / "rows.parquet", tmp_path / "events.parquet"
+    ids = pl.DataFrame({"user_id": ["u"] * 2000, "item_id": [f"i{n}" for n in range(2000)]})
+    ids.with_columns(visible=pl.lit(0, pl.Int32), label=pl.lit(0, pl.Int8)).write_parquet(rows)
+    ids.write_parquet(events)
+    damaged = bytearray(rows.read_bytes())
+    damaged[60:1500] = bytes(1440)
+    rows.write_bytes(damaged)
+    spec = FeatureSpec(())
+    items = spec.encode_items(pl.DataFrame({"item_id": ["i0"]}))
+    stream = Stream(rows, events, spec=spec, items=items, config=StreamConfig())
+    with pytest.raises(FileUnreadableError, match="row group 0 is damaged"):
+        next(stream.epoch())

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
+from adwright.data.schema import Catalogue, validate_events
+from adwright.data.tasks.from_log import LogTaskConfig, build_log_task, log_features
+from adwright.data.tasks.task import SPLITS, Task
+
+START = datetime(2024, 1, 1, 20, tzinfo=UTC)
+CONFIG = LogTaskConfig(context=("device", "campaign_id"), numbers=("depth",))
+Event = dict[str, Any]
+
+
+def make_events(seed: int = 0) -> list[Event]:
+    """Requests of 3 to 5 impressions, some of them clicked, some bought, some shown twice."""
+    rng = np.random.default_rng(seed)
+    events: list[Event] = []
+
+    def add(kind: str, user: int, request: str, item: int, time: datetime, **more: Any) -> None:
+        events.append(
+            {
+                "event_id": f"e{len(events):05}",
+                "time": time,
+                "request_id": request,
+                "user_id": f"u{user}",
+                "kind": kind,
+                "item_id": f"i{item}",
+                **more,
+            }
+        )
+
+    for user in range(12):
+        for number in range(int(rng.integers(3, 12))):
+            time = START + timedelta(hours=int(rng.integers(0, 500)))
+            # Request ids are unique to a person only.
+            request = f"r{number}"
+            context = {
+                "device": f"d{rng.integers(0, 3)}",
+                "depth": int(rng.integers(0, 9)),
+                "x": [1],
+            }
+            shown = rng.choice(10, int(rng.integers(3, 6)))
+            for place, item in enumerate(shown.tolist()):
+                add(
+                    "impression",
+                    user,
+                    request,
+                    item,
+                    time + timedelta(seconds=place),
+                    position=place,
+                    campaign_id=f"c{item % 2}",
+                    context=json.dumps(context) if rng.random() < 0.9 else None,
+                )
+                for kind, chance in (("view", 0.5), ("click", 0.3), ("purchase", 0.1)):
+                    if rng.random() < chance:
+                        # Between two impressions of the request, or after them.
+                        add(
+                            kind,
+                            user,
+                            request,
+                            item,
+                            time + timedelta(seconds=place, microseconds=5),
+                        )
+    return events
+
+
+def as_log(events: list[Event]) -> pl.LazyFrame:
+    return validate_events(pl.DataFrame(events, infer_schema_length=None)).lazy()
+
+
+ITEMS = pl.DataFrame(
+    {
+        "item_id": [f"i{n}" for n in range(11)],
+        "brand": [f"b{n % 3}" for n in range(11)],
+        "tags": [[f"t{n % 2}", "t9"][: n % 3] for n in range(11)],
+        "price": [float(n) for n in range(11)],
+        "new": [n % 2 == 0 for n in range(11)],
+    },
+    schema_overrides={"tags": pl.List(pl.String)},
+)
+CATALOGUE = Catalogue.checked(ITEMS)
+EVENTS = make_events()
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return build_log_task(as_log(EVENTS), CATALOGUE, tmp_path_factory.mktemp("log"), CONFIG)
+
+
+def rows_of(task: Task) -> dict[tuple[str, str, str], Event]:
+    found: dict[tuple[str, str, str], Event] = {}
+    for split in SPLITS:
+        for row in task.rows(split).collect().to_dicts():
+            key = (row.pop("user_id"), row.pop("request_id"), row.pop("item_id"))
+            assert key not in found
+            found[key] = {**row, "split": split}
+    return found
+
+
+def literal_rows(
+    events: list[Event], config: LogTaskConfig, cuts: tuple[datetime, datetime]
+) -> dict[tuple[str, str, str], Event]:
+    """The task as its documentation puts it, by loops."""
+    found: dict[tuple[str, str, str], Event] = {}
+    for event in sorted(events, key=lambda e: (e["time"], e["event_id"])):
+        key = (event["user_id"], event["request_id"], event["item_id"])
+        if event["kind"] != "impression" or key in found:
+            continue
+        start = min(
+            e["time"]
+            for e in events
+            if e["kind"] == "impression" and (e["user_id"], e["request_id"]) == key[:2]
+        )
+        past = [
+            e["item_id"]
+            for e in events
+            if e["user_id"] == key[0] and e["kind"] in config.history and e["time"] < start
+        ]
+        taken = [e for e in events if e["kind"] in config.responses]
+        context = json.loads(event.get("context") or "{}")
+        found[key] = {
+            "time": start,
+            "label": int(any((e["user_id"], e["request_id"], e["item_id"]) == key for e in taken)),
+            "popularity": sum(
+                e["item_id"] == key[2] and e["time"].date() < start.date() for e in taken
+            ),
+            "device": context.get("device"),
+            "depth": context.get("depth"),
+            "campaign_id": event["campaign_id"],
+            "visible": len(past),
+            "frequency": past.count(key[2]),
+            "split": "train" if start < cuts[0] else "valid" if start < cuts[1] else "test",
+        }
+    return found
+
+
+def cuts_of(events: list[Event], shares: tuple[float, float]) -> tuple[datetime, datetime]:
+    times = sorted(e["time"] for e in events if e["kind"] == "impression")
+    return tuple(times[int(len(times) * share)] for share in (shares[0], sum(shares)))  # type: ignore[return-value]
+
+
+def test_the_task_equals_its_definition_by_loops(task: Task) -> None:
+    expected = literal_rows(EVENTS, CONFIG, cuts_of(EVENTS, CONFIG.shares))
+    found = rows_of(task)
+    assert found == expected
+    assert {row["split"] for row in found.values()} == set(SPLITS)
+    assert {row["label"] for row in found.values()} == {0, 1}
+
+
+def test_the_own_request_is_never_in_the_history(tmp_path: Path) -> None:
+    moment = START + timedelta(days=1)
+    base = {"user_id": "u", "request_id": "r", "item_id": "i1"}
+    events = [
+        {**base, "event_id": "1", "time": moment, "kind": "impression"},
+        {**base, "event_id": "2", "time": moment + timedelta(seconds=1), "kind": "click"},
+        {
+            **base,
+            "event_id": "3",
+            "time": moment + timedelta(seconds=2),
+            "kind": "impression",
+            "item_id": "i2",
+        },
+        {
+            **base,
+            "event_id": "4",
+            "time": moment + timedelta(days=9),
+            "kind": "impression",
+            "request_id": "later",
+        },
+        {
+            **base,
+            "event_id": "5",
+            "time": moment + timedelta(days=10),
+            "kind": "impression",
+            "request_id": "last",
+        },
+    ]
+    made = rows_of(
+        build_log_task(as_log(events), CATALOGUE, tmp_path, LogTaskConfig(shares=(0.5, 0.25)))
+    )
+    assert [row["visible"] for row in made.values()] == [0, 0, 1, 1]
+    assert [row["popularity"] for row in made.values()] == [0, 0, 1, 1]
+
+
+def test_the_parts_in_which_it_is_built_do_not_show(task: Task, tmp_path: Path) -> None:
+    pieces = build_log_task(as_log(EVENTS), CATALOGUE, tmp_path, CONFIG, rows_per_part=40)
+    assert pieces.data_hash == task.data_hash
+    assert rows_of(pieces) == rows_of(task)
+
+
+def test_a_task_is_built_once_a_log_and_setting(task: Task) -> None:
+    cache = task.folder.parent
+    assert build_log_task(as_log(EVENTS), CATALOGUE, cache, CONFIG) == task
+    shuffled = as_log(EVENTS).collect().sample(fraction=1, shuffle=True, seed=1).lazy()
+    assert build_log_task(shuffled, CATALOGUE, cache, CONFIG) == task
+    others = [
+        build_log_task(as_log(EVENTS[1:]), CATALOGUE, cache, CONFIG),
+        build_log_task(as_log(EVENTS), Catalogue.checked(ITEMS[:10]), cache, CONFIG),
+        build_log_task(as_log(EVENTS), CATALOGUE, cache, CONFIG, name="mine"),
+    ]
+    assert len({other.folder for other in [task, *others]}) == 4
+
+
+CHANGES: dict[str, Any] = {
+    "responses": ("purchase",),
+    "history": ("view",),
+    "valid_from": START + timedelta(days=5),
+    "test_from": START + timedelta(days=9),
+    "shares": (0.4, 0.3),
+    "context": ("device",),
+    "numbers": (),
+    "item_features": ("brand",),
+    "min_count": 3,
+}
+
+
+@pytest.mark.parametrize("setting", [field.name for field in fields(LogTaskConfig)])
+def test_each_setting_changes_the_task(task: Task, tmp_path: Path, setting: str) -> None:
+    changes = {setting: CHANGES[setting]}
+    if setting in ("valid_from", "test_from"):
+        dates = {"valid_from": START + timedelta(days=6), "test_from": START + timedelta(days=8)}
+        before = build_log_task(as_log(EVENTS), CATALOGUE, tmp_path, replace(CONFIG, **dates))
+        config = replace(CONFIG, **{**dates, **changes})
+    else:
+        before, config = task, replace(CONFIG, **changes)
+    other = build_log_task(as_log(EVENTS), CATALOGUE, tmp_path, config)
+    found = rows_of(other)
+    assert (found, other.spec) != (rows_of(before), before.spec)
+    cuts = (
+        (config.valid_from, config.test_from)
+        if config.valid_from and config.test_from
+        else cuts_of(EVENTS, config.shares)
+    )
+    literal = literal_rows(EVENTS, config, cuts)
+    assert found == {key: {n: row[n] for n in found[key]} for key, row in literal.items()}
+
+
+def test_features_follow_the_types_of_the_columns() -> None:
+    kinds = {f.name: (f.kind, f.of) for f in log_features(ITEMS, CONFIG)}
+    assert kinds == {
+        "history": ("sequence", "user"),
+        "user_id": ("categorical", "user"),
+        "item_id": ("categorical", "item"),
+        "brand": ("categorical", "item"),
+        "tags": ("multi", "item"),
+        "price": ("numeric", "item"),
+        "new": ("categorical", "item"),
+        "device": ("categorical", "context"),
+        "campaign_id": ("categorical", "context"),
+        "depth": ("numeric", "context"),
+        "popularity": ("numeric", "context"),
+        "visible": ("numeric", "user"),
+        "frequency": ("numeric", "user"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shares": (0.9, 0.1)}, "leave a part for test"),
+        ({"shares": (0.0, 0.5)}, "leave a part for test"),
+        ({"valid_from": START}, "come together"),
+        ({"valid_from": START, "test_from": START}, "before test"),
+        ({"valid_from": datetime(2024, 1, 1), "test_from": datetime(2024, 2, 1)}, "time zone"),
+        ({"responses": ()}, "kinds of events"),
+        ({"history": ("impression",)}, "kinds of events"),
+        ({"context": ("label",)}, "cannot have this name"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        LogTaskConfig(**changes)
+
+
+def test_logs_that_make_no_task_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    clicks = as_log([e for e in EVENTS if e["kind"] != "impression"])
+    with pytest.raises(ValueInvalidError, match="no impressions"):
+        build_log_task(clicks, CATALOGUE, tmp_path)
+    with pytest.raises(ValueInvalidError, match="not in the items table"):
+        build_log_task(as_log(EVENTS), Catalogue.checked(ITEMS[:5]), tmp_path)
+    late = LogTaskConfig(valid_from=START - timedelta(days=9), test_from=START)
+    with pytest.raises(ValueInvalidError, match="no training rows"):
+        build_log_task(as_log(EVENTS), CATALOGUE, tmp_path, late)
+    with pytest.raises(SchemaError, match="column colour"):
+        build_log_task(
+            as_log(EVENTS), CATALOGUE, tmp_path, LogTaskConfig(item_features=("colour",))
+        )
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,109 @@
+"""The next-basket task against what a reader of the log would write down."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from adwright.core.errors import SchemaError, ValueInvalidError
+from adwright.data.tasks.next_basket import NextBasket, build_visits, moment
+from tests.support.data.small_next_basket import FEATURES, catalogue, events_of, small_task
+
+VISITS = [
+    ("ua", 0, ["i1", "i2"], "train"),
+    ("ua", 3, ["i2", "i2", "i3"], "train"),
+    ("ua", 3, ["i4"], "train"),  # another request of the same instant
+    ("ua", 5, ["i1"], "test"),
+    ("ub", 1, ["i5"], "train"),
+]
+
+
+def _task(seed: int = 0) -> NextBasket:
+    return build_visits(
+        events_of(VISITS),
+        catalogue(),
+        name="t",
+        protocol="p",
+        data_hash="h",
+        features=FEATURES,
+        seed=seed,
+    )
+
+
+def _ids(task: NextBasket, codes: list[int]) -> list[str]:
+    return [task.items.ids[code - 1] for code in codes]
+
+
+def test_history_is_what_happened_before_the_instant() -> None:
+    task = _task()
+    batch = task.batch(np.arange(len(task)))
+    histories = [sorted(_ids(task, [int(c) for c in one])) for one in batch.history.to_lists()]
+    first = ["i1", "i2"]
+    assert histories == [[], first, first, ["i1", "i2", "i2", "i2", "i3", "i4"], []]
+    targets = {tuple(_ids(task, [int(c) for c in one])) for one in batch.targets.to_lists()}
+    assert targets == {("i1", "i2"), ("i2", "i3"), ("i4",), ("i1",), ("i5",)}
+    assert batch.age[:2].tolist() == [3, 3]
+    assert sorted(batch.age[4:].tolist()) == [2, 2, 2, 2, 5, 5]
+
+
+def test_only_the_most_recent_events_where_asked() -> None:
+    task = _task()
+    last = np.array([3])
+    assert task.batch(last, max_history=4).history.values.numel() == 4
+    assert float(task.batch(last, max_history=4).age.max()) == 2
+
+
+def test_counts_are_of_training_events_alone() -> None:
+    task = _task()
+    assert task.count[1 + 1] == 1  # i1 was bought twice, once in a test week
+    assert task.count[1 + 2] == 3
+    assert task.count.sum() == 7
+    assert list(task.visits("test")) == [3]
+
+
+def test_seen_is_the_whole_history_once() -> None:
+    task = _task()
+    codes, bounds = task.seen(np.array([3, 0]))
+    assert _ids(task, codes[: bounds[1]].tolist()) == ["i1", "i2", "i3", "i4"]
+    assert bounds[2] == bounds[1]
+
+
+def test_profile_codes_follow_the_visit() -> None:
+    task = _task()
+    names = [f.name for f in task.profile_features]
+    assert names == ["town", "weekday", "hour"]
+    weekday = task.profile_features[1].vocabulary
+    assert weekday[task.profile[1, 1] - 1] == "4"
+
+
+def test_order_in_a_request_is_the_seed_s() -> None:
+    orders = {tuple(_task(seed).item.tolist()) for seed in range(6)}
+    assert len(orders) > 1
+
+
+def test_the_moment_of_a_query() -> None:
+    assert moment(datetime(2026, 1, 5, 9, tzinfo=UTC)) == {"weekday": "1", "hour": "9"}
+
+
+def test_a_missing_column_an_unknown_item_and_no_training_are_named() -> None:
+    events = events_of(VISITS)
+    kept = {"name": "t", "protocol": "p", "data_hash": "h", "features": FEATURES}
+    with pytest.raises(SchemaError, match="split"):
+        build_visits(events.drop("split"), catalogue(), **kept)  # type: ignore[arg-type]
+    with pytest.raises(ValueInvalidError, match="i5"):
+        build_visits(events, catalogue(5), **kept)  # type: ignore[arg-type]
+    with pytest.raises(ValueInvalidError, match="training split"):
+        build_visits(
+            events.with_columns(split=pl.lit("test")),
+            catalogue(),
+            **kept,  # type: ignore[arg-type]
+        )
+
+
+def test_a_task_of_many_people() -> None:
+    task = small_task()
+    assert len(task.users) == 10
+    assert len(task.visits("train")) == 60

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from adwright.core.errors import (
+    FileUnreadableError,
+    ResourceError,
+    SchemaError,
+    ValueInvalidError,
+)
+from adwright.data.features import Feature, fit_spec
+from adwright.data.tasks.task import SPLITS, Split, Task, TaskPart, cached_task, write_task_parts
+from tests.support.data.small_log import FEATURES, Tables, make_tables, write
+
+
+def hashes(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_each_row_is_there_once_with_its_columns(
+    small_task: Task, tables: Tables, split: Split
+) -> None:
+    added = ["visible", "frequency"]
+    expected = tables.rows.filter(pl.col("split") == split).drop("split")
+    found = small_task.rows(split).collect()
+    order = found.columns[:-2]
+    assert found.columns == [*expected.columns, *added]
+    assert sorted(map(repr, found.select(order).rows())) == sorted(map(repr, expected.rows()))
+    keys = found.select("user_id", "time", "request_id").rows()
+    assert keys == sorted(keys)
+    assert small_task.n_rows(split) == expected.height
+    counts = small_task.meta["splits"][split]
+    assert counts["positives"] == expected["label"].sum()
+    assert counts["users"] == expected["user_id"].n_unique()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_what_a_row_knows_of_its_history_equals_a_brute_force_filter(
+    small_task: Task, tables: Tables, split: Split
+) -> None:
+    log = tables.events.rows()
+    for row in small_task.rows(split).collect().iter_rows(named=True):
+        before = [item for user, item, time in log if user == row["user_id"] and time < row["time"]]
+        assert row["visible"] == len(before)
+        assert row["frequency"] == before.count(row["item_id"])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_row_groups_hold_the_same_users_whole(
+    small_task: Task, tables: Tables, split: Split
+) -> None:
+    rows = pq.ParquetFile(small_task.rows_path(split))
+    events = pq.ParquetFile(small_task.events_path(split))
+    assert rows.num_row_groups == events.num_row_groups
+    seen: set[str] = set()
+    log = tables.events
+    for group in range(rows.num_row_groups):
+        users = set(rows.read_row_group(group)["user_id"].to_pylist())
+        assert not users & seen
+        seen |= users
+        expected = log.filter(pl.col("user_id").is_in(users)).sort(
+            "user_id", "time", maintain_order=True
+        )
+        found = pl.DataFrame(pl.from_arrow(events.read_row_group(group)))
+        assert found.rows() == expected.select(found.columns).rows()
+        if group + 1 < rows.num_row_groups:
+            assert rows.metadata.row_group(group).num_rows >= 150
+    rows.close()
+    events.close()
+    assert seen == set(tables.rows.filter(pl.col("split") == split)["user_id"])
+
+
+def test_rows_per_group_cuts_the_files_and_nothing_else(tmp_path: Path, tables: Tables) -> None:
+    many = write(tmp_path / "many", tables, rows_per_group=1)
+    few = write(tmp_path / "few", tables, rows_per_group=10**6)
+    assert pq.read_metadata(few.rows_path("train")).num_row_groups == 1
+    assert (
+        pq.read_metadata(many.rows_path("train")).num_row_groups
+        == few.meta["splits"]["train"]["users"]
+    )
+    for split in SPLITS:
+        assert many.rows(split).collect().equals(few.rows(split).collect())
+    assert many.meta == few.meta
+
+
+def test_the_spec_is_fitted_on_training_rows_alone(small_task: Task, tables: Tables) -> None:
+    train = tables.rows.filter(pl.col("split") == "train")
+    spec = {f.name: f for f in small_task.spec.features}
+    assert set(spec["store"].vocabulary) == set(train["store"].drop_nulls())
+    assert set(spec["item_id"].vocabulary) == set(train["item_id"])
+    rows, items = small_task.rows("train"), tables.items.lazy()
+    assert small_task.spec == fit_spec(FEATURES, rows, items)
+    assert Task.open(small_task.folder).spec == small_task.spec
+    assert len(small_task.item_table) == tables.items.height + 1
+    assert small_task.items.rows() == tables.items.rows()
+
+
+def test_a_task_opens_with_its_facts(small_task: Task) -> None:
+    opened = Task.open(str(small_task.folder))
+    assert opened == small_task
+    assert opened.protocol == "made up"
+    assert opened.data_hash == "0" * 64
+    assert len(opened.meta["id"]) == 64
+
+
+def test_parts_give_the_same_files_as_the_whole(tmp_path: Path, tables: Tables) -> None:
+    whole = write(tmp_path / "whole", tables)
+    users = tables.rows["user_id"].unique().sort().to_list()
+
+    def parts() -> Any:
+        for start in range(0, len(users), 4):
+            mine = pl.col("user_id").is_in(users[start : start + 4])
+            yield TaskPart(tables.rows.filter(mine), tables.events)
+
+    made = write_task_parts(
+        tmp_path / "parts",
+        name="small",
+        protocol="made up",
+        data_hash="0" * 64,
+        parts=parts(),
+        items=tables.items,
+        features=FEATURES,
+        rows_per_group=150,
+    )
+    assert hashes(made.folder) == hashes(whole.folder)
+
+
+def test_ids_may_be_integers_and_labels_booleans(tmp_path: Path, tables: Tables) -> None:
+    number = pl.col("user_id").str.slice(1).cast(pl.Int32)
+    numbers = tables._replace(
+        rows=tables.rows.with_columns(number, pl.col("label").cast(pl.Boolean)),
+        events=tables.events.with_columns(number),
+    )
+    task = write(tmp_path / "numbers", numbers)
+    rows = task.rows("train").collect()
+    text = write(tmp_path / "text", tables).rows("train").collect()
+    assert rows.schema["user_id"] == pl.String
+    # Integers sort as numbers: the same order here, since the texts have leading zeros.
+    assert rows["visible"].to_list() == text["visible"].to_list()
+    assert rows["label"].cast(pl.Int8).to_list() == text["label"].to_list()
+
+
+def test_another_process_may_have_been_faster(tmp_path: Path, tables: Tables) -> None:
+    folder = tmp_path / "task"
+    built: list[int] = []
+
+    def build() -> Task:
+        built.append(1)
+        if len(built) == 1:
+            # Meanwhile another process finishes the same task.
+            write(folder, tables)
+        return write(folder, tables)
+
+    task = cached_task(folder, build)
+    assert task.folder == folder
+    assert cached_task(folder, build) == task
+    assert built == [1]
+    (folder / "task.json").unlink()
+    with pytest.raises(ResourceError, match="exists already"):
+        cached_task(folder, build)
+
+
+def test_no_task_and_another_format_are_refused(tmp_path: Path, tables: Tables) -> None:
+    with pytest.raises(FileUnreadableError, match="no readable task"):
+        Task.open(tmp_path)
+    (tmp_path / "task.json").write_text("{", encoding="utf-8")
+    with pytest.raises(FileUnreadableError, match="no readable task"):
+        Task.open(tmp_path)
+    task = write(tmp_path / "old", tables)
+    changed = {**task.meta, "format": 99}
+    (task.folder / "task.json").write_text(json.dumps(changed), encoding="utf-8")
+    with pytest.raises(FileUnreadableError, match="another format") as caught:
+        Task.open(task.folder)
+    assert caught.value.value == 99
+
+
+ROWS, EVENTS, ITEMS = make_tables(3)
+BROKEN: dict[str, tuple[dict[str, pl.DataFrame], type[Exception], str]] = {
+    "rows without labels": ({"rows": ROWS.drop("label")}, SchemaError, "column label"),
+    "events without a time": ({"events": EVENTS.drop("time")}, SchemaError, "column time"),
+    "items without ids": ({"items": ITEMS.drop("item_id")}, SchemaError, "column item_id"),
+    "a float id": (
+        {"rows": ROWS.with_columns(user_id=pl.lit(1.5))},
+        SchemaError,
+        "cannot be of type Float64",
+    ),
+    "a time in words": (
+        {"rows": ROWS.with_columns(time=pl.lit("monday"))},
+        SchemaError,
+        "cannot be of type String",
+    ),
+    "a label in words": (
+        {"rows": ROWS.with_columns(label=pl.lit("yes"))},
+        SchemaError,
+        "cannot be of type String",
+    ),
+    "an empty item": (
+        {"rows": ROWS.with_columns(item_id=pl.when(pl.arange(0, pl.len()) != 2).then("item_id"))},
+        ValueInvalidError,
+        "row 2, column item_id",
+    ),
+    "a label of 2": (
+        {"rows": ROWS.with_columns(label=pl.lit(2, pl.Int8))},
+        ValueInvalidError,
+        "label must be 0 or 1 [row 0, column label, value 2]",
+    ),
+    "an unknown split": (
+        {"rows": ROWS.with_columns(split=pl.lit("later"))},
+        ValueInvalidError,
+        "split must be train, valid or test",
+    ),
+    "nothing to train on": (
+        {"rows": ROWS.with_columns(split=pl.lit("test"))},
+        ValueInvalidError,
+        "no training rows",
+    ),
+    "an item twice": (
+        {"items": pl.concat([ITEMS, ITEMS[3:4]])},
+        ValueInvalidError,
+        "row 25, column item_id, value 'i3'",
+    ),
+    "a feature without its column": (
+        {"rows": ROWS.drop("store")},
+        SchemaError,
+        "column store",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_tables_are_refused_and_leave_nothing(tmp_path: Path, name: str) -> None:
+    changes, kind, words = BROKEN[name]
+    with pytest.raises(kind) as caught:
+        write(tmp_path / "task", Tables(ROWS, EVENTS, ITEMS)._replace(**changes))
+    assert words in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def part_error(folder: Path, parts: list[TaskPart]) -> None:
+    write_task_parts(
+        folder,
+        name="n",
+        protocol="p",
+        data_hash="h",
+        parts=parts,
+        items=ITEMS,
+        features=[Feature("item_id", "categorical", "item")],
+    )
+
+
+def test_parts_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueInvalidError, match="a user comes in two parts"):
+        part_error(tmp_path / "task", [TaskPart(ROWS, EVENTS), TaskPart(ROWS[:1], EVENTS)])
+    other = TaskPart(ROWS[:1].with_columns(user_id=pl.lit("new")).drop("price"), EVENTS)
+    with pytest.raises(SchemaError, match="two parts differ"):
+        part_error(tmp_path / "task", [TaskPart(ROWS, EVENTS), other])
+    with pytest.raises(ValueInvalidError, match="no training rows"):
+        part_error(tmp_path / "task", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(
+    tmp_path: Path, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(ResourceError, match="the disk is full"):
+        write(tmp_path / "task", tables)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("rows", "user_id"), ("rows", "request_id"), ("events", "item_id"), ("items", "item_id")],
+)
+def test_an_id_of_spaces_is_refused(
+    tmp_path: Path, tables: Tables, table: str, column: str
+) -> None:
+    whole = getattr(tables, table)
+    row = pl.int_range(whole.height) == 1
+    broken = whole.with_columns(
+        pl.when(row).then(pl.lit("  ")).otherwise(pl.col(column).cast(pl.String)).alias(column)
+    )
+    with pytest.raises(ValueInvalidError, match=f"{table} of a task hold a blank id") as found:
+        write(tmp_path / "task", tables._replace(**{table: broken}))
+    assert f"row 1, column {column}" in str(found.value)
+    assert not (tmp_path / "task").exists()
