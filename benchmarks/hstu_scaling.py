@@ -37,8 +37,8 @@ from adwright.data.sequences.datasets import read_movielens_1m, sequences_of_tas
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket_sources import build_next_basket
-from adwright.metrics.charts import to_svg
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
+from adwright.metrics.reports.charts import to_svg
 from adwright.models.hstu import HSTUConfig
 from adwright.models.sasrec import SASRecConfig
 from adwright.training.ranks import retrieved_ranks

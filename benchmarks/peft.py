@@ -31,7 +31,7 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.weights import SMOLLM2_NOTE
-from adwright.metrics.charts import to_svg, trade_off, unbeaten
+from adwright.metrics.reports.charts import to_svg, trade_off, unbeaten
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "_static" / "peft.svg"
 SCRATCH = cache_folder() / "bench" / "peft"

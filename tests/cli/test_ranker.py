@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.metrics.report import Report
+from adwright.metrics.reports.report import Report
 from adwright.training.ranker import Ranker
 from tests.support.data.ranking_task import shop_task
 

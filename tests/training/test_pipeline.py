@@ -14,8 +14,8 @@ from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.data.tasks.task import Task
+from adwright.metrics.reports.comparison import Comparison
 from adwright.training import pipeline
-from adwright.training.comparison import Comparison
 from adwright.training.pipeline import RunResult, measure, run, train
 from adwright.training.ranker import Ranker
 from adwright.training.runfile import RunConfig

@@ -20,7 +20,7 @@ from adwright.core.errors import (
     ValueInvalidError,
 )
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.report import EvaluationProtocol, Report
+from adwright.metrics.reports.report import EvaluationProtocol, Report
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sasrec import SASRec, SASRecConfig

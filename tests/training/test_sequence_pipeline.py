@@ -15,12 +15,12 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.metrics.ranking import ndcg
+from adwright.metrics.reports.sequence_comparison import RankingComparison
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.sasrec import SASRec, SASRecConfig
 from adwright.training import sequence_pipeline as module
 from adwright.training.ranks import retrieved_ranks
 from adwright.training.sequence_artifact import SequenceArtifact
-from adwright.training.sequence_comparison import RankingComparison
 from adwright.training.sequence_pipeline import SequenceResult, run_sequence
 from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequence_runfile import HSTURun, SASRecRun, SequenceData

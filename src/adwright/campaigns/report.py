@@ -215,7 +215,7 @@ def write_report(folder: str | Path, report: Report) -> Path:
 
 
 def _charts(report: Report) -> Sequence[str]:
-    from adwright.metrics.charts import interval_chart, to_svg
+    from adwright.metrics.reports.charts import interval_chart, to_svg
 
     verdict = report.verdict
     charts: list[alt.TopLevelMixin] = [

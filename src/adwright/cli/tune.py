@@ -193,7 +193,7 @@ def compare(
 def _draw(reports: list[tuple[Path, TuningReport]], picture: Path) -> None:
     """Loss against memory; runs without held texts have no place in it."""
     from adwright.core.atomic import atomic_write_text
-    from adwright.metrics.charts import to_svg, trade_off
+    from adwright.metrics.reports.charts import to_svg, trade_off
 
     rows = [
         {

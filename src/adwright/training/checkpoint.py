@@ -195,7 +195,7 @@ class RunFolder:
         """Draw curves.svg from metrics.jsonl: losses above, group AUC below."""
         import altair as alt
 
-        from adwright.metrics.charts import learning_curves, to_svg
+        from adwright.metrics.reports.charts import learning_curves, to_svg
 
         losses: list[dict[str, Any]] = []
         gauc: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
 """One page to read about a run: the table, the charts, and what some people would see.
 
 The page is a single HTML file without scripts or outside references. Text is escaped by
-jinja2; charts are SVG drawn by `adwright.metrics.charts`.
+jinja2; charts are SVG drawn by `adwright.metrics.reports.charts`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from adwright.core.atomic import atomic_write_text
 from adwright.metrics.calibration import reliability_table
-from adwright.metrics.charts import (
+from adwright.metrics.reports.charts import (
     attention_map,
     interval_chart,
     learning_curves,

@@ -40,7 +40,7 @@ from adwright.core.errors import (
 from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.data.tasks.task import Split, Task
-from adwright.metrics.report import Report
+from adwright.metrics.reports.report import Report
 from adwright.models.calibration import (
     Calibrator,
     IdentityCalibrator,

@@ -27,7 +27,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, DataError, ValueInvalidError
 from adwright.data.sequences.item_sequences import ItemSequences
-from adwright.metrics.report import Report
+from adwright.metrics.reports.report import Report
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
 from adwright.models.sasrec import SASRec, SASRecConfig

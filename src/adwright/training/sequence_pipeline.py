@@ -27,12 +27,12 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ResourceError
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranks import Ranks
-from adwright.metrics.report import EvaluationProtocol
+from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.metrics.reports.sequence_comparison import RankingComparison, compare_rankings
 from adwright.models.hstu import HSTU, HSTUConfig
 from adwright.models.sasrec import SASRec, SASRecConfig
 from adwright.training.ranks import retrieved_ranks
 from adwright.training.sequence_artifact import SequenceArtifact
-from adwright.training.sequence_comparison import RankingComparison, compare_rankings
 from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequence_rules import Rule, rank_by_rule, visit_rule
 from adwright.training.sequence_runfile import SequenceData, SequenceRun, open_sequences

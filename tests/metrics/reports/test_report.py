@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ArtifactError, DataError
-from adwright.metrics import report as r
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.classification import auc, group_auc, log_loss, normalised_entropy
 from adwright.metrics.ranking import ndcg, ranks_of_positives
+from adwright.metrics.reports import report as r
 
 PROTOCOL = r.EvaluationProtocol(split="train weeks 1-44, test weeks 49-53")
 COMMON = {"protocol": PROTOCOL, "data_hash": "abc123", "seed": 7}

@@ -16,8 +16,8 @@ from adwright.core.errors import ConfigError
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.ranking import hit_rate_per_user, ndcg_per_user, recall_per_user
 from adwright.metrics.ranks import Ranks
-from adwright.metrics.report import EvaluationProtocol, Report
-from adwright.training.comparison_file import Parts, read_parts, written
+from adwright.metrics.reports.comparison_file import Parts, read_parts, written
+from adwright.metrics.reports.report import EvaluationProtocol, Report
 
 __all__ = ["LEAD", "MEASURES", "RankingComparison", "compare_rankings"]
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.report import (
+from adwright.metrics.reports.comparison_file import Parts, read_parts, written
+from adwright.metrics.reports.report import (
     EvaluationProtocol,
     Report,
     compare_response,
     evaluate_response,
 )
-from adwright.training.comparison_file import Parts, read_parts, written
 
 __all__ = ["MEASURES", "Comparison", "compare"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.metrics.ranks import Ranks
-from adwright.metrics.report import EvaluationProtocol
-from adwright.training.sequence_comparison import (
+from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.metrics.reports.sequence_comparison import (
     LEAD,
     MEASURES,
     RankingComparison,

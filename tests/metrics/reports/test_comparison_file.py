@@ -8,7 +8,7 @@ import pytest
 
 from adwright.core.errors import ArtifactError
 from adwright.metrics.bootstrap import Interval
-from adwright.training.comparison_file import Parts, read_parts, written
+from adwright.metrics.reports.comparison_file import Parts, read_parts, written
 
 PARTS = Parts("a", {}, {"b": {"ndcg": Interval(0.1, 0.05, 0.15)}})
 

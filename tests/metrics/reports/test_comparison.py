@@ -5,8 +5,8 @@ import pytest
 
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.metrics.classification import auc, group_auc
-from adwright.metrics.report import EvaluationProtocol
-from adwright.training.comparison import MEASURES, Comparison, compare
+from adwright.metrics.reports.comparison import MEASURES, Comparison, compare
+from adwright.metrics.reports.report import EvaluationProtocol
 
 N = 4000
 RNG = np.random.default_rng(0)

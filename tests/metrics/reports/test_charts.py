@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import DataError
-from adwright.metrics import charts
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.calibration import reliability_table
+from adwright.metrics.reports import charts
 
 CURVES = [
     {"step": step, "series": series, "value": 1 / (1 + step) + offset}
@@ -181,6 +181,6 @@ def test_what_cannot_be_drawn_says_why(draw: Callable[[], Any], message: str) ->
 
 
 def test_importing_the_module_does_not_pay_for_altair(root: Path) -> None:
-    code = "import sys; import adwright.metrics.charts; sys.exit('altair' in sys.modules)"
+    code = "import sys; import adwright.metrics.reports.charts; sys.exit('altair' in sys.modules)"
     environment = {"PYTHONPATH": str(root / "src")}
     assert run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from adwright.core.errors import ArtifactError
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.report import Report
+from adwright.metrics.reports.report import Report
 
 __all__ = ["Parts", "read_parts", "written"]
 

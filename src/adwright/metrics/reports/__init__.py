@@ -1,0 +1,1 @@
+"""Reports: measures with intervals, comparisons of models, charts and the HTML page."""
