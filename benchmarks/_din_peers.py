@@ -32,8 +32,8 @@ from adwright.data.batches.stream import StreamConfig
 from adwright.data.features import Feature, FeatureSpec
 from adwright.data.hashing import hash_expr
 from adwright.data.tasks.task import SPLITS, Task, write_task
-from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.fit import FitConfig, fit
 from adwright.training.predict import predict
 

@@ -26,8 +26,8 @@ from adwright.data.batches.stream import StreamConfig
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.response import ResponseConfig, build_response_task
 from adwright.data.tasks.task import Task
-from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.fit import FitConfig, fit
 from adwright.training.predict import predict
 

@@ -18,9 +18,9 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature, fit_spec
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.delivery.lookup import embed_catalogue, with_vectors
-from adwright.models.din import DIN, DINConfig
-from adwright.models.falcon import Falcon
-from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
+from adwright.models.ranking.din import DIN, DINConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.mfalcon import Falcon
 
 __all__ = ["PROTOCOL", "SETUP", "Row", "Step", "in_turns", "measured"]
 

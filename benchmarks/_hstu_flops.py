@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.models.hstu import HSTUConfig
-from adwright.models.sasrec import SASRecConfig
-from adwright.models.sequence_losses import EXACT_BELOW
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.losses import EXACT_BELOW
+from adwright.models.sequential.sasrec import SASRecConfig
 
 __all__ = ["training_flops"]
 

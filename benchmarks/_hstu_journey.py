@@ -18,10 +18,10 @@ from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
-from adwright.models.hstu import HSTUConfig
-from adwright.models.sasrec import SASRecConfig
-from adwright.models.sequence_losses import LossConfig
-from adwright.models.two_tower import TwoTower, TwoTowerConfig
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.losses import LossConfig
+from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.ranks import Scorer, catalogue_vectors, retrieved_ranks
 from adwright.training.retrieval import RetrievalConfig, fit_retriever
 from adwright.training.sequential import SequentialConfig
@@ -40,7 +40,7 @@ PROTOCOL = (
     "16 households "
     "(of 64 windows where the model is cut to 200); own part: how popular an item is, and how "
     "often and how long ago the household had it, have a voice in the score "
-    "(`adwright.models.repeats`)."
+    "(`adwright.models.sequential.repeats`)."
 )
 LOSS = LossConfig("exact", positions=1024)
 _FIT = SequentialConfig(

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adwright.data.batches.jagged import lengths_to_offsets
-from adwright.models.hstu_attention import Kernel, silu_attention
+from adwright.models.kernels.silu_attention import Kernel, silu_attention
 
 RUNS = 3
 #: Pairs times heads beyond which the batched kernel is left out.

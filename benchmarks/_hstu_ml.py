@@ -14,8 +14,8 @@ from _retrieval import difference, interval
 from adwright.data.sequences.datasets import read_movielens_1m, read_movielens_small
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import hit_rate_per_user, ndcg_per_user
-from adwright.models.hstu import HSTUConfig
-from adwright.models.sasrec import SASRecConfig
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequential import SequentialConfig
 

@@ -35,9 +35,9 @@ from adwright.metrics.bootstrap import Interval, bootstrap_sums
 from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.classification import group_auc_parts
 from adwright.models.calibration import fit_calibrator, undo_negative_sampling
-from adwright.models.din import DINConfig
-from adwright.models.hstu_target import HSTUTargetConfig
-from adwright.models.rankers import RankerConfig, ranker_model
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.hstu_target import HSTUTargetConfig
+from adwright.models.ranking.union import RankerConfig, ranker_model
 from adwright.training.fit import FitConfig, fit
 from adwright.training.predict import predict
 

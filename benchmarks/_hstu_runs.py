@@ -20,8 +20,8 @@ from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.sequences.item_sequences import ItemSequences
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.sequential import SequentialConfig, SequentialResult, fit_sequential
 
 SCRATCH = cache_folder() / "bench" / "hstu_quality"

@@ -26,9 +26,9 @@ from adwright.delivery.histories import visit_requests
 from adwright.delivery.retrieval import RetrieverArtifact
 from adwright.delivery.stages import best_of
 from adwright.delivery.teaching import teach
-from adwright.models.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
-from adwright.models.hcn import HCN, HCNConfig
-from adwright.models.multi_interest import MultiInterest, score_candidates
+from adwright.models.retrieval.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
+from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.multi_interest import MultiInterest, score_candidates
 from adwright.training.lessons import Lessons
 from adwright.training.ranks import catalogue_vectors
 from adwright.training.retrieval import RetrievalConfig, fit_retriever

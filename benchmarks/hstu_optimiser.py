@@ -28,7 +28,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.sequences.datasets import read_movielens_1m
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import ndcg_per_user
-from adwright.models.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.training.rowwise_adamw import RowWiseAdamW
 from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequential import SequentialConfig, fit_sequential

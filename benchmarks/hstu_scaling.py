@@ -39,8 +39,8 @@ from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.metrics.reports.charts import to_svg
-from adwright.models.hstu import HSTUConfig
-from adwright.models.sasrec import SASRecConfig
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.ranks import retrieved_ranks
 from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequential import SequentialConfig, fit_sequential

@@ -35,10 +35,10 @@ from adwright.data.sequences.stochastic_length import (
     shorten,
     threshold,
 )
-from adwright.models import sasrec
-from adwright.models.hstu import HSTUConfig, HSTUStack
-from adwright.models.sasrec import SASRecBlock, SASRecConfig
-from adwright.models.sequence_model import Tokens
+from adwright.models.sequential import sasrec
+from adwright.models.sequential.hstu import HSTUConfig, HSTUStack
+from adwright.models.sequential.sasrec import SASRecBlock, SASRecConfig
+from adwright.models.sequential.sequence_model import Tokens
 
 LONGEST, LAYERS, RUNS = 8192, 2, 3
 #: Width and heads; the first one gives the figures.

@@ -27,7 +27,7 @@ from _result import write_result
 
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
-from adwright.models.din import DIN, DINConfig
+from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.fit import FitConfig, fit
 from adwright.training.predict import open_stream
 

@@ -31,7 +31,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
-from adwright.models.two_tower import TwoTower, TwoTowerConfig, Views
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig, Views
 from adwright.training.ranks import catalogue_vectors
 from adwright.training.retrieval import RetrievalConfig, fit_retriever
 

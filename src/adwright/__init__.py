@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adwright.data.sources.log import open_log
     from adwright.data.tasks.task import Task
-    from adwright.models.din import DINConfig
+    from adwright.models.ranking.din import DINConfig
     from adwright.training.demo import DemoConfig, demo
     from adwright.training.fit import FitConfig
     from adwright.training.pipeline import run, train
@@ -42,7 +42,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "DINConfig": "adwright.models.din",
+    "DINConfig": "adwright.models.ranking.din",
     "DemoConfig": "adwright.training.demo",
     "FitConfig": "adwright.training.fit",
     "Ranker": "adwright.training.ranker",

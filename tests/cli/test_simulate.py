@@ -24,10 +24,10 @@ from adwright.data.tasks.next_basket import CONTEXT, build_visits
 from adwright.delivery.build import BuildConfig, build_deployment
 from adwright.delivery.cascade import CascadeConfig
 from adwright.delivery.policy import GreedyConfig, build_policy
-from adwright.models.din import DINConfig
 from adwright.models.embeddings import EmbeddingConfig
-from adwright.models.hcn import HCNConfig
-from adwright.models.two_tower import TwoTowerConfig
+from adwright.models.ranking.din import DINConfig
+from adwright.models.retrieval.hcn import HCNConfig
+from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.deployed import Deployed

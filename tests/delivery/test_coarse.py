@@ -8,7 +8,7 @@ from adwright.delivery.coarse import VectorScorer
 from adwright.delivery.retrieval import RetrieverArtifact
 from adwright.delivery.sources import QueryVectors
 from adwright.delivery.stages import Shortlist
-from adwright.models.multi_interest import combine
+from adwright.models.retrieval.multi_interest import combine
 from tests.support.delivery.cascade_parts import hcn, histories, request, two_tower
 
 LISTS = [np.array([4, 2, 9]), np.array([], np.int64), np.array([12])]

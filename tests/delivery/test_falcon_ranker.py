@@ -17,8 +17,8 @@ from adwright.data.tasks.negatives import popular_share
 from adwright.delivery.falcon_ranker import FalconRanker
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.stages import Shortlist
-from adwright.models.falcon import Falcon
-from adwright.models.hstu_ranking import HSTURanker
+from adwright.models.sequential.hstu_ranker import HSTURanker
+from adwright.models.sequential.mfalcon import Falcon
 from tests.support.delivery.cascade_parts import DRAWS, LATER, histories, on_day, request, task
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker
 

@@ -15,7 +15,7 @@ from adwright.data.tasks.personal import personal
 from adwright.delivery.fine import FineRanker
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.stages import Shortlist
-from adwright.models.hstu_target import HSTUTarget, HSTUTargetConfig
+from adwright.models.ranking.hstu_target import HSTUTarget, HSTUTargetConfig
 from adwright.training.ranker import Ranker
 from tests.support.delivery.cascade_parts import (
     DRAWS,

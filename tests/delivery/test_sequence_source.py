@@ -15,7 +15,7 @@ from adwright.delivery.histories import Histories, visit_requests
 from adwright.delivery.index import build_index
 from adwright.delivery.sequence_source import SequenceQueries, SequenceScorer, SequenceSource
 from adwright.delivery.stages import Shortlist
-from adwright.models.sequence_model import SequenceModel
+from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.visit_ranks import visit_queries, visit_scorer
 from tests.support.delivery.cascade_parts import LATER, histories, request, task

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.features import Feature
 from adwright.data.tasks.task import Task, write_task
-from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.fit import FitConfig
 
 FEATURES = (

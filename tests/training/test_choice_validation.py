@@ -10,9 +10,9 @@ import torch
 
 from adwright.core.errors import ConfigError
 from adwright.data.tasks.negatives import Draws
-from adwright.models.falcon import Falcon
-from adwright.models.hstu_choice import ChoiceRanker, choice_logits
-from adwright.models.hstu_ranking import HSTURankerConfig
+from adwright.models.sequential.choice_ranker import ChoiceRanker, choice_logits
+from adwright.models.sequential.hstu_ranker import HSTURankerConfig
+from adwright.models.sequential.mfalcon import Falcon
 from adwright.training.choice_validation import choice_validation, some_visits, visit_choices
 from adwright.training.sequence_balance import people_of
 from tests.support.data.small_next_basket import small_task

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from adwright.data.tasks.task import Task
-from adwright.models.din import DIN
+from adwright.models.ranking.din import DIN
 from adwright.training.counts import training_counts
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adwright.core.artifacts import load_artifact
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
-from adwright.models.din import DIN
+from adwright.models.ranking.din import DIN
 from adwright.training.distributed import (
     broadcast,
     gather,

@@ -18,7 +18,7 @@ from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task, write_task
 from adwright.metrics.classification import group_auc, log_loss
-from adwright.models.din import DIN
+from adwright.models.ranking.din import DIN
 from adwright.training import fit as fit_module
 from adwright.training.checkpoint import RunFolder
 from adwright.training.counts import training_counts

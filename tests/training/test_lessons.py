@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ResumeError, ValueInvalidError
-from adwright.models.hcn import HCN, HCNConfig
+from adwright.models.retrieval.hcn import HCN, HCNConfig
 from adwright.training.lessons import Lessons
 from adwright.training.retrieval import RetrievalConfig, fit_retriever
 from tests.support.data.small_next_basket import small_task

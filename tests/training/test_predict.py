@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task, write_task
-from adwright.models.din import DIN
+from adwright.models.ranking.din import DIN
 from adwright.training.predict import open_stream, predict, predict_batches
 
 

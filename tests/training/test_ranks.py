@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from adwright.metrics.ranking import ndcg, recall
-from adwright.models.two_tower import TwoTower, TwoTowerConfig
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.ranks import catalogue_vectors, query_scores, retrieved_ranks
 from tests.support.data.small_next_basket import small_task
 

@@ -18,8 +18,8 @@ from adwright.data.tasks.task import Task
 from adwright.lm.tuning.lora import LoRA
 from adwright.lm.tuning.methods import apply
 from adwright.lm.tuning.tuned import Tuned
-from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.fit import FitConfig, fit
 from adwright.training.ray import _cause, fit_on_ray, tune_on_ray
 from adwright.training.texts import Texts

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import DataError
-from adwright.models.two_tower import TwoTowerConfig
+from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.training.retrain import RetrainConfig, joined_task, retrain_two_tower
 from adwright.training.retrieval import RetrievalConfig
 from tests.support.store.small_world import ITEMS, START, before, events

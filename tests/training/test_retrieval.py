@@ -10,7 +10,7 @@ import torch
 
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.metrics.ranking import recall
-from adwright.models.two_tower import TwoTower, TwoTowerConfig
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.retrieval import RetrievalConfig, fit_retriever
 from tests.support.data.small_next_basket import small_task

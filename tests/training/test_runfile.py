@@ -11,8 +11,8 @@ from adwright.core.errors import AssetError, ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.data.sources.log import save_log
 from adwright.data.tasks.from_log import LogTaskConfig
-from adwright.models.din import DINConfig
-from adwright.models.hstu_target import HSTUTargetConfig
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.hstu_target import HSTUTargetConfig
 from adwright.training.runfile import (
     RunConfig,
     TaskConfig,

@@ -21,9 +21,9 @@ from adwright.core.errors import (
 )
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.report import EvaluationProtocol, Report
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
-from adwright.models.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.sequence_artifact import KIND, SequenceArtifact, Sequential
 from tests.support.models.sequence_checks import DATA, LONGEST, batch_of, shake
 

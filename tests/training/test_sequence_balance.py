@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
-from adwright.models.sasrec import SASRec, SASRecConfig
-from adwright.models.sequence_losses import LossConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.losses import LossConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.sequence_balance import Cost, cost_of, divided, people_of
 from tests.support.data.small_sequences import small_sequences
 

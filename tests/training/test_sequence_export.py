@@ -15,7 +15,7 @@ from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ConfigError, ResourceError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.dense_sequence import DenseRanker, DenseRetriever
+from adwright.models.sequential.dense import DenseRanker, DenseRetriever
 from adwright.training import sequence_export as module
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequence_export import (
@@ -26,7 +26,7 @@ from adwright.training.sequence_export import (
     retriever_inputs,
     sequence_program,
 )
-from tests.models.test_dense_sequence import (
+from tests.models.sequential.test_dense import (
     CODES,
     LATE,
     RANKER,

@@ -16,8 +16,8 @@ from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.reports.sequence_comparison import RankingComparison
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training import sequence_pipeline as module
 from adwright.training.ranks import retrieved_ranks
 from adwright.training.sequence_artifact import SequenceArtifact

@@ -11,9 +11,9 @@ import torch
 
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket, build_visits
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.hstu_choice import ChoiceRanker
-from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.choice_ranker import ChoiceRanker
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.training.choice_validation import choice_validation
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequence_stages import (

@@ -11,9 +11,9 @@ import torch
 from adwright.core.errors import ValueInvalidError
 from adwright.metrics.classification import auc, log_loss
 from adwright.metrics.ranking import hit_rate, ndcg
-from adwright.models.falcon import Falcon
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.mfalcon import Falcon
 from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequence_validation import predict_actions, validation
 from tests.support.data.small_sequences import small_sequences

@@ -18,11 +18,11 @@ from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.metrics.ranking import ndcg
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
-from adwright.models.sasrec import SASRec, SASRecConfig
-from adwright.models.sequence_losses import LossConfig
-from adwright.models.sequence_model import SequenceModel
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.losses import LossConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.sequence_ranks import rank_next
 from adwright.training.sequential import SequentialConfig, _Trainer, fit_sequential
 from tests.support.data.small_sequences import small_sequences

@@ -10,9 +10,9 @@ import torch
 
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.metrics.ranking import recall
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.sasrec import SASRec, SASRecConfig
-from adwright.models.sequence_model import SequenceModel
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.ranks import retrieved_ranks
 from adwright.training.sequential import SequentialConfig, fit_sequential
 from adwright.training.visit_ranks import (

@@ -38,13 +38,13 @@ from adwright.delivery.histories import Histories, visit_requests
 from adwright.delivery.index import IndexKind
 from adwright.delivery.retrieval import RetrieverArtifact, RetrieverModel
 from adwright.delivery.teaching import teach
-from adwright.models.din import DINConfig
-from adwright.models.hcn import HCN, HCNConfig
-from adwright.models.hstu import HSTUConfig
-from adwright.models.hstu_ranking import HSTURankerConfig
-from adwright.models.hstu_target import HSTUTargetConfig
-from adwright.models.rankers import name_of, ranker_config
-from adwright.models.two_tower import TwoTower, TwoTowerConfig
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.hstu_target import HSTUTargetConfig
+from adwright.models.ranking.union import name_of, ranker_config
+from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURankerConfig
 from adwright.training.fit import FitConfig
 from adwright.training.lessons import Lessons
 from adwright.training.pipeline import run as run_ranker

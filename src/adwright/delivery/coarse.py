@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adwright.delivery.histories import Crowd
 from adwright.delivery.sources import QueryVectors
 from adwright.delivery.stages import Cost, Shortlist
-from adwright.models.multi_interest import combine
+from adwright.models.retrieval.multi_interest import combine
 
 __all__ = ["VectorScorer"]
 

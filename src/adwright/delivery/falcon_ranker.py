@@ -28,8 +28,8 @@ from adwright.data.tasks.negatives import Draws, popular_share
 from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.sequence_batch import SECOND, require_catalogue, sequence_batch
 from adwright.delivery.stages import Cost, Shortlist
-from adwright.models.falcon import Falcon
-from adwright.models.hstu_ranking import HSTURanker
+from adwright.models.sequential.hstu_ranker import HSTURanker
+from adwright.models.sequential.mfalcon import Falcon
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequence_balance import people_of
 from adwright.training.sequence_stages import VISITS_FILE

@@ -25,8 +25,8 @@ from adwright.delivery.histories import Crowd, Histories
 from adwright.delivery.lookup import embed_catalogue, with_vectors
 from adwright.delivery.profile import ProfileCodes
 from adwright.delivery.stages import Cost, Shortlist
-from adwright.models.din import DINConfig
-from adwright.models.hstu_target import HSTUTargetConfig
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.hstu_target import HSTUTargetConfig
 from adwright.training.ranker import Ranker
 
 __all__ = ["FineRanker"]

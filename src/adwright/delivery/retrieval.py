@@ -27,9 +27,9 @@ from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.lookup import embed_catalogue, with_vectors
-from adwright.models.hcn import HCN, HCNConfig
-from adwright.models.multi_interest import Weighting
-from adwright.models.two_tower import TwoTower, TwoTowerConfig
+from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.multi_interest import Weighting
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 
 __all__ = ["KIND", "RetrieverArtifact", "RetrieverConfig", "RetrieverModel", "nearest_by_cosine"]
 

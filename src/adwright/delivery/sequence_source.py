@@ -32,9 +32,9 @@ from adwright.delivery.retrieval import nearest_by_cosine
 from adwright.delivery.sequence_batch import SECOND, require_catalogue, sequence_batch
 from adwright.delivery.sources import catalogue_index
 from adwright.delivery.stages import Cost, Shortlist
-from adwright.models.hstu import HSTU
-from adwright.models.hstu_ranking import HSTURanker
-from adwright.models.hstu_spec import time_bucket
+from adwright.models.kernels.attention_spec import time_bucket
+from adwright.models.sequential.hstu import HSTU
+from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.training.sequence_artifact import SequenceArtifact
 
 __all__ = ["SequenceQueries", "SequenceScorer", "SequenceSource"]

@@ -17,7 +17,12 @@ from adwright.core.errors import ConfigError, DataError
 from adwright.data.ranges import ranges
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.classification import auc, log_loss
-from adwright.models.hstu_choice import ChoiceRanker, Choices, choice_logits, with_negatives
+from adwright.models.sequential.choice_ranker import (
+    ChoiceRanker,
+    Choices,
+    choice_logits,
+    with_negatives,
+)
 from adwright.training.visit_ranks import visit_batch
 
 __all__ = ["choice_validation", "some_visits", "visit_choices"]

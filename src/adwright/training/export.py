@@ -32,8 +32,8 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged
-from adwright.models.dense import CalibratedScorer, DenseScorer
-from adwright.models.din import DIN
+from adwright.models.ranking.dense_din import CalibratedScorer, DenseScorer
+from adwright.models.ranking.din import DIN
 from adwright.training.frames import batches_of
 from adwright.training.onnx_file import OnnxProgram, onnx_bytes
 from adwright.training.ranker import Ranker

@@ -17,7 +17,7 @@ from adwright.core.errors import ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.data.batches.jagged import Jagged
 from adwright.data.ranges import ranges
-from adwright.models.multi_interest import Teacher
+from adwright.models.retrieval.multi_interest import Teacher
 
 __all__ = ["Lessons"]
 

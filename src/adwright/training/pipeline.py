@@ -31,9 +31,9 @@ from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison, compare
 from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate_response
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
-from adwright.models.din import DINConfig
-from adwright.models.hstu_target import HSTUTargetConfig
-from adwright.models.rankers import RankerConfig, name_of, ranker_model
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.hstu_target import HSTUTargetConfig
+from adwright.models.ranking.union import RankerConfig, name_of, ranker_model
 from adwright.training.fit import FitConfig, fit
 from adwright.training.predict import Predictions, predict
 from adwright.training.ranker import Ranker

@@ -47,8 +47,8 @@ from adwright.models.calibration import (
     calibrator_from_jsonable,
     undo_negative_sampling,
 )
-from adwright.models.din import DIN
-from adwright.models.rankers import RankerModel, ranker_config, ranker_model
+from adwright.models.ranking.din import DIN
+from adwright.models.ranking.union import RankerModel, ranker_config, ranker_model
 from adwright.training.frames import batches_of
 from adwright.training.predict import predict
 

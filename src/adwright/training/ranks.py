@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from adwright.data.ranges import ranges
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranks import Ranks
-from adwright.models.retriever import Retriever
+from adwright.models.retrieval.retriever import Retriever
 
 __all__ = ["Retrieved", "Scorer", "catalogue_vectors", "query_scores", "retrieved_ranks"]
 

@@ -25,7 +25,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.features import Feature
 from adwright.data.tasks.next_basket import CONTEXT, NextBasket, build_visits
 from adwright.metrics.ranking import recall
-from adwright.models.two_tower import TwoTower, TwoTowerConfig
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.retrieval import RetrievalConfig, fit_retriever
 

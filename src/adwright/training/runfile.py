@@ -17,8 +17,8 @@ from adwright.data.tasks.movielens import build_movielens_task
 from adwright.data.tasks.response import ResponseConfig, build_response_task
 from adwright.data.tasks.task import Task
 from adwright.models.calibration import Method
-from adwright.models.din import DINConfig
-from adwright.models.rankers import RankerConfig
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.union import RankerConfig
 from adwright.training.fit import FitConfig
 
 __all__ = ["RunConfig", "TaskConfig", "default_fit", "open_task", "response_task"]

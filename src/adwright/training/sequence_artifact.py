@@ -28,9 +28,9 @@ from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, DataError, ValueInvalidError
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.reports.report import Report
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
-from adwright.models.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 
 __all__ = ["KIND", "SequenceArtifact", "Sequential"]
 

@@ -19,10 +19,10 @@ from torch import nn
 
 from adwright.data.ranges import ranges
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.hstu import HSTUConfig
-from adwright.models.hstu_ranking import HSTURanker
-from adwright.models.sequence_losses import EXACT_BELOW, LossConfig
-from adwright.models.sequence_model import SequenceModel
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker
+from adwright.models.sequential.losses import EXACT_BELOW, LossConfig
+from adwright.models.sequential.sequence_model import SequenceModel
 
 __all__ = ["Cost", "cost_of", "divided", "people_of"]
 

@@ -32,11 +32,11 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.dense_sequence import DenseRanker, DenseRetriever, inputs_read
-from adwright.models.falcon import Falcon
-from adwright.models.hstu import HSTU
-from adwright.models.hstu_ranking import HSTURanker
-from adwright.models.sasrec import SASRec
+from adwright.models.sequential.dense import DenseRanker, DenseRetriever, inputs_read
+from adwright.models.sequential.hstu import HSTU
+from adwright.models.sequential.hstu_ranker import HSTURanker
+from adwright.models.sequential.mfalcon import Falcon
+from adwright.models.sequential.sasrec import SASRec
 from adwright.training.export import export_onnx
 from adwright.training.onnx_file import OnnxProgram, onnx_bytes
 from adwright.training.ranker import Ranker

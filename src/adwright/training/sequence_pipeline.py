@@ -29,8 +29,8 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranks import Ranks
 from adwright.metrics.reports.report import EvaluationProtocol
 from adwright.metrics.reports.sequence_comparison import RankingComparison, compare_rankings
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.ranks import retrieved_ranks
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequence_ranks import rank_next

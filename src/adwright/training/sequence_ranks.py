@@ -17,7 +17,7 @@ from torch import Tensor
 from adwright.core.errors import ValueInvalidError
 from adwright.data.sequences.item_sequences import Held, ItemSequences, SequenceBatch
 from adwright.metrics.ranks import Ranks, ranks_of_positives
-from adwright.models.sequence_model import SequenceModel
+from adwright.models.sequential.sequence_model import SequenceModel
 
 __all__ = ["NextItemModel", "NextRanks", "rank_next"]
 

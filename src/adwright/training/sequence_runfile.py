@@ -17,9 +17,9 @@ from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
-from adwright.models.hstu import HSTUConfig
-from adwright.models.sasrec import SASRecConfig
-from adwright.models.sequence_losses import LossConfig
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.losses import LossConfig
+from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.sequential import SequentialConfig
 
 __all__ = [

@@ -17,9 +17,9 @@ from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.hstu_choice import ChoiceRanker
-from adwright.models.hstu_ranking import HSTURankerConfig
+from adwright.models.sequential.choice_ranker import ChoiceRanker
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURankerConfig
 from adwright.training.choice_validation import choice_validation, some_visits
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequential import Validate, fit_sequential

@@ -17,8 +17,8 @@ from adwright.data.batches.jagged import Jagged, lengths_to_offsets
 from adwright.data.sequences.item_sequences import Held, ItemSequences, SequenceBatch
 from adwright.metrics.classification import auc, log_loss
 from adwright.metrics.ranking import hit_rate, ndcg
-from adwright.models.hstu_ranking import HSTURanker
-from adwright.models.sequence_model import SequenceModel
+from adwright.models.sequential.hstu_ranker import HSTURanker
+from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.sequence_ranks import rank_next
 
 __all__ = ["ActionScores", "predict_actions", "validation"]

@@ -40,8 +40,8 @@ from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import Progress, progress
 from adwright.data.sequences.item_sequences import ItemSequences, SequenceBatch
-from adwright.models.hstu_ranking import HSTURanker
-from adwright.models.sequence_model import SequenceModel
+from adwright.models.sequential.hstu_ranker import HSTURanker
+from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.checkpoint import pack, unpack
 from adwright.training.distributed import (
     broadcast,

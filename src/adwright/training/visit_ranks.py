@@ -23,9 +23,9 @@ from adwright.data.ranges import ranges
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranking import ndcg, recall
-from adwright.models.hstu import HSTUConfig
-from adwright.models.repeats import Own, own_items
-from adwright.models.sequence_model import SequenceModel
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.repeats import Own, own_items
+from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.ranks import Scorer, retrieved_ranks
 
 __all__ = ["visit_batch", "visit_queries", "visit_scorer", "visit_validation"]

@@ -14,10 +14,10 @@ from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sources.log import Log
 from adwright.data.tasks.task import Task, write_task
 from adwright.models.calibration import Method
-from adwright.models.din import DINConfig
 from adwright.models.embeddings import EmbeddingConfig
-from adwright.models.hstu_target import HSTUTargetConfig
-from adwright.models.rankers import RankerConfig, RankerModel, ranker_model
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.hstu_target import HSTUTargetConfig
+from adwright.models.ranking.union import RankerConfig, RankerModel, ranker_model
 from adwright.training.fit import FitConfig
 from adwright.training.pipeline import RunResult, run
 from adwright.training.runfile import RunConfig

@@ -18,10 +18,10 @@ from adwright.delivery.decision import Request
 from adwright.delivery.deployment import Deployment
 from adwright.delivery.histories import Histories
 from adwright.delivery.retrieval import RetrieverArtifact
-from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
-from adwright.models.hcn import HCN, HCNConfig
-from adwright.models.two_tower import TwoTower, TwoTowerConfig
+from adwright.models.ranking.din import DIN, DINConfig
+from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.ranker import Ranker
 from tests.support.data.small_next_basket import START, small_task
 

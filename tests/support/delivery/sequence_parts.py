@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from adwright.data.sequences.datasets import sequences_of_task
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
-from adwright.models.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.sequence_artifact import SequenceArtifact
 from adwright.training.sequence_stages import VISITS_FILE
 from tests.support.delivery.cascade_parts import task

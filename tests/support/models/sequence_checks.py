@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.sequence_model import SequenceModel
+from adwright.models.sequential.sequence_model import SequenceModel
 from tests.support.data.small_sequences import small_sequences
 
 DATA = small_sequences()

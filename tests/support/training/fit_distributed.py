@@ -23,8 +23,8 @@ from adwright.core.artifacts import save_artifact
 from adwright.core.errors import AdwrightError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
-from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.checkpoint import RunFolder
 from adwright.training.distributed import process_group
 from adwright.training.fit import FitConfig, FitResult, fit

@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import AdwrightError, DataError
 from adwright.data.sequences.stochastic_length import StochasticLength
-from adwright.models.hstu import HSTU, HSTUConfig
-from adwright.models.hstu_ranking import HSTURanker, HSTURankerConfig
-from adwright.models.sequence_losses import LossConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.losses import LossConfig
 from adwright.training.distributed import process_group, rank
 from adwright.training.sequential import SequentialConfig, SequentialResult, fit_sequential
 from tests.support.data.small_sequences import small_sequences

@@ -30,8 +30,8 @@ from adwright.core.artifacts import save_artifact
 from adwright.core.errors import ResourceError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
-from adwright.models.din import DIN, DINConfig
 from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training import checkpoint
 from adwright.training.fit import FitConfig, fit
 

@@ -1,0 +1,1 @@
+"""Attention kernels of HSTU: a plain reference, bucketed, compiled and triton versions."""

@@ -1,0 +1,152 @@
+"""HSTU attention as batched products over sequences of about equal length.
+
+Sequences are sorted by length and padded by at most an eighth; each
+group is one batched product, with the matrix of pairs in memory. Plain operations: every
+device, every type, differentiable any number of times, and what `torch.compile` can fuse.
+
+`compiled` lets it: bias, mask and SiLU of a group become one loop between the two products, for
+lengths and numbers of sequences that differ. Each of a single sequence or several, type, choice
+of biases and with or without gradients is compiled once, a minute of one core in all; after eight
+of them in a process torch goes on without. Differentiable once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sysconfig
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from adwright.models.kernels.attention_spec import Bounds, Terms, pairs, time_bucket
+
+__all__ = ["bucketed", "compiled", "length_groups", "missing_to_compile"]
+
+#: What computes a group: q, k, v, index, bounds and terms to [G, L, H, Dv].
+Group = Callable[[Tensor, Tensor, Tensor, Tensor, Bounds, Terms], Tensor]
+
+#: Lengths are padded to a multiple of a sixteenth of their power of two, and of this.
+LEAST_STEP = 8
+#: Pairs of tokens in one group, at most, unless a single sequence has more.
+GROUP_PAIRS = 1 << 22
+
+
+def length_groups(lengths: Tensor) -> list[tuple[int, Tensor]]:
+    """(padded length, sequences int64 [G]) for lengths int64 [U]; no sequence of length 0.
+
+    Padding is at most an eighth of a length, or LEAST_STEP - 1 tokens.
+    """
+    rows = lengths.nonzero()[:, 0]
+    power = torch.floor(torch.log2(lengths[rows].double())).long()
+    step = torch.bitwise_left_shift(torch.ones_like(power), (power - 3).clamp(min=0))
+    step = step.clamp(min=LEAST_STEP)
+    padded = (lengths[rows] + step - 1) // step * step
+    groups: list[tuple[int, Tensor]] = []
+    for length in sorted(set(padded.tolist())):
+        parts = torch.split(rows[padded == length], max(1, GROUP_PAIRS // length**2))
+        groups += [(length, part) for part in parts]
+    return groups
+
+
+def bucketed(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> Tensor:
+    """Arguments and result as of `silu_attention`, whose checks have been made."""
+    return _in_groups(q, k, v, offsets, terms, _group)
+
+
+def compiled(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> Tensor:
+    """`bucketed` compiled by torch; where that is not possible it warns, and does not compile."""
+    if missing := missing_to_compile():
+        warnings.warn(
+            f'kernel="compiled" needs {missing}, which is not here: batched products are computed '
+            'as with kernel="bucketed", more slowly',
+            stacklevel=3,
+        )
+        return bucketed(q, k, v, offsets, terms)
+    return _in_groups(q, k, v, offsets, terms, _compiled_group())
+
+
+def missing_to_compile() -> str:
+    """What torch would need to compile and does not find; nothing where all is there."""
+    name = os.environ.get("CXX", "g++")
+    if shutil.which(name) is None:
+        return f"a C++ compiler ({name})"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        return "Python's C headers (Python.h)"
+    return ""
+
+
+@cache
+def _compiled_group() -> Group:
+    made: Group = torch.compile(_group, dynamic=True)
+    return made
+
+
+def _in_groups(
+    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms, group: Group
+) -> Tensor:
+    bounds = Bounds.of(offsets, terms.spec)
+    order, out = [], []
+    # Places beyond the end of a sequence read a row of zeros, at index E.
+    q, k, v = (torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for x in (q, k, v))
+    for length, rows in length_groups(bounds.length):
+        local = torch.arange(length, device=bounds.length.device)
+        real = local < bounds.length[rows, None]  # [G, L]
+        index = torch.where(real, bounds.start[rows, None] + local, len(q) - 1)
+        order.append(index[real])
+        mine = Bounds(*(x[rows].to(q.device) for x in bounds))
+        result = group(q, k, v, index.to(q.device), mine, terms)
+        out.append(result.flatten(0, 1)[real.flatten().to(q.device)])
+    if not out:
+        # Nothing, yet a path to everything: processes that train together wait for gradients.
+        given = (q, k, terms.position_bias, terms.time_bias)
+        nothing = torch.stack([x.sum().to(v.dtype) for x in given if x is not None]).sum() * 0
+        return v[:0] + nothing
+    tokens = torch.arange(len(q) - 1, device=bounds.length.device)
+    place = torch.empty_like(tokens)
+    place[torch.cat(order)] = tokens
+    return torch.cat(out).index_select(0, place.to(q.device))
+
+
+def _group(q: Tensor, k: Tensor, v: Tensor, index: Tensor, bounds: Bounds, terms: Terms) -> Tensor:
+    """Attention of the tokens index [G, L], to [G, L, H, Dv]; a place at E holds zeros."""
+    g, length = index.shape
+    queries, keys, values = (
+        x.index_select(0, index.flatten()).view(g, length, *x.shape[1:]).transpose(1, 2)
+        for x in (q, k, v)
+    )  # [G, H, L, D]
+    scores = (queries @ keys.transpose(2, 3)).mul(terms.alpha)
+    scores = scores.to(torch.promote_types(v.dtype, torch.float32))
+    bias, admitted = _bias(index, bounds, terms, scores.dtype)
+    if bias is not None:
+        scores = scores + bias
+    weights = torch.nn.functional.silu(scores) * (admitted * terms.scale)
+    return (weights.to(v.dtype) @ values).transpose(1, 2)
+
+
+def _bias(
+    index: Tensor, bounds: Bounds, terms: Terms, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor]:
+    """The sum of both biases [G or 1, 1, L, L], and what is admitted, 0 or 1, in that shape."""
+    length = index.shape[1]
+    if terms.spec.contexts is None and terms.spec.targets is None:
+        # Nothing differs between the sequences: one matrix for all of them.
+        bounds = Bounds(*(x[:1] for x in bounds))
+        bounds = bounds._replace(history=torch.full_like(bounds.history, length))
+    place = torch.arange(length, device=index.device)
+    admitted, distance = pairs(place, place, bounds, terms.spec.window)
+    bias: Tensor | None = None
+    if (table := terms.position_bias) is not None:
+        at = distance.clamp(max=len(table) - 1)
+        bias = table.to(dtype).index_select(0, at.flatten()).view(at.shape)
+    if terms.time_bias is not None and terms.time is not None and terms.query_time is not None:
+        at = index.clamp(max=len(terms.time) - 1)
+        elapsed = terms.query_time[at][:, :, None] - terms.time[at][:, None, :]
+        bucket = time_bucket(elapsed)  # [G, L, L]
+        late = terms.time_bias.to(dtype).index_select(0, bucket.flatten()).view(bucket.shape)
+        bias = late if bias is None else bias + late
+    return None if bias is None else bias[:, None], admitted[:, None].to(dtype)

@@ -1,0 +1,1 @@
+"""Networks of candidate generation and coarse ranking: two towers, HCN, ComiRec, MIND."""

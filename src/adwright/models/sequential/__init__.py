@@ -1,0 +1,1 @@
+"""Networks over whole histories: HSTU, SASRec, their losses, and M-FALCON inference."""

@@ -1,0 +1,343 @@
+"""HSTU, the hierarchical sequential transduction unit: a layer, a stack, and retrieval with it.
+
+Zhai et al., "Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for
+Generative Recommendations", ICML 2024, arXiv 2402.17152. A layer, equations 1 to 3:
+
+    U, V, Q, K = split(SiLU(W1 LN(x)))               one product, one SiLU before the split
+    A          = SiLU(alpha Q K^T + rab_p + rab_t) / N    on what the mask admits, no softmax
+    y          = W2 Dropout(LN(A V) * U) + x          the gate U stands in for an FFN
+
+rab_p is a learned number by distance, rab_t one by the bucketed seconds between; both of each
+layer, shared by its heads. N is the longest sequence the model is made for. As in the public
+research code neither W1 nor the norms have a bias or a weight, and an event's side of rab_t
+knows the time of the *next* event: at serving that is the time of the request. A comparison
+with a model without times has to set `request_time` "last_event", or `time` False.
+
+From the ranking branch of that code: alpha = 1 / sqrt(Dqk), norm per head, W2 of [U, A, U * A],
+context tokens that all see. From ULTRA-HSTU (arXiv 2602.16986): a window with a prefix, and
+truncation in mid-stack, after which only the latest events go on.
+
+Ours: W2 has no bias; context tokens have no embedding of their place; after a truncation the
+prefix of a window is counted among the tokens that are left.
+
+>>> from adwright.models.sequential.hstu import HSTUConfig
+>>> HSTUConfig(blocks=8, heads=2, qk_width=25, v_width=25).request_time
+'known'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.models.kernels.attention_spec import TIME_BUCKETS, Terms
+from adwright.models.kernels.fused import fused_for, remembered
+from adwright.models.kernels.silu_attention import AttentionSpec, Kernel, silu_attention
+from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, SequenceModel, Tokens
+
+__all__ = ["HSTU", "HSTUConfig", "HSTULayer", "HSTUStack", "Projected", "RequestTime", "normed"]
+
+RequestTime = Literal["known", "last_event"]
+_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class HSTUConfig(SequenceConfig):
+    """What HSTU adds to the sizes of `SequenceConfig`.
+
+    qk_width, v_width: Dqk and Dv of each head. position, time: whether there are rab_p, rab_t.
+    request_time: "known", an event's side of rab_t has the time of the next event; "last_event",
+    its own. scaled: alpha = 1 / sqrt(Dqk) instead of 1.
+    window: 0, or only distances below it are seen; prefix: first tokens seen from everywhere.
+    truncate_after, truncate_to: after that many layers only the last `truncate_to` events go
+    on, and the model speaks of no other; 0 switches it off.
+    norm: of A V, over all heads or in each. concat: W2 reads [U, A, U * A], A being normed.
+    kernel: of the attention. w1_deviation: of the normal numbers that W1 starts with. The public
+    code has .02, with which a layer of width 64 says next to nothing at first; where a training
+    is short, .1 learns faster. recompute: keep half as much for the backward pass, and compute LN,
+    SiLU and the gate again; worth it for long sequences, where that takes a hundredth of a step.
+    """
+
+    qk_width: int = 50
+    v_width: int = 50
+    position: bool = True
+    time: bool = True
+    request_time: RequestTime = "known"
+    scaled: bool = False
+    window: int = 0
+    prefix: int = 0
+    truncate_after: int = 0
+    truncate_to: int = 0
+    norm: Literal["layer", "group"] = "layer"
+    concat: bool = False
+    kernel: Kernel = "auto"
+    w1_deviation: float = 0.02
+    recompute: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.w1_deviation < 10:
+            raise ConfigError("w1_deviation is above 0, and small", where=str(self.w1_deviation))
+        if min(self.qk_width, self.v_width) < 1 or min(self.window, self.prefix) < 0:
+            raise ConfigError(
+                "qk_width and v_width are at least 1, window and prefix not negative",
+                where=f"{self.qk_width}, {self.v_width}, {self.window}, {self.prefix}",
+            )
+        if self.prefix and not self.window:
+            raise ConfigError("a prefix needs a window", hint="set window, or prefix to 0")
+        if bool(self.truncate_after) != bool(self.truncate_to) or not (
+            0 <= self.truncate_after < self.blocks and self.truncate_to >= 0
+        ):
+            raise ConfigError(
+                "truncation needs a number of layers below blocks and a number of events",
+                where=f"truncate_after {self.truncate_after}, truncate_to {self.truncate_to}",
+                hint="set both, or both to 0",
+            )
+        for name, kinds in (("request_time", get_args(RequestTime)), ("norm", ("layer", "group"))):
+            if getattr(self, name) not in kinds:
+                raise ConfigError(
+                    f"{name} cannot be {getattr(self, name)!r}",
+                    where=name,
+                    hint=f"use one of {', '.join(kinds)}",
+                )
+
+
+class Projected(NamedTuple):
+    """One layer's u [T, H Dv], v [T, H, Dv], q and k [T, H, Dqk]."""
+
+    u: Tensor
+    v: Tensor
+    q: Tensor
+    k: Tensor
+
+
+class HSTULayer(nn.Module):
+    """One layer. longest: N, tokens of the longest sequence."""
+
+    def __init__(self, config: HSTUConfig, longest: int) -> None:
+        super().__init__()
+        self.config, self.longest = config, longest
+        wide, narrow = config.heads * config.v_width, config.heads * config.qk_width
+        self.sizes = [wide, wide, narrow, narrow]
+        self.w1 = nn.Parameter(torch.empty(sum(self.sizes), config.width))
+        nn.init.normal_(self.w1, std=config.w1_deviation)
+        self.w2 = nn.Linear(wide * (3 if config.concat else 1), config.width, bias=False)
+        nn.init.xavier_uniform_(self.w2.weight)
+        self.rab_p = _table(longest) if config.position else None
+        self.rab_t = _table(TIME_BUCKETS) if config.time else None
+        self.alpha = config.qk_width**-0.5 if config.scaled else 1.0
+
+    def project(self, x: Tensor) -> Projected:
+        """x [T, D] to its four parts."""
+        return self.parts(functional.linear(normed(x), self.w1))
+
+    def parts(self, before: Tensor) -> Projected:
+        """The four parts of W1 LN(x) [T, ..], which SiLU has still to come over."""
+        u, v, q, k = torch.split(functional.silu(before), self.sizes, -1)
+        heads = self.config.heads
+        v, q, k = (one.reshape(*one.shape[:-1], heads, one.shape[-1] // heads) for one in (v, q, k))
+        return Projected(u, v, q, k)
+
+    def gate(self, u: Tensor, attended: Tensor) -> Tensor:
+        """u [T, H Dv] and A V [T, H, Dv] to what W2 reads, before dropout."""
+        if self.config.norm == "layer":
+            attended = attended.flatten(-2)
+        known = normed(attended)
+        known = known.flatten(-2) if self.config.norm == "group" else known
+        return torch.cat([u, known, known * u], -1) if self.config.concat else known * u
+
+    def merge(self, u: Tensor, attended: Tensor, x: Tensor) -> Tensor:
+        """u [T, H Dv], A V [T, H, Dv] and the layer's input x [T, D] to its output [T, D]."""
+        gated = self.gate(u, attended)
+        kept = functional.dropout(gated, self.config.dropout, self.training)
+        return x + cast("Tensor", self.w2(kept))
+
+    def attend(self, parts: Projected, tokens: Tokens, spec: AttentionSpec) -> Tensor:
+        """A V [T, H, Dv] of the projected tokens; spec: who sees whom."""
+        terms = self.terms(tokens, spec)
+        return silu_attention(
+            parts.q,
+            parts.k,
+            parts.v,
+            tokens.offsets,
+            scale=terms.scale,
+            alpha=terms.alpha,
+            spec=terms.spec,
+            position_bias=terms.position_bias,
+            time_bias=terms.time_bias,
+            time=terms.time,
+            query_time=terms.query_time,
+            kernel=self.config.kernel,
+        )
+
+    def terms(self, tokens: Tokens, spec: AttentionSpec) -> Terms:
+        """What the attention takes beside its tensors."""
+        time = (tokens.time, tokens.query_time) if self.config.time else (None, None)
+        return Terms(1 / self.longest, self.alpha, spec, self.rab_p, self.rab_t, *time)
+
+    def is_fused(self, x: Tensor) -> bool:
+        """Whether the attention over x is the fused kernel's."""
+        return self.config.kernel == "fused" or (self.config.kernel == "auto" and fused_for(x))
+
+    def forward(self, tokens: Tokens, spec: AttentionSpec) -> Tensor:
+        """The tokens' x [T, D] to y [T, D]; spec: who sees whom."""
+        x = tokens.x
+        if torch.is_grad_enabled() and self.config.recompute:
+            saving: Tensor = _Saving.apply(  # type: ignore[no-untyped-call]
+                x, self.w1, self.w2.weight, self.rab_p, self.rab_t, self, tokens, spec
+            )
+            return saving
+        parts = self.project(x)
+        return self.merge(parts.u, self.attend(parts, tokens, spec), x)
+
+
+class _Saving(torch.autograd.Function):
+    """A layer that keeps x, W1 LN(x) and A V for its backward pass, D + 2 H (Dqk + Dv) + H Dv
+    numbers a token, and what dropout dropped. LN, SiLU and the gate are computed again, no
+    product is; the graph of autograd would keep their results as well.
+    """
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        w1: Tensor,
+        w2: Tensor,
+        rab_p: Tensor | None,
+        rab_t: Tensor | None,
+        layer: HSTULayer,
+        tokens: Tokens,
+        spec: AttentionSpec,
+    ) -> Tensor:
+        before = functional.linear(normed(x), w1)
+        parts = layer.parts(before)
+        attended = layer.attend(parts, tokens, spec)
+        kept, mask = layer.gate(parts.u, attended), None
+        rate = layer.config.dropout
+        if layer.training and rate:
+            kept, mask = torch.native_dropout(kept, rate, True)
+        ctx.rest = layer, replace(tokens, x=x[:0]), spec
+        ctx.save_for_backward(x, before, attended, mask, w1, w2)
+        return x + functional.linear(kept, w2)
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        x, before, attended, mask, w1, w2 = ctx.saved_tensors
+        layer, tokens, spec = ctx.rest
+        tables = (layer.rab_p, layer.rab_t)
+        used = [table for table in tables if table is not None and table.requires_grad]
+        with torch.enable_grad():
+            x, before = x.detach().requires_grad_(), before.detach().requires_grad_()
+            parts = layer.parts(before)
+            if layer.is_fused(x):
+                terms = layer.terms(tokens, spec)
+                again = remembered(parts.q, parts.k, parts.v, tokens.offsets, terms, attended)
+            else:
+                again = layer.attend(parts, tokens, spec)
+            gated, clean = layer.gate(parts.u, again), normed(x)
+        near = above.to(gated.dtype)
+        d_gated, kept = near @ w2.to(gated.dtype), gated.detach()
+        if mask is not None:
+            dropped = torch.ops.aten.native_dropout_backward
+            d_gated, kept = (
+                dropped(one, mask, 1 / (1 - layer.config.dropout)) for one in (d_gated, kept)
+            )
+        d_before, *of_used = torch.autograd.grad(gated, [before, *used], d_gated)
+        found = iter(of_used)
+        of_tables = [next(found) if any(table is one for one in used) else None for table in tables]
+        (d_x,) = torch.autograd.grad(clean, x, (d_before @ w1.to(d_before.dtype)).to(clean.dtype))
+        d_w1, d_w2 = d_before.T @ clean.detach().to(d_before.dtype), near.T @ kept
+        return d_x + above, d_w1.to(w1.dtype), d_w2.to(w2.dtype), *of_tables, None, None, None
+
+
+class HSTUStack(nn.Module):
+    """Layers one after another, with truncation between two of them where the config has it.
+
+    longest: N, tokens of the longest sequence, context included.
+    """
+
+    def __init__(self, config: HSTUConfig, longest: int) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(HSTULayer(config, longest) for _ in range(config.blocks))
+
+    def spec(self, tokens: Tokens) -> AttentionSpec:
+        """Who sees whom among the tokens."""
+        contexts = None
+        if tokens.contexts:
+            contexts = torch.full_like(tokens.offsets[1:], tokens.contexts)
+        return AttentionSpec(contexts, None, self.config.window, self.config.prefix)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """The tokens after the last layer; fewer of them after a truncation."""
+        if self.config.time and (tokens.time is None or tokens.query_time is None):
+            raise ValueInvalidError(
+                "the model reads times and the sequences have none",
+                hint="set time to False in the config, or pass times",
+            )
+        spec = self.spec(tokens)
+        for number, layer in enumerate(self.layers):
+            if number and number == self.config.truncate_after:
+                tokens = SequenceModel.latest(tokens, self.config.truncate_to)
+            x = layer(tokens, spec)
+            tokens = Tokens(
+                x, tokens.offsets, tokens.contexts, tokens.event, tokens.time, tokens.query_time
+            )
+        return tokens
+
+
+class HSTU(SequenceModel):
+    """A retriever of the next item.
+
+    >>> model = HSTU(HSTUConfig(), data.items, count=data.count)  # doctest: +SKIP
+    >>> batch = data.questions(data.people("test"), "test", max_length=200)  # doctest: +SKIP
+    >>> (model.queries(batch) @ model.item_vectors(codes).T).topk(10)  # doctest: +SKIP
+    """
+
+    config: HSTUConfig
+
+    def __init__(
+        self,
+        config: HSTUConfig,
+        items: int,
+        *,
+        count: NDArray[np.int64] | None = None,
+        context_sizes: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(config, items, count=count, context_sizes=context_sizes)
+        self.stack = HSTUStack(config, config.max_length + len(self.input.context))
+
+    def encode(self, batch: SequenceBatch) -> Encoded:
+        """Unit vectors [K, D] of the events that the last layer sees."""
+        known = self.config.request_time == "known"
+        query_time = batch.next_time if known else batch.time
+        return self.spoken(self.stack(self.input(batch, query_time)))
+
+    def asked(self, batch: SequenceBatch) -> int:
+        """How many events the loss is summed over: after a truncation, the latest alone."""
+        if not self.config.truncate_to:
+            return super().asked(batch)
+        ends = batch.items.offsets[1:][batch.items.owner()]
+        late = ends - torch.arange(len(ends), device=ends.device) <= self.config.truncate_to
+        return int(((batch.target > 0) & late).sum())
+
+
+def normed(x: Tensor) -> Tensor:
+    """LN over the last dimension, without a weight or a bias."""
+    return functional.layer_norm(x, x.shape[-1:], eps=_EPS)
+
+
+def _table(size: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(size).normal_(std=0.02))

@@ -1,0 +1,89 @@
+"""Candidates against a kept history in torch: runs everywhere, and says what `falcon_fused` must
+give. The formula is in `falcon`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adwright.models.kernels.attention_spec import time_bucket
+from adwright.models.sequential.hstu import HSTULayer
+from adwright.models.sequential.hstu_ranker import HSTURanker
+from adwright.models.sequential.mfalcon_cache import History, layers_of
+
+__all__ = ["Sight", "judge", "own_bias", "sights"]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How a candidate sees the n tokens of a layer: distance int64 [n]; admitted bool [n];
+    bucket int64 [n] of the time between, 0 where the tokens have none."""
+
+    distance: Tensor
+    admitted: Tensor
+    bucket: Tensor
+
+    @classmethod
+    def of(cls, time: Tensor | None, tokens: int, now: int, window: int, always: int) -> Sight:
+        """Of n tokens at time int64 [n] or None; window: see `HSTUConfig`; always: tokens that
+        it never hides."""
+        place = torch.arange(tokens)
+        distance = tokens - place
+        admitted = torch.ones(tokens, dtype=torch.bool)
+        if window:
+            admitted = (distance < window) | (place < always)
+        bucket = torch.zeros_like(place) if time is None else time_bucket(now - time)
+        return cls(distance, admitted, bucket)
+
+    def bias(self, layer: HSTULayer) -> Tensor:
+        """rab_p + rab_t [n]."""
+        return _bias(layer, self.distance, self.bucket)
+
+
+def sights(model: HSTURanker, history: History, now: int) -> list[Sight]:
+    """Of each layer; now: seconds."""
+    config = model.config
+    always = max(history.contexts, config.prefix)
+    found: list[Sight] = []
+    for seen in history.layers:
+        # Only a truncation changes what there is to see.
+        if found and len(found[-1].distance) == len(seen):
+            found.append(found[-1])
+        else:
+            time = seen.time if config.time else None
+            found.append(Sight.of(time, len(seen), now, config.window, always))
+    return found
+
+
+def judge(model: HSTURanker, history: History, codes: Tensor, seen_as: list[Sight]) -> Tensor:
+    """Vectors [m, D] of candidates int64 [m] before the model's head; seen_as: of `sights`."""
+    x = model.candidates(codes, history.events)
+    for layer, seen, sight in zip(layers_of(model), history.layers, seen_as, strict=True):
+        parts = layer.project(x)
+        q = parts.q.transpose(0, 1)  # [H, m, Dqk]
+        scores = layer.alpha * (q @ seen.k.permute(1, 2, 0)) + sight.bias(layer)
+        weights = functional.silu(scores, inplace=True).mul_(sight.admitted)
+        attended = (weights @ seen.v.transpose(0, 1)).transpose(0, 1)
+        own = layer.alpha * (parts.q * parts.k).sum(-1) + own_bias(layer)
+        attended = attended + functional.silu(own)[..., None] * parts.v
+        x = layer.merge(parts.u, attended / layer.longest, x)
+    return x
+
+
+def own_bias(layer: HSTULayer) -> Tensor:
+    """rab_p + rab_t [1] of a candidate and itself."""
+    nothing = torch.zeros(1, dtype=torch.int64)
+    return _bias(layer, nothing, nothing)
+
+
+def _bias(layer: HSTULayer, distance: Tensor, bucket: Tensor) -> Tensor:
+    bias = torch.zeros(len(distance))
+    if layer.rab_p is not None:
+        bias = bias + layer.rab_p[distance.clamp(max=len(layer.rab_p) - 1)]
+    if layer.rab_t is not None:
+        bias = bias + layer.rab_t[bucket]
+    return bias

@@ -1,0 +1,169 @@
+"""DIN and its base model as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
+from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.ranking.din import DIN, DINConfig
+from tests.support.models.small_batch import small_batch, small_spec
+
+SMALL = DINConfig(attention_hidden=4, mlp_hidden=(8, 4), embedding=EmbeddingConfig(width=4))
+BASE = replace(SMALL, interest="sum")
+
+
+def _model(config: DINConfig, seed: int = 0) -> DIN:
+    torch.manual_seed(seed)
+    return DIN(config, *small_spec())
+
+
+def _literal_interest(model: DIN, batch: Batch, row: int) -> torch.Tensor:
+    group = int(torch.searchsorted(batch.offsets, row, right=True)) - 1
+    start = int(batch.history.offsets[group])
+    seen = batch.history.values[start + int(batch.begin[row]) : start + int(batch.end[row])]
+    one = torch.ones(1)
+    target = torch.cat([model.item(batch.item[row : row + 1])[0], one])
+    pooled = torch.zeros_like(target)
+    for item in seen:
+        k = torch.cat([model.item(item[None])[0], one])
+        if model.config.interest == "sum":
+            pooled = pooled + k / model.config.history_scale
+            continue
+        unit = model.unit
+        x = torch.cat([k, target, target - k, target * k]) @ unit.first.flatten(0, 1) + unit.bias
+        weight = torch.where(x > 0, x, unit.alpha * x) @ unit.second + unit.second_bias
+        pooled = pooled + weight * k
+    return pooled
+
+
+@pytest.mark.parametrize("config", [SMALL, BASE], ids=["din", "base"])
+def test_the_logit_equals_a_literal_forward_pass(config: DINConfig) -> None:
+    model, batch = _model(config), small_batch()
+    model(batch)
+    model.eval()
+    for row, logit in enumerate(model(batch)):
+        target = model.item(batch.item[row : row + 1])[0]
+        interest = _literal_interest(model, batch, row)
+        features = torch.cat([target, interest, model.row(batch)[row], batch.numeric[row]])
+        torch.testing.assert_close(model.mlp(features[None])[0, 0], logit, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [SMALL, BASE], ids=["din", "base"])
+def test_groups_may_come_in_any_order_and_company(config: DINConfig) -> None:
+    model, batch = _model(config).eval(), small_batch()
+    together = model(batch)
+    alone = torch.cat([model(batch.groups(torch.tensor([group]))) for group in range(3)])
+    torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-6)
+    turned = batch.groups(torch.tensor([2, 0, 1]))
+    torch.testing.assert_close(model(turned), together[turned.row], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("config", [SMALL, BASE], ids=["din", "base"])
+def test_events_a_row_may_not_see_change_nothing(config: DINConfig) -> None:
+    model, batch = _model(config).eval(), small_batch()
+    changed = batch.history.values.clone()
+    changed[4] = 8  # Only row 2 sees the first person's fifth event.
+    after = model(replace(batch, history=Jagged(changed, batch.history.offsets)))
+    same = torch.tensor([True, True, False, True, True, True, True])
+    torch.testing.assert_close(after[same], model(batch)[same])
+    assert not torch.isclose(after[2], model(batch)[2])
+
+
+def test_the_loss_is_the_summed_cross_entropy() -> None:
+    model, batch = _model(SMALL).eval(), small_batch()
+    p = torch.sigmoid(model(batch))
+    literal = -(batch.label * p.log() + (1 - batch.label) * (1 - p).log()).sum()
+    torch.testing.assert_close(model.loss(batch), literal)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [SMALL, BASE, replace(SMALL, weight="softmax"), replace(SMALL, attention_activation="dice")],
+    ids=["din", "base", "softmax", "dice"],
+)
+def test_it_overfits_one_batch(config: DINConfig) -> None:
+    model, batch = _model(config), small_batch()
+    for table in model.modules():
+        if isinstance(table, torch.nn.Embedding):
+            table.sparse = False
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(80):
+        optimiser.zero_grad()
+        loss = model.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert float(loss.detach()) < 0.1
+
+
+def test_saved_weights_give_the_same_scores() -> None:
+    model, batch = _model(SMALL), small_batch()
+    model.loss(batch)
+    other = _model(SMALL, seed=9)
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other.eval()(batch), model.eval()(batch))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"interest": "sum"},
+        {"weight": "softmax"},
+        {"activation": "prelu"},
+        {"attention_activation": "dice"},
+        {"attention_hidden": 5},
+        {"similarity_start": False},
+        {"intensity": False},
+        {"mlp_hidden": (8,)},
+        {"embedding": EmbeddingConfig(width=2)},
+        {"embedding": EmbeddingConfig(width=4, scale=0.5)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_each_field_of_the_config_changes_the_scores(change: dict[str, object]) -> None:
+    base, batch = _model(SMALL), small_batch()
+    changed = _model(replace(SMALL, **change))  # type: ignore[arg-type]
+    assert not torch.allclose(base(batch), changed(batch))
+
+
+def test_history_scale_changes_the_base_model() -> None:
+    batch = small_batch()
+    scores = [_model(replace(BASE, history_scale=scale)).eval()(batch) for scale in (1.0, 10.0)]
+    assert not torch.allclose(*scores)
+
+
+def test_each_part_of_the_batch_matters() -> None:
+    model, batch = _model(SMALL).eval(), small_batch()
+    before = model(batch)
+    for part in (
+        {"item": batch.item.flip(0)},
+        {"numeric": batch.numeric + 1},
+        {"categorical": {"user_id": (batch.categorical["user_id"] + 1) % 3}},
+        {"multi": {"tags": Jagged(torch.tensor([2]), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]))}},
+        {"end": torch.tensor([1, 3, 4, 0, 2, 3, 4])},
+        {"begin": torch.tensor([1, 1, 2, 0, 1, 3, 3])},
+    ):
+        assert not torch.allclose(model(replace(batch, **part)), before)
+
+
+def test_activations_are_those_of_the_unit() -> None:
+    model = _model(SMALL).eval()
+    targets, history = torch.tensor([1, 2]), torch.tensor([3, 4, 5])
+    q, k = (functional.pad(model.item(x), (0, 1), value=1.0) for x in (targets, history))
+    found = model.activations(targets, history)
+    torch.testing.assert_close(found, model.unit.activations(q, k))
+    assert found.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"attention_hidden": 0}, {"mlp_hidden": ()}, {"history_scale": 0.0}]
+)
+def test_impossible_sizes_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        replace(SMALL, **wrong)  # type: ignore[arg-type]

@@ -1,0 +1,353 @@
+"""HSTU as a fine ranker over impressions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ConfigError
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
+from adwright.data.sequences.stochastic_length import StochasticLength
+from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.ranking import hstu_target as module
+from adwright.models.ranking.hstu_target import HSTUTarget, HSTUTargetConfig
+from adwright.models.sequential.hstu import HSTULayer
+from tests.support.models.small_batch import small_batch, small_spec
+
+SMALL = HSTUTargetConfig(
+    width=8,
+    max_length=12,
+    blocks=2,
+    heads=2,
+    qk_width=3,
+    v_width=4,
+    dropout=0.0,
+    mlp_hidden=(8, 4),
+    embedding=EmbeddingConfig(width=4),
+)
+PLAIN = replace(
+    SMALL,
+    position=False,
+    scaled=False,
+    norm="group",
+    concat=True,
+    intensity=False,
+    activation="prelu",
+    similarity_start=False,
+)
+
+
+def _model(config: HSTUTargetConfig = SMALL, seed: int = 0) -> HSTUTarget:
+    torch.manual_seed(seed)
+    model = HSTUTarget(config, *small_spec())
+    for layer in model.layers:
+        if layer.rab_p is not None:
+            nn.init.normal_(layer.rab_p)
+    return model
+
+
+def _literal_layer(layer: HSTULayer, config: HSTUTargetConfig, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Equations 1 to 3 on one sequence x [n, D], and the sums [H] of its last token's weights."""
+    heads, (n, width) = config.heads, x.shape
+    wide, narrow = heads * config.v_width, heads * config.qk_width
+    active = functional.silu(functional.layer_norm(x, (width,), eps=1e-6) @ layer.w1.T)
+    u, v, q, k = active.split([wide, wide, narrow, narrow], 1)
+    alpha = config.qk_width**-0.5 if config.scaled else 1.0
+    attended, sums = torch.zeros(n, heads, config.v_width), torch.zeros(heads)
+    for head in range(heads):
+        mine = slice(head * config.qk_width, (head + 1) * config.qk_width)
+        for i in range(n):
+            for j in range(i + 1):
+                score = alpha * (q[i, mine] @ k[j, mine])
+                if layer.rab_p is not None:
+                    score = score + layer.rab_p[i - j]
+                weight = score * torch.sigmoid(score)
+                value = v[j, head * config.v_width : (head + 1) * config.v_width]
+                attended[i, head] += weight * value / (config.max_length + 1)
+                sums[head] += weight * (i == n - 1)
+    if config.norm == "group":
+        normed = functional.layer_norm(attended, (config.v_width,), eps=1e-6).flatten(1)
+    else:
+        normed = functional.layer_norm(attended.flatten(1), (wide,), eps=1e-6)
+    gated = torch.cat([u, normed, normed * u], 1) if config.concat else normed * u
+    return x + layer.w2(gated), sums
+
+
+def _literal_logit(model: HSTUTarget, batch: Batch, row: int) -> Tensor:
+    """The row as the last token of a sequence of its own."""
+    config = model.config
+    group = int(torch.searchsorted(batch.offsets, row, right=True)) - 1
+    start, end = int(batch.history.offsets[group]), int(batch.end[row])
+    begin = max(int(batch.begin[row]), end - config.max_length)
+    events = batch.history.values[start + begin : start + end]
+    item = model.item(batch.item[row : row + 1])
+    x = model.input(torch.cat([model.item(events), item]))
+    x = torch.cat([x[:-1], x[-1:] + model.candidate])
+    sums = []
+    for layer in model.layers:
+        assert isinstance(layer, HSTULayer)
+        x, of_layer = _literal_layer(layer, config, x)
+        sums.append(of_layer.sign() * (1 + of_layer.abs()).log())
+    met = functional.layer_norm(x[-1], (config.width,))
+    known = [met, *(sums if config.intensity else [])]
+    known += [item[0], model.row(batch)[row], batch.numeric[row]]
+    logit: Tensor = model.mlp(torch.cat(known)[None])[0, 0]
+    return logit
+
+
+@pytest.mark.parametrize("config", [SMALL, PLAIN, replace(SMALL, max_length=2)])
+def test_the_logit_equals_a_literal_forward_pass(config: HSTUTargetConfig) -> None:
+    model, batch = _model(config), small_batch()
+    model(batch)
+    model.eval()
+    for row, logit in enumerate(model(batch)):
+        literal = _literal_logit(model, batch, row)
+        torch.testing.assert_close(logit, literal, rtol=1e-4, atol=1e-5)
+
+
+def test_the_kernels_give_the_same() -> None:
+    batch = small_batch()
+    logits = [
+        _model(replace(SMALL, kernel=kernel)).eval()(batch)
+        for kernel in ("auto", "reference", "bucketed")
+    ]
+    for found in logits[1:]:
+        torch.testing.assert_close(found, logits[0], rtol=1e-4, atol=1e-5)
+
+
+def test_groups_may_come_in_any_order_and_company() -> None:
+    model, batch = _model().eval(), small_batch()
+    together = model(batch)
+    alone = torch.cat([model(batch.groups(torch.tensor([group]))) for group in range(3)])
+    torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-6)
+    turned = batch.groups(torch.tensor([2, 0, 1]))
+    torch.testing.assert_close(model(turned), together[turned.row], rtol=1e-5, atol=1e-6)
+
+
+def test_the_pieces_in_which_events_are_read_do_not_matter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, batch = _model().eval(), small_batch()
+    whole = model(batch)
+    monkeypatch.setattr(module, "PART", 1)
+    torch.testing.assert_close(model(batch), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_one_reading_equals_a_reading_for_each_visit() -> None:
+    model = _model().eval()
+    history = Jagged(torch.tensor([1, 2, 1, 3, 9, 4, 5]), torch.tensor([0, 7]))
+    # One person's rows of three moments, all of whose histories begin at the first event.
+    one = replace(
+        small_batch().groups(torch.tensor([0])),
+        history=history,
+        begin=torch.zeros(3).long(),
+        end=torch.tensor([2, 5, 7]),
+    )
+    # The same as three people who each have what one row sees.
+    events = [history.values[:end].tolist() for end in (2, 5, 7)]
+    apart = replace(
+        one,
+        history=Jagged.from_lists(events, dtype=torch.int64),
+        offsets=torch.tensor([0, 1, 2, 3]),
+    )
+    torch.testing.assert_close(model(one), model(apart), rtol=1e-5, atol=1e-6)
+
+
+def test_events_a_row_may_not_see_change_nothing() -> None:
+    model, batch = _model().eval(), small_batch()
+    before = model(batch)
+    for event, who in ((4, [2]), (0, [0, 1]), (9, [6]), (6, [4])):
+        changed = batch.history.values.clone()
+        changed[event] = 8
+        after = model(replace(batch, history=Jagged(changed, batch.history.offsets)))
+        sees = torch.zeros(7, dtype=torch.bool)
+        sees[torch.tensor(who)] = True
+        torch.testing.assert_close(after[~sees], before[~sees], rtol=1e-5, atol=1e-6)
+        assert not torch.isclose(after[sees], before[sees]).any()
+
+
+def test_a_row_does_not_see_other_rows() -> None:
+    model, batch = _model().eval(), small_batch()
+    changed = batch.item.clone()
+    changed[1] = 5
+    after, before = model(replace(batch, item=changed)), model(batch)
+    same = torch.arange(7) != 1
+    torch.testing.assert_close(after[same], before[same], rtol=1e-5, atol=1e-6)
+    assert not torch.isclose(after[1], before[1])
+
+
+def test_the_order_of_the_history_is_known_by_distance_alone() -> None:
+    batch = small_batch()
+    turned = batch.history.values.clone()
+    turned[[0, 1]] = turned[[1, 0]]
+    other = replace(batch, history=Jagged(turned, batch.history.offsets))
+    model = _model(replace(SMALL, blocks=1)).eval()
+    assert not torch.isclose(model(other)[1], model(batch)[1])
+    # One layer without distances sees a set; deeper ones know who could see whom.
+    model = _model(replace(SMALL, blocks=1, position=False)).eval()
+    torch.testing.assert_close(model(other)[0], model(batch)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_loss_is_the_summed_cross_entropy() -> None:
+    model, batch = _model().eval(), small_batch()
+    p = torch.sigmoid(model(batch))
+    literal = -(batch.label * p.log() + (1 - batch.label) * (1 - p).log()).sum()
+    torch.testing.assert_close(model.loss(batch), literal)
+
+
+@pytest.mark.parametrize("config", [SMALL, PLAIN], ids=["default", "plain"])
+def test_it_overfits_one_batch(config: HSTUTargetConfig) -> None:
+    model, batch = _model(config), small_batch()
+    for table in model.modules():
+        if isinstance(table, torch.nn.Embedding):
+            table.sparse = False
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.03)
+    for _ in range(80):
+        optimiser.zero_grad()
+        loss = model.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert float(loss.detach()) < 0.1
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_the_gradients_are_those_of_finite_differences() -> None:
+    model = _model(replace(SMALL, activation="prelu", kernel="reference")).double()
+    batch = small_batch()
+    batch = replace(batch, numeric=batch.numeric.double(), label=batch.label.double())
+    for table in model.modules():
+        if isinstance(table, torch.nn.Embedding):
+            table.sparse = False
+    model.loss(batch).backward()  # type: ignore[no-untyped-call]
+    generator = torch.Generator().manual_seed(5)
+    for name, parameter in model.named_parameters():
+        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        assert parameter.grad is not None
+        along = float((parameter.grad * direction).sum())
+        losses = []
+        with torch.no_grad():
+            for step in (1e-5, -2e-5):
+                parameter.add_(direction, alpha=step)
+                losses.append(float(model.loss(batch)))
+            parameter.add_(direction, alpha=1e-5)
+        assert along == pytest.approx((losses[0] - losses[1]) / 2e-5, rel=1e-4, abs=1e-6), name
+
+
+def test_nobody_has_a_history() -> None:
+    model, batch = _model(), small_batch()
+    none = torch.zeros(7, dtype=torch.int64)
+    alone = replace(
+        batch,
+        history=Jagged(none[:0], torch.zeros(4, dtype=torch.int64)),
+        begin=none,
+        end=none,
+    )
+    model.loss(alone).backward()  # type: ignore[no-untyped-call]
+    model.eval()
+    for row, logit in enumerate(model(alone)):
+        torch.testing.assert_close(logit, _literal_logit(model, alone, row), rtol=1e-4, atol=1e-5)
+    nobody = alone.groups(torch.zeros(0, dtype=torch.int64))
+    assert model(nobody).shape == (0,)
+
+
+def test_saved_weights_give_the_same_scores(tmp_path: Path) -> None:
+    model, batch = _model(), small_batch()
+    model.loss(batch)
+    torch.save(model.state_dict(), tmp_path / "weights")
+    config = from_jsonable(HSTUTargetConfig, to_jsonable(model.config))
+    assert config == model.config
+    other = _model(config, seed=9)
+    other.load_state_dict(torch.load(tmp_path / "weights", weights_only=True))
+    torch.testing.assert_close(other.eval()(batch), model.eval()(batch))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"width": 10},
+        {"max_length": 13},
+        {"blocks": 1},
+        {"heads": 1},
+        {"qk_width": 4},
+        {"v_width": 3},
+        {"position": False},
+        {"scaled": False},
+        {"norm": "group"},
+        {"concat": True},
+        {"dropout": 0.5},
+        {"similarity_start": False},
+        {"intensity": False},
+        {"activation": "prelu"},
+        {"mlp_hidden": (8,)},
+        {"embedding": EmbeddingConfig(width=2)},
+        {"embedding": EmbeddingConfig(width=4, scale=0.5)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_each_field_of_the_config_changes_the_scores(change: dict[str, object]) -> None:
+    batch, changed = small_batch(), _model(replace(SMALL, **change))  # type: ignore[arg-type]
+    assert not torch.allclose(_model()(batch), changed(batch), rtol=1e-6, atol=1e-6)
+
+
+def test_histories_are_shortened_in_training_alone() -> None:
+    batch = small_batch()
+    whole = _model(replace(SMALL, max_length=5))
+    short = _model(
+        replace(SMALL, max_length=5, stochastic_length=StochasticLength(0.01, "recency"))
+    )
+    torch.testing.assert_close(short.eval()(batch), whole.eval()(batch))
+    torch.manual_seed(1)
+    first = short.train()(batch)
+    assert not torch.allclose(first, whole.train()(batch))
+    # What is drawn is of torch's generator.
+    draws = StochasticLength(0.5, "random")
+    random = _model(replace(SMALL, max_length=5, stochastic_length=draws)).train()
+    drawn = []
+    for seed in (1, 1, 2, 3, 4):
+        torch.manual_seed(seed)
+        drawn.append(random(batch).detach())
+    assert torch.equal(drawn[0], drawn[1])
+    assert any(not torch.equal(drawn[0], other) for other in drawn[2:])
+
+
+def test_an_item_stands_out_for_itself_at_the_start() -> None:
+    torch.manual_seed(0)
+    model = HSTUTarget(replace(HSTUTargetConfig(), dropout=0.0), *small_spec())
+    layer = model.layers[0]
+    assert isinstance(layer, HSTULayer)
+    parts = layer.project(model.input(model.item(torch.arange(1, 13))))
+    assert layer.rab_p is not None
+    scores = layer.alpha * torch.einsum("ihd,jhd->ij", parts.q, parts.k) + layer.rab_p[1]
+    own = torch.eye(12, dtype=torch.bool)
+    assert bool((scores[own] > 0).all())
+    assert float(scores[~own].detach().mean()) < -0.2 * module.GAIN
+    assert scores[own].detach().mean() == pytest.approx(0.2 * module.GAIN, rel=0.5)
+    # Layers begin with thresholds of their own, the last one with the lowest.
+    biases = [float(one.rab_p.detach().mean()) for one in model.layers]  # type: ignore[union-attr, operator]
+    assert biases == sorted(biases)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mlp_hidden": ()},
+        {"mlp_hidden": (0,)},
+        {"width": 0},
+        {"heads": 0},
+        {"blocks": 0},
+        {"max_length": 0},
+        {"qk_width": 0},
+        {"dropout": 1.0},
+        {"norm": "batch"},
+    ],
+)
+def test_impossible_sizes_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        replace(SMALL, **wrong)  # type: ignore[arg-type]

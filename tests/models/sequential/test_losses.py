@@ -1,0 +1,201 @@
+"""The losses against the formula written out, values and gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from adwright.core.errors import ConfigError
+from adwright.models.sequential import losses as sequence_losses
+from adwright.models.sequential.losses import (
+    LossConfig,
+    next_item_loss,
+    per_position_softmax,
+    softmax_over,
+    unit,
+)
+
+ITEMS, WIDTH, POSITIONS = 11, 5, 23
+TAU = 0.2
+COUNT = torch.arange(ITEMS + 1).float()
+
+
+def _inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [P, D] of unit length, targets [P], table [N + 1, D]; leaves of the graph."""
+    generator = torch.Generator().manual_seed(0)
+    queries = unit(torch.randn(POSITIONS, WIDTH, generator=generator, dtype=dtype))
+    target = torch.randint(1, ITEMS + 1, (POSITIONS,), generator=generator)
+    table = torch.randn(ITEMS + 1, WIDTH, generator=generator, dtype=dtype)
+    return queries.requires_grad_(), target, table.requires_grad_()
+
+
+def _literal(
+    queries: Tensor, target: Tensor, table: Tensor, sets: list[list[int]], weight: list[float]
+) -> Tensor:
+    """The formula, one position and one candidate after another; sets: codes of S_p, weight:
+    w of each item code."""
+    vectors = [row / row.norm() for row in table]
+    loss = torch.zeros((), dtype=torch.float64)
+    for p, (q, y) in enumerate(zip(queries, target.tolist(), strict=True)):
+        right = torch.exp(q @ vectors[y] / TAU)
+        others = [weight[j] * torch.exp(q @ vectors[j] / TAU) for j in sets[p] if j != y]
+        loss = loss + torch.log(right + sum(others)) - q @ vectors[y] / TAU
+    return loss
+
+
+def _same(config: LossConfig, sets: list[list[int]], weight: list[float]) -> None:
+    """Values and gradients, after the loss was scaled by 3."""
+    queries, target, table = _inputs()
+    expected = _literal(queries, target, table, sets, weight)
+    wanted = torch.autograd.grad(3 * expected, (queries, table))
+    torch.manual_seed(5)
+    found = next_item_loss(queries, target, table, config, count=COUNT)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
+    for one, other in zip(torch.autograd.grad(3 * found, (queries, table)), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 500])
+def test_exact_is_the_softmax_over_the_catalogue(chunk: int) -> None:
+    every = list(range(1, ITEMS + 1))
+    _same(LossConfig("exact", TAU, chunk=chunk), [every] * POSITIONS, [1.0] * (ITEMS + 1))
+    queries, target, table = _inputs()
+    plain = torch.nn.functional.cross_entropy(
+        queries @ unit(table[1:]).T / TAU, target - 1, reduction="sum"
+    )
+    found = next_item_loss(queries, target, table, LossConfig("exact", TAU), count=COUNT)
+    torch.testing.assert_close(found, plain)
+
+
+def test_shared_weighs_each_draw_by_its_chance() -> None:
+    torch.manual_seed(5)
+    drawn = torch.randint(1, ITEMS + 1, (40,)).tolist()
+    config = LossConfig("shared", TAU, shared=40, chunk=6)
+    _same(config, [drawn] * POSITIONS, [ITEMS / 40] * (ITEMS + 1))
+
+
+def test_shared_draws_by_popularity_where_asked() -> None:
+    weight = COUNT[1:].clamp(min=1).double() ** 0.75
+    chance = weight / weight.sum()
+    torch.manual_seed(5)
+    drawn = (1 + torch.multinomial(chance, 30, replacement=True)).tolist()
+    config = LossConfig("shared", TAU, shared=30, draw="popular")
+    _same(config, [drawn] * POSITIONS, [0.0, *(1 / (30 * chance)).tolist()])
+
+
+def test_per_position_is_the_sampled_softmax_of_the_research_code() -> None:
+    torch.manual_seed(5)
+    drawn = torch.randint(1, ITEMS + 1, (POSITIONS, 6)).tolist()
+    _same(LossConfig("per_position", TAU, negatives=6), drawn, [1.0] * (ITEMS + 1))
+
+
+@pytest.mark.parametrize("draw", ["uniform", "popular"])
+def test_many_shared_draws_approach_the_exact_loss(draw: str) -> None:
+    queries, target, table = _inputs()
+    torch.manual_seed(0)
+    exact = next_item_loss(queries, target, table, LossConfig("exact", TAU), count=COUNT)
+    config = LossConfig("shared", TAU, shared=60_000, draw=draw)  # type: ignore[arg-type]
+    many = next_item_loss(queries, target, table, config, count=COUNT)
+    assert float(many.detach()) == pytest.approx(float(exact.detach()), rel=0.01)
+
+
+def test_accidental_hits_are_no_negatives() -> None:
+    inputs, target, table = _inputs()
+    queries, positive = inputs.detach(), unit(table.detach()[target])
+    # All candidates are the target: nothing is left, and the loss is 0.
+    alone = softmax_over(
+        queries[:1],
+        positive[:1],
+        positive[:1].repeat(3, 1),
+        target=target[:1],
+        codes=target[:1].repeat(3),
+    )
+    assert float(alone.detach()) == 0
+    negatives = positive[:, None].repeat(1, 3, 1)
+    hit = torch.ones((POSITIONS, 3), dtype=torch.bool)
+    assert float(per_position_softmax(queries, positive, negatives, hit=hit)) == 0
+    assert float(per_position_softmax(queries, positive, negatives, hit=~hit)) > 1
+
+
+def test_auto_depends_on_the_size_of_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, target, table = _inputs()
+
+    def loss(kind: str) -> float:
+        torch.manual_seed(1)
+        config = LossConfig(kind, TAU, shared=5)  # type: ignore[arg-type]
+        return float(next_item_loss(queries, target, table, config, count=COUNT).detach())
+
+    assert loss("auto") == loss("exact") != loss("shared")
+    monkeypatch.setattr(sequence_losses, "EXACT_BELOW", ITEMS)
+    assert loss("auto") == loss("shared")
+
+
+def test_no_logits_of_all_positions_stand_in_memory() -> None:
+    """No tensor of the graph is as large as positions times items."""
+    queries = unit(torch.randn(400, 4)).requires_grad_()
+    table = torch.randn(301, 4, requires_grad=True)
+    sizes: list[int] = []
+
+    def note(x: Tensor) -> Tensor:
+        sizes.append(x.numel())
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        target = torch.randint(1, 301, (400,))
+        loss = next_item_loss(queries, target, table, LossConfig("exact", chunk=8), count=COUNT)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert sizes
+    assert max(sizes) < 400 * 301 // 10
+
+
+def test_bfloat16_products_are_summed_in_float32() -> None:
+    queries, target, table = _inputs(torch.float32)
+    exact = LossConfig("exact", TAU)
+    wide = next_item_loss(queries, target, table, exact, count=COUNT)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow = next_item_loss(queries, target, table, exact, count=COUNT)
+    assert narrow.dtype == torch.float32
+    assert float(narrow.detach()) == pytest.approx(float(wide.detach()), rel=0.02)
+    assert float(narrow.detach()) != float(wide.detach())
+    gradients = torch.autograd.grad(narrow, (queries, table))
+    assert all(g.dtype == torch.float32 and bool(g.isfinite().all()) for g in gradients)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("exact", {"temperature": 0.3}),
+        ("exact", {"kind": "shared"}),
+        ("shared", {"shared": 9}),
+        ("shared", {"draw": "popular"}),
+        ("per_position", {"negatives": 9}),
+    ],
+)
+def test_every_field_changes_the_loss(kind: str, change: dict[str, object]) -> None:
+    queries, target, table = _inputs()
+    config = LossConfig(kind, TAU, negatives=4, shared=4)  # type: ignore[arg-type]
+    losses = set()
+    for one in (config, replace(config, **change)):  # type: ignore[arg-type]
+        torch.manual_seed(2)
+        losses.add(float(next_item_loss(queries, target, table, one, count=COUNT).detach()))
+    assert len(losses) == 2
+
+
+def test_large_logits_do_not_overflow() -> None:
+    queries, target, table = _inputs(torch.float32)
+    for kind in ("exact", "shared", "per_position"):
+        config = LossConfig(kind, 1e-3)  # type: ignore[arg-type]
+        loss = next_item_loss(queries, target, table, config, count=COUNT)
+        assert math.isfinite(float(loss.detach()))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "full"}, {"draw": "any"}, {"temperature": 0.0}, {"chunk": 0}]
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        LossConfig(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,228 @@
+"""The input, the head and the loss that sequential models share."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
+from adwright.models.sequential.losses import LossConfig, next_item_loss
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.sequence_model import (
+    Encoded,
+    SequenceConfig,
+    SequenceInput,
+    SequenceModel,
+)
+from tests.support.models.sequence_checks import DATA, LONGEST, batch_of
+
+CONFIG = SequenceConfig(width=6, max_length=LONGEST, dropout=0.0)
+
+
+class _Bare(SequenceModel):
+    """Nothing stands between input and head."""
+
+    def encode(self, batch: SequenceBatch) -> Encoded:
+        return self.spoken(self.input(batch, None))
+
+
+def _input(config: SequenceConfig = CONFIG) -> SequenceInput:
+    torch.manual_seed(0)
+    return SequenceInput(config, DATA.items, DATA.context_sizes)
+
+
+def test_an_event_is_its_item_and_its_place() -> None:
+    given, batch = _input(), batch_of([2, 5])
+    tokens = given(batch, batch.next_time)
+    assert tokens.contexts == 0
+    assert torch.equal(tokens.offsets, batch.items.offsets)
+    assert tokens.query_time is batch.next_time
+    at = 0
+    for one in batch.items.to_lists():
+        for n, code in enumerate(one):
+            wanted = given.item.weight[int(code)] * 6**0.5 + given.position[n]
+            torch.testing.assert_close(tokens.x[at], wanted)
+            assert int(tokens.event[at]) == at
+            at += 1
+
+
+def test_context_stands_before_the_events_at_the_time_of_the_first() -> None:
+    given, batch = _input(replace(CONFIG, context=True)), batch_of([2, 5])
+    tokens = given(batch, batch.next_time)
+    assert batch.context is not None
+    assert batch.time is not None
+    assert batch.next_time is not None
+    assert tokens.time is not None
+    assert tokens.query_time is not None
+    assert tokens.contexts == 2
+    first = int(tokens.offsets[1])
+    assert first == int(batch.items.offsets[1]) + 2
+    for f, table in enumerate(given.context):
+        wanted = table.weight[batch.context[1, f]] * 6**0.5  # type: ignore[index]
+        torch.testing.assert_close(tokens.x[first + f], wanted)
+    start = int(batch.items.offsets[1])
+    assert tokens.event[first : first + 3].tolist() == [-1, -1, start]
+    assert tokens.time[first : first + 3].tolist() == [int(batch.time[start])] * 3
+    assert tokens.query_time[first : first + 3].tolist() == [int(batch.next_time[start])] * 3
+    other = _input()
+    other.load_state_dict(given.state_dict(), strict=False)
+    bare = other(batch, None)
+    torch.testing.assert_close(tokens.x[tokens.event >= 0], bare.x)
+    assert bare.query_time is None
+
+
+def test_the_unknown_item_is_its_place_alone_and_is_never_learnt() -> None:
+    given, batch = _input(), batch_of([2])
+    values = batch.items.values.clone()
+    values[1] = 0
+    tokens = given(replace(batch, items=replace(batch.items, values=values)), None)
+    torch.testing.assert_close(tokens.x[1], given.position[1])
+    tokens.x.sum().backward()  # type: ignore[no-untyped-call]
+    assert given.item.weight.grad is not None
+    assert float(given.item.weight.grad[0].abs().sum()) == 0
+
+
+def test_dropout_is_for_training() -> None:
+    given, batch = _input(replace(CONFIG, dropout=0.5)), batch_of([2])
+    assert (given(batch, None).x == 0).any()
+    given.eval()
+    assert torch.equal(given(batch, None).x, given(batch, None).x)
+
+
+@pytest.mark.parametrize("context", [False, True])
+def test_the_latest_events_keep_their_context(context: bool) -> None:
+    batch = batch_of([0, 1, 2])
+    tokens = _input(replace(CONFIG, context=context))(batch, batch.next_time)
+    some = SequenceModel.latest(tokens, 3)
+    at = 0
+    for u in range(3):
+        start, end = batch.items.offsets[u : u + 2].tolist()
+        wanted = [-1] * some.contexts + list(range(max(start, end - 3), end))
+        assert some.event[at : at + len(wanted)].tolist() == wanted
+        at += len(wanted)
+    assert at == len(some.event) == len(some.x)
+    torch.testing.assert_close(
+        some.x[some.event >= 0], tokens.x[tokens.event >= 0][some.event[some.event >= 0]]
+    )
+    assert some.time is not None
+
+
+def test_the_loss_is_over_events_with_a_target() -> None:
+    torch.manual_seed(0)
+    model, batch = _Bare(CONFIG, DATA.items), batch_of([2, 5])
+    target = batch.target.clone()
+    target[::2] = 0
+    found = model.loss(replace(batch, target=target))
+    kept = target > 0
+    wanted = next_item_loss(
+        model.encode(batch).vectors[kept],
+        target[kept],
+        model.input.item.weight,
+        CONFIG.loss,
+        count=torch.ones(DATA.items + 1),
+    )
+    torch.testing.assert_close(found, wanted)
+
+
+def test_few_positions_stand_for_all() -> None:
+    torch.manual_seed(0)
+    model, batch = _Bare(CONFIG, DATA.items), batch_of([2, 5])
+    every = float(model.loss(batch).detach())
+    few = replace(CONFIG, loss=replace(CONFIG.loss, positions=3))
+    torch.manual_seed(0)
+    model = _Bare(few, DATA.items)
+    drawn = [float(model.loss(batch).detach()) for _ in range(300)]
+    assert len({round(one, 4) for one in drawn}) > 5
+    assert np.mean(drawn) == pytest.approx(every, rel=0.02)
+    many = replace(CONFIG, loss=replace(CONFIG.loss, positions=10_000))
+    torch.manual_seed(0)
+    assert float(_Bare(many, DATA.items).loss(batch).detach()) == pytest.approx(every)
+
+
+def test_counts_reach_the_loss() -> None:
+    config = replace(CONFIG, loss=LossConfig("shared", shared=8, draw="popular"))
+    losses = set()
+    for count in (None, DATA.count**3):
+        torch.manual_seed(0)
+        model = _Bare(config, DATA.items, count=count)
+        torch.manual_seed(1)
+        losses.add(float(model.loss(batch_of([2, 5])).detach()))
+    assert len(losses) == 2
+
+
+@pytest.mark.parametrize("change", [{"width": 4}, {"context": True}])
+def test_sizes_change_the_input(change: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    one = _input()(batch_of([2]), None).x
+    other = _input(replace(CONFIG, **change))(batch_of([2]), None).x  # type: ignore[arg-type]
+    assert one.shape != other.shape or not torch.equal(one, other)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueInvalidError, match="longer"):
+        _input(replace(CONFIG, max_length=1))(batch_of([2]), None)
+    with pytest.raises(ValueInvalidError, match="context"):
+        _input(replace(CONFIG, context=True))(replace(batch_of([2]), context=None), None)
+    with pytest.raises(ConfigError):
+        SequenceInput(replace(CONFIG, context=True), 5)
+    for wrong in ({"blocks": 0}, {"heads": 0}, {"max_length": 0}, {"dropout": -0.1}):
+        with pytest.raises(ConfigError):
+            replace(CONFIG, **wrong)  # type: ignore[arg-type]
+
+
+class _Placed(TorchFunctionMode):
+    """Remembers what is made without saying on which device."""
+
+    MAKERS = ("arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn")
+    MAKERS = (*MAKERS, "randperm", "tensor", "zeros")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.makers = {getattr(torch, name) for name in self.MAKERS}
+        self.found: list[str] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in self.makers and (kwargs or {}).get("device") is None:
+            *_, caller = traceback.extract_stack()[:-1]
+            self.found.append(f"{Path(caller.filename).name}:{caller.lineno} {caller.line}")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("loss", ["exact", "shared", "per_position"])
+@pytest.mark.parametrize("name", ["hstu", "truncated", "sasrec", "ranker"])
+def test_nothing_is_made_without_saying_where(name: str, loss: Any) -> None:
+    """A model that was moved would find its input there, and an index here."""
+    size = {"width": 6, "max_length": LONGEST, "context": name != "truncated"}
+    size |= {"loss": LossConfig(kind=loss, positions=5), "kernel": "bucketed"}
+    if name == "truncated":
+        size |= {"blocks": 3, "truncate_after": 1, "truncate_to": 4}
+    sizes, model = DATA.context_sizes, None
+    match name:
+        case "sasrec":
+            size.pop("kernel")
+            model = SASRec(SASRecConfig(**size), DATA.items, context_sizes=sizes)
+        case "ranker":
+            size |= {"actions": 3, "truncate_after": 1, "truncate_to": 4}
+            model = HSTURanker(HSTURankerConfig(**size), DATA.items, context_sizes=sizes)
+        case _:
+            model = HSTU(HSTUConfig(**size), DATA.items, context_sizes=sizes)
+    batch = batch_of([0, 1, 5])
+    with _Placed() as placed:
+        model.loss(batch).backward()
+        model.asked(batch)
+        if isinstance(model, SequenceModel):
+            model.own_terms(batch, model.queries(batch))
+        batch.items.select(torch.tensor([1, 0], device="cpu")).to_padded()
+    assert placed.found == []
