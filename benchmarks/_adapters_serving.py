@@ -37,17 +37,17 @@ from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import quiet, smollm2_folder
 from adwright.lm.serving import passes
-from adwright.lm.serving.credit_merge import MergePolicy, folded_weights
+from adwright.lm.serving.adapter_folding import MergePolicy, folded_weights
+from adwright.lm.serving.adapter_layout import grain_of, layout_of
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
-from adwright.lm.serving.jobs import Writing
-from adwright.lm.serving.layout import grain_of, layout_of
-from adwright.lm.serving.pool import PageShape
-from adwright.lm.tuning.bitfit import BitFit
-from adwright.lm.tuning.gathered import BaseMaps, GatheredMethod
-from adwright.lm.tuning.ia3 import IA3
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.serial import SerialAdapter
-from adwright.lm.tuning.storage import read_tuned, write_tuned
+from adwright.lm.serving.gathered_adapters import BaseMaps, GatheredMethod
+from adwright.lm.serving.page_pool import PageShape
+from adwright.lm.serving.rows import Writing
+from adwright.tuning.additive.ia3 import IA3
+from adwright.tuning.additive.serial import SerialAdapter
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.selective.bitfit import BitFit
+from adwright.tuning.storage import read_tuned, write_tuned
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 LORA = LoRA(rank=8, alpha=16.0, targets=ATTENTION)

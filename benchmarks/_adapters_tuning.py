@@ -28,14 +28,14 @@ import torch
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import smollm2_folder
-from adwright.lm.tuning.jobs import share_base
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.methods import apply
 from adwright.training.coserve import Beside, Bounds, Pending, ServedBeside
 from adwright.training.texts import Texts
 from adwright.training.tune import tune
 from adwright.training.tune_config import TuneConfig, TuneResult
 from adwright.training.tune_jobs import Job, tune_jobs
+from adwright.tuning.methods import apply
+from adwright.tuning.packing.joint_lora import share_base
+from adwright.tuning.reparameterised.lora import LoRA
 
 #: Jobs, and (texts of a job in a step, steps) of each row.
 JOBS = 8

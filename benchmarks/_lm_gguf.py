@@ -20,14 +20,14 @@ from transformers import AutoModelForCausalLM
 
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.torch_model import TorchModel
 from adwright.lm.engine.weights import smollm2_folder
-from adwright.lm.engine.xllamacpp_config import LoraFile, XllamacppConfig
-from adwright.lm.engine.xllamacpp_model import XllamacppModel
-from adwright.lm.tuning.gguf_lora import from_rotary, to_gguf
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.methods import apply
-from adwright.lm.tuning.tuned import Tuned
+from adwright.lm.native_engines.llamacpp_config import LoraFile, XllamacppConfig
+from adwright.lm.native_engines.llamacpp_model import XllamacppModel
+from adwright.lm.torch_engine.model import TorchModel
+from adwright.tuning.gguf_lora import from_rotary, to_gguf
+from adwright.tuning.methods import apply
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["adapter_figures", "trained"]
 

@@ -20,11 +20,11 @@ from typing import IO, Any, cast
 
 from adwright.core.errors import AdwrightError
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
-from adwright.lm.engine.model import LanguageModel
-from adwright.lm.engine.opening import EngineConfig, open_model
-from adwright.lm.engine.openvino_model import OpenVinoConfig
-from adwright.lm.engine.torch_config import TorchConfig
-from adwright.lm.engine.xllamacpp_config import XllamacppConfig
+from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
+from adwright.lm.native_engines.openvino_model import OpenVinoConfig
+from adwright.lm.open_model import EngineConfig, open_model
+from adwright.lm.torch_engine.config import TorchConfig
 
 __all__ = ["kill_figures"]
 

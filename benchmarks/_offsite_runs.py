@@ -21,10 +21,8 @@ import numpy as np
 import torch
 from _peft_task import offers
 
-from adwright.lm.engine.torch_model import fitting_dtype
 from adwright.lm.engine.weights import smollm2_folder
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.tuned import Tuned
+from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.offsite.cloud import serve_base
 from adwright.training.offsite.device import tune_on_device
 from adwright.training.offsite.kill_revive import KillRevive
@@ -34,6 +32,8 @@ from adwright.training.offsite.wire import Listener, connect
 from adwright.training.texts import Texts
 from adwright.training.tune import answer_nll
 from adwright.training.tune_config import TuneConfig
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.tuned import Tuned
 
 ENDS, KEPT = 2, 8
 BF16 = fitting_dtype() == torch.bfloat16

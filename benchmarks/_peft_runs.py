@@ -29,12 +29,12 @@ from torch import Tensor, nn
 
 from adwright.core.errors import AdwrightError
 from adwright.lm.engine.weights import smollm2_folder
-from adwright.lm.packing import Packed
-from adwright.lm.tuning.methods import apply
-from adwright.lm.tuning.tuned import Tuned
 from adwright.training.tune import answer_loss_of, tune
 from adwright.training.tune_config import TuneConfig
 from adwright.training.tune_pipeline import method_of
+from adwright.tuning.methods import apply
+from adwright.tuning.packing.texts import Packed
+from adwright.tuning.tuned import Tuned
 
 RUNS = Path(__file__)
 BATCH = 12
@@ -99,7 +99,7 @@ def through_tune(variant: Variant, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hidden(tuned: Tuned, part: Packed) -> Tensor:
-    from adwright.lm.packing import attends_apart
+    from adwright.tuning.packing.texts import attends_apart
 
     with attends_apart(tuned.causal):
         hidden = tuned(part.ids[None], position_ids=part.places()[None])[0]

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from adwright.core.hashing import content_hash
-from adwright.lm.packing import Packed, pack
 from adwright.training.texts import Texts
+from adwright.tuning.packing.texts import Packed, pack
 
 TRAIN, VALID, TEST = 288, 100, 300
 #: Logits float32 [A, V] at the positions before the answers' tokens, in order.

@@ -27,13 +27,13 @@ from _result import RESULTS, write_result
 
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import GenerationConfig, Message, Scores, TokenPrompt
-from adwright.lm.engine.http_model import HttpConfig
-from adwright.lm.engine.model import LanguageModel
-from adwright.lm.engine.opening import EngineConfig, open_model
-from adwright.lm.engine.openvino_model import OpenVinoConfig
-from adwright.lm.engine.torch_config import TorchConfig
+from adwright.lm.engine.http import HttpConfig
+from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, smollm2_folder
-from adwright.lm.engine.xllamacpp_config import XllamacppConfig
+from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
+from adwright.lm.native_engines.openvino_model import OpenVinoConfig
+from adwright.lm.open_model import EngineConfig, open_model
+from adwright.lm.torch_engine.config import TorchConfig
 from adwright.service.lm_app import create_lm_app
 from adwright.service.lm_config import LmServiceConfig
 from adwright.service.loopback import on_loopback

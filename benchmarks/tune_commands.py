@@ -24,8 +24,8 @@ from _result import RESULTS, write_result
 
 from adwright.core.hashing import sha256_file
 from adwright.lm.engine.weights import SMOLLM2_NOTE
-from adwright.lm.tuning.methods import METHODS
-from adwright.lm.tuning.peft_kinds import PeftKind
+from adwright.tuning.methods import METHODS
+from adwright.tuning.peft_kinds import PeftKind
 
 ROWS, STEPS, BATCH = 24, 2, 4
 #: What a method builds on: so many tuned parts of another, with these settings.

@@ -115,9 +115,9 @@ def test_without_the_packages_of_the_service(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_which_engine_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from adwright.lm.engine.openvino_model import OpenVinoConfig
-    from adwright.lm.engine.torch_config import TorchConfig
-    from adwright.lm.engine.xllamacpp_config import XllamacppConfig
+    from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
+    from adwright.lm.native_engines.openvino_model import OpenVinoConfig
+    from adwright.lm.torch_engine.config import TorchConfig
 
     monkeypatch.setattr(verbs, "find_spec", lambda name: object())
     auto, default = verbs.Engine.AUTO, "smollm2-135m-instruct"

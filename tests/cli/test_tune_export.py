@@ -14,10 +14,10 @@ import torch
 from transformers import LlamaForCausalLM
 
 from adwright.cli import app
-from adwright.lm.tuning.dora import DoRA
-from adwright.lm.tuning.gguf_lora import from_gguf
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.methods import Method, apply
+from adwright.tuning.gguf_lora import from_gguf
+from adwright.tuning.methods import Method, apply
+from adwright.tuning.reparameterised.dora import DoRA
+from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tiny_llama import save_tiny
 from tests.support.lm.tuning_methods import shake
 

@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 from adwright.core.clock import FixedClock
+from adwright.lm.serving.adapter_folder import AdapterFolder
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
-from adwright.lm.serving.folder import AdapterFolder
 from adwright.service.lm_adapters import Adapters
 from adwright.service.lm_app import create_lm_app
 from adwright.service.lm_config import LmServiceConfig

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from adwright.core.clock import FixedClock
-from adwright.lm.engine.model import LanguageModel
+from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.errors import ApiError
 from adwright.service.lm_config import LmServiceConfig

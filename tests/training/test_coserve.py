@@ -16,12 +16,12 @@ pytest.importorskip("transformers")
 
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
-from adwright.lm.tuning.jobs import share_base
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.methods import apply, load_tuned
 from adwright.training.coserve import Beside, Bounds, Pending, ServedBeside
 from adwright.training.tune_config import TuneConfig
 from adwright.training.tune_jobs import Job, tune_jobs
+from adwright.tuning.methods import apply, load_tuned
+from adwright.tuning.packing.joint_lora import share_base
+from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 from tests.training.test_tune_jobs import texts
 

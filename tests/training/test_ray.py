@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError, MissingExtraError, ResumeError
 from adwright.data.tasks.task import Task
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.methods import apply
-from adwright.lm.tuning.tuned import Tuned
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.fit import FitConfig, fit
 from adwright.training.ray import _cause, fit_on_ray, tune_on_ray
 from adwright.training.texts import Texts
 from adwright.training.tune import TuneConfig, tune
+from adwright.tuning.methods import apply
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.tuned import Tuned
 
 Config = Callable[..., FitConfig]
 

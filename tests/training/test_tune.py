@@ -22,22 +22,22 @@ from adwright.training.tune import TuneConfig, answer_nll, require_startable, tu
 
 transformers = pytest.importorskip("transformers")
 
-from adwright.lm.tuning.adamix import AdaMix, Mixture  # noqa: E402
-from adwright.lm.tuning.diff_pruning import DiffPruning  # noqa: E402
-from adwright.lm.tuning.dylora import DyLoRA  # noqa: E402
-from adwright.lm.tuning.ladder import LadderTuning  # noqa: E402
-from adwright.lm.tuning.lora import LoRA  # noqa: E402
-from adwright.lm.tuning.lora_hub import LoRAHub  # noqa: E402
-from adwright.lm.tuning.methods import Method, apply, load_tuned  # noqa: E402
-from adwright.lm.tuning.mezo import MeZO  # noqa: E402
-from adwright.lm.tuning.peft_kinds import PeftKind  # noqa: E402
-from adwright.lm.tuning.prefix import PrefixTuning  # noqa: E402
-from adwright.lm.tuning.prompt import PromptTuning  # noqa: E402
-from adwright.lm.tuning.references import NormTuning  # noqa: E402
-from adwright.lm.tuning.serial import SerialAdapter  # noqa: E402
-from adwright.lm.tuning.tuned import Tuned  # noqa: E402
-from adwright.lm.tuning.unipelt import UniPELT  # noqa: E402
-from adwright.lm.tuning.wrapped import Wrapped  # noqa: E402
+from adwright.tuning.additive.adamix import AdaMix, Mixture  # noqa: E402
+from adwright.tuning.additive.prefix import PrefixTuning  # noqa: E402
+from adwright.tuning.additive.prompt import PromptTuning  # noqa: E402
+from adwright.tuning.additive.serial import SerialAdapter  # noqa: E402
+from adwright.tuning.efficient.ladder import LadderTuning  # noqa: E402
+from adwright.tuning.efficient.mezo import MeZO  # noqa: E402
+from adwright.tuning.hybrid import UniPELT  # noqa: E402
+from adwright.tuning.methods import Method, apply, load_tuned  # noqa: E402
+from adwright.tuning.peft_kinds import PeftKind  # noqa: E402
+from adwright.tuning.peft_wrapper import Wrapped  # noqa: E402
+from adwright.tuning.references import NormTuning  # noqa: E402
+from adwright.tuning.reparameterised.dylora import DyLoRA  # noqa: E402
+from adwright.tuning.reparameterised.lora import LoRA  # noqa: E402
+from adwright.tuning.reparameterised.lora_hub import LoRAHub  # noqa: E402
+from adwright.tuning.selective.diff_pruning import DiffPruning  # noqa: E402
+from adwright.tuning.tuned import Tuned  # noqa: E402
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")

@@ -16,12 +16,12 @@ from adwright.training.tune_config import TuneConfig
 
 pytest.importorskip("transformers")
 
-from adwright.lm.tuning.ia3 import IA3
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.lora_fa import LoRAFA
-from adwright.lm.tuning.methods import apply, load_tuned
 from adwright.training.tune import tune
 from adwright.training.tune_jobs import Job, tune_jobs
+from adwright.tuning.additive.ia3 import IA3
+from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.methods import apply, load_tuned
+from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tiny_llama import tiny_llama
 
 

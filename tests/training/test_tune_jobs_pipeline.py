@@ -13,9 +13,9 @@ from adwright.core.errors import ConfigError
 from adwright.training.tune_config import TuneConfig
 from tests.support.lm.tiny_llama import save_tiny
 
-from adwright.lm.tuning.lora import LoRA  # isort: skip
-from adwright.lm.tuning.lora_fa import LoRAFA  # isort: skip
-from adwright.lm.tuning.methods import load_tuned  # isort: skip
+from adwright.tuning.reparameterised.lora import LoRA  # isort: skip
+from adwright.tuning.efficient.lora_fa import LoRAFA  # isort: skip
+from adwright.tuning.methods import load_tuned  # isort: skip
 from adwright.training.tune_jobs_pipeline import (  # isort: skip
     JobRun,
     JobsRun,

@@ -14,25 +14,25 @@ from adwright.core.errors import ConfigError
 
 transformers = pytest.importorskip("transformers")
 
-from adwright.lm.packing import attends_apart  # noqa: E402
-from adwright.lm.tuning.adamix import AdaMix  # noqa: E402
-from adwright.lm.tuning.adapter_drop import AdapterDrop  # noqa: E402
-from adwright.lm.tuning.dora import DoRA  # noqa: E402
-from adwright.lm.tuning.dylora import DyLoRA  # noqa: E402
-from adwright.lm.tuning.ladder import LadderTuning  # noqa: E402
-from adwright.lm.tuning.lora import LoRA  # noqa: E402
-from adwright.lm.tuning.methods import Method  # noqa: E402
-from adwright.lm.tuning.peft_kinds import PeftKind  # noqa: E402
-from adwright.lm.tuning.prefix import PrefixTuning  # noqa: E402
-from adwright.lm.tuning.prompt import PromptTuning  # noqa: E402
-from adwright.lm.tuning.references import FullTuning, HeadOnly  # noqa: E402
-from adwright.lm.tuning.serial import SerialAdapter  # noqa: E402
-from adwright.lm.tuning.sora import SoRA  # noqa: E402
-from adwright.lm.tuning.tuned import Tuned  # noqa: E402
-from adwright.lm.tuning.unipelt import UniPELT  # noqa: E402
-from adwright.lm.tuning.wrapped import Wrapped  # noqa: E402
 from adwright.training.tune import answer_loss_of, tune  # noqa: E402
 from adwright.training.tune_memory import held_numbers, recomputing, sharding  # noqa: E402
+from adwright.tuning.additive.adamix import AdaMix  # noqa: E402
+from adwright.tuning.additive.prefix import PrefixTuning  # noqa: E402
+from adwright.tuning.additive.prompt import PromptTuning  # noqa: E402
+from adwright.tuning.additive.serial import SerialAdapter  # noqa: E402
+from adwright.tuning.efficient.adapter_drop import AdapterDrop  # noqa: E402
+from adwright.tuning.efficient.ladder import LadderTuning  # noqa: E402
+from adwright.tuning.hybrid import UniPELT  # noqa: E402
+from adwright.tuning.methods import Method  # noqa: E402
+from adwright.tuning.packing.texts import attends_apart  # noqa: E402
+from adwright.tuning.peft_kinds import PeftKind  # noqa: E402
+from adwright.tuning.peft_wrapper import Wrapped  # noqa: E402
+from adwright.tuning.references import FullTuning, HeadOnly  # noqa: E402
+from adwright.tuning.reparameterised.dora import DoRA  # noqa: E402
+from adwright.tuning.reparameterised.dylora import DyLoRA  # noqa: E402
+from adwright.tuning.reparameterised.lora import LoRA  # noqa: E402
+from adwright.tuning.reparameterised.sora import SoRA  # noqa: E402
+from adwright.tuning.tuned import Tuned  # noqa: E402
 from tests.training.test_tune import CONFIG, same, texts, tuned, tuned_by, weights  # noqa: E402
 
 METHODS: dict[str, Method] = {

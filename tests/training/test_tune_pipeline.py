@@ -20,11 +20,11 @@ from adwright.core.errors import ConfigError, DataError
 from adwright.training.tune_config import TuneConfig
 from tests.support.lm.tiny_llama import save_tiny
 
-from adwright.lm.tuning.diff_pruning import DiffPruning  # isort: skip
-from adwright.lm.tuning.fish_mask import FishMask  # isort: skip
-from adwright.lm.tuning.lt_sft import LTSFT  # isort: skip
-from adwright.lm.tuning.methods import load_tuned  # isort: skip
-from adwright.lm.tuning.mezo import MeZO  # isort: skip
+from adwright.tuning.selective.diff_pruning import DiffPruning  # isort: skip
+from adwright.tuning.selective.fish_mask import FishMask  # isort: skip
+from adwright.tuning.selective.lt_sft import LTSFT  # isort: skip
+from adwright.tuning.methods import load_tuned  # isort: skip
+from adwright.tuning.efficient.mezo import MeZO  # isort: skip
 from adwright.training import tune_pipeline  # isort: skip
 from adwright.training.tune_pipeline import (  # isort: skip
     PairsConfig,

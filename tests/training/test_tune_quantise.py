@@ -13,10 +13,6 @@ from adwright.core.errors import ConfigError
 
 transformers = pytest.importorskip("transformers")
 
-from adwright.lm.tuning.lora import LoRA, is_packed  # noqa: E402
-from adwright.lm.tuning.methods import METHODS, Method, apply  # noqa: E402
-from adwright.lm.tuning.references import FullTuning  # noqa: E402
-from adwright.lm.tuning.sizes import LINEAR, places  # noqa: E402
 from adwright.training.tune import answer_nll, tune  # noqa: E402
 from adwright.training.tune_pipeline import PairsConfig, TuneRun, run_tuning  # noqa: E402
 from adwright.training.tune_quantise import (  # noqa: E402
@@ -24,6 +20,10 @@ from adwright.training.tune_quantise import (  # noqa: E402
     beside_base,
     require_four_bit,
 )
+from adwright.tuning.methods import METHODS, Method, apply  # noqa: E402
+from adwright.tuning.references import FullTuning  # noqa: E402
+from adwright.tuning.reparameterised.lora import LoRA, is_packed  # noqa: E402
+from adwright.tuning.sizes import LINEAR, places  # noqa: E402
 from tests.training.test_tune import CONFIG, texts, tuned_by  # noqa: E402
 
 

@@ -17,8 +17,8 @@ from adwright.cli.shared import Offline, Seed, show_table
 from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from adwright.lm.engine.opening import EngineConfig
-    from adwright.lm.engine.torch_config import TorchConfig
+    from adwright.lm.open_model import EngineConfig
+    from adwright.lm.torch_engine.config import TorchConfig
     from adwright.service.lm_config import LmServiceConfig
 
 __all__ = ["KEY_VARIABLE", "Engine", "ServingBounds", "app", "generate", "models", "serve"]
@@ -134,7 +134,7 @@ def serve(
 def _serve_one(
     config: EngineConfig, called: str, settings: LmServiceConfig, at: tuple[str, int]
 ) -> None:
-    from adwright.lm.engine.opening import open_model
+    from adwright.lm.open_model import open_model
     from adwright.service.lm_app import create_lm_app
     from adwright.service.server import listen, serve
 
@@ -153,8 +153,8 @@ def _serve_adapters(
     settings: LmServiceConfig,
     at: tuple[str, int],
 ) -> None:
+    from adwright.lm.serving.adapter_folder import AdapterFolder, open_base
     from adwright.lm.serving.engine import ServingConfig
-    from adwright.lm.serving.folder import AdapterFolder, open_base
     from adwright.service.lm_adapters import Adapters
     from adwright.service.lm_app import create_lm_app
     from adwright.service.server import listen, serve
@@ -206,8 +206,8 @@ def generate(
     The key of an endpoint is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
     """
     from adwright.lm.engine.generation import GenerationConfig, Message
-    from adwright.lm.engine.http_model import HttpConfig
-    from adwright.lm.engine.opening import open_model
+    from adwright.lm.engine.http import HttpConfig
+    from adwright.lm.open_model import open_model
 
     settings = GenerationConfig(
         max_tokens=max_tokens,
@@ -254,9 +254,9 @@ def models() -> None:
 
 
 def _engine(model: str, engine: Engine, threads: int, offline: bool) -> EngineConfig:
-    from adwright.lm.engine.openvino_model import OpenVinoConfig
-    from adwright.lm.engine.torch_config import TorchConfig
-    from adwright.lm.engine.xllamacpp_config import XllamacppConfig
+    from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
+    from adwright.lm.native_engines.openvino_model import OpenVinoConfig
+    from adwright.lm.torch_engine.config import TorchConfig
 
     if engine is Engine.LLAMACPP:
         return XllamacppConfig(model, threads=threads, offline=offline)
@@ -270,7 +270,7 @@ def _engine(model: str, engine: Engine, threads: int, offline: bool) -> EngineCo
 
 def _on_torch(model: str, engine: Engine, threads: int, offline: bool) -> TorchConfig:
     """Raises ConfigError where another engine was asked for."""
-    from adwright.lm.engine.torch_config import TorchConfig
+    from adwright.lm.torch_engine.config import TorchConfig
 
     if engine not in (Engine.AUTO, Engine.TORCH):
         raise ConfigError(

@@ -143,7 +143,7 @@ def _tell(report: TuningReport, out: Path) -> None:
 @app.command("methods")
 def methods() -> None:
     """List the methods of the taxonomy: ours, wrapped from peft, or why not done."""
-    from adwright.lm.tuning.taxonomy import as_markdown
+    from adwright.tuning.taxonomy import as_markdown
 
     typer.echo(as_markdown())
 

@@ -43,8 +43,8 @@ def export(
     except ImportError as error:
         raise MissingExtraError("adapters in GGUF", "lm") from error
     from adwright.lm.engine.weights import locate, quiet
-    from adwright.lm.tuning.gguf_lora import to_gguf
-    from adwright.lm.tuning.methods import load_tuned
+    from adwright.tuning.gguf_lora import to_gguf
+    from adwright.tuning.methods import load_tuned
 
     place, _ = locate(model, offline=offline)
     with quiet():

@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
+    from adwright.lm.serving.adapter_folder import Scanned
     from adwright.lm.serving.engine import AdapterModels
-    from adwright.lm.serving.folder import Scanned
 
 __all__ = ["AdapterMeasures", "Adapters", "Rescans", "adapters_of"]
 

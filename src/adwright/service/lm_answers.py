@@ -21,7 +21,7 @@ from adwright.lm.engine.generation import (
     TokenPrompt,
     Usage,
 )
-from adwright.lm.engine.model import LanguageModel, Tokens
+from adwright.lm.engine.language_model import LanguageModel, Tokens
 from adwright.lm.engine.stopping import AnswerText
 from adwright.service.errors import ApiError
 from adwright.service.lm_config import LmServiceConfig

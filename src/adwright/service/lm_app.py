@@ -19,7 +19,7 @@ from starlette.responses import Response
 from adwright import __version__
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError, ConfigError, DataError
-from adwright.lm.engine.model import LanguageModel
+from adwright.lm.engine.language_model import LanguageModel
 from adwright.service.errors import Busy, add_error_handlers, error_response
 from adwright.service.gate import Gate
 from adwright.service.lm_adapters import AdapterMeasures, Adapters

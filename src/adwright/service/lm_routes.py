@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from adwright.core.clock import Clock
 from adwright.core.errors import AdwrightError
 from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, Prompt, Usage
-from adwright.lm.engine.model import LanguageModel
+from adwright.lm.engine.language_model import LanguageModel
 from adwright.service.errors import ApiError, error_docs
 from adwright.service.lm_adapters import Adapters, adapters_of
 from adwright.service.lm_answers import (

@@ -2,11 +2,11 @@
 
 The aim is that of FlexLLM (Miao et al., 2024, arXiv 2402.18789): inference keeps a bound on its
 latency, and tuning has what is left. There, tokens of both are fused into one pass over the
-weights. Here tuning is interrupted at the borders of its decoder layers (`lm.tuning.borders`),
-and what runs there is a pass of the serving engine: one token of every answer that is being
-written, and a slice of the prompts that wait. On a processor this is the simpler of the two: a
-forward pass of tuning comes once in a step, answers want a token many times in that time. What
-fusing would gain was not tried.
+weights. Here tuning is interrupted at the borders of its decoder layers
+(`tuning.packing.preemption`), and what runs there is a pass of the serving engine: one token of
+every answer that is being written, and a slice of the prompts that wait. On a processor this is the
+simpler of the two: a forward pass of tuning comes once in a step, answers want a token many times
+in that time. What fusing would gain was not tried.
 
 Two rules decide at a border at time t whether a pass runs.
 
@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from adwright.core.errors import ConfigError
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
-from adwright.lm.serving.jobs import Job, Writing
+from adwright.lm.serving.rows import Job, Writing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -22,11 +22,11 @@ from adwright.core.config import to_jsonable
 from adwright.core.environment import environment
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError
 from adwright.data.tasks.task import Task
-from adwright.lm.tuning.tuned import Tuned
 from adwright.training.checkpoint import RunFolder
 from adwright.training.fit import FitConfig, FitResult, fit, load_best
 from adwright.training.texts import Texts
 from adwright.training.tune import TuneConfig, TuneResult, require_startable, tune
+from adwright.tuning.tuned import Tuned
 
 if TYPE_CHECKING:
     from ray.train import Result

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.core.hashing import content_hash
-from adwright.lm.packing import Packed, pack
+from adwright.tuning.packing.texts import Packed, pack
 
 __all__ = ["Texts", "read_rows"]
 

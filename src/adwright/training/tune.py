@@ -36,11 +36,6 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import Progress, progress
-from adwright.lm.packing import Packed, answer_loss, attends_apart
-from adwright.lm.tuning.adamix import AdaMix, consistency, reads_twice
-from adwright.lm.tuning.lora_hub import LoRAHub, search_weights
-from adwright.lm.tuning.mezo import mezo_step
-from adwright.lm.tuning.tuned import Tuned
 from adwright.training.checkpoint import pack, unpack
 from adwright.training.distributed import (
     gather,
@@ -55,6 +50,11 @@ from adwright.training.texts import Texts
 from adwright.training.tune_config import TuneConfig, TuneResult
 from adwright.training.tune_memory import recomputing, sharding
 from adwright.training.tune_position import Position
+from adwright.tuning.additive.adamix import AdaMix, consistency, reads_twice
+from adwright.tuning.efficient.mezo import mezo_step
+from adwright.tuning.packing.texts import Packed, answer_loss, attends_apart
+from adwright.tuning.reparameterised.lora_hub import LoRAHub, search_weights
+from adwright.tuning.tuned import Tuned
 
 __all__ = [
     "TuneConfig",

@@ -1,11 +1,11 @@
 """tune_jobs(): several LoRA tunings over one base, all in each step.
 
-What `tune` does for one job this does for J of them (`lm.tuning.jobs`; BatchLoRA, Ye et al., 2023,
-arXiv 2312.02515): step k holds the texts of step k of every job, end to end; each loss is divided
-by the answers of its own job, and each job has its own AdamW, learning rate, clipping, validation
-and end. Nothing that a job asks for depends on the others, so its numbers are those of `tune` with
-the same seed, up to the rounding of larger products. A job that has had its steps, or has run out
-of patience, is saved and leaves the batch.
+What `tune` does for one job this does for J of them (`tuning.packing.joint_lora`; BatchLoRA, Ye et
+al., 2023, arXiv 2312.02515): step k holds the texts of step k of every job, end to end; each loss
+is divided by the answers of its own job, and each job has its own AdamW, learning rate, clipping,
+validation and end. Nothing that a job asks for depends on the others, so its numbers are those of
+`tune` with the same seed, up to the rounding of larger products. A job that has had its steps, or
+has run out of patience, is saved and leaves the batch.
 
     RUN/
       config.json, checkpoint-*/, metrics.jsonl     of all jobs: one position, taken up exactly
@@ -41,11 +41,6 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
-from adwright.lm.packing import Packed
-from adwright.lm.tuning.borders import Border, between_layers
-from adwright.lm.tuning.jobs import JointJobs
-from adwright.lm.tuning.methods import Method
-from adwright.lm.tuning.tuned import Tuned
 from adwright.training.checkpoint import pack, unpack
 from adwright.training.distributed import world_size
 from adwright.training.run_folder import RunFolder
@@ -53,6 +48,11 @@ from adwright.training.texts import Texts
 from adwright.training.tune import answer_nll
 from adwright.training.tune_config import TuneConfig, TuneResult
 from adwright.training.tune_position import Position
+from adwright.tuning.methods import Method
+from adwright.tuning.packing.joint_lora import JointJobs
+from adwright.tuning.packing.preemption import Border, between_layers
+from adwright.tuning.packing.texts import Packed
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["Job", "tune_jobs"]
 

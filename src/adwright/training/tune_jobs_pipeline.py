@@ -30,16 +30,16 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.torch_model import fitting_dtype
 from adwright.lm.engine.weights import SMOLLM2, locate
-from adwright.lm.tuning.jobs import share_base
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.methods import Method, apply
+from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.texts import Texts
 from adwright.training.tune import answer_nll
 from adwright.training.tune_config import TuneConfig, TuneResult
 from adwright.training.tune_jobs import Job, tune_jobs
 from adwright.training.tune_pipeline import PairsConfig, TuningReport, held_apart, method_of
+from adwright.tuning.methods import Method, apply
+from adwright.tuning.packing.joint_lora import share_base
+from adwright.tuning.reparameterised.lora import LoRA
 
 __all__ = ["JobRun", "JobsRun", "read_jobs", "run_jobs"]
 

@@ -27,8 +27,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from adwright.core.errors import ConfigError
-from adwright.lm.tuning.tuned import Tuned
 from adwright.training.distributed import world_size
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["held_numbers", "recomputing", "sharding"]
 

@@ -29,13 +29,8 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.torch_model import fitting_dtype
 from adwright.lm.engine.weights import SMOLLM2, locate
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.methods import METHODS, Method, apply
-from adwright.lm.tuning.peft_kinds import PeftKind
-from adwright.lm.tuning.tuned import Losses, Tuned
-from adwright.lm.tuning.wrapped import Wrapped
+from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.distributed import on_first, process_group
 from adwright.training.run_folder import RunFolder
 from adwright.training.texts import Texts, read_rows
@@ -53,6 +48,11 @@ from adwright.training.tune_quantise import (
     load_four_bit,
     require_four_bit,
 )
+from adwright.tuning.methods import METHODS, Method, apply
+from adwright.tuning.peft_kinds import PeftKind
+from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.tuned import Losses, Tuned
 
 __all__ = ["PairsConfig", "TuneRun", "TuningReport", "held_apart", "method_of", "run_tuning"]
 

@@ -20,8 +20,8 @@ from typing import Any, Literal
 import torch
 
 from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.lm.tuning.methods import Method
-from adwright.lm.tuning.tuned import Tuned
+from adwright.tuning.methods import Method
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["PACKABLE", "Quantise", "beside_base", "load_four_bit", "require_four_bit"]
 

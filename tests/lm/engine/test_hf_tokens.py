@@ -9,7 +9,7 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.model import Tokens
+from adwright.lm.engine.language_model import Tokens
 from tests.support.lm.tiny_llama import tiny_tokenizer, tiny_tokens
 
 

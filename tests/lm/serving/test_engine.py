@@ -14,7 +14,7 @@ import pytest
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, TokenPrompt
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
-from adwright.lm.tuning.lora import LoRA
+from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import PARTS, alone, models_of, odd_texts, saved_parts
 
 NAMES = ("base", *PARTS)

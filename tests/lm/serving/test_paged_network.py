@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paged_attention import PagedAttention, Sequenced
 from adwright.lm.serving.paged_network import PagedNetwork
-from adwright.lm.serving.pool import PagePool, PageShape
-from adwright.lm.tuning.gathered import BaseMaps
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.methods import apply
-from adwright.lm.tuning.sizes import Sizes
+from adwright.tuning.methods import apply
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.sizes import Sizes
 from tests.support.lm.tiny_llama import tiny_llama
 
 IDS = torch.randint(400, (11,), generator=torch.Generator().manual_seed(0))

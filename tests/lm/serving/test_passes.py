@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.serving.adapter_ops import RowOps
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.row_ops import RowOps
 from tests.support.lm.adapter_engine import PARTS, models_of, saved_parts
 
 NAMES = ("lora", "ssf")

@@ -8,12 +8,12 @@ from torch import Tensor
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.answer import Answer
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
-from adwright.lm.serving.jobs import Scoring, Writing
-from adwright.lm.serving.pool import PagePool, PageShape
-from adwright.lm.serving.residency import Residency, _Known
+from adwright.lm.serving.adapter_cache import Residency, _Known
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.page_pool import PagePool, PageShape
+from adwright.lm.serving.rows import Scoring, Writing
 from adwright.lm.serving.scheduler import Scheduler, Turn
-from adwright.lm.tuning.gathered import BaseMaps
-from adwright.lm.tuning.lora import LoRA
+from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import saved_parts
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 

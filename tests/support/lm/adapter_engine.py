@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from adwright.lm.engine.torch_model import TorchModel
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
-from adwright.lm.tuning.bitfit import BitFit
-from adwright.lm.tuning.dora import DoRA
-from adwright.lm.tuning.gathered import GatheredMethod
-from adwright.lm.tuning.ia3 import IA3
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.lora_fa import LoRAFA
-from adwright.lm.tuning.methods import apply, load_tuned
-from adwright.lm.tuning.serial import SerialAdapter
-from adwright.lm.tuning.ssf import SSF
+from adwright.lm.serving.gathered_adapters import GatheredMethod
+from adwright.lm.torch_engine.model import TorchModel
+from adwright.tuning.additive.ia3 import IA3
+from adwright.tuning.additive.serial import SerialAdapter
+from adwright.tuning.additive.ssf import SSF
+from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.methods import apply, load_tuned
+from adwright.tuning.reparameterised.dora import DoRA
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.selective.bitfit import BitFit
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 from tests.support.lm.tuning_methods import shake
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.torch_model import TorchModel
+from adwright.lm.torch_engine.model import TorchModel
 
 CORPUS = (
     "the best tea in the world is a cup of tea with a friend",

@@ -12,43 +12,43 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adwright.lm.tuning.adamix import AdaMix
-from adwright.lm.tuning.adapter_drop import AdapterDrop
-from adwright.lm.tuning.adapter_fusion import AdapterFusion
-from adwright.lm.tuning.bit_delta import BitDelta
-from adwright.lm.tuning.bitfit import BitFit
-from adwright.lm.tuning.compacter import Compacter
-from adwright.lm.tuning.dept import DePT
-from adwright.lm.tuning.diff_pruning import DiffPruning
-from adwright.lm.tuning.dora import DoRA
-from adwright.lm.tuning.dylora import DyLoRA
-from adwright.lm.tuning.fish_mask import FishMask
-from adwright.lm.tuning.ia3 import IA3
-from adwright.lm.tuning.krona import KronA
-from adwright.lm.tuning.ladder import LadderTuning
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.lora_fa import LoRAFA
-from adwright.lm.tuning.lora_hub import LoRAHub, search_weights
-from adwright.lm.tuning.lt_sft import LTSFT
-from adwright.lm.tuning.mam import MAM
-from adwright.lm.tuning.methods import Method, apply
-from adwright.lm.tuning.mezo import MeZO, mezo_step
-from adwright.lm.tuning.mos_lora import MoSLoRA
-from adwright.lm.tuning.pafi import PaFi
-from adwright.lm.tuning.parallel import ParallelAdapter
-from adwright.lm.tuning.peft_kinds import PeftKind
-from adwright.lm.tuning.peqa import PEQA
-from adwright.lm.tuning.prefix import PrefixTuning
-from adwright.lm.tuning.prompt import PromptTuning
-from adwright.lm.tuning.references import FullTuning, HeadOnly, NormTuning
-from adwright.lm.tuning.said import SAID
-from adwright.lm.tuning.serial import SerialAdapter
-from adwright.lm.tuning.sora import SoRA
-from adwright.lm.tuning.ssf import SSF
-from adwright.lm.tuning.tuned import Tuned
-from adwright.lm.tuning.unipelt import UniPELT
-from adwright.lm.tuning.vera import VeRA
-from adwright.lm.tuning.wrapped import Wrapped
+from adwright.tuning.additive.adamix import AdaMix
+from adwright.tuning.additive.adapter_fusion import AdapterFusion
+from adwright.tuning.additive.dept import DePT
+from adwright.tuning.additive.ia3 import IA3
+from adwright.tuning.additive.parallel import ParallelAdapter
+from adwright.tuning.additive.prefix import PrefixTuning
+from adwright.tuning.additive.prompt import PromptTuning
+from adwright.tuning.additive.serial import SerialAdapter
+from adwright.tuning.additive.ssf import SSF
+from adwright.tuning.efficient.adapter_drop import AdapterDrop
+from adwright.tuning.efficient.bit_delta import BitDelta
+from adwright.tuning.efficient.ladder import LadderTuning
+from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.efficient.mezo import MeZO, mezo_step
+from adwright.tuning.efficient.peqa import PEQA
+from adwright.tuning.hybrid import UniPELT
+from adwright.tuning.mam import MAM
+from adwright.tuning.methods import Method, apply
+from adwright.tuning.peft_kinds import PeftKind
+from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
+from adwright.tuning.reparameterised.compacter import Compacter
+from adwright.tuning.reparameterised.dora import DoRA
+from adwright.tuning.reparameterised.dylora import DyLoRA
+from adwright.tuning.reparameterised.krona import KronA
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.reparameterised.lora_hub import LoRAHub, search_weights
+from adwright.tuning.reparameterised.mos_lora import MoSLoRA
+from adwright.tuning.reparameterised.said import SAID
+from adwright.tuning.reparameterised.sora import SoRA
+from adwright.tuning.reparameterised.vera import VeRA
+from adwright.tuning.selective.bitfit import BitFit
+from adwright.tuning.selective.diff_pruning import DiffPruning
+from adwright.tuning.selective.fish_mask import FishMask
+from adwright.tuning.selective.lt_sft import LTSFT
+from adwright.tuning.selective.pafi import PaFi
+from adwright.tuning.tuned import Tuned
 
 #: Four texts of twelve words.
 TOKENS = torch.randint(64, (4, 12), generator=torch.Generator().manual_seed(7))

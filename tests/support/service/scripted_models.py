@@ -18,7 +18,7 @@ from adwright.lm.engine.generation import (
     GenerationConfig,
     Prompt,
 )
-from adwright.lm.engine.model import LanguageModel
+from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.lm_app import create_lm_app
 from adwright.service.lm_config import LmServiceConfig

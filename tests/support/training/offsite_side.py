@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.atomic import atomic_write_text
-from adwright.lm.tuning.lora import LoRA
 from adwright.training.offsite.cloud import serve_base
 from adwright.training.offsite.device import tune_on_device
 from adwright.training.offsite.kill_revive import KillRevive
@@ -30,6 +29,7 @@ from adwright.training.offsite.offsite_tuning import own, train_offsite
 from adwright.training.offsite.wire import Channel, Listener, connect
 from adwright.training.texts import Texts
 from adwright.training.tune_config import TuneConfig
+from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.training.offsite_pair import model, pairs, tokenizer, tokens
 
 CONFIG = TuneConfig(epochs=8, batch=4, micro=4, learning_rate=0.01)

@@ -22,18 +22,18 @@ import transformers
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import AdwrightError
-from adwright.lm.tuning.adapter_drop import AdapterDrop
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.methods import Method, apply
-from adwright.lm.tuning.mezo import MeZO
-from adwright.lm.tuning.prefix import PrefixTuning
-from adwright.lm.tuning.prompt import PromptTuning
-from adwright.lm.tuning.references import FullTuning, NormTuning
-from adwright.lm.tuning.tuned import Tuned
 from adwright.training.distributed import process_group, rank
 from adwright.training.texts import Texts
 from adwright.training.tune import TuneConfig, TuneResult, answer_nll, tune
 from adwright.training.tune_memory import held_numbers
+from adwright.tuning.additive.prefix import PrefixTuning
+from adwright.tuning.additive.prompt import PromptTuning
+from adwright.tuning.efficient.adapter_drop import AdapterDrop
+from adwright.tuning.efficient.mezo import MeZO
+from adwright.tuning.methods import Method, apply
+from adwright.tuning.references import FullTuning, NormTuning
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.tuned import Tuned
 
 #: Nine texts in steps of four: the last step of an epoch has one, and one process has none.
 CONFIG = TuneConfig(epochs=2, batch=4, micro=2, learning_rate=0.01, checkpoint_every=2)

@@ -17,7 +17,6 @@ from adwright.core.errors import AdwrightError, ConfigError, DataError, Resource
 
 pytest.importorskip("transformers")
 
-from adwright.lm.tuning.tuned import Tuned
 from adwright.training.offsite import wire
 from adwright.training.offsite.offsite_tuning import (
     own,
@@ -33,6 +32,7 @@ from adwright.training.offsite.sandwich import (
 )
 from adwright.training.offsite.wire import Channel, Listener, Message, connect
 from adwright.training.tune import answer_nll, tune
+from adwright.tuning.tuned import Tuned
 from tests.support.training.offsite_pair import (
     WORDS,
     Tap,

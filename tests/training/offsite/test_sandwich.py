@@ -12,8 +12,6 @@ from adwright.core.errors import ArtifactError, ConfigError, DataError
 
 pytest.importorskip("transformers")
 
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.tuned import Tuned
 from adwright.training.offsite.sandwich import (
     Sandwich,
     adapter_of,
@@ -23,6 +21,8 @@ from adwright.training.offsite.sandwich import (
     plug_in,
 )
 from adwright.training.tune import TuneConfig, tune
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.tuned import Tuned
 from tests.support.training.offsite_pair import model, tokens
 
 CONFIG = TuneConfig(epochs=2, batch=4, micro=4, learning_rate=0.01)

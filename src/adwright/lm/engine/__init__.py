@@ -1,5 +1,5 @@
 """One LanguageModel, several engines: torch, OpenVINO GenAI, HTTP, and a scripted one for tests.
 
-Modules are imported by name (`from adwright.lm.engine.opening import open_model`), so that a
+Modules are imported by name (`from adwright.lm.open_model import open_model`), so that a
 program which only speaks of prompts and answers loads no engine.
 """

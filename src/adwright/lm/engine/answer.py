@@ -11,7 +11,7 @@ from adwright.lm.engine.generation import (
     GenerationConfig,
     Usage,
 )
-from adwright.lm.engine.model import Tokens
+from adwright.lm.engine.language_model import Tokens
 from adwright.lm.engine.stopping import AnswerText
 
 __all__ = ["Answer"]

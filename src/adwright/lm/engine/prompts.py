@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Prompt, TokenPrompt
-from adwright.lm.engine.model import Tokens
+from adwright.lm.engine.language_model import Tokens
 
 __all__ = [
     "cancelled_score",

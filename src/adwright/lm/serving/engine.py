@@ -31,19 +31,19 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
 
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
-from adwright.lm.engine.constraint import Grammars
 from adwright.lm.engine.generation import Chunk, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.model import LanguageModel
-from adwright.lm.serving.credit_merge import MergePolicy, Merger
-from adwright.lm.serving.jobs import Job, Writing
+from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.serving.adapter_cache import AdapterState, Counts, Residency
+from adwright.lm.serving.adapter_folding import MergePolicy, Merger
+from adwright.lm.serving.adapter_model import AdapterModel
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.passes import Passes
-from adwright.lm.serving.pool import PagePool, PageShape
-from adwright.lm.serving.residency import AdapterState, Counts, Residency
+from adwright.lm.serving.rows import Job, Writing
 from adwright.lm.serving.scheduler import Scheduler, Turn
-from adwright.lm.serving.view import AdapterModel
-from adwright.lm.tuning.gathered import BaseMaps
+from adwright.lm.torch_engine.constraint import Grammars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

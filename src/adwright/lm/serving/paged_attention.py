@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adwright.lm.serving.pool import PagePool, PageShape
+from adwright.lm.serving.page_pool import PagePool, PageShape
 
 __all__ = ["PagedAttention", "Sequenced", "paged_attention"]
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.network import Network
+from adwright.lm.serving.adapter_ops import RowOps
 from adwright.lm.serving.paged_attention import PagedAttention, paged_attention
-from adwright.lm.serving.row_ops import RowOps
-from adwright.lm.tuning.sizes import LINEAR, Target, places
+from adwright.lm.torch_engine.network import Network
+from adwright.tuning.sizes import LINEAR, Target, places
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import torch
 
-from adwright.lm.serving.jobs import Writing, sample
+from adwright.lm.serving.adapter_ops import RowOps, Stretch
+from adwright.lm.serving.page_pool import PagePool
 from adwright.lm.serving.paged_attention import PagedAttention, Sequenced
 from adwright.lm.serving.paged_network import PagedNetwork
-from adwright.lm.serving.pool import PagePool
-from adwright.lm.serving.row_ops import RowOps, Stretch
+from adwright.lm.serving.rows import Writing, sample
 from adwright.lm.serving.scheduler import Turn
-from adwright.lm.tuning.sizes import Sizes
+from adwright.tuning.sizes import Sizes
 
 __all__ = ["Passes"]
 

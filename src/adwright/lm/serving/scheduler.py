@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from adwright.core.errors import AdwrightError, ResourceError, ValueInvalidError
-from adwright.lm.serving.jobs import Job
-from adwright.lm.serving.pool import PagePool
-from adwright.lm.serving.residency import Hot, Residency
+from adwright.lm.serving.adapter_cache import Hot, Residency
+from adwright.lm.serving.page_pool import PagePool
+from adwright.lm.serving.rows import Job
 
 __all__ = ["Scheduler", "Turn"]
 

@@ -36,10 +36,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.lm.packing import attends_apart
-from adwright.lm.tuning.sizes import LINEAR, Target, decoder_layers, places
-from adwright.lm.tuning.storage import fingerprint
 from adwright.training.offsite.wire import Channel, Message
+from adwright.tuning.packing.texts import attends_apart
+from adwright.tuning.sizes import LINEAR, Target, decoder_layers, places
+from adwright.tuning.storage import fingerprint
 
 __all__ = ["serve_base"]
 

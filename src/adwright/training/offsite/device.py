@@ -32,13 +32,13 @@ from torch.nn import functional
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.lm.packing import Packed, answer_loss
-from adwright.lm.tuning.lora import LoRA
-from adwright.lm.tuning.storage import write_tuned
 from adwright.training.offsite.kill_revive import KillRevive, Lives
 from adwright.training.offsite.wire import Channel, Message
 from adwright.training.texts import Texts
 from adwright.training.tune_config import TuneConfig
+from adwright.tuning.packing.texts import Packed, answer_loss
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.storage import write_tuned
 
 __all__ = ["DeviceReport", "OnDevice", "tune_on_device"]
 

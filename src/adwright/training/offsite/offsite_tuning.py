@@ -29,14 +29,14 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import DataError, MissingExtraError, ResourceError
-from adwright.lm.engine.torch_model import fitting_dtype
-from adwright.lm.tuning.sizes import decoder_layers
-from adwright.lm.tuning.tuned import Tuned
+from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.offsite.sandwich import Sandwich, adapter_of, emulator_of, plug_in
 from adwright.training.offsite.wire import Channel, Message
 from adwright.training.texts import Texts
 from adwright.training.tune import tune
 from adwright.training.tune_config import TuneConfig, TuneResult
+from adwright.tuning.sizes import decoder_layers
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["FAMILIES", "WAIT", "own", "received_emulator", "shipped_emulator", "train_offsite"]
 

@@ -27,9 +27,8 @@ from adwright.core.errors import (
     ResourceError,
     ResumeError,
 )
-from adwright.lm.engine.torch_model import fitting_dtype
 from adwright.lm.engine.weights import SMOLLM2, locate
-from adwright.lm.tuning.tuned import Tuned
+from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.offsite.offsite_tuning import WAIT, own, train_offsite
 from adwright.training.offsite.sandwich import distil, emulator_of
 from adwright.training.offsite.wire import Listener, connect
@@ -37,6 +36,7 @@ from adwright.training.run_folder import RunFolder
 from adwright.training.texts import Texts, read_rows
 from adwright.training.tune_config import TuneConfig
 from adwright.training.tune_pipeline import PairsConfig, held_apart
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["OffsiteReport", "OwnerRun", "TrainerRun", "run_owner", "run_trainer"]
 

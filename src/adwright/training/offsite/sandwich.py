@@ -37,12 +37,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.lm.packing import attends_apart
-from adwright.lm.tuning.lora import LoRALinear
-from adwright.lm.tuning.sizes import LINEAR, Sizes, decoder_layers, places
-from adwright.lm.tuning.storage import fill
-from adwright.lm.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
 from adwright.training.texts import Texts
+from adwright.tuning.packing.texts import attends_apart
+from adwright.tuning.reparameterised.lora import LoRALinear
+from adwright.tuning.sizes import LINEAR, Sizes, decoder_layers, places
+from adwright.tuning.storage import fill
+from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
 
 __all__ = [
     "Sandwich",

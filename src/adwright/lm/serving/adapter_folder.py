@@ -1,0 +1,104 @@
+"""A folder of tuned parts, one in each sub-folder, kept in step with what is served.
+
+The name of a sub-folder is the name of its part. `rescan` adds what is new, takes away what is
+gone, and takes a part anew whose manifest was written since. What cannot be served is told, not
+raised: one wrong folder does not stop the others.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adwright.core.errors import AdwrightError, ConfigError
+from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.torch_engine.model import load_causal
+
+__all__ = ["AdapterFolder", "Scanned", "open_base"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a scan changed. refused: why, by name; a part in use is tried again next time."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+class AdapterFolder:
+    """The parts in `top`, and the models that serve them. Parts that were added to the models by
+    others are left alone. Raises ConfigError where `top` is no folder."""
+
+    def __init__(self, models: AdapterModels, top: str | Path) -> None:
+        self._models, self._top = models, Path(top)
+        self._lock = threading.Lock()
+        self._stamps: dict[str, tuple[int, int]] = {}
+        if not self._top.is_dir():
+            raise ConfigError("there is no such folder", where=str(top), hint="name another")
+
+    def rescan(self) -> Scanned:
+        """Look again; see the module. From any thread."""
+        with self._lock:
+            found, refused = self._found()
+            removed = []
+            for name, stamp in list(self._stamps.items()):
+                # One that cannot be looked at is neither gone nor another.
+                if name not in refused and found.get(name) != stamp:
+                    try:
+                        self._models.remove(name)
+                    except AdwrightError as error:
+                        refused[name] = error.what
+                        continue
+                    del self._stamps[name]
+                    if name not in found:
+                        removed.append(name)
+            added = []
+            for name, stamp in found.items():
+                if name in self._stamps:
+                    continue
+                try:
+                    if not _NAME.fullmatch(name):
+                        raise ConfigError("the name has other signs than letters, digits, _ . -")
+                    self._models.add(name, self._top / name)
+                except AdwrightError as error:
+                    refused[name] = error.what
+                except OSError as error:
+                    refused[name] = _told(error)
+                else:
+                    self._stamps[name] = stamp
+                    added.append(name)
+            return Scanned(tuple(added), tuple(removed), refused)
+
+    def _found(self) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
+        """Sub-folders by name, with the time and size of what says that they are whole; and why
+        others cannot be looked at."""
+        found, refused = {}, {}
+        for folder in sorted(self._top.iterdir()):
+            try:
+                if folder.is_dir() and not folder.name.startswith("."):
+                    manifest = folder / "manifest.json"
+                    state = manifest.stat() if manifest.is_file() else None
+                    found[folder.name] = (state.st_mtime_ns, state.st_size) if state else (0, 0)
+            except OSError as error:
+                refused[folder.name] = _told(error)
+        return found, refused
+
+
+def _told(error: OSError) -> str:
+    return f"the folder cannot be read: {error.strerror or error}"
+
+
+def open_base(config: TorchConfig, serving: ServingConfig, *, name: str = "") -> AdapterModels:
+    """The models over the base that `config` names; its parts are added afterwards.
+
+    name: of the base for callers, by default that of the model. Errors as `TorchModel.open`, and
+    ConfigError as `AdapterModels`.
+    """
+    model, tokens, note = load_causal(config)
+    return AdapterModels(model, tokens, name=name or config.model, note=note, config=serving)

@@ -1,0 +1,157 @@
+"""How an adapter lies in pages: rows of its small matrices, cut into grains.
+
+Of `gathered.Small` the rows are stored, for each layer in the same order,
+
+    low:    A^T [r, in], B [r, out]               before, factor: g - 1, f - 1, one row each
+    after:  down^T [m, out], its bias, up [m, out], its bias       shift: v, one row
+
+and every width is a multiple of the grain u, the greatest common divisor of the widths of the
+base's maps. So any rows of any adapters can be picked, in any order, as one `index_select` over
+the pool in rows of u numbers; a lower rank is filled up with the grain of zeros. Vectors that
+multiply are stored less one, so that zeros mean "none" there too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from adwright.lm.serving.gathered_adapters import GATHERED, GatheredMethod, Small
+from adwright.lm.serving.page_pool import PageShape
+from adwright.tuning.additive.ia3 import IA3
+from adwright.tuning.additive.serial import SerialAdapter
+from adwright.tuning.additive.ssf import SSF
+from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.reparameterised.dora import DoRA
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.selective.bitfit import BitFit
+from adwright.tuning.sizes import LINEAR, Sizes, Target
+
+__all__ = ["Layout", "Piece", "PieceName", "grain_of", "image", "layout_of"]
+
+PieceName = Literal["a", "b", "before", "factor", "shift", "down", "inner", "up", "outer"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Where rows lie in the record of a layer. first: its first grain; each row has `grains`."""
+
+    first: int
+    rows: int
+    grains: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The record of one layer. pieces: by target and name. grains: their number in all.
+
+    order: rows of a batch are sorted by it, so that like kinds stand together: place of the kind,
+    bucket of the rank (ranks of one bucket are filled up to the largest), activation.
+    """
+
+    method: GatheredMethod
+    pieces: dict[tuple[Target, PieceName], Piece]
+    grains: int
+    order: tuple[int, int, str]
+
+    def pages(self, shape: PageShape, grain: int) -> int:
+        """Pages that it takes."""
+        return -(-self.grains * grain // shape.slice)
+
+
+def grain_of(sizes: Sizes) -> int:
+    """u: the greatest common divisor of all widths of the maps, which those of keys are among."""
+    return math.gcd(*(width for shape in sizes.shapes.values() for width in shape))
+
+
+def layout_of(method: GatheredMethod, sizes: Sizes, grain: int) -> Layout:
+    """Where the pieces of a part with these settings lie."""
+    pieces: dict[tuple[Target, PieceName], Piece] = {}
+    total = 0
+    for target in LINEAR:
+        for name, (rows, width) in _shapes(method, target, sizes).items():
+            pieces[target, name] = Piece(total, rows, -(-width // grain))
+            total += rows * pieces[target, name].grains
+    place = list(GATHERED).index(type(method).__name__)
+    match method:
+        case LoRA() | LoRAFA() | DoRA():
+            order = (place, (method.rank - 1).bit_length(), "")
+        case SerialAdapter():
+            order = (place, (method.size - 1).bit_length(), str(method.activation))
+        case _:
+            order = (place, 0, "")
+    return Layout(method, pieces, total, order)
+
+
+def image(
+    layout: Layout,
+    smalls: Mapping[str, Small],
+    shape: PageShape,
+    grain: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """The pages of a part [pages, L, e], in host memory.
+
+    smalls: by the dotted name of the map, as `BaseMaps.smalls` gives them.
+    """
+    pages = layout.pages(shape, grain)
+    record = torch.zeros(shape.layers, pages * shape.slice, dtype=dtype)
+    for name, small in smalls.items():
+        parts = name.split(".")
+        layer, target = int(parts[-3]), parts[-1]
+        for piece, tensor in _pieces(small).items():
+            place = layout.pieces[target, piece]  # type: ignore[index]
+            wide = record[layer, place.first * grain :][: place.rows * place.grains * grain]
+            wide.view(place.rows, -1)[:, : tensor.shape[-1]] = tensor
+    return record.view(shape.layers, pages, shape.slice).transpose(0, 1).contiguous()
+
+
+def _pieces(small: Small) -> dict[PieceName, Tensor]:
+    """The rows of one map, each [rows, width]."""
+    found: dict[PieceName, Tensor] = {}
+    if small.low is not None:
+        found |= {"a": small.low[0].T, "b": small.low[1]}
+    if small.before is not None:
+        found["before"] = small.before[None] - 1
+    if small.factor is not None:
+        found["factor"] = small.factor[None] - 1
+    if small.shift is not None:
+        found["shift"] = small.shift[None]
+    if small.after is not None:
+        down, inner, up, outer = small.after
+        found |= {"down": down.T, "inner": inner, "up": up, "outer": outer}
+    return found
+
+
+def _shapes(
+    method: GatheredMethod, target: Target, sizes: Sizes
+) -> dict[PieceName, tuple[int, int]]:
+    """(rows, width) of each piece at one map."""
+    o, i = sizes.shapes[target]
+    found: dict[PieceName, tuple[int, int]] = {}
+    match method:
+        case LoRA() | LoRAFA() | DoRA() if target in method.targets:
+            found = {"a": (method.rank, i), "b": (method.rank, o)}
+            if isinstance(method, DoRA):
+                found["factor"] = (1, o)
+                if target in sizes.linear_bias:
+                    found["shift"] = (1, o)
+        case SerialAdapter() if target in method.targets:
+            m = method.size
+            found = {"down": (m, o), "inner": (1, m), "up": (m, o), "outer": (1, o)}
+        case IA3() if target in ("k_proj", "v_proj"):
+            found = {"factor": (1, o)}
+        case IA3() if target == "down_proj":
+            found = {"before": (1, i)}
+        case BitFit() if target in method.targets:
+            found = {"shift": (1, o)}
+        case SSF() if target in method.targets:
+            found = {"factor": (1, o), "shift": (1, o)}
+        case _:
+            pass
+    return found

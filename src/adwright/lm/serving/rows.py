@@ -1,0 +1,248 @@
+"""One row of the batch: an answer that is written, a continuation that is scored, or a text.
+
+A job has tokens, of which the first `done` have their keys and values in pages. A pass takes the
+next few of them; a job that is being written has one left each time, and gets one more when it is
+through. So a job that had to give its pages back needs nothing special: it begins again at 0, with
+what it has written as part of its prompt.
+"""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from adwright.core.errors import AdwrightError, ResourceError
+from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.generation import Cancellation, Chunk, FinishReason, GenerationConfig
+from adwright.lm.engine.prompts import cancelled_score
+from adwright.lm.serving.adapter_cache import Hot
+from adwright.lm.torch_engine.constraint import Constraint
+from adwright.lm.torch_engine.network import Network
+from adwright.lm.torch_engine.sampling import SeenTokens, generator, log_probability, next_tokens
+
+__all__ = ["Embedding", "Job", "Scoring", "Writing", "sample"]
+
+#: Rows of logits that exist at a time.
+_HEAD_ROWS = 512
+
+
+class Job:
+    """One row. adapter: name of its part, or None for the base. most: tokens that it may come to
+    have, of which the pages are reserved by nobody, but must fit into the pool alone."""
+
+    def __init__(
+        self, adapter: str | None, tokens: list[int], most: int, cancel: Cancellation | None
+    ) -> None:
+        self.adapter, self.tokens, self.most, self.cancel = adapter, tokens, most, cancel
+        self.done = 0
+        self.pages: list[int] = []
+        self.hot: Hot | None = None
+        self.order = -1
+        self.over = False
+        self.error: AdwrightError | None = None
+
+    @property
+    def left(self) -> int:
+        """Tokens without keys and values."""
+        return len(self.tokens) - self.done
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is in the middle of writing: one token a pass."""
+        return False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody wants it any more."""
+        return self.cancel is not None and self.cancel.cancelled
+
+    def end(self, reason: FinishReason) -> None:
+        """No pass takes it any more."""
+        self.over = True
+
+    def fail(self, error: AdwrightError) -> None:
+        """It ends with an error, which whoever waits for it raises."""
+        self.error = error
+        self.over = True
+
+    def take(self, hidden: Tensor, first: int, network: Network) -> None:
+        """Last hidden states [n, D] of its tokens from `first` on; `done` tells of them too."""
+
+
+class Writing(Job):
+    """An answer. answer: it, empty so far. row: of its call, for the random numbers. constraint:
+    on one row. chunks: where what is written goes, piece by piece; None for a whole answer."""
+
+    def __init__(
+        self,
+        adapter: str | None,
+        answer: Answer,
+        config: GenerationConfig,
+        row: int,
+        most: int,
+        *,
+        vocabulary: int,
+        constraint: Constraint | None = None,
+        chunks: SimpleQueue[Chunk | None] | None = None,
+        cancel: Cancellation | None = None,
+    ) -> None:
+        super().__init__(adapter, list(answer.prompt), most, cancel)
+        self.answer, self.config, self.constraint, self.chunks = answer, config, constraint, chunks
+        self.random = generator(config.seed, row)
+        self.seen: SeenTokens | None = None
+        if config.repetition_penalty != 1:
+            self.seen = SeenTokens([answer.prompt], vocabulary)
+
+    @property
+    def writes(self) -> bool:
+        """Whether the answer has begun, and its last token alone is to be passed."""
+        return self.left == 1 and len(self.tokens) > len(self.answer.prompt)
+
+    def end(self, reason: FinishReason) -> None:
+        """The answer ends with that reason, unless it has one."""
+        self.answer.end(reason)
+        super().end(reason)
+        self._tell()
+        if self.chunks is not None:
+            self.chunks.put(None)
+
+    def fail(self, error: AdwrightError) -> None:
+        """As `Job.fail`; a stream raises it too."""
+        super().fail(error)
+        if self.chunks is not None:
+            self.chunks.put(None)
+
+    def add(self, token: int, logprob: float | None) -> None:
+        """The next token was chosen."""
+        self.tokens.append(token)
+        self.answer.add(token, logprob)
+        if self.seen is not None:
+            self.seen.add(torch.tensor([token]))
+        if self.constraint is not None and all(self.constraint.take([token])):
+            self.answer.end("stop")
+        if self.answer.finish_reason is not None:
+            self.end(self.answer.finish_reason)
+        else:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.chunks is not None:
+            self.chunks.put(self.answer.chunk())
+
+
+class Scoring(Job):
+    """Log-probabilities of a continuation. before, after: tokens of prompt and continuation."""
+
+    def __init__(
+        self,
+        adapter: str | None,
+        before: list[int],
+        after: list[int],
+        cancel: Cancellation | None = None,
+    ) -> None:
+        # The last token is only a target.
+        super().__init__(adapter, [*before, *after][:-1], len(before) + len(after) - 1, cancel)
+        self._from, self._after = len(before) - 1, after
+        self._found: dict[int, npt.NDArray[np.float64]] = {}
+
+    @property
+    def logprobs(self) -> npt.NDArray[np.float64]:
+        """Of each token of the continuation, in nats: float64 [tokens]."""
+        return np.concatenate([self._found[at] for at in sorted(self._found)])
+
+    def end(self, reason: FinishReason) -> None:
+        """As `Job.end`; where it is cancelled, with the error of a cancelled score."""
+        if reason == "cancelled":
+            self.error = cancelled_score()
+        super().end(reason)
+
+    def take(self, hidden: Tensor, first: int, network: Network) -> None:
+        """Log-probabilities of what follows these tokens."""
+        if not first:  # perhaps anew, with other borders
+            self._found.clear()
+        for start in range(max(0, self._from - first), len(hidden), _HEAD_ROWS):
+            own = hidden[start : start + _HEAD_ROWS]
+            at = first + start - self._from
+            targets = torch.tensor(self._after[at : at + len(own)], device=hidden.device)
+            found = log_probability(network.logits(own), targets)
+            self._found[at] = found.double().cpu().numpy()
+        if not self.left:
+            self.end("stop")
+
+
+class Embedding(Job):
+    """The mean of a text's last hidden states, of length 1."""
+
+    def __init__(self, adapter: str | None, tokens: list[int]) -> None:
+        super().__init__(adapter, tokens, len(tokens), None)
+        self._parts: dict[int, Tensor] = {}
+
+    @property
+    def vector(self) -> npt.NDArray[np.float32]:
+        """float32 [D]."""
+        mean = torch.stack([self._parts[at] for at in sorted(self._parts)]).sum(0)
+        mean = mean / len(self.tokens)
+        found: npt.NDArray[np.float32] = (mean / mean.norm().clamp_min(1e-12)).cpu().numpy()
+        return found
+
+    def end(self, reason: FinishReason) -> None:
+        """As `Job.end`; where it is cancelled, with an error: half a mean is none."""
+        if reason == "cancelled":
+            self.error = ResourceError("the embedding was cancelled", hint="ask again")
+        super().end(reason)
+
+    def take(self, hidden: Tensor, first: int, network: Network) -> None:
+        """Add them up."""
+        if not first:  # perhaps anew, with other borders
+            self._parts.clear()
+        self._parts[first] = hidden.float().sum(0)
+        if not self.left:
+            self.end("stop")
+
+
+def sample(jobs: list[Writing], logits: Tensor) -> None:
+    """Choose the next token of each job and add it. logits: float32 [B, V], a row a job.
+
+    A job whose grammar refuses, or whose part makes logits that are no numbers, ends with that
+    error; the others go on.
+    """
+    most, likeliest = logits.max(-1)
+    # There are probabilities where the largest is a number: one that is none would be it.
+    usable = most.isfinite().tolist()
+    for row, (job, best) in enumerate(zip(jobs, likeliest.tolist(), strict=True)):
+        own = logits[row : row + 1]
+        try:
+            if not usable[row]:
+                raise _not_finite(job)
+            token = best if _is_plain(job) else _drawn(job, own)
+            asked = job.config.logprobs
+            job.add(token, float(log_probability(own, torch.tensor([token]))) if asked else None)
+        except AdwrightError as error:
+            job.fail(error)
+        except RuntimeError as error:  # torch's, where nothing can be drawn
+            told = f"no token can be drawn: {error}"
+            job.fail(ResourceError(told, hint="ask again with a higher temperature"))
+
+
+def _not_finite(job: Writing) -> ResourceError:
+    return ResourceError(
+        "the model's logits are not finite",
+        where=job.adapter or "the base",
+        hint="tune the part again with a lower rate, or ask another model",
+    )
+
+
+def _is_plain(job: Writing) -> bool:
+    return job.config.temperature == 0 and job.seen is None and job.constraint is None
+
+
+def _drawn(job: Writing, logits: Tensor) -> int:
+    if job.seen is not None:
+        logits = job.seen.penalise(logits, job.config.repetition_penalty)
+    if job.constraint is not None:
+        logits = job.constraint.apply(logits)
+    return int(next_tokens(logits, job.config, [job.random]))

@@ -1,0 +1,244 @@
+"""A language model in this process, on PyTorch.
+
+The loop is our own, so that it can be read, cancelled and constrained. What it does beside the
+obvious: a beginning that all prompts of a batch share is computed once; rows that have ended leave
+the batch; the vocabulary head sees only the positions that are asked for, as a contiguous matrix
+[positions, D]. With frozen weights a strided slice of the hidden states would make torch copy the
+whole head once a row.
+
+    with closing(TorchModel.open(TorchConfig())) as model:
+        print(model.generate(["The best tea"]).texts)
+
+Where the processor has bfloat16 instructions the weights are computed with in bfloat16: faster than
+float32, and different in the second or third digit of a log-probability.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adwright.core.errors import AssetError, ConfigError, MissingExtraError
+from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    Completions,
+    GenerationConfig,
+    ModelInfo,
+    Prompt,
+    Scores,
+    TokenPrompt,
+)
+from adwright.lm.engine.hf_tokens import HuggingFaceTokens
+from adwright.lm.engine.prompts import continuation_ids, prompts_ids, require_room
+from adwright.lm.engine.threads import fitting_threads
+from adwright.lm.engine.weights import locate, quiet
+from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.torch_engine.constraint import Grammars
+from adwright.lm.torch_engine.decode import decode
+from adwright.lm.torch_engine.folded_attention import folded_attention
+from adwright.lm.torch_engine.freed_memory import give_back
+from adwright.lm.torch_engine.network import Network
+from adwright.lm.torch_engine.score import embed_rows, score_rows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["TorchModel", "fitting_dtype", "load_causal"]
+
+_Embeddings = npt.NDArray[np.float32]
+
+
+def fitting_dtype(device: str = "cpu") -> torch.dtype:
+    """bfloat16 where `device` has instructions for it, otherwise float32."""
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    # Private in torch up to 2.9, where nothing public tells it.
+    probe = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    has = any(getattr(torch.cpu, name, lambda: False)() for name in probe)
+    return torch.bfloat16 if device == "cpu" and has else torch.float32
+
+
+def load_causal(config: TorchConfig, *, folded: bool = False) -> tuple[Any, HuggingFaceTokens, str]:
+    """The model of transformers that `config` names, its tokens, and the note on its figures.
+
+    folded: attention is that of `folded_attention`. Threads and type are set as `config` says.
+    Raises as `TorchModel.open`.
+    """
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError as error:
+        raise MissingExtraError("language models on torch", "lm") from error
+    torch.set_num_threads(fitting_threads(config.threads))
+    where, note = locate(config.model, offline=config.offline)
+    dtype = fitting_dtype(config.device) if config.dtype == "auto" else _DTYPES[config.dtype]
+    try:
+        with quiet():
+            # Safetensors only: other files would be unpickled.
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                where,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=config.offline,
+                attn_implementation=folded_attention() if folded else None,
+            )
+    except (OSError, ValueError) as error:
+        raise AssetError(
+            f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
+            where=where,
+            hint="name a folder with config.json and weights in safetensors",
+        ) from error
+    model = model.to(config.device).eval().requires_grad_(False)
+    return model, HuggingFaceTokens.load(where, _end_ids(model)), note
+
+
+class TorchModel:
+    """A causal language model of transformers as a LanguageModel.
+
+    model: in eval mode; its weights are not changed. It may be tuned, wrapped by adapters, or
+    made by hand. tokens: its tokeniser. Calls of several threads take turns, token by token, each
+    with a cache of its own.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokens: HuggingFaceTokens,
+        *,
+        name: str,
+        note: str = "",
+        batch_size: int = 32,
+    ) -> None:
+        self._network: Network | None = Network(model)
+        self._tokens = tokens
+        self._batch_size = batch_size
+        self._grammars = Grammars(tokens.tokenizer, self._network.vocabulary, tokens.end_ids)
+        self._lock = threading.Lock()
+        self._info = ModelInfo(name, "torch", self._network.context, note)
+
+    @classmethod
+    def open(cls, config: TorchConfig) -> TorchModel:
+        """Load the model; the default one takes three seconds, and 20 the first time.
+
+        Raises AssetError where there is no such model, MissingExtraError without transformers.
+        """
+        model, tokens, note = load_causal(config, folded=config.device == "cpu")
+        return cls(model, tokens, name=config.model, note=note, batch_size=config.batch_size)
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model this is."""
+        return self._info
+
+    @property
+    def tokens(self) -> HuggingFaceTokens:
+        """Its tokeniser."""
+        return self._tokens
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
+        *,
+        cancel: Cancellation | None = None,
+    ) -> Completions:
+        """An answer to each of B prompts; those of like length are computed together."""
+        rows = prompts_ids(self._tokens, prompts, self._info.context)
+        answers = [self._answer(ids, config) for ids in rows]
+        # Longest first: each batch then holds prompts of like length, and little padding.
+        order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
+        for start in range(0, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            for _ in self._steps([answers[row] for row in batch], batch, config, cancel):
+                pass
+        return Completions(tuple(answer.completion() for answer in answers))
+
+    def stream(
+        self,
+        prompt: Prompt,
+        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
+        *,
+        cancel: Cancellation | None = None,
+    ) -> Iterator[Chunk]:
+        """The answer piece by piece."""
+        (ids,) = prompts_ids(self._tokens, [prompt], self._info.context)
+        return self._stream(self._answer(ids, config), config, cancel)
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        continuations: Sequence[str | TokenPrompt],
+        *,
+        cancel: Cancellation | None = None,
+    ) -> Scores:
+        """Log-likelihood of B continuations; logits exist at their positions only.
+
+        Pairs with the same prompt are computed together, their prompt once.
+        """
+        rows = continuation_ids(self._tokens, prompts, continuations)
+        require_room([before + after for before, after in rows], self._info.context, room=0)
+        with self._lock, torch.inference_mode():
+            found = score_rows(self._open(), rows, self._batch_size, cancel)
+        return Scores(tuple(found))
+
+    def embed(self, texts: Sequence[str]) -> _Embeddings:
+        """Mean of the last hidden states over the tokens of each text, of length 1: [B, D]."""
+        rows = prompts_ids(self._tokens, list(texts), self._info.context, room=0)
+        with self._lock, torch.inference_mode():
+            return embed_rows(self._open(), rows, self._batch_size)
+
+    def close(self) -> None:
+        """Let the weights go, as soon as the answers that are being written are done."""
+        with self._lock:
+            self._network = None
+        give_back()
+
+    def _answer(self, ids: list[int], config: GenerationConfig) -> Answer:
+        return Answer(self._tokens, ids, config, context=self._info.context)
+
+    def _steps(
+        self,
+        batch: Sequence[Answer],
+        rows: Sequence[int],
+        config: GenerationConfig,
+        cancel: Cancellation | None,
+    ) -> Iterator[None]:
+        network = self._open()
+        constraint = self._grammars.constraint(config, len(batch))
+        steps = decode(network, batch, rows, config, constraint=constraint, cancel=cancel)
+        while True:
+            # Never held across a yield: who reads a stream slowly, or asks something else in
+            # between, must not wait for himself.
+            with self._lock:
+                if next(steps, _OVER) is _OVER:
+                    return
+            yield
+
+    def _stream(
+        self, answer: Answer, config: GenerationConfig, cancel: Cancellation | None
+    ) -> Iterator[Chunk]:
+        for _ in self._steps([answer], [0], config, cancel):
+            yield answer.chunk()
+
+    def _open(self) -> Network:
+        if self._network is None:
+            raise ConfigError("the model is closed", where=self._info.name, hint="open it again")
+        return self._network
+
+
+_OVER = object()
+_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+def _end_ids(model: Any) -> frozenset[int]:
+    """Tokens that end an answer, in the settings that came with the weights."""
+    found = getattr(model.generation_config, "eos_token_id", None)
+    many = found if isinstance(found, list) else [found]
+    return frozenset(int(one) for one in many if one is not None)

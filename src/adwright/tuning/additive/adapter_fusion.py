@@ -1,0 +1,119 @@
+"""AdapterFusion: attention over several trained adapters, which stay as they are.
+
+Pfeiffer et al., EACL 2021, arXiv 2005.00247. After each MLP, with h [D] its output, a_n(h) what
+adapter n adds, and z_n = h + a_n(h):
+
+    s = softmax_n((Q h) . (K z_n))        h <- sum_n s_n V z_n        Q, K, V [D, D]
+    loss += c sum over layers |I - V|^2        the squares of all entries, summed
+    count = 3 N D^2
+
+V is the identity at first and is held near it, as in the paper, so the output is a mean of what
+the adapters say; of adapters that do nothing it is h. c = 0.01 is that of the authors' code.
+Memory: n adapters, and n D activations a token and layer.
+
+`sources` names folders of serial adapters on this base, placed as Pfeiffer does and of one size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError
+from adwright.tuning.additive.serial import Activation, Bottleneck
+from adwright.tuning.sizes import Sizes
+from adwright.tuning.storage import read_tuned
+from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least
+
+__all__ = ["AdapterFusion", "FusedLinear"]
+
+
+@dataclass(frozen=True)
+class AdapterFusion(TuningMethod):
+    """adapters: how many sources. size, activation: of each of them. identity: c, 0 for a V that
+    is free. Not mergeable.
+    """
+
+    family: ClassVar[Family] = "adapter"
+    exact_start: ClassVar[bool] = False
+    adapters: int = 2
+    size: int = 16
+    activation: Activation = "relu"
+    identity: float = 0.01
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "adapters", "size")
+        at_least(self, 0, "identity")
+
+    def count(self, sizes: Sizes) -> int:
+        """3 N D^2."""
+        return 3 * sizes.layers * sizes.width**2
+
+    def attach(self, tuned: Tuned) -> None:
+        """A `FusedLinear` in the place of each down_proj."""
+        states = [] if tuned.blank else self._sources(tuned)
+        for place in tuned.places(("down_proj",)):
+            adapters = nn.ModuleList(
+                Bottleneck(tuned, tuned.sizes.width, self.size, self.activation)
+                for _ in range(self.adapters)
+            )
+            start = f"model.{place.name}.adapter."
+            for adapter, state in zip(adapters, states, strict=False):
+                own = {name: tensor for name, tensor in state.items() if name.startswith(start)}
+                adapter.load_state_dict(
+                    {name.removeprefix(start): tensor for name, tensor in own.items()}
+                )
+            adapters.requires_grad_(False)
+            place.put(FusedLinear(place.linear, adapters, tuned, self.identity))
+
+    def _sources(self, tuned: Tuned) -> list[dict[str, Tensor]]:
+        if len(tuned.sources) != self.adapters:
+            raise ConfigError(
+                f"{self.adapters} sources are needed, {len(tuned.sources)} were given",
+                where="AdapterFusion.adapters",
+                hint="pass the folders of saved serial adapters as `sources`",
+            )
+        wanted = {"size": self.size, "placement": "pfeiffer", "activation": self.activation}
+        states = []
+        for stored in map(read_tuned, tuned.sources):
+            fits = stored.method == "SerialAdapter" and stored.config == wanted
+            if not fits or stored.base != tuned.base_fingerprint:
+                raise ConfigError(
+                    "the source is not a serial adapter of this base with these settings",
+                    where=str(stored.folder),
+                    hint=f"tune this base with SerialAdapter and {wanted}",
+                )
+            states.append(stored.tensors)
+        return states
+
+
+class FusedLinear(TunedLinear):
+    """The base's map and the fusion after it. adapters: frozen. identity: c of the penalty."""
+
+    def __init__(
+        self, base: nn.Linear, adapters: nn.ModuleList, tuned: Tuned, identity: float
+    ) -> None:
+        super().__init__(base)
+        width = base.out_features
+        self.adapters, self.identity = adapters, identity
+        self.query, self.key = tuned.uniform(width, width), tuned.uniform(width, width)
+        self.value = nn.Parameter(torch.eye(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., D]."""
+        h: Tensor = self.base(x)
+        query, key, value = (part.to(h.dtype) for part in (self.query, self.key, self.value))
+        z = torch.stack([h + adapter(h) for adapter in self.adapters], -2)  # [..., n, D]
+        # (Q h) . (K z) = (K^T Q h) . z: one product instead of n.
+        asked = functional.linear(h, query) @ key
+        weights = (z @ asked[..., None]).softmax(-2)  # [..., n, 1]
+        return functional.linear((weights * z).sum(-2), value)
+
+    def penalty(self) -> Tensor:
+        """c |I - V|^2, a scalar."""
+        eye = torch.eye(len(self.value), device=self.value.device)
+        return self.identity * (eye - self.value).square().sum()

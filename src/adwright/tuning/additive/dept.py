@@ -1,0 +1,99 @@
+"""DePT: a shorter soft prompt, and a low-rank update of the embedded text.
+
+Shi & Lipani, "DePT: Decomposed Prompt Tuning", ICLR 2024, arXiv 2309.05173. At place t of a text,
+
+    input = [p_1 ... p_L, E(x_t) + (A B)_t]        A [S, r] random, B [r, D] = 0 at first
+    count = L D + S r + r D
+
+S is the longest text. The numbers of a long prompt are spent so that fewer places are read.
+
+Two learning rates are a part of the method: the paper trains the prompt at 3e-1 and more, A and B
+at rates such as 5e-4. Here the prompt's is `rate_ratio` times the other. Ours: 60, not the
+paper's some hundreds. A step of Adam is as long as the rate, and embeddings of a Llama-type model
+are far smaller than those of T5; beside the default rate, 5e-4, the prompt has 3e-2, at which
+prompt tuning does best on the default model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from adwright.core.errors import ValueInvalidError
+from adwright.tuning.additive.prompt import run_with_prompt
+from adwright.tuning.sizes import Sizes
+from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+
+__all__ = ["DePT", "DecomposedPrompt"]
+
+
+@dataclass(frozen=True)
+class DePT(TuningMethod):
+    """length: L. longest: S. rank: r. rate_ratio: see the module; 1 for one rate.
+
+    Memory: L places in each layer. Applies to any model that takes embeddings.
+    """
+
+    family: ClassVar[Family] = "soft prompt"
+    exact_start: ClassVar[bool] = False
+    length: int = 10
+    longest: int = 512
+    rank: int = 8
+    rate_ratio: float = 60.0
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "length", "longest", "rank")
+        at_least(self, 0, "rate_ratio")
+
+    def count(self, sizes: Sizes) -> int:
+        """L D + S r + r D."""
+        return self.length * sizes.width + self.rank * (self.longest + sizes.width)
+
+    def attach(self, tuned: Tuned) -> None:
+        """A `DecomposedPrompt` around the backbone."""
+        table = tuned.causal.model.embed_tokens.weight
+        words = torch.randint(len(table), (self.length,), generator=tuned.generator)
+        vectors = nn.Parameter(table.detach()[words].float())
+        a = tuned.normal(self.longest, self.rank, std=self.rank**-0.5)
+        tuned.outer = DecomposedPrompt(vectors, a, zeros(self.rank, tuned.sizes.width))
+
+    def rate(self, name: str) -> float:
+        """`rate_ratio` for the prompt, 1 for A and B."""
+        return self.rate_ratio if name.endswith(".vectors") else 1.0
+
+
+class DecomposedPrompt(nn.Module):
+    """vectors: p [L, D]. a: A [S, r]. b: B [r, D]."""
+
+    def __init__(self, vectors: nn.Parameter, a: nn.Parameter, b: nn.Parameter) -> None:
+        super().__init__()
+        self.vectors, self.a, self.b = vectors, a, b
+
+    def forward(
+        self,
+        backbone: Callable[..., Any],
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None,
+    ) -> Tensor:
+        """Hidden states [B, T, D] of the text; ValueInvalidError where it is longer than S."""
+        rows, tokens = input_ids.shape
+        places = torch.arange(tokens, device=input_ids.device)
+        if position_ids is not None and rows == 1:
+            places = position_ids[0]
+            tokens = int(places.max()) + 1
+        if tokens > len(self.a):
+            raise ValueInvalidError(
+                f"a text of {tokens} tokens is longer than the {len(self.a)} of the update",
+                value=tokens,
+                hint="raise DePT.longest, or cut the texts",
+            )
+        vectors = self.vectors.expand(rows, -1, -1)
+        shift = self.a.index_select(0, places) @ self.b
+        return run_with_prompt(
+            backbone, vectors, input_ids, attention_mask, position_ids, shift=shift
+        )

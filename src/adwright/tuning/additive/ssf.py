@@ -1,0 +1,59 @@
+"""SSF: what a linear map puts out is scaled and shifted.
+
+Lian et al., "Scaling & Shifting Your Features", NeurIPS 2022, arXiv 2210.08823:
+
+    y = g * (W x + b) + v        g = 1, v = 0 at first        count = 2 * sum over maps of out
+
+Ours: after linear maps only. After a norm g would be the norm's own weight once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from adwright.tuning.selective.bitfit import with_bias
+from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, ones, zeros
+
+__all__ = ["SSF", "ScaledShifted"]
+
+
+@dataclass(frozen=True)
+class SSF(TuningMethod):
+    """A learned factor and shift of each output of the maps in `targets`.
+
+    Memory: two vectors a map. Merges; for storing a merged model see `BitFit`.
+    """
+
+    family: ClassVar[Family] = "other additive"
+    mergeable: ClassVar[bool] = True
+    targets: tuple[Target, ...] = LINEAR
+
+    def count(self, sizes: Sizes) -> int:
+        """2 * sum of out."""
+        return 2 * sum(rows for rows, _ in sizes.of_linear(self.targets))
+
+    def attach(self, tuned: Tuned) -> None:
+        """A `ScaledShifted` in the place of each map."""
+        for place in tuned.places(self.targets):
+            place.put(ScaledShifted(place.linear))
+
+
+class ScaledShifted(TunedLinear):
+    """g * (W x + b) + v."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__(base)
+        self.factor, self.shift = ones(base.out_features), zeros(base.out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        y: Tensor = self.base(x) * self.factor.to(x.dtype) + self.shift.to(x.dtype)
+        return y
+
+    def merged(self) -> nn.Linear:
+        """A map with weight diag(g) W and bias g * b + v."""
+        return with_bias(self.base, self.factor, self.shift)

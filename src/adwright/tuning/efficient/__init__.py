@@ -1,0 +1,1 @@
+"""Methods that save memory or compute while tuning or serving."""

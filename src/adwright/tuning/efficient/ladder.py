@@ -1,0 +1,141 @@
+"""Ladder side-tuning: a small network beside the backbone, and no gradient through the backbone.
+
+Sung, Cho & Bansal, NeurIPS 2022, arXiv 2206.06522. With h_l [T, D] what decoder layer l puts out
+(h_0 the embedding), a side width S = D / reduction, and everything from h_l cut off the graph:
+
+    z_0 = D_0 h_0        z_l = block_l(a_l D_l h_l + (1 - a_l) z_{l-1}),  a_l = sigma(mu_l / T)
+    hidden = h_final + U norm(z_N)                   D_l [S, D], U [D, S] = 0 at first, T = 0.1
+    count = N (S D + 1 + 4 S^2 + 3 S M + 2 S) + 2 S D + S,  M = 2 S
+
+Memory: activations of width S instead of D, and the hidden states; none of the backbone's own.
+The backward pass is that of the side network alone.
+
+Ours: blocks of causal attention without places (the states know them) and a gated MLP; the side
+network is drawn, not cut out of the backbone; its output is added to the backbone's, so the
+model is at first what it was. Decoding reads the whole text anew for each token: the side
+network keeps no cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adwright.tuning.sizes import Sizes
+from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, ones, zeros
+
+__all__ = ["Ladder", "LadderTuning", "who_sees"]
+
+_TEMPERATURE = 0.1
+_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class LadderTuning(TuningMethod):
+    """reduction: D / S. Applies to any backbone that gives its hidden states."""
+
+    family: ClassVar[Family] = "efficient"
+    reduction: int = 8
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "reduction")
+
+    def count(self, sizes: Sizes) -> int:
+        """See the module."""
+        side = max(1, sizes.width // self.reduction)
+        block = 4 * side**2 + 6 * side**2 + 2 * side
+        rungs = sizes.layers * (side * sizes.width + 1 + block)
+        return rungs + 2 * side * sizes.width + side
+
+    def attach(self, tuned: Tuned) -> None:
+        """A `Ladder` around the backbone."""
+        tuned.outer = Ladder(tuned, max(1, tuned.sizes.width // self.reduction))
+
+
+class Ladder(nn.Module):
+    """The side network. side: S."""
+
+    def __init__(self, tuned: Tuned, side: int) -> None:
+        super().__init__()
+        width, layers = tuned.sizes.width, tuned.sizes.layers
+        self.foot = tuned.uniform(side, width)
+        self.down = nn.ParameterList(tuned.uniform(side, width) for _ in range(layers))
+        self.mu = nn.ParameterList(zeros(1) for _ in range(layers))
+        self.blocks = nn.ModuleList(_Block(tuned, side) for _ in range(layers))
+        self.norm, self.up = ones(side), zeros(width, side)
+
+    def forward(
+        self,
+        backbone: Callable[..., Any],
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None,
+    ) -> Tensor:
+        """Hidden states [B, T, D]."""
+        with torch.no_grad():
+            output = backbone(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                output_hidden_states=True,
+                use_cache=False,
+            )
+        first, *states = (state.detach() for state in output.hidden_states)
+        # The last of the states has the final norm on it already, and serves as h_N too.
+        seen = who_sees(input_ids, attention_mask, position_ids)
+        z = functional.linear(first, self.foot.to(first.dtype))
+        for state, down, mu, block in zip(states, self.down, self.mu, self.blocks, strict=True):
+            a = torch.sigmoid(mu / _TEMPERATURE).to(state.dtype)
+            z = block(a * functional.linear(state, down.to(state.dtype)) + (1 - a) * z, seen)
+        last: Tensor = output.last_hidden_state.detach()
+        z = functional.rms_norm(z, z.shape[-1:], self.norm.to(z.dtype), _EPS)
+        return last + functional.linear(z, self.up.to(z.dtype))
+
+
+class _Block(nn.Module):
+    """z + attention(norm(z)), then z + MLP(norm(z)), all S wide."""
+
+    def __init__(self, tuned: Tuned, side: int) -> None:
+        super().__init__()
+        self.heads = max(heads for heads in (1, 2, 4) if side % heads == 0)
+        self.norms = nn.ParameterList([ones(side), ones(side)])
+        self.qkv, self.o = tuned.uniform(3 * side, side), tuned.uniform(side, side)
+        self.gate_up, self.down = tuned.uniform(4 * side, side), tuned.uniform(side, 2 * side)
+
+    def forward(self, z: Tensor, seen: Tensor) -> Tensor:
+        qkv, o, gate_up, down, *norms = (
+            part.to(z.dtype) for part in (self.qkv, self.o, self.gate_up, self.down, *self.norms)
+        )
+        x = functional.rms_norm(z, z.shape[-1:], norms[0], _EPS)
+        parts = functional.linear(x, qkv).view(*z.shape[:-1], 3, self.heads, -1)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)  # each [B, heads, T, S / heads]
+        made = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        z = z + functional.linear(made.transpose(1, 2).flatten(2), o)
+        x = functional.rms_norm(z, z.shape[-1:], norms[1], _EPS)
+        gate, up = functional.linear(x, gate_up).chunk(2, -1)
+        return z + functional.linear(functional.silu(gate) * up, down)
+
+
+def who_sees(
+    input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None
+) -> Tensor:
+    """Whether query t sees key s, bool [B or 1, 1, T, T]: earlier, no padding, the same text.
+
+    A text starts wherever a place is not one more than the place before. Every token sees itself,
+    padding too, or its softmax would be over nothing.
+    """
+    tokens = input_ids.shape[1]
+    seen = torch.ones(tokens, tokens, dtype=torch.bool, device=input_ids.device).tril()[None]
+    if attention_mask is not None:
+        seen = seen & (attention_mask[:, None, :] > 0)
+    if position_ids is not None:
+        text = functional.pad((position_ids.diff(dim=1) != 1).cumsum(1), (1, 0))
+        if attention_mask is None:
+            seen = seen & (text[:, :, None] == text[:, None, :])
+    itself = torch.eye(tokens, dtype=torch.bool, device=input_ids.device)
+    return (seen | itself)[:, None]

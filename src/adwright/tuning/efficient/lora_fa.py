@@ -1,0 +1,81 @@
+"""LoRA-FA: LoRA whose A stays as it was drawn.
+
+Zhang et al., 2023, arXiv 2308.03303:
+
+    y = W x + s B (A x)        A frozen, B = 0 at first        count = sum over maps of r out
+
+The backward pass needs A x [r] of a token and not x, so activations shrink; with the base's
+frozen W nothing else asks for x. Ours: the autograd function of `lora` keeps x, so this class
+has a function of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from adwright.tuning.reparameterised.lora import LoRALinear
+from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+
+__all__ = ["FrozenALinear", "LoRAFA"]
+
+
+@dataclass(frozen=True)
+class LoRAFA(TuningMethod):
+    """rank: r. alpha: r s. Memory: half the numbers of LoRA, and r activations a token and map."""
+
+    family: ClassVar[Family] = "efficient"
+    mergeable: ClassVar[bool] = True
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "rank")
+
+    def count(self, sizes: Sizes) -> int:
+        """Sum of r out."""
+        return self.rank * sum(rows for rows, _ in sizes.of_linear(self.targets))
+
+    def attach(self, tuned: Tuned) -> None:
+        """A `FrozenALinear` in the place of each map."""
+        for place in tuned.places(self.targets):
+            a = tuned.uniform(self.rank, place.linear.in_features)
+            a.requires_grad = False
+            b = zeros(place.linear.out_features, self.rank)
+            place.put(FrozenALinear(place.linear, a, b, self.alpha / self.rank))
+
+
+class FrozenALinear(LoRALinear):
+    """W x + bias + B (s A x), of which the backward pass keeps s A x alone."""
+
+    def __init__(self, base: nn.Linear, a: nn.Parameter, b: nn.Parameter, scale: float) -> None:
+        super().__init__(base, a, b, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        low = _Through.apply(x, self.a, self.scale)  # type: ignore[no-untyped-call]
+        y: Tensor = self.base(x) + functional.linear(low, self.b.to(low.dtype))
+        return y
+
+
+class _Through(torch.autograd.Function):
+    """s A x, keeping nothing of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(a)
+        ctx.scale = scale
+        return functional.linear(x, a.to(x.dtype)) * scale
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        (a,) = ctx.saved_tensors
+        return (above @ a.to(above.dtype)) * ctx.scale, None, None

@@ -1,0 +1,118 @@
+"""MeZO: tuning with forward passes alone, in the memory of inference.
+
+Malladi et al., "Fine-Tuning Language Models with Just Forward Passes", NeurIPS 2023, arXiv
+2305.17333, after SPSA (Spall, 1992). With z normal, drawn anew from a seed whenever it is needed:
+
+    g = (L(w + e z) - L(w - e z)) / (2 e)        w <- w - rate * g * z
+    count = all parameters, or those of LoRA where rank > 0
+
+Two forward passes a step; no activations, gradients or moments are kept, and the weights are
+changed in place. A step is told by its seed and g, 16 bytes: `replay` takes it again on a copy.
+The price is many steps, as g is one number for all parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from adwright.core.errors import ConfigError
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least
+
+__all__ = ["MeZO", "Step", "mezo_step", "replay"]
+
+
+@dataclass(frozen=True)
+class MeZO(TuningMethod):
+    """epsilon: e. rank: 0 for all parameters, or r of the LoRA that is tuned instead; alpha and
+    targets are LoRA's. The loop calls `mezo_step` and has no optimizer.
+    """
+
+    family: ClassVar[Family] = "efficient"
+    mergeable: ClassVar[bool] = True
+    gradient_free: ClassVar[bool] = True
+    epsilon: float = 1e-3
+    rank: int = 0
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "rank", "epsilon")
+
+    def count(self, sizes: Sizes) -> int:
+        """All, or those of LoRA."""
+        return self._low().count(sizes) if self.rank else sizes.parameters
+
+    def attach(self, tuned: Tuned) -> None:
+        """Unfreeze everything, or attach LoRA."""
+        if self.rank:
+            self._low().attach(tuned)
+        else:
+            tuned.model.requires_grad_(True)
+
+    def _low(self) -> LoRA:
+        return LoRA(rank=self.rank, alpha=self.alpha, targets=self.targets)
+
+
+class Step(NamedTuple):
+    """A step that was taken. gradient: g. loss: the mean of both losses."""
+
+    seed: int
+    rate: float
+    gradient: float
+    loss: float
+
+
+@torch.no_grad()
+def mezo_step(tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: int) -> Step:
+    """One step. loss: computes the loss of `tuned` on the batch of this step, a scalar.
+
+    seed: of z; another one for each step. Dropout must be the same in both passes: use eval mode.
+    Raises ConfigError where the method is another.
+    """
+    if not isinstance(tuned.method, MeZO):
+        raise ConfigError(
+            "the model is not tuned by MeZO",
+            where=type(tuned.method).__name__,
+            hint="attach MeZO(), or train with an optimizer",
+        )
+    epsilon = tuned.method.epsilon
+    _move(tuned, seed, epsilon)
+    above = float(loss())
+    _move(tuned, seed, -2 * epsilon)
+    below = float(loss())
+    gradient = (above - below) / (2 * epsilon)
+    # Back to w and on to the new w at once.
+    _move(tuned, seed, epsilon - rate * gradient)
+    return Step(seed, rate, gradient, (above + below) / 2)
+
+
+@torch.no_grad()
+def replay(tuned: Tuned, steps: list[Step]) -> None:
+    """Take steps again that were taken elsewhere, without any forward pass. Equal up to the
+    rounding of the moves to w + e z and back.
+    """
+    for step in steps:
+        _move(tuned, step.seed, -step.rate * step.gradient)
+
+
+def _move(tuned: Tuned, seed: int, scale: float) -> None:
+    for parameter, z in _draws(tuned, seed):
+        parameter.add_(z, alpha=scale)
+
+
+def _draws(tuned: Tuned, seed: int) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    generator: torch.Generator | None = None
+    for parameter in tuned.parameters():
+        if generator is None:
+            generator = torch.Generator(parameter.device).manual_seed(seed)
+        z = torch.randn(
+            parameter.shape, generator=generator, device=parameter.device, dtype=parameter.dtype
+        )
+        yield parameter, z

@@ -1,0 +1,158 @@
+"""PEQA: the base is quantised once, its integers are frozen, and the scales are trained.
+
+Kim et al., "Memory-Efficient Fine-Tuning of Compressed Large Language Models via sub-4-bit
+Integer Quantization", NeurIPS 2023, arXiv 2305.14152. For each group of g inputs of an output:
+
+    W' = s * (q - z)        q integer in [0, 2^bits - 1], z the zero point, s trained
+    s_0 = (max w - min w) / (2^bits - 1),  z = -min w / s_0
+    count = sum over maps of out * in / g
+
+Not what the model was at first: it is the quantised model, off by at most s_0 / 2 a weight from w
+rounded to bfloat16. Ours: w is rounded so whatever the base is in. A stored part has scales and
+no codes; codes of w itself would differ between a base in float32 and the same base in bfloat16,
+which the fingerprint takes for one.
+
+Memory: bits / 8 bytes a weight, codes of 4 bits being packed in pairs, and 8 bytes a group; W'
+exists for one map at a time. After training the model is still quantised; `merge` unpacks it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError
+from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least
+
+__all__ = ["PEQA", "Quantised", "QuantisedLinear", "quantise"]
+
+
+@dataclass(frozen=True)
+class PEQA(TuningMethod):
+    """bits: of a code. group: g, a divisor of the inputs of each map. Applies to linear maps."""
+
+    family: ClassVar[Family] = "efficient"
+    mergeable: ClassVar[bool] = True
+    exact_start: ClassVar[bool] = False
+    bits: Literal[2, 3, 4, 8] = 4
+    group: int = 64
+    targets: tuple[Target, ...] = LINEAR
+
+    def __post_init__(self) -> None:
+        at_least(self, 2, "group")
+
+    def count(self, sizes: Sizes) -> int:
+        """Sum of out * in / g."""
+        return sum(rows * columns // self.group for rows, columns in sizes.of_linear(self.targets))
+
+    def attach(self, tuned: Tuned) -> None:
+        """A `QuantisedLinear` in the place of each map, which is let go."""
+        for place in tuned.places(self.targets):
+            place.put(QuantisedLinear(place.linear, self.bits, self.group))
+
+
+class Quantised(NamedTuple):
+    """codes: uint8 [out, in / g, g]. scale, zero: float32 [out, in / g]."""
+
+    codes: Tensor
+    scale: Tensor
+    zero: Tensor
+
+
+def quantise(weight: Tensor, bits: int, group: int) -> Quantised:
+    """Round a weight [out, in] to 2^bits levels between the ends of each group of g inputs.
+
+    The weight is taken as it is in bfloat16, so both precisions of a base give the same codes,
+    scales and zero points. A group of equal weights gets one level. ConfigError where g does not
+    divide in.
+    """
+    rows, columns = weight.shape
+    if columns % group:
+        raise ConfigError(
+            f"groups of {group} do not divide {columns} inputs",
+            where="PEQA.group",
+            hint="take a common divisor of the inputs of all maps",
+        )
+    parts = weight.detach().bfloat16().float().view(rows, -1, group)
+    low, high = parts.amin(-1), parts.amax(-1)
+    scale = (high - low) / (2**bits - 1)
+    flat = scale == 0
+    # One level only: s = |w| and z = -+1 give it back without a division by zero.
+    scale = torch.where(flat, torch.where(low == 0, torch.ones_like(low), low.abs()), scale)
+    zero = -low / scale
+    codes = ((parts - low[..., None]) / scale[..., None]).round().clamp(0, 2**bits - 1)
+    return Quantised(codes.to(torch.uint8), scale, zero)
+
+
+class QuantisedLinear(TunedLinear):
+    """s * (q - z) x + bias. scale: s [out, in / g]; codes and zero points are buffers that come
+    from the base anew when a tuned part is loaded.
+    """
+
+    codes: Tensor
+    zero: Tensor
+
+    def __init__(self, base: nn.Linear, bits: int, group: int) -> None:
+        # Not that of TunedLinear: the base's weight is let go.
+        nn.Module.__init__(self)
+        codes, scale, zero = quantise(base.weight, bits, group)
+        self.packed, self.group = bits == 4, group
+        if self.packed:
+            codes = codes[..., ::2] | (codes[..., 1::2] << 4)
+        self.bias, self.kind = base.bias, base.weight.dtype
+        self.scale = nn.Parameter(scale)
+        self.register_buffer("codes", codes, persistent=False)
+        self.register_buffer("zero", zero, persistent=False)
+
+    def centred(self) -> Tensor:
+        """q - z, float32 [out, in / g, g]."""
+        codes = self.codes
+        if self.packed:
+            codes = torch.stack([codes & 15, codes >> 4], -1).flatten(-2)
+        return codes.float() - self.zero[..., None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        return _ByScale.apply(x, self.scale, self.bias, self)  # type: ignore[no-any-return, no-untyped-call]
+
+    def merged(self) -> nn.Linear:
+        """A plain map with the weight s * (q - z)."""
+        weight = (self.centred() * self.scale.detach()[..., None]).flatten(1).to(self.kind)
+        plain = nn.Linear(weight.shape[1], len(weight), bias=self.bias is not None)
+        plain.weight = nn.Parameter(weight)
+        if self.bias is not None:
+            plain.bias = self.bias
+        return plain
+
+
+class _ByScale(torch.autograd.Function):
+    """Keeps x and s; the weight is unpacked in both passes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, bias: Tensor | None, module: QuantisedLinear
+    ) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        ctx.module = module
+        weight = (module.centred() * scale[..., None]).flatten(1)
+        return functional.linear(x, weight.to(x.dtype), bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        x, scale = ctx.saved_tensors
+        centred = ctx.module.centred()
+        near = above.reshape(-1, above.shape[-1])
+        d_x = None
+        if ctx.needs_input_grad[0]:
+            weight = (centred * scale[..., None]).flatten(1).to(near.dtype)
+            d_x = (near @ weight).view(x.shape)
+        dense = near.T @ x.reshape(-1, x.shape[-1]).to(near.dtype)
+        d_scale = (dense.view_as(centred).float() * centred).sum(-1)
+        return d_x, d_scale, None, None

@@ -1,0 +1,101 @@
+"""UniPELT: LoRA, a prefix and an adapter together, each behind a gate that the input opens.
+
+Mao et al., ACL 2022, arXiv 2110.07577. In each layer, with gates sigma(w . x + b):
+
+    q, v: y = W x + g s B A x        attention: prefix behind g        MLP: h + g adapter(h)
+    count = N (r (in + out of q and v) + 2 L K + 2 m D + m + D + 4 (D + 1))
+
+Ours: the paper's gates average over all tokens of a text, which in a causal model would tell a
+token about the ones after it, so here each token has its own. The prefix's gate multiplies its
+mass in the softmax, exp(q . p), so that 0 shuts it exactly; the paper scales keys and values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adwright.tuning.additive.prefix import PrefixTuning
+from adwright.tuning.additive.serial import AdapterLinear, Bottleneck, bottleneck_count
+from adwright.tuning.reparameterised.lora import low_rank_count
+from adwright.tuning.sizes import Sizes
+from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
+
+__all__ = ["UniPELT"]
+
+
+@dataclass(frozen=True)
+class UniPELT(TuningMethod):
+    """rank: r, alpha: r s. length: L. size: m. Memory: that of its three parts.
+
+    Not what the model was at first, for the prefix; not mergeable, for the gates.
+    """
+
+    family: ClassVar[Family] = "hybrid"
+    exact_start: ClassVar[bool] = False
+    rank: int = 8
+    alpha: float = 16.0
+    length: int = 10
+    size: int = 16
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "rank", "length", "size")
+
+    def count(self, sizes: Sizes) -> int:
+        """See the module."""
+        low = low_rank_count(sizes, ("q_proj", "v_proj"), self.rank)
+        prefix = PrefixTuning(length=self.length).count(sizes)
+        rest = bottleneck_count(sizes.width, self.size) + 4 * (sizes.width + 1)
+        return low + prefix + sizes.layers * rest
+
+    def attach(self, tuned: Tuned) -> None:
+        """Gated maps for q, v and down, and a gated prefix."""
+        width = tuned.sizes.width
+        for place in tuned.places(("q_proj", "v_proj", "down_proj")):
+            if place.target == "down_proj":
+                inner = Bottleneck(tuned, width, self.size, "relu")
+                place.put(AdapterLinear(place.linear, _GatedAdapter(inner, width)))
+            else:
+                a = tuned.uniform(self.rank, width)
+                place.put(_GatedLoRA(place.linear, a, self.alpha / self.rank))
+        prefixes = PrefixTuning(length=self.length).prefixes(tuned)
+        for prefix, layer in zip(prefixes, tuned.layers(), strict=True):
+            prefix.gate = _Gate(width, log=True)
+            prefix.on(layer.self_attn)  # type: ignore[arg-type]
+
+
+class _Gate(nn.Module):
+    """x [..., D] to sigma(w . x + b) [..., 1], or its log. One half at first."""
+
+    def __init__(self, width: int, *, log: bool = False) -> None:
+        super().__init__()
+        self.weight, self.bias, self.log = zeros(1, width), zeros(1), log
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = functional.linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+        return functional.logsigmoid(score) if self.log else score.sigmoid()
+
+
+class _GatedAdapter(nn.Module):
+    def __init__(self, inner: Bottleneck, width: int) -> None:
+        super().__init__()
+        self.inner, self.gate = inner, _Gate(width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        update: Tensor = self.gate(h) * self.inner(h)
+        return update
+
+
+class _GatedLoRA(TunedLinear):
+    def __init__(self, base: nn.Linear, a: nn.Parameter, scale: float) -> None:
+        super().__init__(base)
+        self.a, self.b, self.scale = a, zeros(base.out_features, len(a)), scale
+        self.gate = _Gate(base.in_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = functional.linear(x, self.a.to(x.dtype)) * self.scale * self.gate(x)
+        y: Tensor = self.base(x) + functional.linear(low, self.b.to(x.dtype))
+        return y

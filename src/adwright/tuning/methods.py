@@ -1,0 +1,163 @@
+"""The closed union of all methods; `apply` attaches one, `load_tuned` brings one back.
+
+The union is the survey's taxonomy (Han et al., arXiv 2403.14608) as far as it can be trained here;
+`taxonomy` has the whole tree, with what is missing and why. To add a method: its file, its test,
+one line in `Method`, one row in `taxonomy`.
+
+>>> from adwright.tuning.methods import METHODS
+>>> METHODS["LoRA"](rank=4).scale
+4.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from torch import nn
+
+from adwright.core.config import from_jsonable
+from adwright.core.errors import ArtifactError, ConfigError
+from adwright.tuning.additive.adamix import AdaMix
+from adwright.tuning.additive.adapter_fusion import AdapterFusion
+from adwright.tuning.additive.dept import DePT
+from adwright.tuning.additive.ia3 import IA3
+from adwright.tuning.additive.parallel import ParallelAdapter
+from adwright.tuning.additive.prefix import PrefixTuning
+from adwright.tuning.additive.prompt import PromptTuning
+from adwright.tuning.additive.serial import SerialAdapter
+from adwright.tuning.additive.ssf import SSF
+from adwright.tuning.efficient.adapter_drop import AdapterDrop
+from adwright.tuning.efficient.bit_delta import BitDelta
+from adwright.tuning.efficient.ladder import LadderTuning
+from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.efficient.mezo import MeZO
+from adwright.tuning.efficient.peqa import PEQA
+from adwright.tuning.hybrid import UniPELT
+from adwright.tuning.mam import MAM
+from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
+from adwright.tuning.reparameterised.compacter import Compacter
+from adwright.tuning.reparameterised.dora import DoRA
+from adwright.tuning.reparameterised.dylora import DyLoRA
+from adwright.tuning.reparameterised.krona import KronA
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.reparameterised.lora_hub import LoRAHub
+from adwright.tuning.reparameterised.mos_lora import MoSLoRA
+from adwright.tuning.reparameterised.said import SAID
+from adwright.tuning.reparameterised.sora import SoRA
+from adwright.tuning.reparameterised.vera import VeRA
+from adwright.tuning.selective.bitfit import BitFit
+from adwright.tuning.selective.diff_pruning import DiffPruning
+from adwright.tuning.selective.fish_mask import FishMask
+from adwright.tuning.selective.lt_sft import LTSFT
+from adwright.tuning.selective.pafi import PaFi
+from adwright.tuning.sizes import Sizes
+from adwright.tuning.storage import fingerprint, read_tuned
+from adwright.tuning.tuned import Losses, Tuned
+
+__all__ = ["METHODS", "Method", "apply", "load_tuned"]
+
+Method = (
+    SerialAdapter  # additive: adapters
+    | ParallelAdapter
+    | AdapterFusion
+    | AdaMix
+    | PromptTuning  # additive: soft prompts
+    | PrefixTuning
+    | DePT
+    | IA3  # additive: other
+    | SSF
+    | DiffPruning  # selective: unstructured
+    | FishMask
+    | PaFi
+    | LTSFT
+    | BitFit  # selective: structured
+    | NormTuning
+    | LoRA  # reparameterised
+    | DoRA
+    | VeRA
+    | KronA
+    | SAID
+    | Compacter
+    | MoSLoRA
+    | DyLoRA
+    | SoRA
+    | LoRAHub
+    | MAM  # hybrid
+    | UniPELT
+    | AdapterDrop  # efficient
+    | LadderTuning
+    | MeZO
+    | LoRAFA
+    | PEQA
+    | BitDelta
+    | FullTuning  # references
+    | HeadOnly
+    | Wrapped  # what Hugging Face peft has
+)
+
+#: The classes of the union by name: what a file may ask for.
+METHODS: dict[str, type[Method]] = {each.__name__: each for each in get_args(Method)}
+
+
+def apply(
+    model: nn.Module,
+    method: Method,
+    *,
+    seed: int = 0,
+    losses: Losses | None = None,
+    sources: Sequence[Path] = (),
+) -> Tuned:
+    """Freeze `model`, a causal LM of transformers, and attach `method` to it, in place.
+
+    seed: of all that is drawn. losses: for FishMask and LT-SFT, a function that yields losses of
+    the model on calibration data. sources: for AdapterFusion, LoRAHub and BitDelta, folders of
+    tuned parts of the same base.
+
+    Raises ConfigError where the model is of another type, is tuned already, or lacks what the
+    method needs; MissingExtraError where a wrapped method finds no peft.
+    """
+    return Tuned(model, method, seed=seed, losses=losses, sources=sources)
+
+
+def load_tuned(model: nn.Module, folder: str | Path) -> Tuned:
+    """Attach to `model` what `Tuned.save` wrote. `model`: the base, as it came.
+
+    Raises ArtifactError where the base is another one, the method is unknown, or tensors do not
+    fit; ArtifactCorruptError and ArtifactUnsafeError as `read_tuned` does.
+    """
+    stored = read_tuned(folder)
+    where = str(folder)
+    kind = METHODS.get(stored.method)
+    if kind is None:
+        raise ArtifactError(
+            f"no method is called {stored.method!r}", where=where, hint=f"one of {sorted(METHODS)}"
+        )
+    # All of this before the model is changed, or memory is taken for what a file claims to hold.
+    if fingerprint(model) != stored.base:
+        raise ArtifactError(
+            "the tuned part belongs to another base model",
+            where=where,
+            hint="load the base that it was tuned on, with its weights unchanged",
+        )
+    numbers = sum(tensor.numel() for tensor in stored.tensors.values())
+    try:
+        method = from_jsonable(kind, stored.config)
+        if method.count(Sizes.of(model)) > numbers:
+            raise ConfigError(f"its settings ask for more than the {numbers} numbers stored")
+        tuned = Tuned(model, method, seed=stored.seed, blank=True)
+    except ConfigError as error:
+        raise ArtifactError(
+            f"the stored method cannot be attached: {error.what}", where=where, hint=error.hint
+        ) from error
+    tuned.load_state(stored.tensors, where)
+    if tuned.count() != method.count(tuned.sizes):
+        raise ArtifactError(
+            f"{tuned.count()} numbers are stored as trained, the method has "
+            f"{method.count(tuned.sizes)}",
+            where=where,
+            hint="the file was made by other settings or tampered with",
+        )
+    return tuned

@@ -1,0 +1,414 @@
+"""Several LoRA jobs over one frozen base in one step.
+
+The form of BatchLoRA (ASPEN, later mLoRA; Ye et al., 2023, arXiv 2312.02515). The texts of all
+jobs lie end to end, those of job j in the rows [s_j, e_j) of the T tokens. At each map the base's
+product runs once for all of them, and each job adds its own update to its own rows:
+
+    Y = X W';    Y[s_j:e_j] += s_j (X[s_j:e_j] A_j') B_j'
+    dX = dY W;   dX[s_j:e_j] += s_j (dY[s_j:e_j] B_j) A_j
+
+A_j and B_j see the rows of job j alone, in the loss as in the gradient, so one backward pass of
+the sum of all losses leaves each job the gradient that it would have had alone, up to the
+rounding of larger products. Ranks, targets, scales and dropout may differ from job to job.
+
+A job's products with A_j and B_j are so small that a call costs more than they do, so neighbours
+are put together: [X (A_1 | A_2)'] is one product, in which what a row has of another job is set
+to zero. As many as pay for the zeros that are multiplied, which is fewer the more rows they have.
+
+What a joint step saves: the base's weights are read once for all jobs, and so is what a step
+costs whatever its size (hundreds of small operations, the ends of small products). What it does
+not save: each job's own A and B products, and its optimiser. The more texts a job has in a step,
+the less there is to save.
+
+Every job is also a `Tuned` of its own over the same weights (`share_base`), which draws, validates,
+saves and loads as it does alone; memory of the base once.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.methods import Method, apply
+from adwright.tuning.packing.attention import Blocks, attends_in_blocks
+from adwright.tuning.packing.preemption import Border
+from adwright.tuning.packing.texts import Packed
+from adwright.tuning.reparameterised.lora import LoRA, LoRALinear
+from adwright.tuning.sizes import LINEAR, places
+from adwright.tuning.tuned import Tuned, TunedLinear
+
+__all__ = ["JOINT", "JointJobs", "JointLinear", "joined", "share_base"]
+
+#: The kinds that share a step.
+JOINT = (LoRA, LoRAFA)
+#: Answers whose logits stand in memory at once, as in `lm.packing`.
+_CHUNK = 512
+#: And where the work is interrupted in between: about as long as two layers.
+_INTERRUPTED = 32
+#: So many jobs of n rows and rank r make one product: sqrt(_TOGETHER / (n r)), where calls and
+#: zeros together cost least. The ratio of a call's cost to that of a number, about 30 us to 4 ns.
+_TOGETHER = 8000
+_Model = TypeVar("_Model", bound=nn.Module)
+
+
+def share_base(model: _Model) -> _Model:
+    """A copy of the tree of modules over the same parameters and buffers.
+
+    What is put into the copy, or set on its config, is not seen in `model`; the numbers are the
+    same tensors, so their memory is there once, and a change of one is seen in both.
+    """
+    shared = (*model.parameters(), *model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows [start, end) of neighbours, whose matrices are columns [low, high) of all that stand
+    side by side. own: [rows, columns], 1 where row and column are of one job, None for a single
+    job. keep: 0 or 1 / (1 - p) for each number that A sees, None without dropout."""
+
+    start: int
+    end: int
+    low: int
+    high: int
+    own: Tensor | None
+    keep: Tensor | None
+
+
+@dataclass
+class _Live:
+    """What the maps read: the rows of each job that is in the step, and its random numbers.
+
+    groups: of each set of jobs and ranks, made once a step.
+    """
+
+    rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+    random: Mapping[str, torch.Generator] = field(default_factory=dict)
+    groups: dict[tuple[tuple[str, int, bool], ...], tuple[_Group, ...]] = field(
+        default_factory=dict
+    )
+
+    def grouped(self, parts: Mapping[str, LoRALinear]) -> tuple[_Group, ...]:
+        """The groups of the jobs that have a part at a map, dropout left out."""
+        key = tuple((name, len(part.a), part.dropout > 0) for name, part in parts.items())
+        if key not in self.groups:
+            self.groups[key] = tuple(self._made(key))
+        return self.groups[key]
+
+    def _made(self, jobs: Sequence[tuple[str, int, bool]]) -> Iterator[_Group]:
+        """Neighbours are put together while that is the cheaper way, see `_TOGETHER`."""
+        work = [
+            (end - start) * rank for (start, end), rank in ((self.rows[n], r) for n, r, _ in jobs)
+        ]
+        most = max(1, round(math.sqrt(_TOGETHER * len(work) / sum(work))))
+        at, first = 0, 0
+        while first < len(jobs):
+            last = first + 1
+            while (
+                last < min(first + most, len(jobs))
+                and self.rows[jobs[last][0]][0] == self.rows[jobs[last - 1][0]][1]
+                and not (jobs[last][2] or jobs[first][2])
+            ):
+                last += 1
+            yield (group := self._group(jobs[first:last], at))
+            at, first = group.high, last
+
+    def _group(self, jobs: Sequence[tuple[str, int, bool]], low: int) -> _Group:
+        rows = [self.rows[name] for name, _, _ in jobs]
+        start, end, width = rows[0][0], rows[-1][1], sum(rank for _, rank, _ in jobs)
+        own = None
+        if len(jobs) > 1:
+            # 0 and 1 are exact in any type.
+            own, at = torch.zeros(end - start, width, dtype=torch.bfloat16), 0
+            for (_, rank, _), (begin, stop) in zip(jobs, rows, strict=True):
+                own[begin - start : stop - start, at : at + rank] = 1
+                at += rank
+        return _Group(start, end, low, low + width, own, None)
+
+
+class JointJobs:
+    """Jobs over one base.
+
+    model: a plain causal LM; it is frozen and otherwise left as it is. methods: by name of the
+    job, its method and the seed of what it draws.
+
+        jobs = JointJobs(model, {"shop-1": (LoRA(rank=8), 0), "shop-2": (LoRA(rank=4), 1)})
+        losses = jobs.losses({"shop-1": packed, "shop-2": other})      # summed over answers
+        sum(loss / answers[name] for name, loss in losses.items()).backward()
+        jobs.tuned["shop-1"].save(folder)
+
+    Raises ConfigError where there is no job, a method is none of `JOINT`, or the model is of
+    another type or tuned already.
+    """
+
+    def __init__(self, model: nn.Module, methods: Mapping[str, tuple[Method, int]]) -> None:
+        if not methods:
+            raise ConfigError("there are no jobs", hint="name at least one")
+        for name, (method, _) in methods.items():
+            if not isinstance(method, JOINT):
+                kinds = " and ".join(kind.__name__ for kind in JOINT)
+                raise ConfigError(
+                    f"{type(method).__name__} cannot share a step with other jobs",
+                    where=name,
+                    hint=f"only {kinds} can; tune this one alone",
+                )
+        self.tuned: dict[str, Tuned] = {
+            name: apply(share_base(model), method, seed=seed)
+            for name, (method, seed) in methods.items()
+        }
+        self._causal: list[Any] = [share_base(model)]
+        self._live = _Live()
+        own = {
+            name: {
+                place.name: place.linear
+                for place in places(tuned.causal, LINEAR)
+                if isinstance(place.linear, LoRALinear)
+            }
+            for name, tuned in self.tuned.items()
+        }
+        for place in places(self.causal, LINEAR):
+            parts = {name: maps[place.name] for name, maps in own.items() if place.name in maps}
+            if parts:
+                joint = JointLinear(place.linear, cast(dict[str, LoRALinear], parts), self._live)
+                place.put(joint)
+
+    @property
+    def causal(self) -> Any:
+        """The causal LM in which the jobs stand side by side."""
+        return self._causal[0]
+
+    def losses(
+        self,
+        texts: Mapping[str, Packed],
+        *,
+        random: Mapping[str, torch.Generator] | None = None,
+        border: Border | None = None,
+    ) -> dict[str, Tensor]:
+        """By job, the cross-entropy [] in nats, summed over the tokens of its answers.
+
+        texts: of the jobs that take part, each with at least one token. random: where the dropout
+        of a job is drawn from, needed for those that have one, which is always on: the losses are
+        those of training. border: called between parts of the head's work, which takes longer than
+        a layer's; see `borders`. The backward pass needs no context.
+
+        Raises ValueInvalidError for an unknown job or texts without tokens.
+        """
+        whole = joined(texts, known=self.tuned)
+        self._live.rows = whole.rows
+        self._live.random, self._live.groups = random or {}, {}
+        config = self.causal.config
+        blocks = Blocks.of(
+            whole.texts.offsets, int(config.num_attention_heads), int(config.num_key_value_heads)
+        )
+        with attends_in_blocks(self.causal):
+            hidden = self.causal.get_decoder()(
+                input_ids=whole.texts.ids[None],
+                position_ids=whole.texts.places()[None],
+                use_cache=False,
+                blocks=blocks,
+            ).last_hidden_state[0]
+        each = _answer_losses(hidden, self.causal.lm_head, whole.texts, border)
+        answers = [packed.answers for packed in texts.values()]
+        return {
+            name: part.sum() for name, part in zip(texts, torch.split(each, answers), strict=True)
+        }
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Texts of all jobs end to end, and the rows of each job."""
+
+    texts: Packed
+    rows: dict[str, tuple[int, int]]
+
+
+def joined(texts: Mapping[str, Packed], *, known: Mapping[str, object]) -> _Joined:
+    """One after another, in the order given; `known`: the names that there may be.
+
+    Raises ValueInvalidError for no texts, an unknown name, or texts without tokens.
+    """
+    rows: dict[str, tuple[int, int]] = {}
+    offsets, at = [torch.zeros(1, dtype=torch.int64)], 0
+    for name, packed in texts.items():
+        if name not in known or not len(packed.ids):
+            what = "no job has this name" if name not in known else "a job has no tokens"
+            raise ValueInvalidError(what, value=name, hint="leave it out of the step")
+        offsets.append(packed.offsets[1:] + at)
+        rows[name] = (at, at + len(packed.ids))
+        at += len(packed.ids)
+    if not rows:
+        raise ValueInvalidError("no job takes part in the step")
+    parts = list(texts.values())
+    ids, marks = torch.cat([p.ids for p in parts]), torch.cat([p.answer for p in parts])
+    return _Joined(Packed(ids, torch.cat(offsets), marks), rows)
+
+
+class JointLinear(TunedLinear):
+    """The base's map for all rows, and the update of each job on its own. parts: by job."""
+
+    def __init__(self, base: nn.Linear, parts: Mapping[str, LoRALinear], live: _Live) -> None:
+        super().__init__(base)
+        # In a dict of the object alone: they belong to the jobs.
+        self._parts, self._live = dict(parts), live
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [1, T, in] to [1, T, out]."""
+        parts = {name: self._parts[name] for name in self._live.rows if name in self._parts}
+        y: Tensor
+        if not parts:
+            y = self.base(x)
+            return y
+        groups = self._live.grouped(parts)
+        if any(part.dropout for part in parts.values()):
+            groups = self._with_dropout(x, parts, groups)
+        scales = [part.scale for part in parts.values()]
+        low = [tensor for part in parts.values() for tensor in (part.a, part.b)]
+        y = _LowRanks.apply(x, self.base.weight, self.base.bias, groups, scales, *low)  # type: ignore[no-untyped-call]
+        return y
+
+    def _with_dropout(
+        self, x: Tensor, parts: Mapping[str, LoRALinear], groups: tuple[_Group, ...]
+    ) -> tuple[_Group, ...]:
+        """The groups with what is kept, drawn as `functional.dropout` draws it."""
+        begins = {self._live.rows[name][0]: name for name, part in parts.items() if part.dropout}
+        found = []
+        for group in groups:
+            name = begins.get(group.start)
+            if name is not None:
+                random = self._live.random.get(name)
+                if random is None:
+                    raise ValueInvalidError(
+                        "a job with dropout needs a generator", value=name, hint="give `random` one"
+                    )
+                left = 1 - parts[name].dropout
+                keep = torch.empty_like(x[0, group.start : group.end])
+                keep.bernoulli_(left, generator=random).div_(left)
+                group = replace(group, keep=keep)  # noqa: PLW2901
+            found.append(group)
+        return tuple(found)
+
+
+class _LowRanks(torch.autograd.Function):
+    """Y = X W' + bias, and (X (s A)') B' on the rows of each job, a group of jobs at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        groups: tuple[_Group, ...],
+        scales: list[float],
+        *low: Tensor,
+    ) -> Tensor:
+        y = functional.linear(x, weight, bias)
+        flat, into = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
+        ctx.ranks = [len(a) for a in low[::2]]
+        factors = [a * s if s != 1 else a for a, s in zip(low[::2], scales, strict=True)]
+        a, b = torch.cat(factors).to(y.dtype), torch.cat(low[1::2], 1).to(y.dtype)
+        kept: list[Tensor] = []
+        for group in groups:
+            rows, columns = slice(group.start, group.end), slice(group.low, group.high)
+            seen = flat[rows] if group.keep is None else flat[rows] * group.keep
+            narrow = functional.linear(seen, a[columns]).to(y.dtype)
+            if group.own is not None:
+                narrow.mul_(group.own)
+            into[rows].addmm_(narrow, b[:, columns].T)
+            kept.append(narrow)
+        ctx.save_for_backward(x, weight, a, b, *kept)
+        ctx.groups, ctx.scales = groups, scales
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, a, b, *kept = ctx.saved_tensors
+        near = above.reshape(-1, above.shape[-1])
+        flat = x.reshape(-1, x.shape[-1]).to(near.dtype)
+        a, b = a.to(near.dtype), b.to(near.dtype)
+        d_x = near @ weight.to(near.dtype) if ctx.needs_input_grad[0] else None
+        of_a, of_b = [], []
+        for group, narrow in zip(ctx.groups, kept, strict=True):
+            rows, columns = slice(group.start, group.end), slice(group.low, group.high)
+            d_narrow = near[rows] @ b[:, columns]
+            if group.own is not None:
+                d_narrow.mul_(group.own)
+            if d_x is not None and group.keep is None:
+                d_x[rows].addmm_(d_narrow, a[columns])
+            elif d_x is not None:
+                d_x[rows] += (d_narrow @ a[columns]) * group.keep
+            seen = flat[rows] if group.keep is None else flat[rows] * group.keep
+            of_a.append(d_narrow.T @ seen)
+            of_b.append(narrow.to(near.dtype).T @ near[rows])
+        scales = torch.tensor(ctx.scales).repeat_interleave(torch.tensor(ctx.ranks))
+        each_a = torch.split(torch.cat(of_a).float().mul_(scales[:, None]), ctx.ranks)
+        each_b = torch.split(torch.cat(of_b).float(), ctx.ranks)
+        found: list[Tensor | None] = []
+        for number, (d_a, d_b) in enumerate(zip(each_a, each_b, strict=True)):
+            found += [d_a if ctx.needs_input_grad[5 + 2 * number] else None, d_b.T]
+        if d_x is not None:
+            d_x = d_x.view(x.shape).to(x.dtype)
+        return d_x, None, None, None, None, *found
+
+
+def _answer_losses(
+    hidden: Tensor, head: nn.Module, packed: Packed, border: Border | None
+) -> Tensor:
+    """Cross-entropy [A] in nats of each answer's token: `answer_loss` before it is summed."""
+    asked = packed.answer.nonzero()[:, 0]
+    rows, target = hidden.index_select(0, asked - 1), packed.ids[asked]
+    if type(head) is nn.Linear and head.bias is None:
+        found: Tensor = _HeadLosses.apply(rows, head.weight, target, border)
+        return found
+    parts: Sequence[Tensor] = [
+        functional.cross_entropy(head(h).float(), y, reduction="none")
+        for h, y in zip(torch.split(rows, _CHUNK), torch.split(target, _CHUNK), strict=True)
+    ]
+    return torch.cat([rows.new_zeros(0, dtype=torch.float32), *parts])
+
+
+class _HeadLosses(torch.autograd.Function):
+    """Losses and, beside them, their gradients, for a head that stands still."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, border: Border | None
+    ) -> Tensor:
+        dtype = hidden.dtype
+        if torch.is_autocast_enabled(hidden.device.type):
+            dtype = torch.get_autocast_dtype(hidden.device.type)
+        near, weight = hidden.to(dtype), weight.to(dtype)
+        found = hidden.new_empty(len(near), dtype=torch.float32)
+        slope = torch.empty_like(near)
+        size = _CHUNK if border is None else _INTERRUPTED
+        with torch.autocast(hidden.device.type, enabled=False):
+            for at in range(0, len(near), size):
+                if border is not None and at:
+                    border(f"head {at // size}")
+                part = slice(at, at + size)
+                logits = (near[part] @ weight.T).float()
+                known = logits.gather(1, target[part, None])
+                whole = logits.logsumexp(1, keepdim=True)
+                found[part] = (whole - known)[:, 0]
+                share = logits.sub_(whole).exp_()
+                share.scatter_add_(1, target[part, None], torch.full_like(known, -1.0))
+                slope[part] = share.to(dtype) @ weight
+        ctx.save_for_backward(slope)
+        ctx.dtype = hidden.dtype
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
+        (slope,) = ctx.saved_tensors
+        return (slope * above[:, None]).to(ctx.dtype), None, None, None

@@ -1,0 +1,248 @@
+"""Texts laid end to end: what a language model trains on, without a padded token.
+
+A step reads S texts as one row of T tokens. Linear layers do not mind; attention must keep the
+texts apart, and places begin anew in each. transformers lets a model attend by a function of
+one's own, so here each text attends to itself, causally: by torch's flash kernel, or where
+gradients are wanted by `packed_attention`, since the kernel's backward pass is slow for short
+texts. No mask of the whole is ever made. What comes out is what each text gives alone, up to
+rounding.
+
+The loss is asked of the answers alone. Logits are computed at the positions that predict an
+answer's token and nowhere else, on a contiguous matrix (a strided one makes torch copy the head
+for each row), and where the head stands still they are not kept either: the gradient with
+respect to the hidden states is made beside the loss, chunk by chunk,
+
+    L = sum over answers t of  log sum_v e^(h_t . w_v) - h_t . w_y(t),
+    dL/dh_t = sum_v softmax(h_t . w)_v w_v - w_y(t)
+
+With the 49,152 words of SmolLM2 logits are a fifth of the work and most of the memory of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from adwright.core.errors import ValueInvalidError
+from adwright.tuning.packing.attention import Blocks, attending, block_attention
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["Packed", "answer_loss", "attends_apart", "pack", "packed_hidden"]
+
+#: Answers whose logits stand in memory at once: 512 of 49,152 words are 100 MB.
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Packed:
+    """S texts of T tokens. ids: int64 [T]. offsets: int64 [S + 1]. answer: bool [T], tokens that
+    the model is to predict; never the first of a text."""
+
+    ids: Tensor
+    offsets: Tensor
+    answer: Tensor
+
+    def __post_init__(self) -> None:
+        if self.answer.shape != self.ids.shape or int(self.offsets[-1]) != len(self.ids):
+            raise ValueInvalidError(
+                "packed texts need an offset where each ends, and a mark for each token",
+                value=f"{len(self.ids)} tokens, {len(self.answer)} marks, "
+                f"offsets to {int(self.offsets[-1])}",
+            )
+        starts = self.offsets[:-1]
+        if bool(self.answer[starts[starts < len(self.ids)]].any()):
+            raise ValueInvalidError("nothing predicts the first token of a text")
+
+    def __len__(self) -> int:
+        """Texts."""
+        return len(self.offsets) - 1
+
+    @property
+    def answers(self) -> int:
+        """Tokens that are predicted."""
+        return int(self.answer.sum())
+
+    def places(self) -> Tensor:
+        """int64 [T], the place of each token in its text."""
+        starts = torch.repeat_interleave(self.offsets[:-1], self.offsets.diff())
+        return torch.arange(len(self.ids), device=self.ids.device) - starts
+
+    def twice(self) -> Packed:
+        """All texts, and all of them again."""
+        again = self.offsets[1:] + self.offsets[-1]
+        return Packed(self.ids.repeat(2), torch.cat([self.offsets, again]), self.answer.repeat(2))
+
+    def alone(self) -> list[Packed]:
+        """Each text by itself."""
+        return [
+            Packed(self.ids[start:end], torch.tensor([0, end - start]), self.answer[start:end])
+            for start, end in pairwise(self.offsets.tolist())
+        ]
+
+    def to(self, device: torch.device | str) -> Packed:
+        """The same on another device."""
+        return Packed(self.ids.to(device), self.offsets.to(device), self.answer.to(device))
+
+
+def pack(texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Packed:
+    """Pairs of the tokens of a prompt, at least one, and of its answer.
+
+    Raises ValueInvalidError for an empty prompt, since something must predict the first token of
+    an answer.
+    """
+    for number, (prompt, _) in enumerate(texts):
+        if not len(prompt):
+            raise ValueInvalidError(
+                "a prompt is empty", row=number, hint="begin it with the token of a beginning"
+            )
+    ids = [token for prompt, answer in texts for part in (prompt, answer) for token in part]
+    marks = [
+        mark for prompt, answer in texts for mark in [False] * len(prompt) + [True] * len(answer)
+    ]
+    lengths = torch.tensor([0, *(len(prompt) + len(answer) for prompt, answer in texts)])
+    return Packed(torch.tensor(ids, dtype=torch.int64), lengths.cumsum(0), torch.tensor(marks))
+
+
+def attends_apart(model: PreTrainedModel) -> AbstractContextManager[None]:
+    """Within, the model attends text by text, see `packed_hidden`, and does nothing else. Where
+    a backward pass reads layers again (checkpoints of activations), both belong inside.
+
+    Raises MissingExtraError without transformers.
+    """
+    return attending(model, "adwright_packed", _attend)
+
+
+def packed_hidden(model: PreTrainedModel, packed: Packed) -> Tensor:
+    """Hidden states [T, D] after the last layer and norm.
+
+    model: a causal language model of transformers whose decoder hands places on to its attention,
+    as those of the Llama family do.
+    """
+    with attends_apart(model):
+        found = model.get_decoder()(  # type: ignore[no-untyped-call]
+            input_ids=packed.ids[None],
+            position_ids=packed.places()[None],
+            use_cache=False,
+        )
+    hidden: Tensor = found.last_hidden_state[0]
+    return hidden
+
+
+def answer_loss(hidden: Tensor, head: nn.Module, packed: Packed) -> Tensor:
+    """Cross-entropy [] in nats, summed over the tokens of the answers.
+
+    hidden: [T, D], see `packed_hidden`. head: from rows [A, D] to logits [A, V].
+    """
+    asked = packed.answer.nonzero()[:, 0]
+    rows, target = hidden.index_select(0, asked - 1), packed.ids[asked]
+    if type(head) is nn.Linear and head.bias is None and not head.weight.requires_grad:
+        loss: Tensor = _HeadLoss.apply(rows, head.weight, target)
+        return loss
+    parts = [
+        functional.cross_entropy(head(h).float(), y, reduction="sum")
+        for h, y in zip(torch.split(rows, _CHUNK), torch.split(target, _CHUNK), strict=True)
+    ]
+    return torch.stack([rows.new_zeros((), dtype=torch.float32), *parts]).sum()
+
+
+class _HeadLoss(torch.autograd.Function):
+    """The sum for a head that stands still, see the module."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+        dtype = hidden.dtype
+        if torch.is_autocast_enabled(hidden.device.type):
+            dtype = torch.get_autocast_dtype(hidden.device.type)
+        near, weight = hidden.to(dtype), weight.to(dtype)
+        total = hidden.new_zeros((), dtype=torch.float32)
+        slope = torch.empty_like(near)
+        with torch.autocast(hidden.device.type, enabled=False):
+            for at in range(0, len(near), _CHUNK):
+                part = slice(at, at + _CHUNK)
+                logits = (near[part] @ weight.T).float()
+                whole = logits.logsumexp(1)
+                known = logits.gather(1, target[part, None])
+                total += (whole - known[:, 0]).sum()
+                share = logits.sub_(whole[:, None]).exp_()
+                share.scatter_add_(1, target[part, None], torch.full_like(known, -1.0))
+                slope[part] = share.to(dtype) @ weight
+        ctx.save_for_backward(slope)
+        ctx.dtype = hidden.dtype
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return (slope * above).to(ctx.dtype), None, None
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    position_ids: Tensor,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention [1, T, H, Dh] of each text to itself: query [1, H, T, Dh], key and value
+    [1, G, P + T, Dh] with G dividing H; position_ids: [1, T], 0 where a text begins.
+
+    P: keys of a prefix that all texts see; with one there is a mask [1, 1, T, P + T], whose part
+    of each text is taken. The signature is that of transformers.
+    """
+    starts = (position_ids[0] == 0).nonzero()[:, 0].tolist()
+    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
+    if wanted and attention_mask is None and not dropout and query.device.type == "cpu":
+        blocks = _blocks((*starts, query.shape[2]), query.shape[1], key.shape[1])
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        seen = block_attention(query, key, value, blocks, scale)
+        return seen.transpose(1, 2).contiguous(), None
+    shared, prefix = query.shape[1] // key.shape[1], key.shape[2] - query.shape[2]
+    if shared > 1:
+        key, value = (x.repeat_interleave(shared, dim=1) for x in (key, value))
+    found = []
+    for start, end in pairwise([*starts, query.shape[2]]):
+        mine = slice(prefix + start, prefix + end)
+        if attention_mask is None:
+            mask, k, v = None, key[:, :, mine], value[:, :, mine]
+        else:
+            rows = attention_mask[:, :, start:end]
+            mask, k, v = (
+                torch.cat(
+                    [whole.narrow(dim, 0, prefix), whole.narrow(dim, mine.start, end - start)], dim
+                )
+                for whole, dim in ((rows, 3), (key, 2), (value, 2))
+            )
+        seen = functional.scaled_dot_product_attention(
+            query[:, :, start:end],
+            k,
+            v,
+            attn_mask=mask,
+            dropout_p=dropout,
+            is_causal=mask is None,
+            scale=scaling,
+        )
+        found.append(seen)
+    return torch.cat(found, 2).transpose(1, 2).contiguous(), None
+
+
+@lru_cache(maxsize=8)
+def _blocks(offsets: tuple[int, ...], heads: int, kv_heads: int) -> Blocks:
+    """Of a step: its layers ask for the same ones."""
+    return Blocks.of(torch.tensor(offsets), heads, kv_heads)

@@ -1,0 +1,290 @@
+"""The kinds of Hugging Face peft that train on a Llama-type model: config and count of each.
+
+i and o are the inputs and outputs of a map, r the rank, b the block, n the number:
+
+    lora r (i + o)               loha, glora 2 r (i + o)    hira, gralora, shira, deft r (i + o)
+    lokr see `_lokr`             adalora r' (i + o + 1)     delora r (i + o) + 1
+    hra r i                      miss r o                   peanut 2 r o
+    oft i (b - 1) / 2            boft b i + o               road o
+    vera r + o                   pvera 2 r + o              randlora k (r + min(i, o)), k = min / r
+    fourierft, waveft n          tinylora n                 unilora n for the model
+    c3a i o / b                  psoft r (r - 1) / 2 + 2 r  beft o
+    vblora n b + r n (i + o) / b poly 4 r (i + o) + 4
+    norms (2 N + 1) D            tokens D a token           p_tuning, mpt, cpt see `_prompt_count`
+
+r' = ceil(1.5 r): AdaLoRA starts with more than it ends with. Sources: Mangrulkar et al., PEFT,
+2022, and there the paper of each kind. The formulas are read from peft's code and tested on it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from types import ModuleType
+from typing import Any
+
+from adwright.core.errors import ConfigError
+from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.tuned import at_least
+
+__all__ = ["PROMPTS", "PeftKind", "PeftSettings", "adalora_schedule", "count_of", "peft_config"]
+
+
+class PeftKind(StrEnum):
+    """Kinds of peft that train on a Llama-type model."""
+
+    LORA = "lora"
+    LOHA = "loha"
+    LOKR = "lokr"
+    ADALORA = "adalora"
+    DELORA = "delora"
+    GRALORA = "gralora"
+    GLORA = "glora"
+    HIRA = "hira"
+    DEFT = "deft"
+    VBLORA = "vblora"
+    RANDLORA = "randlora"
+    VERA = "vera"
+    PVERA = "pvera"
+    TINYLORA = "tinylora"
+    UNILORA = "unilora"
+    FOURIERFT = "fourierft"
+    WAVEFT = "waveft"
+    C3A = "c3a"
+    OFT = "oft"
+    BOFT = "boft"
+    HRA = "hra"
+    PSOFT = "psoft"
+    ROAD = "road"
+    MISS = "miss"
+    PEANUT = "peanut"
+    SHIRA = "shira"
+    POLY = "poly"
+    BEFT = "beft"
+    NORMS = "norms"
+    TOKENS = "tokens"
+    P_TUNING = "p_tuning"
+    MPT = "mpt"
+    CPT = "cpt"
+
+
+#: Kinds that put vectors before the text.
+PROMPTS = (PeftKind.P_TUNING, PeftKind.MPT, PeftKind.CPT)
+#: Skills of poly: what peft takes unless told otherwise.
+_SKILLS = 4
+
+#: Kinds whose config takes targets and a rank and nothing else.
+_PLAIN = {
+    PeftKind.DELORA: "DeloraConfig",
+    PeftKind.HIRA: "HiraConfig",
+    PeftKind.GLORA: "GloraConfig",
+    PeftKind.DEFT: "DeftConfig",
+    PeftKind.RANDLORA: "RandLoraConfig",
+    PeftKind.VERA: "VeraConfig",
+    PeftKind.PVERA: "PveraConfig",
+    PeftKind.HRA: "HRAConfig",
+    PeftKind.PSOFT: "PsoftConfig",
+    PeftKind.MISS: "MissConfig",
+    PeftKind.PEANUT: "PeanutConfig",
+    PeftKind.POLY: "PolyConfig",
+}
+#: Kinds whose config takes targets and a block, and the name of the block there.
+_BLOCKS = {
+    PeftKind.C3A: ("C3AConfig", "block_size"),
+    PeftKind.OFT: ("OFTConfig", "oft_block_size"),
+    PeftKind.BOFT: ("BOFTConfig", "boft_block_size"),
+    PeftKind.ROAD: ("RoadConfig", "group_size"),
+}
+_NORMS = ("input_layernorm", "post_attention_layernorm", "norm")
+
+
+@dataclass(frozen=True)
+class PeftSettings:
+    """What the kinds are set with. What a kind has no use for is ignored.
+
+    rank: r. alpha: over r the scale, where there is one. block: b, of oft, boft, c3a, road and
+    vblora; it divides the inputs and outputs of the targets. number: n, of coefficients or
+    vectors. length: of a soft prompt. tokens: words whose embeddings are trained, or that stand
+    before the text (cpt). steps: of adalora's schedule as peft is given it; a training sets it to
+    the steps that it has, see `adalora_schedule`.
+    """
+
+    kind: PeftKind = PeftKind.LORA
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
+    block: int = 32
+    number: int = 256
+    length: int = 20
+    tokens: tuple[int, ...] = (0,)
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "rank", "block", "number", "length", "steps")
+        if not self.tokens:
+            raise ConfigError("no word is named", where="Wrapped.tokens", hint="name at least one")
+
+
+def count_of(settings: PeftSettings, sizes: Sizes) -> int:
+    """Trainable numbers on a model of these sizes."""
+    kind, width = settings.kind, sizes.width
+    if kind in PROMPTS:
+        return _prompt_count(settings, width)
+    if kind is PeftKind.NORMS:
+        return (2 * sizes.layers + 1) * width
+    if kind is PeftKind.TOKENS:
+        return len(settings.tokens) * width
+    shared = 0
+    if kind is PeftKind.UNILORA:
+        shared = settings.number
+    elif kind is PeftKind.VBLORA:
+        shared = settings.number * settings.block
+    maps = sizes.of_linear(settings.targets)
+    return shared + sum(_of_map(settings, rows, columns) for rows, columns in maps)
+
+
+def peft_config(settings: PeftSettings, peft: ModuleType, *, width: int, seed: int) -> Any:
+    """peft's own config of the kind. width: D of the model. seed: of what the config draws."""
+    kind, targets = settings.kind, list(settings.targets)
+    task: dict[str, Any] = {"task_type": "CAUSAL_LM"}
+    on = task | {"target_modules": targets}
+    low = on | {"r": settings.rank}
+    prompt = task | {"num_virtual_tokens": settings.length}
+    match kind:
+        case PeftKind.LORA:
+            return peft.LoraConfig(**low, lora_alpha=settings.alpha)
+        case PeftKind.ADALORA:
+            return _adalora(settings, peft, on)
+        case PeftKind.SHIRA:
+            return peft.ShiraConfig(**low, random_seed=seed)
+        case PeftKind.VBLORA:
+            sizes = {"num_vectors": settings.number, "vector_length": settings.block}
+            return peft.VBLoRAConfig(**low, **sizes)
+        case PeftKind.NORMS:
+            return peft.LNTuningConfig(**task, target_modules=list(_NORMS))
+        case PeftKind.TOKENS:
+            words = {"token_indices": list(settings.tokens)}
+            return peft.TrainableTokensConfig(**task, target_modules=["embed_tokens"], **words)
+        case PeftKind.P_TUNING:
+            return peft.PromptEncoderConfig(**prompt, encoder_hidden_size=width)
+        case PeftKind.MPT:
+            return peft.MultitaskPromptTuningConfig(**prompt)
+        case PeftKind.CPT:
+            return peft.CPTConfig(**task, cpt_token_ids=list(settings.tokens))
+        case _:
+            return _on_maps(settings, peft, on, seed)
+
+
+def _on_maps(settings: PeftSettings, peft: ModuleType, on: dict[str, Any], seed: int) -> Any:
+    kind, low = settings.kind, on | {"r": settings.rank}
+    match kind:
+        case PeftKind.LOHA:
+            return peft.LoHaConfig(**low, alpha=settings.alpha)
+        case PeftKind.LOKR:
+            return peft.LoKrConfig(**low, alpha=settings.alpha)
+        case PeftKind.GRALORA:
+            return peft.GraloraConfig(**low, alpha=settings.alpha)
+        # Zero coefficients, so that the model is what it was: not what peft would choose.
+        case PeftKind.FOURIERFT:
+            return peft.FourierFTConfig(**on, n_frequency=settings.number, init_weights=True)
+        case PeftKind.WAVEFT:
+            return peft.WaveFTConfig(**on, n_frequency=settings.number, init_weights=True)
+        case PeftKind.UNILORA:
+            return peft.UniLoraConfig(**low, theta_d_length=settings.number, proj_seed=seed)
+        case PeftKind.TINYLORA:
+            return peft.TinyLoraConfig(**low, u=settings.number, projection_seed=seed)
+        case PeftKind.BEFT:
+            return peft.BeftConfig(**on)
+        case _ if kind in _BLOCKS:
+            name, block = _BLOCKS[kind]
+            chosen = {"init_weights": True} if kind is PeftKind.C3A else {}
+            return getattr(peft, name)(**on, **{block: settings.block}, **chosen)
+        case _:
+            return getattr(peft, _PLAIN[kind])(**low)
+
+
+def adalora_schedule(steps: int) -> dict[str, int]:
+    """When AdaLoRA cuts ranks in a training of so many steps: the fields of peft's config.
+
+    tinit: for the first tenth all ranks are there. tfinal: for the last third the target's, so
+    from two steps on the target is reached. deltaT: in between, every hundredth of the steps.
+    """
+    return {
+        "tinit": steps // 10,
+        "tfinal": min(max(1, steps // 3), steps - 1),
+        "deltaT": max(1, steps // 100),
+        "total_step": steps,
+    }
+
+
+def _adalora(settings: PeftSettings, peft: ModuleType, on: dict[str, Any]) -> Any:
+    return peft.AdaLoraConfig(
+        **on,
+        init_r=math.ceil(1.5 * settings.rank),
+        target_r=settings.rank,
+        lora_alpha=settings.alpha,
+        **adalora_schedule(settings.steps),
+    )
+
+
+def _of_map(settings: PeftSettings, o: int, i: int) -> int:
+    """Trainable numbers of one map [o, i]."""
+    r, b, n = settings.rank, settings.block, settings.number
+    match settings.kind:
+        case PeftKind.LOHA | PeftKind.GLORA:
+            return 2 * r * (i + o)
+        case PeftKind.LOKR:
+            return _lokr(o, i, r)
+        case PeftKind.ADALORA:
+            return math.ceil(1.5 * r) * (i + o + 1)
+        case PeftKind.DELORA:
+            return r * (i + o) + 1
+        case PeftKind.POLY:
+            return _SKILLS * r * (i + o) + _SKILLS
+        case PeftKind.VBLORA:
+            return r * n * (i + o) // b
+        case PeftKind.RANDLORA:
+            return math.ceil(min(i, o) / r) * (r + min(i, o))
+        case kind:
+            return {
+                PeftKind.VERA: r + o,
+                PeftKind.PVERA: 2 * r + o,
+                PeftKind.TINYLORA: n,
+                PeftKind.UNILORA: 0,
+                PeftKind.FOURIERFT: n,
+                PeftKind.WAVEFT: n,
+                PeftKind.C3A: i * o // b,
+                PeftKind.OFT: i * (b - 1) // 2,
+                PeftKind.BOFT: b * i + o,
+                PeftKind.HRA: r * i,
+                PeftKind.PSOFT: r * (r - 1) // 2 + 2 * r,
+                PeftKind.ROAD: o,
+                PeftKind.MISS: r * o,
+                PeftKind.PEANUT: 2 * r * o,
+                PeftKind.BEFT: o,
+            }.get(kind, r * (i + o))
+
+
+def _prompt_count(settings: PeftSettings, width: int) -> int:
+    match settings.kind:
+        case PeftKind.P_TUNING:
+            # A table, and an MLP of three maps, all as wide as the model.
+            return settings.length * width + 3 * (width + 1) * width
+        case PeftKind.MPT:
+            return settings.length * width + settings.length + width
+        case _:
+            return len(settings.tokens) * width
+
+
+def _lokr(o: int, i: int, r: int) -> int:
+    """Each size is split into its two nearest factors; the larger pair is of rank r if it pays."""
+    (small_o, large_o), (small_i, large_i) = _nearest_factors(o), _nearest_factors(i)
+    whole = large_o * large_i
+    large = r * (large_o + large_i) if r < max(large_o, large_i) / 2 else whole
+    return small_o * small_i + large
+
+
+def _nearest_factors(size: int) -> tuple[int, int]:
+    small = max(each for each in range(1, math.isqrt(size) + 1) if size % each == 0)
+    return small, size // small

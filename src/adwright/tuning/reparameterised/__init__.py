@@ -1,0 +1,1 @@
+"""Methods that train a low-dimensional form of the weight change: LoRA and its kin."""

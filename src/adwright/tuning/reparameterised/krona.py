@@ -1,0 +1,84 @@
+"""KronA: the update of a weight is a Kronecker product of two small matrices.
+
+Edalati et al., 2022, arXiv 2212.10650:
+
+    W' = W + s A (x) B        A [p, q], B [out / p, in / q], B = 0 at first
+    count = sum over maps of p q + (out / p) (in / q)
+
+(A (x) B) x is formed without the product: with X [q, in / q] the x cut into rows, it is A X B^T
+read row by row. Ours: p and q are the largest divisors of out and in that are at most `factor`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
+
+__all__ = ["KronA", "KronALinear"]
+
+
+@dataclass(frozen=True)
+class KronA(TuningMethod):
+    """factor: bound of p and q; near the root of the width the count is least. scale: s.
+
+    Memory: the two small matrices. Full rank is within reach, rank(A) rank(B). Any linear map.
+    """
+
+    family: ClassVar[Family] = "reparameterised"
+    mergeable: ClassVar[bool] = True
+    factor: int = 32
+    scale: float = 1.0
+    targets: tuple[Target, ...] = LINEAR
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "factor")
+
+    def divisor(self, size: int) -> int:
+        """The largest divisor of `size` that is at most `factor`."""
+        return max(each for each in range(1, self.factor + 1) if size % each == 0)
+
+    def count(self, sizes: Sizes) -> int:
+        """Sum of p q + (out / p) (in / q)."""
+        total = 0
+        for rows, columns in sizes.of_linear(self.targets):
+            left = self.divisor(rows) * self.divisor(columns)
+            total += left + rows * columns // left
+        return total
+
+    def attach(self, tuned: Tuned) -> None:
+        """A `KronALinear` in the place of each map."""
+        for place in tuned.places(self.targets):
+            rows, columns = place.linear.out_features, place.linear.in_features
+            p, q = self.divisor(rows), self.divisor(columns)
+            right = zeros(rows // p, columns // q)
+            place.put(KronALinear(place.linear, tuned.uniform(p, q), right, self.scale))
+
+
+class KronALinear(TunedLinear):
+    """W x + bias + s (A (x) B) x. left: A [p, q]. right: B [out / p, in / q]."""
+
+    def __init__(
+        self, base: nn.Linear, left: nn.Parameter, right: nn.Parameter, scale: float
+    ) -> None:
+        super().__init__(base)
+        self.left, self.right, self.scale = left, right, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        rows = x.reshape(*x.shape[:-1], self.left.shape[1], -1)  # X [..., q, in / q]
+        product = self.scale * self.left.to(x.dtype) @ (rows @ self.right.to(x.dtype).T)
+        y: Tensor = self.base(x) + product.flatten(-2)
+        return y
+
+    def merged(self) -> nn.Linear:
+        """The base with W + s A (x) B."""
+        with torch.no_grad():
+            update = self.scale * torch.kron(self.left, self.right)
+            self.base.weight.add_(update.to(self.base.weight.dtype))
+        return self.base

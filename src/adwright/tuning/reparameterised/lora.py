@@ -1,0 +1,157 @@
+"""LoRA: a low-rank update beside each frozen map; with rsLoRA's scale and LoRA+'s rates.
+
+Hu et al., 2021, arXiv 2106.09685. With A [r, in], B [out, r], B = 0 at first:
+
+    y = W x + s B (A x)        s = alpha / r;  rsLoRA: s = alpha / sqrt(r)
+    count = sum over maps of r (in + out)
+
+rsLoRA (Kalajdzievski, 2023, arXiv 2312.03732) keeps the size of the update when r grows. LoRA+
+(Hayou et al., 2024, arXiv 2402.12354) trains B at a rate `rate_ratio` times that of A.
+
+Ours: one autograd function. s goes into the small product A x, the update is added in place into
+the large one, and in mixed precision A and B are cast to the type of x, never x to theirs; kept
+for the backward pass are x, which the graph keeps anyway, and A x. W gets no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError
+from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
+
+__all__ = ["LoRA", "LoRALinear", "is_packed", "low_rank_count"]
+
+
+@dataclass(frozen=True)
+class LoRA(TuningMethod):
+    """W + s B A on the maps in `targets`.
+
+    rank: r. alpha: see the module. rank_stabilised: rsLoRA. rate_ratio: LoRA+; its paper takes
+    16. dropout: on the x that A sees, in training.
+    Memory beside the base: 16 bytes a trainable number with Adam. Applies to any linear map.
+    """
+
+    family: ClassVar[Family] = "reparameterised"
+    mergeable: ClassVar[bool] = True
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
+    rank_stabilised: bool = False
+    rate_ratio: float = 1.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "rank")
+        at_least(self, 0, "dropout", "rate_ratio")
+
+    @property
+    def scale(self) -> float:
+        """s."""
+        return self.alpha / (math.sqrt(self.rank) if self.rank_stabilised else self.rank)
+
+    def count(self, sizes: Sizes) -> int:
+        """Sum of r (in + out)."""
+        return low_rank_count(sizes, self.targets, self.rank)
+
+    def attach(self, tuned: Tuned) -> None:
+        """A `LoRALinear` in the place of each map."""
+        for place in tuned.places(self.targets):
+            a = tuned.uniform(self.rank, place.linear.in_features)
+            b = zeros(place.linear.out_features, self.rank)
+            place.put(LoRALinear(place.linear, a, b, self.scale, self.dropout))
+
+    def rate(self, name: str) -> float:
+        """`rate_ratio` for B, 1 for A."""
+        return self.rate_ratio if name.endswith(".b") else 1.0
+
+
+class LoRALinear(TunedLinear):
+    """y = W x + bias + s B A x. a: [r, in]. b: [out, r]."""
+
+    def __init__(
+        self, base: nn.Linear, a: nn.Parameter, b: nn.Parameter, scale: float, dropout: float = 0.0
+    ) -> None:
+        super().__init__(base)
+        self.a, self.b, self.scale, self.dropout = a, b, scale, dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        dropping = self.training and self.dropout > 0
+        if dropping or is_packed(self.base):
+            seen = functional.dropout(x, self.dropout) if dropping else x
+            low = functional.linear(seen, self.a.to(x.dtype))
+            return self.base(x) + functional.linear(low * self.scale, self.b.to(x.dtype))  # type: ignore[no-any-return]
+        return _LowRank.apply(x, self.base.weight, self.base.bias, self.a, self.b, self.scale)  # type: ignore[no-any-return, no-untyped-call]
+
+    def merged(self) -> nn.Linear:
+        """The base with W + s B A; ConfigError where W lies in packed codes."""
+        if is_packed(self.base):
+            raise ConfigError(
+                "an update cannot be added to a weight in packed codes",
+                where=type(self.base).__name__,
+                hint="load the base unpacked and attach the saved part to it, then merge",
+            )
+        with torch.no_grad():
+            self.base.weight += (self.scale * self.b @ self.a).to(self.base.weight.dtype)
+        return self.base
+
+
+class _LowRank(torch.autograd.Function):
+    """y = W x + bias + B (s A x), keeping x and s A x."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+    ) -> Tensor:
+        y = functional.linear(x, weight, bias)
+        flat, into = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
+        low = functional.linear(flat, a.to(flat.dtype)) * scale
+        into.addmm_(low.to(y.dtype), b.to(y.dtype).T)
+        ctx.save_for_backward(x, weight, a, b, low)
+        ctx.scale = scale
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, a, b, low = ctx.saved_tensors
+        near = above.reshape(-1, above.shape[-1])
+        flat = x.reshape(-1, x.shape[-1]).to(near.dtype)
+        d_low = (near @ b.to(near.dtype)) * ctx.scale
+        d_x = d_a = d_b = None
+        if ctx.needs_input_grad[0]:
+            d_x = near @ weight.to(near.dtype)
+            d_x = d_x.addmm_(d_low, a.to(near.dtype)).view(x.shape).to(x.dtype)
+        if ctx.needs_input_grad[3]:
+            d_a = (d_low.T @ flat).to(a.dtype)
+        if ctx.needs_input_grad[4]:
+            d_b = (near.T @ low.to(near.dtype)).to(b.dtype)
+        return d_x, None, None, d_a, d_b, None
+
+
+def is_packed(base: nn.Linear) -> bool:
+    """Whether the weight is no matrix [out, in] of floats, but codes that only the map's own
+    forward pass can read, as in bitsandbytes' Linear4bit."""
+    weight = base.weight
+    whole = weight.shape == (base.out_features, base.in_features)
+    return not (whole and weight.is_floating_point())
+
+
+def low_rank_count(sizes: Sizes, targets: tuple[Target, ...], rank: int) -> int:
+    """Sum of r (in + out) over the maps of all layers."""
+    return rank * sum(rows + columns for rows, columns in sizes.of_linear(targets))

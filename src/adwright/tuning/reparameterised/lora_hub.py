@@ -1,0 +1,189 @@
+"""LoRAHub: trained LoRAs are mixed by a handful of weights that a search without gradients finds.
+
+Huang et al., COLM 2024, arXiv 2307.13269. With n sources A_i, B_i and weights w [n], 0 at first:
+
+    W' = W + s (sum_i w_i B_i) (sum_i w_i A_i)        least L(w) + c sum |w_i|, |w_i| <= bound
+    count = n
+
+Memory: that of inference. Some twenty examples are enough for n weights.
+
+Ours: the paper searches with a package's mix of optimisers; here it is a (1 + lambda) evolution
+strategy. Each round tries lambda points drawn around the best one; the spread grows where one of
+them is better and shrinks where none is, by the one-fifth rule. `tune` takes a round as a step, on
+the texts of its first batch in all of them: a point is better only on the same texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adwright.core.errors import ConfigError
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.storage import read_tuned
+from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
+
+__all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "Spread", "search_weights"]
+
+#: Of the first round, in units of a weight.
+FIRST_SPREAD = 0.3
+
+
+@dataclass(frozen=True)
+class LoRAHub(TuningMethod):
+    """adapters: n, how many sources. rank, alpha, targets: of each of them. penalty: c. bound:
+    see the module. There is no optimizer: a step of `tune` is a round of `search_weights`.
+    """
+
+    family: ClassVar[Family] = "reparameterised"
+    mergeable: ClassVar[bool] = True
+    gradient_free: ClassVar[bool] = True
+    adapters: int = 2
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
+    penalty: float = 0.05
+    bound: float = 1.5
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "adapters", "rank")
+
+    def count(self, sizes: Sizes) -> int:
+        """n."""
+        return self.adapters
+
+    def attach(self, tuned: Tuned) -> None:
+        """A `HubLinear` in the place of each map, all with the same weights."""
+        tuned.schedule = Spread()
+        states = [] if tuned.blank else self._sources(tuned)
+        weights = zeros(self.adapters)
+        for place in tuned.places(self.targets):
+            linear = place.linear
+            a = torch.zeros(self.adapters, self.rank, linear.in_features)
+            b = torch.zeros(self.adapters, linear.out_features, self.rank)
+            for at, state in enumerate(states):
+                a[at], b[at] = (state[f"model.{place.name}.{part}"] for part in ("a", "b"))
+            place.put(HubLinear(linear, a, b, weights, self.alpha / self.rank))
+
+    def _sources(self, tuned: Tuned) -> list[dict[str, Tensor]]:
+        if len(tuned.sources) != self.adapters:
+            raise ConfigError(
+                f"{self.adapters} sources are needed, {len(tuned.sources)} were given",
+                where="LoRAHub.adapters",
+                hint="pass the folders of saved LoRAs as `sources`",
+            )
+        wanted: dict[str, Any] = {
+            "rank": self.rank,
+            "alpha": self.alpha,
+            "targets": list(self.targets),
+            "rank_stabilised": False,
+        }
+        states = []
+        for stored in map(read_tuned, tuned.sources):
+            same = all(stored.config.get(key) == value for key, value in wanted.items())
+            if stored.method != LoRA.__name__ or not same or stored.base != tuned.base_fingerprint:
+                raise ConfigError(
+                    "the source is not a LoRA of this base with these settings",
+                    where=str(stored.folder),
+                    hint=f"tune this base with LoRA and {wanted}",
+                )
+            states.append(stored.tensors)
+        return states
+
+
+class HubLinear(TunedLinear):
+    """a: [n, r, in]. b: [n, out, r]. weights: w [n], shared by all maps."""
+
+    a: Tensor
+    b: Tensor
+
+    def __init__(
+        self, base: nn.Linear, a: Tensor, b: Tensor, weights: nn.Parameter, scale: float
+    ) -> None:
+        super().__init__(base)
+        self.weights, self.scale = weights, scale
+        self.register_buffer("a", a)
+        self.register_buffer("b", b)
+
+    def mixed(self) -> tuple[Tensor, Tensor]:
+        """sum w_i A_i [r, in] and sum w_i B_i [out, r]."""
+        return torch.tensordot(self.weights, self.a, 1), torch.tensordot(self.weights, self.b, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        a, b = (part.to(x.dtype) for part in self.mixed())
+        y: Tensor = self.base(x) + functional.linear(functional.linear(x, a) * self.scale, b)
+        return y
+
+    def merged(self) -> nn.Linear:
+        """The base with W'."""
+        with torch.no_grad():
+            a, b = self.mixed()
+            self.base.weight.add_((self.scale * b @ a).to(self.base.weight.dtype))
+        return self.base
+
+
+class Spread(nn.Module):
+    """How far the next round looks, in units of a weight; a run that is resumed goes on from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = FIRST_SPREAD
+
+    def memory(self) -> dict[str, Tensor]:
+        """As `Remembering`."""
+        return {"spread": torch.tensor(self.value, dtype=torch.float64)}
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        """As `Remembering`."""
+        if "spread" in tensors:
+            self.value = float(tensors["spread"])
+
+
+@torch.no_grad()
+def search_weights(
+    tuned: Tuned,
+    loss: Callable[[], Tensor],
+    *,
+    rounds: int = 10,
+    children: int = 4,
+    seed: int | None = None,
+) -> float:
+    """Find w, beginning at what it and its spread are, set both, and return the loss of w, penalty
+    included.
+
+    loss: computes the loss of `tuned` on the few examples, a scalar, always the same ones.
+    children: lambda. seed: of the draws, by default that of `tuned`. Takes rounds * lambda + 1
+    evaluations.
+    Raises ConfigError where the method is another.
+    """
+    method = tuned.method
+    if not isinstance(method, LoRAHub):
+        raise ConfigError("the model is not tuned by LoRAHub", where=type(method).__name__)
+    (weights,) = tuned.parameters()
+    width = tuned.schedule if isinstance(tuned.schedule, Spread) else Spread()
+    generator = torch.Generator().manual_seed(tuned.seed if seed is None else seed)
+
+    def judged(point: Tensor) -> float:
+        weights.copy_(point)
+        return float(loss()) + method.penalty * float(point.abs().sum())
+
+    best = weights.clone()
+    least = judged(best)
+    for _ in range(rounds):
+        better = False
+        for _ in range(children):
+            drawn = torch.randn(weights.shape, generator=generator).to(weights.device)
+            point = (best + width.value * drawn).clamp(-method.bound, method.bound)
+            found = judged(point)
+            if found < least:
+                best, least, better = point, found, True
+        width.value *= 1.5 if better else 1.5**-0.25
+    weights.copy_(best)
+    return least

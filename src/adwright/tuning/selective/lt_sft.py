@@ -1,0 +1,90 @@
+"""LT-SFT: the weights that moved most in a short full tuning are trained again from the start.
+
+Ansell, Ponti, Korhonen & Vulic, "Composable Sparse Fine-Tuning for Cross-Lingual Transfer", ACL
+2022, arXiv 2110.07560, after the lottery tickets of Frankle & Carbin:
+
+    1. train all targets' weights for some steps        theta_0 -> theta_1
+    2. keep the k largest |theta_1 - theta_0|, rewind to theta_0, train these        count = k
+
+The first phase costs what full tuning costs; it runs inside `attach`, on the calibration losses,
+one step of Adam for each, and goes through them again until it has its steps. theta_1 is kept in
+float32 whatever the base is in, and the base's weights follow it, rounded: in bfloat16 a step of
+5e-5 is less than half of what tells a weight of 0.02 from its neighbour, and would leave no trace.
+Beside the base it takes, in bytes for each weight of the targets,
+
+    4 theta_1 + 4 its gradient + 8 moments of Adam + 4 theta_0, 2 of a bfloat16 base
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from adwright.tuning.selective.sparse import kept, looked_at, plant_highest
+from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least
+
+__all__ = ["LTSFT"]
+
+
+@dataclass(frozen=True)
+class LTSFT(TuningMethod):
+    """fraction: of the targets' weights that are trained. steps, learning_rate: of phase 1, whose
+    memory the module states."""
+
+    family: ClassVar[Family] = "unstructured selective"
+    mergeable: ClassVar[bool] = True
+    fraction: float = 0.005
+    steps: int = 100
+    learning_rate: float = 5e-5
+    targets: tuple[Target, ...] = LINEAR
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "steps")
+
+    def count(self, sizes: Sizes) -> int:
+        """k."""
+        return kept(sizes, self.targets, self.fraction)
+
+    def attach(self, tuned: Tuned) -> None:
+        """Phase 1, rewind, and the k weights that moved most.
+
+        Raises ConfigError without calibration losses.
+        """
+        places = tuned.places(self.targets)
+        weights = [place.linear.weight for place in places]
+        if tuned.blank:
+            scores = [torch.zeros_like(weight) for weight in weights]
+        else:
+            scores = self._moved(tuned, weights)
+        plant_highest(places, scores, self.count(tuned.sizes))
+
+    def _moved(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
+        """|theta_1 - theta_0| float32 of each weight; these are theta_0 again afterwards."""
+        before = [weight.detach().clone() for weight in weights]
+        masters = [first.to(torch.float32, copy=True) for first in before]
+        optimizer = torch.optim.AdamW(masters, lr=self.learning_rate, weight_decay=0.0)
+        for weight in weights:
+            weight.requires_grad_(True)
+        for loss in looked_at(tuned, self.steps, again=True):
+            loss.backward()  # type: ignore[no-untyped-call]
+            for master, weight in zip(masters, weights, strict=True):
+                master.grad = None if weight.grad is None else weight.grad.float()
+                weight.grad = None
+            optimizer.step()
+            optimizer.zero_grad()
+            _fill(weights, masters)
+        tuned.model.requires_grad_(False)
+        _fill(weights, before)
+        return [
+            (master - first.float()).abs() for master, first in zip(masters, before, strict=True)
+        ]
+
+
+def _fill(weights: list[Tensor], values: list[Tensor]) -> None:
+    with torch.no_grad():
+        for weight, value in zip(weights, values, strict=True):
+            weight.copy_(value)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("xllamacpp", reason="the extra lm is not installed")
+pytest.importorskip("gguf", reason="the extra lm is not installed")
+
+from adwright.core.errors import ConfigError, ResourceError
+from adwright.lm.native_engines.llamacpp_process import Process
+from tests.support.lm.tiny_gguf import save_tiny_gguf
+
+LONG = {"prompt": [5, 6, 7], "n_predict": 900, "ignore_eos": True, "return_tokens": True}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = save_tiny_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf")
+    told = {"model": str(path), "threads": 1, "context": 1024, "running": 2}
+    return told | {"loras": [], "embedding": False}
+
+
+@pytest.fixture
+def process(settings: dict[str, Any]) -> Iterator[Process]:
+    with closing(Process(settings)) as opened:
+        yield opened
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process; one that only waits to be read off is none."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def gone(pid: int) -> bool:
+    until = time.monotonic() + 20
+    while alive(pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+def busy(process: Process) -> int:
+    return sum(slot["is_processing"] for slot in process.ask("/slots"))
+
+
+def idle(process: Process) -> bool:
+    until = time.monotonic() + 20
+    while (process.running or busy(process)) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not process.running and not busy(process)
+
+
+def test_it_answers_and_more_than_run_wait(process: Process) -> None:
+    assert process.ask("/health") == {"status": "ok"}
+    tickets = [process.submit(LONG | {"n_predict": n}) for n in (3, 4, 5, 6, 7)]
+    ends = [list(ticket)[-1] for ticket in tickets]
+    assert [end["tokens_predicted"] for end in ends] == [3, 4, 5, 6, 7]
+    assert {end["stop_type"] for end in ends} == {"limit"}
+    assert idle(process)
+
+
+def test_what_it_refuses(process: Process) -> None:
+    with pytest.raises(ConfigError, match="refuses"):
+        list(process.submit(LONG | {"grammar": "root ::= ("}))
+    with pytest.raises(ConfigError, match="refuses"):
+        process.ask("/tokenize-not")
+    assert list(process.submit(LONG | {"n_predict": 1}))
+
+
+def test_a_dropped_request_leaves(process: Process) -> None:
+    tickets = [process.submit(LONG) for _ in range(4)]
+    next(iter(tickets[0]))
+    for ticket in tickets:
+        ticket.drop()
+    assert idle(process)
+    assert tickets[3].next(0.0) is None
+    assert list(process.submit(LONG | {"n_predict": 1}))
+
+
+def test_a_kill_is_an_error_and_nothing_is_left(process: Process) -> None:
+    folder = process._folder
+    first, waiting = process.submit(LONG), [process.submit(LONG) for _ in range(3)]
+    next(iter(first))
+    os.kill(process.pid, signal.SIGKILL)
+    for ticket in (first, *waiting):
+        with pytest.raises(ResourceError, match="killed by SIGKILL"):
+            list(ticket)
+    with pytest.raises(ResourceError, match="killed by SIGKILL"):
+        process.ask("/health")
+    with pytest.raises(ResourceError, match="killed by SIGKILL"):
+        list(process.submit(LONG))
+    assert not alive(process.pid)
+    assert not folder.exists()
+
+
+def test_closing_ends_what_runs(process: Process) -> None:
+    first, waiting = process.submit(LONG), [process.submit(LONG) for _ in range(3)]
+    next(iter(first))
+    began = time.monotonic()
+    process.close()
+    process.close()
+    assert time.monotonic() - began < 10
+    for ticket in (first, *waiting):
+        with pytest.raises(ResourceError, match="was closed"):
+            list(ticket)
+    with pytest.raises(ConfigError, match="is closed"):
+        process.submit(LONG)
+    assert not alive(process.pid)
+    assert not process._folder.exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_it_does_not_outlive_its_parent(how: signal.Signals, settings: dict[str, Any]) -> None:
+    code = (
+        "from adwright.lm.native_engines.llamacpp_process import Process\n"
+        f"process = Process({settings!r})\n"
+        f"ticket = process.submit({LONG!r} | {{'n_predict': 10**6}})\n"
+        "next(iter(ticket))\n"
+        "print(process.pid, process._folder, flush=True)\n"
+        "import time; time.sleep(600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid, folder = parent.stdout.readline().split()
+    assert alive(int(pid))
+    parent.send_signal(how)
+    parent.communicate()
+    assert gone(int(pid))
+    until = time.monotonic() + 10
+    while Path(folder).exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not Path(folder).exists()
+
+
+def test_a_program_that_forgets_to_close_leaves_nobody(settings: dict[str, Any]) -> None:
+    code = (
+        "from adwright.lm.native_engines.llamacpp_process import Process\n"
+        f"process = Process({settings!r})\n"
+        "print(process.pid, flush=True)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert gone(int(found.stdout))
+    assert found.stderr == ""
+
+
+def test_what_cannot_be_opened(settings: dict[str, Any], tmp_path: Path) -> None:
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"GGUFnot really")
+    with pytest.raises(ConfigError, match="cannot open the model"):
+        Process(settings | {"model": str(bad)})
+    with pytest.raises(ConfigError, match="lora adapter"):
+        Process(settings | {"loras": [str(bad)]})

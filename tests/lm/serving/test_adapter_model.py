@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
+
+import pytest
+
+from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
+from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, ModelInfo
+from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.serving.adapter_model import AdapterModel
+from adwright.lm.serving.rows import Job, Writing
+from adwright.lm.torch_engine.constraint import Grammars
+from tests.support.lm.tiny_llama import VOCABULARY, tiny_tokens
+
+
+class Recording:
+    """An engine that writes the token 40 until each job is over."""
+
+    tokens = tiny_tokens()
+    vocabulary = VOCABULARY
+    grammars = Grammars(tokens.tokenizer, VOCABULARY, tokens.end_ids)
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        self.jobs += jobs
+        for job in jobs:
+            while not job.over:
+                if job.cancelled:
+                    job.end("cancelled")
+                elif isinstance(job, Writing):
+                    job.add(40, -0.5)
+
+    def streamed(self, job: Writing, chunks: SimpleQueue[Chunk | None]) -> Iterator[Chunk]:
+        self.run([job])
+        return iter(chunks.get, None)
+
+
+def view() -> tuple[Recording, AdapterModel]:
+    engine = Recording()
+    return engine, AdapterModel(engine, "shop", ModelInfo("shop", "torch", 32))
+
+
+def test_is_a_language_model() -> None:
+    own = view()[1]
+    assert isinstance(own, LanguageModel)
+    for name in ("generate", "stream", "score", "embed"):
+        wanted = inspect.signature(getattr(LanguageModel, name)).parameters
+        assert list(inspect.signature(getattr(AdapterModel, name)).parameters) == list(wanted)
+
+
+def test_a_row_a_prompt() -> None:
+    engine, own = view()
+    found = own.generate(["tea", "coffee and tea"], GenerationConfig(max_tokens=3, seed=5))
+    assert [row.token_ids for row in found] == [(40, 40, 40)] * 2
+    assert [job.adapter for job in engine.jobs] == ["shop"] * 2
+    seeds = [job.random.initial_seed() for job in engine.jobs if isinstance(job, Writing)]
+    assert seeds == [5, 6]
+    lengths = [len(engine.tokens.encode(text)) for text in ("tea", "coffee and tea")]
+    assert [job.most for job in engine.jobs] == [length + 3 for length in lengths]
+
+
+def test_no_more_than_the_context() -> None:
+    engine, own = view()
+    own.generate(["tea"], GenerationConfig(max_tokens=100))
+    assert engine.jobs[0].most == 32
+    with pytest.raises(ValueInvalidError):
+        own.generate(["tea " * 40])
+
+
+def test_streams_and_cancelled_scores() -> None:
+    engine, own = view()
+    pieces = list(own.stream("tea", GenerationConfig(max_tokens=2)))
+    assert pieces[-1].finish_reason == "length"
+    # There is a cancellation even where the caller has none.
+    assert engine.jobs[0].cancel is not None
+    cancel = Cancellation()
+    cancel.cancel()
+    with pytest.raises(ResourceError, match="score was cancelled"):
+        own.score(["tea"], [" cup"], cancel=cancel)
+
+
+def test_nothing_to_do() -> None:
+    _, own = view()
+    assert own.generate([]).texts == []
+    assert own.embed([]).shape == (0, 0)
+    assert own.score([], []).token_logprobs == ()
+    own.close()
+    with pytest.raises(ConfigError):
+        own.generate("tea")

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adwright.core.errors import AdwrightError, MissingExtraError
+from adwright.lm.engine.generation import Cancellation, GenerationConfig
+from adwright.lm.engine.http import HttpConfig
+from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.scripted import ScriptedConfig
+from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
+from adwright.lm.native_engines.openvino_model import OpenVinoConfig
+from adwright.lm.open_model import EngineConfig, open_model
+from adwright.lm.torch_engine.config import TorchConfig
+
+
+def test_each_config_opens_its_engine(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    pytest.importorskip("openai", reason="the extra lm is not installed")
+    from tests.support.lm.tiny_llama import save_tiny
+
+    configs: list[EngineConfig] = [
+        ScriptedConfig(),
+        HttpConfig("http://127.0.0.1:9/v1", "m"),
+        TorchConfig(str(save_tiny(tmp_path / "tiny")), threads=1),
+    ]
+    for config, engine in zip(configs, ("scripted", "http", "torch"), strict=True):
+        with closing(open_model(config)) as model:
+            assert model.info.engine == engine
+
+
+@pytest.mark.parametrize(
+    ("config", "package"),
+    [
+        (TorchConfig("nowhere"), "transformers"),
+        (OpenVinoConfig("nowhere"), "openvino_genai"),
+        (XllamacppConfig("nowhere"), "xllamacpp"),
+        (HttpConfig("http://127.0.0.1:9/v1", "m"), "openai"),
+    ],
+)
+def test_what_is_missing_is_said(
+    config: EngineConfig, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError) as caught:
+        open_model(config)
+    assert caught.value.extra == "lm"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model as a folder."""
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from tests.support.lm.tiny_llama import save_tiny
+
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(params=["torch", "xllamacpp"])
+def config(request: pytest.FixtureRequest, tiny: Path) -> EngineConfig:
+    """Of each engine that a tiny model fits; that of OpenVINO has a test with a false pipeline."""
+    if request.param == "torch":
+        return TorchConfig(str(tiny), threads=1)
+    pytest.importorskip("xllamacpp", reason="the extra lm is not installed")
+    pytest.importorskip("llguidance", reason="the extra lm is not installed")
+    from tests.support.lm.tiny_gguf import save_tiny_gguf
+
+    file = save_tiny_gguf(tiny.with_name("tiny.gguf"))
+    return XllamacppConfig(str(file), threads=1, cache_tokens=512, max_running=2)
+
+
+def family(pid: int) -> Iterator[int]:
+    """The living children of a process, and theirs."""
+    for one in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            number, _, rest = one.read_text().partition(" (")
+        except OSError:
+            continue
+        state, parent = rest.rpartition(")")[2].split()[:2]
+        if int(parent) == pid and state != "Z":
+            yield int(number)
+            yield from family(int(number))
+
+
+def test_closing_in_the_middle_of_an_answer_leaves_nobody(config: EngineConfig) -> None:
+    before = set(family(os.getpid()))
+    model, cancel = open_model(config), Cancellation()
+    begun, ended = threading.Event(), []
+
+    def write(model: LanguageModel) -> None:
+        # Ends by itself after the closing, by an error, or when it is cancelled.
+        try:
+            for chunk in model.stream("the best", GenerationConfig(max_tokens=240), cancel=cancel):
+                begun.set()
+                ended.append(chunk.finish_reason)
+        except AdwrightError as error:
+            ended.append(error.what)
+
+    thread = threading.Thread(target=write, args=(model,))
+    thread.start()
+    assert begun.wait(60)
+    model.close()
+    cancel.cancel()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert ended[-1] in ("cancelled", "length", "the model was closed")
+    assert set(family(os.getpid())) <= before
+    seen = weakref.ref(model)
+    del model, thread
+    gc.collect()
+    assert seen() is None
+
+
+def test_a_killed_service_leaves_nobody(tiny: Path) -> None:
+    pytest.importorskip("fastapi", reason="the extra service is not installed")
+    program = [str(Path(sys.executable).with_name("adwright")), "lm", "serve", "--engine", "torch"]
+    server = subprocess.Popen(
+        [*program, "--model", str(tiny), "--name", "tiny", "--threads", "1", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert server.stdout is not None
+        server.stdout.readline()
+        url = server.stdout.readline().removeprefix("serving on ").strip()
+        body = {"model": "tiny", "prompt": "the best", "max_tokens": 240, "stream": True}
+        with httpx.stream("POST", f"{url}/completions", json=body, timeout=60) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            # It must not come to its end while its family is counted.
+            server.send_signal(signal.SIGSTOP)
+            relatives = [server.pid, *family(server.pid)]
+            server.send_signal(signal.SIGKILL)
+            with pytest.raises(httpx.HTTPError):
+                list(lines)
+        assert server.wait(20) == -signal.SIGKILL
+        until = time.monotonic() + 20
+        left = relatives
+        while left and time.monotonic() < until:
+            left = [pid for pid in left if Path(f"/proc/{pid}").exists()]
+        assert not left
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url}/models", timeout=5)
+    finally:
+        server.kill()
+        server.communicate()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.torch_engine.sampling import SeenTokens, generator, log_probability, next_tokens
+
+LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.0, 0.0, 3.0, 2.9]])
+
+
+def drawn(config: GenerationConfig, logits: torch.Tensor = LOGITS, times: int = 400) -> set[int]:
+    randoms = [generator(config.seed, row) for row in range(len(logits))]
+    return {int(next_tokens(logits, config, randoms)[0]) for _ in range(times)}
+
+
+def test_greedy_takes_the_likeliest() -> None:
+    assert next_tokens(LOGITS, GenerationConfig(), []).tolist() == [0, 2]
+
+
+def test_each_setting_changes_what_is_drawn() -> None:
+    assert drawn(GenerationConfig(temperature=1.0)) == {0, 1, 2, 3}
+    assert drawn(GenerationConfig(temperature=0.01)) == {0}
+    assert drawn(GenerationConfig(temperature=1.0, top_k=2)) == {0, 1}
+    # .64, .24, .09, .03: two tokens reach 0.8, and one reaches 0.6.
+    assert drawn(GenerationConfig(temperature=1.0, top_p=0.8)) == {0, 1}
+    assert drawn(GenerationConfig(temperature=1.0, top_p=0.6)) == {0}
+    assert drawn(GenerationConfig(temperature=1.0, top_k=100)) == {0, 1, 2, 3}
+
+
+def test_draws_follow_the_probabilities() -> None:
+    random = [generator(3, 0)]
+    config = GenerationConfig(temperature=2.0)
+    counts = torch.zeros(4)
+    for _ in range(4000):
+        counts[next_tokens(LOGITS[:1], config, random)] += 1
+    torch.testing.assert_close(counts / 4000, (LOGITS[0] / 2).softmax(-1), atol=0.03, rtol=0)
+
+
+def test_a_row_draws_the_same_in_any_batch() -> None:
+    config = GenerationConfig(temperature=1.0, seed=4)
+    both = next_tokens(LOGITS, config, [generator(4, 0), generator(4, 1)])
+    alone = next_tokens(LOGITS[1:], config, [generator(4, 1)])
+    assert both[1] == alone[0]
+
+
+def test_forbidden_tokens_are_never_drawn() -> None:
+    logits = LOGITS.clone()
+    logits[:, 0] = -torch.inf
+    assert 0 not in drawn(GenerationConfig(temperature=5.0), logits)
+    assert 0 not in drawn(GenerationConfig(temperature=5.0, top_p=0.99, top_k=4), logits)
+
+
+def test_penalty_on_seen_tokens() -> None:
+    seen = SeenTokens([[0, 3, 3], [2]], 4)
+    found = seen.penalise(LOGITS, 2.0)
+    assert found.tolist() == [[1.0, 1.0, 0.0, -2.0], [0.0, 0.0, 1.5, pytest.approx(2.9)]]
+    seen.add(torch.tensor([1, 3]))
+    seen.keep(torch.tensor([1]))
+    assert seen.penalise(LOGITS[1:], 2.0).tolist() == [[0.0, 0.0, 1.5, pytest.approx(1.45)]]
+
+
+def test_log_probability() -> None:
+    found = log_probability(LOGITS, torch.tensor([1, 3]))
+    torch.testing.assert_close(
+        found, torch.stack([LOGITS[0].log_softmax(-1)[1], LOGITS[1].log_softmax(-1)[3]])
+    )

@@ -1,0 +1,51 @@
+"""UniPELT against its formula, gates included."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from adwright.tuning.hybrid import UniPELT
+from adwright.tuning.methods import apply
+from tests.support.lm.literal_llama import literal_logits
+from tests.support.lm.tuning_methods import base_logits, logits_of, shake, tiny_llama
+
+
+def gate_of(gate: torch.nn.Module, x: Tensor) -> Tensor:
+    return torch.sigmoid(x @ gate.weight.T + gate.bias)
+
+
+def test_is_the_formula() -> None:
+    tuned = apply(tiny_llama(), UniPELT(rank=2, alpha=3.0, length=2, size=4))
+    shake(tuned, size=0.2)
+    layers = tuned.layers()
+
+    def linear(layer: int, target: str, weight: Tensor, x: Tensor) -> Tensor:
+        if target not in ("q_proj", "v_proj"):
+            return x @ weight.T
+        own = getattr(layers[layer].self_attn, target)
+        return x @ weight.T + gate_of(own.gate, x) * 1.5 * (x @ own.a.T @ own.b.T)
+
+    def prefix(layer: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        own = layers[layer].self_attn.prefix
+        return *own.maker(), gate_of(own.gate, x)[..., 0]
+
+    def sublayer(layer: int, kind: str, x: Tensor, h: Tensor) -> Tensor:
+        if kind == "attention":
+            return h
+        gated = layers[layer].mlp.down_proj.adapter
+        own = gated.inner
+        inner = torch.clamp(h @ own.down.T + own.inner_bias, min=0)
+        return h + gate_of(gated.gate, h) * (inner @ own.up.T + own.outer_bias)
+
+    wanted = literal_logits(linear=linear, prefix=prefix, sublayer=sublayer)
+    assert torch.allclose(logits_of(tuned), wanted, atol=1e-4)
+
+
+def test_shut_gates_give_the_base() -> None:
+    tuned = apply(tiny_llama(), UniPELT(rank=2, length=2, size=4))
+    shake(tuned, size=0.2)
+    for name, parameter in tuned.named_parameters():
+        if ".gate." in name:
+            parameter.data.fill_(-100.0 if name.endswith("bias") else 0.0)
+    assert torch.allclose(logits_of(tuned), base_logits(), atol=1e-5)

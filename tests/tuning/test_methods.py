@@ -1,0 +1,259 @@
+"""The same ladder of tests for every method, ours and wrapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError
+from adwright.tuning.methods import METHODS, Method, apply, load_tuned
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.selective.pafi import PaFi
+from adwright.tuning.storage import KIND
+from tests.support.lm.tuning_methods import (
+    OURS,
+    TOKENS,
+    WRAPPED,
+    attached,
+    base_logits,
+    logits_of,
+    loss_of,
+    losses,
+    shake,
+    tiny_llama,
+    train,
+)
+
+CASES: dict[str, Method] = OURS | WRAPPED
+# peft's SHIRA makes sparse tensors, of which torch warns.
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+every_method = pytest.mark.parametrize("method", CASES.values(), ids=CASES.keys())
+
+
+@every_method
+def test_starts_as_the_base_where_promised(method: Method, tmp_path: Path) -> None:
+    now, base = logits_of(attached(method, tmp_path)), base_logits()
+    assert torch.allclose(now, base, atol=1e-5) == method.exact_start
+
+
+@every_method
+def test_count_is_the_formula(method: Method, tmp_path: Path) -> None:
+    tuned = attached(method, tmp_path)
+    assert tuned.count() == method.count(tuned.sizes) > 0
+
+
+@every_method
+def test_only_the_trainable_gets_gradients(method: Method, tmp_path: Path) -> None:
+    tuned = attached(method, tmp_path)
+    trained = {id(parameter) for parameter in tuned.parameters()}
+    base = {
+        name: value.detach().clone()
+        for name, value in tuned.state_dict(keep_vars=True).items()
+        if id(value) not in trained
+    }
+    shake(tuned)
+    tuned.train()
+    (loss_of(tuned) + tuned.loss_extra()).backward()
+    named = dict(tuned.named_parameters())
+    for name, parameter in torch.nn.Module.named_parameters(tuned):
+        if name not in named:
+            assert parameter.grad is None, name
+    touched = [name for name, parameter in named.items() if parameter.grad is not None]
+    assert touched == list(named)
+    train(tuned, steps=2)
+    for name, value in base.items():
+        assert torch.equal(tuned.state_dict()[name], value), name
+
+
+@every_method
+def test_merged_is_unmerged(method: Method, tmp_path: Path) -> None:
+    tuned = attached(method, tmp_path)
+    shake(tuned)
+    before = logits_of(tuned)
+    if not method.mergeable:
+        with pytest.raises(ConfigError, match="cannot be folded"):
+            tuned.merge()
+        return
+    with torch.no_grad():
+        after = tuned.merge()(TOKENS).logits
+    # Random bases of randlora, scaled by 80, leave more of the rounding.
+    rounding = 3e-4 if "randlora" in str(method) else 1e-4
+    assert torch.allclose(after, before, atol=rounding)
+    assert not torch.allclose(after, base_logits(), atol=1e-3)
+
+
+@every_method
+def test_saved_and_loaded_gives_the_same(method: Method, tmp_path: Path) -> None:
+    tuned = attached(method, tmp_path, seed=5)
+    shake(tuned)
+    tuned.save(tmp_path / "out")
+    again = load_tuned(tiny_llama(), tmp_path / "out")
+    assert again.method == method
+    assert again.count() == tuned.count()
+    assert torch.equal(logits_of(again), logits_of(tuned))
+
+
+@every_method
+def test_steps_lower_the_loss(method: Method, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tuned = attached(method, tmp_path)
+    tuned.eval()
+    before = loss_of(tuned).item()
+    train(tuned)
+    tuned.eval()
+    assert loss_of(tuned).item() < before - 1e-4
+
+
+@every_method
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable:FutureWarning")
+def test_checkpointing_gives_the_same_gradients(method: Method, tmp_path: Path) -> None:
+    found = []
+    for checkpointed in (False, True):
+        tuned = attached(method, tmp_path / str(checkpointed))
+        shake(tuned)
+        if checkpointed:
+            tuned.causal.gradient_checkpointing_enable({"use_reentrant": False})
+        tuned.train()
+        torch.manual_seed(0)
+        loss_of(tuned).backward()
+        found.append([parameter.grad for parameter in tuned.parameters()])
+    for plain, again in zip(*found, strict=True):
+        assert plain is not None
+        assert again is not None
+        assert torch.allclose(plain, again, atol=1e-5)
+
+
+@every_method
+def test_a_bfloat16_base_trains_and_is_near(method: Method, tmp_path: Path) -> None:
+    tuned = attached(method, tmp_path, kind=torch.bfloat16)
+    tuned.train()
+    tuned.before_step(0, 20)
+    loss = loss_of(tuned)
+    (loss + tuned.loss_extra()).backward()
+    for parameter in tuned.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+    if method.exact_start:
+        near, base = logits_of(tuned).float(), base_logits()
+        assert (near - base).abs().mean() < 0.05 * base.abs().mean()
+    # The base stays as small as it came.
+    frozen = [
+        parameter
+        for parameter in torch.nn.Module.parameters(tuned.causal)
+        if parameter.shape == (64, 32)
+    ]
+    assert all(parameter.dtype == torch.bfloat16 for parameter in frozen)
+
+
+@every_method
+def test_a_tied_head_changes_nothing(method: Method, tmp_path: Path) -> None:
+    tuned = attached(method, tmp_path, tied=True)
+    assert tuned.count() == method.count(tuned.sizes)
+    shake(tuned)
+    tuned.save(tmp_path / "out")
+    again = load_tuned(tiny_llama(tied=True), tmp_path / "out")
+    assert torch.equal(logits_of(again), logits_of(tuned))
+
+
+@every_method
+def test_one_seed_is_one_start(method: Method, tmp_path: Path) -> None:
+    first = attached(method, tmp_path / "a").state()
+    second = attached(method, tmp_path / "b").state()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@every_method
+def test_earlier_words_do_not_see_later_ones(method: Method, tmp_path: Path) -> None:
+    tuned = attached(method, tmp_path)
+    shake(tuned)
+    other = TOKENS.clone()
+    other[:, 8:] = (other[:, 8:] + 1) % 64
+    assert torch.allclose(logits_of(tuned)[:, :8], logits_of(tuned, other)[:, :8], atol=1e-5)
+
+
+def test_every_method_of_the_union_is_on_the_ladder() -> None:
+    assert {type(method) for method in CASES.values()} == set(METHODS.values())
+
+
+@pytest.mark.parametrize("name", ["lora", "parallel", "prefix", "peft-loha"])
+def test_a_tuned_model_is_not_tuned_again(name: str) -> None:
+    tuned = apply(tiny_llama(), CASES[name])
+    with pytest.raises(ConfigError, match="tuned already"):
+        apply(tuned.causal, LoRA())
+    if tuned.method.mergeable:
+        apply(tuned.merge(), LoRA())
+
+
+def forged(tmp_path: Path, method: Method, **changes: torch.Tensor) -> Path:
+    """A part on disk with other tensors, whose manifest agrees with them."""
+    apply(tiny_llama(), method, losses=losses).save(tmp_path / "good")
+    good = load_artifact(tmp_path / "good")
+    tensors = dict(good.tensors)
+    for suffix, tensor in changes.items():
+        name = min(name for name in tensors if name.endswith("." + suffix))
+        tensors[name] = tensor.numpy()
+    save_artifact(tmp_path / "bad", kind=KIND, config=good.config, tensors=tensors)
+    return tmp_path / "bad"
+
+
+def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
+    folder = forged(tmp_path, LoRA(), a=torch.zeros(8, 49))
+    with pytest.raises(ArtifactError, match=r"the model wants torch.float32 \[8, 48\]"):
+        load_tuned(tiny_llama(), folder)
+
+
+def test_nan_is_refused(tmp_path: Path) -> None:
+    folder = forged(tmp_path, LoRA(), a=torch.full((8, 48), torch.nan))
+    with pytest.raises(ArtifactError, match="NaN"):
+        load_tuned(tiny_llama(), folder)
+
+
+@pytest.mark.parametrize("position", [-1, 32 * 48])
+def test_positions_outside_a_map_are_refused(tmp_path: Path, position: int) -> None:
+    folder = forged(
+        tmp_path, PaFi(fraction=0.02), index=torch.tensor([position]), values=torch.zeros(1)
+    )
+    with pytest.raises(ArtifactError, match="outside a map"):
+        load_tuned(tiny_llama(), folder)
+
+
+def test_another_count_of_positions_is_refused(tmp_path: Path) -> None:
+    folder = forged(tmp_path, PaFi(fraction=0.02), index=torch.arange(200), values=torch.zeros(200))
+    with pytest.raises(ArtifactError, match="numbers are stored as trained"):
+        load_tuned(tiny_llama(), folder)
+
+
+def test_another_base_is_refused_and_left_alone(tmp_path: Path) -> None:
+    apply(tiny_llama(), LoRA()).save(tmp_path / "good")
+    other = tiny_llama()
+    other.model.norm.weight.data[0] = 2
+    with pytest.raises(ArtifactError, match="another base"):
+        load_tuned(other, tmp_path / "good")
+    assert type(other.model.layers[0].mlp.up_proj) is torch.nn.Linear
+
+
+def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
+    save_artifact(tmp_path / "bad", kind=KIND, config={"method": "os", "config": {}, "base": ""})
+    with pytest.raises(ArtifactError, match="no method is called 'os'"):
+        load_tuned(tiny_llama(), tmp_path / "bad")
+
+
+def test_settings_that_ask_for_more_than_is_stored_are_refused(tmp_path: Path) -> None:
+    apply(tiny_llama(), LoRA()).save(tmp_path / "good")
+    good = load_artifact(tmp_path / "good")
+    config = good.config | {"config": good.config["config"] | {"rank": 10**9}}
+    save_artifact(tmp_path / "bad", kind=KIND, config=config, tensors=good.tensors)
+    with pytest.raises(ArtifactError, match="more than the"):
+        load_tuned(tiny_llama(), tmp_path / "bad")
+
+
+def test_a_tensor_name_that_climbs_is_refused(tmp_path: Path) -> None:
+    apply(tiny_llama(), LoRA()).save(tmp_path / "good")
+    good = load_artifact(tmp_path / "good")
+    tensors = good.tensors | {"../../etc/passwd": next(iter(good.tensors.values()))}
+    save_artifact(tmp_path / "bad", kind=KIND, config=good.config, tensors=tensors)
+    with pytest.raises(ArtifactUnsafeError, match="not a dotted name"):
+        load_tuned(tiny_llama(), tmp_path / "bad")
