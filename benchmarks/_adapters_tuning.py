@@ -28,11 +28,11 @@ import torch
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import smollm2_folder
-from adwright.training.coserve import Beside, Bounds, Pending, ServedBeside
-from adwright.training.texts import Texts
-from adwright.training.tune import tune
-from adwright.training.tune_config import TuneConfig, TuneResult
-from adwright.training.tune_jobs import Job, tune_jobs
+from adwright.training.tuning.config import TuneConfig, TuneResult
+from adwright.training.tuning.coserve import Beside, Bounds, Pending, ServedBeside
+from adwright.training.tuning.jobs import Job, tune_jobs
+from adwright.training.tuning.texts import Texts
+from adwright.training.tuning.tune import tune
 from adwright.tuning.methods import apply
 from adwright.tuning.packing.joint_lora import share_base
 from adwright.tuning.reparameterised.lora import LoRA

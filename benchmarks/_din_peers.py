@@ -34,8 +34,8 @@ from adwright.data.hashing import hash_expr
 from adwright.data.tasks.task import SPLITS, Task, write_task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.fit import FitConfig, fit
-from adwright.training.predict import predict
+from adwright.training.ranking.fit import FitConfig, fit
+from adwright.training.ranking.predict import predict
 
 __all__ = ["export_exchange", "run_ours", "smaller"]
 

@@ -28,8 +28,8 @@ from adwright.data.tasks.response import ResponseConfig, build_response_task
 from adwright.data.tasks.task import Task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.fit import FitConfig, fit
-from adwright.training.predict import predict
+from adwright.training.ranking.fit import FitConfig, fit
+from adwright.training.ranking.predict import predict
 
 SEEDS = (0, 1, 2)
 #: Variants whose validation scores are kept, to fit a calibrator.

@@ -17,10 +17,10 @@ from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature, fit_spec
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.delivery.lookup import embed_catalogue, with_vectors
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon import Falcon
+from adwright.training.retrieval.lookup import embed_catalogue, with_vectors
 
 __all__ = ["PROTOCOL", "SETUP", "Row", "Step", "in_turns", "measured"]
 

@@ -22,10 +22,10 @@ from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.sasrec import SASRecConfig
-from adwright.training.ranks import Scorer, catalogue_vectors, retrieved_ranks
-from adwright.training.retrieval import RetrievalConfig, fit_retriever
-from adwright.training.sequential import SequentialConfig
-from adwright.training.visit_ranks import visit_scorer, visit_validation
+from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
+from adwright.training.retrieval.ranks import Scorer, catalogue_vectors, retrieved_ranks
+from adwright.training.sequential.fit import SequentialConfig
+from adwright.training.sequential.visit_ranks import visit_scorer, visit_validation
 
 PROTOCOL = (
     "Next basket of Complete Journey: every basket of the test weeks 49-53 is a query with the "

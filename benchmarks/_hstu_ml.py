@@ -16,8 +16,8 @@ from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import hit_rate_per_user, ndcg_per_user
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.sasrec import SASRecConfig
-from adwright.training.sequence_ranks import rank_next
-from adwright.training.sequential import SequentialConfig
+from adwright.training.sequential.fit import SequentialConfig
+from adwright.training.sequential.ranks import rank_next
 
 ML1M = (
     "ML-1M (protocol C1): 6,040 people, 3,706 films, 1,000,209 events in the order of the file, "

@@ -38,8 +38,8 @@ from adwright.models.calibration import fit_calibrator, undo_negative_sampling
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.hstu_target import HSTUTargetConfig
 from adwright.models.ranking.union import RankerConfig, ranker_model
-from adwright.training.fit import FitConfig, fit
-from adwright.training.predict import predict
+from adwright.training.ranking.fit import FitConfig, fit
+from adwright.training.ranking.predict import predict
 
 __all__ = ["PROTOCOL", "SCRATCH", "SHARE", "VARIANTS", "rows_and_figures", "task_hash", "trained"]
 

@@ -22,7 +22,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
-from adwright.training.sequential import SequentialConfig, SequentialResult, fit_sequential
+from adwright.training.sequential.fit import SequentialConfig, SequentialResult, fit_sequential
 
 SCRATCH = cache_folder() / "bench" / "hstu_quality"
 Model = HSTU | SASRec

@@ -29,9 +29,9 @@ from adwright.training.offsite.kill_revive import KillRevive
 from adwright.training.offsite.offsite_tuning import own, train_offsite
 from adwright.training.offsite.sandwich import Sandwich, distil, emulator_of
 from adwright.training.offsite.wire import Listener, connect
-from adwright.training.texts import Texts
-from adwright.training.tune import answer_nll
-from adwright.training.tune_config import TuneConfig
+from adwright.training.tuning.config import TuneConfig
+from adwright.training.tuning.texts import Texts
+from adwright.training.tuning.tune import answer_nll
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.hashing import content_hash
-from adwright.training.texts import Texts
+from adwright.training.tuning.texts import Texts
 from adwright.tuning.packing.texts import Packed, pack
 
 TRAIN, VALID, TEST = 288, 100, 300

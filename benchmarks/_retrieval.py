@@ -14,7 +14,7 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.bootstrap import bootstrap_difference, bootstrap_ratio
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.metrics.ranks import Ranks
-from adwright.training.ranks import Retrieved, Scorer, retrieved_ranks
+from adwright.training.retrieval.ranks import Retrieved, Scorer, retrieved_ranks
 
 Floats = NDArray[np.float64]
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from adwright.core.progress import progress
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.delivery.budget import Meter, StageCost
-from adwright.delivery.cascade import Cascade
-from adwright.delivery.histories import visit_requests
-from adwright.delivery.stages import best_of
+from adwright.delivery.cascade.budget import Meter, StageCost
+from adwright.delivery.cascade.cascade import Cascade
+from adwright.delivery.stages.histories import visit_requests
+from adwright.delivery.stages.protocols import best_of
 from adwright.metrics.bootstrap import bootstrap_ratio
-from adwright.training.ranks import Scorer
+from adwright.training.retrieval.ranks import Scorer
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -21,17 +21,17 @@ from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.delivery.deployment import Deployment
-from adwright.delivery.histories import visit_requests
-from adwright.delivery.retrieval import RetrieverArtifact
-from adwright.delivery.stages import best_of
-from adwright.delivery.teaching import teach
+from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.cascade.distil import teach
+from adwright.delivery.stages.histories import visit_requests
+from adwright.delivery.stages.protocols import best_of
 from adwright.models.retrieval.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
 from adwright.models.retrieval.hcn import HCN, HCNConfig
 from adwright.models.retrieval.multi_interest import MultiInterest, score_candidates
-from adwright.training.lessons import Lessons
-from adwright.training.ranks import catalogue_vectors
-from adwright.training.retrieval import RetrievalConfig, fit_retriever
+from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.distillation import Lessons
+from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
+from adwright.training.retrieval.ranks import catalogue_vectors
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

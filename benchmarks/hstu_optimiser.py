@@ -29,9 +29,9 @@ from adwright.data.sequences.datasets import read_movielens_1m
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import ndcg_per_user
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
-from adwright.training.rowwise_adamw import RowWiseAdamW
-from adwright.training.sequence_ranks import rank_next
-from adwright.training.sequential import SequentialConfig, fit_sequential
+from adwright.training.loop.rowwise_adamw import RowWiseAdamW
+from adwright.training.sequential.fit import SequentialConfig, fit_sequential
+from adwright.training.sequential.ranks import rank_next
 
 SCRATCH = cache_folder() / "bench" / "hstu_optimiser"
 SEEDS = (0, 1, 2)

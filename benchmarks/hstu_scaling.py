@@ -41,10 +41,10 @@ from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.metrics.reports.charts import to_svg
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.sasrec import SASRecConfig
-from adwright.training.ranks import retrieved_ranks
-from adwright.training.sequence_ranks import rank_next
-from adwright.training.sequential import SequentialConfig, fit_sequential
-from adwright.training.visit_ranks import visit_scorer
+from adwright.training.retrieval.ranks import retrieved_ranks
+from adwright.training.sequential.fit import SequentialConfig, fit_sequential
+from adwright.training.sequential.ranks import rank_next
+from adwright.training.sequential.visit_ranks import visit_scorer
 
 SCRATCH = cache_folder() / "bench" / "hstu_scaling"
 PROTOCOL = (

@@ -28,7 +28,8 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.delivery.index import (
+from adwright.delivery.index.approximate import NearIndex
+from adwright.delivery.index.index import (
     FaissConfig,
     Index,
     IndexConfig,
@@ -38,7 +39,6 @@ from adwright.delivery.index import (
     recall_against_exact,
     search_many,
 )
-from adwright.delivery.index_near import NearIndex
 
 Floats = NDArray[np.float32]
 Row = dict[str, Any]

@@ -28,8 +28,8 @@ from _result import write_result
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.fit import FitConfig, fit
-from adwright.training.predict import open_stream
+from adwright.training.ranking.fit import FitConfig, fit
+from adwright.training.ranking.predict import open_stream
 
 #: A seventh of the households, so that ten times the log is a log and a half.
 HOUSEHOLDS = 0.15

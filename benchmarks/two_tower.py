@@ -32,8 +32,8 @@ from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig, Views
-from adwright.training.ranks import catalogue_vectors
-from adwright.training.retrieval import RetrievalConfig, fit_retriever
+from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
+from adwright.training.retrieval.ranks import catalogue_vectors
 
 PROTOCOL = (
     "Next basket of Complete Journey: every basket of the test weeks 49-53 is a query with the "

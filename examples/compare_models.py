@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import adwright as aw
-from adwright.training.runfile import TaskConfig
+from adwright.training.ranking.config import TaskConfig
 
 
 def main() -> None:

@@ -47,10 +47,10 @@ from adwright.data.sources.atomic_files import read_atomic
 from adwright.data.sources.log import open_log, read_log
 from adwright.data.sources.tables import read_campaigns, read_events, read_items, write_events
 from adwright.data.tasks.task import Task, write_task
-from adwright.training.checkpoint import Checkpoint, RunFolder
-from adwright.training.fit import fit
-from adwright.training.ranker import Ranker
-from adwright.training.scoring import events_of, score_file
+from adwright.training.loop.state import Checkpoint, RunFolder
+from adwright.training.ranking.fit import fit
+from adwright.training.ranking.ranker import Ranker
+from adwright.training.ranking.scoring import events_of, score_file
 from tests.support.data.ranking_task import FEATURES, FIT, ITEMS, shop_task, untrained
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)

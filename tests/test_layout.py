@@ -113,8 +113,7 @@ def test_import_stays_light(name: str) -> None:
     assert result.stdout == "[]\n"
 
 
-def test_version_is_the_installed_one() -> None:
-    assert re.fullmatch(r"\d+\.\d+\.\d+", adwright.__version__)
+def test_the_changelog_speaks_of_this_version() -> None:
     assert f"## {adwright.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8") or (
         "## Unreleased" in (ROOT / "CHANGELOG.md").read_text("utf-8")
     )

@@ -12,16 +12,18 @@ they are first used, and every room can be imported by its own name.
 
 from typing import TYPE_CHECKING, Any
 
+from adwright.core.version import __version__
+
 if TYPE_CHECKING:
     from adwright.data.sources.log import open_log
     from adwright.data.tasks.task import Task
+    from adwright.demos.ranker import DemoConfig, demo
     from adwright.models.ranking.din import DINConfig
-    from adwright.training.demo import DemoConfig, demo
-    from adwright.training.fit import FitConfig
-    from adwright.training.pipeline import run, train
-    from adwright.training.ranker import Ranker
-    from adwright.training.runfile import RunConfig, response_task
-    from adwright.training.scoring import score_file
+    from adwright.training.ranking.config import RunConfig, response_task
+    from adwright.training.ranking.fit import FitConfig
+    from adwright.training.ranking.ranker import Ranker
+    from adwright.training.ranking.run import run, train
+    from adwright.training.ranking.scoring import score_file
 
 __all__ = [
     "DINConfig",
@@ -39,21 +41,20 @@ __all__ = [
     "train",
 ]
 
-__version__ = "0.1.0"
 
 _ROOMS = {
     "DINConfig": "adwright.models.ranking.din",
-    "DemoConfig": "adwright.training.demo",
-    "FitConfig": "adwright.training.fit",
-    "Ranker": "adwright.training.ranker",
-    "RunConfig": "adwright.training.runfile",
+    "DemoConfig": "adwright.demos.ranker",
+    "FitConfig": "adwright.training.ranking.fit",
+    "Ranker": "adwright.training.ranking.ranker",
+    "RunConfig": "adwright.training.ranking.config",
     "Task": "adwright.data.tasks.task",
-    "demo": "adwright.training.demo",
+    "demo": "adwright.demos.ranker",
     "open_log": "adwright.data.sources.log",
-    "response_task": "adwright.training.runfile",
-    "run": "adwright.training.pipeline",
-    "score_file": "adwright.training.scoring",
-    "train": "adwright.training.pipeline",
+    "response_task": "adwright.training.ranking.config",
+    "run": "adwright.training.ranking.run",
+    "score_file": "adwright.training.ranking.scoring",
+    "train": "adwright.training.ranking.run",
 }
 
 

@@ -9,7 +9,7 @@ from adwright.campaigns.favourites import Favourites
 from adwright.campaigns.local import LocalClient
 from adwright.campaigns.store import Store
 from adwright.delivery.decision import Request
-from adwright.delivery.policy import SoftmaxConfig, build_policy
+from adwright.delivery.policy.slate_policy import SoftmaxConfig, build_policy
 from tests.support.store.small_world import ITEMS, START, before
 
 

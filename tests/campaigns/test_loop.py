@@ -13,8 +13,8 @@ from adwright.campaigns.report import Report
 from adwright.campaigns.simulate import SimulationConfig, Source, make_plan
 from adwright.campaigns.store import Store
 from adwright.campaigns.verdict import VerdictConfig
-from adwright.delivery.policy import SoftmaxConfig, build_policy
-from adwright.delivery.split import SplitPolicy
+from adwright.delivery.policy.slate_policy import SoftmaxConfig, build_policy
+from adwright.delivery.policy.split_policy import SplitPolicy
 from tests.support.store.small_world import before, events, population
 
 A = build_policy(SoftmaxConfig(temperature=1.0), policy_id="A warm")

@@ -11,8 +11,13 @@ from adwright.campaigns.replay import asked_again, judge_from_log
 from adwright.campaigns.simulate import SimulationConfig
 from adwright.data.schema import validate_events
 from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.policy import EpsilonGreedyConfig, GreedyConfig, SoftmaxConfig, build_policy
-from adwright.delivery.split import Split
+from adwright.delivery.policy.slate_policy import (
+    EpsilonGreedyConfig,
+    GreedyConfig,
+    SoftmaxConfig,
+    build_policy,
+)
+from adwright.delivery.policy.split_policy import Split
 from tests.support.store.small_world import Round, played
 
 EXPLORES, BETTER = SoftmaxConfig(temperature=1.0), SoftmaxConfig(temperature=0.6)

@@ -15,7 +15,7 @@ from adwright.campaigns.simulate import SimulationConfig, Source, drive, make_pl
 from adwright.campaigns.store import Store
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.data.sources.log import open_log
-from adwright.delivery.policy import GreedyConfig, SoftmaxConfig
+from adwright.delivery.policy.slate_policy import GreedyConfig, SoftmaxConfig
 from tests.support.store.small_world import SMALL, START, played, population
 
 WEEK = SimulationConfig(days=7, places=4, batch=32)

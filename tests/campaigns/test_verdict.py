@@ -10,7 +10,7 @@ import pytest
 from adwright.campaigns.simulate import SimulationConfig
 from adwright.campaigns.verdict import VerdictConfig, compare_arms, dealt
 from adwright.core.errors import ConfigError, DataError
-from adwright.delivery.policy import GreedyConfig, SoftmaxConfig
+from adwright.delivery.policy.slate_policy import GreedyConfig, SoftmaxConfig
 from tests.support.store.small_world import Round, played
 
 TWO_WEEKS = SimulationConfig(days=14, places=3)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from adwright import __version__
 from adwright.cli import app
 from adwright.core.errors import FileUnreadableError
+from adwright.core.version import __version__
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 
 from adwright.cli import app
 from adwright.cli.demo import show, show_cascade
-from adwright.delivery import demo as cascade_module
-from adwright.delivery.demo import CascadeDemoConfig, CascadeDemoResult, cascade_demo, small_build
-from adwright.training import demo as training_demo
-from adwright.training.demo import DemoConfig, DemoResult, demo
-from tests.delivery.test_build import CONFIG
+from adwright.demos import cascade as cascade_module
+from adwright.demos import ranker as training_demo
+from adwright.demos.cascade import CascadeDemoConfig, CascadeDemoResult, cascade_demo, small_build
+from adwright.demos.ranker import DemoConfig, DemoResult, demo
+from tests.delivery.cascade.test_build import CONFIG
 from tests.support.data.ranking_task import shop_task
 from tests.support.data.small_next_basket import small_task
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from adwright.cli import app
 from adwright.metrics.reports.report import Report
-from adwright.training.ranker import Ranker
+from adwright.training.ranking.ranker import Ranker
 from tests.support.data.ranking_task import shop_task
 
 RUN = """seed = 3

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from adwright.cli import app
 from adwright.metrics.reports.sequence_comparison import RankingComparison
-from adwright.training.sequence_artifact import SequenceArtifact
+from adwright.training.sequential.artifact import SequenceArtifact
 from tests.support.data.small_sequences import small_sequences
 
 RUN = """seed = 3

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from adwright.campaigns.store import Store
 from adwright.cli import app
 from adwright.cli import serve as verbs
+from adwright.delivery.popularity import save_popularity
 from adwright.service import models, on_ray, server
-from adwright.service.popularity import save_popularity
 
 
 @pytest.fixture

@@ -21,9 +21,10 @@ from adwright.data.sources.log import Log, open_log, save_log
 from adwright.data.tasks.choice import ChoiceConfig
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import CONTEXT, build_visits
-from adwright.delivery.build import BuildConfig, build_deployment
-from adwright.delivery.cascade import CascadeConfig
-from adwright.delivery.policy import GreedyConfig, build_policy
+from adwright.delivery.cascade.build import BuildConfig, build_deployment
+from adwright.delivery.cascade.cascade import CascadeConfig
+from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
+from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DINConfig
 from adwright.models.retrieval.hcn import HCNConfig
@@ -33,8 +34,7 @@ from adwright.service.config import ServiceConfig
 from adwright.service.deployed import Deployed
 from adwright.service.loopback import on_loopback
 from adwright.service.models import FixedModels
-from adwright.service.popularity import Popularity, save_popularity
-from adwright.training.retrieval import RetrievalConfig
+from adwright.training.retrieval.fit import RetrievalConfig
 from tests.support.store.small_world import ITEMS, START, events
 
 RUN = """log = "village"

@@ -9,8 +9,8 @@ import pytest
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Decision, Request
+from adwright.delivery.popularity import Popularity
 from adwright.service.deployed import decision_rng, probe
-from adwright.service.popularity import Popularity
 from tests.support.service.small_shop import Hashed, Shuffle, deployed, request
 
 

@@ -11,9 +11,9 @@ from adwright.campaigns.store import Store
 from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
+from adwright.delivery.popularity import save_popularity
 from adwright.service.loading import load_deployed, stored_events
 from adwright.service.models import SETTINGS, FolderModels, publish
-from adwright.service.popularity import save_popularity
 from tests.support.service.small_shop import ITEMS, NOW, deployed, request
 
 WEIGHT = np.arange(len(ITEMS), dtype=np.float64)

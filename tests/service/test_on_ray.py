@@ -19,13 +19,13 @@ import pytest
 from adwright.campaigns.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.delivery.popularity import save_popularity
 from adwright.service import on_ray
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.deployed import Deployed
 from adwright.service.loading import load_deployed
 from adwright.service.models import SETTINGS, FolderModels, publish
-from adwright.service.popularity import save_popularity
 from tests.support.service.small_shop import ITEMS, NOW, running, wait_until
 
 CONFIG = ServiceConfig(deadline_ms=2000)

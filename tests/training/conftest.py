@@ -22,7 +22,7 @@ from adwright.data.features import Feature
 from adwright.data.tasks.task import Task, write_task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.fit import FitConfig
+from adwright.training.ranking.fit import FitConfig
 
 FEATURES = (
     Feature("history", "sequence", "user"),

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.delivery.decision import Request
-from adwright.delivery.split import Split
+from adwright.delivery.policy.split_policy import Split
 
 __all__ = ["Client", "HttpClient", "Patience", "Shown", "SplitClient"]
 

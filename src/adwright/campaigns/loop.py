@@ -23,7 +23,7 @@ from adwright.campaigns.report import Logged, Report
 from adwright.campaigns.simulate import Driven, Plan, Simulated, Source, drive, read_back
 from adwright.campaigns.verdict import VerdictConfig, compare_arms
 from adwright.core.errors import DataError
-from adwright.training.stages import Stages
+from adwright.training.loop.stage_timer import Stages
 
 __all__ = ["Retrain", "Setting", "run_loop"]
 

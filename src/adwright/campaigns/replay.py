@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from adwright.campaigns.verdict import dealt
 from adwright.core.errors import DataError
 from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.policy import SlatePolicy
-from adwright.delivery.split import Split
+from adwright.delivery.policy.slate_policy import SlatePolicy
+from adwright.delivery.policy.split_policy import Split
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.offpolicy import (
     Estimate,

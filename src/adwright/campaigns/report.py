@@ -6,7 +6,6 @@ The assumptions are part of it and stand beside the numbers in each form.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -194,21 +193,16 @@ def write_report(folder: str | Path, report: Report) -> Path:
 
     Raises ResourceError where the disk is full.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from adwright.metrics.reports.page import page_environment
 
     folder = Path(folder)
     atomic_write_text(folder / "report.json", report.to_json())
     atomic_write_text(folder / "report.md", report.to_markdown())
-    environment = Environment(
-        loader=PackageLoader("adwright.campaigns"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     page = folder / "report.html"
-    text = environment.get_template("simulation.html").render(
-        report=report, tables=report.tables(), charts=_charts(report)
+    text = (
+        page_environment("adwright.campaigns")
+        .get_template("simulation.html")
+        .render(report=report, tables=report.tables(), charts=_charts(report))
     )
     atomic_write_text(page, text)
     return page
@@ -216,6 +210,7 @@ def write_report(folder: str | Path, report: Report) -> Path:
 
 def _charts(report: Report) -> Sequence[str]:
     from adwright.metrics.reports.charts import interval_chart, to_svg
+    from adwright.metrics.reports.page import inline_svg
 
     verdict = report.verdict
     charts: list[alt.TopLevelMixin] = [
@@ -246,14 +241,7 @@ def _charts(report: Report) -> Sequence[str]:
                 confidence=report.confidence,
             )
         )
-    return [_inline(to_svg(chart), f"c{number}") for number, chart in enumerate(charts)]
-
-
-def _inline(svg: str, name: str) -> str:
-    """The SVG with ids of its own, since several stand on one page."""
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-    return re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    return [inline_svg(to_svg(chart), f"c{number}") for number, chart in enumerate(charts)]
 
 
 def _realism(found: Realism) -> Table:

@@ -25,7 +25,7 @@ from adwright.campaigns.verdict import VerdictConfig
 from adwright.core.errors import ConfigError
 from adwright.data.sources.complete_journey import STORE_TIME_ZONE
 from adwright.data.sources.log import Log, open_log
-from adwright.delivery.policy import (
+from adwright.delivery.policy.slate_policy import (
     EpsilonGreedyConfig,
     GreedyConfig,
     PolicyConfig,

@@ -33,7 +33,7 @@ from adwright.core.progress import Progress, progress
 from adwright.data.schema import empty_events
 from adwright.data.sources.tables import read_events
 from adwright.delivery.decision import Request
-from adwright.delivery.split import Split
+from adwright.delivery.policy.split_policy import Split
 
 __all__ = [
     "Driven",

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from adwright.campaigns.population import Population
 from adwright.campaigns.simulate import Plan
 from adwright.core.errors import ConfigError, DataError
-from adwright.delivery.split import Arm, Split
+from adwright.delivery.policy.split_policy import Arm, Split
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.experiment import (
     AlwaysValid,

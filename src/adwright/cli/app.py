@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from adwright import __version__
 from adwright.cli import data, demo, lm, ranker, sequences, serve, simulate, tune
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import fail
 from adwright.core.errors import AdwrightError
+from adwright.core.version import __version__
 
 __all__ = ["Root", "app", "main"]
 

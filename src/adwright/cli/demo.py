@@ -11,8 +11,8 @@ import typer
 from adwright.cli.shared import Offline, Seed, console, show_table
 
 if TYPE_CHECKING:
-    from adwright.delivery.demo import CascadeDemoResult
-    from adwright.training.demo import DemoResult
+    from adwright.demos.cascade import CascadeDemoResult
+    from adwright.demos.ranker import DemoResult
 
 __all__ = ["demo", "register", "show", "show_cascade"]
 
@@ -77,9 +77,9 @@ def demo(
     """
     # Read by numpy's products when it is imported: more threads wait longer than they work.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from adwright.delivery.demo import CascadeDemoConfig, cascade_demo, remove_demo, small_build
-    from adwright.training.demo import DemoConfig, add_links
-    from adwright.training.demo import demo as run_demo
+    from adwright.demos.cascade import CascadeDemoConfig, cascade_demo, remove_demo, small_build
+    from adwright.demos.ranker import DemoConfig, add_links
+    from adwright.demos.ranker import demo as run_demo
 
     config = DemoConfig(
         households=households,

@@ -19,7 +19,7 @@ from adwright.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from adwright.training.runfile import RunConfig
+    from adwright.training.ranking.config import RunConfig
 
 __all__ = ["evaluate", "explain", "export", "register", "score", "train"]
 
@@ -80,8 +80,8 @@ def train(
     on with --resume and ends with the same bits.
     """
     from adwright.core.config import load_toml, to_jsonable
-    from adwright.training.pipeline import run
-    from adwright.training.runfile import RunConfig, TaskConfig
+    from adwright.training.ranking.config import RunConfig, TaskConfig
+    from adwright.training.ranking.run import run
 
     asked = RunConfig() if config is None else load_toml(config, RunConfig)
     if task is not None:
@@ -138,8 +138,8 @@ def evaluate(
     """Measure a saved ranker on the rows of a task, with intervals over users."""
     from adwright.core.atomic import atomic_write_text
     from adwright.data.tasks.task import Task
-    from adwright.training.pipeline import measure
-    from adwright.training.ranker import Ranker
+    from adwright.training.ranking.ranker import Ranker
+    from adwright.training.ranking.run import measure
 
     if out is not None:
         allowed_to_replace(out, force=force)
@@ -171,9 +171,9 @@ def score(
     probability, and known_item: false where the catalogue lacks the item, which is then scored
     by its context alone. Memory follows --chunk and the histories of its people.
     """
-    from adwright.training.frames import needed_columns
-    from adwright.training.ranker import Ranker
-    from adwright.training.scoring import score_file
+    from adwright.training.ranking.frames import needed_columns
+    from adwright.training.ranking.ranker import Ranker
+    from adwright.training.ranking.scoring import score_file
 
     loaded = Ranker.load(ranker)
     if dry_run:
@@ -196,8 +196,8 @@ def explain(
     The weight of a purchase is its activation times how often it was bought: what the network
     looked at, which is not a cause.
     """
-    from adwright.training.ranker import Ranker
-    from adwright.training.scoring import events_of
+    from adwright.training.ranking.ranker import Ranker
+    from adwright.training.ranking.scoring import events_of
 
     loaded = Ranker.load(ranker)
     found = loaded.explain(events_of(events, user), item, k=k)
@@ -229,7 +229,7 @@ def export(
     the vectors of its items beside it. It needs the extra `export` to be written, and only an
     ONNX runtime to be used.
     """
-    from adwright.training.sequence_export import export_saved
+    from adwright.training.sequential.export import export_saved
 
     replacing = allowed_to_replace(out, force=force)
     file, difference = export_saved(model, out, overwrite=replacing)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from adwright.campaigns.report import Report
     from adwright.campaigns.runfile import RunConfig, Village
     from adwright.campaigns.simulate import Plan
-    from adwright.delivery.policy import PolicyConfig, SlatePolicy
+    from adwright.delivery.policy.slate_policy import PolicyConfig, SlatePolicy
     from adwright.service.deployed import Deployed
 
 __all__ = ["register", "simulate"]
@@ -103,7 +103,7 @@ def simulate(
     from adwright.campaigns.report import write_report
     from adwright.campaigns.runfile import open_village
     from adwright.campaigns.simulate import make_plan
-    from adwright.training.stages import Stages
+    from adwright.training.loop.stage_timer import Stages
 
     stages = Stages()
     asked = _asked(config, a=a, b=b, model=model, days=days, people=people, seed=seed)
@@ -160,7 +160,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 def _policy(arm: str, config: PolicyConfig) -> SlatePolicy:
     from adwright.campaigns.runfile import policy_text
-    from adwright.delivery.policy import build_policy
+    from adwright.delivery.policy.slate_policy import build_policy
 
     # The arm in front, so that a policy can be compared with itself.
     return build_policy(config, policy_id=f"{arm} {policy_text(config)}")
@@ -199,7 +199,7 @@ def _local(config: RunConfig, village: Village, out: Path) -> Iterator[Setting]:
     from adwright.campaigns.simulate import Source
     from adwright.campaigns.store import Store
     from adwright.core.clock import SystemClock
-    from adwright.delivery.split import SplitPolicy
+    from adwright.delivery.policy.split_policy import SplitPolicy
     from adwright.service.app import create_app
     from adwright.service.config import ServiceConfig
     from adwright.service.loading import load_deployed
@@ -276,9 +276,9 @@ def _favourites(village: Village) -> Deployed:
 
     from adwright.campaigns.favourites import Favourites
     from adwright.core.hashing import content_hash
-    from adwright.delivery.policy import GreedyConfig, build_policy
+    from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
+    from adwright.delivery.popularity import Popularity
     from adwright.service.deployed import Deployed
-    from adwright.service.popularity import Popularity
 
     population = village.people
     past = village.events.filter(pl.col("time") < population.start)
@@ -297,7 +297,7 @@ def _favourites(village: Village) -> Deployed:
 
 
 def _retrain(village: Village, plan: Plan, out: Path) -> Retrain:
-    from adwright.training.retrain import retrain_two_tower
+    from adwright.training.retrieval.retrain import retrain_two_tower
 
     def again(written: pl.DataFrame) -> dict[str, str]:
         found = retrain_two_tower(

@@ -17,7 +17,7 @@ from adwright.cli.tune_offsite import app as offsite_app
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.training.tune_pipeline import TuningReport
+    from adwright.training.tuning.run import TuningReport
 
 __all__ = ["app", "compare", "methods", "run"]
 
@@ -96,8 +96,8 @@ def run(  # noqa: PLR0913
     same bits.
     """
     from adwright.core.config import to_jsonable
-    from adwright.training.tune_config import TuneConfig
-    from adwright.training.tune_pipeline import PairsConfig, TuneRun, method_of, run_tuning
+    from adwright.training.tuning.config import TuneConfig
+    from adwright.training.tuning.run import PairsConfig, TuneRun, method_of, run_tuning
 
     asked = TuneRun(
         data=PairsConfig(path=data, group=group, max_length=max_length),
@@ -225,7 +225,7 @@ def _settings(settings: list[str]) -> dict[str, Any]:
 
 def _report(folder: Path) -> TuningReport:
     from adwright.core.config import from_jsonable
-    from adwright.training.tune_pipeline import TuningReport
+    from adwright.training.tuning.run import TuningReport
 
     try:
         values = json.loads((folder / "report.json").read_text("utf-8"))

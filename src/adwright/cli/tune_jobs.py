@@ -35,7 +35,7 @@ def jobs(
     from dataclasses import replace
 
     from adwright.core.config import to_jsonable
-    from adwright.training.tune_jobs_pipeline import read_jobs, run_jobs
+    from adwright.training.tuning.jobs_run import read_jobs, run_jobs
 
     asked = read_jobs(file)
     if out is not None:

@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from adwright import __version__
 from adwright.campaigns.store import Store
 from adwright.core.clock import Clock, SystemClock
+from adwright.core.version import __version__
 from adwright.service import routes
 from adwright.service.config import ServiceConfig
 from adwright.service.decider import Decider

@@ -14,7 +14,7 @@ from adwright.delivery.decision import Candidates, Policy, Request
 from adwright.service.deployed import Deployed
 
 if TYPE_CHECKING:
-    from adwright.delivery.cascade import Cascade
+    from adwright.delivery.cascade.cascade import Cascade
 
 __all__ = ["KIND", "AtOnce", "deployed_cascade"]
 
@@ -27,7 +27,7 @@ def deployed_cascade(folder: Path, policy: Policy, *, seed: int = 0) -> Deployed
 
     Raises what `Deployment.load` and `Deployment.cascade` raise.
     """
-    from adwright.delivery.deployment import Deployment
+    from adwright.delivery.cascade.deployment import Deployment
 
     clock = SystemClock()
     saved = Deployment.load(folder)

@@ -16,9 +16,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from adwright import __version__
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError, ConfigError, DataError
+from adwright.core.version import __version__
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.service.errors import Busy, add_error_handlers, error_response
 from adwright.service.gate import Gate

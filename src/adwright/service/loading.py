@@ -23,12 +23,18 @@ from adwright.campaigns.store import Store
 from adwright.core.artifacts import MANIFEST
 from adwright.core.config import load_toml
 from adwright.core.errors import ArtifactError, ConfigError
-from adwright.delivery.policy import GreedyConfig, PolicyConfig, SlatePolicy, build_policy
-from adwright.service import cascades, popularity
+from adwright.delivery import popularity
+from adwright.delivery.policy.slate_policy import (
+    GreedyConfig,
+    PolicyConfig,
+    SlatePolicy,
+    build_policy,
+)
+from adwright.delivery.popularity import load_popularity
+from adwright.service import cascades
 from adwright.service.cascades import deployed_cascade
 from adwright.service.deployed import Deployed
 from adwright.service.models import SETTINGS, Stored
-from adwright.service.popularity import load_popularity
 
 __all__ = ["Serving", "load_deployed", "stored_events"]
 

@@ -21,7 +21,7 @@ from adwright.models.retrieval.multi_interest import (
     redundancy,
     score_candidates,
 )
-from adwright.training.ranks import query_scores
+from adwright.training.retrieval.ranks import query_scores
 from tests.support.data.small_next_basket import small_task
 
 TASK = small_task()

@@ -18,9 +18,9 @@ from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.hstu_target import HSTUTargetConfig
 from adwright.models.ranking.union import RankerConfig, RankerModel, ranker_model
-from adwright.training.fit import FitConfig
-from adwright.training.pipeline import RunResult, run
-from adwright.training.runfile import RunConfig
+from adwright.training.ranking.config import RunConfig
+from adwright.training.ranking.fit import FitConfig
+from adwright.training.ranking.run import RunResult, run
 
 TYPES = ("tea", "rice", "milk", "jam", "soap")
 START = datetime(2024, 1, 1, tzinfo=UTC)

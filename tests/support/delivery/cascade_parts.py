@@ -14,15 +14,15 @@ from adwright.data.features import fit_spec
 from adwright.data.tasks.choice import choice_catalogue, choice_features
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.delivery.cascade.deployment import Deployment
 from adwright.delivery.decision import Request
-from adwright.delivery.deployment import Deployment
-from adwright.delivery.histories import Histories
-from adwright.delivery.retrieval import RetrieverArtifact
+from adwright.delivery.stages.histories import Histories
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.retrieval.hcn import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
-from adwright.training.ranker import Ranker
+from adwright.training.ranking.ranker import Ranker
+from adwright.training.retrieval.artifact import RetrieverArtifact
 from tests.support.data.small_next_basket import START, small_task
 
 #: After everything that anybody of the task did.

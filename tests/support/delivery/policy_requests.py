@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.policy import SlatePolicy
+from adwright.delivery.policy.slate_policy import SlatePolicy
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 SCORES = (0.30, 0.25, 0.24, 0.05)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.delivery.index import ExactConfig, FaissConfig, IndexConfig, UsearchConfig
-from adwright.delivery.vectors import Found
+from adwright.delivery.index.index import ExactConfig, FaissConfig, IndexConfig, UsearchConfig
+from adwright.delivery.index.vectors import Found
 
 Floats = NDArray[np.float32]
 

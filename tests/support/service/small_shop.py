@@ -19,8 +19,8 @@ import numpy as np
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Decision, Request
+from adwright.delivery.popularity import Popularity
 from adwright.service.deployed import Deployed
-from adwright.service.popularity import Popularity
 
 T = TypeVar("T")
 NOW = datetime(2024, 6, 1, 18, 30, tzinfo=UTC)

@@ -27,8 +27,8 @@ from adwright.campaigns.simulate import (
 )
 from adwright.campaigns.store import Store
 from adwright.data.schema import validate_events
-from adwright.delivery.policy import PolicyConfig, SlatePolicy, build_policy
-from adwright.delivery.split import SplitPolicy
+from adwright.delivery.policy.slate_policy import PolicyConfig, SlatePolicy, build_policy
+from adwright.delivery.policy.split_policy import SplitPolicy
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday
 WEEKS = 24

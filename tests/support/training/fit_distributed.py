@@ -25,9 +25,9 @@ from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.checkpoint import RunFolder
-from adwright.training.distributed import process_group
-from adwright.training.fit import FitConfig, FitResult, fit
+from adwright.training.loop.distributed import process_group
+from adwright.training.loop.state import RunFolder
+from adwright.training.ranking.fit import FitConfig, FitResult, fit
 
 
 class Stop(Exception):

@@ -27,8 +27,8 @@ from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.losses import LossConfig
-from adwright.training.distributed import process_group, rank
-from adwright.training.sequential import SequentialConfig, SequentialResult, fit_sequential
+from adwright.training.loop.distributed import process_group, rank
+from adwright.training.sequential.fit import SequentialConfig, SequentialResult, fit_sequential
 from tests.support.data.small_sequences import small_sequences
 
 DATA = small_sequences(people=41, items=20)

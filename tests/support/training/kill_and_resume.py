@@ -32,8 +32,8 @@ from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training import checkpoint
-from adwright.training.fit import FitConfig, fit
+from adwright.training.loop import state as checkpoint
+from adwright.training.ranking.fit import FitConfig, fit
 
 CONFIG = FitConfig(
     epochs=2,

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from adwright.core.errors import AdwrightError
 from adwright.training.offsite.wire import Channel, Listener, Message, connect
-from adwright.training.texts import Texts
+from adwright.training.tuning.texts import Texts
 
 SCRIPT = Path(__file__).with_name("offsite_side.py")
 WORDS = tuple(f"word{number:02}" for number in range(40))

@@ -27,8 +27,8 @@ from adwright.training.offsite.device import tune_on_device
 from adwright.training.offsite.kill_revive import KillRevive
 from adwright.training.offsite.offsite_tuning import own, train_offsite
 from adwright.training.offsite.wire import Channel, Listener, connect
-from adwright.training.texts import Texts
-from adwright.training.tune_config import TuneConfig
+from adwright.training.tuning.config import TuneConfig
+from adwright.training.tuning.texts import Texts
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.training.offsite_pair import model, pairs, tokenizer, tokens
 

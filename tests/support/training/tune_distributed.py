@@ -22,10 +22,10 @@ import transformers
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import AdwrightError
-from adwright.training.distributed import process_group, rank
-from adwright.training.texts import Texts
-from adwright.training.tune import TuneConfig, TuneResult, answer_nll, tune
-from adwright.training.tune_memory import held_numbers
+from adwright.training.loop.distributed import process_group, rank
+from adwright.training.tuning.memory import held_numbers
+from adwright.training.tuning.texts import Texts
+from adwright.training.tuning.tune import TuneConfig, TuneResult, answer_nll, tune
 from adwright.tuning.additive.prefix import PrefixTuning
 from adwright.tuning.additive.prompt import PromptTuning
 from adwright.tuning.efficient.adapter_drop import AdapterDrop

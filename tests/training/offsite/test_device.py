@@ -16,8 +16,8 @@ pytest.importorskip("transformers")
 
 from adwright.training.offsite.device import OnDevice, tune_on_device
 from adwright.training.offsite.wire import Message
-from adwright.training.texts import Texts
-from adwright.training.tune import TuneConfig, answer_nll, tune
+from adwright.training.tuning.texts import Texts
+from adwright.training.tuning.tune import TuneConfig, answer_nll, tune
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.training.offsite_pair import (

@@ -31,7 +31,7 @@ from adwright.training.offsite.sandwich import (
     plug_in,
 )
 from adwright.training.offsite.wire import Channel, Listener, Message, connect
-from adwright.training.tune import answer_nll, tune
+from adwright.training.tuning.tune import answer_nll, tune
 from adwright.tuning.tuned import Tuned
 from tests.support.training.offsite_pair import (
     WORDS,

@@ -20,7 +20,7 @@ from adwright.training.offsite.sandwich import (
     kept_layers,
     plug_in,
 )
-from adwright.training.tune import TuneConfig, tune
+from adwright.training.tuning.tune import TuneConfig, tune
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned
 from tests.support.training.offsite_pair import model, tokens

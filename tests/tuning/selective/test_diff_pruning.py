@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.training.tune_config import TuneConfig
+from adwright.training.tuning.config import TuneConfig
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.diff_pruning import DiffLinear, DiffPruning, prune

@@ -34,8 +34,8 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.training.offsite.kill_revive import KillRevive, Lives
 from adwright.training.offsite.wire import Channel, Message
-from adwright.training.texts import Texts
-from adwright.training.tune_config import TuneConfig
+from adwright.training.tuning.config import TuneConfig
+from adwright.training.tuning.texts import Texts
 from adwright.tuning.packing.texts import Packed, answer_loss
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.storage import write_tuned

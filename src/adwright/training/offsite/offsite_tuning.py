@@ -32,9 +32,9 @@ from adwright.core.errors import DataError, MissingExtraError, ResourceError
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.offsite.sandwich import Sandwich, adapter_of, emulator_of, plug_in
 from adwright.training.offsite.wire import Channel, Message
-from adwright.training.texts import Texts
-from adwright.training.tune import tune
-from adwright.training.tune_config import TuneConfig, TuneResult
+from adwright.training.tuning.config import TuneConfig, TuneResult
+from adwright.training.tuning.texts import Texts
+from adwright.training.tuning.tune import tune
 from adwright.tuning.sizes import decoder_layers
 from adwright.tuning.tuned import Tuned
 

@@ -29,13 +29,13 @@ from adwright.core.errors import (
 )
 from adwright.lm.engine.weights import SMOLLM2, locate
 from adwright.lm.torch_engine.model import fitting_dtype
+from adwright.training.loop.run_folder import RunFolder
 from adwright.training.offsite.offsite_tuning import WAIT, own, train_offsite
 from adwright.training.offsite.sandwich import distil, emulator_of
 from adwright.training.offsite.wire import Listener, connect
-from adwright.training.run_folder import RunFolder
-from adwright.training.texts import Texts, read_rows
-from adwright.training.tune_config import TuneConfig
-from adwright.training.tune_pipeline import PairsConfig, held_apart
+from adwright.training.tuning.config import TuneConfig
+from adwright.training.tuning.run import PairsConfig, held_apart
+from adwright.training.tuning.texts import Texts, read_rows
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["OffsiteReport", "OwnerRun", "TrainerRun", "run_owner", "run_trainer"]

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.training.texts import Texts
+from adwright.training.tuning.texts import Texts
 from adwright.tuning.packing.texts import attends_apart
 from adwright.tuning.reparameterised.lora import LoRALinear
 from adwright.tuning.sizes import LINEAR, Sizes, decoder_layers, places

@@ -1,0 +1,301 @@
+"""Train the three stages of a cascade on one next-basket task, and put them in one folder.
+
+The fine ranker comes before the coarse one, which learns from it too.
+
+    RUN/
+      retriever/    run of the two towers (or HSTU): checkpoints, metrics.jsonl
+      coarse/       run of HCN
+      fine/         run of DIN (or HSTU) on the choice task, and its ranker; or of HSTU on
+                    sequences, whose kept histories serve (`falcon_ranker`)
+      deployment/   what serves: an artifact of kind "cascade"
+
+Each stage is a resumable run; a build that was cut off goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import numpy as np
+import torch
+from pydantic import BeforeValidator
+
+from adwright.core.assets import cache_folder
+from adwright.core.atomic import atomic_write_text
+from adwright.core.clock import Clock
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ConfigError, ResumeError
+from adwright.data.tasks.choice import ChoiceConfig, build_choice_task
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.delivery.cascade.cascade import CascadeConfig
+from adwright.delivery.cascade.deployment import Deployment, Ranking, Retrieving
+from adwright.delivery.cascade.distil import teach
+from adwright.delivery.decision import Request
+from adwright.delivery.index.index import IndexKind
+from adwright.delivery.stages.histories import Histories, visit_requests
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.hstu_target import HSTUTargetConfig
+from adwright.models.ranking.union import name_of, ranker_config
+from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.hstu_ranker import HSTURankerConfig
+from adwright.training.loop.stage_timer import Stages
+from adwright.training.ranking.config import RunConfig
+from adwright.training.ranking.fit import FitConfig
+from adwright.training.ranking.ranker import Ranker
+from adwright.training.ranking.run import run as run_ranker
+from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
+from adwright.training.retrieval.distillation import Lessons
+from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
+from adwright.training.sequential.config import SequentialConfig
+from adwright.training.sequential.task_models import fit_choice_ranker, fit_task_retriever
+
+__all__ = ["BuildConfig", "build_deployment"]
+
+Model = TypeVar("Model", bound=RetrieverModel)
+
+
+def _read_fine(values: object) -> object:
+    """A table as the config that it is of: only a ranker of sequences counts actions."""
+    if not isinstance(values, Mapping):
+        return values
+    if "actions" in values or values.get("kind") == "hstu_ranker":
+        return from_jsonable(HSTURankerConfig, {k: v for k, v in values.items() if k != "kind"})
+    return ranker_config(values)
+
+
+FineConfig = Annotated[DINConfig | HSTUTargetConfig | HSTURankerConfig, BeforeValidator(_read_fine)]
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """Models and training of the stages.
+
+    retriever, retriever_fit: the two towers, or HSTU with a `SequentialConfig`. coarse,
+    coarse_fit: HCN. choice, fine, fine_fit: the fine ranker's rows, DIN or HSTU, and its
+    training; with an `HSTURankerConfig` and a `SequentialConfig` it is an HSTU on sequences, and
+    of `choice` only the draws are read. lessons, lesson_items: training
+    baskets on which HCN learns from the fine ranker, and items of each, see `teach`; 0 lessons
+    for no distillation, as the blend brings the coarse order nearer to the fine one and costs
+    the vectors nothing.
+    blend: training baskets on which the coarse order is brought near to the fine one, see
+    `Blend`; 0 leaves it as HCN has it. cascade, index: sizes of the stages, and how the
+    retriever is searched. seed: of all of it.
+    Raises ConfigError where a model and its training do not belong together.
+    """
+
+    retriever: TwoTowerConfig | HSTUConfig = field(
+        default_factory=lambda: TwoTowerConfig(views="none")
+    )
+    retriever_fit: RetrievalConfig | SequentialConfig = field(
+        default_factory=lambda: RetrievalConfig(epochs=2, batch=256, validation_visits=0)
+    )
+    coarse: HCNConfig = field(default_factory=HCNConfig)
+    coarse_fit: RetrievalConfig = field(
+        default_factory=lambda: RetrievalConfig(epochs=2, validation_visits=0)
+    )
+    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
+    fine: FineConfig = field(default_factory=DINConfig)
+    fine_fit: FitConfig | SequentialConfig = field(
+        default_factory=lambda: FitConfig(epochs=1, learning_rate=2e-3)
+    )
+    lessons: int = 0
+    lesson_items: int = 100
+    blend: int = 200
+    cascade: CascadeConfig = field(default_factory=CascadeConfig)
+    index: IndexKind = "exact"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retriever, HSTURankerConfig):
+            raise ConfigError(
+                "a ranker cannot search the catalogue", where="retriever", hint="use HSTUConfig"
+            )
+        for name, model, fit in (
+            ("retriever", self.retriever, self.retriever_fit),
+            ("fine", self.fine, self.fine_fit),
+        ):
+            if isinstance(model, HSTUConfig) != isinstance(fit, SequentialConfig):
+                raise _mismatch(name, model, fit)
+
+
+def build_deployment(
+    task: NextBasket,
+    run: str | Path,
+    config: BuildConfig | None = None,
+    *,
+    cache: Path | None = None,
+    resume: bool = False,
+    clock: Clock | None = None,
+    stages: Stages | None = None,
+) -> Deployment:
+    """Train retriever, coarse and fine stage on `task`, and save RUN/deployment.
+
+    cache: for the fine ranker's rows, by default in the asset cache. resume: take up a build of
+    the same config on the same task. stages: takes the times.
+    Raises ConfigError where the folder holds a build (without resume), ResumeError where it
+    holds none or another one (with resume), and as the trainings do.
+    """
+    config, folder = config or BuildConfig(), Path(run)
+    done = Stages(clock) if stages is None else stages
+    _begin(folder, config, task, resume=resume)
+    with done.stage("train the retriever"):
+        found = _retriever(task, config, folder / "retriever")
+    with done.stage("train the fine ranker"):
+        fine = _ranker(task, config, folder / "fine", cache, clock)
+    deployment = Deployment(
+        retriever=found,
+        coarse=found,
+        fine=fine,
+        draws=config.choice.draws,
+        config=config.cascade,
+        index=config.index,
+        histories=Histories.of_task(task),
+    )
+    lessons = None
+    if config.lessons:
+        with done.stage("ask the fine ranker for lessons"):
+            lessons = teach(
+                deployment.cascade(),
+                task,
+                visits=config.lessons,
+                items=config.lesson_items,
+                seed=config.seed,
+            )
+    with done.stage("train the coarse ranker"):
+        coarse = _fitted(
+            lambda: HCN(config.coarse, task.spec, task.items, task.count),
+            task,
+            replace(config.coarse_fit, seed=config.seed),
+            folder / "coarse",
+            lessons,
+        )
+    deployment = replace(deployment, coarse=RetrieverArtifact.of(coarse, task, seed=config.seed))
+    if config.blend:
+        with done.stage("blend the coarse order"):
+            deployment = deployment.blended(_requests(task, config))
+    with done.stage("save the deployment"):
+        identity = deployment.save(folder / "deployment", overwrite=True, clock=clock)
+    return replace(deployment, artifact_id=identity)
+
+
+def _requests(task: NextBasket, config: BuildConfig) -> list[Request]:
+    """The latest training baskets of some people, as requests."""
+    visits = task.visits("train")
+    last = np.flatnonzero(np.diff(task.visit_user[visits], append=-1))
+    rng = np.random.default_rng(config.seed)
+    chosen = visits[np.sort(rng.permutation(last)[: config.blend])]
+    return visit_requests(task, chosen)
+
+
+def _mismatch(name: str, model: object, fit: object) -> ConfigError:
+    right = "FitConfig" if name == "fine" else "RetrievalConfig"
+    if isinstance(model, HSTUConfig):
+        right = "SequentialConfig"
+    return ConfigError(
+        f"{type(model).__name__} is not trained by {type(fit).__name__}",
+        where=f"{name}_fit",
+        hint=f"pass a {right}",
+    )
+
+
+def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool) -> None:
+    path = folder / "build.json"
+    asked = json.loads(json.dumps({"config": to_jsonable(config), "data_hash": task.data_hash}))
+    if not resume:
+        if path.exists():
+            raise ConfigError(
+                "this folder already holds a build",
+                where=str(folder),
+                hint="resume it, or name another folder",
+            )
+        atomic_write_text(path, json.dumps(asked, indent=1) + "\n")
+        return
+    try:
+        before = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResumeError(
+            "this folder holds no build", where=str(folder), hint="check the path"
+        ) from error
+    if before != asked:
+        raise ResumeError(
+            "the build was started with another config or on another task",
+            where=str(path),
+            hint="resume with what it was started with, or begin in another folder",
+        )
+
+
+def _retriever(task: NextBasket, config: BuildConfig, run: Path) -> Retrieving:
+    asked, fit = config.retriever, replace(config.retriever_fit, seed=config.seed)
+    match asked, fit:
+        case HSTUConfig(), SequentialConfig():
+            return fit_task_retriever(task, asked, fit, run)
+        case TwoTowerConfig(), RetrievalConfig():
+            model = _fitted(
+                lambda: TwoTower(asked, task.spec, task.items, task.count), task, fit, run
+            )
+            return RetrieverArtifact.of(model, task, seed=config.seed)
+        case _:
+            raise _mismatch("retriever", asked, fit)
+
+
+def _fitted(
+    build: Callable[[], Model],
+    task: NextBasket,
+    fit: RetrievalConfig,
+    run: Path,
+    lessons: Lessons | None = None,
+) -> Model:
+    """A model trained in `run`, taken up where there is a run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(fit.seed)
+        model = build()
+    resume = (run / "config.json").exists()
+    fit_retriever(model, task, fit, run, lessons=lessons, resume=resume)
+    return model
+
+
+def _ranker(
+    task: NextBasket, config: BuildConfig, run: Path, cache: Path | None, clock: Clock | None
+) -> Ranking:
+    """The fine ranker. Its probabilities come from the draws: nothing is calibrated."""
+    match config.fine, config.fine_fit:
+        case HSTURankerConfig() as asked, SequentialConfig() as fit:
+            fit = replace(fit, seed=config.seed)
+            return fit_choice_ranker(task, asked, fit, run, draws=config.choice.draws)
+        case (DINConfig() | HSTUTargetConfig()) as asked, FitConfig() as fit:
+            return _row_ranker(task, config, asked, fit, run, cache, clock)
+        case asked, fit:
+            raise _mismatch("fine", asked, fit)
+
+
+def _row_ranker(
+    task: NextBasket,
+    config: BuildConfig,
+    model: DINConfig | HSTUTargetConfig,
+    fit: FitConfig,
+    run: Path,
+    cache: Path | None,
+    clock: Clock | None,
+) -> Ranker:
+    """DIN or HSTU on the choice task."""
+    if (run / "ranker").exists():
+        return Ranker.load(run / "ranker")
+    tasks = cache_folder() / "tasks" if cache is None else cache
+    rows = build_choice_task(task, tasks, config.choice)
+    asked = RunConfig(
+        model=model,
+        fit=replace(fit, seed=0),
+        calibration="none",
+        base=False,
+        draws=200,
+        seed=config.seed,
+        out=run,
+    )
+    resume = (run / "runs" / name_of(model).lower() / "config.json").exists()
+    return run_ranker(asked, task=rows, resume=resume, clock=clock).ranker

@@ -1,0 +1,258 @@
+"""The cascade: find some hundred items, order them roughly, order the best of them finely.
+
+    retrieve   some 500 of the catalogue by vectors, and the person's own past items
+    coarse     the best 50 of those
+    fine       these 50 in the order of the ranker; a slate takes the first 10
+
+Requests are answered many at a time, so that each stage is one call over all people. With a
+deadline, a stage that would not end in time, judged by how long it took lately, is left out:
+the answer is in the coarse order then, or the most popular items, and `Candidates.stage` says
+so. Nobody is refused: a person without a history has a vector of profile and moment alone, and
+an item that a request names and the catalogue lacks comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.errors import ConfigError
+from adwright.delivery.cascade.budget import Meter
+from adwright.delivery.cascade.latency import Pace
+from adwright.delivery.deadline import Deadline
+from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.stages.histories import Crowd, Histories
+from adwright.delivery.stages.protocols import Scorer, Shortlist, Source, best_of
+from adwright.delivery.stages.sequence_source import SequenceSource
+from adwright.delivery.stages.vector_source import VectorSource
+
+__all__ = ["Cascade", "CascadeConfig", "Similar"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CascadeConfig:
+    """retrieve: items that the vectors find. past: of the person's own past, at most so many; 0
+    for none. coarse: items that the coarse stage lets through; a request for more gets more.
+    together: requests of one call to the fine stage. safety: a stage is begun where so many
+    times its usual duration is left.
+    """
+
+    retrieve: int = 500
+    past: int = 500
+    coarse: int = 50
+    together: int = 8
+    safety: float = 1.5
+
+    def __post_init__(self) -> None:
+        for name in ("retrieve", "coarse", "together"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
+        if self.past < 0 or self.safety < 1:
+            raise ConfigError(
+                "past is not negative, safety is at least 1",
+                where=f"past {self.past}, safety {self.safety}",
+            )
+
+
+class Similar(NamedTuple):
+    """An item and its cosine with the one asked for."""
+
+    item_id: str
+    score: float
+
+
+class Cascade:
+    """A Recommender of three stages.
+
+    vectors: the source of items near a person; also says which items are similar. past: a
+    source of own items, or None. coarse, fine: the two orders; without a fine one the coarse
+    one is the last. count: int64 [N + 1], training events of each item, for the popular items.
+    clock: measures how long stages take.
+    """
+
+    def __init__(
+        self,
+        histories: Histories,
+        *,
+        vectors: VectorSource | SequenceSource,
+        coarse: Scorer,
+        fine: Scorer | None,
+        count: Ints,
+        past: Source | None = None,
+        config: CascadeConfig | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.histories, self.config = histories, config or CascadeConfig()
+        self.vectors, self.past, self.coarse, self.fine = vectors, past, coarse, fine
+        self.count = count
+        self._popular = 1 + np.argsort(-count[1:], kind="stable")
+        self._ids = ("", *histories.items.ids)
+        self._pace = Pace(clock or SystemClock(), self.config.safety)
+
+    def recommend(self, request: Request) -> Candidates:
+        """The answer to one request."""
+        return self.recommend_many([request])[0]
+
+    def recommend_many(
+        self,
+        requests: Sequence[Request],
+        deadline: Deadline | None = None,
+        *,
+        meter: Meter | None = None,
+    ) -> list[Candidates]:
+        """The answers, in the order of the requests: `config.coarse` items each, or as many as
+        the request has places, none that it excludes, and only those it allows.
+
+        deadline: see the module. meter: takes what each stage costs.
+        """
+        if not requests:
+            return []
+        if not self._pace.fits("coarse", len(requests), deadline):
+            return [self._most_popular(request) for request in requests]
+        crowd = self.histories.crowd(requests)
+        with self._pace.measured("coarse", len(crowd)):
+            found = self.retrieve(crowd, meter=meter)
+            with _metered(meter, "coarse"):
+                score = self.coarse.score(crowd, found)
+                items, score = best_of(found, score, self._places(requests))
+            if meter:
+                work = self.coarse.cost(crowd, found)
+                meter.work("coarse", len(crowd), len(found.codes), work)
+        answers: list[Candidates] = []
+        step = self.config.together
+        for start in range(0, len(requests), step):
+            chosen = range(start, min(start + step, len(requests)))
+            if self.fine is None or not self._pace.fits("fine", len(chosen), deadline):
+                coarse = zip(chosen, items.bounds()[chosen.start : chosen.stop], strict=True)
+                answers += [
+                    self._answer(requests[n], items.codes[a:b], score[a:b], self.coarse, "coarse")
+                    for n, (a, b) in coarse
+                ]
+            else:
+                answers += self._finely(self.fine, crowd.some(chosen), items.some(chosen), meter)
+        return answers
+
+    def retrieve(self, crowd: Crowd, *, meter: Meter | None = None) -> Shortlist:
+        """What the sources find for each person, less what the request does not allow. A
+        request that names its candidates gets those."""
+        with _metered(meter, "retrieve"):
+            open_ = [n for n, r in enumerate(crowd.requests) if r.candidates is None]
+            asked = crowd if len(open_) == len(crowd) else crowd.some(open_)
+            spare = max((len(r.exclude) for r in asked.requests), default=0)
+            found = [np.zeros(0, np.int64)] * len(crowd)
+            for n, codes in zip(open_, self._found(asked, spare), strict=True):
+                found[n] = codes
+            lists = [
+                self._allowed(request, codes)
+                for request, codes in zip(crowd.requests, found, strict=True)
+            ]
+            short = Shortlist.of(lists)
+        if meter:
+            work = self.vectors.cost(asked, self.config.retrieve)
+            meter.work("retrieve", len(crowd), len(short.codes), work)
+        return short
+
+    def similar(self, item_id: str, k: int = 10) -> list[Similar] | None:
+        """The k items nearest to an item by the retriever's item vectors, nearest first; None
+        where the catalogue lacks it."""
+        (code,) = self._codes([item_id])
+        if not code:
+            return None
+        found, score = self.vectors.similar(code, k)
+        pairs = zip(found.tolist(), score.tolist(), strict=True)
+        return [Similar(self._ids[other], cosine) for other, cosine in pairs]
+
+    def warm_up(self, people: int = 16) -> None:
+        """Answer for some people, in calls of several sizes, so that the first request with a
+        deadline knows the pace."""
+        users = self.histories.users() or [" "]
+        step = max(1, len(users) // people)
+        now = self._pace.clock.now()
+        for start, size in enumerate((people, people, 1, 2, 4, 8, 1)):
+            # Other people each time: what is kept of a person makes the second answer cheaper.
+            chosen = (users[start::step] or users)[:size]
+            self.recommend_many([Request(f"warm-up-{u}", u, now) for u in chosen])
+
+    def _found(self, crowd: Crowd, spare: int) -> list[Ints]:
+        if not len(crowd):
+            return []
+        near = self.vectors.find(crowd, self.config.retrieve + spare).lists()
+        if self.past is None or not self.config.past:
+            return near
+        own = self.past.find(crowd, self.config.past + spare).lists()
+        return [np.union1d(a, b) for a, b in zip(near, own, strict=True)]
+
+    def _allowed(self, request: Request, codes: Ints) -> Ints:
+        if request.candidates is not None:
+            codes = np.unique(self._codes(request.candidates))
+            codes = codes[codes > 0]
+        if request.exclude:
+            codes = codes[~np.isin(codes, self._codes(sorted(request.exclude)))]
+        return codes
+
+    def _finely(
+        self, fine: Scorer, crowd: Crowd, items: Shortlist, meter: Meter | None
+    ) -> list[Candidates]:
+        with self._pace.measured("fine", len(crowd)), _metered(meter, "fine"):
+            score = fine.score(crowd, items)
+            best, score = best_of(items, score, np.diff(items.offsets))
+            answers = [
+                self._answer(request, best.codes[a:b], score[a:b], fine, "fine")
+                for request, (a, b) in zip(crowd.requests, best.bounds(), strict=True)
+            ]
+        if meter:
+            meter.work("fine", len(crowd), len(items.codes), fine.cost(crowd, items))
+        return answers
+
+    def _answer(
+        self, request: Request, codes: Ints, score: Floats, scorer: Scorer, stage: str
+    ) -> Candidates:
+        ids = [self._ids[code] for code in codes.tolist()]
+        return self._complete(request, ids, score, probability=scorer.probability, stage=stage)
+
+    def _most_popular(self, request: Request) -> Candidates:
+        """Items by their training events; no model is asked."""
+        places = int(self._places([request])[0])
+        if request.candidates is None:
+            popular = self._popular[: places + len(request.exclude)]
+        else:
+            popular = self._codes(request.candidates)
+            popular = popular[np.argsort(-self.count[popular], kind="stable")]
+            popular = popular[popular > 0]
+        codes = [c for c in popular.tolist() if self._ids[c] not in request.exclude][:places]
+        share = self.count[codes] / max(int(self.count.sum()), 1)
+        ids = [self._ids[code] for code in codes]
+        return self._complete(request, ids, share, probability=False, stage="popularity")
+
+    def _complete(
+        self, request: Request, ids: list[str], score: Floats, *, probability: bool, stage: str
+    ) -> Candidates:
+        """The answer; items that the request names and the catalogue lacks come last, at the
+        lowest score there is."""
+        if request.candidates is not None:
+            known = zip(request.candidates, self._codes(request.candidates).tolist(), strict=True)
+            lost = [i for i, code in known if not code and i not in request.exclude]
+            ids = ids + lost
+            score = np.append(score, np.full(len(lost), score[-1] if len(score) else 0.0))
+        return Candidates(tuple(ids), score, probability, stage)
+
+    def _codes(self, item_ids: Sequence[str]) -> Ints:
+        return self.histories.items.rows(pa.array(item_ids, pa.string()))
+
+    def _places(self, requests: Sequence[Request]) -> Ints:
+        """Items that the coarse stage lets through, a request: [U]."""
+        return np.array([max(self.config.coarse, request.k) for request in requests])
+
+
+def _metered(meter: Meter | None, stage: str) -> AbstractContextManager[None]:
+    return nullcontext() if meter is None else meter.stage(stage)

@@ -1,0 +1,258 @@
+"""Everything that serves a model, in one folder: an artifact of kind "cascade".
+
+    manifest.json    sizes of the stages, and the hash of every file below
+    retriever/       the two towers, or HSTU         (an artifact of kind "retriever" or "sequence")
+    coarse/          HCN                             (the same)
+    fine/            DIN, where there is a fine stage (kind "ranker", or "sequence" for HSTU)
+    histories/       what people did until then      (kind "histories", where asked for)
+
+Loading checks every byte against the manifest, and each part against its own, whose kind says
+what it is.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from adwright.core.artifacts import MANIFEST, Artifact, load_artifact, save_artifact
+from adwright.core.clock import Clock
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ArtifactError, ConfigError
+from adwright.data.features import ItemTable
+from adwright.data.tasks.negatives import Draws
+from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
+from adwright.delivery.decision import Request
+from adwright.delivery.index.index import IndexKind
+from adwright.delivery.stages.blend import Blend, BlendedScorer, fit_blend
+from adwright.delivery.stages.histories import Histories
+from adwright.delivery.stages.protocols import Scorer
+from adwright.delivery.stages.row_ranker import FineRanker
+from adwright.delivery.stages.sequence_batch import items_of
+from adwright.delivery.stages.sequence_ranker import FalconRanker
+from adwright.delivery.stages.sequence_source import SequenceQueries, SequenceScorer, SequenceSource
+from adwright.delivery.stages.vector_scorer import VectorScorer
+from adwright.delivery.stages.vector_source import (
+    PastSource,
+    QueryVectors,
+    VectorSource,
+    catalogue_index,
+)
+from adwright.training.ranking.ranker import Ranker
+from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.sequential.artifact import KIND as SEQUENCE
+from adwright.training.sequential.artifact import SequenceArtifact
+
+__all__ = ["KIND", "Deployment", "Ranking", "Retrieving"]
+
+#: What finds items by vectors, and what orders the few that are left.
+Retrieving = RetrieverArtifact | SequenceArtifact
+Ranking = Ranker | SequenceArtifact
+
+KIND = "cascade"
+_PARTS = ("retriever", "coarse", "fine", "histories")
+
+
+@dataclass(frozen=True)
+class _Config:
+    """What the manifest says beside the parts."""
+
+    cascade: CascadeConfig
+    draws: Draws | None
+    index: IndexKind
+    blend: Blend | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Deployment:
+    """The trained parts of a cascade.
+
+    retriever, coarse: may be one and the same model; a sequential one is an HSTU or SASRec.
+    fine: a ranker of rows, or an HSTU ranker of sequences (`FalconRanker`); None serves the
+    coarse order. draws: of the choices that the fine ranker was trained on. index: how the
+    retriever is searched. blend: of the coarse order with counts of the person's past, see
+    `blended`.
+    histories: saved with it; None is nothing known of anybody. artifact_id: of what was loaded.
+    """
+
+    retriever: Retrieving
+    coarse: Retrieving
+    fine: Ranking | None
+    draws: Draws | None = None
+    config: CascadeConfig = field(default_factory=CascadeConfig)
+    index: IndexKind = "exact"
+    histories: Histories | None = None
+    blend: Blend | None = None
+    artifact_id: str = ""
+
+    def cascade(
+        self,
+        histories: Histories | None = None,
+        *,
+        clock: Clock | None = None,
+        kept: int = 1024,
+    ) -> Cascade:
+        """The recommender.
+
+        histories: instead of those saved. kept: histories that an HSTU ranker keeps as it read
+        them, see `FalconRanker`. Raises ConfigError where a part is of another catalogue,
+        MissingExtraError where the index needs a package that is not installed.
+        """
+        known = self.histories if histories is None else histories
+        known = Histories(_items_of(self.retriever)) if known is None else known
+        vectors = _source(self.retriever, known, self.index)
+        if self.coarse is self.retriever:
+            coarse = _scorer(vectors.queries)
+        else:
+            coarse = _scorer(_queries(self.coarse, known))
+        return Cascade(
+            known,
+            vectors=vectors,
+            coarse=coarse if self.blend is None else BlendedScorer(coarse, self.blend),
+            fine=self._fine(known, kept),
+            count=self.retriever.count,
+            past=PastSource(),
+            config=self.config,
+            clock=clock,
+        )
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        histories: bool = True,
+        overwrite: bool = False,
+        clock: Clock | None = None,
+    ) -> str:
+        """Write the folder, whole or not at all; returns its id.
+
+        histories: write them too; what they hold is personal. Raises as `save_artifact`.
+        """
+        with tempfile.TemporaryDirectory(prefix="adwright-deployment-") as scratch:
+            root = Path(scratch)
+            ids = [self.retriever.save(root / "retriever", clock=clock)]
+            ids.append(self.coarse.save(root / "coarse", clock=clock))
+            if self.fine is not None:
+                ids.append(self.fine.save(root / "fine", clock=clock))
+            if histories and self.histories is not None:
+                ids.append(self.histories.save(root / "histories", clock=clock))
+            files = {
+                path.relative_to(root).as_posix(): path.read_bytes()
+                for path in sorted(root.rglob("*"))
+                if path.is_file()
+            }
+        return save_artifact(
+            folder,
+            kind=KIND,
+            config=to_jsonable(_Config(self.config, self.draws, self.index, self.blend)),
+            files=files,
+            data_hash=self.retriever.data_hash,
+            seed=self.retriever.seed,
+            parents=ids,
+            overwrite=overwrite,
+            clock=clock,
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Deployment:
+        """The parts of a deployment, after every byte was checked.
+
+        Raises ArtifactError where it is none or a part is missing, ArtifactCorruptError where a
+        file was changed, ArtifactUnsafeError for a pickle.
+        """
+        folder = Path(folder)
+        artifact = load_artifact(folder, kind=KIND)
+        parts = {name.partition("/")[0] for name in artifact.files}
+        for part in _PARTS[:2]:
+            if part not in parts:
+                raise ArtifactError(f"the deployment lacks its {part}", where=str(folder))
+        config = from_jsonable(_Config, artifact.config)
+        kinds = {part: _kind(artifact, part) for part in parts & {"retriever", "coarse", "fine"}}
+        retriever = _retrieving(folder / "retriever", kinds["retriever"])
+        return cls(
+            retriever=retriever,
+            coarse=_retrieving(folder / "coarse", kinds["coarse"]),
+            fine=_ranking(folder / "fine", kinds["fine"]) if "fine" in parts else None,
+            draws=config.draws,
+            config=config.cascade,
+            index=config.index,
+            blend=config.blend,
+            histories=Histories.load(folder / "histories", _items_of(retriever))
+            if "histories" in parts
+            else None,
+            artifact_id=artifact.id,
+        )
+
+    def blended(self, requests: Sequence[Request]) -> Deployment:
+        """The same models, the coarse order blended with counts so that it comes nearest to the
+        fine one for these requests: some hundred from before the validation baskets will do.
+
+        Raises ConfigError without a fine stage or histories, and as `fit_blend`.
+        """
+        if self.fine is None or self.histories is None:
+            raise ConfigError(
+                "a blend needs a fine stage to come near to, and people's histories",
+                where="fine" if self.fine is None else "histories",
+            )
+        plain = replace(self, blend=None).cascade()
+        if plain.fine is None:
+            return self
+        crowd = self.histories.crowd(requests)
+        return replace(
+            self, blend=fit_blend(plain.coarse, plain.fine, crowd, plain.retrieve(crowd))
+        )
+
+    def _fine(self, known: Histories, kept: int) -> Scorer | None:
+        match self.fine:
+            case None:
+                return None
+            case SequenceArtifact() as ranker:
+                return FalconRanker(ranker, known, self.draws, capacity=kept)
+            case ranker:
+                return FineRanker(ranker, known, self.draws)
+
+    def without_histories(self) -> Deployment:
+        """The same models, knowing nothing of anybody."""
+        return replace(self, histories=None)
+
+
+def _items_of(artifact: Retrieving) -> ItemTable:
+    return items_of(artifact) if isinstance(artifact, SequenceArtifact) else artifact.items
+
+
+def _queries(artifact: Retrieving, known: Histories) -> QueryVectors | SequenceQueries:
+    if isinstance(artifact, SequenceArtifact):
+        return SequenceQueries(artifact, known)
+    return QueryVectors(artifact, known)
+
+
+def _source(
+    artifact: Retrieving, known: Histories, kind: IndexKind
+) -> VectorSource | SequenceSource:
+    index, queries = catalogue_index(artifact, kind), _queries(artifact, known)
+    if isinstance(queries, SequenceQueries):
+        return SequenceSource(queries, index)
+    return VectorSource(queries, index)
+
+
+def _scorer(queries: QueryVectors | SequenceQueries) -> Scorer:
+    if isinstance(queries, SequenceQueries):
+        return SequenceScorer(queries)
+    return VectorScorer(queries)
+
+
+def _kind(artifact: Artifact, part: str) -> str:
+    """What a part is, by its own manifest."""
+    manifest = artifact.files.get(f"{part}/{MANIFEST}", b"{}")
+    return str(json.loads(manifest).get("kind", ""))
+
+
+def _retrieving(folder: Path, kind: str) -> Retrieving:
+    return SequenceArtifact.load(folder) if kind == SEQUENCE else RetrieverArtifact.load(folder)
+
+
+def _ranking(folder: Path, kind: str) -> Ranking:
+    return SequenceArtifact.load(folder) if kind == SEQUENCE else Ranker.load(folder)

@@ -1,0 +1,69 @@
+"""Lessons for the coarse ranker: what the fine one thinks of items that the sources find.
+
+Only a part of a visit's candidates is asked about, and only some of the visits: the fine
+ranker's time is what lessons cost.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.errors import ConfigError
+from adwright.core.progress import progress
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.delivery.cascade.cascade import Cascade
+from adwright.delivery.stages.histories import Crowd, visit_requests
+from adwright.delivery.stages.protocols import Shortlist
+from adwright.training.retrieval.distillation import Lessons
+
+__all__ = ["teach"]
+
+_TOGETHER = 16
+#: Probabilities nearer to 0 or 1 than this count as this near.
+_LEAST = 1e-9
+
+
+def teach(cascade: Cascade, task: NextBasket, *, visits: int, items: int, seed: int = 0) -> Lessons:
+    """The fine stage's logits of up to `items` candidates, of `visits` training visits of `task`.
+
+    cascade: its sources find the candidates; its coarse stage is not asked. Visits of people
+    without a past are left out.
+    Raises ConfigError where there is no fine stage, or it gives no probabilities.
+    """
+    if cascade.fine is None or not cascade.fine.probability:
+        raise ConfigError(
+            "lessons are made of a fine stage's probabilities",
+            where="no fine stage" if cascade.fine is None else type(cascade.fine).__name__,
+        )
+    rng = np.random.default_rng(seed)
+    known = task.visits("train")
+    known = known[task.visit_end[known] > task.user_offsets[task.visit_user[known]]]
+    chosen = np.sort(rng.permutation(known)[:visits])
+    lists: list[NDArray[np.int64]] = []
+    scores: list[NDArray[np.float64]] = []
+    with progress(len(chosen), "lessons", "visits") as bar:
+        for start in range(0, len(chosen), _TOGETHER):
+            some = chosen[start : start + _TOGETHER]
+            crowd = cascade.histories.crowd(visit_requests(task, some))
+            short = _some_of(cascade, crowd, items, rng)
+            lists += short.lists()
+            scores.append(cascade.fine.score(crowd, short))
+            bar.advance(len(some))
+    p = np.clip(np.concatenate([np.zeros(0), *scores]), _LEAST, 1 - _LEAST)
+    short = Shortlist.of(lists)
+    return Lessons(chosen, short.offsets, short.codes, np.log(p / (1 - p)).astype(np.float32))
+
+
+def _some_of(cascade: Cascade, crowd: Crowd, items: int, rng: np.random.Generator) -> Shortlist:
+    """At most `items` a person: half of them what the person had most often, which the fine
+    ranker tends to put first, the others at random from all that the sources find."""
+    found = cascade.retrieve(crowd).lists()
+    own = [found[n][:0] for n in range(len(crowd))]
+    if cascade.past is not None and items > 1:
+        own = cascade.past.find(crowd, items // 2).lists()
+    lists = []
+    for mine, codes in zip(own, found, strict=True):
+        others = rng.permutation(np.setdiff1d(codes, mine))
+        lists.append(np.concatenate([mine, others[: items - len(mine)]]))
+    return Shortlist.of(lists)

@@ -1,0 +1,173 @@
+"""A trial of a cascade: real requests are answered and decided, and nothing is forgotten.
+
+A request is a visit of the next-basket task, at its time and with the history before it, so
+what the person then bought is known. Beside what the stages let through stand the lists that
+they are judged by (see `judging`): the fine ranker's own best of the whole catalogue, which
+takes it seconds a request, and the rule that is hard to beat where people repeat themselves.
+
+Letters: R requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.errors import ConfigError
+from adwright.core.progress import progress
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.delivery.cascade.budget import Meter, StageCost
+from adwright.delivery.cascade.cascade import Cascade
+from adwright.delivery.decision import Candidates, Decision, Policy
+from adwright.delivery.stages.histories import visit_requests
+from adwright.delivery.stages.protocols import Cost, Shortlist, best_of
+from adwright.delivery.stages.vector_source import PastSource
+
+__all__ = [
+    "Served",
+    "exhaustive_best",
+    "frequency_best",
+    "popular_best",
+    "serve_visits",
+    "stage_lists",
+]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+_BLOCK = 4096
+_TOGETHER = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """R visits that were served, in order.
+
+    visits: int64 [R], numbers of the task. candidates, decisions: R of each. milliseconds:
+    float64 [R] of wall time, from the request to the decision. costs: of the stages, the policy
+    last.
+    """
+
+    visits: Ints
+    candidates: tuple[Candidates, ...]
+    decisions: tuple[Decision, ...]
+    milliseconds: Floats
+    costs: tuple[StageCost, ...]
+
+
+def serve_visits(
+    cascade: Cascade,
+    policy: Policy,
+    task: NextBasket,
+    visits: Ints,
+    *,
+    k: int = 10,
+    seed: int = 0,
+    clock: Clock | None = None,
+) -> Served:
+    """Answer visits int64 [R] of `task` one after the other, each with a slate of k.
+
+    seed: of the policy's chance. clock: measures the milliseconds.
+    """
+    clock, meter, rng = clock or SystemClock(), Meter(), np.random.default_rng(seed)
+    candidates: list[Candidates] = []
+    decisions: list[Decision] = []
+    seconds: list[float] = []
+    with progress(len(visits), "decide", "requests") as bar:
+        for request in visit_requests(task, visits, k=k):
+            started = clock.monotonic()
+            found = cascade.recommend_many([request], meter=meter)[0]
+            with meter.stage("policy"):
+                decision = policy.decide(request, found, rng)
+            seconds.append(clock.monotonic() - started)
+            meter.work("policy", 1, len(found), Cost())
+            candidates.append(found)
+            decisions.append(decision)
+            bar.advance()
+    milliseconds = 1000 * np.asarray(seconds, np.float64)
+    return Served(visits, tuple(candidates), tuple(decisions), milliseconds, tuple(meter.report()))
+
+
+def stage_lists(
+    cascade: Cascade, task: NextBasket, served: Served, *, k: int = 10
+) -> dict[str, list[Ints]]:
+    """Item codes that each stage let through: stage -> R lists, best first but for "retrieve".
+
+    "policy" are the slates, drawn from what "coarse" let through.
+    """
+    requests = visit_requests(task, served.visits, k=k)
+    found: list[Ints] = []
+    for start in range(0, len(requests), _TOGETHER):
+        crowd = cascade.histories.crowd(requests[start : start + _TOGETHER])
+        found += cascade.retrieve(crowd).lists()
+    left = [_codes(cascade, candidates.item_ids) for candidates in served.candidates]
+    slates = [_codes(cascade, decision.item_ids) for decision in served.decisions]
+    return {
+        "retrieve": found,
+        "coarse": left,
+        "fine": [codes[:k] for codes in left],
+        "policy": slates,
+    }
+
+
+def exhaustive_best(
+    cascade: Cascade,
+    task: NextBasket,
+    visits: Ints,
+    *,
+    k: int = 10,
+    block: int = _BLOCK,
+    meter: Meter | None = None,
+) -> list[Ints]:
+    """The k items that the fine stage puts first when it ranks the whole catalogue, for each of
+    the visits int64 [R]. block: items of one call. meter: takes the cost, as "exhaustive".
+
+    Raises ConfigError where the cascade has no fine stage.
+    """
+    if cascade.fine is None:
+        raise ConfigError("only a fine stage can rank the catalogue", where="no fine stage")
+    meter = meter or Meter()
+    every = np.arange(1, len(cascade.histories.items.ids) + 1)
+    best = []
+    with progress(len(visits), "rank the whole catalogue", "requests") as bar:
+        for request in visit_requests(task, visits, k=k):
+            crowd = cascade.histories.crowd([request])
+            with meter.stage("exhaustive"):
+                parts = [
+                    cascade.fine.score(crowd, Shortlist.of([every[start : start + block]]))
+                    for start in range(0, len(every), block)
+                ]
+                first, _ = best_of(Shortlist.of([every]), np.concatenate(parts), np.array([k]))
+            meter.work("exhaustive", 1, len(every), Cost())
+            best.append(first.codes)
+            bar.advance()
+    return best
+
+
+def frequency_best(cascade: Cascade, task: NextBasket, visits: Ints, *, k: int = 10) -> list[Ints]:
+    """The k items that each person had most often before the visit (ties and the places that
+    are left: the more popular), for visits int64 [R]."""
+    popular = popular_best(task, k=k)
+    crowd = cascade.histories.crowd(visit_requests(task, visits, k=k))
+    past = PastSource().find(crowd, max(1, len(task.items)))
+    lists = []
+    for person, codes in enumerate(past.lists()):
+        events = crowd.item[crowd.offsets[person] : crowd.offsets[person + 1]]
+        asked = np.union1d(codes, popular)
+        times = np.bincount(events, minlength=len(task.items))[asked]
+        lists.append(asked[np.lexsort((asked, -task.count[asked], -times))[:k]])
+    return lists
+
+
+def popular_best(task: NextBasket, *, k: int = 10) -> Ints:
+    """Codes [k] of the items with the most training events; ties by code."""
+    best: Ints = 1 + np.argsort(-task.count[1:], kind="stable")[:k]
+    return best
+
+
+def _codes(cascade: Cascade, item_ids: Sequence[str]) -> Ints:
+    return cascade.histories.items.rows(pa.array(item_ids, pa.string()))

@@ -1,0 +1,240 @@
+"""What approximate indexes have in common: a structure proposes, the vectors decide.
+
+A structure (lists of short codes, a graph) names a few slots that may be near; these are scored
+with the vectors themselves, so scores are inner products whatever the structure stores. It never
+hears of filters and removals: what may not be returned is struck from its proposals, and it is
+asked for more of them in proportion. Three times the exact product answers instead, so that a
+filter never loses a result:
+
+- where so few vectors are allowed that scoring them all is cheap,
+- where so many proposals would be needed that it is cheaper, sooner with a filter, which
+  strikes good ones,
+- for each query whose proposals leave fewer than k results although there are more.
+
+A structure is built once there are vectors enough, and built anew when more than half of its
+slots are dead or its subclass has outgrown it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import NDArray
+
+from adwright.core.artifacts import Artifact, load_artifact, save_artifact
+from adwright.core.clock import Clock
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ArtifactCorruptError
+from adwright.delivery.index.exact import best_products
+from adwright.delivery.index.ordering import best_of
+from adwright.delivery.index.vectors import Found, Rows, checked_count, checked_queries
+
+__all__ = ["NearConfig", "NearIndex"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+#: Proposals for so many numbers are gathered at a time.
+_GATHER = 2_000_000
+#: With proposals for more than this share of the slots the exact product is cheaper.
+_WIDEST = 0.1
+#: A proposal costs as much as so many products of a batch, about: a filter that allows fewer
+#: vectors than that for each proposal is better answered by the exact product.
+_PRODUCTS_A_PROPOSAL = 64
+
+
+class NearConfig(Protocol):
+    """exact_below: up to so many allowed vectors the exact product answers, and there is no
+    structure before there are more. candidates: proposals a result."""
+
+    @property
+    def exact_below(self) -> int: ...
+    @property
+    def candidates(self) -> float: ...
+
+
+Config = TypeVar("Config", bound=NearConfig)
+
+
+class NearIndex(ABC, Generic[Config]):
+    """Vectors by id, searched through a structure that a subclass provides.
+
+    config: settings of the search (not those of the structure) may be changed at any time by
+    setting another one.
+    """
+
+    #: Kind of the artifact, and the class of the config.
+    kind: str
+    config_class: type[Config]
+
+    def __init__(self, dimension: int, config: Config | None = None) -> None:
+        self.config = self.config_class() if config is None else config
+        self._rows = Rows(dimension)
+        #: Vectors that the structure was built from; 0 where there is none.
+        self._built = 0
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return self._rows.dimension
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a structure; before, every search is exact."""
+        return self._built > 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, ids: npt.ArrayLike, vectors: npt.ArrayLike) -> None:
+        """Add vectors [N, D] under ids [N], see `Index.add`."""
+        slots = self._rows.add(ids, vectors)
+        if self.ready and len(slots):
+            self._extend(self._rows.vectors[slots])
+        self._tidy()
+
+    def remove(self, ids: npt.ArrayLike) -> int:
+        """Take out the vectors of ids [N], see `Index.remove`."""
+        removed = self._rows.remove(ids)
+        self._tidy()
+        return removed
+
+    def search(self, queries: npt.ArrayLike, k: int, *, allowed: Mask | None = None) -> Found:
+        """The k best of the allowed vectors, as far as they are found, see `Index.search`."""
+        queries, k = checked_queries(queries, self.dimension), checked_count(k, "k")
+        rows = self._rows
+        slots = rows.selected(allowed) if allowed is not None else None
+        number = len(rows) if slots is None else len(slots)
+        width = int(np.ceil(k * self.config.candidates * len(rows.ids) / max(number, 1)))
+        cheap = self.config.exact_below
+        if allowed is not None:
+            cheap = max(cheap, _PRODUCTS_A_PROPOSAL * width)
+        if not self.ready or number <= cheap or width > _WIDEST * len(rows.ids):
+            return best_products(rows, queries, k, self._slots(slots))
+        found = self._found(queries, k, self._propose(queries, width), allowed)
+        short = np.flatnonzero(found.ids[:, min(k, number) - 1] < 0)
+        if len(short):
+            exact = best_products(rows, queries[short], k, self._slots(slots))
+            found.ids[short], found.scores[short] = exact.ids, exact.scores
+        return found
+
+    def save(
+        self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
+    ) -> str:
+        """Write the index, whole or not at all; returns its id. Raises as `save_artifact`."""
+        tensors: dict[str, NDArray[Any]] = {"ids": self._rows.ids, "vectors": self._rows.vectors}
+        if self.ready:
+            tensors |= {f"structure.{name}": array for name, array in self._dump().items()}
+        return save_artifact(
+            folder,
+            kind=self.kind,
+            config={"dimension": self.dimension, "built": self._built} | to_jsonable(self.config),
+            tensors=tensors,
+            overwrite=overwrite,
+            clock=clock,
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The index of a folder, after every byte was checked.
+
+        Raises as `load_artifact` and `of_artifact`.
+        """
+        return cls.of_artifact(load_artifact(folder, kind=cls.kind))
+
+    @classmethod
+    def of_artifact(cls, artifact: Artifact) -> Self:
+        """The index of an artifact of this kind.
+
+        Raises ArtifactCorruptError where its parts do not fit together.
+        """
+        config = dict(artifact.config)
+        dimension, built = config.pop("dimension"), config.pop("built")
+        index = cls(dimension, from_jsonable(cls.config_class, config))
+        index._rows = Rows.restored(artifact.tensors["ids"], artifact.tensors["vectors"])
+        index._built = built
+        if built:
+            prefix = "structure."
+            parts = {
+                name.removeprefix(prefix): array
+                for name, array in artifact.tensors.items()
+                if name.startswith(prefix)
+            }
+            try:
+                index._restore(parts)
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise ArtifactCorruptError(
+                    f"the structure of the index cannot be read: {error}",
+                    where=str(artifact.folder),
+                    hint="build the index again, or use the version that wrote it",
+                ) from error
+        return index
+
+    def _slots(self, slots: Ints | None) -> Ints | None:
+        return self._rows.selected(None) if slots is None else slots
+
+    def _found(self, queries: Floats, k: int, proposed: Ints, allowed: Mask | None) -> Found:
+        """The k best of the proposed slots [Q, C], -1 where there is none, that may be
+        returned."""
+        rows = self._rows
+        if rows.dead or allowed is not None:
+            proposed = np.where(rows.may_return(proposed, allowed), proposed, -1)
+        scores = self._scores(queries, proposed)
+        return best_of(np.where(proposed >= 0, rows.ids[proposed], -1), scores, k)
+
+    def _scores(self, queries: Floats, slots: Ints) -> Floats:
+        """Inner products [Q, C] of queries and slots [Q, C]; -inf for slot -1."""
+        scores = np.zeros(slots.shape, np.float32)
+        step = max(1, _GATHER // max(1, slots.shape[1] * self.dimension))
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            vectors = self._rows.vectors[slots[part]]
+            scores[part] = np.matmul(vectors, queries[part, :, None])[:, :, 0]
+        scores[slots < 0] = -np.inf
+        return scores
+
+    def _tidy(self) -> None:
+        rows = self._rows
+        if rows.dead > len(rows):
+            self._rows = rows = rows.compacted()
+            self._built = 0
+        enough = max(self.config.exact_below + 1, self._least())
+        if len(rows) >= enough and (not self.ready or self._outgrown(len(rows.ids))):
+            self._rows = rows = rows.compacted() if rows.dead else rows
+            self._build(rows.vectors)
+            self._built = len(rows)
+
+    @abstractmethod
+    def _least(self) -> int:
+        """Vectors that the structure needs to be built."""
+
+    @abstractmethod
+    def _outgrown(self, slots: int) -> bool:
+        """Whether a structure for so many slots should be built anew."""
+
+    @abstractmethod
+    def _build(self, vectors: Floats) -> None:
+        """Make the structure of vectors [S, D], slots 0 to S - 1, in place of any other."""
+
+    @abstractmethod
+    def _extend(self, vectors: Floats) -> None:
+        """Add the vectors [N, D] of the next N slots."""
+
+    @abstractmethod
+    def _propose(self, queries: Floats, width: int) -> Ints:
+        """Slots int64 [Q, width] that may be near, distinct, -1 where there are no more."""
+
+    @abstractmethod
+    def _dump(self) -> dict[str, NDArray[Any]]:
+        """The structure as arrays."""
+
+    @abstractmethod
+    def _restore(self, parts: Mapping[str, NDArray[Any]]) -> None:
+        """Take the structure from `_dump`'s arrays; ValueError where it holds another number
+        of slots."""

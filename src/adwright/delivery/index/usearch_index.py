@@ -1,0 +1,128 @@
+"""The approximate index of usearch: an HNSW graph with nodes of few bytes.
+
+The graph is that of Malkov and Yashunin (2016), nodes hold float32, bfloat16, float16 or 8-bit
+integers. It needs no training and takes single vectors well. 8-bit nodes hold directions only
+(usearch scales each vector to the range), so they suit vectors of one length; whatever the
+nodes hold, proposals are scored with the vectors. usearch comes with the extra `delivery`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.delivery.index.approximate import NearIndex
+
+__all__ = ["Storage", "UsearchConfig", "UsearchIndex"]
+
+Storage = Literal["f32", "bf16", "f16", "i8"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class UsearchConfig:
+    """Settings of the structure, then of the search.
+
+    storage: what a node holds. links, build_breadth: M and efConstruction of the graph.
+    search_breadth: efSearch; at least the number of proposals is used.
+    candidates: proposals a result, each scored with its vector.
+    exact_below: up to so many allowed vectors the exact product answers; see `NearIndex`.
+    threads: of usearch, in building and searching.
+    """
+
+    storage: Storage = "f16"
+    links: int = 16
+    build_breadth: int = 64
+    search_breadth: int = 128
+    candidates: float = 1.5
+    exact_below: int = 20_000
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.links, self.build_breadth, self.search_breadth, self.threads) < 1:
+            raise ConfigError("links, breadths and threads are at least 1")
+        if self.exact_below < 0:
+            raise ConfigError("exact_below is not negative", where=str(self.exact_below))
+        if self.candidates < 1:
+            raise ConfigError(
+                "an index proposes at least one candidate a result",
+                where=f"candidates {self.candidates}",
+            )
+
+
+class UsearchIndex(NearIndex[UsearchConfig]):
+    """Vectors by id, searched through a graph of usearch.
+
+    Raises MissingExtraError where usearch is not installed.
+    """
+
+    kind = "index-usearch"
+    config_class = UsearchConfig
+
+    def __init__(self, dimension: int, config: UsearchConfig | None = None) -> None:
+        super().__init__(dimension, config)
+        self._graph = self._empty()
+
+    def _empty(self) -> Any:
+        config = self.config
+        return _usearch().Index(
+            ndim=self.dimension,
+            metric="ip",
+            dtype=config.storage,
+            connectivity=config.links,
+            expansion_add=config.build_breadth,
+            expansion_search=config.search_breadth,
+        )
+
+    def _least(self) -> int:
+        return 1
+
+    def _outgrown(self, slots: int) -> bool:
+        return False
+
+    def _build(self, vectors: Floats) -> None:
+        self._graph = self._empty()
+        self._extend(vectors)
+
+    def _extend(self, vectors: Floats) -> None:
+        first = len(self._graph)
+        slots = np.arange(first, first + len(vectors), dtype=np.uint64)
+        self._graph.add(slots, vectors, threads=self.config.threads)
+
+    def _propose(self, queries: Floats, width: int) -> Ints:
+        breadth = max(self.config.search_breadth, width)
+        if self._graph.expansion_search != breadth:
+            self._graph.expansion_search = breadth
+        found = self._graph.search(queries, width, threads=self.config.threads)
+        # One query gives one list without counts.
+        keys = np.asarray(found.keys).reshape(len(queries), -1).astype(np.int64)
+        counts = np.asarray(getattr(found, "counts", keys.shape[1]))
+        slots = np.full((len(queries), width), -1, np.int64)
+        slots[:, : keys.shape[1]] = keys
+        slots[np.arange(width) >= counts.reshape(-1, 1)] = -1
+        return slots
+
+    def _dump(self) -> dict[str, NDArray[Any]]:
+        return {"bytes": np.frombuffer(self._graph.save(), np.uint8)}
+
+    def _restore(self, parts: Mapping[str, NDArray[Any]]) -> None:
+        graph = self._empty()
+        graph.load(parts["bytes"].tobytes())
+        if len(graph) != len(self._rows.ids):
+            raise ValueError(f"{len(graph)} entries for {len(self._rows.ids)} slots")
+        self._graph = graph
+
+
+def _usearch() -> Any:
+    try:
+        import usearch.index
+    except ImportError as error:
+        raise MissingExtraError("the usearch index", "delivery") from error
+    return usearch.index

@@ -1,0 +1,1 @@
+"""Turn ranked candidates into a slate with propensities: rules, exploration, diversity, pacing."""

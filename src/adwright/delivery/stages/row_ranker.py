@@ -1,0 +1,189 @@
+"""The fine stage: DIN or HSTU on the few items that are left, straight from arrays.
+
+Features, history and codes are those of the ranker's training rows (the choice task): the spec
+encodes them, `personal` counts them. The catalogue is embedded once, at the start; after that a
+request costs one pass of the network over its candidates and no table.
+
+A ranker of the choice task learned from drawn negatives; its draws turn the logits into the
+odds of the catalogue, item by item (see `data.draws`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from adwright.core.errors import ConfigError
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged
+from adwright.data.features import Feature
+from adwright.data.tasks.negatives import Draws, popular_share
+from adwright.data.tasks.personal import personal
+from adwright.delivery.stages.histories import Crowd, Histories
+from adwright.delivery.stages.profile import ProfileCodes
+from adwright.delivery.stages.protocols import Cost, Shortlist
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.hstu_target import HSTUTargetConfig
+from adwright.training.ranking.ranker import Ranker
+from adwright.training.retrieval.lookup import embed_catalogue, with_vectors
+
+__all__ = ["FineRanker"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class FineRanker:
+    """A Scorer that asks a trained ranker.
+
+    ranker: its catalogue must be that of `histories`. draws: of the choice task that it was
+    trained on; None for a ranker whose own calibration holds for the catalogue.
+    Raises ConfigError for another catalogue or a feature that a request cannot supply.
+    """
+
+    probability = True
+
+    def __init__(self, ranker: Ranker, histories: Histories, draws: Draws | None = None) -> None:
+        if ranker.items.ids != histories.items.ids:
+            raise ConfigError(
+                "the ranker and the histories count different items",
+                where=f"{len(ranker.items.ids)} and {len(histories.items.ids)} items",
+                hint="train the stages of a cascade on one catalogue",
+            )
+        spec = ranker.spec
+        if spec.multi_rows:
+            raise ConfigError(
+                "a request has no lists of values beside its history", where=spec.multi_rows[0].name
+            )
+        self.ranker, self.draws = ranker, draws
+        said = [f for f in spec.coded_rows if f.kind != "bucketised"]
+        self._said = ProfileCodes(said, histories)
+        self._share = popular_share(_popularity(ranker)) if draws else np.zeros(0)
+        vectors = embed_catalogue(ranker.model.item, len(ranker.items))
+        self._model = with_vectors(ranker.model, vectors)
+
+    def score(self, crowd: Crowd, items: Shortlist) -> Floats:
+        """Probabilities [C] that each item is taken."""
+        batch, had, distinct = self._batch(crowd, items)
+        with torch.inference_mode():
+            logits = self._model(batch).double().numpy()
+        if self.draws is None:
+            return self.ranker.calibrated(logits)
+        logits = logits + self.draws.log_expected(
+            self._share[items.codes], items=len(self._share) - 1, had=had, distinct=distinct
+        )
+        return self.ranker.calibrator(1 / (1 + np.exp(-logits)))
+
+    def batch(self, crowd: Crowd, items: Shortlist) -> Batch:
+        """The rows that the network sees: a group a person, in the order of `items`."""
+        return self._batch(crowd, items)[0]
+
+    def cost(self, crowd: Crowd, items: Shortlist) -> Cost:
+        """Of the pairs of candidate and event, and of the layers."""
+        config, width = self.ranker.model.config, self.ranker.model.item.width
+        lengths = np.diff(crowd.offsets).astype(np.float64)
+        pairs = float(np.diff(items.offsets) @ lengths)
+        match config:
+            case DINConfig():
+                width += int(config.intensity)
+                hidden = config.attention_hidden
+                met = pairs * (2 * width * hidden + 4 * hidden + 2 * width)
+            case HSTUTargetConfig():
+                # Each layer weighs pairs of candidate and event, each but the last those of two
+                # events; all tokens are projected, and merged.
+                sizes = config.heads * (config.qk_width + config.v_width)
+                within = float(lengths @ lengths) / 2 * (config.blocks - 1)
+                token = 2 * config.width * (2 * sizes + config.heads * config.v_width)
+                met = 2.0 * sizes * (pairs * config.blocks + within)
+                met += token * config.blocks * (len(items.codes) + len(crowd.item))
+        layers = [p.numel() for p in self.ranker.model.mlp.parameters() if p.dim() == 2]
+        flops = met + 2.0 * len(items.codes) * sum(layers)
+        read = 4.0 * (width * (len(items.codes) + len(crowd.item)) + sum(layers))
+        return Cost(flops, read)
+
+    def _batch(self, crowd: Crowd, items: Shortlist) -> tuple[Batch, NDArray[np.bool_], Ints]:
+        """The batch, whether each row's person had its item, and distinct items of the person
+        (both [C])."""
+        owner, spec = items.owner, self.ranker.spec
+        lengths = np.diff(crowd.offsets)
+        counts = personal(
+            crowd.item,
+            crowd.time,
+            crowd.offsets,
+            owner=owner,
+            asked=items.codes,
+            end=crowd.offsets[owner + 1],
+            at=crowd.at[owner],
+        )
+        known = {
+            "visible": lengths[owner].astype(np.float64),
+            "frequency": counts.frequency.astype(np.float64),
+            "recent": counts.recent.astype(np.float64),
+            "recency": counts.recency,
+        }
+        said = self._said.codes(crowd)[owner]
+        categorical = {f.name: said[:, n] for n, f in enumerate(self._said.features)}
+        for feature in spec.coded_rows:
+            if feature.name not in categorical:
+                column = _numbers(feature, known, crowd, owner)
+                categorical[feature.name] = feature.codes(pa.array(column, from_pandas=True))
+        numeric = [f.numbers(pa.array(_numbers(f, known, crowd, owner))) for f in spec.numeric_rows]
+        history, end = self._visible(crowd)
+        batch = Batch(
+            history=history,
+            offsets=torch.from_numpy(items.offsets),
+            item=torch.from_numpy(items.codes),
+            begin=torch.zeros(len(owner), dtype=torch.int64),
+            end=torch.from_numpy(end[owner]),
+            categorical={f.name: torch.from_numpy(categorical[f.name]) for f in spec.coded_rows},
+            multi={},
+            numeric=torch.from_numpy(
+                np.stack(numeric, 1) if numeric else np.zeros((len(owner), 0), np.float32)
+            ),
+            label=torch.zeros(len(owner)),
+            row=torch.arange(len(owner)),
+        )
+        return batch, counts.frequency > 0, _distinct(crowd)[owner]
+
+    def _visible(self, crowd: Crowd) -> tuple[Jagged, Ints]:
+        """The latest events of each person that the ranker may see, and how many."""
+        lengths, limit = np.diff(crowd.offsets), self.ranker.max_history
+        if not limit or (lengths <= limit).all():
+            item, offsets = crowd.item, crowd.offsets
+        else:
+            kept = np.minimum(lengths, limit)
+            ends = crowd.offsets[1:]
+            item = np.concatenate(
+                [crowd.item[e - n : e] for e, n in zip(ends.tolist(), kept.tolist(), strict=True)]
+            )
+            lengths, offsets = kept, np.concatenate(([0], np.cumsum(kept)))
+        return Jagged(torch.from_numpy(item), torch.from_numpy(offsets)), lengths
+
+
+def _numbers(feature: Feature, known: dict[str, Floats], crowd: Crowd, owner: Ints) -> Floats:
+    """The numbers of a row feature [C]; NaN where the request does not say."""
+    if feature.name in known:
+        return known[feature.name]
+    said = [request.context.get(feature.name) for request in crowd.requests]
+    numbers = [float(x) if isinstance(x, int | float) else np.nan for x in said]
+    return np.asarray(numbers, dtype=np.float64)[owner]
+
+
+def _distinct(crowd: Crowd) -> Ints:
+    """Distinct items of each person's history [U]."""
+    width = int(crowd.item.max(initial=0)) + 1
+    owner = np.repeat(np.arange(len(crowd)), np.diff(crowd.offsets))
+    keys = np.unique(owner * width + crowd.item)
+    return np.bincount(keys // width, minlength=len(crowd)).astype(np.int64)
+
+
+def _popularity(ranker: Ranker) -> Ints:
+    if "popularity" not in ranker.catalogue.columns:
+        raise ConfigError(
+            "the ranker's catalogue lacks the popularity that its negatives were drawn by",
+            where="popularity",
+            hint="train it on a choice task",
+        )
+    return np.append(0, ranker.catalogue["popularity"].to_numpy())

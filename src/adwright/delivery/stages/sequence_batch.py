@@ -1,0 +1,61 @@
+"""Requests as the sequences that a sequential model reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from adwright.core.errors import ConfigError
+from adwright.data.batches.jagged import Jagged
+from adwright.data.features import ItemTable
+from adwright.data.ranges import ranges
+from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.delivery.stages.histories import Crowd, Histories
+from adwright.training.sequential.artifact import SequenceArtifact
+
+__all__ = ["SECOND", "items_of", "require_catalogue", "sequence_batch"]
+
+#: A second in the microseconds that histories count.
+SECOND = 1_000_000
+
+
+def sequence_batch(
+    crowd: Crowd, longest: int, *, timed: bool = True, by_moment: bool = False, acted: bool = False
+) -> SequenceBatch:
+    """The latest `longest` events of each request, asked at its time, in whole seconds.
+
+    timed: with times. by_moment: what follows an event is the next instant, see
+    `ItemSequences.by_moment`. acted: each event was something taken, action 1.
+    """
+    kept = np.minimum(np.diff(crowd.offsets), longest)
+    place, offsets = ranges(crowd.offsets[1:] - kept, kept)
+    items = torch.from_numpy(crowd.item[place])
+    return SequenceBatch.serving(
+        Jagged(items, torch.from_numpy(offsets)),
+        time=torch.from_numpy(crowd.time[place] // SECOND) if timed else None,
+        request_time=torch.from_numpy(crowd.at // SECOND) if timed else None,
+        action=torch.ones_like(items) if acted else None,
+        by_moment=by_moment,
+    )
+
+
+def items_of(artifact: SequenceArtifact) -> ItemTable:
+    """The model's catalogue for `Histories`: its ids, and no features."""
+    return ItemTable(artifact.ids, {}, {}, np.zeros((len(artifact.count), 0), np.float32))
+
+
+def require_catalogue(artifact: SequenceArtifact, histories: Histories) -> None:
+    """Raises ConfigError where the model's items are not those of the histories, or where it
+    reads a context, which a request does not supply."""
+    if artifact.ids != histories.items.ids:
+        raise ConfigError(
+            "the sequential model and the histories count different items",
+            where=f"{len(artifact.ids)} and {len(histories.items.ids)} items",
+            hint="train the stages of a cascade on one catalogue",
+        )
+    if artifact.context_sizes:
+        raise ConfigError(
+            "a request has no context for a sequential model",
+            where=f"{len(artifact.context_sizes)} features",
+            hint="train it with context=False",
+        )

@@ -1,0 +1,1 @@
+"""Show the rooms at work on real data: `make demo`."""

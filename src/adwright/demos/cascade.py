@@ -1,0 +1,312 @@
+"""The demonstration's second half: a cascade is trained, saved, and decides for real people.
+
+Builds the next-basket task of Complete Journey, trains two towers, HCN and DIN on a small
+budget, loads what was saved, and serves baskets of the test weeks one after the other: 68,509
+items, the whole history before each, and a policy that makes the choice and logs how probable
+it was. What each stage let through is held against what was then bought (see `judging`).
+
+    OUT/cascade.json       what was asked for
+    OUT/deployment/        the cascade, as the service loads it
+    OUT/decisions.parquet  an impression a place, with its propensity
+    OUT/measures.json      the numbers
+    OUT/cascade.html       the page to read
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from adwright.core.atomic import atomic_write_bytes, atomic_write_text
+from adwright.core.clock import Clock
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ConfigError, ResourceError
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.schema import validate_events
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.tasks.choice import ChoiceConfig
+from adwright.data.tasks.negatives import Draws
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.next_basket_sources import build_next_basket
+from adwright.delivery.cascade.budget import Meter
+from adwright.delivery.cascade.build import BuildConfig, build_deployment
+from adwright.delivery.cascade.cascade import Cascade
+from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.cascade.judging import judge_orders, judge_stages
+from adwright.delivery.cascade.trial import (
+    Served,
+    exhaustive_best,
+    frequency_best,
+    popular_best,
+    serve_visits,
+    stage_lists,
+)
+from adwright.delivery.policy.slate_policy import PolicyConfig, SoftmaxConfig, build_policy
+from adwright.demos.cascade_page import CascadeMeasures, Place, ShownDecision, write_cascade_page
+from adwright.training.loop.stage_timer import Stages
+from adwright.training.loop.threads import torch_threads
+from adwright.training.ranking.fit import FitConfig
+from adwright.training.ranking.ranker import item_names
+from adwright.training.retrieval.fit import RetrievalConfig
+
+__all__ = ["CascadeDemoConfig", "CascadeDemoResult", "cascade_demo", "remove_demo", "small_build"]
+
+Ints = NDArray[np.int64]
+_MARK = "cascade.json"
+#: Of a person and a basket worth looking at: events before it, items in it.
+_LIVELY, _FULL = 100, 10
+
+
+def small_build(*, max_history: int = 0, seed: int = 0) -> BuildConfig:
+    """A cascade in a minute of one core. Its sizes were settled on validation baskets, after first
+    comparisons that looked at test baskets.
+
+    Most of it goes to the fine ranker: from 3,000 baskets it learns less than what a person
+    bought most often says. max_history: most recent events that it sees. seed: of all of it.
+    """
+    fit = RetrievalConfig(epochs=1, visits_per_epoch=10_000, batch=256, validation_visits=0)
+    return BuildConfig(
+        retriever_fit=fit,
+        coarse_fit=replace(fit, visits_per_epoch=8_000, batch=128),
+        # Fewer negatives of more baskets: most of a basket's price is its history.
+        choice=ChoiceConfig(train=12_000, valid=150, test=150, draws=Draws(number=20)),
+        fine_fit=FitConfig(
+            epochs=1, learning_rate=3e-3, stream=StreamConfig(max_history=max_history)
+        ),
+        blend=100,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True)
+class CascadeDemoConfig:
+    """What the second half may spend.
+
+    households: share of them in (0, 1]. requests: baskets of the test weeks that are decided.
+    exhaustive: of these, how many the fine ranker also ranks the whole catalogue for. people:
+    decisions that are shown. k: places of a slate. policy: fills them. build: the training.
+    draws: of the bootstrap. seed: of which requests, and of the policy's chance; the training
+    has its own.
+    offline: never download. cache: of the fine ranker's rows, by default in the asset cache.
+    out: the folder.
+    """
+
+    households: float = 1.0
+    requests: int = 1000
+    exhaustive: int = 30
+    people: int = 3
+    k: int = 10
+    policy: PolicyConfig = field(default_factory=lambda: SoftmaxConfig(temperature=0.25))
+    build: BuildConfig = field(default_factory=small_build)
+    draws: int = 500
+    seed: int = 0
+    offline: bool = False
+    cache: Path | None = None
+    out: Path = Path("runs/demo/cascade")
+
+    def __post_init__(self) -> None:
+        for name in ("requests", "exhaustive", "people", "k", "draws"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1", where=f"{getattr(self, name)}")
+        if not 0 < self.households <= 1:
+            raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
+
+
+@dataclass(frozen=True, eq=False)
+class CascadeDemoResult:
+    """The numbers, some decisions, and where everything lies.
+
+    seconds: name of a stage -> how long it took. artifact: id of the deployment.
+    """
+
+    measures: CascadeMeasures
+    shown: tuple[ShownDecision, ...]
+    seconds: dict[str, float]
+    artifact: str
+    folder: Path
+
+    @property
+    def deployment(self) -> Path:
+        """What the service loads."""
+        return self.folder / "deployment"
+
+    @property
+    def page(self) -> Path:
+        """The page to read."""
+        return self.folder / "cascade.html"
+
+
+def cascade_demo(
+    config: CascadeDemoConfig | None = None,
+    *,
+    task: NextBasket | None = None,
+    clock: Clock | None = None,
+) -> CascadeDemoResult:
+    """Run the second half in `config.out`; an earlier one there is replaced.
+
+    task: used instead of Complete Journey's.
+    Raises ResourceError where the folder holds something else, AssetError where the data cannot
+    be had, ConfigError where the task has no test visit.
+    """
+    config = config or CascadeDemoConfig()
+    out, stages = config.out, Stages(clock)
+    remove_demo(out)
+    atomic_write_text(out / _MARK, json.dumps(to_jsonable(config), indent=1) + "\n")
+    if task is None:
+        with stages.stage("gather the baskets"):
+            source = CompleteJourney.open(offline=config.offline)
+            task = build_next_basket(source, households=config.households)
+    visits = _drawn(task, config)
+    with torch_threads(1):
+        build_deployment(task, out, config.build, cache=config.cache, clock=clock, stages=stages)
+        with stages.stage("load the deployment"):
+            saved = Deployment.load(out / "deployment")
+            cascade = saved.cascade(clock=clock)
+            cascade.warm_up()
+        with stages.stage("serve the requests"):
+            policy = build_policy(config.policy)
+            served = serve_visits(
+                cascade, policy, task, visits, k=config.k, seed=config.seed, clock=clock
+            )
+            _write_log(out / "decisions.parquet", served)
+        measures = _measured(cascade, task, served, config, stages)
+    shown = _shown(cascade, task, served, config)
+    with stages.stage("write the cascade's page"):
+        result = CascadeDemoResult(measures, shown, stages.seconds, saved.artifact_id, out)
+        text = json.dumps(to_jsonable(measures), indent=1) + "\n"
+        atomic_write_text(out / "measures.json", text)
+        write_cascade_page(
+            result.page,
+            measures,
+            shown,
+            protocol=task.protocol,
+            artifact=saved.artifact_id,
+            seed=config.seed,
+            seconds=stages.seconds,
+        )
+    return result
+
+
+def remove_demo(folder: Path) -> None:
+    """Remove what an earlier demonstration left in `folder`, if anything.
+
+    Raises ResourceError where the folder holds something that none made.
+    """
+    if not folder.exists():
+        return
+    if any(folder.iterdir()) and not (folder / _MARK).exists():
+        raise ResourceError(
+            "this folder holds something that no demonstration made",
+            where=str(folder),
+            hint="name another folder, or remove it",
+        )
+    shutil.rmtree(folder)
+
+
+def _drawn(task: NextBasket, config: CascadeDemoConfig) -> Ints:
+    """The visits that are served."""
+    visits = task.visits("test")
+    if not len(visits):
+        raise ConfigError("the task has no visit to test on", hint="move the dates of its split")
+    rng = np.random.default_rng(config.seed)
+    return np.sort(rng.permutation(visits)[: config.requests])
+
+
+def _measured(
+    cascade: Cascade, task: NextBasket, served: Served, config: CascadeDemoConfig, stages: Stages
+) -> CascadeMeasures:
+    meter, rng = Meter(), np.random.default_rng(config.seed)
+    visits, person = served.visits, task.visit_user[served.visits]
+    sample = np.sort(rng.permutation(len(visits))[: config.exhaustive])
+    with stages.stage("rank the whole catalogue"):
+        own = exhaustive_best(cascade, task, visits[sample], k=config.k, meter=meter)
+    with stages.stage("judge the stages"):
+        bought = _bought(task, visits)
+        lists = stage_lists(cascade, task, served, k=config.k)
+        orders = {
+            "cascade, best first": lists["fine"],
+            "cascade, as the policy drew": lists["policy"],
+            "personal frequency": frequency_best(cascade, task, visits, k=config.k),
+            "popularity": [popular_best(task, k=config.k)] * len(visits),
+        }
+        draws, seed = config.draws, config.seed
+        found = judge_stages(lists, bought, person, own=own, sample=sample, draws=draws, seed=seed)
+        best = judge_orders(orders, bought, person, k=config.k, draws=draws, seed=seed)
+    return CascadeMeasures(
+        requests=len(visits),
+        households=len(np.unique(person)),
+        items=len(task.items) - 1,
+        k=config.k,
+        stages=tuple(found),
+        cpu_ms={cost.stage: cost.cpu_ms for cost in served.costs},
+        orders=tuple(best),
+        p50_ms=float(np.percentile(served.milliseconds, 50)),
+        p99_ms=float(np.percentile(served.milliseconds, 99)),
+        sample=len(sample),
+        exhaustive_cpu_ms=meter.report()[0].cpu_ms,
+    )
+
+
+def _bought(task: NextBasket, visits: Ints) -> list[Ints]:
+    starts, ends = task.target_offsets[visits], task.target_offsets[visits + 1]
+    return [task.targets[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def _write_log(path: Path, served: Served) -> None:
+    """The decisions as an EventLog."""
+    rows = [row for decision in served.decisions for row in decision.impressions()]
+    buffer = io.BytesIO()
+    validate_events(pl.DataFrame(rows, infer_schema_length=None)).write_parquet(buffer)
+    atomic_write_bytes(path, buffer.getvalue())
+
+
+def _shown(
+    cascade: Cascade, task: NextBasket, served: Served, config: CascadeDemoConfig
+) -> tuple[ShownDecision, ...]:
+    """Decisions for some people, those with a long history and a full basket first."""
+    names = dict(item_names(task.catalogue).iter_rows())
+    visits = served.visits
+    before = task.visit_end[visits] - task.user_offsets[task.visit_user[visits]]
+    size = task.target_offsets[visits + 1] - task.target_offsets[visits]
+    poor = (before < _LIVELY) | (size < _FULL)
+    chance = np.random.default_rng(config.seed).permutation(len(visits))
+    order = np.lexsort((chance, poor))
+    _, first = np.unique(task.visit_user[visits][order], return_index=True)
+    chosen = order[np.sort(first)][: config.people].tolist()
+    shown = []
+    for place in chosen:
+        decision = served.decisions[place]
+        (basket,) = _bought(task, visits[place : place + 1])
+        taken = {task.items.ids[code - 1] for code in basket.tolist()}
+        past = cascade.histories.crowd([decision.request]).item
+        times = np.bincount(past, minlength=len(task.items))
+        codes = [task.items.ids.index(item_id) + 1 for item_id in decision.item_ids]
+        places = zip(
+            decision.item_ids,
+            codes,
+            decision.score.tolist(),
+            decision.propensity.tolist(),
+            strict=True,
+        )
+        shown.append(
+            ShownDecision(
+                decision.request.user_id,
+                decision.request.time,
+                len(past),
+                len(taken),
+                tuple(
+                    Place(
+                        item_id, names[item_id], score, chance, int(times[code]), item_id in taken
+                    )
+                    for item_id, code, score, chance in places
+                ),
+            )
+        )
+    return tuple(shown)

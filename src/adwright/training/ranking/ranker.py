@@ -1,0 +1,344 @@
+"""A Ranker: a trained network with everything it needs to be asked a question.
+
+The network's logits belong to the data it was trained on, where negatives may have been
+sampled. A ranker turns them into probabilities of the full data in two steps: undo the
+sampling, then apply the calibrator that was fitted on validation rows.
+
+It is saved as an artifact of kind "ranker":
+
+    manifest.json         the network's config, the feature spec, data hash, seed, parents
+    tensors.safetensors   weights and buffers of the network, the catalogue's codes included
+    items.parquet         the catalogue, so that ids can be read and items can be named
+    calibrator.json       the calibrator
+    report.json           what was measured on the test rows, where anything was
+    ...                   further files of whoever saved it, for example comparison.json
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from adwright.core.artifacts import Artifact, load_artifact, save_artifact
+from adwright.core.clock import Clock
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import (
+    ArtifactError,
+    ConfigError,
+    DataError,
+    SchemaError,
+    ValueInvalidError,
+)
+from adwright.data.batches.batch import Batch
+from adwright.data.features import FeatureSpec, ItemTable
+from adwright.data.tasks.task import Split, Task
+from adwright.metrics.reports.report import Report
+from adwright.models.calibration import (
+    Calibrator,
+    IdentityCalibrator,
+    calibrator_from_jsonable,
+    undo_negative_sampling,
+)
+from adwright.models.ranking.din import DIN
+from adwright.models.ranking.union import RankerModel, ranker_config, ranker_model
+from adwright.training.ranking.frames import batches_of
+from adwright.training.ranking.predict import predict
+
+__all__ = ["KIND", "Ranker", "item_names"]
+
+KIND = "ranker"
+
+# Columns that name an item: the first line whose first column the catalogue has.
+_NAMES = (("title",), ("name",), ("type", "brand", "size"), ("category", "brand", "size"))
+
+# What reading parts that do not fit this version may raise.
+_MISFITS = (
+    *(ConfigError, DataError, pl.exceptions.PolarsError),
+    *(KeyError, TypeError, ValueError, RuntimeError),
+)
+
+_REPORT = "report.json"
+_OWN_FILES = ("items.parquet", "calibrator.json", _REPORT)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranker:
+    """A trained DIN, base model or HSTU that scores and recommends; DIN explains, too.
+
+    model: the network, in evaluation mode. spec: its features. catalogue: the items by id and
+    feature. calibrator: fitted after the sampling was undone. negative_rate: share of label-0
+    rows that training kept. max_history: most recent events that a row sees, 0 for all.
+    report: of the test rows. data_hash: of the task. seed: of the run. parents: ids of the
+    artifacts it was made from. files: further files that are saved with it.
+    """
+
+    model: RankerModel
+    spec: FeatureSpec
+    catalogue: pl.DataFrame
+    calibrator: Calibrator = field(default_factory=IdentityCalibrator)
+    negative_rate: float = 1.0
+    max_history: int = 0
+    report: Report | None = None
+    data_hash: str = ""
+    seed: int = 0
+    parents: tuple[str, ...] = ()
+    items: ItemTable = field(init=False, repr=False)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.model.eval()
+        object.__setattr__(self, "items", self.spec.encode_items(self.catalogue))
+
+    def save(
+        self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
+    ) -> str:
+        """Write the ranker as an artifact, whole or not at all; returns its id.
+
+        Raises ResourceError where the folder exists (without `overwrite`) or the disk is full.
+        """
+        files: dict[str, bytes | str] = dict(self.files)
+        buffer = io.BytesIO()
+        self.catalogue.write_parquet(buffer, compression="zstd")
+        files["items.parquet"] = buffer.getvalue()
+        files["calibrator.json"] = json.dumps(self.calibrator.to_jsonable(), indent=1)
+        if self.report is not None:
+            files[_REPORT] = self.report.to_json()
+        return save_artifact(
+            folder,
+            kind=KIND,
+            config={
+                "model": to_jsonable(self.model.config),
+                "negative_rate": self.negative_rate,
+                "max_history": self.max_history,
+            },
+            tensors={name: t.detach().numpy() for name, t in self.model.state_dict().items()},
+            files=files,
+            feature_spec=to_jsonable(self.spec),
+            data_hash=self.data_hash,
+            seed=self.seed,
+            parents=self.parents,
+            overwrite=overwrite,
+            clock=clock,
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Ranker:
+        """The ranker of an artifact, after every byte was checked.
+
+        Raises ArtifactError where it is none, of another version or incomplete,
+        ArtifactCorruptError where a file was changed, ArtifactUnsafeError for a pickle.
+        """
+        artifact = load_artifact(folder, kind=KIND)
+        try:
+            return _built(artifact)
+        except ArtifactError as error:
+            where = error.where or str(folder)
+            raise type(error)(error.what, where=where, hint=error.hint) from error
+        except _MISFITS as error:
+            # Every hash is right, so another version wrote it.
+            raise ArtifactError(
+                f"the ranker does not fit this version: {type(error).__name__}: {error}",
+                where=str(folder),
+                hint="train it again, or use the version of adwright that saved it",
+            ) from error
+
+    def calibrated(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Logits [N] of the network to probabilities [N] of the full data."""
+        raw = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500)))
+        return self.calibrator(undo_negative_sampling(raw, self.negative_rate))
+
+    def score(self, task: Task, split: Split) -> NDArray[np.float64]:
+        """Calibrated probabilities [N] of a split's rows, in file order.
+
+        Raises SchemaError where the task was encoded with other features than the ranker's.
+        """
+        if task.spec != self.spec:
+            raise SchemaError(
+                "the task's features are not those that the ranker was trained on",
+                file=str(task.folder),
+                hint="score its rows as a table: score_rows(rows, events)",
+            )
+        found = predict(self.model, task, split, max_history=self.max_history)
+        return self.calibrator(undo_negative_sampling(found.probability, self.negative_rate))
+
+    def score_rows(self, rows: pl.DataFrame, events: pl.DataFrame) -> NDArray[np.float64]:
+        """Calibrated probabilities [N] of rows in any order, in that order.
+
+        rows: user_id, item_id, time and the columns of the row features; without a time all
+        events of the person are history. events: user_id, item_id, time.
+        An item that the catalogue lacks is scored as the unknown item, by its context alone;
+        a person without events by an empty history.
+        Raises SchemaError for a missing column, ValueInvalidError for an empty id or time.
+        """
+        return self.calibrated(self._logits(rows.height, self._batches(rows, events)))
+
+    def recommend(
+        self, events: pl.DataFrame, candidates: pl.DataFrame, *, k: int = 10
+    ) -> pl.DataFrame:
+        """The k candidates each person most probably responds to.
+
+        events: the people's history (user_id, item_id, time). candidates: rows as in
+        `score_rows`; without user_id they are for the one person of `events`.
+        Returns user_id, rank (from 1), item_id, name, probability. An item that stands among
+        the candidates several times is shown once, at its best.
+        Raises as `score_rows`, and SchemaError where the person cannot be told.
+        """
+        if k < 1:
+            raise ConfigError("k must be at least 1", where=f"k {k}")
+        if "user_id" not in candidates.columns:
+            candidates = candidates.with_columns(user_id=pl.lit(_only_person(events)))
+        probability = self.score_rows(candidates, events)
+        ids = pl.col("user_id", "item_id").cast(pl.String)
+        scored = candidates.select(ids).with_columns(probability=pl.Series(probability))
+        best = scored.sort(
+            ["user_id", "probability", "item_id"], descending=[False, True, False]
+        ).unique(["user_id", "item_id"], keep="first", maintain_order=True)
+        rank = pl.int_range(1, pl.len() + 1).over("user_id")
+        shown = best.with_columns(rank=rank).filter(pl.col("rank") <= k)
+        return shown.select(
+            "user_id", "rank", "item_id", self._named(shown["item_id"]), "probability"
+        )
+
+    def explain(self, events: pl.DataFrame, item_id: str, *, k: int = 5) -> pl.DataFrame:
+        """Which past events activated an item: the local activation unit, made visible.
+
+        events: one person's history (item_id, and time where there is one); all of it counts.
+        Returns the k items of largest |weight|: item_id, name, count (how often it is in the
+        history), activation (of one occurrence), weight (activation x count), last (time of
+        the latest occurrence). The weights are those of the pooled sum, before a softmax
+        where the config asks for one. They say what the network looked at and not why, by their
+        size: the layers above may turn the sign round.
+        Raises ConfigError for a base model, which pools without looking at the item, and for
+        HSTU, where no one weight stands between an event and the logit; ValueInvalidError for an
+        item that the catalogue lacks; past items that it lacks are passed over.
+        """
+        model = self._explained()
+        if k < 1:
+            raise ConfigError("k must be at least 1", where=f"k {k}")
+        (target,) = self._known([str(item_id)])
+        last = pl.col("time").max() if "time" in events.columns else pl.lit(None)
+        seen = (
+            events.group_by(pl.col("item_id").cast(pl.String), maintain_order=True)
+            .agg(count=pl.len(), last=last)
+            .filter(pl.col("item_id").is_in(self.catalogue["item_id"].implode()))
+        )
+        history = torch.from_numpy(self.items.rows(seen.to_arrow()["item_id"]))
+        if len(history) == 0:
+            activation = np.zeros(0, np.float32)
+        else:
+            with torch.inference_mode():
+                activation = model.activations(torch.tensor([target]), history)[0].numpy()
+        weighed = seen.with_columns(
+            self._named(seen["item_id"]), activation=pl.Series(activation.astype(np.float64))
+        ).with_columns(weight=pl.col("activation") * pl.col("count"))
+        order = weighed.sort([pl.col("weight").abs(), "item_id"], descending=[True, False])
+        return order.head(k).select("item_id", "name", "count", "activation", "weight", "last")
+
+    @property
+    def explains(self) -> bool:
+        """Whether `explain` has something to say."""
+        return isinstance(self.model, DIN) and self.model.config.interest == "attention"
+
+    def _explained(self) -> DIN:
+        if not isinstance(self.model, DIN):
+            raise ConfigError(
+                "HSTU weighs a history in each of its layers: no one weight says what it looked at",
+                where="model",
+                hint="train DIN to explain",
+            )
+        if not self.explains:
+            raise ConfigError(
+                "the base model weighs no history: it has nothing to explain",
+                where="interest",
+                hint='train with interest = "attention"',
+            )
+        return self.model
+
+    def names(self, item_ids: Iterable[str]) -> list[str]:
+        """What the catalogue calls these items; the id itself where it says nothing."""
+        return self._named(pl.Series("item_id", list(item_ids), pl.String)).to_list()
+
+    def _named(self, item_ids: pl.Series) -> pl.Series:
+        names = item_names(self.catalogue)
+        asked = item_ids.cast(pl.String).alias("item_id").to_frame()
+        found = asked.join(names, on="item_id", how="left", maintain_order="left")
+        return found["name"].fill_null(asked["item_id"])
+
+    def _known(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
+        codes = self.items.rows(pl.Series(item_ids, dtype=pl.String).to_arrow())
+        if (codes == 0).any():
+            unknown = item_ids[int(np.argmin(codes != 0))]
+            raise ValueInvalidError(
+                "the ranker's catalogue does not know this item",
+                column="item_id",
+                value=unknown,
+                hint="use an item_id of its items.parquet",
+            )
+        return codes
+
+    def _batches(self, rows: pl.DataFrame, events: pl.DataFrame) -> Iterable[Batch]:
+        return batches_of(
+            rows, events, spec=self.spec, items=self.items, max_history=self.max_history
+        )
+
+    def _logits(self, rows: int, batches: Iterable[Batch]) -> NDArray[np.float32]:
+        logits = np.zeros(rows, np.float32)
+        with torch.inference_mode():
+            for batch in batches:
+                logits[batch.row.numpy()] = self.model(batch).float().numpy()
+        return logits
+
+
+def item_names(catalogue: pl.DataFrame) -> pl.DataFrame:
+    """item_id and name: the title; or else the type (without one, the category), brand and
+    size, whichever there are; or else the id."""
+    first = next((names for names in _NAMES if names[0] in catalogue.columns), ("brand", "size"))
+    columns = [name for name in first if name in catalogue.columns]
+    parts = [pl.col(name).cast(pl.String).str.strip_chars() for name in columns]
+    # An empty text says as little as a null.
+    parts = [pl.when(part != "").then(part) for part in parts]
+    name = pl.concat_str(parts, separator=", ", ignore_nulls=True) if parts else pl.lit("")
+    return catalogue.select(
+        "item_id", name=pl.when(name != "").then(name).otherwise(pl.col("item_id"))
+    )
+
+
+def _only_person(events: pl.DataFrame) -> str:
+    people = events["user_id"].unique() if "user_id" in events.columns else pl.Series()
+    if len(people) != 1:
+        raise SchemaError(
+            "the candidates name no person, and the events are not of exactly one",
+            column="user_id",
+            hint="add user_id to the candidates, or pass one person's events",
+        )
+    return str(people[0])
+
+
+def _built(artifact: Artifact) -> Ranker:
+    spec = from_jsonable(FeatureSpec, artifact.feature_spec or {})
+    catalogue = pl.read_parquet(io.BytesIO(artifact.files["items.parquet"]))
+    config = ranker_config(artifact.config["model"])
+    model = ranker_model(config, spec, spec.encode_items(catalogue))
+    model.load_state_dict({n: torch.from_numpy(np.array(t)) for n, t in artifact.tensors.items()})
+    files = artifact.files
+    return Ranker(
+        model=model,
+        spec=spec,
+        catalogue=catalogue,
+        calibrator=calibrator_from_jsonable(json.loads(artifact.text("calibrator.json"))),
+        negative_rate=float(artifact.config["negative_rate"]),
+        max_history=int(artifact.config["max_history"]),
+        report=Report.from_json(artifact.text(_REPORT)) if _REPORT in files else None,
+        data_hash=artifact.data_hash,
+        seed=artifact.seed,
+        parents=artifact.parents,
+        files={name: data for name, data in files.items() if name not in _OWN_FILES},
+    )

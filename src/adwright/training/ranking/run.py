@@ -1,0 +1,275 @@
+"""From a run file to a saved ranker: build the task, fit, calibrate, measure, save.
+
+    OUT/
+      config.json      what was asked for
+      runs/din         the training run (or runs/hstu; and runs/base), resumable
+      ranker           the artifact, with report.json and comparison.json
+
+The order of things keeps the test rows out of every choice: training rows fit weights,
+validation rows stop the training and fit the calibrator, test rows are looked at once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from adwright.core.atomic import atomic_write_text
+from adwright.core.clock import Clock
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ResourceError
+from adwright.data.tasks.task import Task
+from adwright.metrics.reports.comparison import Comparison, compare
+from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate_response
+from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
+from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.hstu_target import HSTUTargetConfig
+from adwright.models.ranking.union import RankerConfig, name_of, ranker_model
+from adwright.training.loop.stage_timer import Stages
+from adwright.training.loop.threads import torch_threads
+from adwright.training.ranking.baselines import has_rules, rule_probabilities
+from adwright.training.ranking.config import RunConfig, default_fit, open_task
+from adwright.training.ranking.fit import FitConfig, fit
+from adwright.training.ranking.predict import Predictions, predict
+from adwright.training.ranking.ranker import Ranker
+
+__all__ = ["RunResult", "measure", "run", "train"]
+
+#: Initial scale of the base model's embeddings.
+BASE_SCALE = 0.05
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What `run` made.
+
+    ranker: the saved one. comparison: on the test rows, the ranker's model first.
+    probabilities: model -> calibrated probabilities [N] of the test rows; label: int8 [N].
+    stages: name -> seconds. folder: of the run. artifact: its id.
+    """
+
+    ranker: Ranker
+    comparison: Comparison
+    probabilities: Mapping[str, Floats]
+    label: NDArray[np.int8]
+    stages: Mapping[str, float]
+    folder: Path
+    artifact: str
+
+
+def run(
+    config: RunConfig,
+    *,
+    task: Task | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    clock: Clock | None = None,
+    stages: Stages | None = None,
+) -> RunResult:
+    """Do everything that `config` asks for and save the ranker in `config.out`/ranker.
+
+    task: used instead of building `config.task`. resume: take up a run that was cut off, with
+    the same config. overwrite: replace a ranker and its training runs that are there.
+    stages: takes the times, for a caller that has stages of its own.
+    Raises ResourceError where the ranker exists (without `overwrite`), ResumeError where a run
+    cannot be taken up, and as the stages do.
+    """
+    done = Stages(clock) if stages is None else stages
+    out = config.out
+    if not overwrite:
+        _check_free(out / "ranker")
+    if task is None:
+        with done.stage("build the task"):
+            task = open_task(config.task)
+    atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
+    subject = name_of(config.model)
+    models: dict[str, RankerConfig] = {subject: config.model}
+    if config.base and subject != "Base":
+        models["Base"] = _base_of(config.model)
+    rankers: dict[str, Ranker] = {}
+    probabilities: dict[str, Floats] = {}
+    for name, model in models.items():
+        folder = out / "runs" / name.lower()
+        if overwrite and not resume and folder.exists():
+            shutil.rmtree(folder)
+        with done.stage(f"train {name}"), torch_threads(config.threads):
+            rankers[name] = _trained(config, model, task, folder, resume=resume)
+        with done.stage(f"score {name}"), torch_threads(config.threads):
+            found = _predicted(rankers[name], task, "test")
+            probabilities[name] = rankers[name].calibrator(found.probability)
+    if has_rules(task):
+        with done.stage("fit the rules"):
+            probabilities |= rule_probabilities(
+                task, seed=config.seed, calibration=config.calibration
+            )
+    with done.stage("compare"):
+        comparison = compare(
+            found.label,
+            probabilities,
+            found.user,
+            subject=subject,
+            protocol=_protocol(task, config),
+            data_hash=task.data_hash,
+            seed=config.seed,
+            draws=config.draws,
+        )
+    ranker = replace(
+        rankers[subject],
+        report=comparison.reports[subject],
+        files={"comparison.json": comparison.to_json().encode("utf-8")},
+    )
+    with done.stage("save"):
+        artifact = ranker.save(out / "ranker", overwrite=overwrite, clock=clock)
+    return RunResult(
+        ranker, comparison, probabilities, found.label, dict(done.seconds), out, artifact
+    )
+
+
+def train(
+    task: Task,
+    *,
+    model: RankerConfig | None = None,
+    fit: FitConfig | None = None,
+    calibration: Method = "platt",
+    base: bool = False,
+    draws: int = 500,
+    seed: int = 0,
+    out: str | Path = "runs/ranker",
+    overwrite: bool = False,
+) -> Ranker:
+    """Train, calibrate, measure and save a ranker on a task; see `RunConfig` and `run`.
+
+    The Report of the test rows is `ranker.report`; comparison.json beside the saved ranker
+    holds the simple rules too, and the base model where `base` asks for it.
+    """
+    config = RunConfig(
+        model=model or DINConfig(),
+        fit=fit or default_fit(),
+        calibration=calibration,
+        base=base,
+        draws=draws,
+        seed=seed,
+        out=Path(out),
+    )
+    return run(config, task=task, overwrite=overwrite).ranker
+
+
+def measure(
+    ranker: Ranker,
+    task: Task,
+    *,
+    split: Literal["valid", "test"] = "test",
+    draws: int = 500,
+    seed: int = 0,
+) -> Report:
+    """Measure a ranker on a split of a task, with intervals over users.
+
+    A task that was encoded with other features, such as that of another month, is scored as a
+    table, which takes its rows into memory. Raises as `Ranker.score_rows`.
+    """
+    table = task.rows(split).select("user_id", "label").collect()
+    if task.spec == ranker.spec:
+        probability = ranker.score(task, split)
+    else:
+        events = pl.read_parquet(task.events_path(split))
+        probability = ranker.score_rows(task.rows(split).collect(), events)
+    return evaluate_response(
+        table["label"].to_numpy(),
+        probability,
+        table["user_id"],
+        protocol=EvaluationProtocol(split=f"{split} rows. {task.protocol}"),
+        data_hash=task.data_hash,
+        seed=seed,
+        rng=np.random.default_rng(seed),
+        draws=draws,
+    )
+
+
+def _check_free(ranker: Path) -> None:
+    if ranker.exists():
+        raise ResourceError(
+            "this folder already holds a ranker",
+            where=str(ranker),
+            hint="name another folder, or allow it to be replaced",
+        )
+
+
+def _base_of(config: RankerConfig) -> DINConfig:
+    """The base model that a network is compared with: the same embeddings and MLP."""
+    # Smaller initial embeddings suit the plain sum: chosen on the validation weeks.
+    embedding = replace(config.embedding, scale=BASE_SCALE)
+    match config:
+        case DINConfig():
+            return replace(config, interest="sum", embedding=embedding)
+        case HSTUTargetConfig(mlp_hidden=hidden, activation=activation):
+            return DINConfig(
+                interest="sum", mlp_hidden=hidden, activation=activation, embedding=embedding
+            )
+
+
+def _trained(
+    config: RunConfig,
+    model_config: RankerConfig,
+    task: Task,
+    folder: Path,
+    *,
+    resume: bool,
+) -> Ranker:
+    """A fitted and calibrated ranker, not yet measured."""
+    # Initial weights come from torch's own generator: leave its state as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = ranker_model(model_config, task.spec, task.item_table)
+    asked = replace(config.fit, seed=config.seed)
+    fitted = fit(model, task, asked, folder, resume=resume and folder.exists())
+    ranker = Ranker(
+        model=model,
+        spec=task.spec,
+        catalogue=task.items,
+        negative_rate=asked.stream.negative_rate,
+        max_history=asked.stream.max_history,
+        data_hash=task.data_hash,
+        seed=config.seed,
+    )
+    if config.calibration == "none":
+        return ranker
+    if fitted.valid is None:
+        valid = _predicted(ranker, task, "valid")
+    else:
+        valid = _undone(ranker, fitted.valid)
+    return replace(
+        ranker, calibrator=fit_calibrator(config.calibration, valid.label, valid.probability)
+    )
+
+
+def _predicted(ranker: Ranker, task: Task, split: Literal["valid", "test"]) -> Predictions:
+    """Predictions of a split with the sampling undone, not calibrated."""
+    found = predict(ranker.model, task, split, max_history=ranker.max_history)
+    return _undone(ranker, found)
+
+
+def _undone(ranker: Ranker, found: Predictions) -> Predictions:
+    undone = undo_negative_sampling(found.probability, ranker.negative_rate)
+    return replace(found, probability=undone)
+
+
+def _protocol(task: Task, config: RunConfig) -> EvaluationProtocol:
+    rate = config.fit.stream.negative_rate
+    sampling = (
+        "none: every row is used"
+        if rate == 1
+        else f"training kept a share of {rate:g} of the negatives, undone before calibration; "
+        "every validation and test row is scored"
+    )
+    return EvaluationProtocol(split=task.protocol, sampling=sampling)

@@ -1,0 +1,260 @@
+"""Score a file of any length: Parquet or CSV in, Parquet out, in the order of its rows.
+
+Rows are read a chunk at a time, and of the events only those of the chunk's people, so memory
+follows the chunk and the histories in it, never the files. Rows that lie together by person
+make that fast: events whose row groups hold nobody of a chunk are not read for it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adwright.core.atomic import resource_error
+from adwright.core.errors import (
+    ConfigError,
+    DataError,
+    FileUnreadableError,
+    ResourceError,
+    SchemaError,
+    ValueInvalidError,
+)
+from adwright.core.progress import progress
+from adwright.data.checks import in_file
+from adwright.data.sources.csvfile import parse_columns, scan_csv
+from adwright.data.sources.tables import write_table
+from adwright.training.ranking.frames import check_ids, check_rows, check_types
+from adwright.training.ranking.ranker import Ranker
+
+__all__ = ["events_of", "score_file"]
+
+_KEPT = ("user_id", "request_id", "time", "item_id", "label")
+_EVENTS = ("user_id", "item_id", "time")
+
+
+def score_file(
+    ranker: Ranker,
+    rows: str | Path,
+    events: str | Path,
+    out: str | Path,
+    *,
+    chunk: int = 100_000,
+    overwrite: bool = False,
+) -> int:
+    """Score the rows of a file; returns how many.
+
+    rows: .parquet or .csv with the columns of `Ranker.score_rows`. events: .parquet or .csv
+    with user_id, item_id, time. chunk: rows held at once; more is faster where the rows do not
+    lie together by person.
+    out: a Parquet file, whole or not at all, one row a row of `rows` in the same order:
+    user_id, request_id, time, item_id, label as far as `rows` has them, probability, and
+    known_item, false where the catalogue lacks the item and the context alone was scored.
+
+    Raises FileUnreadableError, SchemaError, ValueInvalidError for the input (rows counted from
+    the start of the file), ResourceError where `out` exists (without `overwrite`) or the disk
+    is full.
+    """
+    rows, events, out = Path(rows), Path(events), Path(out)
+    if chunk < 1:
+        raise ConfigError("chunk must be at least 1", where=f"chunk {chunk}")
+    if out.suffix.lower() not in (".parquet", ".pq"):
+        raise SchemaError("scores are written as Parquet", file=str(out), hint="name it .parquet")
+    if out.exists() and not overwrite:
+        raise ResourceError(
+            "the file for the scores exists already",
+            where=str(out),
+            hint="name another, or allow it to be replaced",
+        )
+    spec = ranker.spec
+    numbers = [f.name for f in spec.numeric_rows]
+    numbers += [f.name for f in spec.coded_rows if f.kind == "bucketised"]
+    with tempfile.TemporaryDirectory(prefix="adwright-score-") as scratch:
+        source = _opened(rows, ("user_id", "item_id"), numbers, Path(scratch))
+        history = _opened(events, _EVENTS, (), Path(scratch))
+        check_rows(source.schema_arrow.names, spec, file=str(rows))
+        check_types(_types(source), spec, file=str(rows))
+        with _replacing(out) as temporary:
+            _score(ranker, source, _Events(history, events), temporary, rows, chunk)
+        return int(source.metadata.num_rows)
+
+
+def events_of(events: str | Path, user_id: str) -> pl.DataFrame:
+    """user_id, item_id, time of one person's events in a Parquet or CSV file.
+
+    Raises FileUnreadableError and SchemaError for the file, ValueInvalidError where it holds
+    no event of that person.
+    """
+    path = Path(events)
+    with tempfile.TemporaryDirectory(prefix="adwright-events-") as scratch:
+        source = _Events(_opened(path, _EVENTS, (), Path(scratch)), path)
+        found = source.of(pl.Series([user_id], dtype=pl.String))
+    if not found.height:
+        raise ValueInvalidError(
+            "the file holds no event of this person",
+            file=str(path),
+            column="user_id",
+            value=user_id,
+            hint="check the id",
+        )
+    return found
+
+
+class _Events:
+    """The events of a chunk's people, from a file that is never held whole."""
+
+    def __init__(self, source: pq.ParquetFile, path: Path) -> None:
+        missing = [name for name in _EVENTS if name not in source.schema_arrow.names]
+        if missing:
+            raise SchemaError(
+                f"the events lack columns: {', '.join(missing)}",
+                file=str(path),
+                column=missing[0],
+                hint="events need user_id, item_id and time",
+            )
+        check_ids(_types(source), "events", file=str(path))
+        self._source, self.path = source, path
+
+    def of(self, people: pl.Series) -> pl.DataFrame:
+        """user_id, item_id, time of these people (text ids)."""
+        wanted = people.unique()
+        parts = []
+        for group in range(self._source.num_row_groups):
+            if not self._may_hold(group, wanted):
+                continue
+            with _naming(self.path):
+                part = _frame(self._source.read_row_group(group, columns=list(_EVENTS)))
+            parts.append(part.filter(pl.col("user_id").cast(pl.String).is_in(wanted.implode())))
+        return pl.concat(parts) if parts else _frame(self._source.schema_arrow.empty_table())
+
+    def _may_hold(self, group: int, wanted: pl.Series) -> bool:
+        metadata = self._source.metadata.row_group(group)
+        columns = (metadata.column(i) for i in range(metadata.num_columns))
+        found = next(c.statistics for c in columns if c.path_in_schema == "user_id")
+        if found is None or not found.has_min_max or not isinstance(found.min, str):
+            return True
+        return bool(((wanted >= found.min) & (wanted <= found.max)).any())
+
+
+def _score(
+    ranker: Ranker, source: pq.ParquetFile, events: _Events, out: Path, rows: Path, chunk: int
+) -> None:
+    kept = [name for name in _KEPT if name in source.schema_arrow.names]
+    known = pl.Series("item_id", ranker.items.ids, pl.String)
+    schema = (
+        _frame(source.schema_arrow.empty_table())
+        .select(kept)
+        .with_columns(probability=pl.lit(0.0), known_item=pl.lit(value=True))
+        .to_arrow()
+        .schema
+    )
+    done, total = 0, int(source.metadata.num_rows)
+    with (
+        pq.ParquetWriter(out, schema, compression="zstd") as writer,
+        progress(total, f"score {rows.name}") as bar,
+    ):
+        for part in _chunks(source, rows, chunk):
+            mine = events.of(part["user_id"].cast(pl.String))
+            try:
+                probability = ranker.score_rows(part, mine)
+            except DataError as error:
+                raise _placed(error, rows, events.path, done) from error
+            scored = part.select(kept).with_columns(
+                probability=pl.Series(probability),
+                known_item=pl.col("item_id").cast(pl.String).is_in(known.implode()),
+            )
+            writer.write_table(scored.to_arrow().cast(schema))
+            done += part.height
+            bar.advance(part.height)
+
+
+def _chunks(source: pq.ParquetFile, path: Path, chunk: int) -> Iterator[pl.DataFrame]:
+    batches = source.iter_batches(batch_size=chunk)
+    while True:
+        with _naming(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield _frame(pa.Table.from_batches([batch]))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what Arrow says of a damaged file into an error that names it."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise FileUnreadableError(
+            f"the file is damaged: {error}", file=str(path), hint="copy or write it again"
+        ) from error
+
+
+def _placed(error: DataError, rows: Path, events: Path, before: int) -> DataError:
+    """The error with its file, and its row counted in the file where it is about the rows."""
+    about_events = "the rows" not in error.what and "the events" in error.what
+    # Of the events only those of the chunk's people were at hand: the row is not the file's.
+    row = None if about_events or error.row is None else error.row + before
+    file = str(events if about_events else rows)
+    return type(error)(error.what, file=file, row=row, column=error.column, hint=error.hint)
+
+
+def _opened(
+    path: Path, ids: Sequence[str], numbers: Sequence[str], scratch: Path
+) -> pq.ParquetFile:
+    """The file as Parquet; CSV is streamed into `scratch` first."""
+    if path.suffix.lower() == ".csv":
+        if not path.is_file():
+            raise FileUnreadableError(
+                "there is no such file", file=str(path), hint="check the path"
+            )
+        frame = scan_csv(path, needed=ids, text=None)
+        types = dict.fromkeys(numbers, pl.Float64())
+        frame = parse_columns(frame, ["time"], types, in_file(str(path)))
+        path = scratch / f"{len(list(scratch.iterdir()))}.parquet"
+        write_table(path, frame)
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise FileUnreadableError(
+            f"not a readable Parquet file: {error}",
+            file=str(path),
+            hint="check the path; files end in .parquet or .csv",
+        ) from error
+
+
+def _types(source: pq.ParquetFile) -> pl.Schema:
+    return _frame(source.schema_arrow.empty_table()).schema
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    if not isinstance(frame, pl.DataFrame):
+        raise SchemaError("the file has no columns", hint="write one with a header")
+    return frame
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to write; rename it into place when the block ends."""
+    name = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        yield Path(name)
+        mask = os.umask(0o077)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except OSError as error:
+        raise resource_error(error, path) or error from error
+    finally:
+        if name:
+            with suppress(FileNotFoundError):
+                os.unlink(name)

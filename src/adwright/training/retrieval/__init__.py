@@ -1,0 +1,1 @@
+"""Train and look up retrieval models: two towers and HCN."""

@@ -1,0 +1,202 @@
+"""A trained retriever with everything it needs to be asked: its artifact, kind "retriever".
+
+    manifest.json         the model's config, the feature spec, data hash, seed, parents
+    tensors.safetensors   weights, training counts, and the item tower's output for all items
+    items.parquet         the catalogue
+
+The catalogue goes through the item tower once, when training ends. Afterwards a history's items
+are looked up too, so that a query costs no pass through the tower.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from adwright.core.artifacts import Artifact, load_artifact, save_artifact
+from adwright.core.clock import Clock
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ArtifactError, ConfigError, DataError
+from adwright.data.batches.queries import QueryBatch
+from adwright.data.features import FeatureSpec, ItemTable
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.multi_interest import Weighting
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
+from adwright.training.retrieval.lookup import embed_catalogue, with_vectors
+
+__all__ = ["KIND", "RetrieverArtifact", "RetrieverConfig", "RetrieverModel", "nearest_by_cosine"]
+
+KIND = "retriever"
+RetrieverConfig = TwoTowerConfig | HCNConfig
+RetrieverModel = TwoTower | HCN
+Floats = NDArray[np.float32]
+
+_NAMES: dict[type[RetrieverConfig], str] = {TwoTowerConfig: "two_tower", HCNConfig: "hcn"}
+_OWN = ("tower", "count")
+_MISFITS = (
+    *(ConfigError, DataError, pl.exceptions.PolarsError),
+    *(KeyError, TypeError, ValueError, RuntimeError),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class RetrieverArtifact:
+    """A two-tower model or an HCN, ready to serve.
+
+    tower: float32 [N + 1, W], output of the item tower for every item code; row 0 is the unknown
+    item. vectors: float32 [N + 1, D], what queries are multiplied with. count: int64 [N + 1],
+    training events of each item. data_hash: of the task. parents: ids of the artifacts that it
+    was made from.
+    """
+
+    model: RetrieverModel
+    spec: FeatureSpec
+    catalogue: pl.DataFrame
+    count: NDArray[np.int64]
+    tower: Floats
+    data_hash: str = ""
+    seed: int = 0
+    parents: tuple[str, ...] = ()
+    items: ItemTable = field(init=False, repr=False)
+    vectors: Floats = field(init=False, repr=False)
+    _served: RetrieverModel = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.model.eval()
+        object.__setattr__(self, "items", self.spec.encode_items(self.catalogue))
+        served = with_vectors(self.model, torch.from_numpy(self.tower))
+        with torch.inference_mode():
+            vectors = served.item_vectors(torch.arange(len(self.tower))).numpy()
+        object.__setattr__(self, "_served", served)
+        object.__setattr__(self, "vectors", vectors)
+
+    @classmethod
+    def of(cls, model: RetrieverModel, task: NextBasket, *, seed: int = 0) -> RetrieverArtifact:
+        """Of a trained model; embeds the catalogue of the task it was trained on."""
+        model.eval()
+        return cls(
+            model=model,
+            spec=task.spec,
+            catalogue=task.catalogue,
+            count=task.count,
+            tower=embed_catalogue(model.item, len(task.items)).numpy(),
+            data_hash=task.data_hash,
+            seed=seed,
+        )
+
+    @property
+    def interests(self) -> int:
+        """K, vectors a person."""
+        config = self.model.config
+        return config.interests if isinstance(config, HCNConfig) else 1
+
+    @property
+    def weighting(self) -> tuple[Weighting, float]:
+        """How K products become a score, and the sharpness of the softmax."""
+        config = self.model.config
+        if isinstance(config, HCNConfig):
+            return config.weighting, config.sharpness
+        return "max", 1.0
+
+    def query_vectors(self, batch: QueryBatch) -> Floats:
+        """Vectors [U, K, D] of people, from their histories, profiles and moments."""
+        with torch.inference_mode():
+            return self._served.queries(batch).numpy()
+
+    def similar(self, code: int, k: int) -> tuple[NDArray[np.int64], Floats]:
+        """The k other items of the highest cosine with an item (by the tower's unit vectors, so
+        how popular they are says nothing), best first: (codes [k], cosines [k])."""
+        return nearest_by_cosine(self.tower, code, k)
+
+    def save(
+        self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
+    ) -> str:
+        """Write the artifact, whole or not at all; returns its id. Raises as `save_artifact`."""
+        buffer = io.BytesIO()
+        self.catalogue.write_parquet(buffer, compression="zstd")
+        state = {name: t.detach().numpy() for name, t in self.model.state_dict().items()}
+        return save_artifact(
+            folder,
+            kind=KIND,
+            config={
+                "model": _NAMES[type(self.model.config)],
+                "config": to_jsonable(self.model.config),
+            },
+            tensors={f"model.{name}": t for name, t in state.items()}
+            | {"tower": self.tower, "count": self.count},
+            files={"items.parquet": buffer.getvalue()},
+            feature_spec=to_jsonable(self.spec),
+            data_hash=self.data_hash,
+            seed=self.seed,
+            parents=self.parents,
+            overwrite=overwrite,
+            clock=clock,
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> RetrieverArtifact:
+        """The retriever of an artifact, after every byte was checked.
+
+        Raises ArtifactError where it is none, of another version or incomplete,
+        ArtifactCorruptError where a file was changed, ArtifactUnsafeError for a pickle.
+        """
+        artifact = load_artifact(folder, kind=KIND)
+        try:
+            return _built(artifact)
+        except _MISFITS as error:
+            # Every hash is right, so another version wrote it.
+            raise ArtifactError(
+                f"the retriever does not fit this version: {type(error).__name__}: {error}",
+                where=str(folder),
+                hint="train it again, or use the version of adwright that saved it",
+            ) from error
+
+
+def nearest_by_cosine(vectors: Floats, code: int, k: int) -> tuple[NDArray[np.int64], Floats]:
+    """The k rows of unit vectors [N + 1, W] nearest to row `code`, but for itself and row 0:
+    (rows [k], cosines [k]), best first."""
+    cosine = vectors @ vectors[code]
+    cosine[[0, code]] = -np.inf
+    k = min(k, len(cosine) - 2)
+    best = np.argpartition(-cosine, max(k - 1, 0))[:k]
+    best = best[np.lexsort((best, -cosine[best]))]
+    return best, cosine[best]
+
+
+def _built(artifact: Artifact) -> RetrieverArtifact:
+    spec = from_jsonable(FeatureSpec, artifact.feature_spec or {})
+    catalogue = pl.read_parquet(io.BytesIO(artifact.files["items.parquet"]))
+    items, count = spec.encode_items(catalogue), artifact.tensors["count"]
+    config = artifact.config["config"]
+    model: RetrieverModel
+    match artifact.config["model"]:
+        case "two_tower":
+            model = TwoTower(from_jsonable(TwoTowerConfig, config), spec, items, count)
+        case "hcn":
+            model = HCN(from_jsonable(HCNConfig, config), spec, items, count)
+        case other:
+            raise ConfigError("no retriever is called so", where=str(other))
+    model.load_state_dict(
+        {
+            name.removeprefix("model."): torch.from_numpy(np.array(tensor))
+            for name, tensor in artifact.tensors.items()
+            if name not in _OWN
+        }
+    )
+    return RetrieverArtifact(
+        model=model,
+        spec=spec,
+        catalogue=catalogue,
+        count=count,
+        tower=artifact.tensors["tower"],
+        data_hash=artifact.data_hash,
+        seed=artifact.seed,
+        parents=artifact.parents,
+    )

@@ -1,0 +1,197 @@
+"""From a run file to a saved sequential model: read the sequences, train, measure, save.
+
+    OUT/
+      config.json      what was asked for
+      run              the training run, resumable
+      report.json      the model beside popularity and personal frequency, on the test
+      model            the artifact, with its own report.json
+
+Training events fit the weights, validation stops the training, the test is asked once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adwright.core.atomic import atomic_write_text
+from adwright.core.clock import Clock
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ResourceError
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.metrics.ranks import Ranks
+from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.metrics.reports.sequence_comparison import RankingComparison, compare_rankings
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
+from adwright.training.loop.stage_timer import Stages
+from adwright.training.loop.threads import torch_threads
+from adwright.training.retrieval.ranks import retrieved_ranks
+from adwright.training.sequential.artifact import SequenceArtifact
+from adwright.training.sequential.baselines import Rule, rank_by_rule, visit_rule
+from adwright.training.sequential.fit import SequentialResult, fit_sequential
+from adwright.training.sequential.ranks import rank_next
+from adwright.training.sequential.runfile import SequenceData, SequenceRun, open_sequences
+from adwright.training.sequential.visit_ranks import visit_scorer, visit_validation
+
+__all__ = ["SequenceResult", "run_sequence"]
+
+#: Places of a visit's list that are looked at.
+DEPTH = 50
+_RULES: Mapping[str, Rule] = {"Popularity": "popularity", "Personal frequency": "frequency"}
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceResult:
+    """What `run_sequence` made.
+
+    artifact: the saved one. comparison: on the test, the model first. fitted: how training went.
+    stages: name -> seconds. folder: of the run. id: of the artifact.
+    """
+
+    artifact: SequenceArtifact
+    comparison: RankingComparison
+    fitted: SequentialResult
+    stages: Mapping[str, float]
+    folder: Path
+    id: str
+
+
+def run_sequence(
+    config: SequenceRun,
+    *,
+    data: SequenceData | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    clock: Clock | None = None,
+) -> SequenceResult:
+    """Do everything that `config` asks for and save the model in `config.out`/model.
+
+    data: used instead of reading `config.data`. resume: take up a run that was cut off, with the
+    same config. overwrite: replace a model and its training run that are there.
+    What the data lacks the model does not read: times, and own items where nobody takes an item
+    again.
+    Raises ResourceError where the model exists (without `overwrite`), ResumeError where a run
+    cannot be taken up, and as `open_sequences` and `fit_sequential` do.
+    """
+    done, out = Stages(clock), config.out
+    if (out / "model").exists() and not overwrite:
+        raise ResourceError(
+            "this folder already holds a model",
+            where=str(out / "model"),
+            hint="name another folder, or allow it to be replaced",
+        )
+    if data is None:
+        with done.stage("read the sequences"):
+            data = open_sequences(config.data)
+    atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
+    name = "HSTU" if isinstance(config.model, HSTUConfig) else "SASRec"
+    if overwrite and not resume and (out / "run").exists():
+        shutil.rmtree(out / "run")
+    with done.stage(f"train {name}"), torch_threads(config.threads):
+        model = _model(config, data)
+        fitted = _fit(model, config, data, resume=resume)
+    with done.stage("measure"), torch_threads(config.threads):
+        comparison = _compared(name, model, config, data)
+    with done.stage("save"):
+        artifact = SequenceArtifact.of(
+            model,
+            data.sequences,
+            seed=config.seed,
+            report=comparison.reports[name],
+            files={"comparison.json": comparison.to_json().encode("utf-8")},
+        )
+        identity = artifact.save(out / "model", overwrite=overwrite, clock=clock)
+        atomic_write_text(out / "report.json", comparison.to_json())
+    return SequenceResult(artifact, comparison, fitted, dict(done.seconds), out, identity)
+
+
+def _model(config: SequenceRun, data: SequenceData) -> HSTU | SASRec:
+    """A fresh one for the data."""
+    sequences, asked = data.sequences, config.model
+    if not data.again:
+        asked = replace(asked, repeats=False)
+    sizes = sequences.context_sizes
+    # Initial weights come from torch's own generator: leave its state as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        match asked:
+            case HSTUConfig():
+                if sequences.time is None:
+                    asked = replace(asked, time=False)
+                return HSTU(asked, sequences.items, count=sequences.count, context_sizes=sizes)
+            case SASRecConfig():
+                return SASRec(asked, sequences.items, count=sequences.count, context_sizes=sizes)
+
+
+def _fit(
+    model: HSTU | SASRec, config: SequenceRun, data: SequenceData, *, resume: bool
+) -> SequentialResult:
+    fit = replace(config.fit, seed=config.seed, unseen=not data.again)
+    validate = None
+    if data.task is not None and not fit.final:
+        asked = _validation_visits(data.task, fit.validation_people, config.seed)
+        validate = visit_validation(model, data.task, asked, depth=DEPTH, k=fit.k)
+    folder = config.out / "run"
+    return fit_sequential(
+        model,
+        data.sequences,
+        fit,
+        folder,
+        validate=validate,
+        resume=resume and folder.exists(),
+    )
+
+
+def _validation_visits(task: NextBasket, people: int, seed: int) -> NDArray[np.int64]:
+    """The validation visits of so many people, drawn at random; of all of them for 0."""
+    visits = task.visits("valid")
+    known = np.unique(task.visit_user[visits])
+    if not 0 < people < len(known):
+        return visits
+    chosen = np.random.default_rng(seed).choice(known, people, replace=False)
+    return visits[np.isin(task.visit_user[visits], chosen)]
+
+
+def _compared(
+    name: str, model: HSTU | SASRec, config: SequenceRun, data: SequenceData
+) -> RankingComparison:
+    """The model and the rules on the test."""
+    sequences, task = data.sequences, data.task
+    ranks: dict[str, Ranks] = {}
+    if task is not None:
+        asked = task.visits("test")
+        person = task.visit_user[asked]
+        scorers = {name: visit_scorer(model, task)}
+        scorers |= {about: visit_rule(rule, task) for about, rule in _RULES.items()}
+        for about, score in scorers.items():
+            ranks[about] = retrieved_ranks(
+                score, task, asked, depth=DEPTH, unseen=not data.again
+            ).ranks()
+    else:
+        found = rank_next(model, sequences, "test", unseen=not data.again)
+        ranks[name], person = found.ranks, found.people
+        for about, rule in _RULES.items():
+            ranks[about] = rank_by_rule(rule, sequences, "test", person, unseen=not data.again)
+    return compare_rankings(
+        ranks,
+        person,
+        subject=name,
+        protocol=EvaluationProtocol(
+            split=sequences.protocol,
+            candidates=f"all {sequences.items:,} items",
+            ties="by a hash" if task is None else "as a partial sort leaves them",
+            seen_items="not removed" if data.again else "removed",
+            k=(10, DEPTH),
+        ),
+        data_hash=sequences.data_hash,
+        seed=config.seed,
+        draws=config.draws,
+    )

@@ -1,0 +1,1 @@
+"""Tune language models with the methods of `adwright.tuning`."""

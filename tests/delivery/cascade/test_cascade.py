@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwright.core.clock import FixedClock
+from adwright.core.errors import ConfigError
+from adwright.delivery.cascade.budget import Meter
+from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
+from adwright.delivery.deadline import Deadline
+from adwright.delivery.stages.histories import Crowd
+from adwright.delivery.stages.protocols import Cost, Shortlist
+from tests.support.delivery.cascade_parts import deployment, request, task
+
+IDS = task().items.ids
+SIZES = CascadeConfig(retrieve=6, past=3, coarse=4, together=2)
+
+
+class Slow:
+    """A scorer by item code that takes a fixed time a request on a clock of the tests."""
+
+    probability = False
+
+    def __init__(self, clock: FixedClock, seconds: float) -> None:
+        self.clock, self.seconds, self.calls = clock, seconds, 0
+
+    def score(self, crowd: Crowd, items: Shortlist) -> np.ndarray[Any, Any]:
+        self.clock.advance(self.seconds * len(crowd))
+        self.calls += 1
+        return items.codes.astype(np.float64)
+
+    def cost(self, crowd: Crowd, items: Shortlist) -> Cost:
+        return Cost()
+
+
+def cascade(**changes: Any) -> Cascade:
+    return replace(deployment(), config=replace(SIZES, **changes)).cascade()
+
+
+def slow(clock: FixedClock, *, coarse: float = 0.0, fine: float = 0.0) -> Cascade:
+    whole = cascade()
+    return Cascade(
+        whole.histories,
+        vectors=whole.vectors,
+        past=whole.past,
+        coarse=Slow(clock, coarse),
+        fine=Slow(clock, fine),
+        count=whole.count,
+        config=SIZES,
+        clock=clock,
+    )
+
+
+def test_the_fine_order_of_what_the_coarse_stage_lets_through() -> None:
+    whole = cascade()
+    crowd = whole.histories.crowd([request("u1", k=2)])
+    found = whole.retrieve(crowd)
+    score = whole.coarse.score(crowd, found)
+    through = found.codes[np.lexsort((found.codes, -score))[:4]]
+    assert whole.fine is not None
+    fine = whole.fine.score(crowd, Shortlist.of([through]))
+    order = np.lexsort((through, -fine))
+    answer = whole.recommend(request("u1", k=2))
+    assert answer.item_ids == tuple(IDS[c - 1] for c in through[order])
+    np.testing.assert_allclose(answer.score, fine[order], rtol=1e-5)
+    assert (answer.stage, answer.probability) == ("fine", True)
+
+
+def test_both_sources_are_heard_and_can_be_left_out() -> None:
+    whole = cascade(retrieve=1)
+    crowd = whole.histories.crowd([request("u1")])
+    near = set(whole.vectors.find(crowd, 1).codes.tolist())
+    assert whole.past is not None
+    past = set(whole.past.find(crowd, 3).codes.tolist())
+    assert set(whole.retrieve(crowd).codes.tolist()) == near | past
+    assert set(cascade(retrieve=1, past=0).retrieve(crowd).codes.tolist()) == near
+
+
+def test_many_at_once_are_answered_as_one_by_one() -> None:
+    whole = cascade()
+    asked = [
+        request(user, k=k) for user, k in (("u1", 3), ("x", 1), ("u7", 7), ("u2", 2), ("u3", 5))
+    ]
+    together = whole.recommend_many(asked)
+    for one, many in zip(map(whole.recommend, asked), together, strict=True):
+        assert one.item_ids == many.item_ids
+        np.testing.assert_allclose(one.score, many.score, rtol=1e-5)
+    # A request for more places than the coarse stage lets through gets as many.
+    assert [len(answer) for answer in together][:3] == [4, 4, 7]
+    assert whole.recommend_many([]) == []
+
+
+@settings(max_examples=40)
+@given(
+    st.frozensets(st.sampled_from([*IDS, "lost"]), max_size=13),
+    st.none() | st.lists(st.sampled_from([*IDS, "lost", "gone"]), unique=True, max_size=8),
+    st.sampled_from(["u1", "nobody"]),
+    st.sampled_from(["fine", "coarse", "popularity"]),
+)
+def test_what_a_request_forbids_is_never_offered(
+    exclude: frozenset[str], candidates: list[str] | None, user: str, stage: str
+) -> None:
+    clock = FixedClock()
+    whole = slow(clock)
+    if stage == "coarse":
+        whole = Cascade(
+            whole.histories,
+            vectors=whole.vectors,
+            coarse=whole.coarse,
+            fine=None,
+            count=whole.count,
+        )
+    deadline = Deadline.after(0, clock) if stage == "popularity" else None
+    allowed = None if candidates is None else tuple(candidates)
+    asked = request(user, exclude=exclude, candidates=allowed)
+    (answer,) = whole.recommend_many([asked], deadline)
+    assert answer.stage == stage
+    assert not set(answer.item_ids) & exclude
+    if candidates is None:
+        assert set(answer.item_ids) <= set(IDS)
+        assert len(answer) >= min(4, len(set(IDS) - exclude))
+    else:
+        # All of them, those of the catalogue first.
+        wanted = [i for i in candidates if i not in exclude]
+        known = [i for i in wanted if i in IDS]
+        assert set(answer.item_ids[: len(known)]) == set(known)
+        assert set(answer.item_ids) == set(wanted)
+
+
+def test_somebody_unknown_is_answered_by_all_stages() -> None:
+    answer = cascade().recommend(request("nobody", k=2))
+    assert answer.stage == "fine"
+    assert len(answer) == 4
+    empty = deployment().without_histories().cascade().recommend(request("u1"))
+    assert empty.stage == "fine"
+
+
+def test_without_time_the_most_popular_items() -> None:
+    clock = FixedClock()
+    whole = slow(clock)
+    (answer,) = whole.recommend_many([request()], Deadline.after(0, clock))
+    count = task().count
+    order = [int(c) for c in np.argsort(-count[1:], kind="stable")]
+    # As many as the coarse stage would let through, at least the places asked for.
+    assert answer.item_ids == tuple(IDS[n] for n in order[:10])
+    np.testing.assert_allclose(answer.score, count[1:][order[:10]] / count.sum())
+    assert (answer.stage, answer.probability) == ("popularity", False)
+
+
+def test_a_stage_that_would_be_late_is_left_out() -> None:
+    clock = FixedClock()
+    whole = slow(clock, coarse=0.01, fine=0.1)
+    asked = [request(f"u{n}") for n in range(6)]
+    # The first time nothing is known of the pace, and every stage is tried.
+    first = whole.recommend_many(asked, Deadline.after(0.15, clock))
+    assert {answer.stage for answer in first} == {"fine", "coarse"}
+    stages = [
+        [a.stage for a in whole.recommend_many(asked, Deadline.after(seconds, clock))]
+        for seconds in (10, 0.5, 0.1, 0.05)
+    ]
+    assert stages[0] == ["fine"] * 6
+    # Two requests a call of the fine stage: some in time, the rest by the coarse order.
+    assert stages[1] == ["fine"] * 2 + ["coarse"] * 4
+    assert stages[2] == ["coarse"] * 6
+    assert stages[3] == ["popularity"] * 6
+    assert [a.stage for a in whole.recommend_many(asked, None)] == ["fine"] * 6
+
+
+def test_safety_leaves_a_stage_out_earlier() -> None:
+    found = []
+    for safety in (1.0, 9.0):
+        clock = FixedClock()
+        whole = slow(clock, fine=0.1)
+        whole = Cascade(
+            whole.histories,
+            vectors=whole.vectors,
+            coarse=whole.coarse,
+            fine=whole.fine,
+            count=whole.count,
+            config=replace(SIZES, safety=safety),
+            clock=clock,
+        )
+        whole.recommend(request())
+        (answer,) = whole.recommend_many([request()], Deadline.after(0.5, clock))
+        found.append(answer.stage)
+    assert found == ["fine", "coarse"]
+
+
+def test_warming_up_teaches_the_pace() -> None:
+    clock = FixedClock()
+    whole = slow(clock, coarse=0.01, fine=0.1)
+    whole.warm_up(people=4)
+    (answer,) = whole.recommend_many([request()], Deadline.after(0.1, clock))
+    assert answer.stage == "coarse"
+    deployment().without_histories().cascade().warm_up()
+
+
+def test_a_meter_takes_what_each_stage_costs() -> None:
+    whole, meter = cascade(), Meter()
+    whole.recommend_many([request(f"u{n}", k=3) for n in (1, 2, 3)], meter=meter)
+    lines = {line.stage: line for line in meter.report()}
+    assert list(lines) == ["retrieve", "coarse", "fine"]
+    assert all(line.requests == 3 and line.flops > 0 < line.bytes for line in lines.values())
+    assert lines["fine"].items == 4
+    assert lines["retrieve"].items == lines["coarse"].items <= 9
+
+
+def test_similar_items() -> None:
+    whole = cascade()
+    artifact = whole.vectors.queries.artifact
+    codes, cosine = artifact.similar(3, 2)
+    found = whole.similar("i2", 2)
+    assert found is not None
+    assert [item for item, _ in found] == [IDS[c - 1] for c in codes]
+    np.testing.assert_allclose([score for _, score in found], cosine)
+    assert whole.similar("lost") is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"retrieve": 0}, {"coarse": 0}, {"together": 0}, {"past": -1}, {"safety": 0.5}],
+    ids=str,
+)
+def test_sizes_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        CascadeConfig(**wrong)

@@ -1,0 +1,179 @@
+"""The rules of one place: closed forms, the unit of the utility, and every setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ConfigError
+from adwright.delivery.policy import rules as r
+from adwright.delivery.policy.evidence import ItemCounts
+from adwright.delivery.policy.thompson import beta_chances, normal_chances
+from tests.support.delivery.policy_requests import SCORES, candidates
+
+S = np.array(SCORES)
+LOG_ODDS = np.log(S / (1 - S))
+CONFIGS: list[r.PolicyConfig] = [
+    r.GreedyConfig(),
+    r.EpsilonGreedyConfig(),
+    r.SoftmaxConfig(),
+    r.ThompsonConfig(),
+    r.ThompsonConfig(family="normal"),
+]
+
+
+def chances(config: r.PolicyConfig, *, probability: bool = True) -> np.ndarray:
+    choice = r.build_rule(config).begin(candidates(probability=probability))
+    return choice.chances(choice.utility, np.arange(len(SCORES)))
+
+
+def test_closed_forms() -> None:
+    assert chances(r.GreedyConfig()).tolist() == [1, 0, 0, 0]
+    assert chances(r.EpsilonGreedyConfig(epsilon=0.2)) == pytest.approx([0.85, 0.05, 0.05, 0.05])
+    odds = S / (1 - S)
+    assert chances(r.SoftmaxConfig()) == pytest.approx(odds / odds.sum())
+    scores = r.SoftmaxConfig(temperature=0.1, scale="score")
+    assert chances(scores) == pytest.approx(np.exp(10 * S) / np.exp(10 * S).sum())
+    assert chances(r.ThompsonConfig(strength=50)) == pytest.approx(
+        beta_chances(50 * S, 50 * (1 - S), np.zeros(4))
+    )
+    normal = r.ThompsonConfig(family="normal", spread=0.2)
+    assert chances(normal) == pytest.approx(normal_chances(S, np.full(4, 0.2)))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_chances_of_any_rows_sum_to_one(config: r.PolicyConfig) -> None:
+    choice = r.build_rule(config).begin(candidates())
+    for rows in ([0, 1, 2, 3], [1, 3], [2]):
+        at = np.array(rows)
+        found = choice.chances(choice.utility[at], at)
+        assert found.shape == (len(rows),)
+        assert found.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_higher_utility_raises_the_chance_and_a_lower_one_cuts_it(
+    config: r.PolicyConfig,
+) -> None:
+    choice = r.build_rule(config).begin(candidates())
+    rows = np.arange(4)
+    before = choice.chances(choice.utility, rows)[1]
+    for step, direction in ((2.0, 1), (-2.0, -1)):
+        moved = choice.utility.copy()
+        moved[1] += step
+        change = choice.chances(moved, rows)[1] - before
+        assert change * direction >= 0
+    assert choice.chances(choice.utility + np.array([0, 2.0, 0, 0]), rows)[1] > before
+
+
+@pytest.mark.parametrize(
+    ("config", "change"),
+    [
+        (r.EpsilonGreedyConfig(), {"epsilon": 0.2}),
+        (r.SoftmaxConfig(), {"temperature": 0.5}),
+        (r.SoftmaxConfig(), {"scale": "score"}),
+        (r.ThompsonConfig(), {"strength": 10.0}),
+        (r.ThompsonConfig(), {"family": "normal"}),
+        (r.ThompsonConfig(family="normal"), {"spread": 0.5}),
+    ],
+)
+def test_every_setting_moves_the_chances(config: r.PolicyConfig, change: dict[str, object]) -> None:
+    assert np.abs(chances(config) - chances(replace(config, **change))).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", [r.GreedyConfig, r.EpsilonGreedyConfig])
+def test_scale_is_the_unit_of_the_utility(kind: Callable[..., r.PolicyConfig]) -> None:
+    for probability, scale, expected in (
+        (True, "score", S),
+        (True, "log_odds", LOG_ODDS),
+        (False, "log_odds", S),
+    ):
+        offered = candidates(probability=probability)
+        found = r.build_rule(kind(scale=scale)).begin(offered).utility
+        assert found == pytest.approx(expected)
+
+
+def test_limits_lead_from_one_rule_to_another() -> None:
+    greedy, uniform = chances(r.GreedyConfig()), np.full(4, 0.25)
+    assert chances(r.EpsilonGreedyConfig(epsilon=0)).tolist() == greedy.tolist()
+    assert chances(r.EpsilonGreedyConfig(epsilon=1)).tolist() == uniform.tolist()
+    assert chances(r.SoftmaxConfig(temperature=1e-4)) == pytest.approx(greedy)
+    assert chances(r.SoftmaxConfig(temperature=1e6)) == pytest.approx(uniform, abs=1e-5)
+    assert chances(r.ThompsonConfig(strength=1e8)) == pytest.approx(greedy, abs=1e-6)
+    wide = r.ThompsonConfig(family="normal", spread=1e6)
+    assert chances(wide) == pytest.approx(uniform, abs=1e-4)
+
+
+def test_certain_scores_have_finite_log_odds() -> None:
+    offered = candidates((1.0, 0.5, 0.0))
+    for config in (r.SoftmaxConfig(), r.ThompsonConfig()):
+        choice = r.build_rule(config).begin(offered)
+        assert np.isfinite(choice.utility).all()
+        found = choice.chances(choice.utility, np.arange(3))
+        assert found.argmax() == 0
+        assert found[2] < 1e-6
+
+
+def test_thompson_learns_from_evidence() -> None:
+    counts = ItemCounts()
+    counts.record({"kind": "impression", "item_id": "d"} for _ in range(500))
+    counts.record({"kind": "click", "item_id": "d"} for _ in range(300))
+    rule = r.build_rule(r.ThompsonConfig(), evidence=counts)
+    choice = rule.begin(candidates())
+    found = choice.chances(choice.utility, np.arange(4))
+    shown, clicked = np.array([0, 0, 0, 500]), np.array([0, 0, 0, 300])
+    expected = beta_chances(100 * S + clicked, 100 * (1 - S) + shown - clicked, np.zeros(4))
+    assert found == pytest.approx(expected)
+    assert found[3] > 0.9
+    assert chances(r.ThompsonConfig())[3] < 0.01
+
+
+def test_evidence_narrows_a_normal_belief() -> None:
+    counts = ItemCounts()
+    counts.record({"kind": "impression", "item_id": "d"} for _ in range(300))
+    config = r.ThompsonConfig(family="normal", spread=0.4)
+    choice = r.build_rule(config, evidence=counts).begin(candidates())
+    found = choice.chances(choice.utility, np.arange(4))
+    expected = normal_chances(S, np.array([0.4, 0.4, 0.4, 0.2]))
+    assert found == pytest.approx(expected)
+
+
+def test_beta_beliefs_about_scores_that_are_no_probabilities_are_greedy() -> None:
+    assert chances(r.ThompsonConfig(), probability=False).tolist() == [1, 0, 0, 0]
+
+
+def test_names_tell_policies_apart() -> None:
+    names = [r.build_rule(config).name for config in CONFIGS]
+    assert names == [
+        "greedy",
+        "epsilon_greedy-0.1",
+        "softmax-1.0",
+        "thompson-beta-100.0",
+        "thompson-normal-100.0",
+    ]
+    assert all(r.build_rule(config).drawn for config in CONFIGS)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_configs_survive_a_file(config: r.PolicyConfig) -> None:
+    assert from_jsonable(type(config), to_jsonable(config)) == config
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: r.EpsilonGreedyConfig(epsilon=1.5),
+        lambda: r.EpsilonGreedyConfig(epsilon=float("nan")),
+        lambda: r.SoftmaxConfig(temperature=0),
+        lambda: r.SoftmaxConfig(temperature=float("inf")),
+        lambda: r.ThompsonConfig(strength=0),
+        lambda: r.ThompsonConfig(spread=-1),
+    ],
+)
+def test_settings_out_of_range_are_refused(build: Callable[[], object]) -> None:
+    with pytest.raises(ConfigError):
+        build()

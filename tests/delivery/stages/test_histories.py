@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwright.core.errors import ArtifactError, SchemaError, ValueInvalidError
+from adwright.delivery.stages.histories import Histories, microseconds, visit_requests
+from tests.support.data.small_next_basket import START
+from tests.support.delivery.cascade_parts import histories, on_day, request, task
+
+ITEMS = task().items
+
+
+def shown(
+    known: Histories, user: str, at: datetime = datetime(2030, 1, 1, tzinfo=UTC)
+) -> list[int]:
+    return known.crowd([request(user, time=at)]).item.tolist()
+
+
+def test_a_tasks_people_have_what_came_before_the_request() -> None:
+    known, source = histories(), task()
+    assert len(known) == len(source.users)
+    assert known.events == len(source.item)
+    assert known.latest == source.time.max()
+    assert Histories(ITEMS).latest is None
+    visits = source.visits("test")
+    asked = visit_requests(source, visits, k=3)
+    assert {(r.time, r.k) for r in asked} == {(on_day(7), 3)}
+    crowd = known.crowd(asked)
+    for row, visit in enumerate(visits):
+        first = source.user_offsets[source.visit_user[visit]]
+        seen = slice(first, source.visit_end[visit])
+        mine = slice(crowd.offsets[row], crowd.offsets[row + 1])
+        assert crowd.item[mine].tolist() == source.item[seen].tolist()
+        assert crowd.time[mine].tolist() == source.time[seen].tolist()
+    assert known.profiles.filter(user_id="u7")["town"].to_list() == ["south"]
+
+
+def test_somebody_unknown_has_no_history_and_number_0() -> None:
+    crowd = histories().crowd([request("nobody"), request("u1")])
+    assert crowd.person.tolist() == [0, 2]
+    assert crowd.offsets[1] == 0 < crowd.offsets[2]
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 50)), max_size=5), max_size=6)
+)
+def test_appending_in_any_order_sorts_by_time(batches: list[list[tuple[int, int]]]) -> None:
+    known = Histories(ITEMS)
+    for batch in batches:
+        times = [START + timedelta(hours=hour) for _, hour in batch]
+        known.append("new", [f"i{item}" for item, _ in batch], times)
+    flat = [event for batch in batches for event in sorted(batch, key=lambda e: e[1])]
+    wanted = [item + 1 for item, _ in sorted(flat, key=lambda e: e[1])]
+    assert shown(known, "new") == wanted
+    assert known.events == len(flat)
+    assert known.version("new") == sum(1 for batch in batches if batch)
+
+
+def test_a_reader_keeps_what_it_was_given() -> None:
+    known = Histories(ITEMS)
+    known.append("ann", ["i1"], [on_day(1)])
+    before = known.crowd([request("ann")])
+    held = before.item.copy()
+    known.append("ann", ["i2"], [on_day(0)])  # late: takes its place by time
+    known.append("ann", ["i3"] * 40, [on_day(2)] * 40)
+    assert before.item.tolist() == held.tolist() == [2]
+    after = known.crowd([request("ann")])
+    assert after.item.tolist() == [3, 2, *[4] * 40]
+    assert after.version[0] > before.version[0]
+
+
+def test_unknown_items_are_code_0() -> None:
+    known = Histories(ITEMS)
+    known.append("ann", ["lost", "i0"], [on_day(0), on_day(1)])
+    assert shown(known, "ann") == [0, 1]
+
+
+def test_memory_is_what_the_docstring_says() -> None:
+    known = Histories(ITEMS)
+    for day in range(1000):
+        known.append("ann", ["i1"], [START + timedelta(hours=day)])
+    assert 12 * known.events <= known.nbytes <= 24 * known.events + 12 * 16
+    assert histories().nbytes == 12 * len(task().item)
+
+
+def test_a_log_in_any_order_and_type() -> None:
+    events = pl.DataFrame(
+        {
+            "user_id": ["b", "a", "b", "a"],
+            "item_id": ["i1", "i2", "i3", "i4"],
+            "time": [on_day(3), on_day(2), on_day(1), on_day(2)],
+        }
+    )
+    profiles = pl.DataFrame({"user_id": ["a", "c"], "town": ["north", None]})
+    micro = events.with_columns(pl.col("time").dt.epoch("us"))
+    for table in (events, micro):
+        known = Histories.from_events(table, ITEMS, profiles=profiles)
+        assert (shown(known, "a"), shown(known, "b")) == ([3, 5], [4, 2])
+        assert known.users() == ["a", "c", "b"]
+    with pytest.raises(SchemaError, match="item_id"):
+        Histories.from_events(events.drop("item_id"), ITEMS)
+
+
+def test_observing_takes_the_kinds_of_a_history() -> None:
+    known = Histories(ITEMS, kinds=("purchase",))
+    row = {"kind": "purchase", "user_id": "ann", "item_id": "i1", "time": on_day(1)}
+    known.observe([row, row | {"kind": "click"}, row | {"user_id": "bob"}, row | {"item_id": None}])
+    assert (shown(known, "ann"), shown(known, "bob")) == ([2], [2])
+
+
+def test_some_of_a_crowd() -> None:
+    crowd = histories().crowd([request("u1"), request("nobody"), request("u4")])
+    part = crowd.some([2, 0])
+    assert part.person.tolist() == [5, 2]
+    assert part.item.tolist() == [
+        *crowd.item[crowd.offsets[2] :].tolist(),
+        *crowd.item[: crowd.offsets[1]].tolist(),
+    ]
+    assert [r.user_id for r in part.requests] == ["u4", "u1"]
+    assert len(crowd.some([])) == 0
+
+
+def test_saved_histories_come_back(tmp_path: Path) -> None:
+    known = histories()
+    known.append("new", ["i5"], [on_day(9)])
+    known.save(tmp_path / "histories")
+    again = Histories.load(tmp_path / "histories", ITEMS)
+    assert again.users() == known.users()
+    assert again.profiles.equals(known.profiles)
+    asked = [request(user) for user in (*known.users(), "nobody")]
+    one, other = known.crowd(asked), again.crowd(asked)
+    for name in ("item", "time", "offsets", "person"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
+    fewer = replace(ITEMS, ids=ITEMS.ids[:-1])
+    with pytest.raises(ArtifactError, match="another catalogue"):
+        Histories.load(tmp_path / "histories", fewer)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    known = histories()
+    with pytest.raises(ValueInvalidError, match="an item and a time"):
+        known.append("ann", ["i1"], [])
+    with pytest.raises(ValueInvalidError, match="zone"):
+        known.append("ann", ["i1"], [datetime(2024, 1, 1)])
+    with pytest.raises(ValueInvalidError, match="two profiles"):
+        Histories(ITEMS, profiles=pl.DataFrame({"user_id": ["a", "a"]}))
+    with pytest.raises(SchemaError, match="user_id"):
+        Histories(ITEMS, profiles=pl.DataFrame({"town": ["north"]}))
+
+
+def test_microseconds_are_exact() -> None:
+    assert microseconds(datetime(1970, 1, 1, 0, 0, 0, 7, tzinfo=UTC)) == 7
+    assert microseconds(START) == int(START.timestamp()) * 1_000_000

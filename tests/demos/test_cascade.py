@@ -1,0 +1,235 @@
+"""The second half of the demonstration, on a task of twelve items."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from adwright.core.config import from_jsonable
+from adwright.core.errors import ConfigError, ResourceError
+from adwright.data.schema import validate_events
+from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.policy.slate_policy import GreedyConfig
+from adwright.delivery.stages.histories import visit_requests
+from adwright.demos import cascade as module
+from adwright.demos.cascade import (
+    CascadeDemoConfig,
+    CascadeDemoResult,
+    cascade_demo,
+    remove_demo,
+    small_build,
+)
+from adwright.demos.cascade_page import CascadeMeasures
+from tests.delivery.cascade.test_build import CONFIG
+from tests.support.data.small_next_basket import small_task
+
+TASK = small_task(people=20)
+TEST = TASK.visits("test")
+
+
+def asked(folder: Path, **changes: Any) -> CascadeDemoConfig:
+    small: dict[str, Any] = {
+        "requests": 15,
+        "exhaustive": 6,
+        "k": 3,
+        "build": CONFIG,
+        "draws": 20,
+        "cache": folder / "cache",
+        "out": folder / "out",
+    }
+    return CascadeDemoConfig(**small | changes)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cascade-demo")
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> CascadeDemoResult:
+    return cascade_demo(asked(folder), task=TASK)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch, found: CascadeDemoResult) -> None:
+    """Later demonstrations take the cascade that is there."""
+    saved = Deployment.load(found.deployment)
+
+    def build(task: object, run: Path, *_: object, **__: object) -> None:
+        saved.save(run / "deployment")
+
+    monkeypatch.setattr(module, "build_deployment", build)
+
+
+def test_it_leaves_what_it_promises(found: CascadeDemoResult, folder: Path) -> None:
+    assert found.folder == folder / "out"
+    assert Deployment.load(found.deployment).artifact_id == found.artifact
+    assert found.page.read_text("utf-8").startswith("<!doctype html>")
+    measures = json.loads((found.folder / "measures.json").read_text("utf-8"))
+    assert from_jsonable(CascadeMeasures, measures) == found.measures
+    config = json.loads((found.folder / "cascade.json").read_text("utf-8"))
+    assert from_jsonable(CascadeDemoConfig, config) == asked(folder)
+    stages = list(found.seconds)
+    assert stages[0] == "train the retriever"
+    assert stages[-1] == "write the cascade's page"
+
+
+def test_the_numbers_are_those_of_slow_counts(found: CascadeDemoResult) -> None:
+    """All shares, computed one request at a time from the saved cascade and the log."""
+    saved = Deployment.load(found.deployment)
+    cascade = saved.cascade()
+    visits = np.sort(np.random.default_rng(0).permutation(TEST)[:15])
+    log = pl.read_parquet(found.folder / "decisions.parquet")
+    left: dict[str, list[float]] = {"retrieve": [], "coarse": [], "fine": [], "policy": []}
+    items = {name: 0 for name in left}
+    for visit, request in zip(visits.tolist(), visit_requests(TASK, visits, k=3), strict=True):
+        targets = TASK.targets[TASK.target_offsets[visit] : TASK.target_offsets[visit + 1]]
+        bought = {TASK.items.ids[code - 1] for code in targets.tolist()}
+        crowd = cascade.histories.crowd([request])
+        shown = log.filter(request_id=request.request_id).sort("position")["item_id"].to_list()
+        answer = cascade.recommend(request).item_ids
+        lists = {
+            "retrieve": [TASK.items.ids[c - 1] for c in cascade.retrieve(crowd).codes.tolist()],
+            "coarse": list(answer),
+            "fine": list(answer[:3]),
+            "policy": shown,
+        }
+        for name, ids in lists.items():
+            left[name].append(len(bought & set(ids)) / len(bought))
+            items[name] += len(ids)
+    measures = found.measures
+    assert [one.stage for one in measures.stages] == list(left)
+    for one in measures.stages:
+        assert one.bought.value == pytest.approx(np.mean(left[one.stage]))
+        assert one.items == pytest.approx(items[one.stage] / 15)
+    best, drawn, *_ = measures.orders
+    assert best.recall.value == pytest.approx(np.mean(left["fine"]))
+    assert drawn.recall.value == pytest.approx(np.mean(left["policy"]))
+    assert (measures.requests, measures.items, measures.k, measures.sample) == (15, 12, 3, 6)
+    assert measures.households == len(np.unique(TASK.visit_user[visits]))
+    assert set(measures.cpu_ms) == set(left)
+    assert measures.p50_ms <= measures.p99_ms
+
+
+def test_the_decisions_are_a_log(found: CascadeDemoResult) -> None:
+    log = pl.read_parquet(found.folder / "decisions.parquet")
+    assert log.equals(validate_events(log))
+    assert set(log["kind"]) == {"impression"}
+    assert log["policy_id"].unique().to_list() == ["softmax-0.25"]
+    assert ((log["propensity"] > 0) & (log["propensity"] <= 1)).all()
+    assert log.height == 15 * 3
+
+
+def test_some_decisions_can_be_read(found: CascadeDemoResult) -> None:
+    log = pl.read_parquet(found.folder / "decisions.parquet")
+    assert len({decision.user_id for decision in found.shown}) == 3
+    for decision in found.shown:
+        rows = log.filter(user_id=decision.user_id, time=decision.time).sort("position")
+        assert [place.item_id for place in decision.places] == rows["item_id"].to_list()
+        assert [place.propensity for place in decision.places] == rows["propensity"].to_list()
+        visit = int(rows["request_id"][0].removeprefix("visit-"))
+        user = TASK.visit_user[visit]
+        past = TASK.item[TASK.user_offsets[user] : TASK.visit_end[visit]].tolist()
+        targets = TASK.targets[TASK.target_offsets[visit] : TASK.target_offsets[visit + 1]]
+        assert decision.history == len(past)
+        assert decision.basket == len(targets)
+        for place in decision.places:
+            code = TASK.items.ids.index(place.item_id) + 1
+            assert place.had == past.count(code)
+            assert place.bought == (code in targets)
+            assert 0 <= place.probability <= 1
+
+
+def slates(result: CascadeDemoResult) -> list[str]:
+    return pl.read_parquet(result.folder / "decisions.parquet")["item_id"].to_list()
+
+
+@pytest.mark.usefixtures("trained")
+def test_arguments_matter(found: CascadeDemoResult, folder: Path, tmp_path: Path) -> None:
+    def again(name: str, **changes: Any) -> CascadeDemoResult:
+        return cascade_demo(asked(folder, out=tmp_path / name, **changes), task=TASK)
+
+    assert slates(again("same")) == slates(found)
+    assert slates(again("seed", seed=1)) != slates(found)
+    fewer = again("fewer", requests=4, exhaustive=2, people=1, k=2)
+    assert (fewer.measures.requests, fewer.measures.sample) == (4, 2)
+    assert [len(decision.places) for decision in fewer.shown] == [2]
+    greedy = again("greedy", policy=GreedyConfig())
+    drawn = greedy.measures.orders[1]
+    assert drawn.ahead is not None
+    assert drawn.ahead.value == 0
+    rough = again("rough", draws=3).measures.orders[0].ndcg
+    assert rough.value == found.measures.orders[0].ndcg.value
+    assert (rough.low, rough.high) != (
+        found.measures.orders[0].ndcg.low,
+        found.measures.orders[0].ndcg.high,
+    )
+
+
+@pytest.mark.usefixtures("trained")
+def test_only_an_earlier_demonstration_is_replaced(folder: Path, tmp_path: Path) -> None:
+    first = cascade_demo(asked(folder, out=tmp_path / "a"), task=TASK)
+    (first.folder / "old").write_text("of the first")
+    again = cascade_demo(asked(folder, out=tmp_path / "a", requests=5), task=TASK)
+    assert again.measures.requests == 5
+    assert not (again.folder / "old").exists()
+    (tmp_path / "diary.txt").write_text("mine")
+    with pytest.raises(ResourceError, match="no demonstration made"):
+        cascade_demo(asked(folder, out=tmp_path), task=TASK)
+    assert (tmp_path / "diary.txt").exists()
+    remove_demo(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    remove_demo(tmp_path / "a")
+
+
+def test_settings_reach_the_training(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(task: object, run: Path, config: Any, **more: Any) -> None:
+        raise Stopped(config, more["cache"])
+
+    monkeypatch.setattr(module, "build_deployment", stop)
+    with pytest.raises(Stopped) as caught:
+        cascade_demo(asked(folder, out=tmp_path / "o", seed=5), task=TASK)
+    assert caught.value.args == (CONFIG, folder / "cache")
+
+
+def test_the_task_is_that_of_the_households(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(source: Any, *, households: float) -> None:
+        raise Stopped(source, households)
+
+    monkeypatch.setattr(module.CompleteJourney, "open", lambda *, offline: f"offline {offline}")
+    monkeypatch.setattr(module, "build_next_basket", stop)
+    with pytest.raises(Stopped) as caught:
+        cascade_demo(CascadeDemoConfig(households=0.3, offline=True, out=tmp_path / "o"))
+    assert caught.value.args == ("offline True", 0.3)
+
+
+def test_a_task_without_test_visits_is_refused(tmp_path: Path) -> None:
+    empty = replace(TASK, split=np.zeros_like(TASK.split))
+    with pytest.raises(ConfigError, match="no visit to test on"):
+        cascade_demo(asked(tmp_path), task=empty)
+
+
+def test_settings_are_checked() -> None:
+    assert small_build(max_history=9).fine_fit.stream.max_history == 9
+    assert small_build().fine_fit.stream.max_history == 0
+    for wrong in ({"requests": 0}, {"exhaustive": 0}, {"people": 0}, {"k": 0}, {"draws": 0}):
+        with pytest.raises(ConfigError, match="at least 1"):
+            CascadeDemoConfig(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="share"):
+        CascadeDemoConfig(households=1.5)

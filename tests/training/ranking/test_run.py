@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adwright.core.artifacts import load_artifact
+from adwright.core.config import from_jsonable
+from adwright.core.errors import ConfigError, ResourceError
+from adwright.data.sequences.stochastic_length import StochasticLength
+from adwright.data.tasks.task import Task
+from adwright.metrics.reports.comparison import Comparison
+from adwright.training.ranking import run as pipeline
+from adwright.training.ranking.config import RunConfig
+from adwright.training.ranking.ranker import Ranker
+from adwright.training.ranking.run import RunResult, measure, run, train
+from tests.support.data.ranking_task import FIT, HSTU, MODEL, shop_run, shop_task
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shop")
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> RunResult:
+    return shop_run(folder)
+
+
+def small(out: Path, **more: object) -> RunConfig:
+    config = RunConfig(model=MODEL, fit=FIT, draws=20, base=False, out=out)
+    return replace(config, **more)  # type: ignore[arg-type]
+
+
+def test_everything_is_measured_on_the_same_rows(result: RunResult, folder: Path) -> None:
+    names = ["DIN", "Base", "popularity", "frequency", "logistic"]
+    assert list(result.probabilities) == list(result.comparison.reports) == names
+    n_rows = Task.open(folder / "task").n_rows("test")
+    assert all(len(found) == n_rows for found in result.probabilities.values())
+    assert result.comparison.subject == "DIN"
+    assert result.ranker.report == result.comparison.reports["DIN"]
+    assert "0.5 of the negatives" in result.comparison.reports["DIN"].protocol.sampling
+
+
+def test_din_learns_what_the_shoppers_like(result: RunResult) -> None:
+    values = {n: r.metrics["gauc"].value for n, r in result.comparison.reports.items()}
+    assert values["DIN"] > values["popularity"] + 0.1
+    assert result.comparison.reports["DIN"].metrics["ece"].value < 0.1
+
+
+def test_the_saved_ranker_is_the_one_measured(result: RunResult, folder: Path) -> None:
+    task = Task.open(folder / "task")
+    loaded = Ranker.load(folder / "run" / "ranker")
+    assert np.array_equal(loaded.score(task, "test"), result.probabilities["DIN"])
+    assert loaded.report == result.ranker.report
+    assert load_artifact(folder / "run" / "ranker").id == result.artifact
+    text = loaded.files["comparison.json"].decode()
+    assert Comparison.from_json(text) == result.comparison
+
+
+def test_the_folder_tells_how_it_was_made(result: RunResult, folder: Path) -> None:
+    asked = json.loads((folder / "run" / "config.json").read_text())
+    assert from_jsonable(RunConfig, asked).seed == 3
+    assert (folder / "run" / "runs" / "base" / "metrics.jsonl").exists()
+    assert list(result.stages) == [
+        "train DIN",
+        "score DIN",
+        "train Base",
+        "score Base",
+        "fit the rules",
+        "compare",
+        "save",
+    ]
+
+
+def test_a_ranker_is_not_replaced_by_accident(result: RunResult, folder: Path) -> None:
+    task = Task.open(folder / "task")
+    with pytest.raises(ResourceError, match="already holds a ranker"):
+        run(small(folder / "run"), task=task)
+
+
+def test_runs_are_repeatable_and_every_choice_counts(folder: Path, tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=10)
+    state = torch.get_rng_state()
+    first = run(small(tmp_path / "a"), task=task)
+    assert torch.equal(state, torch.get_rng_state())
+    again = run(small(tmp_path / "a"), task=task, overwrite=True)
+    other = run(small(tmp_path / "b", seed=1), task=task)
+    isotonic = run(small(tmp_path / "c", calibration="isotonic"), task=task)
+    raw = run(small(tmp_path / "d", calibration="none"), task=task)
+    base = run(small(tmp_path / "e", model=replace(MODEL, interest="sum")), task=task)
+    scores = [r.probabilities.get("DIN") for r in (first, again, other, isotonic, raw)]
+    assert np.array_equal(scores[0], scores[1])
+    for left in (scores[2], scores[3], scores[4]):
+        assert not np.array_equal(scores[0], left)
+    assert base.comparison.subject == "Base"
+    assert "Base" not in first.probabilities
+
+
+def test_hstu_is_trained_like_din_and_learns_what_shoppers_like(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=30)
+    config = small(tmp_path / "run", model=HSTU, base=True)
+    found = run(config, task=task)
+    names = ["HSTU", "Base", "popularity", "frequency", "logistic"]
+    assert list(found.probabilities) == names
+    assert found.comparison.subject == "HSTU"
+    values = {n: r.metrics["gauc"].value for n, r in found.comparison.reports.items()}
+    assert values["HSTU"] > values["popularity"] + 0.1
+    assert (tmp_path / "run" / "runs" / "hstu" / "metrics.jsonl").exists()
+    asked = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert from_jsonable(RunConfig, asked) == config
+    loaded = Ranker.load(tmp_path / "run" / "ranker")
+    assert np.array_equal(loaded.score(task, "test"), found.probabilities["HSTU"])
+    short = replace(HSTU, stochastic_length=StochasticLength(0.5), dropout=0.0)
+    other = run(small(tmp_path / "short", model=short), task=task)
+    assert not np.array_equal(other.probabilities["HSTU"], found.probabilities["HSTU"])
+    again = run(small(tmp_path / "again", model=short), task=task)
+    assert np.array_equal(other.probabilities["HSTU"], again.probabilities["HSTU"])
+
+
+def test_a_run_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=10)
+    whole = run(small(tmp_path / "a"), task=task)
+    (tmp_path / "a" / "ranker").rename(tmp_path / "gone")
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run(small(tmp_path / "a"), task=task)
+    resumed = run(small(tmp_path / "a"), task=task, resume=True)
+    assert np.array_equal(whole.probabilities["DIN"], resumed.probabilities["DIN"])
+
+
+def test_threads_are_those_asked_for_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = shop_task(tmp_path / "task", users=4)
+    seen: list[int] = []
+    real = pipeline.fit
+
+    def watched(*arguments: Any, **more: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(pipeline, "fit", watched)
+    before = torch.get_num_threads()
+    for threads in (1, 2, 0):
+        run(small(tmp_path / f"t{threads}", threads=threads), task=task)
+    assert seen == [1, 2, before]
+    assert torch.get_num_threads() == before
+
+
+def test_train_is_run_with_its_defaults(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=10)
+    ranker = train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out")
+    expected = run(small(tmp_path / "same"), task=task).ranker
+    assert np.array_equal(ranker.score(task, "test"), expected.score(task, "test"))
+    with pytest.raises(ResourceError):
+        train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out")
+    train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out", overwrite=True)
+
+
+def test_measure_takes_any_task_with_the_columns(result: RunResult, folder: Path) -> None:
+    task = Task.open(folder / "task")
+    again = measure(result.ranker, task, draws=50, seed=3)
+    assert result.ranker.report is not None
+    assert again.metrics == result.ranker.report.metrics
+    assert measure(result.ranker, task, draws=50, seed=4).metrics != again.metrics
+    assert measure(result.ranker, task, split="valid").protocol.split.startswith("valid rows")
+    other = shop_task(folder / "other", users=15, seed=5)
+    assert other.spec != result.ranker.spec
+    assert measure(result.ranker, other, draws=10).rows == other.n_rows("test")

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import errno
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from adwright.core.errors import (
+    ConfigError,
+    FileUnreadableError,
+    ResourceError,
+    SchemaError,
+    ValueInvalidError,
+)
+from adwright.data.tasks.task import Task
+from adwright.training.ranking import scoring
+from adwright.training.ranking.ranker import Ranker
+from adwright.training.ranking.scoring import score_file
+from tests.support.data.ranking_task import shop_task, untrained
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return shop_task(tmp_path_factory.mktemp("shop") / "task")
+
+
+@pytest.fixture(scope="module")
+def ranker(task: Task) -> Ranker:
+    return Ranker(untrained(task), task.spec, task.items)
+
+
+@pytest.fixture(scope="module")
+def rows(task: Task) -> pl.DataFrame:
+    shuffled = task.rows("test").collect().sample(fraction=1, shuffle=True, seed=1)
+    return shuffled.drop("visible", "frequency")
+
+
+@pytest.fixture
+def files(task: Task, rows: pl.DataFrame, tmp_path: Path) -> tuple[Path, Path]:
+    rows.write_parquet(tmp_path / "rows.parquet", row_group_size=200)
+    events = pl.read_parquet(task.events_path("test"))
+    events.write_parquet(tmp_path / "events.parquet", row_group_size=100)
+    return tmp_path / "rows.parquet", tmp_path / "events.parquet"
+
+
+@pytest.mark.parametrize("chunk", [77, 100_000])
+def test_scores_keep_the_order_of_the_rows(
+    ranker: Ranker, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path, chunk: int
+) -> None:
+    out = tmp_path / "new" / "scores.parquet"
+    assert score_file(ranker, *files, out, chunk=chunk) == rows.height
+    found = pl.read_parquet(out)
+    kept = ["user_id", "request_id", "time", "item_id", "label"]
+    assert found.select(kept).equals(rows.select(kept))
+    expected = ranker.score_rows(rows, pl.read_parquet(files[1]))
+    np.testing.assert_allclose(found["probability"].to_numpy(), expected, atol=1e-6)
+    assert found["known_item"].all()
+    assert [path.name for path in out.parent.iterdir()] == ["scores.parquet"]
+
+
+def test_csv_scores_like_parquet(
+    ranker: Ranker, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    part = rows[:300]
+    form = "%Y-%m-%dT%H:%M:%SZ"
+    part.write_csv(tmp_path / "rows.csv", datetime_format=form)
+    pl.read_parquet(files[1]).write_csv(tmp_path / "events.csv", datetime_format=form)
+    score_file(ranker, tmp_path / "rows.csv", tmp_path / "events.csv", tmp_path / "s.parquet")
+    found = pl.read_parquet(tmp_path / "s.parquet")["probability"].to_numpy()
+    expected = ranker.score_rows(part, pl.read_parquet(files[1]))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_only_events_that_may_matter_are_read(
+    ranker: Ranker, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    source = scoring._Events(pq.ParquetFile(files[1]), files[1])
+    people = pl.Series(["u0"])
+    assert source.of(people)["user_id"].unique().to_list() == ["u0"]
+    read = [
+        source._may_hold(group, people) for group in range(pq.ParquetFile(files[1]).num_row_groups)
+    ]
+    assert any(read)
+    assert not all(read)
+
+
+def test_unknown_items_are_marked(
+    ranker: Ranker, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    odd = rows[:3].with_columns(item_id=pl.Series(["i1", "new", "i2"]))
+    odd.write_parquet(tmp_path / "odd.parquet")
+    score_file(ranker, tmp_path / "odd.parquet", files[1], tmp_path / "s.parquet")
+    assert pl.read_parquet(tmp_path / "s.parquet")["known_item"].to_list() == [True, False, True]
+
+
+def test_integer_ids_and_no_rows(
+    ranker: Ranker, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    numbered = rows[:5].with_columns(user_id=pl.lit(7))
+    numbered.write_parquet(tmp_path / "numbered.parquet")
+    events = pl.read_parquet(files[1])[:4].with_columns(user_id=pl.lit(7))
+    events.with_columns(time=pl.col("time") - timedelta(days=99)).write_parquet(
+        tmp_path / "e.parquet"
+    )
+    args = (tmp_path / "numbered.parquet", tmp_path / "e.parquet", tmp_path / "s.parquet")
+    assert score_file(ranker, *args) == 5
+    assert pl.read_parquet(args[2])["user_id"].to_list() == [7] * 5
+    rows[:0].write_parquet(tmp_path / "none.parquet")
+    assert score_file(ranker, tmp_path / "none.parquet", *args[1:], overwrite=True) == 0
+    assert pl.read_parquet(args[2]).height == 0
+
+
+def test_bad_input_is_refused_by_place(
+    ranker: Ranker, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "s.parquet"
+    empty = pl.when(pl.int_range(pl.len()) != 150).then("item_id").alias("item_id")
+    rows.with_columns(empty).write_parquet(tmp_path / "bad.parquet")
+    with pytest.raises(ValueInvalidError, match=r"bad\.parquet, row 150, column item_id"):
+        score_file(ranker, tmp_path / "bad.parquet", files[1], out, chunk=100)
+    rows.drop("price").write_parquet(tmp_path / "less.parquet")
+    with pytest.raises(SchemaError, match=r"less\.parquet, column price"):
+        score_file(ranker, tmp_path / "less.parquet", files[1], out)
+    pl.read_parquet(files[1]).drop("time").write_parquet(tmp_path / "timeless.parquet")
+    with pytest.raises(SchemaError, match=r"events lack.*time"):
+        score_file(ranker, files[0], tmp_path / "timeless.parquet", out)
+    with pytest.raises(FileUnreadableError, match="check the path"):
+        score_file(ranker, tmp_path / "absent.parquet", files[1], out)
+    with pytest.raises(FileUnreadableError, match="no such file"):
+        score_file(ranker, tmp_path / "absent.csv", files[1], out)
+    with pytest.raises(SchemaError, match="as Parquet"):
+        score_file(ranker, *files, tmp_path / "s.csv")
+    with pytest.raises(ConfigError, match="chunk"):
+        score_file(ranker, *files, out, chunk=0)
+    assert not out.exists()
+    assert not list(tmp_path.glob(".s.parquet*"))
+
+
+def test_an_existing_file_is_kept(ranker: Ranker, files: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "s.parquet"
+    out.write_text("mine")
+    with pytest.raises(ResourceError, match="exists already"):
+        score_file(ranker, *files, out)
+    assert out.read_text() == "mine"
+    score_file(ranker, *files, out, overwrite=True)
+    assert pl.read_parquet(out).height
+
+
+def test_a_full_disk_leaves_nothing(
+    ranker: Ranker,
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(scoring, "_score", full)
+    with pytest.raises(ResourceError, match="disk is full"):
+        score_file(ranker, *files, tmp_path / "s.parquet")
+    assert not list(tmp_path.glob("*s.parquet*.tmp"))

@@ -1,0 +1,57 @@
+"""Ranks in the whole catalogue against a full sort."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from adwright.metrics.ranking import ndcg, recall
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
+from adwright.training.retrieval.ranks import catalogue_vectors, query_scores, retrieved_ranks
+from tests.support.data.small_next_basket import small_task
+
+TASK = small_task()
+
+
+def _scores(visits: np.ndarray) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(np.random.default_rng(int(v)).random(13)) for v in visits])
+
+
+def test_ranks_equal_a_full_sort() -> None:
+    visits = TASK.visits("test")
+    for unseen in (False, True):
+        found = retrieved_ranks(_scores, TASK, visits, depth=9, unseen=unseen, chunk=3)
+        wanted = []
+        for visit, score in zip(visits, _scores(visits), strict=True):
+            seen = set(TASK.seen(np.array([visit]))[0].tolist()) if unseen else set()
+            order = [c for c in torch.argsort(-score).tolist() if c and c not in seen]
+            targets = TASK.targets[TASK.target_offsets[visit] : TASK.target_offsets[visit + 1]]
+            wanted += [min(order.index(t) + 1, 10) for t in targets if t not in seen]
+        assert found.rank.tolist() == wanted
+        assert found.offsets[-1] == len(wanted)
+
+
+def test_a_part_of_the_targets() -> None:
+    found = retrieved_ranks(_scores, TASK, TASK.visits("test"), depth=9)
+    rare = found.where(TASK.count[found.item] < 15)
+    assert len(rare.rank) == (TASK.count[found.item] < 15).sum()
+    assert rare.ranks().users == found.ranks().users == 10
+    assert 0 < recall(found.ranks(), 5) < 1
+    assert 0 < ndcg(found.ranks(), 5) < 1
+
+
+def test_the_best_of_several_vectors_counts() -> None:
+    torch.manual_seed(0)
+    queries, items = torch.randn(2, 3, 4), torch.randn(5, 4)
+    wanted = torch.einsum("ukd,nd->ukn", queries, items).amax(1)
+    torch.testing.assert_close(query_scores(queries, items), wanted)
+
+
+def test_a_model_scores_the_whole_catalogue() -> None:
+    torch.manual_seed(0)
+    config = TwoTowerConfig(width=8, hidden=8, view_items=4)
+    model = TwoTower(config, TASK.spec, TASK.items, TASK.count).eval()
+    visits = TASK.visits("test")
+    scores = catalogue_vectors(model, TASK)(visits)
+    wanted = model.queries(TASK.batch(visits))[:, 0] @ model.item_vectors(torch.arange(13)).T
+    torch.testing.assert_close(scores, wanted.detach())

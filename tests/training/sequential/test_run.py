@@ -1,0 +1,182 @@
+"""From a run file to a saved sequential model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ConfigError, ResourceError
+from adwright.data.sequences.datasets import sequences_of_task
+from adwright.metrics.ranking import ndcg
+from adwright.metrics.reports.sequence_comparison import RankingComparison
+from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.sasrec import SASRec, SASRecConfig
+from adwright.training.retrieval.ranks import retrieved_ranks
+from adwright.training.sequential import run as module
+from adwright.training.sequential.artifact import SequenceArtifact
+from adwright.training.sequential.fit import SequentialConfig
+from adwright.training.sequential.ranks import rank_next
+from adwright.training.sequential.run import SequenceResult, run_sequence
+from adwright.training.sequential.runfile import HSTURun, SASRecRun, SequenceData
+from adwright.training.sequential.visit_ranks import visit_scorer
+from tests.support.data.small_next_basket import small_task
+from tests.support.data.small_sequences import small_sequences
+
+# As many items as a list of a visit has places.
+TASK = small_task(people=12, days=9)
+VISITS = SequenceData(sequences_of_task(TASK, split="task"), TASK, True)
+WALKS = SequenceData(small_sequences(), None, False)
+SIZES: dict[str, Any] = {"width": 8, "max_length": 32, "blocks": 1, "heads": 2}
+FIT = SequentialConfig(epochs=2, batch=8, learning_rate=0.01, whole=True)
+HSTU_RUN = HSTURun(
+    fit=FIT,
+    draws=20,
+    seed=5,
+    threads=1,
+    model=HSTUConfig(
+        **SIZES, qk_width=4, v_width=4, kernel="bucketed", popularity=True, repeats=True
+    ),
+)
+SASREC_RUN = SASRecRun(
+    fit=FIT, draws=20, seed=5, threads=1, model=SASRecConfig(**SIZES, repeats=True)
+)
+
+
+@pytest.fixture(autouse=True)
+def _shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DEPTH", 12)
+
+
+def run(config: Any, data: SequenceData, out: Path, **more: Any) -> SequenceResult:
+    return run_sequence(replace(config, out=out), data=data, **more)
+
+
+@pytest.mark.parametrize("config", [HSTU_RUN, SASREC_RUN], ids=["hstu", "sasrec"])
+def test_a_split_by_time_is_asked_by_visits(config: Any, tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    result = run(config, VISITS, tmp_path / "out")
+    assert torch.equal(state, torch.get_rng_state())
+    name = "HSTU" if config is HSTU_RUN else "SASRec"
+    assert list(result.comparison.reports) == [name, "Popularity", "Personal frequency"]
+    assert set(result.comparison.differences) == {"Popularity", "Personal frequency"}
+    model = result.artifact.model
+    assert isinstance(model, HSTU if name == "HSTU" else SASRec)
+    found = retrieved_ranks(visit_scorer(model, TASK), TASK, TASK.visits("test"), depth=12)
+    report = result.comparison.reports[name]
+    assert report.metrics["ndcg@10"].value == pytest.approx(ndcg(found.ranks(), 10))
+    assert (report.rows, report.users, report.seed) == (12, 12, 5)
+    assert (report.protocol.seen_items, report.data_hash) == (
+        *("not removed", VISITS.sequences.data_hash),
+    )
+    assert set(result.fitted.records[0]) >= {"valid_recall@12", "valid_ndcg@10"}
+
+
+def test_what_is_saved(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(HSTU_RUN, VISITS, out)
+    assert json.loads((out / "config.json").read_text()) == to_jsonable(replace(HSTU_RUN, out=out))
+    told = RankingComparison.from_json((out / "report.json").read_text())
+    assert told == result.comparison
+    saved = SequenceArtifact.load(out / "model")
+    assert saved.report == told.reports["HSTU"]
+    assert RankingComparison.from_json(saved.files["comparison.json"].decode()) == told
+    assert (saved.seed, saved.by_moment, saved.ids) == (5, True, VISITS.sequences.ids)
+    for one, other in zip(
+        saved.model.state_dict().values(),
+        result.artifact.model.state_dict().values(),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+    assert (out / "run" / "metrics.jsonl").is_file()
+    assert set(result.stages) == {"train HSTU", "measure", "save"}
+
+
+def test_the_last_event_is_asked_where_nothing_else_is_known(tmp_path: Path) -> None:
+    result = run(HSTU_RUN, WALKS, tmp_path / "out")
+    model = result.artifact.model
+    assert isinstance(model, HSTU)
+    # Nobody takes an item again, so there are no own items to score.
+    assert not model.config.repeats
+    found = rank_next(model, WALKS.sequences, "test", unseen=True)
+    report = result.comparison.reports["HSTU"]
+    assert report.metrics["ndcg@10"].value == pytest.approx(ndcg(found.ranks, 10))
+    assert report.rows == len(found.people)
+    assert report.protocol.seen_items == "removed"
+    frequency, popularity = (
+        result.comparison.reports[name] for name in ("Personal frequency", "Popularity")
+    )
+    # Without own items both rules are the same.
+    assert frequency == popularity
+    again = run(HSTU_RUN, replace(WALKS, again=True), tmp_path / "again")
+    assert again.artifact.model.config.repeats  # type: ignore[union-attr]
+    assert again.comparison.reports["HSTU"].rows == len(WALKS.sequences)
+    other = again.comparison.reports
+    assert other["Personal frequency"].metrics != other["Popularity"].metrics
+
+
+def test_sequences_without_times_train_a_model_without(tmp_path: Path) -> None:
+    untimed = replace(WALKS, sequences=small_sequences(times=False))
+    result = run(HSTU_RUN, untimed, tmp_path / "out")
+    assert not result.artifact.model.config.time  # type: ignore[union-attr]
+    assert not result.artifact.timed
+
+
+def test_a_run_is_taken_up_and_ends_with_the_same_bits(tmp_path: Path) -> None:
+    run(HSTU_RUN, VISITS, tmp_path / "whole")
+    short = replace(HSTU_RUN, fit=replace(FIT, epochs=1))
+    run(short, VISITS, tmp_path / "cut")
+    # As if the process had been killed before the second epoch of the same run.
+    folder = tmp_path / "cut" / "run"
+    asked = json.loads((folder / "config.json").read_text())
+    asked["fit"]["epochs"] = 2
+    (folder / "config.json").write_text(json.dumps(asked))
+    run(HSTU_RUN, VISITS, tmp_path / "cut", resume=True, overwrite=True)
+    one, other = (SequenceArtifact.load(tmp_path / name / "model") for name in ("whole", "cut"))
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name]), name
+
+
+def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = run(SASREC_RUN, VISITS, out)
+    with pytest.raises(ResourceError, match="already holds a model"):
+        run(SASREC_RUN, VISITS, out)
+    second = run(replace(SASREC_RUN, seed=6), VISITS, out, overwrite=True)
+    assert second.id != first.id
+    (out / "model").rename(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run(SASREC_RUN, VISITS, out)
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    one, two, three = (
+        run(replace(SASREC_RUN, seed=seed), VISITS, tmp_path / str(at)).artifact.vectors
+        for at, seed in enumerate((5, 5, 6))
+    )
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, three)
+
+
+def test_few_households_validate(tmp_path: Path) -> None:
+    few = replace(FIT, validation_people=2)
+    chosen = module._validation_visits(TASK, few.validation_people, 0)
+    assert len(np.unique(TASK.visit_user[chosen])) == 2
+    assert set(TASK.split[chosen]) == {1}
+    assert np.array_equal(module._validation_visits(TASK, 0, 0), TASK.visits("valid"))
+    assert np.array_equal(module._validation_visits(TASK, 99, 0), TASK.visits("valid"))
+    final = replace(HSTU_RUN, fit=replace(FIT, final=True))
+    assert not run(final, VISITS, tmp_path / "final").fitted.records
+
+
+def test_it_reads_what_the_config_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "open_sequences", lambda _: WALKS)
+    result = run_sequence(replace(SASREC_RUN, out=tmp_path / "out"))
+    assert result.artifact.name == "walks"
+    assert "read the sequences" in result.stages

@@ -1,0 +1,231 @@
+"""Inference at the borders of tuning: the rules in simulated time, and a tiny model."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from adwright.core.errors import ConfigError
+
+pytest.importorskip("transformers")
+
+from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.training.tuning.config import TuneConfig
+from adwright.training.tuning.coserve import Beside, Bounds, Pending, ServedBeside
+from adwright.training.tuning.jobs import Job, tune_jobs
+from adwright.tuning.methods import apply, load_tuned
+from adwright.tuning.packing.joint_lora import share_base
+from adwright.tuning.reparameterised.lora import LoRA
+from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+from tests.training.tuning.test_jobs import texts
+
+#: Seconds of a layer, of the head, of a pass over answers, and what a prompt adds to it.
+LAYER, HEAD, WRITING, READING = 0.012, 0.05, 0.03, 0.04
+
+
+@dataclass
+class Simulated:
+    """Answers of `length` tokens in simulated time; any number in a pass, one prompt at a time."""
+
+    length: int = 20
+    now: float = 0.0
+    arrivals: deque[float] = field(default_factory=deque)
+    waiting: deque[float] = field(default_factory=deque)
+    live: list[list[float]] = field(default_factory=list)
+    firsts: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+
+    def pending(self) -> Pending | None:
+        while self.arrivals and self.arrivals[0] <= self.now:
+            self.waiting.append(self.arrivals.popleft())
+        if not self.waiting and not self.live:
+            return None
+        since = self.waiting[0] if self.waiting else None
+        return Pending(len(self.live), since, 64 * len(self.waiting))
+
+    def serve(self, prompt_tokens: int) -> None:
+        assert prompt_tokens in (0, 64)
+        reads = bool(self.waiting) and prompt_tokens > 0
+        self.now += WRITING + (READING if reads else 0.0)
+        for row in self.live:
+            self.gaps.append(self.now - row[0])
+            row[:] = [self.now, row[1] + 1]
+        self.live = [row for row in self.live if row[1] < self.length]
+        if reads:
+            self.firsts.append(self.now - self.waiting.popleft())
+            self.live.append([self.now, 1])
+
+
+def tune_for(beside: Beside, work: Simulated, seconds: float) -> None:
+    """Steps of thirty layers."""
+    while work.now < seconds:
+        for place in range(61):
+            beside.border(str(place))
+            work.now += HEAD if place == 30 else LAYER
+
+
+def simulated(rate: float, seconds: float, **bounds: float) -> tuple[Beside, Simulated]:
+    """Poisson arrivals."""
+    drawn, at, work = random.Random(3), 0.0, Simulated()
+    while (at := at + drawn.expovariate(rate)) < seconds:
+        work.arrivals.append(at)
+    beside = Beside(work, replace(Bounds(), **bounds), clock=lambda: work.now)  # type: ignore[arg-type]
+    tune_for(beside, work, seconds)
+    return beside, work
+
+
+def worst(values: list[float]) -> float:
+    """All but one in a hundred are below."""
+    return sorted(values)[int(0.99 * len(values))]
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.6, 1.0])
+def test_both_promises_are_kept_where_the_load_allows_it(rate: float) -> None:
+    beside, work = simulated(rate, 300.0)
+    assert len(work.firsts) > 40
+    assert worst(work.gaps) < 0.2
+    assert worst(work.firsts) < 0.6
+    assert beside.times.share > 0.7
+
+
+def test_a_light_load_is_answered_at_once() -> None:
+    _, light = simulated(0.05, 300.0)
+    _, heavy = simulated(1.0, 300.0)
+    assert sum(light.gaps) / len(light.gaps) < 0.7 * sum(heavy.gaps) / len(heavy.gaps)
+
+
+def test_under_a_load_that_is_too_high_the_bounds_go_before_the_share() -> None:
+    beside, work = simulated(4.0, 120.0)
+    assert beside.times.share < 0.7
+    assert worst(work.gaps) < 0.2
+    assert beside.times.due > 10 * beside.times.in_credit
+
+
+def test_every_setting_matters() -> None:
+    usual, work = simulated(0.5, 100.0)
+    busy, quick = simulated(0.5, 100.0, share=0.99)
+    lazy, slow = simulated(0.5, 100.0, share=0.99, token_bound=0.4)
+    assert worst(slow.gaps) > worst(quick.gaps)
+    assert lazy.times.share > busy.times.share
+    eager, quick = simulated(0.5, 100.0, share=0.3)
+    assert eager.times.in_credit > usual.times.in_credit
+    assert sum(quick.gaps) < sum(work.gaps)
+    short, _ = simulated(0.5, 100.0, burst=0.01)
+    assert short.times.in_credit < usual.times.in_credit
+    assert short.times.share > 0.7
+    patient, late = simulated(0.5, 100.0, first_bound=5.0, token_bound=1.0, share=0.99, burst=0.01)
+    assert 0.6 < worst(late.firsts) < 5.0
+    assert patient.times.share > usual.times.share
+
+
+def test_nothing_to_do_costs_nothing() -> None:
+    work = Simulated()
+    beside = Beside(work, clock=lambda: work.now)
+    tune_for(beside, work, 3.0)
+    assert beside.times.inference == 0
+    assert beside.times.share == 1
+    assert beside.times.longest == pytest.approx(HEAD)
+    work.arrivals.append(work.now)
+    beside.drain()
+    assert work.pending() is None
+    assert len(work.gaps) == 19
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for wrong in ({"token_bound": 0.0}, {"first_bound": -1.0}, {"burst": 0.0}, {"share": 1.0}):
+        with pytest.raises(ConfigError):
+            replace(Bounds(), **wrong)
+    with pytest.raises(ConfigError, match="driven by it"):
+        ServedBeside(
+            tiny_llama(), tiny_tokens(), name="base", config=ServingConfig(drive="callers")
+        )
+
+
+CONFIG = TuneConfig(steps=6, batch=4, micro=4, learning_rate=0.02)
+PROMPTS = [[3, 4, 5, 6, 7], [8, 9, 10]]
+GREEDY = GenerationConfig(max_tokens=6, temperature=0.0)
+SERVING = ServingConfig(drive="outside", pool_bytes=1 << 20)
+
+
+def answers(models: AdapterModels, name: str) -> list[list[int]]:
+    """Tokens, with nobody tuning."""
+    jobs = [models[name].job(list(prompt), GREEDY) for prompt in PROMPTS]
+    models.submit(jobs)
+    while models.step():
+        pass
+    return [job.tokens for job in jobs]
+
+
+def test_tuning_and_answers_are_what_they_are_alone(tmp_path: Path) -> None:
+    jobs = [
+        Job("a", LoRA(rank=2), texts(10, 0), CONFIG, texts(4, 9)),
+        Job("b", LoRA(rank=4, dropout=0.2), texts(8, 1), CONFIG),
+    ]
+    tune_jobs(tiny_llama(), jobs, tmp_path / "alone")
+    wanted = {
+        job.name: load_tuned(tiny_llama(), tmp_path / "alone" / job.name / "tuned").state()
+        for job in jobs
+    }
+    model = tiny_llama()
+    apply(share_base(model), LoRA(rank=2), seed=3).save(tmp_path / "part")
+    plain = AdapterModels(tiny_llama(), tiny_tokens(), name="base", config=SERVING)
+    models = ServedBeside(share_base(model), tiny_tokens(), name="base", config=SERVING)
+    models.add("part", tmp_path / "part")
+    beside = Beside(models)
+    asked = [models[name].job(list(p), GREEDY) for name in ("base", "part") for p in PROMPTS]
+    models.submit(asked)
+    served: list[list[list[int]]] = []
+
+    def done(name: str, _: object) -> None:
+        models.add(name, tmp_path / "beside" / name / "tuned")
+        served.append(answers(models, name))
+
+    tune_jobs(model, jobs, tmp_path / "beside", border=beside.border, on_done=done)
+    assert beside.times.due + beside.times.in_credit > 0
+    beside.drain()
+    assert models.pending() is None
+    for job in jobs:
+        found = load_tuned(tiny_llama(), tmp_path / "beside" / job.name / "tuned").state()
+        assert all(torch.equal(found[key], value) for key, value in wanted[job.name].items())
+    assert [job.tokens for job in asked[:2]] == answers(plain, "base")
+    assert len(models.latencies.firsts) == 4
+    assert len(models.latencies.gaps) == sum(
+        len(j.tokens) - len(j.answer.prompt) - 1 for j in asked
+    )
+    assert len(served) == 2
+
+
+def test_the_base_is_in_memory_once() -> None:
+    model = tiny_llama()
+    tree = share_base(model)
+    ServedBeside(tree, tiny_tokens(), name="base", config=SERVING)
+    tuned = apply(share_base(model), LoRA(rank=2))
+    places = {parameter.data_ptr() for parameter in model.parameters()}
+    assert {parameter.data_ptr() for parameter in tree.parameters()} == places
+    base = [p for name, p in tuned.causal.named_parameters() if not name.endswith((".a", ".b"))]
+    assert {parameter.data_ptr() for parameter in base} == places
+
+
+def test_an_answer_whose_pages_were_taken_goes_on(tmp_path: Path) -> None:
+    models = ServedBeside(tiny_llama(), tiny_tokens(), name="base", config=SERVING)
+    asked = [models["base"].job(list(prompt), GREEDY) for prompt in PROMPTS]
+    models.submit(asked)
+    models.serve(64)
+    models.serve(0)
+    waiting = models.pending()
+    assert waiting is not None
+    assert (waiting.writing, waiting.since) == (2, None)
+    models._scheduler._preempt(asked[1])
+    waiting = models.pending()
+    assert waiting is not None
+    assert waiting.writing == 1
+    assert waiting.since is not None
+    assert waiting.prompt_tokens == len(asked[1].tokens)
+    Beside(models).drain()
+    assert all(len(job.tokens) == len(job.answer.prompt) + 6 for job in asked)

@@ -1,0 +1,244 @@
+"""run_tuning(): from a file to a tuned part."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adwright.core.artifacts import load_artifact
+from adwright.core.config import load_toml
+from adwright.core.errors import ConfigError, DataError
+from adwright.training.tuning.config import TuneConfig
+from tests.support.lm.tiny_llama import save_tiny
+
+from adwright.tuning.selective.diff_pruning import DiffPruning  # isort: skip
+from adwright.tuning.selective.fish_mask import FishMask  # isort: skip
+from adwright.tuning.selective.lt_sft import LTSFT  # isort: skip
+from adwright.tuning.methods import load_tuned  # isort: skip
+from adwright.tuning.efficient.mezo import MeZO  # isort: skip
+from adwright.training import tune_pipeline  # isort: skip
+from adwright.training.tuning.run import (  # isort: skip
+    PairsConfig,
+    TuneRun,
+    method_of,
+    run_tuning,
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("base") / "model")
+
+
+@pytest.fixture
+def asked(base: Path, tmp_path: Path) -> TuneRun:
+    file = tmp_path / "pairs.jsonl"
+    rows = [
+        {"prompt": f"shop {n}", "answer": f"sale {n % 3}", "of": f"g{n % 4}"} for n in range(12)
+    ]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+    return TuneRun(
+        data=PairsConfig(file, group="of", valid=0.25),
+        model=str(base),
+        tune=TuneConfig(epochs=4, batch=3, learning_rate=0.02),
+        out=tmp_path / "out",
+    )
+
+
+def test_what_is_saved_is_what_was_measured(asked: TuneRun, base: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    report = run_tuning(asked)
+    assert (report.texts, report.held, report.steps) == (9, 3, 12)
+    assert report.base_nll is not None
+    assert report.valid_nll is not None
+    assert report.valid_nll < report.base_nll
+    stored = json.loads((asked.out / "report.json").read_text("utf-8"))
+    assert stored["valid_nll"] == report.valid_nll
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    assert load_tuned(model, asked.out / "tuned").count() == report.trainable
+
+
+def test_groups_are_held_whole(asked: TuneRun) -> None:
+    report = run_tuning(replace(asked, data=replace(asked.data, valid=0.5)))
+    assert (report.texts, report.held) == (6, 6)
+    report = run_tuning(replace(asked, data=replace(asked.data, valid=0.0), out=asked.out / "all"))
+    assert report.valid_nll is None
+    assert report.texts == 12
+
+
+def test_a_method_that_moves_by_itself(asked: TuneRun) -> None:
+    assert run_tuning(replace(asked, method=MeZO(rank=2))).valid_nll is not None
+
+
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The texts that are shown to a method from now on, in their order."""
+    shown: list[tuple[int, ...]] = []
+    kept = tune_pipeline.answer_loss_of
+
+    def watched(tuned: Any, packed: Any) -> torch.Tensor:
+        shown.append(tuple(packed.ids.tolist()))
+        return kept(tuned, packed)
+
+    monkeypatch.setattr(tune_pipeline, "answer_loss_of", watched)
+    return shown
+
+
+def test_methods_that_look_first_are_shown_all_texts(
+    asked: TuneRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"prompt": f"shop {n}", "answer": f"sale {n % 3}"} for n in range(50)]
+    asked.data.path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+    asked = replace(asked, data=replace(asked.data, group="", valid=0.1))
+    asked = replace(asked, tune=replace(asked.tune, steps=1))
+    shown = looks(monkeypatch)
+
+    def run(name: str, method: Any, seed: int = 0) -> list[tuple[int, ...]]:
+        shown.clear()
+        run_tuning(replace(asked, method=method, seed=seed, out=asked.out / name))
+        return list(shown)
+
+    # 45 texts, of which many methods would want more.
+    fish = run("fish", FishMask())
+    assert len(fish) == len(set(fish)) == 45
+    assert run("few", FishMask(samples=40)) == fish[:40]
+    assert run("lottery", LTSFT(steps=100)) == [*fish, *fish, *fish[:10]]
+    again = run("other", FishMask(), seed=1)
+    assert (len(again), len(set(again) & set(fish)) > 30) == (45, True)
+    assert again != fish != sorted(fish)
+
+
+PRUNED = DiffPruning(fraction=0.02)
+
+
+def numbers(folder: Path) -> dict[str, torch.Tensor]:
+    return {k: torch.from_numpy(v.copy()) for k, v in load_artifact(folder).tensors.items()}
+
+
+def test_what_is_left_of_a_pruned_method_is_trained_and_saved(asked: TuneRun, base: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    asked = replace(asked, method=PRUNED)
+    report = run_tuning(asked)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    part = load_tuned(model, asked.out / "tuned")
+    pruned = replace(PRUNED, pruned=True)
+    assert part.method == pruned
+    stored = numbers(asked.out / "tuned")
+    values = sum(len(value) for name, value in stored.items() if name.endswith(".values"))
+    assert values == part.count() == report.trainable == pruned.count(part.sizes)
+    assert len(stored) == 2 * len(part.places(PRUNED.targets))
+    once = run_tuning(replace(asked, method=method_of({"rank": 2}), out=asked.out / "once"))
+    assert (report.steps, report.tokens) == (2 * once.steps, 2 * once.tokens)
+    lines = [
+        [json.loads(line) for line in (asked.out / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("run", "run-pruned")
+    ]
+    assert [len(each) for each in lines] == [4, 4]
+    assert report.valid_nll == min(line["valid_nll"] for line in lines[1])
+    assert report.cpu_seconds >= sum(each[-1]["cpu_seconds"] for each in lines) - 0.02
+
+
+class _Cut(Exception):
+    pass
+
+
+def cut_off(monkeypatch: pytest.MonkeyPatch, run: str, after: int) -> Callable[[], None]:
+    """Trainings in `run` end after so many steps from now on; returns what heals them."""
+    kept = tune_pipeline.tune
+
+    def short(tuned: Any, train: Any, config: Any, folder: Path, **rest: Any) -> Any:
+        def stop(step: int) -> None:
+            if folder.name == run and step == after:
+                raise _Cut
+
+        return kept(tuned, train, config, folder, on_step=stop, **rest)
+
+    monkeypatch.setattr(tune_pipeline, "tune", short)
+    return lambda: monkeypatch.setattr(tune_pipeline, "tune", kept)
+
+
+@pytest.mark.parametrize(
+    ("method", "run"),
+    [(PRUNED, "run"), (PRUNED, "run-pruned"), (FishMask(0.02), "run"), (LTSFT(0.02), "run")],
+    ids=["dense", "pruned", "fish", "lottery"],
+)
+def test_a_cut_in_any_training_changes_nothing(
+    asked: TuneRun, monkeypatch: pytest.MonkeyPatch, method: Any, run: str
+) -> None:
+    config = replace(asked.tune, checkpoint_every=2)
+    asked = replace(asked, method=method, tune=config)
+    whole = run_tuning(replace(asked, out=asked.out / "whole"))
+    heal = cut_off(monkeypatch, run, after=5)
+    half = replace(asked, out=asked.out / "half")
+    with pytest.raises(_Cut):
+        run_tuning(half)
+    assert (half.out / "run-pruned").exists() == (run == "run-pruned")
+    assert not (half.out / "tuned").exists()
+    heal()
+    taken_up = run_tuning(half, resume=True)
+    assert (taken_up.valid_nll, taken_up.steps) == (whole.valid_nll, whole.steps)
+    wanted, found = (numbers(asked.out / name / "tuned") for name in ("whole", "half"))
+    assert set(found) == set(wanted)
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
+def test_a_second_training_that_is_there_is_not_mixed_in(asked: TuneRun) -> None:
+    asked = replace(asked, method=PRUNED, tune=replace(asked.tune, steps=1))
+    run_tuning(asked)
+    shutil.rmtree(asked.out / "run")
+    with pytest.raises(ConfigError, match="already holds a run") as caught:
+        run_tuning(asked)
+    assert "run-pruned" in str(caught.value)
+    assert not (asked.out / "run").exists()
+
+
+def test_two_processes_prune_what_one_does(asked: TuneRun, base: Path) -> None:
+    options = ["tune", "--data", str(asked.data.path), "--model", str(base)]
+    options += ["--method", "DiffPruning", "--set", "fraction=0.02", "--group", "of"]
+    tools = Path(sys.executable).parent
+    command = [str(tools / "torchrun"), "--standalone", "--nproc-per-node", "2", "--no-python"]
+    command += [str(tools / "adwright"), *options, "--out", str(asked.out), "--shard"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    alone = run_tuning(replace(asked, method=PRUNED, tune=TuneConfig(), out=asked.out / "one"))
+    two = json.loads((asked.out / "report.json").read_text("utf-8"))
+    assert (two["trainable"], two["steps"]) == (alone.trainable, 2 * 2)
+    stored = numbers(asked.out / "tuned")
+    assert sum(len(v) for k, v in stored.items() if k.endswith(".values")) == alone.trainable
+
+
+def test_a_finished_part_is_not_replaced_unasked(asked: TuneRun) -> None:
+    run_tuning(asked)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run_tuning(asked)
+
+
+def test_a_run_file_names_its_method(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        '[data]\npath = "a.jsonl"\n[method]\nkind = "SerialAdapter"\nsize = 4\n', "utf-8"
+    )
+    assert load_toml(file, TuneRun).method == method_of({"kind": "SerialAdapter", "size": 4})
+
+
+def test_mistakes_are_explained(asked: TuneRun, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="magic"):
+        method_of({"kind": "magic"})
+    with pytest.raises(ConfigError, match="share"):
+        PairsConfig(tmp_path, valid=1.0)
+    with pytest.raises(ConfigError, match="all texts are held"):
+        run_tuning(replace(asked, data=replace(asked.data, valid=0.99)))
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n", "utf-8")
+    with pytest.raises(DataError, match="no texts"):
+        run_tuning(replace(asked, data=PairsConfig(empty)))

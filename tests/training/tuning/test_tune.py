@@ -1,0 +1,408 @@
+"""tune(): language models trained on answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from adwright.core.artifacts import load_artifact
+from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
+from adwright.training.tuning.texts import Texts
+from adwright.training.tuning.tune import TuneConfig, answer_nll, require_startable, tune
+
+transformers = pytest.importorskip("transformers")
+
+from adwright.tuning.additive.adamix import AdaMix, Mixture  # noqa: E402
+from adwright.tuning.additive.prefix import PrefixTuning  # noqa: E402
+from adwright.tuning.additive.prompt import PromptTuning  # noqa: E402
+from adwright.tuning.additive.serial import SerialAdapter  # noqa: E402
+from adwright.tuning.efficient.ladder import LadderTuning  # noqa: E402
+from adwright.tuning.efficient.mezo import MeZO  # noqa: E402
+from adwright.tuning.hybrid import UniPELT  # noqa: E402
+from adwright.tuning.methods import Method, apply, load_tuned  # noqa: E402
+from adwright.tuning.peft_kinds import PeftKind  # noqa: E402
+from adwright.tuning.peft_wrapper import Wrapped  # noqa: E402
+from adwright.tuning.references import NormTuning  # noqa: E402
+from adwright.tuning.reparameterised.dylora import DyLoRA  # noqa: E402
+from adwright.tuning.reparameterised.lora import LoRA  # noqa: E402
+from adwright.tuning.reparameterised.lora_hub import LoRAHub  # noqa: E402
+from adwright.tuning.selective.diff_pruning import DiffPruning  # noqa: E402
+from adwright.tuning.tuned import Tuned  # noqa: E402
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+CONFIG = TuneConfig(epochs=3, batch=4, micro=4, learning_rate=0.02, checkpoint_every=2)
+
+
+def texts(number: int = 10, seed: int = 0) -> Texts:
+    """Texts whose answer says the first token of the prompt again."""
+    rng = np.random.default_rng(seed)
+    prompts = [tuple(rng.integers(2, 40, rng.integers(2, 7)).tolist()) for _ in range(number)]
+    return Texts(tuple(prompts), tuple((prompt[0], 1) for prompt in prompts))
+
+
+def tuned(seed: int = 0, **settings: Any) -> Tuned:
+    return tuned_by(LoRA(rank=4, **settings), seed=seed)
+
+
+def tuned_by(method: Method, seed: int = 0, sources: tuple[Path, ...] = ()) -> Tuned:
+    return apply(base(), method, seed=seed, sources=sources)
+
+
+def base() -> Any:
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+    )
+    return transformers.LlamaForCausalLM(config)
+
+
+def weights(one: Tuned) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in one.state().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_loss_falls_and_the_base_stands_still() -> None:
+    model, data = tuned(), texts()
+    before = model.causal.model.embed_tokens.weight.clone()
+    start = answer_nll(model, data)
+    result = tune(model, data, replace(CONFIG, epochs=20))
+    assert answer_nll(model, data) < start - 0.2
+    assert torch.equal(before, model.causal.model.embed_tokens.weight)
+    assert result.steps == 60
+    assert result.tokens == 20 * data.tokens
+    assert np.isnan(result.best)
+
+
+def test_the_measure_is_the_mean_over_answers() -> None:
+    model, data = tuned(), texts()
+    total, answers = 0.0, 0
+    model.eval()
+    for prompt, answer in zip(data.prompts, data.answers, strict=True):
+        ids = torch.tensor([[*prompt, *answer]])
+        with torch.no_grad():
+            logits = model.logits(model(ids))[0].float()
+        for place in range(len(prompt), ids.shape[1]):
+            total -= float(functional.log_softmax(logits[place - 1], 0)[ids[0, place]])
+            answers += 1
+    for tokens in (1, 20, 4096):
+        assert answer_nll(model, data, tokens=tokens) == pytest.approx(total / answers, abs=1e-5)
+
+
+def test_parts_of_a_step_add_up() -> None:
+    whole, parts = tuned(), tuned()
+    once = replace(CONFIG, steps=3, clip_norm=0.0)
+    tune(whole, texts(), once)
+    tune(parts, texts(), replace(once, micro=1))
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+METHODS = {
+    "prompt": PromptTuning(length=3),
+    "prefix": PrefixTuning(length=3),
+    "serial": SerialAdapter(size=4),
+    "ladder": LadderTuning(reduction=4),
+    "unipelt": UniPELT(rank=2, length=3, size=4),
+}
+
+
+def test_lorahub_searches_round_by_round(tmp_path: Path) -> None:
+    data, sources = texts(), (tmp_path / "a", tmp_path / "b")
+    for at, folder in enumerate(sources):
+        part = tuned_by(LoRA(rank=4), seed=at)
+        tune(part, data, replace(CONFIG, seed=at))
+        part.save(folder)
+    config = replace(CONFIG, epochs=8, batch=10)
+    whole, half, again = (tuned_by(LoRAHub(rank=4), sources=sources) for _ in range(3))
+    before = answer_nll(whole, data)
+    tune(whole, data, config)
+    assert answer_nll(whole, data) < before
+
+    def cut(step: int) -> None:
+        if step == 3:
+            raise _Cut
+
+    # How far it looks is taken up too.
+    with pytest.raises(_Cut):
+        tune(half, data, config, tmp_path / "run", on_step=cut)
+    tune(again, data, config, tmp_path / "run", resume=True)
+    assert same(weights(whole), weights(again))
+
+
+def test_lorahub_compares_on_the_same_texts(tmp_path: Path) -> None:
+    data, sources = texts(), (tmp_path / "a", tmp_path / "b")
+    for at, folder in enumerate(sources):
+        part = tuned_by(LoRA(rank=4), seed=at)
+        tune(part, data, replace(CONFIG, seed=at))
+        part.save(folder)
+    config = replace(CONFIG, epochs=4, batch=2, micro=1)
+    hub = tuned_by(LoRAHub(rank=4, penalty=0.0), sources=sources)
+    own = data.some(config.rows(0, len(data)))
+    losses = [answer_nll(hub, own)]
+    tune(hub, data, config, on_step=lambda _: losses.append(answer_nll(hub, own)))
+    assert all(after <= before + 1e-6 for before, after in pairwise(losses))
+    assert losses[-1] < losses[0]
+
+
+def literal_adamix_step(model: Tuned, data: Texts, config: TuneConfig) -> list[torch.Tensor]:
+    """Gradients of -log p(y) + (KL(p || q) + KL(q || p)) / 2, text by text."""
+    model.before_step(0, 1)
+    loss, answers = torch.zeros(()), 0
+    mixtures = [module for module in model.modules() if isinstance(module, Mixture)]
+    for row in config.rows(0, len(data)):
+        prompt, answer = data.prompts[row], data.answers[row]
+        ids = torch.tensor([[*prompt, *answer]])
+        found = []
+        for _ in range(2):
+            found.append(model.logits(model(ids))[0, len(prompt) - 1 : -1].log_softmax(-1))
+            for mixture in mixtures:
+                assert mixture.drawn is not None
+                mixture.drawn = mixture.drawn[::-1]
+        p, q = found
+        loss = loss - p[range(len(answer)), list(answer)].sum()
+        loss = loss + ((p.exp() - q.exp()) * (p - q)).sum() / 2
+        answers += len(answer)
+    model.after_step(0, 1)
+    return list(torch.autograd.grad(loss / answers, list(model.parameters())))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_adamix_draws_twice(again: bool) -> None:
+    method, data = AdaMix(experts=2, size=4), texts()
+    config = replace(CONFIG, steps=1, clip_norm=0.0, checkpoint_layers=again, micro=2)
+    model, other = tuned_by(method), tuned_by(method)
+    for own in (model, other):
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for parameter in own.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    wanted = literal_adamix_step(other, data, config)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    tune(model, data, config)
+    # The first step of Adam is the sign of the gradient, times the rate.
+    rate = config.learning_rate * config.share_of_rate(0, 1)
+    for was, now, slope in zip(before, model.parameters(), wanted, strict=True):
+        clear = slope.abs() > 1e-5
+        torch.testing.assert_close(
+            (was - now)[clear], rate * slope.sign()[clear], rtol=0, atol=1e-4
+        )
+    single = tuned_by(replace(method, agreement=0.0))
+    with torch.no_grad():
+        for parameter, value in zip(single.parameters(), before, strict=True):
+            parameter.copy_(value)
+    tune(single, data, config)
+    assert not same(weights(model), weights(single))
+
+
+def test_regularisers_are_descended_on() -> None:
+    data, config = texts(), replace(CONFIG, steps=1, micro=1, clip_norm=0.0)
+    for penalty, opens in ((0.0, False), (1e3, True)):
+        model = tuned_by(DiffPruning(penalty=penalty))
+        gates = [value for name, value in model.named_parameters() if name.endswith(".gate")]
+        before = [gate.detach().clone() for gate in gates]
+        tune(model, data, config)
+        fell = [bool((now < was).all()) for was, now in zip(before, gates, strict=True)]
+        assert all(fell) == opens
+
+
+def test_a_saved_prompt_is_tuned_on(tmp_path: Path) -> None:
+    first = tuned_by(PromptTuning(length=3))
+    tune(first, texts(), replace(CONFIG, epochs=10))
+    first.save(tmp_path / "prompt")
+    again, other = load_tuned(base(), tmp_path / "prompt"), texts(seed=2)
+    assert same(weights(first), weights(again))
+    before = answer_nll(again, other)
+    tune(again, other, CONFIG)
+    assert answer_nll(again, other) < before
+
+
+def test_mezo_reads_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(CONFIG, steps=3, batch=10, learning_rate=1e-3)
+    whole, parts = tuned_by(MeZO(rank=2)), tuned_by(MeZO(rank=2))
+    tune(whole, texts(), config)
+    sizes: list[int] = []
+    kept = Texts.packed
+    monkeypatch.setattr(
+        Texts, "packed", lambda own, rows: sizes.append(len(rows)) or kept(own, rows)
+    )
+    tune(parts, texts(), replace(config, micro=4))
+    assert max(sizes) == 4
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
+
+
+def test_what_is_tuned_has_to_be_float32() -> None:
+    narrow = apply(base().to(torch.bfloat16), NormTuning())
+    with pytest.raises(ConfigError, match="float32") as caught:
+        tune(narrow, texts(), CONFIG)
+    assert "layernorm" in str(caught.value)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_texts_of_a_step_do_not_see_each_other(method: Method) -> None:
+    model, data = tuned_by(method), texts(4)
+    each = [answer_nll(model, data.some([row])) for row in range(4)]
+    assert answer_nll(model, data) == pytest.approx(np.mean(each), abs=1e-5)
+    before = answer_nll(model, data)
+    tune(model, data, replace(CONFIG, epochs=10))
+    assert answer_nll(model, data) < before
+
+
+def test_mezo_moves_by_forward_passes_alone() -> None:
+    model, data = tuned_by(MeZO(rank=2)), texts()
+    before = answer_nll(model, data)
+    result = tune(model, data, replace(CONFIG, epochs=30, batch=10, learning_rate=1e-3))
+    assert answer_nll(model, data) < before
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert result.steps == 30
+
+
+class _Cut(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        LoRA(rank=2),
+        LoRA(rank=2, dropout=0.3),
+        Wrapped(PeftKind.ADALORA, rank=2, steps=9),
+        AdaMix(),
+        DyLoRA(),
+    ],
+    ids=lambda method: getattr(method, "kind", type(method).__name__),
+)
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, method: Method) -> None:
+    data, valid = texts(), texts(4, seed=1)
+    whole, half, again = (tuned_by(method) for _ in range(3))
+    wanted = tune(whole, data, CONFIG, tmp_path / "whole", valid=valid)
+
+    def cut(step: int) -> None:
+        if step == 5:
+            raise _Cut
+
+    with pytest.raises(_Cut):
+        tune(half, data, CONFIG, tmp_path / "half", valid=valid, on_step=cut)
+    found = tune(again, data, CONFIG, tmp_path / "half", valid=valid, resume=True)
+    assert same(weights(whole), weights(again))
+    assert found.steps == wanted.steps
+    assert [line["valid_nll"] for line in found.records] == [
+        line["valid_nll"] for line in wanted.records
+    ]
+
+
+def test_the_best_validation_is_kept() -> None:
+    model, valid = tuned(), texts(6, seed=1)
+    result = tune(model, texts(), replace(CONFIG, epochs=30, learning_rate=0.1), valid=valid)
+    assert answer_nll(model, valid) == pytest.approx(result.best, abs=1e-6)
+    assert result.best == min(line["valid_nll"] for line in result.records)
+    assert result.best_step < result.steps
+
+
+def test_it_stops_when_nothing_gets_better() -> None:
+    result = tune(
+        tuned(),
+        texts(),
+        replace(CONFIG, epochs=60, learning_rate=0.5, patience=2),
+        valid=texts(6, seed=1),
+    )
+    assert result.steps < 180
+
+
+def test_another_run_is_not_taken_up(tmp_path: Path) -> None:
+    tune(tuned(), texts(), replace(CONFIG, steps=2), tmp_path)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        tune(tuned(), texts(), replace(CONFIG, steps=2), tmp_path)
+    with pytest.raises(ResumeError, match="another method"):
+        tune(tuned(), texts(), replace(CONFIG, steps=3), tmp_path, resume=True)
+    with pytest.raises(ResumeError, match="no run"):
+        tune(tuned(), texts(), CONFIG, tmp_path / "none", resume=True)
+
+
+def test_a_loss_that_explodes_says_so() -> None:
+    model = tuned()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(ConfigError, match="step 1 of"):
+        tune(model, texts(), CONFIG)
+
+
+def test_without_texts_there_is_nothing_to_do() -> None:
+    with pytest.raises(ValueInvalidError, match="no texts"):
+        tune(tuned(), Texts((), ()), CONFIG)
+
+
+def test_what_would_be_refused_is_known_before(tmp_path: Path) -> None:
+    once = replace(CONFIG, steps=2)
+    require_startable(tuned(), texts(), once, tmp_path)
+    assert not list(tmp_path.iterdir())
+    tune(tuned(), texts(), once, tmp_path)
+    require_startable(tuned(), texts(), once, tmp_path, resume=True)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        require_startable(tuned(), texts(), once, tmp_path)
+    with pytest.raises(ResumeError, match="another method"):
+        require_startable(tuned(), texts(), CONFIG, tmp_path, resume=True)
+
+
+def test_two_processes_of_torchrun_equal_one(tmp_path: Path, run_script: Run) -> None:
+    names = ("lora", "prompt", "drop", "mezo", "cut", "shard", "prefix", "norms")
+    one = run_script("tune_distributed", tmp_path / "one", *names)
+    assert one.returncode == 0, one.stderr
+    two = run_script("tune_distributed", tmp_path / "two", *names, launcher=TORCHRUN)
+    assert two.returncode == 0, two.stderr
+
+    def read(which: str, name: str, number: int = 0) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((tmp_path / which / f"{name}-{number}.json").read_text())
+        return found
+
+    for name in names:
+        alone, first, second = read("one", name), read("two", name), read("two", name, 1)
+        assert (alone["steps"], alone["tokens"]) == (first["steps"], first["tokens"]) == (6, 106)
+        for a, b, c in zip(alone["records"], first["records"], second["records"], strict=True):
+            assert b["train_loss"] == pytest.approx(a["train_loss"], rel=1e-5), name
+            assert b["valid_nll"] == pytest.approx(a["valid_nll"], rel=1e-5), name
+            assert c["train_loss"] == b["train_loss"]
+            assert c["valid_nll"] == b["valid_nll"]
+        assert first["after"] == pytest.approx(first["best"], rel=1e-6), name
+        # Each process ends with the same bits, and with what one process has.
+        folders = [tmp_path / "one" / name / "final-0"]
+        folders += [tmp_path / "two" / name / f"final-{number}" for number in (0, 1)]
+        wanted, *both = (load_artifact(folder).tensors for folder in folders)
+        for key, value in wanted.items():
+            assert np.array_equal(both[0][key], both[1][key]), (name, key)
+            np.testing.assert_allclose(both[0][key], value, rtol=1e-2, atol=1e-4, err_msg=name)
+        # A divided base is held by halves.
+        halves = 2 if name in ("prompt", "shard", "prefix", "norms") else 1
+        assert all(held * halves == first["whole"] for held in first["held"]), name
+        assert all(held == alone["whole"] for held in alone["held"])
+    # The bar is the first process's.
+    assert two.stderr.count("tune: 106 tokens in") == len(names) - 1
+    said = [read("two", "refused", number) for number in (0, 1)]
+    assert said[0]["again"].startswith("ConfigError: this folder already holds a run")
+    assert said[1]["again"].startswith("ResourceError: the first process")
+    for each in said:
+        assert "asked for different runs" in each["seeds"]
+        assert "asked for different runs" in each["folders"]
+        assert "no longer a finite number" in each["rate"]
+        assert "no decoder layer has frozen weights" in each["full"]
