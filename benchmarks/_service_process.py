@@ -24,9 +24,9 @@ from adwright.campaigns.store import Store
 from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.loading import load_deployed
-from adwright.service.models import FolderModels
-from adwright.service.server import listen, serve
+from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.registry import FolderModels
+from adwright.web.server import listen, serve
 
 __all__ = ["Service"]
 

@@ -34,9 +34,9 @@ from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
 from adwright.lm.open_model import EngineConfig, open_model
 from adwright.lm.torch_engine.config import TorchConfig
-from adwright.service.lm_app import create_lm_app
-from adwright.service.lm_config import LmServiceConfig
-from adwright.service.loopback import on_loopback
+from adwright.service.lm.app import create_lm_app
+from adwright.service.lm.config import LmServiceConfig
+from adwright.web.loopback import on_loopback
 
 REFERENCE, HTTP = "torch_float32", "http"
 ENGINES: dict[str, EngineConfig] = {

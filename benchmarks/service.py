@@ -31,7 +31,7 @@ from adwright.campaigns.store import Store
 from adwright.core.hashing import content_hash
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.delivery.popularity import save_popularity
-from adwright.service.models import publish
+from adwright.service.registry.registry import publish
 
 ROOT = Path(__file__).resolve().parent.parent
 LOAD = Path(__file__).with_name("_service_load.py")

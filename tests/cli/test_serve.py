@@ -17,7 +17,9 @@ from adwright.campaigns.store import Store
 from adwright.cli import app
 from adwright.cli import serve as verbs
 from adwright.delivery.popularity import save_popularity
-from adwright.service import models, on_ray, server
+from adwright.service import on_ray
+from adwright.service.registry import registry as models
+from adwright.web import server
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def test_waiting_ends_at_a_signal_and_puts_the_handlers_back() -> None:
             sys.executable,
             "-c",
             "import signal, threading, time\n"
-            "from adwright.service.server import wait_for_signal\n"
+            "from adwright.web.server import wait_for_signal\n"
             "before = signal.getsignal(signal.SIGTERM)\n"
             "def tell():\n"
             "    while signal.getsignal(signal.SIGTERM) is before:\n"

@@ -31,10 +31,10 @@ from adwright.models.retrieval.hcn import HCNConfig
 from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.deployed import Deployed
-from adwright.service.loopback import on_loopback
-from adwright.service.models import FixedModels
+from adwright.service.registry.deployed import Deployed
+from adwright.service.registry.registry import FixedModels
 from adwright.training.retrieval.fit import RetrievalConfig
+from adwright.web.loopback import on_loopback
 from tests.support.store.small_world import ITEMS, START, events
 
 RUN = """log = "village"

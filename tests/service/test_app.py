@@ -24,7 +24,7 @@ from adwright.campaigns.store import Store
 from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.models import FixedModels, FolderModels, publish
+from adwright.service.registry.registry import FixedModels, FolderModels, publish
 from tests.support.service.small_shop import (
     NOW,
     Client,

@@ -23,9 +23,9 @@ from adwright.delivery.popularity import save_popularity
 from adwright.service import on_ray
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.deployed import Deployed
-from adwright.service.loading import load_deployed
-from adwright.service.models import SETTINGS, FolderModels, publish
+from adwright.service.registry.deployed import Deployed
+from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.registry import SETTINGS, FolderModels, publish
 from tests.support.service.small_shop import ITEMS, NOW, running, wait_until
 
 CONFIG = ServiceConfig(deadline_ms=2000)

@@ -19,7 +19,7 @@ from adwright.core.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from adwright.lm.open_model import EngineConfig
     from adwright.lm.torch_engine.config import TorchConfig
-    from adwright.service.lm_config import LmServiceConfig
+    from adwright.service.lm.config import LmServiceConfig
 
 __all__ = ["KEY_VARIABLE", "Engine", "ServingBounds", "app", "generate", "models", "serve"]
 
@@ -120,7 +120,7 @@ def serve(
     _need_service()
     key = os.environ.get(KEY_VARIABLE, "")
     _require_key(host, key)
-    from adwright.service.lm_config import LmServiceConfig
+    from adwright.service.lm.config import LmServiceConfig
 
     settings = LmServiceConfig(max_running=max_running, max_queue=max_queue, key=key)
     if adapters is not None:
@@ -135,8 +135,8 @@ def _serve_one(
     config: EngineConfig, called: str, settings: LmServiceConfig, at: tuple[str, int]
 ) -> None:
     from adwright.lm.open_model import open_model
-    from adwright.service.lm_app import create_lm_app
-    from adwright.service.server import listen, serve
+    from adwright.service.lm.app import create_lm_app
+    from adwright.web.server import listen, serve
 
     with listen(*at) as door, closing(open_model(config)) as opened:
         lm = create_lm_app(settings, {called: opened})
@@ -155,9 +155,9 @@ def _serve_adapters(
 ) -> None:
     from adwright.lm.serving.adapter_folder import AdapterFolder, open_base
     from adwright.lm.serving.engine import ServingConfig
-    from adwright.service.lm_adapters import Adapters
-    from adwright.service.lm_app import create_lm_app
-    from adwright.service.server import listen, serve
+    from adwright.service.lm.adapters import Adapters
+    from adwright.service.lm.app import create_lm_app
+    from adwright.web.server import listen, serve
 
     serving = ServingConfig(
         pool_bytes=bounds.pool, host_bytes=bounds.host, rows=bounds.rows, drive="thread"

@@ -75,7 +75,7 @@ def publish(
     one goes on. GET /v1/models and /readyz say so.
     """
     _need_service()
-    from adwright.service.models import publish as write_pointer
+    from adwright.service.registry.registry import publish as write_pointer
 
     version = version.resolve()
     if not version.is_dir():
@@ -114,9 +114,9 @@ def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, po
     from adwright.campaigns.store import Store
     from adwright.core.clock import SystemClock
     from adwright.service.app import create_app
-    from adwright.service.loading import load_deployed, stored_events
-    from adwright.service.models import FolderModels
-    from adwright.service.server import listen, serve
+    from adwright.service.registry.loading import load_deployed, stored_events
+    from adwright.service.registry.registry import FolderModels
+    from adwright.web.server import listen, serve
 
     with Store.open(store) as opened, listen(host, port) as door:
         folder = FolderModels(
@@ -135,7 +135,7 @@ def _serve_on_ray(
     settings: ServiceConfig, store: str, models: Path, host: str, port: int, replicas: int
 ) -> None:
     from adwright.service.on_ray import connected, deploy
-    from adwright.service.server import wait_for_signal
+    from adwright.web.server import wait_for_signal
 
     with connected(cpus=max(replicas, os.cpu_count() or 1)):
         deploy(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from adwright.campaigns.runfile import RunConfig, Village
     from adwright.campaigns.simulate import Plan
     from adwright.delivery.policy.slate_policy import PolicyConfig, SlatePolicy
-    from adwright.service.deployed import Deployed
+    from adwright.service.registry.deployed import Deployed
 
 __all__ = ["register", "simulate"]
 
@@ -202,9 +202,9 @@ def _local(config: RunConfig, village: Village, out: Path) -> Iterator[Setting]:
     from adwright.delivery.policy.split_policy import SplitPolicy
     from adwright.service.app import create_app
     from adwright.service.config import ServiceConfig
-    from adwright.service.loading import load_deployed
-    from adwright.service.loopback import on_loopback
-    from adwright.service.models import FixedModels
+    from adwright.service.registry.loading import load_deployed
+    from adwright.service.registry.registry import FixedModels
+    from adwright.web.loopback import on_loopback
 
     policies = _policy("A", config.a), _policy("B", config.b)
     made = _favourites(village) if config.model is None else load_deployed(config.model)
@@ -278,7 +278,7 @@ def _favourites(village: Village) -> Deployed:
     from adwright.core.hashing import content_hash
     from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
     from adwright.delivery.popularity import Popularity
-    from adwright.service.deployed import Deployed
+    from adwright.service.registry.deployed import Deployed
 
     population = village.people
     past = village.events.filter(pl.col("time") < population.start)

@@ -18,15 +18,15 @@ from fastapi import FastAPI
 from adwright.campaigns.store import Store
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
-from adwright.service import routes
 from adwright.service.config import ServiceConfig
-from adwright.service.decider import Decider
-from adwright.service.errors import add_error_handlers
-from adwright.service.gate import Gate
-from adwright.service.keys import KeyCache
-from adwright.service.metrics import ServiceMetrics
-from adwright.service.models import Models
-from adwright.service.state import ServiceState
+from adwright.service.decide import routes
+from adwright.service.decide.decider import Decider
+from adwright.service.decide.state import ServiceState
+from adwright.service.registry.registry import Models
+from adwright.web.errors import add_error_handlers
+from adwright.web.gate import Gate
+from adwright.web.key_cache import KeyCache
+from adwright.web.metrics import ServiceMetrics
 
 __all__ = ["create_app"]
 
@@ -75,7 +75,7 @@ def create_app(
     app.state.service = state
     app.include_router(routes.router)
     add_error_handlers(app)
-    app.add_middleware(Gate, config=config, metrics=metrics, clock=clock)
+    app.add_middleware(Gate, limits=config.gate(), metrics=metrics, clock=clock)
     return app
 
 

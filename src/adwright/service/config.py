@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from adwright.core.errors import ConfigError
+from adwright.web.limits import GateLimits, is_positive, require
 
 __all__ = ["ServiceConfig"]
 
@@ -58,23 +58,25 @@ class ServiceConfig:
             "commit_rows",
         )
         for name in at_least_one:
-            self._require(name, getattr(self, name) >= 1, "must be at least 1")
+            require(self, name, getattr(self, name) >= 1, "must be at least 1")
         for name in ("deadline_ms", "max_deadline_ms", "body_seconds", "poll_seconds"):
-            value = getattr(self, name)
-            self._require(name, math.isfinite(value) and value > 0, "must be above 0")
+            require(self, name, is_positive(getattr(self, name)), "must be above 0")
         for name in ("batch_wait_ms", "key_seconds", "drain_seconds"):
             value = getattr(self, name)
-            self._require(name, math.isfinite(value) and value >= 0, "must not be negative")
-        self._require(
+            require(self, name, math.isfinite(value) and value >= 0, "must not be negative")
+        require(
+            self,
             "deadline_ms",
             self.deadline_ms <= self.max_deadline_ms,
             f"must not exceed max_deadline_ms, {self.max_deadline_ms:g}",
         )
-        self._require(
-            "replica", self.replica.isascii() and self.replica.isprintable(), "must be plain text"
-        )
+        self.gate()
 
-    def _require(self, name: str, holds: bool, what: str) -> None:
-        if not holds:
-            value = getattr(self, name)
-            raise ConfigError(f"{name} {what}", where=f"{name} {value!r}", hint="correct it")
+    def gate(self) -> GateLimits:
+        """The part of it that the gate in front of every request looks at."""
+        return GateLimits(
+            max_in_flight=self.max_in_flight,
+            max_body_bytes=self.max_body_bytes,
+            body_seconds=self.body_seconds,
+            replica=self.replica,
+        )

@@ -30,8 +30,8 @@ from adwright.core.environment import environment
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.loading import load_deployed, stored_events
-from adwright.service.models import FolderModels, Load
+from adwright.service.registry.loading import load_deployed, stored_events
+from adwright.service.registry.registry import FolderModels, Load
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -24,9 +24,9 @@ from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel
-from adwright.service.lm_app import create_lm_app
-from adwright.service.lm_config import LmServiceConfig
-from adwright.service.loopback import on_loopback
+from adwright.service.lm.app import create_lm_app
+from adwright.service.lm.config import LmServiceConfig
+from adwright.web.loopback import on_loopback
 from tests.support.lm.smollm2 import CAPITAL, smollm2
 from tests.support.lm.tiny_llama import tiny_model, tiny_tokenizer
 

@@ -20,8 +20,8 @@ from adwright.lm.engine.generation import (
 )
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from adwright.service.lm_app import create_lm_app
-from adwright.service.lm_config import LmServiceConfig
+from adwright.service.lm.app import create_lm_app
+from adwright.service.lm.config import LmServiceConfig
 
 
 class Recorded(ScriptedModel):

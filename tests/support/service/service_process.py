@@ -13,8 +13,8 @@ from adwright.campaigns.store import Store
 from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.models import FolderModels
-from adwright.service.server import serve
+from adwright.service.registry.registry import FolderModels
+from adwright.web.server import serve
 from tests.support.service.small_shop import load_version
 
 

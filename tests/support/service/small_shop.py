@@ -20,7 +20,7 @@ from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Decision, Request
 from adwright.delivery.popularity import Popularity
-from adwright.service.deployed import Deployed
+from adwright.service.registry.deployed import Deployed
 
 T = TypeVar("T")
 NOW = datetime(2024, 6, 1, 18, 30, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""The decision endpoint: routes, batching, deadlines, shedding, and writing events."""

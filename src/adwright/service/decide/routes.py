@@ -1,0 +1,238 @@
+"""The endpoints: check who calls, pass on, and put the answer into words. No logic lives here."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.security import APIKeyHeader
+
+from adwright.delivery import decision
+from adwright.service.decide.answers import decision_answer, event_row
+from adwright.service.decide.schemas import (
+    MAX_CAMPAIGNS,
+    MAX_PLACES,
+    CampaignIn,
+    CampaignOut,
+    CampaignsOut,
+    DecideIn,
+    DecideOut,
+    EventsIn,
+    EventsOut,
+    HealthOut,
+    Id,
+    ModelOut,
+    ModelsOut,
+    ReadyOut,
+    SimilarItem,
+    SimilarOut,
+)
+from adwright.service.decide.state import ServiceState
+from adwright.web.errors import ApiError, error_docs
+from adwright.web.metrics import CONTENT_TYPE
+
+__all__ = [
+    "campaigns",
+    "decide",
+    "events",
+    "health",
+    "metrics",
+    "models",
+    "put_campaign",
+    "ready",
+    "router",
+    "similar",
+]
+
+router = APIRouter()
+_key_header = APIKeyHeader(
+    name="X-API-Key", auto_error=False, description="The key of a tenant; it is shown once."
+)
+
+
+async def _state(request: Request) -> ServiceState:
+    state: ServiceState = request.app.state.service
+    return state
+
+
+State = Annotated[ServiceState, Depends(_state)]
+
+
+async def _tenant(state: State, key: Annotated[str | None, Depends(_key_header)]) -> str:
+    tenant = None if not key else await state.keys.tenant(key)
+    if tenant is None:
+        raise ApiError(
+            401,
+            "the header X-API-Key is missing" if not key else "the key is not known",
+            hint="send the key of a tenant in X-API-Key",
+            headers={"WWW-Authenticate": "ApiKey"},
+        )
+    return tenant
+
+
+Tenant = Annotated[str, Depends(_tenant)]
+
+
+@router.post(
+    "/v1/decide",
+    summary="Choose what to show",
+    response_model=DecideOut,
+    responses=error_docs(400, 401, 408, 409, 413, 422, 429, 503),
+    tags=["delivery"],
+)
+async def decide(body: DecideIn, tenant: Tenant, state: State) -> Response:
+    """Fill `k` places for somebody, in time, and log the choice with its propensities."""
+    asked = state.config.deadline_ms if body.deadline_ms is None else body.deadline_ms
+    seconds = min(asked, state.config.max_deadline_ms) / 1e3
+    request = decision.Request(
+        request_id=body.request_id,
+        user_id=body.user_id,
+        time=body.time or state.clock.now(),
+        k=body.k,
+        context=body.context,
+        exclude=frozenset(body.exclude),
+        candidates=None if body.candidates is None else tuple(body.candidates),
+    )
+    record = await state.decider.decide(tenant, request, seconds)
+    if record["user_id"] != body.user_id:
+        raise ApiError(
+            409,
+            "this request_id was decided for another user_id",
+            hint="give each request its own id",
+        )
+    return Response(decision_answer(record), media_type="application/json")
+
+
+@router.post(
+    "/v1/events",
+    summary="Store what happened",
+    response_model=EventsOut,
+    responses=error_docs(400, 401, 408, 409, 413, 422, 429, 503),
+    tags=["delivery"],
+)
+async def events(body: EventsIn, tenant: Tenant, state: State) -> EventsOut:
+    """Store a batch of events; the answer comes when they are durable."""
+    result = await state.decider.record(tenant, [event_row(event) for event in body.events])
+    return EventsOut(accepted=result.accepted, duplicates=result.duplicates)
+
+
+@router.get(
+    "/v1/items/{item_id:path}/similar",
+    summary="Items like this one",
+    responses=error_docs(401, 404, 409, 422, 429),
+    tags=["delivery"],
+)
+async def similar(
+    item_id: Annotated[Id, Path()],
+    tenant: Tenant,
+    state: State,
+    k: Annotated[int, Query(ge=1, le=MAX_PLACES)] = 10,
+) -> SimilarOut:
+    """The nearest items by the model's own vectors."""
+    status = state.models.status(tenant)
+    deployed = None if status is None else status.deployed
+    if deployed is None or deployed.similar is None:
+        raise ApiError(
+            409,
+            "no model of this tenant knows similar items",
+            code="no_model",
+            hint="deploy one with item vectors",
+        )
+    async with state.aside:
+        found = await asyncio.to_thread(deployed.similar, item_id, k)
+    if found is None:
+        raise ApiError(404, "the model does not know this item")
+    items = [SimilarItem(item_id=other, score=float(score)) for other, score in found]
+    return SimilarOut(item_id=item_id, items=items)
+
+
+@router.get(
+    "/v1/campaigns",
+    summary="List campaigns",
+    responses=error_docs(401, 422, 429, 503),
+    tags=["campaigns"],
+)
+async def campaigns(
+    tenant: Tenant,
+    state: State,
+    limit: Annotated[int, Query(ge=1, le=MAX_CAMPAIGNS)] = 100,
+    after: Annotated[Id | None, Query(description="Begin after this id.")] = None,
+) -> CampaignsOut:
+    """The tenant's campaigns by id, `limit` at a time."""
+    table = await asyncio.to_thread(state.store.campaigns, tenant)
+    if after is not None:
+        table = table.filter(table["campaign_id"] > after)
+    rows = table.sort("campaign_id").head(limit).to_dicts()
+    return CampaignsOut(campaigns=[CampaignOut(**row) for row in rows])
+
+
+@router.post(
+    "/v1/campaigns",
+    summary="Store a campaign",
+    responses=error_docs(400, 401, 408, 413, 422, 429, 503),
+    tags=["campaigns"],
+)
+async def put_campaign(body: CampaignIn, tenant: Tenant, state: State) -> CampaignOut:
+    """Create the campaign, or replace the one of this id."""
+    await asyncio.to_thread(state.store.put_campaign, tenant, body.model_dump())
+    return CampaignOut(**body.model_dump())
+
+
+@router.get(
+    "/v1/models", summary="Which model decides", responses=error_docs(401, 429), tags=["models"]
+)
+async def models(tenant: Tenant, state: State) -> ModelsOut:
+    """The tenant's model, and whether a newer one was refused."""
+    status = state.models.status(tenant)
+    if status is None:
+        return ModelsOut(models=[])
+    deployed = status.deployed
+    model = ModelOut(
+        name=None if deployed is None else deployed.name,
+        id=None if deployed is None else deployed.artifact_id,
+        kind=None if deployed is None else deployed.kind,
+        since=status.since,
+        refused=status.refused or None,
+        reason=status.reason or None,
+    )
+    return ModelsOut(models=[model])
+
+
+@router.get("/healthz", summary="Is it alive", tags=["operation"])
+async def health() -> HealthOut:
+    """The process answers. Says nothing of the store and the models."""
+    return HealthOut(status="ok")
+
+
+@router.get(
+    "/readyz",
+    summary="Should it be sent requests",
+    responses={503: {"model": ReadyOut, "description": "Not now."}},
+    tags=["operation"],
+)
+async def ready(state: State, response: Response) -> ReadyOut:
+    """Ready while the store answers, a model is loaded and the service is not about to end."""
+    loaded, refused = state.counts()
+    store = await state.store_answers()
+    fine = store and loaded > 0 and not state.draining
+    response.status_code = 200 if fine else 503
+    return ReadyOut(
+        status="ready" if fine else "not_ready",
+        store=store,
+        models=loaded,
+        refused=refused,
+        draining=state.draining,
+    )
+
+
+@router.get(
+    "/metrics",
+    summary="Measures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus's text format."}},
+    tags=["operation"],
+)
+async def metrics(state: State) -> Response:
+    """Counts and times of this process."""
+    return Response(state.metrics.text(), media_type=CONTENT_TYPE)

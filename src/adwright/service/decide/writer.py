@@ -1,0 +1,180 @@
+"""Group commit: what many requests want written is written in one transaction, then answered.
+
+Nothing is acknowledged before the store has committed it. While one transaction waits for the
+disk the next gathers, so that the number of commits does not grow with the load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from adwright.campaigns.bulk import Recorded
+from adwright.campaigns.group import Entry, Kept, new_events
+from adwright.core.clock import Clock
+from adwright.core.errors import DataError
+from adwright.service.config import ServiceConfig
+from adwright.service.decide.batcher import Batcher
+from adwright.service.decide.pending import Answers
+from adwright.web.errors import ApiError
+from adwright.web.metrics import ServiceMetrics
+
+__all__ = ["Commit", "Ledger", "Write", "Writer"]
+
+_log = logging.getLogger("adwright.service")
+
+
+@dataclass(frozen=True)
+class Write:
+    """One request's part of a transaction. answer: gets what the ledger says of the entry."""
+
+    tenant: str
+    answer: asyncio.Future[Any]
+    entry: Entry
+
+    @property
+    def rows(self) -> int:
+        """Rows that it adds to the transaction."""
+        return len(self.entry.events) + (self.entry.decision is not None)
+
+
+class Ledger(Protocol):
+    """Where decisions and events are kept: the store."""
+
+    def record_group(self, tenant: str, entries: Sequence[Entry]) -> Sequence[Kept | Recorded]:
+        """Write all or nothing, durably; what became of each entry, in order.
+
+        DataError means that a row can never be written, any other error that nothing can be
+        written now.
+        """
+        ...
+
+
+class Commit:
+    """Seconds of one transaction: a moving average."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Take note of one."""
+        self.seconds += (seconds - self.seconds) * (0.1 if self.seconds else 1.0)
+
+
+class Writer:
+    """Writes on one thread what it is given, and answers through `answers`.
+
+    stored: called with the tenant and the new events of each transaction that went through.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        config: ServiceConfig,
+        metrics: ServiceMetrics,
+        clock: Clock,
+        *,
+        stored: Callable[[str, Sequence[Mapping[str, Any]]], None] = lambda _, __: None,
+    ) -> None:
+        self._ledger = ledger
+        self._metrics = metrics
+        self._clock = clock
+        self._stored = stored
+        self._answers: Answers | None = None
+        self._commit = Commit()
+        self._batcher: Batcher[Write] = Batcher(
+            "adwright-writer",
+            self._handle,
+            size=config.commit_rows,
+            wait=0.0,
+            clock=clock,
+            weight=lambda write: write.rows,
+            failed=lambda batch, error: self._answer([(write.answer, error) for write in batch]),
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows that are not committed yet."""
+        return self._batcher.pending
+
+    @property
+    def per_commit(self) -> float:
+        """Seconds of a transaction, lately."""
+        return self._commit.seconds
+
+    def start(self, answers: Answers) -> None:
+        """Begin to write."""
+        self._answers = answers
+        self._batcher.start()
+
+    def stop(self) -> None:
+        """Write what was put before, then end."""
+        self._batcher.stop()
+
+    def put(self, *writes: Write) -> None:
+        """Add writes; from any thread, returns at once."""
+        self._batcher.put(*writes)
+
+    def _handle(self, batch: list[Write]) -> None:
+        by_tenant: dict[str, list[Write]] = {}
+        for write in batch:
+            by_tenant.setdefault(write.tenant, []).append(write)
+        for tenant, writes in by_tenant.items():
+            self._answer(
+                list(zip((w.answer for w in writes), self._results(tenant, writes), strict=True))
+            )
+
+    def _results(self, tenant: str, writes: list[Write]) -> Sequence[Any]:
+        """What each write is answered: the ledger's result, or the error."""
+        rows = sum(write.rows for write in writes)
+        began = self._clock.monotonic()
+        try:
+            results = self._ledger.record_group(tenant, [write.entry for write in writes])
+        except DataError as error:
+            if len(writes) == 1:
+                self._metrics.commit_failures.inc()
+                return [_refused(error)]
+            # One bad row must not take the others with it.
+            return [result for write in writes for result in self._results(tenant, [write])]
+        except Exception as error:
+            _log.error("the store cannot be written: %s", error)
+            self._metrics.commit_failures.inc(len(writes))
+            return [_unavailable()] * len(writes)
+        took = self._clock.monotonic() - began
+        self._commit.took(took)
+        self._metrics.commit_seconds.observe(took)
+        self._metrics.commit_rows.observe(rows)
+        self._tell(tenant, writes, results)
+        return results
+
+    def _tell(
+        self, tenant: str, writes: Sequence[Write], results: Sequence[Kept | Recorded]
+    ) -> None:
+        pairs = zip((write.entry for write in writes), results, strict=True)
+        events = [event for entry, result in pairs for event in new_events(entry, result)]
+        try:
+            self._stored(tenant, events)
+        except Exception:
+            # They are stored: that somebody did not take note does not undo it.
+            _log.exception("stored events could not be passed on")
+
+    def _answer(self, results: Sequence[tuple[Any, Any]]) -> None:
+        if self._answers is not None:
+            self._answers.deliver(results)
+
+
+def _refused(error: DataError) -> ApiError:
+    where = f"{error.column}: " if error.column else ""
+    return ApiError(422, f"{where}{error.what}", hint=error.hint)
+
+
+def _unavailable() -> ApiError:
+    return ApiError(
+        503,
+        "the store cannot be written now",
+        hint="nothing was stored; send it again",
+        headers={"Retry-After": "1"},
+    )

@@ -1,0 +1,105 @@
+"""Language models behind the OpenAI protocol, as an ASGI application.
+
+    models = {"smollm2-135m-instruct": open_model(OpenVinoConfig())}
+    app = create_lm_app(LmServiceConfig(), models)
+
+Any client of that protocol can call it, `HttpModel` among them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.errors import AdwrightError, ConfigError, DataError
+from adwright.core.version import __version__
+from adwright.lm.engine.language_model import LanguageModel
+from adwright.service.lm.adapters import AdapterMeasures, Adapters
+from adwright.service.lm.config import LmServiceConfig
+from adwright.service.lm.routes import LmState, router
+from adwright.service.lm.work import LmWork
+from adwright.web.errors import Busy, add_error_handlers, error_response
+from adwright.web.gate import Gate
+from adwright.web.metrics import ServiceMetrics
+
+__all__ = ["create_lm_app"]
+
+_log = logging.getLogger("adwright.service")
+_DESCRIPTION = """
+Language models behind the protocol of OpenAI: chats, completions, embeddings.
+
+* What is not understood is refused, never ignored.
+* A connection that is closed ends the work for it.
+* When there is too much to do the answer is 429 with `Retry-After`.
+"""
+
+
+def create_lm_app(
+    config: LmServiceConfig,
+    models: Mapping[str, LanguageModel],
+    *,
+    adapters: Adapters | None = None,
+    clock: Clock | None = None,
+) -> FastAPI:
+    """The application.
+
+    models: by name. They stay open when the app ends, and their owner may exchange them while it
+    runs: a request finds its model by one look into the mapping. adapters: where `models` are
+    tuned parts of one base, they themselves, so that their residency can be asked for. clock: the
+    machine's own by default.
+    """
+    clock = SystemClock() if clock is None else clock
+    measures = ServiceMetrics()
+    work = LmWork(running=config.max_running, waiting=config.max_queue, clock=clock)
+    measures.gauge("lm_pending", "Requests for a model, in work or waiting.", lambda: work.pending)
+    if adapters is not None:
+        measures.registry.register(AdapterMeasures(adapters.models))
+    app = FastAPI(
+        title="adwright language models",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        # Their pages would load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = LmState(config, models, work, measures, clock, adapters)
+    app.include_router(router)
+    add_error_handlers(app)
+    app.add_exception_handler(AdwrightError, _on_own_error)
+    app.add_exception_handler(Busy, _on_busy)
+    app.add_middleware(Gate, limits=config.gate(), metrics=measures, clock=clock)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state: LmState = app.state.service
+    try:
+        yield
+    finally:
+        state.draining = True
+        await asyncio.to_thread(state.work.close)
+
+
+async def _on_busy(request: Request, error: Exception) -> Response:
+    if not isinstance(error, Busy):
+        raise error
+    request.app.state.service.metrics.shed.labels(error.reason).inc()
+    return error_response(
+        429, error.message, code=error.code, hint=error.hint, headers=error.headers
+    )
+
+
+async def _on_own_error(_: Request, error: Exception) -> Response:
+    # What a model refuses is the caller's to correct; its words hold no text of a prompt.
+    if isinstance(error, DataError | ConfigError):
+        return error_response(422, error.what, hint=error.hint)
+    _log.error("a model failed: %s", error, exc_info=error)
+    return error_response(503, "the model cannot answer now", headers={"Retry-After": "1"})

@@ -1,0 +1,56 @@
+"""What an operator may set about serving language models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from adwright.web.limits import GateLimits, is_positive, require
+
+__all__ = ["LmServiceConfig"]
+
+
+@dataclass(frozen=True)
+class LmServiceConfig:
+    """Limits of one process that serves language models.
+
+    max_running: requests that are computed at a time. An engine with continuous batching, such as
+        OpenVINO, or tuned parts over one base, computes them together; torch in turns.
+    max_queue: requests that may wait for one of them to end. max_in_flight: requests of all kinds.
+        Beyond either, a request is shed with 429.
+    max_tokens: the most that a request may ask for. max_texts: the most answers, or embedded
+        texts, of one request.
+    max_body_bytes, body_seconds: a longer body is refused with 413 while it arrives, one that
+        takes longer with 408.
+    drain_seconds: how long the service still answers, not ready, after it was told to stop.
+    key: where it is not empty, each call has to carry it as a bearer token.
+
+    Raises ConfigError that names the setting.
+    """
+
+    max_running: int = 16
+    max_queue: int = 64
+    max_in_flight: int = 256
+    max_tokens: int = 2048
+    max_texts: int = 64
+    max_body_bytes: int = 1 << 20
+    body_seconds: float = 10.0
+    drain_seconds: float = 0.0
+    key: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        names = ("max_running", "max_in_flight", "max_tokens", "max_texts", "max_body_bytes")
+        for name in names:
+            require(self, name, getattr(self, name) >= 1, "must be at least 1")
+        require(self, "max_queue", self.max_queue >= 0, "must not be negative")
+        require(self, "body_seconds", is_positive(self.body_seconds), "must be above 0")
+        drains = self.drain_seconds == 0 or is_positive(self.drain_seconds)
+        require(self, "drain_seconds", drains, "must not be negative")
+        require(self, "key", self.key.isascii() and self.key.isprintable(), "must be plain text")
+
+    def gate(self) -> GateLimits:
+        """The part of it that the gate in front of every request looks at."""
+        return GateLimits(
+            max_in_flight=self.max_in_flight,
+            max_body_bytes=self.max_body_bytes,
+            body_seconds=self.body_seconds,
+        )

@@ -1,0 +1,293 @@
+"""The OpenAI-compatible endpoints: find the model, queue the work, write the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from starlette.responses import JSONResponse, StreamingResponse
+
+from adwright.core.clock import Clock
+from adwright.core.errors import AdwrightError
+from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, Prompt, Usage
+from adwright.lm.engine.language_model import LanguageModel
+from adwright.service.lm.adapters import Adapters, adapters_of
+from adwright.service.lm.answers import (
+    Kind,
+    answer_of,
+    chunk_event,
+    echo_of,
+    embeddings_of,
+    new_id,
+    opening_event,
+    prompts_of,
+    settings_of,
+    usage_event,
+)
+from adwright.service.lm.config import LmServiceConfig
+from adwright.service.lm.schemas import ChatIn, CompletionIn, EmbeddingIn
+from adwright.service.lm.work import Gone, LmWork
+from adwright.web.errors import ApiError, error_docs
+from adwright.web.metrics import CONTENT_TYPE, ServiceMetrics
+
+__all__ = [
+    "LmState",
+    "adapters",
+    "chat_completions",
+    "completions",
+    "embeddings",
+    "health",
+    "metrics",
+    "models",
+    "ready",
+    "rescan",
+    "router",
+]
+
+router = APIRouter()
+_log = logging.getLogger("adwright.service")
+_ERRORS = error_docs(401, 404, 408, 413, 422, 429, 503)
+#: The connection is closed, so nobody reads it; it is for the counters.
+_CLOSED = 499
+
+
+@dataclass
+class LmState:
+    """What the endpoints share.
+
+    models: by the name that a request carries; looked up for each request, so whoever owns the
+    mapping may add to it and take from it while the service runs. adapters: they themselves where
+    they are tuned parts of one base.
+    """
+
+    config: LmServiceConfig
+    models: Mapping[str, LanguageModel]
+    work: LmWork
+    metrics: ServiceMetrics
+    clock: Clock
+    adapters: Adapters | None = None
+    draining: bool = False
+
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return int(self.clock.now().timestamp())
+
+    def model(self, name: str) -> LanguageModel:
+        """The model of that name. Raises ApiError where there is none."""
+        try:
+            return self.models[name]
+        except KeyError:
+            raise ApiError(
+                404, "there is no model of this name", hint="GET /v1/models lists them"
+            ) from None
+
+
+async def _state(request: Request) -> LmState:
+    state: LmState = request.app.state.service
+    return state
+
+
+State = Annotated[LmState, Depends(_state)]
+
+
+async def _known(request: Request, state: State) -> None:
+    wanted = state.config.key
+    if not wanted:
+        return
+    sent = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(sent.encode("utf-8"), wanted.encode("utf-8")):
+        raise ApiError(401, "the key is missing or not known", hint="send it as a bearer token")
+
+
+_guarded = [Depends(_known)]
+
+
+@router.get("/v1/models", dependencies=_guarded, responses=error_docs(401))
+async def models(state: State) -> JSONResponse:
+    """The models that can be asked."""
+    data = [
+        {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "adwright",
+            "engine": model.info.engine,
+            "context": model.info.context,
+            "note": model.info.note,
+        }
+        for name, model in _present(state.models)
+    ]
+    return JSONResponse({"object": "list", "data": data})
+
+
+@router.get("/v1/adapters", dependencies=_guarded, responses=error_docs(401, 404))
+async def adapters(state: State) -> JSONResponse:
+    """Where each tuned part is (pool, host or disk), and how full the pool is."""
+    return JSONResponse(adapters_of(_adapters(state).models))
+
+
+@router.post("/v1/adapters/rescan", dependencies=_guarded, responses=error_docs(401, 404))
+async def rescan(state: State) -> JSONResponse:
+    """Look at the folder of tuned parts again: add what is new, take away what is gone."""
+    folder = _adapters(state).folder
+    if folder is None:
+        raise ApiError(404, "the tuned parts of this service are fixed")
+    found = await asyncio.to_thread(folder.rescan)
+    return JSONResponse(asdict(found))
+
+
+@router.post("/v1/chat/completions", dependencies=_guarded, responses=_ERRORS)
+async def chat_completions(body: ChatIn, request: Request, state: State) -> Response:
+    """The answer of a model to a chat, whole or as server-sent events."""
+    return await _answered("chat", body, request, state)
+
+
+@router.post("/v1/completions", dependencies=_guarded, responses=_ERRORS)
+async def completions(body: CompletionIn, request: Request, state: State) -> Response:
+    """What a model continues a text with, or how likely it finds the text itself."""
+    if not body.echo:
+        return await _answered("completion", body, request, state)
+    model = state.model(body.model)
+    prompts = prompts_of(body, state.config)
+    try:
+        found = await state.work.run(
+            lambda _: echo_of(body.model, model, prompts, state.now()), request
+        )
+    except Gone:
+        return Response(status_code=_CLOSED)
+    return JSONResponse(found)
+
+
+@router.post("/v1/embeddings", dependencies=_guarded, responses=_ERRORS)
+async def embeddings(body: EmbeddingIn, request: Request, state: State) -> Response:
+    """Vectors of texts."""
+    model = state.model(body.model)
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    if len(texts) > state.config.max_texts:
+        raise ApiError(422, f"one request has at most {state.config.max_texts} texts here")
+
+    def work(_: Cancellation) -> dict[str, Any]:
+        vectors = model.embed(texts)
+        return embeddings_of(body, vectors, sum(map(model.tokens.count, texts)))
+
+    try:
+        return JSONResponse(await state.work.run(work, request))
+    except Gone:
+        return Response(status_code=_CLOSED)
+
+
+@router.get("/healthz")
+async def health() -> JSONResponse:
+    """The process lives."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz")
+async def ready(state: State) -> JSONResponse:
+    """Whether requests should be sent here."""
+    is_ready = bool(state.models) and not state.draining
+    return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
+
+
+@router.get("/metrics")
+async def metrics(state: State) -> Response:
+    """Measures for Prometheus."""
+    return Response(state.metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _present(models: Mapping[str, LanguageModel]) -> Iterator[tuple[str, LanguageModel]]:
+    """Those of this moment: one may go while they are listed."""
+    for name in list(models):
+        try:
+            yield name, models[name]
+        except KeyError:
+            continue
+
+
+def _adapters(state: LmState) -> Adapters:
+    if state.adapters is None:
+        raise ApiError(404, "this service has no tuned parts", hint="GET /v1/models lists it")
+    return state.adapters
+
+
+async def _answered(
+    kind: Kind, body: ChatIn | CompletionIn, request: Request, state: LmState
+) -> Response:
+    model = state.model(body.model)
+    settings = settings_of(body, state.config)
+    prompts = prompts_of(body, state.config)
+    try:
+        if body.stream:
+            return await _streamed(kind, body, model, prompts[0], settings, request, state)
+        answers = await state.work.run(
+            lambda cancel: model.generate(prompts, settings, cancel=cancel), request
+        )
+    except Gone:
+        return Response(status_code=_CLOSED)
+    return JSONResponse(answer_of(kind, body.model, answers, model.tokens, state.now()))
+
+
+async def _streamed(
+    kind: Kind,
+    body: ChatIn | CompletionIn,
+    model: LanguageModel,
+    prompt: Prompt,
+    settings: GenerationConfig,
+    request: Request,
+    state: LmState,
+) -> Response:
+    def work(cancel: Cancellation) -> Iterator[Chunk]:
+        return model.stream(prompt, settings, cancel=cancel)
+
+    chunks = state.work.stream(work, request)
+    # The first piece before the head of the answer: what is wrong with the request shows by then,
+    # and can still be answered with its status.
+    first = await anext(chunks)
+    usage = body.stream_options is not None and body.stream_options.include_usage
+    events = _events(kind, body.model, model, first, chunks, usage, state.now())
+    return StreamingResponse(events, media_type="text/event-stream")
+
+
+async def _events(
+    kind: Kind,
+    name: str,
+    model: LanguageModel,
+    first: Chunk,
+    rest: AsyncIterator[Chunk],
+    with_usage: bool,
+    now: int,
+) -> AsyncIterator[bytes]:
+    ident, total = new_id(kind), Usage()
+    opening = opening_event(kind, ident, name, now)
+    if opening is not None:
+        yield _event(opening)
+    try:
+        async for chunk in _chained(first, rest):
+            total = chunk.usage or total
+            if chunk.text or chunk.finish_reason or chunk.logprobs:
+                yield _event(chunk_event(kind, ident, name, now, chunk, model.tokens))
+    except Gone:
+        return
+    except AdwrightError as error:
+        _log.error("a stream failed: %s", error)
+        yield _event({"error": {"code": "unavailable", "message": "the answer broke off"}})
+        return
+    if with_usage:
+        yield _event(usage_event(kind, ident, name, now, total))
+    yield b"data: [DONE]\n\n"
+
+
+async def _chained(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+def _event(content: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(content, separators=(',', ':'))}\n\n".encode()

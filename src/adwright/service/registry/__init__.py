@@ -1,0 +1,1 @@
+"""Which model decides for which tenant: loading, checking and replacing deployments."""

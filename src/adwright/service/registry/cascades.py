@@ -1,0 +1,78 @@
+"""A saved cascade as a model that the service runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.errors import ValueInvalidError
+from adwright.delivery.deadline import Deadline
+from adwright.delivery.decision import Candidates, Policy, Request
+from adwright.service.registry.deployed import Deployed
+
+if TYPE_CHECKING:
+    from adwright.delivery.cascade.cascade import Cascade
+
+__all__ = ["KIND", "AtOnce", "deployed_cascade"]
+
+KIND = "cascade"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def deployed_cascade(folder: Path, policy: Policy, *, seed: int = 0) -> Deployed:
+    """The model of a folder that `delivery.deployment` wrote, warmed up.
+
+    Raises what `Deployment.load` and `Deployment.cascade` raise.
+    """
+    from adwright.delivery.cascade.deployment import Deployment
+
+    clock = SystemClock()
+    saved = Deployment.load(folder)
+    cascade = saved.cascade(clock=clock)
+    cascade.warm_up()
+    histories = cascade.histories
+    latest = histories.latest
+    return Deployed(
+        name=folder.name,
+        artifact_id=saved.artifact_id,
+        kind=KIND,
+        recommender=cascade,
+        policy=policy,
+        fallback=AtOnce(cascade, clock),
+        seed=seed,
+        similar=_Similar(cascade),
+        observe=histories.observe,
+        kinds=frozenset(histories.kinds),
+        known_until=None if latest is None else _EPOCH + timedelta(microseconds=latest + 1),
+    )
+
+
+class AtOnce:
+    """A cascade that is given no time: its most popular items.
+
+    It asks no model, so it may answer on another thread while the cascade works.
+    """
+
+    def __init__(self, cascade: Cascade, clock: Clock) -> None:
+        self._cascade = cascade
+        self._clock = clock
+
+    def recommend(self, request: Request) -> Candidates:
+        """The most popular items that the request allows."""
+        return self._cascade.recommend_many([request], Deadline.after(0, self._clock))[0]
+
+
+class _Similar:
+    """The neighbours of an item; None where the cascade does not know it."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self._cascade = cascade
+
+    def __call__(self, item_id: str, k: int) -> Sequence[tuple[str, float]] | None:
+        try:
+            return self._cascade.similar(item_id, k)
+        except ValueInvalidError:
+            return None

@@ -1,0 +1,299 @@
+"""Which model decides for which tenant, and how a new one takes its place.
+
+    ROOT/TENANT/current      one line: the name of the version that decides
+    ROOT/TENANT/VERSION/     an artifact
+    ROOT/TENANT/serving.toml the policy, where it is not the usual one
+
+`publish` writes the pointer in one step. A thread looks at the contents of pointer, manifest and
+settings, loads what is new, lets it decide for nobody, and only then puts it in place: the next
+batch uses it. Whatever cannot be loaded is refused and the old model goes on; it is tried again
+when one of the three changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from adwright.core.artifacts import MANIFEST
+from adwright.core.atomic import atomic_write_text
+from adwright.core.clock import Clock
+from adwright.core.errors import ArtifactError, ArtifactUnsafeError
+from adwright.core.hashing import sha256_bytes
+from adwright.service.registry.deployed import Deployed, probe
+
+__all__ = [
+    "POINTER",
+    "SETTINGS",
+    "FixedModels",
+    "FolderModels",
+    "Load",
+    "ModelStatus",
+    "Models",
+    "publish",
+]
+
+POINTER = "current"
+SETTINGS = "serving.toml"
+_MAX_NAME = 128
+_log = logging.getLogger("adwright.service")
+
+Load = Callable[[Path], Deployed]
+Stored = Callable[[str, Deployed], Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """What decides for a tenant, and what was refused.
+
+    deployed: None where nothing could be loaded yet. since: when it was put in place. refused,
+    reason: name of a newer version that could not be loaded, and why; empty where there is none.
+    """
+
+    deployed: Deployed | None = None
+    since: datetime | None = None
+    refused: str = ""
+    reason: str = ""
+
+
+class Models(Protocol):
+    """The models of all tenants."""
+
+    def start(self) -> None:
+        """Load what there is, and begin to watch; returns when the first look is done."""
+        ...
+
+    def stop(self) -> None:
+        """Stop watching."""
+        ...
+
+    def status(self, tenant: str) -> ModelStatus | None:
+        """The tenant's model; None where it never had one."""
+        ...
+
+    def statuses(self) -> Mapping[str, ModelStatus]:
+        """All of them, by tenant."""
+        ...
+
+    def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Let the tenant's model take note of events that were stored, each once."""
+        ...
+
+
+class FixedModels:
+    """Models that never change: for tests, and for a service that is restarted to change them."""
+
+    def __init__(self, models: Mapping[str, Deployed], clock: Clock) -> None:
+        now = clock.now()
+        self._statuses = {
+            tenant: ModelStatus(deployed, since=now) for tenant, deployed in models.items()
+        }
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    def stop(self) -> None:
+        """Nothing to do."""
+
+    def status(self, tenant: str) -> ModelStatus | None:
+        """The tenant's model; None where it has none."""
+        return self._statuses.get(tenant)
+
+    def statuses(self) -> Mapping[str, ModelStatus]:
+        """All of them, by tenant."""
+        return self._statuses
+
+    def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Let the tenant's model take note of events that were stored, each once."""
+        if tenant in self._statuses:
+            _tell(self._statuses[tenant], events)
+
+
+class FolderModels:
+    """Models in a folder, exchanged while the service runs.
+
+    root: the folder, one folder a tenant in it; it may be empty or come later.
+    load: builds the model of a version's folder; it must verify it, and may raise anything.
+    stored: gives the events of a tenant that a model just loaded does not know yet; None where
+        no model wants to know. seconds: between two looks.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        load: Load,
+        clock: Clock,
+        *,
+        stored: Stored | None = None,
+        seconds: float = 1.0,
+    ) -> None:
+        self._root = Path(root)
+        self._load = load
+        self._clock = clock
+        self._stored = stored
+        self._seconds = seconds
+        # Readers take one reference: a swap is the replacement of an entry.
+        self._statuses: dict[str, ModelStatus] = {}
+        self._seen: dict[str, str] = {}
+        # Told while a model is being loaded, for that model.
+        self._meanwhile: dict[str, list[Mapping[str, Any]]] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Load what there is, and begin to watch; returns when the first look is done."""
+        self.look()
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._watch, name="adwright-models", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching; a model that is being loaded is finished first."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def status(self, tenant: str) -> ModelStatus | None:
+        """The tenant's model; None where it never had one."""
+        return self._statuses.get(tenant)
+
+    def statuses(self) -> Mapping[str, ModelStatus]:
+        """All of them, by tenant."""
+        return dict(self._statuses)
+
+    def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Let the tenant's model take note of events that were stored, each once."""
+        with self._lock:
+            if tenant in self._meanwhile:
+                self._meanwhile[tenant].extend(events)
+            if tenant in self._statuses:
+                _tell(self._statuses[tenant], events)
+
+    def look(self) -> None:
+        """Look once at every tenant's pointer, and load what is new."""
+        try:
+            tenants = sorted(path.name for path in self._root.iterdir() if path.is_dir())
+        except OSError:
+            tenants = []
+        for tenant in tenants:
+            if not tenant.startswith("."):
+                self._look_at(tenant)
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            try:
+                self.look()
+            except Exception:
+                _log.exception("the folder of models could not be looked at")
+
+    def _look_at(self, tenant: str) -> None:
+        folder = self._root / tenant
+        pointer = _read(folder / POINTER)
+        if pointer is None:
+            return  # no version was published yet, or the pointer was taken away: the old goes on
+        name = pointer.decode("utf-8", "replace").strip()
+        manifest = _read(folder / name / MANIFEST) if _is_name(name) else None
+        settings = _read(folder / SETTINGS)
+        content = repr(
+            [None if one is None else sha256_bytes(one) for one in (pointer, manifest, settings)]
+        )
+        if self._seen.get(tenant) == content:
+            return
+        try:
+            deployed = self._loaded(folder, name)
+            self._put_in_place(tenant, deployed)
+            _log.info("the model %s decides for tenant %s", name, tenant)
+        except Exception as error:
+            _log.error("the model %s of tenant %s is refused: %s", name[:_MAX_NAME], tenant, error)
+            before = self._statuses.get(tenant, ModelStatus())
+            reason = f"{type(error).__name__}: {error}"[:500]
+            refused = name[:_MAX_NAME] or "(empty)"
+            self._statuses[tenant] = replace(before, refused=refused, reason=reason)
+        self._seen[tenant] = content
+
+    def _put_in_place(self, tenant: str, deployed: Deployed) -> None:
+        """Tell the model what was stored since it was made, each event once, and let it decide.
+
+        What is stored in this moment is read from the store, told meanwhile, or both.
+        """
+        with self._lock:
+            self._meanwhile[tenant] = []
+        try:
+            known: set[str] = set()
+            if self._stored is not None and deployed.observe is not None:
+                events = self._stored(tenant, deployed)
+                known = {event["event_id"] for event in events}
+                deployed.tell(events)
+            with self._lock:
+                new = [one for one in self._meanwhile[tenant] if one["event_id"] not in known]
+                deployed.tell(new)
+                self._statuses[tenant] = ModelStatus(deployed, since=self._clock.now())
+        finally:
+            with self._lock:
+                del self._meanwhile[tenant]
+
+    def _loaded(self, folder: Path, name: str) -> Deployed:
+        target = folder / _checked(name, folder)
+        if target.is_symlink() or not target.is_dir():
+            raise ArtifactError(
+                "the pointer names a version that is not there",
+                where=f"{folder.name}/{POINTER}",
+                hint="copy the version's folder first, then write the pointer",
+            )
+        deployed = self._load(target)
+        probe(deployed, self._clock)
+        return deployed
+
+
+def publish(root: str | Path, tenant: str, name: str) -> None:
+    """Let version `name` of `tenant` decide: write the pointer, in one step.
+
+    The version's folder must lie in ROOT/TENANT already. Running services load it within
+    `poll_seconds`, and go on with the old one where they cannot.
+
+    Raises ArtifactUnsafeError for a name that leaves the folder, ArtifactError where the folder
+    holds no artifact, ResourceError where the pointer cannot be written.
+    """
+    folder = Path(root) / _checked(tenant, Path(root))
+    if not (folder / _checked(name, folder) / MANIFEST).is_file():
+        raise ArtifactError(
+            "there is no artifact to publish",
+            where=str(folder / name),
+            hint="copy the version's folder there first",
+        )
+    atomic_write_text(folder / POINTER, name + "\n")
+
+
+def _tell(status: ModelStatus, events: Sequence[Mapping[str, Any]]) -> None:
+    if status.deployed is not None:
+        status.deployed.tell(events)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _is_name(name: str) -> bool:
+    """Whether it is one visible part of a path."""
+    plain = name.isprintable() and not any(character in name for character in "/\\:")
+    return 0 < len(name) <= _MAX_NAME and plain and not name.startswith(".") and name != POINTER
+
+
+def _checked(name: str, folder: Path) -> str:
+    if not _is_name(name):
+        raise ArtifactUnsafeError(
+            f"{name[:_MAX_NAME]!r} is no name of a folder",
+            where=str(folder),
+            hint="use one name without slashes that does not begin with a dot",
+        )
+    return name

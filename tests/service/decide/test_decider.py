@@ -1,0 +1,355 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adwright.campaigns.group import Entry
+from adwright.campaigns.store import Store
+from adwright.core.clock import SystemClock
+from adwright.core.errors import ResourceError
+from adwright.delivery.decision import Candidates, Decision, Request
+from adwright.service.config import ServiceConfig
+from adwright.service.decide.decider import Decider
+from adwright.service.registry.deployed import Deployed
+from adwright.service.registry.registry import FixedModels
+from adwright.web.errors import ApiError, Busy
+from adwright.web.metrics import ServiceMetrics
+from tests.support.service.small_shop import ITEMS, Hashed, Shuffle, deployed, request
+
+AMPLE = 5.0
+
+
+class Bench:
+    """A decider over a store, and its measures."""
+
+    def __init__(self, store: Any, models: Mapping[str, Deployed], **settings: Any) -> None:
+        clock = SystemClock()
+        self.metrics = ServiceMetrics()
+        config = ServiceConfig(**settings)
+        self.decider = Decider(config, FixedModels(models, clock), store, self.metrics, clock)
+
+    def run(self, what: Callable[[Decider], Awaitable[Any]]) -> Any:
+        """The result of `what` between the start and the end of the decider."""
+
+        async def main() -> Any:
+            self.decider.start()
+            try:
+                return await what(self.decider)
+            finally:
+                await asyncio.to_thread(self.decider.stop)
+
+        return asyncio.run(main())
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
+
+
+def items(record: Mapping[str, Any]) -> list[str]:
+    return [place["item_id"] for place in record["slate"]]
+
+
+def test_a_decision_is_recorded_with_its_impressions_before_it_is_answered(store: Store) -> None:
+    model = deployed()
+    bench = Bench(store, {"acme": model})
+    asked = request(k=3, context={"page": "start"})
+
+    async def decide(decider: Decider) -> Mapping[str, Any]:
+        record = await decider.decide("acme", asked, AMPLE)
+        assert store.decisions("acme")["request_id"].to_list() == ["r1"]
+        events = store.events("acme")
+        assert events["event_id"].to_list() == ["r1-1", "r1-2", "r1-3"]
+        assert events["item_id"].to_list() == items(record)
+        return record
+
+    record = bench.run(decide)
+    expected = model.decide("acme", asked, Hashed("v1").recommend_many([asked], None)[0])
+    assert items(record) == list(expected.item_ids)
+    assert record["context"] == {"page": "start", "_model": "v1"}
+    assert store.events("umbrella").is_empty()
+    assert bench.value("adwright_decisions_total", stage="fine") == 1
+
+
+def test_requests_that_come_together_are_computed_and_written_together(store: Store) -> None:
+    recommender = Hashed()
+    recommender.go_on.clear()
+    other = Hashed("other")
+    models = {"acme": deployed(recommender=recommender), "umbrella": deployed(recommender=other)}
+    bench = Bench(store, models, batch_size=10)
+
+    async def decide(decider: Decider) -> list[Mapping[str, Any]]:
+        tasks = [asyncio.create_task(decider.decide("acme", request("first"), AMPLE))]
+        await asyncio.to_thread(recommender.entered.wait, 10)
+        for n in range(14):
+            tenant = "umbrella" if n % 7 == 0 else "acme"
+            tasks.append(asyncio.create_task(decider.decide(tenant, request(f"r{n}"), AMPLE)))
+        await asyncio.sleep(0.05)
+        recommender.go_on.set()
+        return await asyncio.gather(*tasks)
+
+    records = bench.run(decide)
+    assert [record["request_id"] for record in records] == ["first", *(f"r{n}" for n in range(14))]
+    assert recommender.batches == [1, 8, 4]
+    assert other.batches == [2]
+    assert bench.value("adwright_batch_size_sum") == 15
+    assert store.decisions("acme").height == 13
+    assert store.decisions("umbrella")["request_id"].to_list() == ["r0", "r7"]
+
+
+def test_a_repeated_request_gets_the_recorded_decision(store: Store) -> None:
+    def ask(bench: Bench, k: int) -> Mapping[str, Any]:
+        record: Mapping[str, Any] = bench.run(
+            lambda decider: decider.decide("acme", request(k=k), AMPLE)
+        )
+        return record
+
+    first = Bench(store, {"acme": deployed()})
+    record = ask(first, 4)
+    second = Bench(store, {"acme": deployed("v2")})
+    again = ask(second, 7)
+    assert again == record
+    assert second.value("adwright_decisions_repeated_total") == 1
+    assert first.value("adwright_decisions_repeated_total") == 0
+    assert store.events("acme").height == 4
+
+
+def test_the_same_request_twice_at_once_is_decided_once(store: Store) -> None:
+    bench = Bench(store, {"acme": deployed()})
+
+    async def decide(decider: Decider) -> Any:
+        return await asyncio.gather(
+            *(decider.decide("acme", request(k=k), AMPLE) for k in (3, 3, 5))
+        )
+
+    records = bench.run(decide)
+    assert items(records[0]) == items(records[1]) == items(records[2])
+    assert store.events("acme").height == 3
+
+
+def test_what_is_late_is_decided_from_the_fallback_in_time_and_once(store: Store) -> None:
+    recommender = Hashed()
+    recommender.go_on.clear()
+    bench = Bench(store, {"acme": deployed(recommender=recommender)})
+
+    async def decide(decider: Decider) -> Mapping[str, Any]:
+        began = time.monotonic()
+        record = await decider.decide("acme", request(), 0.3)
+        assert 0.1 < time.monotonic() - began < 8
+        recommender.go_on.set()
+        return record
+
+    record = bench.run(decide)
+    assert record["stage"] == "popularity"
+    assert bench.value("adwright_decisions_rescued_total", reason="late") == 1
+    assert store.decisions("acme")["stage"].to_list() == ["popularity"]
+    assert bench.value("adwright_decisions_total", stage="fine") is None
+
+
+def test_a_model_that_fails_is_replaced_by_the_fallback(store: Store) -> None:
+    bench = Bench(store, {"acme": deployed(recommender=Hashed(broken=True))})
+    record = bench.run(lambda decider: decider.decide("acme", request(), AMPLE))
+    assert record["stage"] == "popularity"
+    assert bench.value("adwright_decisions_rescued_total", reason="failed") == 1
+
+
+class Forgetful(Hashed):
+    def recommend_many(self, requests: Any, deadline: Any) -> list[Candidates]:
+        return super().recommend_many(requests, deadline)[1:]
+
+
+def test_a_model_that_forgets_a_request_is_replaced_by_the_fallback(store: Store) -> None:
+    bench = Bench(store, {"acme": deployed(recommender=Forgetful())})
+    record = bench.run(lambda decider: decider.decide("acme", request(), AMPLE))
+    assert record["stage"] == "popularity"
+
+
+def test_whoever_waited_too_long_does_not_hurry_the_others(store: Store) -> None:
+    recommender = Hashed()
+    recommender.go_on.clear()
+    bench = Bench(store, {"acme": deployed(recommender=recommender)}, batch_wait_ms=0)
+
+    async def decide(decider: Decider) -> Any:
+        first = asyncio.create_task(decider.decide("acme", request("first"), AMPLE))
+        await asyncio.to_thread(recommender.entered.wait, 10)
+        # Its time for the model ends in the queue; the grace period is still running.
+        hurried = asyncio.create_task(decider.decide("acme", request("hurried"), 1.0))
+        patient = asyncio.create_task(decider.decide("acme", request("patient"), AMPLE))
+        await asyncio.sleep(0.93)
+        recommender.go_on.set()
+        return await asyncio.gather(first, hurried, patient)
+
+    stages = [record["stage"] for record in bench.run(decide)]
+    assert stages == ["fine", "popularity", "fine"]
+
+
+def test_the_model_is_told_a_deadline_that_leaves_time_to_write(store: Store) -> None:
+    recommender = Hashed()
+    bench = Bench(store, {"acme": deployed(recommender=recommender)})
+    began = time.monotonic()
+    bench.run(lambda decider: decider.decide("acme", request(), AMPLE))
+    ended = time.monotonic()
+    (deadline,) = recommender.deadlines
+    assert deadline is not None
+    assert deadline.at - began > 3.5
+    assert deadline.at - ended < 4.6
+
+
+def test_a_full_queue_refuses_at_once(store: Store) -> None:
+    recommender = Hashed()
+    recommender.go_on.clear()
+    model = deployed(recommender=recommender)
+    bench = Bench(store, {"acme": model}, max_queue=3, batch_size=1)
+
+    async def decide(decider: Decider) -> None:
+        tasks = [
+            asyncio.create_task(decider.decide("acme", request(f"r{n}"), AMPLE)) for n in range(3)
+        ]
+        await asyncio.to_thread(recommender.entered.wait, 10)
+        with pytest.raises(Busy) as busy:
+            await decider.decide("acme", request("r9"), AMPLE)
+        assert (busy.value.status, busy.value.reason) == (429, "queue")
+        recommender.go_on.set()
+        await asyncio.gather(*tasks)
+        await decider.decide("acme", request("r9"), AMPLE)
+
+    bench.run(decide)
+    assert bench.value("adwright_shed_total", reason="queue") == 1
+    assert store.decisions("acme").height == 4
+
+
+def test_too_many_events_are_refused_before_they_wait(store: Store) -> None:
+    bench = Bench(store, {"acme": deployed()}, max_pending_rows=5)
+
+    async def record(decider: Decider) -> None:
+        with pytest.raises(Busy) as busy:
+            await decider.record("acme", [{}] * 6)
+        assert busy.value.reason == "store"
+
+    bench.run(record)
+
+
+@pytest.mark.parametrize("tenant", ["umbrella", "nobody"])
+def test_a_tenant_without_a_model_is_told_so(store: Store, tenant: str) -> None:
+    bench = Bench(store, {"acme": deployed()})
+
+    async def decide(decider: Decider) -> None:
+        with pytest.raises(ApiError) as error:
+            await decider.decide(tenant, request(), AMPLE)
+        assert (error.value.status, error.value.code) == (409, "no_model")
+
+    bench.run(decide)
+
+
+class Down:
+    def record_group(self, tenant: str, entries: Sequence[Entry]) -> list[Any]:
+        raise ResourceError("the store is down")
+
+
+def test_nothing_is_answered_that_could_not_be_written() -> None:
+    bench = Bench(Down(), {"acme": deployed()})
+
+    async def decide(decider: Decider) -> None:
+        for call in (decider.decide("acme", request(), AMPLE), decider.record("acme", [{}])):
+            with pytest.raises(ApiError) as error:
+                await call
+            assert error.value.status == 503
+
+    bench.run(decide)
+
+
+class NoPolicy(Shuffle):
+    def decide(self, request: Request, candidates: Candidates, rng: Any) -> Decision:
+        if request.request_id == "bad":
+            raise ZeroDivisionError
+        return super().decide(request, candidates, rng)
+
+
+def test_a_policy_that_fails_fails_its_own_request_alone(store: Store) -> None:
+    bench = Bench(store, {"acme": deployed(policy=NoPolicy())})
+
+    async def decide(decider: Decider) -> None:
+        calls = [decider.decide("acme", request(name), AMPLE) for name in ("r1", "bad", "r2")]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(results[1], ZeroDivisionError)
+        assert [type(result) for result in results] == [dict, ZeroDivisionError, dict]
+
+    bench.run(decide)
+    assert store.decisions("acme").height == 2
+
+
+def test_nothing_is_left_to_show(store: Store) -> None:
+    bench = Bench(store, {"acme": deployed()})
+    asked = request(exclude=frozenset(ITEMS))
+    record = bench.run(lambda decider: decider.decide("acme", asked, AMPLE))
+    assert (record["slate"], record["policy_id"]) == ([], "shuffle")
+    assert store.decisions("acme").height == 1
+
+
+def test_what_was_let_in_is_finished_when_it_ends(store: Store) -> None:
+    recommender = Hashed(seconds=0.05)
+    bench = Bench(store, {"acme": deployed(recommender=recommender)}, batch_size=1)
+
+    async def main() -> list[Any]:
+        bench.decider.start()
+        tasks = [
+            asyncio.create_task(bench.decider.decide("acme", request(f"r{n}"), AMPLE))
+            for n in range(5)
+        ]
+        await asyncio.sleep(0.02)
+        await asyncio.to_thread(bench.decider.stop)
+        return await asyncio.gather(*tasks)
+
+    assert len(asyncio.run(main())) == 5
+    assert store.decisions("acme").height == 5
+
+
+def test_the_model_takes_note_of_what_was_stored(store: Store) -> None:
+    noted: list[str] = []
+
+    def observe(events: Sequence[Mapping[str, Any]]) -> None:
+        noted.extend(event["event_id"] for event in events)
+
+    bench = Bench(
+        store, {"acme": deployed(observe=observe, kinds=frozenset({"click", "impression"}))}
+    )
+    event = {
+        "event_id": "e1",
+        "time": request().time,
+        "request_id": "r1",
+        "user_id": "u1",
+        "kind": "click",
+        "item_id": "item-001",
+    }
+
+    async def record(decider: Decider) -> Any:
+        await decider.decide("acme", request(k=1), AMPLE)
+        await decider.record("umbrella", [event])
+        return [await decider.record("acme", [event]) for _ in range(2)]
+
+    first, again = bench.run(record)
+    assert (first.accepted, again.duplicates) == (1, 1)
+    assert noted == ["r1-1", "e1"], "each once, and none of another tenant"
+    assert bench.value("adwright_events_total", outcome="accepted") == 2
+    assert bench.value("adwright_events_total", outcome="duplicate") == 1
+
+
+def test_equal_models_decide_equally_wherever_they_run(store: Store, tmp_path: Any) -> None:
+    def slates(where: Any, batch_size: int) -> list[list[str]]:
+        bench = Bench(where, {"acme": deployed()}, batch_size=batch_size)
+
+        async def decide(decider: Decider) -> Any:
+            calls = [decider.decide("acme", request(f"r{n}", f"u{n}"), AMPLE) for n in range(20)]
+            return await asyncio.gather(*calls)
+
+        return [items(record) for record in bench.run(decide)]
+
+    with type(store).open(f"sqlite:///{tmp_path}/other.db") as other:
+        other.create_tenant("acme")
+        one, two = slates(store, 16), slates(other, 1)
+    assert one == two
+    assert len({tuple(slate) for slate in one}) == 20
+    assert np.isfinite(store.events("acme")["propensity"].to_numpy()).all()

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from adwright.campaigns.group import Entry, Kept
+from adwright.campaigns.store import Recorded
+from adwright.core.clock import SystemClock
+from adwright.core.errors import ResourceError, ValueInvalidError
+from adwright.service.config import ServiceConfig
+from adwright.service.decide.pending import Answers
+from adwright.service.decide.writer import Write, Writer
+from adwright.web.errors import ApiError
+from adwright.web.metrics import ServiceMetrics
+
+
+class Ledger:
+    """Remembers the groups; holds them until it is let go on, and fails where a row says so."""
+
+    def __init__(self) -> None:
+        self.groups: list[tuple[str, int]] = []
+        self.entered = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def record_group(self, tenant: str, entries: Sequence[Entry]) -> list[Kept | Recorded]:
+        self.groups.append((tenant, len(entries)))
+        self.entered.set()
+        self.go_on.wait(10)
+        events = [event for entry in entries for event in entry.events]
+        for event in events:
+            if event["kind"] == "bad":
+                raise ValueInvalidError("a bad row", column="kind", hint="mend it")
+            if event["kind"] == "down":
+                raise ResourceError("the store is down")
+            if event["kind"] == "bug":
+                raise ZeroDivisionError
+        return [Recorded(len(entry.events), 0) for entry in entries]
+
+
+Stored = Callable[[str, Sequence[Mapping[str, Any]]], None]
+
+
+async def write(
+    ledger: Ledger,
+    metrics: ServiceMetrics,
+    parts: Sequence[tuple[str, list[str]]],
+    *,
+    rows: int = 100,
+    stored: Stored = lambda _, __: None,
+) -> list[Any]:
+    """What the writer answers to parts of events of these kinds, all put at once."""
+    config = ServiceConfig(commit_rows=rows)
+    writer = Writer(ledger, config, metrics, SystemClock(), stored=stored)
+    loop = asyncio.get_running_loop()
+    writes = [
+        Write(tenant, loop.create_future(), Entry(events=[{"kind": kind} for kind in kinds]))
+        for tenant, kinds in parts
+    ]
+    writer.put(*writes)
+    assert writer.rows == sum(len(kinds) for _, kinds in parts)
+    writer.start(Answers(loop))
+    results = await asyncio.gather(*(one.answer for one in writes), return_exceptions=True)
+    await asyncio.to_thread(writer.stop)
+    assert writer.rows == 0
+    return results
+
+
+def value(metrics: ServiceMetrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_one_transaction_a_tenant_holds_what_came_together() -> None:
+    ledger, metrics = Ledger(), ServiceMetrics()
+    parts = [("acme", ["click"]), ("umbrella", ["click"] * 2), ("acme", ["click"] * 3)]
+    results = asyncio.run(write(ledger, metrics, parts))
+    assert results == [Recorded(1, 0), Recorded(2, 0), Recorded(3, 0)]
+    assert ledger.groups == [("acme", 2), ("umbrella", 1)]
+    assert value(metrics, "adwright_commit_rows_count") == 2
+    assert value(metrics, "adwright_commit_rows_sum") == 6
+    assert value(metrics, "adwright_commit_failures_total") == 0
+
+
+def test_a_transaction_has_its_most_rows() -> None:
+    ledger = Ledger()
+    asyncio.run(write(ledger, ServiceMetrics(), [("acme", ["click"] * 2)] * 5, rows=4))
+    assert ledger.groups == [("acme", 2), ("acme", 2), ("acme", 1)]
+
+
+def test_a_bad_row_fails_alone() -> None:
+    ledger, metrics = Ledger(), ServiceMetrics()
+    parts = [("acme", ["click"]), ("acme", ["click", "bad"]), ("acme", ["click"])]
+    first, bad, last = asyncio.run(write(ledger, metrics, parts))
+    assert first == last == Recorded(1, 0)
+    assert isinstance(bad, ApiError)
+    assert (bad.status, bad.code, bad.message) == (422, "invalid", "kind: a bad row")
+    assert bad.hint == "mend it"
+    assert value(metrics, "adwright_commit_failures_total") == 1
+
+
+@pytest.mark.parametrize("kind", ["down", "bug"])
+def test_a_store_that_fails_is_said_to_everybody(kind: str) -> None:
+    ledger, metrics = Ledger(), ServiceMetrics()
+    results = asyncio.run(write(ledger, metrics, [("acme", ["click"]), ("acme", [kind])]))
+    assert ledger.groups == [("acme", 2)], "nothing is tried again while the store is down"
+    for error in results:
+        assert isinstance(error, ApiError)
+        assert (error.status, error.headers) == (503, {"Retry-After": "1"})
+    assert value(metrics, "adwright_commit_failures_total") == 2
+
+
+def test_what_was_stored_is_told_and_a_listener_that_fails_undoes_nothing() -> None:
+    told: list[tuple[str, int]] = []
+
+    def stored(tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
+        told.append((tenant, len(events)))
+        raise RuntimeError("no ears")
+
+    parts = [("acme", ["click"]), ("acme", ["bad"]), ("umbrella", ["click"] * 2)]
+    results = asyncio.run(write(Ledger(), ServiceMetrics(), parts, stored=stored))
+    assert [isinstance(result, Recorded) for result in results] == [True, False, True]
+    assert told == [("acme", 1), ("umbrella", 2)]
+
+
+def test_writes_gather_while_a_transaction_waits_for_the_disk() -> None:
+    ledger = Ledger()
+    ledger.go_on.clear()
+
+    async def main() -> None:
+        writer = Writer(ledger, ServiceConfig(), ServiceMetrics(), SystemClock())
+        loop = asyncio.get_running_loop()
+        writer.start(Answers(loop))
+        writes = [
+            Write("acme", loop.create_future(), Entry(events=[{"kind": "click"}]))
+            for _ in range(20)
+        ]
+        writer.put(writes[0])
+        await asyncio.to_thread(ledger.entered.wait, 10)
+        for one in writes[1:]:
+            writer.put(one)
+        assert not writes[0].answer.done()
+        ledger.go_on.set()
+        await asyncio.gather(*(one.answer for one in writes))
+        await asyncio.to_thread(writer.stop)
+        assert writer.per_commit > 0
+
+    asyncio.run(main())
+    assert ledger.groups == [("acme", 1), ("acme", 19)]

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adwright.core.errors import ConfigError
+from adwright.service.lm.config import LmServiceConfig
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_running": 0},
+        {"max_queue": -1},
+        {"max_in_flight": 0},
+        {"max_tokens": 0},
+        {"max_texts": 0},
+        {"max_body_bytes": 0},
+        {"body_seconds": 0.0},
+        {"drain_seconds": -1.0},
+        {"key": "a\nb"},
+    ],
+)
+def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        LmServiceConfig(**wrong)
+
+
+def test_the_key_is_never_shown() -> None:
+    assert "s3cret" not in repr(LmServiceConfig(key="s3cret"))
+    with pytest.raises(ConfigError) as caught:
+        LmServiceConfig(key="s3cret\n")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_gate_has_the_same_limits() -> None:
+    gate = LmServiceConfig(max_in_flight=7, max_body_bytes=9, body_seconds=3.0).gate()
+    assert (gate.max_in_flight, gate.max_body_bytes, gate.body_seconds) == (7, 9, 3.0)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from adwright.service.lm.schemas import ChatIn, CompletionIn, EmbeddingIn
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "a"}]}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "tool", "content": "a"}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "text": "a"}]}]},
+        {"temperature": 3},
+        {"top_p": 0},
+        {"seed": -1},
+        {"stop": ["a"] * 17},
+        {"top_logprobs": 3},
+        {"presence_penalty": 1},
+        {"tools": []},
+        {"response_format": {"type": "json_schema"}},
+        {"response_format": {"type": "text", "json_schema": {"schema": {}}}},
+        {"structured_outputs": {}},
+        {"structured_outputs": {"grammar": "a"}, "response_format": {"type": "json_object"}},
+    ],
+)
+def test_what_is_not_understood_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ChatIn.model_validate(CHAT | fields)
+
+
+def test_what_clients_send_is_understood() -> None:
+    ChatIn.model_validate(
+        CHAT
+        | {
+            "user": "u",
+            "n": 1,
+            "frequency_penalty": 0,
+            "stream_options": {"include_usage": True},
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}],
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "x", "schema": {"type": "object"}, "strict": True},
+            },
+        }
+    )
+    EmbeddingIn.model_validate({"model": "m", "input": ["a"], "encoding_format": "base64"})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prompt": []},
+        {"prompt": [[]]},
+        {"prompt": "a", "max_tokens": 0},
+        {"prompt": "a", "echo": True, "max_tokens": 0},
+        {"prompt": "a", "echo": True, "max_tokens": 0, "logprobs": 1, "stream": True},
+        {"prompt": "a", "logprobs": 5},
+    ],
+)
+def test_completions_are_checked(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        CompletionIn.model_validate({"model": "m"} | fields)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adwright.campaigns.store import Store
+from adwright.core.clock import SystemClock
+from adwright.core.errors import ArtifactCorruptError
+from adwright.delivery.decision import Request
+from adwright.service.app import create_app
+from adwright.service.config import ServiceConfig
+from adwright.service.registry.cascades import KIND
+from adwright.service.registry.deployed import Deployed
+from adwright.service.registry.loading import load_deployed, stored_events
+from adwright.service.registry.registry import SETTINGS, FolderModels, publish
+from tests.support.delivery.cascade_parts import deployment, histories, request
+from tests.support.delivery.sequence_parts import hstu, hstu_ranker
+from tests.support.service.small_shop import running
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small trained cascade of the tenant acme, published."""
+    root = tmp_path_factory.mktemp("models")
+    deployment().save(root / "acme" / "v1")
+    (root / "acme" / SETTINGS).write_text('seed = 3\n[policy]\nkind = "softmax"\n')
+    publish(root, "acme", "v1")
+    return root / "acme" / "v1"
+
+
+@pytest.fixture
+def model(version: Path) -> Deployed:
+    return load_deployed(version)
+
+
+def event(number: int, kind: str, user_id: str, item_id: str, time: datetime) -> dict[str, Any]:
+    return {
+        "event_id": f"e{number}",
+        "time": time,
+        "request_id": f"v{number}",
+        "user_id": user_id,
+        "kind": kind,
+        "item_id": item_id,
+    }
+
+
+def test_a_saved_cascade_decides_as_it_did_before(model: Deployed) -> None:
+    (found,) = model.recommender.recommend_many([request()], None)
+    (expected,) = deployment().cascade().recommend_many([request()])
+    assert found.item_ids == expected.item_ids
+    assert (found.stage, model.kind, model.seed) == ("fine", KIND, 3)
+    assert model.policy.policy_id.startswith("softmax")
+    decision = model.decide("acme", request(), found)
+    assert set(decision.item_ids) <= set(found.item_ids)
+
+
+def test_a_cascade_with_hstu_decides_and_sees_what_happens(tmp_path: Path) -> None:
+    whole = replace(deployment(), retriever=hstu(repeats=True), fine=hstu_ranker())
+    whole.save(tmp_path / "v1")
+    model = load_deployed(tmp_path / "v1")
+    (found,) = model.recommender.recommend_many([request("u1")], None)
+    (expected,) = whole.cascade().recommend_many([request("u1")])
+    assert found.item_ids == expected.item_ids
+    assert found.stage == "fine"
+    assert model.similar is not None
+    assert model.similar("i3", 2) == whole.cascade().similar("i3", 2)
+    assert model.observe is not None
+    model.observe([event(1, "purchase", "u1", "i7", request().time - timedelta(hours=1))])
+    (after,) = model.recommender.recommend_many([request("u1")], None)
+    assert (after.score != found.score).any()
+
+
+def test_given_no_time_it_answers_with_the_most_popular(model: Deployed) -> None:
+    asked = request(k=3, exclude=frozenset(model.fallback.recommend(request()).item_ids[:1]))
+    found = model.fallback.recommend(asked)
+    assert found.stage == "popularity"
+    assert not asked.exclude & set(found.item_ids)
+
+
+def test_neighbours_come_from_its_vectors(model: Deployed) -> None:
+    assert model.similar is not None
+    item_id = histories().items.ids[0]
+    near = model.similar(item_id, 4)
+    assert near is not None
+    assert len(near) == 4
+    assert item_id not in [other for other, _ in near]
+    assert model.similar("unheard of", 4) is None
+
+
+def test_it_knows_the_events_up_to_its_latest(model: Deployed) -> None:
+    latest = histories().latest
+    assert latest is not None
+    assert model.known_until is not None
+    end = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=latest)
+    assert timedelta(0) < model.known_until - end < timedelta(seconds=1)
+    assert model.kinds == {"purchase"}
+
+
+def test_what_is_bought_is_known_to_the_next_decision_and_after_a_restart(
+    version: Path, store: Store
+) -> None:
+    time = request().time + timedelta(days=30)
+    items = histories().items.ids
+    bought = [event(n, "purchase", "newcomer", items[n], time) for n in range(3)]
+    store.record_events("acme", [*bought, event(9, "view", "newcomer", items[9], time)])
+    asked = Request("r1", "newcomer", time + timedelta(days=1))
+
+    def loaded() -> FolderModels:
+        root = version.parent.parent
+        models = FolderModels(root, load_deployed, SystemClock(), stored=stored_events(store))
+        models.look()
+        return models
+
+    def history(models: FolderModels) -> int:
+        status = models.status("acme")
+        assert status is not None
+        assert status.deployed is not None
+        cascade: Any = status.deployed.recommender
+        return len(cascade.histories.crowd([asked]).item)
+
+    models = loaded()
+    assert history(models) == 3
+    more = [event(4, "purchase", "newcomer", items[4], time)]
+    with running(create_app(ServiceConfig(deadline_ms=2000), store, models)) as client:
+        client.headers = {"X-API-Key": store.create_key("acme")}
+        body = {"events": [{**one, "time": one["time"].isoformat()} for one in more]}
+        for _ in range(2):
+            assert client.post("/v1/events", json=body).status_code == 200
+        answer = client.decide("r1", "newcomer", time=asked.time.isoformat())
+        assert answer.json()["stage"] == "fine"
+        assert history(models) == 4
+        answer = client.get(f"/v1/items/{items[0]}/similar?k=2")
+        assert len(answer.json()["items"]) == 2
+    assert history(loaded()) == 4
+
+
+def test_a_damaged_part_is_refused(version: Path, tmp_path: Path) -> None:
+    deployment().save(tmp_path / "acme" / "v1")
+    part = next((tmp_path / "acme" / "v1" / "coarse").glob("*.safetensors"))
+    part.write_bytes(part.read_bytes()[:-1] + b"\0")
+    with pytest.raises(ArtifactCorruptError):
+        load_deployed(tmp_path / "acme" / "v1")

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adwright.core.clock import FixedClock
+from adwright.core.errors import ArtifactError, ArtifactUnsafeError
+from adwright.service.registry.deployed import Deployed
+from adwright.service.registry.registry import (
+    POINTER,
+    FixedModels,
+    FolderModels,
+    ModelStatus,
+    publish,
+)
+from tests.support.service.small_shop import (
+    Hashed,
+    deployed,
+    load_version,
+    save_version,
+    wait_until,
+)
+
+
+def folder_models(root: Path, clock: FixedClock) -> FolderModels:
+    return FolderModels(root, load_version, clock, seconds=0.01)
+
+
+def decides(models: FolderModels, tenant: str = "acme") -> Deployed:
+    status = models.status(tenant)
+    assert status is not None
+    assert status.deployed is not None
+    return status.deployed
+
+
+def test_fixed_models_stay(clock: FixedClock) -> None:
+    model = deployed()
+    models = FixedModels({"acme": model}, clock)
+    models.start()
+    assert models.status("acme") == ModelStatus(model, since=clock.now())
+    assert models.status("umbrella") is None
+    assert list(models.statuses()) == ["acme"]
+    models.stop()
+
+
+def test_a_published_version_takes_the_place_of_the_old_one(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    first = save_version(tmp_path, "acme", "v1")
+    publish(tmp_path, "acme", "v1")
+    save_version(tmp_path, "umbrella", "v1", salt="other")
+    publish(tmp_path, "umbrella", "v1")
+    models = folder_models(tmp_path, clock)
+    models.start()
+    try:
+        old = decides(models)
+        assert (old.name, old.artifact_id) == ("v1", first)
+        second = save_version(tmp_path, "acme", "v2")
+        clock.advance(60)
+        publish(tmp_path, "acme", "v2")
+        wait_until(lambda: decides(models).name == "v2")
+        status = models.status("acme")
+        assert status is not None
+        assert status.since == clock.now()
+        assert decides(models).artifact_id == second
+        assert decides(models, "umbrella").name == "v1"
+        publish(tmp_path, "acme", "v1")
+        wait_until(lambda: decides(models).name == "v1")
+    finally:
+        models.stop()
+
+
+def test_the_same_pointer_is_not_loaded_twice(tmp_path: Path, clock: FixedClock) -> None:
+    save_version(tmp_path, "acme", "v1")
+    publish(tmp_path, "acme", "v1")
+    models = folder_models(tmp_path, clock)
+    models.look()
+    model = decides(models)
+    publish(tmp_path, "acme", "v1")
+    models.look()
+    assert decides(models) is model
+
+
+def break_tensors(folder: Path) -> None:
+    (folder / "extra.bin").write_bytes(b"not listed")
+
+
+def break_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+
+
+def break_pickle(folder: Path) -> None:
+    (folder / "model.pkl").write_bytes(b"\x80\x04.")
+
+
+def break_kind(folder: Path) -> None:
+    shutil.rmtree(folder)
+    save_version(folder.parent.parent, folder.parent.name, folder.name, kind="other")
+
+
+def break_link(folder: Path) -> None:
+    folder.rename(folder.with_name("aside"))
+    folder.symlink_to(folder.with_name("aside"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (break_tensors, "ArtifactCorruptError"),
+        (break_manifest, "ArtifactCorruptError"),
+        (break_pickle, "ArtifactUnsafeError"),
+        (break_kind, "of kind 'other', not 'hashed'"),
+        (break_link, "a version that is not there"),
+    ],
+)
+def test_a_broken_version_is_refused_and_the_old_one_goes_on(
+    tmp_path: Path, clock: FixedClock, damage: object, reason: str
+) -> None:
+    save_version(tmp_path, "acme", "v1")
+    publish(tmp_path, "acme", "v1")
+    models = folder_models(tmp_path, clock)
+    models.look()
+    save_version(tmp_path, "acme", "v2")
+    damage(tmp_path / "acme" / "v2")  # type: ignore[operator]
+    publish(tmp_path, "acme", "v2")
+    models.look()
+    status = models.status("acme")
+    assert status is not None
+    assert status.deployed is not None
+    assert (status.deployed.name, status.refused) == ("v1", "v2")
+    assert reason in status.reason
+    save_version(tmp_path, "acme", "v3")
+    publish(tmp_path, "acme", "v3")
+    models.look()
+    mended = models.status("acme")
+    assert mended is not None
+    assert (decides(models).name, mended.refused, mended.reason) == ("v3", "", "")
+
+
+def test_a_version_that_is_mended_in_place_is_tried_again(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    save_version(tmp_path, "acme", "v1")
+    (tmp_path / "acme" / POINTER).write_text("v1")
+    manifest = tmp_path / "acme" / "v1" / "manifest.json"
+    good = manifest.read_bytes()
+    manifest.write_bytes(good[:-20])
+    models = folder_models(tmp_path, clock)
+    models.look()
+    status = models.status("acme")
+    assert status is not None
+    assert status.deployed is None
+    assert status.refused == "v1"
+    manifest.write_bytes(good)
+    models.look()
+    assert decides(models).name == "v1"
+
+
+@pytest.mark.parametrize(
+    "pointer", ["", "../umbrella/v1", "/etc", ".", "..", "a/b", "current", "v\0", "nowhere"]
+)
+def test_a_pointer_never_leaves_the_folder(tmp_path: Path, clock: FixedClock, pointer: str) -> None:
+    save_version(tmp_path, "umbrella", "v1")
+    save_version(tmp_path, "acme", "v1")
+    (tmp_path / "acme" / POINTER).write_text(pointer)
+    models = folder_models(tmp_path, clock)
+    models.look()
+    status = models.status("acme")
+    assert status is not None
+    assert status.deployed is None
+    assert status.refused
+    assert status.reason
+
+
+def test_a_model_that_fails_its_probe_is_refused(tmp_path: Path, clock: FixedClock) -> None:
+    def load(folder: Path) -> Deployed:
+        return deployed(folder.name, recommender=Hashed(broken=True))
+
+    save_version(tmp_path, "acme", "v1")
+    publish(tmp_path, "acme", "v1")
+    models = FolderModels(tmp_path, load, clock)
+    models.look()
+    status = models.status("acme")
+    assert status is not None
+    assert "the model is broken" in status.reason
+
+
+def test_a_folder_without_pointers_or_none_at_all_is_waited_for(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    root = tmp_path / "models"
+    models = folder_models(root, clock)
+    models.start()
+    try:
+        assert models.statuses() == {}
+        save_version(root, "acme", "v1")
+        publish(root, "acme", "v1")
+        wait_until(lambda: "acme" in models.statuses())
+        (root / "acme" / POINTER).unlink()
+        models.look()
+        assert decides(models).name == "v1"
+    finally:
+        models.stop()
+    assert not any(thread.name == "adwright-models" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(("tenant", "name"), [("..", "v1"), ("acme", "../v1"), ("acme", "current")])
+def test_publishing_outside_the_folder_is_refused(tmp_path: Path, tenant: str, name: str) -> None:
+    save_version(tmp_path, "acme", "v1")
+    with pytest.raises(ArtifactUnsafeError, match="no name of a folder"):
+        publish(tmp_path, tenant, name)
+
+
+def test_publishing_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no artifact to publish"):
+        publish(tmp_path, "acme", "v9")
+    assert not (tmp_path / "acme").exists()
+
+
+def named(*names: str) -> list[dict[str, str]]:
+    return [{"event_id": name, "kind": "click"} for name in names]
+
+
+class Listener:
+    """A loader whose models write down what they are told."""
+
+    def __init__(self) -> None:
+        self.heard: dict[str, list[str]] = {}
+
+    def __call__(self, folder: Path) -> Deployed:
+        heard = self.heard.setdefault(folder.name, [])
+
+        def observe(events: Sequence[Mapping[str, Any]]) -> None:
+            heard.extend(event["event_id"] for event in events)
+
+        return deployed(folder.name, observe=observe, kinds=frozenset({"click"}))
+
+
+def test_a_new_model_hears_what_was_stored_and_what_happens_meanwhile_once(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    listener, log = Listener(), named("a", "b")
+
+    def stored(tenant: str, model: Deployed) -> list[dict[str, str]]:
+        assert (tenant, model.name) == ("acme", f"v{len(listener.heard)}")
+        # While the store is read, one event that is in it is told, and one that is not.
+        models.tell("acme", named("b", f"late-{model.name}"))
+        models.tell("umbrella", named("other"))
+        return list(log)
+
+    models = FolderModels(tmp_path, listener, clock, stored=stored)
+    save_version(tmp_path, "acme", "v1")
+    publish(tmp_path, "acme", "v1")
+    models.look()
+    assert listener.heard == {"v1": ["a", "b", "late-v1"]}
+    models.tell("acme", named("c"))
+    log.extend(named("late-v1", "c"))
+    save_version(tmp_path, "acme", "v2")
+    publish(tmp_path, "acme", "v2")
+    models.look()
+    models.tell("acme", named("d"))
+    # The old one is told too until the new one decides.
+    assert listener.heard == {
+        "v1": ["a", "b", "late-v1", "c", "b", "late-v2"],
+        "v2": ["a", "b", "late-v1", "c", "late-v2", "d"],
+    }
+
+
+def test_a_model_that_cannot_take_the_past_is_refused(tmp_path: Path, clock: FixedClock) -> None:
+    def stored(tenant: str, model: Deployed) -> list[dict[str, str]]:
+        raise OSError("the store is down")
+
+    models = FolderModels(tmp_path, Listener(), clock, stored=stored)
+    save_version(tmp_path, "acme", "v1")
+    publish(tmp_path, "acme", "v1")
+    models.look()
+    status = models.status("acme")
+    assert status is not None
+    assert (status.deployed, status.refused) == (None, "v1")
+    models.tell("acme", named("a"))
+    assert models._meanwhile == {}
+
+
+def test_fixed_models_are_told_too(clock: FixedClock) -> None:
+    listener = Listener()
+    models = FixedModels({"acme": listener(Path("v1"))}, clock)
+    models.tell("acme", named("a"))
+    models.tell("umbrella", named("b"))
+    assert listener.heard == {"v1": ["a"]}

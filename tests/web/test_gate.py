@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+
+from adwright.core.clock import SystemClock
+from adwright.web.gate import Gate
+from adwright.web.limits import GateLimits
+from adwright.web.metrics import ServiceMetrics
+from tests.support.service.small_shop import Client, running
+
+
+def make_app(metrics: ServiceMetrics, **settings: Any) -> FastAPI:
+    app = FastAPI()
+    app.state.waiting = asyncio.Event()
+
+    @app.post("/echo")
+    async def echo(request: Request) -> int:
+        return len(await request.body())
+
+    @app.get("/wait/{name}")
+    async def wait(name: str) -> str:
+        await app.state.waiting.wait()
+        return name
+
+    @app.get("/healthz")
+    async def health() -> str:
+        return "ok"
+
+    app.add_middleware(Gate, limits=GateLimits(**settings), metrics=metrics, clock=SystemClock())
+    return app
+
+
+def value(metrics: ServiceMetrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_answers_carry_the_headers_and_are_counted() -> None:
+    metrics = ServiceMetrics()
+    with running(make_app(metrics, replica="a1")) as client:
+        answer = client.post("/echo", content=b"12345")
+        missing = client.get("/nowhere/SECRET")
+    assert (answer.json(), missing.status_code) == (5, 404)
+    for headers in (answer.headers, missing.headers):
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-replica"] == "a1"
+    counted = {"route": "/echo", "method": "POST", "status": "200"}
+    assert value(metrics, "adwright_requests_total", **counted) == 1
+    assert value(metrics, "adwright_request_seconds_count", route="/echo") == 1
+    other = {"route": "other", "method": "other", "status": "404"}
+    assert value(metrics, "adwright_requests_total", **other) == 1
+    assert b"SECRET" not in metrics.text()
+
+
+def test_without_a_name_there_is_no_replica_header() -> None:
+    with running(make_app(ServiceMetrics())) as client:
+        assert "x-replica" not in client.get("/healthz").headers
+
+
+async def pieces(count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b"x" * 10
+
+
+def test_a_body_is_measured_while_it_arrives() -> None:
+    with running(make_app(ServiceMetrics(), max_body_bytes=100)) as client:
+        assert client.post("/echo", content=b"x" * 100).json() == 100
+        assert client.post("/echo", content=pieces(10)).json() == 100
+        for content in (b"x" * 101, pieces(11), pieces(1000)):
+            answer = client.post("/echo", content=content)
+            assert answer.status_code == 413
+            assert answer.json()["error"]["code"] == "too_large"
+            assert answer.headers["connection"] == "close"
+
+
+def call(app: Any, messages: Callable[[], AsyncIterator[Any]], *headers: Any) -> list[Any]:
+    """What the app sends to a request whose parts come from `messages`."""
+    sent: list[Any] = []
+
+    async def main() -> None:
+        parts = messages()
+
+        async def receive() -> Any:
+            return await anext(parts)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/echo",
+            "raw_path": b"/echo",
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "http_version": "1.1",
+            "headers": list(headers),
+            "app": app,
+        }
+        await app(scope, receive, send)
+
+    asyncio.run(main())
+    return sent
+
+
+def test_no_more_of_a_long_body_is_read_than_its_limit() -> None:
+    read = [0]
+
+    async def messages() -> AsyncIterator[Any]:
+        while True:
+            read[0] += 1
+            yield {"type": "http.request", "body": b"x" * 60, "more_body": True}
+
+    sent = call(make_app(ServiceMetrics(), max_body_bytes=100), messages)
+    assert (sent[0]["status"], read[0]) == (413, 2)
+    announced = (b"content-length", b"101")
+    sent = call(make_app(ServiceMetrics(), max_body_bytes=100), messages, announced)
+    assert (sent[0]["status"], read[0]) == (413, 2)
+
+
+@pytest.mark.parametrize("length", [b"x", b"-1", b"", b"\xb2"])
+def test_a_length_that_is_no_number_is_left_to_the_count(length: bytes) -> None:
+    async def messages() -> AsyncIterator[Any]:
+        yield {"type": "http.request", "body": b"12345", "more_body": False}
+
+    sent = call(make_app(ServiceMetrics()), messages, (b"content-length", length))
+    assert (sent[0]["status"], sent[1]["body"]) == (200, b"5")
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    async def messages() -> AsyncIterator[Any]:
+        yield {"type": "http.request", "body": b"1", "more_body": True}
+        await asyncio.sleep(30)
+
+    sent = call(make_app(ServiceMetrics(), body_seconds=0.05), messages)
+    assert sent[0]["status"] == 408
+    assert b"too_slow" in sent[1]["body"]
+
+
+def test_beyond_the_most_in_flight_a_request_is_shed_but_health_is_answered() -> None:
+    metrics = ServiceMetrics()
+    app = make_app(metrics, max_in_flight=3)
+    with running(app) as client:
+        held = [client.start("GET", f"/wait/{n}") for n in range(3)]
+        wait_for(client, metrics, 3)
+        shed = client.get("/wait/9")
+        assert (shed.status_code, shed.headers["retry-after"]) == (429, "2")
+        assert client.get("/healthz").status_code == 200
+
+        async def go_on() -> None:
+            app.state.waiting.set()
+
+        client.run(go_on())
+        assert [answer.result(10).json() for answer in held] == ["0", "1", "2"]
+        assert client.get("/wait/9").status_code == 200
+    assert value(metrics, "adwright_shed_total", reason="in_flight") == 1
+    assert value(metrics, "adwright_in_flight") == 0
+
+
+def wait_for(client: Client, metrics: ServiceMetrics, count: int) -> None:
+    async def until() -> None:
+        while value(metrics, "adwright_in_flight") != count:
+            await asyncio.sleep(0.001)
+
+    client.run(until())
