@@ -22,7 +22,7 @@ import numpy as np
 from _service_client import Pool, post
 from _service_process import Service
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 
 __all__ = ["TENANT", "Killed", "kill_repeatedly"]
 

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig

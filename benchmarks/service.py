@@ -27,7 +27,7 @@ from _result import RESULTS, write_result
 from _service_kill import TENANT, Killed, kill_repeatedly
 from _service_process import Service
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.hashing import content_hash
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.delivery.popularity import save_popularity

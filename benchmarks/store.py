@@ -20,8 +20,8 @@ from typing import Any
 from _result import write_result
 from sqlalchemy import Connection, text
 
-from adwright.campaigns.database import Database
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.database import Database
+from adwright.campaigns.store.store import Store
 from adwright.core.hashing import content_hash
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from tests.support.store.postgres import Postgres
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.cli import app
 from adwright.cli import serve as verbs
 from adwright.delivery.popularity import save_popularity

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.cli import app
 from adwright.core.clock import SystemClock
 from adwright.data.features import Feature

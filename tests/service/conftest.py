@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.delivery.popularity import save_popularity

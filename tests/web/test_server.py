@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.errors import MissingExtraError, ResourceError
 from adwright.service.registry.registry import publish
 from adwright.web.server import listen, serve

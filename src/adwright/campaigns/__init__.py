@@ -5,5 +5,5 @@
     store.record_events("acme", events)               # durable when it returns
     store.compact("acme", "log", before=now)          # whole days, as Parquet that data/ reads
 
-`adwright.campaigns.store` is the way into the store, and needs the extra `service`.
+`adwright.campaigns.store.store` is the way into the store, and needs the extra `service`.
 """

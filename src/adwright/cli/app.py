@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from adwright.cli import data, demo, lm, ranker, sequences, serve, simulate, tune
+from adwright.cli import data, demo, lm, ranker, serve, simulate
+from adwright.cli import train_sequences as sequences
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import fail
+from adwright.cli.tune import app as tune
 from adwright.core.errors import AdwrightError
 from adwright.core.version import __version__
 

@@ -98,7 +98,7 @@ def key(
 ) -> None:
     """Make a key for a tenant. It is shown here and never again."""
     _need_service()
-    from adwright.campaigns.store import Store
+    from adwright.campaigns.store.store import Store
 
     with Store.open(store) as opened:
         if revoke is None:
@@ -111,7 +111,7 @@ def key(
 
 
 def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, port: int) -> None:
-    from adwright.campaigns.store import Store
+    from adwright.campaigns.store.store import Store
     from adwright.core.clock import SystemClock
     from adwright.service.app import create_app
     from adwright.service.registry.loading import load_deployed, stored_events

@@ -26,12 +26,12 @@ from adwright.cli.shared import (
 if TYPE_CHECKING:
     import polars as pl
 
-    from adwright.campaigns.client import Client
-    from adwright.campaigns.loop import Retrain, Setting
-    from adwright.campaigns.population import Population
-    from adwright.campaigns.report import Report
-    from adwright.campaigns.runfile import RunConfig, Village
-    from adwright.campaigns.simulate import Plan
+    from adwright.campaigns.simulation.client import Client
+    from adwright.campaigns.simulation.config import RunConfig, Village
+    from adwright.campaigns.simulation.loop import Retrain, Setting
+    from adwright.campaigns.simulation.population import Population
+    from adwright.campaigns.simulation.report import Report
+    from adwright.campaigns.simulation.run import Plan
     from adwright.delivery.policy.slate_policy import PolicyConfig, SlatePolicy
     from adwright.service.registry.deployed import Deployed
 
@@ -99,10 +99,10 @@ def simulate(
     itself, `--a greedy --b greedy`, shows what chance alone does. At a service of yours, the
     people of B go to a second tenant where ADWRIGHT_KEY_B holds its key.
     """
-    from adwright.campaigns.loop import run_loop
-    from adwright.campaigns.report import write_report
-    from adwright.campaigns.runfile import open_village
-    from adwright.campaigns.simulate import make_plan
+    from adwright.campaigns.simulation.config import open_village
+    from adwright.campaigns.simulation.loop import run_loop
+    from adwright.campaigns.simulation.report import write_report
+    from adwright.campaigns.simulation.run import make_plan
     from adwright.training.loop.stage_timer import Stages
 
     stages = Stages()
@@ -138,7 +138,7 @@ def _asked(
     seed: int | None,
 ) -> RunConfig:
     """The run file with the options that were given in place of its values."""
-    from adwright.campaigns.runfile import RunConfig, policy_config
+    from adwright.campaigns.simulation.config import RunConfig, policy_config
     from adwright.core.config import load_toml
 
     config = RunConfig() if path is None else load_toml(path, RunConfig)
@@ -159,7 +159,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _policy(arm: str, config: PolicyConfig) -> SlatePolicy:
-    from adwright.campaigns.runfile import policy_text
+    from adwright.campaigns.simulation.config import policy_text
     from adwright.delivery.policy.slate_policy import build_policy
 
     # The arm in front, so that a policy can be compared with itself.
@@ -193,11 +193,11 @@ def _clear(out: Path, *, here: bool, force: bool) -> None:
 @contextmanager
 def _local(config: RunConfig, village: Village, out: Path) -> Iterator[Setting]:
     """A service on a port of this machine, with its own store."""
-    from adwright.campaigns.client import HttpClient
-    from adwright.campaigns.loop import Setting
-    from adwright.campaigns.replay import asked_again
-    from adwright.campaigns.simulate import Source
-    from adwright.campaigns.store import Store
+    from adwright.campaigns.simulation.client import HttpClient
+    from adwright.campaigns.simulation.loop import Setting
+    from adwright.campaigns.simulation.replay import asked_again
+    from adwright.campaigns.simulation.run import Source
+    from adwright.campaigns.store.store import Store
     from adwright.core.clock import SystemClock
     from adwright.delivery.policy.split_policy import SplitPolicy
     from adwright.service.app import create_app
@@ -241,10 +241,10 @@ def _ahead(deployed: Deployed, start: datetime) -> tuple[str, ...]:
 @contextmanager
 def _remote(config: RunConfig, url: str, out: Path) -> Iterator[Setting]:
     """A service that runs elsewhere, and the store behind it."""
-    from adwright.campaigns.client import HttpClient, SplitClient
-    from adwright.campaigns.loop import Setting
-    from adwright.campaigns.simulate import Source
-    from adwright.campaigns.store import Store
+    from adwright.campaigns.simulation.client import HttpClient, SplitClient
+    from adwright.campaigns.simulation.loop import Setting
+    from adwright.campaigns.simulation.run import Source
+    from adwright.campaigns.store.store import Store
     from adwright.core.errors import ConfigError
 
     keys = [os.environ.get("ADWRIGHT_KEY", ""), os.environ.get("ADWRIGHT_KEY_B", "")]
@@ -274,7 +274,7 @@ def _favourites(village: Village) -> Deployed:
     """A model of the log's past that needs no training."""
     import polars as pl
 
-    from adwright.campaigns.favourites import Favourites
+    from adwright.campaigns.simulation.personal_frequency import Favourites
     from adwright.core.hashing import content_hash
     from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
     from adwright.delivery.popularity import Popularity

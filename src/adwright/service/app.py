@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
 from adwright.service.config import ServiceConfig

@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.environment import environment
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError

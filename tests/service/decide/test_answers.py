@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from adwright.campaigns.group import Entry
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.group_commit import Entry
+from adwright.campaigns.store.store import Store
 from adwright.delivery.decision import Decision
 from adwright.service.decide.answers import decision_answer, decision_record, event_row
 from adwright.service.decide.schemas import DecideOut, EventIn

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adwright.campaigns.group import Entry
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.group_commit import Entry
+from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError
 from adwright.delivery.decision import Candidates, Decision, Request

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ResourceError
 from adwright.service.app import create_app

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from adwright.campaigns.group import Entry, Kept
-from adwright.campaigns.store import Recorded
+from adwright.campaigns.store.group_commit import Entry, Kept
+from adwright.campaigns.store.store import Recorded
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.service.config import ServiceConfig

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ArtifactCorruptError
 from adwright.delivery.decision import Request

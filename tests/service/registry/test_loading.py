@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adwright.campaigns.favourites import Favourites
-from adwright.campaigns.local import LocalClient
-from adwright.campaigns.population import Population, PopulationConfig
-from adwright.campaigns.simulate import (
+from adwright.campaigns.simulation.local import LocalClient
+from adwright.campaigns.simulation.personal_frequency import Favourites
+from adwright.campaigns.simulation.population import Population, PopulationConfig
+from adwright.campaigns.simulation.run import (
     Driven,
     Plan,
     Simulated,
@@ -25,7 +25,7 @@ from adwright.campaigns.simulate import (
     make_plan,
     read_back,
 )
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.data.schema import validate_events
 from adwright.delivery.policy.slate_policy import PolicyConfig, SlatePolicy, build_policy
 from adwright.delivery.policy.split_policy import SplitPolicy

@@ -12,9 +12,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from adwright.campaigns import compaction
-from adwright.campaigns.compaction import Compactor
-from adwright.campaigns.store import Store
+from adwright.campaigns.store import compaction
+from adwright.campaigns.store.compaction import Compactor
+from adwright.campaigns.store.store import Store
 from adwright.core import atomic
 from tests.support.store.events import events
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from adwright.campaigns.tables import METADATA
+from adwright.campaigns.store.tables import METADATA
 
 __all__ = ["migrate"]
 

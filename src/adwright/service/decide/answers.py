@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from adwright.campaigns.decisions import decision_row
+from adwright.campaigns.store.decisions import decision_row
 from adwright.delivery.decision import Decision
 from adwright.service.decide.schemas import EventIn
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from adwright.campaigns.bulk import Recorded
-from adwright.campaigns.group import Entry, Kept
+from adwright.campaigns.store.bulk import Recorded
+from adwright.campaigns.store.group_commit import Entry, Kept
 from adwright.core.clock import Clock
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Decision, Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock
 from adwright.core.errors import AdwrightError
 from adwright.service.config import ServiceConfig

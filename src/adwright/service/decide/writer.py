@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from adwright.campaigns.bulk import Recorded
-from adwright.campaigns.group import Entry, Kept, new_events
+from adwright.campaigns.store.bulk import Recorded
+from adwright.campaigns.store.group_commit import Entry, Kept, new_events
 from adwright.core.clock import Clock
 from adwright.core.errors import DataError
 from adwright.service.config import ServiceConfig

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adwright.campaigns.store import Store
+from adwright.campaigns.store.store import Store
 from adwright.core.artifacts import MANIFEST
 from adwright.core.config import load_toml
 from adwright.core.errors import ArtifactError, ConfigError

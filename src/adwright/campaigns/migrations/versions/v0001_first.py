@@ -1,6 +1,6 @@
 """The first tables: tenants and their keys, campaigns, creatives, decisions, events.
 
-What the columns hold is said in `adwright.campaigns.tables`; a revision keeps its own copy of
+What the columns hold is said in `adwright.campaigns.store.tables`; a revision keeps its own copy of
 the shape, which later changes of the tables must not touch.
 """
 

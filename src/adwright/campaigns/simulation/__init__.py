@@ -1,0 +1,1 @@
+"""A closed-loop simulator that serves, shops and tests A against B."""

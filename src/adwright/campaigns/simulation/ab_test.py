@@ -1,0 +1,291 @@
+"""A against B, from the log of a simulation: how much people took, and whether one may believe it.
+
+The unit is the person, since persons were dealt: all of the population that might have come
+count, those who never did with nothing. Measured are
+
+    plain        mean responses of a person in B less those in A
+    CUPED        the same, less what visits and takings of the weeks before the start explain
+    looks        the same a person and week at the end of each day, with an interval that holds
+                 however often one looks (`metrics.experiment`)
+
+Looks at one and the same people have independent increments where a person's behaviour does not
+change: the mean of more days has the covariance with that of fewer that it has with itself.
+
+Letters: P people, D days.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from adwright.campaigns.simulation.population import Population
+from adwright.campaigns.simulation.run import Plan
+from adwright.core.errors import ConfigError, DataError
+from adwright.delivery.policy.split_policy import Arm, Split
+from adwright.metrics.bootstrap import Interval, bootstrap_ratio
+from adwright.metrics.experiment import (
+    AlwaysValid,
+    Comparison,
+    always_valid,
+    best_mixture,
+    compare,
+    sample_ratio,
+)
+
+__all__ = ["ArmResult", "Look", "Verdict", "VerdictConfig", "compare_arms", "dealt"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_DAY = 86_400
+_ARMS: tuple[Arm, Arm] = ("A", "B")
+
+
+@dataclass(frozen=True)
+class VerdictConfig:
+    """before_weeks: of the pre-period that CUPED uses. planned: responses of a visit that were
+    expected when the sequential test was planned; it sets where the test is sharpest, never
+    whether it is valid. draws, seed: of the bootstrap.
+    """
+
+    before_weeks: int = 8
+    planned: float = 0.5
+    confidence: float = 0.95
+    draws: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.before_weeks < 1 or self.draws < 1 or not 0 < self.planned < math.inf:
+            raise ConfigError(
+                "before_weeks and draws are at least 1, planned is above 0",
+                where=f"before_weeks {self.before_weeks}, draws {self.draws}, "
+                f"planned {self.planned}",
+            )
+        if not 0 < self.confidence < 1:
+            raise ConfigError("confidence lies between 0 and 1", where=str(self.confidence))
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What happened in one arm. people: dealt to it; visitors: of them, who came. stages: share
+    of the visits that were answered in each order (fine, coarse, popularity). per_person,
+    per_visit: responses."""
+
+    arm: Arm
+    policy_id: str
+    people: int
+    visitors: int
+    visits: int
+    impressions: int
+    clicks: int
+    responses: int
+    stages: dict[str, float]
+    per_person: Interval
+    per_visit: Interval
+
+
+@dataclass(frozen=True)
+class Look:
+    """After so many days: B less A in responses a person and week, with the always-valid
+    interval and p-value."""
+
+    day: int
+    difference: Interval
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """difference, adjusted: B less A in responses a person, plain and with CUPED.
+    variance_reduction: share of the plain variance that CUPED removed. sample_ratio: p-value of
+    the arms' sizes. looks: one a day, empty where too little happened. stopped: the day after
+    which the test had decided; None where it had not.
+    """
+
+    a: ArmResult
+    b: ArmResult
+    difference: Interval
+    adjusted: Interval
+    variance_reduction: float
+    sample_ratio: float
+    looks: tuple[Look, ...]
+    stopped: int | None
+
+    @property
+    def lift(self) -> Interval:
+        """`adjusted` as a share of A's responses a person; NaN where A had none."""
+        base = self.a.per_person.value or math.nan
+        found = self.adjusted
+        return Interval(found.value / base, found.low / base, found.high / base)
+
+
+def compare_arms(
+    population: Population, plan: Plan, events: pl.DataFrame, config: VerdictConfig | None = None
+) -> Verdict:
+    """The verdict on the events of a simulation, as `read_back` returns them.
+
+    Raises DataError where people of one arm met several policies, or an arm has too few people.
+    """
+    config = config or VerdictConfig()
+    split = plan.config.split
+    people = _people(population, split, events)
+    treated = (people["arm"] == "B").to_numpy().astype(np.int64)
+    taken = people["responses"].to_numpy().astype(np.float64)
+    visits, takings = _before(population, config.before_weeks)
+    covariates = np.stack([visits, takings], axis=1).astype(np.float64)
+    plain = compare(taken, treated, confidence=config.confidence)
+    cuped = compare(taken, treated, covariates=covariates, confidence=config.confidence)
+    looks, stopped = _looks(population, plan, events, people, treated, covariates, config)
+    ids = {arm: _policy_of(arm, split, events) for arm in _ARMS}
+    a, b = (_arm_result(arm, ids[arm], people, events, config) for arm in _ARMS)
+    return Verdict(
+        a=a,
+        b=b,
+        difference=plain.difference,
+        adjusted=cuped.difference,
+        variance_reduction=cuped.variance_reduction,
+        sample_ratio=sample_ratio(treated, share=split.share) if 0 < split.share < 1 else 1.0,
+        looks=looks,
+        stopped=stopped,
+    )
+
+
+def dealt(events: pl.DataFrame, split: Split) -> pl.Series:
+    """The arm of each event's person."""
+    users = events["user_id"].unique()
+    arms = pl.Series([split.arm(user) for user in users], dtype=pl.String)
+    return events["user_id"].replace_strict(users, arms, return_dtype=pl.String)
+
+
+def _people(population: Population, split: Split, events: pl.DataFrame) -> pl.DataFrame:
+    """[P] all who might have come: user_id, arm, and counts of what they did."""
+    users = [population.users[code] for code in population.present.tolist()]
+    kind = pl.col("kind")
+    counts = events.group_by("user_id").agg(
+        visits=pl.col("request_id").filter(kind == "impression").n_unique(),
+        impressions=(kind == "impression").sum(),
+        clicks=(kind == "click").sum(),
+        responses=(kind == "purchase").sum(),
+    )
+    table = pl.DataFrame({"user_id": users, "arm": [split.arm(user) for user in users]})
+    joined = table.join(counts, on="user_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col(pl.UInt32, pl.Int64).cast(pl.Int64).fill_null(0))
+
+
+def _before(population: Population, weeks: int) -> tuple[Ints, Ints]:
+    """(visits, takings) [P] in the weeks before the start."""
+    at = int(population.start.timestamp())
+    return population.habits.activity(population.present, at - weeks * 7 * _DAY, at)
+
+
+def _policy_of(arm: Arm, split: Split, events: pl.DataFrame) -> str:
+    shown = events.filter(pl.col("kind") == "impression")
+    ids = shown.filter(dealt(shown, split) == arm)["policy_id"].unique().sort()
+    if len(ids) > 1:
+        raise DataError(
+            f"people of arm {arm} met several policies",
+            column="policy_id",
+            value=", ".join(str(one) for one in ids),
+            hint="deal people with the salt and share that the service uses",
+        )
+    return str(ids[0]) if len(ids) else "(nobody came)"
+
+
+def _arm_result(
+    arm: Arm, policy_id: str, people: pl.DataFrame, events: pl.DataFrame, config: VerdictConfig
+) -> ArmResult:
+    mine = people.filter(pl.col("arm") == arm)
+    rng = np.random.default_rng(config.seed)
+    taken, visits = mine["responses"].to_numpy(), mine["visits"].to_numpy()
+    total = {name: int(mine[name].sum()) for name in ("visits", "impressions", "clicks")}
+
+    def per(denominators: NDArray[np.integer]) -> Interval:
+        if not denominators.sum():
+            return Interval(0.0, 0.0, 0.0)
+        return bootstrap_ratio(taken, denominators, rng, config.draws, confidence=config.confidence)
+
+    shown = events.filter(
+        pl.col("kind") == "impression", pl.col("user_id").is_in(mine["user_id"].implode())
+    ).unique("request_id")
+    stage = shown["context"].str.json_path_match("$.stage").fill_null("unknown")
+    return ArmResult(
+        arm=arm,
+        policy_id=policy_id,
+        people=mine.height,
+        visitors=int((visits > 0).sum()),
+        responses=int(taken.sum()),
+        stages={name: n / max(shown.height, 1) for name, n in sorted(_counted(stage).items())},
+        per_person=per(np.ones(mine.height, np.int64)),
+        per_visit=per(visits),
+        **total,
+    )
+
+
+def _counted(values: pl.Series) -> dict[str, int]:
+    return {str(name): int(n) for name, n in values.value_counts().iter_rows()}
+
+
+def _looks(
+    population: Population,
+    plan: Plan,
+    events: pl.DataFrame,
+    people: pl.DataFrame,
+    treated: Ints,
+    covariates: Floats,
+    config: VerdictConfig,
+) -> tuple[tuple[Look, ...], int | None]:
+    """A look at the end of each whole day at which something can be told."""
+    days = max(1, math.floor(plan.config.days))
+    grown = _by_day(events, people, plan, days).cumsum(axis=1)
+    found: list[tuple[int, Comparison]] = []
+    for day in range(1, days + 1):
+        weekly = grown[:, day - 1] * (7 / day)
+        one = compare(weekly, treated, covariates=covariates, confidence=config.confidence)
+        if one.standard_error > 0:
+            found.append((day, one))
+    if not found:
+        return (), None
+    mixture = best_mixture(_planned_error(population, treated, plan, config))
+    valid: AlwaysValid = always_valid(
+        [one.difference.value for _, one in found],
+        [one.standard_error for _, one in found],
+        mixture=mixture,
+        confidence=config.confidence,
+    )
+    looks = tuple(
+        Look(
+            day,
+            Interval(one.difference.value, float(valid.low[at]), float(valid.high[at])),
+            float(valid.p_value[at]),
+        )
+        for at, (day, one) in enumerate(found)
+    )
+    return looks, None if valid.stopped is None else looks[valid.stopped].day
+
+
+def _by_day(events: pl.DataFrame, people: pl.DataFrame, plan: Plan, days: int) -> Floats:
+    """[P, D] responses of each person on each day, the days counted from the start."""
+    taken = events.filter(pl.col("kind") == "purchase")
+    row = {user: place for place, user in enumerate(people["user_id"])}
+    who = np.array([row[user] for user in taken["user_id"]], np.int64)
+    seconds = taken["time"].dt.epoch("s").to_numpy() - int(plan.start.timestamp())
+    found = np.zeros((people.height, days))
+    day = np.minimum(seconds // _DAY, days - 1).astype(np.int64)
+    np.add.at(found, (who, day), 1.0)
+    return found
+
+
+def _planned_error(
+    population: Population, treated: Ints, plan: Plan, config: VerdictConfig
+) -> float:
+    """Standard error at the end that one would plan with before the start: responses a visit
+    as config.planned, counts that vary like Poisson's, people's own rates taken off by CUPED."""
+    rate = float(population.arrivals.rate[population.present].mean())
+    weeks = plan.config.days / 7
+    sizes = [int((treated == arm).sum()) for arm in (0, 1)]
+    return math.sqrt(rate * config.planned / weeks * sum(1 / max(size, 1) for size in sizes))

@@ -1,0 +1,139 @@
+"""Is the simulated population like the real one? Compared on weeks that it was not fitted on.
+
+    visits     real visits of the weeks, and how many the arrival model expects
+    basket     items a real visit took, and how many the response model expects
+    favourites of the ten items that each visitor had taken most often before: the share taken,
+               real and expected; this is the base rate of a slate of personal favourites
+
+The response model sees the real past of each visit, those weeks included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from adwright.campaigns.simulation.features import Habits
+from adwright.campaigns.simulation.population import Population, visits_of
+from adwright.campaigns.simulation.purchase_model import Visits, draw_pairs
+from adwright.core.errors import DataError
+
+__all__ = ["Beside", "Realism", "check_population"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_WEEK = 7 * 86_400
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A real number and what the population is expected to do."""
+
+    real: float
+    expected: float
+
+    @property
+    def ratio(self) -> float:
+        """expected / real; NaN without anything real."""
+        return self.expected / self.real if self.real else float("nan")
+
+
+@dataclass(frozen=True)
+class Realism:
+    """visits a week, items a visit, share of favourites taken; weeks: that were looked at."""
+
+    weeks: float
+    visits: Beside
+    basket: Beside
+    favourites: Beside
+
+
+def check_population(
+    population: Population,
+    later: pl.LazyFrame | pl.DataFrame,
+    *,
+    visits: int = 2_000,
+    favourites: int = 10,
+) -> Realism:
+    """Compare with `later`, an EventLog; of it counts what lies after the start.
+
+    visits: so many are drawn for the response model. Raises DataError where nothing lies there.
+    """
+    real, weeks = _later(population, later)
+    present = np.isin(real.user, population.present)
+    rng = np.random.default_rng([population.config.seed, 2])
+    chosen = np.flatnonzero(present)
+    rate = Beside(len(chosen) / weeks, float(population.arrivals.rate[population.present].sum()))
+    if len(chosen) > visits:
+        chosen = np.sort(rng.choice(chosen, visits, replace=False))
+    some = real.some(chosen)
+    habits = population.habits.with_events(*_events(real))
+    season = population.season
+    config = population.config
+    pairs = draw_pairs(
+        habits, season, some, rng, past=config.past_negatives, others=config.other_negatives
+    )
+    expected = population.appetite.chance(
+        habits.features(some.user[pairs.visit], pairs.item, some.time[pairs.visit], season)
+    )
+    basket = Beside(
+        float(pairs.taken.sum()) / len(some), float(pairs.weight @ expected) / len(some)
+    )
+    return Realism(weeks, rate, basket, _favourites(population, habits, some, favourites))
+
+
+def _later(population: Population, later: pl.LazyFrame | pl.DataFrame) -> tuple[Visits, float]:
+    users, items = pl.Series(population.users), pl.Series(population.items)
+    table = (
+        later.lazy()
+        .filter(
+            pl.col("kind").is_in(population.config.kinds),
+            pl.col("time") >= population.start,
+            pl.col("user_id").is_in(users.implode()),
+            pl.col("item_id").is_in(items.implode()),
+        )
+        .select("user_id", "item_id", "time")
+        .collect()
+    )
+    if not table.height:
+        raise DataError(
+            "nothing in this log lies after the start",
+            column="time",
+            value=population.start.isoformat(),
+            hint="pass events of weeks that the population was not fitted on",
+        )
+    real = visits_of(table, users, items)
+    return real, (int(real.time.max()) - int(population.start.timestamp())) / _WEEK
+
+
+def _events(visits: Visits) -> tuple[Ints, Ints, Ints]:
+    taken = np.diff(visits.offsets)
+    return np.repeat(visits.user, taken), visits.item, np.repeat(visits.time, taken)
+
+
+def _favourites(population: Population, habits: Habits, visits: Visits, k: int) -> Beside:
+    """Of visits by people with at least k past items."""
+    first, end = habits.past.things_of(visits.user)
+    owner = np.repeat(np.arange(len(visits)), end - first)
+    place = np.concatenate([np.arange(a, b) for a, b in zip(first, end, strict=True)])
+    item = habits.past.things[place.astype(np.int64)]
+    count, _ = habits.past.before(visits.user[owner], item, visits.time[owner])
+    order = np.lexsort((item, -count, owner))
+    owner, item, count = owner[order], item[order], count[order]
+    start = np.searchsorted(owner, np.arange(len(visits)))
+    had = (np.arange(len(owner)) - start[owner] < k) & (count > 0)
+    full = np.bincount(owner[had], minlength=len(visits)) == k
+    chosen = had & full[owner]
+    if not chosen.any():
+        return Beside(0.0, 0.0)
+    owner, item = owner[chosen], item[chosen]
+    taken = np.repeat(np.arange(len(visits)), np.diff(visits.offsets)) * habits.items
+    real = np.isin(owner * habits.items + item, taken + visits.item)
+    expected = population.appetite.chance(
+        habits.features(visits.user[owner], item, visits.time[owner], population.season)
+    )
+    return Beside(float(real.mean()), float(expected.mean()))

@@ -1,0 +1,1 @@
+"""The campaign store: tables, events, decisions, keys and compaction to Parquet."""

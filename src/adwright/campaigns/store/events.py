@@ -1,0 +1,125 @@
+"""Events in and out of the store: each (tenant, event_id) once for good."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Select, select
+
+from adwright.campaigns.store.bulk import Recorded, append, claim
+from adwright.campaigns.store.incoming import EventRow
+from adwright.campaigns.store.tables import EVENT_IDS, EVENTS
+from adwright.campaigns.store.times import to_micros
+from adwright.core.errors import ValueInvalidError
+from adwright.data.schema import EVENT_SCHEMA, KINDS, empty_events
+
+__all__ = ["fingerprints", "insert_batches", "insert_events", "select_events", "to_frame"]
+
+_COLUMNS = tuple(EVENT_SCHEMA.names)
+_ID_BYTES, _CONTENT_BYTES = 16, 8
+
+
+def insert_events(connection: Connection, tenant: str, rows: Sequence[EventRow]) -> Recorded:
+    """Insert those of the rows whose event_id the tenant never sent before.
+
+    rows: as `event_rows` makes them. connection: in a transaction that may write; nothing is
+    durable before it is committed.
+    """
+    (recorded,) = insert_batches(connection, tenant, [rows])
+    return recorded
+
+
+def insert_batches(
+    connection: Connection, tenant: str, batches: Sequence[Sequence[EventRow]]
+) -> list[Recorded]:
+    """As `insert_events` for batches of several senders; what became of each, in order.
+
+    One transaction that calls this once waits for no other that waits for it. One that calls
+    it twice may, and PostgreSQL would end one of the two.
+    """
+    marks = [fingerprints(tenant, batch) for batch in batches]
+    first: dict[bytes, int] = {}
+    for batch in marks:
+        for key, content in batch:
+            first.setdefault(key, content)
+    if not first:
+        return [Recorded(0, 0) for _ in batches]
+    kept = dict(claim(connection, EVENT_IDS, first))
+    new: list[EventRow] = []
+    results = []
+    for rows, batch in zip(batches, marks, strict=True):
+        before, conflicting, repeated = len(new), 0, []
+        for place, (row, (key, content)) in enumerate(zip(rows, batch, strict=True)):
+            if key in kept:
+                conflicting += kept[key] != content
+                repeated.append(place)
+            else:
+                kept[key] = content
+                new.append(row)
+        accepted = len(new) - before
+        results.append(Recorded(accepted, len(repeated), conflicting, frozenset(repeated)))
+    append(connection, EVENTS, ("tenant", *_COLUMNS), [(tenant, *row) for row in new])
+    return results
+
+
+def fingerprints(tenant: str, rows: Sequence[EventRow]) -> list[tuple[bytes, int]]:
+    """For each row, 16 bytes for (tenant, event_id) and 8, as an integer, for all its columns.
+
+    BLAKE2b, a digest without known collisions: among 10^12 events, two ids get the same 16
+    bytes with a probability of 10^-15. They are kept in databases, so that they never change.
+    """
+    # NUL is in no tenant's name, so no two pairs give the same bytes.
+    prefix = tenant.encode() + b"\0"
+    return [
+        (
+            blake2b(prefix + str(row[0]).encode(), digest_size=_ID_BYTES).digest(),
+            int.from_bytes(
+                blake2b(json.dumps(row).encode(), digest_size=_CONTENT_BYTES).digest(),
+                "big",
+                signed=True,
+            ),
+        )
+        for row in rows
+    ]
+
+
+def select_events(
+    tenant: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    kinds: Collection[str] | None = None,
+) -> Select[Any]:
+    """The query for a tenant's events in the columns of EVENT_SCHEMA, oldest first.
+
+    since: the first instant. until: the first instant after the last. kinds: only these.
+    Raises ValueInvalidError for a kind that is none.
+    """
+    unknown = sorted(set(kinds or ()) - set(KINDS))
+    if unknown:
+        raise ValueInvalidError(
+            "there is no such kind of event",
+            column="kinds",
+            value=unknown[0],
+            hint=f"use some of {', '.join(KINDS)}",
+        )
+    query = select(*(EVENTS.c[name] for name in _COLUMNS)).where(EVENTS.c.tenant == tenant)
+    if since is not None:
+        query = query.where(EVENTS.c.time >= to_micros(since))
+    if until is not None:
+        query = query.where(EVENTS.c.time < to_micros(until))
+    if kinds is not None:
+        query = query.where(EVENTS.c.kind.in_(sorted(kinds)))
+    return query.order_by(EVENTS.c.time, EVENTS.c.seq)
+
+
+def to_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
+    """Rows of `select_events` as a table in EVENT_SCHEMA."""
+    types = {**empty_events().schema, "time": pl.Int64()}
+    frame = pl.DataFrame([tuple(row) for row in rows], schema=types, orient="row")
+    return frame.with_columns(pl.from_epoch("time", "us").dt.replace_time_zone("UTC"))

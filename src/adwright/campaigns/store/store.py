@@ -1,0 +1,321 @@
+"""The store: all that is kept for each tenant, behind one class.
+
+Every method takes the tenant first, and nothing crosses from one tenant to another. A method
+that writes is one transaction, and returns when it is committed and on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+import polars as pl
+
+from adwright.core.errors import FileUnreadableError, MissingExtraError, ValueInvalidError
+
+try:
+    import alembic  # noqa: F401
+    from sqlalchemy import select, text
+except ImportError as error:
+    raise MissingExtraError("the campaign store", "service") from error
+
+from adwright.campaigns.store.bulk import Recorded
+from adwright.campaigns.store.catalogue import (
+    campaign_rows,
+    creative_rows,
+    insert_ignoring,
+    select_table,
+    upsert_campaigns,
+    upsert_creatives,
+)
+from adwright.campaigns.store.compaction import EVENTS_A_PART, Compactor, done_parts
+from adwright.campaigns.store.database import Database
+from adwright.campaigns.store.decisions import decision_rows, insert_decisions, read_decisions
+from adwright.campaigns.store.events import insert_events, select_events, to_frame
+from adwright.campaigns.store.group_commit import Entry, Kept, record_group
+from adwright.campaigns.store.incoming import event_rows
+from adwright.campaigns.store.keys import Key, insert_key, key_id_of, list_keys, revoke, tenant_of
+from adwright.campaigns.store.migrate import migrate
+from adwright.campaigns.store.tables import CAMPAIGNS, CREATIVES, TENANTS
+from adwright.campaigns.store.times import to_micros
+from adwright.core.clock import Clock, SystemClock
+from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA
+
+__all__ = ["Key", "Recorded", "Store"]
+
+_LONGEST_TENANT = 100
+
+
+class Store:
+    """Tenants, API keys, campaigns, creatives, decisions and events in one database.
+
+    May be shared by threads. A process that was forked opens its own. Methods that write raise
+    ValueInvalidError for a tenant that does not exist; all raise ResourceError where the
+    database cannot be reached or used.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: set[str] = set()  # tenants seen in the database, where none is ever deleted
+
+    def __repr__(self) -> str:
+        return f"Store({self._database.url!r})"
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @classmethod
+    def open(cls, url: str, *, clock: Clock | None = None, connections: int = 20) -> Store:
+        """The store at the URL, created or brought to the newest tables where need be.
+
+        url: "sqlite:///relative/path", "sqlite:////absolute/path" or
+            "postgresql://user:password@host/database".
+        clock: gives the times of keys and compactions; the machine's own if None.
+        connections: at most so many at once; further threads wait.
+        Raises ConfigError for another URL or the store of a newer adwright, MissingExtraError
+        without psycopg, ResourceError where the database cannot be reached.
+        """
+        database = Database.open(url, connections=connections)
+        try:
+            migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, clock or SystemClock())
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def ping(self) -> None:
+        """Raise ResourceError unless the database answers."""
+        with self._database.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    # Tenants and their keys
+
+    def create_tenant(self, tenant: str) -> None:
+        """Let there be this tenant; nothing happens where there is. Its name has 1 to 100
+        printable characters, or ValueInvalidError is raised."""
+        if not tenant.strip() or not tenant.isprintable() or len(tenant) > _LONGEST_TENANT:
+            raise ValueInvalidError(
+                "this cannot be the name of a tenant",
+                column="tenant",
+                value=tenant,
+                hint=f"use 1 to {_LONGEST_TENANT} printable characters",
+            )
+        row = {"tenant": tenant, "created": to_micros(self._clock.now())}
+        with self._database.write() as connection:
+            insert_ignoring(connection, TENANTS, [row])
+
+    def tenants(self) -> list[str]:
+        """All tenants, by name."""
+        with self._database.read() as connection:
+            return sorted(connection.execute(select(TENANTS.c.tenant)).scalars())
+
+    def create_key(self, tenant: str) -> str:
+        """Make an API key of the tenant, and the tenant where there is none yet.
+
+        The key is shown here and never again: the store keeps a hash of it.
+        """
+        self.create_tenant(tenant)
+        with self._database.write() as connection:
+            return insert_key(connection, tenant, self._clock.now())
+
+    def tenant_of_key(self, key: str) -> str | None:
+        """Whose key this is; None for one that is unknown, altered or revoked."""
+        with self._database.read() as connection:
+            return tenant_of(connection, key)
+
+    def revoke_key(self, tenant: str, key: str) -> bool:
+        """Let a key of the tenant open nothing any more; whether it did until now.
+
+        key: the key, or its id, the part between the first two underscores.
+        """
+        with self._database.write() as connection:
+            return revoke(connection, tenant, key_id_of(key), self._clock.now())
+
+    def keys(self, tenant: str) -> list[Key]:
+        """What may be shown of the tenant's keys, oldest first."""
+        with self._database.read() as connection:
+            return list_keys(connection, tenant)
+
+    # Campaigns and creatives
+
+    def put_campaign(self, tenant: str, campaign: Mapping[str, object]) -> None:
+        """Keep a campaign, in the columns of CAMPAIGN_SCHEMA; it replaces one of the same id.
+
+        Raises SchemaError and ValueInvalidError as `data.schema.validate_campaigns`.
+        """
+        rows = campaign_rows([campaign])
+        self._check_tenant(tenant)
+        with self._database.write() as connection:
+            upsert_campaigns(connection, tenant, rows)
+
+    def campaigns(self, tenant: str) -> pl.DataFrame:
+        """The tenant's campaigns in CAMPAIGN_SCHEMA, by id."""
+        with self._database.read() as connection:
+            return select_table(connection, CAMPAIGNS, CAMPAIGN_SCHEMA, tenant)
+
+    def put_creative(self, tenant: str, creative: Mapping[str, object]) -> None:
+        """Keep one creative; see `put_creatives`."""
+        self.put_creatives(tenant, [creative])
+
+    def put_creatives(self, tenant: str, creatives: Sequence[Mapping[str, object]]) -> None:
+        """Keep creatives, in the columns of CREATIVE_SCHEMA, all of them or none.
+
+        A creative never changes: the same once more is no mistake, another of its id is.
+        Raises SchemaError and ValueInvalidError as `data.schema.validate_creatives`, for
+        another creative of the same id, and for a campaign that the tenant does not have.
+        """
+        if not creatives:
+            return
+        rows = creative_rows(creatives)
+        self._check_tenant(tenant)
+        with self._database.write() as connection:
+            upsert_creatives(connection, tenant, rows)
+
+    def creatives(self, tenant: str) -> pl.DataFrame:
+        """The tenant's creatives in CREATIVE_SCHEMA, by id."""
+        with self._database.read() as connection:
+            return select_table(connection, CREATIVES, CREATIVE_SCHEMA, tenant)
+
+    # Decisions and events
+
+    def record_decisions(self, tenant: str, decisions: Sequence[Mapping[str, object]]) -> Recorded:
+        """Keep decisions, all of them or none; each request_id of a tenant counts once.
+
+        decisions: in the columns that `campaigns.decisions` names; `decision_row` makes one of
+        a policy's Decision. Raises SchemaError and ValueInvalidError as `decision_rows`.
+        """
+        rows = decision_rows(decisions)
+        self._check_tenant(tenant)
+        if not rows:
+            return Recorded(0, 0)
+        with self._database.write() as connection:
+            return insert_decisions(connection, tenant, rows)
+
+    def decisions(
+        self, tenant: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> pl.DataFrame:
+        """The tenant's decisions from `since` to before `until`, oldest first.
+
+        The slate is a list of structs: item_id, position, propensity, score, reason.
+        """
+        with self._database.read() as connection:
+            return read_decisions(connection, tenant, since=since, until=until)
+
+    def record_events(
+        self, tenant: str, events: Sequence[Mapping[str, object]] | pl.DataFrame
+    ) -> Recorded:
+        """Keep events, all of them or none; each event_id of a tenant counts once for good,
+        also after its event was compacted.
+
+        events: in the columns of EVENT_SCHEMA. When this returns, every one of them is on the
+        disk. Whoever gets no answer sends the same again.
+        Raises SchemaError and ValueInvalidError as `data.schema.validate_events`, with the row
+        and the column, but for a repeated event_id, which is counted.
+        """
+        rows = event_rows(events)
+        self._check_tenant(tenant)
+        if not rows:
+            return Recorded(0, 0)
+        with self._database.write() as connection:
+            return insert_events(connection, tenant, rows)
+
+    def record_group(self, tenant: str, entries: Sequence[Entry]) -> list[Kept | Recorded]:
+        """Keep what several callers want written, all of it or none, in one transaction.
+
+        Returns what became of each entry, in order: for a decision the one that stands in the
+        store, for events their counts. Raises as `record_decisions` and `record_events`.
+        """
+        self._check_tenant(tenant)
+        return record_group(self._database, tenant, entries)
+
+    def events(
+        self,
+        tenant: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        kinds: Collection[str] | None = None,
+    ) -> pl.DataFrame:
+        """The tenant's events that are not compacted yet in EVENT_SCHEMA, oldest first.
+
+        since: the first instant. until: the first instant after the last. kinds: only these.
+        """
+        query = select_events(tenant, since=since, until=until, kinds=kinds)
+        with self._database.read() as connection:
+            return to_frame(connection.execute(query).all())
+
+    # Compaction
+
+    def compact(
+        self, tenant: str, folder: str | Path, *, before: datetime, part: int = EVENTS_A_PART
+    ) -> list[Path]:
+        """Move the events of all days that were over at `before` into Parquet files.
+
+        folder: the tenant's own; gets date=YYYY-MM-DD/part-*.parquet in EVENT_SCHEMA, which
+            `data.log.open_log` reads. before: in UTC. part: events a file at most.
+        Returns the files written. Each event is in the store or in one file, also when this is
+        killed at any moment; the next call continues.
+        Raises ConfigError where the folder holds another tenant's events, ResourceError where
+        the disk is full.
+        """
+        return Compactor(self._database, tenant, Path(folder), self._clock, part=part).run(before)
+
+    def parts(self, tenant: str, folder: str | Path) -> list[Path]:
+        """The files of finished compactions, where they are below `folder`, by day.
+
+        Raises FileUnreadableError where one of them is not there.
+        """
+        with self._database.read() as connection:
+            return _present(done_parts(connection, tenant, Path(folder)))
+
+    def log(self, tenant: str, folder: str | Path) -> pl.LazyFrame:
+        """All that the tenant ever sent, each event once: the files and then what the store
+        still holds, of one moment, in EVENT_SCHEMA.
+
+        folder: that of the compactions. Raises FileUnreadableError where a file is missing.
+        """
+        with self._database.read() as connection:
+            parts = _present(done_parts(connection, tenant, Path(folder)))
+            recent = to_frame(connection.execute(select_events(tenant)).all()).lazy()
+        return pl.concat([pl.scan_parquet(parts), recent]) if parts else recent
+
+    def _check_tenant(self, tenant: str) -> None:
+        if tenant in self._known:
+            return
+        with self._database.read() as connection:
+            query = select(TENANTS.c.tenant).where(TENANTS.c.tenant == tenant)
+            if tenant.isprintable() and connection.execute(query).first() is not None:
+                self._known.add(tenant)
+                return
+        raise ValueInvalidError(
+            "there is no such tenant",
+            column="tenant",
+            value=tenant,
+            hint="create it, or a key for it, first",
+        )
+
+
+def _present(parts: list[Path]) -> list[Path]:
+    for part in parts:
+        if not part.is_file():
+            raise FileUnreadableError(
+                "a file of compacted events is missing",
+                file=str(part),
+                hint="name the folder that was compacted into, where it is now",
+            )
+    return parts

@@ -1,0 +1,248 @@
+"""adwright tune: parameter-efficient tuning of a language model, and what came of several."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adwright.cli.default_group import DefaultGroup
+from adwright.cli.shared import DryRun, Force, Seed, allowed_to_replace, show_facts, show_table
+from adwright.cli.tune.export import export
+from adwright.cli.tune.jobs import jobs
+from adwright.cli.tune.offsite import app as offsite_app
+from adwright.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adwright.training.tuning.run import TuningReport
+
+__all__ = ["app", "compare", "methods", "run"]
+
+app = typer.Typer(
+    cls=DefaultGroup,
+    help="Tune a language model on prompts and answers, by any method of the taxonomy.",
+    rich_markup_mode="markdown",
+)
+
+Method = Annotated[
+    str,
+    typer.Option(
+        "--method", help="One of `adwright tune methods`; of peft's, peft:loha and the like."
+    ),
+]
+Data = Annotated[Path, typer.Option("--data", help="JSON lines with a prompt and an answer each.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the method, NAME=VALUE in TOML: --set rank=16."),
+]
+Sources = Annotated[
+    list[Path] | None,
+    typer.Option("--source", help="A tuned part that the method builds on (AdapterFusion, ...)."),
+]
+
+Recompute = Annotated[
+    bool,
+    typer.Option(
+        "--checkpoint-layers", help="Compute layers again in the backward pass, for memory."
+    ),
+]
+Shard = Annotated[
+    bool, typer.Option("--shard", help="Under torchrun: each process holds its part of the base.")
+]
+FourBits = Annotated[
+    bool, typer.Option("--four-bits", help="Keep the base in NF4 (QLoRA): CUDA and bitsandbytes.")
+]
+
+
+@app.command("run")
+def run(  # noqa: PLR0913
+    *,
+    data: Data,
+    method: Method = "LoRA",
+    settings: Settings = None,
+    model: Annotated[
+        str, typer.Option("--model", help="The default model, a folder, a .gguf file, or a name.")
+    ] = "smollm2-135m-instruct",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the run and its part.")] = Path(
+        "runs/tuned"
+    ),
+    group: Annotated[
+        str, typer.Option("--group", help="Field whose values are held for validation together.")
+    ] = "",
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the texts.")] = 1,
+    steps: Annotated[int, typer.Option("--steps", min=0, help="So many steps instead.")] = 0,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Texts a step.")] = 8,
+    rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 5e-4,
+    max_length: Annotated[int, typer.Option("--max-length", min=8, help="Tokens of a text.")] = 384,
+    sources: Sources = None,
+    recompute: Recompute = False,
+    shard: Shard = False,
+    four_bits: FourBits = False,
+    seed: Seed = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up a run that was cut off.")
+    ] = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Tune a model and save the tuned part, which is small and needs its base to be used.
+
+    A tenth of the texts (of the groups, with --group) is held, and decides which numbers are
+    kept. OUT then holds `tuned`, the resumable `run`, and `report.json`, which
+    `adwright tune compare` reads. A run that was killed goes on with --resume and ends with the
+    same bits.
+    """
+    from adwright.core.config import to_jsonable
+    from adwright.training.tuning.config import TuneConfig
+    from adwright.training.tuning.run import PairsConfig, TuneRun, method_of, run_tuning
+
+    asked = TuneRun(
+        data=PairsConfig(path=data, group=group, max_length=max_length),
+        method=method_of({**_settings(settings or []), "kind": method}),
+        model=model,
+        sources=tuple(sources or ()),
+        tune=TuneConfig(
+            epochs=epochs,
+            steps=steps,
+            batch=batch,
+            micro=batch,
+            learning_rate=rate,
+            checkpoint_layers=recompute,
+            shard=shard,
+        ),
+        quantise="nf4" if four_bits else "",
+        seed=seed,
+        out=out,
+    )
+    if dry_run:
+        plain = to_jsonable(asked)
+        plain["method"] = {"class": type(asked.method).__name__, **plain["method"]}
+        typer.echo(json.dumps(plain, indent=1))
+        return
+    replacing = allowed_to_replace(out / "tuned", force=force)
+    _tell(run_tuning(asked, resume=resume, overwrite=replacing or force), out)
+
+
+def _tell(report: TuningReport, out: Path) -> None:
+    nats = f"{_number(report.base_nll)} -> {_number(report.valid_nll)}"
+    show_facts(
+        {
+            "method": report.method,
+            "base": report.base,
+            "trainable": f"{report.trainable:,} ({report.share:.2%})",
+            "tokens": f"{report.tokens:,}, {report.tokens_per_cpu_second:,.0f} a CPU-second",
+            "held answers, nats a token": nats,
+            "saved in": str(out / "tuned"),
+        }
+    )
+
+
+@app.command("methods")
+def methods() -> None:
+    """List the methods of the taxonomy: ours, wrapped from peft, or why not done."""
+    from adwright.tuning.taxonomy import as_markdown
+
+    typer.echo(as_markdown())
+
+
+@app.command("compare")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders that `adwright tune run` wrote.")],
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Write an SVG of held loss against peak memory here; replaces it."),
+    ] = None,
+) -> None:
+    """Show several tunings side by side, the lowest loss on held answers first."""
+    reports = [(folder, _report(folder)) for folder in runs]
+    if len({report.data_hash for _, report in reports}) > 1:
+        typer.echo("These runs saw different texts: their losses are not to be compared.", err=True)
+    reports.sort(key=lambda pair: (pair[1].valid_nll is None, pair[1].valid_nll or 0.0))
+    show_table(
+        (
+            "run",
+            "method",
+            "trainable",
+            "held nats",
+            "base nats",
+            "tokens/CPU-s",
+            "CPU-s",
+            "peak GB",
+        ),
+        [
+            (
+                str(folder),
+                report.method,
+                f"{report.trainable:,}",
+                _number(report.valid_nll),
+                _number(report.base_nll),
+                f"{report.tokens_per_cpu_second:,.0f}",
+                f"{report.cpu_seconds:,.0f}",
+                f"{report.peak_bytes / 1e9:.2f}",
+            )
+            for folder, report in reports
+        ],
+    )
+    if picture is not None:
+        _draw(reports, picture)
+
+
+def _draw(reports: list[tuple[Path, TuningReport]], picture: Path) -> None:
+    """Loss against memory; runs without held texts have no place in it."""
+    from adwright.core.atomic import atomic_write_text
+    from adwright.metrics.reports.charts import to_svg, trade_off
+
+    rows = [
+        {
+            "name": folder.name,
+            "x": report.peak_bytes / 1e9,
+            "y": report.valid_nll,
+            "series": report.method,
+        }
+        for folder, report in reports
+        if report.valid_nll is not None
+    ]
+    chart = trade_off(rows, x_title="peak memory, GB", y_title="held loss, nats a token")
+    atomic_write_text(picture, to_svg(chart))
+
+
+def _settings(settings: list[str]) -> dict[str, Any]:
+    """NAME=VALUE as TOML reads it; a value that is no TOML is a text."""
+    found: dict[str, Any] = {}
+    for one in settings:
+        name, given, value = one.partition("=")
+        if not given or not name.strip().isidentifier():
+            raise ConfigError("a setting is NAME=VALUE", where=f"--set {one}", hint="--set rank=16")
+        try:
+            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def _report(folder: Path) -> TuningReport:
+    from adwright.core.config import from_jsonable
+    from adwright.training.tuning.run import TuningReport
+
+    try:
+        values = json.loads((folder / "report.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "this folder holds no finished tuning",
+            where=str(folder),
+            hint="name what `adwright tune run` wrote with --out",
+        ) from error
+    return from_jsonable(TuningReport, values)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+# After `run`, which stands where no verb is named.
+app.command("export")(export)
+app.command("jobs")(jobs)
+app.add_typer(offsite_app, name="offsite")

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import polars as pl
+import pytest
+
+from adwright.campaigns.simulation.population import Population, PopulationConfig, visits_of
+from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from tests.support.store.small_world import ITEMS, SMALL, START, before, events, population
+
+
+def test_the_same_seed_gives_the_same_people() -> None:
+    one, same, other = population(), population(), population(replace(SMALL, seed=1))
+    assert np.array_equal(one.appetite.weights, same.appetite.weights)
+    for a, b in zip(one.visits(14), same.visits(14), strict=True):
+        assert np.array_equal(a, b)
+    assert not np.array_equal(one.appetite.weights, other.appetite.weights)
+    assert len(one.visits(14)[0]) != len(other.visits(14)[0])
+
+
+def test_what_happened_from_the_start_on_is_not_looked_at() -> None:
+    whole = population()
+    past = Population.fit(before(), ITEMS, SMALL)
+    assert np.array_equal(whole.appetite.weights, past.appetite.weights)
+    assert np.array_equal(whole.arrivals.rate, past.arrivals.rate)
+    assert whole.start == START
+
+
+def test_without_a_start_it_is_the_midnight_after_the_log() -> None:
+    last = events()["time"].max()
+    assert isinstance(last, datetime)
+    found = population(replace(SMALL, start=None)).start
+    assert found.hour == 0
+    assert timedelta(0) < found - last <= timedelta(days=1)
+
+
+def test_people_answer_as_likely_as_the_model_says() -> None:
+    people = population(replace(SMALL, position_decay=0.0))
+    user = np.repeat(people.present, 20)
+    item = np.arange(len(user))[:, None] % 40
+    time = np.full(len(user), int(START.timestamp()) + 3600)
+    answer = people.respond(user, item, time, np.random.default_rng(0))
+    expected = people.chance(user, item[:, 0], time)
+    assert np.array_equal(answer.chance[:, 0], expected)
+    assert answer.taken.mean() == pytest.approx(expected.mean(), rel=0.1)
+    assert not (answer.taken & ~answer.clicked).any()
+    assert answer.clicked.sum() == pytest.approx(np.minimum(1, 3 * expected).sum(), rel=0.1)
+
+
+def test_lower_places_are_looked_at_less() -> None:
+    people = population(replace(SMALL, position_decay=1.0, clicks_per_purchase=1.0))
+    assert people.looked_at(4) == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
+    user = np.repeat(people.present, 60)
+    slate = np.tile((np.arange(len(user)) % 40)[:, None], 2)
+    time = np.full(len(user), int(START.timestamp()))
+    answer = people.respond(user, slate, time, np.random.default_rng(0))
+    first, second = answer.taken.mean(0)
+    assert second == pytest.approx(first / 2, rel=0.15)
+    assert np.array_equal(answer.clicked, answer.taken)
+
+
+def test_empty_places_are_left_alone() -> None:
+    people = population()
+    slate = np.array([[1, -1], [-1, -1]])
+    time = np.full(2, int(START.timestamp()))
+    answer = people.respond(np.array([0, 1]), slate, time, np.random.default_rng(0))
+    assert answer.chance[slate < 0].tolist() == [0, 0, 0]
+    assert not answer.clicked[slate < 0].any()
+
+
+def test_what_was_taken_is_remembered() -> None:
+    people = population()
+    user, item = np.zeros(6, np.int64), np.full(6, 7)
+    at = int(START.timestamp())
+    asked = np.array([0]), np.array([7]), np.array([at + 50 * 86_400])
+    unchanged = people.chance(*asked)
+    people.remember(user, item, at + np.arange(6) * 86_400 * 7)
+    assert people.chance(*asked)[0] > 2 * unchanged[0]
+
+
+def test_a_share_of_the_people() -> None:
+    some = population(replace(SMALL, people=0.4))
+    assert len(some.present) == pytest.approx(60, abs=20)
+    assert set(some.visits(7)[0].tolist()) <= set(some.present.tolist())
+    other = replace(SMALL, people=0.4, seed=1)
+    assert set(population(other).present.tolist()) != set(some.present.tolist())
+
+
+def test_ids_and_money() -> None:
+    people = population()
+    assert people.codes(["i03", "i00"]).tolist() == [3, 0]
+    assert people.value[people.codes(["i30"])] == pytest.approx(4.0)
+    with pytest.raises(ValueInvalidError, match="neither the log nor the catalogue") as caught:
+        people.codes(["i00", "cake"])
+    assert caught.value.value == "cake"
+
+
+def test_groups_that_the_catalogue_lacks_are_left_out() -> None:
+    plain = Population.fit(events(), ITEMS.select("item_id"), SMALL)
+    assert not any("affinity" in name for name in plain.habits.names)
+    assert "group (none known)" in " ".join(plain.assumptions())
+
+
+def test_the_assumptions_name_the_numbers() -> None:
+    config = replace(SMALL, position_decay=0.75, clicks_per_purchase=2.5, rate_weeks=9)
+    people = population(config)
+    text = " ".join(people.assumptions())
+    for expected in (
+        *("150 simulated people", "2024-05-20 00:00 UTC", "9 weeks", "j^-0.75", "2.5 times"),
+        *(f"{people.appetite.visits:,} visits", "department, type", "creates no wish"),
+    ):
+        assert expected in text
+    assert all(sentence.endswith(".") for sentence in population().assumptions())
+
+
+def test_events_of_one_second_are_one_visit() -> None:
+    time = datetime(2024, 1, 1, 12, tzinfo=UTC)
+    table = pl.DataFrame(
+        {
+            "user_id": ["a", "a", "a", "a", "b"],
+            "item_id": ["x", "y", "x", "x", "y"],
+            "time": [time, time + timedelta(milliseconds=5), time, time + timedelta(hours=1), time],
+        }
+    )
+    found = visits_of(table, pl.Series(["a", "b"]), pl.Series(["x", "y"]))
+    assert found.user.tolist() == [0, 0, 1]
+    assert [part.tolist() for part in np.split(found.item, found.offsets[1:-1])] == [
+        [0, 1],
+        [0],
+        [1],
+    ]
+    assert found.some(np.array([2, 0])).item.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"people": 0.0}, "share"),
+        ({"people": 1.5}, "share"),
+        ({"rate_weeks": 0}, "rate_weeks"),
+        ({"other_negatives": 0}, "other_negatives"),
+        ({"position_decay": -1.0}, "position_decay"),
+        ({"clicks_per_purchase": 0.5}, "clicks_per_purchase"),
+        ({"zone": "Mars/Olympus"}, "time zone"),
+        ({"start": datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1)))}, "UTC"),
+    ],
+)
+def test_settings_that_are_refused(change: dict[str, object], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        replace(SMALL, **change)
+
+
+def test_a_log_that_says_nothing() -> None:
+    early = datetime(2020, 1, 1, tzinfo=UTC)
+    with pytest.raises(DataError, match="nothing before the start"):
+        population(replace(SMALL, start=early))
+    with pytest.raises(DataError, match="no event of these kinds"):
+        Population.fit(events(), ITEMS, PopulationConfig(kinds=("click",)))

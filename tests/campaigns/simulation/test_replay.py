@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from adwright.campaigns.simulation.replay import asked_again, judge_from_log
+from adwright.campaigns.simulation.run import SimulationConfig
+from adwright.data.schema import validate_events
+from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.policy.slate_policy import (
+    EpsilonGreedyConfig,
+    GreedyConfig,
+    SoftmaxConfig,
+    build_policy,
+)
+from adwright.delivery.policy.split_policy import Split
+from tests.support.store.small_world import Round, played
+
+EXPLORES, BETTER = SoftmaxConfig(temperature=1.0), SoftmaxConfig(temperature=0.6)
+
+
+@pytest.fixture(scope="module")
+def played_round(tmp_path_factory: pytest.TempPathFactory) -> Round:
+    config = SimulationConfig(days=21, places=3)
+    with played(tmp_path_factory.mktemp("r"), EXPLORES, BETTER, config) as one:
+        return one
+
+
+def test_b_from_the_log_of_a_is_near_what_b_did(played_round: Round) -> None:
+    one = played_round
+    odds = asked_again(one.recommender, *one.policies)
+    found = judge_from_log(one.read.events, one.plan.config.split, odds)
+    assert found is not None
+    assert found.recomputed == 1.0
+    assert set(found.estimates) == {"IPS", "self-normalised IPS", "IPS, weights cut at 10"}
+    for estimate in found.estimates.values():
+        assert estimate.low < found.own.high
+        assert found.own.low < estimate.high
+    assert 0 < found.effective < 3 * found.visits
+    assert found.unseen == 0
+
+
+def test_a_policy_judges_itself_as_its_log_does(played_round: Round) -> None:
+    one = played_round
+    odds = asked_again(one.recommender, one.policies[0], one.policies[0])
+    found = judge_from_log(one.read.events, one.plan.config.split, odds)
+    assert found is not None
+    arm = one.read.events.filter(pl.col("policy_id") == "A it")
+    taken = arm.filter(pl.col("kind") == "purchase").height
+    visits = arm["request_id"].n_unique()
+    assert found.visits == visits
+    for estimate in found.estimates.values():
+        assert estimate.value == pytest.approx(taken / visits)
+    assert found.effective == pytest.approx(3 * visits)
+
+
+def test_decisions_that_cannot_be_asked_again_are_left_out(played_round: Round) -> None:
+    one = played_round
+    again = asked_again(one.recommender, *one.policies)
+
+    def half(
+        requests: Sequence[Request], slates: Sequence[Sequence[str]]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        of_a, of_b = again(requests, slates)
+        return [a * (0.5 if n % 2 else 1.0) for n, a in enumerate(of_a)], list(of_b)
+
+    found = judge_from_log(one.read.events, one.plan.config.split, half)
+    assert found is not None
+    assert found.recomputed == pytest.approx(0.5, abs=0.01)
+
+
+SPLIT = Split("hand")
+A, B = (next(u for u in map(str, range(99)) if SPLIT.arm(u) == arm) for arm in "AB")
+TIME = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def by_hand() -> pl.DataFrame:
+    """A saw two slates of two places, and took at the second place of one; B took one of one."""
+    rows = [
+        ("s1", A, "impression", "tea", 1, 0.5),
+        ("s1", A, "impression", "jam", 2, 0.8),
+        ("s1", A, "purchase", "jam", 2, None),
+        ("s2", A, "impression", "jam", 1, 0.5),
+        ("s2", A, "impression", "tea", 2, 0.4),
+        ("s2", A, "purchase", "jam", 1, None),
+        ("s3", B, "impression", "tea", 1, 1.0),
+        ("s3", B, "purchase", "tea", 1, None),
+        ("s4", B, "impression", "tea", 1, 1.0),
+    ]
+    request, user, kind, item, position, propensity = zip(*rows, strict=True)
+    frame = pl.DataFrame(
+        {
+            "request_id": request,
+            "user_id": user,
+            "kind": kind,
+            "item_id": item,
+            "position": pl.Series(position, dtype=pl.Int32),
+            "propensity": propensity,
+            "time": [TIME] * len(rows),
+        }
+    )
+    return validate_events(
+        frame.with_columns(event_id=pl.format("{}-{}-{}", "request_id", "position", "kind"))
+    )
+
+
+def test_weights_by_hand() -> None:
+    asked = []
+
+    def odds(
+        requests: Sequence[Request], slates: Sequence[Sequence[str]]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        asked.extend(zip(requests, slates, strict=True))
+        a = [np.array([0.5, 0.8]), np.array([0.5, 0.4])]
+        return a, [np.array([0.9, 0.6]), np.array([0.1, 0.2])]
+
+    found = judge_from_log(by_hand(), SPLIT, odds)
+    # Only one person in the arm: the estimate is a number, its interval none.
+    assert found is None
+    assert [(r.request_id, r.user_id, r.k, list(s)) for r, s in asked] == [
+        ("s1", A, 2, ["tea", "jam"]),
+        ("s2", A, 2, ["jam", "tea"]),
+    ]
+    people = by_hand().with_columns(user_id=pl.col("user_id") + pl.col("request_id"))
+    deal = Deal({A + "s1": "A", A + "s2": "A", B + "s3": "B", B + "s4": "B"})
+    found = judge_from_log(people, deal, odds)
+    assert found is not None
+    first, second = 0.9 * 0.6 / (0.5 * 0.8), 0.1 / 0.5
+    assert found.estimates["IPS"].value == pytest.approx((first + second) / 2)
+    weights = 0.9 / 0.5 + first + second + 0.1 * 0.2 / (0.5 * 0.4)
+    assert found.estimates["self-normalised IPS"].value == pytest.approx(
+        2 * (first + second) / weights
+    )
+    assert found.own.value == 0.5
+
+
+class Deal(Split):
+    """People dealt by a table."""
+
+    def __init__(self, table: dict[str, str]) -> None:
+        object.__setattr__(self, "table", table)
+
+    def arm(self, user_id: str) -> str:
+        return self.table[user_id]
+
+
+def test_asked_again_gives_both_policies_propensities() -> None:
+    class Fixed:
+        def __init__(self) -> None:
+            self.sizes: list[int] = []
+
+        def recommend_many(self, requests: Sequence[Request], deadline: None) -> list[Candidates]:
+            self.sizes.append(len(requests))
+            score = np.array([0.5, 0.2])
+            return [Candidates(("tea", "jam"), score, True, "fine")] * len(requests)
+
+    fixed = Fixed()
+    a, b = build_policy(EpsilonGreedyConfig(epsilon=0.4)), build_policy(GreedyConfig())
+    requests = [Request(f"r{n}", "u", TIME, k=2) for n in range(70)]
+    slates = [("tea", "jam") if n % 2 else ("jam", "tea") for n in range(70)]
+    of_a, of_b = asked_again(fixed, a, b)(requests, slates)
+    assert fixed.sizes == [64, 6]
+    assert [one.tolist() for one in of_a[:2]] == [[0.2, 1.0], [0.8, 1.0]]
+    assert [one.tolist() for one in of_b[68:]] == [[0.0, 1.0], [1.0, 1.0]]
+
+
+def test_nothing_to_judge(played_round: Round) -> None:
+    one = played_round
+    odds = asked_again(one.recommender, *one.policies)
+    split = one.plan.config.split
+    nobody = one.read.events.filter(pl.col("policy_id") == "B it")
+    assert judge_from_log(nobody, split, odds) is None
+    shown = one.read.events.filter(pl.col("kind") == "impression")
+    assert judge_from_log(shown, split, odds) is None
+    wrong = asked_again(one.recommender, one.policies[1], one.policies[1])
+    assert judge_from_log(one.read.events, split, wrong) is None

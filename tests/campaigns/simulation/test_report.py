@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from adwright.campaigns.simulation.ab_test import ArmResult, Look, Verdict
+from adwright.campaigns.simulation.realism import Beside, Realism
+from adwright.campaigns.simulation.replay import OffPolicy
+from adwright.campaigns.simulation.report import Logged, Report, Table, write_report
+from adwright.core.config import from_jsonable
+from adwright.metrics.bootstrap import Interval
+
+
+def arm(name: str, policy: str, taken: int) -> ArmResult:
+    rate = Interval(taken / 1000, taken / 1100, taken / 900)
+    return ArmResult(
+        name, policy, 1000, 600, 900, 4500, 3 * taken, taken, {"fine": 0.98, "coarse": 0.02}, rate,
+        rate,
+    )  # fmt: skip
+
+
+VERDICT = Verdict(
+    a=arm("A", "A softmax:1", 300),
+    b=arm("B", "greedy <b>|x", 450),
+    difference=Interval(0.15, 0.05, 0.25),
+    adjusted=Interval(0.14, 0.08, 0.2),
+    variance_reduction=0.4,
+    sample_ratio=0.5,
+    looks=(Look(1, Interval(0.2, -0.1, 0.5), 0.4), Look(2, Interval(0.15, 0.02, 0.3), 0.01)),
+    stopped=2,
+)
+REPORT = Report(
+    name="trial",
+    model="favourites",
+    start=datetime(2024, 5, 20, tzinfo=UTC),
+    days=2.0,
+    places=5,
+    seed=3,
+    assumptions=("People are not people & never were.", "A second one."),
+    logged=Logged(1800, 12_345, 9000, 2250, 750, 4, 3, 7),
+    verdict=VERDICT,
+    off_policy=OffPolicy(
+        {"IPS": Interval(0.4, 0.3, 0.5)}, Interval(0.45, 0.4, 0.5), 900, 0.99, 512.0, 0.1
+    ),
+    realism=Realism(4.0, Beside(2944, 2981), Beside(9.5, 9.4), Beside(0.1, 0.11)),
+    retrained={"recall@50": "0.19"},
+    seconds={"drive the service": 12.3},
+)
+
+
+def test_the_report_goes_through_json_unchanged() -> None:
+    assert from_jsonable(Report, json.loads(REPORT.to_json())) == REPORT
+
+
+def test_the_assumptions_stand_beside_the_numbers_in_every_form(tmp_path: Path) -> None:
+    page = write_report(tmp_path / "out", REPORT)
+    assert page == tmp_path / "out" / "report.html"
+    html = page.read_text()
+    assert "People are not people &amp; never were." in html
+    assert html.index("never were") < html.index("<table>")
+    for text in (REPORT.to_markdown(), (tmp_path / "out" / "report.md").read_text()):
+        assert "- People are not people & never were." in text
+    assert (
+        "A second one." in json.loads((tmp_path / "out" / "report.json").read_text())["assumptions"]
+    )
+
+
+def test_the_page_holds_the_charts_and_escapes_what_others_wrote(tmp_path: Path) -> None:
+    html = write_report(tmp_path, REPORT).read_text()
+    assert html.count("<svg") == 3
+    assert "greedy <b>" not in html
+    assert "greedy &lt;b&gt;|x" in html
+    ids = [part.split('"')[0] for part in html.split(' id="')[1:]]
+    assert len(ids) == len(set(ids))
+    assert "http" not in html.replace("http://www.w3.org", "")
+
+
+def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
+    nothing = replace(VERDICT, looks=(), stopped=None)
+    bare = replace(REPORT, off_policy=None, realism=None, retrained={}, verdict=nothing)
+    titles = [table.title for table in bare.tables()]
+    assert len(titles) == 3
+    assert len(REPORT.tables()) == 6
+    assert "has not decided" in bare.summary
+    assert write_report(tmp_path, bare).read_text().count("<svg") == 1
+
+
+def test_the_summary_and_the_title() -> None:
+    assert REPORT.title == "B greedy <b>|x against A softmax:1, on simulated people"
+    assert "+0.1400 [+0.0800, +0.2000]" in REPORT.summary
+    assert "(+47%, CUPED)" in REPORT.summary
+    assert "decided after day 2" in REPORT.summary
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("12,345", "1.01", "0.4000 [0.3000, 0.5000]", "40%", "fine 98%, coarse 2%"),
+        *("900 (99.0%)", "10.0%", "after day 2", "0.01"),
+    ],
+)
+def test_numbers_that_a_reader_needs(cell: str) -> None:
+    cells = [cell for table in REPORT.tables() for row in table.rows for cell in row]
+    assert cell in cells
+
+
+def test_a_table_in_markdown() -> None:
+    table = Table("t", ("a", "b"), (("1|2", "3"),))
+    assert table.markdown() == ["| a | b |", "| --- | --- |", "| 1/2 | 3 |"]

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+
+from adwright.campaigns.store import database
+from adwright.campaigns.store.database import Database, masked
+from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
+from tests.support.store.postgres import Postgres
+
+
+def setting(opened: Database, query: str) -> object:
+    with opened.read() as connection:
+        return connection.execute(text(query)).scalar_one()
+
+
+def test_passwords_are_never_shown() -> None:
+    url = "postgresql+psycopg://ann:hush@/db?host=/tmp&password=hush&sslpassword=hush"
+    shown = masked(make_url(url))
+    assert "hush" not in shown
+    assert "ann" in shown
+    opened = Database.open("postgresql://ann:hush@/db?host=/nowhere&password=hush")
+    assert "hush" not in repr(opened)
+    with pytest.raises(ResourceError, match="the database refuses") as caught, opened.read():
+        pass
+    assert "hush" not in str(caught.value)
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://ann:hush@host/db", "cannot be kept in mysql"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+        ("sqlite:///file:x?mode=memory&uri=true", "needs a file"),
+        ("hush at home", "cannot be read"),
+    ],
+)
+def test_other_urls_are_refused(url: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        Database.open(url)
+    assert "hush" not in str(caught.value)
+
+
+def test_without_psycopg_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("psycopg")
+
+    monkeypatch.setattr(database, "create_engine", absent)
+    with pytest.raises(MissingExtraError, match=r"adwright\[service\]"):
+        Database.open("postgresql://host/db")
+
+
+def test_sqlite_waits_for_the_disk(tmp_path: Path) -> None:
+    opened = Database.open(f"sqlite:///{tmp_path / 'deep' / 'down' / 'a.db'}")
+    assert setting(opened, "PRAGMA journal_mode") == "wal"
+    assert setting(opened, "PRAGMA synchronous") == 2  # FULL
+    assert setting(opened, "PRAGMA foreign_keys") == 1
+    assert setting(opened, "PRAGMA busy_timeout") == 30_000
+    opened.close()
+
+
+@pytest.mark.parametrize(("asked", "got"), [("off", "on"), ("local", "on"), ("remote_apply",) * 2])
+def test_postgresql_waits_for_the_disk(postgres: Postgres, asked: str, got: str) -> None:
+    url = postgres.new_database()
+    opened = Database.open(f"{url}&options=-c%20synchronous_commit%3D{asked}")
+    assert setting(opened, "SHOW synchronous_commit") == got
+    opened.close()
+
+
+def test_an_error_undoes_the_transaction(store_url: str) -> None:
+    opened = Database.open(store_url)
+    with opened.write() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER)"))
+
+    def fail() -> None:
+        with opened.write() as connection:
+            connection.execute(text("INSERT INTO t VALUES (1)"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert setting(opened, "SELECT COUNT(*) FROM t") == 0
+    opened.close()
+
+
+def test_a_reader_sees_one_state_while_another_writes(store_url: str) -> None:
+    opened = Database.open(store_url)
+    with opened.write() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    with opened.read() as reader:
+        assert reader.execute(text("SELECT COUNT(*) FROM t")).scalar_one() == 0
+        with opened.write() as writer:
+            writer.execute(text("INSERT INTO t VALUES (1)"))
+        assert reader.execute(text("SELECT COUNT(*) FROM t")).scalar_one() == 0
+    assert setting(opened, "SELECT COUNT(*) FROM t") == 1
+    opened.close()
+
+
+def test_writers_queue(store_url: str) -> None:
+    opened = Database.open(store_url, connections=4)
+    with opened.write() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER)"))
+        connection.execute(text("INSERT INTO t VALUES (0)"))
+
+    def add() -> None:
+        for _ in range(10):
+            with opened.write() as connection:
+                connection.execute(text("UPDATE t SET x = x + 1"))
+
+    threads = [threading.Thread(target=add) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert setting(opened, "SELECT x FROM t") == 80
+    opened.close()
+
+
+def test_errors_quote_no_rows(store_url: str) -> None:
+    opened = Database.open(store_url)
+    with opened.write() as connection:
+        connection.execute(text("CREATE TABLE t (x TEXT PRIMARY KEY)"))
+    values = "(:x), (:x)"
+    with pytest.raises(ResourceError) as caught, opened.write() as connection:
+        connection.execute(text(f"INSERT INTO t VALUES {values}"), {"x": "a private matter"})
+    assert "private" not in str(caught.value)
+    assert "private" not in str(caught.value.__cause__).splitlines()[0]
+    opened.close()
+
+
+def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="cannot be created"):
+        Database.open(f"sqlite:///{tmp_path / 'file' / 'a.db'}")
+
+
+def test_another_file_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_text("no database at all, but long enough to be looked at" * 20)
+    opened = Database.open(f"sqlite:///{tmp_path / 'a.db'}")
+    with pytest.raises(ResourceError, match="not a database"), opened.read():
+        pass
+    opened.close()
+
+
+def test_all_connections_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Database.open(f"sqlite:///{tmp_path / 'a.db'}", connections=1)
+    monkeypatch.setattr(opened.engine.pool, "_timeout", 0.01)
+    with opened.read(), pytest.raises(ResourceError, match="all connections"), opened.read():
+        pass
+    opened.close()
+
+
+def test_who_comes_second_waits_for_the_first_to_switch(tmp_path: Path) -> None:
+    """SQLite refuses to switch to WAL while somebody writes, and does not wait by itself."""
+    path, told = tmp_path / "store.db", list[object]()
+    with sqlite3.connect(path) as first:
+        first.execute("CREATE TABLE t (x)")
+        first.execute("BEGIN IMMEDIATE")
+        first.execute("INSERT INTO t VALUES (1)")
+
+        def second() -> None:
+            opened = Database.open(f"sqlite:///{path}")
+            told.append(setting(opened, "PRAGMA journal_mode"))
+            opened.close()
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        first.commit()
+    first.close()
+    thread.join(20)
+    assert told == ["wal"]
