@@ -14,7 +14,7 @@ from adwright.demos.cascade_page import (
     write_cascade_page,
 )
 from adwright.metrics.bootstrap import Interval
-from tests.demo.test_ranker_page import Balance
+from tests.demos.test_ranker_page import Balance
 from tests.support.data.small_next_basket import START
 
 SHARE = Interval(0.5, 0.4, 0.625)

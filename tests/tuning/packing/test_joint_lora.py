@@ -13,9 +13,9 @@ from adwright.tuning.packing.texts import Packed, pack
 
 pytest.importorskip("transformers")
 
-from adwright.tuning import jobs as jobs_module
 from adwright.tuning.efficient.lora_fa import LoRAFA
 from adwright.tuning.methods import Method, apply, load_tuned
+from adwright.tuning.packing import joint_lora as jobs_module
 from adwright.tuning.packing.joint_lora import JointJobs, joined, share_base
 from adwright.tuning.packing.texts import answer_loss, attends_apart
 from adwright.tuning.reparameterised.dora import DoRA
