@@ -1,0 +1,1 @@
+"""The benchmarks, a folder per room: `python -m benchmarks.ROOM.NAME` runs one."""

@@ -1,0 +1,1 @@
+"""What several benchmarks share: the result file, data tasks and reference scores."""
