@@ -1,0 +1,1 @@
+"""Benchmarks of retrieval, the cascade, vector indexes and off-policy evaluation."""
