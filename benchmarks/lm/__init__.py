@@ -1,0 +1,1 @@
+"""Benchmarks of language model engines, adapters and parameter-efficient tuning."""
