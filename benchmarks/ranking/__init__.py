@@ -1,0 +1,1 @@
+"""Benchmarks of rankers and of the loader that feeds them."""
