@@ -1,0 +1,1 @@
+"""Benchmarks of sequential models: quality, speed, scaling and optimisers."""
