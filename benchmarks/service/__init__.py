@@ -1,0 +1,1 @@
+"""Benchmarks of the HTTP service and of its store."""
