@@ -1,30 +1,26 @@
-"""Part A of benchmarks/adapters.py: many tuned parts of SmolLM2-135M served at once.
+"""Serving many adapters of SmolLM2-135M at once, for adapters.py.
 
-Functions that return rows of plain values; who calls them keeps the results. All on one thread;
+Functions that return rows of plain values; the caller keeps the results. All on one thread;
 times are CPU-seconds of this process, rates are from the median of the passes that write a token
 of every row.
 
     mixed_batch()      32 rows of 1, 8 and 32 LoRAs against peft's mixed batch
     same_logits()      the greatest difference between the two, in float32 and bfloat16
     mixed_kinds()      LoRA, serial adapter, (IA)3 and BitFit, 8 each, in one batch
-    many_registered()  1,000 parts on disk, requests by Zipf's law, 40 of them in the pool
-    merged_weights()   one hot part, folded into weights of its own and beside them
+    many_registered()  1,000 adapters on disk, requests by Zipf's law, 40 of them in the pool
+    merged_weights()   one hot adapter, merged into a copy of the weights and beside them
     attention_choices()  what a layer's attention costs from pages, and in other ways
 
-peft (Mangrulkar et al.) is given its best: adapters in the base's type of number, its forward pass
-with `adapter_names` and the cache of transformers, prompts of one length so that there is no mask,
-and the faster of two kinds of attention.
+Of peft the faster of two kinds of attention counts; `_adapter_engines` says how it is run.
 """
 
 from __future__ import annotations
 
-import importlib
 import resource
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,189 +28,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adwright.core.config import to_jsonable
-from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
-from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.weights import quiet, smollm2_folder
-from adwright.lm.serving import passes
+from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving.adapter_folding import MergePolicy, folded_weights
 from adwright.lm.serving.adapter_layout import grain_of, layout_of
-from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.gathered_adapters import BaseMaps, GatheredMethod
 from adwright.lm.serving.page_pool import PageShape
-from adwright.lm.serving.rows import Writing
 from adwright.tuning.additive.ia3 import IA3
 from adwright.tuning.additive.serial import SerialAdapter
-from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.bitfit import BitFit
-from adwright.tuning.storage import read_tuned, write_tuned
+from benchmarks.lm._adapter_engines import (
+    LORA,
+    PROMPT,
+    ROWS,
+    engine,
+    opened,
+    our_logits,
+    peft_logits,
+    peft_of,
+    peft_rate,
+    prompts,
+    random_adapter,
+    rate_of,
+)
 
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-LORA = LoRA(rank=8, alpha=16.0, targets=ATTENTION)
-ROWS = 32
 #: Different LoRAs in the batch.
 COUNTS = (1, 8, 32)
-#: Tokens of each prompt, and of each answer.
-PROMPT, ANSWER = 64, 33
-SIZE = 0.02
-
-
-def opened(dtype: torch.dtype = torch.bfloat16) -> Any:
-    """The base."""
-    from transformers import AutoModelForCausalLM
-
-    torch.set_num_threads(1)
-    with quiet():
-        model = AutoModelForCausalLM.from_pretrained(smollm2_folder(), dtype=dtype)
-    return model.eval().requires_grad_(False)
-
-
-def made(base: BaseMaps, method: GatheredMethod, folder: Path, seed: int) -> Path:
-    """A part with random numbers in all of its tensors, as `Tuned.save` writes it."""
-    generator = torch.Generator().manual_seed(seed)
-    tensors = {}
-    for at, own in base.expected(method).items():
-        for name, like in own.items():
-            near = 1.0 if name == "factor" else 0.0
-            size = 0.05 if name == "a" else SIZE
-            values = near + size * torch.randn(like.shape, generator=generator)
-            tensors[f"model.{at}.{name}"] = values
-    write_tuned(
-        folder,
-        method=type(method).__name__,
-        config=to_jsonable(method),
-        seed=seed,
-        base=base.base,
-        tensors=tensors,
-    )
-    return folder
-
-
-def prompts(rows: int, tokens: int = PROMPT) -> list[TokenPrompt]:
-    """Random words, the same for everyone."""
-    generator = torch.Generator().manual_seed(5)
-    ids = torch.randint(1000, 40000, (rows, tokens), generator=generator)
-    return [TokenPrompt(tuple(row)) for row in ids.tolist()]
-
-
-def engine(model: Any, folders: Sequence[Path], **settings: Any) -> AdapterModels:
-    """Ours, driven from outside."""
-    tokens = HuggingFaceTokens.load(str(smollm2_folder()), frozenset())
-    config = ServingConfig(drive="outside", **settings)
-    models = AdapterModels(model, tokens, name="base", config=config)
-    for folder in folders:
-        models.add(folder.name, folder)
-    return models
-
-
-def jobs_of(models: AdapterModels, names: Sequence[str], answer: int) -> list[Writing]:
-    """One request a row, put into the queue."""
-    config = GenerationConfig(max_tokens=answer)
-    found = [
-        models[name].job(list(prompt.ids), config, row)
-        for row, (name, prompt) in enumerate(zip(names, prompts(len(names)), strict=True))
-    ]
-    models.submit(found)
-    return found
-
-
-def rate_of(models: AdapterModels, names: Sequence[str], answer: int = ANSWER) -> dict[str, float]:
-    """Ours: tokens a CPU-second while all rows write, and CPU-seconds of the prompts."""
-    jobs = jobs_of(models, names, answer)
-    prompted, passes = 0.0, []
-    while not all(job.over for job in jobs):
-        began = time.process_time()
-        step = models.step()
-        took = time.process_time() - began
-        if step.prompted:
-            prompted += took
-        elif step.written == len(names):
-            passes.append(took)
-    return {"prompts": prompted, "rate": len(names) / statistics.median(passes)}
-
-
-def peft_of(model: Any, folders: Sequence[Path]) -> Any:
-    """peft's model with the same LoRAs, in the base's type of number."""
-    peft = _peft()
-    same = {"autocast_adapter_dtype": False}
-    config = peft.LoraConfig(
-        r=LORA.rank, lora_alpha=LORA.alpha, target_modules=list(ATTENTION), lora_dropout=0.0
-    )
-    found: Any = None
-    for folder in folders:
-        if found is None:
-            found = peft.PeftModel(
-                model, config, adapter_name=folder.name, autocast_adapter_dtype=False
-            )
-        else:
-            found.add_adapter(folder.name, config, **same)
-        stored = read_tuned(folder).tensors
-        with torch.no_grad():
-            for name, tensor in stored.items():
-                at, part = name.removeprefix("model.").rsplit(".", 1)
-                layer = found.base_model.model.get_submodule(at)
-                which = layer.lora_A if part == "a" else layer.lora_B
-                which[folder.name].weight.copy_(tensor)
-    return found.eval()
-
-
-@torch.inference_mode()
-def peft_rate(model: Any, names: Sequence[str], answer: int = ANSWER) -> dict[str, float]:
-    """As `rate_of`, by peft."""
-    began = time.process_time()
-    steps = peft_logits(model, names)
-    next(steps)
-    prompted, passes = time.process_time() - began, []
-    for _ in range(answer - 1):
-        began = time.process_time()
-        next(steps)
-        passes.append(time.process_time() - began)
-    return {"prompts": prompted, "rate": len(names) / statistics.median(passes)}
-
-
-@torch.inference_mode()
-def peft_logits(
-    model: Any, names: Sequence[str], forced: Sequence[Tensor] = (), tokens: int = PROMPT
-) -> Iterator[Tensor]:
-    """Logits [B, V] after the prompts, and after each token; forced: the tokens, else likeliest."""
-    ids = torch.tensor([prompt.ids for prompt in prompts(len(names), tokens)])
-    own = {"adapter_names": list(names), "use_cache": True}
-    state = model(ids, logits_to_keep=1, **own)
-    step = 0
-    while True:
-        logits = state.logits[:, -1]
-        yield logits
-        token = forced[step] if forced else logits.argmax(-1)
-        step += 1
-        state = model(token[:, None], past_key_values=state.past_key_values, **own)
-
-
-def our_logits(
-    models: AdapterModels, names: Sequence[str], forced: Sequence[Tensor], tokens: int
-) -> list[Tensor]:
-    """Logits [B, V] at the same places, through the same passes as an answer takes."""
-    config = GenerationConfig(max_tokens=len(forced) + 1)
-    jobs = [
-        models[name].job(list(prompt.ids), config, row)
-        for row, (name, prompt) in enumerate(zip(names, prompts(len(names), tokens), strict=True))
-    ]
-    found: dict[int, list[Tensor]] = {id(job): [] for job in jobs}
-    rows = {id(job): row for row, job in enumerate(jobs)}
-
-    def recorded(some: list[Writing], logits: Tensor) -> None:
-        for job, own in zip(some, logits, strict=True):
-            found[id(job)].append(own.clone())
-            step = len(found[id(job)]) - 1
-            job.add(int(forced[step][rows[id(job)]]) if step < len(forced) else 5, None)
-
-    kept, passes.sample = passes.sample, recorded
-    try:
-        models.submit(jobs)
-        while not all(job.over for job in jobs):
-            models.step()
-    finally:
-        passes.sample = kept
-    return [torch.stack(step) for step in zip(*found.values(), strict=True)]
 
 
 def mixed_batch(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, float]]:
@@ -222,7 +61,7 @@ def mixed_batch(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, float]]:
     with tempfile.TemporaryDirectory() as top:
         base_model = opened(dtype)
         base = BaseMaps.of(base_model)
-        folders = [made(base, LORA, Path(top) / f"lora-{at}", at) for at in range(ROWS)]
+        folders = [random_adapter(base, LORA, Path(top) / f"lora-{at}", at) for at in range(ROWS)]
         models = engine(base_model, folders)
         batches = {n: [folders[at % n].name for at in range(ROWS)] for n in COUNTS}
         batches[0] = ["base"] * ROWS
@@ -264,7 +103,7 @@ def same_logits(rows: int = 16, tokens: int = 24, answer: int = 4) -> list[dict[
     with tempfile.TemporaryDirectory() as top:
         model = opened(torch.float32)
         base = BaseMaps.of(model)
-        folders = [made(base, LORA, Path(top) / f"lora-{at}", at) for at in range(rows)]
+        folders = [random_adapter(base, LORA, Path(top) / f"lora-{at}", at) for at in range(rows)]
         names = [folder.name for folder in folders]
         found: dict[str, dict[str, Tensor]] = {}
         forced: list[Tensor] = []
@@ -294,15 +133,22 @@ def same_logits(rows: int = 16, tokens: int = 24, answer: int = 4) -> list[dict[
 
 
 def mixed_kinds(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, float | str]]:
-    """Rates of 32 rows: the base, 32 LoRAs, and four kinds with eight parts each; the share is of
-    the LoRAs' rate. The better of two runs, turn about."""
-    kinds = {"lora": LORA, "serial": SerialAdapter(size=16), "ia3": IA3(), "bitfit": BitFit()}
+    """Rates of 32 rows: the base, 32 LoRAs, and four kinds with eight adapters each.
+
+    share: of the rate of the LoRAs. The better of two alternating runs counts.
+    """
+    kinds: dict[str, GatheredMethod] = {
+        "lora": LORA,
+        "serial": SerialAdapter(size=16),
+        "ia3": IA3(),
+        "bitfit": BitFit(),
+    }
     with tempfile.TemporaryDirectory() as top:
         model = opened(dtype)
         base = BaseMaps.of(model)
-        loras = [made(base, LORA, Path(top) / f"lora-{at}", at) for at in range(ROWS)]
+        loras = [random_adapter(base, LORA, Path(top) / f"lora-{at}", at) for at in range(ROWS)]
         others = [
-            made(base, method, Path(top) / f"{kind}-{at}", at)
+            random_adapter(base, method, Path(top) / f"{kind}-{at}", at)
             for kind, method in kinds.items()
             for at in range(8)
             if kind != "lora"
@@ -323,14 +169,20 @@ def mixed_kinds(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, float | s
     ]
 
 
-def many_registered(parts: int = 1000, requests: int = 400, hot: int = 40) -> list[dict[str, Any]]:
-    """One row: hits, loads and evictions of requests whose part follows Zipf's law with exponent
-    1, and the memory that it took. The pool has pages for `hot` parts and the keys of all rows."""
+def many_registered(
+    adapters: int = 1000, requests: int = 400, hot: int = 40
+) -> list[dict[str, Any]]:
+    """One row: hits, loads and evictions of requests whose adapters follow Zipf's law, and memory.
+
+    The exponent is 1; the pool has pages for `hot` adapters and the keys of all rows.
+    """
     prompt, answer = 16, 8
     with tempfile.TemporaryDirectory() as top:
         model = opened()
         base = BaseMaps.of(model)
-        folders = [made(base, LORA, Path(top) / f"lora-{at}", at) for at in range(parts)]
+        folders = [
+            random_adapter(base, LORA, Path(top) / f"lora-{at}", at) for at in range(adapters)
+        ]
         shape = PageShape.of(base.sizes)
         each = layout_of(LORA, base.sizes, grain_of(base.sizes)).pages(shape, grain_of(base.sizes))
         pages = 1 + hot * each + ROWS * shape.blocks(prompt + answer)
@@ -341,7 +193,7 @@ def many_registered(parts: int = 1000, requests: int = 400, hot: int = 40) -> li
         models = engine(model, folders, pool_bytes=bound, host_bytes=host)
         registered = time.process_time() - began
         after = _resident()
-        weights = 1 / torch.arange(1, parts + 1, dtype=torch.float64)
+        weights = 1 / torch.arange(1, adapters + 1, dtype=torch.float64)
         drawn = torch.multinomial(
             weights, requests, replacement=True, generator=torch.Generator().manual_seed(3)
         )
@@ -364,7 +216,7 @@ def many_registered(parts: int = 1000, requests: int = 400, hot: int = 40) -> li
     counts = state.counts
     return [
         {
-            "registered": parts,
+            "registered": adapters,
             "requests": requests,
             "different": len(set(drawn.tolist())),
             "hits": counts.hits,
@@ -378,7 +230,7 @@ def many_registered(parts: int = 1000, requests: int = 400, hot: int = 40) -> li
             "pool_mb": state.bytes / 2**20,
             "host_bound_mb": host / 2**20,
             "most_host_mb": warm / 2**20,
-            "all_parts_mb": parts * each * shape.numbers * 2 / 2**20,
+            "all_parts_mb": adapters * each * shape.numbers * 2 / 2**20,
             "resident_growth_mb": (peak - before) / 2**20,
             "resident_growth_by_registering_mb": (after - before) / 2**20,
             "peak_resident_mb": peak / 2**20,
@@ -390,12 +242,15 @@ def many_registered(parts: int = 1000, requests: int = 400, hot: int = 40) -> li
 
 
 def merged_weights() -> list[dict[str, float]]:
-    """A row for 1, 8 and 32 rows of one LoRA: rates apart and folded, CPU-seconds of a fold, and
-    after how many passes of what it saves it is paid for. The better of two runs, turn about."""
+    """Rates of 1, 8 and 32 rows of one LoRA, beside the weights (apart) and merged into a copy.
+
+    fold_cpu_seconds: of merging it; passes_until_paid: passes after which the time saved exceeds
+    it. The better of two alternating runs counts.
+    """
     with tempfile.TemporaryDirectory() as top:
         model = opened()
         base = BaseMaps.of(model)
-        folder = made(base, LORA, Path(top) / "hot", 0)
+        folder = random_adapter(base, LORA, Path(top) / "hot", 0)
         apart = engine(model, [folder])
         never = 1 << 30
         folded = engine(model, [folder], merge=MergePolicy(to_merge=1, to_unmerge=never))
@@ -429,9 +284,12 @@ def merged_weights() -> list[dict[str, float]]:
 
 
 def attention_choices() -> list[dict[str, float]]:
-    """Microseconds of one layer's attention for 32 written rows of one length, a row a length:
-    picking blocks from the pool, the two products that follow (ours), torch's kernel on what was
-    picked, with a mask, and a call a row of torch's kernel on memory that needs no picking."""
+    """Microseconds of one layer's attention while 32 rows of one length decode, a row per length.
+
+    pick: gathering blocks from the pool; products: the two products that follow (ours); kernel:
+    torch's kernel with a mask on what was gathered; by_row: torch's kernel, one call per row, on
+    memory that needs no gathering.
+    """
     torch.set_num_threads(1)
     return [_attention_of(length) for length in (128, 512)]
 
@@ -451,7 +309,7 @@ def _attention_of(length: int, G: int = 3, folds: int = 3, D: int = 64, T: int =
         "pick": lambda: torch.index_select(pool, 0, at, out=room),
         "products": lambda: torch.baddbmm(m3, q3, k3.mT, alpha=0.125).softmax(-1) @ v3,
         "kernel": lambda: kernel(query, k, v, attn_mask=mask),
-        "by_row": lambda: list(map(kernel, query.split(1), k.split(1), v.split(1))),
+        "by_row": lambda: list(map(kernel, query.chunk(ROWS), k.chunk(ROWS), v.chunk(ROWS))),
     }
     return {"tokens": length} | {f"{name}_us": _micro(one) for name, one in work.items()}
 
@@ -464,10 +322,10 @@ def _micro(work: Callable[[], object], times: int = 200) -> float:
 
 
 def _fold_seconds(models: AdapterModels, name: str) -> float:
-    """CPU-seconds of computing all folded weights, the median of five."""
+    """CPU-seconds of computing all merged weights, the median of five."""
     hot = models._residency.acquire(name)
     if hot is None:
-        raise RuntimeError("the pool has no room for the part")
+        raise RuntimeError("the pool has no room for the adapter")
     taken = []
     for _ in range(5):
         began = time.process_time()
@@ -485,16 +343,3 @@ def _resident() -> int:
     """Bytes of memory of this process now."""
     text = Path("/proc/self/statm").read_text("ascii")
     return int(text.split()[1]) * resource.getpagesize()
-
-
-def _peft() -> Any:
-    """The package; a script beside this one has the same name."""
-    here, kept = Path(__file__).resolve().parent, list(sys.path)
-    sys.path[:] = [place for place in kept if Path(place or ".").resolve() != here]
-    script = sys.modules.pop("peft", None)
-    if script is not None and Path(str(script.__file__)).parent != here:
-        sys.modules["peft"] = script
-    try:
-        return importlib.import_module("peft")
-    finally:
-        sys.path[:] = kept
