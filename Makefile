@@ -8,13 +8,15 @@ BIN := $(VENV)/bin
 # The processes of one test run share the machine; more threads in each only slow it down.
 TEST_ENV := OMP_NUM_THREADS=1
 WORKERS ?= 2
+# Scripts only: what begins with an underscore or lies in common/ and peers/ serves them.
+BENCHMARKS := $(filter-out benchmarks/common/% benchmarks/peers/%,$(wildcard benchmarks/*/[a-z]*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "make bench-NAME   run the benchmark benchmarks/NAME.py"
+	@echo "make bench-NAME   run the benchmark NAME, in whichever folder of benchmarks/ it lies"
 
 demo: $(VENV)/.installed ## install, then run the main job on real data
 	$(BIN)/adwright demo
@@ -33,16 +35,15 @@ docs: $(VENV)/.installed-dev ## build docs/_build, a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
 bench: ## list the benchmarks with their rough duration
-	@for file in benchmarks/*.py; do \
-	  if [ ! -f "$$file" ]; then echo "no benchmarks yet"; continue; fi; \
-	  name=$$(basename "$$file" .py); \
-	  case "$$name" in _*) continue;; esac; \
-	  awk -v name="$$name" '/^r?"""/ {gsub(/"""/, ""); sub(/^r/, ""); \
+	@for file in $(BENCHMARKS); do \
+	  awk -v name="$$(basename "$$file" .py)" '/^r?"""/ {gsub(/"""/, ""); sub(/^r/, ""); \
 	    printf "make bench-%-20s %s\n", name, $$0; exit}' "$$file"; \
 	done
 
 bench-%: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/$*.py
+	@test -n "$(filter %/$*.py,$(BENCHMARKS))" || \
+	  { echo "there is no benchmark $*: make bench lists them"; exit 1; }
+	$(BIN)/python -m $(subst /,.,$(basename $(filter %/$*.py,$(BENCHMARKS))))
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,6 @@
 """The cascade of Complete Journey with its default settings, which several benchmarks measure.
 
-python benchmarks/_deployment.py     build it (25 CPU-minutes, resumable), say where it lies
+python -m benchmarks.common.deployment     build it (25 CPU-minutes, resumable), say where it lies
 """
 
 from __future__ import annotations

@@ -64,12 +64,12 @@ def exhaustive(task: NextBasket, deployment: Deployment, visits: Ints) -> Exhaus
                 best, _ = best_of(Shortlist.of([codes]), score, np.array([DEPTH]))
                 _keep(path, best.codes, time.process_time() - start)
             bar.advance()
-    best, seconds = [], []
+    items, seconds = [], []
     for visit in visits.tolist():
         with np.load(folder / f"{visit}.npz", allow_pickle=False) as stored:
-            best.append(stored["best"])
+            items.append(stored["best"])
             seconds.append(float(stored["seconds"]))
-    return Exhaustive(visits, np.stack(best), np.array(seconds))
+    return Exhaustive(visits, np.stack(items), np.array(seconds))
 
 
 def _keep(path: Path, best: Ints, seconds: float) -> None:

@@ -92,7 +92,7 @@ def person_sums(values: Floats, person: NDArray[np.int64]) -> tuple[Floats, Floa
     known = ~np.isnan(values)
     people = int(person.max()) + 1
     return (
-        np.bincount(person[known], values[known], minlength=people),
+        np.bincount(person[known], values[known], minlength=people).astype(np.float64),
         np.bincount(person[known], minlength=people).astype(np.float64),
     )
 

@@ -1,7 +1,4 @@
-"""Writes the result of a benchmark script to benchmarks/results/NAME.json.
-
-A script in this folder says `from _result import write_result`.
-"""
+"""Writes the result of a benchmark to benchmarks/results/NAME.json."""
 
 from __future__ import annotations
 
@@ -16,9 +13,12 @@ from typing import Any
 
 from adwright.core.atomic import atomic_write_text
 
-__all__ = ["RESULTS", "machine", "write_result"]
+__all__ = ["PICTURES", "RESULTS", "ROOT", "machine", "write_result"]
 
-RESULTS = Path(__file__).resolve().parent / "results"
+#: The folder of this checkout.
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+PICTURES = ROOT / "docs" / "_static"
 _PACKAGES = ("torch", "numpy", "polars", "pyarrow")
 
 Figure = float | int | Sequence[float]
@@ -37,7 +37,7 @@ def write_result(
     """Write NAME.json as a whole or not at all, and print the figures; returns its path.
 
     protocol: what was measured and how, for a reader of the table. data: hash of the data.
-    rows: the table, one mapping of plain values a row. figures: flat, key to a number or to
+    rows: the table, one mapping of plain values per row. figures: flat, key to a number or to
     the two ends of an interval.
     Raises ValueError where a figure is neither, or not finite.
     """

@@ -10,10 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from _deployment import built
-from _exhaustive import Exhaustive, exhaustive, sampled
-from _result import write_result
-from _retrieval import difference, frequency, interval, person_sums, popularity
 from numpy.typing import NDArray
 
 from adwright.core.progress import progress
@@ -24,6 +20,10 @@ from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import best_of
 from adwright.metrics.bootstrap import bootstrap_ratio
 from adwright.training.retrieval.ranks import Scorer
+from benchmarks.common.deployment import built
+from benchmarks.common.exhaustive import Exhaustive, exhaustive, sampled
+from benchmarks.common.next_basket import difference, frequency, interval, person_sums, popularity
+from benchmarks.common.result import write_result
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -59,7 +59,7 @@ def main() -> None:
     stages = stage_lists(deployment.cascade(), task, visits)
     meter, seconds = serve(deployment.cascade(), task, visits)
     person = task.visit_user[visits]
-    lists = {
+    lists: dict[str, Sequence[Ints] | Ints] = {
         "exhaustive": truth.best,
         "cascade": stages["fine"],
         "coarse order alone": stages["coarse"],

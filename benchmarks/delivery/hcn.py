@@ -11,10 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from _deployment import built
-from _exhaustive import exhaustive, sampled
-from _result import write_result
-from _retrieval import difference, interval, keep, mean_of, measure, read, table
 from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
@@ -32,6 +28,10 @@ from adwright.training.retrieval.artifact import RetrieverArtifact
 from adwright.training.retrieval.distillation import Lessons
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors
+from benchmarks.common.deployment import built
+from benchmarks.common.exhaustive import exhaustive, sampled
+from benchmarks.common.next_basket import difference, interval, keep, mean_of, measure, read, table
+from benchmarks.common.result import write_result
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -163,7 +163,8 @@ def _teaching_visits(task: NextBasket) -> Ints:
     """The latest training baskets of 200 people, as the build of a cascade takes them."""
     visits = task.visits("train")
     last = np.flatnonzero(np.diff(task.visit_user[visits], append=-1))
-    return visits[np.sort(np.random.default_rng(0).permutation(last)[:200])]
+    found: Ints = visits[np.sort(np.random.default_rng(0).permutation(last)[:200])]
+    return found
 
 
 def _built(config: HCNConfig | ComiRecConfig | MINDConfig, task: NextBasket) -> MultiInterest:

@@ -1,6 +1,6 @@
 """Vector indexes: recall and queries a CPU-second beside the exact product (12 CPU-minutes).
 
-    python benchmarks/index.py
+    python -m benchmarks.delivery.index
 
 Resumable: each part leaves its numbers in the cache folder, and is not measured again.
 """
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from _result import write_result
 from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
@@ -39,6 +38,7 @@ from adwright.delivery.index.index import (
     recall_against_exact,
     search_many,
 )
+from benchmarks.common.result import write_result
 
 Floats = NDArray[np.float32]
 Row = dict[str, Any]
@@ -347,10 +347,14 @@ def _split(vectors: Floats) -> World:
 def two_tower() -> World:
     """The item vectors of the cascade's retriever, and vectors of visits of the test weeks."""
     import torch
-    from _deployment import built
+
+    from adwright.training.retrieval.artifact import RetrieverArtifact
+    from benchmarks.common.deployment import built
 
     task, deployment = built()
     artifact = deployment.retriever
+    if not isinstance(artifact, RetrieverArtifact):
+        raise SystemExit("the retriever of the cascade has no query vectors")
     visits = np.random.default_rng(0).permutation(task.visits("test"))[: 2 * QUERIES]
     with torch.no_grad():
         parts = [artifact.query_vectors(task.batch(some)) for some in np.array_split(visits, 16)]

@@ -1,6 +1,6 @@
 """Off-policy: each Open Bandit policy valued from the other's log, beside its own (2 minutes).
 
-    python benchmarks/offpolicy.py
+    python -m benchmarks.delivery.offpolicy
 
 Two directions in three campaigns, six estimators; the doubly robust one is the judged one. Also
 how often its intervals cover in simulated logs of the same size and rarity.
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
 import numpy as np
-from _result import write_result
 from numpy.typing import NDArray
 
 from adwright.core.hashing import content_hash, sha256_file
@@ -29,6 +28,7 @@ from adwright.metrics.offpolicy import (
     summarise_weights,
     switch_dr,
 )
+from benchmarks.common.result import write_result
 
 Floats = NDArray[np.float64]
 
@@ -164,7 +164,8 @@ def shares(log: BanditArrays) -> Floats:
     counts = np.zeros((4, log.items))
     np.add.at(counts, (log.position, log.item), 1)
     counts[0] = 1
-    return counts / counts.sum(1, keepdims=True)
+    found: Floats = counts / counts.sum(1, keepdims=True)
+    return found
 
 
 def harmonic(log: BanditArrays) -> Floats:
@@ -177,7 +178,8 @@ def harmonic(log: BanditArrays) -> Floats:
     np.add.at(inverse, (log.position, log.item), 1 / log.propensity)
     mean = np.divide(counts, inverse, out=np.zeros_like(counts), where=inverse > 0)
     mean[0] = 1
-    return mean / mean.sum(1, keepdims=True)
+    found: Floats = mean / mean.sum(1, keepdims=True)
+    return found
 
 
 def rounds_of(log: BanditArrays, policy: Floats, rows: NDArray[np.int64]) -> Rounds:
@@ -204,7 +206,8 @@ def shrunk_rates(item: NDArray[np.int64], click: NDArray[np.int64], items: int) 
     """[C]: (clicks + c) / (impressions + c / mean rate)."""
     strength = CLICKS / max(click.mean(), 1e-9)
     clicks = np.bincount(item, click, items)
-    return (clicks + CLICKS) / (np.bincount(item, minlength=items) + strength)
+    found: Floats = (clicks + CLICKS) / (np.bincount(item, minlength=items) + strength)
+    return found
 
 
 def joint_intervals(

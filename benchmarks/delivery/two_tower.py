@@ -13,17 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from _result import RESULTS, write_result
-from _retrieval import (
-    difference,
-    frequency,
-    keep,
-    mean_of,
-    measure,
-    popularity,
-    read,
-    table,
-)
 
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
@@ -34,6 +23,17 @@ from adwright.data.tasks.next_basket_sources import build_next_basket, build_nex
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig, Views
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors
+from benchmarks.common.next_basket import (
+    difference,
+    frequency,
+    keep,
+    mean_of,
+    measure,
+    popularity,
+    read,
+    table,
+)
+from benchmarks.common.result import RESULTS, write_result
 
 PROTOCOL = (
     "Next basket of Complete Journey: every basket of the test weeks 49-53 is a query with the "

@@ -1,7 +1,7 @@
 """Several tunings over one base in a step, and tuning beside inference: rows of plain numbers.
 
-    python benchmarks/_adapters_tuning.py jobs        four CPU-minutes
-    python benchmarks/_adapters_tuning.py coserve     on a quiet machine, four CPU-minutes
+    python -m benchmarks.lm._adapters_tuning jobs        four CPU-minutes
+    python -m benchmarks.lm._adapters_tuning coserve     on a quiet machine, four CPU-minutes
 
 On SmolLM2-135M with one thread, in bfloat16 unless told otherwise. The texts are product titles of
 AE-110k, whose answer names the attributes that the title holds; a job has those of one category.
@@ -53,7 +53,7 @@ def opened(dtype: torch.dtype) -> tuple[Any, Any]:
     folder = smollm2_folder()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = None
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     return model.eval(), tokenizer
 
 

@@ -1,7 +1,7 @@
 """A LoRA of torch in llama.cpp: does the exported file do what the adapter did, and would the
 known mistake be seen? Part of lm_engines.py.
 
-    python benchmarks/_lm_gguf.py       # 90 CPU-seconds; prints the figures
+    python -m benchmarks.lm._gguf       # 90 CPU-seconds; prints the figures
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from adwright.tuning.gguf_lora import from_rotary, to_gguf
 from adwright.tuning.methods import apply
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned
+from benchmarks.lm._prompts import prompts, sentences
 
 __all__ = ["adapter_figures", "trained"]
 
@@ -50,7 +51,7 @@ def trained(folder: Path, *, steps: int = 12) -> Tuned:
     for step in range(steps):
         ids = torch.tensor([tokens.encode(LESSONS[step % len(LESSONS)])])
         logits = tuned.logits(tuned(ids)[0, :-1])
-        functional.cross_entropy(logits, ids[0, 1:]).backward()
+        torch.autograd.backward(functional.cross_entropy(logits, ids[0, 1:]))
         optimizer.step()
         optimizer.zero_grad()
     return tuned.eval()
@@ -124,8 +125,6 @@ def _forget(tuned: Tuned) -> None:
 
 def main() -> None:
     """Print the figures, on every fourth pair of lm_engines."""
-    from lm_engines import prompts, sentences
-
     torch.set_num_threads(1)
     print(json.dumps(adapter_figures(prompts()[::4], sentences()[::4])))
 

@@ -1,7 +1,7 @@
 """Engines that are killed, closed or cancelled in the middle of an answer: what is left of them?
 Part of lm_engines.py.
 
-    python benchmarks/_lm_kill.py       # 60 CPU-seconds; prints the figures
+    python -m benchmarks.lm._kill       # 60 CPU-seconds; prints the figures
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
 from adwright.lm.open_model import EngineConfig, open_model
 from adwright.lm.torch_engine.config import TorchConfig
+from benchmarks.common.processes import ROOT, command
 
 __all__ = ["kill_figures"]
 
@@ -61,9 +62,10 @@ def killed(name: str) -> dict[str, float]:
         program = [str(Path(sys.executable).with_name("adwright")), "lm", "serve"]
         program += ["--engine", name, "--threads", "1", "--port", "0"]
     else:
-        program = [sys.executable, str(Path(__file__).resolve()), "host", name]
+        program = command("benchmarks.lm._kill", "host", name)
     host = subprocess.Popen(
         program,
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -163,7 +165,8 @@ def host(name: str) -> None:
 
 def _inside(what: str, name: str) -> dict[str, float]:
     found = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve()), what, name],
+        command("benchmarks.lm._kill", what, name),
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -1,7 +1,7 @@
-"""What benchmarks/offsite.py measures, each in two processes over loopback.
+"""What benchmarks/lm/offsite.py measures, each in two processes over loopback.
 
-    _offsite_runs.py offsite RANK DISTIL    nats a token of held answers: base, emulator, plugged in
-    _offsite_runs.py shared SHARE STEPS     bytes, operations and CPU-seconds of cloud and device
+    offsite RANK DISTIL    nats a token of held answers: base, emulator, plugged in
+    shared SHARE STEPS     bytes, operations and CPU-seconds of cloud and device
 
 The last line that it prints is a JSON object.
 """
@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from _peft_task import offers
 
 from adwright.lm.engine.weights import smollm2_folder
 from adwright.lm.torch_engine.model import fitting_dtype
@@ -34,6 +33,7 @@ from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import answer_nll
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned
+from benchmarks.lm._peft_task import offers
 
 ENDS, KEPT = 2, 8
 BF16 = fitting_dtype() == torch.bfloat16

@@ -1,7 +1,7 @@
-"""One run of benchmarks/peft.py, in a process of its own: what is trained, and what it gives.
+"""One run of benchmarks/lm/peft.py, in a process of its own: what is trained, and what it gives.
 
-    python benchmarks/_peft_runs.py '{"name": "lora", "rate": 1e-3, "seed": 0, "steps": 48, ...}'
-    python benchmarks/_peft_runs.py -        one such line after another, from the standard input
+    python -m benchmarks.lm._peft_runs '{"name": "lora", "rate": 1e-3, "seed": 0, "steps": 48, ...}'
+    python -m benchmarks.lm._peft_runs -        one such line after another, from the standard input
 
 For each it prints a line that begins with RESULT. Memory means something for a process's first
 run alone.
@@ -21,10 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import torch
-from _peft_methods import VARIANTS, Variant
-from _peft_package import peft
-from _peft_task import Asked, Task, judged, task
 from torch import Tensor, nn
 
 from adwright.core.errors import AdwrightError
@@ -35,8 +33,12 @@ from adwright.training.tuning.tune import answer_loss_of, tune
 from adwright.tuning.methods import apply
 from adwright.tuning.packing.texts import Packed
 from adwright.tuning.tuned import Tuned
+from benchmarks.common.processes import ROOT, command
+from benchmarks.lm._peft_task import Asked, Task, judged, task
+from benchmarks.lm._variants import VARIANTS, Variant
 
-RUNS = Path(__file__)
+#: This module, for those who start it.
+RUNS = "benchmarks.lm._peft_runs"
 BATCH = 12
 WARMUP = 0.1
 #: Steps before the clock starts, where only the time is asked for.
@@ -59,8 +61,8 @@ def main() -> None:
 
 def asked_once(spec: dict[str, Any]) -> str:
     """The result of a process that does nothing else: its memory is that of this run."""
-    command = [sys.executable, str(RUNS), json.dumps(spec)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    run = command(RUNS, json.dumps(spec))
+    done = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=False, cwd=ROOT)
     found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     return found[-1].removeprefix("RESULT ") if found else '{"error": "no result"}'
 

@@ -1,4 +1,4 @@
-"""The task behind benchmarks/peft.py: the category of a product offer, told from its title.
+"""The task behind benchmarks/lm/peft.py: the category of a product offer, told from its title.
 
 PriceRunner's offers, one of each product: no product is in two of the parts. A prompt is
 "Product: TITLE\\nCategory:" and the answer the category's name. A model's choice is greedy along

@@ -1,4 +1,4 @@
-"""What benchmarks/peft.py trains: ours, and peft's own where it ships the method.
+"""What benchmarks/lm/peft.py trains: ours, and peft's own where it ships the method.
 
 rate: where the search for a learning rate begins.
 """

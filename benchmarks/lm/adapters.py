@@ -1,7 +1,7 @@
 """Many tuned parts over one base, served and trained, beside peft (15 CPU-minutes).
 
-    python benchmarks/adapters.py                 what is not measured yet, and the JSON
-    python benchmarks/adapters.py mixed_batch     one part again
+    python -m benchmarks.lm.adapters                 what is not measured yet, and the JSON
+    python -m benchmarks.lm.adapters mixed_batch     one part again
 
 Each part runs in a process of its own, on one thread; what it gives is kept in the cache folder.
 """
@@ -11,15 +11,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
-from _result import write_result
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.lm.engine.weights import SMOLLM2_NOTE
+from benchmarks.common.processes import ROOT, command
+from benchmarks.common.result import write_result
 
 SCRATCH = cache_folder() / "bench" / "adapters"
 SERVING = (
@@ -54,8 +54,7 @@ def rows_of(part: str) -> list[dict[str, Any]]:
 
 def run_part(part: str) -> None:
     """Measure a part in this process and keep its rows."""
-    import _adapters_serving
-    import _adapters_tuning
+    from benchmarks.lm import _adapters_serving, _adapters_tuning
 
     torch.set_num_threads(1)
     module = _adapters_serving if part in SERVING else _adapters_tuning
@@ -114,7 +113,7 @@ def main() -> None:
         return
     for part in (*SERVING, *TUNING):
         if not rows_of(part):
-            subprocess.run([sys.executable, str(Path(__file__)), part], check=True)
+            subprocess.run(command("benchmarks.lm.adapters", part), check=True, cwd=ROOT)
     write_result(
         "adapters",
         protocol=PROTOCOL,

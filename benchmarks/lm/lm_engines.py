@@ -1,8 +1,8 @@
 """Engines of language models beside torch: agreement of text and scores, speed, memory, adapters,
 and what is left of an engine that is killed (9 minutes).
 
-    python benchmarks/lm_engines.py
-    python benchmarks/lm_engines.py xllamacpp_f16 xllamacpp_stored      # these anew (4 minutes)
+    python -m benchmarks.lm.lm_engines
+    python -m benchmarks.lm.lm_engines xllamacpp_f16 xllamacpp_stored      # these anew (4 minutes)
 
 Each engine runs in a process of its own, on one thread. With names, only those engines are
 measured again beside the reference; the rows of the others stay as they are in the result.
@@ -22,11 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _lm_kill import descendants, kill_figures
-from _result import RESULTS, write_result
 
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.generation import GenerationConfig, Message, Scores, TokenPrompt
+from adwright.lm.engine.generation import GenerationConfig, Scores, TokenPrompt
 from adwright.lm.engine.http import HttpConfig
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, smollm2_folder
@@ -37,6 +35,10 @@ from adwright.lm.torch_engine.config import TorchConfig
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
 from adwright.web.loopback import on_loopback
+from benchmarks.common.processes import ROOT, command
+from benchmarks.common.result import RESULTS, write_result
+from benchmarks.lm._kill import descendants, kill_figures
+from benchmarks.lm._prompts import prompts, sentences
 
 REFERENCE, HTTP = "torch_float32", "http"
 ENGINES: dict[str, EngineConfig] = {
@@ -50,22 +52,6 @@ ENGINES: dict[str, EngineConfig] = {
     # The reference behind `adwright lm serve`'s application; the address is known when it runs.
     HTTP: HttpConfig("http://127.0.0.1/v1", SMOLLM2),
 }
-PRODUCTS = (
-    *("tea", "coffee", "bread", "cheese", "apples"),
-    *("shirts", "coats", "boots", "lamps", "mugs"),
-)
-ASKS = (
-    "Write one sentence that sells {}.",
-    "Name three things that people buy together with {}.",
-    "Who buys {} in winter, and why?",
-    "Give a short headline for an advertisement of {}.",
-    "What should a shop say about its {}?",
-)
-SENTENCES = (
-    " Our {} are chosen by people who use them every day, and they cost less this week.",
-    " Most shoppers add bread, butter and a little something for the children.",
-    " It keeps you warm, it lasts for years, and it fits into a small bag.",
-)
 TOKENS = 32
 B, PREFILL, DECODE = 16, 128, 48
 PROTOCOL = (
@@ -79,16 +65,6 @@ PROTOCOL = (
     "'stored' is the Q4_1 file as the engine itself computes with it. HTTP is torch in float32 "
     "behind the application of the service, asked over loopback from the same process."
 )
-
-
-def prompts() -> list[list[Message]]:
-    """The 50 questions."""
-    return [[Message("user", ask.format(one))] for one in PRODUCTS for ask in ASKS]
-
-
-def sentences() -> list[str]:
-    """What is scored after each."""
-    return [SENTENCES[row % len(SENTENCES)].format(PRODUCTS[row // len(ASKS)]) for row in range(50)]
 
 
 def run_one(name: str) -> dict[str, Any]:
@@ -185,7 +161,7 @@ def compared(found: dict[str, Any], reference: dict[str, Any]) -> dict[str, floa
         "same_until": float(np.mean(shares)),
         "token_correlation": float(np.corrcoef(ours, theirs)[0, 1]),
         "token_difference": float(np.abs(ours - theirs).mean()),
-        "score_correlation": float(np.corrcoef(*sums)[0, 1]),
+        "score_correlation": float(np.corrcoef(sums[0], sums[1])[0, 1]),
     }
 
 
@@ -198,7 +174,8 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
 def measured(name: str) -> dict[str, Any]:
     """What `run_one` finds, in a process of its own."""
     result = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve()), "--one", name],
+        command("benchmarks.lm.lm_engines", "--one", name),
+        cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
@@ -232,7 +209,7 @@ def rows_of(names: Sequence[str]) -> list[dict[str, Any]]:
 
 def main(names: Sequence[str]) -> None:
     """Run the engines, or those named, and write the result."""
-    from _lm_gguf import adapter_figures
+    from benchmarks.lm._gguf import adapter_figures
 
     rows = rows_of(names or list(ENGINES))
     figures = {

@@ -1,7 +1,7 @@
 """The ratios of tuning and serving many parts, on a processor without bfloat16 (CPU-hour).
 
-    python benchmarks/lm_float32.py              what is not measured yet, and the JSON
-    python benchmarks/lm_float32.py lora_step    one part again
+    python -m benchmarks.lm.lm_float32              what is not measured yet, and the JSON
+    python -m benchmarks.lm.lm_float32 lora_step    one part again
 
 Everything in float32, where reading the weights takes twice as long and products have no units
 of their own: what `peft.py` and `adapters.py` measure with bfloat16 need not hold here. Each part
@@ -13,21 +13,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import _adapters_serving
-import _adapters_tuning
 import numpy as np
 import torch
-from _peft_methods import VARIANTS
-from _peft_runs import asked_once
-from _result import write_result
-from adapters import within
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.lm.engine.weights import SMOLLM2_NOTE
+from benchmarks.common.processes import ROOT, command
+from benchmarks.common.result import write_result
+from benchmarks.lm import _adapters_serving, _adapters_tuning
+from benchmarks.lm._peft_runs import asked_once
+from benchmarks.lm._variants import VARIANTS
+from benchmarks.lm.adapters import within
 
 SCRATCH = cache_folder() / "bench" / "lm_float32"
 #: peft's modules whose step is timed beside ours, as `_peft_methods` names them.
@@ -77,7 +77,7 @@ def lora_step() -> list[dict[str, Any]]:
     return rows
 
 
-PARTS = {
+PARTS: dict[str, Callable[[], Sequence[Mapping[str, Any]]]] = {
     "lora_step": lora_step,
     "mixed_batch": lambda: _adapters_serving.mixed_batch(torch.float32),
     "mixed_kinds": lambda: _adapters_serving.mixed_kinds(torch.float32),
@@ -136,7 +136,7 @@ def main() -> None:
         return
     for part in PARTS:
         if not rows_of(part):
-            subprocess.run([sys.executable, str(Path(__file__)), part], check=True)
+            subprocess.run(command("benchmarks.lm.lm_float32", part), check=True, cwd=ROOT)
     write_result(
         "lm_float32",
         protocol=PROTOCOL,

@@ -1,24 +1,21 @@
 """Tuning where model and texts belong to different people: two processes over loopback (8 minutes).
 
-python benchmarks/offsite.py
+python -m benchmarks.lm.offsite
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
-
-from _result import write_result
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.lm.engine.weights import SMOLLM2_NOTE
+from benchmarks.common.processes import ROOT, command
+from benchmarks.common.result import write_result
 
 SCRATCH = cache_folder() / "bench" / "offsite"
-RUNS = Path(__file__).with_name("_offsite_runs.py")
 PARTS = {
     "offsite": ("offsite", "8", "0"),
     "offsite_distilled": ("offsite", "8", "60"),
@@ -39,8 +36,8 @@ def found(part: str) -> dict[str, Any]:
     """A part's numbers, from the cache where they are there."""
     path = SCRATCH / f"{part}.json"
     if not path.exists():
-        command = [sys.executable, str(RUNS), *PARTS[part]]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        run = command("benchmarks.lm._offsite_runs", *PARTS[part])
+        done = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
         SCRATCH.mkdir(parents=True, exist_ok=True)
         atomic_write_text(path, done.stdout.strip().splitlines()[-1])
     values: dict[str, Any] = json.loads(path.read_text("utf-8"))

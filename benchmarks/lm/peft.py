@@ -1,9 +1,9 @@
 """Parameter-efficient tuning on one real task: quality, memory and time of each method.
 
-    python benchmarks/peft.py             all that is not done yet (hours), and the JSON
-    python benchmarks/peft.py quality --workers 2
-    python benchmarks/peft.py costs       on a quiet machine
-    python benchmarks/peft.py write       the JSON of those methods that are done
+    python -m benchmarks.lm.peft             all that is not done yet (hours), and the JSON
+    python -m benchmarks.lm.peft quality --workers 2
+    python -m benchmarks.lm.peft costs       on a quiet machine
+    python -m benchmarks.lm.peft write       the JSON of those methods that are done
 
 Runs are kept in the cache folder and read back; delete a file there to have it run again.
 """
@@ -18,22 +18,21 @@ import sys
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
-from _peft_methods import VARIANTS, Variant
-from _peft_runs import BATCH, RUNS, asked_once
-from _peft_task import TEST, TRAIN, VALID
-from _result import write_result
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.weights import SMOLLM2_NOTE
 from adwright.metrics.reports.charts import to_svg, trade_off, unbeaten
+from benchmarks.common.processes import ROOT, command
+from benchmarks.common.result import PICTURES, write_result
+from benchmarks.lm._peft_runs import BATCH, RUNS, asked_once
+from benchmarks.lm._peft_task import TEST, TRAIN, VALID
+from benchmarks.lm._variants import VARIANTS, Variant
 
-PICTURE = Path(__file__).resolve().parent.parent / "docs" / "_static" / "peft.svg"
 SCRATCH = cache_folder() / "bench" / "peft"
 STEPS = TRAIN // BATCH
 SEEDS = (0, 1, 2)
@@ -83,13 +82,19 @@ def asked_of_worker(spec: dict[str, Any]) -> str:
     """The result of this thread's own process, which has loaded everything before."""
     worker = getattr(_LOCAL, "worker", None)
     if worker is None or worker.poll() is not None:
-        command = [sys.executable, str(RUNS), "-"]
-        worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        worker = subprocess.Popen(
+            command(RUNS, "-"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
         _LOCAL.worker = worker
         atexit.register(worker.kill)
-    worker.stdin.write(json.dumps(spec) + "\n")
-    worker.stdin.flush()
-    for line in worker.stdout:
+    asks, answers = cast(IO[str], worker.stdin), cast(IO[str], worker.stdout)
+    asks.write(json.dumps(spec) + "\n")
+    asks.flush()
+    for line in answers:
         if line.startswith("RESULT "):
             return str(line.removeprefix("RESULT ").strip())
     return '{"error": "the process ended"}'
@@ -270,8 +275,8 @@ def draw(rows: list[dict[str, Any]]) -> None:
         x_title="memory of training above the base, MB",
         y_title="test loss, nats",
     )
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(PICTURE, to_svg(chart))
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(PICTURES / "peft.svg", to_svg(chart))
 
 
 def main() -> None:

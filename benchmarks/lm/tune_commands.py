@@ -1,10 +1,10 @@
 """Every method through `adwright tune`, each as a user would type it (20 CPU-minutes).
 
-    python benchmarks/tune_commands.py
-    python benchmarks/tune_commands.py LoRAHub peft:norms      these anew, the others as they were
+    python -m benchmarks.lm.tune_commands
+    python -m benchmarks.lm.tune_commands LoRAHub peft:norms    these anew, the others as they were
 
 Two steps of 4 titles with attributes, on the default model; a step is enough to see that a method
-attaches, trains, validates and is saved. Whether it is worth anything is for benchmarks/peft.py.
+attaches, trains, validates and is saved. Whether it is worth anything is for benchmarks/lm/peft.py.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from _result import RESULTS, write_result
-
 from adwright.core.hashing import sha256_file
 from adwright.lm.engine.weights import SMOLLM2_NOTE
 from adwright.tuning.methods import METHODS
 from adwright.tuning.peft_kinds import PeftKind
+from benchmarks.common.result import RESULTS, write_result
 
 ROWS, STEPS, BATCH = 24, 2, 4
 #: What a method builds on: so many tuned parts of another, with these settings.

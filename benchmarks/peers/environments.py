@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 PeerName = Literal["fuxictr", "deepctr", "recbole", "rechub", "rectools"]
-#: Those whose DIN is compared; of rectools the sequential models are (_hstu_peers.py).
+#: Those whose DIN is compared; of rectools the sequential models are (sequential/_peers.py).
 PEERS: tuple[PeerName, ...] = ("fuxictr", "deepctr", "recbole", "rechub")
 
 # A range and no pin: whichever build of torch the machine's own pip configuration prefers.

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .environments import PEERS, PeerName, build
+from benchmarks.peers.environments import PEERS, PeerName, build
 
 _HERE = Path(__file__).resolve().parent
 # glibc hands each large block back to the system when it is freed, and a padded step at long

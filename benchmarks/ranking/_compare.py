@@ -1,4 +1,4 @@
-"""The comparisons with peer libraries behind benchmarks/din.py: what is run, and the table.
+"""The comparisons with peer libraries behind benchmarks/ranking/din.py: what is run, and the table.
 
 Quality and speed at natural length: MovieLens 100k (up to 700 events) and Beauty with
 attributes (mean 9, up to 200). The response task (every 10th household, 5% of the training
@@ -16,11 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import _din_runs as runs
 import numpy as np
-from _din_peers import export_exchange, run_ours, smaller
-from peers.environments import PEERS, PeerName
-from peers.harness import ALLOCATOR, PeerFailedError, run_peer
 
 from adwright.core.assets import cache_folder
 from adwright.data.sources.movielens import MovieLens
@@ -28,6 +24,10 @@ from adwright.data.tasks.attributed_sequences import build_sequences_task
 from adwright.data.tasks.movielens import build_movielens_task
 from adwright.data.tasks.task import Task
 from adwright.metrics.classification import auc, group_auc, log_loss
+from benchmarks.peers.environments import PEERS, PeerName
+from benchmarks.peers.harness import ALLOCATOR, PeerFailedError, run_peer
+from benchmarks.ranking import _runs as runs
+from benchmarks.ranking._peers import export_exchange, run_ours, smaller
 
 __all__ = ["run_all", "summarise"]
 

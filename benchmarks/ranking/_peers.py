@@ -1,6 +1,6 @@
-"""DIN against the DIN of four peer libraries, for benchmarks/din.py.
+"""DIN against the DIN of four peer libraries, for benchmarks/ranking/din.py.
 
-    python benchmarks/_din_peers.py TASK CONFIG.json OUT     our side of one comparison
+    python -m benchmarks.ranking._peers TASK CONFIG.json OUT     our side of one comparison
 
 A task is exported once as the exchange folder of benchmarks/peers (ids in the codes that our
 own spec gives them), so each library sees the same rows, split, features and histories. Ours
@@ -36,6 +36,7 @@ from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import predict
+from benchmarks.common.processes import ROOT, command
 
 __all__ = ["export_exchange", "run_ours", "smaller"]
 
@@ -70,9 +71,9 @@ def export_exchange(task: Task, folder: Path, *, max_history: int) -> Path:
         for split in SPLITS:
             rows = pq.read_table(task.rows_path(split))
             history = pq.read_table(task.events_path(split))
-            starts = pl.from_arrow(history.select(["user_id"])).lazy().with_row_index("first")
+            starts = pl.DataFrame(history.select(["user_id"])).lazy().with_row_index("first")
             first = starts.group_by("user_id").agg(pl.col("first").min())
-            users = pl.from_arrow(rows.select(["user_id"])).lazy()
+            users = pl.DataFrame(rows.select(["user_id"])).lazy()
             at = users.join(first, on="user_id", how="left", maintain_order="left").collect()
             begin = base + at["first"].fill_null(0).to_numpy().astype(np.int64)
             end = begin + rows["visible"].to_numpy()
@@ -92,10 +93,10 @@ def export_exchange(task: Task, folder: Path, *, max_history: int) -> Path:
             base += history.num_rows
         side = [f for f in spec.of("item", kinds=("categorical",)) if f.name != "item_id"]
         np.save(new / "events.npy", np.concatenate(events))
-        np.savez(
-            new / "items.npz",
-            **{column(f): items.categorical[f.name].astype(np.int32) for f in side},
-        )
+        codes: dict[str, Any] = {
+            column(f): items.categorical[f.name].astype(np.int32) for f in side
+        }
+        np.savez(new / "items.npz", **codes)
         meta = {
             "n_users": user.cardinality,
             "n_items": len(items),
@@ -117,8 +118,8 @@ def run_ours(
         out.mkdir(parents=True, exist_ok=True)
         atomic_write_text(out / "config.json", json.dumps(dict(config)))
         environment = {**os.environ, **allocator, "OMP_NUM_THREADS": str(config["threads"])}
-        command = [sys.executable, __file__, str(task.folder), str(out / "config.json"), str(out)]
-        subprocess.run(command, check=True, env=environment)
+        ours = command("benchmarks.ranking._peers", task.folder, out / "config.json", out)
+        subprocess.run(ours, check=True, env=environment, cwd=ROOT)
     loaded: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return loaded
 

@@ -1,6 +1,6 @@
-"""The response task's training runs behind benchmarks/din.py, each a resumable process.
+"""The response task's training runs behind benchmarks/ranking/din.py, each a resumable process.
 
-    python benchmarks/_din_runs.py VARIANT SEED     one run, into the cache folder
+    python -m benchmarks.ranking._runs VARIANT SEED     one run, into the cache folder
 
 Each run trains on weeks 1-44 with 5% of the negatives, validates on weeks 45-48 and scores
 every impression of weeks 49-53, with histories of natural length.
@@ -30,6 +30,7 @@ from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import predict
+from benchmarks.common.processes import ROOT, command
 
 SEEDS = (0, 1, 2)
 #: Variants whose validation scores are kept, to fit a calibrator.
@@ -100,8 +101,9 @@ def run_all(workers: int) -> None:
     while waiting or active:
         while waiting and len(active) < workers:
             name, seed = waiting.pop(0)
-            command = [sys.executable, __file__, name, str(seed)]
-            active.append((subprocess.Popen(command, env=environment), (name, seed)))
+            one = command("benchmarks.ranking._runs", name, seed)
+            process = subprocess.Popen(one, env=environment, cwd=ROOT)
+            active.append((process, (name, seed)))
         for process, run in list(active):
             if process.poll() is not None:
                 active.remove((process, run))
@@ -140,7 +142,7 @@ def run_one(name: str, seed: int) -> None:
     trained = time.process_time()
     test = predict(model, task, "test")
     scored = time.process_time()
-    scores = {"test": test.probability}
+    scores: dict[str, Any] = {"test": test.probability}
     if name in CALIBRATED:
         scores["valid"] = predict(model, task, "valid").probability
     np.savez(folder / "scores.npz", **scores)

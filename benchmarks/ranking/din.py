@@ -1,8 +1,8 @@
 """DIN on the response task and against four peer libraries (about 2 hours, resumable).
 
-    python benchmarks/din.py                   everything
-    python benchmarks/din.py --part response   quality: base, DIN and its choices, 3 seeds
-    python benchmarks/din.py --part peers      FuxiCTR, DeepCTR-Torch, RecBole, torch-rechub
+    python -m benchmarks.ranking.din                   everything
+    python -m benchmarks.ranking.din --part response   quality: base, DIN and its choices, 3 seeds
+    python -m benchmarks.ranking.din --part peers      FuxiCTR, DeepCTR-Torch, RecBole, torch-rechub
 
 Finished runs lie in the cache folder under bench/ and are not run again; the result file is
 written from whatever is finished, so a stopped benchmark publishes what it has.
@@ -13,10 +13,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import _din_compare as compare
-import _din_runs as runs
 import numpy as np
-from _result import write_result
 
 from adwright.data.tasks.task import Split
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
@@ -24,6 +21,9 @@ from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.classification import GroupAuc, auc, group_auc_parts, log_loss
 from adwright.models.baselines import fit_logistic
 from adwright.models.calibration import fit_calibrator, undo_negative_sampling
+from benchmarks.common.result import write_result
+from benchmarks.ranking import _compare as compare
+from benchmarks.ranking import _runs as runs
 
 Array = np.ndarray[Any, Any]
 PROTOCOL = (

@@ -1,6 +1,6 @@
 """The data path: Parquet to batches, memory on a ten times longer log, group AUC (10 minutes).
 
-    python benchmarks/loader.py
+    python -m benchmarks.ranking.loader
 
 Three figures: rows a CPU-second from the Parquet files of the whole response task to batches,
 one thread, every row kept; peak memory of training the base model on a log and on the same log
@@ -21,15 +21,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from _din_runs import response_task
-from _gauc import gauc_10m_cpu_seconds
-from _result import write_result
 
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import open_stream
+from benchmarks.common.processes import ROOT, command
+from benchmarks.common.result import write_result
+from benchmarks.ranking._gauc import gauc_10m_cpu_seconds
+from benchmarks.ranking._runs import response_task
 
 #: A seventh of the households, so that ten times the log is a log and a half.
 HOUSEHOLDS = 0.15
@@ -88,7 +89,8 @@ def memory() -> tuple[int, int]:
 
 def _peak(folder: Path) -> int:
     """Peak bytes of a process that trains on this task folder."""
-    return int(subprocess.check_output([sys.executable, __file__, str(folder)]).split()[-1])
+    told = subprocess.check_output(command("benchmarks.ranking.loader", folder), cwd=ROOT)
+    return int(told.split()[-1])
 
 
 def repeat(task: Task, folder: Path, times: int) -> None:

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from _hstu_runs import SCRATCH, Model, Values, Variant, measured
-from _retrieval import difference, frequency, interval, keep, mean_of, popularity, read
 
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.stochastic_length import StochasticLength
@@ -26,6 +24,16 @@ from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import Scorer, catalogue_vectors, retrieved_ranks
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.visit_ranks import visit_scorer, visit_validation
+from benchmarks.common.next_basket import (
+    difference,
+    frequency,
+    interval,
+    keep,
+    mean_of,
+    popularity,
+    read,
+)
+from benchmarks.sequential._runs import SCRATCH, Model, Values, Variant, measured
 
 PROTOCOL = (
     "Next basket of Complete Journey: every basket of the test weeks 49-53 is a query with the "
@@ -175,7 +183,8 @@ def rows_and_figures(runs: Mapping[str, list[Any]]) -> tuple[list[dict[str, Any]
     person = task.visit_user[task.visits("test")]
     names = {"popularity": "popularity", "frequency": "personal frequency"}
     names |= {"two_tower": "two towers"} | {name: v.about for name, v in VARIANTS.items()}
-    rows, figures = [], {}
+    rows: list[dict[str, Any]] = []
+    figures: dict[str, Any] = {}
     means = {name: mean_of(found) for name, found in runs.items() if found}
     for name, mean in means.items():
         row: dict[str, Any] = {"data": "journey", "model": names[name], "seeds": len(runs[name])}

@@ -1,6 +1,6 @@
 """CPU-seconds of HSTU attention, forward and backward, by kernel, beside softmax attention.
 
-    OMP_NUM_THREADS=1 nice -n 19 python benchmarks/_hstu_kernels.py
+    OMP_NUM_THREADS=1 nice -n 19 python -m benchmarks.sequential._kernels
 
 Three batches: 128 sequences as of MovieLens 1M, one of 8,192 tokens, and 32 of 1,024; causal,
 with and without the biases by distance and time. "flash" is torch's scaled dot product attention
@@ -53,7 +53,7 @@ def ours(
     offsets = lengths_to_offsets(lengths)
 
     def step() -> None:
-        silu_attention(
+        out = silu_attention(
             q,
             k,
             v,
@@ -64,7 +64,8 @@ def ours(
             time=times,
             query_time=times + 1000,
             kernel=kernel,
-        ).backward(above)
+        )
+        torch.autograd.backward(out, above)
 
     return step
 
@@ -78,7 +79,7 @@ def flash(lengths: Tensor, heads: int, width: int, dtype: torch.dtype) -> Callab
     def step() -> None:
         with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
             out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        out.backward(above)
+        torch.autograd.backward(out, above)
 
     return step
 

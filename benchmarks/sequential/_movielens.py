@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _hstu_runs import Model, Values, Variant, measured
-from _retrieval import difference, interval
 
 from adwright.data.sequences.datasets import read_movielens_1m, read_movielens_small
 from adwright.data.sequences.item_sequences import ItemSequences
@@ -18,6 +16,8 @@ from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.ranks import rank_next
+from benchmarks.common.next_basket import difference, interval
+from benchmarks.sequential._runs import Model, Values, Variant, measured
 
 ML1M = (
     "ML-1M (protocol C1): 6,040 people, 3,706 films, 1,000,209 events in the order of the file, "

@@ -1,8 +1,8 @@
-"""SASRec and HSTU of RecTools on the sequences of benchmarks/hstu_quality.py, resumable.
+"""SASRec and HSTU of RecTools on the sequences of benchmarks/sequential/hstu_quality.py, resumable.
 
-    python benchmarks/_hstu_peers.py                  what is missing, then the rows
-    python benchmarks/_hstu_peers.py --only hstu      this model alone
-    python benchmarks/_hstu_peers.py --no-train       the rows of what is there
+    python -m benchmarks.sequential._peers                  what is missing, then the rows
+    python -m benchmarks.sequential._peers --only hstu      this model alone
+    python -m benchmarks.sequential._peers --no-train       the rows of what is there
 
 The peer has an environment of its own (peers/environments.py) and gets the sequences as a file;
 _hstu_rectools.py trains and ranks there, on one thread, and leaves each person's rank of the
@@ -25,9 +25,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from _retrieval import difference, interval, keep, read
-from peers.environments import build
-from peers.harness import ALLOCATOR
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
@@ -35,6 +32,9 @@ from adwright.core.hashing import content_hash
 from adwright.data.sequences.datasets import read_movielens_1m
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import Ranks, hit_rate_per_user, ndcg_per_user
+from benchmarks.common.next_basket import difference, interval, keep, read
+from benchmarks.peers.environments import build
+from benchmarks.peers.harness import ALLOCATOR
 
 __all__ = ["PEER_PROTOCOL", "PeerModel", "figures_of", "peer_rows", "peers"]
 
@@ -245,7 +245,7 @@ def _run(name: PeerModel, folder: Path, data: Path, epochs: int, seed: int) -> N
     config = {"model": name, "settings": SETTINGS[name], "seed": seed}
     text = json.dumps(config | {"epochs": epochs, "every": EVERY}, indent=1)
     atomic_write_text(folder / "config.json", text)
-    command = [str(build("rectools")), str(Path(__file__).with_name("_hstu_rectools.py"))]
+    command = [str(build("rectools")), str(Path(__file__).with_name("_rectools.py"))]
     command += [str(data), str(folder / "config.json"), str(folder)]
     # The allocator keeps its blocks, as for the other peers; padded steps gain from that.
     environment = os.environ | ALLOCATOR | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

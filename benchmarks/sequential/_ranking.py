@@ -1,7 +1,7 @@
 """HSTU as a fine ranker on the response task, beside DIN, and what stochastic length costs it.
 
-    python benchmarks/_hstu_ranking.py NAME SHARE SEED    one run, into the cache folder
-    python benchmarks/_hstu_ranking.py                    rows and figures of the finished runs
+    python -m benchmarks.sequential._ranking NAME SHARE SEED   one run, into the cache folder
+    python -m benchmarks.sequential._ranking                   rows and figures of the finished runs
 
 Each run trains on weeks 1-44 with 5% of the negatives, one epoch, validates on weeks 45-48 and
 scores every impression of weeks 49-53. A run that was cut off goes on where it stood.
@@ -23,8 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from _din_runs import FIT, RATE, THIRD, response_task
-from _retrieval import keep
 
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
@@ -40,6 +38,8 @@ from adwright.models.ranking.hstu_target import HSTUTargetConfig
 from adwright.models.ranking.union import RankerConfig, ranker_model
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import predict
+from benchmarks.common.next_basket import keep
+from benchmarks.ranking._runs import FIT, RATE, THIRD, response_task
 
 __all__ = ["PROTOCOL", "SCRATCH", "SHARE", "VARIANTS", "rows_and_figures", "task_hash", "trained"]
 

@@ -1,8 +1,8 @@
 """Trains and ranks one model of RecTools; runs inside that peer's environment.
 
-    python _hstu_rectools.py DATA.npz CONFIG.json OUT
+    python _rectools.py DATA.npz CONFIG.json OUT
 
-DATA: item int64 [E] (codes from 1), offsets int64 [U + 1], items. CONFIG: see _hstu_peers.py.
+DATA: item int64 [E] (codes from 1), offsets int64 [U + 1], items. CONFIG: see _peers.py.
 Its own path: `Dataset.construct` on events with artificial times (their order is all that is
 read), `fit_partial` an epoch at a time, Lightning's checkpoint in between. Every few epochs each
 person's last event is ranked among all items; OUT holds what was measured so far.

@@ -1,4 +1,4 @@
-"""The training runs behind benchmarks/hstu_quality.py: what is trained, and its measures.
+"""The training runs behind sequential/hstu_quality.py: what is trained, and its measures.
 
 A run lies in the cache folder under bench/hstu_quality and is taken up where it was cut off; a
 finished one is read back. CPU-seconds are of this process, all pieces of a run together.
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from _retrieval import keep, read
 
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
@@ -23,6 +22,7 @@ from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.sequential.fit import SequentialConfig, SequentialResult, fit_sequential
+from benchmarks.common.next_basket import keep, read
 
 SCRATCH = cache_folder() / "bench" / "hstu_quality"
 Model = HSTU | SASRec

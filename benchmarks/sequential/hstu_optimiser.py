@@ -1,6 +1,6 @@
 """Row-wise AdamW beside AdamW: ML-1M for ten epochs, bytes, rounding (20 CPU-minutes, resumable).
 
-python benchmarks/hstu_optimiser.py
+python -m benchmarks.sequential.hstu_optimiser
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from _result import write_result
-from _retrieval import difference, interval, keep, read
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
@@ -32,6 +30,8 @@ from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.training.loop.rowwise_adamw import RowWiseAdamW
 from adwright.training.sequential.fit import SequentialConfig, fit_sequential
 from adwright.training.sequential.ranks import rank_next
+from benchmarks.common.next_basket import difference, interval, keep, read
+from benchmarks.common.result import write_result
 
 SCRATCH = cache_folder() / "bench" / "hstu_optimiser"
 SEEDS = (0, 1, 2)
@@ -70,7 +70,7 @@ def main() -> None:
     ndcg = {kind: np.mean([run["ndcg10"] for run in found], axis=0) for kind, found in runs.items()}
     everyone = np.arange(PEOPLE)
     steps = step_seconds()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "optimiser": kind,
             "ndcg10": interval(ndcg[kind], everyone),

@@ -1,9 +1,9 @@
 """HSTU against SASRec, RecTools, DIN and simple rules on real data (4 hours of CPU, resumable).
 
-    python benchmarks/hstu_quality.py                     what is missing, then the result
-    python benchmarks/hstu_quality.py --part ml1m         ML-1M by position alone, no result
-    python benchmarks/hstu_quality.py --part ml1m --only hstu_large
-    python benchmarks/hstu_quality.py --only-summarise    the result of what is finished
+    python -m benchmarks.sequential.hstu_quality                    what is missing, then the result
+    python -m benchmarks.sequential.hstu_quality --part ml1m        ML-1M by position, no result
+    python -m benchmarks.sequential.hstu_quality --part ml1m --only hstu_large
+    python -m benchmarks.sequential.hstu_quality --only-summarise   the result of what is finished
 
 Parts: ml1m, small (MovieLens with times), rectools (ML-1M), journey (next basket), ranking (the
 response task).
@@ -16,18 +16,17 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import _hstu_journey as journey
-import _hstu_ml as ml
-import _hstu_peers as rectools
-import _hstu_ranking as ranking
 import torch
-from _result import write_result
 
 from adwright.core.hashing import content_hash
+from benchmarks.common.result import write_result
+from benchmarks.sequential import _journey as journey
+from benchmarks.sequential import _movielens as ml
+from benchmarks.sequential import _peers as rectools
+from benchmarks.sequential import _ranking as ranking
 
 PARTS = ("ml1m", "small", "rectools", "journey", "ranking")
 PROTOCOL = (
@@ -76,7 +75,7 @@ def main() -> None:
 
 def _measured(
     part: str, shared: Path, asked: argparse.Namespace
-) -> tuple[list[dict[str, Any]], Mapping[str, Any], str]:
+) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
     """Rows, figures and the hash of the data of a part."""
     run, seeds, only = not asked.only_summarise, range(asked.seeds), asked.only
     if part in ("ml1m", "small"):

@@ -1,8 +1,8 @@
 """Quality against training compute, HSTU beside SASRec (2 hours of CPU, resumable).
 
-    python benchmarks/hstu_scaling.py                   what is missing, then the result
-    python benchmarks/hstu_scaling.py --data ml1m       one set alone, and no result
-    python benchmarks/hstu_scaling.py --only-summarise  the result of what is finished
+    python -m benchmarks.sequential.hstu_scaling                   what is missing, then the result
+    python -m benchmarks.sequential.hstu_scaling --data ml1m       one set alone, and no result
+    python -m benchmarks.sequential.hstu_scaling --only-summarise  the result of what is finished
 
 Each model is trained once and asked after 1, 2, 4, ... epochs.
 """
@@ -19,15 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import _hstu_journey as journey
 import altair as alt
 import numpy as np
 import polars as pl
 import torch
-from _hstu_flops import training_flops
-from _hstu_runs import Model, Values, build
-from _result import write_result
-from _retrieval import keep
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
@@ -45,6 +40,11 @@ from adwright.training.retrieval.ranks import retrieved_ranks
 from adwright.training.sequential.fit import SequentialConfig, fit_sequential
 from adwright.training.sequential.ranks import rank_next
 from adwright.training.sequential.visit_ranks import visit_scorer
+from benchmarks.common.next_basket import keep
+from benchmarks.common.result import PICTURES, write_result
+from benchmarks.sequential import _journey as journey
+from benchmarks.sequential._flops import training_flops
+from benchmarks.sequential._runs import Model, Values, build
 
 SCRATCH = cache_folder() / "bench" / "hstu_scaling"
 PROTOCOL = (
@@ -93,7 +93,6 @@ TITLES = {
     "ml1m": "ML-1M, NDCG@10",
     "journey": "Complete Journey next basket, recall@50",
 }
-PICTURE = Path(__file__).resolve().parent.parent / "docs" / "_static" / "hstu_scaling.svg"
 FAMILIES = ("hstu", "sasrec")
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -299,8 +298,8 @@ def draw(points: list[dict[str, Any]], figures: dict[str, Any]) -> None:
         law_drawn = alt.Chart(pl.DataFrame(lines)).mark_line(strokeDash=[4, 3])
         panel = points_drawn.encode(x, y, color, opacity) + law_drawn.encode(x, y, color)
         panels.append(panel.properties(title=title, width=300, height=240))
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(PICTURE, to_svg(alt.hconcat(*panels)))
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(PICTURES / "hstu_scaling.svg", to_svg(alt.hconcat(*panels)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """HSTU beside a Transformer at length 8,192, and M-FALCON beside DIN (6 CPU-minutes).
 
-    python benchmarks/hstu_speed.py
+    python -m benchmarks.sequential.hstu_speed
 
 Resumable: each part leaves its numbers in the cache folder, and is not measured again.
 """
@@ -17,12 +17,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import _hstu_export as export
-import _hstu_falcon as falcon
 import numpy as np
 import torch
-from _hstu_falcon import Row, Step, in_turns
-from _result import machine, write_result
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -39,6 +35,10 @@ from adwright.models.sequential import sasrec
 from adwright.models.sequential.hstu import HSTUConfig, HSTUStack
 from adwright.models.sequential.sasrec import SASRecBlock, SASRecConfig
 from adwright.models.sequential.sequence_model import Tokens
+from benchmarks.common.result import machine, write_result
+from benchmarks.sequential import _export as export
+from benchmarks.sequential import _falcon as falcon
+from benchmarks.sequential._falcon import Row, Step, in_turns
 
 LONGEST, LAYERS, RUNS = 8192, 2, 3
 #: Width and heads; the first one gives the figures.
@@ -186,7 +186,8 @@ def forward(model: nn.Module, tokens: Tokens, dtype: torch.dtype) -> Tensor:
 
 def both_ways(model: nn.Module, width: int, length: int, dtype: torch.dtype) -> None:
     """Forward and backward."""
-    forward(model, tokens_of(width, length), dtype).float().square().mean().backward()
+    after = forward(model, tokens_of(width, length), dtype)
+    torch.autograd.backward(after.float().square().mean())
 
 
 def stack(width: int, heads: int, dtype: torch.dtype) -> list[Row]:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _service_client import Pool, post
-from _service_process import Service
 
 from adwright.campaigns.store.store import Store
+from benchmarks.service._client import Pool, post
+from benchmarks.service._process import Service
 
 __all__ = ["TENANT", "Killed", "kill_repeatedly"]
 

@@ -1,10 +1,10 @@
-"""The load for benchmarks/service.py, in a process of its own: requests at times fixed before.
+"""The load for service.py, in a process of its own: requests at times fixed before.
 
 Arrivals are a Poisson process, drawn from a seed. Each request is sent at its time whether or not
 earlier ones were answered, and its latency counts from that time, so that a server that stalls
 cannot hide what waits in front of it.
 
-    python _service_load.py PORT KEY REQUESTS.jsonl RATE SECONDS SEED PREFIX
+    python -m benchmarks.service._load PORT KEY REQUESTS.jsonl RATE SECONDS SEED PREFIX
 
 REQUESTS.jsonl holds bodies for /v1/decide without their request_id. Prints one JSON object.
 """
@@ -20,7 +20,8 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from _service_client import Pool, post
+
+from benchmarks.service._client import Pool, post
 
 PATIENCE = 30.0
 

@@ -3,7 +3,7 @@
 The listening socket belongs to the benchmark and is handed down, so that a service that was
 killed and started again listens at the same port, and who connects in between only waits.
 
-    python _service_process.py STORE_URL MODELS DESCRIPTOR SETTINGS
+    python -m benchmarks.service._process STORE_URL MODELS DESCRIPTOR SETTINGS
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from adwright.service.config import ServiceConfig
 from adwright.service.registry.loading import load_deployed
 from adwright.service.registry.registry import FolderModels
 from adwright.web.server import listen, serve
+from benchmarks.common.processes import ROOT, command
 
 __all__ = ["Service"]
 
@@ -61,7 +62,8 @@ class Service:
         descriptor = self._socket.fileno()
         settings = json.dumps(self._settings)
         self._process = subprocess.Popen(
-            [sys.executable, __file__, *self._arguments, str(descriptor), settings],
+            command("benchmarks.service._process", *self._arguments, descriptor, settings),
+            cwd=ROOT,
             pass_fds=[descriptor],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )

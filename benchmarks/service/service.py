@@ -1,8 +1,8 @@
 """The service at 50 to 200 requests a second, beyond its capacity, and under kill -9 (20 minutes).
 
-    python benchmarks/service.py                  with the cascade, which is built where missing
-    python benchmarks/service.py --popular        with the most popular items as the model
-    python benchmarks/service.py --part load|kill
+    python -m benchmarks.service.service                 with the cascade, built where missing
+    python -m benchmarks.service.service --popular       with the most popular items as the model
+    python -m benchmarks.service.service --part load|kill
 
 Each part writes its rows beside what the other one wrote before.
 """
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,18 +22,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from _result import RESULTS, write_result
-from _service_kill import TENANT, Killed, kill_repeatedly
-from _service_process import Service
 
 from adwright.campaigns.store.store import Store
 from adwright.core.hashing import content_hash
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
+from benchmarks.common.processes import ROOT, command
+from benchmarks.common.result import RESULTS, write_result
+from benchmarks.service._kill import TENANT, Killed, kill_repeatedly
+from benchmarks.service._process import Service
 
-ROOT = Path(__file__).resolve().parent.parent
-LOAD = Path(__file__).with_name("_service_load.py")
 DEADLINE_MS = 40
 BOUND_MS = 50.0
 RATES = (50, 100, 200)
@@ -121,9 +119,9 @@ def requests_of(source: CompleteJourney) -> list[dict[str, Any]]:
 
 def cascade_model(_: CompleteJourney, root: Path) -> Path:
     """The cascade with an approximate index as a published model."""
-    from _deployment import built
+    from benchmarks.common.deployment import built
 
-    _, deployment = built()
+    deployment = built()[1]
     replace(deployment, index="faiss").save(root / TENANT / "cascade")
     publish(root, TENANT, "cascade")
     return root
@@ -204,7 +202,8 @@ def drive(
     arguments = [service.port, key, file, rate, seconds, SEED, prefix]
     before = service.cpu_seconds()
     done = subprocess.run(
-        [sys.executable, LOAD, *map(str, arguments)],
+        command("benchmarks.service._load", *arguments),
+        cwd=ROOT,
         check=True,
         capture_output=True,
         preexec_fn=lambda: os.sched_setaffinity(0, {cores[-1]}),
@@ -238,7 +237,6 @@ def kill_part(
 @contextmanager
 def postgres() -> Iterator[str]:
     """The address of an empty database in a server of its own."""
-    sys.path.insert(0, str(ROOT))
     from tests.support.store.postgres import ABSENT, programs, running
 
     found = programs()

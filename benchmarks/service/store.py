@@ -1,6 +1,6 @@
 """Store: events a CPU-second into SQLite and PostgreSQL and out into Parquet (2 minutes).
 
-    python benchmarks/store.py
+    python -m benchmarks.service.store
 
 A PostgreSQL server is started for it, from the same programs as in the tests.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -17,14 +16,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from _result import write_result
 from sqlalchemy import Connection, text
 
 from adwright.campaigns.store.database import Database
 from adwright.campaigns.store.store import Store
 from adwright.core.hashing import content_hash
-
-sys.path.append(str(Path(__file__).resolve().parent.parent))
+from benchmarks.common.result import write_result
 from tests.support.store.postgres import ABSENT, programs, running
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
