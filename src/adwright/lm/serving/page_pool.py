@@ -13,7 +13,7 @@ grain, see `layout`): `index_select` copies what one layer needs into a contiguo
 ways to read pages: contiguous extents, which fragment, and need one call of torch's kernel a row;
 attention compiled for pages, which needs a compiler where it runs. The copy is the simplest, and
 with it a layer takes less time than with a call a row (`attention_choices` of
-benchmarks/_adapters_serving.py).
+benchmarks/lm/_adapters_serving.py).
 
 Page 0 is never given out and holds zeros: what an adapter lacks is picked from there.
 """

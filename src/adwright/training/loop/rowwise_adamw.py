@@ -12,8 +12,8 @@ so the numbers of a row share the size of their step, and AdamW (Loshchilov and 
 is the case D = 1. m_j is rounded to the nearest bfloat16 when it is kept; the step reads it
 before. A step changes m_j by a tenth of its distance to the gradient, so rounding to the nearest
 hides no change that counts: on MovieLens 1M it leaves less error in m and in the sum of all steps
-than stochastic rounding, and costs less (benchmarks/hstu_optimiser.py). To carry the error along
-would take the bytes that bfloat16 saves.
+than stochastic rounding, and costs less (benchmarks/sequential/hstu_optimiser.py). To carry the
+error along would take the bytes that bfloat16 saves.
 
 Sparse gradients touch the rows of the batch alone. To the others AdamW would go on doing what a
 gradient of zero does; that is made up for when a row next occurs, or by `settle`. A row last
