@@ -66,7 +66,7 @@ def popularity(task: NextBasket) -> Scorer:
 
 
 def frequency(task: NextBasket) -> Scorer:
-    """How often the person had the item before; ties by popularity."""
+    """How often the user had the item before; ties by popularity."""
     places = torch.from_numpy(_places(task))
 
     def scores(visits: NDArray[np.int64]) -> torch.Tensor:
@@ -88,7 +88,7 @@ def _places(task: NextBasket) -> Floats:
 
 
 def person_sums(values: Floats, person: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """(sum over a person's visits, number of visits) of the visits that have a value."""
+    """(sum over a user's visits, number of visits), of the visits that have a value."""
     known = ~np.isnan(values)
     people = int(person.max()) + 1
     return (
@@ -98,7 +98,7 @@ def person_sums(values: Floats, person: NDArray[np.int64]) -> tuple[Floats, Floa
 
 
 def interval(values: Floats, person: NDArray[np.int64], draws: int = 1000) -> list[float]:
-    """Mean over visits, and the ends of its 95% interval by bootstrap over people."""
+    """Mean over visits, and the ends of its 95% interval by bootstrap over users."""
     top, number = person_sums(values, person)
     found = bootstrap_ratio(top, number, np.random.default_rng(0), draws)
     return [found.value, found.low, found.high]
@@ -118,7 +118,7 @@ def mean_of(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
 
 
 def table(models: Mapping[str, Mapping[str, Floats]], person: NDArray[np.int64]) -> list[Any]:
-    """One row a model: each measure with its interval."""
+    """One row per model: each measure with its interval."""
     rows = []
     for name, values in models.items():
         row: dict[str, Any] = {"model": name}

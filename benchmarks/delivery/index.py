@@ -1,4 +1,4 @@
-"""Vector indexes: recall and queries a CPU-second beside the exact product (12 CPU-minutes).
+"""Vector indexes: recall and queries per CPU-second beside the exact product (12 CPU-minutes).
 
     python -m benchmarks.delivery.index
 
@@ -230,7 +230,7 @@ def measure(name: str, part: Part) -> dict[str, Any]:
 
 
 def more(index: NearIndex[Any], exact: Index, world: World) -> Iterator[tuple[str, float]]:
-    """Filters, several vectors a person, one query at a time, changes, files."""
+    """Filters, several vectors per user, one query at a time, changes, files."""
     queries = world.queries[:512]
     rng = np.random.default_rng(7)
     for percent in (1, 10, 40):
@@ -294,7 +294,7 @@ def shared(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
 
 
 def speed(index: Index, queries: Floats, batch: int, allowed: Any = None) -> float:
-    """Queries a CPU-second in batches."""
+    """Queries per CPU-second in batches."""
 
     def search() -> None:
         for start in range(0, len(queries), batch):

@@ -124,7 +124,7 @@ def _task(name: str) -> NextBasket | None:
 
 
 def _runs(name: str, task: NextBasket, seeds: int, *, run: bool) -> dict[str, list[Any]]:
-    """Measures of each run: variant to one mapping a seed. Finished runs are read back."""
+    """Measures of each run: variant to one mapping per seed. Finished runs are read back."""
     visits = task.visits("test")
     found: dict[str, list[Any]] = {}
     for rule, score in RULES.items():

@@ -1,4 +1,4 @@
-"""Several tunings over one base in a step, and tuning beside inference: rows of plain numbers.
+"""Several tunings over one base in a step, and tuning beside inference: rows of plain values.
 
     python -m benchmarks.lm._adapters_tuning jobs        four CPU-minutes
     python -m benchmarks.lm._adapters_tuning coserve     on a quiet machine, four CPU-minutes
@@ -78,7 +78,7 @@ def categories(tokenizer: Any, number: int, each: int) -> dict[str, Texts]:
 def jobs_of(
     texts: dict[str, Texts], batch: int, steps: int, dtype: torch.dtype = torch.bfloat16
 ) -> list[Job]:
-    """A job a category. dtype: of the products."""
+    """One job per category. dtype: of the matrix products."""
     bfloat16 = dtype == torch.bfloat16
     return [
         Job(
@@ -98,11 +98,11 @@ def through_tune(model: Any, job: Job) -> TuneResult:
 
 
 def together_rows(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
-    """Eight jobs one after another and in one step, a row a size of step.
+    """Eight jobs one after another and in one step, a row per size of step.
 
     tune: CPU-seconds of all jobs through `tune`; alone: through `tune_jobs` with one job each, so
     with the same kernels; together: in one step. loss_difference: the largest difference of a
-    job's mean training loss, in nats a token, between `tune` and together.
+    job's mean training loss, in nats per token, between `tune` and together.
     """
     model, tokenizer = opened(dtype)
     texts = categories(tokenizer, JOBS, TEXTS)
@@ -146,7 +146,7 @@ def together_rows(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
     return rows
 
 
-#: Of each row: requests a CPU-second, CPU-seconds, bounds of a token and of the first one in s.
+#: Of each row: requests per CPU-second, CPU-seconds, bounds of a token and of the first one in s.
 LOADS = (
     (0.05, 120.0, 0.2, 0.6),
     (0.15, 80.0, 0.2, 0.6),
@@ -169,12 +169,12 @@ class Clock:
         self.skipped = 0.0
 
     def __call__(self) -> float:
-        """Seconds."""
+        """Seconds so far."""
         return time.process_time() + self.skipped
 
 
 class Arrivals:
-    """Requests that come by a Poisson process: titles to be gone on with, of one part each."""
+    """Requests that come by a Poisson process: titles to continue, each with one adapter."""
 
     def __init__(self, models: Fed, texts: Sequence[Texts], rate: float, seconds: float) -> None:
         random = np.random.default_rng(5)
@@ -183,18 +183,18 @@ class Arrivals:
         self.times = [float(t) for t in gaps.cumsum() if t < seconds]
         self.prompts = [list(p) for one in texts for p in one.prompts]
         self.chosen = random.integers(0, len(self.prompts), len(self.times))
-        self.parts = random.choice(list(models), len(self.times))
+        self.adapters = random.choice(list(models), len(self.times))
         self.start = 0.0
 
     @property
     def over(self) -> bool:
-        """Whether all have come."""
+        """Whether all requests have arrived."""
         return self.at == len(self.times)
 
     def feed(self, now: float) -> None:
-        """Those that have come by now."""
+        """Submit the requests that have arrived by `now`."""
         while not self.over and self.start + self.times[self.at] <= now:
-            model = self.models[str(self.parts[self.at])]
+            model = self.models[str(self.adapters[self.at])]
             config = GenerationConfig(max_tokens=ANSWER, temperature=0.0)
             job = model.job(self.prompts[int(self.chosen[self.at])], config)
             self.models.submit_since([job], self.start + self.times[self.at])
@@ -212,23 +212,23 @@ class Fed(ServedBeside):
     tells: Clock
 
     def pending(self) -> Pending | None:
-        """Those that have come by now."""
+        """The next pass to run, with the requests that have arrived by now."""
         if self.arrivals is not None:
             self.arrivals.feed(self.tells())
         return super().pending()
 
 
-def served(model: Any, tokenizer: Any, parts: dict[str, Path], clock: Clock) -> Fed:
-    """The base and its parts, over the weights of `model`."""
+def served(model: Any, tokenizer: Any, adapters: dict[str, Path], clock: Clock) -> Fed:
+    """The base and its adapters, over the weights of `model`."""
     models = Fed(share_base(model), HuggingFaceTokens(tokenizer), name="base", clock=clock)
     models.tells = clock
-    for name, folder in parts.items():
+    for name, folder in adapters.items():
         models.add(name, folder)
     return models
 
 
 def spread(name: str, seconds: Sequence[float]) -> dict[str, float]:
-    """Median and 99th part of a hundred, in milliseconds."""
+    """Median and 99th percentile, in milliseconds."""
     return {
         f"{name}_p50_ms": round(float(np.percentile(seconds, 50)) * 1e3, 1),
         f"{name}_p99_ms": round(float(np.percentile(seconds, 99)) * 1e3, 1),
@@ -251,27 +251,27 @@ def inference_alone(models: ServedBeside, arrivals: Arrivals, clock: Clock) -> d
 def coserving_rows(
     dtype: torch.dtype = torch.bfloat16, loads: Sequence[tuple[float, ...]] = LOADS
 ) -> list[dict[str, Any]]:
-    """Tuning alone, inference alone, and both; a row a rate of requests (see `LOADS`).
+    """Tuning alone, inference alone, and both; a row per rate of requests (see `LOADS`).
 
-    first: from a request to its first token; gap: from a token to the next. share: of its tokens
-    a second alone, what tuning keeps. All in CPU-seconds.
+    first: from a request to its first token; gap: from a token to the next. share_kept: of the
+    tokens per second of tuning alone. All in CPU-seconds.
     """
     model, tokenizer = opened(dtype)
     texts = categories(tokenizer, JOBS, TEXTS)
     jobs = jobs_of(dict(list(texts.items())[: BESIDE[0]]), BESIDE[1], 100_000, dtype)
     rows = []
     with TemporaryDirectory() as scratch:
-        parts = {}
+        adapters = {}
         for number in range(4):
-            parts[f"part-{number}"] = Path(scratch) / f"part-{number}"
-            apply(share_base(model), METHOD, seed=number).save(parts[f"part-{number}"])
+            folder = adapters[f"adapter-{number}"] = Path(scratch) / f"adapter-{number}"
+            apply(share_base(model), METHOD, seed=number).save(folder)
         for rate, seconds, token, first in loads:
             bounds = Bounds(token_bound=token, first_bound=first)
             clock = Clock()
-            models = served(model, tokenizer, parts, clock)
+            models = served(model, tokenizer, adapters, clock)
             answers = list(texts.values())
             quiet = inference_alone(models, Arrivals(models, answers, rate, seconds), clock)
-            models = served(model, tokenizer, parts, clock)
+            models = served(model, tokenizer, adapters, clock)
             # Before and after: what else the machine does changes.
             alone = tuned_tokens(model, jobs, None, ALONE)
             beside = Beside(models, bounds, clock=clock)
@@ -307,8 +307,8 @@ def coserving_rows(
 def tuned_tokens(
     model: Any, jobs: list[Job], beside: tuple[Beside, Arrivals, Clock] | None, seconds: float
 ) -> float:
-    """Tokens a second that are tuned on, over whole steps; requests come after the first."""
-    # What earlier parts left behind is not to be cleared away within this one.
+    """Tokens per second that are tuned on, over whole steps; requests come after the first."""
+    # Garbage of earlier measurements must not be collected within this one.
     gc.collect()
     ends: list[float] = []
     clock = Clock() if beside is None else beside[2]

@@ -1,6 +1,6 @@
 """What benchmarks/lm/offsite.py measures, each in two processes over loopback.
 
-    offsite RANK DISTIL    nats a token of held answers: base, emulator, plugged in
+    offsite RANK DISTIL    nats per token of held answers: base, emulator, plugged in
     shared SHARE STEPS     bytes, operations and CPU-seconds of cloud and device
 
 The last line that it prints is a JSON object.

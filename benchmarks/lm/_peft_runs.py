@@ -46,7 +46,7 @@ WARM = 2
 
 
 def main() -> None:
-    """The run that the first argument describes, or those of the standard input."""
+    """Do the run that the first argument describes, or those of the standard input."""
     torch.set_num_threads(1)
     for line in sys.stdin if sys.argv[1] == "-" else [sys.argv[1]]:
         asked = json.loads(line)
@@ -100,12 +100,12 @@ def through_tune(variant: Variant, asked: dict[str, Any]) -> dict[str, Any]:
     return clock.told(idle) | {"trainable": tuned.count()} | measures(asked, whole, logits)
 
 
-def _hidden(tuned: Tuned, part: Packed) -> Tensor:
+def _hidden(tuned: Tuned, packed: Packed) -> Tensor:
     from adwright.tuning.packing.texts import attends_apart
 
     with attends_apart(tuned.causal):
-        hidden = tuned(part.ids[None], position_ids=part.places()[None])[0]
-    rows: Tensor = hidden[part.answer.nonzero()[:, 0] - 1]
+        hidden = tuned(packed.ids[None], position_ids=packed.places()[None])[0]
+    rows: Tensor = hidden[packed.answer.nonzero()[:, 0] - 1]
     return rows
 
 
@@ -143,13 +143,13 @@ def plain(variant: Variant, asked: dict[str, Any]) -> dict[str, Any]:
     model.eval()
 
     def logits(packed: Packed) -> Tensor:
-        texts = [part.ids.tolist() for part in packed.alone()]
+        texts = [one.ids.tolist() for one in packed.alone()]
         ids, mask, _ = padded([(text, ()) for text in texts])
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             found = model(input_ids=ids, attention_mask=mask).logits
         found = found[:, -ids.shape[1] :]
         rows = [
-            found[row][part.answer.nonzero()[:, 0] - 1] for row, part in enumerate(packed.alone())
+            found[row][one.answer.nonzero()[:, 0] - 1] for row, one in enumerate(packed.alone())
         ]
         return torch.cat(rows).float()
 
@@ -178,11 +178,11 @@ class Clock:
         self.at: list[float] = [time.process_time()]
 
     def step(self, _: int) -> None:
-        """A step is done."""
+        """Note that a step has ended."""
         self.at.append(time.process_time())
 
     def told(self, idle: float) -> dict[str, float]:
-        """Seconds a step and megabytes: at the peak, and above those before the method came."""
+        """Seconds per step, and megabytes at the peak and above what the base alone held."""
         took = np.diff(self.at)[WARM:]
         peak = status("VmHWM")
         return {
@@ -194,12 +194,12 @@ class Clock:
 
 
 def measures(asked: dict[str, Any], whole: Task, logits: Asked) -> dict[str, Any]:
-    """Of the parts that are asked for."""
+    """Evaluate on the splits that `asked` names under "judge"."""
     found: dict[str, Any] = {}
-    for part in asked["judge"]:
-        texts = getattr(whole, part)
+    for split in asked["judge"]:
+        texts = getattr(whole, split)
         one = judged(logits, texts, whole.names, 32)
-        found[part] = {"right": one.right.astype(int).tolist(), "nll": one.nll.round(5).tolist()}
+        found[split] = {"right": one.right.astype(int).tolist(), "nll": one.nll.round(5).tolist()}
     return found
 
 
@@ -225,7 +225,7 @@ def loaded(float32: bool) -> tuple[Any, Task]:
 
 
 def rss() -> float:
-    """Megabytes that the process holds now."""
+    """Megabytes that the process holds at the moment."""
     return status("VmRSS")
 
 

@@ -1,6 +1,6 @@
 """The task behind benchmarks/lm/peft.py: the category of a product offer, told from its title.
 
-PriceRunner's offers, one of each product: no product is in two of the parts. A prompt is
+PriceRunner's offers, one of each product: no product is in two of the splits. A prompt is
 "Product: TITLE\\nCategory:" and the answer the category's name. A model's choice is greedy along
 the names: first tokens tell all categories apart but two, for which the second token does.
 """
@@ -30,7 +30,7 @@ Asked = Callable[[Packed], Tensor]
 
 @dataclass(frozen=True)
 class Task:
-    """Texts of the three parts, and the tokens of each category's name."""
+    """Texts of the three splits, and the tokens of each category's name."""
 
     train: Texts
     valid: Texts
@@ -39,7 +39,7 @@ class Task:
 
     @property
     def data_hash(self) -> str:
-        """Of all parts."""
+        """Hash of all splits."""
         return content_hash([self.train.data_hash, self.valid.data_hash, self.test.data_hash])
 
 
@@ -66,7 +66,7 @@ def offers() -> list[tuple[str, str]]:
 
 
 def task(tokenizer: Any) -> Task:
-    """The three parts as tokens."""
+    """Tokenise the three splits."""
     rows = offers()[: TRAIN + VALID + TEST]
 
     def tokens(text: str) -> tuple[int, ...]:
@@ -83,19 +83,19 @@ def task(tokenizer: Any) -> Task:
 
 
 def judged(asked: Asked, texts: Texts, names: dict[str, tuple[int, ...]], batch: int) -> Judged:
-    """What a model chooses, and how likely it finds the truth. batch: texts read together."""
+    """Compare the category that a model chooses with the true one. batch: texts per pass."""
     chosen, nll = [], []
     with torch.inference_mode():
         for rows in np.array_split(np.arange(len(texts)), -(-len(texts) // batch)):
-            part = [(texts.prompts[row], texts.answers[row]) for row in rows.tolist()]
-            logits = asked(pack(part))
-            lengths = [len(answer) for _, answer in part]
+            pairs = [(texts.prompts[row], texts.answers[row]) for row in rows.tolist()]
+            logits = asked(pack(pairs))
+            lengths = [len(answer) for _, answer in pairs]
             known = logits.log_softmax(1).gather(
-                1, torch.tensor([t for _, answer in part for t in answer])[:, None]
+                1, torch.tensor([t for _, answer in pairs for t in answer])[:, None]
             )[:, 0]
             nll += [float(-each.sum()) for each in torch.split(known, lengths)]
             first = np.cumsum([0, *lengths[:-1]])
-            chosen += _choices(asked, logits[first], [prompt for prompt, _ in part], names)
+            chosen += _choices(asked, logits[first], [prompt for prompt, _ in pairs], names)
     truth = [answer for answer in texts.answers]
     right = [one == other for one, other in zip(chosen, truth, strict=True)]
     return Judged(np.array(right), np.array(nll))

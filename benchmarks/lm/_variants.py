@@ -1,4 +1,4 @@
-"""What benchmarks/lm/peft.py trains: ours, and peft's own where it ships the method.
+"""The methods that benchmarks/lm/peft.py trains: ours, and peft's own where it ships the method.
 
 rate: where the search for a learning rate begins.
 """

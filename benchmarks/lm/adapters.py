@@ -1,4 +1,4 @@
-"""Many tuned parts over one base, served and trained, beside peft (15 CPU-minutes).
+"""Many adapters over one base, served and trained, beside peft (15 CPU-minutes).
 
     python -m benchmarks.lm.adapters                 what is not measured yet, and the JSON
     python -m benchmarks.lm.adapters mixed_batch     one part again
@@ -47,7 +47,7 @@ PROTOCOL = (
 
 
 def rows_of(part: str) -> list[dict[str, Any]]:
-    """What a part gave; none where it was not run."""
+    """The rows that a part gave; none where it was not run."""
     path = SCRATCH / f"{part}.json"
     return json.loads(path.read_text("utf-8")) if path.is_file() else []
 
@@ -106,7 +106,7 @@ def within(row: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    """What the command line asks for."""
+    """Measure the parts that the command line names, or what is missing, and write the JSON."""
     if len(sys.argv) > 1:
         for part in sys.argv[1:]:
             run_part(part)

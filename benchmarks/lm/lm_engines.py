@@ -90,7 +90,7 @@ def run_one(name: str) -> dict[str, Any]:
 
 @contextmanager
 def opened(name: str) -> Iterator[LanguageModel]:
-    """The engine, closed in the end."""
+    """Open the engine; it is closed at the end."""
     if name != HTTP:
         with closing(open_model(ENGINES[name])) as model:
             yield model
@@ -111,7 +111,7 @@ def scored(model: LanguageModel) -> Scores:
 
 
 def speed_of(model: LanguageModel) -> dict[str, float]:
-    """Tokens a CPU-second, of prompts and of answers."""
+    """Tokens per CPU-second, of prompts and of answers."""
     random = np.random.default_rng(0)
     spent = []
     generated = 0

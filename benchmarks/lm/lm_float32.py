@@ -1,4 +1,4 @@
-"""The ratios of tuning and serving many parts, on a processor without bfloat16 (CPU-hour).
+"""The ratios of tuning and serving many adapters, on a processor without bfloat16 (CPU-hour).
 
     python -m benchmarks.lm.lm_float32              what is not measured yet, and the JSON
     python -m benchmarks.lm.lm_float32 lora_step    one part again
@@ -30,7 +30,7 @@ from benchmarks.lm._variants import VARIANTS
 from benchmarks.lm.adapters import within
 
 SCRATCH = cache_folder() / "bench" / "lm_float32"
-#: peft's modules whose step is timed beside ours, as `_peft_methods` names them.
+#: peft's modules whose step is timed beside ours, as `_variants` names them.
 THEIRS = ("peft lora", "peft dora", "peft ia3", "peft prompt")
 ROUNDS = 3
 #: As `_adapters_tuning.LOADS`: half the requests, and twice the bounds.
@@ -45,7 +45,7 @@ PROTOCOL = (
 
 
 def lora_step() -> list[dict[str, Any]]:
-    """A row a method: seconds and memory of a step, ours and peft's, and the ratios."""
+    """One row per method: seconds and memory of a step, ours and peft's, and the ratios."""
     rows = []
     for their in THEIRS:
         own = VARIANTS[their].twin
@@ -87,7 +87,7 @@ PARTS: dict[str, Callable[[], Sequence[Mapping[str, Any]]]] = {
 
 
 def rows_of(part: str) -> list[dict[str, Any]]:
-    """What a part gave; none where it was not run."""
+    """The rows that a part gave; none where it was not run."""
     path = SCRATCH / f"{part}.json"
     return json.loads(path.read_text("utf-8")) if path.is_file() else []
 
@@ -129,7 +129,7 @@ def figures() -> dict[str, Any]:
 
 
 def main() -> None:
-    """What the command line asks for."""
+    """Measure the parts that the command line names, or what is missing, and write the JSON."""
     if len(sys.argv) > 1:
         for part in sys.argv[1:]:
             run_part(part)

@@ -33,7 +33,7 @@ PROTOCOL = (
 
 
 def found(part: str) -> dict[str, Any]:
-    """A part's numbers, from the cache where they are there."""
+    """The measures of a part, from the cache where they are there."""
     path = SCRATCH / f"{part}.json"
     if not path.exists():
         run = command("benchmarks.lm._offsite_runs", *PARTS[part])
@@ -45,7 +45,7 @@ def found(part: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """All parts, and the JSON."""
+    """Run all parts and write the JSON."""
     rows = {part: found(part) for part in PARTS}
     figures: dict[str, Any] = {}
     for part in ("offsite", "offsite_distilled"):

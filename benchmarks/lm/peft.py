@@ -131,7 +131,7 @@ def searched(name: str) -> float:
 
 
 def quality(name: str, seeds: Iterable[int] = SEEDS) -> list[dict[str, Any]]:
-    """Test figures at that rate, a result a seed."""
+    """Test figures at that rate, a result per seed."""
     rate = searched(name)
     return [found for seed in seeds if (found := trained(name, rate, seed))]
 
@@ -146,7 +146,7 @@ def done(name: str) -> bool:
 
 
 def cost(name: str, round_: int = 0) -> dict[str, Any]:
-    """Seconds a step and memory, of a few steps."""
+    """Seconds per step and memory, of a few steps."""
     spec = {"name": name, "rate": VARIANTS[name].rate, "seed": round_, "steps": 10, "judge": []}
     return run(spec, "cost")
 
@@ -212,7 +212,7 @@ def front(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def speed_ratio() -> list[float]:
-    """peft's seconds a step over ours, LoRA on all maps, in turns."""
+    """peft's seconds per step over ours, LoRA on all maps, in turns."""
     return [
         cost("peft lora", turn)["cpu_seconds_a_step"] / cost("lora", turn)["cpu_seconds_a_step"]
         for turn in range(ROUNDS)
@@ -220,7 +220,7 @@ def speed_ratio() -> list[float]:
 
 
 def write() -> None:
-    """The JSON, from what is there."""
+    """Write the JSON from the runs that are there."""
     rows = [row for name in VARIANTS if (row := row_of(name)) is not None]
     by = {row["method"]: row for row in rows}
     best = set(front(rows))
@@ -280,7 +280,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """What the command line asks for."""
+    """Run the parts that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", nargs="?", choices=["all", "quality", "costs", "write"])
     parser.add_argument("--workers", type=int, default=1)

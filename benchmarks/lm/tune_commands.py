@@ -27,7 +27,7 @@ from adwright.tuning.peft_kinds import PeftKind
 from benchmarks.common.result import RESULTS, write_result
 
 ROWS, STEPS, BATCH = 24, 2, 4
-#: What a method builds on: so many tuned parts of another, with these settings.
+#: What a method builds on: so many adapters of another method, with these settings.
 SOURCES = {
     "AdapterFusion": (2, "SerialAdapter", ("placement=pfeiffer",)),
     "LoRAHub": (2, "LoRA", ()),
@@ -85,7 +85,7 @@ def _each(option: str, values: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    """All of them."""
+    """Tune with every method, or with those named, and write the JSON."""
     every = [name for name in METHODS if name != "Wrapped"]
     every += [f"peft:{kind.value}" for kind in PeftKind]
     names = sys.argv[1:] or every

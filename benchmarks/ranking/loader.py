@@ -2,7 +2,7 @@
 
     python -m benchmarks.ranking.loader
 
-Three figures: rows a CPU-second from the Parquet files of the whole response task to batches,
+Three figures: rows per CPU-second from the Parquet files of the whole response task to batches,
 one thread, every row kept; peak memory of training the base model on a log and on the same log
 ten times over under new user ids; CPU-seconds of group AUC on 10 million rows.
 """
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def loader_rate(task: Task) -> float:
-    """Rows a CPU-second of one epoch over the training rows."""
+    """Rows per CPU-second of one epoch over the training rows."""
     torch.set_num_threads(1)
     stream = open_stream(task, "train", StreamConfig())
     start, rows = time.process_time(), 0

@@ -185,7 +185,7 @@ def ranker(config: HSTURankerConfig = RANKER) -> HSTURanker:
 
 
 def somebody(events: int) -> SequenceBatch:
-    """A person with an event an hour, all taken."""
+    """A user with one event per hour, all taken."""
     items = torch.from_numpy(np.random.default_rng(0).integers(1, ITEMS + 1, events))
     return SequenceBatch.serving(
         Jagged(items, torch.tensor([0, events])),

@@ -97,7 +97,7 @@ def peer_rows(
     only: str | None = None,
     train: bool = True,
 ) -> list[dict[str, Any]]:
-    """The rows of hstu_quality's table, one a model; see `peers`.
+    """The rows of hstu_quality's table, one per model; see `peers`.
 
     by_epoch: [epoch, CPU-seconds of training so far, NDCG@10, HR@10, HR@50] of each ranking.
     """
@@ -211,7 +211,7 @@ def measured(folder: Path, epochs: int = 0) -> dict[str, Any]:
 
 
 def measures(rank: Any) -> dict[str, Any]:
-    """float64 [U] each, of one rank a person."""
+    """float64 [U] each, of one rank per user."""
     tied = np.zeros(len(rank), dtype=bool)
     ranks = Ranks(rank.astype(np.float64), np.arange(len(rank) + 1), tied, "hash")
     return {

@@ -62,7 +62,7 @@ PROTOCOL = (
 
 
 class Size(NamedTuple):
-    """Of a model, its data and its training: latest events of a person, positions a step that
+    """Of a model, its data and its training: latest events of a user, positions per step that
     are predicted (0 for all)."""
 
     width: int
@@ -99,7 +99,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Data:
-    """A set: its sequences, how a model is asked (per-person sums and numbers), and training."""
+    """A set: its sequences, how a model is asked (sums and counts per user), and training."""
 
     sequences: ItemSequences
     ask: Callable[[Model], Values]

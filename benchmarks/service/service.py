@@ -1,4 +1,4 @@
-"""The service at 50 to 200 requests a second, beyond its capacity, and under kill -9 (20 minutes).
+"""The service at 50 to 200 requests per second, beyond capacity, and under kill -9 (20 minutes).
 
     python -m benchmarks.service.service                 with the cascade, built where missing
     python -m benchmarks.service.service --popular       with the most popular items as the model

@@ -1,4 +1,4 @@
-"""Store: events a CPU-second into SQLite and PostgreSQL and out into Parquet (2 minutes).
+"""Store: events per CPU-second into SQLite and PostgreSQL and out into Parquet (2 minutes).
 
     python -m benchmarks.service.store
 
