@@ -353,6 +353,34 @@ def test_tensor_file_that_is_a_pickle(saved: Path) -> None:
         load_artifact(saved)
 
 
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408])
+def test_tensor_file_whose_length_reads_as_a_pickle(tmp_path: Path, length: int) -> None:
+    # The first bytes of the file are the header's length: 0x0280, 0x0380, 0x0480, 0x0580.
+    array = np.arange(2.0)
+    for letters in range(length - 80, length):
+        folder = tmp_path / str(letters)
+        save_plain(folder, tensors={"w" * letters: array})
+        data = (folder / TENSORS).read_bytes()
+        loaded = load_artifact(folder).tensors["w" * letters]
+        if int.from_bytes(data[:8], "little") == length:
+            break
+    else:
+        pytest.fail("no name gives a header of this length")
+    assert data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    np.testing.assert_array_equal(loaded, array)
+    # The same bytes as a further file: tensors by their name, a pickle by any other.
+    save_plain(tmp_path / "b", files={"more.safetensors": data})
+    assert load_artifact(tmp_path / "b").files == {"more.safetensors": data}
+    with pytest.raises(ArtifactUnsafeError, match="pickle"):
+        save_plain(tmp_path / "c", files={"more.bin": data})
+
+
+@pytest.mark.parametrize("data", [b"\x80\x02" + bytes(6) + b"{", b"\x80\x02{}" + bytes(1000)])
+def test_tensor_name_alone_does_not_make_tensors(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(ArtifactUnsafeError, match="pickle"):
+        save_plain(tmp_path / "a", files={"more.safetensors": data})
+
+
 def test_tensor_file_that_is_noise(saved: Path) -> None:
     data = b"\x10" * 64
     (saved / TENSORS).write_bytes(data)
@@ -370,6 +398,56 @@ def test_full_disk_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ResourceError, match="disk is full"):
         save_plain(tmp_path / "a", tensors={"w": np.zeros(4)})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [TENSORS, "report.json"])
+@pytest.mark.parametrize("spoil", [lambda data: data[:-1] + b"!", lambda data: data[:-1]])
+def test_what_a_disk_spoils_is_never_kept(
+    tmp_path: Path,
+    saved: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    spoil: Callable[[bytes], bytes],
+) -> None:
+    before, write = load_artifact(saved), Path.write_bytes
+
+    def write_badly(path: Path, data: bytes) -> int:
+        return write(path, spoil(data) if path.name == name else data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_badly)
+    content: dict[str, Any] = {"tensors": {"w": np.ones(4)}, "files": {"report.json": "{}"}}
+    for folder in (saved, tmp_path / "new"):
+        with pytest.raises(ArtifactCorruptError, match="cannot be read back") as found:
+            save_plain(folder, overwrite=True, **content)
+        assert found.value.where == str(folder / name)
+    assert list(tmp_path.iterdir()) == [saved]
+    assert load_artifact(saved).id == before.id
+
+
+def test_manifest_that_could_not_be_loaded_is_never_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ArtifactCorruptError, match=r"read back.*malformed"):
+        save_plain(tmp_path / "a", seed=0.5)
+    save_plain(tmp_path / "other")
+    other = (tmp_path / "other" / MANIFEST).read_text()
+    write = Path.write_text
+    monkeypatch.setattr(Path, "write_text", lambda path, text, **more: write(path, other, **more))
+    with pytest.raises(ArtifactCorruptError, match="not the one that was written"):
+        save_plain(tmp_path / "a", seed=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_tensors_that_differ_from_those_asked_for_are_never_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.ones((2, 3))
+    wrong = [artifacts.safetensors_numpy.save({"w": array.T.copy()}), b"\x02" + bytes(7) + b"{]"]
+    for data, message in zip(wrong, ["name or shape", "cannot be read"], strict=True):
+        monkeypatch.setattr(artifacts.safetensors_numpy, "save", lambda _, data=data: data)
+        with pytest.raises(ArtifactCorruptError, match=message):
+            save_plain(tmp_path / "a", tensors={"w": array})
     assert list(tmp_path.iterdir()) == []
 
 

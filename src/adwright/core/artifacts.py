@@ -8,7 +8,8 @@
 The manifest lists each file with its SHA-256 and its size, and carries an `id`, the hash of
 its own content; `parents` are the ids of the artifacts that this one was made from. Loading
 checks all of it before it returns anything, reads no file that the manifest does not list,
-follows no symbolic link and never unpickles.
+follows no symbolic link and never unpickles. Saving makes the same checks on what it wrote,
+before the folder takes its name: what cannot be loaded again is never left as saved.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ MANIFEST = "manifest.json"
 TENSORS = "tensors.safetensors"
 
 _PICKLE_SUFFIXES = frozenset((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"))
+_TENSOR_SUFFIX = PurePosixPath(TENSORS).suffix
 # Protocols 2 to 5 start with the PROTO opcode; a zip is how torch.save wraps its pickle.
 _PICKLE_MAGIC = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04")
 
@@ -122,6 +124,9 @@ def save_artifact(
 ) -> str:
     """Write an artifact in one step that succeeds or leaves no trace; returns its id.
 
+    What was written is read back and checked as `load_artifact` checks it before the folder
+    takes its name.
+
     kind: what it is, for example "din". config, feature_spec: plain JSON values.
     tensors: arrays of numbers or booleans, any shape and memory order.
     files: further files by relative name ("report.json", "adapter/a.json"); text is UTF-8.
@@ -129,8 +134,9 @@ def save_artifact(
     clock: gives `created`, the machine's own by default.
 
     Raises ArtifactUnsafeError for a name that leaves the folder or a file that is a pickle,
-    ArtifactError for content that cannot be stored, ResourceError where the disk is full or
-    the folder exists already and `overwrite` is false.
+    ArtifactError for content that cannot be stored, ArtifactCorruptError where the disk gives
+    back something else than was written, ResourceError where the disk is full or the folder
+    exists already and `overwrite` is false.
     """
     folder = Path(folder)
     contents = {
@@ -171,6 +177,8 @@ def save_artifact(
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
         (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        shapes = {name: list(np.shape(array)) for name, array in (tensors or {}).items()}
+        _read_back(temporary, folder, str(manifest["id"]), shapes)
     return str(manifest["id"])
 
 
@@ -184,28 +192,17 @@ def load_artifact(folder: str | Path, *, kind: str | None = None) -> Artifact:
     ArtifactUnsafeError for pickles, symbolic links and names that leave the folder.
     """
     folder = Path(folder)
-    raw = _read_manifest(folder)
-    manifest = _check_manifest(raw, folder)
+    raw, manifest = _read_manifest(folder)
     if kind is not None and manifest.kind != kind:
         raise ArtifactError(
             f"the artifact is of kind {manifest.kind!r}, not {kind!r}",
             where=str(folder),
             hint="pass the folder of the right one",
         )
-    listed = manifest.files
-    for name in listed:
-        _safe_name(name, folder, reserved=(MANIFEST,))
-    try:
-        present = _names_on_disk(folder)
-    except OSError as error:
-        raise _unreadable("a folder of the artifact", folder, error) from error
-    for name in sorted(present - set(listed)):
-        # A pickle beside the others is refused by its own name, which says more.
-        _refuse_pickle(name, b"", folder)
-        raise _corrupt("the folder holds a file that its manifest does not list", folder, name)
-    for name in sorted(set(listed) - present):
-        raise _corrupt("a file of the artifact is missing", folder, name)
-    contents = {name: _read_verified(folder, name, listed[name]) for name in sorted(listed)}
+    _check_names(folder, manifest.files)
+    contents = {
+        name: _read_verified(folder, name, entry) for name, entry in sorted(manifest.files.items())
+    }
     data = contents.pop(TENSORS, None)
     try:
         tensors = {} if data is None else safetensors_numpy.load(data)
@@ -246,7 +243,51 @@ def _tensor_bytes(tensors: Mapping[str, NDArray[Any]], folder: Path) -> bytes:
         ) from error
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def _read_back(
+    temporary: Path, folder: Path, identity: str, shapes: Mapping[str, list[int]]
+) -> None:
+    """Check in `temporary` what shall become `folder`: one file after the other, as loading does.
+
+    shapes: name -> shape of each tensor that was to be stored.
+    """
+    try:
+        _, manifest = _read_manifest(temporary)
+        if manifest.id != identity:
+            raise _corrupt("the manifest is not the one that was written", temporary, MANIFEST)
+        _check_names(temporary, manifest.files)
+        found: dict[str, list[int]] = {}
+        for name, entry in manifest.files.items():
+            data = _read_verified(temporary, name, entry)
+            if name == TENSORS:
+                found = _tensor_shapes(data, temporary)
+        if found != shapes:
+            raise _corrupt("the tensors differ in name or shape", temporary, TENSORS)
+    except ArtifactError as error:
+        raise type(error)(
+            f"what was written cannot be read back, so nothing was kept: {error.what}",
+            where=error.where.replace(str(temporary), str(folder)),
+            hint="save it again, and to another disk if it happens again",
+        ) from error
+
+
+def _tensor_shapes(data: bytes, folder: Path) -> dict[str, list[int]]:
+    """name -> shape, from the header of the tensor file `data`."""
+    try:
+        if not _is_safetensors(data):
+            raise ValueError("it does not begin with a header")
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _corrupt(f"the tensors cannot be read ({error})", folder, TENSORS) from error
+
+
+def _is_safetensors(data: bytes) -> bool:
+    """Whether `data` begins as safetensors: the length of a header that fits, and its brace."""
+    return data[8:9] == b"{" and 8 + int.from_bytes(data[:8], "little") <= len(data)
+
+
+def _read_manifest(folder: Path) -> tuple[dict[str, Any], _Manifest]:
+    """The manifest as it stands in the file, and the same checked."""
     path = folder / MANIFEST
     try:
         if folder.is_symlink() or path.is_symlink():
@@ -270,7 +311,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             where=str(path),
             hint="use the version of adwright that wrote it",
         )
-    return manifest
+    return manifest, _check_manifest(manifest, folder)
 
 
 def _check_manifest(raw: dict[str, Any], folder: Path) -> _Manifest:
@@ -284,6 +325,22 @@ def _check_manifest(raw: dict[str, Any], folder: Path) -> _Manifest:
     if not intact:
         raise _corrupt("the manifest differs from its own id", folder, MANIFEST)
     return manifest
+
+
+def _check_names(folder: Path, listed: Mapping[str, _File]) -> None:
+    """Refuse a folder that holds other files than the manifest lists, or unsafe names."""
+    for name in listed:
+        _safe_name(name, folder, reserved=(MANIFEST,))
+    try:
+        present = _names_on_disk(folder)
+    except OSError as error:
+        raise _unreadable("a folder of the artifact", folder, error) from error
+    for name in sorted(present - set(listed)):
+        # A pickle beside the others is refused by its own name, which says more.
+        _refuse_pickle(name, b"", folder)
+        raise _corrupt("the folder holds a file that its manifest does not list", folder, name)
+    for name in sorted(set(listed) - present):
+        raise _corrupt("a file of the artifact is missing", folder, name)
 
 
 def _names_on_disk(folder: Path) -> set[str]:
@@ -342,7 +399,10 @@ def _safe_name(name: str, folder: Path, *, reserved: Sequence[str] = (MANIFEST, 
 
 
 def _refuse_pickle(name: str, data: bytes, folder: Path) -> None:
-    if PurePosixPath(name).suffix.lower() in _PICKLE_SUFFIXES or _PICKLE_MAGIC.match(data):
+    suffix = PurePosixPath(name).suffix.lower()
+    # Safetensors begin with the length of their header, whose bytes can be those of a pickle.
+    tensors = suffix == _TENSOR_SUFFIX and _is_safetensors(data)
+    if suffix in _PICKLE_SUFFIXES or (_PICKLE_MAGIC.match(data) and not tensors):
         raise _unsafe(
             f"{name} is a pickle or an archive that may hold one; loading it could run code",
             folder,
