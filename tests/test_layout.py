@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from packaging.requirements import Requirement
 
 import adwright
+from adwright.core.errors import ConfigError, MissingExtraError
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "adwright"
@@ -138,3 +144,89 @@ def test_everything_asked_for_is_in_all() -> None:
     ]
     (everything,) = extras["all"]
     assert Requirement(everything).extras == set(extras) - {"all", "dev"}
+
+
+def importable() -> Iterator[ModuleType]:
+    """Each module of the package, but those whose optional packages are not installed."""
+    for info in pkgutil.walk_packages(adwright.__path__, "adwright."):
+        # Those are scripts of Alembic, which runs them in its own surroundings.
+        if "migrations" in info.name.split("."):
+            continue
+        try:
+            yield importlib.import_module(info.name)
+        except (ImportError, MissingExtraError):
+            continue
+
+
+def made_up(hint: Any) -> Any:
+    """A value that the field annotated with `hint` must not take; None where it has no choices."""
+    if get_origin(hint) is Literal:
+        return "made up"
+    parts = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return next(filter(None, map(made_up, parts)), None)
+    if get_origin(hint) is tuple and parts[1:] == (...,):
+        return made_up(parts[0]) and (made_up(parts[0]),)
+    return None
+
+
+def hints_of(cls: type[Any]) -> dict[str, Any]:
+    """The annotations of `cls`; Any for names that only the type checker imports."""
+    unknown: dict[str, Any] = {}
+    while True:
+        try:
+            return get_type_hints(cls, localns=unknown)
+        except NameError as error:
+            unknown[error.name] = Any
+
+
+def fields_of_choices() -> list[tuple[type[Any], str, Any]]:
+    found: dict[tuple[type[Any], str], Any] = {}
+    for module in importable():
+        for cls in vars(module).values():
+            ours = isinstance(cls, type) and cls.__module__.startswith("adwright.")
+            if not ours or not dataclasses.is_dataclass(cls):
+                continue
+            if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+                continue
+            hints = hints_of(cls)
+            for each in dataclasses.fields(cls):
+                value = made_up(hints[each.name])
+                if value is not None:
+                    found[cls, each.name] = value
+    return [(cls, name, value) for (cls, name), value in found.items()]
+
+
+def test_every_choice_of_a_config_is_checked() -> None:
+    cases = fields_of_choices()
+    names = {f"{cls.__name__}.{name}" for cls, name, _ in cases}
+    assert len(cases) > 90
+    assert {"DINConfig.interest", "FitConfig.precision", "LoRA.targets"} <= names
+    unchecked = [
+        f"{cls.__module__}.{cls.__qualname__}.{name}"
+        for cls, name, value in cases
+        if not refuses(cls, name, value)
+    ]
+    assert unchecked == []
+
+
+def refuses(cls: type[Any], name: str, value: Any) -> bool:
+    """Whether `cls` refuses `value` for its field `name`, and says so of that field."""
+    required = [
+        each.name
+        for each in dataclasses.fields(cls)
+        if each.default is each.default_factory is dataclasses.MISSING and each.name != name
+    ]
+    hints = hints_of(cls)
+    # What else must be given is None, or one of its choices: choices are checked before the rest.
+    given = dict.fromkeys(required) | {
+        each: get_args(hints[each])[0] for each in required if get_origin(hints[each]) is Literal
+    }
+    given |= {each: () for each in required if get_origin(hints[each]) is tuple}
+    try:
+        cls(**given, **{name: value})
+    except ConfigError as error:
+        return error.where == f"{cls.__name__}.{name}" and "'made up'" in error.what
+    except (TypeError, ValueError, AttributeError):
+        return False
+    return False

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.core.config import from_jsonable, load_toml, to_jsonable
+from adwright.core.config import check_literals, from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError
 
 
@@ -37,6 +37,28 @@ class Checked:
     def __post_init__(self) -> None:
         if self.rate <= 0:
             raise ConfigError("the rate is not positive", where="key rate", hint="raise it")
+
+
+Colour = Literal["red", "green"]
+
+
+@dataclass(frozen=True)
+class Paint:
+    colour: Colour = "red"
+    second: Colour | None = None
+    more: tuple[Colour, ...] = ()
+    coats: Literal[1, 2] = 1
+    name: str = ""
+    sizes: tuple[int, ...] = ()
+    other: Optimiser | None = None
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+
+@dataclass(frozen=True)
+class Lacquer(Paint):
+    gloss: Literal["high", "low"] = "high"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -166,3 +188,42 @@ def test_from_jsonable_is_strict_and_names_the_class() -> None:
 
 def test_errors_are_adwright_errors() -> None:
     assert issubclass(ConfigError, AdwrightError)
+
+
+def test_choices_are_taken() -> None:
+    for coats in (1, 2):
+        Paint("".join(["gr", "een"]), "red", ("red", "green"), coats, "any", (7,))  # type: ignore
+    assert Paint(second=None) == Paint()
+    assert from_jsonable(Paint, to_jsonable(Paint(more=("green",)))) == Paint(more=("green",))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"colour": "gren"},
+            "colour cannot be 'gren' [Paint.colour] -> use one of 'red', 'green'; "
+            "the closest is 'green'",
+        ),
+        ({"colour": None}, "colour cannot be None [Paint.colour] -> use one of 'red', 'green'"),
+        ({"colour": ["red"]}, "colour cannot be ['red'] [Paint.colour] -> use one of 'red'"),
+        ({"second": "x"}, "[Paint.second] -> use one of 'red', 'green', None"),
+        ({"more": ("red", "x")}, "more cannot be 'x' [Paint.more] -> use one of 'red', 'green'"),
+        ({"more": "red"}, "more is a tuple of choices, not 'red' [Paint.more] -> write ('red',)"),
+        ({"more": 3}, "more is a tuple of choices, not 3 [Paint.more] -> write (3,)"),
+        ({"coats": 3}, "coats cannot be 3 [Paint.coats] -> use one of 1, 2"),
+        ({"coats": True}, "coats cannot be True [Paint.coats] -> use one of 1, 2"),
+        ({"coats": "1"}, "coats cannot be '1' [Paint.coats] -> use one of 1, 2"),
+    ],
+)
+def test_what_is_no_choice_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Paint(**values)
+    assert message in str(caught.value)
+
+
+def test_choices_of_a_base_class_are_those_of_its_heirs() -> None:
+    heir: Any = Lacquer
+    for name in ("colour", "gloss"):
+        with pytest.raises(ConfigError, match=rf"\[Lacquer\.{name}\]"):
+            heir(**{name: "x"})

@@ -2,25 +2,73 @@
 
 Inside adwright a config is a frozen dataclass. At the border, where a person's file comes
 in, pydantic checks it: a key that nobody reads is an error (it is nearly always a typing
-mistake), and so is a number written as text.
+mistake), and so is a number written as text. A config that is built in Python is checked by
+nobody but itself: `check_literals` in its `__post_init__` refuses what is none of the choices.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import is_dataclass
+from collections.abc import Collection, Hashable
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pydantic import TypeAdapter, ValidationError
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["from_jsonable", "load_toml", "to_jsonable"]
+__all__ = ["check_literals", "from_jsonable", "load_toml", "to_jsonable"]
 
 T = TypeVar("T")
+
+
+class _Choices(NamedTuple):
+    """A field that takes one of `allowed`, or where `many` is true a tuple of them."""
+
+    name: str
+    allowed: tuple[object, ...]
+    many: bool
+
+
+def check_literals(config: object) -> None:
+    """Refuse a value that is none of the choices of its field; the first line of `__post_init__`.
+
+    Checked are the fields of the dataclass instance `config` that are annotated as a `Literal`,
+    as one or None, or as a tuple of them; other fields may be unset still.
+    Raises ConfigError naming the class, the field, the value, the choices and the closest one.
+    """
+    cls: type[Any] = type(config)
+    for name, allowed, many in _choices(cast(Hashable, cls)):
+        value = getattr(config, name)
+        if not many:
+            if not _is_one_of(value, allowed):
+                raise _no_choice(config, name, value, allowed)
+        elif isinstance(value, str) or not isinstance(value, Collection):
+            raise ConfigError(
+                f"{name} is a tuple of choices, not {value!r}",
+                where=f"{cls.__name__}.{name}",
+                hint=f"write ({value!r},)",
+            )
+        else:
+            for one in value:
+                if not _is_one_of(one, allowed):
+                    raise _no_choice(config, name, one, allowed)
 
 
 def load_toml(path: str | Path, cls: type[T]) -> T:
@@ -128,3 +176,55 @@ def _plain(value: object) -> str:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} {value!r}")
+
+
+@cache
+def _choices(cls: type[Any]) -> tuple[_Choices, ...]:
+    # Reading annotations takes longer than building a config: once a class.
+    hints = get_type_hints(cls)
+    found: list[_Choices] = []
+    for each in fields(cls):
+        hint, many = hints[each.name], False
+        if get_origin(hint) is tuple and get_args(hint)[1:] == (...,):
+            hint, many = get_args(hint)[0], True
+        allowed = _allowed(hint)
+        if allowed:
+            found.append(_Choices(each.name, allowed, many))
+    return tuple(found)
+
+
+def _allowed(hint: Any) -> tuple[object, ...]:
+    """What a Literal, or a union of Literals and None, admits; nothing for other types."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    if get_origin(hint) not in (Union, UnionType):
+        return ()
+    parts = [(None,) if part is NoneType else _allowed(part) for part in get_args(hint)]
+    literal = all(parts) and any(part != (None,) for part in parts)
+    return tuple(value for part in parts for value in part) if literal else ()
+
+
+def _is_one_of(value: object, allowed: tuple[object, ...]) -> bool:
+    for one in allowed:
+        if value is one:
+            return True
+        # True is not 1; and arrays, whose == gives no single answer, are of no choice's type.
+        same_kind = isinstance(value, type(one)) and isinstance(value, bool) == isinstance(
+            one, bool
+        )
+        if same_kind and value == one:
+            return True
+    return False
+
+
+def _no_choice(
+    config: object, name: str, value: object, allowed: tuple[object, ...]
+) -> ConfigError:
+    choices = {str(one): repr(one) for one in allowed}
+    hint = f"use one of {', '.join(choices.values())}"
+    close = get_close_matches(str(value), choices, n=1)
+    if close:
+        hint += f"; the closest is {choices[close[0]]}"
+    return ConfigError(
+        f"{name} cannot be {repr(value)[:80]}", where=f"{type(config).__name__}.{name}", hint=hint
+    )

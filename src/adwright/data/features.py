@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.data.hashing import hash_order
 from adwright.data.vocabulary import Vocabulary
@@ -71,6 +72,7 @@ class Feature:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if self.kind == "hashed" and self.buckets < 1:
             raise ConfigError("a hashed feature needs buckets of at least 1", where=self.name)
         if self.min_count < 1:

@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from adwright.core.config import check_literals
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
 from adwright.metrics.arrays import (
     Array,
@@ -60,6 +61,9 @@ class Ranks:
     offsets: npt.NDArray[np.int64]
     tied: npt.NDArray[np.bool_]
     tie: Tie
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     @property
     def users(self) -> int:

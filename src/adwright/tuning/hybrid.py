@@ -42,6 +42,7 @@ class UniPELT(TuningMethod):
     size: int = 16
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "rank", "length", "size")
 
     def count(self, sizes: Sizes) -> int:

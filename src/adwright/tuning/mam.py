@@ -35,6 +35,7 @@ class MAM(TuningMethod):
     scale: float = 4.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "length", "size")
 
     @property

@@ -24,6 +24,7 @@ from enum import StrEnum
 from types import ModuleType
 from typing import Any
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.tuned import at_least
@@ -121,6 +122,7 @@ class PeftSettings:
     steps: int = 100
 
     def __post_init__(self) -> None:
+        check_literals(self)
         at_least(self, 1, "rank", "block", "number", "length", "steps")
         if not self.tokens:
             raise ConfigError("no word is named", where="Wrapped.tokens", hint="name at least one")

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 
 from torch import nn
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 
 __all__ = ["ATTENTION", "LINEAR", "MLP", "Place", "Sizes", "Target", "decoder_layers", "places"]
@@ -65,6 +66,9 @@ class Sizes:
     shapes: dict[Target, tuple[int, int]]
     linear_bias: tuple[Target, ...]
     parameters: int
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     @staticmethod
     def of(model: nn.Module) -> Sizes:

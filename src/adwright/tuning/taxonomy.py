@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from adwright.core.config import check_literals
 from adwright.tuning.additive.adamix import AdaMix
 from adwright.tuning.additive.adapter_fusion import AdapterFusion
 from adwright.tuning.additive.dept import DePT
@@ -81,6 +82,9 @@ class Entry:
     branch: Branch
     by: type[Method] | PeftKind | None = None
     note: str = ""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     @property
     def status(self) -> Status:

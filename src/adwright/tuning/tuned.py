@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from adwright.core.config import to_jsonable
+from adwright.core.config import check_literals, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.tuning.sizes import Place, Sizes, Target, decoder_layers, places
 from adwright.tuning.storage import fill, fingerprint, write_tuned
@@ -161,6 +161,9 @@ class TuningMethod(ABC):
     mergeable: ClassVar[bool] = False
     exact_start: ClassVar[bool] = True
     gradient_free: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     @abstractmethod
     def count(self, sizes: Sizes) -> int:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from adwright.campaigns.simulation.population import Population
 from adwright.campaigns.simulation.run import Plan
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
 from adwright.delivery.policy.split_policy import Arm, Split
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
@@ -87,6 +88,9 @@ class ArmResult:
     stages: dict[str, float]
     per_person: Interval
     per_visit: Interval
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 @dataclass(frozen=True)

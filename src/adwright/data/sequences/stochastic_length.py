@@ -24,11 +24,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.ranges import ranges
 
@@ -47,14 +48,9 @@ class StochasticLength:
     choice: Choice = "weighted"
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if not 0 < self.alpha <= 2:
             raise ConfigError("alpha lies in (0, 2]", where=f"alpha {self.alpha}")
-        if self.choice not in get_args(Choice):
-            raise ConfigError(
-                f"choice cannot be {self.choice!r}",
-                where="choice",
-                hint=f"use one of {', '.join(get_args(Choice))}",
-            )
 
 
 def threshold(longest: int, alpha: float) -> int:

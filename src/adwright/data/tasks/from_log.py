@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from adwright.core.config import to_jsonable
+from adwright.core.config import check_literals, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
@@ -60,6 +60,7 @@ class LogTaskConfig:
     min_count: int = 1
 
     def __post_init__(self) -> None:
+        check_literals(self)
         train, valid = self.shares
         if min(train, valid) <= 0 or train + valid >= 1:
             raise ConfigError(

@@ -27,7 +27,7 @@ from pydantic import BeforeValidator
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.tasks.choice import ChoiceConfig, build_choice_task
 from adwright.data.tasks.next_basket import NextBasket
@@ -112,6 +112,7 @@ class BuildConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if isinstance(self.retriever, HSTURankerConfig):
             raise ConfigError(
                 "a ranker cannot search the catalogue", where="retriever", hint="use HSTUConfig"

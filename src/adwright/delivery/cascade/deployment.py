@@ -20,7 +20,7 @@ from pathlib import Path
 
 from adwright.core.artifacts import MANIFEST, Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
-from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.features import ItemTable
 from adwright.data.tasks.negatives import Draws
@@ -65,6 +65,9 @@ class _Config:
     index: IndexKind
     blend: Blend | None = None
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
@@ -87,6 +90,9 @@ class Deployment:
     histories: Histories | None = None
     blend: Blend | None = None
     artifact_id: str = ""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     def cascade(
         self,

@@ -30,6 +30,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.delivery.index.approximate import NearIndex
 
@@ -78,6 +79,7 @@ class FaissConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if min(self.directions, self.links, self.build_breadth, self.search_breadth) < 1:
             raise ConfigError("directions, links and breadths are at least 1")
         if min(self.training, self.rounds) < 1:

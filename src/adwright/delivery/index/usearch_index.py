@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.delivery.index.approximate import NearIndex
 
@@ -46,6 +47,7 @@ class UsearchConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if min(self.links, self.build_breadth, self.search_breadth, self.threads) < 1:
             raise ConfigError("links, breadths and threads are at least 1")
         if self.exact_below < 0:

@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.slate_policy import Running
@@ -51,6 +52,7 @@ class DiversityConfig:
     weight: float = 0.5
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if not (self.weight >= 0 and math.isfinite(self.weight)):
             raise ConfigError("the weight must be 0 or above", where=f"weight {self.weight}")
 

@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.delivery.decision import Candidates
 from adwright.delivery.policy.evidence import Evidence, ItemCounts
@@ -54,6 +55,9 @@ class GreedyConfig:
     kind: Literal["greedy"] = "greedy"
     scale: Scale = "score"
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
 
 @dataclass(frozen=True)
 class EpsilonGreedyConfig:
@@ -67,6 +71,7 @@ class EpsilonGreedyConfig:
     scale: Scale = "score"
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if not 0 <= self.epsilon <= 1:
             raise ConfigError("epsilon lies between 0 and 1", where=f"epsilon {self.epsilon}")
 
@@ -86,6 +91,7 @@ class SoftmaxConfig:
     scale: Scale = "log_odds"
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise ConfigError(
                 "the temperature must be above 0 and finite",
@@ -114,6 +120,7 @@ class ThompsonConfig:
     spread: float = 0.1
 
     def __post_init__(self) -> None:
+        check_literals(self)
         for name, value in (("strength", self.strength), ("spread", self.spread)):
             if not (value > 0 and math.isfinite(value)):
                 raise ConfigError(f"{name} must be above 0 and finite", where=f"{name} {value}")

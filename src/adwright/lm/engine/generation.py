@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -49,6 +50,9 @@ class Message:
 
     role: Role
     content: str
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,9 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage
 
+    def __post_init__(self) -> None:
+        check_literals(self)
+
 
 @dataclass(frozen=True)
 class Completions(Sequence[Completion]):
@@ -206,6 +213,9 @@ class Chunk:
     logprobs: tuple[float, ...] | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 @dataclass(frozen=True)

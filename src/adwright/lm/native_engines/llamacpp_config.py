@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from adwright.core.assets import ASSETS
+from adwright.core.config import check_literals
 from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.grammar import check_constraint
@@ -57,6 +58,7 @@ class XllamacppConfig:
     offline: bool = False
 
     def __post_init__(self) -> None:
+        check_literals(self)
         leasts = {"threads": 0, "cache_tokens": 256, "max_running": 1}
         for name, least in leasts.items():
             if getattr(self, name) < least:

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.core.assets import ASSETS
+from adwright.core.config import check_literals
 from adwright.core.errors import AssetError, ConfigError, MissingExtraError
 from adwright.lm.engine.answer import Answer
 from adwright.lm.engine.generation import (
@@ -81,6 +82,7 @@ class OpenVinoConfig:
     offline: bool = False
 
     def __post_init__(self) -> None:
+        check_literals(self)
         leasts = {"threads": 0, "cache_gb": 1, "max_running": 1, "step_tokens": 1}
         for name, least in leasts.items():
             if getattr(self, name) < least:

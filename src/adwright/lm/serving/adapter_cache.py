@@ -23,6 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.adapter_layout import Layout, grain_of, image, layout_of
 from adwright.lm.serving.gathered_adapters import BaseMaps, Part
@@ -58,6 +59,9 @@ class AdapterState:
     pages: int
     pins: int
     hits: int
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 @dataclass

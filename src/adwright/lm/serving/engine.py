@@ -30,6 +30,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
 
+from adwright.core.config import check_literals
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.lm.engine.generation import Chunk, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
@@ -79,13 +80,12 @@ class ServingConfig:
     merge: MergePolicy | None = None
 
     def __post_init__(self) -> None:
+        check_literals(self)
         for name in ("pool_bytes", "block", "rows", "prompt_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1", where=name, hint="correct it")
         if self.host_bytes < 0:
             raise ConfigError("host_bytes must not be negative", where="host_bytes", hint="0")
-        if self.drive not in ("callers", "thread", "outside"):
-            raise ConfigError("drive is not known", where=str(self.drive), hint="callers")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adwright.core.config import from_jsonable
+from adwright.core.config import check_literals, from_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.tuning.additive.ia3 import IA3
 from adwright.tuning.additive.serial import Activation, SerialAdapter, activated
@@ -68,6 +68,9 @@ class Small:
     shift: Tensor | None = None
     after: tuple[Tensor, ...] | None = None
     activation: Activation = "relu"
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 @dataclass(frozen=True)

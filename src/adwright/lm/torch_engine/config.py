@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.weights import SMOLLM2
 
@@ -34,6 +35,7 @@ class TorchConfig:
     offline: bool = False
 
     def __post_init__(self) -> None:
+        check_literals(self)
         for name, least in (("batch_size", 1), ("threads", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch, distinct_history
 from adwright.data.features import FeatureSpec, ItemTable
@@ -67,6 +68,7 @@ class DINConfig:
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if self.attention_hidden < 1 or not self.mlp_hidden or min(self.mlp_hidden) < 1:
             raise ConfigError("layers have at least one unit", where="DINConfig")
         if self.history_scale <= 0:

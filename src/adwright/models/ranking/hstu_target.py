@@ -42,6 +42,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
@@ -96,6 +97,7 @@ class HSTUTargetConfig:
     kernel: Kernel = "auto"
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if not self.mlp_hidden or min(self.mlp_hidden) < 1:
             raise ConfigError("layers have at least one unit", where="HSTUTargetConfig")
         self.layer()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
@@ -78,6 +79,7 @@ class InterestConfig:
     )
 
     def __post_init__(self) -> None:
+        check_literals(self)
         for name in ("width", "hidden", "interests", "events"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
@@ -104,6 +105,7 @@ class TwoTowerConfig:
     )
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if min(self.width, self.hidden, self.view_items) < 1 or not self.days:
             raise ConfigError("width, hidden and view_items are at least 1, days not empty")
         if min(self.temperature, self.view_temperature) <= 0 or self.alpha < 0:

@@ -28,7 +28,7 @@ prefix of a window is counted among the tokens that are left.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, Terms
@@ -84,6 +85,7 @@ class HSTUConfig(SequenceConfig):
     recompute: bool = False
 
     def __post_init__(self) -> None:
+        check_literals(self)
         super().__post_init__()
         if not 0 < self.w1_deviation < 10:
             raise ConfigError("w1_deviation is above 0, and small", where=str(self.w1_deviation))
@@ -102,13 +104,6 @@ class HSTUConfig(SequenceConfig):
                 where=f"truncate_after {self.truncate_after}, truncate_to {self.truncate_to}",
                 hint="set both, or both to 0",
             )
-        for name, kinds in (("request_time", get_args(RequestTime)), ("norm", ("layer", "group"))):
-            if getattr(self, name) not in kinds:
-                raise ConfigError(
-                    f"{name} cannot be {getattr(self, name)!r}",
-                    where=name,
-                    hint=f"use one of {', '.join(kinds)}",
-                )
 
 
 class Projected(NamedTuple):

@@ -29,13 +29,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -77,12 +78,7 @@ class LossConfig:
     positions: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(LossKind) or self.draw not in ("uniform", "popular"):
-            raise ConfigError(
-                "unknown kind of loss or draw",
-                where=f"kind {self.kind!r}, draw {self.draw!r}",
-                hint=f"kind is one of {', '.join(get_args(LossKind))}; draw uniform or popular",
-            )
+        check_literals(self)
         if self.temperature <= 0 or min(self.negatives, self.shared, self.chunk) < 1:
             raise ConfigError(
                 "temperature is above 0; negatives, shared and chunk are at least 1",

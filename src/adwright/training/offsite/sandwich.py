@@ -71,6 +71,7 @@ class Sandwich(TuningMethod):
     alpha: float = 16.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "ends")
         at_least(self, 0, "rank")
         if not 0 < self.alpha < math.inf:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from adwright.core.assets import cache_folder
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.sources.complete_journey import CompleteJourney
@@ -50,6 +51,7 @@ class TaskConfig:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if (self.kind in ("folder", "log")) != (self.folder is not None):
             raise ConfigError(
                 'a task of kind "folder" or "log" names its folder, and no other kind does',
@@ -83,6 +85,7 @@ class RunConfig:
     out: Path = Path("runs/response")
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if self.draws < 1:
             raise ConfigError("draws must be at least 1", where=f"draws {self.draws}")
         if self.threads < 0:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import to_jsonable
+from adwright.core.config import check_literals, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
 from adwright.core.progress import Progress, progress
 from adwright.data.batches.batch import Batch
@@ -76,6 +76,7 @@ class FitConfig:
     stream: StreamConfig = field(default_factory=StreamConfig)
 
     def __post_init__(self) -> None:
+        check_literals(self)
         for name in ("epochs", "patience", "validations_per_epoch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
 
@@ -50,6 +51,7 @@ class SequentialConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_literals(self)
         for name in ("epochs", "batch", "validate_every", "patience", "k"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
@@ -61,15 +63,6 @@ class SequentialConfig:
                 "learning_rate is above 0, betas lie in [0, 1)",
                 where=f"{self.learning_rate}, {self.betas}",
             )
-        for name, kinds in (
-            ("precision", ("float32", "bfloat16")),
-            ("schedule", ("constant", "linear")),
-            ("optimiser", ("adamw", "rowwise")),
-        ):
-            if getattr(self, name) not in kinds:
-                raise ConfigError(
-                    f"{name} cannot be {getattr(self, name)!r}", hint=f"use {' or '.join(kinds)}"
-                )
 
 
 @dataclass(frozen=True)

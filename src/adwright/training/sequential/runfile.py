@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from adwright.core.config import load_toml
+from adwright.core.config import check_literals, load_toml
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.from_events import read_event_file
@@ -107,6 +107,7 @@ class SequenceDataConfig:
     again: bool | None = None
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if (self.kind == "journey") != (self.path is None):
             raise ConfigError(
                 'data of kind "events" or "items" names its path, and no other kind does',

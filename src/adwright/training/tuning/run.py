@@ -26,7 +26,7 @@ import torch
 from pydantic import BeforeValidator
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.weights import SMOLLM2, locate
@@ -122,6 +122,9 @@ class TuneRun:
     quantise: Quantise = ""
     seed: int = 0
     out: Path = Path("runs/tuned")
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 @dataclass(frozen=True)

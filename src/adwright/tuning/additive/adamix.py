@@ -42,6 +42,7 @@ class AdaMix(TuningMethod):
     agreement: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "experts", "size")
         at_least(self, 0, "agreement")
 

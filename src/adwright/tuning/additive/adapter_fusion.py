@@ -46,6 +46,7 @@ class AdapterFusion(TuningMethod):
     identity: float = 0.01
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "adapters", "size")
         at_least(self, 0, "identity")
 

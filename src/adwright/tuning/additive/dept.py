@@ -46,6 +46,7 @@ class DePT(TuningMethod):
     rate_ratio: float = 60.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "length", "longest", "rank")
         at_least(self, 0, "rate_ratio")
 

@@ -37,6 +37,7 @@ class ParallelAdapter(TuningMethod):
     activation: Activation = "relu"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "size")
 
     def count(self, sizes: Sizes) -> int:

@@ -48,6 +48,7 @@ class PrefixTuning(TuningMethod):
     hidden: int = 128
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "length", "hidden")
 
     def count(self, sizes: Sizes) -> int:

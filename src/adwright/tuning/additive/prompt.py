@@ -33,6 +33,7 @@ class PromptTuning(TuningMethod):
     length: int = 20
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "length")
 
     def count(self, sizes: Sizes) -> int:

@@ -47,6 +47,7 @@ class SerialAdapter(TuningMethod):
     activation: Activation = "relu"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "size")
 
     @property

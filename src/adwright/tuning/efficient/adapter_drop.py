@@ -44,6 +44,7 @@ class AdapterDrop(TuningMethod):
     activation: Activation = "relu"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 0, *(("serve",) if self.drop is None else ("drop", "serve")))
         at_least(self, 1, "size")
 

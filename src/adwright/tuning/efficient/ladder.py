@@ -43,6 +43,7 @@ class LadderTuning(TuningMethod):
     reduction: int = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "reduction")
 
     def count(self, sizes: Sizes) -> int:

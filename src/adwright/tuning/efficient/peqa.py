@@ -45,6 +45,7 @@ class PEQA(TuningMethod):
     targets: tuple[Target, ...] = LINEAR
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 2, "group")
 
     def count(self, sizes: Sizes) -> int:

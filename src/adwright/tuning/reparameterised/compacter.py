@@ -42,6 +42,7 @@ class Compacter(TuningMethod):
     activation: Activation = "gelu"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "size", "blocks", "rank")
 
     def count(self, sizes: Sizes) -> int:

@@ -37,6 +37,7 @@ class DyLoRA(TuningMethod):
     targets: tuple[Target, ...] = LINEAR
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "rank")
         at_least(self, 0, "serve")
         if self.serve > self.rank:

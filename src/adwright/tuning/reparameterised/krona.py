@@ -37,6 +37,7 @@ class KronA(TuningMethod):
     targets: tuple[Target, ...] = LINEAR
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "factor")
 
     def divisor(self, size: int) -> int:

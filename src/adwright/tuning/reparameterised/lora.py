@@ -50,6 +50,7 @@ class LoRA(TuningMethod):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "rank")
         at_least(self, 0, "dropout", "rate_ratio")
 

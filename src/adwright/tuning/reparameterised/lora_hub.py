@@ -52,6 +52,7 @@ class LoRAHub(TuningMethod):
     bound: float = 1.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "adapters", "rank")
 
     def count(self, sizes: Sizes) -> int:

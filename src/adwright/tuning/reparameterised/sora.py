@@ -55,6 +55,7 @@ class SoRA(TuningMethod):
     ranks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "rank")
         at_least(self, 0, "threshold", "rate_ratio")
         if not all(0 <= rank <= self.rank for rank in self.ranks):

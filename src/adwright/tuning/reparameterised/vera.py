@@ -36,6 +36,7 @@ class VeRA(TuningMethod):
     targets: tuple[Target, ...] = LINEAR
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "rank")
 
     def count(self, sizes: Sizes) -> int:

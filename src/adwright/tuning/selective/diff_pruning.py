@@ -61,6 +61,7 @@ class DiffPruning(TuningMethod):
     pruned: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 0, "penalty", "gate_rate_ratio")
 
     def count(self, sizes: Sizes) -> int:

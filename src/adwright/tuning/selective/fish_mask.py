@@ -39,6 +39,7 @@ class FishMask(TuningMethod):
     targets: tuple[Target, ...] = LINEAR
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "samples")
 
     def count(self, sizes: Sizes) -> int:

@@ -43,6 +43,7 @@ class LTSFT(TuningMethod):
     targets: tuple[Target, ...] = LINEAR
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, 1, "steps")
 
     def count(self, sizes: Sizes) -> int:
