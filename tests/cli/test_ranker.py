@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
+from adwright.data.tasks.task import Task
 from adwright.metrics.reports.report import Report
 from adwright.training.ranking.ranker import Ranker
 from tests.support.data.ranking_task import shop_task
@@ -115,6 +117,36 @@ def test_score_and_explain(trained: Path, here: Path) -> None:
     assert text.count("│") == 2 * 5
     nobody = run("explain", "out/ranker", "i1", "--user", "nobody", "--events", events, code=2)
     assert "no event of this person" in nobody
+
+
+def test_what_was_shown_is_no_history(trained: Path, here: Path) -> None:
+    rows, events = "task/test/rows.parquet", "task/test/events.parquet"
+    history = pl.read_parquet(here / events)
+    shown = history.with_columns(item_id=pl.lit("i1"), kind=pl.lit("impression"))
+    log = pl.concat([history.with_columns(kind=pl.lit("click")), shown])
+    (here / "imported").mkdir()
+    log.write_parquet(here / "imported" / "events.parquet")
+    for source, out in ((events, "a.parquet"), ("imported", "b.parquet")):
+        run("score", "out/ranker", rows, "--events", source, "--out", out)
+    assert pl.read_parquet(here / "b.parquet").equals(pl.read_parquet(here / "a.parquet"))
+    why = ("explain", "out/ranker", "i1", "--user", "u1", "--events")
+    assert run(*why, "imported") == run(*why, events)
+    shown.write_parquet(here / "shown.parquet")
+    assert "impression" in run(*why, "shown.parquet", code=2)
+
+
+def test_the_kinds_of_the_ranker_count(trained: Path, here: Path) -> None:
+    task = Task.open(here / "task")
+    meta = task.meta | {"history": ["view"]}
+    shutil.copytree(here / "task", here / "viewed")
+    (here / "viewed" / "task.json").write_text(json.dumps(meta))
+    run("train", "run.toml", "--task", "viewed", "--out", "views")
+    history = pl.read_parquet(task.events_path("test")).filter(user_id="u1")
+    history.with_columns(kind=pl.lit("click")).write_parquet(here / "clicks.parquet")
+    history.with_columns(kind=pl.lit("view")).write_parquet(here / "views.parquet")
+    why = ("explain", "views/ranker", "i1", "--user", "u1", "--events")
+    assert "for u1" in run(*why, "views.parquet")
+    assert "view" in run(*why, "clicks.parquet", code=2)
 
 
 def test_export(trained: Path, here: Path) -> None:

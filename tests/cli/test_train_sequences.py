@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from adwright.training.sequential.fit.artifact import SequenceArtifact
 from typer.testing import CliRunner
 
 from adwright.cli import app
 from adwright.metrics.reports.sequence_comparison import RankingComparison
-from adwright.training.sequential.artifact import SequenceArtifact
 from tests.support.data.small_sequences import small_sequences
 
 RUN = """seed = 3
@@ -96,6 +96,19 @@ def test_train(verb: str, name: str, here: Path) -> None:
         assert "Saved in" in run("train", verb, "run.toml", "--out", verb, "--force", *more)
         again = SequenceArtifact.load(here / verb / "model").model.state_dict()
         assert all(torch.equal(v, again[k]) for k, v in saved.model.state_dict().items())
+
+
+def test_what_was_shown_is_no_history(here: Path) -> None:
+    table = pl.read_csv(here / "events.csv")
+    shown = table.with_columns(item_id=pl.lit("shown"), kind=pl.lit("impression"))
+    (here / "log").mkdir()
+    log = pl.concat([table.with_columns(kind=pl.lit("click")), shown])
+    log.write_parquet(here / "log" / "events.parquet")
+    run("train", "sasrec", "run.toml", "--events", "log", "--out", "logged")
+    assert "shown" not in SequenceArtifact.load(here / "logged" / "model").ids
+    shown.write_csv(here / "shown.csv")
+    text = run("train", "sasrec", "run.toml", "--events", "shown.csv", "--out", "wrong", code=2)
+    assert "impression" in text
 
 
 @pytest.mark.parametrize(

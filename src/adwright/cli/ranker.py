@@ -28,7 +28,12 @@ RankerPath = Annotated[
 ]
 Events = Annotated[
     Path,
-    typer.Option("--events", help="The histories: Parquet or CSV with user_id, item_id and time."),
+    typer.Option(
+        "--events",
+        help="The histories: Parquet or CSV with user_id, item_id and time, or an imported log. "
+        "Where there is a column kind, events of the kinds that the ranker's histories are made "
+        "of count.",
+    ),
 ]
 
 
@@ -200,7 +205,8 @@ def explain(
     from adwright.training.ranking.scoring import events_of
 
     loaded = Ranker.load(ranker)
-    found = loaded.explain(events_of(events, user), item, k=k)
+    mine = events_of(events, user, kinds=loaded.history_kinds)
+    found = loaded.explain(mine, item, k=k)
     (name,) = loaded.names([item])
     rows = [
         (name, f"{count}", f"{activation:+.4f}", f"{weight:+.4f}")
@@ -229,7 +235,7 @@ def export(
     the vectors of its items beside it. It needs the extra `export` to be written, and only an
     ONNX runtime to be used.
     """
-    from adwright.training.sequential.export import export_saved
+    from adwright.training.sequential.fit.export import export_saved
 
     replacing = allowed_to_replace(out, force=force)
     file, difference = export_saved(model, out, overwrite=replacing)

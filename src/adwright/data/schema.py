@@ -36,6 +36,7 @@ __all__ = [
     "CREATIVE_SCHEMA",
     "EVENT_SCHEMA",
     "KINDS",
+    "RESPONSE_KINDS",
     "Catalogue",
     "EventKind",
     "as_events",
@@ -61,6 +62,8 @@ EventKind = Literal[
     "stop",  # the creative was taken down
 ]
 KINDS: tuple[str, ...] = get_args(EventKind)
+#: What a person's history is made of where nothing else is said.
+RESPONSE_KINDS: tuple[EventKind, ...] = ("click", "purchase")
 
 EVENT_SCHEMA = pa.schema(
     [

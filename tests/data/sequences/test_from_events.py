@@ -91,3 +91,24 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     for name in ("e.parquet", "nowhere.csv", "e.csv"):
         with pytest.raises(FileUnreadableError):
             read_event_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_what_was_shown_is_no_history(form: str, tmp_path: Path) -> None:
+    log = EVENTS.with_columns(
+        kind=pl.Series(["impression", "click", "impression", "view", "purchase", "click", "click"])
+    )
+    path = tmp_path / f"events.{form}"
+    log.write_csv(path) if form == "csv" else log.write_parquet(path)
+    found = read_event_file(path)
+    assert found.offsets.tolist() == [0, 2, 4]
+    assert found.time is not None
+    assert found.time.tolist() == [10, 40, 10, 20]
+    # The folder of a log stands for its events.
+    assert np.array_equal(read_event_file(tmp_path).item, found.item)
+
+
+def test_a_log_of_impressions_alone_is_refused(tmp_path: Path) -> None:
+    EVENTS.with_columns(kind=pl.lit("impression")).write_parquet(tmp_path / "e.parquet")
+    with pytest.raises(ValueInvalidError, match=r"click, purchase .*e\.parquet.*impression"):
+        read_event_file(tmp_path / "e.parquet")

@@ -115,6 +115,14 @@ def test_a_task_opens_with_its_facts(small_task: Task) -> None:
     assert len(opened.meta["id"]) == 64
 
 
+def test_the_kinds_of_its_history_are_told(tmp_path: Path, tables: Tables) -> None:
+    assert write(tmp_path / "task", tables, history=("view",)).history_kinds == ("view",)
+    older = write(tmp_path / "older", tables)
+    meta = {name: value for name, value in older.meta.items() if name != "history"}
+    (older.folder / "task.json").write_text(json.dumps(meta), encoding="utf-8")
+    assert Task.open(older.folder).history_kinds == ("click", "purchase")
+
+
 def test_parts_give_the_same_files_as_the_whole(tmp_path: Path, tables: Tables) -> None:
     whole = write(tmp_path / "whole", tables)
     users = tables.rows["user_id"].unique().sort().to_list()

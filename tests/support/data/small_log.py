@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from adwright.data.features import Feature
+from adwright.data.schema import RESPONSE_KINDS
 from adwright.data.tasks.task import Task, write_task
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -80,7 +81,13 @@ def make_tables(n_users: int = 23, seed: int = 0) -> Tables:
     return Tables(table, log, items)
 
 
-def write(folder: Path, tables: Tables, *, rows_per_group: int = 150) -> Task:
+def write(
+    folder: Path,
+    tables: Tables,
+    *,
+    history: tuple[str, ...] = RESPONSE_KINDS,
+    rows_per_group: int = 150,
+) -> Task:
     """The task of these tables."""
     return write_task(
         folder,
@@ -91,5 +98,6 @@ def write(folder: Path, tables: Tables, *, rows_per_group: int = 150) -> Task:
         events=tables.events,
         items=tables.items,
         features=FEATURES,
+        history=history,
         rows_per_group=rows_per_group,
     )

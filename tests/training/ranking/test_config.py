@@ -86,6 +86,8 @@ def test_a_log_becomes_a_task(tmp_path: Path) -> None:
     config = TaskConfig(kind="log", folder=tmp_path / "log", cache=tmp_path / "cache")
     task = open_task(config)
     assert task.n_rows("train") + task.n_rows("valid") + task.n_rows("test") == 60
+    viewed = replace(config, from_log=LogTaskConfig(history=("view", "click")))
+    assert open_task(viewed).history_kinds == ("view", "click")
     purchases = replace(config, from_log=LogTaskConfig(responses=("purchase",)))
     assert open_task(purchases).data_hash != task.data_hash
     (tmp_path / "run.toml").write_text(

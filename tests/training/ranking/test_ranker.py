@@ -83,6 +83,24 @@ def test_tables_score_like_the_task(
     assert len(ranker.score_rows(rows[:0], events)) == 0
 
 
+def test_what_was_shown_is_no_history(
+    ranker: Ranker, rows: pl.DataFrame, events: pl.DataFrame
+) -> None:
+    kinds = pl.Series(["click", "purchase"] * events.height)[: events.height]
+    shown = events.with_columns(item_id=pl.lit("i1"), kind=pl.lit("impression"))
+    log = pl.concat([events.with_columns(kind=kinds), shown])
+    expected = ranker.score_rows(rows, events)
+    np.testing.assert_allclose(ranker.score_rows(rows, log), expected, atol=1e-6)
+    mine, logged = (table.filter(user_id="u1") for table in (events, log))
+    assert ranker.explain(logged, "i2").equals(ranker.explain(mine, "i2"))
+    clicked = replace(ranker, history_kinds=("click",)).score_rows(rows, log)
+    only = ranker.score_rows(rows, events.filter(kinds == "click"))
+    np.testing.assert_allclose(clicked, only, atol=1e-6)
+    assert np.abs(clicked - expected).max() > 1e-3
+    with pytest.raises(ValueInvalidError, match=r"click, purchase .*impression"):
+        ranker.explain(shown.filter(user_id="u1"), "i2")
+
+
 def test_history_is_cut_as_in_training(
     ranker: Ranker, task: Task, rows: pl.DataFrame, events: pl.DataFrame
 ) -> None:
@@ -230,6 +248,16 @@ def resaved(folder: Path, target: Path, **changes: object) -> None:
         "feature_spec": saved.feature_spec,
     }
     save_artifact(target, **{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_the_kinds_of_its_history_are_kept(folder: Path, ranker: Ranker, tmp_path: Path) -> None:
+    replace(ranker, history_kinds=("view", "rating")).save(tmp_path / "r")
+    assert load_artifact(tmp_path / "r").config["history"] == ["view", "rating"]
+    assert Ranker.load(tmp_path / "r").history_kinds == ("view", "rating")
+    saved = load_artifact(folder / "run" / "ranker")
+    older = {name: value for name, value in saved.config.items() if name != "history"}
+    resaved(folder, tmp_path / "older", config=older)
+    assert Ranker.load(tmp_path / "older").history_kinds == ("click", "purchase")
 
 
 def test_other_artifacts_are_refused_clearly(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from adwright.core.errors import (
 from adwright.data.tasks.task import Task
 from adwright.training.ranking import scoring
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.ranking.scoring import score_file
+from adwright.training.ranking.scoring import events_of, score_file
 from tests.support.data.ranking_task import shop_task, untrained
 
 
@@ -164,3 +165,46 @@ def test_a_full_disk_leaves_nothing(
     with pytest.raises(ResourceError, match="disk is full"):
         score_file(ranker, *files, tmp_path / "s.parquet")
     assert not list(tmp_path.glob("*s.parquet*.tmp"))
+
+
+def logged(history: pl.DataFrame, folder: Path, kinds: tuple[str, ...]) -> Path:
+    """The events as a log: these kinds in turn, and an impression beside each of them."""
+    kind = pl.Series([kinds[n % len(kinds)] for n in range(history.height)])
+    shown = history.with_columns(item_id=pl.lit("i1"), kind=pl.lit("impression"))
+    folder.mkdir()
+    table = pl.concat([history.with_columns(kind=kind), shown])
+    table.sort("user_id", "time", maintain_order=True).write_parquet(
+        folder / "events.parquet", row_group_size=100
+    )
+    return folder
+
+
+def test_what_was_shown_is_no_history(
+    ranker: Ranker, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    history = pl.read_parquet(files[1])
+    log = logged(history, tmp_path / "log", ("click", "purchase"))
+    expected = ranker.score_rows(rows, history)
+    for events in (log, log / "events.parquet"):
+        score_file(ranker, files[0], events, tmp_path / "s.parquet", overwrite=True)
+        found = pl.read_parquet(tmp_path / "s.parquet")["probability"].to_numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    mine = history.filter(user_id="u1").select("user_id", "item_id", "time")
+    assert events_of(log, "u1").equals(mine)
+    viewed = replace(ranker, history_kinds=("view",))
+    with pytest.raises(ValueInvalidError, match=r"view .*click, impression, purchase"):
+        score_file(viewed, files[0], log, tmp_path / "s.parquet", overwrite=True)
+
+
+def test_of_one_person_the_kinds_count_too(files: tuple[Path, Path], tmp_path: Path) -> None:
+    history = pl.read_parquet(files[1])
+    log = logged(history, tmp_path / "log", ("click", "view"))
+    found, clicked = (events_of(log, "u1", kinds=kinds) for kinds in (("view",), ("click",)))
+    assert 0 < found.height < history.filter(user_id="u1").height
+    assert found.height + clicked.height == history.filter(user_id="u1").height
+    pl.DataFrame({"user_id": ["a", "b"], "item_id": ["i1", "i1"], "time": [1, 1]}).with_columns(
+        kind=pl.Series(["impression", "click"])
+    ).write_parquet(tmp_path / "e.parquet")
+    assert events_of(tmp_path / "e.parquet", "b").height == 1
+    with pytest.raises(ValueInvalidError, match="no click or purchase of this person"):
+        events_of(tmp_path / "e.parquet", "a")

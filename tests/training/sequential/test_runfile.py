@@ -8,10 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-
-from adwright.core.config import from_jsonable, load_toml, to_jsonable
-from adwright.core.errors import ConfigError
-from adwright.training.sequential.runfile import (
+from adwright.training.sequential.fit.runfile import (
     HSTURun,
     SASRecRun,
     SequenceDataConfig,
@@ -21,6 +18,9 @@ from adwright.training.sequential.runfile import (
     own_data,
     read_run,
 )
+
+from adwright.core.config import from_jsonable, load_toml, to_jsonable
+from adwright.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("kind", [HSTURun, SASRecRun])
@@ -90,6 +90,10 @@ def test_what_is_given_is_changed_and_nothing_else(run: Any, tmp_path: Path) -> 
     assert (found.seed, found.out) == (3, tmp_path)
     assert changed(run, events=tmp_path).data == SequenceDataConfig("items", tmp_path)
     assert changed(run, events=tmp_path / "e").data == SequenceDataConfig("events", tmp_path / "e")
+    (tmp_path / "events.parquet").touch()
+    assert changed(run, events=tmp_path).data == SequenceDataConfig("events", tmp_path)
+    (tmp_path / "sequences.txt").touch()
+    assert changed(run, events=tmp_path).data == SequenceDataConfig("items", tmp_path)
 
 
 def test_whether_people_take_items_again_is_read_off_the_training_events(tmp_path: Path) -> None:

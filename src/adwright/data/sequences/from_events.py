@@ -11,26 +11,30 @@ import polars as pl
 from adwright.core.errors import FileUnreadableError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.data.hashing import hash_order
+from adwright.data.history_kinds import check_history, events_file, kinds_of, only_history
 from adwright.data.ranges import run_starts
+from adwright.data.schema import RESPONSE_KINDS
 from adwright.data.sequences.datasets import sequences_of_table
 from adwright.data.sequences.item_sequences import ItemSequences
 
 __all__ = ["read_event_file"]
 
-VERSION = 1
+VERSION = 2
+_COLUMNS = ("user_id", "item_id", "time")
 
 
 def read_event_file(path: str | Path) -> ItemSequences:
-    """The sequences of a Parquet or CSV file with the columns user_id, item_id and time; other
-    columns are passed over.
+    """The sequences of a Parquet or CSV file with the columns user_id, item_id and time, or of
+    the folder of an imported log. With a column `kind` only events of RESPONSE_KINDS count: what
+    was shown is no history. Other columns are passed over.
 
     time: a timestamp, a date, or a whole number of seconds; in CSV also as ISO text. Events of
     one person and one second have no order, and none of them is in another's history.
     Raises FileUnreadableError, SchemaError and ValueInvalidError for the file.
     """
-    path = Path(path)
+    path = events_file(path)
     table = _table(path)
-    for column in ("user_id", "item_id", "time"):
+    for column in _COLUMNS:
         if column not in table.columns:
             raise SchemaError(
                 "the events lack a column",
@@ -39,8 +43,9 @@ def read_event_file(path: str | Path) -> ItemSequences:
                 hint=f"the file has {', '.join(table.columns)}",
             )
     ids = pl.col("user_id", "item_id").cast(pl.String)
-    table = table.select(ids, time=_seconds(table["time"], path))
-    for column in table.columns:
+    kind = [name for name in table.columns if name == "kind"]
+    table = table.select(ids, *kind, time=_seconds(table["time"], path))
+    for column in _COLUMNS:
         if table[column].null_count():
             row = table[column].is_null().arg_max()
             raise ValueInvalidError(
@@ -52,6 +57,9 @@ def read_event_file(path: str | Path) -> ItemSequences:
             )
     if not table.height:
         raise ValueInvalidError("the file holds no event", file=str(path))
+    if kind:
+        check_history(kinds_of(table), RESPONSE_KINDS, file=str(path))
+        table = only_history(table, RESPONSE_KINDS).drop("kind")
     order = hash_order(table, ["user_id", "item_id"], 0)
     table = table.with_columns(order=order).sort("user_id", "time", "order").drop("order")
     sequences = sequences_of_table(

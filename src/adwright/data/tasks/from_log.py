@@ -24,7 +24,7 @@ from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_expr
-from adwright.data.schema import Catalogue, EventKind, check_items_known
+from adwright.data.schema import RESPONSE_KINDS, Catalogue, EventKind, check_items_known
 from adwright.data.tasks.task import SPLITS, Task, TaskPart, cached_task, write_task_parts
 
 __all__ = ["LogTaskConfig", "build_log_task", "log_features"]
@@ -49,8 +49,8 @@ class LogTaskConfig:
     min_count: training rows or items in which a value must be seen to get a code of its own.
     """
 
-    responses: tuple[EventKind, ...] = ("click", "purchase")
-    history: tuple[EventKind, ...] = ("click", "purchase")
+    responses: tuple[EventKind, ...] = RESPONSE_KINDS
+    history: tuple[EventKind, ...] = RESPONSE_KINDS
     valid_from: datetime | None = None
     test_from: datetime | None = None
     shares: tuple[float, float] = (0.8, 0.1)
@@ -125,6 +125,7 @@ def build_log_task(
             parts=_parts(events, config, cut, rows_per_part),
             items=catalogue.items,
             features=features,
+            history=config.history,
         )
 
     return cached_task(folder, build)

@@ -52,6 +52,7 @@ def build_movielens_task(source: MovieLens, cache: str | Path, *, seed: int = 0)
             events=ratings.select("user_id", "item_id", "time"),
             items=items,
             features=MOVIELENS_FEATURES,
+            history=("rating",),
         )
 
     return cached_task(folder, build)

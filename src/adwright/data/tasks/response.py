@@ -108,6 +108,7 @@ def build_response_task(
             parts=response_parts(source, config),
             items=source.catalogue().items,
             features=RESPONSE_FEATURES,
+            history=("purchase",),
         ),
     )
 

@@ -31,6 +31,7 @@ from adwright.core.errors import FileUnreadableError, ResourceError, SchemaError
 from adwright.core.hashing import content_hash
 from adwright.data.columns import is_category
 from adwright.data.features import Feature, FeatureSpec, ItemTable, fit_spec
+from adwright.data.schema import RESPONSE_KINDS
 from adwright.data.tasks.history import add_history
 from adwright.data.tasks.task_writer import SplitWriter, to_storage
 
@@ -105,6 +106,12 @@ class Task:
         """What is ranked, against what, and how it was split."""
         return str(self.meta["protocol"])
 
+    @property
+    def history_kinds(self) -> tuple[str, ...]:
+        """Kinds of events that the histories are made of; RESPONSE_KINDS where an older version,
+        which did not write them, made the task."""
+        return tuple(str(kind) for kind in self.meta.get("history", RESPONSE_KINDS))
+
     @cached_property
     def spec(self) -> FeatureSpec:
         """The feature spec fitted on the training rows."""
@@ -153,6 +160,7 @@ def write_task(
     events: pl.DataFrame,
     items: pl.DataFrame,
     features: Sequence[Feature],
+    history: Sequence[str] = RESPONSE_KINDS,
     rows_per_group: int = 250_000,
 ) -> Task:
     """Write a task folder, atomically, and fit its feature spec on the training rows.
@@ -160,6 +168,7 @@ def write_task(
     rows: user_id, request_id, time, item_id, label (0 or 1), split (train, valid, test) and
       the columns of the row features. events: user_id, item_id, time, in any order except
       that events of one user and time keep the order given. items: item_id and features.
+    history: the kinds of events that `events` was made of, by which a ranker tells them in a log.
     Added to each row: `visible`, the number of the user's events before the row's time;
       `frequency`, how many of those are of the row's own item.
     rows_per_group: a row group of the files ends with the user who fills it.
@@ -173,6 +182,7 @@ def write_task(
         parts=[TaskPart(rows, events)],
         items=items,
         features=features,
+        history=history,
         rows_per_group=rows_per_group,
     )
 
@@ -209,6 +219,7 @@ def write_task_parts(
     parts: Iterable[TaskPart],
     items: pl.DataFrame,
     features: Sequence[Feature],
+    history: Sequence[str] = RESPONSE_KINDS,
     rows_per_group: int = 250_000,
 ) -> Task:
     """As `write_task`, for tasks larger than memory: `parts` come one after another.
@@ -232,6 +243,7 @@ def write_task_parts(
             "protocol": protocol,
             "data_hash": data_hash,
             "splits": counts,
+            "history": list(history),
             "spec": to_jsonable(spec),
         }
         meta["id"] = content_hash(meta)

@@ -39,6 +39,8 @@ from adwright.core.errors import (
 )
 from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
+from adwright.data.history_kinds import check_history, kinds_of, only_history
+from adwright.data.schema import RESPONSE_KINDS
 from adwright.data.tasks.task import Split, Task
 from adwright.metrics.reports.report import Report
 from adwright.models.calibration import (
@@ -76,8 +78,10 @@ class Ranker:
     model: the network, in evaluation mode. spec: its features. catalogue: the items by id and
     feature. calibrator: fitted after the sampling was undone. negative_rate: share of label-0
     rows that training kept. max_history: most recent events that a row sees, 0 for all.
-    report: of the test rows. data_hash: of the task. seed: of the run. parents: ids of the
-    artifacts it was made from. files: further files that are saved with it.
+    history_kinds: kinds of events that histories are made of; where events have a column `kind`,
+    the others are passed over. report: of the test rows. data_hash: of the task. seed: of the
+    run. parents: ids of the artifacts it was made from. files: further files that are saved with
+    it.
     """
 
     model: RankerModel
@@ -86,6 +90,7 @@ class Ranker:
     calibrator: Calibrator = field(default_factory=IdentityCalibrator)
     negative_rate: float = 1.0
     max_history: int = 0
+    history_kinds: tuple[str, ...] = RESPONSE_KINDS
     report: Report | None = None
     data_hash: str = ""
     seed: int = 0
@@ -118,6 +123,7 @@ class Ranker:
                 "model": to_jsonable(self.model.config),
                 "negative_rate": self.negative_rate,
                 "max_history": self.max_history,
+                "history": list(self.history_kinds),
             },
             tensors={name: t.detach().numpy() for name, t in self.model.state_dict().items()},
             files=files,
@@ -173,12 +179,14 @@ class Ranker:
         """Calibrated probabilities [N] of rows in any order, in that order.
 
         rows: user_id, item_id, time and the columns of the row features; without a time all
-        events of the person are history. events: user_id, item_id, time.
+        events of the person are history. events: user_id, item_id, time; with a column `kind`
+        those of `history_kinds` count.
         An item that the catalogue lacks is scored as the unknown item, by its context alone;
         a person without events by an empty history.
         Raises SchemaError for a missing column, ValueInvalidError for an empty id or time.
         """
-        return self.calibrated(self._logits(rows.height, self._batches(rows, events)))
+        history = only_history(events, self.history_kinds)
+        return self.calibrated(self._logits(rows.height, self._batches(rows, history)))
 
     def recommend(
         self, events: pl.DataFrame, candidates: pl.DataFrame, *, k: int = 10
@@ -210,7 +218,8 @@ class Ranker:
     def explain(self, events: pl.DataFrame, item_id: str, *, k: int = 5) -> pl.DataFrame:
         """Which past events activated an item: the local activation unit, made visible.
 
-        events: one person's history (item_id, and time where there is one); all of it counts.
+        events: one person's history (item_id, and time where there is one); all of it counts,
+        but for other kinds than `history_kinds` where there is a column `kind`.
         Returns the k items of largest |weight|: item_id, name, count (how often it is in the
         history), activation (of one occurrence), weight (activation x count), last (time of
         the latest occurrence). The weights are those of the pooled sum, before a softmax
@@ -218,12 +227,16 @@ class Ranker:
         size: the layers above may turn the sign round.
         Raises ConfigError for a base model, which pools without looking at the item, and for
         HSTU, where no one weight stands between an event and the logit; ValueInvalidError for an
-        item that the catalogue lacks; past items that it lacks are passed over.
+        item that the catalogue lacks, and where no event is of a kind that counts; past items
+        that the catalogue lacks are passed over.
         """
         model = self._explained()
         if k < 1:
             raise ConfigError("k must be at least 1", where=f"k {k}")
         (target,) = self._known([str(item_id)])
+        if events.height and "kind" in events.columns:
+            check_history(kinds_of(events), self.history_kinds)
+        events = only_history(events, self.history_kinds)
         last = pl.col("time").max() if "time" in events.columns else pl.lit(None)
         seen = (
             events.group_by(pl.col("item_id").cast(pl.String), maintain_order=True)
@@ -336,6 +349,8 @@ def _built(artifact: Artifact) -> Ranker:
         calibrator=calibrator_from_jsonable(json.loads(artifact.text("calibrator.json"))),
         negative_rate=float(artifact.config["negative_rate"]),
         max_history=int(artifact.config["max_history"]),
+        # Artifacts of older versions do not say.
+        history_kinds=tuple(artifact.config.get("history", RESPONSE_KINDS)),
         report=Report.from_json(artifact.text(_REPORT)) if _REPORT in files else None,
         data_hash=artifact.data_hash,
         seed=artifact.seed,

@@ -239,6 +239,7 @@ def _trained(
         catalogue=task.items,
         negative_rate=asked.stream.negative_rate,
         max_history=asked.stream.max_history,
+        history_kinds=task.history_kinds,
         data_hash=task.data_hash,
         seed=config.seed,
     )

@@ -28,6 +28,8 @@ from adwright.core.errors import (
 )
 from adwright.core.progress import progress
 from adwright.data.checks import in_file
+from adwright.data.history_kinds import check_history, events_file, kinds_of, only_history
+from adwright.data.schema import RESPONSE_KINDS
 from adwright.data.sources.csvfile import parse_columns, scan_csv
 from adwright.data.sources.tables import write_table
 from adwright.training.ranking.frames import check_ids, check_rows, check_types
@@ -51,17 +53,18 @@ def score_file(
     """Score the rows of a file; returns how many.
 
     rows: .parquet or .csv with the columns of `Ranker.score_rows`. events: .parquet or .csv
-    with user_id, item_id, time. chunk: rows held at once; more is faster where the rows do not
-    lie together by person.
+    with user_id, item_id, time, or the folder of an imported log; with a column `kind`, the
+    ranker's `history_kinds` count. chunk: rows held at once; more is faster where the rows do
+    not lie together by person.
     out: a Parquet file, whole or not at all, one row a row of `rows` in the same order:
     user_id, request_id, time, item_id, label as far as `rows` has them, probability, and
     known_item, false where the catalogue lacks the item and the context alone was scored.
 
     Raises FileUnreadableError, SchemaError, ValueInvalidError for the input (rows counted from
-    the start of the file), ResourceError where `out` exists (without `overwrite`) or the disk
-    is full.
+    the start of the file), and for events of which none is of a kind that counts;
+    ResourceError where `out` exists (without `overwrite`) or the disk is full.
     """
-    rows, events, out = Path(rows), Path(events), Path(out)
+    rows, events, out = Path(rows), events_file(events), Path(out)
     if chunk < 1:
         raise ConfigError("chunk must be at least 1", where=f"chunk {chunk}")
     if out.suffix.lower() not in (".parquet", ".pq"):
@@ -81,23 +84,28 @@ def score_file(
         check_rows(source.schema_arrow.names, spec, file=str(rows))
         check_types(_types(source), spec, file=str(rows))
         with _replacing(out) as temporary:
-            _score(ranker, source, _Events(history, events), temporary, rows, chunk)
+            mine = _Events(history, events, ranker.history_kinds)
+            _score(ranker, source, mine, temporary, rows, chunk)
         return int(source.metadata.num_rows)
 
 
-def events_of(events: str | Path, user_id: str) -> pl.DataFrame:
-    """user_id, item_id, time of one person's events in a Parquet or CSV file.
+def events_of(
+    events: str | Path, user_id: str, *, kinds: Sequence[str] = RESPONSE_KINDS
+) -> pl.DataFrame:
+    """user_id, item_id, time of one person's events in a Parquet or CSV file, or in the folder
+    of an imported log.
 
+    kinds: those that count, where there is a column `kind`.
     Raises FileUnreadableError and SchemaError for the file, ValueInvalidError where it holds
-    no event of that person.
+    no event of that person, or none of these kinds.
     """
-    path = Path(events)
+    path = events_file(events)
     with tempfile.TemporaryDirectory(prefix="adwright-events-") as scratch:
-        source = _Events(_opened(path, _EVENTS, (), Path(scratch)), path)
+        source = _Events(_opened(path, _EVENTS, (), Path(scratch)), path, kinds)
         found = source.of(pl.Series([user_id], dtype=pl.String))
     if not found.height:
         raise ValueInvalidError(
-            "the file holds no event of this person",
+            f"the file holds no {source.what} of this person",
             file=str(path),
             column="user_id",
             value=user_id,
@@ -107,9 +115,14 @@ def events_of(events: str | Path, user_id: str) -> pl.DataFrame:
 
 
 class _Events:
-    """The events of a chunk's people, from a file that is never held whole."""
+    """The events of a chunk's people, from a file that is never held whole.
 
-    def __init__(self, source: pq.ParquetFile, path: Path) -> None:
+    kinds: those that count, where the file has a column `kind`. what: such events in words.
+    """
+
+    def __init__(
+        self, source: pq.ParquetFile, path: Path, kinds: Sequence[str] = RESPONSE_KINDS
+    ) -> None:
         missing = [name for name in _EVENTS if name not in source.schema_arrow.names]
         if missing:
             raise SchemaError(
@@ -119,7 +132,12 @@ class _Events:
                 hint="events need user_id, item_id and time",
             )
         check_ids(_types(source), "events", file=str(path))
-        self._source, self.path = source, path
+        self._source, self.path, self._kinds = source, path, kinds
+        self._columns, self.what = list(_EVENTS), "event"
+        if "kind" in source.schema_arrow.names:
+            self._columns.append("kind")
+            self.what = " or ".join(kinds)
+            self._check_kinds()
 
     def of(self, people: pl.Series) -> pl.DataFrame:
         """user_id, item_id, time of these people (text ids)."""
@@ -129,9 +147,23 @@ class _Events:
             if not self._may_hold(group, wanted):
                 continue
             with _naming(self.path):
-                part = _frame(self._source.read_row_group(group, columns=list(_EVENTS)))
+                part = _frame(self._source.read_row_group(group, columns=self._columns))
+            part = only_history(part, self._kinds).select(_EVENTS)
             parts.append(part.filter(pl.col("user_id").cast(pl.String).is_in(wanted.implode())))
         return pl.concat(parts) if parts else _frame(self._source.schema_arrow.empty_table())
+
+    def _check_kinds(self) -> None:
+        """Raise ValueInvalidError where no event of the file counts; reads as far as the first
+        row group in which one does."""
+        found: set[str] = set()
+        for group in range(self._source.num_row_groups):
+            with _naming(self.path):
+                part = _frame(self._source.read_row_group(group, columns=["kind"]))
+            found |= kinds_of(part)
+            if not found.isdisjoint(self._kinds):
+                return
+        if self._source.metadata.num_rows:
+            check_history(found, self._kinds, file=str(self.path))
 
     def _may_hold(self, group: int, wanted: pl.Series) -> bool:
         metadata = self._source.metadata.row_group(group)

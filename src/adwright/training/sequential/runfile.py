@@ -11,6 +11,7 @@ import numpy as np
 
 from adwright.core.config import check_literals, load_toml
 from adwright.core.errors import ConfigError
+from adwright.data.history_kinds import events_file
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.from_events import read_event_file
 from adwright.data.sequences.item_sequences import ItemSequences
@@ -20,7 +21,7 @@ from adwright.data.tasks.next_basket_sources import build_next_basket, build_nex
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.sasrec import SASRecConfig
-from adwright.training.sequential.fit import SequentialConfig
+from adwright.training.sequential.fit.fit import SequentialConfig
 
 __all__ = [
     "HSTURun",
@@ -92,8 +93,8 @@ class SequenceDataConfig:
     """Which sequences to train on.
 
     kind: "journey" is the next basket of Complete Journey, split by weeks; "events" a file of
-    one's own, see `read_event_file`, and "items" a folder of sequences, see `build_next_item`,
-    where the last event of a person tests and the one before it validates.
+    one's own or an imported log, see `read_event_file`, and "items" a folder of sequences, see
+    `build_next_item`, where the last event of a person tests and the one before it validates.
     path: of the file or folder. households: share in (0, 1], for kind "journey"; seed: of which.
     offline: never download. again: whether what a person had stays a candidate; by default it
     does where at least one event in a hundred is of such an item.
@@ -224,12 +225,14 @@ def changed(
 ) -> SequenceRun:
     """The run with what is not None changed.
 
-    sizes: with another width, those of an HSTU's heads follow. events: a file of events or a
-    folder of items. Raises ConfigError for values that do not fit each other.
+    sizes: with another width, those of an HSTU's heads follow. events: a file of events, the
+    folder of an imported log, or a folder of items. Raises ConfigError for values that do not
+    fit each other.
     """
     data, fit, asked = run.data, run.fit, sizes or Sizes()
     if events is not None:
-        kind: Literal["events", "items"] = "items" if events.is_dir() else "events"
+        listed = (events / "sequences.txt").is_file() or not events_file(events).is_file()
+        kind: Literal["events", "items"] = "items" if events.is_dir() and listed else "events"
         data = replace(data, kind=kind, path=events)
     if households is not None:
         data = replace(data, households=households)
