@@ -111,6 +111,18 @@ def literal_rows(
 ) -> dict[tuple[str, str, str], Event]:
     """The task as its documentation puts it, by loops."""
     found: dict[tuple[str, str, str], Event] = {}
+
+    def seen_from(event: Event) -> datetime:
+        """When it counts: not before the first impression of its request."""
+        request = (event["user_id"], event["request_id"])
+        shown = [
+            e["time"]
+            for e in events
+            if e["kind"] == "impression" and (e["user_id"], e["request_id"]) == request
+        ]
+        return max(event["time"], min(shown, default=event["time"]))
+
+    since = {e["event_id"]: seen_from(e) for e in events if e["kind"] != "impression"}
     for event in sorted(events, key=lambda e: (e["time"], e["event_id"])):
         key = (event["user_id"], event["request_id"], event["item_id"])
         if event["kind"] != "impression" or key in found:
@@ -123,7 +135,9 @@ def literal_rows(
         past = [
             e["item_id"]
             for e in events
-            if e["user_id"] == key[0] and e["kind"] in config.history and e["time"] < start
+            if e["user_id"] == key[0]
+            and e["kind"] in config.history
+            and since[e["event_id"]] < start
         ]
         taken = [e for e in events if e["kind"] in config.responses]
         context = json.loads(event.get("context") or "{}")
@@ -131,7 +145,7 @@ def literal_rows(
             "time": start,
             "label": int(any((e["user_id"], e["request_id"], e["item_id"]) == key for e in taken)),
             "popularity": sum(
-                e["item_id"] == key[2] and e["time"].date() < start.date() for e in taken
+                e["item_id"] == key[2] and since[e["event_id"]].date() < start.date() for e in taken
             ),
             "device": context.get("device"),
             "depth": context.get("depth"),
@@ -189,6 +203,53 @@ def test_the_own_request_is_never_in_the_history(tmp_path: Path) -> None:
     )
     assert [row["visible"] for row in made.values()] == [0, 0, 1, 1]
     assert [row["popularity"] for row in made.values()] == [0, 0, 1, 1]
+
+
+def test_a_response_before_its_impression_is_no_history_of_its_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    events: list[Event] = []
+    for n in range(8):
+        # At midnight, so that a day's popularity may not tell either.
+        shown = datetime(2024, 1, 1 + n, tzinfo=UTC)
+        own = {"user_id": "u", "request_id": f"r{n}"}
+        clicked = {**own, "event_id": f"c{n}", "kind": "click", "item_id": f"i{n % 2}"}
+        events.append({**clicked, "time": shown - timedelta(seconds=1)})
+        for item in range(2):
+            impression = {**own, "event_id": f"s{n}-{item}", "kind": "impression"}
+            # The second impression comes much later, and after the next request's click.
+            time = shown + timedelta(days=2 * item)
+            events.append({**impression, "item_id": f"i{item}", "time": time})
+    with caplog.at_level("WARNING", "adwright"):
+        task = build_log_task(as_log(events), CATALOGUE, tmp_path)
+    assert "8 of 8 responses are dated before the first impression" in caplog.text
+    made = rows_of(task)
+    assert sum(row["label"] for row in made.values()) == 8
+    for (_, request, item), row in made.items():
+        n = int(request[1:])
+        # Of the requests before this one, all clicks; of this one, none.
+        own = sum(before % 2 == int(item[1:]) for before in range(n))
+        assert (row["visible"], row["frequency"], row["popularity"]) == (n, own, own)
+    stored = pl.read_parquet(task.events_path("train"))
+    assert stored["time"].to_list() == [datetime(2024, 1, 1 + n, tzinfo=UTC) for n in range(8)]
+
+
+def test_clocks_that_differ_are_told_and_leak_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    early = [
+        {**e, "time": e["time"] - timedelta(hours=3)} if e["kind"] == "click" else e for e in EVENTS
+    ]
+    with caplog.at_level("WARNING", "adwright"):
+        made = build_log_task(as_log(early), CATALOGUE, tmp_path, CONFIG, rows_per_part=90)
+    assert rows_of(made) == literal_rows(early, CONFIG, cuts_of(early, CONFIG.shares))
+    number = sum(e["kind"] == "click" for e in EVENTS)
+    responses = number + sum(e["kind"] == "purchase" for e in EVENTS)
+    assert f"{number} of {responses} responses" in caplog.text
+    caplog.clear()
+    with caplog.at_level("WARNING", "adwright"):
+        build_log_task(as_log(EVENTS), CATALOGUE, tmp_path, CONFIG)
+    assert not caplog.records
 
 
 def test_the_parts_in_which_it_is_built_do_not_show(task: Task, tmp_path: Path) -> None:

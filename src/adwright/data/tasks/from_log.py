@@ -3,13 +3,16 @@
 A row is an impression; its label is 1 where the same person responded to the same item in the
 same request. What a row may know of the past: the person's responses before the request's
 first impression, and how often the item was responded to on earlier days (UTC), by anyone.
+Clocks differ, and a response may be dated before what it responds to: it then counts from the
+first impression of its request on, so that no row ever sees a response of its own request.
 Propensity, policy and position are not features: at serving time they follow from the ranking.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +32,9 @@ from adwright.data.tasks.task import SPLITS, Task, TaskPart, cached_task, write_
 
 __all__ = ["LogTaskConfig", "build_log_task", "log_features"]
 
-VERSION = 1
+_log = logging.getLogger("adwright")
+
+VERSION = 2
 _COLUMNS = ("creative_id", "campaign_id")
 _TAKEN = {"user_id", "item_id", "request_id", "time", "label", "split", "visible", "frequency"}
 _REQUEST = ["user_id", "request_id"]
@@ -101,7 +106,8 @@ def build_log_task(
     events: a checked EventLog, as `read_events` gives it. Where an item is shown twice in one
     request, the first impression counts. rows_per_part: about how many impressions are held in
     memory at once, of whole people.
-    The folder's name carries a hash of every event, of the items and of `config`.
+    The folder's name carries a hash of every event, of the items and of `config`. Responses that
+    are dated before the first impression of their request are counted in a warning.
 
     Raises ValueInvalidError where the log has no impressions, none to train on, or an item
     that the catalogue lacks; SchemaError where `config` names a column that is not there;
@@ -200,16 +206,27 @@ def _parts(
     """Rows and events of some people at a time: those whose hash falls into the same part."""
     n_parts = -(-cut.impressions // rows_per_part)
     popularity = _popularity(events, config)
+    early = responses = 0
     part_of = hash_expr(["user_id"], 0) % n_parts
     with progress(cut.impressions, "build the task", "rows") as bar:
         for number in range(n_parts):
             mine = events.filter(part_of == number).collect(engine="streaming")
             rows = _rows(mine, popularity, config, cut)
+            taken = _taken(mine.lazy(), {*config.responses, *config.history}).collect()
+            early, responses = early + int(taken["early"].sum()), responses + taken.height
             if rows.height:
-                past = mine.filter(pl.col("kind").is_in(config.history))
+                past = taken.filter(pl.col("kind").is_in(config.history))
                 past = past.sort("time", "event_id").select("user_id", "item_id", "time")
                 yield TaskPart(rows, past)
             bar.advance(rows.height)
+    if early:
+        _log.warning(
+            "%d of %d responses are dated before the first impression of their request; they "
+            "count as history from that impression on: look at the clocks that the log was "
+            "written by",
+            early,
+            responses,
+        )
 
 
 def _rows(
@@ -252,7 +269,7 @@ def _rows(
 def _popularity(events: pl.LazyFrame, config: LogTaskConfig) -> pl.DataFrame:
     """Per item, the responses of all days before `day`; only days on which that changes."""
     return (
-        events.filter(pl.col("kind").is_in(config.responses))
+        _taken(events, config.responses)
         .group_by("item_id", day=pl.col("time").dt.date())
         .agg(popularity=pl.len().cast(pl.Float32))
         .sort("day", "item_id")
@@ -260,6 +277,28 @@ def _popularity(events: pl.LazyFrame, config: LogTaskConfig) -> pl.DataFrame:
         # What happened on a day is known from the next one on.
         .with_columns(pl.col("day").dt.offset_by("1d"))
         .collect(engine="streaming")
+    )
+
+
+def _taken(events: pl.LazyFrame, kinds: Collection[str]) -> pl.LazyFrame:
+    """The events of these kinds, with `early`: whether one is dated before the first impression
+    of its request. Such an event gets the time of that impression, which is the time of the
+    request's rows; what they see comes strictly before."""
+    taken = events.filter(pl.col("kind").is_in(list(kinds)))
+    requests = taken.select(_REQUEST).unique()
+    first = (
+        _shown(events)
+        .join(requests, on=_REQUEST, how="semi")
+        .group_by(_REQUEST)
+        .agg(first=pl.col("time").min())
+    )
+    return (
+        taken.join(first, on=_REQUEST, how="left")
+        .with_columns(
+            early=(pl.col("time") < pl.col("first")).fill_null(value=False),
+            time=pl.max_horizontal("time", "first"),
+        )
+        .drop("first")
     )
 
 
@@ -288,6 +327,6 @@ def _protocol(name: str, cut: _Cut, config: LogTaskConfig) -> str:
         f"{name}: an impression each row; positive where the same person responded "
         f"({', '.join(config.responses)}) to the item in the same request. Training before "
         f"{cut.valid_from.isoformat()}, validation before {cut.test_from.isoformat()}, test "
-        f"from then on. History: {', '.join(config.history)} before the request. Popularity: "
-        "responses on earlier days."
+        f"from then on. History: {', '.join(config.history)} before the request, none of its "
+        "own. Popularity: responses on earlier days."
     )
