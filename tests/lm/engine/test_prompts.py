@@ -10,6 +10,7 @@ from adwright.lm.engine.prompts import (
     paired,
     prompt_ids,
     prompts_ids,
+    require_known,
     require_room,
 )
 from adwright.lm.engine.scripted import ByteTokens
@@ -23,30 +24,51 @@ class NoBeginning(ByteTokens):
 
 def test_each_kind_of_prompt() -> None:
     tokens = ByteTokens()
-    assert prompt_ids(tokens, "ab") == [97, 98]
-    assert prompt_ids(tokens, TokenPrompt((5, 6))) == [5, 6]
-    assert prompt_ids(tokens, [Message("user", "hi")]) == list(b"user: hi\nassistant: ")
-    assert prompt_ids(tokens, "") == [256]
+    assert prompt_ids(tokens, "ab", vocabulary=300) == [97, 98]
+    assert prompt_ids(tokens, TokenPrompt((5, 6)), vocabulary=300) == [5, 6]
+    assert prompt_ids(tokens, [Message("user", "hi")], vocabulary=300) == list(
+        b"user: hi\nassistant: "
+    )
+    assert prompt_ids(tokens, "", vocabulary=300) == [256]
     with pytest.raises(ValueInvalidError, match="empty"):
-        prompt_ids(NoBeginning(), "")
+        prompt_ids(NoBeginning(), "", vocabulary=300)
+
+
+def test_tokens_that_the_network_lacks_are_refused() -> None:
+    tokens = ByteTokens()
+    assert prompt_ids(tokens, TokenPrompt((299,)), vocabulary=300) == [299]
+    # A tokeniser may know more than the network.
+    for prompt in (TokenPrompt((5, 98)), "ab", [Message("user", "b")]):
+        with pytest.raises(ValueInvalidError, match=r"no such token .*0 to 97") as caught:
+            prompts_ids(tokens, [TokenPrompt((5,)), prompt], 0, vocabulary=98)
+        assert caught.value.row == 1
+    with pytest.raises(ValueInvalidError, match="no such token"):
+        prompt_ids(NoBeginning(), TokenPrompt((-1,)), vocabulary=0)
+    for pair in ((TokenPrompt((98,)), "a"), ("a", TokenPrompt((7, 98)))):
+        with pytest.raises(ValueInvalidError, match="no such token"):
+            continuation_ids(tokens, [pair[0]], [pair[1]], vocabulary=98)
+    require_known([10**9], 0)
+    require_known([97], 98)
+    with pytest.raises(ValueInvalidError, match="row 3, value 98"):
+        require_known([97, 98], 98, row=3)
 
 
 def test_room() -> None:
-    assert prompts_ids(ByteTokens(), ["abc", "d"], 4) == [[97, 98, 99], [100]]
+    assert prompts_ids(ByteTokens(), ["abc", "d"], 4, vocabulary=300) == [[97, 98, 99], [100]]
     with pytest.raises(ValueInvalidError, match="no room") as caught:
-        prompts_ids(ByteTokens(), ["d", "abc"], 3)
+        prompts_ids(ByteTokens(), ["d", "abc"], 3, vocabulary=300)
     assert caught.value.row == 1
     require_room([[1, 2, 3]], 3, room=0)
     require_room([[1] * 1000], 0, room=1)
     with pytest.raises(ConfigError, match="one string"):
-        prompts_ids(ByteTokens(), "abc", 4)
+        prompts_ids(ByteTokens(), "abc", 4, vocabulary=300)
 
 
 def test_pairs() -> None:
-    found = continuation_ids(ByteTokens(), ["a", ""], ["b", TokenPrompt((7,))])
+    found = continuation_ids(ByteTokens(), ["a", ""], ["b", TokenPrompt((7,))], vocabulary=300)
     assert found == [([97], [98]), ([256], [7])]
     with pytest.raises(ValueInvalidError, match="continuation is empty") as caught:
-        continuation_ids(ByteTokens(), ["a", "a"], ["b", ""])
+        continuation_ids(ByteTokens(), ["a", "a"], ["b", ""], vocabulary=300)
     assert caught.value.row == 1
     with pytest.raises(ValueInvalidError, match="1 prompts cannot be paired with 2"):
         paired(["a"], ["b", "c"])

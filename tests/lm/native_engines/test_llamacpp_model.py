@@ -32,7 +32,7 @@ from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.smollm2 import CAPITAL, smollm2
 from tests.support.lm.tiny_gguf import save_tiny_gguf
-from tests.support.lm.tiny_llama import CONTEXT, tiny_llama, tiny_model, tiny_tokens
+from tests.support.lm.tiny_llama import CONTEXT, VOCABULARY, tiny_llama, tiny_model, tiny_tokens
 from tests.support.lm.tuning_methods import shake
 
 TEXT = "Our loose-leaf breakfast tea is blended in small batches. 38% of 1,250 shoppers, née €!"
@@ -196,6 +196,13 @@ def test_embeddings_are_those_of_torch(model: XllamacppModel, theirs: TorchModel
 def test_what_it_cannot_do(model: XllamacppModel, file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueInvalidError, match="no room"):
         model.generate([TokenPrompt((5,) * CONTEXT)])
+    for call in (
+        lambda: model.generate(["a", TokenPrompt((VOCABULARY,))]),
+        lambda: model.stream(TokenPrompt((99_999_999,))),
+        lambda: model.score(["a"], [TokenPrompt((5, VOCABULARY))]),
+    ):
+        with pytest.raises(ValueInvalidError, match="no such token"):
+            call()
     with pytest.raises(ConfigError, match="2 scales for 0"):
         model.scale_loras([1.0, 2.0])
     with pytest.raises(AssetError, match="no such model"):

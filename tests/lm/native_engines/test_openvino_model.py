@@ -18,8 +18,10 @@ from adwright.lm.engine.generation import Cancellation, GenerationConfig, Messag
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.weights import smollm2_folder
-from adwright.lm.native_engines.openvino_model import OpenVinoConfig, OpenVinoModel
+from adwright.lm.native_engines.openvino_model import OpenVinoConfig, OpenVinoModel, _sizes
 from tests.support.lm.smollm2 import CAPITAL, smollm2
+from tests.support.lm.tiny_gguf import save_tiny_gguf
+from tests.support.lm.tiny_llama import CONTEXT, VOCABULARY
 
 TEXT = "Our loose-leaf breakfast tea is blended in small batches. 38% of 1,250 shoppers, née €!"
 
@@ -115,6 +117,25 @@ def test_what_it_cannot_do(model: OpenVinoModel) -> None:
         model.embed(["a"])
     with pytest.raises(ValueInvalidError, match="no room"):
         model.generate([TokenPrompt((5,) * 8192)])
+    last = TokenPrompt((5, 49_151))
+    assert model.generate([last], GenerationConfig(max_tokens=1))[0].usage.prompt_tokens == 2
+    for wrong in (TokenPrompt((5, 49_152)), TokenPrompt((99_999_999,))):
+        with pytest.raises(ValueInvalidError, match="no such token"):
+            model.generate([wrong])
+        with pytest.raises(ValueInvalidError, match="no such token"):
+            model.stream(wrong)
+        with pytest.raises(ValueInvalidError, match="no such token"):
+            model.score(["a"], [wrong])
+
+
+def test_what_lies_beside_the_weights_tells_the_sizes(tmp_path: Path) -> None:
+    assert _sizes(tmp_path) == (0, 0)
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 64, "vocab_size": 300}')
+    assert _sizes(tmp_path) == (64, 300)
+    (tmp_path / "config.json").write_text('{"vocab_size": null}')
+    assert _sizes(tmp_path) == (0, 0)
+    file = save_tiny_gguf(tmp_path / "tiny.gguf")
+    assert _sizes(file) == (CONTEXT, VOCABULARY)
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ class Refusing:
     def get_bos_token_id(self) -> int:
         return -1
 
+    def get_vocab(self) -> dict[str, int]:
+        return {"a": 3, "b": 7}
+
     def apply_chat_template(self, *_: Any, **__: Any) -> str:
         raise RuntimeError("somewhere:12\nthe template is empty\n")
 
@@ -27,6 +30,7 @@ def test_a_model_without_a_template_or_special_tokens() -> None:
     tokens = OpenVinoTokens(Refusing())  # type: ignore[arg-type]
     assert isinstance(tokens, Tokens)
     assert (tokens.end_ids, tokens.begin_id) == (frozenset(), None)
+    assert tokens.vocabulary == 8
     assert (tokens.encode(""), tokens.decode([])) == ([], "")
     with pytest.raises(ConfigError, match="the template is empty"):
         tokens.chat([Message("user", "a")])

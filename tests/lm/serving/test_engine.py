@@ -14,6 +14,7 @@ import pytest
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, TokenPrompt
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.rows import Scoring
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import PARTS, alone, models_of, odd_texts, saved_parts
 
@@ -260,6 +261,95 @@ def test_a_fault_in_a_pass_ends_its_requests(
             models["lora"].generate(["tea"])
     assert models.pool().keys == 0
     assert models["lora"].generate(["tea"], GenerationConfig(max_tokens=2)).texts
+
+
+def test_a_token_that_the_base_lacks_is_refused(folders: dict[str, Path]) -> None:
+    models = models_of({"lora": folders["lora"]})
+    own, wrong = models["lora"], TokenPrompt((5, models.vocabulary))
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: own.generate(["tea", wrong], LONG),
+        lambda: own.stream(wrong, LONG),
+        lambda: own.score([wrong], ["tea"]),
+        lambda: own.score(["tea"], [wrong]),
+    )
+    for call in calls:
+        with pytest.raises(ValueInvalidError, match="no such token"):
+            call()
+    assert models.pool().keys == 0
+
+
+@pytest.mark.parametrize("joins", [0, 7])
+def test_a_request_that_cannot_be_computed_ends_alone(
+    joins: int, folders: dict[str, Path], wanted: dict[str, Completions]
+) -> None:
+    models = models_of(folders, config=ServingConfig(drive="outside", prompt_tokens=9))
+    names = ("base", "lora", "houlsby")
+    jobs = {
+        name: [
+            models[name].job(models.tokens.encode(text), LONG, row)
+            for row, text in enumerate(texts_of(name))
+        ]
+        for name in names
+    }
+    # Past the checks of the views: as if something else had been overlooked. A score's last
+    # token is a target only, and its error comes after the network.
+    wrong = [
+        models["lora"].job([5, 10**6], LONG),
+        Scoring("lora", [5, 6], [7, 10**6]),
+        models["base"].job([10**6] * 12, LONG),
+    ]
+    score = Scoring("lora", [5, 6], [7, 8])
+    models.submit([job for own in jobs.values() for job in own])
+    for _ in range(joins):
+        models.step()
+    models.submit([*wrong, score])
+    while models.step():
+        pass
+    for name in names:
+        assert all(job.error is None for job in jobs[name])
+        same(Completions(tuple(job.answer.completion() for job in jobs[name])), wanted[name])
+    for job in wrong:
+        assert isinstance(job.error, ResourceError)
+        assert "the pass failed" in job.error.what
+    one = alone("lora", folders).score([TokenPrompt((5, 6))], [TokenPrompt((7, 8))])
+    np.testing.assert_allclose(score.logprobs, one.token_logprobs[0], atol=2e-4)
+    assert models.pool().keys == 0
+    assert all(state.pins == 0 for state in models.adapters())
+
+
+@pytest.mark.parametrize("where", ["hidden", "logits"])
+def test_a_failed_pass_leaves_its_requests_as_they_were(
+    where: str,
+    folders: dict[str, Path],
+    wanted: dict[str, Completions],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    models = models_of(folders, config=ServingConfig(prompt_tokens=5))
+    network: Any = models._passes.network
+    owner = network if where == "hidden" else network.network
+    plain, failed = getattr(owner, where), []
+
+    def fails_for_many(*given: Any) -> Any:
+        """After the keys and values were written."""
+        found = plain(*given)
+        if len(found) > 1:
+            failed.append(len(found))
+            raise MemoryError("no memory for so many")
+        return found
+
+    monkeypatch.setattr(owner, where, fails_for_many)
+    drawn = GenerationConfig(max_tokens=9, temperature=0.9, seed=4, repetition_penalty=1.2)
+    if where == "logits":
+        assert together(models).keys() == wanted.keys()
+        found = models["lora"].generate(texts_of("lora"), LONG)
+        same(found, wanted["lora"])
+    # Prompts of one token each: a pass for one alone goes through in both cases.
+    texts = ["t", "c", "b"]
+    for config in (LONG, drawn):
+        found = models["lora"].generate(texts, config)
+        assert found.texts == alone("lora", folders).generate(texts, config).texts
+    assert failed
+    assert models.pool().keys == 0
 
 
 def test_a_fault_between_passes_ends_the_requests_at_hand_alone(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from adwright.core.errors import ResourceError
+from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.lm.engine.answer import Answer
 from adwright.lm.engine.generation import Chunk, GenerationConfig
-from adwright.lm.serving.rows import Embedding, Scoring, Writing, sample
+from adwright.lm.serving.rows import Embedding, Scoring, Writing, failed_pass, sample
 from adwright.lm.torch_engine.constraint import Grammars
 from adwright.lm.torch_engine.network import Network
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_llama, tiny_tokens
@@ -103,6 +103,21 @@ def test_a_row_that_cannot_be_drawn_ends_alone() -> None:
         assert "logits are not finite [the base]" in str(jobs[at].error)
     assert "no token can be drawn" in str(jobs[4].error)
     assert jobs[5].tokens[-1] == int(logits[5].argmax())
+
+
+def test_a_row_that_breaks_ends_alone() -> None:
+    class Broken:
+        def penalise(self, *_: object) -> None:
+            raise IndexError("out of range")
+
+    jobs = [writing(GenerationConfig()) for _ in range(3)]
+    jobs[1].seen = Broken()  # type: ignore[assignment]
+    sample(jobs, torch.randn(3, VOCABULARY, generator=torch.Generator().manual_seed(0)))
+    assert [job.error is None for job in jobs] == [True, False, True]
+    assert isinstance(jobs[1].error, ResourceError)
+    assert "the pass failed: out of range" in str(jobs[1].error)
+    own = ValueInvalidError("wrong")
+    assert failed_pass(own) is own
 
 
 def test_half_a_score_and_half_a_mean_are_none() -> None:

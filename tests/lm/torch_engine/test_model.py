@@ -24,7 +24,7 @@ from adwright.lm.torch_engine import network
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel, fitting_dtype
 from tests.support.lm.smollm2 import CAPITAL, smollm2
-from tests.support.lm.tiny_llama import save_tiny, tiny_llama, tiny_model, tiny_tokens
+from tests.support.lm.tiny_llama import VOCABULARY, save_tiny, tiny_llama, tiny_model, tiny_tokens
 
 LONG = "the best tea in the world is a cup of tea with a friend, buy two packs of coffee and "
 PROMPTS = [LONG + "get", "buy two", LONG, "a", LONG + "fresh bread, ripe cheese and", "red apples"]
@@ -215,6 +215,14 @@ def test_room_in_the_context(model: TorchModel) -> None:
         lambda: model.score(["a", TokenPrompt((5,) * 250)], ["b", TokenPrompt((5,) * 7)]),
     ):
         with pytest.raises(ValueInvalidError, match="no room"):
+            call()
+    for call in (
+        lambda: model.generate(["a", TokenPrompt((5, VOCABULARY))]),
+        lambda: model.stream(TokenPrompt((99_999_999,))),
+        lambda: model.score(["a"], [TokenPrompt((5, VOCABULARY))]),
+        lambda: model.score([TokenPrompt((VOCABULARY,))], ["a"]),
+    ):
+        with pytest.raises(ValueInvalidError, match="no such token"):
             call()
     with pytest.raises(ConfigError, match="one string"):
         model.generate("a")

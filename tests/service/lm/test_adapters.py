@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,18 @@ def test_each_part_is_a_model(client: Client, top: Path) -> None:
         assert found
         assert wanted.startswith(found)
     completed(client, "shop-3", 404)
+
+
+def test_a_token_that_the_model_lacks_ends_its_own_request_alone(client: Client) -> None:
+    wanted = completed(client, "shop-1")["choices"]
+    body = {"model": "shop-1", "max_tokens": 6, "temperature": 0}
+    prompts: list[Any] = ["the best", [5, 10**8], "the best"]
+    with ThreadPoolExecutor(3) as pool:
+        sent = [{**body, "prompt": prompt} for prompt in prompts]
+        answers = list(pool.map(lambda one: client.post("/v1/completions", json=one), sent))
+    assert [answer.status_code for answer in answers] == [200, 422, 200]
+    assert "no such token" in answers[1].json()["error"]["message"]
+    assert [answers[at].json()["choices"] for at in (0, 2)] == [wanted, wanted]
 
 
 def test_where_the_parts_are(client: Client) -> None:

@@ -138,6 +138,10 @@ def test_models_and_health(client: Client) -> None:
         ("completions", {"prompt": "a", "echo": True}, 422),
         ("completions", {"prompt": ["a", "b"], "stream": True}, 422),
         ("embeddings", {"input": ["a"] * 1000}, 422),
+        ("completions", {"prompt": [5, 300]}, 422),
+        ("completions", {"prompt": [[5], [99_999_999]]}, 422),
+        ("completions", {"prompt": [5, 300], "stream": True}, 422),
+        ("completions", {"prompt": [5, 300], "max_tokens": 0, "echo": True, "logprobs": 1}, 422),
     ],
 )
 def test_what_is_refused(client: Client, path: str, fields: dict[str, Any], status: int) -> None:

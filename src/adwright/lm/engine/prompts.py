@@ -14,15 +14,20 @@ __all__ = [
     "paired",
     "prompt_ids",
     "prompts_ids",
+    "require_known",
     "require_room",
 ]
 
 
-def prompt_ids(tokens: Tokens, prompt: Prompt) -> list[int]:
+def prompt_ids(
+    tokens: Tokens, prompt: Prompt, *, vocabulary: int, row: int | None = None
+) -> list[int]:
     """The tokens of one prompt, never none: an empty one begins as a text does.
 
+    vocabulary: tokens that the network knows, 0 where nothing tells. row: of the prompt among
+    others, for errors.
     Raises ConfigError where messages do not fit the model's template; ValueInvalidError where the
-    prompt is empty and the model has no token to begin with.
+    prompt is empty and the model has no token to begin with, or a token is none of the network's.
     """
     match prompt:
         case TokenPrompt():
@@ -34,16 +39,20 @@ def prompt_ids(tokens: Tokens, prompt: Prompt) -> list[int]:
     if not ids:
         if tokens.begin_id is None:
             raise ValueInvalidError(
-                "the prompt is empty", hint="this model has no token to begin with: add text"
+                "the prompt is empty",
+                row=row,
+                hint="this model has no token to begin with: add text",
             )
         ids = [tokens.begin_id]
+    require_known(ids, vocabulary, row=row)
     return ids
 
 
 def prompts_ids(
-    tokens: Tokens, prompts: Sequence[Prompt], context: int, *, room: int = 1
+    tokens: Tokens, prompts: Sequence[Prompt], context: int, *, vocabulary: int, room: int = 1
 ) -> list[list[int]]:
-    """The tokens of B prompts, with room for so many more in the context; 0 is no known context.
+    """The tokens of B prompts, all of them below `vocabulary`, with room for so many more in the
+    context; 0 is no known vocabulary and no known context.
 
     Raises ValueInvalidError that names the row.
     """
@@ -51,17 +60,26 @@ def prompts_ids(
         raise ConfigError(
             "prompts is one string", where="prompts", hint="pass a list with the string in it"
         )
-    rows = [prompt_ids(tokens, prompt) for prompt in prompts]
+    rows = [
+        prompt_ids(tokens, prompt, vocabulary=vocabulary, row=row)
+        for row, prompt in enumerate(prompts)
+    ]
     require_room(rows, context, room=room)
     return rows
 
 
 def continuation_ids(
-    tokens: Tokens, prompts: Sequence[Prompt], continuations: Sequence[str | TokenPrompt]
+    tokens: Tokens,
+    prompts: Sequence[Prompt],
+    continuations: Sequence[str | TokenPrompt],
+    *,
+    vocabulary: int,
 ) -> list[tuple[list[int], list[int]]]:
-    """The tokens of B prompts and of their continuations.
+    """The tokens of B prompts and of their continuations, all of them below `vocabulary`, where
+    that is not 0.
 
-    Raises ValueInvalidError where the numbers differ or a continuation has no tokens.
+    Raises ValueInvalidError where the numbers differ, a continuation has no tokens, or a token is
+    none of the network's.
     """
     paired(prompts, continuations)
     rows = []
@@ -70,7 +88,8 @@ def continuation_ids(
         ids = tokens.encode(str(after), special=False) if ids is None else ids
         if not ids:
             raise ValueInvalidError("the continuation is empty", row=row, hint="give it a text")
-        rows.append((prompt_ids(tokens, prompt), ids))
+        require_known(ids, vocabulary, row=row)
+        rows.append((prompt_ids(tokens, prompt, vocabulary=vocabulary, row=row), ids))
     return rows
 
 
@@ -92,6 +111,18 @@ def require_room(rows: Sequence[Sequence[int]], context: int, *, room: int) -> N
                 row=row,
                 hint="shorten the prompt, or take a model with a longer context",
             )
+
+
+def require_known(ids: Sequence[int], vocabulary: int, *, row: int | None = None) -> None:
+    """Raises ValueInvalidError for a token outside a vocabulary of so many; 0 is no known one."""
+    wrong = next((one for one in ids if one < 0 or (vocabulary and one >= vocabulary)), None)
+    if wrong is not None:
+        raise ValueInvalidError(
+            "the model has no such token",
+            row=row,
+            value=wrong,
+            hint=f"its tokens are 0 to {vocabulary - 1}" if vocabulary else "tokens begin at 0",
+        )
 
 
 def cancelled_score() -> ResourceError:

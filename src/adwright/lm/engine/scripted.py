@@ -37,6 +37,7 @@ from adwright.lm.engine.prompts import cancelled_score, continuation_ids, prompt
 __all__ = ["ByteTokens", "ScriptedConfig", "ScriptedModel"]
 
 _END = 256
+_VOCABULARY = 257
 _D = 16
 
 
@@ -152,7 +153,7 @@ class ScriptedModel:
         """- log 256 for each byte."""
         if cancel is not None and cancel.cancelled:
             raise cancelled_score()
-        rows = continuation_ids(self._tokens, prompts, continuations)
+        rows = continuation_ids(self._tokens, prompts, continuations, vocabulary=_VOCABULARY)
         return Scores(tuple(np.full(len(after), -math.log(256)) for _, after in rows))
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -166,7 +167,7 @@ class ScriptedModel:
         """Nothing to free."""
 
     def _begin(self, prompt: Prompt, config: GenerationConfig) -> tuple[Answer, str]:
-        (ids,) = prompts_ids(self._tokens, [prompt], 0)
+        (ids,) = prompts_ids(self._tokens, [prompt], 0, vocabulary=_VOCABULARY)
         with self._lock:
             reply = self._config.replies[self._given % len(self._config.replies)]
             self._given += 1

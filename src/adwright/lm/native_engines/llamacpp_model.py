@@ -131,7 +131,9 @@ class XllamacppModel:
     ) -> Completions:
         """An answer to each of B prompts, which run together with those of other callers."""
         self._require_open()
-        rows = prompts_ids(self._tokens, prompts, self._info.context)
+        rows = prompts_ids(
+            self._tokens, prompts, self._info.context, vocabulary=self._tokens.vocabulary
+        )
         answers = [Answer(self._tokens, ids, config, context=self._info.context) for ids in rows]
         drawn = [sampling_fields(config, row) for row in range(len(rows))]
         tickets = [self._submit(*one, config) for one in zip(rows, drawn, strict=True)]
@@ -153,7 +155,9 @@ class XllamacppModel:
     ) -> Iterator[Chunk]:
         """The answer piece by piece; closing it ends the request within a step."""
         self._require_open()
-        (ids,) = prompts_ids(self._tokens, [prompt], self._info.context)
+        (ids,) = prompts_ids(
+            self._tokens, [prompt], self._info.context, vocabulary=self._tokens.vocabulary
+        )
         return self._stream(ids, sampling_fields(config, 0), config, cancel)
 
     def score(
@@ -165,7 +169,9 @@ class XllamacppModel:
     ) -> Scores:
         """Log-likelihood of B continuations, each written by force; a step a token."""
         self._require_open()
-        rows = continuation_ids(self._tokens, prompts, continuations)
+        rows = continuation_ids(
+            self._tokens, prompts, continuations, vocabulary=self._tokens.vocabulary
+        )
         require_room([before + after for before, after in rows], self._info.context, room=0)
         found = [np.full(len(after), np.nan) for _, after in rows]
         jobs = []
@@ -194,7 +200,13 @@ class XllamacppModel:
         self._require_open()
         if not texts:
             return np.empty((0, 0), dtype=np.float32)
-        rows = prompts_ids(self._tokens, list(texts), self._info.context, room=0)
+        rows = prompts_ids(
+            self._tokens,
+            list(texts),
+            self._info.context,
+            vocabulary=self._tokens.vocabulary,
+            room=0,
+        )
         told = self._embedding().ask("/v1/embeddings", {"input": rows})["data"]
         ordered = sorted(told, key=lambda one: one["index"])
         return np.array([one["embedding"] for one in ordered], dtype=np.float32)

@@ -100,12 +100,16 @@ class OpenVinoModel:
     first one does not tell the log-probabilities of tokens that it read from its cache.
     """
 
-    def __init__(self, config: OpenVinoConfig, path: Path, note: str, context: int) -> None:
+    def __init__(
+        self, config: OpenVinoConfig, path: Path, note: str, context: int, vocabulary: int = 0
+    ) -> None:
         self._config = config
         self._path = path
         self._info = ModelInfo(config.model, "openvino", context, note)
         pipeline = self._pipeline(scoring=False)
         self._tokens = OpenVinoTokens(pipeline.get_tokenizer())
+        # OpenVINO itself answers to tokens that it does not know.
+        self._vocabulary = vocabulary or self._tokens.vocabulary
         self._worker = Worker(pipeline, lambda: self._pipeline(scoring=False))
         self._scorer: Worker | None = None
         self._lock = threading.Lock()
@@ -124,7 +128,7 @@ class OpenVinoModel:
         del openvino_genai
         path, note = _located(config)
         try:
-            return cls(config, path, note, _context(path))
+            return cls(config, path, note, *_sizes(path))
         except RuntimeError as error:
             raise AssetError(
                 f"OpenVINO cannot load the model: {str(error).strip().splitlines()[-1]}",
@@ -151,7 +155,7 @@ class OpenVinoModel:
     ) -> Completions:
         """An answer to each of B prompts, which run together with those of other callers."""
         check_constraint(config)
-        rows = prompts_ids(self._tokens, prompts, self._info.context)
+        rows = prompts_ids(self._tokens, prompts, self._info.context, vocabulary=self._vocabulary)
         answers = [Answer(self._tokens, ids, config, context=self._info.context) for ids in rows]
         tickets = [self._submit(ids, row, config) for row, ids in enumerate(rows)]
         try:
@@ -172,7 +176,9 @@ class OpenVinoModel:
     ) -> Iterator[Chunk]:
         """The answer piece by piece; closing it takes the request out of the pipeline."""
         check_constraint(config)
-        (ids,) = prompts_ids(self._tokens, [prompt], self._info.context)
+        (ids,) = prompts_ids(
+            self._tokens, [prompt], self._info.context, vocabulary=self._vocabulary
+        )
         return self._stream(ids, config, cancel)
 
     def score(
@@ -183,7 +189,7 @@ class OpenVinoModel:
         cancel: Cancellation | None = None,
     ) -> Scores:
         """Log-likelihood of B continuations; the whole of each pair is computed."""
-        rows = continuation_ids(self._tokens, prompts, continuations)
+        rows = continuation_ids(self._tokens, prompts, continuations, vocabulary=self._vocabulary)
         require_room([before + after for before, after in rows], self._info.context, room=0)
         settings = self._settings(GenerationConfig(logprobs=True), 0, most=0)
         settings.echo = True
@@ -335,18 +341,23 @@ def _located(config: OpenVinoConfig) -> tuple[Path, str]:
     )
 
 
-def _context(path: Path) -> int:
-    """The most tokens of prompt and answer together, from what lies beside the weights; 0 where
-    nothing tells."""
+def _sizes(path: Path) -> tuple[int, int]:
+    """The most tokens of prompt and answer together, and the tokens that the network knows, from
+    what lies beside the weights; 0 where nothing tells."""
     if path.is_dir():
         try:
             settings = json.loads((path / "config.json").read_text("utf-8"))
-            return int(settings.get("max_position_embeddings", 0))
+            names = ("max_position_embeddings", "vocab_size")
+            context, vocabulary = (int(settings.get(name) or 0) for name in names)
         except (OSError, ValueError):
-            return 0
+            return 0, 0
+        return context, vocabulary
     from gguf import GGUFReader
 
+    context = vocabulary = 0
     for key, entry in GGUFReader(path).fields.items():
         if key.endswith(".context_length"):
-            return int(entry.contents())
-    return 0
+            context = int(entry.contents())
+        elif key == "tokenizer.ggml.tokens":
+            vocabulary = len(entry.data)
+    return context, vocabulary

@@ -26,6 +26,11 @@ class OpenVinoTokens:
         self._begin = tokenizer.get_bos_token_id()
 
     @property
+    def vocabulary(self) -> int:
+        """One more than the highest token that it knows."""
+        return max(self._tokenizer.get_vocab().values(), default=-1) + 1
+
+    @property
     def end_ids(self) -> frozenset[int]:
         """Tokens that end an answer."""
         return frozenset((self._end,)) if self._end >= 0 else frozenset()

@@ -81,7 +81,9 @@ class AdapterModel:
     ) -> Completions:
         """An answer to each of B prompts. Raises ValueInvalidError, with its row, where one has
         no room in the context or the pool."""
-        rows = prompts_ids(self.tokens, prompts, self._info.context)
+        rows = prompts_ids(
+            self.tokens, prompts, self._info.context, vocabulary=self._engine.vocabulary
+        )
         jobs = [self.job(ids, config, row, cancel) for row, ids in enumerate(rows)]
         self._engine.run(jobs)
         return Completions(tuple(job.answer.completion() for job in jobs))
@@ -94,7 +96,9 @@ class AdapterModel:
         cancel: Cancellation | None = None,
     ) -> Iterator[Chunk]:
         """The answer piece by piece; errors as `generate`."""
-        (ids,) = prompts_ids(self.tokens, [prompt], self._info.context)
+        (ids,) = prompts_ids(
+            self.tokens, [prompt], self._info.context, vocabulary=self._engine.vocabulary
+        )
         chunks: SimpleQueue[Chunk | None] = SimpleQueue()
         # Closing the iterator gives the row up, whether the caller has a cancellation or not.
         job = self.job(ids, config, 0, cancel or Cancellation(), chunks)
@@ -108,7 +112,9 @@ class AdapterModel:
         cancel: Cancellation | None = None,
     ) -> Scores:
         """Log-likelihood of B continuations. Each pair is a row: prompts are not shared."""
-        pairs = continuation_ids(self.tokens, prompts, continuations)
+        pairs = continuation_ids(
+            self.tokens, prompts, continuations, vocabulary=self._engine.vocabulary
+        )
         require_room([before + after for before, after in pairs], self._info.context, room=0)
         jobs = [Scoring(self._adapter, before, after, cancel) for before, after in pairs]
         self._engine.run(jobs)
@@ -118,7 +124,9 @@ class AdapterModel:
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Mean of the last hidden states over the tokens of each text, of length 1: [B, D]."""
-        rows = prompts_ids(self.tokens, list(texts), self._info.context, room=0)
+        rows = prompts_ids(
+            self.tokens, list(texts), self._info.context, vocabulary=self._engine.vocabulary, room=0
+        )
         jobs = [Embedding(self._adapter, ids) for ids in rows]
         self._engine.run(jobs)
         if not jobs:

@@ -31,7 +31,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
 
 from adwright.core.config import check_literals
-from adwright.core.errors import AdwrightError, ConfigError, ResourceError
+from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.generation import Chunk, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.language_model import LanguageModel
@@ -42,7 +42,7 @@ from adwright.lm.serving.gathered_adapters import BaseMaps
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.passes import Passes
-from adwright.lm.serving.rows import Job, Writing
+from adwright.lm.serving.rows import Job, Writing, failed_pass
 from adwright.lm.serving.scheduler import Scheduler, Turn
 from adwright.lm.torch_engine.constraint import Grammars
 
@@ -175,7 +175,8 @@ class AdapterModels(Mapping[str, LanguageModel]):
 
         prompt_tokens: the most tokens of prompts in it, by default that of the config; 0 lets
         nobody new in. A pass costs about as much as its tokens do, at most `rows` and those.
-        An error of one request ends that request; ResourceError of the machine ends all of them.
+        Where a pass fails, its requests are computed again one by one, and those end that fail by
+        themselves.
         """
         most = self.config.prompt_tokens if prompt_tokens is None else prompt_tokens
         self._let_others()
@@ -353,20 +354,30 @@ class AdapterModels(Mapping[str, LanguageModel]):
             written = sum(turn.job.writes for turn in turns)
             new = sum(turn.new for turn in turns)
             if turns:
-                self._passes.run(turns)
+                self._run(turns)
             self._scheduler.settle()
-        except Exception as error:  # memory, or a fault of ours
+        except Exception as error:  # a fault of ours
             # Before it is known who takes part, it can be anyone's.
             everybody = (*self._scheduler.live, *self._scheduler.waiting)
             jobs = everybody if turns is None else [turn.job for turn in turns]
-            if turns is not None and isinstance(error, AdwrightError):
-                told: AdwrightError = error
-            else:
-                _log.exception("a pass for %d requests failed", len(jobs))
-                told = ResourceError(f"the pass failed: {error}", hint="ask again")
+            _log.exception("a pass for %d requests failed", len(jobs))
+            told = ResourceError(f"the pass failed: {error}", hint="ask again")
             self._scheduler.fail(jobs, told)
         live, waiting = len(self._scheduler.live), len(self._scheduler.waiting)
         return Step(written, new - written, live, waiting)
+
+    def _run(self, turns: Sequence[Turn]) -> None:
+        """Run a pass; where it fails, each of its turns alone, so that nobody ends by the fault of
+        another. A failed pass has changed no job, see `Passes.run`."""
+        try:
+            self._passes.run(turns)
+        except Exception as error:  # memory, a request that cannot be computed, a fault of ours
+            if len(turns) == 1:
+                turns[0].job.fail(failed_pass(error))
+                return
+            _log.warning("a pass for %d requests failed; they go on one by one", len(turns))
+            for turn in turns:
+                self._run([turn])
 
     def _turns(self, prompt_tokens: int) -> list[Turn]:
         allowed = None

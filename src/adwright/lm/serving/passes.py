@@ -10,7 +10,7 @@ from adwright.lm.serving.adapter_ops import RowOps, Stretch
 from adwright.lm.serving.page_pool import PagePool
 from adwright.lm.serving.paged_attention import PagedAttention, Sequenced
 from adwright.lm.serving.paged_network import PagedNetwork
-from adwright.lm.serving.rows import Writing, sample
+from adwright.lm.serving.rows import Writing, failed_pass, sample
 from adwright.lm.serving.scheduler import Turn
 from adwright.tuning.sizes import Sizes
 
@@ -29,24 +29,37 @@ class Passes:
         self.merged: str | None = None
 
     def run(self, turns: Sequence[Turn]) -> None:
-        """Take these tokens through the network, and hand each job what came of them."""
+        """Take these tokens through the network, and hand each job what came of them.
+
+        What it raises, it raises before any job has changed: its turns can be run again. The keys
+        and values that it wrote lie behind `done`, in pages of their own job, and are written
+        over. An error in what is one job's own ends that job.
+        """
         with torch.inference_mode():
             hidden = self._hidden(turns)
             ends, at = [], 0
             writing: list[Writing] = []
             for job, new in turns:
+                at += new
+                if isinstance(job, Writing) and job.left == new:
+                    ends.append(at - 1)
+                    writing.append(job)
+            logits = None
+            if writing:
+                last = hidden.index_select(0, torch.tensor(ends, device=hidden.device))
+                logits = self.network.network.logits(last).cpu()
+            at = 0
+            for job, new in turns:
                 first = job.done
                 job.done += new
                 own = hidden[at : at + new]
                 at += new
-                if not isinstance(job, Writing):
+                try:
                     job.take(own, first, self.network.network)
-                elif not job.left:
-                    ends.append(at - 1)
-                    writing.append(job)
-            if writing:
-                last = hidden.index_select(0, torch.tensor(ends, device=hidden.device))
-                sample(writing, self.network.network.logits(last).cpu())
+                except Exception as error:  # whatever is wrong with one job, the others go on
+                    job.fail(failed_pass(error))
+            if logits is not None:
+                sample(writing, logits)
 
     def _hidden(self, turns: Sequence[Turn]) -> torch.Tensor:
         device = self._pool.tensor.device

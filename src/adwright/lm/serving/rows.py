@@ -8,6 +8,7 @@ what it has written as part of its prompt.
 
 from __future__ import annotations
 
+import logging
 from queue import SimpleQueue
 
 import numpy as np
@@ -24,7 +25,9 @@ from adwright.lm.torch_engine.constraint import Constraint
 from adwright.lm.torch_engine.network import Network
 from adwright.lm.torch_engine.sampling import SeenTokens, generator, log_probability, next_tokens
 
-__all__ = ["Embedding", "Job", "Scoring", "Writing", "sample"]
+__all__ = ["Embedding", "Job", "Scoring", "Writing", "failed_pass", "sample"]
+
+_log = logging.getLogger("adwright.lm")
 
 #: Rows of logits that exist at a time.
 _HEAD_ROWS = 512
@@ -226,6 +229,16 @@ def sample(jobs: list[Writing], logits: Tensor) -> None:
         except RuntimeError as error:  # torch's, where nothing can be drawn
             told = f"no token can be drawn: {error}"
             job.fail(ResourceError(told, hint="ask again with a higher temperature"))
+        except Exception as error:  # whatever is wrong with one job, the others go on
+            job.fail(failed_pass(error))
+
+
+def failed_pass(error: Exception) -> AdwrightError:
+    """What a job ends with whose pass raised `error`; one that is not ours is logged."""
+    if isinstance(error, AdwrightError):
+        return error
+    _log.error("a pass failed", exc_info=error)
+    return ResourceError(f"the pass failed: {error}", hint="ask again")
 
 
 def _not_finite(job: Writing) -> ResourceError:

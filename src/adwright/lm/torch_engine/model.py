@@ -119,7 +119,8 @@ class TorchModel:
         self._network: Network | None = Network(model)
         self._tokens = tokens
         self._batch_size = batch_size
-        self._grammars = Grammars(tokens.tokenizer, self._network.vocabulary, tokens.end_ids)
+        self._vocabulary = self._network.vocabulary
+        self._grammars = Grammars(tokens.tokenizer, self._vocabulary, tokens.end_ids)
         self._lock = threading.Lock()
         self._info = ModelInfo(name, "torch", self._network.context, note)
 
@@ -150,7 +151,7 @@ class TorchModel:
         cancel: Cancellation | None = None,
     ) -> Completions:
         """An answer to each of B prompts; those of like length are computed together."""
-        rows = prompts_ids(self._tokens, prompts, self._info.context)
+        rows = prompts_ids(self._tokens, prompts, self._info.context, vocabulary=self._vocabulary)
         answers = [self._answer(ids, config) for ids in rows]
         # Longest first: each batch then holds prompts of like length, and little padding.
         order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
@@ -168,7 +169,9 @@ class TorchModel:
         cancel: Cancellation | None = None,
     ) -> Iterator[Chunk]:
         """The answer piece by piece."""
-        (ids,) = prompts_ids(self._tokens, [prompt], self._info.context)
+        (ids,) = prompts_ids(
+            self._tokens, [prompt], self._info.context, vocabulary=self._vocabulary
+        )
         return self._stream(self._answer(ids, config), config, cancel)
 
     def score(
@@ -182,7 +185,7 @@ class TorchModel:
 
         Pairs with the same prompt are computed together, their prompt once.
         """
-        rows = continuation_ids(self._tokens, prompts, continuations)
+        rows = continuation_ids(self._tokens, prompts, continuations, vocabulary=self._vocabulary)
         require_room([before + after for before, after in rows], self._info.context, room=0)
         with self._lock, torch.inference_mode():
             found = score_rows(self._open(), rows, self._batch_size, cancel)
@@ -190,7 +193,9 @@ class TorchModel:
 
     def embed(self, texts: Sequence[str]) -> _Embeddings:
         """Mean of the last hidden states over the tokens of each text, of length 1: [B, D]."""
-        rows = prompts_ids(self._tokens, list(texts), self._info.context, room=0)
+        rows = prompts_ids(
+            self._tokens, list(texts), self._info.context, vocabulary=self._vocabulary, room=0
+        )
         with self._lock, torch.inference_mode():
             return embed_rows(self._open(), rows, self._batch_size)
 
