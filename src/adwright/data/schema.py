@@ -32,6 +32,7 @@ from adwright.data.columns import (
 )
 
 __all__ = [
+    "ACTION_KINDS",
     "CAMPAIGN_SCHEMA",
     "CREATIVE_SCHEMA",
     "EVENT_SCHEMA",
@@ -64,6 +65,11 @@ EventKind = Literal[
 KINDS: tuple[str, ...] = get_args(EventKind)
 #: What a person's history is made of where nothing else is said.
 RESPONSE_KINDS: tuple[EventKind, ...] = ("click", "purchase")
+#: What people did with items of the catalogue, so all that is neither shown to them, nor done to
+#: the creative, nor with a coupon.
+ACTION_KINDS: tuple[EventKind, ...] = (
+    *("view", "click", "cart", "purchase", "conversion", "rating"),
+)
 
 EVENT_SCHEMA = pa.schema(
     [

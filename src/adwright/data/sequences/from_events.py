@@ -13,7 +13,7 @@ from adwright.core.hashing import content_hash, sha256_file
 from adwright.data.hashing import hash_order
 from adwright.data.history_kinds import check_history, events_file, kinds_of, only_history
 from adwright.data.ranges import run_starts
-from adwright.data.schema import RESPONSE_KINDS
+from adwright.data.schema import ACTION_KINDS
 from adwright.data.sequences.datasets import sequences_of_table
 from adwright.data.sequences.item_sequences import ItemSequences
 
@@ -25,7 +25,7 @@ _COLUMNS = ("user_id", "item_id", "time")
 
 def read_event_file(path: str | Path) -> ItemSequences:
     """The sequences of a Parquet or CSV file with the columns user_id, item_id and time, or of
-    the folder of an imported log. With a column `kind` only events of RESPONSE_KINDS count: what
+    the folder of an imported log. With a column `kind` only events of ACTION_KINDS count: what
     was shown is no history. Other columns are passed over.
 
     time: a timestamp, a date, or a whole number of seconds; in CSV also as ISO text. Events of
@@ -58,8 +58,8 @@ def read_event_file(path: str | Path) -> ItemSequences:
     if not table.height:
         raise ValueInvalidError("the file holds no event", file=str(path))
     if kind:
-        check_history(kinds_of(table), RESPONSE_KINDS, file=str(path))
-        table = only_history(table, RESPONSE_KINDS).drop("kind")
+        check_history(kinds_of(table), ACTION_KINDS, file=str(path))
+        table = only_history(table, ACTION_KINDS).drop("kind")
     order = hash_order(table, ["user_id", "item_id"], 0)
     table = table.with_columns(order=order).sort("user_id", "time", "order").drop("order")
     sequences = sequences_of_table(
