@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from adwright.training.sequential.fit.artifact import SequenceArtifact
 from typer.testing import CliRunner
 
 from adwright.cli import app
 from adwright.metrics.reports.sequence_comparison import RankingComparison
+from adwright.training.sequential.artifact import SequenceArtifact
 from tests.support.data.small_sequences import small_sequences
 
 RUN = """seed = 3

@@ -235,7 +235,7 @@ def export(
     the vectors of its items beside it. It needs the extra `export` to be written, and only an
     ONNX runtime to be used.
     """
-    from adwright.training.sequential.fit.export import export_saved
+    from adwright.training.sequential.export import export_saved
 
     replacing = allowed_to_replace(out, force=force)
     file, difference = export_saved(model, out, overwrite=replacing)

@@ -11,7 +11,7 @@ import typer
 from adwright.cli.shared import DryRun, Force, allowed_to_replace, show_table
 
 if TYPE_CHECKING:
-    from adwright.training.sequential.fit.runfile import SequenceRun
+    from adwright.training.sequential.runfile import SequenceRun
 
 __all__ = ["hstu", "register", "sasrec"]
 
@@ -76,7 +76,7 @@ def hstu(
     wins over the run file. A run that was killed goes on with --resume and ends with the same
     bits. Attention is faster with the extra `fast`.
     """
-    from adwright.training.sequential.fit.runfile import HSTURun, Sizes, changed, read_run
+    from adwright.training.sequential.runfile import HSTURun, Sizes, changed, read_run
 
     asked = changed(
         read_run(config, HSTURun, own=events is not None),
@@ -108,7 +108,7 @@ def sasrec(
 
     Data, measures and time are those of `adwright train hstu`.
     """
-    from adwright.training.sequential.fit.runfile import SASRecRun, Sizes, changed, read_run
+    from adwright.training.sequential.runfile import SASRecRun, Sizes, changed, read_run
 
     asked = changed(
         read_run(config, SASRecRun, own=events is not None),
@@ -124,7 +124,7 @@ def sasrec(
 
 def _train(asked: SequenceRun, *, resume: bool, force: bool, dry_run: bool) -> None:
     from adwright.core.config import to_jsonable
-    from adwright.training.sequential.fit.run import run_sequence
+    from adwright.training.sequential.run import run_sequence
 
     if dry_run:
         typer.echo(json.dumps(to_jsonable(asked), indent=1))

@@ -8,7 +8,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from adwright.training.sequential.fit.runfile import (
+
+from adwright.core.config import from_jsonable, load_toml, to_jsonable
+from adwright.core.errors import ConfigError
+from adwright.training.sequential.runfile import (
     HSTURun,
     SASRecRun,
     SequenceDataConfig,
@@ -18,9 +21,6 @@ from adwright.training.sequential.fit.runfile import (
     own_data,
     read_run,
 )
-
-from adwright.core.config import from_jsonable, load_toml, to_jsonable
-from adwright.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("kind", [HSTURun, SASRecRun])

@@ -21,7 +21,7 @@ from adwright.data.tasks.next_basket_sources import build_next_basket, build_nex
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.sasrec import SASRecConfig
-from adwright.training.sequential.fit.fit import SequentialConfig
+from adwright.training.sequential.fit import SequentialConfig
 
 __all__ = [
     "HSTURun",
