@@ -1,6 +1,16 @@
-"""UniPELT: LoRA, a prefix and an adapter together, each behind a gate that the input opens.
+"""Methods that combine others: MAM and UniPELT.
 
-Mao et al., ACL 2022, arXiv 2110.07577. In each layer, with gates sigma(w . x + b):
+MAM, mix and match (He et al., ICLR 2022, arXiv 2110.04366), is a prefix in the attention and a
+parallel adapter beside the MLP: of all mixtures that the paper tries the best is a short prefix
+(L = 30) and a large adapter (m = 512, s = 4).
+
+    count = 2 N L K + N (2 m D + m + D)
+
+Ours: keys and values of the prefix are learned directly; the paper's prefix is made by an MLP
+while it trains (`PrefixTuning` with made_by="mlp").
+
+UniPELT (Mao et al., ACL 2022, arXiv 2110.07577) is LoRA, a prefix and an adapter together, each
+behind a gate that the input opens. In each layer, with gates sigma(w . x + b):
 
     q, v: y = W x + g s B A x        attention: prefix behind g        MLP: h + g adapter(h)
     count = N (r (in + out of q and v) + 2 L K + 2 m D + m + D + 4 (D + 1))
@@ -18,18 +28,53 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.tuning.additive.parallel import ParallelAdapter
 from adwright.tuning.additive.prefix import PrefixTuning
 from adwright.tuning.additive.serial import AdapterLinear, Bottleneck, bottleneck_count
 from adwright.tuning.reparameterised.lora import low_rank_count
 from adwright.tuning.sizes import Sizes
 from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
 
-__all__ = ["UniPELT"]
+__all__ = ["MAM", "UniPELT"]
+
+
+@dataclass(frozen=True)
+class MAM(TuningMethod):
+    """length: L. size: m. scale: s. The defaults are the paper's, except m: 512 is too large for
+    a small model. Memory and place: those of `PrefixTuning` and `ParallelAdapter` together.
+    """
+
+    family: ClassVar[Family] = "hybrid"
+    exact_start: ClassVar[bool] = False
+    length: int = 30
+    size: int = 64
+    scale: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, 1, "length", "size")
+
+    @property
+    def methods(self) -> tuple[PrefixTuning, ParallelAdapter]:
+        """The two methods that it is made of."""
+        return (
+            PrefixTuning(length=self.length),
+            ParallelAdapter(size=self.size, scale=self.scale),
+        )
+
+    def count(self, sizes: Sizes) -> int:
+        """The sum of both."""
+        return sum(method.count(sizes) for method in self.methods)
+
+    def attach(self, tuned: Tuned) -> None:
+        """Attach both, one after the other."""
+        for method in self.methods:
+            method.attach(tuned)
 
 
 @dataclass(frozen=True)
 class UniPELT(TuningMethod):
-    """rank: r, alpha: r s. length: L. size: m. Memory: that of its three parts.
+    """rank: r, alpha: r s. length: L. size: m. Memory: that of the three together.
 
     Not what the model was at first, for the prefix; not mergeable, for the gates.
     """

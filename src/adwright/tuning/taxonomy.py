@@ -30,8 +30,7 @@ from adwright.tuning.efficient.ladder import LadderTuning
 from adwright.tuning.efficient.lora_fa import LoRAFA
 from adwright.tuning.efficient.mezo import MeZO
 from adwright.tuning.efficient.peqa import PEQA
-from adwright.tuning.hybrid import UniPELT
-from adwright.tuning.mam import MAM
+from adwright.tuning.hybrid import MAM, UniPELT
 from adwright.tuning.methods import Method
 from adwright.tuning.peft_kinds import PeftKind
 from adwright.tuning.references import FullTuning, HeadOnly, NormTuning

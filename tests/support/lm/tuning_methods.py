@@ -27,8 +27,7 @@ from adwright.tuning.efficient.ladder import LadderTuning
 from adwright.tuning.efficient.lora_fa import LoRAFA
 from adwright.tuning.efficient.mezo import MeZO, mezo_step
 from adwright.tuning.efficient.peqa import PEQA
-from adwright.tuning.hybrid import UniPELT
-from adwright.tuning.mam import MAM
+from adwright.tuning.hybrid import MAM, UniPELT
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.peft_kinds import PeftKind
 from adwright.tuning.peft_wrapper import Wrapped
