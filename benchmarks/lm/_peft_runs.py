@@ -28,9 +28,8 @@ from torch import Tensor, nn
 from adwright.core.errors import AdwrightError
 from adwright.lm.engine.weights import smollm2_folder
 from adwright.training.tuning.config import TuneConfig
-from adwright.training.tuning.run import method_of
 from adwright.training.tuning.tune import answer_loss_of, tune
-from adwright.tuning.methods import apply
+from adwright.tuning.methods import apply, method_of
 from adwright.tuning.packing.texts import Packed
 from adwright.tuning.tuned import Tuned
 from benchmarks.common.processes import ROOT, command

@@ -9,7 +9,9 @@ import torch
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError
-from adwright.tuning.methods import METHODS, Method, apply, load_tuned
+from adwright.tuning.methods import METHODS, NAMES, Method, apply, load_tuned, method_of
+from adwright.tuning.peft_kinds import PeftKind
+from adwright.tuning.peft_wrapper import Wrapped
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.pafi import PaFi
 from adwright.tuning.storage import KIND
@@ -174,6 +176,31 @@ def test_earlier_words_do_not_see_later_ones(method: Method, tmp_path: Path) -> 
     assert torch.allclose(logits_of(tuned)[:, :8], logits_of(tuned, other)[:, :8], atol=1e-5)
 
 
+def test_every_name_gives_its_method() -> None:
+    found = [method_of({"kind": name}) for name in NAMES]
+    assert {type(method) for method in found} == set(METHODS.values())
+    assert [m.kind for m in found if isinstance(m, Wrapped)] == list(PeftKind)
+
+
+def test_a_table_gives_the_settings() -> None:
+    assert method_of({"rank": 3}) == LoRA(rank=3)
+    assert method_of({"kind": "peft:loha", "rank": 3}) == Wrapped(PeftKind.LOHA, rank=3)
+
+
+@pytest.mark.parametrize("name", ["magic", "Wrapped", "lora"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"no method is called '{name}'"):
+        method_of({"kind": name})
+
+
+@every_method
+def test_parameters_in_the_type_of_the_base_are_declared(method: Method, tmp_path: Path) -> None:
+    """In bfloat16 the small steps of a training would be lost: such a base is kept in float32."""
+    tuned = attached(method, tmp_path, kind=torch.bfloat16)
+    narrow = any(parameter.dtype != torch.float32 for parameter in tuned.parameters())
+    assert method.trains_base or not narrow
+
+
 def test_every_method_of_the_union_is_on_the_ladder() -> None:
     assert {type(method) for method in CASES.values()} == set(METHODS.values())
 
@@ -222,7 +249,7 @@ def test_positions_outside_a_map_are_refused(tmp_path: Path, position: int) -> N
 
 def test_another_count_of_positions_is_refused(tmp_path: Path) -> None:
     folder = forged(tmp_path, PaFi(fraction=0.02), index=torch.arange(200), values=torch.zeros(200))
-    with pytest.raises(ArtifactError, match="numbers are stored as trained"):
+    with pytest.raises(ArtifactError, match="parameters are stored as trained"):
         load_tuned(tiny_llama(), folder)
 
 

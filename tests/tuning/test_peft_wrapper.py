@@ -71,10 +71,3 @@ def test_what_peft_refuses_is_a_config_error() -> None:
 def test_targets_are_passed_on() -> None:
     few = apply(tiny_llama(), Wrapped(PeftKind.LORA, targets=("q_proj",)))
     assert all(".q_proj." in name for name, _ in few.named_parameters())
-
-
-def test_families() -> None:
-    assert Wrapped(PeftKind.CPT).family == "soft prompt"
-    assert Wrapped(PeftKind.SHIRA).family == "unstructured selective"
-    assert Wrapped(PeftKind.NORMS).family == "structured selective"
-    assert Wrapped(PeftKind.OFT).family == "reparameterised"

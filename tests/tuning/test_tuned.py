@@ -13,7 +13,7 @@ from adwright.core.errors import ConfigError
 from adwright.tuning.additive.serial import SerialAdapter
 from adwright.tuning.methods import Method, apply, load_tuned
 from adwright.tuning.reparameterised.lora import LoRA, LoRALinear
-from adwright.tuning.tuned import Penalised, Scheduled, TunedLinear, at_least, ones, zeros
+from adwright.tuning.tuned import at_least
 from tests.support.lm.tuning_methods import (
     OURS,
     TOKENS,
@@ -82,12 +82,6 @@ def test_one_seed_draws_one_start() -> None:
     assert not torch.equal(first[name], other[name])
 
 
-def test_protocols_find_modules_by_what_they_can() -> None:
-    assert not isinstance(torch.nn.Linear(1, 1), Scheduled | Penalised)
-    with pytest.raises(ConfigError, match="cannot be folded"):
-        TunedLinear(torch.nn.Linear(1, 1)).merged()
-
-
 # peft's SHIRA makes sparse tensors, of which torch warns.
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 @pytest.mark.parametrize("method", MERGEABLE.values(), ids=MERGEABLE)
@@ -119,12 +113,22 @@ def test_nothing_follows_a_training_unless_a_method_says_so() -> None:
     assert all(tuned.state()[name] is value for name, value in before.items())
 
 
-def test_small_helpers() -> None:
-    assert zeros(2).tolist() == [0, 0]
-    assert ones(2).tolist() == [1, 1]
+def test_a_setting_below_its_least_is_refused() -> None:
     with pytest.raises(ConfigError, match="rank is at least 1"):
         LoRA(rank=0)
     at_least(LoRA(), 1, "rank")
+
+
+def test_a_method_with_gradients_has_no_search() -> None:
+    tuned = apply(tiny_llama(), LoRA())
+    with pytest.raises(ConfigError, match="no step without gradients"):
+        tuned.method.search(tuned, lambda: loss_of(tuned), rate=0.1, seed=0)
+
+
+def test_only_adamix_compares_two_readings() -> None:
+    tuned = apply(tiny_llama(), LoRA())
+    assert not tuned.method.reads_twice(tuned)
+    assert not tuned.method.disagreement(torch.ones(3, 5), torch.zeros(3, 5))
 
 
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable:FutureWarning")

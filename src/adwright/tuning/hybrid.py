@@ -31,9 +31,11 @@ from torch.nn import functional
 from adwright.tuning.additive.parallel import ParallelAdapter
 from adwright.tuning.additive.prefix import PrefixTuning
 from adwright.tuning.additive.serial import AdapterLinear, Bottleneck, bottleneck_count
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.reparameterised.lora import low_rank_count
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["MAM", "UniPELT"]
 
@@ -44,7 +46,8 @@ class MAM(TuningMethod):
     a small model. Memory and place: those of `PrefixTuning` and `ParallelAdapter` together.
     """
 
-    family: ClassVar[Family] = "hybrid"
+    variants: ClassVar[Variants] = (Variant("MAM", "hybrid"),)
+    packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
     length: int = 30
     size: int = 64
@@ -79,7 +82,8 @@ class UniPELT(TuningMethod):
     Not what the model was at first, for the prefix; not mergeable, for the gates.
     """
 
-    family: ClassVar[Family] = "hybrid"
+    variants: ClassVar[Variants] = (Variant("UniPELT", "hybrid", "gates of tokens, not of texts"),)
+    packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
     rank: int = 8
     alpha: float = 16.0

@@ -2,7 +2,8 @@
 
 The union is the survey's taxonomy (Han et al., arXiv 2403.14608) as far as it can be trained here;
 `taxonomy` has the whole tree, with what is missing and why. To add a method: its file, its test,
-one line in `Method`, one row in `taxonomy`.
+its import and one line in `Method`; the taxonomy and the commands read the rest off the class, see
+`TuningMethod`. A kind of peft is added in `peft_kinds` alone.
 
 >>> from adwright.tuning.methods import METHODS
 >>> METHODS["LoRA"](rank=4).scale
@@ -11,9 +12,9 @@ one line in `Method`, one row in `taxonomy`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from torch import nn
 
@@ -35,6 +36,7 @@ from adwright.tuning.efficient.lora_fa import LoRAFA
 from adwright.tuning.efficient.mezo import MeZO
 from adwright.tuning.efficient.peqa import PEQA
 from adwright.tuning.hybrid import MAM, UniPELT
+from adwright.tuning.peft_kinds import PeftKind
 from adwright.tuning.peft_wrapper import Wrapped
 from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
 from adwright.tuning.reparameterised.compacter import Compacter
@@ -56,7 +58,7 @@ from adwright.tuning.sizes import Sizes
 from adwright.tuning.storage import fingerprint, read_tuned
 from adwright.tuning.tuned import Losses, Tuned
 
-__all__ = ["METHODS", "Method", "apply", "load_tuned"]
+__all__ = ["METHODS", "NAMES", "Method", "apply", "load_tuned", "method_of"]
 
 Method = (
     SerialAdapter  # additive: adapters
@@ -97,8 +99,33 @@ Method = (
     | Wrapped  # what Hugging Face peft has
 )
 
-#: The classes of the union by name: what a file may ask for.
+#: The classes of the union by name: what the file of a saved adapter may ask for.
 METHODS: dict[str, type[Method]] = {each.__name__: each for each in get_args(Method)}
+_PEFT = "peft:"
+#: What `--method` and run files call a method: a class of ours, or "peft:" and a kind of peft.
+NAMES: tuple[str, ...] = (
+    *(name for name, method in METHODS.items() if method is not Wrapped),
+    *(f"{_PEFT}{kind}" for kind in PeftKind),
+)
+
+
+def method_of(values: Mapping[str, Any]) -> Method:
+    """Make the method of a table: `kind` is one of `NAMES`, LoRA by default; the rest are settings.
+
+    Raises ConfigError for an unknown kind or setting.
+    """
+    rest = {name: value for name, value in values.items() if name != "kind"}
+    name = str(values.get("kind", "LoRA"))
+    if name.startswith(_PEFT):
+        return from_jsonable(Wrapped, {**rest, "kind": name.removeprefix(_PEFT)})
+    if name not in NAMES:
+        ours = sorted(name for name in NAMES if not name.startswith(_PEFT))
+        raise ConfigError(
+            f"no method is called {values.get('kind')!r}",
+            where="method.kind",
+            hint=f"one of {', '.join(ours)}, or peft:KIND",
+        )
+    return from_jsonable(METHODS[name], rest)
 
 
 def apply(
@@ -113,7 +140,7 @@ def apply(
 
     seed: of all that is drawn. losses: for FishMask and LT-SFT, a function that yields losses of
     the model on calibration data. sources: for AdapterFusion, LoRAHub and BitDelta, folders of
-    tuned parts of the same base.
+    adapters of the same base.
 
     Raises ConfigError where the model is of another type, is tuned already, or lacks what the
     method needs; MissingExtraError where a wrapped method finds no peft.
@@ -122,7 +149,7 @@ def apply(
 
 
 def load_tuned(model: nn.Module, folder: str | Path) -> Tuned:
-    """Attach to `model` what `Tuned.save` wrote. `model`: the base, as it came.
+    """Attach to `model` the adapter that `Tuned.save` wrote. `model`: the base, unchanged.
 
     Raises ArtifactError where the base is another one, the method is unknown, or tensors do not
     fit; ArtifactCorruptError and ArtifactUnsafeError as `read_tuned` does.
@@ -134,18 +161,18 @@ def load_tuned(model: nn.Module, folder: str | Path) -> Tuned:
         raise ArtifactError(
             f"no method is called {stored.method!r}", where=where, hint=f"one of {sorted(METHODS)}"
         )
-    # All of this before the model is changed, or memory is taken for what a file claims to hold.
+    # Checked before the model changes, and before memory is taken for what a file claims to hold.
     if fingerprint(model) != stored.base:
         raise ArtifactError(
-            "the tuned part belongs to another base model",
+            "the adapter belongs to another base model",
             where=where,
             hint="load the base that it was tuned on, with its weights unchanged",
         )
-    numbers = sum(tensor.numel() for tensor in stored.tensors.values())
+    stored_size = sum(tensor.numel() for tensor in stored.tensors.values())
     try:
         method = from_jsonable(kind, stored.config)
-        if method.count(Sizes.of(model)) > numbers:
-            raise ConfigError(f"its settings ask for more than the {numbers} numbers stored")
+        if method.count(Sizes.of(model)) > stored_size:
+            raise ConfigError(f"its settings ask for more than the {stored_size} values stored")
         tuned = Tuned(model, method, seed=stored.seed, blank=True)
     except ConfigError as error:
         raise ArtifactError(
@@ -154,7 +181,7 @@ def load_tuned(model: nn.Module, folder: str | Path) -> Tuned:
     tuned.load_state(stored.tensors, where)
     if tuned.count() != method.count(tuned.sizes):
         raise ArtifactError(
-            f"{tuned.count()} numbers are stored as trained, the method has "
+            f"{tuned.count()} parameters are stored as trained, the method has "
             f"{method.count(tuned.sizes)}",
             where=where,
             hint="the file was made by other settings or tampered with",

@@ -10,7 +10,7 @@ i and o are the inputs and outputs of a map, r the rank, b the block, n the numb
     fourierft, waveft n          tinylora n                 unilora n for the model
     c3a i o / b                  psoft r (r - 1) / 2 + 2 r  beft o
     vblora n b + r n (i + o) / b poly 4 r (i + o) + 4
-    norms (2 N + 1) D            tokens D a token           p_tuning, mpt, cpt see `_prompt_count`
+    norms (2 N + 1) D            tokens D per token         p_tuning, mpt, cpt see `_prompt_count`
 
 r' = ceil(1.5 r): AdaLoRA starts with more than it ends with. Sources: Mangrulkar et al., PEFT,
 2022, and there the paper of each kind. The formulas are read from peft's code and tested on it.
@@ -26,10 +26,19 @@ from typing import Any
 
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Branch, Variant
 from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.tuned import at_least
 
-__all__ = ["PROMPTS", "PeftKind", "PeftSettings", "adalora_schedule", "count_of", "peft_config"]
+__all__ = [
+    "KINDS",
+    "PROMPTS",
+    "PeftKind",
+    "PeftSettings",
+    "adalora_schedule",
+    "count_of",
+    "peft_config",
+]
 
 
 class PeftKind(StrEnum):
@@ -70,6 +79,44 @@ class PeftKind(StrEnum):
     CPT = "cpt"
 
 
+_PROMPT: Branch = "additive: soft prompts"
+_BEYOND: Branch = "beyond the survey"
+#: The place of each kind in the taxonomy.
+KINDS: dict[PeftKind, Variant] = {
+    PeftKind.P_TUNING: Variant("p-tuning", _PROMPT),
+    PeftKind.MPT: Variant("MPT", _PROMPT, "with one task"),
+    PeftKind.CPT: Variant("CPT", _PROMPT, "without its loss on the examples"),
+    PeftKind.ADALORA: Variant("AdaLoRA", "reparameterised: LoRA derivatives"),
+    PeftKind.LORA: Variant("peft's LoRA", _BEYOND),
+    PeftKind.VERA: Variant("peft's VeRA", _BEYOND),
+    PeftKind.NORMS: Variant("peft's LayerNorm tuning", _BEYOND),
+    PeftKind.OFT: Variant("OFT", _BEYOND),
+    PeftKind.BOFT: Variant("BOFT", _BEYOND),
+    PeftKind.HRA: Variant("HRA", _BEYOND),
+    PeftKind.LOHA: Variant("LoHa", _BEYOND),
+    PeftKind.LOKR: Variant("LoKr", _BEYOND),
+    PeftKind.FOURIERFT: Variant("FourierFT", _BEYOND),
+    PeftKind.VBLORA: Variant("VB-LoRA", _BEYOND),
+    PeftKind.RANDLORA: Variant("RandLoRA", _BEYOND),
+    PeftKind.MISS: Variant("MiSS (once BONE)", _BEYOND),
+    PeftKind.C3A: Variant("C3A", _BEYOND),
+    PeftKind.ROAD: Variant("RoAd", _BEYOND),
+    PeftKind.WAVEFT: Variant("WaveFT", _BEYOND),
+    PeftKind.DELORA: Variant("DeLoRA", _BEYOND),
+    PeftKind.GRALORA: Variant("GraLoRA", _BEYOND),
+    PeftKind.PSOFT: Variant("PSOFT", _BEYOND),
+    PeftKind.HIRA: Variant("HiRA", _BEYOND),
+    PeftKind.GLORA: Variant("GLoRA", _BEYOND),
+    PeftKind.TINYLORA: Variant("TinyLoRA", _BEYOND),
+    PeftKind.UNILORA: Variant("UniLoRA", _BEYOND),
+    PeftKind.PVERA: Variant("PVeRA", _BEYOND),
+    PeftKind.PEANUT: Variant("PEANuT", _BEYOND),
+    PeftKind.DEFT: Variant("DEFT", _BEYOND),
+    PeftKind.POLY: Variant("Poly", _BEYOND),
+    PeftKind.SHIRA: Variant("SHiRA", _BEYOND),
+    PeftKind.BEFT: Variant("BEFT", _BEYOND),
+    PeftKind.TOKENS: Variant("trainable tokens", _BEYOND),
+}
 #: Kinds that put vectors before the text.
 PROMPTS = (PeftKind.P_TUNING, PeftKind.MPT, PeftKind.CPT)
 #: Skills of poly: what peft takes unless told otherwise.
@@ -102,7 +149,7 @@ _NORMS = ("input_layernorm", "post_attention_layernorm", "norm")
 
 @dataclass(frozen=True)
 class PeftSettings:
-    """What the kinds are set with. What a kind has no use for is ignored.
+    """Settings of all kinds; a kind ignores those that it does not use.
 
     rank: r. alpha: over r the scale, where there is one. block: b, of oft, boft, c3a, road and
     vblora; it divides the inputs and outputs of the targets. number: n, of coefficients or
@@ -129,7 +176,7 @@ class PeftSettings:
 
 
 def count_of(settings: PeftSettings, sizes: Sizes) -> int:
-    """Trainable numbers on a model of these sizes."""
+    """Count the trainable parameters on a model of these sizes."""
     kind, width = settings.kind, sizes.width
     if kind in PROMPTS:
         return _prompt_count(settings, width)
@@ -147,7 +194,7 @@ def count_of(settings: PeftSettings, sizes: Sizes) -> int:
 
 
 def peft_config(settings: PeftSettings, peft: ModuleType, *, width: int, seed: int) -> Any:
-    """peft's own config of the kind. width: D of the model. seed: of what the config draws."""
+    """Make peft's own config of the kind. width: D of the model. seed: of what the config draws."""
     kind, targets = settings.kind, list(settings.targets)
     task: dict[str, Any] = {"task_type": "CAUSAL_LM"}
     on = task | {"target_modules": targets}
@@ -207,10 +254,10 @@ def _on_maps(settings: PeftSettings, peft: ModuleType, on: dict[str, Any], seed:
 
 
 def adalora_schedule(steps: int) -> dict[str, int]:
-    """When AdaLoRA cuts ranks in a training of so many steps: the fields of peft's config.
+    """Say when AdaLoRA cuts ranks in a training of this many steps: fields of peft's config.
 
-    tinit: for the first tenth all ranks are there. tfinal: for the last third the target's, so
-    from two steps on the target is reached. deltaT: in between, every hundredth of the steps.
+    tinit: the first tenth has all ranks. tfinal: the last third has the target's, so the target is
+    reached from two steps on. deltaT: in between, every hundredth of the steps cuts.
     """
     return {
         "tinit": steps // 10,
@@ -231,7 +278,7 @@ def _adalora(settings: PeftSettings, peft: ModuleType, on: dict[str, Any]) -> An
 
 
 def _of_map(settings: PeftSettings, o: int, i: int) -> int:
-    """Trainable numbers of one map [o, i]."""
+    """Count the trainable parameters of one map [o, i]."""
     r, b, n = settings.rank, settings.block, settings.number
     match settings.kind:
         case PeftKind.LOHA | PeftKind.GLORA:
@@ -280,7 +327,7 @@ def _prompt_count(settings: PeftSettings, width: int) -> int:
 
 
 def _lokr(o: int, i: int, r: int) -> int:
-    """Each size is split into its two nearest factors; the larger pair is of rank r if it pays."""
+    """Split sizes into their two nearest factors; the larger pair has rank r where that is less."""
     (small_o, large_o), (small_i, large_i) = _nearest_factors(o), _nearest_factors(i)
     whole = large_o * large_i
     large = r * (large_o + large_i) if r < max(large_o, large_i) / 2 else whole

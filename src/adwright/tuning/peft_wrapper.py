@@ -1,4 +1,4 @@
-"""What Hugging Face peft has and this room has not written again, behind the same face.
+"""Methods of Hugging Face peft that are not written again here, behind the same interface.
 
 `Wrapped` gives peft a config made of a few settings (`peft_kinds`), puts its modules into the
 model, and leaves forward pass, counting, saving and loading to `Tuned`.
@@ -26,35 +26,23 @@ from adwright.tuning.peft_kinds import (
     peft_config,
 )
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TuningMethod
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["Wrapped"]
 
 _UNMERGEABLE = (*PROMPTS, PeftKind.POLY, PeftKind.BEFT)
-_MOVED = (*PROMPTS, PeftKind.UNILORA, PeftKind.VBLORA)
+_INEXACT_START = (*PROMPTS, PeftKind.UNILORA, PeftKind.VBLORA)
+_IN_BASE = (PeftKind.NORMS, PeftKind.GLORA)
 
 
 @dataclass(frozen=True)
 class Wrapped(PeftSettings, TuningMethod):
     """One of peft's kinds; the settings are those of `PeftSettings`.
 
-    Memory: that of peft's module. Merge: all but prompts, poly, and beft, as a Llama has no
-    biases. Not what the model was at first: prompts, unilora, vblora. Left out: the loss of cpt
-    on the examples in its prompt, and all tasks of poly and mpt but one.
+    Memory: that of peft's module. Mergeable: all but prompts, poly, and beft, as a Llama has no
+    biases. The model is at first what it was, except with prompts, unilora and vblora. Left out:
+    the loss of cpt on the examples in its prompt, and all tasks of poly and mpt but one.
     """
-
-    @property
-    def family(self) -> Family:  # type: ignore[override]
-        """Where the survey has the kind, or would have it."""
-        match self.kind:
-            case PeftKind.P_TUNING | PeftKind.MPT | PeftKind.CPT:
-                return "soft prompt"
-            case PeftKind.SHIRA:
-                return "unstructured selective"
-            case PeftKind.NORMS | PeftKind.TOKENS | PeftKind.BEFT:
-                return "structured selective"
-            case _:
-                return "reparameterised"
 
     @property
     def mergeable(self) -> bool:  # type: ignore[override]
@@ -64,21 +52,26 @@ class Wrapped(PeftSettings, TuningMethod):
     @property
     def exact_start(self) -> bool:  # type: ignore[override]
         """Whether the model is at first what it was."""
-        return self.kind not in _MOVED
+        return self.kind not in _INEXACT_START
+
+    @property
+    def trains_base(self) -> bool:  # type: ignore[override]
+        """Whether the kind trains parameters of the base; peft makes only what it adds float32."""
+        return self.kind in _IN_BASE
 
     def count(self, sizes: Sizes) -> int:
-        """By the formulas of `peft_kinds`."""
+        """Count by the formulas of `peft_kinds`."""
         return count_of(self, sizes)
 
     def attach(self, tuned: Tuned) -> None:
-        """Let peft put its modules in.
+        """Let peft attach its modules.
 
         Raises MissingExtraError where it is not installed, ConfigError where it refuses.
         """
         peft = _peft()
         # peft draws from the generator of the process, which is put back as it was.
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            # It warns of settings that are meant here, such as a tied embedding left alone.
+            # It warns of settings that are intended here, such as a tied embedding left alone.
             warnings.simplefilter("ignore")
             torch.manual_seed(tuned.seed)
             try:
@@ -105,7 +98,7 @@ class Wrapped(PeftSettings, TuningMethod):
                 pass
 
     def fold(self, tuned: Tuned) -> nn.Module:
-        """The model as peft merges it."""
+        """Let peft merge the model."""
         return cast(nn.Module, cast(Any, tuned.model).merge_and_unload())
 
 
@@ -133,7 +126,7 @@ class _PeftPrompt(nn.Module):
 class _Budget(nn.Module):
     """AdaLoRA's schedule of ranks, and its penalty c (|P^T P - 1| + |Q Q^T - 1|), a mean.
 
-    The schedule is that of the steps which the training has, see `adalora_schedule`.
+    The schedule follows the number of steps of the training, see `adalora_schedule`.
     """
 
     def __init__(self, tuner: Any) -> None:
@@ -141,18 +134,18 @@ class _Budget(nn.Module):
         self._tuner = [tuner]
 
     def before_step(self, step: int, steps: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def after_step(self, step: int, steps: int) -> None:
-        """Move the budget on; reads the gradients."""
-        # Set anew in each step, so a training that is taken up has it as well.
+        """Move the budget on, by the gradients."""
+        # Set anew in each step, so that a resumed training has it as well.
         config = self._tuner[0].peft_config["default"]
         for name, value in adalora_schedule(steps).items():
             setattr(config, name, value)
         self._tuner[0].update_and_allocate(step)
 
     def memory(self) -> dict[str, Tensor]:
-        """How much each number mattered, smoothed, and the ranks that are left."""
+        """The smoothed importance of each parameter, and the ranks that are left."""
         allocator = self._tuner[0].rankallocator
         found = {
             f"{kind}/{name}": value
@@ -163,7 +156,7 @@ class _Budget(nn.Module):
         return found | {f"alive/{name}": torch.tensor(own) for name, own in alive.items()}
 
     def recall(self, tensors: dict[str, Tensor]) -> None:
-        """As it was."""
+        """Restore what `memory` returned."""
         allocator = self._tuner[0].rankallocator
         allocator.reset_ipt()
         alive: dict[str, list[bool]] = {}
@@ -177,7 +170,7 @@ class _Budget(nn.Module):
         self._tuner[0].peft_config["default"].rank_pattern = alive
 
     def penalty(self) -> Tensor:
-        """The penalty that keeps P and Q orthogonal."""
+        """Compute the penalty that keeps P and Q orthogonal."""
         tuner = self._tuner[0]
         weight = tuner.peft_config["default"].orth_reg_weight
         norms = []
@@ -195,7 +188,7 @@ class _Budget(nn.Module):
 def _one_task(
     _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Poly asks for the task of each row: there is one."""
+    """Tell Poly the task of each row: there is only one."""
     x: Tensor = args[0]
     return args, kwargs | {"task_ids": torch.zeros(len(x), dtype=torch.long, device=x.device)}
 

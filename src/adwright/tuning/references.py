@@ -15,8 +15,9 @@ from typing import ClassVar
 
 from torch import nn
 
+from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TuningMethod
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["FullTuning", "HeadOnly", "NormTuning"]
 
@@ -25,7 +26,8 @@ __all__ = ["FullTuning", "HeadOnly", "NormTuning"]
 class FullTuning(TuningMethod):
     """All parameters. Memory: 16 bytes a parameter with Adam in float32."""
 
-    family: ClassVar[Family] = "reference"
+    variants: ClassVar[Variants] = (Variant("full tuning", "references"),)
+    trains_base: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
 
     def count(self, sizes: Sizes) -> int:
@@ -43,7 +45,8 @@ class HeadOnly(TuningMethod):
     embedding would be trained with it; merged, such a model is stored with both.
     """
 
-    family: ClassVar[Family] = "reference"
+    variants: ClassVar[Variants] = (Variant("head only", "references"),)
+    trains_base: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
 
     def count(self, sizes: Sizes) -> int:
@@ -60,7 +63,8 @@ class HeadOnly(TuningMethod):
 class NormTuning(TuningMethod):
     """The weights of the RMS norms. Memory: next to none. Applies to any model with norms."""
 
-    family: ClassVar[Family] = "structured selective"
+    variants: ClassVar[Variants] = (Variant("LayerNorm tuning", "selective: structured"),)
+    trains_base: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
 
     def count(self, sizes: Sizes) -> int:

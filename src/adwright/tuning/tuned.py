@@ -13,7 +13,7 @@ frozen; what is trainable afterwards is the method. The model is changed in plac
         tuned.after_step(step, steps); optimizer.zero_grad()
     tuned.save(folder)
 
-Trainable numbers are float32 whatever the base is in, and are cast where they are used: a
+Trainable parameters are float32 whatever the base is in, and are cast where they are used: a
 bfloat16 sum of small steps would stand still.
 """
 
@@ -24,157 +24,66 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from adwright.core.config import check_literals, to_jsonable
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Variants
+from adwright.tuning.modules import Penalised, Remembering, Resizable, Scheduled, TunedLinear
 from adwright.tuning.sizes import Place, Sizes, Target, decoder_layers, places
 from adwright.tuning.storage import fill, fingerprint, write_tuned
 
-__all__ = [
-    "DeltaLinear",
-    "Family",
-    "Losses",
-    "Penalised",
-    "Remembering",
-    "Resizable",
-    "Scheduled",
-    "Tuned",
-    "TunedLinear",
-    "TuningMethod",
-    "at_least",
-    "ones",
-    "zeros",
-]
+__all__ = ["Losses", "Tuned", "TuningMethod", "at_least"]
 
-Family = Literal[
-    "adapter",
-    "soft prompt",
-    "other additive",
-    "unstructured selective",
-    "structured selective",
-    "reparameterised",
-    "hybrid",
-    "efficient",
-    "reference",
-]
-#: Where modules come from that only a tuned model has.
-_OF_TUNING = ("adwright.tuning.", "peft.")
-#: Scalar losses of a model on calibration data, one after another, each computed when asked for.
-#: A method that wants more of them than there are calls it again.
+#: Packages whose modules only a tuned model has.
+_TUNING_PACKAGES = ("adwright.tuning.", "peft.")
+#: Yields scalar losses of a model on calibration data, each computed when it is asked for. A
+#: method that wants more losses than there are calls it again.
 Losses = Callable[["Tuned"], Iterator[Tensor]]
-
-
-@runtime_checkable
-class Penalised(Protocol):
-    """A module that adds a scalar to the loss."""
-
-    def penalty(self) -> Tensor:
-        """The scalar, weighted already."""
-
-
-@runtime_checkable
-class Scheduled(Protocol):
-    """A module that changes with the steps of the training."""
-
-    def before_step(self, step: int, steps: int) -> None:
-        """Before the forward pass of step `step` of `steps`, counted from 0."""
-
-    def after_step(self, step: int, steps: int) -> None:
-        """After the optimizer's step, gradients still being there."""
-
-
-@runtime_checkable
-class Remembering(Protocol):
-    """A module whose schedule depends on what it saw in earlier steps. A run that is resumed needs
-    it; a stored tuned part does not."""
-
-    def memory(self) -> dict[str, Tensor]:
-        """What was seen, by name."""
-
-    def recall(self, tensors: dict[str, Tensor]) -> None:
-        """Take it over again."""
-
-
-@runtime_checkable
-class Resizable(Protocol):
-    """A module whose tensors have a length that a stored state decides."""
-
-    def resize(self, tensors: dict[str, Tensor]) -> None:
-        """Take over lengths from the module's own part of a state."""
-
-    def check_loaded(self, where: str) -> None:
-        """ArtifactError where what was loaded makes no sense."""
-
-
-class TunedLinear(nn.Module):
-    """Stands in the place of a linear map. base: the map itself, frozen.
-
-    merged: the plain linear map that gives the same; only called where the method is mergeable.
-    """
-
-    def __init__(self, base: nn.Linear) -> None:
-        super().__init__()
-        self.base = base
-
-    def merged(self) -> nn.Linear:
-        """A plain map of the same function; ConfigError where there is none."""
-        raise ConfigError(
-            "this module cannot be folded into the base's weights",
-            where=type(self).__name__,
-            hint="keep it beside the base, or tune with a mergeable method",
-        )
-
-
-class DeltaLinear(TunedLinear):
-    """A linear map whose weight [out, in] is computed anew in each forward pass."""
-
-    def weight_now(self) -> Tensor:
-        """The weight [out, in] with the tuned part in it."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., in] to [..., out]."""
-        return functional.linear(x, self.weight_now().to(x.dtype), self.base.bias)
-
-    def merged(self) -> nn.Linear:
-        """The base with the weight of this moment."""
-        with torch.no_grad():
-            self.base.weight.copy_(self.weight_now())
-        return self.base
 
 
 @dataclass(frozen=True)
 class TuningMethod(ABC):
-    """A method and its settings. family: where the survey (Han et al., arXiv 2403.14608) has it.
+    """A method and its settings. What others have to know of a class of methods:
 
+    variants: its names in the taxonomy.
     mergeable: it can be folded into the base. exact_start: the model is at first what it was.
-    gradient_free: the loop must not call backward; the method's module has its own step.
+    trains_base: parameters of the base itself are trained, so the base has to be in float32.
+    packable: it asks a map for W x and never for W, so the base may be quantised.
+    plain_lora: each module computes W x + s B A x, so several adapters can share a step, and one
+    can be written for llama.cpp.
+    gradient_free: there is no backward pass and no optimizer; `search` takes the steps.
+    same_batch: all steps are compared with one another, so they read the same texts.
+    mixed_precision: products may be in bfloat16.
     """
 
-    family: ClassVar[Family]
+    variants: ClassVar[Variants] = ()
     mergeable: ClassVar[bool] = False
     exact_start: ClassVar[bool] = True
+    trains_base: ClassVar[bool] = False
+    packable: ClassVar[bool] = False
+    plain_lora: ClassVar[bool] = False
     gradient_free: ClassVar[bool] = False
+    same_batch: ClassVar[bool] = False
+    mixed_precision: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_literals(self)
 
     @abstractmethod
     def count(self, sizes: Sizes) -> int:
-        """Trainable parameters on a model of these sizes."""
+        """Count the trainable parameters on a model of these sizes."""
 
     @abstractmethod
     def attach(self, tuned: Tuned) -> None:
         """Put the modules of the method into `tuned.model`, which is frozen."""
 
     def fold(self, tuned: Tuned) -> nn.Module:
-        """The plain model with the method in its weights; asked only where it is mergeable."""
+        """Put the method into the weights of the plain model; called where it is mergeable."""
         for parent in list(tuned.model.modules()):
             for name, child in list(parent.named_children()):
                 if isinstance(child, TunedLinear):
@@ -182,20 +91,45 @@ class TuningMethod(ABC):
         return tuned.model
 
     def rate(self, name: str) -> float:
-        """What the learning rate of the parameter `name` is multiplied with."""
+        """Return the factor of the learning rate for the parameter `name`."""
         return 1.0
 
+    def search(self, tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: int) -> float:
+        """Take one step without gradients, and return its loss; called where `gradient_free`.
+
+        loss: computes the loss of `tuned` on the texts of this step, a scalar. rate: the learning
+        rate. seed: of what the step draws. Raises ConfigError where the method needs gradients.
+        """
+        raise ConfigError(
+            "the method has no step without gradients",
+            where=type(self).__name__,
+            hint="train it with an optimizer",
+        )
+
+    def reads_twice(self, tuned: Tuned) -> bool:
+        """Prepare the next forward pass to read each text twice, the second copies behind the
+        first, where the method compares both; else False.
+        """
+        return False
+
+    def disagreement(self, first: Tensor, second: Tensor) -> Tensor:
+        """What a method that reads twice adds to the loss, a scalar summed over positions.
+
+        first, second: logits [A, V] of both readings at the A positions that predict an answer.
+        """
+        return first.new_zeros(())
+
     def then(self, tuned: Tuned) -> bool:
-        """What follows in `tuned` when its training is over; True where what is left is to be
-        trained again. The same numbers in `tuned` must give the same ones afterwards."""
+        """Finish `tuned` when its training is over; True where what is left is to be trained
+        again. Equal parameters in `tuned` must give equal results."""
         return False
 
 
 class Tuned(nn.Module):
-    """A causal LM with a method attached; `parameters()` gives what is trainable and no more.
+    """A causal LM with a method attached; `parameters()` are the trainable ones alone.
 
     model: changed in place. seed: of everything that the method draws. losses: calibration losses
-    for methods that look at data first (FishMask, LT-SFT). sources: folders of tuned parts that
+    for methods that look at data first (FishMask, LT-SFT). sources: folders of saved adapters that
     the method builds on (AdapterFusion, LoRAHub, BitDelta). blank: a state will be loaded, so the
     method looks neither at losses nor at sources.
     outer: a module that runs the backbone itself (prompts, the ladder), or None. schedule: a
@@ -213,7 +147,7 @@ class Tuned(nn.Module):
         blank: bool = False,
     ) -> None:
         super().__init__()
-        if any(type(module).__module__.startswith(_OF_TUNING) for module in model.modules()):
+        if any(type(module).__module__.startswith(_TUNING_PACKAGES) for module in model.modules()):
             raise ConfigError(
                 "the model is tuned already", where=type(method).__name__, hint="merge it first"
             )
@@ -225,8 +159,8 @@ class Tuned(nn.Module):
         self.outer: nn.Module | None = None
         self.schedule: nn.Module | None = None
         self._causal = [model]
-        # By weak references: what the base lets go of is not held, nor mistaken for what is made
-        # in its place afterwards.
+        # Weak references: a tensor that the base drops is freed, and a new one at its address is
+        # not taken for it.
         self._base = WeakTensorKeyDictionary()
         self.note_base((*model.parameters(), *model.buffers()))
         model.requires_grad_(False)
@@ -234,7 +168,7 @@ class Tuned(nn.Module):
 
     @property
     def causal(self) -> Any:
-        """The causal LM: backbone in `.model`, head in `.lm_head`."""
+        """The causal LM: its backbone is `.model`, its head `.lm_head`."""
         return self._causal[0]
 
     def forward(
@@ -243,7 +177,7 @@ class Tuned(nn.Module):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
     ) -> Tensor:
-        """Last hidden states [B, T, D] of tokens [B, T]; `logits` makes logits of them.
+        """Compute the last hidden states [B, T, D] of tokens [B, T], which `logits` takes.
 
         attention_mask: [B, T], 0 at padding. position_ids: [B, T]; several texts packed into one
         row start at 0 each, and then there is no attention_mask.
@@ -260,7 +194,7 @@ class Tuned(nn.Module):
         return cast(Tensor, hidden)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits [..., V] of hidden states [..., D]: give it supervised positions alone."""
+        """Compute logits [..., V] of hidden states [..., D]: give it supervised positions alone."""
         return cast(Tensor, self.causal.lm_head(hidden))
 
     def named_parameters(
@@ -272,18 +206,18 @@ class Tuned(nn.Module):
                 yield name, parameter
 
     def count(self) -> int:
-        """How many numbers are trainable."""
+        """Count the trainable parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Parameter groups for an optimizer, one for each learning rate that the method asks."""
+        """Parameter groups for an optimizer, one per learning rate that the method asks for."""
         by_rate: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             by_rate.setdefault(self.method.rate(name), []).append(parameter)
         return [{"params": each, "lr": learning_rate * rate} for rate, each in by_rate.items()]
 
     def loss_extra(self) -> Tensor:
-        """What regularisers add to the loss, a scalar; 0 without one."""
+        """Sum what penalties add to the loss, a scalar; 0 without one."""
         found = [module.penalty() for module in self.modules() if isinstance(module, Penalised)]
         return torch.stack(found).sum() if found else torch.zeros(())
 
@@ -298,7 +232,7 @@ class Tuned(nn.Module):
             module.after_step(step, steps)
 
     def seen_so_far(self) -> dict[str, Tensor]:
-        """By name, what schedules have seen so far, for a run that is resumed."""
+        """What schedules have seen so far, by name: a resumed run needs it."""
         return {
             f"{name}/{key}": tensor
             for name, module in self.named_modules()
@@ -307,7 +241,7 @@ class Tuned(nn.Module):
         }
 
     def recall_seen(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `seen_so_far` gave."""
+        """Restore what `seen_so_far` returned."""
         for name, module in self.named_modules():
             if isinstance(module, Remembering):
                 start = f"{name}/"
@@ -316,8 +250,8 @@ class Tuned(nn.Module):
                 )
 
     def merge(self) -> nn.Module:
-        """Fold the method, as it is in use, into the base and return the plain model; this object
-        is spent then and in eval mode.
+        """Fold the method, as inference uses it, into the base and return the plain model; this
+        object is in eval mode then and of no further use.
 
         Raises ConfigError where the method cannot be merged.
         """
@@ -331,7 +265,7 @@ class Tuned(nn.Module):
         return self.method.fold(self).requires_grad_(False)
 
     def state(self) -> dict[str, Tensor]:
-        """By name, all that the base does not have: what is trainable, and what goes with it."""
+        """Tensors that the base does not have, by name: the trainable ones and their buffers."""
         seen: set[int] = set()
         found: dict[str, Tensor] = {}
         for name, tensor in self.state_dict(keep_vars=True).items():
@@ -342,7 +276,7 @@ class Tuned(nn.Module):
         return found
 
     def load_state(self, tensors: dict[str, Tensor], where: str = "") -> None:
-        """Take over a state by name; ArtifactError where names, shapes or kinds differ."""
+        """Load a state by name; ArtifactError where names, shapes or types differ."""
         for name, module in self.named_modules():
             if isinstance(module, Resizable):
                 start = name + "."
@@ -374,11 +308,11 @@ class Tuned(nn.Module):
         )
 
     def note_base(self, tensors: Iterable[Tensor]) -> None:
-        """These are the base's: while they stand still, they are no part of `state`."""
+        """Leave these tensors of the base out of `state` while they are frozen."""
         for tensor in tensors:
             self._base[tensor] = True
 
-    # What methods use to attach themselves.
+    # What methods attach themselves with.
 
     def places(self, targets: tuple[Target, ...]) -> list[Place]:
         """The linear maps named in `targets`, layer by layer."""
@@ -389,27 +323,17 @@ class Tuned(nn.Module):
         return decoder_layers(self.causal)
 
     def normal(self, *shape: int, std: float) -> nn.Parameter:
-        """A new parameter drawn from a normal distribution."""
+        """Draw a parameter from a normal distribution."""
         return nn.Parameter(torch.randn(shape, generator=self.generator) * std)
 
     def uniform(self, *shape: int) -> nn.Parameter:
-        """A new parameter, uniform in +-1/sqrt(last dimension): what torch gives a linear map."""
+        """Draw a parameter, uniform in +-1/sqrt(last dimension), as torch starts a linear map."""
         bound = 1 / math.sqrt(shape[-1])
         return nn.Parameter((torch.rand(shape, generator=self.generator) * 2 - 1) * bound)
 
     def _scheduled(self) -> list[Scheduled]:
-        parts = (module for module in self.modules() if module is not self)
-        return [module for module in parts if isinstance(module, Scheduled)]
-
-
-def zeros(*shape: int) -> nn.Parameter:
-    """A new parameter of zeros."""
-    return nn.Parameter(torch.zeros(shape))
-
-
-def ones(*shape: int) -> nn.Parameter:
-    """A new parameter of ones."""
-    return nn.Parameter(torch.ones(shape))
+        inner = (module for module in self.modules() if module is not self)
+        return [module for module in inner if isinstance(module, Scheduled)]
 
 
 def at_least(config: object, least: float, *names: str) -> None:

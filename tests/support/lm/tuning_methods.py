@@ -25,7 +25,7 @@ from adwright.tuning.efficient.adapter_drop import AdapterDrop
 from adwright.tuning.efficient.bit_delta import BitDelta
 from adwright.tuning.efficient.ladder import LadderTuning
 from adwright.tuning.efficient.lora_fa import LoRAFA
-from adwright.tuning.efficient.mezo import MeZO, mezo_step
+from adwright.tuning.efficient.mezo import MeZO
 from adwright.tuning.efficient.peqa import PEQA
 from adwright.tuning.hybrid import MAM, UniPELT
 from adwright.tuning.methods import Method, apply
@@ -37,7 +37,7 @@ from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.dylora import DyLoRA
 from adwright.tuning.reparameterised.krona import KronA
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.reparameterised.lora_hub import LoRAHub, search_weights
+from adwright.tuning.reparameterised.lora_hub import LoRAHub
 from adwright.tuning.reparameterised.mos_lora import MoSLoRA
 from adwright.tuning.reparameterised.said import SAID
 from adwright.tuning.reparameterised.sora import SoRA
@@ -213,11 +213,9 @@ def train(tuned: Tuned, steps: int = 8, rate: float = 5e-3) -> None:
     """A few steps on one batch, each method in its own way."""
     compute: Callable[[], Tensor] = lambda: loss_of(tuned)  # noqa: E731
     match tuned.method:
-        case MeZO():
+        case MeZO() | LoRAHub() as method:
             for step in range(40):
-                mezo_step(tuned, compute, rate=2e-4, seed=step)
-        case LoRAHub():
-            search_weights(tuned, compute, rounds=6)
+                method.search(tuned, compute, rate=2e-4, seed=step)
         case _:
             tuned.train()
             optimizer = torch.optim.AdamW(tuned.groups(rate), weight_decay=0.0)

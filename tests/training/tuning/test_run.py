@@ -23,13 +23,12 @@ from tests.support.lm.tiny_llama import save_tiny
 from adwright.tuning.selective.diff_pruning import DiffPruning  # isort: skip
 from adwright.tuning.selective.fish_mask import FishMask  # isort: skip
 from adwright.tuning.selective.lt_sft import LTSFT  # isort: skip
-from adwright.tuning.methods import load_tuned  # isort: skip
+from adwright.tuning.methods import load_tuned, method_of  # isort: skip
 from adwright.tuning.efficient.mezo import MeZO  # isort: skip
 from adwright.training.tuning import run as tune_pipeline  # isort: skip
 from adwright.training.tuning.run import (  # isort: skip
     PairsConfig,
     TuneRun,
-    method_of,
     run_tuning,
 )
 

@@ -97,7 +97,8 @@ def run(  # noqa: PLR0913
     """
     from adwright.core.config import to_jsonable
     from adwright.training.tuning.config import TuneConfig
-    from adwright.training.tuning.run import PairsConfig, TuneRun, method_of, run_tuning
+    from adwright.training.tuning.run import PairsConfig, TuneRun, run_tuning
+    from adwright.tuning.methods import method_of
 
     asked = TuneRun(
         data=PairsConfig(path=data, group=group, max_length=max_length),

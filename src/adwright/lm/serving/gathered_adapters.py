@@ -30,12 +30,12 @@ from adwright.tuning.additive.ia3 import IA3
 from adwright.tuning.additive.serial import Activation, SerialAdapter, activated
 from adwright.tuning.additive.ssf import SSF
 from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.modules import TunedLinear
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.bitfit import BitFit
 from adwright.tuning.sizes import LINEAR, Sizes, Target, places
 from adwright.tuning.storage import fill, fingerprint, read_tuned
-from adwright.tuning.tuned import TunedLinear
 
 __all__ = [
     "GATHERED",

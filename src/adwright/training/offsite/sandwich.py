@@ -38,11 +38,12 @@ from torch.nn import functional
 
 from adwright.core.errors import ConfigError, DataError
 from adwright.training.tuning.texts import Texts
+from adwright.tuning.modules import zeros
 from adwright.tuning.packing.texts import attends_apart
 from adwright.tuning.reparameterised.lora import LoRALinear
 from adwright.tuning.sizes import LINEAR, Sizes, decoder_layers, places
 from adwright.tuning.storage import fill
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = [
     "Sandwich",
@@ -64,7 +65,6 @@ class Sandwich(TuningMethod):
     in float32, or r of a LoRA in each of their maps; alpha: r times LoRA's scale.
     """
 
-    family: ClassVar[Family] = "efficient"
     mergeable: ClassVar[bool] = True
     ends: int = 2
     rank: int = 0

@@ -34,10 +34,10 @@ from adwright.lm.engine.weights import SMOLLM2, locate
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.jobs import Job, tune_jobs
-from adwright.training.tuning.run import PairsConfig, TuningReport, held_apart, method_of
+from adwright.training.tuning.run import PairsConfig, TuningReport, held_apart
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import answer_nll
-from adwright.tuning.methods import Method, apply
+from adwright.tuning.methods import Method, apply, method_of
 from adwright.tuning.packing.joint_lora import share_base
 from adwright.tuning.reparameterised.lora import LoRA
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 
 from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.tuning.methods import Method
+from adwright.tuning.methods import METHODS, Method
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["PACKABLE", "Quantise", "beside_base", "load_four_bit", "require_four_bit"]
@@ -29,23 +29,15 @@ __all__ = ["PACKABLE", "Quantise", "beside_base", "load_four_bit", "require_four
 Quantise = Literal["", "nf4"]
 
 #: Methods that ask a map for W x and never for W: their base may lie in codes.
-PACKABLE = frozenset(
-    {
-        *("SerialAdapter", "ParallelAdapter", "AdaMix", "AdapterDrop", "Compacter"),
-        *("PromptTuning", "PrefixTuning", "DePT", "IA3", "SSF"),
-        *("LoRA", "LoRAFA", "MoSLoRA", "DyLoRA", "SoRA", "KronA"),
-        *("MAM", "UniPELT", "LadderTuning"),
-    }
-)
+PACKABLE = frozenset(name for name, method in METHODS.items() if method.packable)
 
 
 def require_four_bit(method: Method) -> None:
     """Raise ConfigError where the base cannot be kept in four bits: the method reads the weights
     themselves, there is no CUDA device, or bitsandbytes is not installed."""
-    name = type(method).__name__
-    if name not in PACKABLE:
+    if not method.packable:
         raise ConfigError(
-            f"{name} reads the base's weights, which four bits do not give",
+            f"{type(method).__name__} reads the base's weights, which four bits do not give",
             where="quantise = nf4",
             hint=f"tune by one of {', '.join(sorted(PACKABLE))}, or leave quantise empty",
         )

@@ -26,7 +26,7 @@ import torch
 from pydantic import BeforeValidator
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals, from_jsonable, to_jsonable
+from adwright.core.config import check_literals, to_jsonable
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.weights import SMOLLM2, locate
@@ -48,35 +48,14 @@ from adwright.training.tuning.tune import (
     as_in_first,
     tune,
 )
-from adwright.tuning.methods import METHODS, Method, apply
-from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.methods import Method, apply, method_of
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Losses, Tuned
 
-__all__ = ["PairsConfig", "TuneRun", "TuningReport", "held_apart", "method_of", "run_tuning"]
+__all__ = ["PairsConfig", "TuneRun", "TuningReport", "held_apart", "run_tuning"]
 
 #: Folders of the first training and of the second.
 _RUN, _AGAIN = "run", "run-pruned"
-
-
-def method_of(values: Mapping[str, Any]) -> Method:
-    """The method of a table: `kind` names it, "peft:loha" one of peft's; the rest are settings.
-
-    Raises ConfigError for an unknown kind or setting.
-    """
-    rest = {name: value for name, value in values.items() if name != "kind"}
-    name = str(values.get("kind", "LoRA"))
-    if name.startswith("peft:"):
-        return from_jsonable(Wrapped, {**rest, "kind": name.removeprefix("peft:")})
-    kind = METHODS.get(name)
-    if kind is None or kind is Wrapped:
-        raise ConfigError(
-            f"no method is called {values.get('kind')!r}",
-            where="method.kind",
-            hint=f"one of {', '.join(sorted(set(METHODS) - {'Wrapped'}))}, or peft:KIND",
-        )
-    return from_jsonable(kind, rest)
 
 
 def _read_method(values: object) -> object:
@@ -250,20 +229,12 @@ def _opened(asked: TuneRun) -> tuple[Any, Any, str]:
     if asked.quantise:
         return load_four_bit(str(place)), tokenizer, note
     # What moves by small steps has to be in float32.
-    dtype = torch.float32 if _trains_base(asked.method) else fitting_dtype()
+    dtype = torch.float32 if asked.method.trains_base else fitting_dtype()
     return AutoModelForCausalLM.from_pretrained(place, dtype=dtype), tokenizer, note
 
 
-def _trains_base(method: Method) -> bool:
-    """Whether the base's own numbers move."""
-    if isinstance(method, Wrapped):
-        # peft makes float32 of what it adds, but not of these.
-        return method.kind in (PeftKind.NORMS, PeftKind.GLORA)
-    return type(method).__name__ in ("FullTuning", "HeadOnly", "NormTuning", "MeZO")
-
-
 def _in_bfloat16(method: Method) -> bool:
-    return fitting_dtype() == torch.bfloat16 and type(method).__name__ != "MeZO"
+    return fitting_dtype() == torch.bfloat16 and method.mixed_precision
 
 
 def held_apart(data: PairsConfig, tokenizer: Any, seed: int) -> tuple[Texts, Texts]:

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.tuning.additive.serial import Activation, AdapterLinear, activated, bottleneck_count
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import zeros
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["AdaMix", "Mixture", "consistency", "reads_twice"]
 
@@ -35,7 +37,10 @@ class AdaMix(TuningMethod):
     MLP. Memory: M adapters, the activations of two draws.
     """
 
-    family: ClassVar[Family] = "adapter"
+    variants: ClassVar[Variants] = (
+        Variant("AdaMix", "additive: adapters", "both draws in one pass"),
+    )
+    packable: ClassVar[bool] = True
     experts: int = 4
     size: int = 16
     activation: Activation = "relu"
@@ -55,6 +60,16 @@ class AdaMix(TuningMethod):
         for place in tuned.places(("down_proj",)):
             mixture = Mixture(tuned, self.experts, self.size, self.activation, place.layer)
             place.put(AdapterLinear(place.linear, mixture))
+
+    def reads_twice(self, tuned: Tuned) -> bool:
+        """Let the second half of the tokens be of the second draw, unless c = 0."""
+        if self.agreement:
+            reads_twice(tuned)
+        return self.agreement > 0
+
+    def disagreement(self, first: Tensor, second: Tensor) -> Tensor:
+        """c A times the `consistency` of both draws [A, V]."""
+        return self.agreement * len(first) * consistency(first, second)
 
 
 class Mixture(nn.Module):

@@ -25,9 +25,11 @@ from torch.nn import functional
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.additive.serial import Activation, Bottleneck
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear
 from adwright.tuning.sizes import Sizes
 from adwright.tuning.storage import read_tuned
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["AdapterFusion", "FusedLinear"]
 
@@ -38,7 +40,7 @@ class AdapterFusion(TuningMethod):
     is free. Not mergeable.
     """
 
-    family: ClassVar[Family] = "adapter"
+    variants: ClassVar[Variants] = (Variant("AdapterFusion", "additive: adapters"),)
     exact_start: ClassVar[bool] = False
     adapters: int = 2
     size: int = 16

@@ -25,8 +25,10 @@ from torch import Tensor, nn
 
 from adwright.core.errors import ValueInvalidError
 from adwright.tuning.additive.prompt import run_with_prompt
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import zeros
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["DePT", "DecomposedPrompt"]
 
@@ -38,7 +40,8 @@ class DePT(TuningMethod):
     Memory: L places in each layer. Applies to any model that takes embeddings.
     """
 
-    family: ClassVar[Family] = "soft prompt"
+    variants: ClassVar[Variants] = (Variant("DePT", "additive: soft prompts"),)
+    packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
     length: int = 10
     longest: int = 512

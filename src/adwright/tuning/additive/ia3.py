@@ -17,8 +17,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear, ones
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, ones
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["IA3", "Rescaled"]
 
@@ -30,7 +32,8 @@ class IA3(TuningMethod):
     Memory: three vectors a layer. Applies to k_proj, v_proj and down_proj; merges into them.
     """
 
-    family: ClassVar[Family] = "other additive"
+    variants: ClassVar[Variants] = (Variant("(IA)3", "additive: other"),)
+    packable: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
 
     def count(self, sizes: Sizes) -> int:

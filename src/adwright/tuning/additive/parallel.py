@@ -17,8 +17,9 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from adwright.tuning.additive.serial import Activation, Bottleneck, bottleneck_count
+from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["Beside", "ParallelAdapter"]
 
@@ -30,7 +31,8 @@ class ParallelAdapter(TuningMethod):
     Memory: 2 m D numbers a place, m activations a token. Applies to any sublayer; not mergeable.
     """
 
-    family: ClassVar[Family] = "adapter"
+    variants: ClassVar[Variants] = (Variant("parallel adapter", "additive: adapters"),)
+    packable: ClassVar[bool] = True
     size: int = 16
     beside: Literal["mlp", "attention", "both"] = "mlp"
     scale: float = 4.0

@@ -26,8 +26,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import zeros
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["Prefix", "PrefixTuning"]
 
@@ -41,7 +43,11 @@ class PrefixTuning(TuningMethod):
     Applies to softmax attention that takes a mask (sdpa, eager).
     """
 
-    family: ClassVar[Family] = "soft prompt"
+    variants: ClassVar[Variants] = (
+        Variant("prefix tuning", "additive: soft prompts", "made_by mlp"),
+        Variant("p-tuning v2", "additive: soft prompts", "made_by direct"),
+    )
+    packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
     length: int = 20
     made_by: Literal["direct", "mlp"] = "direct"

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["Prompt", "PromptTuning", "run_with_prompt"]
 
@@ -28,7 +29,15 @@ __all__ = ["Prompt", "PromptTuning", "run_with_prompt"]
 class PromptTuning(TuningMethod):
     """L learned input vectors. length: L. Applies to any model that takes embeddings."""
 
-    family: ClassVar[Family] = "soft prompt"
+    variants: ClassVar[Variants] = (
+        Variant("prompt tuning", "additive: soft prompts"),
+        Variant(
+            "SPoT",
+            "additive: soft prompts",
+            "`load_tuned` the prompt of another task, and `tune` it on",
+        ),
+    )
+    packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
     length: int = 20
 

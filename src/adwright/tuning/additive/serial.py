@@ -18,8 +18,10 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.sizes import Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = [
     "Activation",
@@ -41,7 +43,11 @@ class SerialAdapter(TuningMethod):
     token. Applies to any sublayer; it cannot be merged, f being no linear map.
     """
 
-    family: ClassVar[Family] = "adapter"
+    variants: ClassVar[Variants] = (
+        Variant("serial adapter (Houlsby)", "additive: adapters", "placement houlsby"),
+        Variant("serial adapter (Pfeiffer)", "additive: adapters", "placement pfeiffer"),
+    )
+    packable: ClassVar[bool] = True
     size: int = 16
     placement: Placement = "houlsby"
     activation: Activation = "relu"

@@ -14,9 +14,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear, ones, zeros
 from adwright.tuning.selective.bitfit import with_bias
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, ones, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["SSF", "ScaledShifted"]
 
@@ -28,7 +30,8 @@ class SSF(TuningMethod):
     Memory: two vectors a map. Merges; for storing a merged model see `BitFit`.
     """
 
-    family: ClassVar[Family] = "other additive"
+    variants: ClassVar[Variants] = (Variant("SSF", "additive: other", "after linear maps only"),)
+    packable: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
     targets: tuple[Target, ...] = LINEAR
 

@@ -22,8 +22,9 @@ from torch import nn
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.additive.serial import Activation, AdapterLinear, Placement, SerialAdapter
+from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["AdapterDrop", "DropSchedule"]
 
@@ -36,7 +37,8 @@ class AdapterDrop(TuningMethod):
     size, placement, activation: of the adapters. Memory: that of serial adapters at most.
     """
 
-    family: ClassVar[Family] = "efficient"
+    variants: ClassVar[Variants] = (Variant("AdapterDrop", "efficient: pruning"),)
+    packable: ClassVar[bool] = True
     drop: int | None = None
     serve: int = 0
     size: int = 16

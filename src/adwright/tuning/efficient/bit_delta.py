@@ -32,9 +32,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import DeltaLinear
 from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.storage import read_tuned
-from adwright.tuning.tuned import DeltaLinear, Family, Tuned, TuningMethod
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["BitDelta", "BitDeltaLinear"]
 
@@ -43,7 +45,13 @@ __all__ = ["BitDelta", "BitDeltaLinear"]
 class BitDelta(TuningMethod):
     """One factor a map on frozen signs; needs one source."""
 
-    family: ClassVar[Family] = "efficient"
+    variants: ClassVar[Variants] = (
+        Variant(
+            "BitDelta",
+            "efficient: quantisation",
+            "the targets' weights only; its factors learn from answers, without a teacher",
+        ),
+    )
     mergeable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
     targets: tuple[Target, ...] = LINEAR

@@ -26,8 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import ones, zeros
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, ones, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["Ladder", "LadderTuning", "who_sees"]
 
@@ -39,7 +41,8 @@ _EPS = 1e-6
 class LadderTuning(TuningMethod):
     """reduction: D / S. Applies to any backbone that gives its hidden states."""
 
-    family: ClassVar[Family] = "efficient"
+    variants: ClassVar[Variants] = (Variant("LST", "efficient: memory"),)
+    packable: ClassVar[bool] = True
     reduction: int = 8
 
     def __post_init__(self) -> None:

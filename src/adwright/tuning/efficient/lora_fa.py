@@ -19,45 +19,34 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from adwright.tuning.reparameterised.lora import LoRALinear
-from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
+from adwright.tuning.sizes import Sizes
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["FrozenALinear", "LoRAFA"]
 
 
 @dataclass(frozen=True)
-class LoRAFA(TuningMethod):
-    """rank: r. alpha: r s. Memory: half the numbers of LoRA, and r activations a token and map."""
+class LoRAFA(LowRankMethod):
+    """Memory: half the parameters of LoRA, and r activations per token and map."""
 
-    family: ClassVar[Family] = "efficient"
-    mergeable: ClassVar[bool] = True
-    rank: int = 8
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "rank")
+    variants: ClassVar[Variants] = (Variant("LoRA-FA", "efficient: memory"),)
+    packable: ClassVar[bool] = True
+    plain_lora: ClassVar[bool] = True
 
     def count(self, sizes: Sizes) -> int:
         """Sum of r out."""
         return self.rank * sum(rows for rows, _ in sizes.of_linear(self.targets))
 
-    def attach(self, tuned: Tuned) -> None:
-        """A `FrozenALinear` in the place of each map."""
-        for place in tuned.places(self.targets):
-            a = tuned.uniform(self.rank, place.linear.in_features)
-            a.requires_grad = False
-            b = zeros(place.linear.out_features, self.rank)
-            place.put(FrozenALinear(place.linear, a, b, self.alpha / self.rank))
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """A `FrozenALinear`."""
+        a.requires_grad = False
+        return FrozenALinear(base, a, b, self.scale)
 
 
 class FrozenALinear(LoRALinear):
     """W x + bias + B (s A x), of which the backward pass keeps s A x alone."""
-
-    def __init__(self, base: nn.Linear, a: nn.Parameter, b: nn.Parameter, scale: float) -> None:
-        super().__init__(base, a, b, scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] to [..., out]."""

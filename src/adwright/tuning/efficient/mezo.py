@@ -21,9 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["MeZO", "Step", "mezo_step", "replay"]
 
@@ -31,12 +32,14 @@ __all__ = ["MeZO", "Step", "mezo_step", "replay"]
 @dataclass(frozen=True)
 class MeZO(TuningMethod):
     """epsilon: e. rank: 0 for all parameters, or r of the LoRA that is tuned instead; alpha and
-    targets are LoRA's. The loop calls `mezo_step` and has no optimizer.
+    targets are LoRA's. There is no optimizer: each step is a `mezo_step`.
     """
 
-    family: ClassVar[Family] = "efficient"
+    variants: ClassVar[Variants] = (Variant("MeZO", "efficient: memory"),)
+    trains_base: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
     gradient_free: ClassVar[bool] = True
+    mixed_precision: ClassVar[bool] = False
     epsilon: float = 1e-3
     rank: int = 0
     alpha: float = 16.0
@@ -57,12 +60,16 @@ class MeZO(TuningMethod):
         else:
             tuned.model.requires_grad_(True)
 
+    def search(self, tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: int) -> float:
+        """Take a `mezo_step`."""
+        return mezo_step(tuned, loss, rate=rate, seed=seed).loss
+
     def _low(self) -> LoRA:
         return LoRA(rank=self.rank, alpha=self.alpha, targets=self.targets)
 
 
 class Step(NamedTuple):
-    """A step that was taken. gradient: g. loss: the mean of both losses."""
+    """One step. gradient: g. loss: the mean of both losses."""
 
     seed: int
     rate: float

@@ -27,8 +27,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["PEQA", "Quantised", "QuantisedLinear", "quantise"]
 
@@ -37,7 +39,7 @@ __all__ = ["PEQA", "Quantised", "QuantisedLinear", "quantise"]
 class PEQA(TuningMethod):
     """bits: of a code. group: g, a divisor of the inputs of each map. Applies to linear maps."""
 
-    family: ClassVar[Family] = "efficient"
+    variants: ClassVar[Variants] = (Variant("PEQA", "efficient: quantisation"),)
     mergeable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
     bits: Literal[2, 3, 4, 8] = 4

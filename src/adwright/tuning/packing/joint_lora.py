@@ -38,19 +38,19 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.tuning.efficient.lora_fa import LoRAFA
-from adwright.tuning.methods import Method, apply
+from adwright.tuning.methods import METHODS, Method, apply
+from adwright.tuning.modules import TunedLinear
 from adwright.tuning.packing.attention import Blocks, attends_in_blocks
 from adwright.tuning.packing.preemption import Border
 from adwright.tuning.packing.texts import Packed
-from adwright.tuning.reparameterised.lora import LoRA, LoRALinear
+from adwright.tuning.reparameterised.lora import LoRALinear
 from adwright.tuning.sizes import LINEAR, places
-from adwright.tuning.tuned import Tuned, TunedLinear
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["JOINT", "JointJobs", "JointLinear", "joined", "share_base"]
 
-#: The kinds that share a step.
-JOINT = (LoRA, LoRAFA)
+#: The methods that can share a step.
+JOINT = tuple(method for method in METHODS.values() if method.plain_lora)
 #: Answers whose logits stand in memory at once, as in `lm.packing`.
 _CHUNK = 512
 #: And where the work is interrupted in between: about as long as two layers.
@@ -155,7 +155,7 @@ class JointJobs:
         if not methods:
             raise ConfigError("there are no jobs", hint="name at least one")
         for name, (method, _) in methods.items():
-            if not isinstance(method, JOINT):
+            if not method.plain_lora:
                 kinds = " and ".join(kind.__name__ for kind in JOINT)
                 raise ConfigError(
                     f"{type(method).__name__} cannot share a step with other jobs",

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.additive.serial import Activation, AdapterLinear, activated
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import zeros
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["Compacter"]
 
@@ -35,7 +37,8 @@ class Compacter(TuningMethod):
     the A_i come once.
     """
 
-    family: ClassVar[Family] = "reparameterised"
+    variants: ClassVar[Variants] = (Variant("Compacter", "reparameterised: low rank"),)
+    packable: ClassVar[bool] = True
     size: int = 16
     blocks: int = 4
     rank: int = 1

@@ -18,38 +18,27 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from adwright.tuning.reparameterised.lora import LoRALinear, low_rank_count
-from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
+from adwright.tuning.sizes import Sizes
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["DoRA", "DoRALinear"]
 
 
 @dataclass(frozen=True)
-class DoRA(TuningMethod):
-    """rank: r. alpha: r s. Memory: that of LoRA, and for a moment W + s B A of one map."""
+class DoRA(LowRankMethod):
+    """Memory: that of LoRA, and for a moment W + s B A of one map."""
 
-    family: ClassVar[Family] = "reparameterised"
-    mergeable: ClassVar[bool] = True
-    rank: int = 8
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "rank")
+    variants: ClassVar[Variants] = (Variant("DoRA", "reparameterised: low rank"),)
 
     def count(self, sizes: Sizes) -> int:
         """Sum of r (in + out) + out."""
-        outputs = sum(rows for rows, _ in sizes.of_linear(self.targets))
-        return low_rank_count(sizes, self.targets, self.rank) + outputs
+        return super().count(sizes) + sum(rows for rows, _ in sizes.of_linear(self.targets))
 
-    def attach(self, tuned: Tuned) -> None:
-        """A `DoRALinear` in the place of each map."""
-        for place in tuned.places(self.targets):
-            a = tuned.uniform(self.rank, place.linear.in_features)
-            b = zeros(place.linear.out_features, self.rank)
-            place.put(DoRALinear(place.linear, a, b, self.alpha / self.rank))
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """A `DoRALinear`."""
+        return DoRALinear(base, a, b, self.scale)
 
 
 class DoRALinear(LoRALinear):
@@ -62,7 +51,7 @@ class DoRALinear(LoRALinear):
     def factor(self) -> Tensor:
         """m / ||W + s B A|| [out], the norm being a constant for the gradient."""
         with torch.no_grad():
-            weight = self.base.weight + (self.scale * self.b @ self.a).to(self.base.weight.dtype)
+            weight = self.base.weight + self.weight_update().to(self.base.weight.dtype)
             norm = torch.linalg.vector_norm(weight.float(), dim=1)
         factor: Tensor = self.magnitude / norm
         return factor

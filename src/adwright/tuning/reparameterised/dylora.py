@@ -5,7 +5,7 @@ Valipour et al., EACL 2023, arXiv 2210.07558. In each step a rank b is drawn fro
     y = W x + (alpha / b) B[:, :b] (A[:b] x)        B = 0 at first
     count = sum over maps of r (in + out)
 
-so the first directions learn to do without the later ones. In use b is `serve`.
+so the first directions learn to do without the later ones. At inference b is `serve`.
 """
 
 from __future__ import annotations
@@ -18,27 +18,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.reparameterised.lora import LoRALinear, low_rank_count
-from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
+from adwright.tuning.tuned import Tuned, at_least
 
 __all__ = ["DyLoRA", "NestedLinear", "RankSchedule"]
 
 
 @dataclass(frozen=True)
-class DyLoRA(TuningMethod):
-    """rank: r. serve: b in use, 0 for r. Memory and place: those of LoRA."""
+class DyLoRA(LowRankMethod):
+    """serve: b at inference, 0 for r. Memory and place: those of LoRA."""
 
-    family: ClassVar[Family] = "reparameterised"
-    mergeable: ClassVar[bool] = True
-    rank: int = 8
+    variants: ClassVar[Variants] = (
+        Variant("DyLoRA", "reparameterised: LoRA derivatives"),
+        Variant("QDyLoRA", "efficient: quantisation", "--four-bits; never run on a CUDA device"),
+    )
+    packable: ClassVar[bool] = True
     serve: int = 0
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, 1, "rank")
         at_least(self, 0, "serve")
         if self.serve > self.rank:
             raise ConfigError(
@@ -47,20 +46,16 @@ class DyLoRA(TuningMethod):
                 hint="serve at most `rank`",
             )
 
-    def count(self, sizes: Sizes) -> int:
-        """Sum of r (in + out)."""
-        return low_rank_count(sizes, self.targets, self.rank)
-
     def attach(self, tuned: Tuned) -> None:
-        """A `NestedLinear` in the place of each map, and a schedule for all of them."""
-        used = self.serve or self.rank
-        linears = []
-        for place in tuned.places(self.targets):
-            a = tuned.uniform(self.rank, place.linear.in_features)
-            b = zeros(place.linear.out_features, self.rank)
-            linears.append(NestedLinear(place.linear, a, b, self.alpha, used))
-            place.put(linears[-1])
-        tuned.schedule = RankSchedule(tuple(linears), self.rank, used, tuned.seed)
+        """Put a `NestedLinear` in the place of each map, and one schedule beside all of them."""
+        super().attach(tuned)
+        found = (place.linear for place in tuned.places(self.targets))
+        linears = tuple(module for module in found if isinstance(module, NestedLinear))
+        tuned.schedule = RankSchedule(linears, self.rank, self.serve or self.rank, tuned.seed)
+
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """A `NestedLinear`."""
+        return NestedLinear(base, a, b, self.alpha, self.serve or self.rank)
 
 
 class NestedLinear(LoRALinear):
@@ -78,29 +73,26 @@ class NestedLinear(LoRALinear):
         y: Tensor = self.base(x) + functional.linear(low, self.b[:, : self.used].to(x.dtype))
         return y
 
-    def merged(self) -> nn.Linear:
-        """The base with the update of rank b."""
-        with torch.no_grad():
-            update = self.scale / self.used * self.b[:, : self.used] @ self.a[: self.used]
-            self.base.weight.add_(update.to(self.base.weight.dtype))
-        return self.base
+    def weight_update(self) -> Tensor:
+        """The update [out, in] of rank b."""
+        return self.scale / self.used * self.b[:, : self.used] @ self.a[: self.used]
 
 
 class RankSchedule(nn.Module):
-    """Sets b of all maps. linears: a tuple, so that they are no submodules a second time."""
+    """Sets b of all maps. linears: a tuple, so that torch does not register them twice."""
 
     def __init__(self, linears: tuple[NestedLinear, ...], rank: int, used: int, seed: int) -> None:
         super().__init__()
         self.linears, self.rank, self.used, self.seed = linears, rank, used, seed
 
     def before_step(self, step: int, steps: int) -> None:
-        """Draw b: from the seed and the step, so a resumed training draws the same."""
+        """Draw b from the seed and the step, so that a resumed training draws the same."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         drawn = int(torch.randint(1, self.rank + 1, (1,), generator=generator))
         for linear in self.linears:
             linear.used = drawn
 
     def after_step(self, step: int, steps: int) -> None:
-        """As in use."""
+        """Restore the rank that inference uses."""
         for linear in self.linears:
             linear.used = self.used

@@ -17,8 +17,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["KronA", "KronALinear"]
 
@@ -30,7 +32,8 @@ class KronA(TuningMethod):
     Memory: the two small matrices. Full rank is within reach, rank(A) rank(B). Any linear map.
     """
 
-    family: ClassVar[Family] = "reparameterised"
+    variants: ClassVar[Variants] = (Variant("KronA", "reparameterised: low rank"),)
+    packable: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
     factor: int = 32
     scale: float = 1.0
@@ -77,9 +80,6 @@ class KronALinear(TunedLinear):
         y: Tensor = self.base(x) + product.flatten(-2)
         return y
 
-    def merged(self) -> nn.Linear:
-        """The base with W + s A (x) B."""
-        with torch.no_grad():
-            update = self.scale * torch.kron(self.left, self.right)
-            self.base.weight.add_(update.to(self.base.weight.dtype))
-        return self.base
+    def weight_update(self) -> Tensor:
+        """s A (x) B [out, in]."""
+        return self.scale * torch.kron(self.left, self.right)

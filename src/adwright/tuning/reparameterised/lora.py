@@ -16,6 +16,7 @@ for the backward pass are x, which the graph keeps anyway, and A x. W gets no gr
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,33 +26,74 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
-__all__ = ["LoRA", "LoRALinear", "is_packed", "low_rank_count"]
+__all__ = ["LoRA", "LoRALinear", "LowRankMethod", "is_packed", "low_rank_count"]
 
 
 @dataclass(frozen=True)
-class LoRA(TuningMethod):
-    """W + s B A on the maps in `targets`.
+class LowRankMethod(TuningMethod):
+    """A method whose maps are a `LoRALinear` or one derived from it: LoRA and its kin.
 
-    rank: r. alpha: see the module. rank_stabilised: rsLoRA. rate_ratio: LoRA+; its paper takes
-    16. dropout: on the x that A sees, in training.
-    Memory beside the base: 16 bytes a trainable number with Adam. Applies to any linear map.
+    rank: r. alpha: over r, the scale s. targets: the maps that get an update.
     """
 
-    family: ClassVar[Family] = "reparameterised"
     mergeable: ClassVar[bool] = True
     rank: int = 8
     alpha: float = 16.0
     targets: tuple[Target, ...] = LINEAR
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, 1, "rank")
+
+    @property
+    def scale(self) -> float:
+        """s."""
+        return self.alpha / self.rank
+
+    def count(self, sizes: Sizes) -> int:
+        """Sum of r (in + out)."""
+        return low_rank_count(sizes, self.targets, self.rank)
+
+    def attach(self, tuned: Tuned) -> None:
+        """Put what `linear` makes in the place of each map, with A drawn and B = 0."""
+        for place in tuned.places(self.targets):
+            a = tuned.uniform(self.rank, place.linear.in_features)
+            b = zeros(place.linear.out_features, self.rank)
+            place.put(self.linear(tuned, place.linear, a, b))
+
+    @abstractmethod
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """Make the module of one map. a: A [r, in]. b: B [out, r]."""
+
+
+@dataclass(frozen=True)
+class LoRA(LowRankMethod):
+    """W + s B A on the maps in `targets`.
+
+    rank_stabilised: rsLoRA. rate_ratio: LoRA+; its paper takes 16. dropout: on the x that A sees,
+    in training.
+    Memory beside the base: 16 bytes per trainable parameter with Adam. Applies to any linear map.
+    """
+
+    variants: ClassVar[Variants] = (
+        Variant("LoRA", "reparameterised: low rank"),
+        Variant("rsLoRA", "reparameterised: LoRA derivatives", "rank_stabilised"),
+        Variant("LoRA+", "reparameterised: LoRA derivatives", "rate_ratio"),
+        Variant("QLoRA", "efficient: quantisation", "--four-bits; never run on a CUDA device"),
+    )
+    packable: ClassVar[bool] = True
+    plain_lora: ClassVar[bool] = True
     rank_stabilised: bool = False
     rate_ratio: float = 1.0
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, 1, "rank")
         at_least(self, 0, "dropout", "rate_ratio")
 
     @property
@@ -59,16 +101,9 @@ class LoRA(TuningMethod):
         """s."""
         return self.alpha / (math.sqrt(self.rank) if self.rank_stabilised else self.rank)
 
-    def count(self, sizes: Sizes) -> int:
-        """Sum of r (in + out)."""
-        return low_rank_count(sizes, self.targets, self.rank)
-
-    def attach(self, tuned: Tuned) -> None:
-        """A `LoRALinear` in the place of each map."""
-        for place in tuned.places(self.targets):
-            a = tuned.uniform(self.rank, place.linear.in_features)
-            b = zeros(place.linear.out_features, self.rank)
-            place.put(LoRALinear(place.linear, a, b, self.scale, self.dropout))
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """A plain `LoRALinear`."""
+        return LoRALinear(base, a, b, self.scale, self.dropout)
 
     def rate(self, name: str) -> float:
         """`rate_ratio` for B, 1 for A."""
@@ -93,17 +128,15 @@ class LoRALinear(TunedLinear):
             return self.base(x) + functional.linear(low * self.scale, self.b.to(x.dtype))  # type: ignore[no-any-return]
         return _LowRank.apply(x, self.base.weight, self.base.bias, self.a, self.b, self.scale)  # type: ignore[no-any-return, no-untyped-call]
 
-    def merged(self) -> nn.Linear:
-        """The base with W + s B A; ConfigError where W lies in packed codes."""
+    def weight_update(self) -> Tensor:
+        """s B A [out, in]; ConfigError where W lies in packed codes."""
         if is_packed(self.base):
             raise ConfigError(
                 "an update cannot be added to a weight in packed codes",
                 where=type(self.base).__name__,
-                hint="load the base unpacked and attach the saved part to it, then merge",
+                hint="load the base unpacked and attach the saved adapter to it, then merge",
             )
-        with torch.no_grad():
-            self.base.weight += (self.scale * self.b @ self.a).to(self.base.weight.dtype)
-        return self.base
+        return self.scale * self.b @ self.a
 
 
 class _LowRank(torch.autograd.Function):

@@ -24,10 +24,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.storage import read_tuned
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "Spread", "search_weights"]
 
@@ -38,12 +40,13 @@ FIRST_SPREAD = 0.3
 @dataclass(frozen=True)
 class LoRAHub(TuningMethod):
     """adapters: n, how many sources. rank, alpha, targets: of each of them. penalty: c. bound:
-    see the module. There is no optimizer: a step of `tune` is a round of `search_weights`.
+    see the module. There is no optimizer: each step is a round of `search_weights`.
     """
 
-    family: ClassVar[Family] = "reparameterised"
+    variants: ClassVar[Variants] = (Variant("LoRAHub", "reparameterised: LoRA derivatives"),)
     mergeable: ClassVar[bool] = True
     gradient_free: ClassVar[bool] = True
+    same_batch: ClassVar[bool] = True
     adapters: int = 2
     rank: int = 8
     alpha: float = 16.0
@@ -71,6 +74,10 @@ class LoRAHub(TuningMethod):
             for at, state in enumerate(states):
                 a[at], b[at] = (state[f"model.{place.name}.{part}"] for part in ("a", "b"))
             place.put(HubLinear(linear, a, b, weights, self.alpha / self.rank))
+
+    def search(self, tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: int) -> float:
+        """Take one round of `search_weights`; its loss is that after it, penalty included."""
+        return search_weights(tuned, loss, rounds=1, seed=seed)
 
     def _sources(self, tuned: Tuned) -> list[dict[str, Tensor]]:
         if len(tuned.sources) != self.adapters:
@@ -122,12 +129,10 @@ class HubLinear(TunedLinear):
         y: Tensor = self.base(x) + functional.linear(functional.linear(x, a) * self.scale, b)
         return y
 
-    def merged(self) -> nn.Linear:
-        """The base with W'."""
-        with torch.no_grad():
-            a, b = self.mixed()
-            self.base.weight.add_((self.scale * b @ a).to(self.base.weight.dtype))
-        return self.base
+    def weight_update(self) -> Tensor:
+        """W' - W [out, in]."""
+        a, b = self.mixed()
+        return self.scale * b @ a
 
 
 class Spread(nn.Module):

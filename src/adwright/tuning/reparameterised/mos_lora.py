@@ -17,40 +17,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.tuning.reparameterised.lora import LoRALinear, low_rank_count
-from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
+from adwright.tuning.sizes import Sizes
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["MixedLinear", "MoSLoRA"]
 
 
 @dataclass(frozen=True)
-class MoSLoRA(TuningMethod):
-    """rank: r. alpha: r s. Memory and place: those of LoRA, and r^2 numbers a map."""
+class MoSLoRA(LowRankMethod):
+    """Memory and place: those of LoRA, and r^2 parameters per map."""
 
-    family: ClassVar[Family] = "reparameterised"
-    mergeable: ClassVar[bool] = True
-    rank: int = 8
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "rank")
+    variants: ClassVar[Variants] = (Variant("MoSLoRA", "reparameterised: LoRA derivatives"),)
+    packable: ClassVar[bool] = True
 
     def count(self, sizes: Sizes) -> int:
         """Sum of r (in + out) + r^2."""
-        maps = len(sizes.of_linear(self.targets))
-        return low_rank_count(sizes, self.targets, self.rank) + maps * self.rank**2
+        return super().count(sizes) + len(sizes.of_linear(self.targets)) * self.rank**2
 
-    def attach(self, tuned: Tuned) -> None:
-        """A `MixedLinear` in the place of each map."""
-        for place in tuned.places(self.targets):
-            a = tuned.uniform(self.rank, place.linear.in_features)
-            b = zeros(place.linear.out_features, self.rank)
-            drawn = torch.randn(self.rank, self.rank, generator=tuned.generator)
-            mixer = nn.Parameter(torch.linalg.qr(drawn).Q.contiguous())
-            place.put(MixedLinear(place.linear, a, b, mixer, self.alpha / self.rank))
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """A `MixedLinear` with a random orthogonal mixer."""
+        drawn = torch.randn(self.rank, self.rank, generator=tuned.generator)
+        mixer = nn.Parameter(torch.linalg.qr(drawn).Q.contiguous())
+        return MixedLinear(base, a, b, mixer, self.scale)
 
 
 class MixedLinear(LoRALinear):
@@ -69,9 +59,6 @@ class MixedLinear(LoRALinear):
         y: Tensor = self.base(x) + functional.linear(low, self.b.to(x.dtype))
         return y
 
-    def merged(self) -> nn.Linear:
-        """The base with W + s B M A."""
-        with torch.no_grad():
-            update = self.scale * self.b @ self.mixer @ self.a
-            self.base.weight.add_(update.to(self.base.weight.dtype))
-        return self.base
+    def weight_update(self) -> Tensor:
+        """s B M A [out, in]."""
+        return self.scale * self.b @ self.mixer @ self.a

@@ -24,8 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import DeltaLinear, ones, zeros
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import DeltaLinear, Family, Tuned, TuningMethod, ones, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["SAID", "SAIDLinear", "hadamard"]
 
@@ -34,7 +36,7 @@ __all__ = ["SAID", "SAIDLinear", "hadamard"]
 class SAID(TuningMethod):
     """dimension: d, the factors of the layers included. Applies to any linear map."""
 
-    family: ClassVar[Family] = "reparameterised"
+    variants: ClassVar[Variants] = (Variant("intrinsic SAID", "reparameterised: low rank"),)
     mergeable: ClassVar[bool] = True
     dimension: int = 1000
     projection: Literal["fastfood", "sketch"] = "sketch"

@@ -31,32 +31,31 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.reparameterised.lora import LoRALinear
-from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import zeros
+from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
+from adwright.tuning.sizes import Sizes
+from adwright.tuning.tuned import Tuned, at_least
 
 __all__ = ["GatedLinear", "SoRA", "alive", "cut"]
 
 
 @dataclass(frozen=True)
-class SoRA(TuningMethod):
+class SoRA(LowRankMethod):
     """rank: r at first. threshold: what all steps of a run together take off |g|.
     rate_ratio: of the gates' rate to that of A and B. ranks: r of each map, layer by layer; set by
     `cut`. Memory and place: those of LoRA.
     """
 
-    family: ClassVar[Family] = "reparameterised"
-    mergeable: ClassVar[bool] = True
+    variants: ClassVar[Variants] = (Variant("SoRA", "reparameterised: LoRA derivatives"),)
+    packable: ClassVar[bool] = True
     rank: int = 16
-    alpha: float = 16.0
     threshold: float = 1.0
-    targets: tuple[Target, ...] = LINEAR
     rate_ratio: float = 3.0
     ranks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, 1, "rank")
         at_least(self, 0, "threshold", "rate_ratio")
         if not all(0 <= rank <= self.rank for rank in self.ranks):
             raise ConfigError(
@@ -72,14 +71,17 @@ class SoRA(TuningMethod):
         return sum(rank * (rows + columns + 1) for rank, (rows, columns) in maps)
 
     def attach(self, tuned: Tuned) -> None:
-        """A `GatedLinear` in the place of each map."""
+        """Put a `GatedLinear` of its own rank in the place of each map."""
         places = tuned.places(self.targets)
         for place, rank in zip(places, self._ranks(len(places)), strict=True):
             a = tuned.uniform(rank, place.linear.in_features)
-            gate = tuned.normal(rank, std=1.0)
             b = zeros(place.linear.out_features, rank)
-            scale = self.alpha / self.rank
-            place.put(GatedLinear(place.linear, a, b, gate, scale, self.threshold))
+            place.put(self.linear(tuned, place.linear, a, b))
+
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
+        """A `GatedLinear` with random gates."""
+        gate = tuned.normal(len(a), std=1.0)
+        return GatedLinear(base, a, b, gate, self.scale, self.threshold)
 
     def rate(self, name: str) -> float:
         """`rate_ratio` for the gates, 1 for A and B."""
@@ -122,12 +124,9 @@ class GatedLinear(LoRALinear):
         y: Tensor = self.base(x) + functional.linear(low, self.b.to(x.dtype))
         return y
 
-    def merged(self) -> nn.Linear:
-        """The base with W + s B diag(g) A."""
-        with torch.no_grad():
-            update = self.scale * (self.b * self.gate) @ self.a
-            self.base.weight.add_(update.to(self.base.weight.dtype))
-        return self.base
+    def weight_update(self) -> Tensor:
+        """s B diag(g) A [out, in]."""
+        return self.scale * (self.b * self.gate) @ self.a
 
     def before_step(self, step: int, steps: int) -> None:
         """Look which gates are shut."""

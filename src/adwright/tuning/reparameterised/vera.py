@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["VeRA", "VeRALinear"]
 
@@ -29,7 +31,7 @@ __all__ = ["VeRA", "VeRALinear"]
 class VeRA(TuningMethod):
     """rank: r, larger than in LoRA. start: d_0. Memory: two vectors a map, one random pair."""
 
-    family: ClassVar[Family] = "reparameterised"
+    variants: ClassVar[Variants] = (Variant("VeRA", "reparameterised: low rank"),)
     mergeable: ClassVar[bool] = True
     rank: int = 64
     start: float = 0.1
@@ -70,10 +72,7 @@ class VeRALinear(TunedLinear):
         y: Tensor = self.base(x) + functional.linear(low, b.to(x.dtype)) * self.outer.to(x.dtype)
         return y
 
-    def merged(self) -> nn.Linear:
-        """The base with W + diag(b) B diag(d) A."""
+    def weight_update(self) -> Tensor:
+        """diag(b) B diag(d) A [out, in]."""
         a, b = self.a[:, : self.base.in_features], self.b[: self.base.out_features]
-        with torch.no_grad():
-            update = self.outer[:, None] * (b @ (self.inner[:, None] * a))
-            self.base.weight.add_(update.to(self.base.weight.dtype))
-        return self.base
+        return self.outer[:, None] * (b @ (self.inner[:, None] * a))

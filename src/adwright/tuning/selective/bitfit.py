@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import TunedLinear, ones, zeros
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TunedLinear, TuningMethod, ones, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["Biased", "BitFit", "with_bias"]
 
@@ -31,7 +33,9 @@ class BitFit(TuningMethod):
     foresee: keep the tuned part for storing.
     """
 
-    family: ClassVar[Family] = "structured selective"
+    variants: ClassVar[Variants] = (
+        Variant("BitFit", "selective: structured", "adds the biases that a Llama lacks"),
+    )
     mergeable: ClassVar[bool] = True
     targets: tuple[Target, ...] = LINEAR
 

@@ -34,9 +34,11 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
+from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import DeltaLinear, zeros
 from adwright.tuning.selective.sparse import SparseLinear, kept, plant_highest
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import DeltaLinear, Family, Tuned, TuningMethod, at_least, zeros
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["DiffLinear", "DiffPruning", "prune"]
 
@@ -50,7 +52,10 @@ class DiffPruning(TuningMethod):
     5e-4 becomes 0.1. pruned: set by `prune`.
     """
 
-    family: ClassVar[Family] = "unstructured selective"
+    variants: ClassVar[Variants] = (
+        Variant("U-Diff pruning", "selective: unstructured"),
+        Variant("S-Diff pruning", "selective: structured", "structured: gates of maps"),
+    )
     mergeable: ClassVar[bool] = True
     structured: bool = False
     penalty: float = 40.0

@@ -17,9 +17,10 @@ from typing import ClassVar, Literal
 
 import torch
 
+from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.selective.sparse import kept, looked_at, plant_highest
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["FishMask"]
 
@@ -31,7 +32,15 @@ class FishMask(TuningMethod):
     Memory and place: see `sparse`.
     """
 
-    family: ClassVar[Family] = "unstructured selective"
+    variants: ClassVar[Variants] = (
+        Variant("FishMask", "selective: unstructured"),
+        Variant("SAM", "selective: unstructured", "criterion gradient; curvatures taken as 1"),
+        Variant(
+            "Child-tuning D",
+            "selective: unstructured",
+            "the same choice; here the other weights have no gradient to mask",
+        ),
+    )
     mergeable: ClassVar[bool] = True
     fraction: float = 0.005
     samples: int = 128

@@ -23,9 +23,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.selective.sparse import kept, looked_at, plant_highest
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TuningMethod, at_least
+from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["LTSFT"]
 
@@ -35,7 +36,7 @@ class LTSFT(TuningMethod):
     """fraction: of the targets' weights that are trained. steps, learning_rate: of phase 1, whose
     memory the module states."""
 
-    family: ClassVar[Family] = "unstructured selective"
+    variants: ClassVar[Variants] = (Variant("LT-SFT", "selective: unstructured"),)
     mergeable: ClassVar[bool] = True
     fraction: float = 0.005
     steps: int = 100

@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.selective.sparse import kept, plant_highest
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Family, Tuned, TuningMethod
+from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["PaFi"]
 
@@ -24,7 +25,7 @@ __all__ = ["PaFi"]
 class PaFi(TuningMethod):
     """fraction: of the targets' weights that are trained. Memory and place: see `sparse`."""
 
-    family: ClassVar[Family] = "unstructured selective"
+    variants: ClassVar[Variants] = (Variant("PaFi", "selective: unstructured"),)
     mergeable: ClassVar[bool] = True
     fraction: float = 0.005
     targets: tuple[Target, ...] = LINEAR

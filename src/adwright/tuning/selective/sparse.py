@@ -20,8 +20,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ArtifactError, ConfigError
+from adwright.tuning.modules import TunedLinear
 from adwright.tuning.sizes import Place, Sizes, Target
-from adwright.tuning.tuned import Losses, Tuned, TunedLinear
+from adwright.tuning.tuned import Losses, Tuned
 
 __all__ = ["SparseLinear", "given_losses", "kept", "looked_at", "plant", "plant_highest"]
 
