@@ -8,8 +8,13 @@ import pytest
 import torch
 
 from adwright.core.artifacts import save_artifact
-from adwright.core.errors import ArtifactCorruptError, ArtifactError, ArtifactUnsafeError
-from adwright.tuning.storage import KIND, fill, fingerprint, read_tuned, write_tuned
+from adwright.core.errors import (
+    ArtifactCorruptError,
+    ArtifactError,
+    ArtifactUnsafeError,
+    ConfigError,
+)
+from adwright.tuning.storage import KIND, fill, fingerprint, read_sources, read_tuned, write_tuned
 from tests.support.lm.tuning_methods import tiny_llama
 
 
@@ -90,3 +95,18 @@ def test_nothing_is_copied_where_something_does_not_fit() -> None:
     assert into["a"].tolist() == [0, 0]
     fill(into, {"a": torch.ones(2), "b": torch.ones(2)}, "f")
     assert into["b"].tolist() == [1, 1]
+
+
+def test_sources_are_read_in_their_order(tmp_path: Path) -> None:
+    folders = [written(tmp_path / "a"), written(tmp_path / "b")]
+    states = read_sources(folders, count=2, method="LoRA", config={"rank": 2}, base="b")
+    assert [sorted(state) for state in states] == [["x.a", "x.i"]] * 2
+
+
+def test_other_sources_are_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    with pytest.raises(ConfigError, match="2 sources are needed, 1 were given"):
+        read_sources([folder], count=2, method="LoRA", config={}, base="b")
+    for method, rank, base in (("DoRA", 2, "b"), ("LoRA", 3, "b"), ("LoRA", 2, "c")):
+        with pytest.raises(ConfigError, match=f"not a {method} of this base with these settings"):
+            read_sources([folder], count=1, method=method, config={"rank": rank}, base=base)

@@ -1,15 +1,15 @@
-"""How a tuned part lies on disk: an artifact of safetensors and JSON, tied to its base.
+"""A saved adapter: an artifact of safetensors and JSON, tied to its base.
 
-The tensors alone mean nothing without the base that they were trained on, so the artifact holds
-the base's fingerprint, and a tensor file is believed only after its names, shapes, types and
-values have been checked. `core.artifacts` refuses pickles, links, and files that leave the folder.
+An adapter means nothing without the base that it was trained on, so the artifact holds the base's
+fingerprint. Names, shapes, types and values of the tensors are checked before they are used.
+`core.artifacts` refuses pickles, links, and files that leave the folder.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,22 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.artifacts import load_artifact, save_artifact
-from adwright.core.errors import ArtifactError, ArtifactUnsafeError
+from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError
 
-__all__ = ["KIND", "Stored", "fill", "fingerprint", "read_tuned", "write_tuned"]
+__all__ = ["KIND", "Stored", "fill", "fingerprint", "read_sources", "read_tuned", "write_tuned"]
 
 KIND = "lm-tuned"
 
-#: Values of each tensor that go into a fingerprint: enough to tell two bases apart, and a base
-#: of 7 billion parameters is read in a second.
+#: Values per tensor that go into a fingerprint: enough to tell two bases apart, and few enough
+#: that a base of 7 billion parameters is read in a second.
 _SAMPLES = 4096
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a folder holds. method: name of the class; config: its fields as plain values."""
+    """A saved adapter. method: the name of its class. config: its fields as plain values. base: the
+    fingerprint of its base."""
 
     folder: Path
     method: str
@@ -82,7 +83,7 @@ def write_tuned(
 def read_tuned(folder: str | Path) -> Stored:
     """Read and check the artifact.
 
-    Raises ArtifactError where it is none, is of another kind, or holds a number that is not
+    Raises ArtifactError where it is none, is of another kind, or holds a value that is not
     finite; ArtifactCorruptError where bytes differ from the manifest; ArtifactUnsafeError for a
     pickle, a link, or a tensor name that is not a dotted name.
     """
@@ -118,10 +119,37 @@ def read_tuned(folder: str | Path) -> Stored:
     )
 
 
+def read_sources(
+    folders: Sequence[Path], *, count: int, method: str, config: Mapping[str, Any], base: str
+) -> list[dict[str, Tensor]]:
+    """Read the tensors of the adapters that a method builds on.
+
+    count: how many it needs. method: which they have to be of, with these settings among theirs;
+    base: the fingerprint of theirs. Raises ConfigError where they are not, and as `read_tuned`.
+    """
+    if len(folders) != count:
+        raise ConfigError(
+            f"{count} sources are needed, {len(folders)} were given",
+            where="sources",
+            hint=f"pass the folders of saved adapters of {method}",
+        )
+    states = []
+    for stored in map(read_tuned, folders):
+        fits = all(stored.config.get(name) == value for name, value in config.items())
+        if not fits or stored.method != method or stored.base != base:
+            raise ConfigError(
+                f"the source is not a {method} of this base with these settings",
+                where=str(stored.folder),
+                hint=f"tune this base with {method} and {dict(config)}",
+            )
+        states.append(stored.tensors)
+    return states
+
+
 def fill(into: Mapping[str, Tensor], stored: Mapping[str, Tensor], where: str) -> None:
     """Copy tensors by name into those of a model, in place.
 
-    Raises ArtifactError where names, shapes or kinds of number differ; nothing is copied then.
+    Raises ArtifactError where names, shapes or types differ; nothing is copied then.
     """
     missing, unknown = sorted(set(into) - set(stored)), sorted(set(stored) - set(into))
     if missing or unknown:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -35,7 +35,7 @@ from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variants
 from adwright.tuning.modules import Penalised, Remembering, Resizable, Scheduled, TunedLinear
 from adwright.tuning.sizes import Place, Sizes, Target, decoder_layers, places
-from adwright.tuning.storage import fill, fingerprint, write_tuned
+from adwright.tuning.storage import fill, fingerprint, read_sources, write_tuned
 
 __all__ = ["Losses", "Tuned", "TuningMethod", "at_least"]
 
@@ -330,6 +330,16 @@ class Tuned(nn.Module):
         """Draw a parameter, uniform in +-1/sqrt(last dimension), as torch starts a linear map."""
         bound = 1 / math.sqrt(shape[-1])
         return nn.Parameter((torch.rand(shape, generator=self.generator) * 2 - 1) * bound)
+
+    def source_states(
+        self, method: type[TuningMethod], count: int, settings: Mapping[str, Any]
+    ) -> list[dict[str, Tensor]]:
+        """The tensors of the `count` sources, adapters of `method` with these settings; none where
+        `blank`. Raises ConfigError where the sources are others."""
+        if self.blank:
+            return []
+        name, base = method.__name__, self.base_fingerprint
+        return read_sources(self.sources, count=count, method=name, config=settings, base=base)
 
     def _scheduled(self) -> list[Scheduled]:
         inner = (module for module in self.modules() if module is not self)

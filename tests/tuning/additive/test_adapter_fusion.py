@@ -70,5 +70,5 @@ def test_sources_have_to_fit(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="2 sources are needed"):
         apply(tiny_llama(), AdapterFusion())
     wrong = saved(SerialAdapter(size=4), tmp_path / "houlsby", 0)
-    with pytest.raises(ConfigError, match="not a serial adapter"):
+    with pytest.raises(ConfigError, match="not a SerialAdapter"):
         apply(tiny_llama(), AdapterFusion(adapters=1, size=4), sources=[wrong])

@@ -107,7 +107,7 @@ def test_bits_of_odd_sizes() -> None:
 
 
 def test_needs_a_full_tuning_of_the_same_base(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="one source is needed"):
+    with pytest.raises(ConfigError, match="1 sources are needed"):
         apply(tiny_llama(), BitDelta())
-    with pytest.raises(ConfigError, match="not a full tuning"):
+    with pytest.raises(ConfigError, match="not a FullTuning"):
         apply(tiny_llama(), BitDelta(), sources=[saved(LoRA(), tmp_path / "lora", 0)])

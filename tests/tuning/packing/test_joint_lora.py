@@ -73,7 +73,7 @@ def gradients(found: JointJobs, name: str) -> dict[str, Tensor]:
 def test_each_job_has_the_loss_and_gradients_that_it_has_alone(
     together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "_TOGETHER", together)
+    monkeypatch.setattr(jobs_module, "CALL_COST", together)
     found = joint()
     packed = {name: texts(seed) for seed, name in enumerate(METHODS)}
     losses = found.losses(packed)

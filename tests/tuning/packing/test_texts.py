@@ -9,7 +9,14 @@ import torch
 from torch.nn import functional
 
 from adwright.core.errors import ValueInvalidError
-from adwright.tuning.packing.texts import Packed, answer_loss, attends_apart, pack, packed_hidden
+from adwright.tuning.packing.texts import (
+    Packed,
+    answer_loss,
+    answer_losses,
+    attends_apart,
+    pack,
+    packed_hidden,
+)
 
 transformers = pytest.importorskip("transformers")
 
@@ -105,3 +112,26 @@ def test_what_does_not_belong_together_is_refused() -> None:
         Packed(ids, torch.tensor([0, 3]), torch.tensor([False, True]))
     with pytest.raises(ValueInvalidError, match="first token"):
         Packed(ids, torch.tensor([0, 2]), torch.tensor([True, False]))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_losses_of_each_answer_add_up(frozen: bool) -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(8, 50, bias=False).requires_grad_(not frozen)
+    # More answers than there are in a chunk.
+    packed = pack([([1], list(range(40)) * 30)])
+    hidden = torch.randn(len(packed.ids), 8)
+    each, whole = answer_losses(hidden, head, packed), answer_loss(hidden, head, packed)
+    literal = functional.cross_entropy(head(hidden[:-1]), packed.ids[1:], reduction="none")
+    torch.testing.assert_close(each, literal)
+    torch.testing.assert_close(whole, literal.sum())
+
+
+def test_a_hook_is_called_within_the_work_of_the_head() -> None:
+    head = torch.nn.Linear(8, 50, bias=False).requires_grad_(False)
+    packed = pack([([1], list(range(40)) * 3)])
+    hidden = torch.randn(len(packed.ids), 8)
+    called: list[str] = []
+    found = answer_losses(hidden, head, packed, called.append)
+    assert called == ["head 1", "head 2", "head 3"]
+    torch.testing.assert_close(found, answer_losses(hidden, head, packed))

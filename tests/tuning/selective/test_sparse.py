@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply
@@ -12,13 +14,13 @@ from adwright.tuning.selective.fish_mask import FishMask
 from adwright.tuning.selective.pafi import PaFi
 from adwright.tuning.selective.sparse import (
     SparseLinear,
-    given_losses,
+    SparseMethod,
+    calibration_losses,
     kept,
-    looked_at,
-    plant,
     plant_highest,
 )
-from adwright.tuning.sizes import Sizes
+from adwright.tuning.sizes import Sizes, Target
+from adwright.tuning.tuned import Tuned
 from tests.support.lm.tuning_methods import tiny_llama
 
 
@@ -53,14 +55,32 @@ def test_the_highest_of_all_maps_together_are_planted() -> None:
     assert places[1].linear.index.tolist() == [0, 100]
 
 
-def test_plant_and_kept() -> None:
+def test_the_share_that_is_kept() -> None:
     sizes = Sizes.of(tiny_llama())
     assert kept(sizes, ("q_proj",), 0.5) == 1024
     assert kept(sizes, ("q_proj",), 0.0) == 1
-    tuned = apply(tiny_llama(), PaFi(fraction=0.01, targets=("k_proj",)))
-    places = tuned.places(("q_proj",))
-    plant(places, [torch.tensor([1]), torch.tensor([2, 3])])
-    assert [len(place.linear.values) for place in places] == [1, 2]
+
+
+@dataclass(frozen=True)
+class ByPosition(SparseMethod):
+    """The first weights of the first map."""
+
+    fraction: float = 0.001
+    targets: tuple[Target, ...] = ("q_proj", "k_proj")
+
+    def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
+        sizes = [weight.numel() for weight in weights]
+        order = torch.arange(sum(sizes), 0, -1, dtype=torch.float32).split(sizes)
+        return [each.view_as(weight) for each, weight in zip(order, weights, strict=True)]
+
+
+def test_a_method_of_scores_trains_the_highest() -> None:
+    method = ByPosition()
+    tuned = Tuned(tiny_llama(), method)
+    places = tuned.places(method.targets)
+    assert tuned.count() == method.count(tuned.sizes) == 3
+    assert [place.linear.index.tolist() for place in places] == [[0, 1, 2], [], [], []]
+    assert not places[0].linear.base.weight.requires_grad
 
 
 def test_a_state_of_the_same_length_is_filled_in_place() -> None:
@@ -77,22 +97,22 @@ def test_methods_that_look_at_data_need_losses() -> None:
         apply(tiny_llama(), FishMask())
     tuned = apply(tiny_llama(), PaFi())
     with pytest.raises(ConfigError, match="looks at data"):
-        given_losses(tuned)
+        next(calibration_losses(tuned, 1))
 
 
-def test_looked_at_goes_through_the_losses() -> None:
+def test_calibration_goes_through_the_losses() -> None:
     tuned = apply(tiny_llama(), PaFi())
     tuned.losses = lambda _: (torch.tensor(each) for each in range(3))
-    assert [int(loss) for loss in looked_at(tuned, 2)] == [0, 1]
-    assert [int(loss) for loss in looked_at(tuned, 5)] == [0, 1, 2]
-    assert [int(loss) for loss in looked_at(tuned, 5, again=True)] == [0, 1, 2, 0, 1]
-    assert [int(loss) for loss in looked_at(tuned, 3, again=True)] == [0, 1, 2]
+    assert [int(loss) for loss in calibration_losses(tuned, 2)] == [0, 1]
+    assert [int(loss) for loss in calibration_losses(tuned, 5)] == [0, 1, 2]
+    assert [int(loss) for loss in calibration_losses(tuned, 5, again=True)] == [0, 1, 2, 0, 1]
+    assert [int(loss) for loss in calibration_losses(tuned, 3, again=True)] == [0, 1, 2]
     tuned.losses = lambda _: iter(())
     for again in (False, True):
         with pytest.raises(ConfigError, match="no calibration losses"):
-            list(looked_at(tuned, 2, again=again))
+            list(calibration_losses(tuned, 2, again=again))
     # A stream that cannot be read twice ends with an error, not in a loop.
     spent = iter([torch.zeros(())])
     tuned.losses = lambda _: spent
     with pytest.raises(ConfigError, match="no calibration losses"):
-        list(looked_at(tuned, 2, again=True))
+        list(calibration_losses(tuned, 2, again=True))

@@ -50,7 +50,7 @@ from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import answer_nll
 from adwright.tuning.methods import Method
 from adwright.tuning.packing.joint_lora import JointJobs
-from adwright.tuning.packing.preemption import Border, between_layers
+from adwright.tuning.packing.preemption import PreemptionHook, between_layers
 from adwright.tuning.packing.texts import Packed
 from adwright.tuning.tuned import Tuned
 
@@ -80,7 +80,7 @@ def tune_jobs(
     resume: bool = False,
     on_step: Callable[[int], None] | None = None,
     on_done: Callable[[str, TuneResult], None] | None = None,
-    border: Border | None = None,
+    border: PreemptionHook | None = None,
 ) -> dict[str, TuneResult]:
     """Tune all jobs over `model`, a plain causal LM, which is frozen and otherwise left as it is.
 
@@ -241,8 +241,8 @@ class _Joint:
         asked["data_hash"] = content_hash(asked["jobs"])
         self.run = None if run is None else RunFolder(run, asked, "tuning-jobs-checkpoint")
         self.step, self.replacing = 0, False
-        self.border: Border = _nothing
-        self.within: Border | None = None
+        self.border: PreemptionHook = _nothing
+        self.within: PreemptionHook | None = None
 
     def begin(self, *, resume: bool) -> None:
         """Start a run, or take up the one in the folder."""
@@ -264,7 +264,7 @@ class _Joint:
         self._save(run)
         run.begin()
 
-    def train(self, on_step: Callable[[int], None], border: Border | None) -> None:
+    def train(self, on_step: Callable[[int], None], border: PreemptionHook | None) -> None:
         """All steps that are left."""
         total = sum(
             int(worker.job.texts.lengths.mean() * worker.job.config.batch)
@@ -288,7 +288,7 @@ class _Joint:
                 on_step(self.step)
 
     @contextmanager
-    def _interrupted(self, border: Border | None) -> Iterator[None]:
+    def _interrupted(self, border: PreemptionHook | None) -> Iterator[None]:
         """Call `border` between the layers of all trees of modules, and between optimisers."""
         with ExitStack() as stack:
             if border is not None:

@@ -23,12 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.errors import ConfigError
-from adwright.tuning.additive.serial import Activation, Bottleneck
+from adwright.tuning.additive.serial import Activation, Bottleneck, SerialAdapter
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear
 from adwright.tuning.sizes import Sizes
-from adwright.tuning.storage import read_tuned
 from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["AdapterFusion", "FusedLinear"]
@@ -58,7 +56,8 @@ class AdapterFusion(TuningMethod):
 
     def attach(self, tuned: Tuned) -> None:
         """A `FusedLinear` in the place of each down_proj."""
-        states = [] if tuned.blank else self._sources(tuned)
+        settings = {"size": self.size, "placement": "pfeiffer", "activation": self.activation}
+        states = tuned.source_states(SerialAdapter, self.adapters, settings)
         for place in tuned.places(("down_proj",)):
             adapters = nn.ModuleList(
                 Bottleneck(tuned, tuned.sizes.width, self.size, self.activation)
@@ -72,26 +71,6 @@ class AdapterFusion(TuningMethod):
                 )
             adapters.requires_grad_(False)
             place.put(FusedLinear(place.linear, adapters, tuned, self.identity))
-
-    def _sources(self, tuned: Tuned) -> list[dict[str, Tensor]]:
-        if len(tuned.sources) != self.adapters:
-            raise ConfigError(
-                f"{self.adapters} sources are needed, {len(tuned.sources)} were given",
-                where="AdapterFusion.adapters",
-                hint="pass the folders of saved serial adapters as `sources`",
-            )
-        wanted = {"size": self.size, "placement": "pfeiffer", "activation": self.activation}
-        states = []
-        for stored in map(read_tuned, tuned.sources):
-            fits = stored.method == "SerialAdapter" and stored.config == wanted
-            if not fits or stored.base != tuned.base_fingerprint:
-                raise ConfigError(
-                    "the source is not a serial adapter of this base with these settings",
-                    where=str(stored.folder),
-                    hint=f"tune this base with SerialAdapter and {wanted}",
-                )
-            states.append(stored.tensors)
-        return states
 
 
 class FusedLinear(TunedLinear):

@@ -31,11 +31,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import DeltaLinear
+from adwright.tuning.references import FullTuning
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.storage import read_tuned
 from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["BitDelta", "BitDeltaLinear"]
@@ -62,30 +61,14 @@ class BitDelta(TuningMethod):
 
     def attach(self, tuned: Tuned) -> None:
         """A `BitDeltaLinear` in the place of each map."""
-        full = {} if tuned.blank else self._source(tuned)
+        states = tuned.source_states(FullTuning, 1, {})
         for place in tuned.places(self.targets):
             linear = place.linear
             name = f"model.{place.name}.weight"
             difference = torch.zeros_like(linear.weight, dtype=torch.float32)
-            if full:
-                difference = full[name] - linear.weight.detach().float()
+            if states:
+                difference = states[0][name] - linear.weight.detach().float()
             place.put(BitDeltaLinear(linear, difference))
-
-    def _source(self, tuned: Tuned) -> dict[str, Tensor]:
-        if len(tuned.sources) != 1:
-            raise ConfigError(
-                f"one source is needed, {len(tuned.sources)} were given",
-                where="BitDelta",
-                hint="pass the folder of a saved FullTuning as `sources`",
-            )
-        stored = read_tuned(tuned.sources[0])
-        if stored.method != "FullTuning" or stored.base != tuned.base_fingerprint:
-            raise ConfigError(
-                "the source is not a full tuning of this base",
-                where=str(stored.folder),
-                hint="tune this base with FullTuning and save it first",
-            )
-        return stored.tensors
 
 
 class BitDeltaLinear(DeltaLinear):

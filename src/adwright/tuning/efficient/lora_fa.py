@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
-from adwright.tuning.sizes import Sizes
+from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["FrozenALinear", "LoRAFA"]
@@ -34,6 +34,9 @@ class LoRAFA(LowRankMethod):
     variants: ClassVar[Variants] = (Variant("LoRA-FA", "efficient: memory"),)
     packable: ClassVar[bool] = True
     plain_lora: ClassVar[bool] = True
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
 
     def count(self, sizes: Sizes) -> int:
         """Sum of r out."""

@@ -41,23 +41,19 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.tuning.methods import METHODS, Method, apply
 from adwright.tuning.modules import TunedLinear
 from adwright.tuning.packing.attention import Blocks, attends_in_blocks
-from adwright.tuning.packing.preemption import Border
-from adwright.tuning.packing.texts import Packed
+from adwright.tuning.packing.preemption import PreemptionHook
+from adwright.tuning.packing.texts import Packed, answer_losses
 from adwright.tuning.reparameterised.lora import LoRALinear
 from adwright.tuning.sizes import LINEAR, places
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["JOINT", "JointJobs", "JointLinear", "joined", "share_base"]
+__all__ = ["CALL_COST", "JOINT", "JointJobs", "JointLinear", "joined", "share_base"]
 
 #: The methods that can share a step.
 JOINT = tuple(method for method in METHODS.values() if method.plain_lora)
-#: Answers whose logits stand in memory at once, as in `lm.packing`.
-_CHUNK = 512
-#: And where the work is interrupted in between: about as long as two layers.
-_INTERRUPTED = 32
-#: So many jobs of n rows and rank r make one product: sqrt(_TOGETHER / (n r)), where calls and
-#: zeros together cost least. The ratio of a call's cost to that of a number, about 30 us to 4 ns.
-_TOGETHER = 8000
+#: sqrt(CALL_COST / (n r)) jobs of n rows and rank r share one product, where calls and zeros
+#: together cost least. The cost of a call over that of one multiplication, about 30 us to 4 ns.
+CALL_COST = 8000
 _Model = TypeVar("_Model", bound=nn.Module)
 
 
@@ -106,11 +102,11 @@ class _Live:
         return self.groups[key]
 
     def _made(self, jobs: Sequence[tuple[str, int, bool]]) -> Iterator[_Group]:
-        """Neighbours are put together while that is the cheaper way, see `_TOGETHER`."""
+        """Put neighbours together while that is cheaper, see `CALL_COST`."""
         work = [
             (end - start) * rank for (start, end), rank in ((self.rows[n], r) for n, r, _ in jobs)
         ]
-        most = max(1, round(math.sqrt(_TOGETHER * len(work) / sum(work))))
+        most = max(1, round(math.sqrt(CALL_COST * len(work) / sum(work))))
         at, first = 0, 0
         while first < len(jobs):
             last = first + 1
@@ -192,7 +188,7 @@ class JointJobs:
         texts: Mapping[str, Packed],
         *,
         random: Mapping[str, torch.Generator] | None = None,
-        border: Border | None = None,
+        border: PreemptionHook | None = None,
     ) -> dict[str, Tensor]:
         """By job, the cross-entropy [] in nats, summed over the tokens of its answers.
 
@@ -217,7 +213,7 @@ class JointJobs:
                 use_cache=False,
                 blocks=blocks,
             ).last_hidden_state[0]
-        each = _answer_losses(hidden, self.causal.lm_head, whole.texts, border)
+        each = answer_losses(hidden, self.causal.lm_head, whole.texts, border)
         answers = [packed.answers for packed in texts.values()]
         return {
             name: part.sum() for name, part in zip(texts, torch.split(each, answers), strict=True)
@@ -359,56 +355,3 @@ class _LowRanks(torch.autograd.Function):
         if d_x is not None:
             d_x = d_x.view(x.shape).to(x.dtype)
         return d_x, None, None, None, None, *found
-
-
-def _answer_losses(
-    hidden: Tensor, head: nn.Module, packed: Packed, border: Border | None
-) -> Tensor:
-    """Cross-entropy [A] in nats of each answer's token: `answer_loss` before it is summed."""
-    asked = packed.answer.nonzero()[:, 0]
-    rows, target = hidden.index_select(0, asked - 1), packed.ids[asked]
-    if type(head) is nn.Linear and head.bias is None:
-        found: Tensor = _HeadLosses.apply(rows, head.weight, target, border)
-        return found
-    parts: Sequence[Tensor] = [
-        functional.cross_entropy(head(h).float(), y, reduction="none")
-        for h, y in zip(torch.split(rows, _CHUNK), torch.split(target, _CHUNK), strict=True)
-    ]
-    return torch.cat([rows.new_zeros(0, dtype=torch.float32), *parts])
-
-
-class _HeadLosses(torch.autograd.Function):
-    """Losses and, beside them, their gradients, for a head that stands still."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, border: Border | None
-    ) -> Tensor:
-        dtype = hidden.dtype
-        if torch.is_autocast_enabled(hidden.device.type):
-            dtype = torch.get_autocast_dtype(hidden.device.type)
-        near, weight = hidden.to(dtype), weight.to(dtype)
-        found = hidden.new_empty(len(near), dtype=torch.float32)
-        slope = torch.empty_like(near)
-        size = _CHUNK if border is None else _INTERRUPTED
-        with torch.autocast(hidden.device.type, enabled=False):
-            for at in range(0, len(near), size):
-                if border is not None and at:
-                    border(f"head {at // size}")
-                part = slice(at, at + size)
-                logits = (near[part] @ weight.T).float()
-                known = logits.gather(1, target[part, None])
-                whole = logits.logsumexp(1, keepdim=True)
-                found[part] = (whole - known)[:, 0]
-                share = logits.sub_(whole).exp_()
-                share.scatter_add_(1, target[part, None], torch.full_like(known, -1.0))
-                slope[part] = share.to(dtype) @ weight
-        ctx.save_for_backward(slope)
-        ctx.dtype = hidden.dtype
-        return found
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
-        (slope,) = ctx.saved_tensors
-        return (slope * above[:, None]).to(ctx.dtype), None, None, None

@@ -1,14 +1,13 @@
-"""Where a tuning step can be interrupted: the borders of its decoder layers.
+"""Where a tuning step can be preempted: between its decoder layers.
 
-A step of tuning computes for seconds without looking up. Its forward and backward pass go layer by
-layer, so there are places in a step at which nothing is half done: before a layer is read, before
-the head, and before the gradient of a layer's output is taken further. Whatever runs there, in the
-same thread, may use the base's weights but must not change them, nor draw from torch's global
-random numbers; then the step ends with the same bits.
+A tuning step computes for seconds. Its forward and backward pass go layer by layer, so at some
+points nothing is half done: before a layer's forward pass, before the head, and before the
+gradient of a layer's output is taken further. What runs there, in the same thread, may read the
+base's weights but must not change them, nor draw from torch's global random numbers; then the step
+ends with the same bits.
 
-Places are told by name ("forward 0", ..., "head", "head 1", ..., "backward 29", ...), since what
-follows one takes about as long in each step: whoever has to decide whether to let the step go on
-can know how long it will not be asked again.
+Points have names ("forward 0", ..., "head", "head 1", ..., "backward 29", ...): what follows one
+takes about as long in each step, so a scheduler can predict when it will be called again.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from torch import Tensor, nn
 
 from adwright.tuning.sizes import decoder_layers
 
-__all__ = ["Border", "between_layers"]
+__all__ = ["PreemptionHook", "between_layers"]
 
-#: Is told the place.
-Border = Callable[[str], None]
+#: Called with the name of the point.
+PreemptionHook = Callable[[str], None]
 
 
 @contextmanager
-def between_layers(model: nn.Module, call: Border) -> Iterator[None]:
-    """Within, `call` is called before each decoder layer of a forward pass, after the last one,
-    and before each layer of a backward pass; outside autocast and without gradients.
+def between_layers(model: nn.Module, call: PreemptionHook) -> Iterator[None]:
+    """Within the context, run `call` before each decoder layer of a forward pass, after the last
+    one, and before each layer of a backward pass; outside autocast and without gradients.
 
     model: a causal LM of the Llama type, plain or tuned. Raises ConfigError where it is none.
     """
@@ -48,17 +47,17 @@ def between_layers(model: nn.Module, call: Border) -> Iterator[None]:
             handle.remove()
 
 
-def _aside(call: Border, place: str) -> None:
+def _aside(call: PreemptionHook, place: str) -> None:
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         call(place)
 
 
-def _before(module: nn.Module, place: str, call: Border) -> Any:
+def _before(module: nn.Module, place: str, call: PreemptionHook) -> Any:
     return module.register_forward_pre_hook(lambda *_: _aside(call, place))
 
 
-def _after(module: nn.Module, place: str, call: Border, backward: str) -> Any:
-    """Call at `place`, where it has a name, after the forward pass of a module, and at `backward`
+def _after(module: nn.Module, place: str, call: PreemptionHook, backward: str) -> Any:
+    """Call with `place`, unless it is empty, after a module's forward pass, and with `backward`
     when the gradient of its output is there."""
 
     def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:

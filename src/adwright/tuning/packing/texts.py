@@ -20,7 +20,7 @@ With the 49,152 words of SmolLM2 logits are a fifth of the work and most of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,14 +34,17 @@ from torch.nn import functional
 
 from adwright.core.errors import ValueInvalidError
 from adwright.tuning.packing.attention import Blocks, attending, block_attention
+from adwright.tuning.packing.preemption import PreemptionHook
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Packed", "answer_loss", "attends_apart", "pack", "packed_hidden"]
+__all__ = ["Packed", "answer_loss", "answer_losses", "attends_apart", "pack", "packed_hidden"]
 
-#: Answers whose logits stand in memory at once: 512 of 49,152 words are 100 MB.
+#: Answers whose logits are in memory at once: 512 of 49,152 words are 100 MB.
 _CHUNK = 512
+#: The same where a hook is called between chunks: each takes about as long as two layers.
+_PREEMPTIBLE_CHUNK = 32
 
 
 @dataclass(frozen=True)
@@ -144,48 +147,83 @@ def answer_loss(hidden: Tensor, head: nn.Module, packed: Packed) -> Tensor:
 
     hidden: [T, D], see `packed_hidden`. head: from rows [A, D] to logits [A, V].
     """
-    asked = packed.answer.nonzero()[:, 0]
-    rows, target = hidden.index_select(0, asked - 1), packed.ids[asked]
-    if type(head) is nn.Linear and head.bias is None and not head.weight.requires_grad:
-        loss: Tensor = _HeadLoss.apply(rows, head.weight, target)
-        return loss
+    if _is_frozen(head):
+        each = torch.split(answer_losses(hidden, head, packed), _CHUNK)
+        return sum((part.sum() for part in each), hidden.new_zeros((), dtype=torch.float32))
     parts = [
         functional.cross_entropy(head(h).float(), y, reduction="sum")
-        for h, y in zip(torch.split(rows, _CHUNK), torch.split(target, _CHUNK), strict=True)
+        for h, y in _chunks(hidden, packed)
     ]
-    return torch.stack([rows.new_zeros((), dtype=torch.float32), *parts]).sum()
+    return torch.stack([hidden.new_zeros((), dtype=torch.float32), *parts]).sum()
 
 
-class _HeadLoss(torch.autograd.Function):
-    """The sum for a head that stands still, see the module."""
+def answer_losses(
+    hidden: Tensor, head: nn.Module, packed: Packed, hook: PreemptionHook | None = None
+) -> Tensor:
+    """Cross-entropy [A] in nats of each answer's token, see `answer_loss`.
+
+    hook: called between smaller chunks of the work, where the head is frozen.
+    """
+    if _is_frozen(head):
+        rows, target = _answers(hidden, packed)
+        return _FrozenHeadLosses.apply(rows, head.weight, target, hook)  # type: ignore[no-any-return, no-untyped-call]
+    parts = [
+        functional.cross_entropy(head(h).float(), y, reduction="none")
+        for h, y in _chunks(hidden, packed)
+    ]
+    return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *parts])
+
+
+def _is_frozen(head: nn.Module) -> bool:
+    return type(head) is nn.Linear and head.bias is None and not head.weight.requires_grad
+
+
+def _answers(hidden: Tensor, packed: Packed) -> tuple[Tensor, Tensor]:
+    """The hidden states [A, D] that predict the answers' tokens, and these [A]."""
+    asked = packed.answer.nonzero()[:, 0]
+    return hidden.index_select(0, asked - 1), packed.ids[asked]
+
+
+def _chunks(hidden: Tensor, packed: Packed) -> Iterator[tuple[Tensor, Tensor]]:
+    rows, target = _answers(hidden, packed)
+    return zip(torch.split(rows, _CHUNK), torch.split(target, _CHUNK), strict=True)
+
+
+class _FrozenHeadLosses(torch.autograd.Function):
+    """Losses [A], and beside them their gradients, see the module."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, hook: PreemptionHook | None
+    ) -> Tensor:
         dtype = hidden.dtype
         if torch.is_autocast_enabled(hidden.device.type):
             dtype = torch.get_autocast_dtype(hidden.device.type)
         near, weight = hidden.to(dtype), weight.to(dtype)
-        total = hidden.new_zeros((), dtype=torch.float32)
+        losses = hidden.new_empty(len(near), dtype=torch.float32)
         slope = torch.empty_like(near)
+        size = _CHUNK if hook is None else _PREEMPTIBLE_CHUNK
         with torch.autocast(hidden.device.type, enabled=False):
-            for at in range(0, len(near), _CHUNK):
-                part = slice(at, at + _CHUNK)
+            for at in range(0, len(near), size):
+                if hook is not None and at:
+                    hook(f"head {at // size}")
+                part = slice(at, at + size)
                 logits = (near[part] @ weight.T).float()
-                whole = logits.logsumexp(1)
                 known = logits.gather(1, target[part, None])
-                total += (whole - known[:, 0]).sum()
-                share = logits.sub_(whole[:, None]).exp_()
+                whole = logits.logsumexp(1, keepdim=True)
+                losses[part] = (whole - known)[:, 0]
+                share = logits.sub_(whole).exp_()
                 share.scatter_add_(1, target[part, None], torch.full_like(known, -1.0))
                 slope[part] = share.to(dtype) @ weight
         ctx.save_for_backward(slope)
         ctx.dtype = hidden.dtype
-        return total
+        return losses
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
         (slope,) = ctx.saved_tensors
-        return (slope * above).to(ctx.dtype), None, None
+        return (slope * above[:, None]).to(ctx.dtype), None, None, None
 
 
 def _attend(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
-from adwright.tuning.sizes import Sizes
+from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["DoRA", "DoRALinear"]
@@ -31,6 +31,9 @@ class DoRA(LowRankMethod):
     """Memory: that of LoRA, and for a moment W + s B A of one map."""
 
     variants: ClassVar[Variants] = (Variant("DoRA", "reparameterised: low rank"),)
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
 
     def count(self, sizes: Sizes) -> int:
         """Sum of r (in + out) + out."""

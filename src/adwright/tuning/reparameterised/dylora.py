@@ -20,6 +20,7 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
+from adwright.tuning.sizes import LINEAR, Target
 from adwright.tuning.tuned import Tuned, at_least
 
 __all__ = ["DyLoRA", "NestedLinear", "RankSchedule"]
@@ -34,7 +35,10 @@ class DyLoRA(LowRankMethod):
         Variant("QDyLoRA", "efficient: quantisation", "--four-bits; never run on a CUDA device"),
     )
     packable: ClassVar[bool] = True
+    rank: int = 8
     serve: int = 0
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
 
     def __post_init__(self) -> None:
         super().__post_init__()

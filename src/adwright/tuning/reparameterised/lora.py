@@ -34,17 +34,17 @@ from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 __all__ = ["LoRA", "LoRALinear", "LowRankMethod", "is_packed", "low_rank_count"]
 
 
-@dataclass(frozen=True)
 class LowRankMethod(TuningMethod):
-    """A method whose maps are a `LoRALinear` or one derived from it: LoRA and its kin.
+    """A method whose maps are a `LoRALinear` or one derived from it: LoRA and its kin, which
+    declare these settings as fields, each in its own order.
 
     rank: r. alpha: over r, the scale s. targets: the maps that get an update.
     """
 
     mergeable: ClassVar[bool] = True
-    rank: int = 8
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
+    rank: int
+    alpha: float
+    targets: tuple[Target, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,6 +88,9 @@ class LoRA(LowRankMethod):
     )
     packable: ClassVar[bool] = True
     plain_lora: ClassVar[bool] = True
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
     rank_stabilised: bool = False
     rate_ratio: float = 1.0
     dropout: float = 0.0

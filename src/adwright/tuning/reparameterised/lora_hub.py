@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,6 @@ from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear, zeros
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.storage import read_tuned
 from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "Spread", "search_weights"]
@@ -65,7 +64,13 @@ class LoRAHub(TuningMethod):
     def attach(self, tuned: Tuned) -> None:
         """A `HubLinear` in the place of each map, all with the same weights."""
         tuned.schedule = Spread()
-        states = [] if tuned.blank else self._sources(tuned)
+        settings = {
+            "rank": self.rank,
+            "alpha": self.alpha,
+            "targets": list(self.targets),
+            "rank_stabilised": False,
+        }
+        states = tuned.source_states(LoRA, self.adapters, settings)
         weights = zeros(self.adapters)
         for place in tuned.places(self.targets):
             linear = place.linear
@@ -78,31 +83,6 @@ class LoRAHub(TuningMethod):
     def search(self, tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: int) -> float:
         """Take one round of `search_weights`; its loss is that after it, penalty included."""
         return search_weights(tuned, loss, rounds=1, seed=seed)
-
-    def _sources(self, tuned: Tuned) -> list[dict[str, Tensor]]:
-        if len(tuned.sources) != self.adapters:
-            raise ConfigError(
-                f"{self.adapters} sources are needed, {len(tuned.sources)} were given",
-                where="LoRAHub.adapters",
-                hint="pass the folders of saved LoRAs as `sources`",
-            )
-        wanted: dict[str, Any] = {
-            "rank": self.rank,
-            "alpha": self.alpha,
-            "targets": list(self.targets),
-            "rank_stabilised": False,
-        }
-        states = []
-        for stored in map(read_tuned, tuned.sources):
-            same = all(stored.config.get(key) == value for key, value in wanted.items())
-            if stored.method != LoRA.__name__ or not same or stored.base != tuned.base_fingerprint:
-                raise ConfigError(
-                    "the source is not a LoRA of this base with these settings",
-                    where=str(stored.folder),
-                    hint=f"tune this base with LoRA and {wanted}",
-                )
-            states.append(stored.tensors)
-        return states
 
 
 class HubLinear(TunedLinear):

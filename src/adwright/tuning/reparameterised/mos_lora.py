@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
-from adwright.tuning.sizes import Sizes
+from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["MixedLinear", "MoSLoRA"]
@@ -31,6 +31,9 @@ class MoSLoRA(LowRankMethod):
 
     variants: ClassVar[Variants] = (Variant("MoSLoRA", "reparameterised: LoRA derivatives"),)
     packable: ClassVar[bool] = True
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
 
     def count(self, sizes: Sizes) -> int:
         """Sum of r (in + out) + r^2."""

@@ -34,7 +34,7 @@ from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import zeros
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
-from adwright.tuning.sizes import Sizes
+from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.tuned import Tuned, at_least
 
 __all__ = ["GatedLinear", "SoRA", "alive", "cut"]
@@ -50,7 +50,9 @@ class SoRA(LowRankMethod):
     variants: ClassVar[Variants] = (Variant("SoRA", "reparameterised: LoRA derivatives"),)
     packable: ClassVar[bool] = True
     rank: int = 16
+    alpha: float = 16.0
     threshold: float = 1.0
+    targets: tuple[Target, ...] = LINEAR
     rate_ratio: float = 3.0
     ranks: tuple[int, ...] = ()
 

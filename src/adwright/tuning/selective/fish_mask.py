@@ -16,20 +16,20 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.selective.sparse import kept, looked_at, plant_highest
-from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.selective.sparse import SparseMethod, calibration_losses
+from adwright.tuning.sizes import LINEAR, Target
+from adwright.tuning.tuned import Tuned, at_least
 
 __all__ = ["FishMask"]
 
 
 @dataclass(frozen=True)
-class FishMask(TuningMethod):
-    """fraction: of the targets' weights that are trained. samples: how many calibration losses
-    are taken, one for each example; all of them where there are fewer. criterion: see the module.
-    Memory and place: see `sparse`.
+class FishMask(SparseMethod):
+    """samples: how many calibration losses are taken, one per example; all of them where there are
+    fewer. criterion: see the module.
     """
 
     variants: ClassVar[Variants] = (
@@ -41,7 +41,6 @@ class FishMask(TuningMethod):
             "the same choice; here the other weights have no gradient to mask",
         ),
     )
-    mergeable: ClassVar[bool] = True
     fraction: float = 0.005
     samples: int = 128
     criterion: Literal["fisher", "gradient"] = "fisher"
@@ -51,27 +50,14 @@ class FishMask(TuningMethod):
         super().__post_init__()
         at_least(self, 1, "samples")
 
-    def count(self, sizes: Sizes) -> int:
-        """k."""
-        return kept(sizes, self.targets, self.fraction)
-
-    def attach(self, tuned: Tuned) -> None:
-        """Sum squared gradients, then train the k largest.
-
-        Raises ConfigError without calibration losses.
-        """
-        places = tuned.places(self.targets)
-        weights = [place.linear.weight for place in places]
+    def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
+        """F [out, in] in float32, or the squared mean gradient."""
         scores = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
-        if not tuned.blank:
-            for weight in weights:
-                weight.requires_grad_(True)
-            for loss in looked_at(tuned, self.samples):
-                gradients = torch.autograd.grad(loss, weights)
-                for score, gradient in zip(scores, gradients, strict=True):
-                    mass = gradient.float()
-                    score.add_(mass.square() if self.criterion == "fisher" else mass)
-            tuned.model.requires_grad_(False)
-            if self.criterion == "gradient":
-                scores = [score.square() for score in scores]
-        plant_highest(places, scores, self.count(tuned.sizes))
+        for weight in weights:
+            weight.requires_grad_(True)
+        for loss in calibration_losses(tuned, self.samples):
+            gradients = torch.autograd.grad(loss, weights)
+            for score, gradient in zip(scores, gradients, strict=True):
+                slope = gradient.float()
+                score.add_(slope.square() if self.criterion == "fisher" else slope)
+        return scores if self.criterion == "fisher" else [score.square() for score in scores]

@@ -24,20 +24,18 @@ import torch
 from torch import Tensor
 
 from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.selective.sparse import kept, looked_at, plant_highest
-from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod, at_least
+from adwright.tuning.selective.sparse import SparseMethod, calibration_losses
+from adwright.tuning.sizes import LINEAR, Target
+from adwright.tuning.tuned import Tuned, at_least
 
 __all__ = ["LTSFT"]
 
 
 @dataclass(frozen=True)
-class LTSFT(TuningMethod):
-    """fraction: of the targets' weights that are trained. steps, learning_rate: of phase 1, whose
-    memory the module states."""
+class LTSFT(SparseMethod):
+    """steps, learning_rate: of phase 1, whose memory the module states."""
 
     variants: ClassVar[Variants] = (Variant("LT-SFT", "selective: unstructured"),)
-    mergeable: ClassVar[bool] = True
     fraction: float = 0.005
     steps: int = 100
     learning_rate: float = 5e-5
@@ -47,31 +45,14 @@ class LTSFT(TuningMethod):
         super().__post_init__()
         at_least(self, 1, "steps")
 
-    def count(self, sizes: Sizes) -> int:
-        """k."""
-        return kept(sizes, self.targets, self.fraction)
-
-    def attach(self, tuned: Tuned) -> None:
-        """Phase 1, rewind, and the k weights that moved most.
-
-        Raises ConfigError without calibration losses.
-        """
-        places = tuned.places(self.targets)
-        weights = [place.linear.weight for place in places]
-        if tuned.blank:
-            scores = [torch.zeros_like(weight) for weight in weights]
-        else:
-            scores = self._moved(tuned, weights)
-        plant_highest(places, scores, self.count(tuned.sizes))
-
-    def _moved(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
-        """|theta_1 - theta_0| float32 of each weight; these are theta_0 again afterwards."""
+    def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
+        """|theta_1 - theta_0| [out, in] in float32; the weights are theta_0 again afterwards."""
         before = [weight.detach().clone() for weight in weights]
         masters = [first.to(torch.float32, copy=True) for first in before]
         optimizer = torch.optim.AdamW(masters, lr=self.learning_rate, weight_decay=0.0)
         for weight in weights:
             weight.requires_grad_(True)
-        for loss in looked_at(tuned, self.steps, again=True):
+        for loss in calibration_losses(tuned, self.steps, again=True):
             loss.backward()  # type: ignore[no-untyped-call]
             for master, weight in zip(masters, weights, strict=True):
                 master.grad = None if weight.grad is None else weight.grad.float()
@@ -79,7 +60,6 @@ class LTSFT(TuningMethod):
             optimizer.step()
             optimizer.zero_grad()
             _fill(weights, masters)
-        tuned.model.requires_grad_(False)
         _fill(weights, before)
         return [
             (master - first.float()).abs() for master, first in zip(masters, before, strict=True)

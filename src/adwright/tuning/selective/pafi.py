@@ -5,7 +5,7 @@ arXiv 2305.16742:
 
     the k weights with the least |w|        count = k
 
-Their thought: weights of large magnitude hold what pretraining learnt, and are left alone.
+The idea: weights of large magnitude hold what pretraining learnt, and are left alone.
 """
 
 from __future__ import annotations
@@ -13,29 +13,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.selective.sparse import kept, plant_highest
-from adwright.tuning.sizes import LINEAR, Sizes, Target
-from adwright.tuning.tuned import Tuned, TuningMethod
+from adwright.tuning.selective.sparse import SparseMethod
+from adwright.tuning.sizes import LINEAR, Target
+from adwright.tuning.tuned import Tuned
 
 __all__ = ["PaFi"]
 
 
 @dataclass(frozen=True)
-class PaFi(TuningMethod):
-    """fraction: of the targets' weights that are trained. Memory and place: see `sparse`."""
+class PaFi(SparseMethod):
+    """The scores are -|w|."""
 
     variants: ClassVar[Variants] = (Variant("PaFi", "selective: unstructured"),)
-    mergeable: ClassVar[bool] = True
     fraction: float = 0.005
     targets: tuple[Target, ...] = LINEAR
 
-    def count(self, sizes: Sizes) -> int:
-        """k."""
-        return kept(sizes, self.targets, self.fraction)
-
-    def attach(self, tuned: Tuned) -> None:
-        """Train the k smallest."""
-        places = tuned.places(self.targets)
-        scores = [-place.linear.weight.detach().abs().float() for place in places]
-        plant_highest(places, scores, self.count(tuned.sizes))
+    def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
+        """-|w| [out, in] in float32."""
+        return [-weight.detach().abs().float() for weight in weights]

@@ -1,18 +1,19 @@
-"""A sparse update: single weights of the frozen maps are trained, wherever they lie.
+"""Sparse updates: single weights of the frozen maps are trained, wherever they are.
 
-What FishMask, PaFi, LT-SFT and pruned diff vectors have in common. They differ in the scores by
-which the k weights are chosen:
+FishMask, PaFi and LT-SFT are `SparseMethod`s that differ in the scores by which they choose the k
+weights; a pruned diff vector is such an update too:
 
     W' = W + scatter(index, values)        count = k = round(fraction * weights of the targets)
 
-Kept are positions and values, so optimizer and file hold k numbers. In a step the dense weight
-and its gradient exist for one map at a time: W' is formed again in the backward pass.
+Positions and values are kept, so optimizer and file hold k values. In a step the dense weight and
+its gradient exist for one map at a time: W' is formed again in the backward pass.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,43 @@ from torch.nn import functional
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.tuning.modules import TunedLinear
 from adwright.tuning.sizes import Place, Sizes, Target
-from adwright.tuning.tuned import Losses, Tuned
+from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = ["SparseLinear", "given_losses", "kept", "looked_at", "plant", "plant_highest"]
+__all__ = ["SparseLinear", "SparseMethod", "calibration_losses", "kept", "plant_highest"]
+
+
+class SparseMethod(TuningMethod):
+    """A method that trains the k weights with the highest scores of all maps together. It declares
+    these settings as fields, in its own order.
+
+    fraction: of the targets' weights that are trained. Memory and place: see the module.
+    """
+
+    mergeable: ClassVar[bool] = True
+    fraction: float
+    targets: tuple[Target, ...]
+
+    def count(self, sizes: Sizes) -> int:
+        """k."""
+        return kept(sizes, self.targets, self.fraction)
+
+    def attach(self, tuned: Tuned) -> None:
+        """Score the weights, and train the k with the highest scores.
+
+        Raises ConfigError where the method needs calibration losses and has none.
+        """
+        places = tuned.places(self.targets)
+        weights: list[Tensor] = [place.linear.weight for place in places]
+        if tuned.blank:
+            scores = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
+        else:
+            scores = self.scores(tuned, weights)
+        tuned.model.requires_grad_(False)
+        plant_highest(places, scores, self.count(tuned.sizes))
+
+    @abstractmethod
+    def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
+        """Score each weight [out, in] of each map; the weights themselves stay as they are."""
 
 
 class SparseLinear(TunedLinear):
@@ -49,9 +84,9 @@ class SparseLinear(TunedLinear):
         return self.base
 
     def resize(self, tensors: dict[str, Tensor]) -> None:
-        """Take the length that a stored state has: how many weights lie in this map.
+        """Take the length of a saved state: how many trained weights this map has.
 
-        Where it is the same the parameter stays: an optimizer may hold it already.
+        Where it is the same the parameter stays, since an optimizer may hold it already.
         """
         index, values = tensors.get("index"), tensors.get("values")
         if index is None or values is None or index.shape != values.shape:
@@ -61,7 +96,7 @@ class SparseLinear(TunedLinear):
             self.values = nn.Parameter(torch.zeros(values.shape))
 
     def check_loaded(self, where: str) -> None:
-        """ArtifactError where positions are out of range or stand twice."""
+        """Raise ArtifactError where positions are out of range or occur twice."""
         index = self.index
         size = self.base.weight.numel()
         if len(index) and not (int(index.min()) >= 0 and int(index.max()) < size):
@@ -72,7 +107,7 @@ class SparseLinear(TunedLinear):
             )
         if bool((index.sort().values.diff() == 0).any()):
             raise ArtifactError(
-                "a position of a sparse update stands twice", where=where, hint="save it again"
+                "a position of a sparse update occurs twice", where=where, hint="save it again"
             )
 
 
@@ -99,16 +134,10 @@ class _Sparse(torch.autograd.Function):
 
 
 def kept(sizes: Sizes, targets: tuple[Target, ...], fraction: float) -> int:
-    """k: how many weights are trained, at least one."""
+    """Count the weights that are trained, k, at least one."""
     return max(
         1, round(fraction * sum(rows * columns for rows, columns in sizes.of_linear(targets)))
     )
-
-
-def plant(places: list[Place], positions: list[Tensor]) -> None:
-    """A `SparseLinear` in each place, with its positions int64 [k_i]."""
-    for place, position in zip(places, positions, strict=True):
-        place.put(SparseLinear(place.linear, position))
 
 
 def plant_highest(places: list[Place], scores: list[Tensor], k: int) -> None:
@@ -123,30 +152,26 @@ def plant_highest(places: list[Place], scores: list[Tensor], k: int) -> None:
         inside = chosen[(chosen >= start) & (chosen < start + score.numel())]
         positions.append(inside - start)
         start += score.numel()
-    plant(places, positions)
+    for place, position in zip(places, positions, strict=True):
+        place.put(SparseLinear(place.linear, position))
 
 
-def given_losses(tuned: Tuned) -> Losses:
-    """The calibration losses; ConfigError where the caller gave none."""
+def calibration_losses(tuned: Tuned, most: int, *, again: bool = False) -> Iterator[Tensor]:
+    """Yield the first `most` calibration losses, or all where there are fewer.
+
+    again: where there are fewer, go through them anew, computed by the model as it is then, until
+    there were `most`. Raises ConfigError where the caller gave none, or the stream is empty.
+    """
     if tuned.losses is None:
         raise ConfigError(
             "the method looks at data before it trains",
             where=type(tuned.method).__name__,
             hint="pass `losses` to `apply`: a function that yields losses of the model",
         )
-    return tuned.losses
-
-
-def looked_at(tuned: Tuned, most: int, *, again: bool = False) -> Iterator[Tensor]:
-    """The first `most` calibration losses, or all where there are fewer.
-
-    again: where there are fewer, go through them anew, computed by the model as it is then, until
-    `most` were given. Raises ConfigError where the caller gave none, or the stream is empty.
-    """
-    losses, left = given_losses(tuned), most
+    left = most
     while left:
         before = left
-        for loss in losses(tuned):
+        for loss in tuned.losses(tuned):
             yield loss
             left -= 1
             if not left:
