@@ -7,7 +7,7 @@ module may do beside its forward pass.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from adwright.core.errors import ConfigError
 
 __all__ = [
     "DeltaLinear",
+    "Inputs",
     "Penalised",
     "Remembering",
     "Resizable",
@@ -25,6 +26,16 @@ __all__ = [
     "ones",
     "zeros",
 ]
+
+
+class Inputs(NamedTuple):
+    """What a backbone reads. ids: tokens, int64 [B, T]. mask: [B, T], 0 at padding, or None.
+    positions: [B, T], 0 where a text begins, or None for one text per row.
+    """
+
+    ids: Tensor
+    mask: Tensor | None
+    positions: Tensor | None
 
 
 @runtime_checkable

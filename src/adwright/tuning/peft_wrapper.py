@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.tuning.additive.prompt import run_with_prompt
+from adwright.tuning.modules import Inputs
 from adwright.tuning.peft_kinds import (
     PROMPTS,
     PeftKind,
@@ -110,17 +111,12 @@ class _PeftPrompt(nn.Module):
         self.encoder = model.prompt_encoder
         self._model = [model]
 
-    def forward(
-        self,
-        backbone: Callable[..., Any],
-        input_ids: Tensor,
-        attention_mask: Tensor | None,
-        position_ids: Tensor | None,
-    ) -> Tensor:
+    def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
         """Hidden states [B, T, D] of the text alone."""
-        task = torch.zeros(len(input_ids), dtype=torch.long, device=input_ids.device)
-        vectors = self._model[0].get_prompt(batch_size=len(input_ids), task_ids=task)
-        return run_with_prompt(backbone, vectors, input_ids, attention_mask, position_ids)
+        rows = len(inputs.ids)
+        task = torch.zeros(rows, dtype=torch.long, device=inputs.ids.device)
+        vectors = self._model[0].get_prompt(batch_size=rows, task_ids=task)
+        return run_with_prompt(backbone, vectors, inputs)
 
 
 class _Budget(nn.Module):

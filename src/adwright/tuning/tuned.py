@@ -33,7 +33,14 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from adwright.core.config import check_literals, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variants
-from adwright.tuning.modules import Penalised, Remembering, Resizable, Scheduled, TunedLinear
+from adwright.tuning.modules import (
+    Inputs,
+    Penalised,
+    Remembering,
+    Resizable,
+    Scheduled,
+    TunedLinear,
+)
 from adwright.tuning.sizes import Place, Sizes, Target, decoder_layers, places
 from adwright.tuning.storage import fill, fingerprint, read_sources, write_tuned
 
@@ -132,8 +139,8 @@ class Tuned(nn.Module):
     for methods that look at data first (FishMask, LT-SFT). sources: folders of saved adapters that
     the method builds on (AdapterFusion, LoRAHub, BitDelta). blank: a state will be loaded, so the
     method looks neither at losses nor at sources.
-    outer: a module that runs the backbone itself (prompts, the ladder), or None. schedule: a
-    module that changes others between steps, or None.
+    outer: a module that runs the backbone itself on `Inputs` (prompts, the ladder), or None.
+    schedule: a module that changes others between steps, or None.
     """
 
     def __init__(
@@ -183,7 +190,7 @@ class Tuned(nn.Module):
         row start at 0 each, and then there is no attention_mask.
         """
         if self.outer is not None:
-            hidden = self.outer(self.causal.model, input_ids, attention_mask, position_ids)
+            hidden = self.outer(self.causal.model, Inputs(input_ids, attention_mask, position_ids))
         else:
             hidden = self.causal.model(
                 input_ids=input_ids,

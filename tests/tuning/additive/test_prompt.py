@@ -14,6 +14,7 @@ from adwright.core.errors import ConfigError
 from adwright.tuning.additive.dept import DePT
 from adwright.tuning.additive.prompt import Prompt, PromptTuning, run_with_prompt
 from adwright.tuning.methods import Method, apply
+from adwright.tuning.modules import Inputs
 from adwright.tuning.packing.texts import attends_apart, pack
 from adwright.tuning.peft_kinds import PROMPTS
 from adwright.tuning.peft_wrapper import Wrapped
@@ -95,10 +96,10 @@ def test_tensors_are_made_where_the_texts_are(method: Method) -> None:
 
     assert tuned.outer is not None
     with _Placed() as mode:
-        tuned.outer(Backbone(), TOKENS[:1], None, places)
+        tuned.outer(Backbone(), Inputs(TOKENS[:1], None, places))
         packed = mode.made
-        tuned.outer(Backbone(), TOKENS[:1], None, torch.arange(12, device="cpu")[None])
-        tuned.outer(Backbone(), TOKENS, torch.ones_like(TOKENS), None)
+        tuned.outer(Backbone(), Inputs(TOKENS[:1], None, torch.arange(12, device="cpu")[None]))
+        tuned.outer(Backbone(), Inputs(TOKENS, torch.ones_like(TOKENS), None))
     assert packed >= 3
 
 
@@ -106,4 +107,4 @@ def test_several_rows_of_several_texts_are_refused() -> None:
     backbone = tiny_llama().model
     places = torch.arange(6).repeat(2).expand(4, -1)
     with pytest.raises(ConfigError, match="end to end in one row"):
-        run_with_prompt(backbone, torch.zeros(4, 3, 32), TOKENS, None, places)
+        run_with_prompt(backbone, torch.zeros(4, 3, 32), Inputs(TOKENS, None, places))

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adwright.tuning.efficient.ladder import Ladder, LadderTuning, who_sees
+from adwright.tuning.efficient.ladder import Ladder, LadderTuning, visible
 from adwright.tuning.methods import apply
+from adwright.tuning.modules import Inputs
 from tests.support.lm.tuning_methods import TOKENS, loss_of, shake, tiny_llama
 
 
@@ -58,11 +59,11 @@ def test_nothing_of_the_backbone_is_kept_for_a_backward_pass() -> None:
 
 def test_who_sees_whom() -> None:
     ids = torch.zeros(1, 4, dtype=torch.long)
-    assert who_sees(ids, None, None)[0, 0].int().tolist() == torch.ones(4, 4).tril().tolist()
-    packed = who_sees(ids, None, torch.tensor([[0, 1, 0, 1]]))[0, 0]
+    assert visible(Inputs(ids, None, None))[0, 0].int().tolist() == torch.ones(4, 4).tril().tolist()
+    packed = visible(Inputs(ids, None, torch.tensor([[0, 1, 0, 1]])))[0, 0]
     assert packed[2].tolist() == [False, False, True, False]
     assert packed[3].tolist() == [False, False, True, True]
-    padded = who_sees(ids, torch.tensor([[0, 1, 1, 1]]), None)[0, 0]
+    padded = visible(Inputs(ids, torch.tensor([[0, 1, 1, 1]]), None))[0, 0]
     assert padded[2].tolist() == [False, True, True, False]
     assert padded[0].tolist() == [True, False, False, False]
 

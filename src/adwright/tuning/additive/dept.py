@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from adwright.core.errors import ValueInvalidError
 from adwright.tuning.additive.prompt import run_with_prompt
 from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.modules import zeros
+from adwright.tuning.modules import Inputs, zeros
 from adwright.tuning.sizes import Sizes
 from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
@@ -77,18 +77,12 @@ class DecomposedPrompt(nn.Module):
         super().__init__()
         self.vectors, self.a, self.b = vectors, a, b
 
-    def forward(
-        self,
-        backbone: Callable[..., Any],
-        input_ids: Tensor,
-        attention_mask: Tensor | None,
-        position_ids: Tensor | None,
-    ) -> Tensor:
+    def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
         """Hidden states [B, T, D] of the text; ValueInvalidError where it is longer than S."""
-        rows, tokens = input_ids.shape
-        places = torch.arange(tokens, device=input_ids.device)
-        if position_ids is not None and rows == 1:
-            places = position_ids[0]
+        rows, tokens = inputs.ids.shape
+        places = torch.arange(tokens, device=inputs.ids.device)
+        if inputs.positions is not None and rows == 1:
+            places = inputs.positions[0]
             tokens = int(places.max()) + 1
         if tokens > len(self.a):
             raise ValueInvalidError(
@@ -98,6 +92,4 @@ class DecomposedPrompt(nn.Module):
             )
         vectors = self.vectors.expand(rows, -1, -1)
         shift = self.a.index_select(0, places) @ self.b
-        return run_with_prompt(
-            backbone, vectors, input_ids, attention_mask, position_ids, shift=shift
-        )
+        return run_with_prompt(backbone, vectors, inputs, shift=shift)

@@ -4,8 +4,8 @@ Lester et al., EMNLP 2021, arXiv 2104.08691. With E(x) [T, D] the embedded text:
 
     input = [p_1 ... p_L, E(x)]        count = L D
 
-The vectors start as embeddings of words drawn from the vocabulary, as the paper advises, so the
-model is not at first what it was: it reads L words more. Memory: L positions in every layer.
+The vectors start as embeddings of words drawn from the vocabulary, as the paper advises. The model
+reads L words more, so it is not at first what it was. Memory: L positions in every layer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
+from adwright.tuning.modules import Inputs
 from adwright.tuning.sizes import Sizes
 from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
@@ -63,34 +64,26 @@ class Prompt(nn.Module):
         super().__init__()
         self.vectors = vectors
 
-    def forward(
-        self,
-        backbone: Callable[..., Any],
-        input_ids: Tensor,
-        attention_mask: Tensor | None,
-        position_ids: Tensor | None,
-    ) -> Tensor:
+    def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
         """Hidden states [B, T, D] of the text alone."""
-        vectors = self.vectors.expand(len(input_ids), -1, -1)
-        return run_with_prompt(backbone, vectors, input_ids, attention_mask, position_ids)
+        return run_with_prompt(backbone, self.vectors.expand(len(inputs.ids), -1, -1), inputs)
 
 
 def run_with_prompt(
     backbone: Callable[..., Any],
     vectors: Tensor,
-    input_ids: Tensor,
-    attention_mask: Tensor | None,
-    position_ids: Tensor | None,
+    inputs: Inputs,
     *,
     shift: Tensor | None = None,
 ) -> Tensor:
-    """Hidden states [B, T, D] of tokens [B, T] after vectors [B, L, D].
+    """Compute the hidden states [B, T, D] of tokens after vectors [B, L, D].
 
-    position_ids: where they begin anew, a text begins: the vectors stand before each text of a
-    row, which is alone then. shift: [T, D], added to the embedded tokens.
+    inputs: where a row has several texts, the vectors go before each of them, and it has to be the
+    only row. shift: [T, D], added to the embedded tokens.
 
     Raises ConfigError for several rows of several texts.
     """
+    input_ids, attention_mask, position_ids = inputs
     text = backbone.embed_tokens(input_ids)  # type: ignore[attr-defined]
     if shift is not None:
         text = text + shift.to(text.dtype)
@@ -117,10 +110,10 @@ def run_with_prompt(
 def _before_each(
     backbone: Callable[..., Any], vectors: Tensor, text: Tensor, position_ids: Tensor
 ) -> Tensor:
-    """Of texts that lie end to end in one row: vectors [1, L, D], text [1, T, D]."""
+    """The same for texts end to end in one row: vectors [1, L, D], text [1, T, D]."""
     if len(text) != 1:
         raise ConfigError(
-            "several texts lie in each of several rows",
+            "several rows hold several texts each",
             where=f"position_ids {list(position_ids.shape)}",
             hint="lay all texts end to end in one row",
         )

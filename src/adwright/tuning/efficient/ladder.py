@@ -27,11 +27,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.modules import ones, zeros
+from adwright.tuning.modules import Inputs, ones, zeros
 from adwright.tuning.sizes import Sizes
 from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
-__all__ = ["Ladder", "LadderTuning", "who_sees"]
+__all__ = ["Ladder", "LadderTuning", "visible"]
 
 _TEMPERATURE = 0.1
 _EPS = 1e-6
@@ -73,25 +73,19 @@ class Ladder(nn.Module):
         self.blocks = nn.ModuleList(_Block(tuned, side) for _ in range(layers))
         self.norm, self.up = ones(side), zeros(width, side)
 
-    def forward(
-        self,
-        backbone: Callable[..., Any],
-        input_ids: Tensor,
-        attention_mask: Tensor | None,
-        position_ids: Tensor | None,
-    ) -> Tensor:
+    def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
         """Hidden states [B, T, D]."""
         with torch.no_grad():
             output = backbone(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                position_ids=position_ids,
+                input_ids=inputs.ids,
+                attention_mask=inputs.mask,
+                position_ids=inputs.positions,
                 output_hidden_states=True,
                 use_cache=False,
             )
         first, *states = (state.detach() for state in output.hidden_states)
         # The last of the states has the final norm on it already, and serves as h_N too.
-        seen = who_sees(input_ids, attention_mask, position_ids)
+        seen = visible(inputs)
         z = functional.linear(first, self.foot.to(first.dtype))
         for state, down, mu, block in zip(states, self.down, self.mu, self.blocks, strict=True):
             a = torch.sigmoid(mu / _TEMPERATURE).to(state.dtype)
@@ -125,14 +119,13 @@ class _Block(nn.Module):
         return z + functional.linear(functional.silu(gate) * up, down)
 
 
-def who_sees(
-    input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None
-) -> Tensor:
-    """Whether query t sees key s, bool [B or 1, 1, T, T]: earlier, no padding, the same text.
+def visible(inputs: Inputs) -> Tensor:
+    """Say whether query t sees key s, bool [B or 1, 1, T, T]: earlier, no padding, the same text.
 
     A text starts wherever a place is not one more than the place before. Every token sees itself,
     padding too, or its softmax would be over nothing.
     """
+    input_ids, attention_mask, position_ids = inputs
     tokens = input_ids.shape[1]
     seen = torch.ones(tokens, tokens, dtype=torch.bool, device=input_ids.device).tril()[None]
     if attention_mask is not None:
