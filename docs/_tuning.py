@@ -12,7 +12,7 @@ def quality() -> Iterator[str]:
     """Every method on one task, the lowest loss first."""
     rows = result("peft").get("rows", [])
     yield (
-        "| method | trainable | CPU-s a step | memory above the base, MB | loss, nats | accuracy "
+        "| method | trainable | CPU-s per step | memory above the base, MB | loss, nats | accuracy "
         "| rate | on the front |"
     )
     yield "|---|---|---|---|---|---|---|---|"
@@ -47,7 +47,7 @@ def twins() -> Iterator[str]:
     by = {row["method"]: row for row in rows}
     yield (
         "| method | accuracy, ours less peft's (95%) | loss, ours less peft's (95%) "
-        "| CPU-s a step, ours and peft | memory above the base, MB, ours and peft |"
+        "| CPU-s per step, ours and peft | memory above the base, MB, ours and peft |"
     )
     yield "|---|---|---|---|---|"
     for row in (row for row in rows if row.get("twin")):
@@ -78,7 +78,7 @@ def commands() -> Iterator[str]:
     yield from source("tune_commands")
 
 
-def _part(name: str, of: str = "adapters") -> list[dict[str, Any]]:
+def _rows(name: str, of: str = "adapters") -> list[dict[str, Any]]:
     return [row for row in result(of).get("rows", ()) if row["part"] == name]
 
 
@@ -94,16 +94,16 @@ def _table(head: Mapping[str, tuple[str, str]], rows: list[dict[str, Any]]) -> I
 
 
 def served() -> Iterator[str]:
-    """Many parts in one batch, their memory, and folding."""
+    """Many adapters in one batch, their memory, and folding."""
     yield from _table(
         {
             "different LoRAs in 32 rows": ("adapters", "d"),
-            "tokens a CPU-second": ("tokens_per_cpu_second", ".0f"),
+            "tokens per CPU-second": ("tokens_per_cpu_second", ".0f"),
             "peft": ("peft_tokens_per_cpu_second", ".0f"),
             "times peft": ("times_peft", ".2f"),
             "share of the base alone": ("share_of_base", ".2f"),
         },
-        _part("mixed_batch"),
+        _rows("mixed_batch"),
     )
     figures = figures_of("adapters")
     yield ""
@@ -115,7 +115,7 @@ def served() -> Iterator[str]:
     yield ""
     yield from _table(
         {
-            "parts registered": ("registered", ",d"),
+            "adapters registered": ("registered", ",d"),
             "requests": ("requests", ",d"),
             "hits": ("hits", "d"),
             "loaded from memory": ("loads_from_host", "d"),
@@ -123,9 +123,9 @@ def served() -> Iterator[str]:
             "evicted": ("evictions", "d"),
             "pool, MB": ("pool_mb", ".0f"),
             "host memory, MB": ("most_host_mb", ".0f"),
-            "all parts, MB": ("all_parts_mb", ".0f"),
+            "all adapters, MB": ("all_parts_mb", ".0f"),
         },
-        _part("many_registered"),
+        _rows("many_registered"),
     )
     yield ""
     yield from _table(
@@ -134,7 +134,7 @@ def served() -> Iterator[str]:
             "beside the weights": ("apart_tokens_per_cpu_second", ".0f"),
             "folded": ("folded_tokens_per_cpu_second", ".0f"),
         },
-        _part("merged_weights"),
+        _rows("merged_weights"),
     )
     yield ""
     yield result("adapters").get("protocol", f"These are {ABSENT}.")
@@ -145,28 +145,28 @@ def trained_together(of: str = "adapters") -> Iterator[str]:
     """Several jobs in one step, and tuning beside inference."""
     yield from _table(
         {
-            "texts a job and step": ("texts_a_job", "d"),
-            "tokens a job and step": ("tokens_a_job", ".0f"),
-            "one after another, tokens a CPU-second": ("tune_tokens_a_second", ".0f"),
+            "texts per job and step": ("texts_a_job", "d"),
+            "tokens per job and step": ("tokens_a_job", ".0f"),
+            "one after another, tokens per CPU-second": ("tune_tokens_a_second", ".0f"),
             "together": ("together_tokens_a_second", ".0f"),
             "ratio": ("ratio_to_tune", ".2f"),
             "greatest difference of a loss, nats": ("loss_difference", ".4f"),
         },
-        _part("together_rows", of),
+        _rows("together_rows", of),
     )
     yield ""
     yield from _table(
         {
-            "requests a second": ("requests_a_second", "g"),
+            "requests per second": ("requests_a_second", "g"),
             "tuning keeps": ("share_kept", ".0%"),
-            "a token, p50 ms": ("beside_gap_p50_ms", ".0f"),
+            "per token, p50 ms": ("beside_gap_p50_ms", ".0f"),
             "p99": ("beside_gap_p99_ms", ".0f"),
             "bound": ("token_bound_ms", ".0f"),
             "first token, p99 ms": ("beside_first_p99_ms", ".0f"),
             "bound of that": ("first_bound_ms", ".0f"),
-            "a token without tuning, p99": ("alone_gap_p99_ms", ".0f"),
+            "per token without tuning, p99": ("alone_gap_p99_ms", ".0f"),
         },
-        _part("coserving_rows", of),
+        _rows("coserving_rows", of),
     )
     yield from source(of)
 
@@ -184,17 +184,17 @@ def float32() -> Iterator[str]:
             "memory above the base, MB, ours": ("ours_above_base_mb", ",.0f"),
             "and peft's": ("peft_above_base_mb", ",.0f"),
         },
-        _part("lora_step", "lm_float32"),
+        _rows("lora_step", "lm_float32"),
     )
     yield ""
     yield from _table(
         {
             "different LoRAs in 32 rows": ("adapters", "d"),
-            "tokens a CPU-second": ("tokens_per_cpu_second", ".0f"),
+            "tokens per CPU-second": ("tokens_per_cpu_second", ".0f"),
             "peft": ("peft_tokens_per_cpu_second", ".0f"),
             "times peft": ("times_peft", ".2f"),
         },
-        _part("mixed_batch", "lm_float32"),
+        _rows("mixed_batch", "lm_float32"),
     )
     yield ""
     yield from trained_together("lm_float32")
@@ -211,7 +211,7 @@ def offsite() -> Iterator[str]:
         "the emulator, tuned": "emulator_tuned",
         "the whole model with the tuned ends": "plugged",
     }
-    yield "| nats a token of held answers | middle as it is | middle distilled |"
+    yield "| nats per token of held-out answers | middle as it is | middle distilled |"
     yield "|---|---|---|"
     for name, key in names.items():
         cells = (number(figures.get(f"{p}_{key}"), ".2f") for p in ("offsite", "offsite_distilled"))
@@ -223,9 +223,9 @@ def offsite() -> Iterator[str]:
         ("MB that the device sends", "sent", 1e6),
         ("MB that it receives", "received", 1e6),
         ("its CPU-seconds", "cpu_seconds", 1.0),
-        ("held nats after as many steps", "valid", 1.0),
+        ("held-out nats after as many steps", "valid", 1.0),
     ):
-        values = [figures.get(f"{part}_{key}") for part in ("all_alive", "quarter_alive")]
+        values = [figures.get(f"{run}_{key}") for run in ("all_alive", "quarter_alive")]
         cells = (number(None if v is None else v / unit, ",.2f") for v in values)
         yield f"| {name} | {' | '.join(cells)} |"
     yield ""

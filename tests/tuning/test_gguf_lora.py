@@ -209,7 +209,7 @@ BAD: dict[str, tuple[Change, str]] = {
     "missing": (lambda _, t: t.pop("blk.1.attn_v.weight.lora_b"), "attn_v.weight.lora_b' is miss"),
     "unknown": (
         lambda _, t: t.update({"blk.9.attn_v.weight.lora_b": np.ones((1, 1), np.float32)}),
-        "has no place",
+        "is for no map",
     ),
     "shape": (
         lambda _, t: t.update({"blk.1.attn_v.weight.lora_b": np.ones((7, 2), np.float32)}),

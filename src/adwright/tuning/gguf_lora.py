@@ -1,20 +1,20 @@
-"""A tuned LoRA as a GGUF adapter, the file that llama.cpp puts beside a GGUF base, and back.
+"""Convert a tuned LoRA to a GGUF adapter, which llama.cpp loads beside a GGUF base, and back.
 
 llama.cpp computes with the tensors `blk.N.NAME.weight.lora_a` [r, in] and `.lora_b` [out, r]
 
     y = W x + s B (A x)        s = alpha / r, where r is the rows of A
 
-and alpha is the one number `adapter.lora.alpha`. So alpha = s r is written: alpha itself for
+and alpha is the single value `adapter.lora.alpha`. So alpha = s r is written: alpha itself for
 LoRA and LoRA-FA, alpha sqrt(r) for rsLoRA (papers in `lora` and `lora_fa`).
 
-The trap: for the architecture `llama` the base's q and k rows lie in another order in GGUF. With
+The trap: for the architecture `llama` GGUF has the base's q and k rows in another order. With
 h heads of width d, transformers rotates the pairs (i, i + d/2) of a head, llama.cpp the pairs
 (2i, 2i + 1), so that
 
     row 2i + j of a head in GGUF = row i + j d/2 of that head in transformers,  j in {0, 1}
 
-The rows of B are rows of W, and have to move with them. Where that is forgotten, nothing fails:
-the adapter is loaded and answers a little worse. Qwen's families keep the order of transformers.
+The rows of B are rows of W and have to move with them. If that is forgotten nothing fails: the
+adapter loads and answers slightly worse. Qwen's families keep the order of transformers.
 """
 
 from __future__ import annotations
@@ -31,16 +31,15 @@ from torch import nn
 
 from adwright.core.atomic import atomic_write_bytes
 from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
-from adwright.tuning.efficient.lora_fa import LoRAFA
 from adwright.tuning.methods import apply
-from adwright.tuning.reparameterised.lora import LoRA, LoRALinear
-from adwright.tuning.sizes import LINEAR, Place, Sizes, Target, places
+from adwright.tuning.reparameterised.lora import LoRA, LoRALinear, LowRankMethod
+from adwright.tuning.sizes import LINEAR, LinearPlace, Sizes, Target, places
 from adwright.tuning.storage import fingerprint
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["GgufFloat", "from_gguf", "from_rotary", "to_gguf", "to_rotary"]
 
-#: How the adapter's numbers are stored.
+#: How the adapter's values are stored.
 GgufFloat = Literal["f32", "f16"]
 
 _Matrix = npt.NDArray[np.float32]
@@ -64,7 +63,7 @@ def to_rotary(rows: _Matrix, heads: int) -> _Matrix:
     """Rows of q or k in the order of llama.cpp, for the architecture `llama`.
 
     rows: [out, ...] in the order of transformers, out = heads * d, d even. heads: of q, or for k
-    those of the keys. Raises ConfigError where out is no such number.
+    those of the keys. Raises ConfigError where out is no such product.
     """
     shape = rows.shape
     if shape[0] % (2 * heads):
@@ -86,13 +85,13 @@ def from_rotary(rows: _Matrix, heads: int) -> _Matrix:
 
 
 def to_gguf(tuned: Tuned, path: str | Path, *, dtype: GgufFloat = "f32") -> Path:
-    """Write the tuned part as a GGUF adapter, all of it or nothing; returns its path.
+    """Write the adapter as a GGUF file, all of it or nothing; returns its path.
 
     tuned: a LoRA, rsLoRA, LoRA+ or LoRA-FA on a base of the families llama, mistral, qwen2, qwen3.
-    path: ends in .gguf; a file that is there is replaced. Dropout does not belong to the file.
+    path: ends in .gguf; an existing file is replaced. The file does not hold dropout.
 
     Raises ConfigError for another method (merge it, and convert the whole model instead), another
-    family, a scale of 0, or another ending; ArtifactError where a number is not finite;
+    family, a scale of 0, or another ending; ArtifactError where a value is not finite;
     ResourceError where the disk is full; MissingExtraError without gguf.
     """
     path = Path(path)
@@ -122,11 +121,11 @@ def to_gguf(tuned: Tuned, path: str | Path, *, dtype: GgufFloat = "f32") -> Path
 def from_gguf(model: nn.Module, path: str | Path) -> Tuned:
     """Attach to `model` the adapter in a GGUF file, written by `to_gguf` or by llama.cpp's tools.
 
-    model: the base, a causal LM as it came. The file does not say by which method s was reached:
-    the result is a LoRA with the file's alpha, which computes the same.
+    model: the base, an unchanged causal LM. The file does not say which method s comes from: the
+    result is a LoRA with the file's alpha, which computes the same.
 
     Raises ArtifactError, before the model is changed, where it is no LoRA adapter in GGUF, is for
-    another architecture or base, lacks alpha or a tensor, or holds a wrong shape, type or number;
+    another architecture or base, lacks alpha or a tensor, or holds a wrong shape, type or value;
     ConfigError where the model is of an unknown family; MissingExtraError without gguf.
     """
     where = str(path)
@@ -141,7 +140,7 @@ def from_gguf(model: nn.Module, path: str | Path) -> Tuned:
     tuned = apply(model, method)
     with torch.no_grad():
         for place in tuned.places(targets):
-            a, b = (tensors[f"{_name(place)}.{part}"] for part in ("lora_a", "lora_b"))
+            a, b = (tensors[f"{_name(place)}.{matrix}"] for matrix in ("lora_a", "lora_b"))
             heads = _heads(place, tuned.sizes, architecture)
             module = cast(LoRALinear, place.linear)
             module.a.copy_(torch.from_numpy(a))
@@ -151,10 +150,8 @@ def from_gguf(model: nn.Module, path: str | Path) -> Tuned:
 
 def _alpha_of(tuned: Tuned) -> float:
     match tuned.method:
-        case LoRA() as method:
+        case LowRankMethod(plain_lora=True) as method:
             alpha = method.scale * method.rank
-        case LoRAFA() as method:
-            alpha = method.alpha
         case method:
             raise ConfigError(
                 "llama.cpp has no adapter for this method",
@@ -182,18 +179,18 @@ def _architecture(model: Any) -> str:
     return _ARCHITECTURES[kind]
 
 
-def _name(place: Place) -> str:
+def _name(place: LinearPlace) -> str:
     return f"blk.{place.layer}.{_NAMES[place.target]}.weight"
 
 
-def _heads(place: Place, sizes: Sizes, architecture: str) -> int:
-    """Heads of the rows of this map where they change places, else 0."""
+def _heads(place: LinearPlace, sizes: Sizes, architecture: str) -> int:
+    """Count the heads of this map's rows where GGUF reorders them, else 0."""
     if architecture not in _PERMUTED or place.target not in ("q_proj", "k_proj"):
         return 0
     return sizes.heads if place.target == "q_proj" else sizes.kv_heads
 
 
-def _arrays(place: Place, sizes: Sizes, architecture: str) -> tuple[_Matrix, _Matrix]:
+def _arrays(place: LinearPlace, sizes: Sizes, architecture: str) -> tuple[_Matrix, _Matrix]:
     module = cast(LoRALinear, place.linear)
     a, b = (one.detach().float().cpu().numpy() for one in (module.a, module.b))
     heads = _heads(place, sizes, architecture)
@@ -204,7 +201,7 @@ def _written(
     tensors: dict[str, _Matrix], architecture: str, alpha: float, base: str, dtype: GgufFloat
 ) -> bytes:
     gguf = _gguf()
-    # The writer of the package wants a path; the target sees all bytes at once.
+    # The package writes to a path only; the target gets all bytes at once.
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "adapter.gguf"
         writer = gguf.GGUFWriter(file, architecture)
@@ -222,7 +219,7 @@ def _written(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, _Matrix]]:
-    """What the file says and holds; tensors as float32 in the order of its own dimensions."""
+    """Read the fields of a file and its tensors as float32, dimensions in their order there."""
     gguf = _gguf()
     known = ("general.architecture", "general.type", "adapter.type", "adapter.lora.alpha")
     try:
@@ -263,10 +260,10 @@ def _check_fields(fields: dict[str, Any], architecture: str, where: str) -> None
 def _targets_and_rank(
     model: nn.Module, tensors: dict[str, _Matrix], where: str
 ) -> tuple[tuple[Target, ...], int]:
-    """Which maps the tensors are for and the rank of all of them, once everything fits."""
+    """Check that everything fits, and return the maps of the tensors and their common rank."""
     ranks = {values.shape[0] for name, values in tensors.items() if name.endswith(".lora_a")}
     if len(ranks) != 1 or 0 in ranks:
-        raise _bad(f"the ranks are {sorted(ranks)}, not one number", where, _AGAIN)
+        raise _bad(f"the ranks are {sorted(ranks)}, not one rank", where, _AGAIN)
     (rank,) = ranks
     wanted: dict[str, tuple[int, ...]] = {}
     found: list[Target] = []
@@ -281,7 +278,7 @@ def _targets_and_rank(
             wanted[f"{name}.lora_b"] = (place.linear.out_features, rank)
     differ = sorted(set(wanted) ^ set(tensors))
     if differ:
-        side = "is missing" if differ[0] in wanted else "has no place in the model"
+        side = "is missing" if differ[0] in wanted else "is for no map of the model"
         raise _bad(f"the tensor {differ[0]!r} {side}", where, _AGAIN)
     for name, shape in wanted.items():
         if tensors[name].shape != shape:

@@ -17,7 +17,7 @@ behind a gate that the input opens. In each layer, with gates sigma(w . x + b):
 
 Ours: the paper's gates average over all tokens of a text, which in a causal model would tell a
 token about the ones after it, so here each token has its own. The prefix's gate multiplies its
-mass in the softmax, exp(q . p), so that 0 shuts it exactly; the paper scales keys and values.
+mass in the softmax, exp(q . p), so that 0 closes it exactly; the paper scales keys and values.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class MAM(TuningMethod):
 class UniPELT(TuningMethod):
     """rank: r, alpha: r s. length: L. size: m. Memory: that of the three together.
 
-    Not what the model was at first, for the prefix; not mergeable, for the gates.
+    The model is not at first what it was, because of the prefix; the gates cannot be merged.
     """
 
     variants: ClassVar[Variants] = (Variant("UniPELT", "hybrid", "gates of tokens, not of texts"),)
@@ -102,7 +102,7 @@ class UniPELT(TuningMethod):
         return low + prefix + sizes.layers * rest
 
     def attach(self, tuned: Tuned) -> None:
-        """Gated maps for q, v and down, and a gated prefix."""
+        """Put gated maps for q, v and down, and a gated prefix."""
         width = tuned.sizes.width
         for place in tuned.places(("q_proj", "v_proj", "down_proj")):
             if place.target == "down_proj":

@@ -1,4 +1,4 @@
-"""The closed union of all methods; `apply` attaches one, `load_tuned` brings one back.
+"""The closed union of all methods; `apply` attaches one, `load_tuned` loads a saved one.
 
 The union is the survey's taxonomy (Han et al., arXiv 2403.14608) as far as it can be trained here;
 `taxonomy` has the whole tree, with what is missing and why. To add a method: its file, its test,

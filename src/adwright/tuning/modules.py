@@ -104,7 +104,7 @@ class TunedLinear(nn.Module):
 
 
 class DeltaLinear(TunedLinear):
-    """A linear map whose weight [out, in] is computed anew in each forward pass."""
+    """A linear map whose weight [out, in] is computed in each forward pass."""
 
     def weight_now(self) -> Tensor:
         """The weight [out, in], adapter included."""
@@ -115,7 +115,7 @@ class DeltaLinear(TunedLinear):
         return functional.linear(x, self.weight_now().to(x.dtype), self.base.bias)
 
     def merged(self) -> nn.Linear:
-        """The base with the weight of this moment."""
+        """The base with its present weight."""
         with torch.no_grad():
             self.base.weight.copy_(self.weight_now())
         return self.base

@@ -1,4 +1,4 @@
-"""The kinds of Hugging Face peft that train on a Llama-type model: config and count of each.
+"""The kinds of Hugging Face peft that train on a Llama-type model: place, config and count.
 
 i and o are the inputs and outputs of a map, r the rank, b the block, n the number:
 

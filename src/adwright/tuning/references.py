@@ -1,11 +1,11 @@
-"""What methods are measured against: everything trained, the head alone, the norms alone.
+"""References that methods are measured against: train everything, the head, or the norms.
 
 Full tuning is the reference of every paper on the subject. Norm tuning is a method in its own
 right: Zhao et al., "Tuning LayerNorm in Attention", ICLR 2024, arXiv 2312.11420.
 
     full: count = all parameters        head: V D        norms: (2 N + 1) D
 
-These train parameters of the base itself, in the type that the base is in: load it in float32.
+They train parameters of the base itself, in its own type: load it in float32.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["FullTuning", "HeadOnly", "NormTuning"]
 
 @dataclass(frozen=True)
 class FullTuning(TuningMethod):
-    """All parameters. Memory: 16 bytes a parameter with Adam in float32."""
+    """All parameters. Memory: 16 bytes per parameter with Adam in float32."""
 
     variants: ClassVar[Variants] = (Variant("full tuning", "references"),)
     trains_base: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class HeadOnly(TuningMethod):
         return sizes.vocabulary * sizes.width
 
     def attach(self, tuned: Tuned) -> None:
-        """Give the head a weight of its own, and unfreeze it."""
+        """Give the head its own weight, and unfreeze it."""
         head = tuned.causal.lm_head
         head.weight = nn.Parameter(head.weight.detach().clone())
 

@@ -1,8 +1,8 @@
-"""The parts of a Llama-type model that methods attach to, and the sizes their counts need.
+"""The linear maps of a Llama-type model that methods attach to, and the sizes of their counts.
 
 A Llama-type model has, in `model.model`, an embedding, decoder layers with `self_attn` (q_proj,
-k_proj, v_proj, o_proj) and `mlp` (gate_proj, up_proj, down_proj), two norms a layer and one at
-the end; beside it `lm_head`. Llama, Mistral, SmolLM2, Qwen2 and Qwen3 are of this type.
+k_proj, v_proj, o_proj) and `mlp` (gate_proj, up_proj, down_proj), two norms per layer and one at
+the end; its head is `lm_head`. Llama, Mistral, SmolLM2, Qwen2 and Qwen3 are of this type.
 
 Letters: N decoder layers, D width, F width of the MLP's hidden layer, V words of the vocabulary.
 """
@@ -18,7 +18,16 @@ from torch import nn
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 
-__all__ = ["ATTENTION", "LINEAR", "MLP", "Place", "Sizes", "Target", "decoder_layers", "places"]
+__all__ = [
+    "ATTENTION",
+    "LINEAR",
+    "MLP",
+    "LinearPlace",
+    "Sizes",
+    "Target",
+    "decoder_layers",
+    "places",
+]
 
 Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -27,8 +36,9 @@ ATTENTION: tuple[Target, ...] = LINEAR[:4]
 MLP: tuple[Target, ...] = LINEAR[4:]
 
 
-class Place(NamedTuple):
-    """One linear map: number of its decoder layer, the module that holds it, its name there."""
+class LinearPlace(NamedTuple):
+    """The place of a linear map: index of its decoder layer, the module that holds it, its name
+    there."""
 
     layer: int
     parent: nn.Module
@@ -42,11 +52,11 @@ class Place(NamedTuple):
 
     @property
     def linear(self) -> nn.Linear:
-        """The module that stands there now: the base's own, or what has replaced it."""
+        """The module that is there now: the base's own, or what has replaced it."""
         return cast(nn.Linear, getattr(self.parent, self.target))
 
     def put(self, module: nn.Module) -> None:
-        """Let `module` stand there."""
+        """Put `module` there."""
         setattr(self.parent, self.target, module)
 
 
@@ -72,7 +82,7 @@ class Sizes:
 
     @staticmethod
     def of(model: nn.Module) -> Sizes:
-        """Read them off a causal LM of transformers; ConfigError where it is of another type."""
+        """Read them from a causal LM of transformers; ConfigError where it is of another type."""
         first = [place for place in places(model, LINEAR) if place.layer == 0]
         config = cast(Any, model).config
         heads = int(config.num_attention_heads)
@@ -93,12 +103,12 @@ class Sizes:
         )
 
     def of_linear(self, targets: tuple[Target, ...]) -> list[tuple[int, int]]:
-        """(rows, columns) of every map named in `targets`, over all layers."""
+        """List (rows, columns) of every map named in `targets`, over all layers."""
         return [self.shapes[target] for target in targets] * self.layers
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
-    """The decoder layers of a causal LM; ConfigError where it has none."""
+    """Find the decoder layers of a causal LM; ConfigError where it has none."""
     layers = getattr(getattr(model, "model", None), "layers", None)
     if not isinstance(layers, nn.ModuleList) or not hasattr(model, "lm_head"):
         raise ConfigError(
@@ -109,8 +119,8 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
     return layers
 
 
-def places(model: nn.Module, targets: tuple[Target, ...]) -> Iterator[Place]:
-    """The maps named in `targets`, layer by layer; ConfigError where a layer lacks one."""
+def places(model: nn.Module, targets: tuple[Target, ...]) -> Iterator[LinearPlace]:
+    """Find the maps named in `targets`, layer by layer; ConfigError where a layer lacks one."""
     for number, layer in enumerate(decoder_layers(model)):
         for target in targets:
             parent = getattr(layer, "self_attn" if target in ATTENTION else "mlp", None)
@@ -120,4 +130,4 @@ def places(model: nn.Module, targets: tuple[Target, ...]) -> Iterator[Place]:
                     where=type(model).__name__,
                     hint="only models with separate q, k, v and gate, up, down maps can be tuned",
                 )
-            yield Place(number, parent, target)
+            yield LinearPlace(number, parent, target)

@@ -41,7 +41,7 @@ from adwright.tuning.modules import (
     Scheduled,
     TunedLinear,
 )
-from adwright.tuning.sizes import Place, Sizes, Target, decoder_layers, places
+from adwright.tuning.sizes import LinearPlace, Sizes, Target, decoder_layers, places
 from adwright.tuning.storage import fill, fingerprint, read_sources, write_tuned
 
 __all__ = ["Losses", "Tuned", "TuningMethod", "at_least"]
@@ -321,7 +321,7 @@ class Tuned(nn.Module):
 
     # What methods attach themselves with.
 
-    def places(self, targets: tuple[Target, ...]) -> list[Place]:
+    def places(self, targets: tuple[Target, ...]) -> list[LinearPlace]:
         """The linear maps named in `targets`, layer by layer."""
         return list(places(self.causal, targets))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.tuning.additive.parallel import Beside, ParallelAdapter
+from adwright.tuning.additive.parallel import ParallelAdapter, ParallelModule
 from adwright.tuning.methods import apply
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
@@ -24,7 +24,7 @@ def test_is_the_formula(beside: Literal["mlp", "attention", "both"]) -> None:
             return h
         name = "self_attn" if kind == "attention" else "mlp"
         module = getattr(tuned.layers()[layer], name).beside
-        assert isinstance(module, Beside)
+        assert isinstance(module, ParallelModule)
         own = module.adapter
         inner = torch.clamp(x @ own.down.T + own.inner_bias, min=0)
         return h + 1.5 * (inner @ own.up.T + own.outer_bias)

@@ -14,7 +14,7 @@ from adwright.tuning.efficient.bit_delta import BitDelta, BitDeltaLinear
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.references import FullTuning
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.sizes import Place
+from adwright.tuning.sizes import LinearPlace
 from adwright.tuning.storage import read_tuned
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, saved, shake, tiny_llama
@@ -43,7 +43,7 @@ def small_tuning(base: Any, folder: Path) -> dict[str, torch.Tensor]:
     return {name: value.detach() - before[name] for name, value in tuned.state().items()}
 
 
-def bit_linear(place: Place) -> BitDeltaLinear:
+def bit_linear(place: LinearPlace) -> BitDeltaLinear:
     module = place.linear
     assert isinstance(module, BitDeltaLinear)
     return module

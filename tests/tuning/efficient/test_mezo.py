@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.efficient.mezo import MeZO, Step, mezo_step, replay
+from adwright.tuning.efficient.mezo import MeZO, MezoStep, mezo_step, replay
 from adwright.tuning.methods import apply
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tuning_methods import loss_of, tiny_llama
@@ -54,7 +54,7 @@ def test_steps_are_taken_again_from_their_seeds() -> None:
     replay(second, steps)
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
-    assert isinstance(steps[0], Step)
+    assert isinstance(steps[0], MezoStep)
 
 
 def test_another_method_has_no_such_step() -> None:

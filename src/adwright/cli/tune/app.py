@@ -1,4 +1,4 @@
-"""adwright tune: parameter-efficient tuning of a language model, and what came of several."""
+"""adwright tune: parameter-efficient tuning of a language model, and comparison of runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ app = typer.Typer(
 Method = Annotated[
     str,
     typer.Option(
-        "--method", help="One of `adwright tune methods`; of peft's, peft:loha and the like."
+        "--method",
+        help="One of `adwright tune methods`; for kinds of peft, peft:loha and so on.",
     ),
 ]
 Data = Annotated[Path, typer.Option("--data", help="JSON lines with a prompt and an answer each.")]
@@ -40,17 +41,17 @@ Settings = Annotated[
 ]
 Sources = Annotated[
     list[Path] | None,
-    typer.Option("--source", help="A tuned part that the method builds on (AdapterFusion, ...)."),
+    typer.Option("--source", help="A saved adapter that a method such as LoRAHub builds on."),
 ]
 
 Recompute = Annotated[
     bool,
     typer.Option(
-        "--checkpoint-layers", help="Compute layers again in the backward pass, for memory."
+        "--checkpoint-layers", help="Compute layers again in the backward pass, to save memory."
     ),
 ]
 Shard = Annotated[
-    bool, typer.Option("--shard", help="Under torchrun: each process holds its part of the base.")
+    bool, typer.Option("--shard", help="Under torchrun: each process holds its share of the base.")
 ]
 FourBits = Annotated[
     bool, typer.Option("--four-bits", help="Keep the base in NF4 (QLoRA): CUDA and bitsandbytes.")
@@ -66,15 +67,15 @@ def run(  # noqa: PLR0913
     model: Annotated[
         str, typer.Option("--model", help="The default model, a folder, a .gguf file, or a name.")
     ] = "smollm2-135m-instruct",
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run and its part.")] = Path(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the run and its adapter.")] = Path(
         "runs/tuned"
     ),
     group: Annotated[
-        str, typer.Option("--group", help="Field whose values are held for validation together.")
+        str, typer.Option("--group", help="Field whose rows are held out for validation together.")
     ] = "",
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the texts.")] = 1,
-    steps: Annotated[int, typer.Option("--steps", min=0, help="So many steps instead.")] = 0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Texts a step.")] = 8,
+    steps: Annotated[int, typer.Option("--steps", min=0, help="This many steps instead.")] = 0,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Texts per step.")] = 8,
     rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 5e-4,
     max_length: Annotated[int, typer.Option("--max-length", min=8, help="Tokens of a text.")] = 384,
     sources: Sources = None,
@@ -83,16 +84,16 @@ def run(  # noqa: PLR0913
     four_bits: FourBits = False,
     seed: Seed = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Take up a run that was cut off.")
+        bool, typer.Option("--resume", help="Resume a run that was interrupted.")
     ] = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Tune a model and save the tuned part, which is small and needs its base to be used.
+    """Tune a model and save the adapter, which is small and needs its base to be used.
 
-    A tenth of the texts (of the groups, with --group) is held, and decides which numbers are
-    kept. OUT then holds `tuned`, the resumable `run`, and `report.json`, which
-    `adwright tune compare` reads. A run that was killed goes on with --resume and ends with the
+    A tenth of the texts (of the groups, with --group) is held out, and decides which parameters
+    are kept. OUT then holds the adapter in `tuned`, the resumable `run`, and `report.json`, which
+    `adwright tune compare` reads. A run that was killed continues with --resume and ends with the
     same bits.
     """
     from adwright.core.config import to_jsonable
@@ -134,8 +135,8 @@ def _tell(report: TuningReport, out: Path) -> None:
             "method": report.method,
             "base": report.base,
             "trainable": f"{report.trainable:,} ({report.share:.2%})",
-            "tokens": f"{report.tokens:,}, {report.tokens_per_cpu_second:,.0f} a CPU-second",
-            "held answers, nats a token": nats,
+            "tokens": f"{report.tokens:,}, {report.tokens_per_cpu_second:,.0f} per CPU-second",
+            "held answers, nats per token": nats,
             "saved in": str(out / "tuned"),
         }
     )
@@ -154,13 +155,13 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders that `adwright tune run` wrote.")],
     picture: Annotated[
         Path | None,
-        typer.Option(help="Write an SVG of held loss against peak memory here; replaces it."),
+        typer.Option(help="Write an SVG of held-out loss against peak memory here; replaces it."),
     ] = None,
 ) -> None:
-    """Show several tunings side by side, the lowest loss on held answers first."""
+    """Show several runs side by side, the lowest loss on held-out answers first."""
     reports = [(folder, _report(folder)) for folder in runs]
     if len({report.data_hash for _, report in reports}) > 1:
-        typer.echo("These runs saw different texts: their losses are not to be compared.", err=True)
+        typer.echo("These runs saw different texts: their losses cannot be compared.", err=True)
     reports.sort(key=lambda pair: (pair[1].valid_nll is None, pair[1].valid_nll or 0.0))
     show_table(
         (
@@ -192,7 +193,7 @@ def compare(
 
 
 def _draw(reports: list[tuple[Path, TuningReport]], picture: Path) -> None:
-    """Loss against memory; runs without held texts have no place in it."""
+    """Draw loss against memory, for the runs with held-out texts."""
     from adwright.core.atomic import atomic_write_text
     from adwright.metrics.reports.charts import to_svg, trade_off
 
@@ -206,12 +207,12 @@ def _draw(reports: list[tuple[Path, TuningReport]], picture: Path) -> None:
         for folder, report in reports
         if report.valid_nll is not None
     ]
-    chart = trade_off(rows, x_title="peak memory, GB", y_title="held loss, nats a token")
+    chart = trade_off(rows, x_title="peak memory, GB", y_title="held loss, nats per token")
     atomic_write_text(picture, to_svg(chart))
 
 
 def _settings(settings: list[str]) -> dict[str, Any]:
-    """NAME=VALUE as TOML reads it; a value that is no TOML is a text."""
+    """Read NAME=VALUE as TOML; a value that is not TOML is a text."""
     found: dict[str, Any] = {}
     for one in settings:
         name, given, value = one.partition("=")

@@ -15,7 +15,7 @@ __all__ = ["Floats", "export"]
 
 
 class Floats(StrEnum):
-    """How the adapter's numbers are stored."""
+    """How the adapter's values are stored."""
 
     F32 = "f32"
     F16 = "f16"
@@ -33,9 +33,9 @@ def export(
     offline: Offline = False,
     force: Force = False,
 ) -> None:
-    """Write a LoRA, rsLoRA or LoRA-FA as a GGUF adapter, which llama.cpp puts beside the base.
+    """Write a LoRA, rsLoRA or LoRA-FA as a GGUF adapter, which llama.cpp loads beside the base.
 
-    Other methods have no place in such a file: where they can be merged, convert the whole model.
+    Such a file cannot hold other methods: where they can be merged, convert the whole model.
     """
     allowed_to_replace(to, force=force)
     try:
@@ -48,7 +48,7 @@ def export(
 
     place, _ = locate(model, offline=offline)
     with quiet():
-        # Its weights only prove that it is the right base: half the memory will do.
+        # Its weights only prove that it is the right base: bfloat16 is enough.
         base = AutoModelForCausalLM.from_pretrained(place, dtype="bfloat16")
     inner = folder / "tuned"
     tuned = load_tuned(base, inner if inner.is_dir() else folder)

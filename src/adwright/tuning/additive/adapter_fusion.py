@@ -1,4 +1,4 @@
-"""AdapterFusion: attention over several trained adapters, which stay as they are.
+"""AdapterFusion: attention over several trained adapters, which stay frozen.
 
 Pfeiffer et al., EACL 2021, arXiv 2005.00247. After each MLP, with h [D] its output, a_n(h) what
 adapter n adds, and z_n = h + a_n(h):
@@ -7,9 +7,9 @@ adapter n adds, and z_n = h + a_n(h):
     loss += c sum over layers |I - V|^2        the squares of all entries, summed
     count = 3 N D^2
 
-V is the identity at first and is held near it, as in the paper, so the output is a mean of what
-the adapters say; of adapters that do nothing it is h. c = 0.01 is that of the authors' code.
-Memory: n adapters, and n D activations a token and layer.
+V is the identity at first and is kept near it, as in the paper, so the output is a mean of the
+adapters' outputs, and h where they do nothing. c = 0.01 is that of the authors' code.
+Memory: n adapters, and n D activations per token and layer.
 
 `sources` names folders of serial adapters on this base, placed as Pfeiffer does and of one size.
 """
@@ -34,8 +34,8 @@ __all__ = ["AdapterFusion", "FusedLinear"]
 
 @dataclass(frozen=True)
 class AdapterFusion(TuningMethod):
-    """adapters: how many sources. size, activation: of each of them. identity: c, 0 for a V that
-    is free. Not mergeable.
+    """adapters: how many sources. size, activation: of each of them. identity: c, 0 for a V
+    without a penalty. Not mergeable.
     """
 
     variants: ClassVar[Variants] = (Variant("AdapterFusion", "additive: adapters"),)
@@ -55,7 +55,7 @@ class AdapterFusion(TuningMethod):
         return 3 * sizes.layers * sizes.width**2
 
     def attach(self, tuned: Tuned) -> None:
-        """A `FusedLinear` in the place of each down_proj."""
+        """Put a `FusedLinear` in the place of each down_proj."""
         settings = {"size": self.size, "placement": "pfeiffer", "activation": self.activation}
         states = tuned.source_states(SerialAdapter, self.adapters, settings)
         for place in tuned.places(("down_proj",)):
@@ -88,7 +88,7 @@ class FusedLinear(TunedLinear):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] to [..., D]."""
         h: Tensor = self.base(x)
-        query, key, value = (part.to(h.dtype) for part in (self.query, self.key, self.value))
+        query, key, value = (each.to(h.dtype) for each in (self.query, self.key, self.value))
         z = torch.stack([h + adapter(h) for adapter in self.adapters], -2)  # [..., n, D]
         # (Q h) . (K z) = (K^T Q h) . z: one product instead of n.
         asked = functional.linear(h, query) @ key

@@ -1,17 +1,17 @@
-"""DePT: a shorter soft prompt, and a low-rank update of the embedded text.
+"""DePT: a short soft prompt, and a low-rank update of the embedded text.
 
-Shi & Lipani, "DePT: Decomposed Prompt Tuning", ICLR 2024, arXiv 2309.05173. At place t of a text,
+Shi & Lipani, "DePT: Decomposed Prompt Tuning", ICLR 2024, arXiv 2309.05173. At position t,
 
     input = [p_1 ... p_L, E(x_t) + (A B)_t]        A [S, r] random, B [r, D] = 0 at first
     count = L D + S r + r D
 
-S is the longest text. The numbers of a long prompt are spent so that fewer places are read.
+S is the longest text. The parameters of a long prompt are spent so that fewer positions are read.
 
-Two learning rates are a part of the method: the paper trains the prompt at 3e-1 and more, A and B
-at rates such as 5e-4. Here the prompt's is `rate_ratio` times the other. Ours: 60, not the
-paper's some hundreds. A step of Adam is as long as the rate, and embeddings of a Llama-type model
-are far smaller than those of T5; beside the default rate, 5e-4, the prompt has 3e-2, at which
-prompt tuning does best on the default model.
+The method has two learning rates: the paper trains the prompt at 3e-1 and more, A and B at rates
+such as 5e-4. Here the prompt's rate is `rate_ratio` times the other. Ours: 60, where the paper has
+some hundreds. A step of Adam is as long as the rate, and embeddings of a Llama-type model are far
+smaller than those of T5; at the default rate, 5e-4, the prompt has 3e-2, which is best for prompt
+tuning on the default model.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["DePT", "DecomposedPrompt"]
 class DePT(TuningMethod):
     """length: L. longest: S. rank: r. rate_ratio: see the module; 1 for one rate.
 
-    Memory: L places in each layer. Applies to any model that takes embeddings.
+    Memory: L positions in each layer. Applies to any model that takes embeddings.
     """
 
     variants: ClassVar[Variants] = (Variant("DePT", "additive: soft prompts"),)
@@ -58,7 +58,7 @@ class DePT(TuningMethod):
         return self.length * sizes.width + self.rank * (self.longest + sizes.width)
 
     def attach(self, tuned: Tuned) -> None:
-        """A `DecomposedPrompt` around the backbone."""
+        """Put a `DecomposedPrompt` around the backbone."""
         table = tuned.causal.model.embed_tokens.weight
         words = torch.randint(len(table), (self.length,), generator=tuned.generator)
         vectors = nn.Parameter(table.detach()[words].float())
@@ -78,7 +78,7 @@ class DecomposedPrompt(nn.Module):
         self.vectors, self.a, self.b = vectors, a, b
 
     def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
-        """Hidden states [B, T, D] of the text; ValueInvalidError where it is longer than S."""
+        """Compute the hidden states [B, T, D] of the text; ValueInvalidError where it exceeds S."""
         rows, tokens = inputs.ids.shape
         places = torch.arange(tokens, device=inputs.ids.device)
         if inputs.positions is not None and rows == 1:

@@ -29,7 +29,7 @@ __all__ = ["IA3", "Rescaled"]
 class IA3(TuningMethod):
     """Learned factors on keys, values and the MLP's hidden layer.
 
-    Memory: three vectors a layer. Applies to k_proj, v_proj and down_proj; merges into them.
+    Memory: three vectors per layer. Applies to k_proj, v_proj and down_proj; merges into them.
     """
 
     variants: ClassVar[Variants] = (Variant("(IA)3", "additive: other"),)
@@ -42,7 +42,7 @@ class IA3(TuningMethod):
         return sizes.layers * (2 * keys + hidden)
 
     def attach(self, tuned: Tuned) -> None:
-        """A `Rescaled` in the place of each of the three maps."""
+        """Put a `Rescaled` in the place of each of the three maps."""
         for place in tuned.places(("k_proj", "v_proj", "down_proj")):
             side: Literal["in", "out"] = "in" if place.target == "down_proj" else "out"
             place.put(Rescaled(place.linear, side))

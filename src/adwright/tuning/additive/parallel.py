@@ -21,14 +21,15 @@ from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.sizes import Sizes
 from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
-__all__ = ["Beside", "ParallelAdapter"]
+__all__ = ["ParallelAdapter", "ParallelModule"]
 
 
 @dataclass(frozen=True)
 class ParallelAdapter(TuningMethod):
     """A bottleneck beside sublayers. size: m. scale: s. beside: which sublayers.
 
-    Memory: 2 m D numbers a place, m activations a token. Applies to any sublayer; not mergeable.
+    Memory: 2 m D parameters per place, m activations per token. Applies to any sublayer; not
+    mergeable.
     """
 
     variants: ClassVar[Variants] = (Variant("parallel adapter", "additive: adapters"),)
@@ -48,23 +49,23 @@ class ParallelAdapter(TuningMethod):
         return places * bottleneck_count(sizes.width, self.size)
 
     def attach(self, tuned: Tuned) -> None:
-        """A hook on each sublayer."""
+        """Put a hook on each sublayer."""
         names = {"mlp": ["mlp"], "attention": ["self_attn"], "both": ["self_attn", "mlp"]}
         for layer in tuned.layers():
             for name in names[self.beside]:
                 inner = Bottleneck(tuned, tuned.sizes.width, self.size, self.activation)
-                Beside(inner, self.scale).on(getattr(layer, name))
+                ParallelModule(inner, self.scale).on(getattr(layer, name))
 
 
-class Beside(nn.Module):
-    """Adds s adapter(x) to what a sublayer makes of x."""
+class ParallelModule(nn.Module):
+    """Adds s adapter(x) to the output of a sublayer for x."""
 
     def __init__(self, adapter: nn.Module, scale: float) -> None:
         super().__init__()
         self.adapter, self.scale = adapter, scale
 
     def on(self, sublayer: nn.Module) -> None:
-        """Become a part of `sublayer`: attention, whose output is a tuple, or MLP."""
+        """Attach to `sublayer`: attention, whose output is a tuple, or MLP."""
         sublayer.add_module("beside", self)
         sublayer.register_forward_hook(self._add, with_kwargs=True)
 

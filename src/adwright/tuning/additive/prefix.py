@@ -1,19 +1,19 @@
-"""Prefix tuning: learned keys and values that every position of every layer sees.
+"""Prefix tuning: learned keys and values that every position of every layer attends to.
 
 Li & Liang, ACL 2021, arXiv 2101.00190. With P_k, P_v [L, d] of each layer and head:
 
     attention(q) = softmax(q [P_k, K]^T / sqrt(d)) [P_v, V]
 
-Li & Liang make them with an MLP from a small table while training, P = W_2 tanh(W_1 E + b_1) +
+Li & Liang compute them by an MLP from a small table while training, P = W_2 tanh(W_1 E + b_1) +
 b_2, "mlp" here; P-tuning v2 (Liu et al., 2021, arXiv 2110.07602) learns them directly, "direct".
 With K the width of all keys of a layer, and m of the MLP's hidden layer:
 
     direct: count = 2 N L K        mlp: count = L D + m D + m + 2 N K (m + 1)
 
-Not what the model was at first: probability goes to the prefix. Memory: L keys and values.
+The model is not at first what it was: attention goes to the prefix. Memory: L keys and values.
 
-Ours: the prefix joins K and V where a cache would, after the rotation by place, so packed texts
-and cached decoding work, and the attention of the base is used as it is.
+Ours: the prefix joins K and V where a cache would, after the rotation by position, so packed texts
+and cached decoding work, and the base's attention is used unchanged.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ class PrefixTuning(TuningMethod):
         return table + 2 * sizes.layers * keys * (self.hidden + 1)
 
     def attach(self, tuned: Tuned) -> None:
-        """A `Prefix` in each attention."""
+        """Put a `Prefix` into each attention."""
         for prefix, layer in zip(self.prefixes(tuned), tuned.layers(), strict=True):
             prefix.on(layer.self_attn)  # type: ignore[arg-type]
 
     def prefixes(self, tuned: Tuned) -> list[Prefix]:
-        """One for each layer; made by an MLP, they share all but its last map.
+        """Make one per layer; those of an MLP share all but its last map.
 
         Raises ConfigError for an attention that takes no mask.
         """
@@ -126,7 +126,7 @@ class _Made(nn.Module):
 
 
 class Prefix(nn.Module):
-    """Puts keys and values before those of an attention. maker: gives [2, heads, L, d].
+    """Puts keys and values before those of an attention. maker: returns [2, heads, L, d].
 
     gate: from the attention's input [B, T, D] to the log of a factor [B, T, 1] on the
     probability mass of the prefix before the softmax is normed; None for 1.
@@ -137,7 +137,7 @@ class Prefix(nn.Module):
         self.maker, self.gate = maker, gate
 
     def on(self, attention: nn.Module) -> None:
-        """Become a part of `attention`."""
+        """Attach to `attention`."""
         attention.add_module("prefix", self)
         attention.register_forward_pre_hook(self._join, with_kwargs=True)
 
@@ -152,15 +152,15 @@ class Prefix(nn.Module):
         cached = 0 if inner is None else int(inner.get_seq_length(module.layer_idx))
         mask = kwargs.get("attention_mask")
         if mask is None:
-            # Without one the attention would be causal by itself, with the prefix as its past
-            # or not depending on the kernel.
+            # Without a mask the attention would be causal by itself, and whether the prefix counts
+            # as its past would depend on the kernel.
             tokens = x.shape[1]
             mask = x.new_ones(tokens, tokens + cached, dtype=torch.bool).tril(cached)[None, None]
         wide = self._widened(mask, x, keys.shape[1])
         return args, kwargs | {name: _Before(inner, keys, values), "attention_mask": wide}
 
     def _widened(self, mask: Tensor, x: Tensor, length: int) -> Tensor:
-        """The mask [B, 1, T, S], boolean or added to logits, with L columns before the others."""
+        """Put L columns before the mask [B, 1, T, S], which is boolean or added to logits."""
         if self.gate is None:
             seen = mask.new_ones if mask.dtype == torch.bool else mask.new_zeros
             return torch.cat([seen(*mask.shape[:-1], length), mask], -1)
@@ -171,7 +171,7 @@ class Prefix(nn.Module):
 
 
 class _Before:
-    """What an attention takes for its cache: gives back prefix, cached past, and present."""
+    """Stands in for the cache of an attention: returns prefix, cached past, and present."""
 
     def __init__(self, inner: Any, keys: Tensor, values: Tensor) -> None:
         self.inner, self.keys, self.values = inner, keys, values
@@ -184,7 +184,7 @@ class _Before:
         cache_kwargs: object = None,
         kwargs: object = None,
     ) -> tuple[Tensor, Tensor]:
-        """Keys and values [B, heads, L + S, d]."""
+        """Return keys and values [B, heads, L + S, d]."""
         if self.inner is not None:
             keys, values = self.inner.update(keys, values, layer)
         before = (len(keys), -1, -1, -1)

@@ -1,7 +1,7 @@
-"""Serial adapters: a small bottleneck after a sublayer, in the line of the computation.
+"""Serial adapters: a small bottleneck after a sublayer.
 
 Houlsby et al., 2019, arXiv 1902.00751, after attention and after the MLP; Pfeiffer et al., 2020,
-arXiv 2005.00247, after the MLP alone. With h [D] what the sublayer puts out:
+arXiv 2005.00247, after the MLP alone. With h [D] the output of the sublayer:
 
     h <- h + W_up f(W_down h + c) + e      W_down [m, D], W_up [D, m], c [m], e [D]
     count = places * (2 m D + m + D)       places: 2 N (Houlsby) or N (Pfeiffer)
@@ -39,8 +39,8 @@ Placement = Literal["houlsby", "pfeiffer"]
 
 @dataclass(frozen=True)
 class SerialAdapter(TuningMethod):
-    """A bottleneck after sublayers. size: m. Memory: 2 m D numbers a place, and m activations a
-    token. Applies to any sublayer; it cannot be merged, f being no linear map.
+    """A bottleneck after sublayers. size: m. Memory: 2 m D parameters per place, and m activations
+    per token. Applies to any sublayer; it cannot be merged, as f is not linear.
     """
 
     variants: ClassVar[Variants] = (
@@ -66,7 +66,7 @@ class SerialAdapter(TuningMethod):
         return sizes.layers * len(self.targets) * bottleneck_count(sizes.width, self.size)
 
     def attach(self, tuned: Tuned) -> None:
-        """An `AdapterLinear` in the place of each map."""
+        """Put an `AdapterLinear` in the place of each map."""
         for place in tuned.places(self.targets):
             inner = Bottleneck(tuned, tuned.sizes.width, self.size, self.activation)
             place.put(AdapterLinear(place.linear, inner))
@@ -89,7 +89,7 @@ class Bottleneck(nn.Module):
 
 
 class AdapterLinear(TunedLinear):
-    """The base's map and an adapter after it. active: whether the adapter takes part."""
+    """The base's map and an adapter after it. active: whether the adapter is used."""
 
     def __init__(self, base: nn.Linear, adapter: nn.Module) -> None:
         super().__init__(base)

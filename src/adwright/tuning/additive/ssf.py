@@ -1,4 +1,4 @@
-"""SSF: what a linear map puts out is scaled and shifted.
+"""SSF: the output of a linear map is scaled and shifted.
 
 Lian et al., "Scaling & Shifting Your Features", NeurIPS 2022, arXiv 2210.08823:
 
@@ -27,7 +27,7 @@ __all__ = ["SSF", "ScaledShifted"]
 class SSF(TuningMethod):
     """A learned factor and shift of each output of the maps in `targets`.
 
-    Memory: two vectors a map. Merges; for storing a merged model see `BitFit`.
+    Memory: two vectors per map. Mergeable; for storing a merged model see `BitFit`.
     """
 
     variants: ClassVar[Variants] = (Variant("SSF", "additive: other", "after linear maps only"),)
@@ -40,7 +40,7 @@ class SSF(TuningMethod):
         return 2 * sum(rows for rows, _ in sizes.of_linear(self.targets))
 
     def attach(self, tuned: Tuned) -> None:
-        """A `ScaledShifted` in the place of each map."""
+        """Put a `ScaledShifted` in the place of each map."""
         for place in tuned.places(self.targets):
             place.put(ScaledShifted(place.linear))
 

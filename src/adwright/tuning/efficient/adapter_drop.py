@@ -2,13 +2,13 @@
 
 Rueckle et al., EMNLP 2021, arXiv 2010.11918. In each step of training the first n layers have
 no adapter, n drawn from 0 ... `drop`, by default from 0 ... N - 1 as in the paper, so that
-adapters are trained which can be served with any number of layers left out. In use the first
-`serve` layers have none:
+adapters are trained which can be served with any number of layers left out. At inference the
+first `serve` layers have none:
 
     count = that of the serial adapter: all of them are trained
 
-Below the first adapter nothing asks for a gradient, so the backward pass ends there: of N layers
-n are saved, and as many adapters when serving.
+Below the first adapter nothing needs a gradient, so the backward pass ends there: it saves n of N
+layers, and serving saves as many adapters.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["AdapterDrop", "DropSchedule"]
 @dataclass(frozen=True)
 class AdapterDrop(TuningMethod):
     """drop: the most layers that training leaves out; None for all but the last one, 0 for a
-    plain serial adapter. serve: how many are left out in use.
+    plain serial adapter. serve: how many are left out at inference.
 
     size, placement, activation: of the adapters. Memory: that of serial adapters at most.
     """
@@ -60,7 +60,7 @@ class AdapterDrop(TuningMethod):
         return self.serial.count(sizes)
 
     def attach(self, tuned: Tuned) -> None:
-        """Serial adapters and a schedule beside them; ConfigError where nothing would be left."""
+        """Put serial adapters and their schedule; ConfigError where no adapter would be left."""
         drop = tuned.sizes.layers - 1 if self.drop is None else self.drop
         if max(drop, self.serve) >= tuned.sizes.layers:
             raise ConfigError(
@@ -81,22 +81,22 @@ class DropSchedule(nn.Module):
         self, adapters: Sequence[tuple[int, nn.Module]], drop: int, serve: int, seed: int
     ) -> None:
         super().__init__()
-        # A tuple of a list is no submodule: the adapters are parts of the model already.
+        # In a tuple torch does not register them: they are modules of the model already.
         self.adapters = tuple(adapters)
         self.drop, self.serve, self.seed = drop, serve, seed
         self.leave_out(serve)
 
     def leave_out(self, layers: int) -> None:
-        """No adapter in the first `layers` layers."""
+        """Switch off the adapters of the first `layers` layers, and the others on."""
         for layer, module in self.adapters:
             if isinstance(module, AdapterLinear):
                 module.active = layer >= layers
 
     def before_step(self, step: int, steps: int) -> None:
-        """Draw n: from the seed and the step, so a resumed training draws the same."""
+        """Draw n from the seed and the step, so that a resumed training draws the same."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         self.leave_out(int(torch.randint(self.drop + 1, (1,), generator=generator)))
 
     def after_step(self, step: int, steps: int) -> None:
-        """As in use."""
+        """Leave out the layers that inference leaves out."""
         self.leave_out(self.serve)

@@ -1,4 +1,4 @@
-"""BitDelta: a fully tuned model is kept as one bit a weight beside its base.
+"""BitDelta: a fully tuned model is stored as one bit per weight beside its base.
 
 Liu et al., "BitDelta: Your Fine-Tune May Only Be Worth One Bit", NeurIPS 2024, arXiv 2402.10193.
 With D = W_tuned - W_base of each map:
@@ -7,19 +7,19 @@ With D = W_tuned - W_base of each map:
     y = W_base x + a (sign(D) x)
     count = maps
 
-`sources` names the folder of a `FullTuning` of the same base. Not what the base was at first, as
-it stands in for the tuned model. Memory: 1/8 byte a weight beside the base.
+`sources` names the folder of a `FullTuning` of the same base. The model is not at first what the
+base was, as it stands for the tuned model. Memory: 1/8 byte per weight beside the base.
 
 Ours: the factors are trained on whatever loss the loop has, in `tune` the cross-entropy of the
-answers; the paper distils them from the tuned model's logits, and there is no such teacher in
-the loop. Weights outside the targets (norms, embedding, head) are those of the base; the paper
+answers; the paper distils them from the tuned model's logits, and the loop has no such teacher.
+Weights outside the targets (norms, embedding, head) are those of the base; the paper
 keeps them as tuned.
 
-A base in bfloat16: the two products are added, not the weights, where an update below the
-spacing of W would be lost. D is taken in float32 from the stored weights, but against the base
-that is given: where the source was tuned on a base in float32, what that lost by rounding is a
-part of D, and of small updates the sign is then that of the rounding. Attach to the base in
-float32 and save: the part has its bits from the true D, and loads on both.
+A base in bfloat16: the two products are added, not the weights, where an update below the spacing
+of W would be lost. D is the difference in float32 of the stored weights and the given base: where
+the source was tuned on a base in float32, D contains what rounding the base lost, and small
+updates get the sign of the rounding. Attach to the base in float32 and save: that adapter has the
+bits of the true D, and loads on both.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["BitDelta", "BitDeltaLinear"]
 
 @dataclass(frozen=True)
 class BitDelta(TuningMethod):
-    """One factor a map on frozen signs; needs one source."""
+    """One factor per map on frozen signs; needs one source."""
 
     variants: ClassVar[Variants] = (
         Variant(
@@ -56,11 +56,11 @@ class BitDelta(TuningMethod):
     targets: tuple[Target, ...] = LINEAR
 
     def count(self, sizes: Sizes) -> int:
-        """One for each map."""
+        """One per map."""
         return len(sizes.of_linear(self.targets))
 
     def attach(self, tuned: Tuned) -> None:
-        """A `BitDeltaLinear` in the place of each map."""
+        """Put a `BitDeltaLinear` in the place of each map."""
         states = tuned.source_states(FullTuning, 1, {})
         for place in tuned.places(self.targets):
             linear = place.linear
@@ -85,7 +85,7 @@ class BitDeltaLinear(DeltaLinear):
         self.register_buffer("bits", _packed(difference.reshape(-1) > 0))
 
     def signs(self, kind: torch.dtype) -> Tensor:
-        """sign(D) [out, in] in a type of floats: +-1 is exact in each."""
+        """sign(D) [out, in] in any floating type, all of which hold +-1 exactly."""
         weight = self.base.weight
         return (_unpacked(self.bits, weight.numel()).to(kind) * 2 - 1).view_as(weight)
 

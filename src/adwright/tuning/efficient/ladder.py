@@ -1,19 +1,19 @@
 """Ladder side-tuning: a small network beside the backbone, and no gradient through the backbone.
 
-Sung, Cho & Bansal, NeurIPS 2022, arXiv 2206.06522. With h_l [T, D] what decoder layer l puts out
-(h_0 the embedding), a side width S = D / reduction, and everything from h_l cut off the graph:
+Sung, Cho & Bansal, NeurIPS 2022, arXiv 2206.06522. With h_l [T, D] the output of decoder layer
+l (h_0 the embedding), detached from the graph, and a side width S = D / reduction:
 
     z_0 = D_0 h_0        z_l = block_l(a_l D_l h_l + (1 - a_l) z_{l-1}),  a_l = sigma(mu_l / T)
     hidden = h_final + U norm(z_N)                   D_l [S, D], U [D, S] = 0 at first, T = 0.1
     count = N (S D + 1 + 4 S^2 + 3 S M + 2 S) + 2 S D + S,  M = 2 S
 
-Memory: activations of width S instead of D, and the hidden states; none of the backbone's own.
-The backward pass is that of the side network alone.
+Memory: activations of width S instead of D, and the hidden states, but not the backbone's
+activations. The backward pass is that of the side network alone.
 
-Ours: blocks of causal attention without places (the states know them) and a gated MLP; the side
-network is drawn, not cut out of the backbone; its output is added to the backbone's, so the
-model is at first what it was. Decoding reads the whole text anew for each token: the side
-network keeps no cache.
+Ours: blocks of causal attention without positions (the states contain them) and a gated MLP; the
+side network is random, not pruned out of the backbone; its output is added to the backbone's, so
+the model is at first what it was. Decoding reads the whole text again for each token: the side
+network has no cache.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _EPS = 1e-6
 
 @dataclass(frozen=True)
 class LadderTuning(TuningMethod):
-    """reduction: D / S. Applies to any backbone that gives its hidden states."""
+    """reduction: D / S. Applies to any backbone that returns its hidden states."""
 
     variants: ClassVar[Variants] = (Variant("LST", "efficient: memory"),)
     packable: ClassVar[bool] = True
@@ -57,7 +57,7 @@ class LadderTuning(TuningMethod):
         return rungs + 2 * side * sizes.width + side
 
     def attach(self, tuned: Tuned) -> None:
-        """A `Ladder` around the backbone."""
+        """Put a `Ladder` around the backbone."""
         tuned.outer = Ladder(tuned, max(1, tuned.sizes.width // self.reduction))
 
 
@@ -70,7 +70,7 @@ class Ladder(nn.Module):
         self.foot = tuned.uniform(side, width)
         self.down = nn.ParameterList(tuned.uniform(side, width) for _ in range(layers))
         self.mu = nn.ParameterList(zeros(1) for _ in range(layers))
-        self.blocks = nn.ModuleList(_Block(tuned, side) for _ in range(layers))
+        self.blocks = nn.ModuleList(_SideBlock(tuned, side) for _ in range(layers))
         self.norm, self.up = ones(side), zeros(width, side)
 
     def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
@@ -84,7 +84,7 @@ class Ladder(nn.Module):
                 use_cache=False,
             )
         first, *states = (state.detach() for state in output.hidden_states)
-        # The last of the states has the final norm on it already, and serves as h_N too.
+        # The last state is after the final norm, and serves as h_N too.
         seen = visible(inputs)
         z = functional.linear(first, self.foot.to(first.dtype))
         for state, down, mu, block in zip(states, self.down, self.mu, self.blocks, strict=True):
@@ -95,7 +95,7 @@ class Ladder(nn.Module):
         return last + functional.linear(z, self.up.to(z.dtype))
 
 
-class _Block(nn.Module):
+class _SideBlock(nn.Module):
     """z + attention(norm(z)), then z + MLP(norm(z)), all S wide."""
 
     def __init__(self, tuned: Tuned, side: int) -> None:
@@ -107,11 +107,11 @@ class _Block(nn.Module):
 
     def forward(self, z: Tensor, seen: Tensor) -> Tensor:
         qkv, o, gate_up, down, *norms = (
-            part.to(z.dtype) for part in (self.qkv, self.o, self.gate_up, self.down, *self.norms)
+            each.to(z.dtype) for each in (self.qkv, self.o, self.gate_up, self.down, *self.norms)
         )
         x = functional.rms_norm(z, z.shape[-1:], norms[0], _EPS)
-        parts = functional.linear(x, qkv).view(*z.shape[:-1], 3, self.heads, -1)
-        q, k, v = parts.permute(2, 0, 3, 1, 4)  # each [B, heads, T, S / heads]
+        heads = functional.linear(x, qkv).view(*z.shape[:-1], 3, self.heads, -1)
+        q, k, v = heads.permute(2, 0, 3, 1, 4)  # each [B, heads, T, S / heads]
         made = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         z = z + functional.linear(made.transpose(1, 2).flatten(2), o)
         x = functional.rms_norm(z, z.shape[-1:], norms[1], _EPS)
@@ -122,8 +122,8 @@ class _Block(nn.Module):
 def visible(inputs: Inputs) -> Tensor:
     """Say whether query t sees key s, bool [B or 1, 1, T, T]: earlier, no padding, the same text.
 
-    A text starts wherever a place is not one more than the place before. Every token sees itself,
-    padding too, or its softmax would be over nothing.
+    A text starts wherever a position is not one more than the one before. Every token sees itself,
+    also padding, or its softmax would be over nothing.
     """
     input_ids, attention_mask, position_ids = inputs
     tokens = input_ids.shape[1]

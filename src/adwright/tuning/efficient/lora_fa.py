@@ -1,12 +1,11 @@
-"""LoRA-FA: LoRA whose A stays as it was drawn.
+"""LoRA-FA: LoRA whose A stays as it was initialised.
 
 Zhang et al., 2023, arXiv 2308.03303:
 
     y = W x + s B (A x)        A frozen, B = 0 at first        count = sum over maps of r out
 
-The backward pass needs A x [r] of a token and not x, so activations shrink; with the base's
-frozen W nothing else asks for x. Ours: the autograd function of `lora` keeps x, so this class
-has a function of its own.
+The backward pass needs A x [r] of a token and not x, so activations shrink: the frozen W does not
+need x either. Ours: the autograd function of `lora` keeps x, so this class has its own.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class LoRAFA(LowRankMethod):
 
 
 class FrozenALinear(LoRALinear):
-    """W x + bias + B (s A x), of which the backward pass keeps s A x alone."""
+    """W x + bias + B (s A x), which keeps only s A x for the backward pass."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] to [..., out]."""

@@ -1,14 +1,14 @@
-"""MeZO: tuning with forward passes alone, in the memory of inference.
+"""MeZO: tuning by forward passes alone, in the memory of inference.
 
 Malladi et al., "Fine-Tuning Language Models with Just Forward Passes", NeurIPS 2023, arXiv
-2305.17333, after SPSA (Spall, 1992). With z normal, drawn anew from a seed whenever it is needed:
+2305.17333, after SPSA (Spall, 1992). With z normal, drawn from its seed whenever it is needed:
 
     g = (L(w + e z) - L(w - e z)) / (2 e)        w <- w - rate * g * z
     count = all parameters, or those of LoRA where rank > 0
 
-Two forward passes a step; no activations, gradients or moments are kept, and the weights are
-changed in place. A step is told by its seed and g, 16 bytes: `replay` takes it again on a copy.
-The price is many steps, as g is one number for all parameters.
+Two forward passes per step; no activations, gradients or moments are kept, and the weights are
+changed in place. Seed and g, 16 bytes, describe a step: `replay` repeats it on a copy. The price
+is many steps, as g is one number for all parameters.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
-__all__ = ["MeZO", "Step", "mezo_step", "replay"]
+__all__ = ["MeZO", "MezoStep", "mezo_step", "replay"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class MeZO(TuningMethod):
         return LoRA(rank=self.rank, alpha=self.alpha, targets=self.targets)
 
 
-class Step(NamedTuple):
+class MezoStep(NamedTuple):
     """One step. gradient: g. loss: the mean of both losses."""
 
     seed: int
@@ -78,8 +78,8 @@ class Step(NamedTuple):
 
 
 @torch.no_grad()
-def mezo_step(tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: int) -> Step:
-    """One step. loss: computes the loss of `tuned` on the batch of this step, a scalar.
+def mezo_step(tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: int) -> MezoStep:
+    """Take one step. loss: computes the loss of `tuned` on the batch of this step, a scalar.
 
     seed: of z; another one for each step. Dropout must be the same in both passes: use eval mode.
     Raises ConfigError where the method is another.
@@ -98,13 +98,13 @@ def mezo_step(tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: in
     gradient = (above - below) / (2 * epsilon)
     # Back to w and on to the new w at once.
     _move(tuned, seed, epsilon - rate * gradient)
-    return Step(seed, rate, gradient, (above + below) / 2)
+    return MezoStep(seed, rate, gradient, (above + below) / 2)
 
 
 @torch.no_grad()
-def replay(tuned: Tuned, steps: list[Step]) -> None:
-    """Take steps again that were taken elsewhere, without any forward pass. Equal up to the
-    rounding of the moves to w + e z and back.
+def replay(tuned: Tuned, steps: list[MezoStep]) -> None:
+    """Repeat steps that were taken elsewhere, without any forward pass. Equal up to the rounding
+    of the moves to w + e z and back.
     """
     for step in steps:
         _move(tuned, step.seed, -step.rate * step.gradient)

@@ -7,12 +7,12 @@ Integer Quantization", NeurIPS 2023, arXiv 2305.14152. For each group of g input
     s_0 = (max w - min w) / (2^bits - 1),  z = -min w / s_0
     count = sum over maps of out * in / g
 
-Not what the model was at first: it is the quantised model, off by at most s_0 / 2 a weight from w
-rounded to bfloat16. Ours: w is rounded so whatever the base is in. A stored part has scales and
-no codes; codes of w itself would differ between a base in float32 and the same base in bfloat16,
-which the fingerprint takes for one.
+The model is at first the quantised one: each weight differs by at most s_0 / 2 from w rounded to
+bfloat16. Ours: w is rounded so in any base. A saved adapter has scales and no codes; codes of w
+itself would differ between a base in float32 and the same base in bfloat16, which have the same
+fingerprint.
 
-Memory: bits / 8 bytes a weight, codes of 4 bits being packed in pairs, and 8 bytes a group; W'
+Memory: bits / 8 bytes per weight, codes of 4 bits being packed in pairs, and 8 bytes per group; W'
 exists for one map at a time. After training the model is still quantised; `merge` unpacks it.
 """
 
@@ -55,7 +55,7 @@ class PEQA(TuningMethod):
         return sum(rows * columns // self.group for rows, columns in sizes.of_linear(self.targets))
 
     def attach(self, tuned: Tuned) -> None:
-        """A `QuantisedLinear` in the place of each map, which is let go."""
+        """Put a `QuantisedLinear` in the place of each map, whose weight is dropped."""
         for place in tuned.places(self.targets):
             place.put(QuantisedLinear(place.linear, self.bits, self.group))
 
@@ -82,27 +82,27 @@ def quantise(weight: Tensor, bits: int, group: int) -> Quantised:
             where="PEQA.group",
             hint="take a common divisor of the inputs of all maps",
         )
-    parts = weight.detach().bfloat16().float().view(rows, -1, group)
-    low, high = parts.amin(-1), parts.amax(-1)
+    groups = weight.detach().bfloat16().float().view(rows, -1, group)
+    low, high = groups.amin(-1), groups.amax(-1)
     scale = (high - low) / (2**bits - 1)
     flat = scale == 0
-    # One level only: s = |w| and z = -+1 give it back without a division by zero.
+    # One level only: s = |w| and z = -+1 restore it without a division by zero.
     scale = torch.where(flat, torch.where(low == 0, torch.ones_like(low), low.abs()), scale)
     zero = -low / scale
-    codes = ((parts - low[..., None]) / scale[..., None]).round().clamp(0, 2**bits - 1)
+    codes = ((groups - low[..., None]) / scale[..., None]).round().clamp(0, 2**bits - 1)
     return Quantised(codes.to(torch.uint8), scale, zero)
 
 
 class QuantisedLinear(TunedLinear):
     """s * (q - z) x + bias. scale: s [out, in / g]; codes and zero points are buffers that come
-    from the base anew when a tuned part is loaded.
+    from the base again when an adapter is loaded.
     """
 
     codes: Tensor
     zero: Tensor
 
     def __init__(self, base: nn.Linear, bits: int, group: int) -> None:
-        # Not that of TunedLinear: the base's weight is let go.
+        # Not TunedLinear's own: the base's weight is dropped.
         nn.Module.__init__(self)
         codes, scale, zero = quantise(base.weight, bits, group)
         self.packed, self.group = bits == 4, group

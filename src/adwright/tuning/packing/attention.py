@@ -1,19 +1,19 @@
 """Attention of many short texts laid end to end, by a few large products.
 
-Each text attends to itself, causally. Texts of like length are read as one block [n, L], shorter
-ones filled up, and with the heads that share keys side by side a block is two products forward
-and four backward:
+Each text attends to itself, causally. Texts of similar length form one block [n, L], shorter ones
+padded, and with the heads that share keys side by side a block is two products forward and four
+backward:
 
     P = softmax(s Q K' + mask)      O = P V
     dV = P' dO      dS = P * (dO V' - rowsum(dO V' * P))      dQ = s dS K      dK = s dS' Q
 
-Q is [n G, (H/G) L, Dh], K and V are [n G, L, Dh]: keys are not repeated, and what they get from
-the heads that share them is summed by the product. A causal mask hides what fills a text up from
-the text itself, so only dO has to be cleared there. P is kept for the backward pass where it is
-not larger than Q and K, and computed again elsewhere.
+Q is [n G, (H/G) L, Dh], K and V are [n G, L, Dh]: keys are not repeated, and the product sums the
+gradients of the heads that share them. The causal mask hides padding from the text itself, so only
+dO has to be cleared there. P is kept for the backward pass where it is not larger than Q and K, and
+computed again elsewhere.
 
-The flash kernels of torch read a text at a time, and their backward pass is slow for texts of
-fewer tokens than its blocks have; texts of more than `LONG` tokens are left to them.
+The flash kernels of torch read one text at a time, and their backward pass is slow for texts
+shorter than its blocks; texts of more than `LONG` tokens are left to them.
 
 Letters: T tokens, H heads, G heads of keys, Dh width of a head, n texts, L tokens of the longest.
 """
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LONG", "Blocks", "attending", "attends_in_blocks", "block_attention"]
 
-#: Tokens of a text from which on the flash kernels take over.
+#: Tokens of a text above which the flash kernels take over.
 LONG = 1024
-#: Scores of a block: as many as stay near the processor.
+#: Scores of a block: as many as fit the processor's cache.
 _SCORES = 4_000_000
-#: A text joins a block whose longest is at most so many times longer.
+#: A text joins a block whose longest text is at most this many times longer.
 _LIKE = 1.6
 
 
@@ -50,7 +50,7 @@ class _Block:
     """n texts as rows of the matrices [T H, Dh] and [T G, Dh].
 
     queries: int64 [n G (H/G) L]; keys: int64 [n G L]; real: bool [n, 1, 1, L, 1], or None where
-    no text is filled up; mask: [L, L], 0 and -inf.
+    no text is padded; mask: [L, L], 0 and -inf.
     """
 
     texts: int
@@ -63,10 +63,10 @@ class _Block:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Which texts are read together; made once a step, used by all layers.
+    """Which texts are read together; made once per step, used by all layers.
 
     lengths: of the texts. blocks: none where a text is longer than `LONG`. from_queries, from_keys:
-    int64 [T H] and [T G], where a row of the packed matrix lies in the blocks.
+    int64 [T H] and [T G], where each row of the packed matrix is in the blocks.
     """
 
     heads: int
@@ -122,7 +122,8 @@ def block_attention(
 
 
 def attends_in_blocks(model: PreTrainedModel) -> AbstractContextManager[None]:
-    """Within, the decoder takes `blocks=` beside its tokens and places, and attends by them.
+    """Within the context, the decoder takes `blocks=` with its tokens and positions, and attends by
+    them.
 
     Raises MissingExtraError without transformers.
     """
@@ -131,7 +132,7 @@ def attends_in_blocks(model: PreTrainedModel) -> AbstractContextManager[None]:
 
 @contextmanager
 def attending(model: PreTrainedModel, name: str, attend: Callable[..., Any]) -> Iterator[None]:
-    """Within, the model attends by a function as transformers calls it, known by `name`.
+    """Within the context, let the model attend by `attend`, registered with transformers as `name`.
 
     Raises MissingExtraError without transformers.
     """
@@ -159,7 +160,7 @@ def _attend(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers calls it: attention [1, T, H, Dh]."""
+    """Compute the attention [1, T, H, Dh]; the signature is that of transformers."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     seen = block_attention(query, key, value, blocks, scale)
     return seen.transpose(1, 2).contiguous(), None
@@ -231,24 +232,24 @@ def _share(query: Tensor, key: Tensor, block: _Block) -> Tensor:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """[1, H, T, Dh] as [T H, Dh]; that is how transformers has it in memory."""
+    """View [1, H, T, Dh] as [T H, Dh], which is its order in memory in transformers."""
     return x[0].transpose(0, 1).reshape(-1, x.shape[-1])
 
 
 def _taken(rows: Tensor, at: Tensor, block: _Block, kv_heads: int) -> Tensor:
-    """Rows of a block, [n G, rows of it, Dh]."""
+    """Take the rows of a block, [n G, rows, Dh]."""
     return rows.index_select(0, at).view(block.texts * kv_heads, -1, rows.shape[-1])
 
 
 def _packed(found: list[Tensor], at: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The rows of all blocks as [1, H, T, Dh], with tokens before heads in memory."""
+    """Put the rows of all blocks in the order [1, H, T, Dh], tokens before heads in memory."""
     whole = found[0] if len(found) == 1 else torch.cat(found)
     _, heads, tokens, width = shape
     return whole.index_select(0, at).view(1, tokens, heads, width).transpose(1, 2)
 
 
 def _alike(lengths: list[int], heads: int) -> list[list[int]]:
-    """Numbers of the texts of each block, the longest first; texts without tokens are in none."""
+    """Group the indices of texts by block, the longest first; texts without tokens are in none."""
     found: list[list[int]] = []
     longest = 0
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
@@ -282,8 +283,8 @@ def _block(starts: list[int], lengths: list[int], heads: int, kv_heads: int) -> 
 
 
 def _inverse(rows: list[Tensor], total: int) -> Tensor:
-    """int64 [total]: where each row of the packed matrix lies in the blocks. The last row of a
-    text that is filled up lies there several times, the first time as itself."""
+    """Find where each row of the packed matrix is in the blocks, int64 [total]. The last row of a
+    padded text is there several times, the first time as itself."""
     if not rows:
         return torch.zeros(total, dtype=torch.int64)
     whole = torch.cat(rows)

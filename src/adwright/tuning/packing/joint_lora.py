@@ -11,17 +11,16 @@ A_j and B_j see the rows of job j alone, in the loss as in the gradient, so one 
 the sum of all losses leaves each job the gradient that it would have had alone, up to the
 rounding of larger products. Ranks, targets, scales and dropout may differ from job to job.
 
-A job's products with A_j and B_j are so small that a call costs more than they do, so neighbours
-are put together: [X (A_1 | A_2)'] is one product, in which what a row has of another job is set
-to zero. As many as pay for the zeros that are multiplied, which is fewer the more rows they have.
+A job's products with A_j and B_j are so small that the call costs more than the arithmetic, so
+neighbours share one: in [X (A_1 | A_2)'] the columns of another job are set to zero in each row.
+As many jobs share it as pay for the multiplied zeros: the more rows they have, the fewer.
 
-What a joint step saves: the base's weights are read once for all jobs, and so is what a step
-costs whatever its size (hundreds of small operations, the ends of small products). What it does
-not save: each job's own A and B products, and its optimiser. The more texts a job has in a step,
-the less there is to save.
+A joint step saves reading the base's weights once per job, and the fixed costs of a step (hundreds
+of small operations, the ends of small products). It does not save each job's own products with A
+and B, nor its optimizer. The more texts a job has in a step, the less there is to save.
 
-Every job is also a `Tuned` of its own over the same weights (`share_base`), which draws, validates,
-saves and loads as it does alone; memory of the base once.
+Every job is also a `Tuned` over the same weights (`share_base`), which draws, validates, saves and
+loads as it does alone; the base is in memory once.
 """
 
 from __future__ import annotations
@@ -58,10 +57,10 @@ _Model = TypeVar("_Model", bound=nn.Module)
 
 
 def share_base(model: _Model) -> _Model:
-    """A copy of the tree of modules over the same parameters and buffers.
+    """Copy the tree of modules, but share the parameters and buffers.
 
-    What is put into the copy, or set on its config, is not seen in `model`; the numbers are the
-    same tensors, so their memory is there once, and a change of one is seen in both.
+    Modules put into the copy, and changes of its config, do not affect `model`; the tensors are the
+    same, so they are in memory once, and a change of one is seen in both.
     """
     shared = (*model.parameters(), *model.buffers())
     return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
@@ -69,9 +68,9 @@ def share_base(model: _Model) -> _Model:
 
 @dataclass(frozen=True)
 class _Group:
-    """Rows [start, end) of neighbours, whose matrices are columns [low, high) of all that stand
-    side by side. own: [rows, columns], 1 where row and column are of one job, None for a single
-    job. keep: 0 or 1 / (1 - p) for each number that A sees, None without dropout."""
+    """Rows [start, end) of neighbours, whose matrices are columns [low, high) of all matrices side
+    by side. own: [rows, columns], 1 where row and column are of one job, None for a single job.
+    keep: 0 or 1 / (1 - p) for each value that A sees, None without dropout."""
 
     start: int
     end: int
@@ -83,9 +82,9 @@ class _Group:
 
 @dataclass
 class _Live:
-    """What the maps read: the rows of each job that is in the step, and its random numbers.
+    """What all maps of a step share: the rows of each job, and its random generator.
 
-    groups: of each set of jobs and ranks, made once a step.
+    groups: of each set of jobs and ranks, made once per step.
     """
 
     rows: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -94,9 +93,9 @@ class _Live:
         default_factory=dict
     )
 
-    def grouped(self, parts: Mapping[str, LoRALinear]) -> tuple[_Group, ...]:
-        """The groups of the jobs that have a part at a map, dropout left out."""
-        key = tuple((name, len(part.a), part.dropout > 0) for name, part in parts.items())
+    def grouped(self, adapters: Mapping[str, LoRALinear]) -> tuple[_Group, ...]:
+        """Find the groups of the jobs that have an adapter at a map, without dropout."""
+        key = tuple((name, len(one.a), one.dropout > 0) for name, one in adapters.items())
         if key not in self.groups:
             self.groups[key] = tuple(self._made(key))
         return self.groups[key]
@@ -173,14 +172,14 @@ class JointJobs:
             for name, tuned in self.tuned.items()
         }
         for place in places(self.causal, LINEAR):
-            parts = {name: maps[place.name] for name, maps in own.items() if place.name in maps}
-            if parts:
-                joint = JointLinear(place.linear, cast(dict[str, LoRALinear], parts), self._live)
+            found = {name: maps[place.name] for name, maps in own.items() if place.name in maps}
+            if found:
+                joint = JointLinear(place.linear, cast(dict[str, LoRALinear], found), self._live)
                 place.put(joint)
 
     @property
     def causal(self) -> Any:
-        """The causal LM in which the jobs stand side by side."""
+        """The causal LM that computes all jobs together."""
         return self._causal[0]
 
     def losses(
@@ -192,10 +191,10 @@ class JointJobs:
     ) -> dict[str, Tensor]:
         """By job, the cross-entropy [] in nats, summed over the tokens of its answers.
 
-        texts: of the jobs that take part, each with at least one token. random: where the dropout
-        of a job is drawn from, needed for those that have one, which is always on: the losses are
-        those of training. border: called between parts of the head's work, which takes longer than
-        a layer's; see `borders`. The backward pass needs no context.
+        texts: of the jobs of this step, each with at least one token. random: the generators of the
+        jobs' dropout, needed for those that have one; it is always on, as the losses are those of
+        training. border: called between chunks of the head's work, which takes longer than a
+        layer's; see `preemption`. The backward pass needs no context.
 
         Raises ValueInvalidError for an unknown job or texts without tokens.
         """
@@ -229,7 +228,7 @@ class _Joined:
 
 
 def joined(texts: Mapping[str, Packed], *, known: Mapping[str, object]) -> _Joined:
-    """One after another, in the order given; `known`: the names that there may be.
+    """Lay texts end to end, in the order given. known: the names that there may be.
 
     Raises ValueInvalidError for no texts, an unknown name, or texts without tokens.
     """
@@ -244,39 +243,44 @@ def joined(texts: Mapping[str, Packed], *, known: Mapping[str, object]) -> _Join
         at += len(packed.ids)
     if not rows:
         raise ValueInvalidError("no job takes part in the step")
-    parts = list(texts.values())
-    ids, marks = torch.cat([p.ids for p in parts]), torch.cat([p.answer for p in parts])
+    all_texts = list(texts.values())
+    ids = torch.cat([packed.ids for packed in all_texts])
+    marks = torch.cat([packed.answer for packed in all_texts])
     return _Joined(Packed(ids, torch.cat(offsets), marks), rows)
 
 
 class JointLinear(TunedLinear):
-    """The base's map for all rows, and the update of each job on its own. parts: by job."""
+    """The base's map for all rows, and each job's update for its own rows. adapters: by job."""
 
-    def __init__(self, base: nn.Linear, parts: Mapping[str, LoRALinear], live: _Live) -> None:
+    def __init__(self, base: nn.Linear, adapters: Mapping[str, LoRALinear], live: _Live) -> None:
         super().__init__(base)
-        # In a dict of the object alone: they belong to the jobs.
-        self._parts, self._live = dict(parts), live
+        # In a dict torch does not register them: they belong to the jobs.
+        self._adapters, self._live = dict(adapters), live
 
     def forward(self, x: Tensor) -> Tensor:
         """x [1, T, in] to [1, T, out]."""
-        parts = {name: self._parts[name] for name in self._live.rows if name in self._parts}
+        adapters = {
+            name: self._adapters[name] for name in self._live.rows if name in self._adapters
+        }
         y: Tensor
-        if not parts:
+        if not adapters:
             y = self.base(x)
             return y
-        groups = self._live.grouped(parts)
-        if any(part.dropout for part in parts.values()):
-            groups = self._with_dropout(x, parts, groups)
-        scales = [part.scale for part in parts.values()]
-        low = [tensor for part in parts.values() for tensor in (part.a, part.b)]
+        groups = self._live.grouped(adapters)
+        if any(adapter.dropout for adapter in adapters.values()):
+            groups = self._with_dropout(x, adapters, groups)
+        scales = [adapter.scale for adapter in adapters.values()]
+        low = [tensor for adapter in adapters.values() for tensor in (adapter.a, adapter.b)]
         y = _LowRanks.apply(x, self.base.weight, self.base.bias, groups, scales, *low)  # type: ignore[no-untyped-call]
         return y
 
     def _with_dropout(
-        self, x: Tensor, parts: Mapping[str, LoRALinear], groups: tuple[_Group, ...]
+        self, x: Tensor, adapters: Mapping[str, LoRALinear], groups: tuple[_Group, ...]
     ) -> tuple[_Group, ...]:
-        """The groups with what is kept, drawn as `functional.dropout` draws it."""
-        begins = {self._live.rows[name][0]: name for name, part in parts.items() if part.dropout}
+        """Draw what dropout keeps in each group, as `functional.dropout` does."""
+        begins = {
+            self._live.rows[name][0]: name for name, adapter in adapters.items() if adapter.dropout
+        }
         found = []
         for group in groups:
             name = begins.get(group.start)
@@ -286,7 +290,7 @@ class JointLinear(TunedLinear):
                     raise ValueInvalidError(
                         "a job with dropout needs a generator", value=name, hint="give `random` one"
                     )
-                left = 1 - parts[name].dropout
+                left = 1 - adapters[name].dropout
                 keep = torch.empty_like(x[0, group.start : group.end])
                 keep.bernoulli_(left, generator=random).div_(left)
                 group = replace(group, keep=keep)  # noqa: PLW2901

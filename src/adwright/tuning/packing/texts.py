@@ -1,21 +1,20 @@
-"""Texts laid end to end: what a language model trains on, without a padded token.
+"""Texts laid end to end: what a language model trains on, without padding.
 
-A step reads S texts as one row of T tokens. Linear layers do not mind; attention must keep the
-texts apart, and places begin anew in each. transformers lets a model attend by a function of
-one's own, so here each text attends to itself, causally: by torch's flash kernel, or where
-gradients are wanted by `packed_attention`, since the kernel's backward pass is slow for short
-texts. No mask of the whole is ever made. What comes out is what each text gives alone, up to
-rounding.
+A step reads S texts as one row of T tokens. Linear layers need no change; attention must keep the
+texts apart, and positions restart in each. transformers lets a model attend by a custom function,
+so here each text attends to itself, causally: by torch's flash kernel, or for gradients by
+`block_attention`, since the kernel's backward pass is slow for short texts. No mask of the whole
+row is ever made. The result is what each text gives alone, up to rounding.
 
-The loss is asked of the answers alone. Logits are computed at the positions that predict an
-answer's token and nowhere else, on a contiguous matrix (a strided one makes torch copy the head
-for each row), and where the head stands still they are not kept either: the gradient with
-respect to the hidden states is made beside the loss, chunk by chunk,
+The loss is that of the answers alone. Logits are computed only at the positions that predict an
+answer's token, on a contiguous matrix (a strided one makes torch copy the head for each row), and
+with a frozen head they are not kept: the gradient of the hidden states is computed together with
+the loss, chunk by chunk,
 
     L = sum over answers t of  log sum_v e^(h_t . w_v) - h_t . w_y(t),
     dL/dh_t = sum_v softmax(h_t . w)_v w_v - w_y(t)
 
-With the 49,152 words of SmolLM2 logits are a fifth of the work and most of the memory of a step.
+With the 49,152 words of SmolLM2, logits are a fifth of the work and most of the memory of a step.
 """
 
 from __future__ import annotations
@@ -77,17 +76,17 @@ class Packed:
         return int(self.answer.sum())
 
     def places(self) -> Tensor:
-        """int64 [T], the place of each token in its text."""
+        """The position of each token in its text, int64 [T]."""
         starts = torch.repeat_interleave(self.offsets[:-1], self.offsets.diff())
         return torch.arange(len(self.ids), device=self.ids.device) - starts
 
     def twice(self) -> Packed:
-        """All texts, and all of them again."""
+        """Repeat all texts behind themselves."""
         again = self.offsets[1:] + self.offsets[-1]
         return Packed(self.ids.repeat(2), torch.cat([self.offsets, again]), self.answer.repeat(2))
 
     def alone(self) -> list[Packed]:
-        """Each text by itself."""
+        """Split into single texts."""
         return [
             Packed(self.ids[start:end], torch.tensor([0, end - start]), self.answer[start:end])
             for start, end in pairwise(self.offsets.tolist())
@@ -99,7 +98,7 @@ class Packed:
 
 
 def pack(texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Packed:
-    """Pairs of the tokens of a prompt, at least one, and of its answer.
+    """Pack pairs of the tokens of a prompt, at least one, and of its answer.
 
     Raises ValueInvalidError for an empty prompt, since something must predict the first token of
     an answer.
@@ -107,9 +106,9 @@ def pack(texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Packed:
     for number, (prompt, _) in enumerate(texts):
         if not len(prompt):
             raise ValueInvalidError(
-                "a prompt is empty", row=number, hint="begin it with the token of a beginning"
+                "a prompt is empty", row=number, hint="begin it with the beginning-of-text token"
             )
-    ids = [token for prompt, answer in texts for part in (prompt, answer) for token in part]
+    ids = [token for pair in texts for text in pair for token in text]
     marks = [
         mark for prompt, answer in texts for mark in [False] * len(prompt) + [True] * len(answer)
     ]
@@ -118,8 +117,8 @@ def pack(texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Packed:
 
 
 def attends_apart(model: PreTrainedModel) -> AbstractContextManager[None]:
-    """Within, the model attends text by text, see `packed_hidden`, and does nothing else. Where
-    a backward pass reads layers again (checkpoints of activations), both belong inside.
+    """Within the context, let the model attend text by text, see `packed_hidden`. Where a backward
+    pass computes layers again (activation checkpointing), both passes belong inside.
 
     Raises MissingExtraError without transformers.
     """
@@ -127,10 +126,10 @@ def attends_apart(model: PreTrainedModel) -> AbstractContextManager[None]:
 
 
 def packed_hidden(model: PreTrainedModel, packed: Packed) -> Tensor:
-    """Hidden states [T, D] after the last layer and norm.
+    """Compute the hidden states [T, D] after the last layer and norm.
 
-    model: a causal language model of transformers whose decoder hands places on to its attention,
-    as those of the Llama family do.
+    model: a causal language model of transformers whose decoder passes positions to its attention,
+    as the Llama family does.
     """
     with attends_apart(model):
         found = model.get_decoder()(  # type: ignore[no-untyped-call]
@@ -143,7 +142,7 @@ def packed_hidden(model: PreTrainedModel, packed: Packed) -> Tensor:
 
 
 def answer_loss(hidden: Tensor, head: nn.Module, packed: Packed) -> Tensor:
-    """Cross-entropy [] in nats, summed over the tokens of the answers.
+    """Compute the cross-entropy [] in nats, summed over the tokens of the answers.
 
     hidden: [T, D], see `packed_hidden`. head: from rows [A, D] to logits [A, V].
     """
@@ -160,7 +159,7 @@ def answer_loss(hidden: Tensor, head: nn.Module, packed: Packed) -> Tensor:
 def answer_losses(
     hidden: Tensor, head: nn.Module, packed: Packed, hook: PreemptionHook | None = None
 ) -> Tensor:
-    """Cross-entropy [A] in nats of each answer's token, see `answer_loss`.
+    """Compute the cross-entropy [A] in nats of each token of the answers, see `answer_loss`.
 
     hook: called between smaller chunks of the work, where the head is frozen.
     """
@@ -238,11 +237,13 @@ def _attend(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention [1, T, H, Dh] of each text to itself: query [1, H, T, Dh], key and value
-    [1, G, P + T, Dh] with G dividing H; position_ids: [1, T], 0 where a text begins.
+    """Compute the attention [1, T, H, Dh] of each text to itself.
 
-    P: keys of a prefix that all texts see; with one there is a mask [1, 1, T, P + T], whose part
-    of each text is taken. The signature is that of transformers.
+    query: [1, H, T, Dh]. key, value: [1, G, P + T, Dh] with G dividing H. position_ids: [1, T], 0
+    where a text begins.
+
+    P: keys of a prefix that all texts see; with one there is a mask [1, 1, T, P + T], of which
+    each text takes its own columns. The signature is that of transformers.
     """
     starts = (position_ids[0] == 0).nonzero()[:, 0].tolist()
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
@@ -282,5 +283,5 @@ def _attend(
 
 @lru_cache(maxsize=8)
 def _blocks(offsets: tuple[int, ...], heads: int, kv_heads: int) -> Blocks:
-    """Of a step: its layers ask for the same ones."""
+    """Make the blocks of a step once for all its layers."""
     return Blocks.of(torch.tensor(offsets), heads, kv_heads)

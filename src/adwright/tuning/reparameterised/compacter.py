@@ -32,9 +32,9 @@ __all__ = ["Compacter"]
 class Compacter(TuningMethod):
     """size: m. blocks: n, a divisor of m and D. rank: r. Not mergeable.
 
-    Memory: a matrix has r (D + m) numbers, whatever n is, where that of a serial adapter of the
-    same m has m D; so it is m D / (r (D + m)) times smaller, about m / r times. The n^3 numbers of
-    the A_i come once.
+    Memory: a matrix has r (D + m) parameters for any n, where that of a serial adapter of the same
+    m has m D: it is m D / (r (D + m)) times smaller, about m / r times. The n^3 parameters of the
+    A_i are shared by all.
     """
 
     variants: ClassVar[Variants] = (Variant("Compacter", "reparameterised: low rank"),)
@@ -54,7 +54,7 @@ class Compacter(TuningMethod):
         return self.blocks**3 + 2 * sizes.layers * (2 * self.rank * ends + ends)
 
     def attach(self, tuned: Tuned) -> None:
-        """An adapter after each o_proj and down_proj."""
+        """Put an adapter after each o_proj and down_proj."""
         width = tuned.sizes.width
         if width % self.blocks or self.size % self.blocks:
             raise ConfigError(
@@ -92,7 +92,7 @@ class _PHM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n = len(self.rules)
         rows = x.reshape(*x.shape[:-1], n, -1)  # [..., n, in / n]
-        rules, s, t = (part.to(x.dtype) for part in (self.rules, self.s, self.t))
+        rules, s, t = (each.to(x.dtype) for each in (self.rules, self.s, self.t))
         low = torch.einsum("...jk,ikr->...ijr", rows, s)
         mixed = torch.einsum("...ijr,ijl->...ilr", low, rules)
         made = torch.einsum("...ilr,iro->...lo", mixed, t)

@@ -5,8 +5,8 @@ Edalati et al., 2022, arXiv 2212.10650:
     W' = W + s A (x) B        A [p, q], B [out / p, in / q], B = 0 at first
     count = sum over maps of p q + (out / p) (in / q)
 
-(A (x) B) x is formed without the product: with X [q, in / q] the x cut into rows, it is A X B^T
-read row by row. Ours: p and q are the largest divisors of out and in that are at most `factor`.
+(A (x) B) x needs no Kronecker product: with X [q, in / q] the x cut into rows, it is A X B^T read
+row by row. Ours: p and q are the largest divisors of out and in that are at most `factor`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["KronA", "KronALinear"]
 class KronA(TuningMethod):
     """factor: bound of p and q; near the root of the width the count is least. scale: s.
 
-    Memory: the two small matrices. Full rank is within reach, rank(A) rank(B). Any linear map.
+    Memory: the two small matrices. The rank is rank(A) rank(B), up to full. Any linear map.
     """
 
     variants: ClassVar[Variants] = (Variant("KronA", "reparameterised: low rank"),)
@@ -56,7 +56,7 @@ class KronA(TuningMethod):
         return total
 
     def attach(self, tuned: Tuned) -> None:
-        """A `KronALinear` in the place of each map."""
+        """Put a `KronALinear` in the place of each map."""
         for place in tuned.places(self.targets):
             rows, columns = place.linear.out_features, place.linear.in_features
             p, q = self.divisor(rows), self.divisor(columns)

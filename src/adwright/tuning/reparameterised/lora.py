@@ -8,9 +8,9 @@ Hu et al., 2021, arXiv 2106.09685. With A [r, in], B [out, r], B = 0 at first:
 rsLoRA (Kalajdzievski, 2023, arXiv 2312.03732) keeps the size of the update when r grows. LoRA+
 (Hayou et al., 2024, arXiv 2402.12354) trains B at a rate `rate_ratio` times that of A.
 
-Ours: one autograd function. s goes into the small product A x, the update is added in place into
-the large one, and in mixed precision A and B are cast to the type of x, never x to theirs; kept
-for the backward pass are x, which the graph keeps anyway, and A x. W gets no gradient.
+Ours: one autograd function. s multiplies the small product A x, the update is added in place to the
+large one, and in mixed precision A and B are cast to the type of x, never x to theirs. It keeps x,
+which the graph keeps anyway, and A x for the backward pass. W gets no gradient.
 """
 
 from __future__ import annotations
@@ -182,8 +182,8 @@ class _LowRank(torch.autograd.Function):
 
 
 def is_packed(base: nn.Linear) -> bool:
-    """Whether the weight is no matrix [out, in] of floats, but codes that only the map's own
-    forward pass can read, as in bitsandbytes' Linear4bit."""
+    """Say whether the weight is codes that only the map's own forward pass can read, as in
+    bitsandbytes' Linear4bit, and not a matrix [out, in] of floats."""
     weight = base.weight
     whole = weight.shape == (base.out_features, base.in_features)
     return not (whole and weight.is_floating_point())

@@ -1,4 +1,4 @@
-"""LoRAHub: trained LoRAs are mixed by a handful of weights that a search without gradients finds.
+"""LoRAHub: trained LoRAs are mixed by a few weights that a search without gradients finds.
 
 Huang et al., COLM 2024, arXiv 2307.13269. With n sources A_i, B_i and weights w [n], 0 at first:
 
@@ -8,9 +8,9 @@ Huang et al., COLM 2024, arXiv 2307.13269. With n sources A_i, B_i and weights w
 Memory: that of inference. Some twenty examples are enough for n weights.
 
 Ours: the paper searches with a package's mix of optimisers; here it is a (1 + lambda) evolution
-strategy. Each round tries lambda points drawn around the best one; the spread grows where one of
-them is better and shrinks where none is, by the one-fifth rule. `tune` takes a round as a step, on
-the texts of its first batch in all of them: a point is better only on the same texts.
+strategy. Each round tries lambda points around the best one; the spread grows where one of them is
+better and shrinks where none is, by the one-fifth rule. A step of `tune` is a round, always on the
+texts of the first batch: points can be compared only on the same texts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["FIRST_SPREAD", "HubLinear", "LoRAHub", "Spread", "search_weights"]
 
-#: Of the first round, in units of a weight.
+#: The spread of the first round, in units of a weight.
 FIRST_SPREAD = 0.3
 
 
@@ -62,7 +62,7 @@ class LoRAHub(TuningMethod):
         return self.adapters
 
     def attach(self, tuned: Tuned) -> None:
-        """A `HubLinear` in the place of each map, all with the same weights."""
+        """Put a `HubLinear` in the place of each map, all with the same weights."""
         tuned.schedule = Spread()
         settings = {
             "rank": self.rank,
@@ -77,7 +77,7 @@ class LoRAHub(TuningMethod):
             a = torch.zeros(self.adapters, self.rank, linear.in_features)
             b = torch.zeros(self.adapters, linear.out_features, self.rank)
             for at, state in enumerate(states):
-                a[at], b[at] = (state[f"model.{place.name}.{part}"] for part in ("a", "b"))
+                a[at], b[at] = (state[f"model.{place.name}.{matrix}"] for matrix in ("a", "b"))
             place.put(HubLinear(linear, a, b, weights, self.alpha / self.rank))
 
     def search(self, tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: int) -> float:
@@ -100,12 +100,12 @@ class HubLinear(TunedLinear):
         self.register_buffer("b", b)
 
     def mixed(self) -> tuple[Tensor, Tensor]:
-        """sum w_i A_i [r, in] and sum w_i B_i [out, r]."""
+        """Compute sum w_i A_i [r, in] and sum w_i B_i [out, r]."""
         return torch.tensordot(self.weights, self.a, 1), torch.tensordot(self.weights, self.b, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] to [..., out]."""
-        a, b = (part.to(x.dtype) for part in self.mixed())
+        a, b = (each.to(x.dtype) for each in self.mixed())
         y: Tensor = self.base(x) + functional.linear(functional.linear(x, a) * self.scale, b)
         return y
 
@@ -116,18 +116,18 @@ class HubLinear(TunedLinear):
 
 
 class Spread(nn.Module):
-    """How far the next round looks, in units of a weight; a run that is resumed goes on from it."""
+    """The spread of the next round, in units of a weight; a resumed run continues from it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.value = FIRST_SPREAD
 
     def memory(self) -> dict[str, Tensor]:
-        """As `Remembering`."""
+        """The spread."""
         return {"spread": torch.tensor(self.value, dtype=torch.float64)}
 
     def recall(self, tensors: dict[str, Tensor]) -> None:
-        """As `Remembering`."""
+        """Restore what `memory` returned."""
         if "spread" in tensors:
             self.value = float(tensors["spread"])
 
@@ -141,8 +141,7 @@ def search_weights(
     children: int = 4,
     seed: int | None = None,
 ) -> float:
-    """Find w, beginning at what it and its spread are, set both, and return the loss of w, penalty
-    included.
+    """Search from the present w and spread, set both, and return the loss of w with its penalty.
 
     loss: computes the loss of `tuned` on the few examples, a scalar, always the same ones.
     children: lambda. seed: of the draws, by default that of `tuned`. Takes rounds * lambda + 1

@@ -9,10 +9,10 @@ Model Fine-Tuning", ACL 2021, arXiv 2012.13255:
 "fastfood" (Le, Sarlos & Smola, ICML 2013, arXiv 1408.3060) has for each block of d' coordinates,
 d' the power of 2 above d - N, P = H G Pi H S / d': random signs S, a permutation Pi, normal G,
 and the Walsh-Hadamard transform H. "sketch", ours for speed: each weight takes one coordinate of
-t with a random sign, so P has orthogonal columns and costs one look-up a weight.
+t with a random sign, so P has orthogonal columns and costs one look-up per weight.
 
-Both keep random numbers of the size of the model while training: 4 bytes a weight for the
-sketch, 9 for fastfood. They are drawn anew from the seed when a tuned part is loaded.
+Both keep random values of the size of the model while training: 4 bytes per weight for the sketch,
+9 for fastfood. They are drawn again from the seed when an adapter is loaded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SAID(TuningMethod):
         return self.dimension
 
     def attach(self, tuned: Tuned) -> None:
-        """A `SAIDLinear` in the place of each map, all with the same t."""
+        """Put a `SAIDLinear` in the place of each map, all with the same t."""
         inner = self.dimension - tuned.sizes.layers
         if inner < 1:
             raise ConfigError(
@@ -88,7 +88,7 @@ class SAIDLinear(DeltaLinear):
 
 
 class _Sketch(nn.Module):
-    """t [d] to [n]: +-t at a random coordinate. The sign is that of the stored number."""
+    """t [d] to [n]: +-t at a random coordinate, whose sign is that of the stored index."""
 
     place: Tensor
 
@@ -126,13 +126,13 @@ class _Fastfood(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         padded = torch.cat([t, t.new_zeros(self.width - len(t))])
         mixed = hadamard(padded * self.sign).gather(1, self.order.long())
-        # H multiplies sizes by sqrt(d'), twice: without it an update would be of the size of t.
+        # Each H multiplies by sqrt(d'): divided by d', the update is of the size of t.
         made = hadamard(mixed * self.gauss) / self.width
         return made.reshape(-1)[: self.size]
 
 
 def hadamard(x: Tensor) -> Tensor:
-    """The Walsh-Hadamard transform of [..., n], n a power of 2, entries +-1, not normed."""
+    """Compute the Walsh-Hadamard transform of [..., n], n a power of 2: entries +-1, not normed."""
     width, step = x.shape[-1], 1
     shape = x.shape
     while step < width:

@@ -7,17 +7,18 @@ Ding et al., "Sparse Low-rank Adaptation of Pre-trained Language Models", EMNLP 
     after step t: g <- sign(g) max(|g| - eta_t lambda, 0)        eta_t: the learning rate
     count = sum over maps of r (in + out) + r
 
-The proximal step is that of an L1 penalty. After training `cut` takes the directions with g = 0
-out, which leaves the function as it is: count = sum over maps of r_i (in + out) + r_i.
+The proximal step is that of an L1 penalty. After training `cut` removes the directions with g = 0,
+which leaves the function as it is: count = sum over maps of r_i (in + out) + r_i.
 
-Ours, as the paper's runs have some ten thousand steps and many have some hundred:
+Ours, as the paper's runs have some ten thousand steps and many others some hundred:
 
 * The threshold of step t of T is threshold (1 + cos(pi t / T)) / (T + 1): it falls as the rate of
   `tune` does after its warm-up, and the sum over a run is `threshold`, however long that is. So
-  without a gradient the gates with |g| < threshold at first are shut in the end.
-* Gates learn `rate_ratio` times as fast as A and B, or what is shut would be decided by the draw.
-* A gate that is shut stays so: Adam moves a gate without a use as far as any other, and would
-  open it again as the threshold falls.
+  without a gradient the gates with |g| < threshold at first are 0 in the end.
+* Gates learn `rate_ratio` times as fast as A and B, or their initial values would decide which of
+  them become 0.
+* A gate that is 0 stays so: Adam moves a useless gate as far as any other, and would open it again
+  as the threshold falls.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ __all__ = ["GatedLinear", "SoRA", "alive", "cut"]
 
 @dataclass(frozen=True)
 class SoRA(LowRankMethod):
-    """rank: r at first. threshold: what all steps of a run together take off |g|.
+    """rank: r at first. threshold: what all steps of a run together subtract from |g|.
     rate_ratio: of the gates' rate to that of A and B. ranks: r of each map, layer by layer; set by
     `cut`. Memory and place: those of LoRA.
     """
@@ -90,7 +91,7 @@ class SoRA(LowRankMethod):
         return self.rate_ratio if name.endswith(".gate") else 1.0
 
     def then(self, tuned: Tuned) -> bool:
-        """`cut`; what is left has been trained already."""
+        """`cut`; the rest is trained already."""
         cut(tuned)
         return False
 
@@ -131,18 +132,18 @@ class GatedLinear(LoRALinear):
         return self.scale * (self.b * self.gate) @ self.a
 
     def before_step(self, step: int, steps: int) -> None:
-        """Look which gates are shut."""
+        """Note which gates are 0."""
         self._shut = self.gate.detach() == 0
 
     @torch.no_grad()
     def after_step(self, step: int, steps: int) -> None:
-        """The proximal step."""
+        """Take the proximal step."""
         threshold = self.threshold * (1 + math.cos(math.pi * step / steps)) / (steps + 1)
         shrunk = self.gate.sign() * (self.gate.abs() - threshold).clamp(min=0)
         self.gate.copy_(shrunk.masked_fill(self._shut.to(shrunk.device), 0))
 
     def cut(self) -> int:
-        """Keep the directions with g other than 0; how many those are."""
+        """Keep the directions with g other than 0, and return how many those are."""
         open_ = self.gate.detach() != 0
         self.a = nn.Parameter(self.a.detach()[open_])
         self.b = nn.Parameter(self.b.detach()[:, open_])
@@ -151,7 +152,7 @@ class GatedLinear(LoRALinear):
 
 
 def alive(tuned: Tuned) -> dict[str, int]:
-    """By name of the map, how many directions are not 0."""
+    """Count the directions with g other than 0, by the name of the map."""
     return {
         name: int((module.gate != 0).sum())
         for name, module in tuned.named_modules()
@@ -160,10 +161,10 @@ def alive(tuned: Tuned) -> dict[str, int]:
 
 
 def cut(tuned: Tuned) -> None:
-    """Take the directions that are shut out of all maps; changes `tuned` in place.
+    """Remove the directions with g = 0 from all maps; changes `tuned` in place.
 
-    The function stays the same; `save` then writes the smaller matrices, and training goes on
-    with them, with an optimizer of its own. Raises ConfigError where the method is another.
+    The function stays the same; `save` then writes the smaller matrices, and further training
+    needs a new optimizer. Raises ConfigError where the method is another.
     """
     method = tuned.method
     if not isinstance(method, SoRA):

@@ -6,7 +6,7 @@ Kopiczko et al., ICLR 2024, arXiv 2310.11454:
     count = sum over maps of r + out     d [r] = d_0, b [out] = 0 at first
 
 A and B are drawn for the largest map; a smaller one takes their first columns and rows. Ours:
-they are stored with the vectors, as a seed means the same numbers only in one version of torch.
+they are saved with the vectors, as a seed draws the same values only in one version of torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["VeRA", "VeRALinear"]
 
 @dataclass(frozen=True)
 class VeRA(TuningMethod):
-    """rank: r, larger than in LoRA. start: d_0. Memory: two vectors a map, one random pair."""
+    """rank: r, larger than in LoRA. start: d_0. Memory: two vectors per map, one random pair."""
 
     variants: ClassVar[Variants] = (Variant("VeRA", "reparameterised: low rank"),)
     mergeable: ClassVar[bool] = True
@@ -46,7 +46,7 @@ class VeRA(TuningMethod):
         return sum(self.rank + rows for rows, _ in sizes.of_linear(self.targets))
 
     def attach(self, tuned: Tuned) -> None:
-        """A `VeRALinear` in the place of each map."""
+        """Put a `VeRALinear` in the place of each map."""
         shapes = tuned.sizes.of_linear(self.targets)
         rows, columns = max(rows for rows, _ in shapes), max(columns for _, columns in shapes)
         # He's initialisation, as in the paper.

@@ -1,1 +1,1 @@
-"""Methods that train a chosen part of the base weights."""
+"""Methods that train some of the base's weights."""

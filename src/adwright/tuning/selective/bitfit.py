@@ -29,8 +29,8 @@ __all__ = ["Biased", "BitFit", "with_bias"]
 class BitFit(TuningMethod):
     """A learned bias on the maps in `targets`.
 
-    Memory: one vector a map. Merged, the maps have biases, which the config of a Llama does not
-    foresee: keep the tuned part for storing.
+    Memory: one vector per map. Merged, the maps have biases, for which the config of a Llama has no
+    setting: save the adapter instead.
     """
 
     variants: ClassVar[Variants] = (
@@ -44,7 +44,7 @@ class BitFit(TuningMethod):
         return sum(rows for rows, _ in sizes.of_linear(self.targets))
 
     def attach(self, tuned: Tuned) -> None:
-        """A `Biased` in the place of each map."""
+        """Put a `Biased` in the place of each map."""
         for place in tuned.places(self.targets):
             place.put(Biased(place.linear))
 
@@ -68,7 +68,7 @@ class Biased(TunedLinear):
 
 
 def with_bias(base: nn.Linear, factor: Tensor, shift: Tensor) -> nn.Linear:
-    """The map factor * (W x + b) + shift, written into `base`; factor, shift [out]."""
+    """Write the map factor * (W x + b) + shift into `base`; factor, shift: [out]."""
     with torch.no_grad():
         bias = shift.to(base.weight.dtype)
         if base.bias is not None:

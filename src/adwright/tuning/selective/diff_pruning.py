@@ -1,4 +1,4 @@
-"""Diff pruning: an update of all weights that is driven to be sparse while it is learned.
+"""Diff pruning: an update of all weights that becomes sparse while it is learned.
 
 Guo, Rush & Kim, ACL 2021, arXiv 2012.07463. With a hard-concrete gate z (Louizos, Welling &
 Kingma, ICLR 2018, arXiv 1712.01312) for each weight and, structured, one more for each map:
@@ -9,19 +9,19 @@ Kingma, ICLR 2018, arXiv 1712.01312) for each weight and, structured, one more f
     count = 2 n, structured 2 n + maps        n: weights of the targets; tau 2/3, l -0.1, h 1.1
 
 tau, l and h are those of Louizos et al.; the authors' code has l = -1.5, h = 1.5 without tau.
-w = 0 at first. Without sampling, outside training, s = sigma(a), and a gate is shut below a = -2.4.
+w = 0 at first. Outside training nothing is sampled, s = sigma(a), and a gate is 0 below a = -2.4.
 
-From 5 to there is a long way at the rate of w, so a has one of its own, 0.1 as in the authors'
-code. Adam divides a gate's slope, c sigma'(a + 1.6) from the penalty alone, by its size plus 1e-8:
-over 100 million weights c n = 0.1 moves no gate, c n = 40 by itself shuts one in 250 steps at that
-rate. What the data add to the slope, and clipping, make that several times as many: where there
-are only some hundred steps, most gates stay open and the size of z w decides alone. The authors'
-c, 1.25e-7 for each of BERT-large's 335 million weights, is c n = 42; they take thousands of steps.
+That is far from a = 5 at the learning rate of w, so a has its own, 0.1 as in the authors' code.
+Adam divides a gate's slope, c sigma'(a + 1.6) from the penalty alone, by its size plus 1e-8: over
+100 million weights c n = 0.1 moves no gate, c n = 40 alone closes one in 250 steps at that rate.
+The data's share of the slope, and clipping, make that several times as many: in a few hundred
+steps most gates stay open and the size of z w alone decides. The authors' c, 1.25e-7 for each of
+BERT-large's 335 million weights, is c n = 42; they take thousands of steps.
 
 After training `prune` keeps the `fraction` of updates with the largest size, as the paper's
-magnitude projection does, and leaves a sparse update (`sparse`) of that many numbers, which is
-then trained on: `then` does so where `run_tuning` is the caller. Memory until then: twice that of
-full tuning, the price of the method.
+magnitude projection does, and leaves a sparse update (`sparse`) of that many weights, which is
+trained further; `run_tuning` does so through `then`. Memory until then: twice that of full tuning,
+the price of the method.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class DiffPruning(TuningMethod):
         return 2 * sum(rows * columns for rows, columns in shapes) + gates
 
     def attach(self, tuned: Tuned) -> None:
-        """A `DiffLinear` in the place of each map."""
+        """Put a `DiffLinear` in the place of each map."""
         places = tuned.places(self.targets)
         if self.pruned:
             if not tuned.blank:
@@ -100,7 +100,7 @@ class DiffPruning(TuningMethod):
         return self.gate_rate_ratio if name.endswith((".gate", ".whole")) else 1.0
 
     def then(self, tuned: Tuned) -> bool:
-        """`prune`, unless that is done; what is kept is to be trained on."""
+        """`prune`, unless that is done; what it keeps is to be trained further."""
         if not self.pruned:
             prune(tuned)
         return not self.pruned
@@ -128,7 +128,7 @@ class DiffLinear(DeltaLinear):
         return self.base.weight + self.difference().to(self.base.weight.dtype)
 
     def penalty(self) -> Tensor:
-        """c times the expected number of weights that change."""
+        """Compute c times the expected count of weights that change."""
         open_ = _chance_of_open(self.gate)
         if self.whole is not None:
             open_ = open_ * _chance_of_open(self.whole)

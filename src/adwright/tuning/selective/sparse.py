@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.tuning.modules import TunedLinear
-from adwright.tuning.sizes import Place, Sizes, Target
+from adwright.tuning.sizes import LinearPlace, Sizes, Target
 from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["SparseLinear", "SparseMethod", "calibration_losses", "kept", "plant_highest"]
@@ -140,10 +140,10 @@ def kept(sizes: Sizes, targets: tuple[Target, ...], fraction: float) -> int:
     )
 
 
-def plant_highest(places: list[Place], scores: list[Tensor], k: int) -> None:
+def plant_highest(places: list[LinearPlace], scores: list[Tensor], k: int) -> None:
     """Train the k weights with the highest scores of all maps together.
 
-    scores: as many as places, each [out, in]. Equal scores: the earlier weight.
+    scores: one per place, each [out, in]. Of equal scores the earlier weight is taken.
     """
     flat = torch.cat([score.reshape(-1) for score in scores])
     order = torch.sort(flat, descending=True, stable=True).indices[:k]
