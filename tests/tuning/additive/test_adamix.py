@@ -77,3 +77,19 @@ def test_consistency_is_the_symmetric_divergence() -> None:
     p, q = first.softmax(-1), second.softmax(-1)
     wanted = ((p - q) * (p.log() - q.log())).sum(-1).mean() / 2
     assert torch.allclose(consistency(first, second), wanted, atol=1e-6)
+
+
+def test_the_loop_is_told_to_read_twice_unless_the_draws_are_free() -> None:
+    for agreement in (0.5, 0.0):
+        tuned = apply(tiny_llama(), AdaMix(size=4, agreement=agreement))
+        tuned.before_step(0, 2)
+        assert tuned.method.reads_twice(tuned) == (agreement > 0)
+        mixtures = [module for module in tuned.modules() if isinstance(module, Mixture)]
+        assert all(mixture.both == (agreement > 0) for mixture in mixtures)
+
+
+def test_the_disagreement_is_summed_over_positions_and_weighted() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(6, 9), torch.randn(6, 9)
+    found = AdaMix(agreement=0.5).disagreement(first, second)
+    assert torch.allclose(found, 3 * consistency(first, second))
