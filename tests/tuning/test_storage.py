@@ -14,7 +14,15 @@ from adwright.core.errors import (
     ArtifactUnsafeError,
     ConfigError,
 )
-from adwright.tuning.storage import KIND, fill, fingerprint, read_sources, read_tuned, write_tuned
+from adwright.tuning.storage import (
+    KIND,
+    fill,
+    fingerprint,
+    read_sources,
+    read_tuned,
+    under,
+    write_tuned,
+)
 from tests.support.lm.tuning_methods import tiny_llama
 
 
@@ -110,3 +118,8 @@ def test_other_sources_are_refused(tmp_path: Path) -> None:
     for method, rank, base in (("DoRA", 2, "b"), ("LoRA", 3, "b"), ("LoRA", 2, "c")):
         with pytest.raises(ConfigError, match=f"not a {method} of this base with these settings"):
             read_sources([folder], count=1, method=method, config={"rank": rank}, base=base)
+
+
+def test_tensors_are_selected_by_the_beginning_of_their_names() -> None:
+    one, other = torch.ones(1), torch.zeros(1)
+    assert under("a.", {"a.b.c": one, "ab": other, "b.a.c": other}) == {"b.c": one}

@@ -45,9 +45,7 @@ class GainLoRA(LowRankMethod):
         """Sum of r (in + out) + 1."""
         return super().count(sizes) + len(sizes.of_linear(self.targets))
 
-    def linear(
-        self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter
-    ) -> LoRALinear:
+    def linear(self, tuned: Tuned, base: nn.Linear, a: nn.Parameter, b: nn.Parameter) -> LoRALinear:
         """A `GainLinear`."""
         return GainLinear(base, a, b, self.scale)
 

@@ -21,7 +21,16 @@ from torch import Tensor, nn
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError
 
-__all__ = ["KIND", "Stored", "fill", "fingerprint", "read_sources", "read_tuned", "write_tuned"]
+__all__ = [
+    "KIND",
+    "Stored",
+    "fill",
+    "fingerprint",
+    "read_sources",
+    "read_tuned",
+    "under",
+    "write_tuned",
+]
 
 KIND = "lm-tuned"
 
@@ -144,6 +153,15 @@ def read_sources(
             )
         states.append(stored.tensors)
     return states
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Select the tensors whose names begin with `prefix`, and name them by the rest."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def fill(into: Mapping[str, Tensor], stored: Mapping[str, Tensor], where: str) -> None:

@@ -42,7 +42,7 @@ from adwright.tuning.modules import (
     TunedLinear,
 )
 from adwright.tuning.sizes import LinearPlace, Sizes, Target, decoder_layers, places
-from adwright.tuning.storage import fill, fingerprint, read_sources, write_tuned
+from adwright.tuning.storage import fill, fingerprint, read_sources, under, write_tuned
 
 __all__ = ["Losses", "Tuned", "TuningMethod", "at_least"]
 
@@ -251,10 +251,7 @@ class Tuned(nn.Module):
         """Restore what `seen_so_far` returned."""
         for name, module in self.named_modules():
             if isinstance(module, Remembering):
-                start = f"{name}/"
-                module.recall(
-                    {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-                )
+                module.recall(under(f"{name}/", tensors))
 
     def merge(self) -> nn.Module:
         """Fold the method, as inference uses it, into the base and return the plain model; this
@@ -286,14 +283,7 @@ class Tuned(nn.Module):
         """Load a state by name; ArtifactError where names, shapes or types differ."""
         for name, module in self.named_modules():
             if isinstance(module, Resizable):
-                start = name + "."
-                module.resize(
-                    {
-                        key.removeprefix(start): tensor
-                        for key, tensor in tensors.items()
-                        if key.startswith(start)
-                    }
-                )
+                module.resize(under(f"{name}.", tensors))
         fill(self.state(), tensors, where)
         for module in self.modules():
             if isinstance(module, Resizable):

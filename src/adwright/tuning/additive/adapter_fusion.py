@@ -27,6 +27,7 @@ from adwright.tuning.additive.serial import Activation, Bottleneck, SerialAdapte
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear
 from adwright.tuning.sizes import Sizes
+from adwright.tuning.storage import under
 from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = ["AdapterFusion", "FusedLinear"]
@@ -63,12 +64,8 @@ class AdapterFusion(TuningMethod):
                 Bottleneck(tuned, tuned.sizes.width, self.size, self.activation)
                 for _ in range(self.adapters)
             )
-            start = f"model.{place.name}.adapter."
             for adapter, state in zip(adapters, states, strict=False):
-                own = {name: tensor for name, tensor in state.items() if name.startswith(start)}
-                adapter.load_state_dict(
-                    {name.removeprefix(start): tensor for name, tensor in own.items()}
-                )
+                adapter.load_state_dict(under(f"model.{place.name}.adapter.", state))
             adapters.requires_grad_(False)
             place.put(FusedLinear(place.linear, adapters, tuned, self.identity))
 
