@@ -28,7 +28,7 @@ from adwright import RunConfig
 from adwright.cli import app
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.clock import FixedClock
-from adwright.core.config import load_toml, to_jsonable
+from adwright.core.config import load_toml
 from adwright.core.errors import (
     AdwrightError,
     ArtifactCorruptError,
@@ -47,8 +47,9 @@ from adwright.data.sources.atomic_files import read_atomic
 from adwright.data.sources.log import open_log, read_log
 from adwright.data.sources.tables import read_campaigns, read_events, read_items, write_events
 from adwright.data.tasks.task import Task, write_task
-from adwright.training.loop.state import Checkpoint, RunFolder
+from adwright.training.loop.position import RunPosition
 from adwright.training.ranking.fit import fit
+from adwright.training.ranking.fit import run_folder as run_folder_of_fit
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.scoring import events_of, score_file
 from tests.support.data.ranking_task import FEATURES, FIT, ITEMS, shop_task, untrained
@@ -620,9 +621,8 @@ def other_kind(here: Path, _: Shop) -> Call:
 
 def run_folder(here: Path, shop: Shop, *, change: Callable[[Path], object]) -> Call:
     """Resume a run of the shop's task after `change` of its folder."""
-    folder = RunFolder(here / "run", FixedClock())
-    tensors = {"model/none": torch.zeros(3)}
-    folder.create(to_jsonable(FIT), shop.task, Checkpoint(), tensors)
+    folder = run_folder_of_fit(shop.task, FIT, here / "run", clock=FixedClock())
+    folder.begin(RunPosition(), {}, {"model/none": torch.zeros(3)})
     change(here / "run")
     return lambda: fit(untrained(shop.task), shop.task, FIT, here / "run", resume=True)
 

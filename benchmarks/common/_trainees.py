@@ -82,7 +82,7 @@ def without_pictures() -> None:
     """Let runs draw no curves: that takes a process of its own a second, and decides nothing."""
     folder = by_name("RunFolder")
     if hasattr(folder, "draw"):
-        folder.draw = lambda _: None
+        folder.draw = lambda *_: None
 
 
 def tensor_hashes(weights: Weights) -> dict[str, str]:
@@ -330,7 +330,7 @@ def main(out: Path) -> None:
         data = Path(folder) / "data"
         prepare(data)
         for name, trainee in (TRAINEES | VARIANTS).items():
-            weights = trainee(data, Path(folder) / name, False, lambda _: None)
+            weights = trainee(data, Path(folder) / name, False, lambda *_: None)
             found[name] = tensor_hashes(weights)
     out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 

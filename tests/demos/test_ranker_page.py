@@ -131,6 +131,6 @@ def test_further_pages_are_linked(result: RunResult, page: str, tmp_path: Path) 
     write_page(tmp_path / "p.html", result, [HOUSEHOLD], seconds={}, further=further)
     text = (tmp_path / "p.html").read_text("utf-8")
     assert '<a href="cascade/cascade.html">Go on &amp; on</a>' in text
-    assert "base.html" in page_environment("adwright.delivery").list_templates()
-    assert "cascade.html" in page_environment("adwright.delivery").list_templates()
+    assert "base.html" in page_environment("adwright.demos").list_templates()
+    assert "cascade.html" in page_environment("adwright.demos").list_templates()
     assert "cascade.html" not in page_environment().list_templates()

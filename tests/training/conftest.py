@@ -22,6 +22,7 @@ from adwright.data.features import Feature
 from adwright.data.tasks.task import Task, write_task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
+from adwright.training.loop.run_folder import RunFolder
 from adwright.training.ranking.fit import FitConfig
 
 FEATURES = (
@@ -210,3 +211,10 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves are drawn only where a test is about them: it takes a third of a second each."""
+    if "draws_curves" not in request.keywords:
+        monkeypatch.setattr(RunFolder, "draw", lambda *_: None)

@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import distributed, nn
 
-from adwright.core.clock import SystemClock
-from adwright.core.config import to_jsonable
 from adwright.core.environment import environment
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError
 from adwright.data.tasks.task import Task
-from adwright.training.loop.state import RunFolder
-from adwright.training.ranking.fit import FitConfig, FitResult, fit, load_best
+from adwright.training.loop.loop import require_startable as run_startable
+from adwright.training.ranking.fit import FitConfig, FitResult, fit, load_best, run_folder
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, TuneResult, require_startable, tune
 from adwright.tuning.tuned import Tuned
@@ -71,12 +69,8 @@ def fit_on_ray(
     """
     _require_counts(workers, retries)
     run, task = Path(run).resolve(), Task.open(Path(task_folder).resolve())
-    folder = RunFolder(run, SystemClock())
     # What fit() would refuse is refused before any worker starts.
-    if resume:
-        folder.check(to_jsonable(config), task)
-    else:
-        folder.refuse_existing()
+    run_startable(run_folder(task, config, run), resume=resume)
     settings = {
         "make_model": make_model,
         "task": task.folder,

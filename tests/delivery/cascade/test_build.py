@@ -30,9 +30,9 @@ from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURankerConfig
 from adwright.training.loop.stage_timer import Stages
+from adwright.training.loop.trainee import Trainee
 from adwright.training.ranking.fit import FitConfig
 from adwright.training.retrieval.fit import RetrievalConfig
-from adwright.training.sequential import fit as sequential
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.config import SequentialConfig
 from tests.support.data.small_next_basket import small_task
@@ -149,17 +149,16 @@ def test_a_build_of_hstu_that_was_cut_off_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     """In the middle of a training, which ends with the same bits."""
-    real, calls = sequential._Trainer._validate, {"left": 2 if stage == "retriever" else 4}
+    calls = {"left": 2 if stage == "retriever" else 4}
 
-    def killed(trainer: Any, epoch: int) -> None:
-        calls["left"] -= 1
+    def killed(trainee: Trainee[Any]) -> None:
+        calls["left"] -= trainee.kind == "sequential-checkpoint"
         if not calls["left"]:
             raise KeyboardInterrupt
-        real(trainer, epoch)
 
     clock = FixedClock()
     with monkeypatch.context() as patch:
-        patch.setattr(sequential._Trainer, "_validate", killed)
+        patch.setattr(Trainee, "validated", killed)
         with pytest.raises(KeyboardInterrupt):
             build_deployment(TASK, tmp_path / "run", HSTU, cache=tmp_path)
     assert (tmp_path / "run" / stage / "config.json").exists()

@@ -13,7 +13,7 @@ from adwright.lm.native_engines.llamacpp_worker import follow, parameters
 
 FOLLOW = (
     "import os, pathlib, sys, time\n"
-    "from adwright.lm.engine import xllamacpp_worker as worker\n"
+    "from adwright.lm.native_engines import llamacpp_worker as worker\n"
     "worker._LOOK_SECONDS = 0.05\n"
     "worker.follow(int(sys.argv[1]), 0, pathlib.Path(sys.argv[2]))\n"
 )

@@ -26,7 +26,7 @@ from adwright.data.tasks.task import Task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.loop.distributed import process_group
-from adwright.training.loop.state import RunFolder
+from adwright.training.loop.run_folder import RunFolder
 from adwright.training.ranking.fit import FitConfig, FitResult, fit
 
 
@@ -76,7 +76,7 @@ def train(task: Task, folder: Path, name: str, rank: int) -> None:
 def main(task: Task, folder: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
     # Drawing takes a new process a second.
-    RunFolder.draw = lambda _: None  # type: ignore[method-assign]
+    RunFolder.draw = lambda *_: None  # type: ignore[method-assign]
     # One process group for all runs; fit() would start one for itself.
     with process_group():
         rank = int(os.environ.get("RANK", "0"))

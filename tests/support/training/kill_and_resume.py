@@ -32,7 +32,7 @@ from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.loop import state as checkpoint
+from adwright.training.loop import run_folder
 from adwright.training.ranking.fit import FitConfig, fit
 
 CONFIG = FitConfig(
@@ -159,8 +159,8 @@ def main(task_folder: str, top: Path) -> None:
     run("half-start", nothing, patched(Path, "write_bytes", 1, half=True))
     run("half-tensors", nothing, patched(Path, "write_bytes", 3, half=True))
     run("at-rename", nothing, patched(atomic, "_move_into_place", 4))
-    run("before-removal", nothing, patched(checkpoint.shutil, "rmtree", 2))
-    run("after-metrics", nothing, patched(checkpoint.RunFolder, "draw", 2))
+    run("before-removal", nothing, patched(run_folder.shutil, "rmtree", 2))
+    run("before-metrics", nothing, patched(run_folder, "atomic_write_text", 4))
     counts["disk-full"] = refusals(task_folder, top / "disk-full")
     # Again and again, wherever it happens to be.
     generator, kills = random.Random(5), 0
@@ -178,5 +178,5 @@ if __name__ == "__main__":
     # Both import much on first use: better once here than in each child.
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
     pc.fill_null(pa.array([0]), 0)
-    checkpoint.RunFolder.draw = lambda _: None  # type: ignore[method-assign]
+    run_folder.RunFolder.draw = lambda *_: None  # type: ignore[method-assign]
     main(sys.argv[1], Path(sys.argv[2]))

@@ -23,7 +23,7 @@ from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.models.sequential.sequence_model import SequenceModel
-from adwright.training.sequential.fit import SequentialConfig, _Trainer, fit_sequential
+from adwright.training.sequential.fit import SequentialConfig, fit_sequential, optimisers_of
 from adwright.training.sequential.ranks import rank_next
 from tests.support.data.small_sequences import small_sequences
 
@@ -204,10 +204,9 @@ def test_tables_take_the_rowwise_optimiser_where_asked(ranker: bool) -> None:
         model = HSTURanker(config, DATA.items, context_sizes=sizes)
     else:
         model = HSTU(HSTUConfig(**size), DATA.items, count=DATA.count, context_sizes=sizes)
-    trainer = _Trainer(model, DATA, replace(CONFIG, optimiser="rowwise"), None, None)
     mine = {
         name: {id(p) for group in one.param_groups for p in group["params"]}
-        for name, one in trainer.optimisers.items()
+        for name, one in optimisers_of(model, replace(CONFIG, optimiser="rowwise")).items()
     }
     tables = [model.input.item.weight, *(one.weight for one in model.input.context)]
     tables += [model.action.weight] if isinstance(model, HSTURanker) else []
@@ -314,7 +313,7 @@ def test_runs_are_never_mixed_up(tmp_path: Path) -> None:
         fit_sequential(_model(), DATA, config, run)
     with pytest.raises(ResumeError, match="another config"):
         fit_sequential(_model(), DATA, replace(config, seed=1), run, resume=True)
-    with pytest.raises(ResumeError, match="another config or model"):
+    with pytest.raises(ResumeError, match=r"another config, model or data: model\.class was"):
         fit_sequential(_sasrec(), DATA, config, run, resume=True)
 
 

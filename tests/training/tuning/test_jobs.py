@@ -164,5 +164,5 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     tune_jobs(model, jobs[:1], tmp_path / "run")
     with pytest.raises(ConfigError, match="already holds a run"):
         tune_jobs(model, jobs[:1], tmp_path / "run")
-    with pytest.raises(ResumeError, match="other jobs"):
+    with pytest.raises(ResumeError, match="another config"):
         tune_jobs(model, jobs, tmp_path / "run", resume=True)

@@ -333,7 +333,7 @@ def test_another_run_is_not_taken_up(tmp_path: Path) -> None:
     tune(tuned(), texts(), replace(CONFIG, steps=2), tmp_path)
     with pytest.raises(ConfigError, match="already holds a run"):
         tune(tuned(), texts(), replace(CONFIG, steps=2), tmp_path)
-    with pytest.raises(ResumeError, match="another method"):
+    with pytest.raises(ResumeError, match="another config"):
         tune(tuned(), texts(), replace(CONFIG, steps=3), tmp_path, resume=True)
     with pytest.raises(ResumeError, match="no run"):
         tune(tuned(), texts(), CONFIG, tmp_path / "none", resume=True)
@@ -361,7 +361,7 @@ def test_what_would_be_refused_is_known_before(tmp_path: Path) -> None:
     require_startable(tuned(), texts(), once, tmp_path, resume=True)
     with pytest.raises(ConfigError, match="already holds a run"):
         require_startable(tuned(), texts(), once, tmp_path)
-    with pytest.raises(ResumeError, match="another method"):
+    with pytest.raises(ResumeError, match="another config"):
         require_startable(tuned(), texts(), CONFIG, tmp_path, resume=True)
 
 

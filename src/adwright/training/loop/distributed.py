@@ -10,9 +10,11 @@ All processes must see the task's folder and the run's folder under the same pat
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -30,6 +32,7 @@ __all__ = [
     "rank",
     "share_of",
     "sum_gradients",
+    "told_by_first",
     "world_size",
 ]
 
@@ -94,6 +97,14 @@ def on_first(action: Callable[[], None]) -> None:
             distributed.all_reduce(failed)
     if float(failed):
         raise ResourceError("the first process of the run failed", hint="see its own error")
+
+
+def told_by_first(ask: Callable[[], Any]) -> Any:
+    """What `ask` returns in process 0, plain values, in every process; errors as of `on_first`."""
+    found: list[bytes] = []
+    on_first(lambda: found.append(json.dumps(ask()).encode()))
+    sent = torch.tensor(list(b"".join(found)), dtype=torch.uint8)
+    return json.loads(bytes(gather(sent).tolist()))
 
 
 def share_of(batch: Batch) -> Batch:

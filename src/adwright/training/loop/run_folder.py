@@ -1,11 +1,13 @@
 """The folder of a training run: what was asked for, the latest checkpoint, and the records.
 
-    config.json              what was asked for; its presence says that there is a run
-    checkpoint-STEPS-EPOCH/  an artifact with all that a step depends on
-    metrics.jsonl            one line a validation
+    config.json               what was asked for; its presence says that there is a run
+    checkpoint-STEPS-NUMBER/  an artifact with all that a step depends on
+    metrics.jsonl             one line per validation
+    curves.svg                the same as a picture
 
-A checkpoint is written whole before an earlier one goes, and config.json after the first one,
-so whenever the process ends, what is there can be taken up or is no run.
+A process may be killed at any moment. config.json is written after the first checkpoint, so a
+folder without it is no run yet; a checkpoint appears by a rename, and the one before it is removed
+only then. The records are in the checkpoint, metrics.jsonl repeats them for readers.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,93 +25,164 @@ from torch import Tensor
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.atomic import atomic_write_text
+from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ConfigError, ResumeError
+from adwright.core.version import __version__
+from adwright.training.loop.curves import draw_curves
+from adwright.training.loop.position import RunPosition
 
 __all__ = ["RunFolder"]
 
 
 class RunFolder:
-    """The folder of one run.
+    """Reads and writes the folder of one run.
 
-    asked: plain values that have to be the same when the run is taken up, data_hash among them.
-    kind: of its checkpoints.
+    asked: plain values that have to be the same when the run is resumed, data_hash among them.
+    kind: of its checkpoints. about: plain values to keep beside `asked`, for readers alone.
+    clock: stamps the checkpoints, the machine's own by default.
     """
 
-    def __init__(self, path: Path, asked: Mapping[str, Any], kind: str) -> None:
-        self.path, self.kind = path, kind
+    def __init__(
+        self,
+        path: str | Path,
+        asked: Mapping[str, Any],
+        kind: str,
+        *,
+        about: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.path, self.kind, self._clock = Path(path), kind, clock
         self.asked: dict[str, Any] = json.loads(json.dumps(asked))
+        self._about = {**(about or {}), "adwright": __version__, "torch": torch.__version__}
+
+    @property
+    def config(self) -> Path:
+        """The file with what was asked for."""
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The file with one JSON object per validation."""
+        return self.path / "metrics.jsonl"
 
     def require_new(self) -> None:
-        """Raises ConfigError where the folder holds a run."""
-        if (self.path / "config.json").exists():
+        """Raise ConfigError where the folder holds a run."""
+        if self.config.exists():
             raise ConfigError(
                 "this folder already holds a run",
                 where=str(self.path),
                 hint="resume it, or name another folder",
             )
 
-    def begin(self) -> None:
-        """From now on the folder holds a run; called after its first checkpoint."""
-        text = json.dumps(self.asked, indent=1) + "\n"
-        atomic_write_text(self.path / "config.json", text)
+    def begin(self, at: RunPosition, own: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Begin a run with its first checkpoint; an earlier run is never overwritten.
 
-    def require_same(self, what: str) -> None:
-        """Raises ResumeError where the folder holds no run, or one that was asked for otherwise.
-
-        what: may have been different, for the message.
+        Raises ConfigError where the folder holds a run, ResourceError where the disk is full.
         """
-        path = self.path / "config.json"
+        self.require_new()
+        # What a start that was killed half-way left behind belongs to no run.
+        self._clean()
+        for stale in self._checkpoints():
+            shutil.rmtree(stale)
+        self.save(at, own, tensors)
+        text = json.dumps({**self.asked, **self._about}, indent=1) + "\n"
+        atomic_write_text(self.config, text)
+
+    def require_same(self) -> None:
+        """Raise ResumeError where the folder holds no run, or one that was asked for otherwise;
+        the message names the first value that differs."""
+        # What a run keeps beside that is for readers.
+        found = {k: v for k, v in self.read_config().items() if k not in self._about}
+        before, now = _flat(found), _flat(self.asked)
+        # A digest differs with what it is of, and says less.
+        names = sorted(before.keys() | now.keys(), key=lambda name: (name.endswith("hash"), name))
+        for name in names:
+            if before.get(name) != now.get(name):
+                raise ResumeError(
+                    f"the run was started with another config, model or data: {name} was "
+                    f"{before.get(name)!r} and is now {now.get(name)!r}",
+                    where=str(self.config),
+                    hint="resume with what it was started with, or begin a new run",
+                )
+
+    def read_config(self) -> dict[str, Any]:
+        """The content of config.json. Raises ResumeError where the folder holds no run."""
         try:
-            before = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            found: dict[str, Any] = json.loads(self.config.read_text("utf-8"))
+            for name, value in self.asked.items():
+                if isinstance(value, dict) and not isinstance(found.get(name), dict):
+                    raise TypeError
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             raise ResumeError(
                 "this folder holds no run", where=str(self.path), hint="check the path"
             ) from error
-        if before != self.asked:
-            raise ResumeError(
-                f"the run was started with {what}",
-                where=str(path),
-                hint="resume with what it was started with, or begin a new run",
-            )
+        return found
 
     def save(
         self,
-        state: Mapping[str, Any],
+        at: RunPosition,
+        own: Mapping[str, Any],
         tensors: Mapping[str, Tensor],
-        *,
-        steps: int,
-        epoch: int,
-        records: Sequence[Mapping[str, Any]],
+        records: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Write the checkpoint of a step, unless it is there, and remove earlier ones."""
-        folder = self.path / f"checkpoint-{steps:09d}-{epoch:04d}"
-        earlier = self._checkpoints()
-        if folder in earlier:
-            return
-        save_artifact(
-            folder,
-            kind=self.kind,
-            config=json.loads(json.dumps(state)),
-            tensors={name: value.detach().numpy() for name, value in tensors.items()},
-            data_hash=self.asked["data_hash"],
-        )
-        lines = "".join(f"{json.dumps(line)}\n" for line in records)
-        atomic_write_text(self.path / "metrics.jsonl", lines)
-        for old in earlier:
-            shutil.rmtree(old)
+        """Write the checkpoint of a position, unless it is there, then remove earlier ones.
 
-    def load(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """State and tensors of the latest checkpoint. Earlier ones, which a process that was
-        killed between two steps of `save` left, go. Raises ResumeError where there is none."""
-        try:
-            *earlier, latest = self._checkpoints()
-            saved = load_artifact(latest, kind=self.kind)
-        except (ValueError, ArtifactError) as error:
-            raise self.unreadable(error) from error
+        own: the trainee's plain values. records: the lines of metrics.jsonl.
+        Raises ResourceError where the disk is full; the
+        checkpoint before stays whole then.
+        """
+        # Steps and number never fall but by going back, so the last by name is the latest.
+        back = f"r{at.rollbacks:03d}-" if at.rollbacks else ""
+        number = at.epoch + len(at.records)
+        folder = self.path / f"checkpoint-{back}{at.steps:09d}-{number:04d}"
+        earlier = self._checkpoints()
+        if folder not in earlier:
+            save_artifact(
+                folder,
+                kind=self.kind,
+                config=json.loads(json.dumps({"at": asdict(at), "own": dict(own)})),
+                tensors={name: value.detach().cpu().numpy() for name, value in tensors.items()},
+                data_hash=str(self.asked.get("data_hash", "")),
+                clock=self._clock,
+            )
+        self._write_records(records)
         for old in earlier:
-            shutil.rmtree(old)
+            if old != folder:
+                shutil.rmtree(old)
+
+    def load(
+        self, renamed: Mapping[str, str] | None = None
+    ) -> tuple[RunPosition, dict[str, Any], dict[str, Tensor]]:
+        """Position, the trainee's plain values and tensors of the latest checkpoint.
+
+        renamed: names of fields in checkpoints of the last release, to those of today.
+        Raises ResumeError where there is none that can be read.
+        """
+        try:
+            saved = load_artifact(self._checkpoints()[-1], kind=self.kind)
+            values = dict(saved.config)
+            if "at" in values:
+                at, own = RunPosition.from_plain(values.pop("at")), dict(values.pop("own"))
+                if values:
+                    raise ValueError(f"it has more than is known: {', '.join(values)}")
+            else:
+                at, own = self._last_release(values, renamed or {})
+        except (IndexError, KeyError, TypeError, ValueError, ArtifactError) as error:
+            raise self.unreadable(error) from error
+        # Writable, since training goes on in them.
         tensors = {name: torch.from_numpy(np.array(x)) for name, x in saved.tensors.items()}
-        return dict(saved.config), tensors
+        return at, own, tensors
+
+    def tidy(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Remove what a killed process left, and bring metrics.jsonl to the checkpoint."""
+        self._clean()
+        for old in self._checkpoints()[:-1]:
+            shutil.rmtree(old)
+        self._write_records(records)
+
+    def draw(self, records: Sequence[Mapping[str, Any]], goal: str) -> None:
+        """Draw curves.svg from the lines of metrics.jsonl; goal: key of what decides."""
+        draw_curves(self.path / "curves.svg", records, goal)
 
     def unreadable(self, error: Exception) -> ResumeError:
         """The error for a checkpoint that is damaged or of another version."""
@@ -118,5 +192,32 @@ class RunFolder:
             hint="remove the folder and start the run again",
         )
 
+    def _last_release(
+        self, values: dict[str, Any], renamed: Mapping[str, str]
+    ) -> tuple[RunPosition, dict[str, Any]]:
+        records = values.get("records", [])
+        if isinstance(records, int):
+            lines = self.metrics.read_text("utf-8").splitlines()[:records]
+            records = [json.loads(line) for line in lines]
+        return RunPosition.from_last_release({**values, "records": records}, renamed)
+
+    def _write_records(self, records: Sequence[Mapping[str, Any]]) -> None:
+        text = "".join(f"{json.dumps(line)}\n" for line in records)
+        atomic_write_text(self.metrics, text)
+
+    def _clean(self) -> None:
+        for stale in self.path.glob(".*.tmp"):
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+
     def _checkpoints(self) -> list[Path]:
         return sorted(self.path.glob("checkpoint-*"))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

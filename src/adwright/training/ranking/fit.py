@@ -11,38 +11,40 @@ same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import check_literals, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
-from adwright.core.progress import Progress, progress
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.stream import Position, StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.metrics.classification import group_auc, log_loss
-from adwright.training.loop.distributed import (
-    broadcast,
-    on_first,
-    process_group,
-    rank,
-    share_of,
-    sum_gradients,
-)
+from adwright.training.loop.distributed import share_of, sum_gradients
+from adwright.training.loop.loop import train
 from adwright.training.loop.optimisers import RowWise, Rule
-from adwright.training.loop.state import Checkpoint, RunFolder, pack, unpack
+from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunFolder
+from adwright.training.loop.state import unpack
+from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee, dense_and_sparse
 from adwright.training.ranking.counts import training_counts
 from adwright.training.ranking.predict import Predictions, open_stream, predict
 
-__all__ = ["FitConfig", "FitResult", "Rankable", "fit", "load_best", "validation_windows"]
+__all__ = [
+    "FitConfig",
+    "FitResult",
+    "Rankable",
+    "fit",
+    "load_best",
+    "run_folder",
+    "validation_windows",
+]
 
 
 @dataclass(frozen=True)
@@ -142,11 +144,23 @@ def fit(
     ResumeError (no run, another config, task or model), ValueInvalidError (a validation split
     that cannot be judged), ResourceError (disk full).
     """
-    with process_group():
-        trainer = _Trainer(model, task, config, RunFolder(Path(run), clock or SystemClock()))
-        trainer.begin(resume=resume)
-        trainer.train(on_batch or (lambda _: None))
-        return trainer.end()
+    trainee = _Ranking(model, task, config, clock or SystemClock())
+    folder = run_folder(task, config, run, clock=clock)
+    at = train(trainee, folder, resume=resume, on_step=on_batch, clock=clock)
+    found = _result(at, trainee.best_log_loss, config.epochs, config.patience, folder)
+    return replace(found, valid=trainee.valid)
+
+
+def run_folder(
+    task: Task, config: FitConfig, run: str | Path, *, clock: Clock | None = None
+) -> RunFolder:
+    """The folder of a run of `fit`, to check what it would refuse before the model is built."""
+    about = {"protocol": task.protocol}
+    return RunFolder(run, _asked(task, config), _Ranking.kind, about=about, clock=clock)
+
+
+def _asked(task: Task, config: FitConfig) -> dict[str, Any]:
+    return {"fit": to_jsonable(config), "task": task.meta["id"], "data_hash": task.data_hash}
 
 
 def load_best(model: nn.Module, run: str | Path) -> FitResult:
@@ -154,35 +168,42 @@ def load_best(model: nn.Module, run: str | Path) -> FitResult:
 
     Raises ResumeError where the folder holds no run, no validation yet, or another model.
     """
-    folder = RunFolder(Path(run), SystemClock())
-    asked = folder.asked()["fit"]
-    at, tensors = folder.load()
-    if at.best_gauc is None:
+    folder = RunFolder(run, {"fit": {}, "task": ""}, _Ranking.kind)
+    asked = folder.read_config()["fit"]
+    at, own, tensors = folder.load(_Ranking.renamed)
+    if at.best is None:
         raise ResumeError(
             "the run has no validation yet", where=str(folder.path), hint="resume it first"
         )
-    model.load_state_dict(unpack(tensors, model, {}, run=folder.path))
+    try:
+        model.load_state_dict(unpack(tensors, model, {}))
+    except ValueError as error:
+        hint = "build the model as at the start of the run"
+        raise ResumeError(str(error), where=str(folder.path), hint=hint) from error
     model.eval()
-    return _result(at, asked["epochs"], asked["patience"], folder)
+    return _result(at, own["best_log_loss"], asked["epochs"], asked["patience"], folder)
 
 
-class _Trainer:
-    """The state of one run; `fit` is its only user."""
+class _Ranking(Trainee[tuple[Batch, Position]]):
+    """A ranking network in training; `fit` is its only user."""
 
-    def __init__(self, model: nn.Module, task: Task, config: FitConfig, folder: RunFolder) -> None:
+    kind = "checkpoint"
+    goal = "valid_gauc"
+    unit = "rows"
+    divides_batches = validates_together = shows_validation = True
+    renamed: ClassVar = {"batches": "steps", "loss_rows": "loss_count", "best_gauc": "best"}
+    hint = "lower the learning rates or clip_norm"
+
+    def __init__(self, model: nn.Module, task: Task, config: FitConfig, clock: Clock) -> None:
         _check_validation(task)
-        self.model, self.task, self.config, self.folder = model, task, config, folder
+        self.task, self.config, self.clock = task, config, clock
         self.stream = open_stream(task, "train", replace(config.stream, seed=config.seed))
-        self.tables = [
-            m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse
-        ]
-        chosen = {id(weight) for weight in self.tables}
-        self.dense = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
-        self.adam = torch.optim.Adam(
+        self.dense, self.tables = dense_and_sparse(model)
+        adam = torch.optim.Adam(
             [{"params": self.dense}], lr=config.learning_rate, fused=bool(self.dense)
         )
         stream = config.stream
-        self.rows = RowWise(
+        rows = RowWise(
             self.tables,
             learning_rate=config.embedding_learning_rate,
             rule=config.embedding_rule,
@@ -193,96 +214,75 @@ class _Trainer:
             if config.decay
             else None,
         )
-        self.optimisers = {"adam": self.adam, "rows": self.rows}
+        loop = LoopConfig(
+            epochs=config.epochs,
+            patience=config.patience,
+            seed=config.seed,
+            clip_norm=config.clip_norm,
+            checkpoint_every=config.checkpoint_every,
+            bfloat16=config.precision == "bf16",
+        )
+        super().__init__(model, {"adam": adam, "rows": rows}, loop, _asked(task, config))
         n_windows = math.ceil(self.stream.n_row_groups / stream.window)
         self.due = validation_windows(n_windows, config.validations_per_epoch)
-        self.at = Checkpoint()
-        self.best: dict[str, Tensor] = {}
+        self.best_log_loss: float | None = None
         self.valid: Predictions | None = None
+        #: Where the stream goes on, the rows of the run and of the epoch, and the loss by window:
+        #: (batches, mean loss) of each since the last validation.
+        self.position, self.rows, self.epoch_rows = Position(), 0, 0
+        self.window_loss, self.window_rows = 0.0, 0
+        self.curve: list[tuple[int, float]] = []
 
-    def begin(self, *, resume: bool) -> None:
-        """Start a new run folder, or take up the one that is there."""
-        asked = to_jsonable(self.config)
-        if resume:
-            self.folder.check(asked, self.task)
-            self.at, tensors = self.folder.load()
-            best = unpack(tensors, self.model, self.optimisers, run=self.folder.path)
-            self.best = {} if self.at.best_gauc is None else best
-            on_first(self.folder.clean)
-        else:
-            broadcast(self.model)
-            on_first(lambda: self.folder.create(asked, self.task, self.at, self._tensors()))
+    def epoch(self, at: RunPosition) -> Iterator[tuple[Batch, Position]]:
+        """(batch, position after it) from where the stream stands."""
+        if self.position.epoch != at.epoch:
+            self.position, self.epoch_rows = Position(at.epoch), 0
+        return self.stream.epoch(self.position)
 
-    def train(self, on_batch: Callable[[int], None]) -> None:
-        """All epochs that are left."""
-        # The random numbers of dropout must not disturb those of the caller.
-        with torch.random.fork_rng(devices=[]):
-            while self.at.position.epoch < self.config.epochs and not self._exhausted():
-                self._epoch(on_batch)
+    def gradients(self, batch: tuple[Batch, Position], at: RunPosition) -> StepLoss:
+        """Of this process's share of the batch, over the rows of the whole."""
+        rows, after = batch
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.loop.bfloat16):
+            summed: Tensor = self.model.loss(share_of(rows))  # type: ignore[operator]
+        (summed / len(rows)).backward()  # type: ignore[no-untyped-call]
+        loss = sum_gradients(self.dense, self.tables, summed.detach().float())
+        self._count(after, loss, len(rows), at.steps + 1)
+        return StepLoss(loss, len(rows), shown=len(rows))
 
-    def _epoch(self, on_batch: Callable[[int], None]) -> None:
-        """The rest of an epoch, with the validations in it."""
-        batches, ended = self.stream.epoch(self.at.position), False
-        while not ended and not self._exhausted():
-            ended = self._until_validation(batches, on_batch)
-            self._validate()
-            if ended:
-                self.at = self.at.next_epoch()
-            self._save()
+    def _count(self, after: Position, loss: float, rows: int, batches: int) -> None:
+        self.position = after
+        self.rows, self.epoch_rows = self.rows + rows, self.epoch_rows + rows
+        self.window_loss, self.window_rows = self.window_loss + loss, self.window_rows + rows
+        if not after.batch:
+            self.curve.append((batches, self.window_loss / self.window_rows))
+            self.window_loss, self.window_rows = 0.0, 0
 
-    def _until_validation(
-        self, batches: Iterator[tuple[Batch, Position]], on_batch: Callable[[int], None]
-    ) -> bool:
-        """Train until a validation is due; whether that is at the end of the epoch."""
-        self.model.train()
-        every = self.config.checkpoint_every
-        with self._bar() as bar:
-            for batch, after in batches:
-                loss = self._step(batch)
-                self.at = self.at.after(after, loss, len(batch))
-                bar.advance(len(batch))
-                due = after.batch == 0 and after.window in self.due
-                if every and self.at.batches % every == 0 and not due:
-                    self._save()
-                on_batch(self.at.batches)
-                if due:
-                    return False
-        return True
+    def parameters(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Dense weights, and tables."""
+        return self.dense, self.tables
 
-    def _bar(self) -> AbstractContextManager[Progress]:
+    def is_due(self, at: RunPosition) -> bool:
+        """At the end of some windows."""
+        return self.position.batch == 0 and self.position.window in self.due
+
+    def left(self, at: RunPosition) -> int:
         """The rows that are left of the epoch; how many negatives are drawn is an estimate."""
         counts = self.task.meta["splits"]["train"]
         negatives = self.config.stream.negative_rate * (counts["rows"] - counts["positives"])
-        left = max(int(counts["positives"] + negatives) - self.at.epoch_rows, 0)
-        label = f"epoch {self.at.position.epoch + 1}/{self.config.epochs}"
-        return progress(left, label) if rank() == 0 else nullcontext(Progress())
+        return max(int(counts["positives"] + negatives) - self.epoch_rows, 0)
 
-    def _step(self, batch: Batch) -> float:
-        """One update; the loss, summed over the batch's rows."""
-        # Of the position alone, so that a resumed run draws the same numbers.
-        key = np.random.SeedSequence([self.config.seed, self.at.batches, rank()])
-        torch.default_generator.manual_seed(int(key.generate_state(1)[0]))
-        self.adam.zero_grad()
-        self.rows.zero_grad()
-        bf16 = self.config.precision == "bf16"
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            summed: Tensor = self.model.loss(share_of(batch))  # type: ignore[operator]
-        (summed / len(batch)).backward()  # type: ignore[no-untyped-call]
-        loss = sum_gradients(self.dense, self.tables, summed.detach().float())
-        if not math.isfinite(loss):
-            at = self.at.position
-            raise ConfigError(
-                "the loss is no longer a finite number",
-                where=f"epoch {at.epoch + 1}, batch {self.at.batches + 1} of the run",
-                hint="lower the learning rates or clip_norm",
-            )
-        if self.config.clip_norm:
-            nn.utils.clip_grad_norm_(self.dense, self.config.clip_norm)
-        self.adam.step()
-        self.rows.step()
-        return loss
+    def line(self, at: RunPosition) -> dict[str, Any]:
+        """Rows and losses since the last validation."""
+        return {
+            "epoch": at.epoch + 1,
+            "batches": at.steps,
+            "rows": self.rows,
+            "train_loss": at.mean_loss,
+            "train_curve": self.curve,
+        }
 
-    def _validate(self) -> None:
+    def validate(self, at: RunPosition) -> tuple[float, dict[str, Any]]:
+        """Group AUC decides; the log loss is of the true odds."""
         stream = self.config.stream
         found = predict(
             self.model, self.task, "valid", max_history=stream.max_history, divided=True
@@ -292,44 +292,34 @@ class _Trainer:
         # The network learns the odds of the sampled rows: undo that for the true ones.
         loss = log_loss(label, p / (p + (1 - p) / rate))
         sampled = log_loss(label, p, label + (1 - label) * rate)
-        on_first(lambda: self._record(gauc, loss, sampled))
-        better = self.at.best_gauc is None or gauc > self.at.best_gauc
-        if better:
-            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            self.valid = found
-        self.at = self.at.validated(gauc, loss, better=better)
+        if at.best is None or gauc > at.best:
+            self.best_log_loss, self.valid = loss, found
+        measures = {"valid_loss": sampled, "valid_log_loss": loss, "valid_gauc": gauc}
+        return gauc, {**measures, "time": self.clock.now().isoformat()}
 
-    def _record(self, gauc: float, loss: float, sampled: float) -> None:
-        self.folder.record(
-            {
-                "epoch": self.at.position.epoch + 1,
-                "batches": self.at.batches,
-                "rows": self.at.rows,
-                "train_loss": self.at.loss_sum / max(self.at.loss_rows, 1),
-                "train_curve": self.at.curve,
-                "valid_loss": sampled,
-                "valid_log_loss": loss,
-                "valid_gauc": gauc,
-            },
-            self.at.records,
-        )
-        self.folder.draw()
+    def validated(self) -> None:
+        """A new curve begins."""
+        self.curve = []
 
-    def _exhausted(self) -> bool:
-        return self.at.worse >= self.config.patience
+    def state(self) -> dict[str, Any]:
+        """Where the stream stands, and what was counted."""
+        return {
+            "position": asdict(self.position),
+            "rows": self.rows,
+            "epoch_rows": self.epoch_rows,
+            "window_loss": self.window_loss,
+            "window_rows": self.window_rows,
+            "curve": list(self.curve),
+            "best_log_loss": self.best_log_loss,
+        }
 
-    def _save(self) -> None:
-        on_first(lambda: self.folder.save(self.at, self._tensors(), data_hash=self.task.data_hash))
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return pack(self.model, self.best, self.optimisers)
-
-    def end(self) -> FitResult:
-        """Put the best weights in place."""
-        self.model.load_state_dict(self.best)
-        self.model.eval()
-        result = _result(self.at, self.config.epochs, self.config.patience, self.folder)
-        return replace(result, valid=self.valid)
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """As `state` returned it."""
+        self.position = Position(**state["position"])
+        self.rows, self.epoch_rows = state["rows"], state["epoch_rows"]
+        self.window_loss, self.window_rows = state["window_loss"], state["window_rows"]
+        self.curve = [(step, loss) for step, loss in state["curve"]]
+        self.best_log_loss = state["best_log_loss"]
 
 
 def validation_windows(n_windows: int, wanted: int) -> set[int]:
@@ -352,14 +342,16 @@ def _check_validation(task: Task) -> None:
         )
 
 
-def _result(at: Checkpoint, epochs: int, patience: int, folder: RunFolder) -> FitResult:
-    if at.best_gauc is None or at.best_log_loss is None:
+def _result(
+    at: RunPosition, log_loss: float | None, epochs: int, patience: int, folder: RunFolder
+) -> FitResult:
+    if at.best is None or log_loss is None:
         raise ResumeError("the run has no validation yet", where=str(folder.path))
     return FitResult(
-        gauc=at.best_gauc,
-        log_loss=at.best_log_loss,
+        gauc=at.best,
+        log_loss=log_loss,
         epoch=at.best_epoch,
-        batches=at.batches,
-        stopped_early=at.worse >= patience and at.position.epoch < epochs,
+        batches=at.steps,
+        stopped_early=at.worse >= patience and at.epoch < epochs,
         metrics=folder.metrics,
     )

@@ -9,10 +9,10 @@ or a function of the position, so a run that was killed continues and ends with 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,11 +21,12 @@ from torch import Tensor, nn
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.core.progress import progress
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.metrics.ranking import recall
+from adwright.training.loop.loop import train
 from adwright.training.loop.optimisers import RowWise
-from adwright.training.loop.run_folder import RunFolder
-from adwright.training.loop.state import pack, unpack
+from adwright.training.loop.position import RunPosition
+from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
 from adwright.training.retrieval.distillation import Lessons
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 
@@ -80,21 +81,6 @@ class RetrievalResult:
     records: tuple[dict[str, Any], ...]
 
 
-@dataclass(frozen=True)
-class _At:
-    """Where a run stands."""
-
-    epoch: int = 0
-    step: int = 0
-    steps: int = 0
-    loss_sum: float = 0.0
-    pairs: int = 0
-    best: float | None = None
-    best_epoch: int = 0
-    worse: int = 0
-    records: tuple[dict[str, Any], ...] = ()
-
-
 def fit_retriever(
     model: nn.Module,
     task: NextBasket,
@@ -116,78 +102,56 @@ def fit_retriever(
     Raises ConfigError (an existing run without resume, a loss that is not finite), ResumeError
     (no run, another config, task or lessons), ResourceError (disk full).
     """
-    trainer = _Trainer(model, task, config, None if run is None else Path(run), lessons)
-    trainer.begin(resume=resume)
-    with torch.random.fork_rng(devices=[]):
-        trainer.train(checkpoint_every, on_step or (lambda _: None))
-    return trainer.end()
+    trainee = _Retrieval(model, task, config, lessons, checkpoint_every)
+    at = train(trainee, trainee.folder(run), resume=resume, on_step=on_step)
+    best = math.nan if at.best is None else at.best
+    return RetrievalResult(best, at.best_epoch, at.steps, at.records)
 
 
-class _Trainer:
-    """The state of one run; `fit_retriever` is its only user."""
+class _Retrieval(Trainee[Ints]):
+    """A retrieval model in training; `fit_retriever` is its only user."""
+
+    kind = "retrieval-checkpoint"
+    renamed: ClassVar = {"pairs": "loss_count"}
+    hint = "lower the learning rates or clip_norm, or raise the temperature"
 
     def __init__(
         self,
         model: nn.Module,
         task: NextBasket,
         config: RetrievalConfig,
-        run: Path | None,
         lessons: Lessons | None,
+        checkpoint_every: int,
     ) -> None:
-        self.model, self.task, self.config, self.lessons = model, task, config, lessons
+        self.task, self.config, self.lessons = task, config, lessons
         asked = {"fit": to_jsonable(config), "data_hash": task.data_hash}
         if lessons is not None:
             asked["lessons"] = lessons.hash
-        self.run = None if run is None else RunFolder(run, asked, "retrieval-checkpoint")
-        tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse]
-        chosen = {id(weight) for weight in tables}
-        self.dense = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
-        self.adam = torch.optim.Adam(self.dense, lr=config.learning_rate)
-        self.rows = RowWise(tables, learning_rate=config.embedding_learning_rate)
-        self.optimisers = {"adam": self.adam, "rows": self.rows}
-        self.visits = task.visits("train")
-        self.at = _At()
-        self.best: dict[str, Tensor] = {}
-
-    def begin(self, *, resume: bool) -> None:
-        """Start a run, or take up the one in the folder."""
-        if self.run is None:
-            return
-        if resume:
-            self.run.require_same("another config, other lessons, or on another task")
-            self._load(self.run)
-            return
-        self.run.require_new()
-        self._save()
-        self.run.begin()
-
-    def train(self, every: int, on_step: Callable[[int], None]) -> None:
-        """All epochs that are left."""
-        while self.at.epoch < self.config.epochs and self.at.worse < self.config.patience:
-            order = self._order(self.at.epoch)
-            batches = math.ceil(len(order) / self.config.batch)
-            label = f"epoch {self.at.epoch + 1}/{self.config.epochs}"
-            self.model.train()
-            with progress(batches - self.at.step, label, "batches") as bar:
-                for step in range(self.at.step, batches):
-                    chosen = order[step * self.config.batch : (step + 1) * self.config.batch]
-                    self._step(chosen)
-                    bar.advance()
-                    if every and self.at.steps % every == 0 and self.at.step < batches:
-                        self._save()
-                    on_step(self.at.steps)
-            self._validate()
-            self._save()
-
-    def end(self) -> RetrievalResult:
-        """Put the best weights in place."""
-        if self.best:
-            self.model.load_state_dict(self.best)
-        self.model.eval()
-        at = self.at
-        return RetrievalResult(
-            math.nan if at.best is None else at.best, at.best_epoch, at.steps, at.records
+        dense, tables = dense_and_sparse(model)
+        optimisers = {
+            "adam": torch.optim.Adam(dense, lr=config.learning_rate),
+            "rows": RowWise(tables, learning_rate=config.embedding_learning_rate),
+        }
+        loop = LoopConfig(
+            epochs=config.epochs,
+            patience=config.patience,
+            seed=config.seed,
+            clip_norm=config.clip_norm,
+            checkpoint_every=checkpoint_every,
         )
+        super().__init__(model, optimisers, loop, asked)
+        self.visits = task.visits("train")
+        self.goal = f"valid_recall@{config.k}"
+
+    def epoch(self, at: RunPosition) -> Iterator[Ints]:
+        """The visits of each step that is left."""
+        order, batch = self._order(at.epoch), self.config.batch
+        return (order[i : i + batch] for i in range(at.step * batch, len(order), batch))
+
+    def left(self, at: RunPosition) -> int:
+        """Steps that are left of the epoch."""
+        visits = self.config.visits_per_epoch or len(self.visits)
+        return math.ceil(min(visits, len(self.visits)) / self.config.batch) - at.step
 
     def _order(self, epoch: int) -> Ints:
         rng = np.random.default_rng([self.config.seed, epoch])
@@ -195,66 +159,17 @@ class _Trainer:
         wanted = self.config.visits_per_epoch
         return order[:wanted] if wanted else order
 
-    def _step(self, visits: Ints) -> None:
-        key = np.random.SeedSequence([self.config.seed, self.at.steps])
-        torch.default_generator.manual_seed(int(key.generate_state(1)[0]))
+    def loss(self, visits: Ints) -> tuple[Tensor, int]:
+        """Over the pairs of visit and target."""
         batch = self.task.batch(visits, max_history=self.config.max_history)
-        self.adam.zero_grad()
-        self.rows.zero_grad()
-        pairs = max(batch.targets.values.numel(), 1)
         taught = () if self.lessons is None else (self.lessons.of(visits),)
         summed: Tensor = self.model.loss(batch, *taught)  # type: ignore[operator]
-        loss = float(summed.detach())
-        if not math.isfinite(loss):
-            raise ConfigError(
-                "the loss is no longer a finite number",
-                where=f"epoch {self.at.epoch + 1}, step {self.at.steps + 1} of the run",
-                hint="lower the learning rates or clip_norm, or raise the temperature",
-            )
-        (summed / pairs).backward()  # type: ignore[no-untyped-call]
-        if self.config.clip_norm:
-            nn.utils.clip_grad_norm_(self.dense, self.config.clip_norm)
-        self.adam.step()
-        self.rows.step()
-        at = self.at
-        self.at = replace(
-            at,
-            step=at.step + 1,
-            steps=at.steps + 1,
-            loss_sum=at.loss_sum + loss,
-            pairs=at.pairs + pairs,
-        )
+        return summed, max(batch.targets.values.numel(), 1)
 
-    def _validate(self) -> None:
-        at, config = self.at, self.config
-        line: dict[str, Any] = {
-            "epoch": at.epoch + 1,
-            "steps": at.steps,
-            "train_loss": at.loss_sum / max(at.pairs, 1),
-        }
-        recall, better = None, True
-        if config.validation_visits:
-            recall = self._recall()
-            line[f"valid_recall@{config.k}"] = recall
-            better = at.best is None or recall > at.best
-        if better:
-            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.at = replace(
-            at,
-            epoch=at.epoch + 1,
-            step=0,
-            loss_sum=0.0,
-            pairs=0,
-            best=recall if better else at.best,
-            best_epoch=at.epoch + 1 if better else at.best_epoch,
-            worse=0 if better else at.worse + 1,
-            records=(*at.records, line),
-        )
-
-    def _recall(self) -> float:
-        """Recall@k of validation visits, all items."""
-        from adwright.metrics.ranking import recall
-
+    def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
+        """Recall@k of validation visits over all items; no goal where none are asked for."""
+        if not self.config.validation_visits:
+            return None, {}
         valid = self.task.visits("valid")
         if len(valid) > self.config.validation_visits:
             rng = np.random.default_rng(self.config.seed)
@@ -262,20 +177,5 @@ class _Trainer:
         self.model.eval()
         score = catalogue_vectors(self.model, self.task)
         found = retrieved_ranks(score, self.task, valid, depth=self.config.k)
-        return recall(found.ranks(), self.config.k)
-
-    def _save(self) -> None:
-        if self.run is None:
-            return
-        at = self.at
-        tensors = pack(self.model, self.best, self.optimisers)
-        self.run.save(asdict(at), tensors, steps=at.steps, epoch=at.epoch, records=at.records)
-
-    def _load(self, run: RunFolder) -> None:
-        state, tensors = run.load()
-        try:
-            self.at = _At(**state | {"records": tuple(state["records"])})
-        except (KeyError, TypeError) as error:
-            raise run.unreadable(error) from error
-        best = unpack(tensors, self.model, self.optimisers, run=run.path)
-        self.best = best if self.at.best_epoch else {}
+        goal = recall(found.ranks(), self.config.k)
+        return goal, {self.goal: goal}

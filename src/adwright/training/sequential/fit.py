@@ -21,13 +21,10 @@ as the best validation took: then there is nothing to validate with, and the las
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,49 +34,24 @@ from torch.optim import Optimizer
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.core.hashing import content_hash
-from adwright.core.progress import Progress, progress
-from adwright.data.sequences.item_sequences import ItemSequences, SequenceBatch
+from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.sequence_model import SequenceModel
-from adwright.training.loop.distributed import (
-    broadcast,
-    gather,
-    is_distributed,
-    on_first,
-    process_group,
-    rank,
-    sum_gradients,
-    world_size,
-)
+from adwright.training.loop.distributed import is_distributed, rank, sum_gradients, world_size
+from adwright.training.loop.loop import train
+from adwright.training.loop.position import RunPosition
 from adwright.training.loop.rowwise_adamw import RowWiseAdamW
-from adwright.training.loop.run_folder import RunFolder
-from adwright.training.loop.state import pack, unpack
+from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.sequential.balance import cost_of, divided, people_of
 from adwright.training.sequential.config import SequentialConfig, SequentialResult
 from adwright.training.sequential.samples import SequenceSamples
 from adwright.training.sequential.validation import validation
 
-__all__ = ["SequentialConfig", "SequentialResult", "Validate", "fit_sequential"]
+__all__ = ["SequentialConfig", "SequentialResult", "Validate", "fit_sequential", "optimisers_of"]
 
 Ints = NDArray[np.int64]
 #: Measures the model as it stands: (goal, higher is better; measures for the line).
 Validate = Callable[[], tuple[float, dict[str, float]]]
-
-
-@dataclass(frozen=True)
-class _At:
-    """Where a run stands."""
-
-    epoch: int = 0
-    step: int = 0
-    steps: int = 0
-    loss_sum: float = 0.0
-    positions: int = 0
-    best: float | None = None
-    best_epoch: int = 0
-    worse: int = 0
-    records: tuple[dict[str, Any], ...] = ()
 
 
 def fit_sequential(
@@ -108,24 +80,28 @@ def fit_sequential(
     asked for different runs), ResumeError (no run, another config, model or data), ResourceError
     (disk full; in the other processes, whatever the first one failed of).
     """
-    with process_group():
-        trainer = _Trainer(model, sequences, config, None if run is None else Path(run), validate)
-        trainer.begin(resume=resume)
-        with torch.random.fork_rng(devices=[]):
-            trainer.train(checkpoint_every, on_step or (lambda _: None))
-        return trainer.end()
+    trainee = _Sequences(model, sequences, config, validate, checkpoint_every)
+    at = train(trainee, trainee.folder(run), resume=resume, on_step=on_step)
+    best = math.nan if at.best is None else at.best
+    epoch = at.epoch if config.final else at.best_epoch
+    return SequentialResult(best, epoch, at.steps, at.records)
 
 
-class _Trainer:
-    """The state of one run; `fit_sequential` is its only user."""
+class _Sequences(Trainee[Ints]):
+    """A sequential model in training; `fit_sequential` is its only user."""
+
+    kind = "sequential-checkpoint"
+    divides_batches = True
+    renamed: ClassVar = {"positions": "loss_count"}
+    hint = "lower the learning rate or set clip_norm, or raise the temperature"
 
     def __init__(
         self,
         model: SequenceModel | HSTURanker,
         sequences: ItemSequences,
         config: SequentialConfig,
-        run: Path | None,
         validate: Validate | None,
+        checkpoint_every: int,
     ) -> None:
         if validate is None and sequences.train_ends is not None and not config.final:
             raise ConfigError(
@@ -133,8 +109,8 @@ class _Trainer:
                 where=sequences.name,
                 hint="pass validate, or train with final=True for a known number of epochs",
             )
-        self.model, self.sequences, self.config = model, sequences, config
-        self.validate = validate or self._held
+        self.sequences, self.config = sequences, config
+        self.given = validate or self._held
         asked: dict[str, Any] = {
             "fit": to_jsonable(config),
             "model": {"class": type(model).__name__, **to_jsonable(model.config)},
@@ -143,8 +119,16 @@ class _Trainer:
         if validate is not None:
             # A goal of another kind is not comparable with the best so far.
             asked["validate"] = "given"
-        self.asked = asked
-        self.run = None if run is None else RunFolder(run, asked, "sequential-checkpoint")
+        loop = LoopConfig(
+            epochs=config.epochs,
+            patience=config.patience,
+            seed=config.seed,
+            clip_norm=config.clip_norm,
+            checkpoint_every=checkpoint_every,
+            bfloat16=config.precision == "bfloat16",
+        )
+        super().__init__(model, optimisers_of(model, config), loop, asked)
+        self.network = model
         self.samples = SequenceSamples(
             sequences,
             model.config.max_length,
@@ -153,198 +137,68 @@ class _Trainer:
             shortening=config.shortening,
             seed=config.seed,
         )
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimisers = _optimisers(model, config)
+        self.weights = [p for p in model.parameters() if p.requires_grad]
         self.cost = cost_of(model)
-        self.at = _At()
-        self.steps_an_epoch = 1
-        self.best: dict[str, Tensor] = {}
+        self.steps_per_epoch = 1
+        self.goal = f"valid_ndcg@{config.k}"
 
-    def begin(self, *, resume: bool) -> None:
-        """Start a run, or take up the one in the folder."""
-        self._require_one_run(resume)
-        run = self.run
-        if run is None:
-            broadcast(self.model)
-        elif resume:
-            # The first one removes what a kill left before the others look.
-            on_first(lambda: self._load(run))
-            if rank():
-                self._load(run)
-        else:
-            broadcast(self.model)
-            on_first(lambda: self._start(run))
+    def epoch(self, at: RunPosition) -> Sequence[Ints]:
+        """The samples of each step that is left."""
+        batches = self.samples.epoch(at.epoch, self.config.batch)
+        self.steps_per_epoch = len(batches)
+        return batches[at.step :]
 
-    def _require_one_run(self, resume: bool) -> None:
-        """Raises ConfigError in all processes where they were asked for different runs."""
-        path = None if self.run is None else str(self.run.path.resolve())
-        digest = content_hash({**self.asked, "resume": resume, "run": path})
-        if len(set(gather(torch.tensor([int(digest[:15], 16)])).tolist())) > 1:
-            raise ConfigError(
-                "the processes were asked for different runs",
-                where=f"process {rank()} of {world_size()}",
-                hint="call fit_sequential with the same config, model, data and folder in all",
-            )
+    def left(self, at: RunPosition) -> int:
+        """Steps that are left of the epoch."""
+        return self.steps_per_epoch - at.step
 
-    def _start(self, run: RunFolder) -> None:
-        run.require_new()
-        self._write(run)
-        run.begin()
-
-    def train(self, every: int, on_step: Callable[[int], None]) -> None:
-        """All epochs that are left."""
-        config = self.config
-        while self.at.epoch < config.epochs and self.at.worse < config.patience:
-            batches = self.samples.epoch(self.at.epoch, config.batch)
-            self.steps_an_epoch = len(batches)
-            label = f"epoch {self.at.epoch + 1}/{config.epochs}"
-            self.model.train()
-            left = len(batches) - self.at.step
-            shown = progress(left, label, "batches") if not rank() else nullcontext(Progress())
-            with shown as bar:
-                for step in range(self.at.step, len(batches)):
-                    self._step(batches[step])
-                    bar.advance()
-                    if every and self.at.steps % every == 0 and self.at.step < len(batches):
-                        self._save()
-                    on_step(self.at.steps)
-            self._epoch_end()
-            self._save()
-
-    def end(self) -> SequentialResult:
-        """Put the best weights in place."""
-        if self.best:
-            self.model.load_state_dict(self.best)
-        self.model.eval()
-        at = self.at
-        best = math.nan if at.best is None else at.best
-        return SequentialResult(best, at.best_epoch, at.steps, at.records)
-
-    def _step(self, chosen: Ints) -> None:
-        config = self.config
-        key = np.random.SeedSequence([config.seed, self.at.steps, rank()])
-        torch.default_generator.manual_seed(int(key.generate_state(1)[0]))
-        batch = self.samples.read(chosen, self.at.steps)
-        positions = max(self.model.asked(batch), 1)
-        loss = self._gradients(batch, positions)
-        if not math.isfinite(loss):
-            raise ConfigError(
-                "the loss is no longer a finite number",
-                where=f"epoch {self.at.epoch + 1}, step {self.at.steps + 1} of the run",
-                hint="lower the learning rate or set clip_norm, or raise the temperature",
-            )
-        self._set_rate()
-        if config.clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        for optimiser in self.optimisers.values():
-            optimiser.step()
-        at = self.at
-        self.at = replace(
-            at,
-            step=at.step + 1,
-            steps=at.steps + 1,
-            loss_sum=at.loss_sum + loss,
-            positions=at.positions + positions,
-        )
-
-    def _gradients(self, batch: SequenceBatch, positions: int) -> float:
-        """Leave the gradients of the whole batch behind, over `positions`; its summed loss."""
+    def gradients(self, chosen: Ints, at: RunPosition) -> StepLoss:
+        """Of this process's people of the batch, over the positions of the whole."""
+        batch = self.samples.read(chosen, at.steps)
+        positions = max(self.network.asked(batch), 1)
         if is_distributed():
             cost = self.cost.of(batch.items.lengths.numpy())
             batch = people_of(batch, divided(cost, world_size())[rank()])
-        self.model.zero_grad()
         summed = torch.zeros(())
         if len(batch):
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-                summed = self.model.loss(batch)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.loop.bfloat16):
+                summed = self.network.loss(batch)
             (summed / positions).backward()  # type: ignore[no-untyped-call]
-        return sum_gradients(self.parameters, [], summed.detach().float())
+        return StepLoss(sum_gradients(self.weights, [], summed.detach().float()), positions)
 
-    def _set_rate(self) -> None:
-        """The learning rate of this step."""
-        rate = self.config.learning_rate
-        if self.config.schedule == "linear":
-            done = self.at.epoch + self.at.step / self.steps_an_epoch
-            rate *= 1 - done / self.config.epochs
-        for optimiser in self.optimisers.values():
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+    def parameters(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """All weights: gradients of tables are dense here."""
+        return self.weights, []
 
-    def _epoch_end(self) -> None:
-        """Validate where it is time to, and go on to the next epoch."""
-        epoch, config = self.at.epoch + 1, self.config
-        if not config.final and (epoch % config.validate_every == 0 or epoch == config.epochs):
-            self._validate(epoch)
-        elif config.final:
-            self.at = replace(self.at, best_epoch=epoch)
-        self.at = replace(self.at, epoch=epoch, step=0, loss_sum=0.0, positions=0)
+    def share_of_rate(self, at: RunPosition) -> float:
+        """Linear to 0 where the schedule says so."""
+        if self.config.schedule != "linear":
+            return 1.0
+        return 1 - (at.epoch + at.step / self.steps_per_epoch) / self.config.epochs
 
-    def _validate(self, epoch: int) -> None:
-        at = self.at
+    def is_due_after_epoch(self, at: RunPosition) -> bool:
+        """Each `validate_every` epochs and after the last; never where validation is trained on."""
+        epoch, config = at.epoch + 1, self.config
+        return not config.final and (epoch % config.validate_every == 0 or epoch == config.epochs)
+
+    def validate(self, at: RunPosition) -> tuple[float, dict[str, Any]]:
+        """What the caller measures, or the held-out targets."""
         self.model.eval()
-        goal, measures = self._measured(epoch)
-        train_loss = at.loss_sum / max(at.positions, 1)
-        line = {"epoch": epoch, "steps": at.steps, "train_loss": train_loss, **measures}
-        better = at.best is None or goal > at.best
-        if better:
-            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.at = replace(
-            at,
-            best=goal if better else at.best,
-            best_epoch=epoch if better else at.best_epoch,
-            worse=0 if better else at.worse + 1,
-            records=(*at.records, line),
-        )
-
-    def _measured(self, epoch: int) -> tuple[float, dict[str, float]]:
-        """Goal and measures, which the first process finds out for all."""
-        found: list[bytes] = []
-
-        def ask() -> None:
-            goal, measures = self.validate()
-            if not math.isfinite(goal):
-                raise ConfigError(
-                    "the goal of the validation is not a finite number",
-                    where=f"{goal} after epoch {epoch}",
-                    hint="validate on people and items that can be measured",
-                )
-            found.append(json.dumps([float(goal), measures]).encode())
-
-        on_first(ask)
-        sent = torch.tensor(list(b"".join(found)), dtype=torch.uint8)
-        goal, measures = json.loads(bytes(gather(sent).tolist()))
-        return goal, measures
+        goal, measures = self.given()
+        return float(goal), dict(measures)
 
     def _held(self) -> tuple[float, dict[str, float]]:
-        """What the held targets say of the model."""
+        """Evaluate on the held-out targets."""
         config, people = self.config, self.sequences.people("valid")
         if 0 < config.validation_people < len(people):
             rng = np.random.default_rng(config.seed)
             people = np.sort(rng.choice(people, config.validation_people, replace=False))
         return validation(
-            self.model, self.sequences, people=people, k=config.k, unseen=config.unseen
+            self.network, self.sequences, people=people, k=config.k, unseen=config.unseen
         )
 
-    def _save(self) -> None:
-        if (run := self.run) is not None:
-            on_first(lambda: self._write(run))
 
-    def _write(self, run: RunFolder) -> None:
-        at, tensors = self.at, pack(self.model, self.best, self.optimisers)
-        run.save(asdict(at), tensors, steps=at.steps, epoch=at.epoch, records=at.records)
-
-    def _load(self, run: RunFolder) -> None:
-        run.require_same("another config or model, or on other data")
-        state, tensors = run.load()
-        try:
-            self.at = _At(**state | {"records": tuple(state["records"])})
-        except (KeyError, TypeError) as error:
-            raise run.unreadable(error) from error
-        best = unpack(tensors, self.model, self.optimisers, run=run.path)
-        self.best = best if self.at.best is not None else {}
-
-
-def _optimisers(model: nn.Module, config: SequentialConfig) -> dict[str, Optimizer]:
+def optimisers_of(model: nn.Module, config: SequentialConfig) -> dict[str, Optimizer]:
     """The optimisers by the names of their state in a checkpoint."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     tables: list[Tensor] = []

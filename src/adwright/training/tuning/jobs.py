@@ -27,27 +27,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash
-from adwright.core.progress import progress
 from adwright.training.loop.distributed import world_size
-from adwright.training.loop.run_folder import RunFolder
+from adwright.training.loop.loop import train
+from adwright.training.loop.position import RunPosition
 from adwright.training.loop.state import pack, unpack
+from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.tuning.config import TuneConfig, TuneResult
-from adwright.training.tuning.position import Position
 from adwright.training.tuning.texts import Texts
-from adwright.training.tuning.tune import answer_nll
+from adwright.training.tuning.tune import TuningTrainee
 from adwright.tuning.methods import Method
 from adwright.tuning.packing.joint_lora import JointJobs
 from adwright.tuning.packing.preemption import PreemptionHook, between_layers
@@ -98,10 +97,23 @@ def tune_jobs(
     ResourceError (disk full).
     """
     _check(jobs)
-    trainer = _Joint(model, jobs, None if run is None else Path(run), on_done)
-    trainer.begin(resume=resume)
-    trainer.train(on_step or (lambda _: None), border)
-    return trainer.end()
+    trainee = _Joint(model, jobs, run, on_done, border, resume=resume)
+    folder = trainee.folder(run)
+    if folder is not None and not resume:
+        folder.require_new()
+        _require_no_job(folder.path, jobs)
+    train(trainee, folder, resume=resume, on_step=on_step)
+    return trainee.results()
+
+
+def _require_no_job(run: Path, jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if (run / job.name).exists():
+            raise ConfigError(
+                "a job's folder is there already",
+                where=str(run / job.name),
+                hint="name another folder for the run",
+            )
 
 
 def _check(jobs: Sequence[Job]) -> None:
@@ -131,207 +143,160 @@ def _check(jobs: Sequence[Job]) -> None:
         raise ConfigError("jobs share the steps of one process", where=f"{world_size()} processes")
 
 
-class _Worker:
-    """One job: its numbers, its optimiser, and where it stands."""
+class _Worker(TuningTrainee):
+    """One job: its adapter, its optimiser, and how far it is."""
 
     def __init__(self, job: Job, tuned: Tuned) -> None:
-        self.job, self.tuned = job, tuned
-        config = job.config
-        self.parameters = list(tuned.parameters())
-        groups = tuned.groups(config.learning_rate)
-        self.rates = [group["lr"] for group in groups]
-        self.optimiser = AdamW(
-            groups, betas=config.betas, weight_decay=config.weight_decay, fused=True
-        )
-        self.steps = config.steps_in_all(len(job.texts))
-        self.at, self.best = Position(), dict[str, Tensor]()
+        super().__init__(tuned, job.texts, job.config, job.valid, fused=True)
+        self.job, self.at, self.best = job, RunPosition(), dict[str, Tensor]()
 
     @property
     def live(self) -> bool:
         """Whether it takes part in the next step."""
-        at = self.at
-        return at.step < self.steps and at.worse < self.job.config.patience and not at.failed
+        return self.at.steps < self.steps and not self.is_finished(self.at) and not self.failed
 
     def parts(self) -> list[Packed]:
         """The texts of the next step, `micro` at a time, as `tune` divides them."""
-        config, texts = self.job.config, self.job.texts
-        rows = config.rows(self.at.step, len(texts))
+        config, texts = self.config, self.texts
+        rows = config.rows(self.at.steps, len(texts))
         return [texts.packed(part) for part in np.array_split(rows, -(-len(rows) // config.micro))]
 
     def random(self) -> torch.Generator:
-        """Of the dropout of the next step, as `tune` seeds it."""
-        key = np.random.SeedSequence([self.job.config.seed, self.at.step, 0])
+        """Of the dropout of the next step, as the loop seeds it."""
+        key = np.random.SeedSequence([self.config.seed, self.at.steps, 0])
         return torch.Generator().manual_seed(int(key.generate_state(1)[0]))
 
     def descend(self, loss: float, answers: int, tokens: int) -> None:
         """Take the optimiser's step. loss: summed over the answers."""
-        config = self.job.config
-        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
-            group["lr"] = rate * config.share_of_rate(self.at.step, self.steps)
-        if config.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        self.at = self.at.stepped(loss, answers, tokens)
+        self.update(self.at)
+        self.at, self.tokens = self.at.after(loss, answers), self.tokens + tokens
 
     def due(self) -> bool:
         """Record a validation where one is due; whether a checkpoint is to follow."""
-        step, config = self.at.step, self.job.config
-        if self.at.failed:
+        if self.failed:
             return False
-        if validates := config.validates(step, len(self.job.texts)):
-            self._record()
-        return validates or config.saves(step)
+        if due := self.is_due(self.at):
+            goal, measures = self.validate(self.at)
+            best = self.at.best
+            better = goal is None or best is None or goal < best
+            if better and goal is not None:
+                self.best = {k: v.clone() for k, v in self.saved.state_dict().items()}
+            line = {**self.line(self.at), **measures}
+            self.at = self.at.validated(goal, line, better=better)
+        return due or self.is_checkpoint_due(self.at)
 
-    def _record(self) -> None:
-        valid, goal = self.job.valid, None
-        if valid is not None:
-            goal = answer_nll(self.tuned, valid, bfloat16=self.job.config.bfloat16)
-        self.at, better = self.at.recorded(goal)
-        if better and goal is not None:
-            self.best = {k: v.detach().clone() for k, v in self.tuned.state().items()}
-
-    def finish(self) -> None:
-        """Put the best numbers in place."""
+    def take_best(self) -> None:
+        """Put the best weights in place."""
         if self.best:
             self.tuned.load_state(self.best)
-        self.tuned.eval()
+        self.finish(self.at)
 
-    # What a checkpoint keeps: all but the base, and of a job that is done no optimiser.
+    def position(self) -> dict[str, Any]:
+        """Plain values of a checkpoint."""
+        return {"at": asdict(self.at), "own": self.state()}
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The tuned part."""
-        return {name: value.detach() for name, value in self.tuned.state().items()}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
-        """The tuned part again."""
-        self.tuned.load_state(dict(state_dict))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Of a checkpoint."""
-        return pack(self, self.best, {"adam": self.optimiser} if self.live else {})
-
-    def take(self, at: Mapping[str, Any], tensors: Mapping[str, Tensor], run: RunFolder) -> None:
-        """Stand where a checkpoint stood."""
-        self.at = Position.kept(at, run)
-        optimisers = {"adam": self.optimiser} if self.live else {}
-        best = unpack(tensors, self, optimisers, run=run.path)
+    def resume(self, saved: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Stand where a checkpoint stood. KeyError, TypeError or ValueError where it cannot."""
+        if "at" in saved:
+            self.at, own = RunPosition.from_plain(saved["at"]), saved["own"]
+        else:
+            self.at, own = RunPosition.from_last_release(saved, self.renamed)
+        self.load_state(own)
+        # Of a job that is done, no optimiser is kept.
+        best = unpack(tensors, self.saved, self.optimisers if self.live else {})
         self.best = best if self.at.best is not None else {}
 
 
-class _Joint:
-    """The state of one run; `tune_jobs` is its only user."""
+class _Joint(Trainee[list[_Worker]]):
+    """All jobs, each step theirs; `tune_jobs` is its only user."""
+
+    kind = "tuning-jobs-checkpoint"
+    goal = "valid_nll"
+    higher_is_better = False
+    unit = "tokens"
+    renamed: ClassVar = {"step": "steps"}
 
     def __init__(
         self,
         model: nn.Module,
         jobs: Sequence[Job],
-        run: Path | None,
+        run: str | Path | None,
         on_done: Callable[[str, TuneResult], None] | None,
+        border: PreemptionHook | None,
+        *,
+        resume: bool,
     ) -> None:
-        self.on_done = on_done
+        self.run, self.on_done, self.replacing = None if run is None else Path(run), on_done, resume
         methods = {job.name: (job.method, job.config.seed) for job in jobs}
         self.joint = JointJobs(model, methods)
         self.workers = {job.name: _Worker(job, self.joint.tuned[job.name]) for job in jobs}
-        self.bfloat16 = jobs[0].config.bfloat16
+        self.border, self.due = border, False
         asked: dict[str, Any] = {
             "jobs": {job.name: _asked(job) for job in jobs},
             "base": self.joint.tuned[jobs[0].name].base_fingerprint,
         }
         asked["data_hash"] = content_hash(asked["jobs"])
-        self.run = None if run is None else RunFolder(run, asked, "tuning-jobs-checkpoint")
-        self.step, self.replacing = 0, False
-        self.border: PreemptionHook = _nothing
-        self.within: PreemptionHook | None = None
+        loop = LoopConfig(epochs=1, patience=1, bfloat16=jobs[0].config.bfloat16)
+        super().__init__(self.joint.causal, {}, loop, asked)
 
-    def begin(self, *, resume: bool) -> None:
-        """Start a run, or take up the one in the folder."""
-        run, self.replacing = self.run, resume
-        if run is None:
-            return
-        if resume:
-            run.require_same("other jobs, or another base model")
-            self._load(run)
-            return
-        run.require_new()
-        for name in self.workers:
-            if (run.path / name).exists():
-                raise ConfigError(
-                    "a job's folder is there already",
-                    where=str(run.path / name),
-                    hint="name another folder for the run",
-                )
-        self._save(run)
-        run.begin()
-
-    def train(self, on_step: Callable[[int], None], border: PreemptionHook | None) -> None:
-        """All steps that are left."""
-        total = sum(
-            int(worker.job.texts.lengths.mean() * worker.job.config.batch)
-            * (worker.steps - worker.at.step)
-            for worker in self._live()
-        )
+    @contextmanager
+    def during(self) -> Iterator[None]:
+        """Call `border` between the layers of all trees of modules; jobs that are done leave."""
         for worker in self.workers.values():
             if not worker.live:
                 self._done(worker)
-        with progress(total, "tune", "tokens") as bar, self._interrupted(border):
-            while live := self._live():
-                bar.advance(self._step(live))
-                self.step += 1
-                # Each of them: a validation is recorded by the way.
-                due = [worker.due() for worker in live]
-                for worker in live:
-                    if not worker.live:
-                        self._done(worker)
-                if self.run is not None and (any(due) or not self._live()):
-                    self._save(self.run)
-                on_step(self.step)
-
-    @contextmanager
-    def _interrupted(self, border: PreemptionHook | None) -> Iterator[None]:
-        """Call `border` between the layers of all trees of modules, and between optimisers."""
         with ExitStack() as stack:
-            if border is not None:
-                self.border = self.within = border
+            if self.border is not None:
                 alone = [tuned.causal for tuned in self.joint.tuned.values()]
                 for causal in (self.joint.causal, *alone):
-                    stack.enter_context(between_layers(causal, border))
+                    stack.enter_context(between_layers(causal, self.border))
             yield
 
-    def end(self) -> dict[str, TuneResult]:
-        """The figures; ConfigError where a job failed."""
-        failed = {n: w.at.failed for n, w in self.workers.items() if w.at.failed}
-        if failed:
-            raise ConfigError(
-                f"the loss is no longer a finite number in {', '.join(failed)}",
-                where="; ".join(f"{name}: {why}" for name, why in failed.items()),
-                hint="lower its learning rate, or set clip_norm; the other jobs are done",
-            )
-        return {name: worker.at.result() for name, worker in self.workers.items()}
+    def epoch(self, at: RunPosition) -> Iterator[list[_Worker]]:
+        """The jobs of each step that is left."""
+        while live := self._live():
+            yield live
 
-    def _live(self) -> list[_Worker]:
-        return [worker for worker in self.workers.values() if worker.live]
+    def left(self, at: RunPosition) -> int:
+        """Tokens that are left, about."""
+        return sum(worker.left(worker.at) for worker in self._live())
 
-    def _step(self, live: Sequence[_Worker]) -> int:
-        """One joint step; returns its tokens."""
+    def label(self, at: RunPosition) -> str:
+        """All jobs at once."""
+        return "tune"
+
+    def train_mode(self) -> None:
+        """Each job's adapter is in its own mode."""
+
+    def gradients(self, batch: list[_Worker], at: RunPosition) -> StepLoss:
+        """One joint step with the update of each job, and what is due after it."""
         start = time.process_time()
-        texts = {worker.job.name: worker.parts() for worker in live}
-        losses = self._gradients(texts)
+        texts = {worker.job.name: worker.parts() for worker in batch}
+        losses = self._losses(texts)
         while losses is None:
             texts = {name: parts for name, parts in texts.items() if self.workers[name].live}
-            losses = self._gradients(texts) if texts else {}
+            losses = self._losses(texts) if texts else {}
         tokens = {name: sum(len(part.ids) for part in parts) for name, parts in texts.items()}
         for name, loss in losses.items():
             answers = sum(part.answers for part in texts[name])
             self.workers[name].descend(loss, answers, tokens[name])
-            self.border("optimiser")
+            if self.border is not None:
+                self.border("optimiser")
         seconds, whole = time.process_time() - start, sum(tokens.values())
         for name, count in tokens.items():
-            worker = self.workers[name]
-            worker.at = replace(worker.at, seconds=worker.at.seconds + seconds * count / whole)
-        return whole
+            self.workers[name].seconds += seconds * count / whole
+        # Each of them: a validation is recorded by the way.
+        due = [worker.due() for worker in batch]
+        for worker in batch:
+            if not worker.live:
+                self._done(worker)
+        self.due = any(due) or not self._live()
+        return StepLoss(sum(losses.values()), 1, shown=whole)
 
-    def _gradients(self, texts: Mapping[str, Sequence[Packed]]) -> dict[str, float] | None:
+    def update(self, at: RunPosition) -> None:
+        """Done by `gradients`, for each job apart."""
+
+    def _losses(self, texts: Mapping[str, Sequence[Packed]]) -> dict[str, float] | None:
         """Leave the gradients of every job behind; the summed losses. None where a job failed:
         it is marked, and no gradient is left."""
         answers = {name: sum(part.answers for part in parts) for name, parts in texts.items()}
@@ -339,65 +304,96 @@ class _Joint:
         found = dict.fromkeys(texts, 0.0)
         for number in range(max(len(parts) for parts in texts.values())):
             part = {name: parts[number] for name, parts in texts.items() if number < len(parts)}
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-                losses = self.joint.losses(part, random=random, border=self.within)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.loop.bfloat16):
+                losses = self.joint.losses(part, random=random, border=self.border)
             values = {name: float(loss.detach()) for name, loss in losses.items()}
             bad = [name for name, value in values.items() if not math.isfinite(value)]
             for name in bad:
                 worker = self.workers[name]
-                where = f"step {worker.at.step + 1} of {worker.steps}"
-                worker.at = replace(worker.at, failed=where)
+                worker.failed = f"step {worker.at.steps + 1} of {worker.steps}"
             if bad:
                 for name in texts:
-                    self.workers[name].optimiser.zero_grad()
+                    self.workers[name].optimisers["adam"].zero_grad()
                 return None
             shares = [loss / max(answers[name], 1) for name, loss in losses.items()]
             torch.stack(shares).sum().backward()  # type: ignore[no-untyped-call]
             found = {name: value + values.get(name, 0.0) for name, value in found.items()}
         return found
 
+    def is_checkpoint_due(self, at: RunPosition) -> bool:
+        """When any job asks for one, and at the end."""
+        return self.due
+
+    def is_due_after_epoch(self, at: RunPosition) -> bool:
+        """Each job validates by itself."""
+        return False
+
+    def validate(self, at: RunPosition) -> tuple[None, dict[str, Any]]:
+        """Each job validates by itself."""
+        return None, {}
+
+    def records(self, at: RunPosition) -> list[dict[str, Any]]:
+        """The lines of all jobs, in the order of their steps."""
+        workers = self.workers.items()
+        lines = [{"job": name, **line} for name, each in workers for line in each.at.records]
+        return sorted(lines, key=lambda line: int(line["step"]))
+
+    def state(self) -> dict[str, Any]:
+        """How far each job is."""
+        return {"jobs": {name: worker.position() for name, worker in self.workers.items()}}
+
+    def tensors(self, best: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of all jobs, by their names."""
+        return {
+            f"{name}/{key}": value
+            for name, worker in self.workers.items()
+            for key, value in pack(
+                worker.saved, worker.best, worker.optimisers if worker.live else {}
+            ).items()
+        }
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Kept for `load_state`, which knows what of them a job needs."""
+        self.loaded: dict[str, dict[str, Tensor]] = {name: {} for name in self.workers}
+        for key, value in tensors.items():
+            name, rest = key.split("/", 1)
+            self.loaded.setdefault(name, {})[rest] = value
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take up each job."""
+        for name, worker in self.workers.items():
+            worker.resume(state["jobs"][name], self.loaded[name])
+
+    def finish(self, at: RunPosition) -> None:
+        """Each job was finished when it left."""
+
+    def results(self) -> dict[str, TuneResult]:
+        """The figures; ConfigError where a job failed."""
+        failed = {n: w.failed for n, w in self.workers.items() if w.failed}
+        if failed:
+            raise ConfigError(
+                f"the loss is no longer a finite number in {', '.join(failed)}",
+                where="; ".join(f"{name}: {why}" for name, why in failed.items()),
+                hint="lower its learning rate, or set clip_norm; the other jobs are done",
+            )
+        return {name: worker.result(worker.at) for name, worker in self.workers.items()}
+
+    def _live(self) -> list[_Worker]:
+        return [worker for worker in self.workers.values() if worker.live]
+
     def _done(self, worker: _Worker) -> None:
-        """A job leaves: its best numbers are put in place and saved."""
-        worker.finish()
-        if worker.at.failed:
+        """A job leaves: its best weights are put in place and saved."""
+        worker.take_best()
+        if worker.failed:
             return
         if self.run is not None:
-            folder = self.run.path / worker.job.name
+            folder = self.run / worker.job.name
             worker.tuned.save(folder / "tuned", overwrite=self.replacing)
             lines = "".join(f"{json.dumps(line)}\n" for line in worker.at.records)
             atomic_write_text(folder / "metrics.jsonl", lines)
         if self.on_done is not None:
-            self.on_done(worker.job.name, worker.at.result())
-
-    def _save(self, run: RunFolder) -> None:
-        state = {name: asdict(worker.at) for name, worker in self.workers.items()}
-        tensors = {
-            f"{name}/{key}": value
-            for name, worker in self.workers.items()
-            for key, value in worker.tensors().items()
-        }
-        records = [{"job": name, **line} for name, at in state.items() for line in at["records"]]
-        records.sort(key=lambda line: line["step"])
-        content = {"step": self.step, "jobs": state}
-        run.save(content, tensors, steps=self.step, epoch=0, records=records)
-
-    def _load(self, run: RunFolder) -> None:
-        state, tensors = run.load()
-        each: dict[str, dict[str, Tensor]] = {name: {} for name in self.workers}
-        try:
-            for key, value in tensors.items():
-                name, rest = key.split("/", 1)
-                each[name][rest] = value
-            self.step = int(state["step"])
-            positions = {name: state["jobs"][name] for name in self.workers}
-        except (KeyError, TypeError, ValueError) as error:
-            raise run.unreadable(error) from error
-        for name, worker in self.workers.items():
-            worker.take(positions[name], each[name], run)
-
-
-def _nothing(_: str) -> None:
-    """Where nobody asked to be called."""
+            self.on_done(worker.job.name, worker.result(worker.at))
 
 
 def _asked(job: Job) -> dict[str, Any]:

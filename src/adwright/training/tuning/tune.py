@@ -17,48 +17,38 @@ base that is divided over the processes.
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 from torch.optim import AdamW
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.core.hashing import content_hash
-from adwright.core.progress import Progress, progress
-from adwright.training.loop.distributed import (
-    gather,
-    on_first,
-    process_group,
-    rank,
-    sum_gradients,
-    world_size,
-)
+from adwright.training.loop.distributed import rank, sum_gradients, world_size
+from adwright.training.loop.loop import require_startable as startable
+from adwright.training.loop.loop import train
+from adwright.training.loop.position import RunPosition
 from adwright.training.loop.run_folder import RunFolder
-from adwright.training.loop.state import pack, unpack
+from adwright.training.loop.state import Stateful
+from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.memory import recomputing, sharding
-from adwright.training.tuning.position import Position
 from adwright.training.tuning.texts import Texts
-from adwright.tuning.additive.adamix import AdaMix, consistency, reads_twice
-from adwright.tuning.efficient.mezo import mezo_step
 from adwright.tuning.packing.texts import Packed, answer_loss, attends_apart
-from adwright.tuning.reparameterised.lora_hub import LoRAHub, search_weights
 from adwright.tuning.tuned import Tuned
 
 __all__ = [
     "TuneConfig",
     "TuneResult",
+    "TuningTrainee",
     "answer_loss_of",
     "answer_nll",
     "as_in_first",
@@ -67,7 +57,6 @@ __all__ = [
 ]
 
 Ints = NDArray[np.int64]
-_OTHER = "another method, base model or config, or on other texts"
 
 
 def tune(
@@ -91,16 +80,8 @@ def tune(
     arguments in another process), ResumeError (no run, or one of something else),
     ValueInvalidError (no texts), ResourceError (disk full).
     """
-    with process_group(), ExitStack() as during:
-        trainer = _Trainer(tuned, texts, config, None if run is None else Path(run), valid)
-        trainer.begin(resume=resume)
-        if config.shard:
-            during.enter_context(sharding(tuned))
-        if config.checkpoint_layers:
-            during.enter_context(recomputing(tuned))
-        with torch.random.fork_rng(devices=[]):
-            trainer.train(on_step or (lambda _: None))
-        return trainer.end()
+    trainee = TuningTrainee(tuned, texts, config, valid)
+    return trainee.result(train(trainee, trainee.folder(run), resume=resume, on_step=on_step))
 
 
 def require_startable(
@@ -113,7 +94,8 @@ def require_startable(
     resume: bool = False,
 ) -> None:
     """Raise what `tune` would refuse before its first step; nothing is written."""
-    _Trainer(tuned, texts, config, Path(run), valid).require_startable(resume=resume)
+    trainee = TuningTrainee(tuned, texts, config, valid)
+    startable(RunFolder(run, trainee.asked, trainee.kind), resume=resume)
 
 
 def answer_nll(tuned: Tuned, texts: Texts, *, tokens: int = 2048, bfloat16: bool = False) -> float:
@@ -142,22 +124,39 @@ def as_in_first(tuned: Tuned) -> None:
             distributed.broadcast(value.detach(), src=0)
 
 
-class _Trainer:
-    """The state of one run; `tune` is its only user."""
+class TuningTrainee(Trainee[Ints]):
+    """What a method attached to a language model, in training: of `tune`, and each of `tune_jobs`.
+
+    fused: of AdamW. failed: why a job among several was left out, empty where it was not.
+    """
+
+    kind = "tuning-checkpoint"
+    goal = "valid_nll"
+    higher_is_better = False
+    unit = "tokens"
+    divides_batches = True
+    renamed: ClassVar = {"step": "steps", "answers": "loss_count"}
+    hint = "lower the learning rate, or set clip_norm"
 
     def __init__(
-        self, tuned: Tuned, texts: Texts, config: TuneConfig, run: Path | None, valid: Texts | None
+        self,
+        tuned: Tuned,
+        texts: Texts,
+        config: TuneConfig,
+        valid: Texts | None,
+        *,
+        fused: bool = False,
     ) -> None:
         if not len(texts):
             raise ValueInvalidError("there are no texts to tune on")
-        self.tuned, self.texts, self.config, self.valid = tuned, texts, config, valid
-        self.parameters, self.device = list(tuned.parameters()), _device(tuned)
         _require_float32(tuned)
+        self.tuned, self.texts, self.config, self.valid = tuned, texts, config, valid
+        self.weights, self.device = list(tuned.parameters()), _device(tuned)
         groups = tuned.groups(config.learning_rate)
-        self.rates = [group["lr"] for group in groups]
-        self.optimiser = AdamW(groups, betas=config.betas, weight_decay=config.weight_decay)
-        self.steps = config.steps_in_all(len(texts))
-        self.asked: dict[str, Any] = {
+        adam = AdamW(
+            groups, betas=config.betas, weight_decay=config.weight_decay, fused=fused or None
+        )
+        asked = {
             "tune": to_jsonable(config),
             "method": {"class": type(tuned.method).__name__, **to_jsonable(tuned.method)},
             "seed": tuned.seed,
@@ -165,111 +164,149 @@ class _Trainer:
             "data_hash": texts.data_hash,
             "valid_hash": "" if valid is None else valid.data_hash,
         }
-        self.run = None if run is None else RunFolder(run, self.asked, "tuning-checkpoint")
-        self.at, self.best = Position(), dict[str, Tensor]()
+        loop = LoopConfig(
+            epochs=1,
+            patience=config.patience,
+            seed=config.seed,
+            clip_norm=config.clip_norm,
+            checkpoint_every=config.checkpoint_every,
+        )
+        super().__init__(tuned.causal, {"adam": adam}, loop, asked)
+        self.validates_together = config.shard
+        self.steps = config.steps_in_all(len(texts))
+        self.tokens, self.seconds, self.failed = 0, 0.0, ""
+        self.started = time.process_time()
 
-    def begin(self, *, resume: bool) -> None:
-        """Start a run, or take up the one in the folder."""
-        self._require_one_run(resume)
-        run = self.run
-        if run is not None and resume:
-            on_first(lambda: self._load(run))
-            if rank():
-                self._load(run)
-            return
-        as_in_first(self.tuned)
-        if run is not None:
-            on_first(lambda: self._start(run))
+    def epoch(self, at: RunPosition) -> Iterator[Ints]:
+        """The texts of each step that is left of the whole run."""
+        for step in range(at.steps, self.steps):
+            batch = 0 if self.tuned.method.same_batch else step
+            yield self.config.rows(batch, len(self.texts))
 
-    def require_startable(self, *, resume: bool) -> None:
-        """As `begin`, without doing so."""
-        run = self.run
-        if run is not None and resume:
-            run.require_same(_OTHER)
-        elif run is not None:
-            run.require_new()
+    def left(self, at: RunPosition) -> int:
+        """Tokens that are left, about."""
+        return int(self.texts.lengths.mean() * self.config.batch * (self.steps - at.steps))
 
-    def _require_one_run(self, resume: bool) -> None:
-        """Raises ConfigError in all processes where they were asked for different runs."""
-        path = None if self.run is None else str(self.run.path.resolve())
-        digest = content_hash({**self.asked, "resume": resume, "run": path})
-        if len(set(gather(torch.tensor([int(digest[:15], 16)])).tolist())) > 1:
-            raise ConfigError(
-                "the processes were asked for different runs",
-                where=f"process {rank()} of {world_size()}",
-                hint="call tune with the same model, method, texts, config and folder in all",
-            )
+    def label(self, at: RunPosition) -> str:
+        """All epochs at once."""
+        return "tune"
 
-    def train(self, on_step: Callable[[int], None]) -> None:
-        """All steps that are left."""
-        config, left = self.config, self.steps - self.at.step
-        # Of an epoch that was cut off, the texts that were read are known from the step.
-        total = int(self.texts.lengths.mean() * config.batch * left)
-        shown = progress(total, "tune", "tokens") if not rank() else nullcontext(Progress())
-        with attends_apart(self.tuned.causal), shown as bar:
-            while self.at.step < self.steps and self.at.worse < config.patience:
-                # What is searched without slopes is compared from step to step: on the same texts.
-                batch = 0 if isinstance(self.tuned.method, LoRAHub) else self.at.step
-                bar.advance(self._step(config.rows(batch, len(self.texts))))
-                step = self.at.step
-                if validates := config.validates(step, len(self.texts)):
-                    self._record()
-                if validates or config.saves(step):
-                    self._save()
-                on_step(step)
-
-    def end(self) -> TuneResult:
-        """Put the best numbers in place."""
-        if self.best:
-            self.tuned.load_state(self.best)
-        self.tuned.eval()
-        return self.at.result()
-
-    def _step(self, rows: Ints) -> int:
-        """One step; returns its tokens."""
-        start = time.process_time()
-        key = np.random.SeedSequence([self.config.seed, self.at.step, rank()])
-        torch.default_generator.manual_seed(int(key.generate_state(1)[0]))
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(int(key.generate_state(1)[0]))
+    def gradients(self, rows: Ints, at: RunPosition) -> StepLoss:
+        """Of this process's texts, over the answers' tokens of all; of a method without gradients
+        the step itself."""
+        self.started = time.process_time()
         self.tuned.train()
-        self.tuned.before_step(self.at.step, self.steps)
+        self.tuned.before_step(at.steps, self.steps)
         answers = sum(len(self.texts.answers[row]) for row in rows.tolist())
-        if self.tuned.method.gradient_free:
-            loss = self._without_gradients(rows, answers)
-        else:
-            loss = self._gradients(rows, answers)
-        if not math.isfinite(loss):
-            raise ConfigError(
-                "the loss is no longer a finite number",
-                where=f"step {self.at.step + 1} of {self.steps}",
-                hint="lower the learning rate, or set clip_norm",
-            )
-        if not self.tuned.method.gradient_free:
-            self._descend()
-        self.tuned.after_step(self.at.step, self.steps)
-        self.optimiser.zero_grad()
+        by_slope = not self.tuned.method.gradient_free
+        find = self._backward if by_slope else self._without_gradients
         tokens = int(self.texts.lengths[rows].sum())
-        self.at = self.at.stepped(loss, answers, tokens, time.process_time() - start)
-        return tokens
+        return StepLoss(find(rows, answers, at), answers, shown=tokens)
 
-    def _descend(self) -> None:
-        """Take the optimiser's step."""
-        config = self.config
-        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
-            group["lr"] = rate * config.share_of_rate(self.at.step, self.steps)
-        if config.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
-        self.optimiser.step()
+    def update(self, at: RunPosition) -> None:
+        """Take the optimiser's step, unless the method moves the weights by itself."""
+        if not self.tuned.method.gradient_free:
+            super().update(at)
+        self.tuned.after_step(at.steps, self.steps)
+        self.optimisers["adam"].zero_grad()
 
-    def _without_gradients(self, rows: Ints, answers: int) -> float:
-        """A step of MeZO or LoRAHub, which move the numbers by themselves; the summed loss before
-        it, of LoRAHub with its penalty and after it."""
+    def counted(self, found: StepLoss) -> None:
+        """Tokens and CPU seconds of the training alone."""
+        self.tokens += found.shown
+        self.seconds += time.process_time() - self.started
+
+    def parameters(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """All that is tuned."""
+        return self.weights, []
+
+    def share_of_rate(self, at: RunPosition) -> float:
+        """Warm-up, then a cosine."""
+        return self.config.share_of_rate(at.steps, self.steps)
+
+    def is_due(self, at: RunPosition) -> bool:
+        """Once an epoch of the texts, or as the config says."""
+        return self.config.validates(at.steps, len(self.texts))
+
+    def is_due_after_epoch(self, at: RunPosition) -> bool:
+        """The last step was validated already."""
+        return False
+
+    def train_mode(self) -> None:
+        """`gradients` sets the mode of each step."""
+
+    def line(self, at: RunPosition) -> dict[str, Any]:
+        """Tokens and seconds beside the loss."""
+        return {
+            "step": at.steps,
+            "tokens": self.tokens,
+            "train_loss": at.mean_loss,
+            "cpu_seconds": round(self.seconds, 2),
+        }
+
+    def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
+        """Loss of the held-out answers in nats per token; no goal where there are none."""
+        if self.valid is None:
+            return None, {}
+        nll = answer_nll(self.tuned, self.valid, bfloat16=self.config.bfloat16)
+        return nll, {"valid_nll": nll}
+
+    def result(self, at: RunPosition) -> TuneResult:
+        """What `tune` returns."""
+        best = math.nan if at.best is None else at.best
+        return TuneResult(best, at.best_step, at.steps, self.tokens, self.seconds, at.records)
+
+    @contextmanager
+    def during(self) -> Iterator[None]:
+        """What saves memory, and attention that keeps packed texts apart."""
+        with ExitStack() as stack:
+            if self.config.shard:
+                stack.enter_context(sharding(self.tuned))
+            if self.config.checkpoint_layers:
+                stack.enter_context(recomputing(self.tuned))
+            stack.enter_context(attends_apart(self.tuned.causal))
+            yield
+
+    def same_in_all(self) -> None:
+        """The first process's adapter in all of them."""
+        as_in_first(self.tuned)
+
+    @property
+    def saved(self) -> Stateful:
+        """All but the base."""
+        return _State(self.tuned)
+
+    def state(self) -> dict[str, Any]:
+        """What was counted."""
+        return {"tokens": self.tokens, "seconds": self.seconds, "failed": self.failed}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """As `state` returned it."""
+        self.tokens, self.seconds = int(state["tokens"]), float(state["seconds"])
+        self.failed = str(state["failed"])
+
+    def tensors(self, best: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """With what the method remembers of the steps so far."""
+        seen = {f"memory/{name}": value for name, value in self.tuned.seen_so_far().items()}
+        return super().tensors(best) | seen
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As `tensors` returned them."""
+        best = super().load_tensors(tensors)
+        seen = {k.removeprefix("memory/"): v for k, v in tensors.items() if k.startswith("memory/")}
+        self.tuned.recall_seen(seen)
+        return best
+
+    def finish(self, at: RunPosition) -> None:
+        """In evaluation mode."""
+        self.tuned.eval()
+
+    def _without_gradients(self, rows: Ints, answers: int, at: RunPosition) -> float:
+        """A step of a method that moves the weights by itself; the summed loss that it reports."""
         self.tuned.eval()
         mine = rows[rank() :: world_size()]
         parts = np.array_split(mine, -(-len(mine) // self.config.micro)) if len(mine) else []
         # The same direction in all processes: rank 0's.
-        key = np.random.SeedSequence([self.config.seed, self.at.step, 0])
+        key = np.random.SeedSequence([self.config.seed, at.steps, 0])
 
         def loss() -> Tensor:
             own = torch.zeros(())
@@ -279,12 +316,10 @@ class _Trainer:
             return torch.tensor(sum_gradients([], [], own) / max(answers, 1))
 
         seed = int(key.generate_state(2)[1])
-        if isinstance(self.tuned.method, LoRAHub):
-            return search_weights(self.tuned, loss, rounds=1, seed=seed) * answers
-        rate = self.config.learning_rate * self.config.share_of_rate(self.at.step, self.steps)
-        return mezo_step(self.tuned, loss, rate=rate, seed=seed).loss * answers
+        rate = self.config.learning_rate * self.share_of_rate(at)
+        return self.tuned.method.search(self.tuned, loss, rate=rate, seed=seed) * answers
 
-    def _gradients(self, rows: Ints, answers: int) -> float:
+    def _backward(self, rows: Ints, answers: int, at: RunPosition) -> float:
         """Leave the gradients of the whole batch behind; its summed loss."""
         mine = rows[rank() :: world_size()]
         summed = torch.zeros(())
@@ -305,59 +340,14 @@ class _Trainer:
             summed += loss.detach().float().cpu()
         return sum_gradients(self._used(), [], summed)
 
-    def _used(self) -> list[nn.Parameter]:
-        """Parameters with a gradient in any process; to an optimiser none is not zero."""
+    def _used(self) -> Sequence[Tensor]:
+        """Weights with a gradient in any process: AdamW skips a missing gradient, but decays on a
+        zero one."""
         if world_size() == 1:
-            return self.parameters
-        has = torch.tensor([float(each.grad is not None) for each in self.parameters])
+            return self.weights
+        has = torch.tensor([float(each.grad is not None) for each in self.weights])
         distributed.all_reduce(has)
-        return [each for each, any_has in zip(self.parameters, has, strict=True) if any_has]
-
-    def _record(self) -> None:
-        """A line of metrics; the best numbers so far are kept."""
-        goal = None if self.valid is None else self._measured(self.valid)
-        self.at, better = self.at.recorded(goal)
-        if better and goal is not None:
-            self.best = {k: v.clone() for k, v in _State(self.tuned).state_dict().items()}
-
-    def _measured(self, valid: Texts) -> float:
-        """What the first process finds, in all of them."""
-        if self.config.shard:
-            return answer_nll(self.tuned, valid, bfloat16=self.config.bfloat16)
-        found: list[bytes] = []
-
-        def ask() -> None:
-            nll = answer_nll(self.tuned, valid, bfloat16=self.config.bfloat16)
-            found.append(json.dumps(nll).encode())
-
-        on_first(ask)
-        sent = torch.tensor(list(b"".join(found)), dtype=torch.uint8)
-        return float(json.loads(bytes(gather(sent).tolist())))
-
-    def _start(self, run: RunFolder) -> None:
-        run.require_new()
-        self._write(run)
-        run.begin()
-
-    def _save(self) -> None:
-        if (run := self.run) is not None:
-            on_first(lambda: self._write(run))
-
-    def _write(self, run: RunFolder) -> None:
-        at = self.at
-        tensors = pack(_State(self.tuned), self.best, {"adam": self.optimiser})
-        tensors |= {f"memory/{name}": value for name, value in self.tuned.seen_so_far().items()}
-        tensors = {name: value.cpu() for name, value in tensors.items()}
-        run.save(asdict(at), tensors, steps=at.step, epoch=0, records=at.records)
-
-    def _load(self, run: RunFolder) -> None:
-        run.require_same(_OTHER)
-        state, tensors = run.load()
-        self.at = Position.kept(state, run)
-        best = unpack(tensors, _State(self.tuned), {"adam": self.optimiser}, run=run.path)
-        self.best = best if self.at.best is not None else {}
-        seen = {k.removeprefix("memory/"): v for k, v in tensors.items() if k.startswith("memory/")}
-        self.tuned.recall_seen(seen)
+        return [each for each, any_has in zip(self.weights, has, strict=True) if any_has]
 
 
 class _State:
@@ -376,19 +366,18 @@ class _State:
 
 
 def _losses(tuned: Tuned, packed: Packed) -> tuple[Tensor, Tensor]:
-    """`answer_loss_of`, and of AdaMix how far its two draws are apart, as much a token; else 0."""
+    """`answer_loss_of`, and how far two readings are apart, where the method reads twice; else 0."""
     method = tuned.method
-    if not isinstance(method, AdaMix) or not method.agreement:
+    if not method.reads_twice(tuned):
         return answer_loss_of(tuned, packed), torch.zeros(())
     both = packed.to(_device(tuned)).twice()
-    reads_twice(tuned)
     with attends_apart(tuned.causal):
         hidden = tuned(both.ids[None], position_ids=both.places()[None])[0]
     first, second = hidden.chunk(2)
     asked = packed.answer.nonzero()[:, 0].to(hidden.device) - 1
     p, q = (tuned.logits(half[asked]).float() for half in (first, second))
     loss = answer_loss(first, tuned.causal.lm_head, packed.to(hidden.device))
-    return loss, method.agreement * len(asked) * consistency(p, q)
+    return loss, method.disagreement(p, q)
 
 
 def answer_loss_of(tuned: Tuned, packed: Packed) -> Tensor:

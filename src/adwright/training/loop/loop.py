@@ -1,0 +1,311 @@
+"""train(): the loop behind everything that is trained.
+
+The loop seeds the random numbers of each step by its position, refuses a loss that is not finite,
+validates, keeps the best weights, stops when patience runs out, shows progress, and keeps the run
+folder, from which a run that was killed goes on and ends with the same bits. Under torchrun or Ray
+Train the processes stay together: all begin with the weights of the first one, which alone writes.
+What differs between models is in their `Trainee`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adwright.core.clock import Clock, SystemClock
+from adwright.core.errors import ConfigError, ResumeError
+from adwright.core.hashing import content_hash
+from adwright.core.progress import Progress, progress
+from adwright.training.loop.distributed import (
+    gather,
+    on_first,
+    process_group,
+    rank,
+    told_by_first,
+    world_size,
+)
+from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunFolder
+from adwright.training.loop.trainee import Trainee
+
+__all__ = ["require_startable", "train"]
+
+B = TypeVar("B")
+#: Seconds between two pictures of a run that goes on.
+_PICTURE_SECONDS = 60.0
+
+
+def train(
+    trainee: Trainee[B],
+    run: RunFolder | None = None,
+    *,
+    resume: bool = False,
+    on_step: Callable[[int], None] | None = None,
+    clock: Clock | None = None,
+) -> RunPosition:
+    """Train to the end; afterwards the model holds the best validation's weights, or the last ones
+    where nothing was measured. Returns how far the run came.
+
+    run: its folder; None keeps nothing. resume: continue from the folder's checkpoint; without it
+    an existing run is refused. on_step: called after each step with the number of steps done.
+    Under torchrun called alike in all processes, which see the same folders.
+    Raises ConfigError (an existing run without resume, a loss or goal that is not finite, processes
+    that were asked for different runs), ResumeError (no run, or one of something else),
+    ResourceError (disk full; in the other processes whatever the first one failed of).
+    """
+    loop = _Loop(trainee, run, on_step or (lambda _: None), clock or SystemClock())
+    with process_group():
+        loop.begin(resume=resume)
+        # The random numbers of a step must not disturb those of the caller.
+        with trainee.during():
+            with torch.random.fork_rng(devices=[]):
+                loop.all_epochs()
+            loop.end()
+    return loop.at
+
+
+def require_startable(run: RunFolder, *, resume: bool) -> None:
+    """Raise what `train` would refuse before its first step; nothing is written."""
+    if resume:
+        run.require_same()
+    else:
+        run.require_new()
+
+
+class _Loop(Generic[B]):
+    """The state of one run; `train` is its only user."""
+
+    def __init__(
+        self,
+        trainee: Trainee[B],
+        run: RunFolder | None,
+        on_step: Callable[[int], None],
+        clock: Clock,
+    ) -> None:
+        self.trainee, self.run, self.on_step, self.clock = trainee, run, on_step, clock
+        self.at, self.saved_at = RunPosition(), -1
+        self.best: dict[str, Tensor] = {}
+        self.drawn = clock.monotonic()
+        #: The state of the last checkpoint, where the run may go back to it.
+        self.kept: tuple[RunPosition, dict[str, Any], dict[str, Tensor]] | None = None
+
+    def begin(self, *, resume: bool) -> None:
+        """Start a run, or take up the one in the folder."""
+        self._require_one_run(resume)
+        run = self.run
+        if run is not None and resume:
+            # The first one removes what a kill left before the others look.
+            on_first(lambda: self._load(run))
+            if rank():
+                self._load(run)
+            return
+        self.trainee.same_in_all()
+        if run is not None:
+            on_first(lambda: run.begin(self.at, self.trainee.state(), self._tensors()))
+        self._keep()
+
+    def all_epochs(self) -> None:
+        """All epochs that are left."""
+        trainee = self.trainee
+        while self.at.epoch < trainee.loop.epochs and not trainee.is_finished(self.at):
+            if self._epoch():
+                self._end_of_epoch()
+
+    def end(self) -> None:
+        """Put the best weights in place."""
+        if self.best:
+            self.trainee.saved.load_state_dict(self.best)
+        self.trainee.finish(self.at)
+        self._draw(seconds=0.0)
+
+    def _epoch(self) -> bool:
+        """Train on the rest of an epoch; whether it was read to its end."""
+        trainee = self.trainee
+        batches = iter(trainee.epoch(self.at))
+        while True:
+            trainee.train_mode()
+            with self._bar() as bar:
+                why = self._steps(batches, bar)
+            if why == "due":
+                self._validate_within()
+            if why != "due" or trainee.is_finished(self.at):
+                return why == "end"
+
+    def _steps(self, batches: Iterator[B], bar: Progress) -> Literal["end", "due", "stop"]:
+        """Train to the end of the batches, until a validation with a bar of its own is due, or
+        until the run stops here: it is finished, or went back."""
+        trainee = self.trainee
+        for batch in batches:
+            if not self._step(batch, bar):
+                return "stop"
+            if trainee.is_due(self.at):
+                if trainee.shows_validation:
+                    return "due"
+                self._validate_within()
+                trainee.train_mode()
+            else:
+                if trainee.is_checkpoint_due(self.at):
+                    self._save()
+                self.on_step(self.at.steps)
+            if trainee.is_finished(self.at):
+                return "stop"
+        return "end"
+
+    def _validate_within(self) -> None:
+        self._validate()
+        self._save()
+        self.on_step(self.at.steps)
+
+    def _end_of_epoch(self) -> None:
+        due = self.trainee.is_due_after_epoch(self.at)
+        if due:
+            self._validate()
+        self.at = self.at.next_epoch()
+        # Where nothing was measured, the checkpoint of the last step says the same.
+        if due or self.at.steps != self.saved_at:
+            self._save()
+
+    def _bar(self) -> AbstractContextManager[Progress]:
+        trainee, at = self.trainee, self.at
+        left = trainee.left(at)
+        if rank() or left == 0:
+            return nullcontext(Progress())
+        return progress(left, trainee.label(at), trainee.unit)
+
+    def _step(self, batch: B, bar: Progress) -> bool:
+        """One update; False where the run went back instead."""
+        trainee, at = self.trainee, self.at
+        self._seed()
+        for optimiser in trainee.optimisers.values():
+            optimiser.zero_grad()
+        found = trainee.gradients(batch, at)
+        if not math.isfinite(found.loss):
+            self._go_back()
+            return False
+        trainee.update(at)
+        trainee.counted(found)
+        self.at = at.after(found.loss, found.count)
+        bar.advance(found.shown)
+        return True
+
+    def _seed(self) -> None:
+        """Of the position alone, so that a resumed run draws the same numbers."""
+        again = [self.at.rollbacks] if self.at.rollbacks else []
+        key = np.random.SeedSequence([self.trainee.loop.seed, self.at.steps, rank(), *again])
+        seed = int(key.generate_state(1)[0])
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed(seed)
+
+    def _go_back(self) -> None:
+        """To the last checkpoint, where that is asked for. Raises ConfigError where it is not."""
+        trainee, at = self.trainee, self.at
+        if self.kept is None or at.rollbacks >= trainee.loop.rollbacks:
+            raise ConfigError(
+                "the loss is no longer a finite number",
+                where=f"epoch {at.epoch + 1}, step {at.steps + 1} of the run",
+                hint=trainee.hint,
+            )
+        kept, state, tensors = self.kept
+        self.best = trainee.load_tensors({k: v.clone() for k, v in tensors.items()})
+        self.best = self.best if kept.best is not None else {}
+        trainee.load_state(state)
+        self.at = replace(kept, rollbacks=at.rollbacks + 1)
+        trainee.rolled_back(self.at.rollbacks)
+        self._save()
+
+    def _validate(self) -> None:
+        trainee, at = self.trainee, self.at
+        together = trainee.validates_together or world_size() == 1
+        goal, measures = self._measured() if together else told_by_first(self._measured)
+        better = goal is None or at.best is None
+        if goal is not None and at.best is not None:
+            better = goal > at.best if trainee.higher_is_better else goal < at.best
+        if better and goal is not None:
+            now = trainee.saved.state_dict()
+            self.best = {name: value.detach().clone() for name, value in now.items()}
+        self.at = at.validated(goal, {**trainee.line(at), **measures}, better=better)
+        trainee.validated()
+
+    def _measured(self) -> tuple[float | None, dict[str, Any]]:
+        goal, measures = self.trainee.validate(self.at)
+        if goal is not None and not math.isfinite(goal):
+            raise ConfigError(
+                "the goal of the validation is not a finite number",
+                where=f"{goal} after epoch {self.at.epoch + 1}, step {self.at.steps}",
+                hint="validate on people and items that can be measured",
+            )
+        return goal, measures
+
+    def _save(self) -> None:
+        if (run := self.run) is not None:
+            on_first(lambda: self._write(run))
+            self._draw(seconds=_PICTURE_SECONDS)
+        self.saved_at = self.at.steps
+        self._keep()
+
+    def _write(self, run: RunFolder) -> None:
+        trainee, at = self.trainee, self.at
+        run.save(at, trainee.state(), self._tensors(), trainee.records(at))
+
+    def _load(self, run: RunFolder) -> None:
+        trainee = self.trainee
+        run.require_same()
+        self.at, state, tensors = run.load(trainee.renamed)
+        try:
+            best = trainee.load_tensors(tensors)
+        except ValueError as error:
+            hint = "build the model as at the start of the run"
+            raise ResumeError(str(error), where=str(run.path), hint=hint) from error
+        try:
+            trainee.load_state(state)
+        except (KeyError, TypeError, ValueError) as error:
+            raise run.unreadable(error) from error
+        self.best = best if self.at.best is not None else {}
+        self.saved_at = self.at.steps
+        if self.at.rollbacks:
+            trainee.rolled_back(self.at.rollbacks)
+        if rank() == 0:
+            run.tidy(trainee.records(self.at))
+        self._keep()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return self.trainee.tensors(self.best)
+
+    def _keep(self) -> None:
+        if self.trainee.loop.rollbacks:
+            tensors = {name: value.detach().clone() for name, value in self._tensors().items()}
+            self.kept = (self.at, self.trainee.state(), tensors)
+
+    def _draw(self, *, seconds: float) -> None:
+        """Draw the curves, unless that was done less than so many seconds ago."""
+        now, run = self.clock.monotonic(), self.run
+        if run is None or rank() or now - self.drawn < seconds:
+            return
+        run.draw(self.trainee.records(self.at), self.trainee.goal)
+        self.drawn = now
+
+    def _require_one_run(self, resume: bool) -> None:
+        """Raise ConfigError in all processes where they were asked for different runs."""
+        trainee = self.trainee
+        if world_size() > 1 and not trainee.divides_batches:
+            raise ConfigError(
+                "this training does not divide its batches over processes",
+                where=f"{world_size()} processes",
+                hint="start it once",
+            )
+        path = None if self.run is None else str(self.run.path.resolve())
+        digest = content_hash({**trainee.asked, "resume": resume, "run": path})
+        if len(set(gather(torch.tensor([int(digest[:15], 16)])).tolist())) > 1:
+            raise ConfigError(
+                "the processes were asked for different runs",
+                where=f"process {rank()} of {world_size()}",
+                hint="call it with the same model, config, data and folder in all of them",
+            )

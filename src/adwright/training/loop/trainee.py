@@ -1,0 +1,234 @@
+"""What a training gives to the loop: `Trainee`, the only thing to write for a new model.
+
+    class Mine(Trainee[MyBatch]):
+        kind = "mine-checkpoint"
+        def epoch(self, at): ...     # its batches, from step at.step on
+        def loss(self, batch): ...   # (summed loss, number of rows)
+        def validate(self, at): ...  # (goal, measures)
+
+The rest has a default. Whatever decides what a step does has to be a function of the position, or
+be in the model, the optimisers, `state()` or `more_tensors()`: then a run that was killed goes on
+and ends with the same bits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from adwright.core.clock import Clock
+from adwright.training.loop.distributed import broadcast, sum_gradients
+from adwright.training.loop.position import RunPosition
+from adwright.training.loop.run_folder import RunFolder
+from adwright.training.loop.state import Stateful, pack, unpack
+
+__all__ = ["LoopConfig", "StepLoss", "Trainee", "dense_and_sparse"]
+
+B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """What the loop itself is told.
+
+    epochs: at most so many. patience: stop after so many validations without a better goal.
+    seed: of the random numbers of each step. clip_norm: gradients are scaled down to it, 0 for
+    none. checkpoint_every: steps between checkpoints, beside those of validations; 0 for none.
+    bfloat16: the forward pass computes in it. rollbacks: how often the run may go back to its
+    last checkpoint where the loss is not finite; 0 ends it with an error.
+    """
+
+    epochs: int
+    patience: int
+    seed: int = 0
+    clip_norm: float = 0.0
+    checkpoint_every: int = 0
+    bfloat16: bool = False
+    rollbacks: int = 0
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """The loss of one step, summed over its `count`; shown: units of the progress bar."""
+
+    loss: float
+    count: int
+    shown: int = 1
+
+
+class Trainee(ABC, Generic[B]):
+    """A model in training, as the loop sees it.
+
+    model: what is trained. optimisers: by the names of their state in a checkpoint; all of them
+    step in each step. asked: plain values that a resumed run has to share, `data_hash` among them.
+    """
+
+    #: Of the checkpoints; a folder of another kind is refused.
+    kind: ClassVar[str]
+    #: Key of the goal in the lines of metrics.jsonl, for the picture.
+    goal: str = "goal"
+    higher_is_better: ClassVar[bool] = True
+    #: Of the progress bar.
+    unit: ClassVar[str] = "batches"
+    #: Under torchrun: whether each process takes a share of every batch, and whether all of them
+    #: validate together; else the first one validates for all.
+    divides_batches: bool = False
+    validates_together: bool = False
+    #: Whether `validate` shows a progress bar, before which that of the training has to end.
+    shows_validation: ClassVar[bool] = False
+    #: Names of counters in checkpoints of the last release, to those of `RunPosition`.
+    renamed: ClassVar[Mapping[str, str]] = {}
+    #: What to do where the loss is not finite.
+    hint: ClassVar[str] = "lower the learning rate or clip_norm"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimisers: Mapping[str, Optimizer],
+        config: LoopConfig,
+        asked: Mapping[str, Any],
+    ) -> None:
+        self.model, self.optimisers = model, dict(optimisers)
+        self.loop, self.asked = config, dict(asked)
+        #: The learning rates that the optimisers' groups began with.
+        self.rates = [float(group["lr"]) for group in self._groups()]
+
+    def folder(self, path: str | Path | None, *, clock: Clock | None = None) -> RunFolder | None:
+        """The folder of its run; None where there is no path."""
+        return None if path is None else RunFolder(path, self.asked, self.kind, clock=clock)
+
+    @abstractmethod
+    def epoch(self, at: RunPosition) -> Iterable[B]:
+        """The batches of epoch `at.epoch`, from step `at.step` of it on."""
+
+    @abstractmethod
+    def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
+        """(goal, measures for the line of metrics.jsonl); goal None where there is none."""
+
+    def loss(self, batch: B) -> tuple[Tensor, int]:
+        """(loss [] summed, number of what it is summed over) of a batch, with its graph."""
+        raise NotImplementedError
+
+    def gradients(self, batch: B, at: RunPosition) -> StepLoss:
+        """Leave the gradients of the mean loss behind, summed over the processes."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.loop.bfloat16):
+            summed, count = self.loss(batch)
+        (summed / count).backward()  # type: ignore[no-untyped-call]
+        dense, tables = self.parameters()
+        return StepLoss(sum_gradients(dense, tables, summed.detach().float()), count)
+
+    def parameters(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """(weights with dense gradients, which are clipped; tables with sparse ones)."""
+        return dense_and_sparse(self.model)
+
+    def update(self, at: RunPosition) -> None:
+        """Take the optimisers' step from the gradients that are there."""
+        share = self.share_of_rate(at)
+        for group, rate in zip(self._groups(), self.rates, strict=True):
+            group["lr"] = rate * share
+        if self.loop.clip_norm:
+            nn.utils.clip_grad_norm_(list(self.parameters()[0]), self.loop.clip_norm)
+        for optimiser in self.optimisers.values():
+            optimiser.step()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for each in self.optimisers.values() for group in each.param_groups]
+
+    def counted(self, found: StepLoss) -> None:
+        """Called after each update, with what `gradients` returned."""
+
+    def share_of_rate(self, at: RunPosition) -> float:
+        """What the learning rates of the next step are of those at the start."""
+        return 1.0
+
+    def is_due(self, at: RunPosition) -> bool:
+        """Whether a validation follows in the midst of an epoch."""
+        return False
+
+    def is_due_after_epoch(self, at: RunPosition) -> bool:
+        """Whether a validation follows at the end of epoch `at.epoch`."""
+        return True
+
+    def is_checkpoint_due(self, at: RunPosition) -> bool:
+        """Whether a checkpoint follows, beside those of validations."""
+        every = self.loop.checkpoint_every
+        return bool(every) and at.steps % every == 0
+
+    def validated(self) -> None:
+        """Called after each validation, when its line is recorded."""
+
+    def line(self, at: RunPosition) -> dict[str, Any]:
+        """What metrics.jsonl says of the training before the next validation."""
+        return {"epoch": at.epoch + 1, "steps": at.steps, "train_loss": at.mean_loss}
+
+    def records(self, at: RunPosition) -> Sequence[dict[str, Any]]:
+        """The lines of metrics.jsonl so far."""
+        return at.records
+
+    def left(self, at: RunPosition) -> int | None:
+        """Units of the progress bar that are left of the epoch; None where nobody knows."""
+        return None
+
+    def label(self, at: RunPosition) -> str:
+        """Of the progress bar."""
+        return f"epoch {at.epoch + 1}/{self.loop.epochs}"
+
+    def train_mode(self) -> None:
+        """Called before training goes on, at the start and after validations."""
+        self.model.train()
+
+    def during(self) -> AbstractContextManager[Any]:
+        """Holds while the run trains, from after its start or resume on."""
+        return nullcontext()
+
+    def same_in_all(self) -> None:
+        """Give every process the weights of the first one, at the start of a run."""
+        broadcast(self.model)
+
+    @property
+    def saved(self) -> Stateful:
+        """The weights that a checkpoint keeps, and of which the best are kept."""
+        return self.model
+
+    def is_finished(self, at: RunPosition) -> bool:
+        """Whether no step is left, whatever the epochs say."""
+        return at.worse >= self.loop.patience
+
+    def state(self) -> dict[str, Any]:
+        """Plain values of its own that a checkpoint keeps."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned. KeyError, TypeError or ValueError where it cannot."""
+
+    def tensors(self, best: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All tensors of a checkpoint, flat. best: the best weights so far."""
+        return pack(self.saved, best, self.optimisers)
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take over what `tensors` returned; the best weights. ValueError where it cannot."""
+        return unpack(tensors, self.saved, self.optimisers)
+
+    def rolled_back(self, times: int) -> None:
+        """Called when the run went back for the times-th time; it may lower its rates."""
+
+    def finish(self, at: RunPosition) -> None:
+        """Called at the end, with the best weights in place."""
+        self.model.eval()
+
+
+def dense_and_sparse(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """(trainable weights with dense gradients, weights of tables with sparse gradients)."""
+    tables: list[Tensor] = [
+        m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse
+    ]
+    chosen = {id(weight) for weight in tables}
+    return [p for p in model.parameters() if p.requires_grad and id(p) not in chosen], tables
