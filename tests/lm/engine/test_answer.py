@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import GenerationConfig, Usage
 from adwright.lm.engine.scripted import ByteTokens
 
 END = 256
 
 
-def write(text: str, *, end: bool = True, **settings: Any) -> Answer:
-    answer = Answer(ByteTokens(), [1, 2], GenerationConfig(**settings), context=40)
+def write(text: str, *, end: bool = True, **settings: Any) -> AnswerWriter:
+    answer = AnswerWriter(ByteTokens(), [1, 2], GenerationConfig(**settings), context=40)
     for token in [*text.encode(), *[END] * end]:
         if answer.finish_reason is None:
             answer.add(token, -0.5)
@@ -46,7 +46,7 @@ def test_an_answer_that_was_left() -> None:
 
 
 def test_chunks_hold_what_is_new() -> None:
-    answer = Answer(ByteTokens(), [1], GenerationConfig(logprobs=True, stop=("zz",)))
+    answer = AnswerWriter(ByteTokens(), [1], GenerationConfig(logprobs=True, stop=("zz",)))
     answer.add(ord("a"), -1.0)
     first = answer.chunk()
     assert (first.text, first.token_ids, first.logprobs) == ("a", (97,), (-1.0,))

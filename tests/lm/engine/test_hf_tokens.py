@@ -9,13 +9,13 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.language_model import Tokens
+from adwright.lm.engine.language_model import Tokenizer
 from tests.support.lm.tiny_llama import tiny_tokenizer, tiny_tokens
 
 
 def test_there_and_back() -> None:
     tokens = tiny_tokens()
-    assert isinstance(tokens, Tokens)
+    assert isinstance(tokens, Tokenizer)
     text = "the best tea , isn't it? é€😀"
     ids = tokens.encode(text)
     assert tokens.decode(ids) == text

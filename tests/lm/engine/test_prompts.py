@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.core.errors import ValueInvalidError
 from adwright.lm.engine.generation import Message, TokenPrompt
 from adwright.lm.engine.prompts import (
     cancelled_score,
@@ -60,8 +60,6 @@ def test_room() -> None:
     assert caught.value.row == 1
     require_room([[1, 2, 3]], 3, room=0)
     require_room([[1] * 1000], 0, room=1)
-    with pytest.raises(ConfigError, match="one string"):
-        prompts_ids(ByteTokens(), "abc", 4, vocabulary=300)
 
 
 def test_pairs() -> None:

@@ -35,7 +35,8 @@ def test_scores_and_vectors_are_the_same_everywhere() -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(vectors[0], vectors[2])
     assert (vectors[0] != vectors[1]).any()
-    assert model.embed([]).shape == (0, 16)
+    assert model.embed(["a"]).shape == (1, 16)
+    assert model.embed([]).shape == (0, 0)
 
 
 def test_cancelling() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
-from adwright.lm.engine.language_model import Tokens
+from adwright.lm.engine.language_model import Tokenizer
 from adwright.lm.native_engines.openvino_tokens import OpenVinoTokens
 
 
@@ -28,7 +28,7 @@ class Refusing:
 
 def test_a_model_without_a_template_or_special_tokens() -> None:
     tokens = OpenVinoTokens(Refusing())  # type: ignore[arg-type]
-    assert isinstance(tokens, Tokens)
+    assert isinstance(tokens, Tokenizer)
     assert (tokens.end_ids, tokens.begin_id) == (frozenset(), None)
     assert tokens.vocabulary == 8
     assert (tokens.encode(""), tokens.decode([])) == ([], "")

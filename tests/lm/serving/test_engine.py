@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -236,7 +235,7 @@ def test_closing(folders: dict[str, Path]) -> None:
 def test_what_comes_while_it_is_closed(folders: dict[str, Path]) -> None:
     models = models_of(folders)
     job = models["lora"].job([5, 6], LONG)
-    stream = models.streamed(models["lora"].job([5], LONG, chunks=(q := SimpleQueue())), q)
+    stream = models["lora"].stream(TokenPrompt((5,)), LONG)
     next(stream)
     models.submit([job])
     models._closed = True  # between the check of `submit` and the queue

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ResourceError, ValueInvalidError
-from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Chunk, GenerationConfig
 from adwright.lm.serving.rows import Embedding, Scoring, Writing, failed_pass, sample
 from adwright.lm.torch_engine.constraint import Grammars
@@ -23,7 +23,7 @@ def writing(
     chunks: SimpleQueue[Chunk | None] | None = None,
     grammars: Grammars | None = None,
 ) -> Writing:
-    answer = Answer(tiny_tokens(), [5, 9], config)
+    answer = AnswerWriter(tiny_tokens(), [5, 9], config)
     constraint = None if grammars is None else grammars.constraint(config, 1)
     return Writing(
         None, answer, config, row, 20, vocabulary=VOCABULARY, constraint=constraint, chunks=chunks

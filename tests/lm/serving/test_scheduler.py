@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.serving.adapter_cache import Residency, _Known
 from adwright.lm.serving.gathered_adapters import BaseMaps
@@ -39,7 +39,7 @@ def job(
     adapter: str | None, prompt: int, most: int = 8, cancel: Cancellation | None = None
 ) -> Writing:
     config = GenerationConfig(max_tokens=most)
-    answer = Answer(tiny_tokens(), [5] * prompt, config)
+    answer = AnswerWriter(tiny_tokens(), [5] * prompt, config)
     return Writing(adapter, answer, config, 0, prompt + most, vocabulary=400, cancel=cancel)
 
 

@@ -6,16 +6,16 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 import torch
 
-from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.torch_engine.decode import decode
 from adwright.lm.torch_engine.network import Network, Rows
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 
 
-def begin(config: GenerationConfig, *prompts: str) -> list[Answer]:
+def begin(config: GenerationConfig, *prompts: str) -> list[AnswerWriter]:
     tokens = tiny_tokens()
-    return [Answer(tokens, tokens.encode(prompt), config) for prompt in prompts]
+    return [AnswerWriter(tokens, tokens.encode(prompt), config) for prompt in prompts]
 
 
 def test_rows_that_have_ended_leave_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:

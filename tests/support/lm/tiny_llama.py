@@ -76,7 +76,7 @@ def tiny_llama(seed: int = 0, *, tied: bool = True) -> LlamaForCausalLM:
 
 
 def tiny_tokens() -> HuggingFaceTokens:
-    """Its tokeniser as `Tokens`."""
+    """Its tokeniser as `Tokenizer`."""
     return HuggingFaceTokens(tiny_tokenizer())
 
 

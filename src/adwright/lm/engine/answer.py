@@ -11,13 +11,13 @@ from adwright.lm.engine.generation import (
     GenerationConfig,
     Usage,
 )
-from adwright.lm.engine.language_model import Tokens
+from adwright.lm.engine.language_model import Tokenizer
 from adwright.lm.engine.stopping import AnswerText
 
-__all__ = ["Answer"]
+__all__ = ["AnswerWriter"]
 
 
-class Answer:
+class AnswerWriter:
     """One answer while it grows.
 
     tokens: of the model. ids: the prompt. context: the most tokens of prompt and answer; 0 where it
@@ -26,7 +26,7 @@ class Answer:
 
     def __init__(
         self,
-        tokens: Tokens,
+        tokens: Tokenizer,
         ids: Sequence[int],
         config: GenerationConfig,
         *,

@@ -1,4 +1,4 @@
-"""Tokenisers of Hugging Face behind the Protocol `Tokens`."""
+"""Tokenisers of Hugging Face behind the Protocol `Tokenizer`."""
 
 from __future__ import annotations
 

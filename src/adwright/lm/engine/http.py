@@ -14,36 +14,37 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError, ResourceError
+from adwright.lm.engine.base import Engine, Vectors
 from adwright.lm.engine.generation import (
     Cancellation,
     Chunk,
     Completion,
-    Completions,
     FinishReason,
     GenerationConfig,
     ModelInfo,
     Prompt,
-    Scores,
     TokenPrompt,
     Usage,
 )
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.prompts import cancelled_score, paired
+from adwright.lm.engine.prompts import cancelled_score
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
 __all__ = ["HttpConfig", "HttpModel"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class HttpConfig:
                 )
 
 
-class HttpModel:
+class HttpModel(Engine):
     """An endpoint as a LanguageModel.
 
     Token ids are not part of the protocol: those of its answers are empty. Errors of the endpoint
@@ -130,88 +131,69 @@ class HttpModel:
             self._tokens = HuggingFaceTokens.load(self._config.tokenizer)
         return self._tokens
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Completions:
-        """An answer to each of B prompts, each by a request of its own."""
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _complete(
+        self, prompts: Sequence[Prompt], config: GenerationConfig, cancel: Cancellation | None
+    ) -> list[Completion]:
+        """Each by a request of its own, streamed so that it can be cancelled on the way."""
 
         def one(row: int) -> Completion:
-            return self._one(prompts[row], row, config, cancel)
+            chunks = list(self._stream(prompts[row], row, config, cancel))
+            logprobs = tuple(value for chunk in chunks for value in chunk.logprobs or ())
+            return Completion(
+                "".join(chunk.text for chunk in chunks),
+                (),
+                logprobs if config.logprobs else None,
+                chunks[-1].finish_reason or "cancelled",
+                chunks[-1].usage or Usage(),
+            )
 
-        with ThreadPoolExecutor(self._config.concurrency) as pool:
-            return Completions(tuple(pool.map(one, range(len(prompts)))))
+        return self._each(one, len(prompts))
 
-    def stream(
-        self,
-        prompt: Prompt,
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
+    def _chunks(
+        self, prompt: Prompt, config: GenerationConfig, cancel: Cancellation | None
     ) -> Iterator[Chunk]:
-        """The answer piece by piece; closing it closes the connection, which ends the work."""
+        """Closing the iterator closes the connection, which ends the work."""
         return self._stream(prompt, 0, config, cancel)
 
-    def score(
+    def _log_probabilities(
         self,
         prompts: Sequence[Prompt],
         continuations: Sequence[str | TokenPrompt],
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Scores:
-        """Log-likelihood of B continuations, from the echo of /completions.
+        cancel: Cancellation | None,
+    ) -> list[npt.NDArray[np.float64]]:
+        """From the echo of /completions. Few endpoints have it: `adwright lm serve` and vLLM.
 
-        Few endpoints have it: `adwright lm serve` and vLLM. Prompts are text or tokens. A pair of
-        texts is turned into tokens by the endpoint as one text, so a token may reach across the
-        border; it counts to the prompt.
+        Prompts are text or tokens. The endpoint turns a pair of texts into tokens as one text, so
+        a token may reach across the border; it counts to the prompt.
         """
-        paired(prompts, continuations)
 
         def one(row: int) -> npt.NDArray[np.float64]:
             if cancel is not None and cancel.cancelled:
                 raise cancelled_score()
             return self._score(prompts[row], continuations[row])
 
-        with ThreadPoolExecutor(self._config.concurrency) as pool:
-            return Scores(tuple(pool.map(one, range(len(prompts)))))
+        return self._each(one, len(prompts))
 
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """What /embeddings gives, scaled to length 1: [B, D]."""
-        if not texts:
-            return np.empty((0, 0), dtype=np.float32)
+    def _vectors(self, texts: list[str]) -> Vectors:
+        """What /embeddings gives, scaled to length 1."""
         with self._told():
             found = self._client.embeddings.create(
-                model=self._config.model, input=list(texts), encoding_format="base64"
+                model=self._config.model, input=texts, encoding_format="base64"
             )
         rows = [_vector(one.embedding) for one in sorted(found.data, key=lambda one: one.index)]
         matrix = np.stack(rows).astype(np.float32)
         length = np.linalg.norm(matrix, axis=1, keepdims=True)
-        unit: npt.NDArray[np.float32] = matrix / np.maximum(length, 1e-12)
+        unit: Vectors = matrix / np.maximum(length, 1e-12)
         return unit.astype(np.float32)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
-
-    def _one(
-        self, prompt: Prompt, row: int, config: GenerationConfig, cancel: Cancellation | None
-    ) -> Completion:
-        """One answer. It is streamed, so that it can be cancelled on the way."""
-        text = ""
-        logprobs: list[float] = []
-        for chunk in self._stream(prompt, row, config, cancel):
-            text += chunk.text
-            logprobs.extend(chunk.logprobs or ())
-        return Completion(
-            text,
-            (),
-            tuple(logprobs) if config.logprobs else None,
-            chunk.finish_reason or "cancelled",
-            chunk.usage or Usage(),
-        )
+    def _each(self, one: Callable[[int], T], count: int) -> list[T]:
+        """Call `one` for rows 0 to count - 1, `concurrency` at a time."""
+        with ThreadPoolExecutor(self._config.concurrency) as pool:
+            return list(pool.map(one, range(count)))
 
     def _stream(
         self, prompt: Prompt, row: int, config: GenerationConfig, cancel: Cancellation | None

@@ -24,11 +24,11 @@ from adwright.lm.engine.generation import (
     TokenPrompt,
 )
 
-__all__ = ["LanguageModel", "Tokens"]
+__all__ = ["LanguageModel", "Tokenizer"]
 
 
 @runtime_checkable
-class Tokens(Protocol):
+class Tokenizer(Protocol):
     """Text to token ids and back."""
 
     @property
@@ -74,7 +74,7 @@ class LanguageModel(Protocol):
         """Which model this is."""
 
     @property
-    def tokens(self) -> Tokens:
+    def tokens(self) -> Tokenizer:
         """Its tokeniser. Raises ConfigError where the engine has none at hand."""
 
     def generate(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
+from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Prompt, TokenPrompt
-from adwright.lm.engine.language_model import Tokens
+from adwright.lm.engine.language_model import Tokenizer
 
 __all__ = [
     "cancelled_score",
@@ -20,7 +20,7 @@ __all__ = [
 
 
 def prompt_ids(
-    tokens: Tokens, prompt: Prompt, *, vocabulary: int, row: int | None = None
+    tokens: Tokenizer, prompt: Prompt, *, vocabulary: int, row: int | None = None
 ) -> list[int]:
     """The tokens of one prompt, never none: an empty one begins as a text does.
 
@@ -49,17 +49,13 @@ def prompt_ids(
 
 
 def prompts_ids(
-    tokens: Tokens, prompts: Sequence[Prompt], context: int, *, vocabulary: int, room: int = 1
+    tokens: Tokenizer, prompts: Sequence[Prompt], context: int, *, vocabulary: int, room: int = 1
 ) -> list[list[int]]:
     """The tokens of B prompts, all of them below `vocabulary`, with room for so many more in the
     context; 0 is no known vocabulary and no known context.
 
     Raises ValueInvalidError that names the row.
     """
-    if isinstance(prompts, str):
-        raise ConfigError(
-            "prompts is one string", where="prompts", hint="pass a list with the string in it"
-        )
     rows = [
         prompt_ids(tokens, prompt, vocabulary=vocabulary, row=row)
         for row, prompt in enumerate(prompts)
@@ -69,7 +65,7 @@ def prompts_ids(
 
 
 def continuation_ids(
-    tokens: Tokens,
+    tokens: Tokenizer,
     prompts: Sequence[Prompt],
     continuations: Sequence[str | TokenPrompt],
     *,
@@ -78,10 +74,9 @@ def continuation_ids(
     """The tokens of B prompts and of their continuations, all of them below `vocabulary`, where
     that is not 0.
 
-    Raises ValueInvalidError where the numbers differ, a continuation has no tokens, or a token is
-    none of the network's.
+    Raises ValueInvalidError where a continuation has no tokens, or a token is none of the
+    network's.
     """
-    paired(prompts, continuations)
     rows = []
     for row, (prompt, after) in enumerate(zip(prompts, continuations, strict=True)):
         ids = list(after.ids) if isinstance(after, TokenPrompt) else None

@@ -13,31 +13,20 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.answer import Answer
-from adwright.lm.engine.generation import (
-    Cancellation,
-    Chunk,
-    Completions,
-    GenerationConfig,
-    Message,
-    ModelInfo,
-    Prompt,
-    Scores,
-    TokenPrompt,
-)
-from adwright.lm.engine.prompts import cancelled_score, continuation_ids, prompts_ids
+from adwright.lm.engine.answer import AnswerWriter
+from adwright.lm.engine.base import Pair, TokenEngine, Vectors
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, Message, ModelInfo
 
 __all__ = ["ByteTokens", "ScriptedConfig", "ScriptedModel"]
 
 _END = 256
-_VOCABULARY = 257
 _D = 16
 
 
@@ -83,7 +72,11 @@ class ByteTokens:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; an incomplete character is U+FFFD."""
-        return bytes(one for one in ids if one != _END).decode("utf-8", "replace")
+        return self.bytes_of(ids).decode("utf-8", "replace")
+
+    def bytes_of(self, ids: Sequence[int]) -> bytes:
+        """Return the bytes that `ids` stand for, without the end token."""
+        return bytes(one for one in ids if one != _END)
 
     def count(self, text: str) -> int:
         """Bytes of `text`."""
@@ -95,12 +88,14 @@ class ByteTokens:
         return self.encode("".join(lines) + "assistant: ")
 
 
-class ScriptedModel:
+class ScriptedModel(TokenEngine):
     """Gives the replies of its config, cut to max_tokens and stop strings.
 
     Every token has the log-probability of a fair draw among 256, and the embedding of a text
     follows from its hash. Constraints and temperature change nothing.
     """
+
+    _vocabulary = _END + 1
 
     def __init__(self, config: ScriptedConfig) -> None:
         self._config = config
@@ -118,69 +113,38 @@ class ScriptedModel:
         """Its tokeniser."""
         return self._tokens
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Completions:
-        """The next B replies."""
-        answers = [self._begin(prompt, config) for prompt in prompts]
-        for answer, reply in answers:
-            for _ in self._write(answer, reply, cancel):
-                pass
-        return Completions(tuple(answer.completion() for answer, _ in answers))
-
-    def stream(
-        self,
-        prompt: Prompt,
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Iterator[Chunk]:
-        """The next reply, byte by byte."""
-        answer, reply = self._begin(prompt, config)
-        return (answer.chunk() for _ in self._write(answer, reply, cancel))
-
-    def score(
-        self,
-        prompts: Sequence[Prompt],
-        continuations: Sequence[str | TokenPrompt],
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Scores:
-        """- log 256 for each byte."""
-        if cancel is not None and cancel.cancelled:
-            raise cancelled_score()
-        rows = continuation_ids(self._tokens, prompts, continuations, vocabulary=_VOCABULARY)
-        return Scores(tuple(np.full(len(after), -math.log(256)) for _, after in rows))
-
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors of length 1 from the hashes of the texts: [B, 16]."""
-        digests = [hashlib.sha256(text.encode("utf-8")).digest()[:_D] for text in texts]
-        found = np.array([list(one) for one in digests], dtype=np.float32).reshape(-1, _D) - 127.5
-        unit: npt.NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
-        return unit.astype(np.float32)
-
     def close(self) -> None:
         """Nothing to free."""
 
-    def _begin(self, prompt: Prompt, config: GenerationConfig) -> tuple[Answer, str]:
-        (ids,) = prompts_ids(self._tokens, [prompt], 0, vocabulary=_VOCABULARY)
-        with self._lock:
-            reply = self._config.replies[self._given % len(self._config.replies)]
-            self._given += 1
-        return Answer(self._tokens, ids, config), reply
+    def _write(
+        self,
+        answers: Sequence[AnswerWriter],
+        config: GenerationConfig,
+        cancel: Cancellation | None,
+    ) -> Generator[None, None, None]:
+        for answer, reply in [(answer, self._next_reply()) for answer in answers]:
+            tokens = iter((*self._tokens.encode(reply), _END))
+            while answer.finish_reason is None:
+                if self._config.seconds_a_token:
+                    time.sleep(self._config.seconds_a_token)
+                if cancel is not None and cancel.cancelled:
+                    answer.end("cancelled")
+                else:
+                    answer.add(next(tokens), -math.log(256))
+                yield
 
-    def _write(self, answer: Answer, reply: str, cancel: Cancellation | None) -> Iterator[None]:
-        for token in [*self._tokens.encode(reply), _END]:
-            if self._config.seconds_a_token:
-                time.sleep(self._config.seconds_a_token)
-            if cancel is not None and cancel.cancelled:
-                answer.end("cancelled")
-            else:
-                answer.add(token, -math.log(256))
-            yield
-            if answer.finish_reason is not None:
-                return
+    def _score_pairs(
+        self, pairs: Sequence[Pair], cancel: Cancellation | None
+    ) -> Iterator[npt.NDArray[np.float64]]:
+        return (np.full(len(after), -math.log(256)) for _, after in pairs)
+
+    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
+        digests = [hashlib.sha256(self._tokens.bytes_of(ids)).digest()[:_D] for ids in rows]
+        found = np.array([list(one) for one in digests], dtype=np.float32) - 127.5
+        unit: Vectors = found / np.linalg.norm(found, axis=1, keepdims=True)
+        return unit.astype(np.float32)
+
+    def _next_reply(self) -> str:
+        with self._lock:
+            self._given += 1
+            return self._config.replies[(self._given - 1) % len(self._config.replies)]

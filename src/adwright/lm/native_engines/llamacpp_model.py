@@ -21,7 +21,7 @@ Tokens of bytes that never become a character are missing in an answer, at its e
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,10 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
-from adwright.lm.engine.answer import Answer
-from adwright.lm.engine.generation import (
-    Cancellation,
-    Chunk,
-    Completions,
-    GenerationConfig,
-    ModelInfo,
-    Prompt,
-    Scores,
-    TokenPrompt,
-)
-from adwright.lm.engine.prompts import cancelled_score, continuation_ids, prompts_ids, require_room
+from adwright.lm.engine.answer import AnswerWriter
+from adwright.lm.engine.base import Pair, TokenEngine, Vectors
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
+from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.native_engines.llamacpp_config import (
     XllamacppConfig,
@@ -61,7 +53,7 @@ _BROKEN = "\ufffd"
 _FORCED = 256
 
 
-class XllamacppModel:
+class XllamacppModel(TokenEngine):
     """llama.cpp as a LanguageModel; calls of many threads run together.
 
     `embed` runs in a second process, made when it is first asked for: llama.cpp's server has
@@ -74,6 +66,7 @@ class XllamacppModel:
         self._config, self._path = config, path
         self._process = self._start(embedding=False)
         self._tokens = XllamacppTokens(self._process.ask, fields)
+        self._vocabulary = self._tokens.vocabulary
         context = min(trained or config.cache_tokens, config.cache_tokens)
         self._info = ModelInfo(config.model, "xllamacpp", context, note)
         self._scales = tuple(one.scale for one in config.loras)
@@ -122,95 +115,6 @@ class XllamacppModel:
         check_scales(scales)
         self._scales = tuple(float(one) for one in scales)
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Completions:
-        """An answer to each of B prompts, which run together with those of other callers."""
-        self._require_open()
-        rows = prompts_ids(
-            self._tokens, prompts, self._info.context, vocabulary=self._tokens.vocabulary
-        )
-        answers = [Answer(self._tokens, ids, config, context=self._info.context) for ids in rows]
-        drawn = [sampling_fields(config, row) for row in range(len(rows))]
-        tickets = [self._submit(*one, config) for one in zip(rows, drawn, strict=True)]
-        try:
-            for answer, ticket in zip(answers, tickets, strict=True):
-                for _ in self._written(answer, ticket, cancel, logprobs=config.logprobs):
-                    pass
-        finally:
-            for ticket in tickets:
-                ticket.drop()
-        return Completions(tuple(answer.completion() for answer in answers))
-
-    def stream(
-        self,
-        prompt: Prompt,
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Iterator[Chunk]:
-        """The answer piece by piece; closing it ends the request within a step."""
-        self._require_open()
-        (ids,) = prompts_ids(
-            self._tokens, [prompt], self._info.context, vocabulary=self._tokens.vocabulary
-        )
-        return self._stream(ids, sampling_fields(config, 0), config, cancel)
-
-    def score(
-        self,
-        prompts: Sequence[Prompt],
-        continuations: Sequence[str | TokenPrompt],
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Scores:
-        """Log-likelihood of B continuations, each written by force; a step a token."""
-        self._require_open()
-        rows = continuation_ids(
-            self._tokens, prompts, continuations, vocabulary=self._tokens.vocabulary
-        )
-        require_room([before + after for before, after in rows], self._info.context, room=0)
-        found = [np.full(len(after), np.nan) for _, after in rows]
-        jobs = []
-        for row, (before, after) in enumerate(rows):
-            for start, end in _parts(after, self._tokens.end_ids):
-                body = self._forced(before + after[:start], after[start:end])
-                jobs.append((row, start, self._process.submit(body)))
-        try:
-            for row, start, ticket in jobs:
-                for event in _until(ticket, cancel):
-                    for one in event.get("completion_probabilities", ())[-1:]:
-                        found[row][start + event["tokens_predicted"] - 1] = one["logprob"]
-        finally:
-            for *_, ticket in jobs:
-                ticket.drop()
-        for values, (before, after) in zip(found, rows, strict=True):
-            for at in np.flatnonzero(np.isnan(values)):
-                values[at] = self._untold(before + after[:at], after[at], cancel)
-        return Scores(tuple(found))
-
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Mean of the last hidden states over the tokens of each text, of length 1: [B, D].
-
-        Raises ConfigError for a text of more than 2,048 tokens.
-        """
-        self._require_open()
-        if not texts:
-            return np.empty((0, 0), dtype=np.float32)
-        rows = prompts_ids(
-            self._tokens,
-            list(texts),
-            self._info.context,
-            vocabulary=self._tokens.vocabulary,
-            room=0,
-        )
-        told = self._embedding().ask("/v1/embeddings", {"input": rows})["data"]
-        ordered = sorted(told, key=lambda one: one["index"])
-        return np.array([one["embedding"] for one in ordered], dtype=np.float32)
-
     def close(self) -> None:
         """End the process, whatever it computes; answers that are awaited raise ResourceError."""
         with self._lock:
@@ -244,25 +148,56 @@ class XllamacppModel:
                 self._embedder = self._start(embedding=True)
             return self._embedder
 
-    def _stream(
+    def _check(self, config: GenerationConfig) -> None:
+        sampling_fields(config, 0)
+
+    def _write(
         self,
-        ids: list[int],
-        drawn: dict[str, Any],
+        answers: Sequence[AnswerWriter],
         config: GenerationConfig,
         cancel: Cancellation | None,
-    ) -> Iterator[Chunk]:
-        answer = Answer(self._tokens, ids, config, context=self._info.context)
-        ticket = self._submit(ids, drawn, config)
+    ) -> Generator[None, None, None]:
+        tickets = [self._submit(one.prompt, row, config) for row, one in enumerate(answers)]
         try:
-            for _ in self._written(answer, ticket, cancel, logprobs=config.logprobs):
-                yield answer.chunk()
+            for answer, ticket in zip(answers, tickets, strict=True):
+                yield from self._written(answer, ticket, cancel, logprobs=config.logprobs)
         finally:
-            ticket.drop()
+            for ticket in tickets:
+                ticket.drop()
 
-    def _submit(self, ids: list[int], drawn: dict[str, Any], config: GenerationConfig) -> Ticket:
+    def _score_pairs(
+        self, pairs: Sequence[Pair], cancel: Cancellation | None
+    ) -> list[npt.NDArray[np.float64]]:
+        """Each continuation is written by force, a step per token."""
+        found = [np.full(len(after), np.nan) for _, after in pairs]
+        forced = []
+        for row, (before, after) in enumerate(pairs):
+            for start, end in _parts(after, self._tokens.end_ids):
+                body = self._forced(before + after[:start], after[start:end])
+                forced.append((row, start, self._process.submit(body)))
+        try:
+            for row, start, ticket in forced:
+                for event in _until(ticket, cancel):
+                    for one in event.get("completion_probabilities", ())[-1:]:
+                        found[row][start + event["tokens_predicted"] - 1] = one["logprob"]
+        finally:
+            for *_, ticket in forced:
+                ticket.drop()
+        for values, (before, after) in zip(found, pairs, strict=True):
+            for at in np.flatnonzero(np.isnan(values)):
+                values[at] = self._untold(before + after[:at], after[at], cancel)
+        return found
+
+    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
+        """Raise ConfigError for a text of more than 2,048 tokens."""
+        told = self._embedding().ask("/v1/embeddings", {"input": rows})["data"]
+        ordered = sorted(told, key=lambda one: one["index"])
+        return np.array([one["embedding"] for one in ordered], dtype=np.float32)
+
+    def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> Ticket:
         most = min(config.max_tokens, self._info.context - len(ids))
         body = self._body(ids, most, logprobs=int(config.logprobs))
-        return self._process.submit(body | drawn)
+        return self._process.submit(body | sampling_fields(config, row))
 
     def _body(self, ids: Sequence[int], most: int, *, logprobs: int) -> dict[str, Any]:
         return {
@@ -302,7 +237,7 @@ class XllamacppModel:
         )
 
     def _written(
-        self, answer: Answer, ticket: Ticket, cancel: Cancellation | None, *, logprobs: bool
+        self, answer: AnswerWriter, ticket: Ticket, cancel: Cancellation | None, *, logprobs: bool
     ) -> Iterator[None]:
         """Write the events of a request into its answer until that has ended."""
         ids = list(answer.prompt)

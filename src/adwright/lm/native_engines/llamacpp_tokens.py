@@ -1,4 +1,4 @@
-"""The tokeniser of a GGUF file as llama.cpp runs it, behind the Protocol `Tokens`."""
+"""The tokeniser of a GGUF file as llama.cpp runs it, behind the Protocol `Tokenizer`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,19 +28,11 @@ import numpy.typing as npt
 from adwright.core.assets import ASSETS
 from adwright.core.config import check_literals
 from adwright.core.errors import AssetError, ConfigError, MissingExtraError
-from adwright.lm.engine.answer import Answer
-from adwright.lm.engine.generation import (
-    Cancellation,
-    Chunk,
-    Completions,
-    GenerationConfig,
-    ModelInfo,
-    Prompt,
-    Scores,
-    TokenPrompt,
-)
+from adwright.lm.engine.answer import AnswerWriter
+from adwright.lm.engine.base import Pair, TokenEngine
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.grammar import check_constraint
-from adwright.lm.engine.prompts import cancelled_score, continuation_ids, prompts_ids, require_room
+from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
 from adwright.lm.native_engines.openvino_tokens import OpenVinoTokens
@@ -93,7 +85,7 @@ class OpenVinoConfig:
                 )
 
 
-class OpenVinoModel:
+class OpenVinoModel(TokenEngine):
     """A ContinuousBatchingPipeline as a LanguageModel; calls of many threads run together.
 
     `score` runs on a second pipeline without prefix caching, made when it is first asked for: the
@@ -146,73 +138,6 @@ class OpenVinoModel:
         """Its tokeniser."""
         return self._tokens
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Completions:
-        """An answer to each of B prompts, which run together with those of other callers."""
-        check_constraint(config)
-        rows = prompts_ids(self._tokens, prompts, self._info.context, vocabulary=self._vocabulary)
-        answers = [Answer(self._tokens, ids, config, context=self._info.context) for ids in rows]
-        tickets = [self._submit(ids, row, config) for row, ids in enumerate(rows)]
-        try:
-            for answer, ticket in zip(answers, tickets, strict=True):
-                for _ in _written(answer, ticket, cancel):
-                    pass
-        finally:
-            for ticket in tickets:
-                ticket.drop()
-        return Completions(tuple(answer.completion() for answer in answers))
-
-    def stream(
-        self,
-        prompt: Prompt,
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Iterator[Chunk]:
-        """The answer piece by piece; closing it takes the request out of the pipeline."""
-        check_constraint(config)
-        (ids,) = prompts_ids(
-            self._tokens, [prompt], self._info.context, vocabulary=self._vocabulary
-        )
-        return self._stream(ids, config, cancel)
-
-    def score(
-        self,
-        prompts: Sequence[Prompt],
-        continuations: Sequence[str | TokenPrompt],
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Scores:
-        """Log-likelihood of B continuations; the whole of each pair is computed."""
-        rows = continuation_ids(self._tokens, prompts, continuations, vocabulary=self._vocabulary)
-        require_room([before + after for before, after in rows], self._info.context, room=0)
-        settings = self._settings(GenerationConfig(logprobs=True), 0, most=0)
-        settings.echo = True
-        worker = self._scoring()
-        tickets = [worker.submit(before + after, settings) for before, after in rows]
-        found = []
-        try:
-            for (_, after), ticket in zip(rows, tickets, strict=True):
-                if cancel is not None and cancel.cancelled:
-                    raise cancelled_score()
-                logprobs = [value for piece in ticket for value in piece.logprobs]
-                found.append(np.array(logprobs[-len(after) :], dtype=np.float64))
-        finally:
-            for ticket in tickets:
-                ticket.drop()
-        return Scores(tuple(found))
-
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Raises ConfigError: the pipeline does not tell hidden states."""
-        raise ConfigError(
-            "this engine has no embeddings", where="openvino", hint="open the model on torch"
-        )
-
     def close(self) -> None:
         """Cancel what runs and free the weights."""
         with self._lock:
@@ -222,16 +147,41 @@ class OpenVinoModel:
         if scorer is not None:
             scorer.close()
 
-    def _stream(
-        self, ids: list[int], config: GenerationConfig, cancel: Cancellation | None
-    ) -> Iterator[Chunk]:
-        answer = Answer(self._tokens, ids, config, context=self._info.context)
-        ticket = self._submit(ids, 0, config)
+    def _check(self, config: GenerationConfig) -> None:
+        check_constraint(config)
+
+    def _write(
+        self,
+        answers: Sequence[AnswerWriter],
+        config: GenerationConfig,
+        cancel: Cancellation | None,
+    ) -> Generator[None, None, None]:
+        tickets = [self._submit(one.prompt, row, config) for row, one in enumerate(answers)]
         try:
-            for _ in _written(answer, ticket, cancel):
-                yield answer.chunk()
+            for answer, ticket in zip(answers, tickets, strict=True):
+                yield from _written(answer, ticket, cancel)
         finally:
-            ticket.drop()
+            for ticket in tickets:
+                ticket.drop()
+
+    def _score_pairs(
+        self, pairs: Sequence[Pair], cancel: Cancellation | None
+    ) -> list[npt.NDArray[np.float64]]:
+        settings = self._settings(GenerationConfig(logprobs=True), 0, most=0)
+        settings.echo = True
+        worker = self._scoring()
+        tickets = [worker.submit(before + after, settings) for before, after in pairs]
+        found = []
+        try:
+            for (_, after), ticket in zip(pairs, tickets, strict=True):
+                if cancel is not None and cancel.cancelled:
+                    raise cancelled_score()
+                logprobs = [value for piece in ticket for value in piece.logprobs]
+                found.append(np.array(logprobs[-len(after) :], dtype=np.float64))
+        finally:
+            for ticket in tickets:
+                ticket.drop()
+        return found
 
     def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> Ticket:
         most = config.max_tokens
@@ -293,7 +243,7 @@ class OpenVinoModel:
         return genai.ContinuousBatchingPipeline(str(self._path), scheduler, "CPU", properties)
 
 
-def _written(answer: Answer, ticket: Ticket, cancel: Cancellation | None) -> Iterator[None]:
+def _written(answer: AnswerWriter, ticket: Ticket, cancel: Cancellation | None) -> Iterator[None]:
     """Write the pieces of a request into its answer until that has ended."""
     while answer.finish_reason is None:
         piece = ticket.next(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""The tokeniser of an OpenVINO pipeline behind the Protocol `Tokens`."""
+"""The tokeniser of an OpenVINO pipeline behind the Protocol `Tokenizer`."""
 
 from __future__ import annotations
 

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.lm.engine.answer import Answer
-from adwright.lm.engine.generation import (
-    Cancellation,
-    Chunk,
-    Completions,
-    GenerationConfig,
-    ModelInfo,
-    Prompt,
-    Scores,
-    TokenPrompt,
-)
+from adwright.lm.engine.answer import AnswerWriter
+from adwright.lm.engine.base import Pair, TokenEngine, Vectors
+from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.prompts import (
-    cancelled_score,
-    continuation_ids,
-    prompts_ids,
-    require_room,
-)
+from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.serving.rows import Embedding, Job, Scoring, Writing
 from adwright.lm.torch_engine.constraint import Grammars
 
@@ -55,12 +42,13 @@ class Batching(Protocol):
         """What comes into `chunks`, until the job is over; it is given up with the iterator."""
 
 
-class AdapterModel:
+class AdapterModel(TokenEngine):
     """The base with one part, or none (`adapter` None). Closing it changes nothing: the engine
     belongs to whoever opened it."""
 
     def __init__(self, engine: Batching, adapter: str | None, info: ModelInfo) -> None:
         self._engine, self._adapter, self._info = engine, adapter, info
+        self._vocabulary = engine.vocabulary
 
     @property
     def info(self) -> ModelInfo:
@@ -72,83 +60,27 @@ class AdapterModel:
         """The base's tokeniser."""
         return self._engine.tokens
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Completions:
-        """An answer to each of B prompts. Raises ValueInvalidError, with its row, where one has
-        no room in the context or the pool."""
-        rows = prompts_ids(
-            self.tokens, prompts, self._info.context, vocabulary=self._engine.vocabulary
-        )
-        jobs = [self.job(ids, config, row, cancel) for row, ids in enumerate(rows)]
-        self._engine.run(jobs)
-        return Completions(tuple(job.answer.completion() for job in jobs))
-
-    def stream(
-        self,
-        prompt: Prompt,
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Iterator[Chunk]:
-        """The answer piece by piece; errors as `generate`."""
-        (ids,) = prompts_ids(
-            self.tokens, [prompt], self._info.context, vocabulary=self._engine.vocabulary
-        )
-        chunks: SimpleQueue[Chunk | None] = SimpleQueue()
-        # Closing the iterator gives the row up, whether the caller has a cancellation or not.
-        job = self.job(ids, config, 0, cancel or Cancellation(), chunks)
-        return self._engine.streamed(job, chunks)
-
-    def score(
-        self,
-        prompts: Sequence[Prompt],
-        continuations: Sequence[str | TokenPrompt],
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Scores:
-        """Log-likelihood of B continuations. Each pair is a row: prompts are not shared."""
-        pairs = continuation_ids(
-            self.tokens, prompts, continuations, vocabulary=self._engine.vocabulary
-        )
-        require_room([before + after for before, after in pairs], self._info.context, room=0)
-        jobs = [Scoring(self._adapter, before, after, cancel) for before, after in pairs]
-        self._engine.run(jobs)
-        if cancel is not None and cancel.cancelled:
-            raise cancelled_score()
-        return Scores(tuple(job.logprobs for job in jobs))
-
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Mean of the last hidden states over the tokens of each text, of length 1: [B, D]."""
-        rows = prompts_ids(
-            self.tokens, list(texts), self._info.context, vocabulary=self._engine.vocabulary, room=0
-        )
-        jobs = [Embedding(self._adapter, ids) for ids in rows]
-        self._engine.run(jobs)
-        if not jobs:
-            return np.empty((0, 0), dtype=np.float32)
-        return np.stack([job.vector for job in jobs])
-
     def close(self) -> None:
         """Nothing: see the class."""
 
-    def job(
+    def job(self, ids: Sequence[int], config: GenerationConfig, row: int = 0) -> Writing:
+        """A row that answers the prompt `ids`, for whoever drives the engine himself.
+
+        row: of its call, which its random numbers follow from.
+        """
+        answer = AnswerWriter(self.tokens, ids, config, context=self._info.context)
+        return self._job(answer, config, row, None)
+
+    def _job(
         self,
-        ids: list[int],
+        answer: AnswerWriter,
         config: GenerationConfig,
-        row: int = 0,
-        cancel: Cancellation | None = None,
+        row: int,
+        cancel: Cancellation | None,
         chunks: SimpleQueue[Chunk | None] | None = None,
     ) -> Writing:
-        """A row of the batch, for whoever drives the engine himself; arguments as `Writing`'s.
-        ids: of the prompt, not empty."""
+        most = len(answer.prompt) + config.max_tokens
         context = self._info.context
-        answer = Answer(self.tokens, ids, config, context=context)
-        most = len(ids) + config.max_tokens
         return Writing(
             self._adapter,
             answer,
@@ -160,3 +92,35 @@ class AdapterModel:
             chunks=chunks,
             cancel=cancel,
         )
+
+    def _write(
+        self,
+        answers: Sequence[AnswerWriter],
+        config: GenerationConfig,
+        cancel: Cancellation | None,
+    ) -> Generator[None, None, None]:
+        self._engine.run([self._job(one, config, row, cancel) for row, one in enumerate(answers)])
+        yield
+
+    def _pieces(
+        self, answer: AnswerWriter, config: GenerationConfig, cancel: Cancellation | None
+    ) -> Iterator[Chunk]:
+        chunks: SimpleQueue[Chunk | None] = SimpleQueue()
+        # Closing the iterator gives the row up, whether the caller has a cancellation or not.
+        job = self._job(answer, config, 0, cancel or Cancellation(), chunks)
+        return self._engine.streamed(job, chunks)
+
+    def _score_pairs(
+        self, pairs: Sequence[Pair], cancel: Cancellation | None
+    ) -> list[npt.NDArray[np.float64]]:
+        """Each pair is a row: prompts are not shared."""
+        jobs = [Scoring(self._adapter, before, after, cancel) for before, after in pairs]
+        self._engine.run(jobs)
+        if cancel is not None and cancel.cancelled:
+            raise cancelled_score()
+        return [job.logprobs for job in jobs]
+
+    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
+        jobs = [Embedding(self._adapter, ids) for ids in rows]
+        self._engine.run(jobs)
+        return np.stack([job.vector for job in jobs])

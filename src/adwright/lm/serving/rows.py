@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import AdwrightError, ResourceError
-from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, Chunk, FinishReason, GenerationConfig
 from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.serving.adapter_cache import Hot
@@ -83,7 +83,7 @@ class Writing(Job):
     def __init__(
         self,
         adapter: str | None,
-        answer: Answer,
+        answer: AnswerWriter,
         config: GenerationConfig,
         row: int,
         most: int,

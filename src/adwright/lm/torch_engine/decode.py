@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from adwright.lm.engine.answer import Answer
+from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.torch_engine.constraint import Constraint
 from adwright.lm.torch_engine.network import Network, Rows
@@ -17,7 +17,7 @@ __all__ = ["decode"]
 
 def decode(
     network: Network,
-    answers: Sequence[Answer],
+    answers: Sequence[AnswerWriter],
     call_rows: Sequence[int],
     config: GenerationConfig,
     *,
@@ -85,7 +85,7 @@ def _choose(
 
 
 def _add(
-    live: Sequence[Answer],
+    live: Sequence[AnswerWriter],
     tokens: torch.Tensor,
     logprobs: list[float] | None,
     constraint: Constraint | None,

@@ -16,7 +16,7 @@ float32, and different in the second or third digit of a log-probability.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,19 +24,10 @@ import numpy.typing as npt
 import torch
 
 from adwright.core.errors import AssetError, ConfigError, MissingExtraError
-from adwright.lm.engine.answer import Answer
-from adwright.lm.engine.generation import (
-    Cancellation,
-    Chunk,
-    Completions,
-    GenerationConfig,
-    ModelInfo,
-    Prompt,
-    Scores,
-    TokenPrompt,
-)
+from adwright.lm.engine.answer import AnswerWriter
+from adwright.lm.engine.base import Pair, TokenEngine, Vectors
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.prompts import continuation_ids, prompts_ids, require_room
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.engine.weights import locate, quiet
 from adwright.lm.torch_engine.config import TorchConfig
@@ -51,8 +42,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["TorchModel", "fitting_dtype", "load_causal"]
-
-_Embeddings = npt.NDArray[np.float32]
 
 
 def fitting_dtype(device: str = "cpu") -> torch.dtype:
@@ -99,7 +88,7 @@ def load_causal(config: TorchConfig, *, folded: bool = False) -> tuple[Any, Hugg
     return model, HuggingFaceTokens.load(where, _end_ids(model)), note
 
 
-class TorchModel:
+class TorchModel(TokenEngine):
     """A causal language model of transformers as a LanguageModel.
 
     model: in eval mode; its weights are not changed. It may be tuned, wrapped by adapters, or
@@ -143,78 +132,42 @@ class TorchModel:
         """Its tokeniser."""
         return self._tokens
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Completions:
-        """An answer to each of B prompts; those of like length are computed together."""
-        rows = prompts_ids(self._tokens, prompts, self._info.context, vocabulary=self._vocabulary)
-        answers = [self._answer(ids, config) for ids in rows]
-        # Longest first: each batch then holds prompts of like length, and little padding.
-        order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
-        for start in range(0, len(order), self._batch_size):
-            batch = order[start : start + self._batch_size]
-            for _ in self._steps([answers[row] for row in batch], batch, config, cancel):
-                pass
-        return Completions(tuple(answer.completion() for answer in answers))
-
-    def stream(
-        self,
-        prompt: Prompt,
-        config: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Iterator[Chunk]:
-        """The answer piece by piece."""
-        (ids,) = prompts_ids(
-            self._tokens, [prompt], self._info.context, vocabulary=self._vocabulary
-        )
-        return self._stream(self._answer(ids, config), config, cancel)
-
-    def score(
-        self,
-        prompts: Sequence[Prompt],
-        continuations: Sequence[str | TokenPrompt],
-        *,
-        cancel: Cancellation | None = None,
-    ) -> Scores:
-        """Log-likelihood of B continuations; logits exist at their positions only.
-
-        Pairs with the same prompt are computed together, their prompt once.
-        """
-        rows = continuation_ids(self._tokens, prompts, continuations, vocabulary=self._vocabulary)
-        require_room([before + after for before, after in rows], self._info.context, room=0)
-        with self._lock, torch.inference_mode():
-            found = score_rows(self._open(), rows, self._batch_size, cancel)
-        return Scores(tuple(found))
-
-    def embed(self, texts: Sequence[str]) -> _Embeddings:
-        """Mean of the last hidden states over the tokens of each text, of length 1: [B, D]."""
-        rows = prompts_ids(
-            self._tokens, list(texts), self._info.context, vocabulary=self._vocabulary, room=0
-        )
-        with self._lock, torch.inference_mode():
-            return embed_rows(self._open(), rows, self._batch_size)
-
     def close(self) -> None:
         """Let the weights go, as soon as the answers that are being written are done."""
         with self._lock:
             self._network = None
         give_back()
 
-    def _answer(self, ids: list[int], config: GenerationConfig) -> Answer:
-        return Answer(self._tokens, ids, config, context=self._info.context)
+    def _write(
+        self,
+        answers: Sequence[AnswerWriter],
+        config: GenerationConfig,
+        cancel: Cancellation | None,
+    ) -> Generator[None, None, None]:
+        # Longest first: each batch then holds prompts of like length, and little padding.
+        order = sorted(range(len(answers)), key=lambda row: -len(answers[row].prompt))
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            yield from self._steps([answers[row] for row in rows], rows, config, cancel)
+
+    def _score_pairs(
+        self, pairs: Sequence[Pair], cancel: Cancellation | None
+    ) -> list[npt.NDArray[np.float64]]:
+        # Pairs with the same prompt are computed together, their prompt once.
+        with self._lock, torch.inference_mode():
+            return score_rows(self._open(), pairs, self._batch_size, cancel)
+
+    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
+        with self._lock, torch.inference_mode():
+            return embed_rows(self._open(), rows, self._batch_size)
 
     def _steps(
         self,
-        batch: Sequence[Answer],
+        batch: Sequence[AnswerWriter],
         rows: Sequence[int],
         config: GenerationConfig,
         cancel: Cancellation | None,
-    ) -> Iterator[None]:
+    ) -> Generator[None, None, None]:
         network = self._open()
         constraint = self._grammars.constraint(config, len(batch))
         steps = decode(network, batch, rows, config, constraint=constraint, cancel=cancel)
@@ -225,12 +178,6 @@ class TorchModel:
                 if next(steps, _OVER) is _OVER:
                     return
             yield
-
-    def _stream(
-        self, answer: Answer, config: GenerationConfig, cancel: Cancellation | None
-    ) -> Iterator[Chunk]:
-        for _ in self._steps([answer], [0], config, cancel):
-            yield answer.chunk()
 
     def _open(self) -> Network:
         if self._network is None:

@@ -10,13 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from adwright.lm.engine.base import Pair
 from adwright.lm.engine.generation import Cancellation
 from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.torch_engine.network import Network, shared_beginning
 
 __all__ = ["batches_of_pairs", "embed_rows", "score_rows"]
-
-Pair = tuple[list[int], list[int]]
 
 #: So many continuations of one prompt are computed by themselves, their prompt once.
 _FAMILY = 4

@@ -21,7 +21,7 @@ from adwright.lm.engine.generation import (
     TokenPrompt,
     Usage,
 )
-from adwright.lm.engine.language_model import LanguageModel, Tokens
+from adwright.lm.engine.language_model import LanguageModel, Tokenizer
 from adwright.lm.engine.stopping import AnswerText
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.schemas import ChatIn, CompletionIn, EmbeddingIn, SamplingIn
@@ -105,7 +105,7 @@ def prompts_of(body: ChatIn | CompletionIn, limits: LmServiceConfig) -> list[Pro
 
 
 def answer_of(
-    kind: Kind, name: str, answers: Completions, tokens: Tokens, now: int
+    kind: Kind, name: str, answers: Completions, tokens: Tokenizer, now: int
 ) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
     choices = [_choice(kind, row, one, tokens) for row, one in enumerate(answers)]
@@ -125,7 +125,7 @@ def opening_event(kind: Kind, ident: str, name: str, now: int) -> dict[str, Any]
 
 
 def chunk_event(
-    kind: Kind, ident: str, name: str, now: int, chunk: Chunk, tokens: Tokens
+    kind: Kind, ident: str, name: str, now: int, chunk: Chunk, tokens: Tokenizer
 ) -> dict[str, Any]:
     """One piece of a streamed answer."""
     logprobs = _logprobs(kind, chunk.token_ids, chunk.logprobs, tokens)
@@ -228,7 +228,7 @@ def _envelope(
     return {"id": ident, "object": _OBJECTS[kind, streamed], "created": now, "model": name}
 
 
-def _choice(kind: Kind, row: int, one: Completion, tokens: Tokens) -> dict[str, Any]:
+def _choice(kind: Kind, row: int, one: Completion, tokens: Tokenizer) -> dict[str, Any]:
     content: dict[str, Any] = (
         {"message": {"role": "assistant", "content": one.text}}
         if kind == "chat"
@@ -243,7 +243,7 @@ def _choice(kind: Kind, row: int, one: Completion, tokens: Tokens) -> dict[str, 
 
 
 def _logprobs(
-    kind: Kind, ids: Sequence[int], logprobs: Sequence[float] | None, tokens: Tokens
+    kind: Kind, ids: Sequence[int], logprobs: Sequence[float] | None, tokens: Tokenizer
 ) -> dict[str, Any] | None:
     if logprobs is None:
         return None
