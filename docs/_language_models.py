@@ -21,8 +21,8 @@ COLUMNS = {
     "same up to": ("same_until", ".0%"),
     "scores, correlation": ("score_correlation", ".4f"),
     "log-probability of a token, mean difference": ("token_difference", ".3f"),
-    "prefill, tokens a CPU-second": ("prefill_tokens_per_cpu_second", ",.0f"),
-    "decoding, tokens a CPU-second": ("decode_tokens_per_cpu_second", ",.0f"),
+    "prefill, tokens per CPU-second": ("prefill_tokens_per_cpu_second", ",.0f"),
+    "decoding, tokens per CPU-second": ("decode_tokens_per_cpu_second", ",.0f"),
     "peak memory, GB": ("peak_gb", ".1f"),
 }
 
@@ -32,6 +32,27 @@ def methods() -> Iterator[str]:
     from adwright.tuning.taxonomy import as_markdown
 
     yield as_markdown().strip()
+
+
+def capabilities() -> Iterator[str]:
+    """What each engine can do, from the configs themselves."""
+    from adwright.lm.open_model import ENGINES as CONFIGS
+
+    told = [kind.capabilities for kind in CONFIGS.values()]
+    rows = {
+        "": [one.title for one in told],
+        "config": [f"`{kind.__name__}`" for kind in CONFIGS.values()],
+        "models": [one.models for one in told],
+        "requests of several callers": [one.batching for one in told],
+        "shared beginning of prompts": [one.prefix for one in told],
+        "score": [one.score for one in told],
+        "embed": [one.embed for one in told],
+        "JSON schema, grammar": [one.constraint for one in told],
+    }
+    for at, (name, cells) in enumerate(rows.items()):
+        yield f"| {name} | {' | '.join(cells)} |"
+        if not at:
+            yield "|---|" + "---|" * len(cells)
 
 
 def engines() -> Iterator[str]:
@@ -101,6 +122,7 @@ def kills() -> Iterator[str]:
 
 LANGUAGE_MODELS: Mapping[str, Callable[[], Iterator[str]]] = {
     "lm-adapters": adapters,
+    "lm-capabilities": capabilities,
     "lm-engines": engines,
     "lm-kills": kills,
     "tuning-methods": methods,

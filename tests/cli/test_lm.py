@@ -114,20 +114,11 @@ def test_without_the_packages_of_the_service(monkeypatch: pytest.MonkeyPatch) ->
     assert "adwright[service]" in run("serve", code=2)
 
 
-def test_which_engine_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
-    from adwright.lm.native_engines.openvino_model import OpenVinoConfig
-    from adwright.lm.torch_engine.config import TorchConfig
-
-    monkeypatch.setattr(verbs, "find_spec", lambda name: object())
-    auto, default = verbs.Engine.AUTO, "smollm2-135m-instruct"
-    assert isinstance(verbs._engine(default, auto, 0, False), OpenVinoConfig)
-    assert isinstance(verbs._engine("a.gguf", auto, 0, False), OpenVinoConfig)
-    assert isinstance(verbs._engine(str(tmp_path), auto, 0, False), TorchConfig)
-    assert isinstance(verbs._engine(default, verbs.Engine.TORCH, 0, False), TorchConfig)
-    assert isinstance(verbs._engine("a.gguf", verbs.Engine.LLAMACPP, 0, False), XllamacppConfig)
-    monkeypatch.setattr(verbs, "find_spec", lambda name: None)
-    assert isinstance(verbs._engine(default, auto, 2, True), TorchConfig)
+def test_engines_are_known_by_name() -> None:
+    for verb in (("generate", "a"), ("serve",)):
+        told = run(*verb, "--engine", "steam", code=2)
+        assert "unknown engine 'steam'" in told
+        assert "auto, openvino, torch, llamacpp" in told
 
 
 def test_it_serves_tuned_parts(tiny: str, tmp_path: Path) -> None:

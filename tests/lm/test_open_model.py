@@ -15,14 +15,21 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adwright.core.errors import AdwrightError, MissingExtraError
+from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.engine.http import HttpConfig
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig
 from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
-from adwright.lm.open_model import EngineConfig, open_model
+from adwright.lm.open_model import (
+    ENGINES,
+    LOCAL_ENGINES,
+    EngineConfig,
+    is_installed,
+    local_config,
+    open_model,
+)
 from adwright.lm.torch_engine.config import TorchConfig
 
 
@@ -57,6 +64,29 @@ def test_what_is_missing_is_said(
     with pytest.raises(MissingExtraError) as caught:
         open_model(config)
     assert caught.value.extra == "lm"
+
+
+def test_auto_takes_openvino_where_it_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    exported = tmp_path / "exported"
+    exported.mkdir()
+    (exported / "openvino_model.xml").touch()
+    fit = ("smollm2-135m-instruct", "a.gguf", str(exported))
+    monkeypatch.setattr("adwright.lm.open_model.find_spec", lambda name: object())
+    assert [type(local_config("auto", model)) for model in fit] == [OpenVinoConfig] * 3
+    assert local_config("auto", str(tmp_path), threads=2, offline=True) == TorchConfig(
+        str(tmp_path), threads=2, offline=True
+    )
+    monkeypatch.setattr("adwright.lm.open_model.find_spec", lambda name: None)
+    assert [type(local_config("auto", model)) for model in fit] == [TorchConfig] * 3
+
+
+def test_engines_by_name() -> None:
+    assert isinstance(local_config("torch", "a.gguf"), TorchConfig)
+    assert local_config("llamacpp", "a.gguf", threads=3) == XllamacppConfig("a.gguf", threads=3)
+    with pytest.raises(ConfigError, match="unknown engine 'scripted'"):
+        local_config("scripted", "a")
+    assert set(ENGINES) - set(LOCAL_ENGINES) == {"http", "scripted"}
+    assert is_installed(ScriptedConfig)
 
 
 @pytest.fixture(scope="module")

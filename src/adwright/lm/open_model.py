@@ -1,33 +1,54 @@
-"""Every engine behind one function.
+"""Open any engine with one function.
 
     with closing(open_model(TorchConfig())) as model:
         ...
 
-To add an engine: its module with a config and a class, one line in the union, one case.
+To add an engine: its module with a config and a class, one line in the union, one case. The
+command line, `adwright lm models` and the documentation read names, packages and capabilities
+from the ClassVars of the configs in the union.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, get_args
 
-from adwright.core.errors import MissingExtraError
-from adwright.lm.engine.http import HttpConfig
-from adwright.lm.engine.scripted import ScriptedConfig
+from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.lm.engine.http import HttpConfig, HttpModel
+from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.lm.native_engines.llamacpp_config import XllamacppConfig
-from adwright.lm.native_engines.openvino_model import OpenVinoConfig
+from adwright.lm.native_engines.openvino_model import OpenVinoConfig, OpenVinoModel
 from adwright.lm.torch_engine.config import TorchConfig
 
 if TYPE_CHECKING:
     from adwright.lm.engine.language_model import LanguageModel
 
-__all__ = ["EngineConfig", "open_model"]
+__all__ = [
+    "ENGINES",
+    "LOCAL_ENGINES",
+    "EngineConfig",
+    "LocalConfig",
+    "is_installed",
+    "local_config",
+    "open_model",
+]
 
+#: Engines that run a model on this machine; they can be named on the command line.
+LocalConfig = (
+    OpenVinoConfig  # first: "auto" takes it where it can
+    | TorchConfig
+    | XllamacppConfig
+)
 #: What runs a model, and which.
-EngineConfig = TorchConfig | OpenVinoConfig | XllamacppConfig | HttpConfig | ScriptedConfig
+EngineConfig = LocalConfig | HttpConfig | ScriptedConfig
+
+#: The configs of the unions, by the name of their engine.
+LOCAL_ENGINES: dict[str, type[LocalConfig]] = {kind.engine: kind for kind in get_args(LocalConfig)}
+ENGINES: dict[str, type[EngineConfig]] = {kind.engine: kind for kind in get_args(EngineConfig)}
 
 
 def open_model(config: EngineConfig) -> LanguageModel:
-    """The model that `config` describes; `close()` it when it is no longer needed.
+    """Open the model that `config` describes; `close()` it when it is no longer needed.
 
     Raises what the engine's own `open` does: AssetError where there is no such model,
     MissingExtraError where its packages are not installed.
@@ -37,21 +58,40 @@ def open_model(config: EngineConfig) -> LanguageModel:
             try:
                 from adwright.lm.torch_engine.model import TorchModel
             except ImportError as error:
-                raise MissingExtraError("language models on torch", "lm") from error
+                raise MissingExtraError("language models on torch", config.extra) from error
             return TorchModel.open(config)
         case OpenVinoConfig():
-            from adwright.lm.native_engines.openvino_model import OpenVinoModel
-
             return OpenVinoModel.open(config)
         case XllamacppConfig():
             from adwright.lm.native_engines.llamacpp_model import XllamacppModel
 
             return XllamacppModel.open(config)
         case HttpConfig():
-            from adwright.lm.engine.http import HttpModel
-
             return HttpModel.open(config)
         case ScriptedConfig():
-            from adwright.lm.engine.scripted import ScriptedModel
-
             return ScriptedModel(config)
+
+
+def is_installed(kind: type[EngineConfig]) -> bool:
+    """Whether the package that an engine needs is there."""
+    return not kind.package or find_spec(kind.package) is not None
+
+
+def local_config(
+    engine: str, model: str, *, threads: int = 0, offline: bool = False
+) -> LocalConfig:
+    """Return the config of `model` on an engine of this machine.
+
+    engine: a name in LOCAL_ENGINES, or "auto": OpenVINO where it is installed and can run the
+    model, else torch. Raises ConfigError for another name.
+    """
+    if engine == "auto":
+        fits = OpenVinoConfig.can_open(model) and is_installed(OpenVinoConfig)
+        engine = OpenVinoConfig.engine if fits else TorchConfig.engine
+    if engine not in LOCAL_ENGINES:
+        raise ConfigError(
+            f"unknown engine {engine!r}",
+            where="engine",
+            hint=f"use one of auto, {', '.join(LOCAL_ENGINES)}",
+        )
+    return LOCAL_ENGINES[engine](model, threads=threads, offline=offline)

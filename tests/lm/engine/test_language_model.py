@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
+
+from adwright.lm.engine.base import Engine
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.http import HttpModel
 from adwright.lm.engine.language_model import LanguageModel, Tokenizer
-from adwright.lm.engine.scripted import ByteTokens, ScriptedModel
-from adwright.lm.native_engines.openvino_model import OpenVinoModel
+from adwright.lm.engine.scripted import ByteTokens
+from adwright.lm.native_engines.llamacpp_tokens import XllamacppTokens
 from adwright.lm.native_engines.openvino_tokens import OpenVinoTokens
 
 
@@ -12,8 +14,13 @@ def names_of(protocol: type) -> set[str]:
     return {name for name in vars(protocol) if not name.startswith("_")}
 
 
-def test_every_engine_has_what_the_protocol_asks_for() -> None:
-    for engine in (OpenVinoModel, HttpModel, ScriptedModel):
-        assert names_of(LanguageModel) <= set(dir(engine))
-    for tokens in (HuggingFaceTokens, OpenVinoTokens, ByteTokens):
+def test_engines_have_what_the_protocol_asks_for() -> None:
+    assert names_of(LanguageModel) <= set(dir(Engine))
+    for name in ("generate", "stream", "score", "embed"):
+        wanted = inspect.signature(getattr(LanguageModel, name)).parameters
+        assert list(inspect.signature(getattr(Engine, name)).parameters) == list(wanted)
+
+
+def test_tokenizers_have_what_the_protocol_asks_for() -> None:
+    for tokens in (HuggingFaceTokens, OpenVinoTokens, XllamacppTokens, ByteTokens):
         assert names_of(Tokenizer) <= set(dir(tokens))

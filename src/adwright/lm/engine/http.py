@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError, ResourceError
 from adwright.lm.engine.base import Engine, Vectors
+from adwright.lm.engine.capabilities import Capabilities
 from adwright.lm.engine.generation import (
     Cancellation,
     Chunk,
@@ -61,6 +62,19 @@ class HttpConfig:
 
     Raises ConfigError that names the setting.
     """
+
+    engine: ClassVar[str] = "http"
+    package: ClassVar[str] = "openai"
+    extra: ClassVar[str] = "lm"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        title="HTTP",
+        models="what the endpoint has",
+        batching="as the endpoint does",
+        prefix="as the endpoint does",
+        score="where it echoes: `adwright lm serve`, vLLM",
+        embed="yes",
+        constraint="as the endpoint does",
+    )
 
     base_url: str
     model: str

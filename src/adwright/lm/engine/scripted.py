@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
+from adwright.lm.engine.capabilities import Capabilities
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, Message, ModelInfo
 
 __all__ = ["ByteTokens", "ScriptedConfig", "ScriptedModel"]
@@ -39,6 +41,13 @@ class ScriptedConfig:
 
     Raises ConfigError without a reply.
     """
+
+    engine: ClassVar[str] = "scripted"
+    package: ClassVar[str] = ""
+    extra: ClassVar[str] = "lm"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        title="scripted", models="none", score="a constant", embed="from a hash"
+    )
 
     replies: tuple[str, ...] = ("ok",)
     name: str = "scripted"

@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from adwright.core.assets import ASSETS
 from adwright.core.config import check_literals
 from adwright.core.errors import AssetError, ConfigError
+from adwright.lm.engine.capabilities import Capabilities
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.grammar import check_constraint
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
@@ -47,6 +48,19 @@ class XllamacppConfig:
 
     Raises ConfigError that names the setting.
     """
+
+    engine: ClassVar[str] = "llamacpp"
+    package: ClassVar[str] = "xllamacpp"
+    extra: ClassVar[str] = "lm"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        title="llama.cpp",
+        models="GGUF of any architecture, LoRA in GGUF",
+        batching="together, joining at any step",
+        prefix="kept from call to call",
+        score="yes, a step per token",
+        embed="yes, in a second process",
+        constraint="llguidance, its own GBNF",
+    )
 
     model: str = SMOLLM2
     weights: Literal["stored", "f16", "q8_0"] = "stored"

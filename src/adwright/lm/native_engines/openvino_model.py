@@ -20,7 +20,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from adwright.core.config import check_literals
 from adwright.core.errors import AssetError, ConfigError, MissingExtraError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine
+from adwright.lm.engine.capabilities import Capabilities
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.grammar import check_constraint
 from adwright.lm.engine.prompts import cancelled_score
@@ -64,6 +65,18 @@ class OpenVinoConfig:
     Raises ConfigError that names the setting.
     """
 
+    engine: ClassVar[str] = "openvino"
+    package: ClassVar[str] = "openvino_genai"
+    extra: ClassVar[str] = "lm"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        title="OpenVINO",
+        models="GGUF of the families llama and qwen, exported folder",
+        batching="together, joining at any step",
+        prefix="kept from call to call",
+        score="yes, on a second copy",
+        constraint="XGrammar",
+    )
+
     model: str = SMOLLM2
     weights: Literal["f16", "q8_0", "stored"] = "f16"
     threads: int = 0
@@ -83,6 +96,12 @@ class OpenVinoConfig:
                     where=f"{name} {getattr(self, name)!r}",
                     hint="correct it",
                 )
+
+    @staticmethod
+    def can_open(model: str) -> bool:
+        """Whether `model` has the form of what OpenVINO reads."""
+        path = Path(model).expanduser()
+        return model == SMOLLM2 or path.suffix == ".gguf" or (path / "openvino_model.xml").is_file()
 
 
 class OpenVinoModel(TokenEngine):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
+from adwright.lm.engine.capabilities import Capabilities
 from adwright.lm.engine.weights import SMOLLM2
 
 __all__ = ["TorchConfig"]
@@ -26,6 +27,19 @@ class TorchConfig:
 
     Raises ConfigError that names the setting.
     """
+
+    engine: ClassVar[str] = "torch"
+    package: ClassVar[str] = "transformers"
+    extra: ClassVar[str] = "lm"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        title="torch",
+        models="Hugging Face folder, hub name, GGUF",
+        batching="in turns, token by token",
+        prefix="computed once per batch",
+        score="yes",
+        embed="yes",
+        constraint="llguidance",
+    )
 
     model: str = SMOLLM2
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
