@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("openvino", reason="the extra lm is not installed")
 
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.lm.native_engines.openvino_worker import Ticket, Worker
+from adwright.lm.native_engines.openvino_worker import PipelineRequest, Worker
 
 
 class Handle:
@@ -92,7 +92,7 @@ def make() -> tuple[Worker, list[Pipeline]]:
     return Worker(made[0], again), made  # type: ignore[arg-type]
 
 
-def ids_of(ticket: Ticket) -> list[int]:
+def ids_of(ticket: PipelineRequest) -> list[int]:
     return [token for piece in ticket for token in piece.ids]
 
 

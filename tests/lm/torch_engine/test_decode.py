@@ -9,7 +9,7 @@ import torch
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.torch_engine.decode import decode
-from adwright.lm.torch_engine.network import Network, Rows
+from adwright.lm.torch_engine.network import Network, PromptBatch
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 
 
@@ -23,13 +23,13 @@ def test_rows_that_have_ended_leave_the_batch(monkeypatch: pytest.MonkeyPatch) -
     answers = begin(config, "the best", "buy two", "fresh bread")
     answers[1]._most = 3
     widths: list[int] = []
-    step = Rows.step
+    step = PromptBatch.step
 
-    def counted(self: Rows, tokens: torch.Tensor) -> None:
+    def counted(self: PromptBatch, tokens: torch.Tensor) -> None:
         widths.append(len(tokens))
         step(self, tokens)
 
-    monkeypatch.setattr(Rows, "step", counted)
+    monkeypatch.setattr(PromptBatch, "step", counted)
     steps = sum(1 for _ in decode(Network(tiny_llama()), answers, [0, 1, 2], config))
     assert steps == len(widths) + 1
     assert widths[0] == 3

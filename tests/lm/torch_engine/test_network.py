@@ -6,7 +6,7 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 import torch
 
-from adwright.lm.torch_engine.network import Network, Rows, shared_beginning
+from adwright.lm.torch_engine.network import Network, PromptBatch, shared_beginning
 from tests.support.lm.tiny_llama import CONTEXT, VOCABULARY, tiny_llama
 
 
@@ -26,7 +26,7 @@ def test_what_it_tells() -> None:
 def test_rows_equal_one_pass_over_each(shared: int) -> None:
     first = list(range(50, 50 + shared))
     rows = [[*first, 5, 6, 7, 8], [*first, 9], [*first, 10, 11]]
-    batch = Rows(Network(tiny_llama()), rows)
+    batch = PromptBatch(Network(tiny_llama()), rows)
     for row, ids in enumerate(rows):
         torch.testing.assert_close(batch.logits[row], after(ids), atol=1e-4, rtol=1e-4)
     batch.step(torch.tensor([20, 21, 22]))
@@ -42,7 +42,7 @@ def test_the_head_sees_a_contiguous_matrix() -> None:
     model.lm_head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     network = Network(model)
     seen.clear()
-    Rows(network, [[1, 2, 3], [4, 5, 6]])
+    PromptBatch(network, [[1, 2, 3], [4, 5, 6]])
     assert [one.shape for one in seen] == [(2, 48)]
     assert seen[0].is_contiguous()
 

@@ -41,7 +41,7 @@ from adwright.lm.native_engines.llamacpp_config import (
     located,
     sampling_fields,
 )
-from adwright.lm.native_engines.llamacpp_process import Event, Process, Ticket
+from adwright.lm.native_engines.llamacpp_process import CompletionRequest, Event, Process
 from adwright.lm.native_engines.llamacpp_tokens import XllamacppTokens, gguf_fields
 
 __all__ = ["XllamacppModel"]
@@ -157,13 +157,13 @@ class XllamacppModel(TokenEngine):
         config: GenerationConfig,
         cancel: Cancellation | None,
     ) -> Generator[None, None, None]:
-        tickets = [self._submit(one.prompt, row, config) for row, one in enumerate(answers)]
+        requests = [self._submit(one.prompt, row, config) for row, one in enumerate(answers)]
         try:
-            for answer, ticket in zip(answers, tickets, strict=True):
-                yield from self._written(answer, ticket, cancel, logprobs=config.logprobs)
+            for answer, request in zip(answers, requests, strict=True):
+                yield from self._written(answer, request, cancel, logprobs=config.logprobs)
         finally:
-            for ticket in tickets:
-                ticket.drop()
+            for request in requests:
+                request.drop()
 
     def _score_pairs(
         self, pairs: Sequence[Pair], cancel: Cancellation | None
@@ -176,13 +176,13 @@ class XllamacppModel(TokenEngine):
                 body = self._forced(before + after[:start], after[start:end])
                 forced.append((row, start, self._process.submit(body)))
         try:
-            for row, start, ticket in forced:
-                for event in _until(ticket, cancel):
+            for row, start, request in forced:
+                for event in _until(request, cancel):
                     for one in event.get("completion_probabilities", ())[-1:]:
                         found[row][start + event["tokens_predicted"] - 1] = one["logprob"]
         finally:
-            for *_, ticket in forced:
-                ticket.drop()
+            for *_, request in forced:
+                request.drop()
         for values, (before, after) in zip(found, pairs, strict=True):
             for at in np.flatnonzero(np.isnan(values)):
                 values[at] = self._untold(before + after[:at], after[at], cancel)
@@ -194,7 +194,7 @@ class XllamacppModel(TokenEngine):
         ordered = sorted(told, key=lambda one: one["index"])
         return np.array([one["embedding"] for one in ordered], dtype=np.float32)
 
-    def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> Ticket:
+    def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> CompletionRequest:
         most = min(config.max_tokens, self._info.context - len(ids))
         body = self._body(ids, most, logprobs=int(config.logprobs))
         return self._process.submit(body | sampling_fields(config, row))
@@ -221,15 +221,15 @@ class XllamacppModel(TokenEngine):
         tokens, beside one that is."""
         whole = min(self._tokens.end_ids, default=0)
         body = self._forced(before, [whole], told=self._tokens.vocabulary)
-        ticket = self._process.submit(body)
+        request = self._process.submit(body)
         try:
-            for event in _until(ticket, cancel):
+            for event in _until(request, cancel):
                 for one in event.get("completion_probabilities", ()):
                     for other in one["top_logprobs"]:
                         if other["id"] == token:
                             return float(other["logprob"])
         finally:
-            ticket.drop()
+            request.drop()
         raise ResourceError(
             f"llama.cpp does not tell how likely token {token} is",
             where="xllamacpp",
@@ -237,12 +237,17 @@ class XllamacppModel(TokenEngine):
         )
 
     def _written(
-        self, answer: AnswerWriter, ticket: Ticket, cancel: Cancellation | None, *, logprobs: bool
+        self,
+        answer: AnswerWriter,
+        request: CompletionRequest,
+        cancel: Cancellation | None,
+        *,
+        logprobs: bool,
     ) -> Iterator[None]:
         """Write the events of a request into its answer until that has ended."""
         ids = list(answer.prompt)
         while answer.finish_reason is None:
-            event = ticket.next(_LOOK_SECONDS)
+            event = request.next(_LOOK_SECONDS)
             if cancel is not None and cancel.cancelled:
                 answer.end("cancelled")
             elif event is not None and event["stop"]:
@@ -281,10 +286,10 @@ def _parts(after: Sequence[int], ends: frozenset[int]) -> Iterator[tuple[int, in
             start = at
 
 
-def _until(ticket: Ticket, cancel: Cancellation | None) -> Iterator[Event]:
+def _until(request: CompletionRequest, cancel: Cancellation | None) -> Iterator[Event]:
     """The events of a request up to its last; ResourceError where it is cancelled before."""
     while True:
-        event = ticket.next(_LOOK_SECONDS)
+        event = request.next(_LOOK_SECONDS)
         if cancel is not None and cancel.cancelled:
             raise cancelled_score()
         if event is not None:

@@ -1,8 +1,8 @@
-"""The parent's side of the process that llama.cpp runs in: start it, ask it, and see it die.
+"""Start the process that llama.cpp runs in, send it requests, and notice when it dies.
 
-Requests go over a socket file in a folder that only its owner can open. A request that computes
-is a `Ticket`: threads read its events, so that who waits for it can look at a cancellation in
-between; dropping it closes its connection, and llama.cpp then ends it within a step.
+Requests go over a socket file in a folder that only its owner can open. The events of a
+`CompletionRequest` are read by threads, so that its caller can look at a cancellation in between;
+dropping it closes its connection, and llama.cpp then ends it within a step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import IO, Any, cast
 
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 
-__all__ = ["Event", "Process", "Ticket"]
+__all__ = ["CompletionRequest", "Event", "Process"]
 
 #: What llama.cpp tells of one step of an answer.
 Event = dict[str, Any]
@@ -41,8 +41,8 @@ _WHERE = "xllamacpp"
 
 
 @dataclass(eq=False)
-class Ticket:
-    """A request on its way. Iterate over its events; `drop` it to have it cancelled."""
+class CompletionRequest:
+    """A request that is being computed. Iterate over its events; `drop` cancels it."""
 
     body: Mapping[str, Any]
     arrived: SimpleQueue[Event | Exception] = field(default_factory=SimpleQueue)
@@ -70,7 +70,7 @@ class Ticket:
         return event
 
     def drop(self) -> None:
-        """The answer is not wanted any more."""
+        """Cancel the request."""
         with self.lock:
             self.dropped = True
             if self.connection is not None:
@@ -99,8 +99,8 @@ class Process:
             raise
         # Where nobody closes it, the end of the program does.
         self._end = weakref.finalize(self, _ended, self._process, self._folder, os.getpid())
-        self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
-        self._live: set[Ticket] = set()
+        self._queue: SimpleQueue[CompletionRequest | None] = SimpleQueue()
+        self._live: set[CompletionRequest] = set()
         self._lock = threading.Lock()
         self._threads = [
             threading.Thread(target=self._run, name="adwright-xllamacpp", daemon=True)
@@ -120,7 +120,7 @@ class Process:
         return len(self._live)
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The JSON at `path`, with `body` a POST. Raises as a ticket does."""
+        """The JSON at `path`, with `body` a POST. Raises as a request does."""
         connection = _Connection(self._socket)
         try:
             connection.send_json(path, body)
@@ -132,19 +132,19 @@ class Process:
             connection.close()
         return _content(response.status, text)
 
-    def submit(self, body: Mapping[str, Any]) -> Ticket:
+    def submit(self, body: Mapping[str, Any]) -> CompletionRequest:
         """Ask for the events of a completion. Raises ConfigError once it is closed.
 
-        Its ticket raises ConfigError where llama.cpp refuses the request, ResourceError where it
+        Its request raises ConfigError where llama.cpp refuses the request, ResourceError where it
         fails at it, or the process is gone.
         """
-        ticket = Ticket(dict(body) | {"stream": True})
+        request = CompletionRequest(dict(body) | {"stream": True})
         with self._lock:
             if self._closed:
                 raise ConfigError("the model is closed", where=_WHERE, hint="open it again")
-            self._live.add(ticket)
-            self._queue.put(ticket)
-        return ticket
+            self._live.add(request)
+            self._queue.put(request)
+        return request
 
     def close(self) -> None:
         """End the process, at once and whatever it computes; any number of times."""
@@ -157,8 +157,8 @@ class Process:
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
-        for ticket in list(self._live):
-            ticket.arrived.put(self._broken())
+        for request in list(self._live):
+            request.arrived.put(self._broken())
 
     def _start(self, settings: Mapping[str, Any]) -> subprocess.Popen[str]:
         log = self._folder / "log"
@@ -201,30 +201,30 @@ class Process:
         return process
 
     def _run(self) -> None:
-        while (ticket := self._queue.get()) is not None:
+        while (request := self._queue.get()) is not None:
             try:
-                self._read(ticket)
+                self._read(request)
             except AdwrightError as error:
-                ticket.arrived.put(error)
+                request.arrived.put(error)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                if not ticket.dropped:  # then nobody waits for why
+                if not request.dropped:  # then nobody waits for why
                     broken = self._broken()
                     broken.__cause__ = error
-                    ticket.arrived.put(broken)
+                    request.arrived.put(broken)
             finally:
                 with self._lock:
-                    self._live.discard(ticket)
-                if ticket.connection is not None:
-                    ticket.connection.close()
+                    self._live.discard(request)
+                if request.connection is not None:
+                    request.connection.close()
 
-    def _read(self, ticket: Ticket) -> None:
+    def _read(self, request: CompletionRequest) -> None:
         """Pass on the events of a request until its last."""
-        with ticket.lock:
-            if ticket.dropped:
+        with request.lock:
+            if request.dropped:
                 return
-            connection = ticket.connection = _Connection(self._socket)
+            connection = request.connection = _Connection(self._socket)
             connection.connect()
-        connection.send_json("/completion", ticket.body)
+        connection.send_json("/completion", request.body)
         response = connection.getresponse()
         if response.status != http.HTTPStatus.OK:
             _content(response.status, response.read())
@@ -233,7 +233,7 @@ class Process:
             if name == b"data":
                 event = json.loads(text)
                 _check(event)
-                ticket.arrived.put(event)
+                request.arrived.put(event)
                 if event["stop"]:
                     return
             elif name == b"error":

@@ -37,7 +37,7 @@ from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
 from adwright.lm.native_engines.openvino_tokens import OpenVinoTokens
-from adwright.lm.native_engines.openvino_worker import Ticket, Worker
+from adwright.lm.native_engines.openvino_worker import PipelineRequest, Worker
 
 if TYPE_CHECKING:
     import openvino_genai
@@ -175,13 +175,13 @@ class OpenVinoModel(TokenEngine):
         config: GenerationConfig,
         cancel: Cancellation | None,
     ) -> Generator[None, None, None]:
-        tickets = [self._submit(one.prompt, row, config) for row, one in enumerate(answers)]
+        requests = [self._submit(one.prompt, row, config) for row, one in enumerate(answers)]
         try:
-            for answer, ticket in zip(answers, tickets, strict=True):
-                yield from _written(answer, ticket, cancel)
+            for answer, request in zip(answers, requests, strict=True):
+                yield from _written(answer, request, cancel)
         finally:
-            for ticket in tickets:
-                ticket.drop()
+            for request in requests:
+                request.drop()
 
     def _score_pairs(
         self, pairs: Sequence[Pair], cancel: Cancellation | None
@@ -189,20 +189,20 @@ class OpenVinoModel(TokenEngine):
         settings = self._settings(GenerationConfig(logprobs=True), 0, most=0)
         settings.echo = True
         worker = self._scoring()
-        tickets = [worker.submit(before + after, settings) for before, after in pairs]
+        requests = [worker.submit(before + after, settings) for before, after in pairs]
         found = []
         try:
-            for (_, after), ticket in zip(pairs, tickets, strict=True):
+            for (_, after), request in zip(pairs, requests, strict=True):
                 if cancel is not None and cancel.cancelled:
                     raise cancelled_score()
-                logprobs = [value for piece in ticket for value in piece.logprobs]
+                logprobs = [value for output in request for value in output.logprobs]
                 found.append(np.array(logprobs[-len(after) :], dtype=np.float64))
         finally:
-            for ticket in tickets:
-                ticket.drop()
+            for request in requests:
+                request.drop()
         return found
 
-    def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> Ticket:
+    def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> PipelineRequest:
         most = config.max_tokens
         if self._info.context:
             most = min(most, self._info.context - len(ids))
@@ -262,20 +262,22 @@ class OpenVinoModel(TokenEngine):
         return genai.ContinuousBatchingPipeline(str(self._path), scheduler, "CPU", properties)
 
 
-def _written(answer: AnswerWriter, ticket: Ticket, cancel: Cancellation | None) -> Iterator[None]:
+def _written(
+    answer: AnswerWriter, request: PipelineRequest, cancel: Cancellation | None
+) -> Iterator[None]:
     """Write the pieces of a request into its answer until that has ended."""
     while answer.finish_reason is None:
-        piece = ticket.next(_LOOK_SECONDS)
+        output = request.next(_LOOK_SECONDS)
         if cancel is not None and cancel.cancelled:
             answer.end("cancelled")
-        elif piece is not None:
-            for at, token in enumerate(piece.ids):
+        elif output is not None:
+            for at, token in enumerate(output.ids):
                 if answer.finish_reason is None:
-                    logprob = piece.logprobs[at] if at < len(piece.logprobs) else None
+                    logprob = output.logprobs[at] if at < len(output.logprobs) else None
                     answer.add(token, logprob)
-            if piece.ended:
-                answer.end("length" if piece.full else "stop")
-        if piece is not None or answer.finish_reason is not None:
+            if output.ended:
+                answer.end("length" if output.full else "stop")
+        if output is not None or answer.finish_reason is not None:
             yield
 
 

@@ -16,11 +16,11 @@ from adwright.core.errors import ConfigError, ResourceError
 if TYPE_CHECKING:
     import openvino_genai
 
-__all__ = ["Piece", "Ticket", "Worker"]
+__all__ = ["PipelineRequest", "StepOutput", "Worker"]
 
 
 @dataclass(frozen=True)
-class Piece:
+class StepOutput:
     """What one step added to an answer.
 
     ended: whether it was the last one. full: whether it ended because its tokens were used up.
@@ -33,37 +33,37 @@ class Piece:
 
 
 @dataclass(eq=False)
-class Ticket:
-    """A request on its way. Iterate over its pieces; `drop` it to have it cancelled."""
+class PipelineRequest:
+    """A request that is being computed. Iterate over its outputs; `drop` cancels it."""
 
     ids: Sequence[int]
     settings: openvino_genai.GenerationConfig
     handle: Any = None
     dropped: bool = False
-    arrived: SimpleQueue[Piece | Exception] = field(default_factory=SimpleQueue)
+    arrived: SimpleQueue[StepOutput | Exception] = field(default_factory=SimpleQueue)
 
-    def __iter__(self) -> Iterator[Piece]:
-        """Its pieces up to the last. Raises what went wrong in the pipeline."""
+    def __iter__(self) -> Iterator[StepOutput]:
+        """Yield its outputs up to the last. Raises what went wrong in the pipeline."""
         while True:
-            piece = self.arrived.get()
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
-            if piece.ended:
+            output = self.arrived.get()
+            if isinstance(output, Exception):
+                raise output
+            yield output
+            if output.ended:
                 return
 
-    def next(self, seconds: float) -> Piece | None:
-        """The next piece, or None where none came within so many seconds."""
+    def next(self, seconds: float) -> StepOutput | None:
+        """The next output, or None where none came within so many seconds."""
         try:
-            piece = self.arrived.get(timeout=seconds)
+            output = self.arrived.get(timeout=seconds)
         except Empty:
             return None
-        if isinstance(piece, Exception):
-            raise piece
-        return piece
+        if isinstance(output, Exception):
+            raise output
+        return output
 
     def drop(self) -> None:
-        """The answer is not wanted any more; its memory is free after the next step."""
+        """Cancel the request; its memory is free after the next step."""
         self.dropped = True
 
 
@@ -82,8 +82,8 @@ class Worker:
     ) -> None:
         self._pipeline: Any = pipeline
         self._again = again
-        self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
-        self._live: list[Ticket] = []
+        self._queue: SimpleQueue[PipelineRequest | None] = SimpleQueue()
+        self._live: list[PipelineRequest] = []
         self._count = 0
         self._closed = False
         self._lock = threading.Lock()
@@ -95,14 +95,16 @@ class Worker:
         """Requests that the pipeline works on."""
         return len(self._live)
 
-    def submit(self, ids: Sequence[int], settings: openvino_genai.GenerationConfig) -> Ticket:
+    def submit(
+        self, ids: Sequence[int], settings: openvino_genai.GenerationConfig
+    ) -> PipelineRequest:
         """Ask for an answer to a prompt of these tokens. Raises ConfigError once it is closed."""
-        ticket = Ticket(ids, settings)
+        request = PipelineRequest(ids, settings)
         with self._lock:
             if self._closed:
                 raise ConfigError("the model is closed", where="openvino", hint="open it again")
-            self._queue.put(ticket)
-        return ticket
+            self._queue.put(request)
+        return request
 
     def close(self) -> None:
         """Cancel what runs and free the pipeline; any number of times."""
@@ -136,7 +138,7 @@ class Worker:
         while self._admit():
             try:
                 self._pipeline.step()
-                self._live = [ticket for ticket in self._live if not self._read(ticket)]
+                self._live = [request for request in self._live if not self._read(request)]
                 if not self._live and self._pipeline.has_non_finished_requests():
                     # Cancelled ones give their memory back in the step after.
                     self._pipeline.step()
@@ -149,32 +151,32 @@ class Worker:
         """Take what has come, waiting where there is nothing to do; False at the end."""
         while True:
             try:
-                ticket = self._queue.get(block=not self._live, timeout=None)
+                request = self._queue.get(block=not self._live, timeout=None)
             except Empty:
                 return True
-            if ticket is None:
+            if request is None:
                 return False
-            if ticket.dropped:
-                ticket.arrived.put(Piece((), (), ended=True))
+            if request.dropped:
+                request.arrived.put(StepOutput((), (), ended=True))
                 continue
             try:
-                ticket.handle = self._add(ticket)
-                self._live.append(ticket)
+                request.handle = self._add(request)
+                self._live.append(request)
             except RuntimeError as error:
-                ticket.arrived.put(
+                request.arrived.put(
                     ConfigError(_reason(error), where="openvino", hint="correct the request")
                 )
 
-    def _add(self, ticket: Ticket) -> Any:
+    def _add(self, request: PipelineRequest) -> Any:
         import openvino
 
         self._count += 1
-        ids = openvino.Tensor(np.array([list(ticket.ids)], dtype=np.int64))
-        return self._pipeline.add_request(self._count, ids, ticket.settings)
+        ids = openvino.Tensor(np.array([list(request.ids)], dtype=np.int64))
+        return self._pipeline.add_request(self._count, ids, request.settings)
 
-    def _read(self, ticket: Ticket) -> bool:
+    def _read(self, request: PipelineRequest) -> bool:
         """Pass on what the last step gave; whether the request has ended."""
-        handle = ticket.handle
+        handle = request.handle
         status = handle.get_status().name
         ended = status != "RUNNING"
         ids: list[int] = []
@@ -185,25 +187,25 @@ class Worker:
                 ids.extend(output.generated_ids)
                 logprobs.extend(output.generated_log_probs)
                 full = output.finish_reason.name == "LENGTH"
-        if status == "IGNORED" and not ticket.dropped:
-            ticket.arrived.put(ResourceError(_FULL, where="openvino", hint=_TO_DO))
+        if status == "IGNORED" and not request.dropped:
+            request.arrived.put(ResourceError(_FULL, where="openvino", hint=_TO_DO))
         elif ids or ended:
-            ticket.arrived.put(Piece(tuple(ids), tuple(logprobs), ended, full))
-        if ticket.dropped and not ended:
+            request.arrived.put(StepOutput(tuple(ids), tuple(logprobs), ended, full))
+        if request.dropped and not ended:
             handle.cancel()
-            ticket.arrived.put(Piece((), (), ended=True))
-        if ended or ticket.dropped:
+            request.arrived.put(StepOutput((), (), ended=True))
+        if ended or request.dropped:
             # The pipeline goes on with a request for as long as somebody holds its handle.
-            ticket.handle = None
+            request.handle = None
             return True
         return False
 
     def _fail(self, error: Exception) -> None:
-        for ticket in self._live:
-            if ticket.handle is not None:
-                ticket.handle.cancel()
-                ticket.handle = None
-            ticket.arrived.put(error)
+        for request in self._live:
+            if request.handle is not None:
+                request.handle.cancel()
+                request.handle = None
+            request.arrived.put(error)
         self._live = []
 
 

@@ -9,7 +9,7 @@ import torch
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.torch_engine.constraint import Constraint
-from adwright.lm.torch_engine.network import Network, Rows
+from adwright.lm.torch_engine.network import Network, PromptBatch
 from adwright.lm.torch_engine.sampling import SeenTokens, generator, log_probability, next_tokens
 
 __all__ = ["decode"]
@@ -32,7 +32,7 @@ def decode(
     live = list(answers)
     randoms = [generator(config.seed, row) for row in call_rows]
     with torch.inference_mode():
-        rows = Rows(network, [answer.prompt for answer in live])
+        rows = PromptBatch(network, [answer.prompt for answer in live])
     seen = None
     if config.repetition_penalty != 1:
         seen = SeenTokens([answer.prompt for answer in live], network.vocabulary)
@@ -67,7 +67,7 @@ def decode(
 
 
 def _choose(
-    rows: Rows,
+    rows: PromptBatch,
     config: GenerationConfig,
     constraint: Constraint | None,
     seen: SeenTokens | None,

@@ -14,7 +14,7 @@ from adwright.core.errors import ConfigError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Network", "Rows", "shared_beginning"]
+__all__ = ["Network", "PromptBatch", "shared_beginning"]
 
 #: A shorter common beginning is not worth a pass of its own.
 _WORTH = 16
@@ -96,7 +96,7 @@ class Network:
             )
 
 
-class Rows:
+class PromptBatch:
     """A batch of prompts in the cache, and the logits after each.
 
     ids: tokens of B prompts, none empty. Their common beginning passes through the network once;

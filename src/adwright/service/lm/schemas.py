@@ -2,7 +2,7 @@
 
 A field that we would have to ignore is refused instead, and so is a value that means something
 which no engine here does. Beyond the protocol stand top_k, repetition_penalty and
-structured_outputs, as vLLM has them. Answers are written in `lm_answers`.
+structured_outputs, as vLLM has them. Answers are written in `answers`.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _Zero = Annotated[float, Field(ge=0, le=0)]
 _Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
-class _In(BaseModel):
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TextPartIn(_In):
+class TextPartIn(_Body):
     """A part of a message; other kinds of parts are not understood."""
 
     type: Literal["text"]
     text: str
 
 
-class MessageIn(_In):
+class MessageIn(_Body):
     """One turn of a chat. name: is allowed and not used."""
 
     role: Literal["system", "user", "assistant"]
@@ -49,13 +49,13 @@ class MessageIn(_In):
     name: str | None = None
 
 
-class StreamOptions(_In):
+class StreamOptions(_Body):
     """include_usage: a last event tells the numbers of tokens."""
 
     include_usage: bool = False
 
 
-class JsonSchemaIn(_In):
+class JsonSchemaIn(_Body):
     """A schema that the answer has to fit; it always does, whatever `strict` says."""
 
     name: str = "answer"
@@ -64,7 +64,7 @@ class JsonSchemaIn(_In):
     strict: bool | None = None
 
 
-class ResponseFormat(_In):
+class ResponseFormat(_Body):
     """The form of the answer: free text, any JSON object, or JSON of a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -77,7 +77,7 @@ class ResponseFormat(_In):
         return self
 
 
-class StructuredOutputs(_In):
+class StructuredOutputs(_Body):
     """As vLLM takes it: JSON of a schema, or a word of a grammar in GBNF."""
 
     json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
@@ -90,7 +90,7 @@ class StructuredOutputs(_In):
         return self
 
 
-class SamplingIn(_In):
+class SamplingIn(_Body):
     """What chats and completions have in common. The seed is drawn where it is absent."""
 
     model: str
@@ -153,7 +153,7 @@ class CompletionIn(SamplingIn):
         return self
 
 
-class EmbeddingIn(_In):
+class EmbeddingIn(_Body):
     """The body of /v1/embeddings."""
 
     model: str
