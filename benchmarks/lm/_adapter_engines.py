@@ -23,7 +23,7 @@ from adwright.lm.engine.weights import quiet, smollm2_folder
 from adwright.lm.serving import passes
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
 from adwright.lm.serving.gathered_adapters import BaseMaps, GatheredMethod
-from adwright.lm.serving.rows import Writing
+from adwright.lm.serving.rows import AnswerRow
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import Target
 from adwright.tuning.storage import read_tuned, write_tuned
@@ -85,11 +85,11 @@ def engine(model: Any, folders: Sequence[Path], **settings: Any) -> AdapterModel
     return models
 
 
-def jobs_of(models: AdapterModels, names: Sequence[str], answer: int) -> list[Writing]:
+def jobs_of(models: AdapterModels, names: Sequence[str], answer: int) -> list[AnswerRow]:
     """Queue one request per row, of the adapter with that name."""
     config = GenerationConfig(max_tokens=answer)
     found = [
-        models[name].job(list(prompt.ids), config, row)
+        models[name].row(list(prompt.ids), config, row)
         for row, (name, prompt) in enumerate(zip(names, prompts(len(names)), strict=True))
     ]
     models.submit(found)
@@ -177,13 +177,13 @@ def our_logits(
     """Our logits [B, V] at the same positions, recorded while the engine decodes `forced`."""
     config = GenerationConfig(max_tokens=len(forced) + 1)
     jobs = [
-        models[name].job(list(prompt.ids), config, row)
+        models[name].row(list(prompt.ids), config, row)
         for row, (name, prompt) in enumerate(zip(names, prompts(len(names), tokens), strict=True))
     ]
     found: dict[int, list[Tensor]] = {id(job): [] for job in jobs}
     rows = {id(job): row for row, job in enumerate(jobs)}
 
-    def recorded(some: list[Writing], logits: Tensor) -> None:
+    def recorded(some: list[AnswerRow], logits: Tensor) -> None:
         for job, own in zip(some, logits, strict=True):
             found[id(job)].append(own.clone())
             step = len(found[id(job)]) - 1

@@ -196,7 +196,7 @@ class Arrivals:
         while not self.over and self.start + self.times[self.at] <= now:
             model = self.models[str(self.adapters[self.at])]
             config = GenerationConfig(max_tokens=ANSWER, temperature=0.0)
-            job = model.job(self.prompts[int(self.chosen[self.at])], config)
+            job = model.row(self.prompts[int(self.chosen[self.at])], config)
             self.models.submit_since([job], self.start + self.times[self.at])
             self.at += 1
 

@@ -34,7 +34,7 @@ app = typer.Typer(
 
 
 class ServingBounds(NamedTuple):
-    """Bytes of the pool and of parts in host memory; rows of the batch."""
+    """Bytes of the pool and of adapters in host memory; rows of the batch."""
 
     pool: int
     host: int
@@ -82,20 +82,20 @@ def serve(
         Path | None,
         typer.Option(
             "--adapters",
-            help="Serve the tuned parts in the sub-folders of this folder too, each as a model of"
+            help="Serve the adapters in the sub-folders of this folder too, each as a model of"
             " its folder's name; on torch.",
         ),
     ] = None,
     pool_mb: Annotated[
         int,
         typer.Option(
-            "--pool-mb", min=1, help="MB for tuned parts in use, keys and values; with --adapters."
+            "--pool-mb", min=1, help="MB for adapters in use, keys and values; with --adapters."
         ),
     ] = 512,
     host_mb: Annotated[
         int,
         typer.Option(
-            "--host-mb", min=0, help="MB for tuned parts that are not in use; with --adapters."
+            "--host-mb", min=0, help="MB for adapters that are not in use; with --adapters."
         ),
     ] = 256,
     offline: Offline = False,
@@ -104,7 +104,7 @@ def serve(
 
     /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models speak the protocol of
     OpenAI. Where ADWRIGHT_LM_KEY is set, callers send it as a bearer token; without it, only this
-    machine can be listened on. With --adapters requests for all of its parts are computed
+    machine can be listened on. With --adapters requests for all of its adapters are computed
     together, /v1/adapters says where each of them is, and POST /v1/adapters/rescan looks at the
     folder again.
     """
@@ -164,7 +164,7 @@ def _serve_adapters(
         folder = AdapterFolder(models, top)
         scanned = folder.rescan()
         lm = create_lm_app(settings, models, adapters=Adapters(models, folder))
-        typer.echo(f"{called} on torch, with {len(scanned.added)} tuned parts")
+        typer.echo(f"{called} on torch, with {len(scanned.added)} adapters")
         for name, why in scanned.refused.items():
             typer.echo(f"not served: {name}: {why}", err=True)
         typer.echo(f"serving on http://{at[0]}:{door.getsockname()[1]}/v1")
@@ -253,7 +253,7 @@ def _on_torch(model: str, engine: str, threads: int, offline: bool) -> TorchConf
 
     if engine not in ("auto", TorchConfig.engine):
         raise ConfigError(
-            "tuned parts are served on torch alone",
+            "adapters are served on torch alone",
             where=f"--engine {engine}",
             hint="leave --engine out",
         )

@@ -64,7 +64,7 @@ def test_a_part_in_use_goes_later(tmp_path: Path) -> None:
     stream = models["one"].stream("tea", GenerationConfig(max_tokens=50))
     next(stream)
     shutil.rmtree(tmp_path / "one")
-    assert folder.rescan().refused == {"one": "the part is in use"}
+    assert folder.rescan().refused == {"one": "the adapter is in use"}
     stream.close()
     assert folder.rescan().removed == ("one",)
 

@@ -10,7 +10,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
 from adwright.lm.serving.adapter_folding import MergePolicy, Merger, folded_weights
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
-from adwright.lm.serving.rows import Job
+from adwright.lm.serving.rows import Row
 from adwright.tuning.methods import load_tuned
 from tests.support.lm.adapter_engine import PARTS, alone, models_of, odd_texts, saved_parts
 from tests.support.lm.tiny_llama import tiny_llama
@@ -30,20 +30,20 @@ def merger_of(models: AdapterModels) -> Merger:
     return models._merger
 
 
-def job(models: AdapterModels, name: str, hot: bool = True) -> Job:
-    found = models[name].job([5, 6], LONG)
+def job(models: AdapterModels, name: str, hot: bool = True) -> Row:
+    found = models[name].row([5, 6], LONG)
     if hot and name != "base":
-        found.hot = models._residency.acquire(name)
+        found.hot = models._cache.acquire(name)
     return found
 
 
 @pytest.mark.parametrize("name", ["lora", "lora-fa", "dora", "lora-few"])
 def test_folded_weights_are_those_of_the_tuned_part(name: str, folders: dict[str, Path]) -> None:
     models = models_of(folders, config=ALWAYS)
-    hot = models._residency.acquire(name)
+    hot = models._cache.acquire(name)
     assert hot is not None
     merger = merger_of(models)
-    found = folded_weights(hot, merger._maps, models._pool, models._residency.grain)
+    found = folded_weights(hot, merger._maps, models._pool, models._cache.grain)
     plain = load_tuned(tiny_llama(), folders[name]).merge()
     for at in merger._maps:
         weight = plain.get_submodule(at).weight
@@ -88,11 +88,11 @@ def test_the_base_is_exact_afterwards_in_bfloat16(folders: dict[str, Path]) -> N
 
 def test_others_wait_but_not_for_long(folders: dict[str, Path]) -> None:
     models = models_of(folders, config=ALWAYS)
-    long = [models["lora"].job([5, 6], GenerationConfig(max_tokens=40)) for _ in range(6)]
+    long = [models["lora"].row([5, 6], GenerationConfig(max_tokens=40)) for _ in range(6)]
     models.submit(long)
     while models.pool().merged is None:
         models.step()
-    other = models["ia3"].job([5, 6, 7], GenerationConfig(max_tokens=1))
+    other = models["ia3"].row([5, 6, 7], GenerationConfig(max_tokens=1))
     models.submit([other])
     passes = 0
     while not other.over:

@@ -21,7 +21,7 @@ def rows_of(
 ) -> torch.Tensor:
     """Literally: the record of a layer goes through all pages; a piece lies in it."""
     record = torch.cat([page[layer] for page in pages])
-    piece = layout.pieces[target, name]  # type: ignore[index]
+    piece = layout.matrices[target, name]  # type: ignore[index]
     start = piece.first * GRAIN
     rows = [
         record[start + row * piece.grains * GRAIN :][: piece.grains * GRAIN]
@@ -42,12 +42,12 @@ def test_every_number_lies_where_the_layout_says(
     method = PARTS[kind]
     folder = saved_parts(tmp_path, {kind: method})[kind]  # type: ignore[arg-type]
     part = BASE.read(folder)
-    smalls = BASE.smalls(part)
+    updates = BASE.updates(part)
     layout = layout_of(method, BASE.sizes, GRAIN)
-    pages = image(layout, smalls, SHAPE, GRAIN, torch.float32)
+    pages = image(layout, updates, SHAPE, GRAIN, torch.float32)
     assert pages.shape == (layout.pages(SHAPE, GRAIN), 3, SHAPE.slice)
     seen = 0
-    for name, small in smalls.items():
+    for name, small in updates.items():
         layer, target = int(name.split(".")[2]), name.split(".")[-1]
         wanted: dict[str, torch.Tensor] = {}
         if small.low is not None:

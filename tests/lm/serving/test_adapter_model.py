@@ -10,7 +10,7 @@ from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, ModelInfo
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.serving.adapter_model import AdapterModel
-from adwright.lm.serving.rows import Job, Writing
+from adwright.lm.serving.rows import AnswerRow, Row
 from adwright.lm.torch_engine.constraint import Grammars
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_tokens
 
@@ -23,18 +23,18 @@ class Recording:
     grammars = Grammars(tokens.tokenizer, VOCABULARY, tokens.end_ids)
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[Row] = []
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Row]) -> None:
         self.jobs += jobs
         for job in jobs:
             while not job.over:
                 if job.cancelled:
                     job.end("cancelled")
-                elif isinstance(job, Writing):
+                elif isinstance(job, AnswerRow):
                     job.add(40, -0.5)
 
-    def streamed(self, job: Writing, chunks: SimpleQueue[Chunk | None]) -> Iterator[Chunk]:
+    def streamed(self, job: AnswerRow, chunks: SimpleQueue[Chunk | None]) -> Iterator[Chunk]:
         self.run([job])
         return iter(chunks.get, None)
 
@@ -57,16 +57,16 @@ def test_a_row_a_prompt() -> None:
     found = own.generate(["tea", "coffee and tea"], GenerationConfig(max_tokens=3, seed=5))
     assert [row.token_ids for row in found] == [(40, 40, 40)] * 2
     assert [job.adapter for job in engine.jobs] == ["shop"] * 2
-    seeds = [job.random.initial_seed() for job in engine.jobs if isinstance(job, Writing)]
+    seeds = [job.random.initial_seed() for job in engine.jobs if isinstance(job, AnswerRow)]
     assert seeds == [5, 6]
     lengths = [len(engine.tokens.encode(text)) for text in ("tea", "coffee and tea")]
-    assert [job.most for job in engine.jobs] == [length + 3 for length in lengths]
+    assert [job.max_tokens for job in engine.jobs] == [length + 3 for length in lengths]
 
 
 def test_no_more_than_the_context() -> None:
     engine, own = view()
     own.generate(["tea"], GenerationConfig(max_tokens=100))
-    assert engine.jobs[0].most == 32
+    assert engine.jobs[0].max_tokens == 32
     with pytest.raises(ValueInvalidError):
         own.generate(["tea " * 40])
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.lm.serving.adapter_cache import Residency
+from adwright.lm.serving.adapter_cache import AdapterCache
 from adwright.lm.serving.adapter_layout import grain_of
 from adwright.lm.serving.adapter_ops import RowOps, Stretch
-from adwright.lm.serving.gathered_adapters import BaseMaps, Small
+from adwright.lm.serving.gathered_adapters import BaseMaps, MapUpdate
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.tuning.additive.serial import activated
 from adwright.tuning.sizes import LINEAR
@@ -28,26 +28,26 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def held(folders: dict[str, Path]) -> tuple[PagePool, Residency]:
+def held(folders: dict[str, Path]) -> tuple[PagePool, AdapterCache]:
     pool = PagePool(PageShape.of(BASE.sizes, 4), 200)
-    residency = Residency(BASE, pool)
+    cache = AdapterCache(BASE, pool)
     for name, folder in folders.items():
-        residency.add(name, folder)
-        residency.acquire(name)
-    return pool, residency
+        cache.add(name, folder)
+        cache.acquire(name)
+    return pool, cache
 
 
-def ops_of(held: tuple[PagePool, Residency], rows: list[tuple[str | None, int, bool]]) -> RowOps:
-    pool, residency = held
+def ops_of(held: tuple[PagePool, AdapterCache], rows: list[tuple[str | None, int, bool]]) -> RowOps:
+    pool, cache = held
     stretches = [
-        Stretch(None if name is None else residency.acquire(name), tokens, is_alone)
+        Stretch(None if name is None else cache.acquire(name), tokens, is_alone)
         for name, tokens, is_alone in rows
     ]
     stride = pool.shape.slice // GRAIN
     return RowOps(stretches, pool.grains(GRAIN), stride, BASE.sizes.shapes)
 
 
-def literally(small: Small, x: Tensor, weight: Tensor) -> Tensor:
+def literally(small: MapUpdate, x: Tensor, weight: Tensor) -> Tensor:
     """One token [in] to [out]: the equation of `gathered`."""
     if small.before is not None:
         x = small.before * x
@@ -84,12 +84,12 @@ BATCHES: dict[str, list[tuple[str | None, int, bool]]] = {
 
 @pytest.mark.parametrize("kind", BATCHES)
 def test_is_the_equation_token_by_token(
-    kind: str, held: tuple[PagePool, Residency], folders: dict[str, Path]
+    kind: str, held: tuple[PagePool, AdapterCache], folders: dict[str, Path]
 ) -> None:
     rows = BATCHES[kind]
     ops = ops_of(held, rows)
     owners = [name for name, tokens, _ in rows for _ in range(tokens)]
-    smalls = {name: BASE.smalls(BASE.read(folder)) for name, folder in folders.items()}
+    updates = {name: BASE.updates(BASE.read(folder)) for name, folder in folders.items()}
     generator = torch.Generator().manual_seed(2)
     for layer in (0, 2):
         seen: dict[int, Tensor] = {}
@@ -107,12 +107,12 @@ def test_is_the_equation_token_by_token(
             ops.after(layer, target, shown, y)
             assert torch.equal(x, before)
             for at, owner in enumerate(owners):
-                small = Small() if owner is None else smalls[owner].get(name, Small())
+                small = MapUpdate() if owner is None else updates[owner].get(name, MapUpdate())
                 wanted = literally(small, x[0, at], weight)
                 assert torch.allclose(y[0, at], wanted, atol=1e-5), (target, owner)
 
 
-def test_what_is_picked(held: tuple[PagePool, Residency]) -> None:
+def test_what_is_picked(held: tuple[PagePool, AdapterCache]) -> None:
     one = ops_of(held, [("lora", 1, False)] * 4).picked_bytes
     both = ops_of(held, [("lora", 1, False)] * 2 + [("lora-few", 1, False)] * 2).picked_bytes
     assert one == 4 * 3 * sum(i + o for o, i in BASE.sizes.shapes.values())
@@ -122,7 +122,7 @@ def test_what_is_picked(held: tuple[PagePool, Residency]) -> None:
     assert ops_of(held, [(None, 1, False)]).picked_bytes == 0
 
 
-def test_maps_where_nothing_happens(held: tuple[PagePool, Residency]) -> None:
+def test_maps_where_nothing_happens(held: tuple[PagePool, AdapterCache]) -> None:
     ops = ops_of(held, [("ia3", 1, False)])
     assert [target for target in LINEAR if not ops.idle(target)] == [
         "k_proj",
@@ -131,13 +131,13 @@ def test_maps_where_nothing_happens(held: tuple[PagePool, Residency]) -> None:
     ]
 
 
-def test_a_second_pass_picks_anew(held: tuple[PagePool, Residency]) -> None:
-    pool, residency = held
+def test_a_second_pass_picks_anew(held: tuple[PagePool, AdapterCache]) -> None:
+    pool, cache = held
     ops = ops_of(held, [("bitfit", 1, False)])
     x, y = torch.zeros(1, 1, 48), torch.zeros(1, 1, 48)
     ops.after(0, "q_proj", x, y)
     ops.done()
-    hot = residency.acquire("bitfit")
+    hot = cache.acquire("bitfit")
     assert hot is not None
     own = pool.tensor[hot.pages[0], 0]
     own += 1

@@ -1,4 +1,4 @@
-"""Answers from the shared batch are those of each part alone, whatever else goes on."""
+"""Answers from the shared batch are those of each adapter alone, whatever else goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, TokenPrompt
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
-from adwright.lm.serving.rows import Scoring
+from adwright.lm.serving.rows import ScoreRow
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import PARTS, alone, models_of, odd_texts, saved_parts
 
@@ -207,7 +207,7 @@ def test_a_part_in_use_stays(folders: dict[str, Path]) -> None:
         models.remove("ia3")
     stream.close()
     models.remove("ia3")
-    with pytest.raises(ConfigError, match="no part of that name"):
+    with pytest.raises(ConfigError, match="no adapter of that name"):
         view.generate(["tea"])
 
 
@@ -234,7 +234,7 @@ def test_closing(folders: dict[str, Path]) -> None:
 
 def test_what_comes_while_it_is_closed(folders: dict[str, Path]) -> None:
     models = models_of(folders)
-    job = models["lora"].job([5, 6], LONG)
+    job = models["lora"].row([5, 6], LONG)
     stream = models["lora"].stream(TokenPrompt((5,)), LONG)
     next(stream)
     models.submit([job])
@@ -285,7 +285,7 @@ def test_a_request_that_cannot_be_computed_ends_alone(
     names = ("base", "lora", "houlsby")
     jobs = {
         name: [
-            models[name].job(models.tokens.encode(text), LONG, row)
+            models[name].row(models.tokens.encode(text), LONG, row)
             for row, text in enumerate(texts_of(name))
         ]
         for name in names
@@ -293,11 +293,11 @@ def test_a_request_that_cannot_be_computed_ends_alone(
     # Past the checks of the views: as if something else had been overlooked. A score's last
     # token is a target only, and its error comes after the network.
     wrong = [
-        models["lora"].job([5, 10**6], LONG),
-        Scoring("lora", [5, 6], [7, 10**6]),
-        models["base"].job([10**6] * 12, LONG),
+        models["lora"].row([5, 10**6], LONG),
+        ScoreRow("lora", [5, 6], [7, 10**6]),
+        models["base"].row([10**6] * 12, LONG),
     ]
-    score = Scoring("lora", [5, 6], [7, 8])
+    score = ScoreRow("lora", [5, 6], [7, 8])
     models.submit([job for own in jobs.values() for job in own])
     for _ in range(joins):
         models.step()
@@ -366,7 +366,7 @@ def test_a_fault_between_passes_ends_the_requests_at_hand_alone(
     assert models["lora"].generate(["tea"], GenerationConfig(max_tokens=2)).texts
     models.close()
     outside = models_of(folders, config=ServingConfig(drive="outside"))
-    job = outside["lora"].job([5, 6], LONG)
+    job = outside["lora"].row([5, 6], LONG)
     outside.submit([job])
     with monkeypatch.context() as patch:
         patch.setattr(outside._scheduler, "turns", broken)
@@ -394,13 +394,13 @@ def test_logits_that_are_no_numbers_end_their_request_alone(
     models = models_of({"wild": wild, "lora": folders["lora"]}, config=ServingConfig())
     hot = GenerationConfig(max_tokens=24, temperature=temperature)
     jobs = [
-        models["wild"].job(models.tokens.encode("the best"), hot),
-        *(models["lora"].job(models.tokens.encode(text), LONG) for text in texts_of("lora")),
+        models["wild"].row(models.tokens.encode("the best"), hot),
+        *(models["lora"].row(models.tokens.encode(text), LONG) for text in texts_of("lora")),
     ]
     with pytest.raises(ResourceError, match=r"logits are not finite .*wild"):
         models.run(jobs[:1])
     with pytest.raises(ResourceError, match=r"logits are not finite .*wild"):
-        models.run([models["wild"].job(jobs[0].tokens, hot), *jobs[1:]])
+        models.run([models["wild"].row(jobs[0].tokens, hot), *jobs[1:]])
     same(Completions(tuple(job.answer.completion() for job in jobs[1:])), wanted["lora"])
 
 

@@ -23,7 +23,7 @@ def ops_of(models: AdapterModels) -> RowOps | None:
 
 def test_the_operations_stay_while_the_rows_do(folders: dict[str, Path]) -> None:
     models = models_of(folders)
-    jobs = [models[name].job([5, 6, 7], GenerationConfig(max_tokens=9)) for name in NAMES]
+    jobs = [models[name].row([5, 6, 7], GenerationConfig(max_tokens=9)) for name in NAMES]
     models.submit(jobs[:1])
     models.step()
     models.step()
@@ -44,7 +44,7 @@ def test_rows_of_the_base_alone_have_none(folders: dict[str, Path]) -> None:
 
 def test_a_prompt_hands_out_nothing_before_its_end(folders: dict[str, Path]) -> None:
     models = models_of(folders)
-    job = models["lora"].job(list(range(5, 15)), GenerationConfig(max_tokens=2))
+    job = models["lora"].row(list(range(5, 15)), GenerationConfig(max_tokens=2))
     models.submit([job])
     assert models.step(prompt_tokens=6).prompted == 6
     assert (job.done, job.left) == (6, 4)

@@ -9,7 +9,7 @@ import torch
 from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Chunk, GenerationConfig
-from adwright.lm.serving.rows import Embedding, Scoring, Writing, failed_pass, sample
+from adwright.lm.serving.rows import AnswerRow, EmbeddingRow, ScoreRow, failed_pass, sample
 from adwright.lm.torch_engine.constraint import Grammars
 from adwright.lm.torch_engine.network import Network
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_llama, tiny_tokens
@@ -22,10 +22,10 @@ def writing(
     row: int = 0,
     chunks: SimpleQueue[Chunk | None] | None = None,
     grammars: Grammars | None = None,
-) -> Writing:
+) -> AnswerRow:
     answer = AnswerWriter(tiny_tokens(), [5, 9], config)
     constraint = None if grammars is None else grammars.constraint(config, 1)
-    return Writing(
+    return AnswerRow(
         None, answer, config, row, 20, vocabulary=VOCABULARY, constraint=constraint, chunks=chunks
     )
 
@@ -121,12 +121,12 @@ def test_a_row_that_breaks_ends_alone() -> None:
 
 
 def test_half_a_score_and_half_a_mean_are_none() -> None:
-    score, text = Scoring(None, [1, 2], [3, 4]), Embedding(None, [1, 2])
+    score, text = ScoreRow(None, [1, 2], [3, 4]), EmbeddingRow(None, [1, 2])
     for job in (score, text):
         job.end("cancelled")
         assert job.over
         assert isinstance(job.error, ResourceError)
-    whole = Scoring(None, [1, 2], [3, 4])
+    whole = ScoreRow(None, [1, 2], [3, 4])
     whole.end("stop")
     assert whole.error is None
 
@@ -138,7 +138,7 @@ def test_scores_from_pieces(pieces: tuple[int, ...]) -> None:
     with torch.no_grad():
         hidden = NETWORK.hidden(ids[None], positions=torch.arange(7)[None])[0]
         logprobs = torch.log_softmax(NETWORK.logits(hidden), -1)
-        job = Scoring(None, before, after)
+        job = ScoreRow(None, before, after)
         # What was taken before the row had to begin again does not count.
         for taken in ((3,), pieces):
             job.done = 0
@@ -152,7 +152,7 @@ def test_scores_from_pieces(pieces: tuple[int, ...]) -> None:
 
 def test_an_embedding_from_pieces() -> None:
     hidden = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
-    job = Embedding(None, [1, 2, 3, 4, 5])
+    job = EmbeddingRow(None, [1, 2, 3, 4, 5])
     for taken in ((3,), (2, 3)):
         job.done = 0
         for n in taken:

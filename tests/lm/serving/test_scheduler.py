@@ -8,10 +8,10 @@ from torch import Tensor
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
-from adwright.lm.serving.adapter_cache import Residency, _Known
+from adwright.lm.serving.adapter_cache import AdapterCache, _Known
 from adwright.lm.serving.gathered_adapters import BaseMaps
 from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.lm.serving.rows import Scoring, Writing
+from adwright.lm.serving.rows import AnswerRow, ScoreRow
 from adwright.lm.serving.scheduler import Scheduler, Turn
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import saved_parts
@@ -29,18 +29,18 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def scheduler_of(folders: dict[str, Path], pages: int, rows: int = 8) -> Scheduler:
     pool = PagePool(PageShape.of(BASE.sizes, 4), pages + 1)
-    residency = Residency(BASE, pool)
+    cache = AdapterCache(BASE, pool)
     for name, folder in folders.items():
-        residency.add(name, folder)
-    return Scheduler(pool, residency, rows)
+        cache.add(name, folder)
+    return Scheduler(pool, cache, rows)
 
 
 def job(
     adapter: str | None, prompt: int, most: int = 8, cancel: Cancellation | None = None
-) -> Writing:
+) -> AnswerRow:
     config = GenerationConfig(max_tokens=most)
     answer = AnswerWriter(tiny_tokens(), [5] * prompt, config)
-    return Writing(adapter, answer, config, 0, prompt + most, vocabulary=400, cancel=cancel)
+    return AnswerRow(adapter, answer, config, 0, prompt + most, vocabulary=400, cancel=cancel)
 
 
 def run(scheduler: Scheduler, tokens: int = 100) -> list[Turn]:
@@ -48,7 +48,7 @@ def run(scheduler: Scheduler, tokens: int = 100) -> list[Turn]:
     turns = scheduler.turns(tokens)
     for one, new in turns:
         one.done += new
-        if isinstance(one, Writing) and not one.left:
+        if isinstance(one, AnswerRow) and not one.left:
             one.add(7, None)
     scheduler.settle()
     return turns
@@ -77,7 +77,7 @@ def test_rows_of_one_part_stand_together(folders: dict[str, Path]) -> None:
     for name in names:
         scheduler.add(job(name, 2))
     run(scheduler)
-    found = [turn.job.adapter for turn in run(scheduler)]
+    found = [turn.row.adapter for turn in run(scheduler)]
     assert found == [None, "one", "one", "three", "two", "two"]
 
 
@@ -103,11 +103,11 @@ def test_the_last_that_came_gives_way_and_begins_again(folders: dict[str, Path])
     scheduler.add(second)
     assert len(run(scheduler)) == 2
     # The ninth token of the first takes the last page; for that of the second there is none.
-    assert [turn.job for turn in run(scheduler)] == [first]
+    assert [turn.row for turn in run(scheduler)] == [first]
     assert scheduler.preemptions == 1
     assert (second.done, second.pages, second.left) == (0, [], 9)
     while not first.over:
-        assert [turn.job for turn in run(scheduler)] == [first]
+        assert [turn.row for turn in run(scheduler)] == [first]
     assert run(scheduler) == [(second, 9)]
     while not second.over:
         run(scheduler)
@@ -121,12 +121,12 @@ def test_idle_parts_make_room_and_pinned_ones_do_not(folders: dict[str, Path]) -
     for one in (first, second, third):
         scheduler.add(one)
     # The part and its keys take 3 pages: the next has to wait, and so do those behind it.
-    assert [turn.job for turn in run(scheduler)] == [first]
+    assert [turn.row for turn in run(scheduler)] == [first]
     while not first.over:
-        assert [turn.job for turn in run(scheduler)] == [first]
-    assert [turn.job for turn in run(scheduler)] == [second]
-    assert [turn.job for turn in run(scheduler)] == [third]
-    counts = scheduler._residency.counts
+        assert [turn.row for turn in run(scheduler)] == [first]
+    assert [turn.row for turn in run(scheduler)] == [second]
+    assert [turn.row for turn in run(scheduler)] == [third]
+    counts = scheduler._cache.counts
     assert (counts.from_disk, counts.evictions) == (3, 2)
 
 
@@ -150,7 +150,7 @@ def test_cancelled_ones_free_what_they_have(folders: dict[str, Path]) -> None:
     assert run(scheduler) == []
     assert live.answer.finish_reason == waiting.answer.finish_reason == "cancelled"
     assert scheduler._pool.used("keys") == 0
-    assert scheduler._residency.state("one").pins == 0
+    assert scheduler._cache.state("one").pins == 0
     assert not scheduler.waiting
 
 
@@ -158,9 +158,9 @@ def test_what_can_never_fit_is_refused(folders: dict[str, Path]) -> None:
     scheduler = scheduler_of(folders, 5)
     scheduler.check(job("one", 4, 8))
     with pytest.raises(ValueInvalidError, match="needs 6 pages") as found:
-        scheduler.check(job("one", 4, 9), row=3)
+        scheduler.check(job("one", 4, 9), index=3)
     assert found.value.row == 3
-    with pytest.raises(ConfigError, match="no part of that name"):
+    with pytest.raises(ConfigError, match="no adapter of that name"):
         scheduler.check(job("four", 1))
 
 
@@ -169,12 +169,12 @@ def test_a_part_that_cannot_be_read_ends_its_request_alone(
 ) -> None:
     scheduler = scheduler_of(folders, 100)
     broken = saved_parts(tmp_path, {"broken": LoRA(rank=1)})["broken"]
-    scheduler._residency.add("broken", broken)
+    scheduler._cache.add("broken", broken)
     (broken / "manifest.json").write_text("{}", "utf-8")
     wrong, right = job("broken", 2), job("one", 2)
     scheduler.add(wrong)
     scheduler.add(right)
-    assert [turn.job for turn in run(scheduler)] == [right]
+    assert [turn.row for turn in run(scheduler)] == [right]
     assert wrong.over
     assert wrong.error is not None
 
@@ -183,22 +183,22 @@ def test_a_fault_in_loading_ends_its_request_alone(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduler = scheduler_of(folders, 100)
-    read = scheduler._residency._read
+    read = scheduler._cache._read
 
     def broken(known: _Known) -> Tensor:
         if known.folder == folders["two"]:
             raise OSError("the disk is gone")
         return read(known)
 
-    monkeypatch.setattr(scheduler._residency, "_read", broken)
+    monkeypatch.setattr(scheduler._cache, "_read", broken)
     wrong, right = job("two", 2), job("one", 2)
     scheduler.add(wrong)
     scheduler.add(right)
-    assert [turn.job for turn in run(scheduler)] == [right]
+    assert [turn.row for turn in run(scheduler)] == [right]
     assert wrong.over
     assert isinstance(wrong.error, ResourceError)
-    assert str(wrong.error).startswith("the part cannot be loaded: the disk is gone [two]")
-    assert scheduler._residency.state("two").pins == 0
+    assert str(wrong.error).startswith("the adapter cannot be loaded: the disk is gone [two]")
+    assert scheduler._cache.state("two").pins == 0
 
 
 def test_what_is_over_does_not_fail(folders: dict[str, Path]) -> None:
@@ -226,7 +226,7 @@ def test_pages_that_others_hold(folders: dict[str, Path]) -> None:
 
 def test_scores_take_turns_too(folders: dict[str, Path]) -> None:
     scheduler = scheduler_of(folders, 100)
-    scoring = Scoring("one", [1, 2], [3, 4, 5])
+    scoring = ScoreRow("one", [1, 2], [3, 4, 5])
     scheduler.add(scoring)
     assert scheduler.turns(3) == [(scoring, 3)]
     assert scoring.tokens == [1, 2, 3, 4]

@@ -155,7 +155,7 @@ SERVING = ServingConfig(drive="outside", pool_bytes=1 << 20)
 
 def answers(models: AdapterModels, name: str) -> list[list[int]]:
     """Tokens, with nobody tuning."""
-    jobs = [models[name].job(list(prompt), GREEDY) for prompt in PROMPTS]
+    jobs = [models[name].row(list(prompt), GREEDY) for prompt in PROMPTS]
     models.submit(jobs)
     while models.step():
         pass
@@ -178,7 +178,7 @@ def test_tuning_and_answers_are_what_they_are_alone(tmp_path: Path) -> None:
     models = ServedBeside(share_base(model), tiny_tokens(), name="base", config=SERVING)
     models.add("part", tmp_path / "part")
     beside = Beside(models)
-    asked = [models[name].job(list(p), GREEDY) for name in ("base", "part") for p in PROMPTS]
+    asked = [models[name].row(list(p), GREEDY) for name in ("base", "part") for p in PROMPTS]
     models.submit(asked)
     served: list[list[list[int]]] = []
 
@@ -214,7 +214,7 @@ def test_the_base_is_in_memory_once() -> None:
 
 def test_an_answer_whose_pages_were_taken_goes_on(tmp_path: Path) -> None:
     models = ServedBeside(tiny_llama(), tiny_tokens(), name="base", config=SERVING)
-    asked = [models["base"].job(list(prompt), GREEDY) for prompt in PROMPTS]
+    asked = [models["base"].row(list(prompt), GREEDY) for prompt in PROMPTS]
     models.submit(asked)
     models.serve(64)
     models.serve(0)

@@ -1,15 +1,15 @@
-"""Where the tuned parts are: in the pool (hot), in host memory (warm), or on disk alone (cold).
+"""Where the adapters are: in the pool (hot), in host memory (warm), or on disk alone (cold).
 
-A part that is asked for is brought into the pool and pinned until the request lets go of it. Room
-is made by the least recently used part that nobody has pinned, which moves to host memory, a
-copy; host memory is bounded by bytes, and what has to leave it is forgotten: its folder is still
-there. A part is in one of the two at most.
+A request loads its adapter into the pool and pins it until the request ends. Room is made by
+evicting the least recently used adapter without a pin: its pages are copied to host memory, which
+is bounded by bytes; what has to leave that is dropped, since its folder is still there. An adapter
+is in one of the two at most.
 
     pool <-> host    copies of pages          host -> nothing    beyond `host_bytes`, oldest first
     disk -> pool     the folder is read and checked again
 
-What is kept for each registered part is its settings and the place of its pieces, so thousands
-can be registered. Nothing here is safe for several threads: the engine has one that computes.
+A registered adapter keeps only its settings and layout, so there may be thousands. Not safe for
+several threads, but for `states`: the engine computes on one at a time.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from torch import Tensor
 from adwright.core.config import check_literals
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.adapter_layout import Layout, grain_of, image, layout_of
-from adwright.lm.serving.gathered_adapters import BaseMaps, Part
+from adwright.lm.serving.gathered_adapters import BaseMaps, StoredAdapter
 from adwright.lm.serving.page_pool import PagePool
 from adwright.tuning.reparameterised.dora import DoRA
 
-__all__ = ["AdapterState", "Counts", "Hot", "Residency", "Tier"]
+__all__ = ["AdapterCache", "AdapterState", "CacheCounts", "PooledAdapter", "Tier"]
 
 Tier = Literal["pool", "host", "disk"]
 
 
 @dataclass(frozen=True, eq=False)
-class Hot:
-    """A part in the pool. grains: int64 [layout.grains], its grains in the first layer."""
+class PooledAdapter:
+    """An adapter in the pool. grains: int64 [layout.grains], its grains in the first layer."""
 
     name: str
     layout: Layout
@@ -47,7 +47,7 @@ class Hot:
 
 @dataclass(frozen=True)
 class AdapterState:
-    """What can be told of one part. bytes: what it takes in the pool or in host memory.
+    """Where one adapter is. bytes: what it takes in the pool or in host memory.
 
     hits: requests that found it in the pool.
     """
@@ -65,9 +65,12 @@ class AdapterState:
 
 
 @dataclass
-class Counts:
-    """Since the start. hits: found in the pool. from_host, from_disk: loads into it. evictions:
-    from the pool to host memory. dropped: from host memory, so that only the folder is left."""
+class CacheCounts:
+    """Counters since the start.
+
+    hits: found in the pool. from_host, from_disk: loads into it. evictions: from the pool to host
+    memory. dropped: from host memory, so that only the folder is left.
+    """
 
     hits: int = 0
     from_host: int = 0
@@ -83,34 +86,34 @@ class _Known:
     pages: int
     pins: int = 0
     hits: int = 0
-    hot: Hot | None = field(default=None, repr=False)
+    hot: PooledAdapter | None = field(default=None, repr=False)
 
 
-class Residency:
-    """The registered parts of one base, and the pool that they share with keys and values.
+class AdapterCache:
+    """The registered adapters of one base, and the pool that they share with keys and values.
 
-    base: of the plain model. pool: of its type of number. host_bytes: the most that warm parts
+    base: of the plain model. pool: of its type of number. host_bytes: the most that warm adapters
     take; 0 keeps none.
     """
 
     def __init__(self, base: BaseMaps, pool: PagePool, *, host_bytes: int = 256 << 20) -> None:
         self._base, self._pool, self._most = base, pool, host_bytes
         self.grain = grain_of(base.sizes)
-        self.counts = Counts()
+        self.counts = CacheCounts()
         self._known: dict[str, _Known] = {}
         #: Least recently used first.
-        self._hot: OrderedDict[str, Hot] = OrderedDict()
+        self._hot: OrderedDict[str, PooledAdapter] = OrderedDict()
         self._warm: OrderedDict[str, Tensor] = OrderedDict()
         self._warm_bytes = 0
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Registered parts, in the order they came."""
+        """Registered adapters, in the order they came."""
         return tuple(self._known)
 
     @property
     def host_bytes(self) -> int:
-        """Bytes of warm parts."""
+        """Bytes of warm adapters."""
         return self._warm_bytes
 
     def __contains__(self, name: object) -> bool:
@@ -123,32 +126,32 @@ class Residency:
         pool, has nothing in it, or is not finite with its scale; and as `BaseMaps.read` does.
         """
         if name in self._known:
-            raise ConfigError("the name is taken", where=name, hint="remove that part first")
-        part = self._base.read(folder)
-        layout = layout_of(part.method, self._base.sizes, self.grain)
+            raise ConfigError("the name is taken", where=name, hint="remove that adapter first")
+        adapter = self._base.read(folder)
+        layout = layout_of(adapter.method, self._base.sizes, self.grain)
         pages = layout.pages(self._pool.shape, self.grain)
         if not pages:
             raise ArtifactError(
-                "the part changes no map",
+                "the adapter changes no map",
                 where=str(folder),
                 hint="tune at least one of the targets, or ask the base",
             )
         if pages > self._pool.capacity:
             raise ArtifactError(
-                f"the part takes {pages} pages, and the pool has {self._pool.capacity}",
+                f"the adapter takes {pages} pages, and the pool has {self._pool.capacity}",
                 where=str(folder),
                 hint="give the pool more pages",
             )
-        if not isinstance(part.method, DoRA):
+        if not isinstance(adapter.method, DoRA):
             # Its norms need all of the base's weights, far more than reading it: they are looked
             # at when it is loaded.
-            self._image(part, layout, folder)
+            self._image(adapter, layout, folder)
         self._known[name] = _Known(Path(folder), layout, pages)
 
     def remove(self, name: str) -> None:
-        """Forget a part; ConfigError where there is none, or a request uses it."""
+        """Forget an adapter; ConfigError where there is none, or a request uses it."""
         if self._of(name).pins:
-            raise ConfigError("the part is in use", where=name, hint="wait for its requests")
+            raise ConfigError("the adapter is in use", where=name, hint="wait for its requests")
         del self._known[name]
         hot = self._hot.pop(name, None)
         if hot is not None:
@@ -156,11 +159,11 @@ class Residency:
         self._forget_warm(name)
 
     def pages_of(self, name: str) -> int:
-        """Pages that a part takes in the pool; ConfigError where there is none of that name."""
+        """Pages that an adapter takes in the pool; ConfigError where there is none of that name."""
         return self._of(name).pages
 
-    def acquire(self, name: str, *, keep: int = 0) -> Hot | None:
-        """The part, in the pool and pinned once more; None where there is no room now.
+    def acquire(self, name: str, *, keep: int = 0) -> PooledAdapter | None:
+        """Load the adapter into the pool if need be, and pin it; None where there is no room now.
 
         keep: pages that must be left over, or could be made free, afterwards.
         Raises ConfigError where it is not registered; as `BaseMaps.read` does where its folder
@@ -189,14 +192,15 @@ class Residency:
         return self._put(name, known, pages)
 
     def release(self, name: str) -> None:
-        """One request less uses the part."""
+        """Take back one pin of the adapter."""
         known = self._of(name)
         if not known.pins:
-            raise ConfigError("the part is not pinned", where=name, hint="release it once")
+            raise ConfigError("the adapter is not pinned", where=name, hint="release it once")
         known.pins -= 1
 
     def room(self, pages: int) -> bool:
-        """Make so many pages free by evicting parts without a pin; nothing goes in vain."""
+        """Evict adapters without a pin until so many pages are free; False, and none evicted, where
+        that cannot be reached."""
         if self._reachable() < pages:
             return False
         for name in [name for name in self._hot if not self._known[name].pins]:
@@ -206,11 +210,11 @@ class Residency:
         return True
 
     def state(self, name: str) -> AdapterState:
-        """What can be told of one part; ConfigError where there is none of that name."""
+        """Say where one adapter is; ConfigError where there is none of that name."""
         return self._state(name, self._of(name))
 
     def states(self) -> Sequence[AdapterState]:
-        """That of all of them. From any thread: parts may come and go meanwhile."""
+        """Say where each adapter is. From any thread: adapters may come and go meanwhile."""
         return [self._state(name, known) for name, known in self._known.copy().items()]
 
     def _state(self, name: str, known: _Known) -> AdapterState:
@@ -220,11 +224,11 @@ class Residency:
         return AdapterState(name, method, tier, size, known.pages, known.pins, known.hits)
 
     def _of(self, name: str) -> _Known:
-        # One look: another thread may ask while the part is removed.
+        # One look: another thread may ask while the adapter is removed.
         known = self._known.get(name)
         if known is None:
             raise ConfigError(
-                "no part of that name is registered", where=name, hint="call `add` first"
+                "no adapter of that name is registered", where=name, hint="call `add` first"
             )
         return known
 
@@ -234,29 +238,29 @@ class Residency:
         return self._pool.free + idle
 
     def _read(self, known: _Known) -> Tensor:
-        part = self._base.read(known.folder)
-        if part.method != known.layout.method:
+        adapter = self._base.read(known.folder)
+        if adapter.method != known.layout.method:
             raise ArtifactError(
-                "the folder holds another part than it did",
+                "the folder holds another adapter than it did",
                 where=str(known.folder),
                 hint="remove it and add it anew",
             )
-        return self._image(part, known.layout, known.folder)
+        return self._image(adapter, known.layout, known.folder)
 
-    def _image(self, part: Part, layout: Layout, folder: str | Path) -> Tensor:
-        """Its pages. Numbers that are stored are finite; those of the pool need not be, with the
-        scale folded in, and in its type."""
+    def _image(self, adapter: StoredAdapter, layout: Layout, folder: str | Path) -> Tensor:
+        """Its pages, checked: the stored weights are finite, but times the scale, in the pool's
+        type, they may not be."""
         dtype = self._pool.tensor.dtype
-        pages = image(layout, self._base.smalls(part), self._pool.shape, self.grain, dtype)
+        pages = image(layout, self._base.updates(adapter), self._pool.shape, self.grain, dtype)
         if not pages.isfinite().all():
             raise ArtifactError(
-                f"with its scale the part is not finite in {dtype}",
+                f"with its scale the adapter is not finite in {dtype}",
                 where=str(folder),
                 hint="tune it again with a smaller alpha or rate",
             )
         return pages
 
-    def _put(self, name: str, known: _Known, pages: Tensor) -> Hot:
+    def _put(self, name: str, known: _Known, pages: Tensor) -> PooledAdapter:
         tensor = self._pool.tensor
         pages = pages.to(tensor.device)
         self.room(known.pages)
@@ -268,7 +272,7 @@ class Residency:
         each = self._pool.shape.slice // self.grain
         at = torch.arange(known.layout.grains)
         first = places[at // each] * (self._pool.shape.layers * each)
-        hot = Hot(name, known.layout, tuple(own), first + at % each)
+        hot = PooledAdapter(name, known.layout, tuple(own), first + at % each)
         known.hot, known.pins = hot, known.pins + 1
         self._hot[name] = hot
         return hot

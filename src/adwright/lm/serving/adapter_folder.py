@@ -1,7 +1,7 @@
-"""A folder of tuned parts, one in each sub-folder, kept in step with what is served.
+"""A folder of adapters, one in each sub-folder, kept in step with what is served.
 
-The name of a sub-folder is the name of its part. `rescan` adds what is new, takes away what is
-gone, and takes a part anew whose manifest was written since. What cannot be served is told, not
+The name of a sub-folder is the name of its adapter. `rescan` adds what is new, takes away what is
+gone, and loads anew those whose manifest has changed. What cannot be served is reported, not
 raised: one wrong folder does not stop the others.
 """
 
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a scan changed. refused: why, by name; a part in use is tried again next time."""
+    """What a scan changed. refused: why, by name; an adapter in use is tried again next time."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -32,8 +32,10 @@ class Scanned:
 
 
 class AdapterFolder:
-    """The parts in `top`, and the models that serve them. Parts that were added to the models by
-    others are left alone. Raises ConfigError where `top` is no folder."""
+    """Serves the adapters in `top`; those that others added to the models are left alone.
+
+    Raises ConfigError where `top` is no folder.
+    """
 
     def __init__(self, models: AdapterModels, top: str | Path) -> None:
         self._models, self._top = models, Path(top)
@@ -43,12 +45,12 @@ class AdapterFolder:
             raise ConfigError("there is no such folder", where=str(top), hint="name another")
 
     def rescan(self) -> Scanned:
-        """Look again; see the module. From any thread."""
+        """Bring what is served in step with the folder. From any thread."""
         with self._lock:
             found, refused = self._found()
             removed = []
             for name, stamp in list(self._stamps.items()):
-                # One that cannot be looked at is neither gone nor another.
+                # A folder that cannot be read counts as unchanged.
                 if name not in refused and found.get(name) != stamp:
                     try:
                         self._models.remove(name)
@@ -76,8 +78,7 @@ class AdapterFolder:
             return Scanned(tuple(added), tuple(removed), refused)
 
     def _found(self) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
-        """Sub-folders by name, with the time and size of what says that they are whole; and why
-        others cannot be looked at."""
+        """Sub-folders by name, with time and size of the manifest; and why some cannot be read."""
         found, refused = {}, {}
         for folder in sorted(self._top.iterdir()):
             try:
@@ -95,7 +96,7 @@ def _told(error: OSError) -> str:
 
 
 def open_base(config: TorchConfig, serving: ServingConfig, *, name: str = "") -> AdapterModels:
-    """The models over the base that `config` names; its parts are added afterwards.
+    """Open the models over the base that `config` names; its adapters are added afterwards.
 
     name: of the base for callers, by default that of the model. Errors as `TorchModel.open`, and
     ConfigError as `AdapterModels`.

@@ -1,6 +1,6 @@
-"""How an adapter lies in pages: rows of its small matrices, cut into grains.
+"""How an adapter lies in pages: rows of its update matrices, cut into grains.
 
-Of `gathered.Small` the rows are stored, for each layer in the same order,
+Of `gathered.MapUpdate` the rows are stored, for each layer in the same order,
 
     low:    A^T [r, in], B [r, out]               before, factor: g - 1, f - 1, one row each
     after:  down^T [m, out], its bias, up [m, out], its bias       shift: v, one row
@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from adwright.lm.serving.gathered_adapters import GATHERED, GatheredMethod, Small
+from adwright.lm.serving.gathered_adapters import GATHERED, GatheredMethod, MapUpdate
 from adwright.lm.serving.page_pool import PageShape
 from adwright.tuning.additive.ia3 import IA3
 from adwright.tuning.additive.serial import SerialAdapter
@@ -32,13 +32,13 @@ from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.bitfit import BitFit
 from adwright.tuning.sizes import LINEAR, Sizes, Target
 
-__all__ = ["Layout", "Piece", "PieceName", "grain_of", "image", "layout_of"]
+__all__ = ["Layout", "MatrixName", "MatrixSlot", "grain_of", "image", "layout_of"]
 
-PieceName = Literal["a", "b", "before", "factor", "shift", "down", "inner", "up", "outer"]
+MatrixName = Literal["a", "b", "before", "factor", "shift", "down", "inner", "up", "outer"]
 
 
 @dataclass(frozen=True)
-class Piece:
+class MatrixSlot:
     """Where rows lie in the record of a layer. first: its first grain; each row has `grains`."""
 
     first: int
@@ -48,14 +48,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Layout:
-    """The record of one layer. pieces: by target and name. grains: their number in all.
+    """The record of one layer. matrices: by target and name. grains: their number in all.
 
     order: rows of a batch are sorted by it, so that like kinds stand together: place of the kind,
     bucket of the rank (ranks of one bucket are filled up to the largest), activation.
     """
 
     method: GatheredMethod
-    pieces: dict[tuple[Target, PieceName], Piece]
+    matrices: dict[tuple[Target, MatrixName], MatrixSlot]
     grains: int
     order: tuple[int, int, str]
 
@@ -70,13 +70,13 @@ def grain_of(sizes: Sizes) -> int:
 
 
 def layout_of(method: GatheredMethod, sizes: Sizes, grain: int) -> Layout:
-    """Where the pieces of a part with these settings lie."""
-    pieces: dict[tuple[Target, PieceName], Piece] = {}
+    """Where the matrices of an adapter with these settings lie."""
+    matrices: dict[tuple[Target, MatrixName], MatrixSlot] = {}
     total = 0
     for target in LINEAR:
         for name, (rows, width) in _shapes(method, target, sizes).items():
-            pieces[target, name] = Piece(total, rows, -(-width // grain))
-            total += rows * pieces[target, name].grains
+            matrices[target, name] = MatrixSlot(total, rows, -(-width // grain))
+            total += rows * matrices[target, name].grains
     place = list(GATHERED).index(type(method).__name__)
     match method:
         case LoRA() | LoRAFA() | DoRA():
@@ -85,55 +85,55 @@ def layout_of(method: GatheredMethod, sizes: Sizes, grain: int) -> Layout:
             order = (place, (method.size - 1).bit_length(), str(method.activation))
         case _:
             order = (place, 0, "")
-    return Layout(method, pieces, total, order)
+    return Layout(method, matrices, total, order)
 
 
 def image(
     layout: Layout,
-    smalls: Mapping[str, Small],
+    updates: Mapping[str, MapUpdate],
     shape: PageShape,
     grain: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The pages of a part [pages, L, e], in host memory.
+    """The pages of an adapter [pages, L, e], in host memory.
 
-    smalls: by the dotted name of the map, as `BaseMaps.smalls` gives them.
+    updates: by the dotted name of the map, as `BaseMaps.updates` gives them.
     """
     pages = layout.pages(shape, grain)
     record = torch.zeros(shape.layers, pages * shape.slice, dtype=dtype)
-    for name, small in smalls.items():
+    for name, update in updates.items():
         parts = name.split(".")
         layer, target = int(parts[-3]), parts[-1]
-        for piece, tensor in _pieces(small).items():
-            place = layout.pieces[target, piece]  # type: ignore[index]
+        for slot, tensor in _matrices(update).items():
+            place = layout.matrices[target, slot]  # type: ignore[index]
             wide = record[layer, place.first * grain :][: place.rows * place.grains * grain]
             wide.view(place.rows, -1)[:, : tensor.shape[-1]] = tensor
     return record.view(shape.layers, pages, shape.slice).transpose(0, 1).contiguous()
 
 
-def _pieces(small: Small) -> dict[PieceName, Tensor]:
+def _matrices(update: MapUpdate) -> dict[MatrixName, Tensor]:
     """The rows of one map, each [rows, width]."""
-    found: dict[PieceName, Tensor] = {}
-    if small.low is not None:
-        found |= {"a": small.low[0].T, "b": small.low[1]}
-    if small.before is not None:
-        found["before"] = small.before[None] - 1
-    if small.factor is not None:
-        found["factor"] = small.factor[None] - 1
-    if small.shift is not None:
-        found["shift"] = small.shift[None]
-    if small.after is not None:
-        down, inner, up, outer = small.after
+    found: dict[MatrixName, Tensor] = {}
+    if update.low is not None:
+        found |= {"a": update.low[0].T, "b": update.low[1]}
+    if update.before is not None:
+        found["before"] = update.before[None] - 1
+    if update.factor is not None:
+        found["factor"] = update.factor[None] - 1
+    if update.shift is not None:
+        found["shift"] = update.shift[None]
+    if update.after is not None:
+        down, inner, up, outer = update.after
         found |= {"down": down.T, "inner": inner, "up": up, "outer": outer}
     return found
 
 
 def _shapes(
     method: GatheredMethod, target: Target, sizes: Sizes
-) -> dict[PieceName, tuple[int, int]]:
-    """(rows, width) of each piece at one map."""
+) -> dict[MatrixName, tuple[int, int]]:
+    """(rows, width) of each slot at one map."""
     o, i = sizes.shapes[target]
-    found: dict[PieceName, tuple[int, int]] = {}
+    found: dict[MatrixName, tuple[int, int]] = {}
     match method:
         case LoRA() | LoRAFA() | DoRA() if target in method.targets:
             found = {"a": (method.rank, i), "b": (method.rank, o)}

@@ -1,4 +1,4 @@
-"""One tuned part as a `LanguageModel`: its calls become rows of the batch that all parts share."""
+"""One adapter as a `LanguageModel`: its calls become rows of the batch that all adapters share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adwright.lm.engine.base import Pair, TokenEngine, Vectors
 from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.prompts import cancelled_score
-from adwright.lm.serving.rows import Embedding, Job, Scoring, Writing
+from adwright.lm.serving.rows import AnswerRow, EmbeddingRow, Row, ScoreRow
 from adwright.lm.torch_engine.constraint import Grammars
 
 __all__ = ["AdapterModel", "Batching"]
@@ -35,15 +35,15 @@ class Batching(Protocol):
     def vocabulary(self) -> int:
         """Words that the head knows."""
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, rows: Sequence[Row]) -> None:
         """Until all are over; raises the error of the first that has one."""
 
-    def streamed(self, job: Writing, chunks: SimpleQueue[Chunk | None]) -> Iterator[Chunk]:
-        """What comes into `chunks`, until the job is over; it is given up with the iterator."""
+    def streamed(self, row: AnswerRow, chunks: SimpleQueue[Chunk | None]) -> Iterator[Chunk]:
+        """What comes into `chunks`, until the row is over; it is given up with the iterator."""
 
 
 class AdapterModel(TokenEngine):
-    """The base with one part, or none (`adapter` None). Closing it changes nothing: the engine
+    """The base with one adapter, or none (`adapter` None). Closing it changes nothing: the engine
     belongs to whoever opened it."""
 
     def __init__(self, engine: Batching, adapter: str | None, info: ModelInfo) -> None:
@@ -63,29 +63,29 @@ class AdapterModel(TokenEngine):
     def close(self) -> None:
         """Nothing: see the class."""
 
-    def job(self, ids: Sequence[int], config: GenerationConfig, row: int = 0) -> Writing:
+    def row(self, ids: Sequence[int], config: GenerationConfig, index: int = 0) -> AnswerRow:
         """A row that answers the prompt `ids`, for whoever drives the engine himself.
 
-        row: of its call, which its random numbers follow from.
+        index: of its call, which its random numbers follow from.
         """
         answer = AnswerWriter(self.tokens, ids, config, context=self._info.context)
-        return self._job(answer, config, row, None)
+        return self._row(answer, config, index, None)
 
-    def _job(
+    def _row(
         self,
         answer: AnswerWriter,
         config: GenerationConfig,
-        row: int,
+        index: int,
         cancel: Cancellation | None,
         chunks: SimpleQueue[Chunk | None] | None = None,
-    ) -> Writing:
+    ) -> AnswerRow:
         most = len(answer.prompt) + config.max_tokens
         context = self._info.context
-        return Writing(
+        return AnswerRow(
             self._adapter,
             answer,
             config,
-            row,
+            index,
             min(most, context) if context else most,
             vocabulary=self._engine.vocabulary,
             constraint=self._engine.grammars.constraint(config, 1),
@@ -99,7 +99,9 @@ class AdapterModel(TokenEngine):
         config: GenerationConfig,
         cancel: Cancellation | None,
     ) -> Generator[None, None, None]:
-        self._engine.run([self._job(one, config, row, cancel) for row, one in enumerate(answers)])
+        self._engine.run(
+            [self._row(one, config, index, cancel) for index, one in enumerate(answers)]
+        )
         yield
 
     def _pieces(
@@ -107,20 +109,20 @@ class AdapterModel(TokenEngine):
     ) -> Iterator[Chunk]:
         chunks: SimpleQueue[Chunk | None] = SimpleQueue()
         # Closing the iterator gives the row up, whether the caller has a cancellation or not.
-        job = self._job(answer, config, 0, cancel or Cancellation(), chunks)
-        return self._engine.streamed(job, chunks)
+        row = self._row(answer, config, 0, cancel or Cancellation(), chunks)
+        return self._engine.streamed(row, chunks)
 
     def _score_pairs(
         self, pairs: Sequence[Pair], cancel: Cancellation | None
     ) -> list[npt.NDArray[np.float64]]:
         """Each pair is a row: prompts are not shared."""
-        jobs = [Scoring(self._adapter, before, after, cancel) for before, after in pairs]
-        self._engine.run(jobs)
+        rows = [ScoreRow(self._adapter, before, after, cancel) for before, after in pairs]
+        self._engine.run(rows)
         if cancel is not None and cancel.cancelled:
             raise cancelled_score()
-        return [job.logprobs for job in jobs]
+        return [row.logprobs for row in rows]
 
     def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
-        jobs = [Embedding(self._adapter, ids) for ids in rows]
-        self._engine.run(jobs)
-        return np.stack([job.vector for job in jobs])
+        own = [EmbeddingRow(self._adapter, ids) for ids in rows]
+        self._engine.run(own)
+        return np.stack([row.vector for row in own])

@@ -1,19 +1,19 @@
-"""What the rows of one pass do beside the base: spans of like rows, picked from the pool.
+"""Run the adapters of all rows of a pass, with matrices that are picked from the pool.
 
-Tokens of all rows lie end to end [N, width]. A span is a stretch of them whose parts do the same
-thing at a map, of like rank; it is cut into d equal pieces of c tokens, each of one part, so that
-its operation is one batched product,
+The tokens of all rows lie end to end [N, width]. A span is a run of them whose adapters are of one
+kind and similar rank; it is cut into d pieces of c tokens, each of one adapter, so that its
+operation is one batched product,
 
     y [d, c, out] += (x [d, c, in] A [d, in, r]) B [d, r, out]
 
-with lower ranks filled up by zeros. c is the greatest common divisor of the stretches of one part:
-32 rows of one part are one product, 32 rows of 32 parts are 32. All matrices of one layer come
-from the pool by one `index_select`, into memory that the next layer uses again: nothing is stacked
-and kept. Maps that see the same x (q, k, v; gate, up) share one product with their A side by side.
+with lower ranks padded by zeros. c is the greatest common divisor of the lengths of the stretches:
+32 rows of one adapter are one product, 32 rows of 32 adapters are 32. All matrices of a layer come
+from the pool by one `index_select`, into memory that the next layer uses again. Maps that see the
+same x (q, k, v; gate, up) share one product with their A side by side.
 
 The gathered form is that of Punica (Chen et al., 2023, arXiv 2310.18547), on a CPU and for the
-kinds of `gathered`; S-LoRA's (Sheng et al., 2023, arXiv 2311.03285) ranks of different size are
-met here by buckets.
+kinds of `gathered_adapters`. Ranks that differ, as in S-LoRA (Sheng et al., 2023, arXiv
+2311.03285), are put into buckets.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adwright.lm.serving.adapter_cache import Hot
-from adwright.lm.serving.adapter_layout import Layout, PieceName
+from adwright.lm.serving.adapter_cache import PooledAdapter
+from adwright.lm.serving.adapter_layout import Layout, MatrixName
 from adwright.tuning.additive.serial import Activation, activated
 from adwright.tuning.sizes import LINEAR, Target
 
@@ -44,10 +44,10 @@ _FAMILIES: tuple[tuple[Target, ...], ...] = (
 
 
 class Stretch(NamedTuple):
-    """Tokens that belong together. hot: their part, or None. alone: not in a batch with others,
-    as a prompt, which has more tokens than all rows that are written."""
+    """Tokens of one row. hot: its adapter, or None. alone: never in a span with others, as a prompt
+    is: it has more tokens than all rows that write."""
 
-    hot: Hot | None
+    hot: PooledAdapter | None
     tokens: int
     alone: bool = False
 
@@ -63,16 +63,16 @@ class _Pick(NamedTuple):
 
 @dataclass
 class _Span:
-    """Tokens [start, stop), as d pieces of c; parts: that of each piece."""
+    """Tokens [start, stop), as d pieces of c tokens. adapters: of each piece."""
 
     start: int
     stop: int
     c: int
-    parts: list[Hot]
+    adapters: list[PooledAdapter]
 
     @property
     def d(self) -> int:
-        return len(self.parts)
+        return len(self.adapters)
 
 
 @dataclass
@@ -131,11 +131,11 @@ class RowOps:
         return self._numbers * self._rows.element_size()
 
     def idle(self, target: Target) -> bool:
-        """Whether nothing happens at that map."""
+        """Whether no row has an operation at that map."""
         return self._maps[target].empty
 
     def before(self, layer: int, target: Target, x: Tensor) -> Tensor:
-        """What the base's map is to see, for x [1, N, in]; x itself is not changed."""
+        """Return the input of the base's map for x [1, N, in], which is not changed."""
         ops = self._maps[target]
         if ops.before:
             self._pick(layer)
@@ -146,7 +146,7 @@ class RowOps:
         return x
 
     def after(self, layer: int, target: Target, x: Tensor, y: Tensor) -> None:
-        """Change y [1, N, out], what the base's map made of x [1, N, in], in place."""
+        """Apply the adapters to y [1, N, out], the output of the base's map for x, in place."""
         ops = self._maps[target]
         self._pick(layer)
         for span, pick in ops.factor:
@@ -172,7 +172,7 @@ class RowOps:
     def _pick(self, layer: int) -> None:
         if self._layer != layer and self._at is not None:
             at = self._at + layer * self._stride
-            # Into memory that is there: a new piece of it would be cleared first, page by page.
+            # Into memory that is there: a new slot of it would be cleared first, page by page.
             into = self._picked.view(-1, self._u)
             torch.index_select(self._rows, 0, at, out=into)
             self._layer = layer
@@ -184,7 +184,7 @@ class RowOps:
         return self._picked[pick.first : pick.first + size].view(pick.d, pick.rows, pick.width)
 
     def done(self) -> None:
-        """After the last layer: what was picked may change before the next pass."""
+        """Forget what was picked: the pool may change before the next pass."""
         self._layer = -1
         for shared in self._shared:
             shared.x = shared.low = None
@@ -196,7 +196,7 @@ class RowOps:
             self._plan_after(span)
         for target in LINEAR:
             ops = self._maps[target]
-            vectors: tuple[tuple[PieceName, list[tuple[_Span, _Pick]]], ...] = (
+            vectors: tuple[tuple[MatrixName, list[tuple[_Span, _Pick]]], ...] = (
                 ("before", ops.before),
                 ("factor", ops.factor),
                 ("shift", ops.shift),
@@ -207,7 +207,8 @@ class RowOps:
 
     def _plan_low(self, span: _Span) -> None:
         for family in _FAMILIES:
-            used = [t for t in family if any((t, "a") in hot.layout.pieces for hot in span.parts)]
+            held = set().union(*(hot.layout.matrices for hot in span.adapters))
+            used = [target for target in family if (target, "a") in held]
             if not used:
                 continue
             shared = _Shared(span, self._add(span, [(target, "a") for target in used]))
@@ -220,41 +221,41 @@ class RowOps:
 
     def _plan_after(self, span: _Span) -> None:
         for target in LINEAR:
-            if any((target, "down") in hot.layout.pieces for hot in span.parts):
-                names: tuple[PieceName, ...] = ("down", "inner", "up", "outer")
+            if any((target, "down") in hot.layout.matrices for hot in span.adapters):
+                names: tuple[MatrixName, ...] = ("down", "inner", "up", "outer")
                 picks = tuple(self._add(span, [(target, name)]) for name in names)
-                method = span.parts[0].layout.method
+                method = span.adapters[0].layout.method
                 activation: Activation = getattr(method, "activation", "relu")
                 ops = self._maps[target]
                 ops.after.append((span, activation, picks[0].rows, picks))
 
-    def _add(self, span: _Span, pieces: Sequence[tuple[Target, PieceName]]) -> _Pick:
-        """Pick these pieces of each part of a span, one below the other."""
+    def _add(self, span: _Span, matrices: Sequence[tuple[Target, MatrixName]]) -> _Pick:
+        """Pick these matrices of each adapter of a span, one below the other."""
         first, rows, width = self._numbers, 0, 0
-        tall: list[tuple[tuple[Target, PieceName], int]] = []
-        for at in pieces:
-            own = [hot.layout.pieces[at] for hot in span.parts if at in hot.layout.pieces]
+        tall: list[tuple[tuple[Target, MatrixName], int]] = []
+        for at in matrices:
+            own = [hot.layout.matrices[at] for hot in span.adapters if at in hot.layout.matrices]
             # An inner bias is one row, and as wide as the widest.
-            width = max(piece.grains for piece in own)
-            height = max(piece.rows for piece in own)
+            width = max(slot.grains for slot in own)
+            height = max(slot.rows for slot in own)
             tall.append((at, height * width))
             rows += height
         seen: dict[str, list[Tensor]] = {}
-        for hot in span.parts:
+        for hot in span.adapters:
             if hot.name not in seen:
-                seen[hot.name] = [part for at, n in tall for part in _grains_of(hot, at, n)]
+                seen[hot.name] = [own for at, n in tall for own in _grains_of(hot, at, n)]
             self._index.extend(seen[hot.name])
         self._numbers += span.d * rows * width * self._u
         return _Pick(first, span.d, rows, width * self._u)
 
 
-def _grains_of(hot: Hot, at: tuple[Target, PieceName], number: int) -> list[Tensor]:
-    """The grains of a piece, filled up with that of zeros."""
-    piece = hot.layout.pieces.get(at)
-    if piece is None:
+def _grains_of(hot: PooledAdapter, at: tuple[Target, MatrixName], number: int) -> list[Tensor]:
+    """The grains of a matrix, padded with the grain of zeros."""
+    slot = hot.layout.matrices.get(at)
+    if slot is None:
         return [torch.zeros(number, dtype=torch.long)]
-    has = piece.rows * piece.grains
-    own = hot.grains[piece.first : piece.first + has]
+    has = slot.rows * slot.grains
+    own = hot.grains[slot.first : slot.first + has]
     return [own] if has == number else [own, torch.zeros(number - has, dtype=torch.long)]
 
 
@@ -263,16 +264,16 @@ def _of(span: _Span, x: Tensor) -> Tensor:
     return x[0, span.start : span.stop].view(span.d, span.c, -1)
 
 
-def _has(target: Target, name: PieceName, layout: Layout) -> object:
-    return (target, name) in layout.pieces or None
+def _has(target: Target, name: MatrixName, layout: Layout) -> object:
+    return (target, name) in layout.matrices or None
 
 
 def _low_key(layout: Layout) -> object:
-    return layout.order if any(name == "a" for _, name in layout.pieces) else None
+    return layout.order if any(name == "a" for _, name in layout.matrices) else None
 
 
 def _after_key(layout: Layout) -> object:
-    return layout.order if any(name == "down" for _, name in layout.pieces) else None
+    return layout.order if any(name == "down" for _, name in layout.matrices) else None
 
 
 def _spans(stretches: Sequence[Stretch], key: Callable[[Layout], object]) -> Iterator[_Span]:
@@ -297,12 +298,12 @@ def _spans(stretches: Sequence[Stretch], key: Callable[[Layout], object]) -> Ite
 
 
 def _span(start: int, group: Sequence[Stretch]) -> _Span:
-    runs: list[tuple[Hot, int]] = []
+    runs: list[tuple[PooledAdapter, int]] = []
     for stretch in group:
         if runs and runs[-1][0] is stretch.hot:
             runs[-1] = (runs[-1][0], runs[-1][1] + stretch.tokens)
         elif stretch.hot is not None:
             runs.append((stretch.hot, stretch.tokens))
     c = math.gcd(*(tokens for _, tokens in runs))
-    parts = [hot for hot, tokens in runs for _ in range(tokens // c)]
-    return _Span(start, start + c * len(parts), c, parts)
+    adapters = [hot for hot, tokens in runs for _ in range(tokens // c)]
+    return _Span(start, start + c * len(adapters), c, adapters)

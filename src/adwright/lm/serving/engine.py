@@ -1,4 +1,4 @@
-"""Continuous batching over one base and its tuned parts: one `LanguageModel` a part.
+"""Continuous batching over one base and its adapters: one `LanguageModel` per adapter.
 
     models = AdapterModels(model, tokens, name="base")
     models.add("shop-1", folder_of_a_lora)
@@ -6,12 +6,12 @@
     models["shop-1"].generate(["The best tea"])         # several threads: one batch
 
 Requests join and leave between passes (Orca: Yu et al., OSDI 2022). A pass takes one token of
-every row that is being written and up to `prompt_tokens` of prompts, whatever parts they have;
-pages come from one pool (see `pool`), parts are brought in as they are asked for (`residency`).
+every row that is being written and up to `prompt_tokens` of prompts, whatever adapters they have;
+pages come from one pool (`page_pool`), adapters are loaded as they are asked for (`adapter_cache`).
 
 Who computes is a setting. "callers": whoever waits for an answer runs the next pass, for all;
 no thread is needed. "thread": one thread of ours does. "outside": somebody else calls `step`,
-which does one bounded piece of work and returns; so a loop that tunes can serve in its gaps:
+which does one bounded slot of work and returns; so a loop that tunes can serve in its gaps:
 
     while tuning:
         training_step()
@@ -35,24 +35,24 @@ from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.generation import Chunk, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.language_model import LanguageModel
-from adwright.lm.serving.adapter_cache import AdapterState, Counts, Residency
+from adwright.lm.serving.adapter_cache import AdapterCache, AdapterState, CacheCounts
 from adwright.lm.serving.adapter_folding import MergePolicy, Merger
 from adwright.lm.serving.adapter_model import AdapterModel
 from adwright.lm.serving.gathered_adapters import BaseMaps
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.passes import Passes
-from adwright.lm.serving.rows import Job, Writing, failed_pass
+from adwright.lm.serving.rows import AnswerRow, Row, failed_pass
 from adwright.lm.serving.scheduler import Scheduler, Turn
 from adwright.lm.torch_engine.constraint import Grammars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["AdapterModels", "PoolState", "ServingConfig", "Step"]
+__all__ = ["AdapterModels", "PassResult", "PoolState", "ServingConfig"]
 
 _log = logging.getLogger("adwright.lm")
-#: Seconds after which who waits looks again by himself.
+#: Seconds after which a waiting thread looks again by itself.
 _PATIENCE = 0.05
 
 Drive = Literal["callers", "thread", "outside"]
@@ -62,11 +62,11 @@ Drive = Literal["callers", "thread", "outside"]
 class ServingConfig:
     """Bounds of one served base.
 
-    pool_bytes: the pool of pages, for parts in use and keys and values. host_bytes: parts that
-    were pushed out of it. block: tokens of a page. rows: requests in the batch. prompt_tokens: the
-    most tokens of prompts in one pass. drive: who computes, see the module. merge: fold a part that
-    most requests ask for, by this policy; see `credit_merge` for what it costs. Beside these bounds
-    a pass takes copies of one layer's matrices and keys, and activations, as long as it runs.
+    pool_bytes: the pool of pages, for adapters in use, keys and values. host_bytes: for adapters
+    evicted from it. block: tokens per page. rows: requests per batch. prompt_tokens: the most
+    tokens of prompts per pass. drive: who computes, see the module. merge: fold an adapter that
+    most requests ask for, by this policy; `adapter_folding` says what it costs. Beside these
+    bounds, a pass takes copies of one layer's matrices and keys, and activations, while it runs.
 
     Raises ConfigError that names the setting.
     """
@@ -89,9 +89,12 @@ class ServingConfig:
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one pass did. written: tokens of answers. prompted: tokens of prompts. live: rows in
-    the batch. waiting: requests in the queue. False where there was nothing to do."""
+class PassResult:
+    """What one pass did; false where there was nothing to do.
+
+    written: tokens of answers. prompted: tokens of prompts. live: rows in the batch. waiting:
+    requests in the queue.
+    """
 
     written: int
     prompted: int
@@ -104,9 +107,12 @@ class Step:
 
 @dataclass(frozen=True)
 class PoolState:
-    """Pages: those that can be given out, those that parts and keys have, bytes of all of them;
-    bytes of parts in host memory; rows that had to begin again; what happened to parts; the part
-    that is folded now, folds so far, and bytes of its weights."""
+    """How full the pool is.
+
+    pages: those that can be given out. adapters, keys: pages in use by them. bytes: of all pages.
+    host_bytes: of adapters in host memory. preemptions: rows that had to begin again. counts: of
+    the cache. merged: the folded adapter; merges: folds so far; merged_bytes: of folded weights.
+    """
 
     pages: int
     adapters: int
@@ -114,14 +120,14 @@ class PoolState:
     bytes: int
     host_bytes: int
     preemptions: int
-    counts: Counts
+    counts: CacheCounts
     merged: str | None = None
     merges: int = 0
     merged_bytes: int = 0
 
 
 class AdapterModels(Mapping[str, LanguageModel]):
-    """The models of one base: the base itself under `name`, and one a registered part.
+    """The models of one base: the base itself under `name`, and one per registered adapter.
 
     model: a plain causal LM of transformers, in eval mode; its weights are shared and never
     written to, so it may be tuned or used elsewhere between passes. tokens: its tokeniser. name,
@@ -129,7 +135,7 @@ class AdapterModels(Mapping[str, LanguageModel]):
 
     A mapping from names to `LanguageModel`s, as `create_lm_app` takes it. All methods may be
     called from several threads. Raises ConfigError where the model is not plain, its attention
-    cannot be paged, or the pool is too small for a page.
+    cannot be paged, or the pool is too update for a page.
     """
 
     def __init__(
@@ -148,21 +154,21 @@ class AdapterModels(Mapping[str, LanguageModel]):
         shape = PageShape.of(self._base.sizes, config.block)
         pages = config.pool_bytes // (shape.numbers * weight.element_size())
         self._pool = PagePool(shape, pages, weight.dtype, weight.device)
-        self._residency = Residency(self._base, self._pool, host_bytes=config.host_bytes)
-        self._scheduler = Scheduler(self._pool, self._residency, config.rows)
-        self._passes = Passes(network, self._pool, self._base.sizes, self._residency.grain)
+        self._cache = AdapterCache(self._base, self._pool, host_bytes=config.host_bytes)
+        self._scheduler = Scheduler(self._pool, self._cache, config.rows)
+        self._passes = Passes(network, self._pool, self._base.sizes, self._cache.grain)
         self.vocabulary = network.network.vocabulary
         self.grammars = Grammars(tokens.tokenizer, self.vocabulary, tokens.end_ids)
         self._context = network.network.context
         self._merger: Merger | None = None
         if config.merge is not None:
-            grain = self._residency.grain
+            grain = self._cache.grain
             self._merger = Merger(config.merge, network.maps, self._pool, grain)
         # Held for a pass, and to look at or change what passes change.
         self._compute = threading.RLock()
-        # Tells that a pass is over, or that something came.
+        # Notified when a pass is over, or rows have arrived.
         self._told = threading.Condition()
-        self._arrivals: SimpleQueue[Job] = SimpleQueue()
+        self._arrivals: SimpleQueue[Row] = SimpleQueue()
         self._wanting = 0
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -170,8 +176,8 @@ class AdapterModels(Mapping[str, LanguageModel]):
             self._thread = threading.Thread(target=self._loop, name="adwright-serving", daemon=True)
             self._thread.start()
 
-    def step(self, prompt_tokens: int | None = None) -> Step:
-        """One pass; at once, and false, where there is nothing to do.
+    def step(self, prompt_tokens: int | None = None) -> PassResult:
+        """Run one pass; return at once, with a false result, where there is nothing to do.
 
         prompt_tokens: the most tokens of prompts in it, by default that of the config; 0 lets
         nobody new in. A pass costs about as much as its tokens do, at most `rows` and those.
@@ -187,84 +193,88 @@ class AdapterModels(Mapping[str, LanguageModel]):
         return done
 
     def add(self, name: str, folder: str | Path) -> None:
-        """Register what `Tuned.save` wrote; errors as `Residency.add`, and ConfigError for the
+        """Register what `Tuned.save` wrote; errors as `AdapterCache.add`, and ConfigError for the
         name of the base."""
         with self._still():
             if name == self.name:
                 raise ConfigError("the base has this name", where=name, hint="take another")
-            self._residency.add(name, folder)
+            self._cache.add(name, folder)
 
     def remove(self, name: str) -> None:
-        """Forget a part; ConfigError where there is none, or a request waits for it or uses it."""
+        """Forget an adapter; ConfigError where there is none, or a request needs it."""
         with self._still():
             self._arrive()
             if self._scheduler.uses(name):
-                raise ConfigError("the part is in use", where=name, hint="wait for its requests")
-            self._residency.remove(name)
+                raise ConfigError("the adapter is in use", where=name, hint="wait for its requests")
+            self._cache.remove(name)
             if self._merger is not None and self._merger.merged == name:
                 self._merger.unmerge()
 
     def adapters(self) -> Sequence[AdapterState]:
-        """Where each part is at this moment, in the order they came. Waits for nothing."""
-        return self._residency.states()
+        """Say where each adapter is now, in the order they came. Waits for nothing."""
+        return self._cache.states()
 
     def pool(self) -> PoolState:
-        """How full the pool is at this moment, and what has happened. Waits for nothing."""
+        """Say how full the pool is now, and what has happened. Waits for nothing."""
         return PoolState(
             self._pool.capacity,
             self._pool.used("adapters"),
             self._pool.used("keys"),
             self._pool.bytes,
-            self._residency.host_bytes,
+            self._cache.host_bytes,
             self._scheduler.preemptions,
-            replace(self._residency.counts),
+            replace(self._cache.counts),
             *(() if self._merger is None else self._merger.state()),
         )
 
-    def submit(self, jobs: Sequence[Job]) -> None:
-        """Put jobs into the queue and return; passes take them until they are `over`.
+    def submit(self, rows: Sequence[Row]) -> None:
+        """Put rows into the queue and return; passes take them until they are `over`.
 
-        Raises ConfigError where the models are closed, or a part is not registered;
-        ValueInvalidError, with the row, where a job cannot fit into the pool. None is queued then.
+        Raises ConfigError where the models are closed, or an adapter is not registered;
+        ValueInvalidError, with its index, where a row cannot fit into the pool. None is queued
+        then.
         """
         if self._closed:
             raise ConfigError("the models are closed", where=self.name, hint="open them again")
-        for row, job in enumerate(jobs):
-            self._scheduler.check(job, row)
-        for job in jobs:
-            self._arrivals.put(job)
+        for index, row in enumerate(rows):
+            self._scheduler.check(row, index)
+        for row in rows:
+            self._arrivals.put(row)
         with self._told:
             self._told.notify_all()
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Until all are over; raises the error of the first that has one, and as `submit`."""
-        self.submit(jobs)
+    def run(self, rows: Sequence[Row]) -> None:
+        """Run passes, or wait for them, until all rows are over.
+
+        Raises the error of the first row that has one, and what `submit` does.
+        """
+        self.submit(rows)
         try:
-            while not all(job.over for job in jobs):
+            while not all(row.over for row in rows):
                 self._advance()
         except BaseException:
-            self._give_up(jobs)
+            self._give_up(rows)
             raise
-        for job in jobs:
-            if job.error is not None:
-                raise job.error
+        for row in rows:
+            if row.error is not None:
+                raise row.error
 
-    def streamed(self, job: Writing, chunks: SimpleQueue[Chunk | None]) -> Iterator[Chunk]:
-        """What comes into `chunks`, until the job is over; errors as `run`, with the first."""
-        # In here nothing happens before the first piece is asked for.
-        self.submit([job])
+    def streamed(self, row: AnswerRow, chunks: SimpleQueue[Chunk | None]) -> Iterator[Chunk]:
+        """Yield what comes into `chunks` until the row is over; errors as `run`."""
+        # In here nothing happens before the first slot is asked for.
+        self.submit([row])
         try:
             while True:
-                while chunks.empty() and not job.over:
+                while chunks.empty() and not row.over:
                     self._advance()
                 chunk = chunks.get()
                 if chunk is None:
                     break
                 yield chunk
         finally:
-            self._give_up([job])
-        if job.error is not None:
-            raise job.error
+            self._give_up([row])
+        if row.error is not None:
+            raise row.error
 
     def close(self) -> None:
         """End what is being written, as cancelled, and free the pool. Any number of times."""
@@ -280,20 +290,20 @@ class AdapterModels(Mapping[str, LanguageModel]):
 
     def __getitem__(self, name: str) -> AdapterModel:
         """The model of that name; KeyError where there is none."""
-        if name != self.name and name not in self._residency:
+        if name != self.name and name not in self._cache:
             raise KeyError(name)
         adapter = None if name == self.name else name
         return AdapterModel(self, adapter, ModelInfo(name, "torch", self._context, self.note))
 
     def __iter__(self) -> Iterator[str]:
-        return iter((self.name, *self._residency.names))
+        return iter((self.name, *self._cache.names))
 
     def __len__(self) -> int:
-        return 1 + len(self._residency.names)
+        return 1 + len(self._cache.names)
 
     @contextmanager
     def _still(self) -> Iterator[None]:
-        """No pass runs meanwhile. A lock alone would go to the next pass again and again."""
+        """Hold off passes. With a lock alone, the next pass would take it again and again."""
         with self._told:
             self._wanting += 1
         try:
@@ -309,11 +319,11 @@ class AdapterModels(Mapping[str, LanguageModel]):
             while self._wanting:
                 self._told.wait(_PATIENCE)
 
-    def _give_up(self, jobs: Sequence[Job]) -> None:
+    def _give_up(self, rows: Sequence[Row]) -> None:
         with self._still():
-            for job in jobs:
-                if not job.over:
-                    job.end("cancelled")
+            for row in rows:
+                if not row.over:
+                    row.end("cancelled")
             self._scheduler.settle()
 
     def _advance(self) -> None:
@@ -337,21 +347,21 @@ class AdapterModels(Mapping[str, LanguageModel]):
 
     def _arrive(self) -> None:
         while not self._arrivals.empty():
-            job = self._arrivals.get()
+            row = self._arrivals.get()
             if self._closed:
-                job.end("cancelled")
-            elif not job.over:
-                self._scheduler.add(job)
+                row.end("cancelled")
+            elif not row.over:
+                self._scheduler.add(row)
 
-    def _pass(self, prompt_tokens: int) -> Step:
-        """One pass. It raises nothing: whoever computes may be a loop that tunes, or somebody who
-        waits for another answer; and nobody is to wait for ever."""
+    def _pass(self, prompt_tokens: int) -> PassResult:
+        """Run one pass. It raises nothing: its caller may be a loop that tunes, or may wait for
+        another answer; and no row is to wait for ever."""
         written, new = 0, 0
         turns: list[Turn] | None = None
         try:
             self._arrive()
             turns = self._turns(prompt_tokens)
-            written = sum(turn.job.writes for turn in turns)
+            written = sum(turn.row.writes for turn in turns)
             new = sum(turn.new for turn in turns)
             if turns:
                 self._run(turns)
@@ -359,21 +369,21 @@ class AdapterModels(Mapping[str, LanguageModel]):
         except Exception as error:  # a fault of ours
             # Before it is known who takes part, it can be anyone's.
             everybody = (*self._scheduler.live, *self._scheduler.waiting)
-            jobs = everybody if turns is None else [turn.job for turn in turns]
-            _log.exception("a pass for %d requests failed", len(jobs))
+            rows = everybody if turns is None else [turn.row for turn in turns]
+            _log.exception("a pass for %d requests failed", len(rows))
             told = ResourceError(f"the pass failed: {error}", hint="ask again")
-            self._scheduler.fail(jobs, told)
+            self._scheduler.fail(rows, told)
         live, waiting = len(self._scheduler.live), len(self._scheduler.waiting)
-        return Step(written, new - written, live, waiting)
+        return PassResult(written, new - written, live, waiting)
 
     def _run(self, turns: Sequence[Turn]) -> None:
         """Run a pass; where it fails, each of its turns alone, so that nobody ends by the fault of
-        another. A failed pass has changed no job, see `Passes.run`."""
+        another. A failed pass has changed no row, see `Passes.run`."""
         try:
             self._passes.run(turns)
         except Exception as error:  # memory, a request that cannot be computed, a fault of ours
             if len(turns) == 1:
-                turns[0].job.fail(failed_pass(error))
+                turns[0].row.fail(failed_pass(error))
                 return
             _log.warning("a pass for %d requests failed; they go on one by one", len(turns))
             for turn in turns:

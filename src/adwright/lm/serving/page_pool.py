@@ -67,7 +67,7 @@ class PageShape:
 
 
 class PagePool:
-    """Pages, and who has them. Nothing grows: `pages` of them are allocated once.
+    """Pages and their uses. Nothing grows: `pages` of them are allocated once.
 
     pages: with page 0, which is never given out, so at least 2. tensor: [pages, L, e].
     """
@@ -95,7 +95,7 @@ class PagePool:
 
     @property
     def free(self) -> int:
-        """Pages that nobody has."""
+        """Pages that are free."""
         return len(self._free)
 
     @property
@@ -113,10 +113,10 @@ class PagePool:
         return self._used[use]
 
     def allocate(self, number: int, use: PageUse) -> list[int] | None:
-        """So many pages; None, and nothing taken, where there are less.
+        """Take so many pages; None, and nothing taken, where fewer are free.
 
-        Those for keys hold zeros, the others whatever they held: a part is written whole, but of
-        keys whole blocks are read, and what is no number would get through the mask.
+        Pages for keys are zeroed, others are not: an adapter is written whole, but keys are read
+        in whole blocks, and NaN in unused places would get through the mask.
         """
         if number > len(self._free):
             return None
@@ -129,7 +129,7 @@ class PagePool:
         return pages
 
     def release(self, pages: Sequence[int]) -> None:
-        """Give pages back. Raises ConfigError for one that nobody has; none goes back then."""
+        """Give pages back. Raises ConfigError, and gives none back, where one is free already."""
         unknown = [page for page in pages if page not in self._use]
         if unknown or len(set(pages)) < len(pages):
             raise ConfigError(

@@ -1,8 +1,8 @@
-"""A causal network whose keys and values lie in pages, and whose rows each have their part.
+"""A causal network whose keys and values lie in pages, and whose rows each have their adapter.
 
 One pass takes the tokens of all rows end to end [N]: of rows that are being written one token
 each, of prompts as many as there are. The base's maps see them as one matrix; attention and the
-small operations of the parts look at the rows.
+small operations of the adapters look at the rows.
 
 The module tree is a copy that shares all weights with the model it was made of, so that the model
 may be used, or tuned, elsewhere; nothing writes to the weights.
@@ -108,5 +108,5 @@ def _require_full_attention(config: Any) -> None:
         raise ConfigError(
             "the attention of this model cannot be paged",
             where=str(getattr(config, "model_type", "")),
-            hint="serve its tuned parts one by one, with `load_tuned`",
+            hint="serve its adapters one by one, with `load_tuned`",
         )

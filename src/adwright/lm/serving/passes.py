@@ -10,7 +10,7 @@ from adwright.lm.serving.adapter_ops import RowOps, Stretch
 from adwright.lm.serving.page_pool import PagePool
 from adwright.lm.serving.paged_attention import PagedAttention, Sequenced
 from adwright.lm.serving.paged_network import PagedNetwork
-from adwright.lm.serving.rows import Writing, failed_pass, sample
+from adwright.lm.serving.rows import AnswerRow, failed_pass, sample
 from adwright.lm.serving.scheduler import Turn
 from adwright.tuning.sizes import Sizes
 
@@ -25,39 +25,39 @@ class Passes:
         self._folds = sizes.heads // sizes.kv_heads
         self._key: tuple[object, ...] = ()
         self._ops: RowOps | None = None
-        #: The part whose weights stand in the maps, so that its rows need no operations.
+        #: The adapter whose weights stand in the maps, so that its rows need no operations.
         self.merged: str | None = None
 
     def run(self, turns: Sequence[Turn]) -> None:
-        """Take these tokens through the network, and hand each job what came of them.
+        """Take these tokens through the network, and hand each row what came of them.
 
-        What it raises, it raises before any job has changed: its turns can be run again. The keys
-        and values that it wrote lie behind `done`, in pages of their own job, and are written
-        over. An error in what is one job's own ends that job.
+        What it raises, it raises before any row has changed: its turns can be run again. The keys
+        and values that it wrote lie behind `done`, in pages of their own row, and are written
+        over. An error in what is one row's own ends that row.
         """
         with torch.inference_mode():
             hidden = self._hidden(turns)
             ends, at = [], 0
-            writing: list[Writing] = []
-            for job, new in turns:
+            writing: list[AnswerRow] = []
+            for row, new in turns:
                 at += new
-                if isinstance(job, Writing) and job.left == new:
+                if isinstance(row, AnswerRow) and row.left == new:
                     ends.append(at - 1)
-                    writing.append(job)
+                    writing.append(row)
             logits = None
             if writing:
                 last = hidden.index_select(0, torch.tensor(ends, device=hidden.device))
                 logits = self.network.network.logits(last).cpu()
             at = 0
-            for job, new in turns:
-                first = job.done
-                job.done += new
+            for row, new in turns:
+                first = row.done
+                row.done += new
                 own = hidden[at : at + new]
                 at += new
                 try:
-                    job.take(own, first, self.network.network)
-                except Exception as error:  # whatever is wrong with one job, the others go on
-                    job.fail(failed_pass(error))
+                    row.take(own, first, self.network.network)
+                except Exception as error:  # whatever is wrong with one row, the others go on
+                    row.fail(failed_pass(error))
             if logits is not None:
                 sample(writing, logits)
 
@@ -66,11 +66,11 @@ class Passes:
         tokens: list[int] = []
         positions: list[int] = []
         rows: list[Sequenced] = []
-        for job, new in turns:
-            tokens += job.tokens[job.done : job.done + new]
-            positions += range(job.done, job.done + new)
-            rows.append(Sequenced(job.pages, job.done, new))
-        written = sum(turn.job.writes for turn in turns)
+        for row, new in turns:
+            tokens += row.tokens[row.done : row.done + new]
+            positions += range(row.done, row.done + new)
+            rows.append(Sequenced(row.pages, row.done, new))
+        written = sum(turn.row.writes for turn in turns)
         attention = PagedAttention(self._pool, rows, written, self._folds)
         return self.network.hidden(
             torch.tensor(tokens, device=device),
@@ -83,9 +83,9 @@ class Passes:
         """The operations of these rows; those of the last pass where the rows are the same."""
         stretches = [
             Stretch(
-                None if turn.job.adapter == self.merged else turn.job.hot,
+                None if turn.row.adapter == self.merged else turn.row.hot,
                 turn.new,
-                not turn.job.writes,
+                not turn.row.writes,
             )
             for turn in turns
         ]

@@ -1,9 +1,8 @@
 """One row of the batch: an answer that is written, a continuation that is scored, or a text.
 
-A job has tokens, of which the first `done` have their keys and values in pages. A pass takes the
-next few of them; a job that is being written has one left each time, and gets one more when it is
-through. So a job that had to give its pages back needs nothing special: it begins again at 0, with
-what it has written as part of its prompt.
+The first `done` tokens of a row have their keys and values in pages. A pass takes the next few; an
+answer has one left each time, and gets one more from the pass. So a preempted row needs nothing
+special: it begins again at 0, with what it has written behind its prompt.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from adwright.core.errors import AdwrightError, ResourceError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, Chunk, FinishReason, GenerationConfig
 from adwright.lm.engine.prompts import cancelled_score
-from adwright.lm.serving.adapter_cache import Hot
+from adwright.lm.serving.adapter_cache import PooledAdapter
 from adwright.lm.torch_engine.constraint import Constraint
 from adwright.lm.torch_engine.network import Network
 from adwright.lm.torch_engine.sampling import SeenTokens, generator, log_probability, next_tokens
 
-__all__ = ["Embedding", "Job", "Scoring", "Writing", "failed_pass", "sample"]
+__all__ = ["AnswerRow", "EmbeddingRow", "Row", "ScoreRow", "failed_pass", "sample"]
 
 _log = logging.getLogger("adwright.lm")
 
@@ -33,17 +32,25 @@ _log = logging.getLogger("adwright.lm")
 _HEAD_ROWS = 512
 
 
-class Job:
-    """One row. adapter: name of its part, or None for the base. most: tokens that it may come to
-    have, of which the pages are reserved by nobody, but must fit into the pool alone."""
+class Row:
+    """One row of the batch.
+
+    adapter: its name, or None for the base. max_tokens: an upper bound of its tokens, which must
+    fit into the empty pool; pages are not reserved.
+    """
 
     def __init__(
-        self, adapter: str | None, tokens: list[int], most: int, cancel: Cancellation | None
+        self, adapter: str | None, tokens: list[int], max_tokens: int, cancel: Cancellation | None
     ) -> None:
-        self.adapter, self.tokens, self.most, self.cancel = adapter, tokens, most, cancel
+        self.adapter, self.tokens, self.max_tokens, self.cancel = (
+            adapter,
+            tokens,
+            max_tokens,
+            cancel,
+        )
         self.done = 0
         self.pages: list[int] = []
-        self.hot: Hot | None = None
+        self.hot: PooledAdapter | None = None
         self.order = -1
         self.over = False
         self.error: AdwrightError | None = None
@@ -55,47 +62,47 @@ class Job:
 
     @property
     def writes(self) -> bool:
-        """Whether it is in the middle of writing: one token a pass."""
+        """Whether it is writing: one token per pass."""
         return False
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody wants it any more."""
+        """Whether its caller has cancelled it."""
         return self.cancel is not None and self.cancel.cancelled
 
     def end(self, reason: FinishReason) -> None:
-        """No pass takes it any more."""
+        """End the row: no pass takes it any more."""
         self.over = True
 
     def fail(self, error: AdwrightError) -> None:
-        """It ends with an error, which whoever waits for it raises."""
+        """End the row with an error, which the call that waits for it raises."""
         self.error = error
         self.over = True
 
     def take(self, hidden: Tensor, first: int, network: Network) -> None:
-        """Last hidden states [n, D] of its tokens from `first` on; `done` tells of them too."""
+        """Use the last hidden states [n, D] of its tokens from `first` on; `done` counts them."""
 
 
-class Writing(Job):
-    """An answer. answer: it, empty so far. row: of its call, for the random numbers. constraint:
-    on one row. chunks: where what is written goes, piece by piece; None for a whole answer."""
+class AnswerRow(Row):
+    """An answer. answer: it, empty so far. index: of its call, for the random numbers. constraint:
+    on one row. chunks: where what is written goes, slot by slot; None for a whole answer."""
 
     def __init__(
         self,
         adapter: str | None,
         answer: AnswerWriter,
         config: GenerationConfig,
-        row: int,
-        most: int,
+        index: int,
+        max_tokens: int,
         *,
         vocabulary: int,
         constraint: Constraint | None = None,
         chunks: SimpleQueue[Chunk | None] | None = None,
         cancel: Cancellation | None = None,
     ) -> None:
-        super().__init__(adapter, list(answer.prompt), most, cancel)
+        super().__init__(adapter, list(answer.prompt), max_tokens, cancel)
         self.answer, self.config, self.constraint, self.chunks = answer, config, constraint, chunks
-        self.random = generator(config.seed, row)
+        self.random = generator(config.seed, index)
         self.seen: SeenTokens | None = None
         if config.repetition_penalty != 1:
             self.seen = SeenTokens([answer.prompt], vocabulary)
@@ -114,13 +121,13 @@ class Writing(Job):
             self.chunks.put(None)
 
     def fail(self, error: AdwrightError) -> None:
-        """As `Job.fail`; a stream raises it too."""
+        """As `Row.fail`; a stream raises it too."""
         super().fail(error)
         if self.chunks is not None:
             self.chunks.put(None)
 
     def add(self, token: int, logprob: float | None) -> None:
-        """The next token was chosen."""
+        """Add the token that was chosen."""
         self.tokens.append(token)
         self.answer.add(token, logprob)
         if self.seen is not None:
@@ -137,7 +144,7 @@ class Writing(Job):
             self.chunks.put(self.answer.chunk())
 
 
-class Scoring(Job):
+class ScoreRow(Row):
     """Log-probabilities of a continuation. before, after: tokens of prompt and continuation."""
 
     def __init__(
@@ -158,14 +165,14 @@ class Scoring(Job):
         return np.concatenate([self._found[at] for at in sorted(self._found)])
 
     def end(self, reason: FinishReason) -> None:
-        """As `Job.end`; where it is cancelled, with the error of a cancelled score."""
+        """As `Row.end`; where it is cancelled, with the error of a cancelled score."""
         if reason == "cancelled":
             self.error = cancelled_score()
         super().end(reason)
 
     def take(self, hidden: Tensor, first: int, network: Network) -> None:
-        """Log-probabilities of what follows these tokens."""
-        if not first:  # perhaps anew, with other borders
+        """Keep the log-probabilities of what follows these tokens."""
+        if not first:  # perhaps a second time, in other pieces
             self._found.clear()
         for start in range(max(0, self._from - first), len(hidden), _HEAD_ROWS):
             own = hidden[start : start + _HEAD_ROWS]
@@ -177,7 +184,7 @@ class Scoring(Job):
             self.end("stop")
 
 
-class Embedding(Job):
+class EmbeddingRow(Row):
     """The mean of a text's last hidden states, of length 1."""
 
     def __init__(self, adapter: str | None, tokens: list[int]) -> None:
@@ -193,69 +200,69 @@ class Embedding(Job):
         return found
 
     def end(self, reason: FinishReason) -> None:
-        """As `Job.end`; where it is cancelled, with an error: half a mean is none."""
+        """As `Row.end`; where it is cancelled, with an error: half a mean is none."""
         if reason == "cancelled":
             self.error = ResourceError("the embedding was cancelled", hint="ask again")
         super().end(reason)
 
     def take(self, hidden: Tensor, first: int, network: Network) -> None:
-        """Add them up."""
-        if not first:  # perhaps anew, with other borders
+        """Keep the sum of the hidden states."""
+        if not first:  # perhaps a second time, in other pieces
             self._parts.clear()
         self._parts[first] = hidden.float().sum(0)
         if not self.left:
             self.end("stop")
 
 
-def sample(jobs: list[Writing], logits: Tensor) -> None:
-    """Choose the next token of each job and add it. logits: float32 [B, V], a row a job.
+def sample(rows: list[AnswerRow], logits: Tensor) -> None:
+    """Choose the next token of each row and add it. logits: float32 [B, V], one per row.
 
-    A job whose grammar refuses, or whose part makes logits that are no numbers, ends with that
+    A row whose grammar refuses, or whose adapter makes logits that are no numbers, ends with that
     error; the others go on.
     """
     most, likeliest = logits.max(-1)
-    # There are probabilities where the largest is a number: one that is none would be it.
+    # Where the largest logit is finite, none is NaN: max would return that.
     usable = most.isfinite().tolist()
-    for row, (job, best) in enumerate(zip(jobs, likeliest.tolist(), strict=True)):
-        own = logits[row : row + 1]
+    for at, (row, best) in enumerate(zip(rows, likeliest.tolist(), strict=True)):
+        own = logits[at : at + 1]
         try:
-            if not usable[row]:
-                raise _not_finite(job)
-            token = best if _is_plain(job) else _drawn(job, own)
-            asked = job.config.logprobs
-            job.add(token, float(log_probability(own, torch.tensor([token]))) if asked else None)
+            if not usable[at]:
+                raise _not_finite(row)
+            token = best if _is_plain(row) else _drawn(row, own)
+            asked = row.config.logprobs
+            row.add(token, float(log_probability(own, torch.tensor([token]))) if asked else None)
         except AdwrightError as error:
-            job.fail(error)
+            row.fail(error)
         except RuntimeError as error:  # torch's, where nothing can be drawn
             told = f"no token can be drawn: {error}"
-            job.fail(ResourceError(told, hint="ask again with a higher temperature"))
-        except Exception as error:  # whatever is wrong with one job, the others go on
-            job.fail(failed_pass(error))
+            row.fail(ResourceError(told, hint="ask again with a higher temperature"))
+        except Exception as error:  # whatever is wrong with one row, the others go on
+            row.fail(failed_pass(error))
 
 
 def failed_pass(error: Exception) -> AdwrightError:
-    """What a job ends with whose pass raised `error`; one that is not ours is logged."""
+    """What a row ends with whose pass raised `error`; one that is not ours is logged."""
     if isinstance(error, AdwrightError):
         return error
     _log.error("a pass failed", exc_info=error)
     return ResourceError(f"the pass failed: {error}", hint="ask again")
 
 
-def _not_finite(job: Writing) -> ResourceError:
+def _not_finite(row: AnswerRow) -> ResourceError:
     return ResourceError(
         "the model's logits are not finite",
-        where=job.adapter or "the base",
-        hint="tune the part again with a lower rate, or ask another model",
+        where=row.adapter or "the base",
+        hint="tune the adapter again with a lower rate, or ask another model",
     )
 
 
-def _is_plain(job: Writing) -> bool:
-    return job.config.temperature == 0 and job.seen is None and job.constraint is None
+def _is_plain(row: AnswerRow) -> bool:
+    return row.config.temperature == 0 and row.seen is None and row.constraint is None
 
 
-def _drawn(job: Writing, logits: Tensor) -> int:
-    if job.seen is not None:
-        logits = job.seen.penalise(logits, job.config.repetition_penalty)
-    if job.constraint is not None:
-        logits = job.constraint.apply(logits)
-    return int(next_tokens(logits, job.config, [job.random]))
+def _drawn(row: AnswerRow, logits: Tensor) -> int:
+    if row.seen is not None:
+        logits = row.seen.penalise(logits, row.config.repetition_penalty)
+    if row.constraint is not None:
+        logits = row.constraint.apply(logits)
+    return int(next_tokens(logits, row.config, [row.random]))

@@ -1,4 +1,4 @@
-"""What an endpoint can tell of tuned parts that share a base: where each is, and how full the
+"""What an endpoint can tell of adapters that share a base: where each is, and how full the
 pool is."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["AdapterMeasures", "Adapters", "Rescans", "adapters_of"]
 
 
 class Rescans(Protocol):
-    """A folder of parts that can be looked at again."""
+    """A folder of adapters that can be looked at again."""
 
     def rescan(self) -> Scanned:
         """Add what is new and take away what is gone; it may take seconds."""
@@ -26,14 +26,14 @@ class Rescans(Protocol):
 
 @dataclass(frozen=True)
 class Adapters:
-    """The models of one base. folder: where their parts come from, or None where they are fixed."""
+    """The models of one base. folder: of its adapters, or None where they are fixed."""
 
     models: AdapterModels
     folder: Rescans | None = None
 
 
 class AdapterMeasures(Collector):
-    """Counters and gauges for Prometheus, read when it asks. They name no part."""
+    """Counters and gauges for Prometheus, read when it asks. They name no adapter."""
 
     def __init__(self, models: AdapterModels) -> None:
         self._models = models
@@ -43,14 +43,14 @@ class AdapterMeasures(Collector):
         state = self._models.pool()
         counts = state.counts
         counters = {
-            "lm_adapter_hits": ("Requests that found their part in the pool.", counts.hits),
-            "lm_adapter_evictions": ("Parts that left the pool.", counts.evictions),
+            "lm_adapter_hits": ("Requests that found their adapter in the pool.", counts.hits),
+            "lm_adapter_evictions": ("Adapters that left the pool.", counts.evictions),
             "lm_preemptions": ("Requests that had to begin again.", state.preemptions),
         }
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(f"adwright_{name}", text, value=value)
         loads = CounterMetricFamily(
-            "adwright_lm_adapter_loads", "Parts brought into the pool.", labels=["source"]
+            "adwright_lm_adapter_loads", "Adapters brought into the pool.", labels=["source"]
         )
         loads.add_metric(["host"], counts.from_host)
         loads.add_metric(["disk"], counts.from_disk)
@@ -62,7 +62,7 @@ class AdapterMeasures(Collector):
         pages.add_metric(["keys"], state.keys)
         pages.add_metric(["free"], state.pages - state.adapters - state.keys)
         yield pages
-        text = "Bytes of parts in host memory."
+        text = "Bytes of adapters in host memory."
         yield GaugeMetricFamily("adwright_lm_adapter_host_bytes", text, value=state.host_bytes)
 
 

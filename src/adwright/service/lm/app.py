@@ -51,7 +51,7 @@ def create_lm_app(
 
     models: by name. They stay open when the app ends, and their owner may exchange them while it
     runs: a request finds its model by one look into the mapping. adapters: where `models` are
-    tuned parts of one base, they themselves, so that their residency can be asked for. clock: the
+    adapters of one base, they themselves, so that their residency can be asked for. clock: the
     machine's own by default.
     """
     clock = SystemClock() if clock is None else clock

@@ -63,7 +63,7 @@ class LmState:
 
     models: by the name that a request carries; looked up for each request, so whoever owns the
     mapping may add to it and take from it while the service runs. adapters: they themselves where
-    they are tuned parts of one base.
+    they are adapters of one base.
     """
 
     config: LmServiceConfig
@@ -128,16 +128,16 @@ async def models(state: State) -> JSONResponse:
 
 @router.get("/v1/adapters", dependencies=_guarded, responses=error_docs(401, 404))
 async def adapters(state: State) -> JSONResponse:
-    """Where each tuned part is (pool, host or disk), and how full the pool is."""
+    """Where each adapter is (pool, host or disk), and how full the pool is."""
     return JSONResponse(adapters_of(_adapters(state).models))
 
 
 @router.post("/v1/adapters/rescan", dependencies=_guarded, responses=error_docs(401, 404))
 async def rescan(state: State) -> JSONResponse:
-    """Look at the folder of tuned parts again: add what is new, take away what is gone."""
+    """Look at the folder of adapters again: add what is new, take away what is gone."""
     folder = _adapters(state).folder
     if folder is None:
-        raise ApiError(404, "the tuned parts of this service are fixed")
+        raise ApiError(404, "the adapters of this service are fixed")
     found = await asyncio.to_thread(folder.rescan)
     return JSONResponse(asdict(found))
 
@@ -212,7 +212,7 @@ def _present(models: Mapping[str, LanguageModel]) -> Iterator[tuple[str, Languag
 
 def _adapters(state: LmState) -> Adapters:
     if state.adapters is None:
-        raise ApiError(404, "this service has no tuned parts", hint="GET /v1/models lists it")
+        raise ApiError(404, "this service has no adapters", hint="GET /v1/models lists it")
     return state.adapters
 
 

@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from adwright.core.errors import ConfigError
 from adwright.lm.serving.engine import AdapterModels, ServingConfig
-from adwright.lm.serving.rows import Job, Writing
+from adwright.lm.serving.rows import AnswerRow, Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -230,7 +230,7 @@ class Beside:
 class _Watched:
     """A request, when it came, and when it got its last token."""
 
-    job: Job
+    job: Row
     since: float
     tokens: int
     last: float | None = None
@@ -274,11 +274,11 @@ class ServedBeside(AdapterModels):
         self._watched: list[_Watched] = []
         self._watching = threading.Lock()
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[Row]) -> None:
         """As `AdapterModels.submit`; the requests have come now."""
         self.submit_since(jobs, self._clock())
 
-    def submit_since(self, jobs: Sequence[Job], since: float) -> None:
+    def submit_since(self, jobs: Sequence[Row], since: float) -> None:
         """The requests came at that time, by the clock."""
         super().submit(jobs)
         with self._watching:
@@ -306,7 +306,7 @@ class ServedBeside(AdapterModels):
         self.step(prompt_tokens)
         now = self._clock()
         for one in live:
-            if isinstance(one.job, Writing) and len(one.job.tokens) > one.tokens:
+            if isinstance(one.job, AnswerRow) and len(one.job.tokens) > one.tokens:
                 if one.last is None:
                     self.latencies.firsts.append(now - one.since)
                 else:
