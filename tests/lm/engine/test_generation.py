@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import numpy as np
@@ -8,10 +13,14 @@ import pytest
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import (
     Cancellation,
+    Chunk,
     Completion,
     Completions,
     GenerationConfig,
+    Message,
+    ModelInfo,
     Scores,
+    TokenPrompt,
     Usage,
 )
 
@@ -38,6 +47,55 @@ def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
         GenerationConfig(**wrong)
 
 
+@pytest.mark.parametrize(
+    "edge",
+    [
+        {"max_tokens": 1},
+        {"temperature": 0.0},
+        {"top_p": 1.0},
+        {"top_p": 1e-9},
+        {"top_k": 0},
+        {"seed": 2**62 - 1},
+        {"stop": ()},
+        {"repetition_penalty": 1e-9},
+        {"json_schema": {}},
+        {"grammar": ""},
+    ],
+)
+def test_the_edges_are_allowed(edge: dict[str, Any]) -> None:
+    (name,) = edge
+    assert getattr(GenerationConfig(**edge), name) == edge[name]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": float("inf")},
+        {"repetition_penalty": float("nan")},
+        {"repetition_penalty": -1.0},
+        {"seed": 2**62},
+        {"top_p": float("nan")},
+        {"json_schema": {"a": float}},
+    ],
+)
+def test_the_error_says_which_value_and_what_to_do(wrong: dict[str, Any]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ConfigError) as caught:
+        GenerationConfig(**wrong)
+    assert name in caught.value.where
+    assert name == "json_schema" or repr(value) in caught.value.where
+    assert caught.value.hint == "correct it"
+
+
+def test_settings_and_prompts_can_be_compared_and_kept() -> None:
+    assert GenerationConfig(seed=1) == GenerationConfig(seed=1) != GenerationConfig(seed=2)
+    prompts = {TokenPrompt((1, 2)), TokenPrompt((1, 2)), Message("user", "a"), Message("user", "a")}
+    assert len(prompts) == 2
+    for frozen, name in ((GenerationConfig(), "seed"), (TokenPrompt((1,)), "ids")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(frozen, name, 1)
+
+
 def test_what_is_constrained() -> None:
     assert not GenerationConfig().constrained
     assert GenerationConfig(json_schema={"type": "object"}).constrained
@@ -51,6 +109,37 @@ def test_completions_are_a_sequence() -> None:
     assert found.texts == ["a", "b"]
     assert found.usage == Usage(4, 6)
     assert Completions(()).usage == Usage()
+
+
+def test_completions_can_be_cut_and_their_order_is_that_of_the_prompts() -> None:
+    rows = tuple(Completion(text, (), None, "length", Usage(1, 1)) for text in "abc")
+    found = Completions(rows)
+    assert found[-1] == rows[2]
+    assert found[1:] == rows[1:]
+    assert rows[0] in found
+    assert found.index(rows[2]) == 2
+    with pytest.raises(IndexError):
+        found[3]
+
+
+def test_usage_adds_up() -> None:
+    assert Usage(1, 2) + Usage(10, 20) == Usage(11, 22)
+    assert Usage() == Usage(0, 0)
+
+
+def test_a_chunk_holds_only_what_is_known() -> None:
+    chunk = Chunk("a")
+    assert (chunk.token_ids, chunk.logprobs) == ((), None)
+    assert (chunk.finish_reason, chunk.usage) == (None, None)
+    assert ModelInfo("m", "torch").context == 0
+
+
+def test_scores_of_nothing_are_finite() -> None:
+    empty = Scores((np.array([]), np.array([-1.5])))
+    assert empty.log_likelihood.tolist() == [0.0, -1.5]
+    assert empty.mean.tolist() == [0.0, -1.5]
+    assert Scores(()).log_likelihood.shape == Scores(()).tokens.shape == (0,)
+    assert empty.tokens.dtype == np.int64
 
 
 def test_scores() -> None:
@@ -67,3 +156,29 @@ def test_cancellation_is_told_once_and_for_all() -> None:
     cancel.cancel()
     assert cancel.cancelled
     assert not Cancellation().cancelled
+
+
+def test_cancelling_reaches_other_threads() -> None:
+    cancel, seen = Cancellation(), threading.Event()
+
+    def wait() -> None:
+        while not cancel.cancelled:
+            time.sleep(0.001)
+        seen.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert not seen.is_set()
+    cancel.cancel()
+    thread.join(10)
+    assert seen.is_set()
+
+
+def test_programs_that_speak_of_prompts_load_no_engine() -> None:
+    engines = {"torch", "transformers", "openvino_genai", "xllamacpp", "openai", "llguidance"}
+    code = (
+        "import sys, adwright.lm.engine.generation, adwright.lm.engine.base\n"
+        f"print(sorted({engines!r} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import threading
+import time
 from collections import UserDict
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
 
 from adwright.core.clock import FixedClock
+from adwright.lm.engine.generation import ModelInfo
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.routes import LmState, router
 from adwright.service.lm.work import LmWork
 from adwright.web.errors import ApiError
+from adwright.web.loopback import on_loopback
 from adwright.web.metrics import ServiceMetrics
-from tests.support.service.scripted_models import Recorded, app_of
-from tests.support.service.small_shop import running
+from tests.support.service.scripted_models import Recorded, app_of, events_of
+from tests.support.service.small_shop import Client, running
 
 
 def test_every_path_is_there() -> None:
@@ -74,3 +80,135 @@ def test_a_model_that_goes_while_they_are_listed() -> None:
 def test_the_openapi_is_made() -> None:
     with running(app_of(Recorded())) as client:
         assert "/v1/chat/completions" in client.get("/openapi.json").json()["paths"]
+
+
+HELLO = [{"role": "user", "content": "hello"}]
+ECHO = {"prompt": "hello", "max_tokens": 0, "echo": True, "logprobs": 1}
+CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("chat/completions", {"messages": HELLO}),
+    ("chat/completions", {"messages": HELLO, "stream": True}),
+    ("completions", {"prompt": "hello"}),
+    ("completions", {"prompt": "hello", "stream": True}),
+    ("completions", ECHO),
+    ("embeddings", {"input": "hello"}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), CALLS)
+def test_without_the_key_no_model_is_asked(path: str, body: dict[str, Any]) -> None:
+    model = Recorded()
+    with running(app_of(model, key="s3cret")) as client:
+        for key in ("", "Bearer ", "Bearer s3cre", "Basic s3cret"):
+            sent = {"Authorization": key} if key else {}
+            answer = client.post(f"/v1/{path}", json={"model": "m", **body}, headers=sent)
+            assert answer.status_code == 401
+            assert "s3cret" not in answer.text
+        right = {"Authorization": "Bearer s3cret"}
+        answer = client.post(f"/v1/{path}", json={"model": "m", **body}, headers=right)
+        assert answer.status_code == 200
+    assert len(model.asked) <= 1
+
+
+def test_paths_of_adapters_need_the_key_too() -> None:
+    with running(app_of(Recorded(), key="s3cret")) as client:
+        assert client.get("/v1/adapters").status_code == 401
+        assert client.post("/v1/adapters/rescan").status_code == 401
+        for open_to_all in ("/healthz", "/readyz", "/metrics"):
+            assert client.get(open_to_all).status_code == 200
+
+
+class Small(ScriptedModel):
+    """Has room for three tokens."""
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo("small", "scripted", 3)
+
+
+@pytest.mark.parametrize(("path", "body"), CALLS)
+def test_what_the_model_refuses_is_the_callers_to_correct(path: str, body: dict[str, Any]) -> None:
+    with running(app_of(Small(ScriptedConfig()))) as client:
+        answer = client.post(f"/v1/{path}", json={"model": "m", **body})
+        # Before the head of a stream too.
+        assert answer.status_code == 422
+        assert "no room in a context of 3" in answer.json()["error"]["message"]
+        assert "hello" not in answer.text
+
+
+def test_pieces_of_a_character_are_no_events_of_their_own() -> None:
+    with running(app_of(Recorded("\u00e9t\u00e9"))) as client:
+        body = {"model": "m", "prompt": "a", "stream": True}
+        events = events_of(client.post("/v1/completions", json=body))
+        texts = [one["choices"][0]["text"] for one in events]
+        assert texts == ["\u00e9", "t", "\u00e9", ""]
+        assert [one["choices"][0]["finish_reason"] for one in events] == [None, None, None, "stop"]
+        # With log-probabilities each token is told.
+        events = events_of(client.post("/v1/completions", json={**body, "logprobs": 1}))
+        told = [one["choices"][0]["logprobs"]["token_logprobs"] for one in events]
+        assert sum(map(len, told)) == 5
+
+
+def test_a_stream_tells_its_usage_only_where_it_is_asked_for() -> None:
+    with running(app_of(Recorded())) as client:
+        body = {"model": "m", "prompt": "ab", "stream": True}
+        assert all("usage" not in one for one in told(client, body))
+        *_, last = told(client, {**body, "stream_options": {"include_usage": True}})
+        assert last["choices"] == []
+        assert last["usage"] == {"prompt_tokens": 2, "completion_tokens": 10, "total_tokens": 12}
+
+
+def told(client: Client, body: dict[str, Any]) -> list[Any]:
+    return events_of(client.post("/v1/completions", json=body))
+
+
+def test_each_answer_has_a_name_of_its_kind() -> None:
+    with running(app_of(Recorded())) as client:
+        chat = client.post("/v1/chat/completions", json={"model": "m", "messages": HELLO}).json()
+        text = client.post("/v1/completions", json={"model": "m", "prompt": "a"}).json()
+    assert chat["id"].startswith("chatcmpl-")
+    assert text["id"].startswith("cmpl-")
+    assert chat["created"] == text["created"] == int(FixedClock().now().timestamp())
+
+
+@pytest.mark.parametrize("path", ["completions", "embeddings"])
+def test_who_goes_away_is_counted_and_not_answered(path: str) -> None:
+    model = Waiting(ScriptedConfig())
+    app = app_of(model)
+    body = {"model": "m", **(ECHO if path == "completions" else {"input": "hello"})}
+    with on_loopback(app) as url, httpx.Client(timeout=30) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/v1/{path}", json=body, timeout=httpx.Timeout(30, read=1))
+        assert model.entered.wait(10)
+        try:
+            until = time.monotonic() + 20
+            while not counted(client.get(f"{url}/metrics").text, path):
+                assert time.monotonic() < until
+                time.sleep(0.02)
+        finally:
+            model.go_on.set()
+
+
+def counted(metrics: str, path: str) -> bool:
+    """Whether a request to the path was counted as closed by its caller."""
+    lines = [line for line in metrics.splitlines() if line.startswith("adwright_requests_total")]
+    return any(f'"/v1/{path}"' in line and 'status="499"' in line for line in lines)
+
+
+class Waiting(ScriptedModel):
+    """Scores and embeds once it is told to go on."""
+
+    def __init__(self, config: ScriptedConfig) -> None:
+        super().__init__(config)
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    def score(self, *given: Any, **named: Any) -> Any:
+        self._wait()
+        return super().score(*given, **named)
+
+    def embed(self, texts: Any) -> Any:
+        self._wait()
+        return super().embed(texts)
+
+    def _wait(self) -> None:
+        self.entered.set()
+        self.go_on.wait(20)
