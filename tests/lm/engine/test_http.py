@@ -41,7 +41,7 @@ def local() -> TorchModel:
 
 @pytest.fixture(scope="module")
 def served(local: TorchModel) -> Iterator[tuple[FastAPI, str]]:
-    slow = ScriptedModel(ScriptedConfig(("slow " * 200,), seconds_a_token=0.01))
+    slow = ScriptedModel(ScriptedConfig(("slow " * 200,), seconds_per_token=0.01))
     app = create_lm_app(LmServiceConfig(max_tokens=1000), {"tiny": local, "slow": slow})
     with on_loopback(app) as url:
         yield app, f"{url}/v1"

@@ -41,7 +41,7 @@ def test_scores_and_vectors_are_the_same_everywhere() -> None:
 
 def test_cancelling() -> None:
     cancel = Cancellation()
-    model = ScriptedModel(ScriptedConfig(("abcdef",), seconds_a_token=0.001))
+    model = ScriptedModel(ScriptedConfig(("abcdef",), seconds_per_token=0.001))
     chunks = model.stream("x", cancel=cancel)
     assert next(chunks).text == "a"
     cancel.cancel()
@@ -62,3 +62,9 @@ def test_bytes() -> None:
 def test_a_reply_is_needed(wrong: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="replies"):
         ScriptedConfig(wrong)
+
+
+def test_the_name_before() -> None:
+    with pytest.warns(DeprecationWarning, match="seconds_per_token"):
+        config = ScriptedConfig(seconds_a_token=0.5)
+    assert config == ScriptedConfig(seconds_per_token=0.5)

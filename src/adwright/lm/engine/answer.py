@@ -1,4 +1,4 @@
-"""One answer from its first token to its last, the same for every engine that tells its tokens."""
+"""Build one answer from its tokens, in the same way for every engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["AnswerWriter"]
 
 
 class AnswerWriter:
-    """One answer while it grows.
+    """Collects the tokens of one answer, and knows when it ends.
 
     tokens: of the model. ids: the prompt. context: the most tokens of prompt and answer; 0 where it
     is not known.
@@ -46,7 +46,7 @@ class AnswerWriter:
         self._given = 0
 
     def add(self, token: int, logprob: float | None = None) -> None:
-        """The next token. Sets `finish_reason` where it was the last."""
+        """Add the next token. Sets `finish_reason` where it was the last."""
         self._generated += 1
         if token in self._end_ids:
             self.end("stop")
@@ -61,14 +61,14 @@ class AnswerWriter:
             self.end("length")
 
     def end(self, reason: FinishReason) -> None:
-        """No more tokens come. Called again, it changes nothing."""
+        """End the answer; called again, it changes nothing."""
         if self.finish_reason is None:
             self._pieces.append(self._text.finish())
             # The rest of the text may hold a stop string, for example after half a character.
             self.finish_reason = "stop" if self._text.stopped else reason
 
     def chunk(self) -> Chunk:
-        """What came since the last chunk."""
+        """Return what came since the last chunk."""
         text, self._pieces = "".join(self._pieces), []
         last = self._text.kept if self.finish_reason else len(self._ids)
         new = slice(self._given, max(self._given, last))
@@ -82,7 +82,7 @@ class AnswerWriter:
         )
 
     def completion(self) -> Completion:
-        """The whole answer, once it has ended."""
+        """Return the whole answer, once it has ended."""
         kept = self._text.kept
         return Completion(
             self._text.text,

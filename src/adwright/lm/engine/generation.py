@@ -1,4 +1,4 @@
-"""The nouns of text generation: what is asked of a language model, and what it answers.
+"""What a language model is asked for, and what it answers.
 
     config = GenerationConfig(max_tokens=40, stop=("\\n",), seed=7, temperature=0.8)
     messages = (Message("user", "Name three teas."),)
@@ -57,7 +57,7 @@ class Message:
 
 @dataclass(frozen=True)
 class TokenPrompt:
-    """A prompt, or a continuation, that is tokens already; nothing is added to them."""
+    """A prompt or continuation given as tokens; nothing is added to them."""
 
     ids: tuple[int, ...]
 
@@ -68,7 +68,7 @@ Prompt = str | Sequence[Message] | TokenPrompt
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How to continue a prompt.
+    """How an answer is generated.
 
     max_tokens: the most tokens of an answer.
     temperature: 0 takes the likeliest token each time; above, tokens are drawn from the softmax
@@ -220,7 +220,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Scores:
-    """How likely continuations are.
+    """Log-probabilities of continuations.
 
     token_logprobs: for each of B pairs the log-probability of each token of its continuation, in
         nats, given the prompt and the tokens before it: float64 [tokens].
@@ -240,7 +240,7 @@ class Scores:
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
-        """Log-likelihood a token: float64 [B]. Sum and mean rank labels of different length
+        """Log-likelihood per token: float64 [B]. Sum and mean rank labels of different length
         differently: choose the rule on validation data."""
         return self.log_likelihood / np.maximum(self.tokens, 1)
 
@@ -261,19 +261,19 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Cancellation:
-    """Tells a call from another thread that its answer is not wanted any more.
+    """Cancels a call from another thread.
 
     Engines look at it between two steps; what they have by then is returned with the finish
     reason "cancelled".
     """
 
-    _told: threading.Event = field(default_factory=threading.Event, repr=False)
+    _cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def cancel(self) -> None:
-        """Ask for the end; from any thread, any number of times."""
-        self._told.set()
+        """Cancel; from any thread, any number of times."""
+        self._cancelled.set()
 
     @property
     def cancelled(self) -> bool:
-        """Whether the end was asked for."""
-        return self._told.is_set()
+        """Whether `cancel` was called."""
+        return self._cancelled.is_set()

@@ -13,7 +13,7 @@ __all__ = ["check_constraint", "compiled", "refused"]
 
 
 def compiled(config: GenerationConfig) -> str:
-    """The schema or grammar of `config`, which has one, in the form that llguidance reads.
+    """Translate the schema or grammar of `config` into the form that llguidance reads.
 
     Raises ConfigError where it is none, MissingExtraError without llguidance.
     """
@@ -33,7 +33,7 @@ def compiled(config: GenerationConfig) -> str:
 
 
 def check_constraint(config: GenerationConfig) -> None:
-    """For engines that would only notice while they compute.
+    """Check the constraint at once, for engines that would notice only while they compute.
 
     Raises ConfigError where the schema or grammar of `config` is none.
     """
@@ -47,7 +47,7 @@ def check_constraint(config: GenerationConfig) -> None:
 
 
 def refused(why: str) -> ConfigError:
-    """The error that says why a schema or grammar cannot be used."""
+    """Make the error that says why a schema or grammar cannot be used."""
     lines = [line.strip() for line in why.splitlines() if line.strip()]
     return ConfigError(
         f"the schema or grammar cannot be used: {lines[0] if lines else 'it is empty'}",

@@ -31,7 +31,7 @@ class HuggingFaceTokens:
 
     @classmethod
     def load(cls, folder: str | Path, end_ids: frozenset[int] = frozenset()) -> HuggingFaceTokens:
-        """From a folder in the layout of Hugging Face; runs no code that lies in it.
+        """Load from a folder in the layout of Hugging Face, or a hub name; no code in it is run.
 
         Raises AssetError where there is no tokeniser, MissingExtraError without transformers.
         """

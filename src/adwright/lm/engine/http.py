@@ -194,7 +194,7 @@ class HttpModel(Engine):
 
     def _vectors(self, texts: list[str]) -> Vectors:
         """What /embeddings gives, scaled to length 1."""
-        with self._told():
+        with self._translated():
             found = self._client.embeddings.create(
                 model=self._config.model, input=texts, encoding_format="base64"
             )
@@ -217,7 +217,7 @@ class HttpModel(Engine):
             return
         reason: FinishReason | None = None
         usage = Usage()
-        with self._told(), self._request(prompt, row, config) as events:
+        with self._translated(), self._request(prompt, row, config) as events:
             for event in events:
                 if event.usage is not None:
                     usage = Usage(event.usage.prompt_tokens, event.usage.completion_tokens)
@@ -260,7 +260,7 @@ class HttpModel(Engine):
                     where="prompts",
                     hint="pass both in the same form",
                 )
-        with self._told():
+        with self._translated():
             found = self._client.completions.create(
                 model=self._config.model, prompt=whole, max_tokens=0, echo=True, logprobs=1
             )
@@ -280,8 +280,8 @@ class HttpModel(Engine):
         return np.array(values, dtype=np.float64)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Errors of the client as ours; its messages hold no key."""
+    def _translated(self) -> Iterator[None]:
+        """Raise errors of the client as errors of ours; their messages hold no key."""
         import openai
 
         try:
@@ -311,8 +311,8 @@ def _of_transport(error: Exception) -> bool:
 
 
 def _fields(config: GenerationConfig, row: int) -> dict[str, Any]:
-    """The fields of a request that follow from the config; what is at its default is left out,
-    but temperature, whose default differs."""
+    """The fields of a request that follow from the config; defaults are left out, but for
+    temperature, whose default differs."""
     fields: dict[str, Any] = {
         "max_tokens": config.max_tokens,
         "temperature": config.temperature,

@@ -1,7 +1,7 @@
 """What every language model can do, whatever runs it.
 
-A program is written against these two Protocols and never against an engine; `open_model` in
-`opening` gives one.
+A program is written against these two Protocols and never against an engine; `open_model` opens
+one.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Tokenizer(Protocol):
 class LanguageModel(Protocol):
     """A model that continues text and says how likely text is.
 
-    Calls from several threads are allowed; whether they run together or one after another is the
-    engine's affair. Raises, beside what each method says: ValueInvalidError where a prompt has no
+    Calls from several threads are allowed; the engine decides whether they run together or in turn.
+    Raises, beside what each method says: ValueInvalidError where a prompt has no
     room in the context, with its row; ConfigError where the engine cannot do what is asked.
     """
 

@@ -89,7 +89,7 @@ def continuation_ids(
 
 
 def paired(prompts: Sequence[Prompt], continuations: Sequence[str | TokenPrompt]) -> None:
-    """Raises ValueInvalidError unless there is one continuation for each prompt."""
+    """Raise ValueInvalidError unless there is one continuation for each prompt."""
     if len(prompts) != len(continuations):
         raise ValueInvalidError(
             f"{len(prompts)} prompts cannot be paired with {len(continuations)} continuations",
@@ -98,7 +98,7 @@ def paired(prompts: Sequence[Prompt], continuations: Sequence[str | TokenPrompt]
 
 
 def require_room(rows: Sequence[Sequence[int]], context: int, *, room: int) -> None:
-    """Raises ValueInvalidError, with its row, for one too long for a context of so many tokens."""
+    """Raise ValueInvalidError, with its row, for one that the context has no room for."""
     for row, ids in enumerate(rows):
         if context and len(ids) + room > context:
             raise ValueInvalidError(
@@ -121,5 +121,5 @@ def require_known(ids: Sequence[int], vocabulary: int, *, row: int | None = None
 
 
 def cancelled_score() -> ResourceError:
-    """What `score` raises when it is cancelled."""
+    """Make the error that `score` raises when it is cancelled."""
     return ResourceError("the score was cancelled", hint="half a score is none; ask again")

@@ -1,4 +1,4 @@
-"""A language model that answers what it was told to: for tests, dry runs and examples.
+"""A language model that gives replies written beforehand: for tests, dry runs and examples.
 
     model = ScriptedModel(ScriptedConfig(("Fresh tea, every morning.",)))
     assert model.generate(["Write a headline."]).texts == ["Fresh tea, every morning."]
@@ -13,8 +13,9 @@ import hashlib
 import math
 import threading
 import time
+import warnings
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -36,8 +37,8 @@ _D = 16
 class ScriptedConfig:
     """What it answers.
 
-    replies: given one after another, one a prompt, and then again from the first.
-    name: under which it goes. seconds_a_token: how long each token takes.
+    replies: given in turn, one per prompt, and then again from the first.
+    name: of the model. seconds_per_token: how long each token takes.
 
     Raises ConfigError without a reply.
     """
@@ -51,9 +52,14 @@ class ScriptedConfig:
 
     replies: tuple[str, ...] = ("ok",)
     name: str = "scripted"
-    seconds_a_token: float = 0.0
+    seconds_per_token: float = 0.0
+    seconds_a_token: InitVar[float | None] = None  # its name before
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, seconds_a_token: float | None) -> None:
+        if seconds_a_token is not None:
+            told = "seconds_a_token is now called seconds_per_token"
+            warnings.warn(told, DeprecationWarning, stacklevel=3)
+            object.__setattr__(self, "seconds_per_token", seconds_a_token)
         if isinstance(self.replies, str) or not self.replies:
             raise ConfigError(
                 "replies must be a tuple of at least one string",
@@ -63,7 +69,7 @@ class ScriptedConfig:
 
 
 class ByteTokens:
-    """One token a byte of UTF-8; token 256 ends an answer."""
+    """One token per byte of UTF-8; token 256 ends an answer."""
 
     @property
     def end_ids(self) -> frozenset[int]:
@@ -134,8 +140,8 @@ class ScriptedModel(TokenEngine):
         for answer, reply in [(answer, self._next_reply()) for answer in answers]:
             tokens = iter((*self._tokens.encode(reply), _END))
             while answer.finish_reason is None:
-                if self._config.seconds_a_token:
-                    time.sleep(self._config.seconds_a_token)
+                if self._config.seconds_per_token:
+                    time.sleep(self._config.seconds_per_token)
                 if cancel is not None and cancel.cancelled:
                     answer.end("cancelled")
                 else:

@@ -20,7 +20,7 @@ _WINDOW = 16
 
 
 class AnswerText:
-    """Collects the tokens of one answer and tells what can be shown of it.
+    """Turns the tokens of one answer into text as soon as it is certain.
 
     decode: tokens to text; called with a few of the last tokens, so that an answer costs time in
     proportion to its length. stop: the text ends before the first of these strings.
@@ -61,7 +61,7 @@ class AnswerText:
         return next(reached, len(self._ids))
 
     def add(self, token: int) -> str:
-        """The next token; returns the text that became certain, empty once a stop was met."""
+        """Add a token; return the text that became certain, empty once a stop string was met."""
         if self._stopped:
             return ""
         self._ids.append(token)
@@ -74,7 +74,7 @@ class AnswerText:
         return self._take(window)
 
     def finish(self) -> str:
-        """No more tokens come; returns the rest of the text."""
+        """End the answer; return the rest of the text."""
         if not self._stopped:
             window = self._decode(self._ids[self._first :]) if self._ids else ""
             if len(window) > len(self._known):

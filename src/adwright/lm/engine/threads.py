@@ -8,11 +8,11 @@ __all__ = ["fitting_threads"]
 
 
 def fitting_threads(asked: int = 0) -> int:
-    """`asked`, or where it is 0 what fits now: OMP_NUM_THREADS where that is set; one where the
-    machine is busy already; otherwise one a processor that this process may use.
+    """Return how many threads to compute with.
 
-    On a busy machine a second thread makes a small model slower, not faster: each step waits for
-    the thread that was put aside.
+    `asked`, or where it is 0: OMP_NUM_THREADS where that is set; one where the machine is busy
+    already; otherwise one per processor that this process may use. On a busy machine a second
+    thread makes a small model slower: each step waits for the thread that is not running.
     """
     if asked > 0:
         return asked

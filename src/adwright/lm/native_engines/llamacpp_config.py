@@ -1,4 +1,4 @@
-"""The settings of the engine on llama.cpp, and what they are in its own words."""
+"""The settings of the engine on llama.cpp, and their translation into its fields."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def located(config: XllamacppConfig) -> tuple[Path, str]:
 
 
 def sampling_fields(config: GenerationConfig, row: int) -> dict[str, Any]:
-    """The fields of a request that say how a token is taken, in the order of `sampling`.
+    """The fields of a request that say how a token is chosen, as `torch_engine.sampling` does.
 
     row: of the prompt in its call. Raises ConfigError where the schema is none; llama.cpp checks
     a grammar in GBNF itself, when it gets it.

@@ -8,7 +8,7 @@ where the model's choice is not a close one.
 
 llama.cpp has no request for the score of a given text, so `score` makes it write that text: a
 grammar that admits one row of tokens and no other. The log-probabilities that it tells are those
-of the model as it is, before any grammar. The cost is a step a token, as in writing.
+of the model as it is, before any grammar. The cost is a step per token, as in writing.
 
 What it does not tell: a character that several tokens write arrives as one piece, with the last
 of them. The others are then read off the text, and their log-probabilities asked for one by one.

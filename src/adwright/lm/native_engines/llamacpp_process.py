@@ -111,7 +111,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Id of the process."""
         return self._process.pid
 
     @property
@@ -241,7 +241,7 @@ class Process:
         raise http.client.IncompleteRead(b"")
 
     def _broken(self) -> ResourceError:
-        """Why a connection does not work any more."""
+        """Find out why a connection broke."""
         if self._closed:
             return ResourceError("the model was closed", where=_WHERE, hint="open it again")
         try:
@@ -276,7 +276,7 @@ class _Connection(http.client.HTTPConnection):
             self.request("POST", path, json.dumps(body).encode(), headers)
 
     def cut(self) -> None:
-        """Wake the thread that reads, and let the other side know."""
+        """Shut the connection down, which wakes the thread that reads it."""
         with suppress(OSError):  # it has ended by itself
             self._raw.shutdown(socket.SHUT_RDWR)
 
@@ -290,8 +290,8 @@ def _folder() -> Path:
 
 
 def _ended(process: subprocess.Popen[str], folder: Path, owner: int) -> None:
-    """Nothing of the process is left afterwards. Its weights are mapped from their file, and it
-    writes nothing, so it may be killed in the middle of a step."""
+    """Kill the process and remove its folder. Its weights are mapped from their file, and it writes
+    nothing, so it may be killed in the middle of a step."""
     if os.getpid() != owner:  # a fork of the owner comes to its end
         return
     process.kill()

@@ -66,7 +66,7 @@ def parameters(settings: Mapping[str, Any], llama: Any) -> Any:
 
 
 def follow(parent: int, lifeline: int, folder: Path) -> None:
-    """Wait until the parent is gone or lets go of the lifeline; then end this process.
+    """Wait until the parent is gone or has closed the lifeline; then end this process.
 
     folder: of the socket; it is removed, since the parent may not be able to any more.
     """

@@ -148,7 +148,7 @@ class Worker:
                 self._pipeline = self._again()
 
     def _admit(self) -> bool:
-        """Take what has come, waiting where there is nothing to do; False at the end."""
+        """Take new requests, waiting where there is nothing to do; False at the end."""
         while True:
             try:
                 request = self._queue.get(block=not self._live, timeout=None)
@@ -175,7 +175,7 @@ class Worker:
         return self._pipeline.add_request(self._count, ids, request.settings)
 
     def _read(self, request: PipelineRequest) -> bool:
-        """Pass on what the last step gave; whether the request has ended."""
+        """Pass on the output of the last step; return whether the request has ended."""
         handle = request.handle
         status = handle.get_status().name
         ended = status != "RUNNING"

@@ -39,7 +39,7 @@ MatrixName = Literal["a", "b", "before", "factor", "shift", "down", "inner", "up
 
 @dataclass(frozen=True)
 class MatrixSlot:
-    """Where rows lie in the record of a layer. first: its first grain; each row has `grains`."""
+    """Where a matrix lies in the record of a layer. first: its first grain. grains: per row."""
 
     first: int
     rows: int
@@ -60,7 +60,7 @@ class Layout:
     order: tuple[int, int, str]
 
     def pages(self, shape: PageShape, grain: int) -> int:
-        """Pages that it takes."""
+        """Pages that an adapter of this layout takes."""
         return -(-self.grains * grain // shape.slice)
 
 

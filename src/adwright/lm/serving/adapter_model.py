@@ -21,11 +21,11 @@ __all__ = ["AdapterModel", "Batching"]
 
 
 class Batching(Protocol):
-    """What a view needs of the engine."""
+    """What an `AdapterModel` needs of the engine."""
 
     @property
     def tokens(self) -> HuggingFaceTokens:
-        """Of the base."""
+        """Tokenizer of the base."""
 
     @property
     def grammars(self) -> Grammars:
@@ -33,18 +33,18 @@ class Batching(Protocol):
 
     @property
     def vocabulary(self) -> int:
-        """Words that the head knows."""
+        """Size of the vocabulary."""
 
     def run(self, rows: Sequence[Row]) -> None:
-        """Until all are over; raises the error of the first that has one."""
+        """Compute until all are over; raise the error of the first that has one."""
 
     def streamed(self, row: AnswerRow, chunks: SimpleQueue[Chunk | None]) -> Iterator[Chunk]:
-        """What comes into `chunks`, until the row is over; it is given up with the iterator."""
+        """Yield what comes into `chunks` until the row is over; closing it cancels the row."""
 
 
 class AdapterModel(TokenEngine):
-    """The base with one adapter, or none (`adapter` None). Closing it changes nothing: the engine
-    belongs to whoever opened it."""
+    """The base with one adapter, or none (`adapter` None). Closing it does nothing: close the
+    engine."""
 
     def __init__(self, engine: Batching, adapter: str | None, info: ModelInfo) -> None:
         self._engine, self._adapter, self._info = engine, adapter, info
@@ -61,10 +61,10 @@ class AdapterModel(TokenEngine):
         return self._engine.tokens
 
     def close(self) -> None:
-        """Nothing: see the class."""
+        """Do nothing: the engine is closed by its owner."""
 
     def row(self, ids: Sequence[int], config: GenerationConfig, index: int = 0) -> AnswerRow:
-        """A row that answers the prompt `ids`, for whoever drives the engine himself.
+        """A row that answers the prompt `ids`, for a caller that drives the engine itself.
 
         index: of its call, which its random numbers follow from.
         """
@@ -108,7 +108,7 @@ class AdapterModel(TokenEngine):
         self, answer: AnswerWriter, config: GenerationConfig, cancel: Cancellation | None
     ) -> Iterator[Chunk]:
         chunks: SimpleQueue[Chunk | None] = SimpleQueue()
-        # Closing the iterator gives the row up, whether the caller has a cancellation or not.
+        # Closing the iterator cancels the row, so that it always needs a cancellation.
         row = self._row(answer, config, 0, cancel or Cancellation(), chunks)
         return self._engine.streamed(row, chunks)
 

@@ -2,17 +2,17 @@
 
 The unified paging of S-LoRA (Sheng et al., 2023, arXiv 2311.03285): matrices of adapters and keys
 and values of requests take pages from the same pool, so that neither has a share that the other
-cannot use. With L layers, G heads of keys, width D of a head and T tokens a block, a page is
+cannot use. With L layers, G heads of keys, width D of a head and T tokens per block, a page is
 
     [L, e],   e = 2 G T D     keys and values of T tokens in all layers: [L, 2, G, T, D], or
-                              e numbers a layer of one adapter, grain by grain
+                              e numbers per layer of one adapter, grain by grain
 
 The same page serves both because both are read in the same way: layer by layer, as rows picked
 from a view of the pool. Keys are picked as rows of T D numbers, matrices as rows of u numbers (a
 grain, see `layout`): `index_select` copies what one layer needs into a contiguous batch. The other
-ways to read pages: contiguous extents, which fragment, and need one call of torch's kernel a row;
+ways to read pages: contiguous extents, which fragment, and need one call of torch's kernel per row;
 attention compiled for pages, which needs a compiler where it runs. The copy is the simplest, and
-with it a layer takes less time than with a call a row (`attention_choices` of
+with it a layer takes less time than with a call per row (`attention_choices` of
 benchmarks/lm/_adapters_serving.py).
 
 Page 0 is never given out and holds zeros: what an adapter lacks is picked from there.

@@ -67,7 +67,7 @@ class _Prompt:
 
 
 class PagedAttention:
-    """Where the keys and values of one pass go, and what its queries look at.
+    """Writes the keys and values of one pass into pages, and lets its queries read theirs.
 
     rows: those that are being written first, `written` of them with one new token each. folds:
     H / G.
@@ -176,7 +176,7 @@ class PagedAttention:
 
 
 def paged_attention() -> str:
-    """The name by which transformers finds this attention."""
+    """Register this attention with transformers; return its name."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(_NAME, _attend)

@@ -1,4 +1,4 @@
-"""A causal network whose keys and values lie in pages, and whose rows each have their adapter.
+"""A causal network whose keys and values lie in pages, and whose rows have adapters of their own.
 
 One pass takes the tokens of all rows end to end [N]: of rows that are being written one token
 each, of prompts as many as there are. The base's maps see them as one matrix; attention and the
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["PagedLinear", "PagedNetwork"]
 
 
-class _Desk:
-    """What the maps look at during a pass."""
+class _CurrentPass:
+    """Holds the operations of the current pass for all maps."""
 
     ops: RowOps | None = None
 
@@ -38,7 +38,7 @@ class PagedLinear(nn.Module):
     """The base's map, and the operations of the rows at hand. merged: a weight [out, in] to
     compute with in the place of the base's, or None."""
 
-    def __init__(self, base: nn.Linear, layer: int, target: Target, desk: _Desk) -> None:
+    def __init__(self, base: nn.Linear, layer: int, target: Target, desk: _CurrentPass) -> None:
         super().__init__()
         self.base = base
         self.merged: Tensor | None = None
@@ -69,7 +69,7 @@ class PagedNetwork:
         _require_full_attention(whole.config.get_text_config())
         self.network = Network(whole)
         whole.config._attn_implementation = paged_attention()
-        self._desk = _Desk()
+        self._desk = _CurrentPass()
         self.maps: dict[str, PagedLinear] = {}
         for place in places(whole, LINEAR):
             own = PagedLinear(place.linear, place.layer, place.target, self._desk)
@@ -99,7 +99,7 @@ class PagedNetwork:
 
 
 def _require_full_attention(config: Any) -> None:
-    """Raises ConfigError for windows, caps and other attention than that of Llama."""
+    """Raise ConfigError for windows, caps and other attention than that of Llama."""
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     other = kinds != {"full_attention"} or getattr(config, "attn_logit_softcapping", None)
     # Qwen2 names a window that it does not use.

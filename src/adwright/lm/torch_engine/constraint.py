@@ -25,7 +25,7 @@ __all__ = ["Constraint", "Grammars"]
 
 
 class Constraint:
-    """What may come next in each of B rows."""
+    """The tokens that may come next in each of B rows."""
 
     def __init__(self, matchers: Sequence[LLMatcher]) -> None:
         self._matchers = list(matchers)
@@ -43,7 +43,7 @@ class Constraint:
         return logits.masked_fill(~allowed[:, :V], -torch.inf)
 
     def take(self, tokens: Sequence[int]) -> list[bool]:
-        """One token a row was taken; whether each row is complete, so that only its end is left.
+        """Take one token per row; return whether each row is complete, with only its end left.
 
         Raises ConfigError where the grammar grew too complex on the way.
         """
@@ -56,7 +56,7 @@ class Constraint:
         return done
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Only these rows go on."""
+        """Keep only these rows."""
         self._matchers = [self._matchers[row] for row in rows]
 
 
@@ -76,7 +76,7 @@ class Grammars:
         self._tables: LLTokenizer | None = None
 
     def constraint(self, config: GenerationConfig, rows: int) -> Constraint | None:
-        """The constraint of `config` on so many rows; None where it has none.
+        """Make the constraint of `config` on so many rows; None where it has none.
 
         Raises ConfigError where the schema or grammar is none, MissingExtraError without
         llguidance.

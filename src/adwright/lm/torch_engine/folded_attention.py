@@ -22,7 +22,7 @@ _NAME = "adwright_folded"
 
 
 def folded_attention() -> str:
-    """The name by which transformers finds this attention, for `attn_implementation`."""
+    """Register this attention with transformers; return its name for `attn_implementation`."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 

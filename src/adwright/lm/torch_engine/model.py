@@ -4,7 +4,7 @@ The loop is our own, so that it can be read, cancelled and constrained. What it 
 obvious: a beginning that all prompts of a batch share is computed once; rows that have ended leave
 the batch; the vocabulary head sees only the positions that are asked for, as a contiguous matrix
 [positions, D]. With frozen weights a strided slice of the hidden states would make torch copy the
-whole head once a row.
+whole head once per row.
 
     with closing(TorchModel.open(TorchConfig())) as model:
         print(model.generate(["The best tea"]).texts)
@@ -133,7 +133,7 @@ class TorchModel(TokenEngine):
         return self._tokens
 
     def close(self) -> None:
-        """Let the weights go, as soon as the answers that are being written are done."""
+        """Free the weights, as soon as the answers that are being written are done."""
         with self._lock:
             self._network = None
         give_back()

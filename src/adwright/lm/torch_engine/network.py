@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Network", "PromptBatch", "shared_beginning"]
 
-#: A shorter common beginning is not worth a pass of its own.
+#: A shared beginning below so many tokens is not worth a pass of its own.
 _WORTH = 16
 
 
@@ -128,14 +128,14 @@ class PromptBatch:
         self.logits = self._pass(tokens.to(device), positions)  # [B, V]
 
     def step(self, tokens: Tensor) -> None:
-        """One more token a row, int64 [B]; `logits` are those after it."""
+        """Add one token per row, int64 [B]; `logits` are those after it."""
         one = self._mask.new_ones(len(tokens), 1)
         self._mask = torch.cat([self._mask, one], dim=-1)
         self.logits = self._pass(tokens.to(self._mask.device)[:, None], self._next[:, None])
         self._next = self._next + 1
 
     def keep(self, rows: Tensor) -> None:
-        """Only these rows go on, int64 [B']; the memory of the others is freed."""
+        """Keep only these rows, int64 [B']; the memory of the others is freed."""
         rows = rows.to(self._mask.device)
         self._cache.batch_select_indices(rows)
         self._mask, self._next, self.logits = self._mask[rows], self._next[rows], self.logits[rows]

@@ -13,7 +13,7 @@ __all__ = ["SeenTokens", "generator", "log_probability", "next_tokens"]
 
 
 def generator(seed: int, row: int) -> torch.Generator:
-    """The stream of random numbers of row `row` of a call."""
+    """Make the random generator of row `row` of a call."""
     return torch.Generator().manual_seed(seed + row)
 
 
@@ -29,11 +29,11 @@ class SeenTokens:
             self._seen[row, torch.tensor(list(ids), dtype=torch.long)] = True
 
     def add(self, tokens: Tensor) -> None:
-        """One more token in each row: int64 [B]."""
+        """Add one token per row: int64 [B]."""
         self._seen[torch.arange(len(tokens)), tokens] = True
 
     def keep(self, rows: Tensor) -> None:
-        """Only these rows go on: int64 [B']."""
+        """Keep only these rows: int64 [B']."""
         self._seen = self._seen[rows]
 
     def penalise(self, logits: Tensor, penalty: float) -> Tensor:
@@ -43,7 +43,7 @@ class SeenTokens:
 
 
 def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probability of one token a row, in nats.
+    """Log-probability of one token per row, in nats.
 
     logits: float32 [B, V]. tokens: int64 [B]. Returns float32 [B].
     """
@@ -54,10 +54,10 @@ def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:
 def next_tokens(
     logits: Tensor, config: GenerationConfig, generators: Sequence[torch.Generator]
 ) -> Tensor:
-    """One token a row, int64 [B].
+    """Choose one token per row: int64 [B].
 
     logits: float32 [B, V], after penalty and constraint; a token at minus infinity is never
-    taken. generators: one a row; each drawn token takes one draw of its row's, whatever the other
+    taken. generators: one per row; each drawn token takes one draw of its own, whatever the other
     rows are.
     """
     if config.temperature == 0:

@@ -1,5 +1,4 @@
-"""What an endpoint can tell of adapters that share a base: where each is, and how full the
-pool is."""
+"""Report where the adapters of a base are, and how full the pool is."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ __all__ = ["AdapterMeasures", "Adapters", "Rescans", "adapters_of"]
 
 
 class Rescans(Protocol):
-    """A folder of adapters that can be looked at again."""
+    """A folder of adapters that can be read again."""
 
     def rescan(self) -> Scanned:
         """Add what is new and take away what is gone; it may take seconds."""
@@ -33,13 +32,13 @@ class Adapters:
 
 
 class AdapterMeasures(Collector):
-    """Counters and gauges for Prometheus, read when it asks. They name no adapter."""
+    """Counters and gauges for Prometheus. They name no adapter."""
 
     def __init__(self, models: AdapterModels) -> None:
         self._models = models
 
     def collect(self) -> Iterator[Metric]:
-        """All of them at this moment."""
+        """Yield the present values."""
         state = self._models.pool()
         counts = state.counts
         counters = {

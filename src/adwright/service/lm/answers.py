@@ -53,12 +53,12 @@ _OBJECTS = {
 
 
 def new_id(kind: Kind) -> str:
-    """A name for an answer that nobody can guess."""
+    """Make an id for an answer that cannot be guessed."""
     return ("chatcmpl-" if kind == "chat" else "cmpl-") + secrets.token_hex(12)
 
 
 def settings_of(body: ChatIn | CompletionIn, limits: LmServiceConfig) -> GenerationConfig:
-    """How to generate. Raises ApiError where more is asked for than the service allows."""
+    """Settings of a request. Raises ApiError where more is asked for than the service allows."""
     match body:
         case ChatIn():
             asked = body.max_completion_tokens or body.max_tokens or limits.max_tokens
@@ -86,7 +86,7 @@ def settings_of(body: ChatIn | CompletionIn, limits: LmServiceConfig) -> Generat
 
 
 def prompts_of(body: ChatIn | CompletionIn, limits: LmServiceConfig) -> list[Prompt]:
-    """The prompts, each as often as answers to it are asked for.
+    """Prompts of a request, each as often as answers to it are asked for.
 
     Raises ApiError where these are too many.
     """
@@ -198,7 +198,7 @@ def embeddings_of(
 
 
 def usage_of(usage: Usage) -> dict[str, int]:
-    """Numbers of tokens in the words of the protocol."""
+    """Usage in the form of the protocol."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -268,5 +268,5 @@ def _logprobs(
 
 
 def _reason(reason: FinishReason | None) -> str | None:
-    # Who cancelled does not listen any more; the protocol has no word for it.
+    # The protocol has no word for cancelled, and its caller does not listen any more.
     return "stop" if reason == "cancelled" else reason

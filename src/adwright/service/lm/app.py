@@ -47,11 +47,11 @@ def create_lm_app(
     adapters: Adapters | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
-    """The application.
+    """Make the application.
 
     models: by name. They stay open when the app ends, and their owner may exchange them while it
     runs: a request finds its model by one look into the mapping. adapters: where `models` are
-    adapters of one base, they themselves, so that their residency can be asked for. clock: the
+    adapters of one base, they themselves, so that GET /v1/adapters can report on them. clock: the
     machine's own by default.
     """
     clock = SystemClock() if clock is None else clock

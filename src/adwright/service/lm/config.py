@@ -48,7 +48,7 @@ class LmServiceConfig:
         require(self, "key", self.key.isascii() and self.key.isprintable(), "must be plain text")
 
     def gate(self) -> GateLimits:
-        """The part of it that the gate in front of every request looks at."""
+        """The limits that the gate in front of every request checks."""
         return GateLimits(
             max_in_flight=self.max_in_flight,
             max_body_bytes=self.max_body_bytes,

@@ -184,7 +184,7 @@ async def embeddings(body: EmbeddingIn, request: Request, state: State) -> Respo
 
 @router.get("/healthz")
 async def health() -> JSONResponse:
-    """The process lives."""
+    """Say that the process lives."""
     return JSONResponse({"status": "ok"})
 
 
@@ -202,7 +202,7 @@ async def metrics(state: State) -> Response:
 
 
 def _present(models: Mapping[str, LanguageModel]) -> Iterator[tuple[str, LanguageModel]]:
-    """Those of this moment: one may go while they are listed."""
+    """List the present models: another thread may remove one meanwhile."""
     for name in list(models):
         try:
             yield name, models[name]

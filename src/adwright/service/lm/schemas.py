@@ -91,7 +91,7 @@ class StructuredOutputs(_Body):
 
 
 class SamplingIn(_Body):
-    """What chats and completions have in common. The seed is drawn where it is absent."""
+    """Fields that chats and completions share. The seed is drawn where it is absent."""
 
     model: str
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0

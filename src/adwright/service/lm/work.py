@@ -1,4 +1,4 @@
-"""Work of a model on a few threads, behind a queue that is never long.
+"""Run the work of models on a few threads, behind a short queue.
 
 A model computes for seconds, so it never runs on the event loop; a caller that goes away takes its
 work along; and what cannot begin soon is refused at once.
@@ -47,7 +47,7 @@ class LmWork:
         return len(self._open)
 
     async def run(self, work: Callable[[Cancellation], T], request: Request) -> T:
-        """The result of `work`, which looks at its cancellation while it computes.
+        """Return the result of `work`, which checks its cancellation while it computes.
 
         Raises Busy where the queue is full; Gone, once the work was told to end, where the
         connection is closed before.
@@ -69,7 +69,7 @@ class LmWork:
     def stream(
         self, work: Callable[[Cancellation], Iterator[T]], request: Request
     ) -> AsyncIterator[T]:
-        """What `work` yields. Raises Busy at once where the queue is full; Gone as `run` does.
+        """Yield what `work` does. Raises Busy at once where the queue is full; Gone as `run` does.
 
         Leaving the iterator early, in whatever way, ends the work.
         """
@@ -81,7 +81,7 @@ class LmWork:
         return self._taken(feed, future, cancel, request)
 
     def close(self) -> None:
-        """Tell all work to end and wait for it."""
+        """Cancel all work and wait for it."""
         with self._lock:
             live = list(self._open)
         for cancel in live:
@@ -136,7 +136,7 @@ class LmWork:
 
 
 class _Feed(Generic[T]):
-    """Items from a thread into the event loop."""
+    """Passes items from a thread to the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
