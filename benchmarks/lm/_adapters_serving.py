@@ -323,15 +323,15 @@ def _micro(work: Callable[[], object], times: int = 200) -> float:
 
 def _fold_seconds(models: AdapterModels, name: str) -> float:
     """CPU-seconds of computing all merged weights, the median of five."""
-    hot = models._residency.acquire(name)
+    hot = models._cache.acquire(name)
     if hot is None:
         raise RuntimeError("the pool has no room for the adapter")
     taken = []
     for _ in range(5):
         began = time.process_time()
-        folded_weights(hot, models._passes.network.maps, models._pool, models._residency.grain)
+        folded_weights(hot, models._passes.network.maps, models._pool, models._cache.grain)
         taken.append(time.process_time() - began)
-    models._residency.release(name)
+    models._cache.release(name)
     return statistics.median(taken)
 
 
