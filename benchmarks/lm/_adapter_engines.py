@@ -21,7 +21,8 @@ from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import quiet, smollm2_folder
 from adwright.lm.serving import passes
-from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.config import ServingConfig
+from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.gathered_adapters import BaseMaps, GatheredMethod
 from adwright.lm.serving.rows import AnswerRow
 from adwright.tuning.reparameterised.lora import LoRA

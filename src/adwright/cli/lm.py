@@ -152,7 +152,7 @@ def _serve_adapters(
     at: tuple[str, int],
 ) -> None:
     from adwright.lm.serving.adapter_folder import AdapterFolder, open_base
-    from adwright.lm.serving.engine import ServingConfig
+    from adwright.lm.serving.config import ServingConfig
     from adwright.service.lm.adapters import Adapters
     from adwright.service.lm.app import create_lm_app
     from adwright.web.server import listen, serve

@@ -9,7 +9,7 @@ import pytest
 from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving.adapter_folder import AdapterFolder, open_base
-from adwright.lm.serving.engine import ServingConfig
+from adwright.lm.serving.config import ServingConfig
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.tuning.additive.ia3 import IA3

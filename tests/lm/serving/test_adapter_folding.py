@@ -9,7 +9,8 @@ import torch
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
 from adwright.lm.serving.adapter_folding import MergePolicy, Merger, folded_weights
-from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.config import ServingConfig
+from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.rows import Row
 from adwright.tuning.methods import load_tuned
 from tests.support.lm.adapter_engine import PARTS, alone, models_of, odd_texts, saved_parts

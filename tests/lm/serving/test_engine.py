@@ -12,7 +12,8 @@ import pytest
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, TokenPrompt
-from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.config import ServingConfig
+from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.rows import ScoreRow
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import PARTS, alone, models_of, odd_texts, saved_parts
@@ -425,11 +426,3 @@ def test_closing_while_texts_are_read(folders: dict[str, Path]) -> None:
     for thread in threads:
         thread.join(60)
     assert sorted(errors) == ["the embedding was cancelled", "the score was cancelled"]
-
-
-@pytest.mark.parametrize(
-    "change", [{"rows": 0}, {"block": 0}, {"pool_bytes": 0}, {"host_bytes": -1}, {"drive": "x"}]
-)
-def test_settings_that_cannot_be(change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(change))):
-        ServingConfig(**change)

@@ -11,7 +11,8 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 from adwright.core.clock import FixedClock
 from adwright.lm.serving.adapter_folder import AdapterFolder
-from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.config import ServingConfig
+from adwright.lm.serving.engine import AdapterModels
 from adwright.service.lm.adapters import Adapters
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig

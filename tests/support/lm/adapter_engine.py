@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.config import ServingConfig
+from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.gathered_adapters import GatheredMethod
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.tuning.additive.ia3 import IA3

@@ -15,7 +15,8 @@ from adwright.core.errors import ConfigError
 pytest.importorskip("transformers")
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.config import ServingConfig
+from adwright.lm.serving.engine import AdapterModels
 from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.coserve import Beside, Bounds, Pending, ServedBeside
 from adwright.training.tuning.jobs import Job, tune_jobs

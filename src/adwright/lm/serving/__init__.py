@@ -1,4 +1,4 @@
-"""Many tuned parts of one base, served at once from bounded memory.
+"""Serve many adapters of one base at once, from bounded memory.
 
-`engine.AdapterModels` is where to begin: one `LanguageModel` a tuned part, over one batch.
+`engine.AdapterModels` is where to begin: one `LanguageModel` per adapter, over one batch.
 """

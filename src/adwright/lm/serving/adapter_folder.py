@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adwright.core.errors import AdwrightError, ConfigError
-from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.config import ServingConfig
+from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import load_causal
 

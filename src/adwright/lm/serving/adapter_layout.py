@@ -1,4 +1,4 @@
-"""How an adapter lies in pages: rows of its update matrices, cut into grains.
+"""How an adapter lies in pages: rows of its small matrices, cut into grains.
 
 Of `gathered.MapUpdate` the rows are stored, for each layer in the same order,
 
@@ -104,8 +104,8 @@ def image(
     for name, update in updates.items():
         parts = name.split(".")
         layer, target = int(parts[-3]), parts[-1]
-        for slot, tensor in _matrices(update).items():
-            place = layout.matrices[target, slot]  # type: ignore[index]
+        for key, tensor in _matrices(update).items():
+            place = layout.matrices[target, key]  # type: ignore[index]
             wide = record[layer, place.first * grain :][: place.rows * place.grains * grain]
             wide.view(place.rows, -1)[:, : tensor.shape[-1]] = tensor
     return record.view(shape.layers, pages, shape.slice).transpose(0, 1).contiguous()
@@ -131,7 +131,7 @@ def _matrices(update: MapUpdate) -> dict[MatrixName, Tensor]:
 def _shapes(
     method: GatheredMethod, target: Target, sizes: Sizes
 ) -> dict[MatrixName, tuple[int, int]]:
-    """(rows, width) of each slot at one map."""
+    """(rows, width) of each matrix at one map."""
     o, i = sizes.shapes[target]
     found: dict[MatrixName, tuple[int, int]] = {}
     match method:

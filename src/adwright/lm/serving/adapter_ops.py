@@ -172,7 +172,7 @@ class RowOps:
     def _pick(self, layer: int) -> None:
         if self._layer != layer and self._at is not None:
             at = self._at + layer * self._stride
-            # Into memory that is there: a new slot of it would be cleared first, page by page.
+            # Reused memory: the system would clear a new block first, page by page.
             into = self._picked.view(-1, self._u)
             torch.index_select(self._rows, 0, at, out=into)
             self._layer = layer

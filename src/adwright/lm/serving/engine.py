@@ -11,7 +11,7 @@ pages come from one pool (`page_pool`), adapters are loaded as they are asked fo
 
 Who computes is a setting. "callers": whoever waits for an answer runs the next pass, for all;
 no thread is needed. "thread": one thread of ours does. "outside": somebody else calls `step`,
-which does one bounded slot of work and returns; so a loop that tunes can serve in its gaps:
+which does one bounded piece of work and returns; so a loop that tunes can serve in its gaps:
 
     while tuning:
         training_step()
@@ -25,19 +25,19 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.generation import Chunk, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.language_model import LanguageModel
-from adwright.lm.serving.adapter_cache import AdapterCache, AdapterState, CacheCounts
-from adwright.lm.serving.adapter_folding import MergePolicy, Merger
+from adwright.lm.serving.adapter_cache import AdapterCache, AdapterState
+from adwright.lm.serving.adapter_folding import Merger
 from adwright.lm.serving.adapter_model import AdapterModel
+from adwright.lm.serving.config import PassResult, PoolState, ServingConfig
 from adwright.lm.serving.gathered_adapters import BaseMaps
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paged_network import PagedNetwork
@@ -49,81 +49,12 @@ from adwright.lm.torch_engine.constraint import Grammars
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["AdapterModels", "PassResult", "PoolState", "ServingConfig"]
+__all__ = ["AdapterModels"]
 
 _log = logging.getLogger("adwright.lm")
+_DEFAULT = ServingConfig()
 #: Seconds after which a waiting thread looks again by itself.
 _PATIENCE = 0.05
-
-Drive = Literal["callers", "thread", "outside"]
-
-
-@dataclass(frozen=True)
-class ServingConfig:
-    """Bounds of one served base.
-
-    pool_bytes: the pool of pages, for adapters in use, keys and values. host_bytes: for adapters
-    evicted from it. block: tokens per page. rows: requests per batch. prompt_tokens: the most
-    tokens of prompts per pass. drive: who computes, see the module. merge: fold an adapter that
-    most requests ask for, by this policy; `adapter_folding` says what it costs. Beside these
-    bounds, a pass takes copies of one layer's matrices and keys, and activations, while it runs.
-
-    Raises ConfigError that names the setting.
-    """
-
-    pool_bytes: int = 512 << 20
-    host_bytes: int = 256 << 20
-    block: int = 16
-    rows: int = 32
-    prompt_tokens: int = 256
-    drive: Drive = "callers"
-    merge: MergePolicy | None = None
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        for name in ("pool_bytes", "block", "rows", "prompt_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=name, hint="correct it")
-        if self.host_bytes < 0:
-            raise ConfigError("host_bytes must not be negative", where="host_bytes", hint="0")
-
-
-@dataclass(frozen=True)
-class PassResult:
-    """What one pass did; false where there was nothing to do.
-
-    written: tokens of answers. prompted: tokens of prompts. live: rows in the batch. waiting:
-    requests in the queue.
-    """
-
-    written: int
-    prompted: int
-    live: int
-    waiting: int
-
-    def __bool__(self) -> bool:
-        return bool(self.written or self.prompted)
-
-
-@dataclass(frozen=True)
-class PoolState:
-    """How full the pool is.
-
-    pages: those that can be given out. adapters, keys: pages in use by them. bytes: of all pages.
-    host_bytes: of adapters in host memory. preemptions: rows that had to begin again. counts: of
-    the cache. merged: the folded adapter; merges: folds so far; merged_bytes: of folded weights.
-    """
-
-    pages: int
-    adapters: int
-    keys: int
-    bytes: int
-    host_bytes: int
-    preemptions: int
-    counts: CacheCounts
-    merged: str | None = None
-    merges: int = 0
-    merged_bytes: int = 0
 
 
 class AdapterModels(Mapping[str, LanguageModel]):
@@ -135,7 +66,7 @@ class AdapterModels(Mapping[str, LanguageModel]):
 
     A mapping from names to `LanguageModel`s, as `create_lm_app` takes it. All methods may be
     called from several threads. Raises ConfigError where the model is not plain, its attention
-    cannot be paged, or the pool is too update for a page.
+    cannot be paged, or the pool is too small for a page.
     """
 
     def __init__(
@@ -145,7 +76,7 @@ class AdapterModels(Mapping[str, LanguageModel]):
         *,
         name: str,
         note: str = "",
-        config: ServingConfig = ServingConfig(),
+        config: ServingConfig = _DEFAULT,
     ) -> None:
         self._base = BaseMaps.of(model)
         self.name, self.note, self.tokens, self.config = name, note, tokens, config
@@ -261,7 +192,7 @@ class AdapterModels(Mapping[str, LanguageModel]):
 
     def streamed(self, row: AnswerRow, chunks: SimpleQueue[Chunk | None]) -> Iterator[Chunk]:
         """Yield what comes into `chunks` until the row is over; errors as `run`."""
-        # In here nothing happens before the first slot is asked for.
+        # A generator: nothing happens before the first chunk is asked for.
         self.submit([row])
         try:
             while True:

@@ -85,7 +85,7 @@ class Row:
 
 class AnswerRow(Row):
     """An answer. answer: it, empty so far. index: of its call, for the random numbers. constraint:
-    on one row. chunks: where what is written goes, slot by slot; None for a whole answer."""
+    on one row. chunks: where what is written goes, piece by piece; None for a whole answer."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ class LmServiceConfig:
     """Limits of one process that serves language models.
 
     max_running: requests that are computed at a time. An engine with continuous batching, such as
-        OpenVINO, or tuned parts over one base, computes them together; torch in turns.
+        OpenVINO, or adapters over one base, computes them together; torch in turns.
     max_queue: requests that may wait for one of them to end. max_in_flight: requests of all kinds.
         Beyond either, a request is shed with 429.
     max_tokens: the most that a request may ask for. max_texts: the most answers, or embedded

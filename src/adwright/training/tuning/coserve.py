@@ -39,7 +39,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from adwright.core.errors import ConfigError
-from adwright.lm.serving.engine import AdapterModels, ServingConfig
+from adwright.lm.serving.config import ServingConfig
+from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.rows import AnswerRow, Row
 
 if TYPE_CHECKING:

@@ -1,0 +1,83 @@
+"""The bounds of one served base, and what its engine reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError
+from adwright.lm.serving.adapter_cache import CacheCounts
+from adwright.lm.serving.adapter_folding import MergePolicy
+
+__all__ = ["PassResult", "PoolState", "ServingConfig"]
+
+Drive = Literal["callers", "thread", "outside"]
+
+
+@dataclass(frozen=True)
+class ServingConfig:
+    """Bounds of one served base.
+
+    pool_bytes: the pool of pages, for adapters in use, keys and values. host_bytes: for adapters
+    evicted from it. block: tokens per page. rows: requests per batch. prompt_tokens: the most
+    tokens of prompts per pass. drive: who computes, see the module. merge: fold an adapter that
+    most requests ask for, by this policy; `adapter_folding` says what it costs. Beside these
+    bounds, a pass takes copies of one layer's matrices and keys, and activations, while it runs.
+
+    Raises ConfigError that names the setting.
+    """
+
+    pool_bytes: int = 512 << 20
+    host_bytes: int = 256 << 20
+    block: int = 16
+    rows: int = 32
+    prompt_tokens: int = 256
+    drive: Drive = "callers"
+    merge: MergePolicy | None = None
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        for name in ("pool_bytes", "block", "rows", "prompt_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1", where=name, hint="correct it")
+        if self.host_bytes < 0:
+            raise ConfigError("host_bytes must not be negative", where="host_bytes", hint="0")
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What one pass did; false where there was nothing to do.
+
+    written: tokens of answers. prompted: tokens of prompts. live: rows in the batch. waiting:
+    requests in the queue.
+    """
+
+    written: int
+    prompted: int
+    live: int
+    waiting: int
+
+    def __bool__(self) -> bool:
+        return bool(self.written or self.prompted)
+
+
+@dataclass(frozen=True)
+class PoolState:
+    """How full the pool is.
+
+    pages: those that can be given out. adapters, keys: pages in use by them. bytes: of all pages.
+    host_bytes: of adapters in host memory. preemptions: rows that had to begin again. counts: of
+    the cache. merged: the folded adapter; merges: folds so far; merged_bytes: of folded weights.
+    """
+
+    pages: int
+    adapters: int
+    keys: int
+    bytes: int
+    host_bytes: int
+    preemptions: int
+    counts: CacheCounts
+    merged: str | None = None
+    merges: int = 0
+    merged_bytes: int = 0
