@@ -366,7 +366,7 @@ class _State:
 
 
 def _losses(tuned: Tuned, packed: Packed) -> tuple[Tensor, Tensor]:
-    """`answer_loss_of`, and how far two readings are apart, where the method reads twice; else 0."""
+    """`answer_loss_of`, and how far two readings are apart where the method reads twice, else 0."""
     method = tuned.method
     if not method.reads_twice(tuned):
         return answer_loss_of(tuned, packed), torch.zeros(())
