@@ -53,11 +53,11 @@ def exhaustive(task: NextBasket, deployment: Deployment, visits: Ints) -> Exhaus
         for visit in visits.tolist():
             path = folder / f"{visit}.npz"
             if not path.exists():
-                crowd = deployment.histories.crowd(visit_requests(task, np.array([visit])))
+                batch = deployment.histories.batch(visit_requests(task, np.array([visit])))
                 start = time.process_time()
                 score = np.concatenate(
                     [
-                        fine.score(crowd, Shortlist.of([codes[at : at + CHUNK]]))
+                        fine.score(batch, Shortlist.of([codes[at : at + CHUNK]]))
                         for at in range(0, len(codes), CHUNK)
                     ]
                 )

@@ -96,13 +96,13 @@ def stage_lists(cascade: Cascade, task: NextBasket, visits: Ints) -> dict[str, l
     if cascade.fine is None:
         raise SystemExit("the cascade has no fine stage")
     for visit in visits:
-        crowd = cascade.histories.crowd(visit_requests(task, np.array([visit])))
-        short = cascade.retrieve(crowd)
+        batch = cascade.histories.batch(visit_requests(task, np.array([visit])))
+        short = cascade.retrieve(batch)
         found["retrieve"].append(short.codes)
-        score = cascade.coarse.score(crowd, short)
+        score = cascade.coarse.score(batch, short)
         coarse, _ = best_of(short, score, np.array([cascade.config.coarse]))
         found["coarse"].append(coarse.codes)
-        fine, _ = best_of(coarse, cascade.fine.score(crowd, coarse), np.array([K]))
+        fine, _ = best_of(coarse, cascade.fine.score(batch, coarse), np.array([K]))
         found["fine"].append(fine.codes)
     return found
 
@@ -155,11 +155,11 @@ def orders_of(cascade: Cascade, task: NextBasket, visits: Ints) -> tuple[list[In
     with progress(len(visits), "every basket", "visits") as bar:
         for start in range(0, len(visits), TOGETHER):
             some = visits[start : start + TOGETHER]
-            crowd = cascade.histories.crowd(visit_requests(task, some))
-            short = cascade.retrieve(crowd)
+            batch = cascade.histories.batch(visit_requests(task, some))
+            short = cascade.retrieve(batch)
             places = np.full(len(some), cascade.config.coarse)
-            coarse, _ = best_of(short, cascade.coarse.score(crowd, short), places)
-            best, _ = best_of(coarse, cascade.fine.score(crowd, coarse), np.full(len(some), K))
+            coarse, _ = best_of(short, cascade.coarse.score(batch, short), places)
+            best, _ = best_of(coarse, cascade.fine.score(batch, coarse), np.full(len(some), K))
             found[0].extend(best.lists())
             found[1].extend(codes[:K] for codes in coarse.lists())
             bar.advance(len(some))

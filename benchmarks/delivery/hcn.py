@@ -151,9 +151,9 @@ class _Bench:
         for key, deployment in (("fine10", plain), ("fine10_blended", plain.blended(requests))):
             cascade, shares = deployment.cascade(), []
             for visit, best in zip(truth.visits, truth.best, strict=True):
-                crowd = cascade.histories.crowd(visit_requests(self.task, np.array([visit])))
-                short = cascade.retrieve(crowd)
-                kept, _ = best_of(short, cascade.coarse.score(crowd, short), np.array([50]))
+                batch = cascade.histories.batch(visit_requests(self.task, np.array([visit])))
+                short = cascade.retrieve(batch)
+                kept, _ = best_of(short, cascade.coarse.score(batch, short), np.array([50]))
                 shares.append(np.isin(best[:10], kept.codes).mean())
             found[key] = np.array(shares)
         return found

@@ -91,11 +91,11 @@ def test_the_numbers_are_those_of_slow_counts(found: CascadeDemoResult) -> None:
     for visit, request in zip(visits.tolist(), visit_requests(TASK, visits, k=3), strict=True):
         targets = TASK.targets[TASK.target_offsets[visit] : TASK.target_offsets[visit + 1]]
         bought = {TASK.items.ids[code - 1] for code in targets.tolist()}
-        crowd = cascade.histories.crowd([request])
+        batch = cascade.histories.batch([request])
         shown = log.filter(request_id=request.request_id).sort("position")["item_id"].to_list()
         answer = cascade.recommend(request).item_ids
         lists = {
-            "retrieve": [TASK.items.ids[c - 1] for c in cascade.retrieve(crowd).codes.tolist()],
+            "retrieve": [TASK.items.ids[c - 1] for c in cascade.retrieve(batch).codes.tolist()],
             "coarse": list(answer),
             "fine": list(answer[:3]),
             "policy": shown,

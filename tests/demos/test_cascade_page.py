@@ -9,8 +9,8 @@ import pytest
 from adwright.delivery.cascade.judging import OrderQuality, StageQuality
 from adwright.demos.cascade_page import (
     CascadeMeasures,
-    Place,
     ShownDecision,
+    SlateItem,
     write_cascade_page,
 )
 from adwright.metrics.bootstrap import Interval
@@ -43,8 +43,8 @@ SHOWN = ShownDecision(
     history=1234,
     basket=7,
     places=(
-        Place("i1", "tea & <jam>", 0.123, 0.456, 39, True),
-        Place("i2", "milk", 0.05, 0.01, 0, False),
+        SlateItem("i1", "tea & <jam>", 0.123, 0.456, 39, True),
+        SlateItem("i2", "milk", 0.05, 0.01, 0, False),
     ),
 )
 

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from adwright.demos.ranker_page import Activated, Household, Shown, page_environment, write_page
+from adwright.demos.ranker_page import (
+    Activated,
+    Household,
+    ShownProduct,
+    page_environment,
+    write_page,
+)
 from adwright.training.ranking.run import RunResult
 from tests.support.data.ranking_task import START, shop_run
 
@@ -19,8 +25,8 @@ HOUSEHOLD = Household(
     candidates=30,
     taken=1,
     shown=(
-        Shown("i1", "tea & <jam>", 0.123, True, (Activated("i2", "milk", 3, 0.5),)),
-        Shown("i2", "milk", 0.05, False, (Activated("i2", "milk", 3, -0.25),)),
+        ShownProduct("i1", "tea & <jam>", 0.123, True, (Activated("i2", "milk", 3, 0.5),)),
+        ShownProduct("i2", "milk", 0.05, False, (Activated("i2", "milk", 3, -0.25),)),
     ),
     past=("×3 milk", "×1 jam"),
     weights=((0.5, -0.25), (0.0, 0.1)),

@@ -49,7 +49,12 @@ from adwright.delivery.cascade.trial import (
     stage_lists,
 )
 from adwright.delivery.policy.slate_policy import PolicyConfig, SoftmaxConfig, build_policy
-from adwright.demos.cascade_page import CascadeMeasures, Place, ShownDecision, write_cascade_page
+from adwright.demos.cascade_page import (
+    CascadeMeasures,
+    ShownDecision,
+    SlateItem,
+    write_cascade_page,
+)
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.fit import FitConfig
@@ -285,7 +290,7 @@ def _shown(
         decision = served.decisions[place]
         (basket,) = _bought(task, visits[place : place + 1])
         taken = {task.items.ids[code - 1] for code in basket.tolist()}
-        past = cascade.histories.crowd([decision.request]).item
+        past = cascade.histories.batch([decision.request]).item
         times = np.bincount(past, minlength=len(task.items))
         codes = [task.items.ids.index(item_id) + 1 for item_id in decision.item_ids]
         places = zip(
@@ -302,7 +307,7 @@ def _shown(
                 len(past),
                 len(taken),
                 tuple(
-                    Place(
+                    SlateItem(
                         item_id, names[item_id], score, chance, int(times[code]), item_id in taken
                     )
                     for item_id, code, score, chance in places

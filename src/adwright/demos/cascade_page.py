@@ -12,7 +12,7 @@ from adwright.delivery.cascade.judging import OrderQuality, StageQuality
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.page import page_environment
 
-__all__ = ["CascadeMeasures", "Place", "ShownDecision", "write_cascade_page"]
+__all__ = ["CascadeMeasures", "ShownDecision", "SlateItem", "write_cascade_page"]
 
 #: What each stage is, for a reader.
 _STAGES = {
@@ -24,7 +24,7 @@ _STAGES = {
 
 
 @dataclass(frozen=True)
-class Place:
+class SlateItem:
     """An item of a slate: its probability of being taken, the chance with which it was drawn
     for this place, how often the person had it before, and whether they then bought it."""
 
@@ -44,7 +44,7 @@ class ShownDecision:
     time: datetime
     history: int
     basket: int
-    places: tuple[Place, ...]
+    places: tuple[SlateItem, ...]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.hashing import hash_order
 from adwright.data.tasks.task import Task
-from adwright.demos.ranker_page import Activated, Household, Shown, write_page
+from adwright.demos.ranker_page import Activated, Household, ShownProduct, write_page
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.ranking.config import RunConfig, TaskConfig, default_fit, open_task
 from adwright.training.ranking.ranker import Ranker
@@ -175,7 +175,7 @@ def _household(
     best = ranker.recommend(events, candidates, k=k)
     reasons = _reasons(ranker, events, best["item_id"])
     shown = [
-        Shown(
+        ShownProduct(
             item_id=row["item_id"],
             name=row["name"],
             probability=row["probability"],

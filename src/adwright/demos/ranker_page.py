@@ -30,7 +30,7 @@ from adwright.training.ranking.run import RunResult
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["Activated", "Household", "Shown", "write_page"]
+__all__ = ["Activated", "Household", "ShownProduct", "write_page"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Activated:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownProduct:
     """A product that is shown; taken: whether the person did buy it in that visit."""
 
     item_id: str
@@ -67,7 +67,7 @@ class Household:
     history: int
     candidates: int
     taken: int
-    shown: Sequence[Shown]
+    shown: Sequence[ShownProduct]
     past: Sequence[str] = ()
     weights: Sequence[Sequence[float]] = ()
 

@@ -12,7 +12,7 @@ import pytest
 from adwright.campaigns.simulation.client import HttpClient, Patience, Shown, SplitClient
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.delivery.decision import Request
-from adwright.delivery.policy.split_policy import Split
+from adwright.delivery.policy.split_policy import ABSplit
 
 NOW = datetime(2024, 6, 1, 18, 30, tzinfo=UTC)
 
@@ -219,7 +219,7 @@ class Noted:
 
 
 def test_a_split_sends_each_arm_to_its_own() -> None:
-    a, b, split = Noted("a"), Noted("b"), Split("trial")
+    a, b, split = Noted("a"), Noted("b"), ABSplit("trial")
     client = SplitClient(a, b, split)
     asked = requests(40)
     found = client.decide(asked)

@@ -17,7 +17,7 @@ from adwright.delivery.policy.slate_policy import (
     SoftmaxConfig,
     build_policy,
 )
-from adwright.delivery.policy.split_policy import Split
+from adwright.delivery.policy.split_policy import ABSplit
 from tests.support.store.small_world import Round, played
 
 EXPLORES, BETTER = SoftmaxConfig(temperature=1.0), SoftmaxConfig(temperature=0.6)
@@ -73,7 +73,7 @@ def test_decisions_that_cannot_be_asked_again_are_left_out(played_round: Round) 
     assert found.recomputed == pytest.approx(0.5, abs=0.01)
 
 
-SPLIT = Split("hand")
+SPLIT = ABSplit("hand")
 A, B = (next(u for u in map(str, range(99)) if SPLIT.arm(u) == arm) for arm in "AB")
 TIME = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -138,7 +138,7 @@ def test_weights_by_hand() -> None:
     assert found.own.value == 0.5
 
 
-class Deal(Split):
+class Deal(ABSplit):
     """People dealt by a table."""
 
     def __init__(self, table: dict[str, str]) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 from adwright.delivery.cascade.budget import Meter
-from adwright.delivery.stages.protocols import Cost
+from adwright.delivery.stages.protocols import CallCost
 
 
 def spin(seconds: float) -> None:
@@ -17,7 +17,7 @@ def test_time_and_work_are_a_request() -> None:
     for _ in range(2):
         with meter.stage("coarse"):
             spin(0.01)
-        meter.work("coarse", 5, 500, Cost(1000, 200))
+        meter.work("coarse", 5, 500, CallCost(1000, 200))
     with meter.stage("fine"):
         pass
     coarse, fine = meter.report()

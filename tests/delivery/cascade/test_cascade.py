@@ -13,8 +13,8 @@ from adwright.core.errors import ConfigError
 from adwright.delivery.cascade.budget import Meter
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.deadline import Deadline
-from adwright.delivery.stages.histories import Crowd
-from adwright.delivery.stages.protocols import Cost, Shortlist
+from adwright.delivery.stages.histories import RequestBatch
+from adwright.delivery.stages.protocols import CallCost, Shortlist
 from tests.support.delivery.cascade_parts import deployment, request, task
 
 IDS = task().items.ids
@@ -29,13 +29,13 @@ class Slow:
     def __init__(self, clock: FixedClock, seconds: float) -> None:
         self.clock, self.seconds, self.calls = clock, seconds, 0
 
-    def score(self, crowd: Crowd, items: Shortlist) -> np.ndarray[Any, Any]:
-        self.clock.advance(self.seconds * len(crowd))
+    def score(self, batch: RequestBatch, items: Shortlist) -> np.ndarray[Any, Any]:
+        self.clock.advance(self.seconds * len(batch))
         self.calls += 1
         return items.codes.astype(np.float64)
 
-    def cost(self, crowd: Crowd, items: Shortlist) -> Cost:
-        return Cost()
+    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
+        return CallCost()
 
 
 def cascade(**changes: Any) -> Cascade:
@@ -58,12 +58,12 @@ def slow(clock: FixedClock, *, coarse: float = 0.0, fine: float = 0.0) -> Cascad
 
 def test_the_fine_order_of_what_the_coarse_stage_lets_through() -> None:
     whole = cascade()
-    crowd = whole.histories.crowd([request("u1", k=2)])
-    found = whole.retrieve(crowd)
-    score = whole.coarse.score(crowd, found)
+    batch = whole.histories.batch([request("u1", k=2)])
+    found = whole.retrieve(batch)
+    score = whole.coarse.score(batch, found)
     through = found.codes[np.lexsort((found.codes, -score))[:4]]
     assert whole.fine is not None
-    fine = whole.fine.score(crowd, Shortlist.of([through]))
+    fine = whole.fine.score(batch, Shortlist.of([through]))
     order = np.lexsort((through, -fine))
     answer = whole.recommend(request("u1", k=2))
     assert answer.item_ids == tuple(IDS[c - 1] for c in through[order])
@@ -73,12 +73,12 @@ def test_the_fine_order_of_what_the_coarse_stage_lets_through() -> None:
 
 def test_both_sources_are_heard_and_can_be_left_out() -> None:
     whole = cascade(retrieve=1)
-    crowd = whole.histories.crowd([request("u1")])
-    near = set(whole.vectors.find(crowd, 1).codes.tolist())
+    batch = whole.histories.batch([request("u1")])
+    near = set(whole.vectors.find(batch, 1).codes.tolist())
     assert whole.past is not None
-    past = set(whole.past.find(crowd, 3).codes.tolist())
-    assert set(whole.retrieve(crowd).codes.tolist()) == near | past
-    assert set(cascade(retrieve=1, past=0).retrieve(crowd).codes.tolist()) == near
+    past = set(whole.past.find(batch, 3).codes.tolist())
+    assert set(whole.retrieve(batch).codes.tolist()) == near | past
+    assert set(cascade(retrieve=1, past=0).retrieve(batch).codes.tolist()) == near
 
 
 def test_many_at_once_are_answered_as_one_by_one() -> None:

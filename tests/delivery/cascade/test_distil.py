@@ -21,10 +21,10 @@ def test_scores_are_the_logits_of_the_fine_stage() -> None:
     for n, visit in enumerate(found.visit):
         mine = slice(found.offsets[n], found.offsets[n + 1])
         codes = found.item[mine]
-        crowd = cascade.histories.crowd(visit_requests(source, found.visit[n : n + 1]))
-        p = cascade.fine.score(crowd, Shortlist.of([codes]))
+        batch = cascade.histories.batch(visit_requests(source, found.visit[n : n + 1]))
+        p = cascade.fine.score(batch, Shortlist.of([codes]))
         np.testing.assert_allclose(found.score[mine], np.log(p / (1 - p)), rtol=1e-4, atol=1e-4)
-        assert set(codes.tolist()) <= set(cascade.retrieve(crowd).codes.tolist())
+        assert set(codes.tolist()) <= set(cascade.retrieve(batch).codes.tolist())
         assert len(set(codes.tolist())) == len(codes) == 6
         assert source.visit_end[visit] > source.user_offsets[source.visit_user[visit]]
 
@@ -41,8 +41,8 @@ def test_half_is_what_the_person_had_most_often() -> None:
     found = teach(cascade, source, visits=1_000, items=4)
     assert cascade.past is not None
     for n in range(len(found.visit)):
-        crowd = cascade.histories.crowd(visit_requests(source, found.visit[n : n + 1]))
-        own = set(cascade.past.find(crowd, 2).codes.tolist())
+        batch = cascade.histories.batch(visit_requests(source, found.visit[n : n + 1]))
+        own = set(cascade.past.find(batch, 2).codes.tolist())
         assert own <= set(found.item[found.offsets[n] : found.offsets[n + 1]].tolist())
 
 

@@ -87,8 +87,8 @@ def test_lists_of_the_stages() -> None:
     lists = stage_lists(cascade(), TASK, found, k=2)
     assert list(lists) == ["retrieve", "coarse", "fine", "policy"]
     for n, visit in enumerate(VISITS.tolist()):
-        crowd = cascade().histories.crowd(visit_requests(TASK, np.array([visit])))
-        assert lists["retrieve"][n].tolist() == cascade().retrieve(crowd).codes.tolist()
+        batch = cascade().histories.batch(visit_requests(TASK, np.array([visit])))
+        assert lists["retrieve"][n].tolist() == cascade().retrieve(batch).codes.tolist()
         ids = [TASK.items.ids[code - 1] for code in lists["coarse"][n].tolist()]
         assert ids == list(found.candidates[n].item_ids)
         assert lists["fine"][n].tolist() == lists["coarse"][n][:2].tolist()

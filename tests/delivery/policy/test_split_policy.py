@@ -8,38 +8,38 @@ import pytest
 from adwright.core.errors import ConfigError
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.slate_policy import GreedyConfig, SoftmaxConfig, build_policy
-from adwright.delivery.policy.split_policy import Split, SplitPolicy
+from adwright.delivery.policy.split_policy import ABSplit, SplitPolicy
 
 A = build_policy(GreedyConfig(), policy_id="first")
 B = build_policy(SoftmaxConfig(), policy_id="second")
 PEOPLE = [f"u{n}" for n in range(4000)]
 
 
-def arms(split: Split) -> list[str]:
+def arms(split: ABSplit) -> list[str]:
     return [split.arm(user) for user in PEOPLE]
 
 
 def test_the_deal_is_stable_and_known() -> None:
-    assert arms(Split())[:6] == arms(Split())[:6]
+    assert arms(ABSplit())[:6] == arms(ABSplit())[:6]
     # Pinned: an experiment that runs must not be dealt anew by a new version.
-    assert "".join(Split().arm(f"household-{n}") for n in range(12)) == "ABAAABBBBABB"
+    assert "".join(ABSplit().arm(f"household-{n}") for n in range(12)) == "ABAAABBBBABB"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
 def test_the_share_of_b(share: float) -> None:
-    found = np.mean([arm == "B" for arm in arms(Split(share=share))])
+    found = np.mean([arm == "B" for arm in arms(ABSplit(share=share))])
     assert found == pytest.approx(share, abs=0.03)
     if share in (0.0, 1.0):
         assert found == share
 
 
 def test_a_larger_share_moves_nobody_out_of_b() -> None:
-    few, many = arms(Split(share=0.2)), arms(Split(share=0.6))
+    few, many = arms(ABSplit(share=0.2)), arms(ABSplit(share=0.6))
     assert all(after == "B" for before, after in zip(few, many, strict=True) if before == "B")
 
 
 def test_another_salt_deals_anew() -> None:
-    one, other = arms(Split(salt="one")), arms(Split(salt="other"))
+    one, other = arms(ABSplit(salt="one")), arms(ABSplit(salt="other"))
     same = np.mean([a == b for a, b in zip(one, other, strict=True)])
     assert same == pytest.approx(0.5, abs=0.04)
 
@@ -63,4 +63,4 @@ def test_what_is_refused() -> None:
         SplitPolicy(A, build_policy(GreedyConfig(), policy_id="first"))
     for share in (-0.1, 1.1, float("nan")):
         with pytest.raises(ConfigError, match="share"):
-            Split(share=share)
+            ABSplit(share=share)

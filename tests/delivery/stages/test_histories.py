@@ -21,7 +21,7 @@ ITEMS = task().items
 def shown(
     known: Histories, user: str, at: datetime = datetime(2030, 1, 1, tzinfo=UTC)
 ) -> list[int]:
-    return known.crowd([request(user, time=at)]).item.tolist()
+    return known.batch([request(user, time=at)]).item.tolist()
 
 
 def test_a_tasks_people_have_what_came_before_the_request() -> None:
@@ -33,20 +33,20 @@ def test_a_tasks_people_have_what_came_before_the_request() -> None:
     visits = source.visits("test")
     asked = visit_requests(source, visits, k=3)
     assert {(r.time, r.k) for r in asked} == {(on_day(7), 3)}
-    crowd = known.crowd(asked)
+    batch = known.batch(asked)
     for row, visit in enumerate(visits):
         first = source.user_offsets[source.visit_user[visit]]
         seen = slice(first, source.visit_end[visit])
-        mine = slice(crowd.offsets[row], crowd.offsets[row + 1])
-        assert crowd.item[mine].tolist() == source.item[seen].tolist()
-        assert crowd.time[mine].tolist() == source.time[seen].tolist()
+        mine = slice(batch.offsets[row], batch.offsets[row + 1])
+        assert batch.item[mine].tolist() == source.item[seen].tolist()
+        assert batch.time[mine].tolist() == source.time[seen].tolist()
     assert known.profiles.filter(user_id="u7")["town"].to_list() == ["south"]
 
 
 def test_somebody_unknown_has_no_history_and_number_0() -> None:
-    crowd = histories().crowd([request("nobody"), request("u1")])
-    assert crowd.person.tolist() == [0, 2]
-    assert crowd.offsets[1] == 0 < crowd.offsets[2]
+    batch = histories().batch([request("nobody"), request("u1")])
+    assert batch.person.tolist() == [0, 2]
+    assert batch.offsets[1] == 0 < batch.offsets[2]
 
 
 @given(
@@ -67,12 +67,12 @@ def test_appending_in_any_order_sorts_by_time(batches: list[list[tuple[int, int]
 def test_a_reader_keeps_what_it_was_given() -> None:
     known = Histories(ITEMS)
     known.append("ann", ["i1"], [on_day(1)])
-    before = known.crowd([request("ann")])
+    before = known.batch([request("ann")])
     held = before.item.copy()
     known.append("ann", ["i2"], [on_day(0)])  # late: takes its place by time
     known.append("ann", ["i3"] * 40, [on_day(2)] * 40)
     assert before.item.tolist() == held.tolist() == [2]
-    after = known.crowd([request("ann")])
+    after = known.batch([request("ann")])
     assert after.item.tolist() == [3, 2, *[4] * 40]
     assert after.version[0] > before.version[0]
 
@@ -117,15 +117,15 @@ def test_observing_takes_the_kinds_of_a_history() -> None:
 
 
 def test_some_of_a_crowd() -> None:
-    crowd = histories().crowd([request("u1"), request("nobody"), request("u4")])
-    part = crowd.some([2, 0])
+    batch = histories().batch([request("u1"), request("nobody"), request("u4")])
+    part = batch.some([2, 0])
     assert part.person.tolist() == [5, 2]
     assert part.item.tolist() == [
-        *crowd.item[crowd.offsets[2] :].tolist(),
-        *crowd.item[: crowd.offsets[1]].tolist(),
+        *batch.item[batch.offsets[2] :].tolist(),
+        *batch.item[: batch.offsets[1]].tolist(),
     ]
     assert [r.user_id for r in part.requests] == ["u4", "u1"]
-    assert len(crowd.some([])) == 0
+    assert len(batch.some([])) == 0
 
 
 def test_saved_histories_come_back(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_saved_histories_come_back(tmp_path: Path) -> None:
     assert again.users() == known.users()
     assert again.profiles.equals(known.profiles)
     asked = [request(user) for user in (*known.users(), "nobody")]
-    one, other = known.crowd(asked), again.crowd(asked)
+    one, other = known.batch(asked), again.batch(asked)
     for name in ("item", "time", "offsets", "person"):
         assert np.array_equal(getattr(one, name), getattr(other, name))
     fewer = replace(ITEMS, ids=ITEMS.ids[:-1])

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.delivery.stages.protocols import Cost, Shortlist, best_of
+from adwright.delivery.stages.protocols import CallCost, Shortlist, best_of
 
 LISTS = [np.array([4, 2]), np.array([], np.int64), np.array([9])]
 
@@ -41,4 +41,4 @@ def test_the_best_come_first_and_ties_by_code(data: st.DataObject) -> None:
 
 
 def test_costs_add_up() -> None:
-    assert Cost(1, 2) + Cost(3, 4) == Cost(4, 6)
+    assert CallCost(1, 2) + CallCost(3, 4) == CallCost(4, 6)

@@ -12,7 +12,7 @@ from adwright.core.errors import ConfigError
 from adwright.data.features import Feature, FeatureSpec
 from adwright.data.tasks.negatives import popular_share
 from adwright.data.tasks.personal import personal
-from adwright.delivery.stages.histories import Crowd, Histories
+from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import Shortlist
 from adwright.delivery.stages.row_ranker import FineRanker
 from adwright.models.ranking.hstu_target import HSTUTarget, HSTUTargetConfig
@@ -30,9 +30,9 @@ from tests.support.delivery.cascade_parts import (
 PEOPLE = ["u1", "nobody", "u6", "u1"]
 
 
-def crowd_of(known: Histories) -> Crowd:
+def batch_of(known: Histories) -> RequestBatch:
     days = [9, 9, 4, 3]
-    return known.crowd([request(u, time=on_day(day)) for u, day in zip(PEOPLE, days, strict=True)])
+    return known.batch([request(u, time=on_day(day)) for u, day in zip(PEOPLE, days, strict=True)])
 
 
 def items_of(sizes: list[int]) -> Shortlist:
@@ -40,18 +40,18 @@ def items_of(sizes: list[int]) -> Shortlist:
     return Shortlist.of([rng.choice(np.arange(1, 13), size, replace=False) for size in sizes])
 
 
-def as_tables(crowd: Crowd, items: Shortlist) -> tuple[pl.DataFrame, pl.DataFrame]:
+def as_tables(batch: RequestBatch, items: Shortlist) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The same rows and events as a person would write them down for `Ranker.score_rows`; each
     request as a person of its own."""
     source, owner = task(), items.owner
     counts = personal(
-        crowd.item,
-        crowd.time,
-        crowd.offsets,
+        batch.item,
+        batch.time,
+        batch.offsets,
         owner=owner,
         asked=items.codes,
-        end=crowd.offsets[owner + 1],
-        at=crowd.at[owner],
+        end=batch.offsets[owner + 1],
+        at=batch.at[owner],
     )
     towns = dict(histories().profiles.select("user_id", "town").iter_rows())
     user = pl.Series([f"request {n}" for n in owner])
@@ -60,20 +60,20 @@ def as_tables(crowd: Crowd, items: Shortlist) -> tuple[pl.DataFrame, pl.DataFram
         {
             "user_id": user,
             "item_id": ids.gather(items.codes),
-            "time": crowd.at[owner],
+            "time": batch.at[owner],
             "town": [towns.get(PEOPLE[n]) for n in owner],
-            "weekday": [str(crowd.requests[n].time.isoweekday()) for n in owner],
-            "hour": [str(crowd.requests[n].time.hour) for n in owner],
+            "weekday": [str(batch.requests[n].time.isoweekday()) for n in owner],
+            "hour": [str(batch.requests[n].time.hour) for n in owner],
             "recent": counts.recent,
             "recency": pl.Series(counts.recency).fill_nan(None),
         }
     )
-    whose = np.repeat(np.arange(len(crowd)), np.diff(crowd.offsets))
+    whose = np.repeat(np.arange(len(batch)), np.diff(batch.offsets))
     events = pl.DataFrame(
         {
             "user_id": pl.Series([f"request {n}" for n in whose], dtype=pl.String),
-            "item_id": ids.gather(crowd.item),
-            "time": crowd.time,
+            "item_id": ids.gather(batch.item),
+            "time": batch.time,
         }
     )
     return rows, events
@@ -100,21 +100,21 @@ def hstu(**changes: object) -> Ranker:
 @pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
 @pytest.mark.parametrize("limit", [0, 5])
 def test_scores_are_those_of_the_ranker_on_a_table(limit: int, make: Callable[..., Ranker]) -> None:
-    crowd, items = crowd_of(histories()), items_of([5, 3, 12, 1])
+    batch, items = batch_of(histories()), items_of([5, 3, 12, 1])
     trained = make(max_history=limit)
-    found = FineRanker(trained, histories()).score(crowd, items)
-    np.testing.assert_allclose(found, trained.score_rows(*as_tables(crowd, items)), rtol=1e-5)
+    found = FineRanker(trained, histories()).score(batch, items)
+    np.testing.assert_allclose(found, trained.score_rows(*as_tables(batch, items)), rtol=1e-5)
     assert np.ptp(found) > 0
 
 
 def test_the_draws_are_undone_item_by_item() -> None:
     known = histories()
-    crowd, items = crowd_of(known), items_of([5, 3, 12, 1])
-    raw = FineRanker(ranker(), known).score(crowd, items)
-    undone = FineRanker(ranker(), known, DRAWS).score(crowd, items)
+    batch, items = batch_of(known), items_of([5, 3, 12, 1])
+    raw = FineRanker(ranker(), known).score(batch, items)
+    undone = FineRanker(ranker(), known, DRAWS).score(batch, items)
     share = popular_share(task().count)
     for row, (owner, code) in enumerate(zip(items.owner, items.codes, strict=True)):
-        past = set(crowd.item[crowd.offsets[owner] : crowd.offsets[owner + 1]].tolist())
+        past = set(batch.item[batch.offsets[owner] : batch.offsets[owner + 1]].tolist())
         term = DRAWS.log_expected(
             share[[code]],
             items=12,
@@ -129,10 +129,10 @@ def test_the_draws_are_undone_item_by_item() -> None:
 def test_people_do_not_touch_each_other(make: Callable[..., Ranker]) -> None:
     known, items = histories(), items_of([5, 3, 12, 1])
     stage = FineRanker(make(), known, DRAWS)
-    crowd = crowd_of(known)
-    together = stage.score(crowd, items)
+    batch = batch_of(known)
+    together = stage.score(batch, items)
     for n, (start, end) in enumerate(items.bounds()):
-        alone = stage.score(crowd.some([n]), items.some([n]))
+        alone = stage.score(batch.some([n]), items.some([n]))
         np.testing.assert_allclose(alone, together[start:end], rtol=1e-5)
 
 
@@ -140,8 +140,8 @@ def test_people_do_not_touch_each_other(make: Callable[..., Ranker]) -> None:
 def test_a_person_without_candidates_is_passed_over(make: Callable[..., Ranker]) -> None:
     known = histories()
     stage = FineRanker(make(), known)
-    assert len(stage.score(crowd_of(known), items_of([0, 2, 0, 1]))) == 3
-    assert len(stage.score(crowd_of(known), items_of([0, 0, 0, 0]))) == 0
+    assert len(stage.score(batch_of(known), items_of([0, 2, 0, 1]))) == 3
+    assert len(stage.score(batch_of(known), items_of([0, 0, 0, 0]))) == 0
 
 
 def test_numbers_of_the_request_reach_the_network() -> None:
@@ -150,9 +150,9 @@ def test_numbers_of_the_request_reach_the_network() -> None:
     spec = FeatureSpec(tuple(price if f.name == "hour" else f for f in trained.spec.features))
     known = histories()
     stage = FineRanker(replace(trained, spec=spec), known)
-    crowd = known.crowd([request("u1", context={"hour": 1.5}), request("u1")])
-    batch = stage.batch(crowd, Shortlist.of([np.array([1]), np.array([1])]))
-    assert batch.categorical["hour"].tolist() == [2, 0]
+    batch = known.batch([request("u1", context={"hour": 1.5}), request("u1")])
+    inputs = stage.inputs(batch, Shortlist.of([np.array([1]), np.array([1])]))
+    assert inputs.categorical["hour"].tolist() == [2, 0]
 
 
 def test_what_a_request_cannot_supply_is_refused() -> None:
@@ -173,9 +173,9 @@ def test_what_a_request_cannot_supply_is_refused() -> None:
 @pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
 def test_cost_grows_with_candidates_and_history(make: Callable[..., Ranker]) -> None:
     known = histories()
-    stage, crowd = FineRanker(make(), known), crowd_of(known)
-    few, many = (stage.cost(crowd, items_of(sizes)) for sizes in ([1] * 4, [5] * 4))
+    stage, batch = FineRanker(make(), known), batch_of(known)
+    few, many = (stage.cost(batch, items_of(sizes)) for sizes in ([1] * 4, [5] * 4))
     assert 0 < few.flops < many.flops
     assert 0 < few.bytes < many.bytes
-    nobody = known.crowd([request("nobody", time=on_day(4)) for _ in range(4)])
+    nobody = known.batch([request("nobody", time=on_day(4)) for _ in range(4)])
     assert stage.cost(nobody, items_of([1] * 4)).flops < few.flops

@@ -19,7 +19,7 @@ from tests.support.delivery.sequence_parts import hstu
 def test_a_request_reads_what_its_visit_reads(longest: int) -> None:
     visits = np.arange(len(task()))
     found = sequence_batch(
-        histories().crowd(visit_requests(task(), visits)), longest, by_moment=True
+        histories().batch(visit_requests(task(), visits)), longest, by_moment=True
     )
     wanted = visit_batch(task(), visits, longest)
     for name in ("time", "next_time"):
@@ -32,20 +32,20 @@ def test_times_actions_and_instants_are_as_asked() -> None:
     known = Histories(task().items)
     moment = LATER + timedelta(microseconds=999_999)
     known.append("ann", ["i1", "i2", "lost"], [LATER, moment, moment])
-    crowd = known.crowd([request("ann", time=LATER + timedelta(seconds=9)), request("nobody")])
-    batch = sequence_batch(crowd, 9)
+    batch = known.batch([request("ann", time=LATER + timedelta(seconds=9)), request("nobody")])
+    inputs = sequence_batch(batch, 9)
     second = int(LATER.timestamp())
-    assert batch.items.values.tolist() == [2, 3, 0]
-    assert batch.items.lengths.tolist() == [3, 0]
-    assert batch.time is not None
-    assert batch.next_time is not None
-    assert batch.time.tolist() == [second] * 3
-    assert batch.next_time.tolist() == [second, second, second + 9]
-    assert batch.action is None
-    by_moment = sequence_batch(crowd, 9, by_moment=True).next_time
+    assert inputs.items.values.tolist() == [2, 3, 0]
+    assert inputs.items.lengths.tolist() == [3, 0]
+    assert inputs.time is not None
+    assert inputs.next_time is not None
+    assert inputs.time.tolist() == [second] * 3
+    assert inputs.next_time.tolist() == [second, second, second + 9]
+    assert inputs.action is None
+    by_moment = sequence_batch(batch, 9, by_moment=True).next_time
     assert by_moment is not None
     assert by_moment.tolist() == [second + 9] * 3
-    bare = sequence_batch(crowd, 2, timed=False, acted=True)
+    bare = sequence_batch(batch, 2, timed=False, acted=True)
     assert bare.time is None
     assert bare.action is not None
     assert bare.action.tolist() == [1, 1]

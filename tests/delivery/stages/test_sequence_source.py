@@ -47,16 +47,16 @@ def visits_with_a_past() -> np.ndarray:
 def test_scores_are_those_of_the_visits(name: str) -> None:
     artifact, known = hstu(**MODELS[name]), histories()
     visits = visits_with_a_past()
-    crowd = known.crowd(visit_requests(task(), visits))
+    batch = known.batch(visit_requests(task(), visits))
     queries = SequenceQueries(artifact, known)
     wanted = visit_queries(model_of(artifact), task(), visits).numpy()
-    np.testing.assert_allclose(queries(crowd), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(queries(batch), wanted, rtol=1e-4, atol=1e-4)
     scores = visit_scorer(model_of(artifact), task())(visits).detach().numpy()[:, 1:]
     lists = Shortlist.of([EVERY] * len(visits))
-    found = SequenceScorer(queries).score(crowd, lists).reshape(-1, len(EVERY))
+    found = SequenceScorer(queries).score(batch, lists).reshape(-1, len(EVERY))
     np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-3)
     for k in (1, 4, 99):
-        best = SequenceSource(queries).find(crowd, k).lists()
+        best = SequenceSource(queries).find(batch, k).lists()
         for codes, score in zip(best, scores, strict=True):
             assert len(codes) == min(k, len(EVERY))
             kept = np.isin(EVERY, codes)
@@ -69,15 +69,15 @@ def test_own_items_come_in_that_the_index_does_not_find() -> None:
     assert repeats is not None
     with torch.no_grad():
         repeats.table += 100.0
-    crowd = known.crowd([request("u1")])
+    batch = known.batch([request("u1")])
     queries = SequenceQueries(artifact, known)
-    own = np.unique(crowd.item)
-    plain = SequenceSource(SequenceQueries(hstu(), known)).find(crowd, 3).codes
+    own = np.unique(batch.item)
+    plain = SequenceSource(SequenceQueries(hstu(), known)).find(batch, 3).codes
     few = build_index("exact", artifact.vectors.shape[1])
     others = np.setdiff1d(EVERY, own)
     few.add(others, artifact.vectors[others])
     for source in (SequenceSource(queries), SequenceSource(queries, few)):
-        found = source.find(crowd, 3).codes
+        found = source.find(batch, 3).codes
         assert set(found.tolist()) <= set(own.tolist())
     assert not set(plain.tolist()) <= set(own.tolist())
 
@@ -101,21 +101,21 @@ def test_queries_are_kept_until_an_event_or_the_buckets_change(
     artifact, known = hstu(), histories()
     asked = counted(artifact, monkeypatch)
     queries = SequenceQueries(artifact, known)
-    first = queries(known.crowd([request("u1"), request("u2")]))
-    again = queries(known.crowd([request("u2"), request("u1")]))
+    first = queries(known.batch([request("u1"), request("u2")]))
+    again = queries(known.batch([request("u2"), request("u1")]))
     assert asked == [2]
     assert np.array_equal(again, first[::-1])
     # What happened 23 days ago happened 23 days ago a second later, too.
     soon = request("u1", time=LATER + timedelta(seconds=1))
-    kept = queries(known.crowd([soon]))
+    kept = queries(known.batch([soon]))
     assert asked == [2]
-    fresh = SequenceQueries(artifact, known)(known.crowd([soon]))
+    fresh = SequenceQueries(artifact, known)(known.batch([soon]))
     np.testing.assert_allclose(kept, fresh, rtol=1e-6)
-    late = queries(known.crowd([request("u1", time=LATER + timedelta(days=60))]))
+    late = queries(known.batch([request("u1", time=LATER + timedelta(days=60))]))
     assert asked[2:] == [1]
     assert not np.allclose(late, first[:1], rtol=1e-4)
     known.append("u1", ["i3"], [LATER - timedelta(hours=1)])
-    changed = queries(known.crowd([request("u1")]))
+    changed = queries(known.batch([request("u1")]))
     assert asked[3:] == [1]
     assert not np.allclose(changed, first[:1], rtol=1e-4)
 
@@ -131,7 +131,7 @@ def test_a_model_that_does_not_read_the_moment_is_asked_once(
     known, asked = histories(), counted(artifact, monkeypatch)
     queries = SequenceQueries(artifact, known)
     for days in (0, 1, 400):
-        queries(known.crowd([request("u1", time=LATER + timedelta(days=days))]))
+        queries(known.batch([request("u1", time=LATER + timedelta(days=days))]))
     assert asked == [1]
 
 
@@ -142,12 +142,12 @@ def test_somebody_unknown_gets_popular_items(popularity: bool) -> None:
     if bias is not None:
         with torch.no_grad():
             bias.copy_(torch.from_numpy(np.log(1 + artifact.count)))
-    crowd = known.crowd([request("nobody"), request("u1")])
+    batch = known.batch([request("nobody"), request("u1")])
     queries = SequenceQueries(artifact, known)
-    found = SequenceSource(queries).find(crowd, 4).lists()[0]
+    found = SequenceSource(queries).find(batch, 4).lists()[0]
     popular = 1 + np.argsort(-artifact.count[1:], kind="stable")
     assert set(artifact.count[found]) == set(artifact.count[popular[:4]])
-    score = SequenceScorer(queries).score(crowd, Shortlist.of([EVERY, EVERY[:2]]))
+    score = SequenceScorer(queries).score(batch, Shortlist.of([EVERY, EVERY[:2]]))
     order = EVERY[np.argsort(-score[: len(EVERY)], kind="stable")]
     assert np.array_equal(artifact.count[order], artifact.count[popular])
     assert np.isfinite(score).all()
@@ -156,10 +156,10 @@ def test_somebody_unknown_gets_popular_items(popularity: bool) -> None:
 def test_nobody_asks_for_nothing() -> None:
     known = histories()
     queries = SequenceQueries(hstu(repeats=True), known)
-    crowd = known.crowd([request("u1"), request("nobody")])
-    nothing = SequenceScorer(queries).score(crowd, Shortlist.of([EVERY[:0], EVERY[:0]]))
+    batch = known.batch([request("u1"), request("nobody")])
+    nothing = SequenceScorer(queries).score(batch, Shortlist.of([EVERY[:0], EVERY[:0]]))
     assert nothing.shape == (0,)
-    assert queries(known.crowd([])).shape == (0, 8)
+    assert queries(known.batch([])).shape == (0, 8)
 
 
 def test_similar_items_are_those_of_the_vectors() -> None:
@@ -176,9 +176,9 @@ def test_costs_grow_with_what_is_asked() -> None:
     known = histories()
     queries = SequenceQueries(hstu(), known)
     source, scorer = SequenceSource(queries), SequenceScorer(queries)
-    crowd = known.crowd([request("u1"), request("u2")])
-    assert source.cost(crowd, 5).flops == 2 * 2 * 13 * 8
-    few, many = (scorer.cost(crowd, Shortlist.of([EVERY[:n]] * 2)) for n in (2, 9))
+    batch = known.batch([request("u1"), request("u2")])
+    assert source.cost(batch, 5).flops == 2 * 2 * 13 * 8
+    few, many = (scorer.cost(batch, Shortlist.of([EVERY[:n]] * 2)) for n in (2, 9))
     assert 0 < few.flops < many.flops
     assert 0 < few.bytes < many.bytes
 

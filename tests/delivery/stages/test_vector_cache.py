@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from adwright.delivery.stages.vector_cache import KeptVectors
+from adwright.delivery.stages.vector_cache import VectorCache
 
 
 class Computer:
@@ -20,7 +20,7 @@ class Computer:
         return np.array(rows, np.float32)
 
 
-def asked(kept: KeptVectors, people: list[int], keys: list[str]) -> list[tuple[int, str]]:
+def asked(kept: VectorCache, people: list[int], keys: list[str]) -> list[tuple[int, str]]:
     computer = Computer(people, keys)
     found = kept.of(people, keys, computer)
     wanted = [[person, len(key)] for person, key in zip(people, keys, strict=True)]
@@ -29,7 +29,7 @@ def asked(kept: KeptVectors, people: list[int], keys: list[str]) -> list[tuple[i
 
 
 def test_only_what_is_new_or_changed_is_computed() -> None:
-    kept = KeptVectors(10)
+    kept = VectorCache(10)
     assert asked(kept, [1, 2], ["a", "bb"]) == [(1, "a"), (2, "bb")]
     assert asked(kept, [2, 3, 1], ["bb", "c", "a"]) == [(3, "c")]
     assert asked(kept, [1], ["aa"]) == [(1, "aa")]
@@ -39,17 +39,17 @@ def test_only_what_is_new_or_changed_is_computed() -> None:
 
 
 def test_who_was_asked_for_longest_ago_goes() -> None:
-    kept = KeptVectors(2)
+    kept = VectorCache(2)
     for person in (1, 2, 1, 3):
         asked(kept, [person], ["a"])
     assert len(kept) == 2
     assert asked(kept, [1], ["a"]) == []
     assert asked(kept, [2], ["a"]) == [(2, "a")]
-    assert KeptVectors(0).of([1], ["a"], Computer([1], ["a"]))[0].tolist() == [1, 1]
+    assert VectorCache(0).of([1], ["a"], Computer([1], ["a"]))[0].tolist() == [1, 1]
 
 
 def test_many_threads_may_ask() -> None:
-    kept = KeptVectors(3)
+    kept = VectorCache(3)
 
     def ask(turn: int) -> None:
         people = [turn % 5, turn % 3]

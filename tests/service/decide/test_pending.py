@@ -8,14 +8,14 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.delivery.deadline import Deadline
-from adwright.service.decide.pending import Answers, Job
+from adwright.service.decide.pending import Answers, DecisionJob
 from tests.support.service.small_shop import request
 
 
 def test_only_the_first_may_decide(clock: FixedClock) -> None:
     async def main() -> None:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        job = Job("acme", request(), Deadline.after(1, clock), future)
+        job = DecisionJob("acme", request(), Deadline.after(1, clock), future)
         assert not job.claimed
         won: list[bool] = []
         threads = [threading.Thread(target=lambda: won.append(job.claim())) for _ in range(8)]

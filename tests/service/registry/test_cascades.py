@@ -120,7 +120,7 @@ def test_what_is_bought_is_known_to_the_next_decision_and_after_a_restart(
         assert status is not None
         assert status.deployed is not None
         cascade: Any = status.deployed.recommender
-        return len(cascade.histories.crowd([asked]).item)
+        return len(cascade.histories.batch([asked]).item)
 
     models = loaded()
     assert history(models) == 3

@@ -27,7 +27,7 @@ from adwright.campaigns.simulation.population import Population
 from adwright.campaigns.simulation.run import Plan
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
-from adwright.delivery.policy.split_policy import Arm, Split
+from adwright.delivery.policy.split_policy import ABSplit, Arm
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.experiment import (
     AlwaysValid,
@@ -159,14 +159,14 @@ def compare_arms(
     )
 
 
-def dealt(events: pl.DataFrame, split: Split) -> pl.Series:
+def dealt(events: pl.DataFrame, split: ABSplit) -> pl.Series:
     """The arm of each event's person."""
     users = events["user_id"].unique()
     arms = pl.Series([split.arm(user) for user in users], dtype=pl.String)
     return events["user_id"].replace_strict(users, arms, return_dtype=pl.String)
 
 
-def _people(population: Population, split: Split, events: pl.DataFrame) -> pl.DataFrame:
+def _people(population: Population, split: ABSplit, events: pl.DataFrame) -> pl.DataFrame:
     """[P] all who might have come: user_id, arm, and counts of what they did."""
     users = [population.users[code] for code in population.present.tolist()]
     kind = pl.col("kind")
@@ -187,7 +187,7 @@ def _before(population: Population, weeks: int) -> tuple[Ints, Ints]:
     return population.habits.activity(population.present, at - weeks * 7 * _DAY, at)
 
 
-def _policy_of(arm: Arm, split: Split, events: pl.DataFrame) -> str:
+def _policy_of(arm: Arm, split: ABSplit, events: pl.DataFrame) -> str:
     shown = events.filter(pl.col("kind") == "impression")
     ids = shown.filter(dealt(shown, split) == arm)["policy_id"].unique().sort()
     if len(ids) > 1:

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.delivery.decision import Request
-from adwright.delivery.policy.split_policy import Split
+from adwright.delivery.policy.split_policy import ABSplit
 
 __all__ = ["Client", "HttpClient", "Patience", "Shown", "SplitClient"]
 
@@ -68,7 +68,7 @@ class SplitClient:
 
     a: Client
     b: Client
-    split: Split
+    split: ABSplit
 
     def decide(self, requests: Sequence[Request]) -> list[Shown]:
         """The decisions, in the order of the requests."""

@@ -27,7 +27,7 @@ from adwright.campaigns.simulation.ab_test import dealt
 from adwright.core.errors import DataError
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.slate_policy import SlatePolicy
-from adwright.delivery.policy.split_policy import Split
+from adwright.delivery.policy.split_policy import ABSplit
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.offpolicy import (
     Estimate,
@@ -92,7 +92,7 @@ def asked_again(recommender: _Recommender, a: SlatePolicy, b: SlatePolicy) -> Od
 
 def judge_from_log(
     events: pl.DataFrame,
-    split: Split,
+    split: ABSplit,
     odds: Odds,
     *,
     confidence: float = 0.95,

@@ -33,7 +33,7 @@ from adwright.core.progress import Progress, progress
 from adwright.data.schema import empty_events
 from adwright.data.sources.tables import read_events
 from adwright.delivery.decision import Request
-from adwright.delivery.policy.split_policy import Split
+from adwright.delivery.policy.split_policy import ABSplit
 
 __all__ = [
     "Driven",
@@ -56,7 +56,7 @@ _LOOK, _TILL = 5, 120
 class SimulationConfig:
     """name: stands before the ids of all requests; another name is another simulation. days:
     after the population's start. places: of each slate. batch: requests sent together. salt,
-    share: how people are dealt to A and B, as in `Split`; the salt is the name by default.
+    share: how people are dealt to A and B, as in `ABSplit`; the salt is the name by default.
     seed: of what people do.
     """
 
@@ -79,9 +79,9 @@ class SimulationConfig:
         _ = self.split
 
     @property
-    def split(self) -> Split:
+    def split(self) -> ABSplit:
         """How people are dealt."""
-        return Split(self.salt or self.name, self.share)
+        return ABSplit(self.salt or self.name, self.share)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from adwright.delivery.stages.protocols import Cost
+from adwright.delivery.stages.protocols import CallCost
 
 __all__ = ["Meter", "StageCost"]
 
@@ -36,7 +36,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
-        self._cost: dict[str, Cost] = {}
+        self._cost: dict[str, CallCost] = {}
         self._requests: dict[str, int] = {}
         self._items: dict[str, int] = {}
 
@@ -50,11 +50,11 @@ class Meter:
             spent = time.process_time() - started
             self._seconds[name] = self._seconds.get(name, 0.0) + spent
 
-    def work(self, name: str, requests: int, items: int, cost: Cost) -> None:
+    def work(self, name: str, requests: int, items: int, cost: CallCost) -> None:
         """Note how much the stage did."""
         self._requests[name] = self._requests.get(name, 0) + requests
         self._items[name] = self._items.get(name, 0) + items
-        self._cost[name] = self._cost.get(name, Cost()) + cost
+        self._cost[name] = self._cost.get(name, CallCost()) + cost
 
     def report(self) -> list[StageCost]:
         """A line a stage, in the order in which they first ran."""
@@ -62,7 +62,7 @@ class Meter:
 
     def _line(self, name: str) -> StageCost:
         n = max(self._requests.get(name, 0), 1)
-        cost = self._cost.get(name, Cost())
+        cost = self._cost.get(name, CallCost())
         return StageCost(
             stage=name,
             requests=self._requests.get(name, 0),

@@ -28,12 +28,12 @@ from adwright.delivery.cascade.budget import Meter
 from adwright.delivery.cascade.latency import Pace
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.stages.histories import Crowd, Histories
-from adwright.delivery.stages.protocols import Scorer, Shortlist, Source, best_of
+from adwright.delivery.stages.histories import Histories, RequestBatch
+from adwright.delivery.stages.protocols import CandidateSource, Scorer, Shortlist, best_of
 from adwright.delivery.stages.sequence_source import SequenceSource
 from adwright.delivery.stages.vector_source import VectorSource
 
-__all__ = ["Cascade", "CascadeConfig", "Similar"]
+__all__ = ["Cascade", "CascadeConfig", "Neighbour"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -64,7 +64,7 @@ class CascadeConfig:
             )
 
 
-class Similar(NamedTuple):
+class Neighbour(NamedTuple):
     """An item and its cosine with the one asked for."""
 
     item_id: str
@@ -88,7 +88,7 @@ class Cascade:
         coarse: Scorer,
         fine: Scorer | None,
         count: Ints,
-        past: Source | None = None,
+        past: CandidateSource | None = None,
         config: CascadeConfig | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -119,15 +119,15 @@ class Cascade:
             return []
         if not self._pace.fits("coarse", len(requests), deadline):
             return [self._most_popular(request) for request in requests]
-        crowd = self.histories.crowd(requests)
-        with self._pace.measured("coarse", len(crowd)):
-            found = self.retrieve(crowd, meter=meter)
+        batch = self.histories.batch(requests)
+        with self._pace.measured("coarse", len(batch)):
+            found = self.retrieve(batch, meter=meter)
             with _metered(meter, "coarse"):
-                score = self.coarse.score(crowd, found)
+                score = self.coarse.score(batch, found)
                 items, score = best_of(found, score, self._places(requests))
             if meter:
-                work = self.coarse.cost(crowd, found)
-                meter.work("coarse", len(crowd), len(found.codes), work)
+                work = self.coarse.cost(batch, found)
+                meter.work("coarse", len(batch), len(found.codes), work)
         answers: list[Candidates] = []
         step = self.config.together
         for start in range(0, len(requests), step):
@@ -139,30 +139,30 @@ class Cascade:
                     for n, (a, b) in coarse
                 ]
             else:
-                answers += self._finely(self.fine, crowd.some(chosen), items.some(chosen), meter)
+                answers += self._finely(self.fine, batch.some(chosen), items.some(chosen), meter)
         return answers
 
-    def retrieve(self, crowd: Crowd, *, meter: Meter | None = None) -> Shortlist:
+    def retrieve(self, batch: RequestBatch, *, meter: Meter | None = None) -> Shortlist:
         """What the sources find for each person, less what the request does not allow. A
         request that names its candidates gets those."""
         with _metered(meter, "retrieve"):
-            open_ = [n for n, r in enumerate(crowd.requests) if r.candidates is None]
-            asked = crowd if len(open_) == len(crowd) else crowd.some(open_)
+            open_ = [n for n, r in enumerate(batch.requests) if r.candidates is None]
+            asked = batch if len(open_) == len(batch) else batch.some(open_)
             spare = max((len(r.exclude) for r in asked.requests), default=0)
-            found = [np.zeros(0, np.int64)] * len(crowd)
+            found = [np.zeros(0, np.int64)] * len(batch)
             for n, codes in zip(open_, self._found(asked, spare), strict=True):
                 found[n] = codes
             lists = [
                 self._allowed(request, codes)
-                for request, codes in zip(crowd.requests, found, strict=True)
+                for request, codes in zip(batch.requests, found, strict=True)
             ]
             short = Shortlist.of(lists)
         if meter:
             work = self.vectors.cost(asked, self.config.retrieve)
-            meter.work("retrieve", len(crowd), len(short.codes), work)
+            meter.work("retrieve", len(batch), len(short.codes), work)
         return short
 
-    def similar(self, item_id: str, k: int = 10) -> list[Similar] | None:
+    def similar(self, item_id: str, k: int = 10) -> list[Neighbour] | None:
         """The k items nearest to an item by the retriever's item vectors, nearest first; None
         where the catalogue lacks it."""
         (code,) = self._codes([item_id])
@@ -170,7 +170,7 @@ class Cascade:
             return None
         found, score = self.vectors.similar(code, k)
         pairs = zip(found.tolist(), score.tolist(), strict=True)
-        return [Similar(self._ids[other], cosine) for other, cosine in pairs]
+        return [Neighbour(self._ids[other], cosine) for other, cosine in pairs]
 
     def warm_up(self, people: int = 16) -> None:
         """Answer for some people, in calls of several sizes, so that the first request with a
@@ -183,13 +183,13 @@ class Cascade:
             chosen = (users[start::step] or users)[:size]
             self.recommend_many([Request(f"warm-up-{u}", u, now) for u in chosen])
 
-    def _found(self, crowd: Crowd, spare: int) -> list[Ints]:
-        if not len(crowd):
+    def _found(self, batch: RequestBatch, spare: int) -> list[Ints]:
+        if not len(batch):
             return []
-        near = self.vectors.find(crowd, self.config.retrieve + spare).lists()
+        near = self.vectors.find(batch, self.config.retrieve + spare).lists()
         if self.past is None or not self.config.past:
             return near
-        own = self.past.find(crowd, self.config.past + spare).lists()
+        own = self.past.find(batch, self.config.past + spare).lists()
         return [np.union1d(a, b) for a, b in zip(near, own, strict=True)]
 
     def _allowed(self, request: Request, codes: Ints) -> Ints:
@@ -201,17 +201,17 @@ class Cascade:
         return codes
 
     def _finely(
-        self, fine: Scorer, crowd: Crowd, items: Shortlist, meter: Meter | None
+        self, fine: Scorer, batch: RequestBatch, items: Shortlist, meter: Meter | None
     ) -> list[Candidates]:
-        with self._pace.measured("fine", len(crowd)), _metered(meter, "fine"):
-            score = fine.score(crowd, items)
+        with self._pace.measured("fine", len(batch)), _metered(meter, "fine"):
+            score = fine.score(batch, items)
             best, score = best_of(items, score, np.diff(items.offsets))
             answers = [
                 self._answer(request, best.codes[a:b], score[a:b], fine, "fine")
-                for request, (a, b) in zip(crowd.requests, best.bounds(), strict=True)
+                for request, (a, b) in zip(batch.requests, best.bounds(), strict=True)
             ]
         if meter:
-            meter.work("fine", len(crowd), len(items.codes), fine.cost(crowd, items))
+            meter.work("fine", len(batch), len(items.codes), fine.cost(batch, items))
         return answers
 
     def _answer(

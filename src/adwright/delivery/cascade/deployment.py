@@ -33,14 +33,8 @@ from adwright.delivery.stages.protocols import Scorer
 from adwright.delivery.stages.row_ranker import FineRanker
 from adwright.delivery.stages.sequence_batch import items_of
 from adwright.delivery.stages.sequence_ranker import FalconRanker
-from adwright.delivery.stages.sequence_source import SequenceQueries, SequenceScorer, SequenceSource
-from adwright.delivery.stages.vector_scorer import VectorScorer
-from adwright.delivery.stages.vector_source import (
-    PastSource,
-    QueryVectors,
-    VectorSource,
-    catalogue_index,
-)
+from adwright.delivery.stages.sequence_source import SequenceQueries
+from adwright.delivery.stages.vector_source import PastSource, QueryVectors, catalogue_index
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact
 from adwright.training.sequential.artifact import KIND as SEQUENCE
@@ -109,14 +103,12 @@ class Deployment:
         """
         known = self.histories if histories is None else histories
         known = Histories(_items_of(self.retriever)) if known is None else known
-        vectors = _source(self.retriever, known, self.index)
-        if self.coarse is self.retriever:
-            coarse = _scorer(vectors.queries)
-        else:
-            coarse = _scorer(_queries(self.coarse, known))
+        queries = _queries(self.retriever, known)
+        same = self.coarse is self.retriever
+        coarse = (queries if same else _queries(self.coarse, known)).scorer()
         return Cascade(
             known,
-            vectors=vectors,
+            vectors=queries.source(catalogue_index(self.retriever, self.index)),
             coarse=coarse if self.blend is None else BlendedScorer(coarse, self.blend),
             fine=self._fine(known, kept),
             count=self.retriever.count,
@@ -206,9 +198,9 @@ class Deployment:
         plain = replace(self, blend=None).cascade()
         if plain.fine is None:
             return self
-        crowd = self.histories.crowd(requests)
+        batch = self.histories.batch(requests)
         return replace(
-            self, blend=fit_blend(plain.coarse, plain.fine, crowd, plain.retrieve(crowd))
+            self, blend=fit_blend(plain.coarse, plain.fine, batch, plain.retrieve(batch))
         )
 
     def _fine(self, known: Histories, kept: int) -> Scorer | None:
@@ -230,24 +222,11 @@ def _items_of(artifact: Retrieving) -> ItemTable:
 
 
 def _queries(artifact: Retrieving, known: Histories) -> QueryVectors | SequenceQueries:
-    if isinstance(artifact, SequenceArtifact):
-        return SequenceQueries(artifact, known)
-    return QueryVectors(artifact, known)
-
-
-def _source(
-    artifact: Retrieving, known: Histories, kind: IndexKind
-) -> VectorSource | SequenceSource:
-    index, queries = catalogue_index(artifact, kind), _queries(artifact, known)
-    if isinstance(queries, SequenceQueries):
-        return SequenceSource(queries, index)
-    return VectorSource(queries, index)
-
-
-def _scorer(queries: QueryVectors | SequenceQueries) -> Scorer:
-    if isinstance(queries, SequenceQueries):
-        return SequenceScorer(queries)
-    return VectorScorer(queries)
+    match artifact:
+        case RetrieverArtifact():
+            return QueryVectors(artifact, known)
+        case SequenceArtifact():
+            return SequenceQueries(artifact, known)
 
 
 def _kind(artifact: Artifact, part: str) -> str:

@@ -13,7 +13,7 @@ from adwright.core.errors import ConfigError
 from adwright.core.progress import progress
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.cascade import Cascade
-from adwright.delivery.stages.histories import Crowd, visit_requests
+from adwright.delivery.stages.histories import RequestBatch, visit_requests
 from adwright.delivery.stages.protocols import Shortlist
 from adwright.training.retrieval.distillation import Lessons
 
@@ -45,23 +45,25 @@ def teach(cascade: Cascade, task: NextBasket, *, visits: int, items: int, seed: 
     with progress(len(chosen), "lessons", "visits") as bar:
         for start in range(0, len(chosen), _TOGETHER):
             some = chosen[start : start + _TOGETHER]
-            crowd = cascade.histories.crowd(visit_requests(task, some))
-            short = _some_of(cascade, crowd, items, rng)
+            batch = cascade.histories.batch(visit_requests(task, some))
+            short = _some_of(cascade, batch, items, rng)
             lists += short.lists()
-            scores.append(cascade.fine.score(crowd, short))
+            scores.append(cascade.fine.score(batch, short))
             bar.advance(len(some))
     p = np.clip(np.concatenate([np.zeros(0), *scores]), _LEAST, 1 - _LEAST)
     short = Shortlist.of(lists)
     return Lessons(chosen, short.offsets, short.codes, np.log(p / (1 - p)).astype(np.float32))
 
 
-def _some_of(cascade: Cascade, crowd: Crowd, items: int, rng: np.random.Generator) -> Shortlist:
+def _some_of(
+    cascade: Cascade, batch: RequestBatch, items: int, rng: np.random.Generator
+) -> Shortlist:
     """At most `items` a person: half of them what the person had most often, which the fine
     ranker tends to put first, the others at random from all that the sources find."""
-    found = cascade.retrieve(crowd).lists()
-    own = [found[n][:0] for n in range(len(crowd))]
+    found = cascade.retrieve(batch).lists()
+    own = [found[n][:0] for n in range(len(batch))]
     if cascade.past is not None and items > 1:
-        own = cascade.past.find(crowd, items // 2).lists()
+        own = cascade.past.find(batch, items // 2).lists()
     lists = []
     for mine, codes in zip(own, found, strict=True):
         others = rng.permutation(np.setdiff1d(codes, mine))

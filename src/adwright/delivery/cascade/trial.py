@@ -25,7 +25,7 @@ from adwright.delivery.cascade.budget import Meter, StageCost
 from adwright.delivery.cascade.cascade import Cascade
 from adwright.delivery.decision import Candidates, Decision, Policy
 from adwright.delivery.stages.histories import visit_requests
-from adwright.delivery.stages.protocols import Cost, Shortlist, best_of
+from adwright.delivery.stages.protocols import CallCost, Shortlist, best_of
 from adwright.delivery.stages.vector_source import PastSource
 
 __all__ = [
@@ -84,7 +84,7 @@ def serve_visits(
             with meter.stage("policy"):
                 decision = policy.decide(request, found, rng)
             seconds.append(clock.monotonic() - started)
-            meter.work("policy", 1, len(found), Cost())
+            meter.work("policy", 1, len(found), CallCost())
             candidates.append(found)
             decisions.append(decision)
             bar.advance()
@@ -102,8 +102,8 @@ def stage_lists(
     requests = visit_requests(task, served.visits, k=k)
     found: list[Ints] = []
     for start in range(0, len(requests), _TOGETHER):
-        crowd = cascade.histories.crowd(requests[start : start + _TOGETHER])
-        found += cascade.retrieve(crowd).lists()
+        batch = cascade.histories.batch(requests[start : start + _TOGETHER])
+        found += cascade.retrieve(batch).lists()
     left = [_codes(cascade, candidates.item_ids) for candidates in served.candidates]
     slates = [_codes(cascade, decision.item_ids) for decision in served.decisions]
     return {
@@ -135,14 +135,14 @@ def exhaustive_best(
     best = []
     with progress(len(visits), "rank the whole catalogue", "requests") as bar:
         for request in visit_requests(task, visits, k=k):
-            crowd = cascade.histories.crowd([request])
+            batch = cascade.histories.batch([request])
             with meter.stage("exhaustive"):
                 parts = [
-                    cascade.fine.score(crowd, Shortlist.of([every[start : start + block]]))
+                    cascade.fine.score(batch, Shortlist.of([every[start : start + block]]))
                     for start in range(0, len(every), block)
                 ]
                 first, _ = best_of(Shortlist.of([every]), np.concatenate(parts), np.array([k]))
-            meter.work("exhaustive", 1, len(every), Cost())
+            meter.work("exhaustive", 1, len(every), CallCost())
             best.append(first.codes)
             bar.advance()
     return best
@@ -152,11 +152,11 @@ def frequency_best(cascade: Cascade, task: NextBasket, visits: Ints, *, k: int =
     """The k items that each person had most often before the visit (ties and the places that
     are left: the more popular), for visits int64 [R]."""
     popular = popular_best(task, k=k)
-    crowd = cascade.histories.crowd(visit_requests(task, visits, k=k))
-    past = PastSource().find(crowd, max(1, len(task.items)))
+    batch = cascade.histories.batch(visit_requests(task, visits, k=k))
+    past = PastSource().find(batch, max(1, len(task.items)))
     lists = []
     for person, codes in enumerate(past.lists()):
-        events = crowd.item[crowd.offsets[person] : crowd.offsets[person + 1]]
+        events = batch.item[batch.offsets[person] : batch.offsets[person + 1]]
         asked = np.union1d(codes, popular)
         times = np.bincount(events, minlength=len(task.items))[asked]
         lists.append(asked[np.lexsort((asked, -task.count[asked], -times))[:k]])

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import ValueInvalidError
 from adwright.data.tasks.personal import personal
-from adwright.delivery.stages.histories import Crowd
-from adwright.delivery.stages.protocols import Cost, Scorer, Shortlist
+from adwright.delivery.stages.histories import RequestBatch
+from adwright.delivery.stages.protocols import CallCost, Scorer, Shortlist
 
 __all__ = ["Blend", "BlendedScorer", "fit_blend"]
 
@@ -51,19 +51,19 @@ class BlendedScorer:
     def __init__(self, vectors: Scorer, blend: Blend) -> None:
         self.vectors, self.blend = vectors, blend
 
-    def score(self, crowd: Crowd, items: Shortlist) -> Floats:
+    def score(self, batch: RequestBatch, items: Shortlist) -> Floats:
         """s of each item: [C]."""
-        score: Floats = _parts(self.vectors, crowd, items) @ np.array(astuple(self.blend))
+        score: Floats = _parts(self.vectors, batch, items) @ np.array(astuple(self.blend))
         return score
 
-    def cost(self, crowd: Crowd, items: Shortlist) -> Cost:
+    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
         """That of the other scorer, and a sort of the history."""
-        return self.vectors.cost(crowd, items) + Cost(
-            8.0 * len(items.codes), 8.0 * (len(crowd.item) + len(items.codes))
+        return self.vectors.cost(batch, items) + CallCost(
+            8.0 * len(items.codes), 8.0 * (len(batch.item) + len(items.codes))
         )
 
 
-def fit_blend(vectors: Scorer, fine: Scorer, crowd: Crowd, items: Shortlist) -> Blend:
+def fit_blend(vectors: Scorer, fine: Scorer, batch: RequestBatch, items: Shortlist) -> Blend:
     """The weights under which `vectors` comes nearest to `fine` on these people and items.
 
     fine: its scores must be probabilities. Raises ValueInvalidError where they are not, or
@@ -77,35 +77,35 @@ def fit_blend(vectors: Scorer, fine: Scorer, crowd: Crowd, items: Shortlist) -> 
         raise ValueInvalidError(
             "nobody has two items to compare", hint="fit on people with a history"
         )
-    p = np.clip(_piecewise(fine, crowd, items), _LEAST, 1 - _LEAST)
+    p = np.clip(_piecewise(fine, batch, items), _LEAST, 1 - _LEAST)
     weight = np.sqrt(p)[:, None]
-    parts = _within(_parts(vectors, crowd, items), p, items)
+    parts = _within(_parts(vectors, batch, items), p, items)
     logit = _within(np.log(p / (1 - p))[:, None], p, items)
     found, *_ = np.linalg.lstsq(weight * parts, weight * logit, rcond=None)
     return Blend(*(float(x) for x in found[:, 0]))
 
 
-def _piecewise(scorer: Scorer, crowd: Crowd, items: Shortlist) -> Floats:
+def _piecewise(scorer: Scorer, batch: RequestBatch, items: Shortlist) -> Floats:
     """The scores, of some people at a time: hundreds of items each would take much memory."""
-    starts = range(0, len(crowd), _TOGETHER)
-    pieces = [range(a, min(a + _TOGETHER, len(crowd))) for a in starts]
-    return np.concatenate([scorer.score(crowd.some(n), items.some(n)) for n in pieces])
+    starts = range(0, len(batch), _TOGETHER)
+    pieces = [range(a, min(a + _TOGETHER, len(batch))) for a in starts]
+    return np.concatenate([scorer.score(batch.some(n), items.some(n)) for n in pieces])
 
 
-def _parts(vectors: Scorer, crowd: Crowd, items: Shortlist) -> Floats:
+def _parts(vectors: Scorer, batch: RequestBatch, items: Shortlist) -> Floats:
     """The four numbers of each item [C, 4]."""
     owner = items.owner
     counts = personal(
-        crowd.item,
-        crowd.time,
-        crowd.offsets,
+        batch.item,
+        batch.time,
+        batch.offsets,
         owner=owner,
         asked=items.codes,
-        end=crowd.offsets[owner + 1],
-        at=crowd.at[owner],
+        end=batch.offsets[owner + 1],
+        at=batch.at[owner],
     )
     columns: list[NDArray[Any]] = [
-        vectors.score(crowd, items),
+        vectors.score(batch, items),
         np.log1p(counts.frequency),
         np.log1p(counts.recent),
         counts.frequency > 0,

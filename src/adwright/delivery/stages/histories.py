@@ -8,7 +8,7 @@ step, and nothing that a reader holds is written to again.
 
     histories = Histories.from_events(events, items, profiles=profiles)
     histories.append("17", ["825123"], [datetime.now(UTC)])
-    histories.crowd(requests)          # the history of each request, before its time
+    histories.batch(requests)          # the history of each request, before its time
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from adwright.data.ranges import run_starts
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.decision import Request
 
-__all__ = ["Crowd", "Histories", "microseconds", "visit_requests"]
+__all__ = ["Histories", "RequestBatch", "microseconds", "visit_requests"]
 
 Ints = NDArray[np.int64]
 KIND = "histories"
@@ -46,7 +46,7 @@ _FIRST = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Crowd:
+class RequestBatch:
     """The people behind U requests, each with the events before the request's time.
 
     person: int64 [U], number of the person from 1, 0 for an unknown one. at: int64 [U], the
@@ -66,11 +66,11 @@ class Crowd:
     def __len__(self) -> int:
         return len(self.requests)
 
-    def some(self, rows: Sequence[int]) -> Crowd:
+    def some(self, rows: Sequence[int]) -> RequestBatch:
         """The requests `rows`, in that order."""
         parts = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
         chosen = np.asarray(rows, dtype=np.int64)
-        return Crowd(
+        return RequestBatch(
             tuple(self.requests[row] for row in rows),
             self.person[chosen],
             self.at[chosen],
@@ -227,7 +227,7 @@ class Histories:
         for user, (items, times) in mine.items():
             self.append(user, items, times)
 
-    def crowd(self, requests: Sequence[Request]) -> Crowd:
+    def batch(self, requests: Sequence[Request]) -> RequestBatch:
         """The people of some requests, with what came before each request's time."""
         person = [self.person(request.user_id) for request in requests]
         at = [microseconds(request.time) for request in requests]
@@ -237,7 +237,7 @@ class Histories:
             for r, instant in zip(records, at, strict=True)
         ]
         pairs = list(zip(records, ends, strict=True))
-        return Crowd(
+        return RequestBatch(
             tuple(requests),
             np.asarray(person, np.int64),
             np.asarray(at, np.int64),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from adwright.data.features import Feature
 from adwright.data.tasks.next_basket import moment
 from adwright.delivery.decision import Request
-from adwright.delivery.stages.histories import Crowd, Histories
+from adwright.delivery.stages.histories import Histories, RequestBatch
 
 __all__ = ["ProfileCodes"]
 
@@ -38,27 +38,27 @@ class ProfileCodes:
             if f.of == "user" and f.name in profiles.column_names
         }
 
-    def codes(self, crowd: Crowd) -> Ints:
+    def codes(self, batch: RequestBatch) -> Ints:
         """int64 [U, F], a column a feature."""
-        found = np.zeros((len(crowd), len(self.features)), np.int64)
-        moments = [moment(request.time) for request in crowd.requests]
+        found = np.zeros((len(batch), len(self.features)), np.int64)
+        moments = [moment(request.time) for request in batch.requests]
         for column, feature in enumerate(self.features):
             if feature.of == "user":
-                found[:, column] = self._profile(feature, crowd)
+                found[:, column] = self._profile(feature, batch)
             else:
                 values = [
                     _said(request, feature.name, at)
-                    for request, at in zip(crowd.requests, moments, strict=True)
+                    for request, at in zip(batch.requests, moments, strict=True)
                 ]
                 found[:, column] = feature.codes(pa.array(values, pa.string()))
         return found
 
-    def _profile(self, feature: Feature, crowd: Crowd) -> Ints:
+    def _profile(self, feature: Feature, batch: RequestBatch) -> Ints:
         if feature.name == "user_id":
-            users = [request.user_id for request in crowd.requests]
+            users = [request.user_id for request in batch.requests]
             return feature.codes(pa.array(users, pa.string()))
         table = self._of_person.get(feature.name, np.zeros(1, np.int64))
-        return table[np.where(crowd.person < len(table), crowd.person, 0)]
+        return table[np.where(batch.person < len(table), batch.person, 0)]
 
 
 def _said(request: Request, name: str, at: dict[str, str]) -> str | None:

@@ -1,7 +1,7 @@
 """The stages of the cascade: what each receives and gives, so that any of them can be replaced.
 
-    Source   finds a few hundred items of the catalogue for each person
-    Scorer   gives each of the items that it is handed a score: the coarse and the fine stage
+    CandidateSource   finds a few hundred items of the catalogue for each user
+    Scorer            scores the items that it is handed: the coarse and the fine stage
 
 Lists of items are item codes laid end to end (`Shortlist`), never padded.
 """
@@ -16,9 +16,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.delivery.stages.histories import Crowd
+from adwright.delivery.stages.histories import RequestBatch
 
-__all__ = ["Cost", "Scorer", "Shortlist", "Source", "best_of"]
+__all__ = ["CallCost", "CandidateSource", "Scorer", "Shortlist", "best_of"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -26,8 +26,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Shortlist:
-    """Items for U people: codes int64 [C]; person u has those from offsets[u] to
-    offsets[u + 1] (int64 [U + 1]), each once, in no particular order."""
+    """Items for U users: codes int64 [C]; user u has those from offsets[u] to offsets[u + 1]
+    (int64 [U + 1]), each once, in no particular order."""
 
     codes: Ints
     offsets: Ints
@@ -37,71 +37,71 @@ class Shortlist:
 
     @property
     def owner(self) -> Ints:
-        """int64 [C], the person of each item."""
+        """int64 [C], the user of each item."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     @classmethod
     def of(cls, lists: Sequence[NDArray[np.integer]]) -> Shortlist:
-        """The lists, one a person."""
+        """Build a Shortlist from one list per user."""
         codes = np.concatenate([np.zeros(0, np.int64), *lists])
         return cls(codes, np.cumsum([0, *(len(one) for one in lists)], dtype=np.int64))
 
     def bounds(self) -> list[tuple[int, int]]:
-        """Where each person's items begin and end."""
+        """Where each user's items begin and end."""
         return list(pairwise(self.offsets.tolist()))
 
     def lists(self) -> list[Ints]:
-        """One array a person."""
+        """One array per user."""
         return [self.codes[start:end] for start, end in self.bounds()]
 
-    def some(self, people: Sequence[int]) -> Shortlist:
-        """The lists of these people, in that order."""
+    def some(self, users: Sequence[int]) -> Shortlist:
+        """The lists of these users, in that order."""
         lists = self.lists()
-        return Shortlist.of([lists[person] for person in people])
+        return Shortlist.of([lists[user] for user in users])
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Of one call, computed from the sizes: floating-point operations and bytes read."""
+class CallCost:
+    """Cost of one call, computed from its sizes: floating-point operations and bytes read."""
 
     flops: float = 0.0
     bytes: float = 0.0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+    def __add__(self, other: CallCost) -> CallCost:
+        return CallCost(self.flops + other.flops, self.bytes + other.bytes)
 
 
-class Source(Protocol):
-    """Finds items for people."""
+class CandidateSource(Protocol):
+    """Finds candidates for users."""
 
-    def find(self, crowd: Crowd, k: int) -> Shortlist:
-        """At most k items a person, of those in the catalogue."""
+    def find(self, batch: RequestBatch, k: int) -> Shortlist:
+        """At most k items of the catalogue per user."""
         ...
 
-    def cost(self, crowd: Crowd, k: int) -> Cost:
+    def cost(self, batch: RequestBatch, k: int) -> CallCost:
         """What `find` takes."""
         ...
 
 
 class Scorer(Protocol):
-    """Orders the items that it is handed, for each person."""
+    """Scores the items that it is handed, for each user."""
 
     @property
     def probability(self) -> bool:
         """Whether the scores are calibrated probabilities."""
         ...
 
-    def score(self, crowd: Crowd, items: Shortlist) -> Floats:
-        """Finite scores [C], higher is better; compared within a person only."""
+    def score(self, batch: RequestBatch, items: Shortlist) -> Floats:
+        """Finite scores [C], higher is better; compared within a user only."""
         ...
 
-    def cost(self, crowd: Crowd, items: Shortlist) -> Cost:
+    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
         """What `score` takes."""
         ...
 
 
 def best_of(items: Shortlist, score: Floats, k: Ints) -> tuple[Shortlist, Floats]:
-    """The k[u] best items of each person, best first (ties by code), and their scores.
+    """The k[u] best items of each user, best first (ties by code), and their scores.
 
     score: [C]. k: int64 [U].
     """

@@ -21,9 +21,9 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature
 from adwright.data.tasks.negatives import Draws, popular_share
 from adwright.data.tasks.personal import personal
-from adwright.delivery.stages.histories import Crowd, Histories
+from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.profile import ProfileCodes
-from adwright.delivery.stages.protocols import Cost, Shortlist
+from adwright.delivery.stages.protocols import CallCost, Shortlist
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.hstu_target import HSTUTargetConfig
 from adwright.training.ranking.ranker import Ranker
@@ -64,11 +64,11 @@ class FineRanker:
         vectors = embed_catalogue(ranker.model.item, len(ranker.items))
         self._model = with_vectors(ranker.model, vectors)
 
-    def score(self, crowd: Crowd, items: Shortlist) -> Floats:
+    def score(self, batch: RequestBatch, items: Shortlist) -> Floats:
         """Probabilities [C] that each item is taken."""
-        batch, had, distinct = self._batch(crowd, items)
+        inputs, had, distinct = self._inputs(batch, items)
         with torch.inference_mode():
-            logits = self._model(batch).double().numpy()
+            logits = self._model(inputs).double().numpy()
         if self.draws is None:
             return self.ranker.calibrated(logits)
         logits = logits + self.draws.log_expected(
@@ -76,14 +76,14 @@ class FineRanker:
         )
         return self.ranker.calibrator(1 / (1 + np.exp(-logits)))
 
-    def batch(self, crowd: Crowd, items: Shortlist) -> Batch:
+    def inputs(self, batch: RequestBatch, items: Shortlist) -> Batch:
         """The rows that the network sees: a group a person, in the order of `items`."""
-        return self._batch(crowd, items)[0]
+        return self._inputs(batch, items)[0]
 
-    def cost(self, crowd: Crowd, items: Shortlist) -> Cost:
+    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
         """Of the pairs of candidate and event, and of the layers."""
         config, width = self.ranker.model.config, self.ranker.model.item.width
-        lengths = np.diff(crowd.offsets).astype(np.float64)
+        lengths = np.diff(batch.offsets).astype(np.float64)
         pairs = float(np.diff(items.offsets) @ lengths)
         match config:
             case DINConfig():
@@ -97,25 +97,27 @@ class FineRanker:
                 within = float(lengths @ lengths) / 2 * (config.blocks - 1)
                 token = 2 * config.width * (2 * sizes + config.heads * config.v_width)
                 met = 2.0 * sizes * (pairs * config.blocks + within)
-                met += token * config.blocks * (len(items.codes) + len(crowd.item))
+                met += token * config.blocks * (len(items.codes) + len(batch.item))
         layers = [p.numel() for p in self.ranker.model.mlp.parameters() if p.dim() == 2]
         flops = met + 2.0 * len(items.codes) * sum(layers)
-        read = 4.0 * (width * (len(items.codes) + len(crowd.item)) + sum(layers))
-        return Cost(flops, read)
+        read = 4.0 * (width * (len(items.codes) + len(batch.item)) + sum(layers))
+        return CallCost(flops, read)
 
-    def _batch(self, crowd: Crowd, items: Shortlist) -> tuple[Batch, NDArray[np.bool_], Ints]:
-        """The batch, whether each row's person had its item, and distinct items of the person
+    def _inputs(
+        self, batch: RequestBatch, items: Shortlist
+    ) -> tuple[Batch, NDArray[np.bool_], Ints]:
+        """The inputs, whether each row's person had its item, and distinct items of the person
         (both [C])."""
         owner, spec = items.owner, self.ranker.spec
-        lengths = np.diff(crowd.offsets)
+        lengths = np.diff(batch.offsets)
         counts = personal(
-            crowd.item,
-            crowd.time,
-            crowd.offsets,
+            batch.item,
+            batch.time,
+            batch.offsets,
             owner=owner,
             asked=items.codes,
-            end=crowd.offsets[owner + 1],
-            at=crowd.at[owner],
+            end=batch.offsets[owner + 1],
+            at=batch.at[owner],
         )
         known = {
             "visible": lengths[owner].astype(np.float64),
@@ -123,15 +125,15 @@ class FineRanker:
             "recent": counts.recent.astype(np.float64),
             "recency": counts.recency,
         }
-        said = self._said.codes(crowd)[owner]
+        said = self._said.codes(batch)[owner]
         categorical = {f.name: said[:, n] for n, f in enumerate(self._said.features)}
         for feature in spec.coded_rows:
             if feature.name not in categorical:
-                column = _numbers(feature, known, crowd, owner)
+                column = _numbers(feature, known, batch, owner)
                 categorical[feature.name] = feature.codes(pa.array(column, from_pandas=True))
-        numeric = [f.numbers(pa.array(_numbers(f, known, crowd, owner))) for f in spec.numeric_rows]
-        history, end = self._visible(crowd)
-        batch = Batch(
+        numeric = [f.numbers(pa.array(_numbers(f, known, batch, owner))) for f in spec.numeric_rows]
+        history, end = self._visible(batch)
+        inputs = Batch(
             history=history,
             offsets=torch.from_numpy(items.offsets),
             item=torch.from_numpy(items.codes),
@@ -145,38 +147,40 @@ class FineRanker:
             label=torch.zeros(len(owner)),
             row=torch.arange(len(owner)),
         )
-        return batch, counts.frequency > 0, _distinct(crowd)[owner]
+        return inputs, counts.frequency > 0, _distinct(batch)[owner]
 
-    def _visible(self, crowd: Crowd) -> tuple[Jagged, Ints]:
+    def _visible(self, batch: RequestBatch) -> tuple[Jagged, Ints]:
         """The latest events of each person that the ranker may see, and how many."""
-        lengths, limit = np.diff(crowd.offsets), self.ranker.max_history
+        lengths, limit = np.diff(batch.offsets), self.ranker.max_history
         if not limit or (lengths <= limit).all():
-            item, offsets = crowd.item, crowd.offsets
+            item, offsets = batch.item, batch.offsets
         else:
             kept = np.minimum(lengths, limit)
-            ends = crowd.offsets[1:]
+            ends = batch.offsets[1:]
             item = np.concatenate(
-                [crowd.item[e - n : e] for e, n in zip(ends.tolist(), kept.tolist(), strict=True)]
+                [batch.item[e - n : e] for e, n in zip(ends.tolist(), kept.tolist(), strict=True)]
             )
             lengths, offsets = kept, np.concatenate(([0], np.cumsum(kept)))
         return Jagged(torch.from_numpy(item), torch.from_numpy(offsets)), lengths
 
 
-def _numbers(feature: Feature, known: dict[str, Floats], crowd: Crowd, owner: Ints) -> Floats:
+def _numbers(
+    feature: Feature, known: dict[str, Floats], batch: RequestBatch, owner: Ints
+) -> Floats:
     """The numbers of a row feature [C]; NaN where the request does not say."""
     if feature.name in known:
         return known[feature.name]
-    said = [request.context.get(feature.name) for request in crowd.requests]
+    said = [request.context.get(feature.name) for request in batch.requests]
     numbers = [float(x) if isinstance(x, int | float) else np.nan for x in said]
     return np.asarray(numbers, dtype=np.float64)[owner]
 
 
-def _distinct(crowd: Crowd) -> Ints:
+def _distinct(batch: RequestBatch) -> Ints:
     """Distinct items of each person's history [U]."""
-    width = int(crowd.item.max(initial=0)) + 1
-    owner = np.repeat(np.arange(len(crowd)), np.diff(crowd.offsets))
-    keys = np.unique(owner * width + crowd.item)
-    return np.bincount(keys // width, minlength=len(crowd)).astype(np.int64)
+    width = int(batch.item.max(initial=0)) + 1
+    owner = np.repeat(np.arange(len(batch)), np.diff(batch.offsets))
+    keys = np.unique(owner * width + batch.item)
+    return np.bincount(keys // width, minlength=len(batch)).astype(np.int64)
 
 
 def _popularity(ranker: Ranker) -> Ints:

@@ -10,7 +10,7 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.features import ItemTable
 from adwright.data.ranges import ranges
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.delivery.stages.histories import Crowd, Histories
+from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.training.sequential.artifact import SequenceArtifact
 
 __all__ = ["SECOND", "items_of", "require_catalogue", "sequence_batch"]
@@ -20,20 +20,25 @@ SECOND = 1_000_000
 
 
 def sequence_batch(
-    crowd: Crowd, longest: int, *, timed: bool = True, by_moment: bool = False, acted: bool = False
+    batch: RequestBatch,
+    longest: int,
+    *,
+    timed: bool = True,
+    by_moment: bool = False,
+    acted: bool = False,
 ) -> SequenceBatch:
     """The latest `longest` events of each request, asked at its time, in whole seconds.
 
     timed: with times. by_moment: what follows an event is the next instant, see
     `ItemSequences.by_moment`. acted: each event was something taken, action 1.
     """
-    kept = np.minimum(np.diff(crowd.offsets), longest)
-    place, offsets = ranges(crowd.offsets[1:] - kept, kept)
-    items = torch.from_numpy(crowd.item[place])
+    kept = np.minimum(np.diff(batch.offsets), longest)
+    place, offsets = ranges(batch.offsets[1:] - kept, kept)
+    items = torch.from_numpy(batch.item[place])
     return SequenceBatch.serving(
         Jagged(items, torch.from_numpy(offsets)),
-        time=torch.from_numpy(crowd.time[place] // SECOND) if timed else None,
-        request_time=torch.from_numpy(crowd.at // SECOND) if timed else None,
+        time=torch.from_numpy(batch.time[place] // SECOND) if timed else None,
+        request_time=torch.from_numpy(batch.at // SECOND) if timed else None,
         action=torch.ones_like(items) if acted else None,
         by_moment=by_moment,
     )

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import Draws, popular_share
-from adwright.delivery.stages.histories import Crowd, Histories
-from adwright.delivery.stages.protocols import Cost, Shortlist
+from adwright.delivery.stages.histories import Histories, RequestBatch
+from adwright.delivery.stages.protocols import CallCost, Shortlist
 from adwright.delivery.stages.sequence_batch import SECOND, require_catalogue, sequence_batch
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon
@@ -73,27 +73,27 @@ class FalconRanker:
         visits = _visits(artifact)
         self._taken = np.minimum(artifact.count / max(visits, 1), 1.0)
 
-    def score(self, crowd: Crowd, items: Shortlist) -> Floats:
+    def score(self, batch: RequestBatch, items: Shortlist) -> Floats:
         """Probabilities [C] that each item is taken."""
-        batch = sequence_batch(crowd, self.model.config.max_length - 1, acted=True)
+        inputs = sequence_batch(batch, self.model.config.max_length - 1, acted=True)
         logits = np.zeros(len(items.codes))
-        unread = (batch.items.lengths.numpy() == 0) & (self.draws is not None)
+        unread = (inputs.items.lengths.numpy() == 0) & (self.draws is not None)
         for n, (start, end) in enumerate(items.bounds()):
             if start < end and not unread[n]:
-                logits[start:end] = self._logits(crowd, batch, n, items.codes[start:end])
+                logits[start:end] = self._logits(batch, inputs, n, items.codes[start:end])
         if self.draws is None:
             return _sigmoid(logits)
-        had, distinct = _had(batch, items, len(self._share))
+        had, distinct = _had(inputs, items, len(self._share))
         logits += self.draws.log_expected(
             self._share[items.codes], items=len(self._share) - 1, had=had, distinct=distinct
         )
         return np.where(unread[items.owner], self._taken[items.codes], _sigmoid(logits))
 
-    def cost(self, crowd: Crowd, items: Shortlist) -> Cost:
+    def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
         """Of the candidates, with histories that are kept: in each layer they are projected, and
         meet the history and themselves."""
         config = self.model.config
-        lengths = np.minimum(np.diff(crowd.offsets), config.max_length - 1)
+        lengths = np.minimum(np.diff(batch.offsets), config.max_length - 1)
         tokens, wide = 2.0 * lengths, config.heads * config.v_width
         both = config.heads * (config.qk_width + config.v_width)
         kept = np.minimum(tokens, config.truncate_to) if config.truncate_to else tokens
@@ -104,25 +104,25 @@ class FalconRanker:
         weights = config.blocks * config.width * (2 * both + merged) + config.width * config.hidden
         pairs = float(number @ (seen + config.blocks))
         flops = 2.0 * both * pairs + 2.0 * weights * len(items.codes)
-        return Cost(flops, 4.0 * (both * float(seen @ (number > 0)) + weights))
+        return CallCost(flops, 4.0 * (both * float(seen @ (number > 0)) + weights))
 
-    def _logits(self, crowd: Crowd, batch: SequenceBatch, n: int, codes: Ints) -> Floats:
+    def _logits(self, batch: RequestBatch, inputs: SequenceBatch, n: int, codes: Ints) -> Floats:
         """Of the first task [m], for request n."""
         found = self.falcon.score(
-            people_of(batch, np.array([n])),
+            people_of(inputs, np.array([n])),
             torch.from_numpy(codes),
-            request_time=int(crowd.at[n]) // SECOND,
-            key=crowd.requests[n].user_id,
+            request_time=int(batch.at[n]) // SECOND,
+            key=batch.requests[n].user_id,
         )
         logits: Floats = found[:, 0].double().numpy()
         return logits
 
 
-def _had(batch: SequenceBatch, items: Shortlist, width: int) -> tuple[NDArray[np.bool_], Ints]:
+def _had(inputs: SequenceBatch, items: Shortlist, width: int) -> tuple[NDArray[np.bool_], Ints]:
     """Whether each item's person had it, and distinct items of the person: both [C]."""
-    own = np.unique(batch.items.owner().numpy() * width + batch.items.values.numpy())
+    own = np.unique(inputs.items.owner().numpy() * width + inputs.items.values.numpy())
     own = own[own % width > 0]
-    distinct = np.bincount(own // width, minlength=len(batch)).astype(np.int64)
+    distinct = np.bincount(own // width, minlength=len(inputs)).astype(np.int64)
     return np.isin(items.owner * width + items.codes, own), distinct[items.owner]
 
 

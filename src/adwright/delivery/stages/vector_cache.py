@@ -1,7 +1,6 @@
-"""What was computed for people, kept until what it was computed of is another.
+"""LRU cache of per-user vectors.
 
-One thing a person, under a key that says all that it depends on; who was asked for longest ago
-goes first.
+One entry per user, under a key that says all that it depends on: another key replaces it.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KeptVectors"]
+__all__ = ["VectorCache"]
 
 Floats = NDArray[np.float32]
 
 
-class KeptVectors:
-    """Vectors of at most `keep` people. Several threads may ask."""
+class VectorCache:
+    """Keeps the vectors of at most `keep` users; safe for several threads."""
 
     def __init__(self, keep: int) -> None:
         self.keep = keep
@@ -27,35 +26,35 @@ class KeptVectors:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """People whose vectors are kept."""
+        """Users whose vectors are kept."""
         return len(self._kept)
 
     def of(
         self,
-        people: Sequence[int],
+        users: Sequence[int],
         keys: Sequence[Hashable],
         compute: Callable[[list[int]], Floats],
     ) -> list[Floats]:
-        """The vectors of U requests, each of a person (a number) and with a key.
+        """The vectors of U requests, each of a user (by number) and with a key.
 
-        compute: given the places of those that are not kept, their vectors [M, ...].
+        compute: gives the vectors [M, ...] of the M requests that are not kept, by their rows.
         """
         with self._lock:
-            found = [self._found(person, key) for person, key in zip(people, keys, strict=True)]
+            found = [self._found(user, key) for user, key in zip(users, keys, strict=True)]
         missing = [n for n, vectors in enumerate(found) if vectors is None]
         if missing:
             fresh = compute(missing)
             with self._lock:
                 for n, vectors in zip(missing, fresh, strict=True):
                     found[n] = vectors
-                    self._kept[people[n]] = keys[n], vectors
+                    self._kept[users[n]] = keys[n], vectors
                 while len(self._kept) > self.keep:
                     self._kept.popitem(last=False)
         return [vectors for vectors in found if vectors is not None]
 
-    def _found(self, person: int, key: Hashable) -> Floats | None:
-        had = self._kept.get(person)
+    def _found(self, user: int, key: Hashable) -> Floats | None:
+        had = self._kept.get(user)
         if had is None or had[0] != key:
             return None
-        self._kept.move_to_end(person)
+        self._kept.move_to_end(user)
         return had[1]

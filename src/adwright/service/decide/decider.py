@@ -25,7 +25,7 @@ from adwright.service.config import ServiceConfig
 from adwright.service.decide.answers import decision_record
 from adwright.service.decide.batcher import Batcher
 from adwright.service.decide.loop_lag import Pulse
-from adwright.service.decide.pending import Answers, Job
+from adwright.service.decide.pending import Answers, DecisionJob
 from adwright.service.decide.shedding import Load, commit_reserve, shed
 from adwright.service.decide.writer import Ledger, Write, Writer
 from adwright.service.registry.deployed import Deployed
@@ -58,7 +58,7 @@ class Decider:
         self._answers: Answers | None = None
         self._pulse = Pulse(clock)
         self._writer = Writer(ledger, config, metrics, clock, stored=models.tell)
-        self._worker: Batcher[Job] = Batcher(
+        self._worker: Batcher[DecisionJob] = Batcher(
             "adwright-models",
             self._run_batch,
             size=config.batch_size,
@@ -66,7 +66,7 @@ class Decider:
             clock=clock,
             failed=self._fail,
         )
-        self._rescuer: Batcher[tuple[Job, str]] = Batcher(
+        self._rescuer: Batcher[tuple[DecisionJob, str]] = Batcher(
             "adwright-rescue",
             self._rescue_batch,
             size=config.batch_size,
@@ -111,7 +111,7 @@ class Decider:
         loop = asyncio.get_running_loop()
         reserve = commit_reserve(self._writer.per_commit, seconds)
         soft = Deadline.after((seconds - reserve) * (1 - _GRACE), self._clock)
-        job = Job(tenant, request, soft, loop.create_future())
+        job = DecisionJob(tenant, request, soft, loop.create_future())
         self._worker.put(job)
         late = loop.call_later(max(0.0, seconds - reserve), self._rescue, job, "late")
         try:
@@ -154,10 +154,10 @@ class Decider:
             )
         return status.deployed
 
-    def _run_batch(self, jobs: list[Job]) -> None:
+    def _run_batch(self, jobs: list[DecisionJob]) -> None:
         self._metrics.batch.observe(len(jobs))
         began = self._clock.monotonic()
-        by_tenant: dict[str, list[Job]] = {}
+        by_tenant: dict[str, list[DecisionJob]] = {}
         for job in jobs:
             if not job.claimed:
                 by_tenant.setdefault(job.tenant, []).append(job)
@@ -170,7 +170,7 @@ class Decider:
                 self._run_part(deployed, part)
         self._metrics.model_seconds.observe(self._clock.monotonic() - began)
 
-    def _run_part(self, deployed: Deployed, jobs: list[Job]) -> None:
+    def _run_part(self, deployed: Deployed, jobs: list[DecisionJob]) -> None:
         deadline = min((job.soft for job in jobs), key=lambda soft: soft.at)
         try:
             answers = deployed.recommender.recommend_many([job.request for job in jobs], deadline)
@@ -183,11 +183,11 @@ class Decider:
         writes = [self._conclude(deployed, job, candidates) for job, candidates in pairs]
         self._writer.put(*filter(None, writes))
 
-    def _rescue(self, job: Job, reason: str) -> None:
+    def _rescue(self, job: DecisionJob, reason: str) -> None:
         if not job.claimed:
             self._rescuer.put((job, reason))
 
-    def _rescue_batch(self, batch: list[tuple[Job, str]]) -> None:
+    def _rescue_batch(self, batch: list[tuple[DecisionJob, str]]) -> None:
         for job, reason in batch:
             if not job.claimed:
                 self._metrics.rescued.labels(reason).inc()
@@ -199,7 +199,9 @@ class Decider:
                 else:
                     self._writer.put(*filter(None, [self._conclude(deployed, job, candidates)]))
 
-    def _conclude(self, deployed: Deployed, job: Job, candidates: Candidates) -> Write | None:
+    def _conclude(
+        self, deployed: Deployed, job: DecisionJob, candidates: Candidates
+    ) -> Write | None:
         """Let the policy choose; what is to be written, or None where it failed or others did."""
         if not job.claim():
             return None
@@ -213,12 +215,12 @@ class Decider:
         record = decision_record(decision, deployed.name)
         return Write(job.tenant, job.answer, Entry(record, decision.impressions()))
 
-    def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
+    def _fail(self, jobs: Sequence[DecisionJob], error: Exception) -> None:
         if self._answers is not None:
             self._answers.deliver([(job.answer, error) for job in jobs])
 
 
-def _choose(deployed: Deployed, job: Job, candidates: Candidates) -> Decision:
+def _choose(deployed: Deployed, job: DecisionJob, candidates: Candidates) -> Decision:
     if len(candidates):
         return deployed.decide(job.tenant, job.request, candidates)
     # Everything was excluded: nothing is chosen, and no chance is involved.

@@ -11,11 +11,11 @@ from typing import Any
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Request
 
-__all__ = ["Answers", "Job"]
+__all__ = ["Answers", "DecisionJob"]
 
 
 @dataclass(eq=False)
-class Job:
+class DecisionJob:
     """A request for a decision.
 
     soft: by when the model must be done, so that the decision can still be written. answer: what

@@ -182,7 +182,7 @@ def _built(artifact: Artifact) -> RetrieverArtifact:
         case "hcn":
             model = HCN(from_jsonable(HCNConfig, config), spec, items, count)
         case other:
-            raise ConfigError("no retriever is called so", where=str(other))
+            raise ConfigError(f"unknown retriever {other!r}; use two_tower or hcn", where="model")
     model.load_state_dict(
         {
             name.removeprefix("model."): torch.from_numpy(np.array(tensor))
