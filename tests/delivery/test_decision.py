@@ -78,6 +78,13 @@ def test_a_decision_becomes_impressions_of_the_log() -> None:
     assert [row["position"] for row in rows] == [1, 2]
 
 
+def test_places_count_from_one_and_hold_plain_numbers() -> None:
+    first, second = decision().places()
+    assert (first["item_id"], first["position"], first["propensity"]) == ("b", 1, 0.25)
+    assert second["position"] == 2
+    assert json.loads(json.dumps([first, second])) == decision().places()
+
+
 def test_impressions_are_valid_events() -> None:
     frame = as_events(pl.DataFrame(decision().impressions(), infer_schema_length=None).lazy())
     events = validate_events(frame.collect())
@@ -151,6 +158,7 @@ def test_scores_that_are_no_probabilities_may_lie_anywhere() -> None:
         ({"request": replace(REQUEST, k=1)}, "2 items for 1 places"),
         ({"propensity": np.array([0.5])}, r"column propensity"),
         ({"score": np.array([0.5])}, r"column score"),
+        ({"score": np.array([0.5, np.inf])}, r"score is not finite \[row 1"),
         ({"reasons": ("one",)}, "expected 2 reasons and found 1"),
         ({"propensity": np.array([0.5, 0.0])}, r"above 0 and at most 1 \[row 1"),
         ({"propensity": np.array([1.5, 0.5])}, r"above 0 and at most 1 \[row 0"),

@@ -1,6 +1,6 @@
 """A request, the candidates for it, and the decision: the nouns that the delivery passes on.
 
-    Request --Recommender--> Candidates --Policy--> Decision --> impressions of the EventLog
+    Request --Recommender--> Candidates --Policy--> Decision --> store, impressions, answer
 
 A recommender orders items and knows no chance; a policy makes the choice and is the only place
 where chance enters. The decision keeps the probability with which it was made, so that any
@@ -110,7 +110,8 @@ class Decision:
     item_ids: at most k distinct items; fewer where the candidates ran out.
     propensity: [k], the exact probability of this item at this place, given the items at the
     places above; their product is the probability of the slate. score: [k], of the candidates.
-    reasons: why each item is there, for people. stage: that of the candidates.
+    reasons: why each item is there, for people. stage: that of the candidates. model: name of
+    the model that ordered them; empty where nobody says.
 
     Raises ValueInvalidError that names the place, counted from 0.
     """
@@ -122,6 +123,7 @@ class Decision:
     score: NDArray[np.float64]
     reasons: tuple[str, ...]
     stage: str
+    model: str = ""
 
     def __post_init__(self) -> None:
         places = len(self.item_ids)
@@ -132,6 +134,7 @@ class Decision:
             )
         _check_shape("propensity", self.propensity, places)
         _check_shape("score", self.score, places)
+        _check_rows("score", self.score, ~np.isfinite(self.score), "a score is not finite")
         if len(self.reasons) != places:
             raise ValueInvalidError(
                 f"expected {places} reasons and found {len(self.reasons)}", column="reasons"
@@ -141,8 +144,29 @@ class Decision:
             "propensity", self.propensity, outside, "a propensity must be above 0 and at most 1"
         )
 
+    def places(self) -> list[dict[str, Any]]:
+        """One object per place, the best first: item_id, position (from 1), propensity, score
+        and reason."""
+        columns = zip(
+            self.item_ids,
+            self.propensity.tolist(),
+            self.score.tolist(),
+            self.reasons,
+            strict=True,
+        )
+        return [
+            {
+                "item_id": item_id,
+                "position": position,
+                "propensity": propensity,
+                "score": score,
+                "reason": reason,
+            }
+            for position, (item_id, propensity, score, reason) in enumerate(columns, start=1)
+        ]
+
     def impressions(self) -> list[dict[str, Any]]:
-        """One row an item in the columns of data.schema.EVENT_SCHEMA, kind "impression".
+        """One row per item in the columns of data.schema.EVENT_SCHEMA, kind "impression".
 
         event_id is "<request_id>-<position>", position counts from 1, and the context is a JSON
         object: the stage, then what the request said.
@@ -151,23 +175,21 @@ class Decision:
         context = json.dumps({"stage": self.stage, **request.context}, allow_nan=False)
         return [
             {
-                "event_id": f"{request.request_id}-{position}",
+                "event_id": f"{request.request_id}-{place['position']}",
                 "time": request.time,
                 "request_id": request.request_id,
                 "user_id": request.user_id,
                 "kind": "impression",
-                "item_id": item_id,
+                "item_id": place["item_id"],
                 "creative_id": None,
                 "campaign_id": None,
-                "position": position,
-                "propensity": float(propensity),
+                "position": place["position"],
+                "propensity": place["propensity"],
                 "policy_id": self.policy_id,
                 "value": None,
                 "context": context,
             }
-            for position, (item_id, propensity) in enumerate(
-                zip(self.item_ids, self.propensity, strict=True), start=1
-            )
+            for place in self.places()
         ]
 
 

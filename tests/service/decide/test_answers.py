@@ -5,15 +5,15 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from adwright.campaigns.store.group_commit import Entry
+from adwright.campaigns.store.group_commit import StoredDecision
 from adwright.campaigns.store.store import Store
 from adwright.delivery.decision import Decision
-from adwright.service.decide.answers import decision_answer, decision_record, event_row
+from adwright.service.decide.answers import decision_answer, event_row
 from adwright.service.decide.schemas import DecideOut, EventIn
 from tests.support.service.small_shop import request
 
 
-def decision() -> Decision:
+def decision(model: str = "v1") -> Decision:
     return Decision(
         request(context={"page": "start", "price": 2.5}),
         "chance",
@@ -22,11 +22,12 @@ def decision() -> Decision:
         np.array([0.1 + 0.2, -1e-17]),
         ("by chance",) * 2,
         "coarse",
+        model,
     )
 
 
 def test_the_answer_is_what_the_schema_promises_in_a_fixed_order() -> None:
-    body = decision_answer(decision_record(decision(), "v1"))
+    body = decision_answer(decision())
     assert body.startswith(b'{"request_id":"r1","policy_id":"chance","model":"v1"')
     assert "käse".encode() in body
     out = DecideOut.model_validate_json(body)
@@ -37,13 +38,14 @@ def test_the_answer_is_what_the_schema_promises_in_a_fixed_order() -> None:
 
 
 def test_the_answer_from_the_store_has_the_same_bytes(store: Store) -> None:
-    record = decision_record(decision(), "v1")
-    (first,) = store.record_group("acme", [Entry(record)])
-    other = decision_record(decision(), "v2")
-    (again,) = store.record_group("acme", [Entry(other)])
-    assert decision_answer(first.decision) == decision_answer(record)
+    made = decision()
+    (first,) = store.record_group("acme", [made])
+    (again,) = store.record_group("acme", [decision("v2")])
+    assert isinstance(first, StoredDecision)
+    assert isinstance(again, StoredDecision)
     assert again.repeated
-    assert decision_answer(again.decision) == decision_answer(record)
+    assert decision_answer(first.decision) == decision_answer(made)
+    assert decision_answer(again.decision) == decision_answer(made)
 
 
 def test_an_event_goes_into_the_columns_of_the_log(store: Store) -> None:

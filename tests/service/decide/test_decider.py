@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adwright.campaigns.store.group_commit import Entry
+from adwright.campaigns.store.group_commit import Events
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError
 from adwright.delivery.decision import Candidates, Decision, Request
 from adwright.service.config import ServiceConfig
+from adwright.service.decide.answers import decision_answer
 from adwright.service.decide.decider import Decider
 from adwright.service.registry.deployed import Deployed
 from adwright.service.registry.registry import FixedModels
@@ -49,8 +50,8 @@ class Bench:
         return self.metrics.registry.get_sample_value(name, labels)
 
 
-def items(record: Mapping[str, Any]) -> list[str]:
-    return [place["item_id"] for place in record["slate"]]
+def items(decision: Decision) -> list[str]:
+    return list(decision.item_ids)
 
 
 def test_a_decision_is_recorded_with_its_impressions_before_it_is_answered(store: Store) -> None:
@@ -58,7 +59,7 @@ def test_a_decision_is_recorded_with_its_impressions_before_it_is_answered(store
     bench = Bench(store, {"acme": model})
     asked = request(k=3, context={"page": "start"})
 
-    async def decide(decider: Decider) -> Mapping[str, Any]:
+    async def decide(decider: Decider) -> Decision:
         record = await decider.decide("acme", asked, AMPLE)
         assert store.decisions("acme")["request_id"].to_list() == ["r1"]
         events = store.events("acme")
@@ -69,7 +70,8 @@ def test_a_decision_is_recorded_with_its_impressions_before_it_is_answered(store
     record = bench.run(decide)
     expected = model.decide("acme", asked, Hashed("v1").recommend_many([asked], None)[0])
     assert items(record) == list(expected.item_ids)
-    assert record["context"] == {"page": "start", "_model": "v1"}
+    assert (record.request.context, record.model) == ({"page": "start"}, "v1")
+    assert store.decisions("acme")["context"].to_list() == ['{"_model": "v1", "page": "start"}']
     assert store.events("umbrella").is_empty()
     assert bench.value("adwright_decisions_total", stage="fine") == 1
 
@@ -81,7 +83,7 @@ def test_requests_that_come_together_are_computed_and_written_together(store: St
     models = {"acme": deployed(recommender=recommender), "umbrella": deployed(recommender=other)}
     bench = Bench(store, models, batch_size=10)
 
-    async def decide(decider: Decider) -> list[Mapping[str, Any]]:
+    async def decide(decider: Decider) -> list[Decision]:
         tasks = [asyncio.create_task(decider.decide("acme", request("first"), AMPLE))]
         await asyncio.to_thread(recommender.entered.wait, 10)
         for n in range(14):
@@ -92,7 +94,10 @@ def test_requests_that_come_together_are_computed_and_written_together(store: St
         return await asyncio.gather(*tasks)
 
     records = bench.run(decide)
-    assert [record["request_id"] for record in records] == ["first", *(f"r{n}" for n in range(14))]
+    assert [record.request.request_id for record in records] == [
+        "first",
+        *(f"r{n}" for n in range(14)),
+    ]
     assert recommender.batches == [1, 8, 4]
     assert other.batches == [2]
     assert bench.value("adwright_batch_size_sum") == 15
@@ -101,17 +106,15 @@ def test_requests_that_come_together_are_computed_and_written_together(store: St
 
 
 def test_a_repeated_request_gets_the_recorded_decision(store: Store) -> None:
-    def ask(bench: Bench, k: int) -> Mapping[str, Any]:
-        record: Mapping[str, Any] = bench.run(
-            lambda decider: decider.decide("acme", request(k=k), AMPLE)
-        )
+    def ask(bench: Bench, k: int) -> Decision:
+        record: Decision = bench.run(lambda decider: decider.decide("acme", request(k=k), AMPLE))
         return record
 
     first = Bench(store, {"acme": deployed()})
     record = ask(first, 4)
     second = Bench(store, {"acme": deployed("v2")})
     again = ask(second, 7)
-    assert again == record
+    assert decision_answer(again) == decision_answer(record)
     assert second.value("adwright_decisions_repeated_total") == 1
     assert first.value("adwright_decisions_repeated_total") == 0
     assert store.events("acme").height == 4
@@ -135,7 +138,7 @@ def test_what_is_late_is_decided_from_the_fallback_in_time_and_once(store: Store
     recommender.go_on.clear()
     bench = Bench(store, {"acme": deployed(recommender=recommender)})
 
-    async def decide(decider: Decider) -> Mapping[str, Any]:
+    async def decide(decider: Decider) -> Decision:
         began = time.monotonic()
         record = await decider.decide("acme", request(), 0.3)
         assert 0.1 < time.monotonic() - began < 8
@@ -143,7 +146,7 @@ def test_what_is_late_is_decided_from_the_fallback_in_time_and_once(store: Store
         return record
 
     record = bench.run(decide)
-    assert record["stage"] == "popularity"
+    assert record.stage == "popularity"
     assert bench.value("adwright_decisions_rescued_total", reason="late") == 1
     assert store.decisions("acme")["stage"].to_list() == ["popularity"]
     assert bench.value("adwright_decisions_total", stage="fine") is None
@@ -152,7 +155,7 @@ def test_what_is_late_is_decided_from_the_fallback_in_time_and_once(store: Store
 def test_a_model_that_fails_is_replaced_by_the_fallback(store: Store) -> None:
     bench = Bench(store, {"acme": deployed(recommender=Hashed(broken=True))})
     record = bench.run(lambda decider: decider.decide("acme", request(), AMPLE))
-    assert record["stage"] == "popularity"
+    assert record.stage == "popularity"
     assert bench.value("adwright_decisions_rescued_total", reason="failed") == 1
 
 
@@ -164,7 +167,7 @@ class Forgetful(Hashed):
 def test_a_model_that_forgets_a_request_is_replaced_by_the_fallback(store: Store) -> None:
     bench = Bench(store, {"acme": deployed(recommender=Forgetful())})
     record = bench.run(lambda decider: decider.decide("acme", request(), AMPLE))
-    assert record["stage"] == "popularity"
+    assert record.stage == "popularity"
 
 
 def test_whoever_waited_too_long_does_not_hurry_the_others(store: Store) -> None:
@@ -182,7 +185,7 @@ def test_whoever_waited_too_long_does_not_hurry_the_others(store: Store) -> None
         recommender.go_on.set()
         return await asyncio.gather(first, hurried, patient)
 
-    stages = [record["stage"] for record in bench.run(decide)]
+    stages = [record.stage for record in bench.run(decide)]
     assert stages == ["fine", "popularity", "fine"]
 
 
@@ -245,7 +248,7 @@ def test_a_tenant_without_a_model_is_told_so(store: Store, tenant: str) -> None:
 
 
 class Down:
-    def record_group(self, tenant: str, entries: Sequence[Entry]) -> list[Any]:
+    def record_group(self, tenant: str, entries: Sequence[Decision | Events]) -> list[Any]:
         raise ResourceError("the store is down")
 
 
@@ -275,7 +278,7 @@ def test_a_policy_that_fails_fails_its_own_request_alone(store: Store) -> None:
         calls = [decider.decide("acme", request(name), AMPLE) for name in ("r1", "bad", "r2")]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(results[1], ZeroDivisionError)
-        assert [type(result) for result in results] == [dict, ZeroDivisionError, dict]
+        assert [type(result) for result in results] == [Decision, ZeroDivisionError, Decision]
 
     bench.run(decide)
     assert store.decisions("acme").height == 2
@@ -285,7 +288,7 @@ def test_nothing_is_left_to_show(store: Store) -> None:
     bench = Bench(store, {"acme": deployed()})
     asked = request(exclude=frozenset(ITEMS))
     record = bench.run(lambda decider: decider.decide("acme", asked, AMPLE))
-    assert (record["slate"], record["policy_id"]) == ([], "shuffle")
+    assert (items(record), record.policy_id) == ([], "shuffle")
     assert store.decisions("acme").height == 1
 
 

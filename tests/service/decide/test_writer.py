@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from adwright.campaigns.store.group_commit import Entry, Kept
+from adwright.campaigns.store.group_commit import Events, StoredDecision
 from adwright.campaigns.store.store import Recorded
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError, ValueInvalidError
+from adwright.delivery.decision import Decision
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.pending import Answers
 from adwright.service.decide.writer import Write, Writer
@@ -27,11 +28,14 @@ class Ledger:
         self.go_on = threading.Event()
         self.go_on.set()
 
-    def record_group(self, tenant: str, entries: Sequence[Entry]) -> list[Kept | Recorded]:
+    def record_group(
+        self, tenant: str, entries: Sequence[Decision | Events]
+    ) -> list[StoredDecision | Recorded]:
         self.groups.append((tenant, len(entries)))
         self.entered.set()
         self.go_on.wait(10)
-        events = [event for entry in entries for event in entry.events]
+        batches = [entry for entry in entries if not isinstance(entry, Decision)]
+        events = [event for batch in batches for event in batch]
         for event in events:
             if event["kind"] == "bad":
                 raise ValueInvalidError("a bad row", column="kind", hint="mend it")
@@ -39,7 +43,7 @@ class Ledger:
                 raise ResourceError("the store is down")
             if event["kind"] == "bug":
                 raise ZeroDivisionError
-        return [Recorded(len(entry.events), 0) for entry in entries]
+        return [Recorded(len(batch), 0) for batch in batches]
 
 
 Stored = Callable[[str, Sequence[Mapping[str, Any]]], None]
@@ -58,7 +62,7 @@ async def write(
     writer = Writer(ledger, config, metrics, SystemClock(), stored=stored)
     loop = asyncio.get_running_loop()
     writes = [
-        Write(tenant, loop.create_future(), Entry(events=[{"kind": kind} for kind in kinds]))
+        Write(tenant, loop.create_future(), [{"kind": kind} for kind in kinds])
         for tenant, kinds in parts
     ]
     writer.put(*writes)
@@ -134,10 +138,7 @@ def test_writes_gather_while_a_transaction_waits_for_the_disk() -> None:
         writer = Writer(ledger, ServiceConfig(), ServiceMetrics(), SystemClock())
         loop = asyncio.get_running_loop()
         writer.start(Answers(loop))
-        writes = [
-            Write("acme", loop.create_future(), Entry(events=[{"kind": "click"}]))
-            for _ in range(20)
-        ]
+        writes = [Write("acme", loop.create_future(), [{"kind": "click"}]) for _ in range(20)]
         writer.put(writes[0])
         await asyncio.to_thread(ledger.entered.wait, 10)
         for one in writes[1:]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import numpy as np
+
+from adwright.delivery.decision import Decision, Request
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 
@@ -33,18 +38,23 @@ def events(n: int, start: int = 0) -> list[dict[str, Any]]:
     return [event(number) for number in range(start, start + n)]
 
 
-def decision(number: int, **changes: Any) -> dict[str, Any]:
-    """One decision of two places."""
-    return {
-        "request_id": f"r{number}",
-        "user_id": "u1",
-        "time": START + timedelta(minutes=number),
-        "policy_id": "greedy",
-        "stage": "fine",
-        "slate": [
-            {"item_id": "tea", "position": 1, "propensity": 0.9, "score": 0.5, "reason": "best"},
-            {"item_id": "jam", "position": 2, "propensity": 1, "score": -2, "reason": None},
-        ],
-        "context": {"store": "s1"},
-        **changes,
-    }
+def request(number: int, **changes: Any) -> Request:
+    """The request of a decision."""
+    time = START + timedelta(minutes=number)
+    return replace(Request(f"r{number}", "u1", time, k=2, context={"store": "s1"}), **changes)
+
+
+def decision(number: int, **changes: Any) -> Decision:
+    """One decision of two places; changes are of the decision or of its request."""
+    mine = {name: changes.pop(name) for name in ("user_id", "context") if name in changes}
+    made = Decision(
+        request(number, **mine),
+        "greedy",
+        ("tea", "jam"),
+        np.array([0.9, 1.0]),
+        np.array([0.5, -2.0]),
+        ("best", "next"),
+        "fine",
+        "v1",
+    )
+    return replace(made, **changes)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from adwright.campaigns.simulation.client import Shown
-from adwright.campaigns.store.decisions import decision_row
 from adwright.campaigns.store.store import Store
 from adwright.delivery.decision import Policy, Recommender, Request
 
@@ -48,7 +47,7 @@ class LocalClient:
         """The decisions, in the order of the requests; one that was made before stands."""
         new = [request for request in requests if request.request_id not in self._decided]
         decisions = [self._decision(request) for request in new]
-        self._store.record_decisions(self._tenant, [decision_row(each) for each in decisions])
+        self._store.record_decisions(self._tenant, decisions)
         shown = [row for each in decisions for row in each.impressions()]
         self._store.record_events(self._tenant, shown)
         for each in decisions:

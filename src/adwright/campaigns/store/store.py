@@ -32,9 +32,9 @@ from adwright.campaigns.store.catalogue import (
 )
 from adwright.campaigns.store.compaction import EVENTS_A_PART, Compactor, done_parts
 from adwright.campaigns.store.database import Database
-from adwright.campaigns.store.decisions import decision_rows, insert_decisions, read_decisions
+from adwright.campaigns.store.decisions import decision_row, insert_decisions, read_decisions
 from adwright.campaigns.store.events import insert_events, select_events, to_frame
-from adwright.campaigns.store.group_commit import Entry, Kept, record_group
+from adwright.campaigns.store.group_commit import Events, StoredDecision, record_group
 from adwright.campaigns.store.incoming import event_rows
 from adwright.campaigns.store.keys import Key, insert_key, key_id_of, list_keys, revoke, tenant_of
 from adwright.campaigns.store.migrate import migrate
@@ -42,6 +42,7 @@ from adwright.campaigns.store.tables import CAMPAIGNS, CREATIVES, TENANTS
 from adwright.campaigns.store.times import to_micros
 from adwright.core.clock import Clock, SystemClock
 from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA
+from adwright.delivery.decision import Decision
 
 __all__ = ["Key", "Recorded", "Store"]
 
@@ -193,18 +194,19 @@ class Store:
 
     # Decisions and events
 
-    def record_decisions(self, tenant: str, decisions: Sequence[Mapping[str, object]]) -> Recorded:
+    def record_decisions(self, tenant: str, decisions: Sequence[Decision]) -> Recorded:
         """Keep decisions, all of them or none; each request_id of a tenant counts once.
 
-        decisions: in the columns that `campaigns.decisions` names; `decision_row` makes one of
-        a policy's Decision. Raises SchemaError and ValueInvalidError as `decision_rows`.
+        Raises ValueInvalidError as `campaigns.store.decisions.decision_row`.
         """
-        rows = decision_rows(decisions)
+        rows = [decision_row(decision) for decision in decisions]
         self._check_tenant(tenant)
         if not rows:
             return Recorded(0, 0)
         with self._database.write() as connection:
-            return insert_decisions(connection, tenant, rows)
+            accepted, stands = insert_decisions(connection, tenant, rows)
+        differing = sum(row != other for row, other in zip(rows, stands, strict=True))
+        return Recorded(accepted, len(rows) - accepted, differing)
 
     def decisions(
         self, tenant: str, *, since: datetime | None = None, until: datetime | None = None
@@ -234,7 +236,9 @@ class Store:
         with self._database.write() as connection:
             return insert_events(connection, tenant, rows)
 
-    def record_group(self, tenant: str, entries: Sequence[Entry]) -> list[Kept | Recorded]:
+    def record_group(
+        self, tenant: str, entries: Sequence[Decision | Events]
+    ) -> list[StoredDecision | Recorded]:
         """Keep what several callers want written, all of it or none, in one transaction.
 
         Returns what became of each entry, in order: for a decision the one that stands in the

@@ -1,38 +1,25 @@
-"""Between what the log keeps and what goes over the wire."""
+"""What goes over the wire, as the log keeps it and the other way round."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from adwright.campaigns.store.decisions import decision_row
 from adwright.delivery.decision import Decision
 from adwright.service.decide.schemas import EventIn
 
-__all__ = ["decision_answer", "decision_record", "event_row"]
-
-#: Where the name of the model stands in a decision's context; callers' keys cannot begin so.
-_MODEL = "_model"
-_PLACE = ("item_id", "position", "propensity", "score", "reason")
+__all__ = ["decision_answer", "event_row"]
 
 
-def decision_record(decision: Decision, model: str) -> dict[str, Any]:
-    """The decision as the store takes it; `model` is the name of the model that decided."""
-    row = decision_row(decision)
-    row["context"][_MODEL] = model
-    return row
-
-
-def decision_answer(record: Mapping[str, Any]) -> bytes:
-    """The body of the answer, in the shape of DecideOut: the same bytes for the same record,
+def decision_answer(decision: Decision) -> bytes:
+    """The body of the answer, in the shape of DecideOut: the same bytes for the same decision,
     whether it was just made or comes out of the store."""
     answer = {
-        "request_id": record["request_id"],
-        "policy_id": record["policy_id"],
-        "model": record["context"][_MODEL],
-        "stage": record["stage"],
-        "items": [{name: place[name] for name in _PLACE} for place in record["slate"]],
+        "request_id": decision.request.request_id,
+        "policy_id": decision.policy_id,
+        "model": decision.model,
+        "stage": decision.stage,
+        "items": decision.places(),
     }
     text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode("utf-8")

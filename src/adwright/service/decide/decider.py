@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
+from collections.abc import Sequence
 
 from adwright.campaigns.store.bulk import Recorded
-from adwright.campaigns.store.group_commit import Entry, Kept
+from adwright.campaigns.store.group_commit import Events, StoredDecision
 from adwright.core.clock import Clock
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Decision, Request
 from adwright.service.config import ServiceConfig
-from adwright.service.decide.answers import decision_record
 from adwright.service.decide.batcher import Batcher
 from adwright.service.decide.loop_lag import Pulse
 from adwright.service.decide.pending import Answers, DecisionJob
@@ -93,7 +89,7 @@ class Decider:
         self._rescuer.stop()
         self._writer.stop()
 
-    async def decide(self, tenant: str, request: Request, seconds: float) -> Mapping[str, Any]:
+    async def decide(self, tenant: str, request: Request, seconds: float) -> Decision:
         """The recorded decision of a request that has `seconds` of time.
 
         Raises Busy where it could not be answered in time, ApiError where the tenant has no
@@ -103,7 +99,7 @@ class Decider:
         load = Load(
             self._worker.pending, self._rescuer.seconds, self._writer.rows, self._writer.per_commit
         )
-        # What it has waited already before it came here.
+        # Subtract the time the request already spent queued in the event loop.
         seconds = max(0.0, seconds - self._pulse.lag)
         refusal = shed(load, seconds, self._config)
         if refusal is not None:
@@ -115,14 +111,14 @@ class Decider:
         self._worker.put(job)
         late = loop.call_later(max(0.0, seconds - reserve), self._rescue, job, "late")
         try:
-            kept: Kept = await job.answer
+            stored: StoredDecision = await job.answer
         finally:
             late.cancel()
-        if kept.repeated:
+        if stored.repeated:
             self._metrics.repeats.inc()
-        return kept.decision
+        return stored.decision
 
-    async def record(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> Recorded:
+    async def record(self, tenant: str, events: Events) -> Recorded:
         """Store events; what became of them, once they are committed.
 
         Raises Busy where too much waits for the store, ApiError where it cannot be written.
@@ -130,7 +126,7 @@ class Decider:
         if self._writer.rows + len(events) > self._config.max_pending_rows:
             raise self._counted(Busy("store", self._writer.per_commit))
         answer = asyncio.get_running_loop().create_future()
-        self._writer.put(Write(tenant, answer, Entry(events=events)))
+        self._writer.put(Write(tenant, answer, events))
         recorded: Recorded = await answer
         self._metrics.events.labels("accepted").inc(recorded.accepted)
         self._metrics.events.labels("duplicate").inc(recorded.duplicates)
@@ -206,24 +202,14 @@ class Decider:
         if not job.claim():
             return None
         try:
-            decision = _choose(deployed, job, candidates)
+            decision = deployed.decide(job.tenant, job.request, candidates)
         except Exception as error:
             _log.exception("the policy %s failed", deployed.policy.policy_id)
             self._fail([job], error)
             return None
         self._metrics.decisions.labels(decision.stage).inc()
-        record = decision_record(decision, deployed.name)
-        return Write(job.tenant, job.answer, Entry(record, decision.impressions()))
+        return Write(job.tenant, job.answer, decision)
 
     def _fail(self, jobs: Sequence[DecisionJob], error: Exception) -> None:
         if self._answers is not None:
             self._answers.deliver([(job.answer, error) for job in jobs])
-
-
-def _choose(deployed: Deployed, job: DecisionJob, candidates: Candidates) -> Decision:
-    if len(candidates):
-        return deployed.decide(job.tenant, job.request, candidates)
-    # Everything was excluded: nothing is chosen, and no chance is involved.
-    none: np.ndarray[Any, np.dtype[np.float64]] = np.empty(0)
-    policy_id = deployed.policy.policy_id
-    return Decision(job.request, policy_id, (), none, none, (), candidates.stage)

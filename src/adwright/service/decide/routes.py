@@ -94,14 +94,14 @@ async def decide(body: DecideIn, tenant: Tenant, state: State) -> Response:
         exclude=frozenset(body.exclude),
         candidates=None if body.candidates is None else tuple(body.candidates),
     )
-    record = await state.decider.decide(tenant, request, seconds)
-    if record["user_id"] != body.user_id:
+    decided = await state.decider.decide(tenant, request, seconds)
+    if decided.request.user_id != body.user_id:
         raise ApiError(
             409,
             "this request_id was decided for another user_id",
             hint="give each request its own id",
         )
-    return Response(decision_answer(record), media_type="application/json")
+    return Response(decision_answer(decided), media_type="application/json")
 
 
 @router.post(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from adwright.campaigns.store.bulk import Recorded
-from adwright.campaigns.store.group_commit import Entry, Kept, new_events
+from adwright.campaigns.store.group_commit import Events, StoredDecision, new_events
 from adwright.core.clock import Clock
 from adwright.core.errors import DataError
+from adwright.delivery.decision import Decision
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.batcher import Batcher
 from adwright.service.decide.pending import Answers
@@ -29,22 +30,29 @@ _log = logging.getLogger("adwright.service")
 
 @dataclass(frozen=True)
 class Write:
-    """One request's part of a transaction. answer: gets what the ledger says of the entry."""
+    """One request's part of a transaction.
+
+    answer: gets what the ledger says of the entry, a decision or events.
+    """
 
     tenant: str
     answer: asyncio.Future[Any]
-    entry: Entry
+    entry: Decision | Events
 
     @property
     def rows(self) -> int:
         """Rows that it adds to the transaction."""
-        return len(self.entry.events) + (self.entry.decision is not None)
+        if isinstance(self.entry, Decision):
+            return 1 + len(self.entry.item_ids)
+        return len(self.entry)
 
 
 class Ledger(Protocol):
     """Where decisions and events are kept: the store."""
 
-    def record_group(self, tenant: str, entries: Sequence[Entry]) -> Sequence[Kept | Recorded]:
+    def record_group(
+        self, tenant: str, entries: Sequence[Decision | Events]
+    ) -> Sequence[StoredDecision | Recorded]:
         """Write all or nothing, durably; what became of each entry, in order.
 
         DataError means that a row can never be written, any other error that nothing can be
@@ -77,7 +85,7 @@ class Writer:
         metrics: ServiceMetrics,
         clock: Clock,
         *,
-        stored: Callable[[str, Sequence[Mapping[str, Any]]], None] = lambda _, __: None,
+        stored: Callable[[str, Events], None] = lambda _, __: None,
     ) -> None:
         self._ledger = ledger
         self._metrics = metrics
@@ -151,7 +159,7 @@ class Writer:
         return results
 
     def _tell(
-        self, tenant: str, writes: Sequence[Write], results: Sequence[Kept | Recorded]
+        self, tenant: str, writes: Sequence[Write], results: Sequence[StoredDecision | Recorded]
     ) -> None:
         pairs = zip((write.entry for write in writes), results, strict=True)
         events = [event for entry, result in pairs for event in new_events(entry, result)]

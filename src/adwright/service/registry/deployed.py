@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -84,9 +84,17 @@ class Deployed:
 
     def decide(self, tenant: str, request: Request, candidates: Candidates) -> Decision:
         """The policy's choice, with the generator of this tenant and request."""
-        rng = decision_rng(self.seed, tenant, request.request_id)
-        with self._turn:
-            return self.policy.decide(request, candidates, rng)
+        if not len(candidates):
+            # Everything was excluded: nothing is chosen, and no chance is involved.
+            none = np.empty(0)
+            decision = Decision(
+                request, self.policy.policy_id, (), none, none, (), candidates.stage
+            )
+        else:
+            rng = decision_rng(self.seed, tenant, request.request_id)
+            with self._turn:
+                decision = self.policy.decide(request, candidates, rng)
+        return replace(decision, model=self.name)
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Pass on those of the events that the model wants to see."""
