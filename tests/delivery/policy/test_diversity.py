@@ -12,6 +12,7 @@ import pytest
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.delivery.decision import Candidates
 from adwright.delivery.policy.diversity import (
+    CategoryLimit,
     CategorySimilarity,
     Diversity,
     DiversityConfig,
@@ -151,3 +152,12 @@ def test_errors() -> None:
         VectorSimilarity(["a", "b"], np.ones((3, 2)))
     with pytest.raises(ValueInvalidError, match="row 1, column vectors"):
         VectorSimilarity(["a", "b"], np.array([[1.0, 2.0], [np.nan, 1.0]]))
+
+
+def test_a_category_fills_so_many_places_and_no_more() -> None:
+    category = {"a": "x", "b": "x", "d": "x"}
+    for most, slate in ((1, ("a", "c")), (2, ("a", "b", "c")), (3, ("a", "b", "c", "d"))):
+        policy = build_policy(GreedyConfig(), adjustments=[CategoryLimit(most, category)])
+        decision = policy.decide(request(k=4), candidates(), np.random.default_rng(0))
+        assert decision.item_ids == slate
+        assert decision.propensity.tolist() == [1.0] * len(slate)

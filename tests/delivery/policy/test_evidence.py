@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from adwright.core.errors import ValueInvalidError
 from adwright.delivery.policy.evidence import Evidence, ItemCounts
+from tests.support.delivery.policy_requests import NOON
 
 
-def event(kind: str, item_id: str) -> dict[str, str]:
+def event(kind: str, item_id: str) -> dict[str, Any]:
     return {"kind": kind, "item_id": item_id}
 
 
@@ -34,6 +38,13 @@ def test_a_response_waits_for_its_impression() -> None:
     assert [each.tolist() for each in counts.counts(["a"])] == [[0], [0]]
     counts.record([event("impression", "a")])
     assert [each.tolist() for each in counts.counts(["a"])] == [[1], [1]]
+
+
+def test_what_the_scores_know_already_is_not_counted() -> None:
+    counts = ItemCounts(since=NOON)
+    for hours in (-1, 0, 1):
+        counts.record([{**event("impression", "a"), "time": NOON + timedelta(hours=hours)}])
+    assert counts.counts(["a"])[0].tolist() == [2]
 
 
 def test_an_event_without_an_item_is_named() -> None:

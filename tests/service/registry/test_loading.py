@@ -12,9 +12,10 @@ from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
 from adwright.delivery.popularity import save_popularity
+from adwright.service.registry.deployed import Observer
 from adwright.service.registry.loading import load_deployed, stored_events
 from adwright.service.registry.registry import SETTINGS, FolderModels, publish
-from tests.support.service.small_shop import ITEMS, NOW, deployed, request
+from tests.support.service.small_shop import ITEMS, NOW, request
 
 WEIGHT = np.arange(len(ITEMS), dtype=np.float64)
 SOFTMAX = """
@@ -118,8 +119,9 @@ def test_a_model_asks_for_the_events_that_it_does_not_know(store: Store) -> None
     store.record_events("acme", events)
     store.record_events("umbrella", events)
     asked = stored_events(store)
-    model = deployed(kinds=frozenset({"purchase", "view"}))
-    assert [event["event_id"] for event in asked("acme", model)] == ["e0", "e2", "e3"]
-    newer = replace(model, known_until=NOW + timedelta(hours=2))
-    assert [event["event_id"] for event in asked("acme", newer)] == ["e2", "e3"]
-    assert asked("acme", newer)[0]["time"] == NOW + timedelta(hours=2)
+    kinds = frozenset({"purchase", "view"})
+    every = Observer(list, kinds, None)
+    assert [event["event_id"] for event in asked("acme", every)] == ["e0", "e2", "e3"]
+    newer = asked("acme", replace(every, since=NOW + timedelta(hours=2)))
+    assert [event["event_id"] for event in newer] == ["e2", "e3"]
+    assert newer[0]["time"] == NOW + timedelta(hours=2)

@@ -1,9 +1,11 @@
-"""Variety down the slate: maximal marginal relevance and determinantal point processes.
+"""Variety down the slate: maximal marginal relevance, determinantal point processes, and a limit
+per category.
 
-Both lower the utility of an item that resembles those already placed above it, so they are
-adjustments of a policy (see `delivery.policy`): a function of the items above, without chance.
-With the greedy policy they are the published greedy algorithms; with any other the propensities
-stay exact, since the chances of each place are computed from the adjusted utilities.
+The first two lower the utility of an item that resembles those already placed above it. All are
+adjustments of a policy (see `delivery.policy.slate_policy`): functions of the items above, without
+chance. With the greedy policy the first two are the published greedy algorithms; with any other
+the propensities stay exact, since the chances of each place are computed from the adjusted
+utilities.
 
 Letters: C candidates, D width of a vector.
 """
@@ -21,9 +23,11 @@ from numpy.typing import NDArray
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.policy.pacing import Allowance
 from adwright.delivery.policy.slate_policy import Running
 
 __all__ = [
+    "CategoryLimit",
     "CategorySimilarity",
     "Diversity",
     "DiversityConfig",
@@ -138,6 +142,21 @@ class Diversity:
         matrix = self.similarity.matrix(candidates.item_ids)
         weight = self.config.weight
         return _MMR(matrix, weight) if self.config.method == "mmr" else _DPP(matrix, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryLimit:
+    """At most `most` items (at least 1) of a category in a slate; an item without one always
+    fits. category: of each item."""
+
+    most: int
+    category: Mapping[str, str]
+    name: str = "category limit"
+
+    def begin(self, request: Request, candidates: Candidates) -> Running:
+        """Start down a slate with nothing placed."""
+        keys = [self.category.get(item_id) for item_id in candidates.item_ids]
+        return Allowance(keys, {key: self.most for key in keys if key is not None})
 
 
 class _MMR:

@@ -1,4 +1,4 @@
-"""What was seen of each item since the scores were learned: how often shown, how often answered.
+"""Impressions and responses per item since training.
 
 The scores of a model are as old as its training data. Between two trainings these counts keep
 a bandit up to date: they are the only thing that it learns online.
@@ -7,6 +7,7 @@ a bandit up to date: they are the only thing that it learns online.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ __all__ = ["Evidence", "ItemCounts"]
 
 
 class Evidence(Protocol):
-    """Whatever knows how items fared."""
+    """Impressions and responses per item since training."""
 
     def counts(self, item_ids: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Impressions [C] and responses [C], with 0 <= responses <= impressions."""
@@ -32,9 +33,10 @@ class ItemCounts:
     (it came first, or was shown by someone else) waits until one arrives.
     """
 
-    def __init__(self, *, response: str = "click") -> None:
-        """response: the kind of event that counts as one, for example "click"."""
-        self.response = response
+    def __init__(self, *, response: str = "click", since: datetime | None = None) -> None:
+        """response: the kind of event that counts as one, for example "click". since: the scores
+        know what happened before; None counts every event."""
+        self.response, self.since = response, since
         self._shown: dict[str, int] = {}
         self._answered: dict[str, int] = {}
 
@@ -47,6 +49,8 @@ class ItemCounts:
         for row, event in enumerate(events):
             kind = event["kind"]
             if kind not in ("impression", self.response):
+                continue
+            if self.since is not None and event["time"] < self.since:
                 continue
             item_id = event["item_id"]
             if not item_id:

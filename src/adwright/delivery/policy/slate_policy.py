@@ -70,7 +70,10 @@ class Adjustment(Protocol):
     It may depend on the request and on anything recorded before it, not on chance.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the reasons of a slate call it."""
+        ...
 
     def begin(self, request: Request, candidates: Candidates) -> Running:
         """Start down the slate of a request."""

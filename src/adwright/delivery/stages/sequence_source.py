@@ -165,11 +165,16 @@ class SequenceSource:
             ]
         )
 
-    def similar(self, code: int, k: int) -> tuple[Ints, Floats]:
-        """The k other items nearest to an item: (codes [k], cosines [k]), best first; how popular
-        they are says nothing."""
+    @property
+    def item_vectors(self) -> Floats:
+        """[N + 1, D] of the items under their codes, for comparing items with each other: without
+        the column of their popularity."""
         artifact = self.queries.artifact
-        return nearest_by_cosine(artifact.vectors[:, : artifact.model.config.width], code, k)
+        return artifact.vectors[:, : artifact.model.config.width]
+
+    def similar(self, code: int, k: int) -> tuple[Ints, Floats]:
+        """The k other items nearest to an item: (codes [k], cosines [k]), best first."""
+        return nearest_by_cosine(self.item_vectors, code, k)
 
     def cost(self, batch: RequestBatch, k: int) -> CallCost:
         """Cost of the exact product, for vectors that are kept; an approximate index takes less."""

@@ -116,6 +116,11 @@ class VectorSource:
         queries = len(batch) * self.queries.artifact.interests
         return CallCost(2.0 * queries * n * width, 4.0 * n * width)
 
+    @property
+    def item_vectors(self) -> Floats:
+        """[N + 1, D] of the items under their codes, for comparing items with each other."""
+        return self.queries.artifact.vectors
+
     def similar(self, code: int, k: int) -> tuple[Ints, Floats]:
         """The k other items nearest to an item: (codes [k], cosines [k]), best first."""
         return self.queries.artifact.similar(code, k)

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adwright.core.clock import Clock, SystemClock
+from adwright.core.clock import Clock
 from adwright.core.errors import ValueInvalidError
 from adwright.delivery.deadline import Deadline
-from adwright.delivery.decision import Candidates, Policy, Request
+from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.policy.settings import PolicySettings
 from adwright.service.registry.deployed import Deployed
 
 if TYPE_CHECKING:
@@ -22,19 +23,21 @@ KIND = "cascade"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def deployed_cascade(folder: Path, policy: Policy, *, seed: int = 0) -> Deployed:
-    """The model of a folder that `delivery.deployment` wrote, warmed up.
+def deployed_cascade(folder: Path, settings: PolicySettings, clock: Clock) -> Deployed:
+    """The model of a folder that `delivery.cascade.deployment` wrote, warmed up.
 
-    Raises what `Deployment.load` and `Deployment.cascade` raise.
+    Raises what `Deployment.load`, `Deployment.cascade` and `PolicySettings.build` raise.
     """
     from adwright.delivery.cascade.deployment import Deployment
 
-    clock = SystemClock()
     saved = Deployment.load(folder)
     cascade = saved.cascade(clock=clock)
     cascade.warm_up()
     histories = cascade.histories
     latest = histories.latest
+    known_until = None if latest is None else _EPOCH + timedelta(microseconds=latest + 1)
+    vectors = histories.items.ids, cascade.vectors.item_vectors[1:]
+    policy, records = settings.build(known_until=known_until, vectors=vectors, clock=clock)
     return Deployed(
         name=folder.name,
         artifact_id=saved.artifact_id,
@@ -42,11 +45,12 @@ def deployed_cascade(folder: Path, policy: Policy, *, seed: int = 0) -> Deployed
         recommender=cascade,
         policy=policy,
         fallback=AtOnce(cascade, clock),
-        seed=seed,
+        seed=settings.seed,
         similar=_Similar(cascade),
         observe=histories.observe,
         kinds=frozenset(histories.kinds),
-        known_until=None if latest is None else _EPOCH + timedelta(microseconds=latest + 1),
+        known_until=known_until,
+        records=records,
     )
 
 

@@ -8,7 +8,6 @@ seed, the tenant and the request: replicas with the same model decide alike.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,8 +19,17 @@ from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Decision, Policy, Recommender, Request
+from adwright.delivery.policy.records import PolicyRecords
 
-__all__ = ["BatchRecommender", "Deployed", "Observe", "Similar", "decision_rng", "probe"]
+__all__ = [
+    "BatchRecommender",
+    "Deployed",
+    "Observe",
+    "Observer",
+    "Similar",
+    "decision_rng",
+    "probe",
+]
 
 
 class BatchRecommender(Protocol):
@@ -54,6 +62,22 @@ class Observe(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Observer:
+    """Somebody who follows what happens. kinds: of the events that it wants to see. since: it
+    knows the events before this instant, or does not need them; None is the beginning."""
+
+    observe: Observe
+    kinds: frozenset[str]
+    since: datetime | None
+
+    def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Pass on those of the events that it wants to see."""
+        wanted = [event for event in events if event["kind"] in self.kinds]
+        if wanted:
+            self.observe(wanted)
+
+
 @dataclass(frozen=True, eq=False)
 class Deployed:
     """One tenant's model, loaded and verified.
@@ -61,12 +85,11 @@ class Deployed:
     name: of the version, shown to the tenant. artifact_id: hash of what was loaded. kind: what
     it is. fallback: answers at once where the recommender fails or is late; its stage should be
     "popularity". seed: of the policy's chance. similar: None where the model knows none.
-    observe: keeps histories and counts up to date, on another thread than the recommender's;
-    None where there are none. kinds: of the events that it wants to see. known_until: the events
-    before this instant are in the model already.
+    observe: keeps histories up to date, on another thread than the recommender's; None where
+    there are none. kinds: of the events that it wants to see. known_until: the events before
+    this instant are in the model already. records: the policy's caps, budgets and evidence.
 
-    The recommender is called from one thread at a time. The policy may keep counts (caps,
-    budgets), so `decide` lets one thread at a time through.
+    The recommender is called from one thread at a time, and so is the policy.
     """
 
     name: str
@@ -80,7 +103,17 @@ class Deployed:
     observe: Observe | None = None
     kinds: frozenset[str] = frozenset()
     known_until: datetime | None = None
-    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    records: PolicyRecords = field(default_factory=PolicyRecords, repr=False)
+
+    @property
+    def observers(self) -> list[Observer]:
+        """Who wants to know what happens: the model, and the policy's records."""
+        found = []
+        if self.observe is not None:
+            found.append(Observer(self.observe, self.kinds, self.known_until))
+        if self.records.kinds:
+            found.append(Observer(self.records.observe, self.records.kinds, self.records.since))
+        return found
 
     def decide(self, tenant: str, request: Request, candidates: Candidates) -> Decision:
         """The policy's choice, with the generator of this tenant and request."""
@@ -92,16 +125,15 @@ class Deployed:
             )
         else:
             rng = decision_rng(self.seed, tenant, request.request_id)
-            with self._turn:
+            with self.records.lock:
                 decision = self.policy.decide(request, candidates, rng)
+                self.records.reserve(decision)
         return replace(decision, model=self.name)
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Pass on those of the events that the model wants to see."""
-        if self.observe is not None:
-            wanted = [event for event in events if event["kind"] in self.kinds]
-            if wanted:
-                self.observe(wanted)
+        """Let all observers take note of events that were stored."""
+        for observer in self.observers:
+            observer.tell(events)
 
 
 def decision_rng(seed: int, tenant: str, request_id: str) -> np.random.Generator:

@@ -25,7 +25,7 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError
 from adwright.core.hashing import sha256_bytes
-from adwright.service.registry.deployed import Deployed, probe
+from adwright.service.registry.deployed import Deployed, Observer, probe
 
 __all__ = [
     "POINTER",
@@ -44,7 +44,7 @@ _MAX_NAME = 128
 _log = logging.getLogger("adwright.service")
 
 Load = Callable[[Path], Deployed]
-Stored = Callable[[str, Deployed], Sequence[Mapping[str, Any]]]
+Stored = Callable[[str, Observer], Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ class FolderModels:
 
     root: the folder, one folder a tenant in it; it may be empty or come later.
     load: builds the model of a version's folder; it must verify it, and may raise anything.
-    stored: gives the events of a tenant that a model just loaded does not know yet; None where
-        no model wants to know. seconds: between two looks.
+    stored: gives the events of a tenant that an observer of a model just loaded does not know
+        yet; None where nobody wants to know. seconds: between two looks.
     """
 
     def __init__(
@@ -226,18 +226,23 @@ class FolderModels:
         with self._lock:
             self._meanwhile[tenant] = []
         try:
-            known: set[str] = set()
-            if self._stored is not None and deployed.observe is not None:
-                events = self._stored(tenant, deployed)
-                known = {event["event_id"] for event in events}
-                deployed.tell(events)
+            told = [(observer, self._told(tenant, observer)) for observer in deployed.observers]
             with self._lock:
-                new = [one for one in self._meanwhile[tenant] if one["event_id"] not in known]
-                deployed.tell(new)
+                meanwhile = self._meanwhile[tenant]
+                for observer, known in told:
+                    observer.tell([one for one in meanwhile if one["event_id"] not in known])
                 self._statuses[tenant] = ModelStatus(deployed, since=self._clock.now())
         finally:
             with self._lock:
                 del self._meanwhile[tenant]
+
+    def _told(self, tenant: str, observer: Observer) -> set[str]:
+        """Tell an observer what was stored; the ids of these events."""
+        if self._stored is None:
+            return set()
+        events = self._stored(tenant, observer)
+        observer.tell(events)
+        return {event["event_id"] for event in events}
 
     def _loaded(self, folder: Path, name: str) -> Deployed:
         target = folder / _checked(name, folder)

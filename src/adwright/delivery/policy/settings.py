@@ -1,0 +1,233 @@
+"""What an operator may say about how slates are filled: the file serving.toml of a tenant.
+
+    seed = 7
+    [policy]                  the rule of a place; greedy without
+    [[caps]]                  frequency caps, any number
+    [pacing]                  budgets of campaigns
+    [diversity]               variety down the slate
+    [evidence]                for Thompson sampling: learn from impressions and responses
+    [campaigns], [categories] which items belong together
+
+`docs/policies.md` has an example of each. Names that lead nowhere are refused: a budget of a
+campaign without items would silently pace nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.clock import Clock
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError
+from adwright.data.schema import EventKind
+from adwright.delivery.policy.diversity import (
+    CategoryLimit,
+    CategorySimilarity,
+    Diversity,
+    DiversityConfig,
+    Similarity,
+    VectorSimilarity,
+)
+from adwright.delivery.policy.evidence import ItemCounts
+from adwright.delivery.policy.pacing import (
+    BudgetPacer,
+    BudgetPacingConfig,
+    FrequencyCap,
+    FrequencyCapConfig,
+    Limit,
+)
+from adwright.delivery.policy.records import PolicyRecords
+from adwright.delivery.policy.rules import GreedyConfig, PolicyConfig, ThompsonConfig
+from adwright.delivery.policy.slate_policy import Adjustment, SlatePolicy, build_policy
+
+__all__ = [
+    "CapSettings",
+    "DiversitySettings",
+    "EvidenceSettings",
+    "ItemVectors",
+    "PolicySettings",
+]
+
+#: Ids of N items and their vectors [N, D].
+ItemVectors = tuple[Sequence[str], NDArray[np.floating]]
+_LONGEST_ID = 128
+
+
+@dataclass(frozen=True)
+class CapSettings(FrequencyCapConfig):
+    """A frequency cap. per: what is counted together, each item by itself or all of a campaign
+    or category."""
+
+    per: Literal["item", "campaign", "category"] = "item"
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class DiversitySettings(DiversityConfig):
+    """Variety down the slate.
+
+    similarity: of items of one category (1), or the cosine of the model's item vectors.
+    max_per_category: at most so many items of a category in a slate; 0 for no limit.
+    """
+
+    similarity: Literal["category", "vectors"] = "category"
+    max_per_category: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_per_category < 0:
+            raise ConfigError(
+                "a limit must not be negative", where=f"max_per_category {self.max_per_category}"
+            )
+
+    @property
+    def by_category(self) -> bool:
+        """Whether categories matter."""
+        return self.max_per_category > 0 or (self.weight > 0 and self.similarity == "category")
+
+
+@dataclass(frozen=True)
+class EvidenceSettings:
+    """What Thompson sampling learns from between two trainings. response: the kind of event that
+    counts as a success."""
+
+    response: EventKind = "click"
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """What serving.toml holds.
+
+    policy: how the places are filled. policy_id: its name in the log; by default the policy's
+    own. seed: of the policy's chance. caps, pacing, diversity: adjustments. evidence: for
+    Thompson sampling. campaigns, categories: items of each, by name.
+
+    Raises ConfigError that names the key.
+    """
+
+    policy: PolicyConfig = field(default_factory=GreedyConfig)
+    policy_id: str = ""
+    seed: int = 0
+    caps: tuple[CapSettings, ...] = ()
+    pacing: BudgetPacingConfig | None = None
+    diversity: DiversitySettings | None = None
+    evidence: EvidenceSettings | None = None
+    campaigns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError("the seed must not be negative", where=f"key seed, {self.seed}")
+        if len(self.policy_id) > _LONGEST_ID or not self.policy_id.isprintable():
+            raise ConfigError(
+                f"an id has at most {_LONGEST_ID} printable characters", where="key policy_id"
+            )
+        if self.evidence is not None and not isinstance(self.policy, ThompsonConfig):
+            raise ConfigError(
+                "only Thompson sampling learns from evidence",
+                where=f"key evidence, policy {self.policy.kind}",
+                hint='leave it out, or set policy.kind = "thompson"',
+            )
+        _group_of(self.campaigns, "campaigns")
+        _group_of(self.categories, "categories")
+        pers = {cap.per for cap in self.caps}
+        by_category = self.diversity is not None and self.diversity.by_category
+        for needed, table, name in (
+            ("campaign" in pers, self.campaigns, "campaigns"),
+            ("category" in pers or by_category, self.categories, "categories"),
+        ):
+            if needed and not table:
+                raise ConfigError(
+                    "the table of the items that belong together is missing",
+                    where=f"key {name}",
+                    hint=f'add [{name}] with lines such as spring = ["item-1", "item-2"]',
+                )
+        for name in sorted(set(self.pacing.budget if self.pacing else ()) - set(self.campaigns)):
+            raise ConfigError(
+                "a budget is of a campaign without items",
+                where=f"key pacing.budget.{name}",
+                hint=f"list its items as {name} below [campaigns]",
+            )
+
+    def build(
+        self,
+        *,
+        known_until: datetime | None = None,
+        vectors: ItemVectors | None = None,
+        clock: Clock | None = None,
+    ) -> tuple[SlatePolicy, PolicyRecords]:
+        """The policy, and what keeps its limits and evidence up to date.
+
+        known_until: events before this instant are in the scores already. vectors: of the
+        model's items; None where it has none.
+        Raises ConfigError where vectors are asked for and there are none.
+        """
+        limits = self._limits()
+        evidence = None
+        if self.evidence is not None:
+            evidence = ItemCounts(response=self.evidence.response, since=known_until)
+        policy = build_policy(
+            self.policy,
+            policy_id=self.policy_id,
+            adjustments=[*limits, *self._variety(vectors)],
+            evidence=evidence,
+        )
+        return policy, PolicyRecords(limits, evidence, clock=clock)
+
+    def _limits(self) -> list[Limit]:
+        groups = {
+            "item": None,
+            "campaign": _group_of(self.campaigns, "campaigns"),
+            "category": _group_of(self.categories, "categories"),
+        }
+        limits: list[Limit] = [FrequencyCap(cap, of=groups[cap.per]) for cap in self.caps]
+        if self.pacing is not None:
+            campaign = _group_of(self.campaigns, "campaigns")
+            limits.append(BudgetPacer(self.pacing, campaign=campaign))
+        return limits
+
+    def _variety(self, vectors: ItemVectors | None) -> list[Adjustment]:
+        found: list[Adjustment] = []
+        if self.diversity is None:
+            return found
+        category = _group_of(self.categories, "categories")
+        if self.diversity.weight > 0:
+            similarity: Similarity = CategorySimilarity(category)
+            if self.diversity.similarity == "vectors":
+                if vectors is None:
+                    raise ConfigError(
+                        "the model has no item vectors",
+                        where="key diversity.similarity",
+                        hint='use "category", or a cascade',
+                    )
+                similarity = VectorSimilarity(*vectors)
+            found.append(Diversity(self.diversity, similarity))
+        if self.diversity.max_per_category:
+            found.append(CategoryLimit(self.diversity.max_per_category, category))
+        return found
+
+
+def _group_of(groups: Mapping[str, Sequence[str]], key: str) -> dict[str, str]:
+    """The group of each item. Raises ConfigError for an item in two groups."""
+    found: dict[str, str] = {}
+    for name, items in groups.items():
+        for item_id in items:
+            if found.setdefault(item_id, name) != name:
+                raise ConfigError(
+                    f"the item {item_id!r} is in two groups",
+                    where=f"key {key}.{name}",
+                    hint=f"it is in {found[item_id]} already",
+                )
+    return found
