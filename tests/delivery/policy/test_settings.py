@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +125,32 @@ def test_wrong_settings_are_refused_with_file_and_key(tmp_path: Path, text: str,
         settings(tmp_path, text)
     assert "serving.toml" in str(error.value)
     assert key in str(error.value)
+
+
+def test_the_example_of_the_documentation_holds_every_setting(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "policies.md"
+    (text,) = re.findall(r"^```toml\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    found = settings(tmp_path, text)
+    written = tomllib.loads(text)
+    assert written.keys() == {each.name for each in fields(PolicySettings)}
+    for name, part in (
+        ("policy", found.policy),
+        ("caps", found.caps[0]),
+        ("pacing", found.pacing),
+        ("diversity", found.diversity),
+        ("evidence", found.evidence),
+    ):
+        table = written[name][0] if name == "caps" else written[name]
+        names = {each.name for each in fields(part)}  # type: ignore[arg-type]
+        # The family normal has a spread; a flight instead of days a start and an end.
+        assert names - table.keys() <= {"spread", "start", "end"}
+    policy, records = found.build()
+    assert policy.policy_id == "spring trial"
+    assert [each.name for each in policy.adjustments] == [
+        "frequency cap",
+        "frequency cap",
+        "budget pacing",
+        "diversity",
+        "category limit",
+    ]
+    assert records.kinds == {"impression", "click"}

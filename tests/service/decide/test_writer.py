@@ -151,3 +151,23 @@ def test_writes_gather_while_a_transaction_waits_for_the_disk() -> None:
 
     asyncio.run(main())
     assert ledger.groups == [("acme", 1), ("acme", 19)]
+
+
+@pytest.mark.parametrize("kind", ["click", "bad", "down"])
+def test_whoever_waits_to_settle_is_called_after_the_events_were_told(kind: str) -> None:
+    calls: list[str] = []
+
+    async def main() -> None:
+        ledger, config, clock = Ledger(), ServiceConfig(), SystemClock()
+        writer = Writer(
+            ledger, config, ServiceMetrics(), clock, stored=lambda *_: calls.append("told")
+        )
+        loop = asyncio.get_running_loop()
+        writer.start(Answers(loop))
+        one = Write("acme", loop.create_future(), [{"kind": kind}], lambda: calls.append("settled"))
+        writer.put(one)
+        await asyncio.gather(one.answer, return_exceptions=True)
+        await asyncio.to_thread(writer.stop)
+
+    asyncio.run(main())
+    assert calls == (["told", "settled"] if kind == "click" else ["settled"])

@@ -138,6 +138,22 @@ def test_what_is_bought_is_known_to_the_next_decision_and_after_a_restart(
     assert history(loaded()) == 4
 
 
+def test_variety_goes_by_the_retrievers_vectors(tmp_path: Path) -> None:
+    deployment().save(tmp_path / "acme" / "v1")
+    plain = load_deployed(tmp_path / "acme" / "v1")
+    (found,) = plain.recommender.recommend_many([request()], None)
+    text = '[diversity]\nweight = 1000.0\nsimilarity = "vectors"'
+    (tmp_path / "acme" / SETTINGS).write_text(text)
+    varied = load_deployed(tmp_path / "acme" / "v1")
+    first, second = varied.decide("acme", request(k=2), found).item_ids
+    assert first == found.item_ids[0]
+    assert plain.similar is not None
+    near = plain.similar(first, len(histories().items.ids))
+    assert near is not None
+    cosine = dict(near)
+    assert second == min(found.item_ids[1:], key=cosine.__getitem__)
+
+
 def test_a_damaged_part_is_refused(version: Path, tmp_path: Path) -> None:
     deployment().save(tmp_path / "acme" / "v1")
     part = next((tmp_path / "acme" / "v1" / "coarse").glob("*.safetensors"))

@@ -2,8 +2,8 @@
 
 A decision counts against caps and budgets from the moment it is made, before the store has it, so
 that two decisions never share what is left. What then comes out of the store takes the place of
-what was reserved. A reservation that nothing confirms (its request was repeated, or the store
-failed) is taken back after some seconds. Evidence counts what is stored alone.
+what was reserved; if nothing does (the request was repeated, or the store failed), the reservation
+is taken back. Evidence counts what is stored alone.
 
 Between processes nothing is shared but the store: a replica hears of what the others showed when
 it loads its next model or settings.
@@ -23,8 +23,6 @@ from adwright.delivery.policy.pacing import Limit
 
 __all__ = ["PolicyRecords"]
 
-#: Seconds after which a decision is taken not to have been stored.
-_PATIENCE = 10.0
 _FORGET_EVERY = timedelta(hours=1)
 #: A request may name a time that is past by this much; its limits still hold.
 _LATE = timedelta(days=1)
@@ -34,7 +32,7 @@ class PolicyRecords:
     """The limits and the evidence of one policy.
 
     lock: held by whoever lets the policy decide, and while events are taken note of. clock: says
-    how old a reservation is, and which impressions no longer count.
+    which impressions no longer count.
     """
 
     def __init__(
@@ -47,8 +45,7 @@ class PolicyRecords:
         self.lock = threading.Lock()
         self._limits, self._evidence = tuple(limits), evidence
         self._clock = SystemClock() if clock is None else clock
-        # By request, the oldest first: when it was made, and what it shows.
-        self._reserved: dict[str, tuple[float, Decision]] = {}
+        self._reserved: dict[str, Decision] = {}
         self._forgot = self._clock.now()
 
     @property
@@ -70,20 +67,19 @@ class PolicyRecords:
         return min(needed, default=now)
 
     def reserve(self, decision: Decision) -> None:
-        """Count what a decision shows, until it is stored; call it under the lock."""
-        now = self._clock.monotonic()
-        while self._reserved:
-            oldest, (made, _) = next(iter(self._reserved.items()))
-            if now - made < _PATIENCE:
-                break
-            self._release(oldest)
+        """Count what a decision shows until `settle`; call it under the lock."""
         request = decision.request
         # Of decisions about one request only one is stored.
         if self._limits and request.request_id not in self._reserved:
-            self._reserved[request.request_id] = now, decision
+            self._reserved[request.request_id] = decision
             for limit in self._limits:
                 for item_id in decision.item_ids:
                     limit.add(request.user_id, item_id, request.time)
+
+    def settle(self, request_id: str) -> None:
+        """The decision was written or was not; what is still reserved for it is taken back."""
+        with self.lock:
+            self._release(request_id)
 
     def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Count events that were stored, in EVENT_SCHEMA columns; each must come once."""
@@ -102,7 +98,7 @@ class PolicyRecords:
                     limit.forget(now - _LATE)
 
     def _release(self, request_id: str) -> None:
-        _, decision = self._reserved.pop(request_id, (0.0, None))
+        decision = self._reserved.pop(request_id, None)
         if decision is not None:
             request = decision.request
             for limit in self._limits:

@@ -167,8 +167,8 @@ class SequenceSource:
 
     @property
     def item_vectors(self) -> Floats:
-        """[N + 1, D] of the items under their codes, for comparing items with each other: without
-        the column of their popularity."""
+        """[N + 1, W] of the items under their codes, for comparing items with each other: without
+        how popular they are."""
         artifact = self.queries.artifact
         return artifact.vectors[:, : artifact.model.config.width]
 

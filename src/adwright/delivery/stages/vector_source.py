@@ -118,8 +118,9 @@ class VectorSource:
 
     @property
     def item_vectors(self) -> Floats:
-        """[N + 1, D] of the items under their codes, for comparing items with each other."""
-        return self.queries.artifact.vectors
+        """[N + 1, W] of the items under their codes, for comparing items with each other: the
+        tower's, without how popular they are."""
+        return self.queries.artifact.tower
 
     def similar(self, code: int, k: int) -> tuple[Ints, Floats]:
         """The k other items nearest to an item: (codes [k], cosines [k]), best first."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from adwright.campaigns.store.bulk import Recorded
 from adwright.campaigns.store.group_commit import Events, StoredDecision
@@ -208,7 +209,8 @@ class Decider:
             self._fail([job], error)
             return None
         self._metrics.decisions.labels(decision.stage).inc()
-        return Write(job.tenant, job.answer, decision)
+        settled = partial(deployed.records.settle, job.request.request_id)
+        return Write(job.tenant, job.answer, decision, settled)
 
     def _fail(self, jobs: Sequence[DecisionJob], error: Exception) -> None:
         if self._answers is not None:

@@ -32,12 +32,14 @@ _log = logging.getLogger("adwright.service")
 class Write:
     """One request's part of a transaction.
 
-    answer: gets what the ledger says of the entry, a decision or events.
+    answer: gets what the ledger says of the entry, a decision or events. settled: called once it
+    is known whether the entry was written, after new events were passed on.
     """
 
     tenant: str
     answer: asyncio.Future[Any]
     entry: Decision | Events
+    settled: Callable[[], None] = lambda: None
 
     @property
     def rows(self) -> int:
@@ -131,9 +133,12 @@ class Writer:
         for write in batch:
             by_tenant.setdefault(write.tenant, []).append(write)
         for tenant, writes in by_tenant.items():
-            self._answer(
-                list(zip((w.answer for w in writes), self._results(tenant, writes), strict=True))
-            )
+            try:
+                results = self._results(tenant, writes)
+            finally:
+                for write in writes:
+                    write.settled()
+            self._answer(list(zip((w.answer for w in writes), results, strict=True)))
 
     def _results(self, tenant: str, writes: list[Write]) -> Sequence[Any]:
         """What each write is answered: the ledger's result, or the error."""
