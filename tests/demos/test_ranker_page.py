@@ -12,9 +12,9 @@ from adwright.demos.ranker_page import (
     Activated,
     Household,
     ShownProduct,
-    page_environment,
     write_page,
 )
+from adwright.metrics.reports.page import page_environment
 from adwright.training.ranking.run import RunResult
 from tests.support.data.ranking_task import START, shop_run
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.errors import ConfigError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.schema import validate_events
 from adwright.data.sources.complete_journey import CompleteJourney
@@ -55,6 +55,7 @@ from adwright.demos.cascade_page import (
     SlateItem,
     write_cascade_page,
 )
+from adwright.demos.folder import claim_folder, require_ours
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.fit import FitConfig
@@ -163,7 +164,7 @@ def cascade_demo(
     config = config or CascadeDemoConfig()
     out, stages = config.out, Stages(clock)
     remove_demo(out)
-    atomic_write_text(out / _MARK, json.dumps(to_jsonable(config), indent=1) + "\n")
+    claim_folder(out, _MARK, config)
     if task is None:
         with stages.stage("gather the baskets"):
             source = CompleteJourney.open(offline=config.offline)
@@ -206,12 +207,7 @@ def remove_demo(folder: Path) -> None:
     """
     if not folder.exists():
         return
-    if any(folder.iterdir()) and not (folder / _MARK).exists():
-        raise ResourceError(
-            "this folder holds something that no demonstration made",
-            where=str(folder),
-            hint="name another folder, or remove it",
-        )
+    require_ours(folder, _MARK)
     shutil.rmtree(folder)
 
 

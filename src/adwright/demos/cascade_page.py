@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from adwright.core.atomic import atomic_write_text
 from adwright.delivery.cascade.judging import OrderQuality, StageQuality
+from adwright.demos.folder import write_demo_page
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.reports.page import page_environment
 
 __all__ = ["CascadeMeasures", "ShownDecision", "SlateItem", "write_cascade_page"]
 
@@ -144,20 +143,15 @@ def write_cascade_page(
     protocol: of the task. artifact: id of the deployment. seconds: of the stages, in order.
     Raises ResourceError where the disk is full.
     """
-    text = (
-        page_environment("adwright.demos")
-        .get_template("cascade.html")
-        .render(
-            measures=measures,
-            shown=shown,
-            protocol=protocol,
-            artifact=artifact,
-            seed=seed,
-            seconds=seconds,
-            total=sum(seconds.values()),
-        )
-    )
-    atomic_write_text(path, text)
+    values = {
+        "measures": measures,
+        "shown": shown,
+        "protocol": protocol,
+        "artifact": artifact,
+        "seed": seed,
+        "seconds": seconds,
+    }
+    write_demo_page(path, "cascade.html", values)
 
 
 def _share(metric: Interval) -> str:

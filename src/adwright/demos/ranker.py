@@ -7,7 +7,6 @@ past purchases that activated them. Everything lands in one folder, a page to re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,12 +14,11 @@ from pathlib import Path
 
 import polars as pl
 
-from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import to_jsonable
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.errors import ConfigError
 from adwright.data.hashing import hash_order
 from adwright.data.tasks.task import Task
+from adwright.demos.folder import claim_folder
 from adwright.demos.ranker_page import Activated, Household, ShownProduct, write_page
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.ranking.config import RunConfig, TaskConfig, default_fit, open_task
@@ -94,13 +92,7 @@ def demo(
     """
     config = config or DemoConfig()
     out, stages = config.out, Stages(clock)
-    if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
-        raise ResourceError(
-            "this folder holds something that no demonstration made",
-            where=str(out),
-            hint="name another folder with --out",
-        )
-    atomic_write_text(out / _MARK, json.dumps(to_jsonable(config), indent=1) + "\n")
+    claim_folder(out, _MARK, config)
     asked = config.run_config()
     if task is None:
         with stages.stage("build the task"):

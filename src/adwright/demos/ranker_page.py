@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adwright.core.atomic import atomic_write_text
+from adwright.demos.folder import write_demo_page
 from adwright.metrics.calibration import reliability_table
 from adwright.metrics.reports.charts import (
     attention_map,
@@ -24,7 +24,7 @@ from adwright.metrics.reports.charts import (
     reliability_diagram,
     to_svg,
 )
-from adwright.metrics.reports.page import inline_svg, page_environment
+from adwright.metrics.reports.page import inline_svg
 from adwright.training.ranking.run import RunResult
 
 if TYPE_CHECKING:
@@ -86,24 +86,19 @@ def write_page(
     Raises ResourceError where the disk is full.
     """
     report = result.comparison.reports[result.comparison.subject]
-    text = (
-        page_environment("adwright.demos")
-        .get_template("report.html")
-        .render(
-            subject=result.comparison.subject,
-            header=result.comparison.header(),
-            rows=result.comparison.rows(),
-            protocol=report.protocol.text().splitlines(),
-            report=report,
-            charts=_charts(result, households),
-            households=households,
-            seconds=seconds,
-            total=sum(seconds.values()),
-            artifact=result.artifact,
-            further=further or {},
-        )
-    )
-    atomic_write_text(path, text)
+    values = {
+        "subject": result.comparison.subject,
+        "header": result.comparison.header(),
+        "rows": result.comparison.rows(),
+        "protocol": report.protocol.text().splitlines(),
+        "report": report,
+        "charts": _charts(result, households),
+        "households": households,
+        "seconds": seconds,
+        "artifact": result.artifact,
+        "further": further or {},
+    }
+    write_demo_page(path, "report.html", values)
 
 
 def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, str]:

@@ -1,0 +1,43 @@
+"""The folder of a demonstration: whose it is, and the pages in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from adwright.core.atomic import atomic_write_text
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ResourceError
+from adwright.metrics.reports.page import page_environment
+
+__all__ = ["claim_folder", "require_ours", "write_demo_page"]
+
+
+def require_ours(folder: Path, mark: str) -> None:
+    """Raise ResourceError where the folder holds something and not the file `mark`, which every
+    demonstration leaves."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / mark).exists():
+        raise ResourceError(
+            "this folder holds something that no demonstration made",
+            where=str(folder),
+            hint="name another folder, or remove it",
+        )
+
+
+def claim_folder(folder: Path, mark: str, config: object) -> None:
+    """Write what was asked for, a dataclass, into the file `mark` of the folder.
+
+    Raises ResourceError as `require_ours`.
+    """
+    require_ours(folder, mark)
+    atomic_write_text(folder / mark, json.dumps(to_jsonable(config), indent=1) + "\n")
+
+
+def write_demo_page(path: str | Path, template: str, values: Mapping[str, object]) -> None:
+    """Write the page of a template with these values, whole or not at all.
+
+    Raises ResourceError where the disk is full.
+    """
+    page = page_environment("adwright.demos").get_template(template).render(values)
+    atomic_write_text(path, page)
