@@ -1,7 +1,7 @@
 """A deadline: the instant by which an answer must be there, on the scale of a given clock.
 
-It is passed down with a batch of requests. Whoever cannot finish in time answers with less: the
-coarse order instead of the fine one, and the most popular items when there is no time at all.
+It is passed down with a batch of requests. A recommender that cannot finish in time answers with
+less: the coarse order instead of the fine one, or the most popular items.
 """
 
 from __future__ import annotations

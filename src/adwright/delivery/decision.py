@@ -28,7 +28,7 @@ __all__ = ["Candidates", "Decision", "Policy", "Recommender", "Request"]
 
 @dataclass(frozen=True)
 class Request:
-    """Somebody is here and k places are free.
+    """A user is here and k places are free.
 
     request_id: unique in the log. time: the instant of the request, in UTC. k: places, at
     least 1. context: what is known of the moment, texts and finite numbers; it is logged.
@@ -75,7 +75,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What a recommender offers for a request, best first.
+    """The candidates that a recommender offers for a request, best first.
 
     item_ids: C items, each once. score: [C], finite, higher is better, never rising.
     probability: whether the score is a calibrated probability of the response.
@@ -110,8 +110,8 @@ class Decision:
     item_ids: at most k distinct items; fewer where the candidates ran out.
     propensity: [k], the exact probability of this item at this place, given the items at the
     places above; their product is the probability of the slate. score: [k], of the candidates.
-    reasons: why each item is there, for people. stage: that of the candidates. model: name of
-    the model that ordered them; empty where nobody says.
+    reasons: why each item is there, to be read. stage: that of the candidates. model: name of
+    the model that ordered them; empty where it is not said.
 
     Raises ValueInvalidError that names the place, counted from 0.
     """
@@ -194,7 +194,7 @@ class Decision:
 
 
 class Recommender(Protocol):
-    """Whatever orders the items for a request: the cascade, a rule, a language model."""
+    """Orders the items for a request: the cascade, a rule, a language model."""
 
     def recommend(self, request: Request) -> Candidates:
         """The candidates, best first, none of them excluded by the request."""
@@ -202,7 +202,7 @@ class Recommender(Protocol):
 
 
 class Policy(Protocol):
-    """Whatever makes the choice among candidates. It has an id, which the log names."""
+    """Makes the choice among candidates; the log names its id."""
 
     @property
     def policy_id(self) -> str:
@@ -233,7 +233,7 @@ def _check_shape(name: str, values: NDArray[np.float64], rows: int) -> None:
         raise ValueInvalidError(
             f"expected shape ({rows},) and found {values.shape}",
             column=name,
-            hint="one number an item",
+            hint="one number per item",
         )
 
 

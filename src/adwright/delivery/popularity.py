@@ -28,7 +28,7 @@ _SPARE = 20  # candidates beyond the places, for policies that skip some
 
 
 class Popularity:
-    """Orders by one fixed number an item, the same for everybody.
+    """Orders by one fixed number per item, the same for every user.
 
     item_ids: N items, each once. weight: [N], finite, for example counts of purchases; ties go
     to the item that stands first. Costs O(k + excluded) a request.

@@ -7,7 +7,7 @@ it was. What each stage let through is held against what was then bought (see `j
 
     OUT/cascade.json       what was asked for
     OUT/deployment/        the cascade, as the service loads it
-    OUT/decisions.parquet  an impression a place, with its propensity
+    OUT/decisions.parquet  one impression per place, with its propensity
     OUT/measures.json      the numbers
     OUT/cascade.html       the page to read
 """

@@ -51,7 +51,7 @@ class CascadeMeasures:
     """The numbers of a trial.
 
     requests of so many households; items: of the catalogue; k: places of a slate. stages: in
-    their order. cpu_ms: stage -> processor milliseconds a request. orders: the cascade's first.
+    their order. cpu_ms: stage -> processor milliseconds per request. orders: the cascade's first.
     p50_ms, p99_ms: wall milliseconds of a whole decision. sample: requests for which the fine
     ranker ranked the whole catalogue, at exhaustive_cpu_ms each.
     """
@@ -70,7 +70,7 @@ class CascadeMeasures:
 
     @property
     def whole_cpu_ms(self) -> float:
-        """Of all stages, a request."""
+        """Of all stages, per request."""
         return sum(self.cpu_ms.values())
 
     def stage_header(self) -> tuple[str, ...]:
@@ -80,11 +80,11 @@ class CascadeMeasures:
             "items left",
             "of what was bought",
             f"of the fine ranker's own {self.k} ({self.sample} requests)",
-            "CPU-ms a request",
+            "CPU-ms per request",
         )
 
     def stage_rows(self) -> list[tuple[str, ...]]:
-        """A line a stage, as text."""
+        """One line per stage, as text."""
         return [
             (
                 _STAGES.get(one.stage, one.stage),
@@ -101,7 +101,7 @@ class CascadeMeasures:
         return ("order", f"recall@{self.k}", f"NDCG@{self.k}", "best first ahead by (NDCG)")
 
     def order_rows(self) -> list[tuple[str, ...]]:
-        """A line an order, as text."""
+        """One line per order, as text."""
         return [
             (
                 one.name,

@@ -7,7 +7,7 @@ Every replica opens the same store and watches the same folder of models, so all
 reach both: PostgreSQL and a shared folder on a cluster of several machines. Nothing else is
 shared. A replica that dies loses nothing that it acknowledged, since that is in the store; Ray
 starts another. Who answers does not matter: a decision depends on the model, the seed, the tenant
-and the request, and one that was made is answered from the store by every replica. What somebody
+and the request, and one that was made is answered from the store by every replica. What a user
 does is known at once to the model of the replica that took it, and to the others when they load
 their next model.
 """

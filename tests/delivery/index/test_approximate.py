@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from adwright.core.errors import ArtifactCorruptError, ArtifactError
-from adwright.delivery.index import approximate as index_near
 from adwright.delivery.index.approximate import NearIndex
 from tests.support.delivery.vector_search import equal, gaussian, literal, parts
 
@@ -58,8 +57,8 @@ class First(NearIndex[FirstConfig]):
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_near, "_WIDEST", 0.5)
-    monkeypatch.setattr(index_near, "_PRODUCTS_A_PROPOSAL", 0)
+    monkeypatch.setattr(NearIndex, "widest", 0.5)
+    monkeypatch.setattr(NearIndex, "products_per_proposal", 0)
 
 
 def filled(number: int, config: FirstConfig | None = None) -> tuple[First, dict[int, Any]]:
@@ -116,12 +115,12 @@ def test_a_filter_that_asks_for_too_much_is_exact(monkeypatch: pytest.MonkeyPatc
     allowed, queries = np.arange(40) % 2 == 1, gaussian(5, seed=1)
     # Twelve proposals for twenty that are allowed.
     for products, asked in ((2, []), (1, [12])):
-        monkeypatch.setattr(index_near, "_PRODUCTS_A_PROPOSAL", products)
+        monkeypatch.setattr(NearIndex, "products_per_proposal", products)
         found = index.search(queries, 3, allowed=allowed)
         assert index.asked == asked
         assert equal(found, literal(present, queries, 3, allowed)) == (products == 2)
     # Without a filter nothing is lost, and the structure is what was asked for.
-    monkeypatch.setattr(index_near, "_PRODUCTS_A_PROPOSAL", 64)
+    monkeypatch.setattr(NearIndex, "products_per_proposal", 64)
     index.search(queries, 3)
     assert index.asked == [12, 6]
 
@@ -199,10 +198,13 @@ def test_a_structure_of_other_vectors_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_scores_are_products_in_parts_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    index, _ = filled(40)
-    queries, slots = gaussian(6, seed=1), np.random.default_rng(0).integers(-1, 40, (6, 5))
-    whole = index._scores(queries, slots)
-    monkeypatch.setattr(index_near, "_GATHER", 1)
-    np.testing.assert_array_equal(index._scores(queries, slots), whole)
-    expected = np.einsum("qd,qcd->qc", queries, index._rows.vectors[slots])
-    np.testing.assert_allclose(whole, np.where(slots < 0, -np.inf, expected), rtol=1e-5, atol=1e-6)
+    index, present = filled(40)
+    queries = gaussian(6, seed=1)
+    whole = index.search(queries, 3)
+    monkeypatch.setattr(NearIndex, "gather", 1)
+    assert equal(index.search(queries, 3), whole)
+    assert index.asked == [6, 6], "the structure was asked, not the exact product"
+    table = np.stack([present[one] for one in range(6)])
+    np.testing.assert_allclose(
+        whole.scores, -np.sort(-(queries @ table.T), axis=1)[:, :3], rtol=1e-5, atol=1e-6
+    )

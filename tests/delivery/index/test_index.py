@@ -20,8 +20,8 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
-from adwright.delivery.index import approximate as index_near
 from adwright.delivery.index import index as module
+from adwright.delivery.index.approximate import NearIndex
 from adwright.delivery.index.exact import ExactIndex
 from adwright.delivery.index.faiss_index import FaissIndex
 from adwright.delivery.index.index import (
@@ -63,7 +63,7 @@ def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
 @KINDS
 def test_filters_removals_and_replacements(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # So few vectors would all be left to the exact product.
-    monkeypatch.setattr(index_near, "_PRODUCTS_A_PROPOSAL", 0)
+    monkeypatch.setattr(NearIndex, "products_per_proposal", 0)
 
     @settings(max_examples=25)
     @given(histories(), st.integers(1, 7))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.delivery.index import vectors as module
-from adwright.delivery.index.vectors import LARGEST_ID, Rows, checked_count, checked_queries
+from adwright.delivery.index.vectors import LARGEST_ID, VectorRows, checked_count, checked_queries
 from tests.support.delivery.vector_search import gaussian
 
 IDS = st.lists(st.integers(0, 12), max_size=8)
@@ -24,7 +24,7 @@ def test_example() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), IDS), max_size=12))
 def test_rows_are_a_dictionary(steps: list[tuple[bool, list[int]]]) -> None:
-    rows, present = Rows(3), dict[int, Any]()
+    rows, present = VectorRows(3), dict[int, Any]()
     for number, (adding, ids) in enumerate(steps):
         if adding:
             vectors = gaussian(len(ids), 3, seed=number)
@@ -34,7 +34,7 @@ def test_rows_are_a_dictionary(steps: list[tuple[bool, list[int]]]) -> None:
         else:
             assert rows.remove(ids) == len(set(ids) & set(present))
             present = {one: vector for one, vector in present.items() if one not in ids}
-        restored = Rows.restored(rows.ids.copy(), rows.vectors.copy())
+        restored = VectorRows.restored(rows.ids.copy(), rows.vectors.copy())
         for one in (rows, rows.compacted(), restored):
             alive = one.ids >= 0
             assert len(one) == len(present) == alive.sum()
@@ -48,7 +48,7 @@ def test_rows_are_a_dictionary(steps: list[tuple[bool, list[int]]]) -> None:
 
 
 def test_slots_stay_and_of_one_id_the_last_vector_counts() -> None:
-    rows = Rows(1)
+    rows = VectorRows(1)
     assert rows.add([4, 2, 4], [[1], [2], [3]]).tolist() == [0, 1]
     assert rows.ids.tolist() == [2, 4]
     assert rows.vectors.ravel().tolist() == [2, 3]
@@ -57,7 +57,7 @@ def test_slots_stay_and_of_one_id_the_last_vector_counts() -> None:
 
 
 def test_a_filter_names_ids_and_those_beyond_it_are_not_allowed() -> None:
-    rows = Rows(1)
+    rows = VectorRows(1)
     rows.add([5, 0, 2], [[1], [1], [1]])
     assert rows.selected(None) is None
     assert rows.selected(np.array([True, True, False])).tolist() == [1]
@@ -73,7 +73,7 @@ def test_a_filter_names_ids_and_those_beyond_it_are_not_allowed() -> None:
 
 @pytest.mark.parametrize("allowed", [[True], np.ones(3), np.ones((2, 2), np.bool_)])
 def test_what_is_no_filter(allowed: Any) -> None:
-    rows = Rows(1)
+    rows = VectorRows(1)
     rows.add([0], [[1]])
     with pytest.raises(SchemaError, match="one boolean an id"):
         rows.selected(allowed)
@@ -85,7 +85,7 @@ def test_what_is_no_filter(allowed: Any) -> None:
         ([1], [[1, 2, 3]], SchemaError, r"numbers \[N, 2\]"),
         ([1], [1, 2], SchemaError, r"numbers \[N, 2\]"),
         ([1], [["a", "b"]], SchemaError, r"numbers \[N, 2\]"),
-        ([1, 2], [[1, 2]], SchemaError, "one id a vector"),
+        ([1, 2], [[1, 2]], SchemaError, "one id per vector"),
         ([1.0], [[1, 2]], SchemaError, "one integer"),
         ([[1]], [[1, 2]], SchemaError, "one integer"),
         ([-1], [[1, 2]], ValueInvalidError, "row 0, column ids, value -1"),
@@ -96,7 +96,7 @@ def test_what_is_no_filter(allowed: Any) -> None:
     ],
 )
 def test_what_cannot_be_added(ids: Any, vectors: Any, error: type[Exception], words: str) -> None:
-    rows = Rows(2)
+    rows = VectorRows(2)
     with pytest.raises(error, match=words):
         rows.add(ids, vectors)
     assert len(rows) == 0

@@ -52,7 +52,7 @@ def test_a_fine_order_that_is_a_blend_is_found_again() -> None:
 
     def probability(batch: RequestBatch, items: Shortlist) -> np.ndarray:
         # Another level for each person changes nothing.
-        level = batch.person[items.owner] % 3
+        level = batch.user[items.owner] % 3
         return 1 / (1 + np.exp(-0.2 * fine.score(batch, items) + level))
 
     found = fit_blend(vectors(), Given(probability, probability=True), batch, items)

@@ -45,7 +45,7 @@ def test_a_tasks_people_have_what_came_before_the_request() -> None:
 
 def test_somebody_unknown_has_no_history_and_number_0() -> None:
     batch = histories().batch([request("nobody"), request("u1")])
-    assert batch.person.tolist() == [0, 2]
+    assert batch.user.tolist() == [0, 2]
     assert batch.offsets[1] == 0 < batch.offsets[2]
 
 
@@ -119,7 +119,7 @@ def test_observing_takes_the_kinds_of_a_history() -> None:
 def test_some_of_a_crowd() -> None:
     batch = histories().batch([request("u1"), request("nobody"), request("u4")])
     part = batch.some([2, 0])
-    assert part.person.tolist() == [5, 2]
+    assert part.user.tolist() == [5, 2]
     assert part.item.tolist() == [
         *batch.item[batch.offsets[2] :].tolist(),
         *batch.item[: batch.offsets[1]].tolist(),
@@ -137,7 +137,7 @@ def test_saved_histories_come_back(tmp_path: Path) -> None:
     assert again.profiles.equals(known.profiles)
     asked = [request(user) for user in (*known.users(), "nobody")]
     one, other = known.batch(asked), again.batch(asked)
-    for name in ("item", "time", "offsets", "person"):
+    for name in ("item", "time", "offsets", "user"):
         assert np.array_equal(getattr(one, name), getattr(other, name))
     fewer = replace(ITEMS, ids=ITEMS.ids[:-1])
     with pytest.raises(ArtifactError, match="another catalogue"):

@@ -1,4 +1,4 @@
-"""What each stage of the cascade costs a request: processor time measured, work computed."""
+"""The cost of each stage of the cascade per request: processor time measured, work computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Meter", "StageCost"]
 
 @dataclass(frozen=True)
 class StageCost:
-    """Of one stage, a request: processor milliseconds of the whole process, floating-point
+    """Cost of one stage per request: processor milliseconds of the whole process, floating-point
     operations, bytes read, and items that the stage was handed or found.
 
     requests: how many were measured.
@@ -29,7 +29,7 @@ class StageCost:
 
 
 class Meter:
-    """Adds up what the stages cost. Give one to `Cascade.recommend_many`.
+    """Adds up the cost of the stages; pass one to `Cascade.recommend_many`.
 
     Other work of the same process is counted too: measure a process that does nothing else.
     """
@@ -57,7 +57,7 @@ class Meter:
         self._cost[name] = self._cost.get(name, CallCost()) + cost
 
     def report(self) -> list[StageCost]:
-        """A line a stage, in the order in which they first ran."""
+        """One line per stage, in the order in which they first ran."""
         return [self._line(name) for name in self._seconds]
 
     def _line(self, name: str) -> StageCost:

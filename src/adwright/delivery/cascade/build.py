@@ -186,7 +186,7 @@ def build_deployment(
 
 
 def _requests(task: NextBasket, config: BuildConfig) -> list[Request]:
-    """The latest training baskets of some people, as requests."""
+    """The latest training baskets of some users, as requests."""
     visits = task.visits("train")
     last = np.flatnonzero(np.diff(task.visit_user[visits], append=-1))
     rng = np.random.default_rng(config.seed)

@@ -1,13 +1,13 @@
 """The cascade: find some hundred items, order them roughly, order the best of them finely.
 
-    retrieve   some 500 of the catalogue by vectors, and the person's own past items
+    retrieve   some 500 of the catalogue by vectors, and the user's own past items
     coarse     the best 50 of those
     fine       these 50 in the order of the ranker; a slate takes the first 10
 
-Requests are answered many at a time, so that each stage is one call over all people. With a
+Requests are answered many at a time, so that each stage is one call over all users. With a
 deadline, a stage that would not end in time, judged by how long it took lately, is left out:
 the answer is in the coarse order then, or the most popular items, and `Candidates.stage` says
-so. Nobody is refused: a person without a history has a vector of profile and moment alone, and
+so. Nobody is refused: a user without a history has a vector of profile and moment alone, and
 an item that a request names and the catalogue lacks comes last.
 """
 
@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CascadeConfig:
-    """retrieve: items that the vectors find. past: of the person's own past, at most so many; 0
+    """retrieve: items that the vectors find. past: of the user's own past, at most so many; 0
     for none. coarse: items that the coarse stage lets through; a request for more gets more.
     together: requests of one call to the fine stage. safety: a stage is begun where so many
     times its usual duration is left.
@@ -74,7 +74,7 @@ class Neighbour(NamedTuple):
 class Cascade:
     """A Recommender of three stages.
 
-    vectors: the source of items near a person; also says which items are similar. past: a
+    vectors: the source of items near a user; also says which items are similar. past: a
     source of own items, or None. coarse, fine: the two orders; without a fine one the coarse
     one is the last. count: int64 [N + 1], training events of each item, for the popular items.
     clock: measures how long stages take.
@@ -143,7 +143,7 @@ class Cascade:
         return answers
 
     def retrieve(self, batch: RequestBatch, *, meter: Meter | None = None) -> Shortlist:
-        """What the sources find for each person, less what the request does not allow. A
+        """What the sources find for each user, less what the request does not allow. A
         request that names its candidates gets those."""
         with _metered(meter, "retrieve"):
             open_ = [n for n, r in enumerate(batch.requests) if r.candidates is None]
@@ -173,13 +173,13 @@ class Cascade:
         return [Neighbour(self._ids[other], cosine) for other, cosine in pairs]
 
     def warm_up(self, people: int = 16) -> None:
-        """Answer for some people, in calls of several sizes, so that the first request with a
+        """Answer for some users, in calls of several sizes, so that the first request with a
         deadline knows the pace."""
         users = self.histories.users() or [" "]
         step = max(1, len(users) // people)
         now = self._pace.clock.now()
         for start, size in enumerate((people, people, 1, 2, 4, 8, 1)):
-            # Other people each time: what is kept of a person makes the second answer cheaper.
+            # Other users each time: what is kept of a user makes the second answer cheaper.
             chosen = (users[start::step] or users)[:size]
             self.recommend_many([Request(f"warm-up-{u}", u, now) for u in chosen])
 

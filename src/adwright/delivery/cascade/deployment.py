@@ -1,10 +1,10 @@
-"""Everything that serves a model, in one folder: an artifact of kind "cascade".
+"""All the models of a cascade in one folder: an artifact of kind "cascade".
 
     manifest.json    sizes of the stages, and the hash of every file below
     retriever/       the two towers, or HSTU         (an artifact of kind "retriever" or "sequence")
     coarse/          HCN                             (the same)
     fine/            DIN, where there is a fine stage (kind "ranker", or "sequence" for HSTU)
-    histories/       what people did until then      (kind "histories", where asked for)
+    histories/       what users did until then      (kind "histories", where asked for)
 
 Loading checks every byte against the manifest, and each part against its own, whose kind says
 what it is.
@@ -42,7 +42,7 @@ from adwright.training.sequential.artifact import SequenceArtifact
 
 __all__ = ["KIND", "Deployment", "Ranking", "Retrieving"]
 
-#: What finds items by vectors, and what orders the few that are left.
+#: Models that find items by vectors, and models that order the few that are left.
 Retrieving = RetrieverArtifact | SequenceArtifact
 Ranking = Ranker | SequenceArtifact
 
@@ -52,7 +52,7 @@ _PARTS = ("retriever", "coarse", "fine", "histories")
 
 @dataclass(frozen=True)
 class _Config:
-    """What the manifest says beside the parts."""
+    """What the manifest says beside the models."""
 
     cascade: CascadeConfig
     draws: Draws | None
@@ -70,9 +70,9 @@ class Deployment:
     retriever, coarse: may be one and the same model; a sequential one is an HSTU or SASRec.
     fine: a ranker of rows, or an HSTU ranker of sequences (`FalconRanker`); None serves the
     coarse order. draws: of the choices that the fine ranker was trained on. index: how the
-    retriever is searched. blend: of the coarse order with counts of the person's past, see
+    retriever is searched. blend: of the coarse order with counts of the user's past, see
     `blended`.
-    histories: saved with it; None is nothing known of anybody. artifact_id: of what was loaded.
+    histories: saved with it; None for no user known. artifact_id: of what was loaded.
     """
 
     retriever: Retrieving
@@ -192,7 +192,7 @@ class Deployment:
         """
         if self.fine is None or self.histories is None:
             raise ConfigError(
-                "a blend needs a fine stage to come near to, and people's histories",
+                "a blend needs a fine stage to come near to, and users' histories",
                 where="fine" if self.fine is None else "histories",
             )
         plain = replace(self, blend=None).cascade()
@@ -213,7 +213,7 @@ class Deployment:
                 return FineRanker(ranker, known, self.draws)
 
     def without_histories(self) -> Deployment:
-        """The same models, knowing nothing of anybody."""
+        """The same models without any history."""
         return replace(self, histories=None)
 
 

@@ -2,13 +2,13 @@
 
 Two questions are asked of the items that a stage lets through:
 
-    bought   which share of what the person then bought is still there?
+    bought   which share of what the user then bought is still there?
     own      which share of the fine ranker's own best is still there, had it ranked the whole
              catalogue?
 
 The first holds the cascade up to the world, the second says what the cheap stages lose: where
 they lose nothing it is 1. Values are means over requests, and intervals by bootstrap over the
-people, since requests of one person depend on each other.
+users, since requests of one user depend on each other.
 
 Letters: R requests.
 """
@@ -56,7 +56,7 @@ class OrderQuality:
 def judge_stages(
     stages: Mapping[str, Sequence[Ints]],
     bought: Sequence[Ints],
-    person: Ints,
+    user: Ints,
     *,
     own: Sequence[Ints],
     sample: Ints,
@@ -65,7 +65,7 @@ def judge_stages(
 ) -> list[StageQuality]:
     """The quality of each stage.
 
-    stages: name -> R lists of item codes. bought: R arrays of codes. person: int64 [R].
+    stages: name -> R lists of item codes. bought: R arrays of codes. user: int64 [R].
     own: the fine ranker's best for the requests `sample` (int64, places in 0..R - 1). draws,
     seed: of the bootstrap.
     """
@@ -76,8 +76,8 @@ def judge_stages(
             StageQuality(
                 name,
                 float(np.mean([len(one) for one in lists])),
-                _mean(_share(lists, bought), person, draws, seed),
-                _mean(_share(theirs, own), person[sample], draws, seed),
+                _mean(_share(lists, bought), user, draws, seed),
+                _mean(_share(theirs, own), user[sample], draws, seed),
             )
         )
     return found
@@ -86,7 +86,7 @@ def judge_stages(
 def judge_orders(
     orders: Mapping[str, Sequence[Ints]],
     bought: Sequence[Ints],
-    person: Ints,
+    user: Ints,
     *,
     k: int = 10,
     draws: int = 500,
@@ -106,9 +106,9 @@ def judge_orders(
     return [
         OrderQuality(
             name,
-            _mean(recall[name], person, draws, seed),
-            _mean(gain[name], person, draws, seed),
-            None if name == first else _difference(gain[first], gain[name], person, draws, seed),
+            _mean(recall[name], user, draws, seed),
+            _mean(gain[name], user, draws, seed),
+            None if name == first else _difference(gain[first], gain[name], user, draws, seed),
         )
         for name in orders
     ]
@@ -132,19 +132,19 @@ def _share(lists: Sequence[Ints], wanted: Sequence[Ints]) -> Floats:
     return recall_per_user(ranks_in(lists, wanted), max(1, longest))
 
 
-def _mean(values: Floats, person: Ints, draws: int, seed: int) -> Interval:
-    top, number = _sums(values, person)
+def _mean(values: Floats, user: Ints, draws: int, seed: int) -> Interval:
+    top, number = _sums(values, user)
     return bootstrap_ratio(top, number, np.random.default_rng(seed), draws)
 
 
-def _difference(values: Floats, other: Floats, person: Ints, draws: int, seed: int) -> Interval:
-    top, number = _sums(values, person)
-    minus, _ = _sums(other, person)
+def _difference(values: Floats, other: Floats, user: Ints, draws: int, seed: int) -> Interval:
+    top, number = _sums(values, user)
+    minus, _ = _sums(other, user)
     return bootstrap_difference(top, minus, number, np.random.default_rng(seed), draws)
 
 
-def _sums(values: Floats, person: Ints) -> tuple[Floats, Floats]:
-    """(sum over a person's requests, number of them) of the people that occur."""
-    _, place = np.unique(person, return_inverse=True)
+def _sums(values: Floats, user: Ints) -> tuple[Floats, Floats]:
+    """(sum over a user's requests, number of them) of the users that occur."""
+    _, place = np.unique(user, return_inverse=True)
     sums = np.bincount(place, values).astype(np.float64)
     return sums, np.bincount(place).astype(np.float64)

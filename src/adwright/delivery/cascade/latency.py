@@ -1,4 +1,4 @@
-"""How long a stage will take: what decides whether it is begun before a deadline.
+"""Predict how long a stage takes, to decide whether to begin it before a deadline.
 
 A stage costs something however few the requests are, and something for each of them, so the
 durations seen lately are fitted with a line over the number of requests,
@@ -76,7 +76,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class _Line:
-    """Weighted sums of points (n, t)."""
+    """Line fitted to points (n, t): the weighted sums that least squares needs."""
 
     weight: float = 0.0
     n: float = 0.0

@@ -1,9 +1,9 @@
 """A trial of a cascade: real requests are answered and decided, and nothing is forgotten.
 
 A request is a visit of the next-basket task, at its time and with the history before it, so
-what the person then bought is known. Beside what the stages let through stand the lists that
+what the user then bought is known. Beside what the stages let through stand the lists that
 they are judged by (see `judging`): the fine ranker's own best of the whole catalogue, which
-takes it seconds a request, and the rule that is hard to beat where people repeat themselves.
+takes it seconds per request, and the rule that is hard to beat where users repeat themselves.
 
 Letters: R requests.
 """
@@ -149,14 +149,14 @@ def exhaustive_best(
 
 
 def frequency_best(cascade: Cascade, task: NextBasket, visits: Ints, *, k: int = 10) -> list[Ints]:
-    """The k items that each person had most often before the visit (ties and the places that
+    """The k items that each user had most often before the visit (ties and the places that
     are left: the more popular), for visits int64 [R]."""
     popular = popular_best(task, k=k)
     batch = cascade.histories.batch(visit_requests(task, visits, k=k))
     past = PastSource().find(batch, max(1, len(task.items)))
     lists = []
-    for person, codes in enumerate(past.lists()):
-        events = batch.item[batch.offsets[person] : batch.offsets[person + 1]]
+    for user, codes in enumerate(past.lists()):
+        events = batch.item[batch.offsets[user] : batch.offsets[user + 1]]
         asked = np.union1d(codes, popular)
         times = np.bincount(events, minlength=len(task.items))[asked]
         lists.append(asked[np.lexsort((asked, -task.count[asked], -times))[:k]])

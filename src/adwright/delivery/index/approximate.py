@@ -20,7 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactCorruptError
 from adwright.delivery.index.exact import best_products
 from adwright.delivery.index.ordering import best_of
-from adwright.delivery.index.vectors import Found, Rows, checked_count, checked_queries
+from adwright.delivery.index.vectors import Found, VectorRows, checked_count, checked_queries
 
 __all__ = ["NearConfig", "NearIndex"]
 
@@ -40,18 +40,10 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-#: Proposals for so many numbers are gathered at a time.
-_GATHER = 2_000_000
-#: With proposals for more than this share of the slots the exact product is cheaper.
-_WIDEST = 0.1
-#: A proposal costs as much as so many products of a batch, about: a filter that allows fewer
-#: vectors than that for each proposal is better answered by the exact product.
-_PRODUCTS_A_PROPOSAL = 64
-
 
 class NearConfig(Protocol):
     """exact_below: up to so many allowed vectors the exact product answers, and there is no
-    structure before there are more. candidates: proposals a result."""
+    structure before there are more. candidates: proposals per result."""
 
     @property
     def exact_below(self) -> int: ...
@@ -72,10 +64,17 @@ class NearIndex(ABC, Generic[Config]):
     #: Kind of the artifact, and the class of the config.
     kind: str
     config_class: type[Config]
+    #: Proposals are scored in groups whose vectors have at most so many elements.
+    gather: ClassVar[int] = 2_000_000
+    #: With proposals for more than this share of the slots the exact product is cheaper.
+    widest: ClassVar[float] = 0.1
+    #: A proposal costs about as much as so many products of a batch: a filter that allows fewer
+    #: vectors than that per proposal is better answered by the exact product.
+    products_per_proposal: ClassVar[int] = 64
 
     def __init__(self, dimension: int, config: Config | None = None) -> None:
         self.config = self.config_class() if config is None else config
-        self._rows = Rows(dimension)
+        self._rows = VectorRows(dimension)
         #: Vectors that the structure was built from; 0 where there is none.
         self._built = 0
 
@@ -114,8 +113,8 @@ class NearIndex(ABC, Generic[Config]):
         width = int(np.ceil(k * self.config.candidates * len(rows.ids) / max(number, 1)))
         cheap = self.config.exact_below
         if allowed is not None:
-            cheap = max(cheap, _PRODUCTS_A_PROPOSAL * width)
-        if not self.ready or number <= cheap or width > _WIDEST * len(rows.ids):
+            cheap = max(cheap, self.products_per_proposal * width)
+        if not self.ready or number <= cheap or width > self.widest * len(rows.ids):
             return best_products(rows, queries, k, self._slots(slots))
         found = self._found(queries, k, self._propose(queries, width), allowed)
         short = np.flatnonzero(found.ids[:, min(k, number) - 1] < 0)
@@ -157,7 +156,7 @@ class NearIndex(ABC, Generic[Config]):
         config = dict(artifact.config)
         dimension, built = config.pop("dimension"), config.pop("built")
         index = cls(dimension, from_jsonable(cls.config_class, config))
-        index._rows = Rows.restored(artifact.tensors["ids"], artifact.tensors["vectors"])
+        index._rows = VectorRows.restored(artifact.tensors["ids"], artifact.tensors["vectors"])
         index._built = built
         if built:
             prefix = "structure."
@@ -191,7 +190,7 @@ class NearIndex(ABC, Generic[Config]):
     def _scores(self, queries: Floats, slots: Ints) -> Floats:
         """Inner products [Q, C] of queries and slots [Q, C]; -inf for slot -1."""
         scores = np.zeros(slots.shape, np.float32)
-        step = max(1, _GATHER // max(1, slots.shape[1] * self.dimension))
+        step = max(1, self.gather // max(1, slots.shape[1] * self.dimension))
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
             vectors = self._rows.vectors[slots[part]]

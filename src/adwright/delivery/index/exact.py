@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.delivery.index.ordering import first_by_query, ordered_bits, unordered_bits
-from adwright.delivery.index.vectors import Found, Rows, checked_count, checked_queries
+from adwright.delivery.index.vectors import Found, VectorRows, checked_count, checked_queries
 
 __all__ = ["ExactConfig", "ExactIndex", "best_products"]
 
@@ -61,7 +61,7 @@ class ExactIndex:
 
     def __init__(self, dimension: int, config: ExactConfig | None = None) -> None:
         self.config = ExactConfig() if config is None else config
-        self._rows = Rows(dimension)
+        self._rows = VectorRows(dimension)
 
     @property
     def dimension(self) -> int:
@@ -119,7 +119,7 @@ class ExactIndex:
             self._rows = self._rows.compacted()
 
 
-def best_products(rows: Rows, queries: Floats, k: int, slots: Ints | None) -> Found:
+def best_products(rows: VectorRows, queries: Floats, k: int, slots: Ints | None) -> Found:
     """The k best of some slots for each query [Q, D], by the rule above.
 
     slots: the candidates, ascending; None for all slots, where none is dead.
@@ -140,7 +140,7 @@ def best_products(rows: Rows, queries: Floats, k: int, slots: Ints | None) -> Fo
     return found
 
 
-def _candidates(rows: Rows, queries: Floats, k: int, slots: Ints | None) -> tuple[Ints, Ints]:
+def _candidates(rows: VectorRows, queries: Floats, k: int, slots: Ints | None) -> tuple[Ints, Ints]:
     """Pairs (query, slot) [P] that hold the k best of each query for certain."""
     total = len(rows.ids) if slots is None else len(slots)
     error = rows.dimension * _UNIT * 2 * np.sqrt(np.einsum("qd,qd->q", queries, queries))

@@ -58,7 +58,7 @@ class FaissConfig:
     links, build_breadth: M and efConstruction of a graph.
     probes: lists that a search looks into; 0 takes a sixteenth of them.
     search_breadth: efSearch of a graph; at least the number of proposals is used.
-    candidates: proposals a result, each scored with its vector.
+    candidates: proposals per result, each scored with its vector.
     exact_below: up to so many allowed vectors the exact product answers; see `NearIndex`.
     seed: of the training. threads: of faiss, in building and searching.
     """
@@ -88,7 +88,7 @@ class FaissConfig:
             raise ConfigError("lists, probes, exact_below and seed are not negative, threads >= 1")
         if self.candidates < 1:
             raise ConfigError(
-                "an index proposes at least one candidate a result",
+                "an index proposes at least one candidate per result",
                 where=f"candidates {self.candidates}",
             )
 

@@ -1,7 +1,7 @@
 """The nearest vectors by inner product: one `Index`, three ways to keep it.
 
 - `ExactConfig`: every vector is scored. The default, and the oracle of the others. A thousand
-  vectors of 64 numbers take 2 microseconds a query in a batch.
+  vectors of 64 numbers take 2 microseconds per query in a batch.
 - `FaissConfig`, `UsearchConfig`: approximate structures, which pay from some hundred thousand
   vectors on. Filters and removals are exact with them too: what may not be returned never is,
   and nothing is lost to a filter.
@@ -129,25 +129,25 @@ def load_index(folder: str | Path) -> Index:
 def search_many(
     index: Index, queries: npt.ArrayLike, k: int, *, allowed: Mask | None = None
 ) -> Found:
-    """The k best items of people with K vectors each, queries [Q, K, D].
+    """The k best items of users with K vectors each, queries [Q, K, D].
 
     An item's score is the best of its K inner products; each id comes once. With an exact
-    index the result is exact: an item among the best k of a person is among the best k of the
+    index the result is exact: an item among the best k of a user is among the best k of the
     vector that it is nearest to.
     Raises as `Index.search`, and SchemaError where `queries` has not three axes.
     """
     queries = np.asarray(queries)
     if queries.ndim != 3 or queries.shape[1] == 0:
         raise SchemaError(
-            "people are vectors [Q, K, D] with K from 1 on",
+            "users are vectors [Q, K, D] with K from 1 on",
             column="queries",
             value=list(queries.shape),
             hint="use Index.search for one vector a query",
         )
-    people, vectors, width = queries.shape
+    users, vectors, width = queries.shape
     found = index.search(queries.reshape(-1, width), k, allowed=allowed)
-    ids = found.ids.reshape(people, vectors * k)
-    scores = found.scores.reshape(people, vectors * k)
+    ids = found.ids.reshape(users, vectors * k)
+    scores = found.scores.reshape(users, vectors * k)
     return best_distinct(ids, scores, k)
 
 

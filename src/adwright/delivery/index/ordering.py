@@ -3,7 +3,7 @@
 A float32 score and an id below 2^32 fit into one integer of 64 bits whose order is that of the
 pairs. Sorting such integers is several times faster than sorting by two keys.
 
-Letters: Q queries, C candidates a query, P pairs.
+Letters: Q queries, C candidates per query, P pairs.
 """
 
 from __future__ import annotations

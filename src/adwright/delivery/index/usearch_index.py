@@ -33,7 +33,7 @@ class UsearchConfig:
 
     storage: what a node holds. links, build_breadth: M and efConstruction of the graph.
     search_breadth: efSearch; at least the number of proposals is used.
-    candidates: proposals a result, each scored with its vector.
+    candidates: proposals per result, each scored with its vector.
     exact_below: up to so many allowed vectors the exact product answers; see `NearIndex`.
     threads: of usearch, in building and searching.
     """
@@ -54,7 +54,7 @@ class UsearchConfig:
             raise ConfigError("exact_below is not negative", where=str(self.exact_below))
         if self.candidates < 1:
             raise ConfigError(
-                "an index proposes at least one candidate a result",
+                "an index proposes at least one candidate per result",
                 where=f"candidates {self.candidates}",
             )
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import SchemaError, ValueInvalidError
 
-__all__ = ["LARGEST_ID", "Found", "Rows", "checked_count", "checked_queries"]
+__all__ = ["LARGEST_ID", "Found", "VectorRows", "checked_count", "checked_queries"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -38,10 +38,10 @@ class Found:
     scores: Floats
 
 
-class Rows:
+class VectorRows:
     """Vectors by id. Many threads may read while nobody writes.
 
-    >>> rows = Rows(2)
+    >>> rows = VectorRows(2)
     >>> rows.add(np.array([7, 9]), np.eye(2, dtype=np.float32))
     array([0, 1])
     >>> rows.add(np.array([7]), np.ones((1, 2), np.float32)), len(rows), rows.ids
@@ -57,7 +57,7 @@ class Rows:
         self._size = self._alive = 0
 
     @classmethod
-    def restored(cls, ids: Ints, vectors: Floats) -> Rows:
+    def restored(cls, ids: Ints, vectors: Floats) -> VectorRows:
         """Rows with these `ids` and `vectors`, slot for slot. Raises as `add`."""
         rows = cls(vectors.shape[1])
         alive = np.flatnonzero(ids >= 0)
@@ -104,7 +104,7 @@ class Rows:
         rows = _checked_vectors(vectors, self.dimension, "vectors")
         if len(codes) != len(rows):
             raise SchemaError(
-                "there must be one id a vector",
+                "there must be one id per vector",
                 column="ids",
                 value=f"{len(codes)} ids, {len(rows)} vectors",
                 hint="pass arrays of one length",
@@ -162,9 +162,9 @@ class Rows:
         may: Mask = table[np.where((ids < 0) | (ids >= len(allowed)), len(allowed), ids)]
         return may
 
-    def compacted(self) -> Rows:
+    def compacted(self) -> VectorRows:
         """The same vectors, slots in the same order, none dead."""
-        rows = Rows(self.dimension)
+        rows = VectorRows(self.dimension)
         alive = self.ids >= 0
         rows.add(self.ids[alive], self.vectors[alive])
         return rows
@@ -211,7 +211,7 @@ def _checked_ids(ids: npt.ArrayLike) -> Ints:
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise SchemaError(
-            "ids are one integer a vector",
+            "ids are one integer per vector",
             column="ids",
             value=f"{array.dtype} {list(array.shape)}",
             hint="pass an int64 array [N]",

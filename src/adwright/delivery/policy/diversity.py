@@ -108,7 +108,7 @@ class VectorSimilarity:
             raise DataError(
                 f"expected {len(item_ids)} vectors and found shape {vectors.shape}",
                 column="vectors",
-                hint="one row an item",
+                hint="one row per item",
             )
         wrong = ~np.isfinite(vectors).all(1)
         if wrong.any():
@@ -175,8 +175,8 @@ class _MMR:
 class _DPP:
     """Keeps, of each candidate, the variance that the items above leave unexplained.
 
-    That is a Cholesky factorisation of the similarities, one row a place, so a place costs C
-    times the places above instead of a determinant a candidate.
+    That is a Cholesky factorisation of the similarities, one row per place, so a place costs C
+    times the places above instead of a determinant per candidate.
     """
 
     def __init__(self, matrix: Floats, weight: float) -> None:

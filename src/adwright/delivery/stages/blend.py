@@ -1,14 +1,14 @@
-"""The coarse order, with what no vector knows: how often this person had this very item.
+"""The coarse order, blended with how often this user had this very item.
 
-A person's vector and an item's are made apart, so their product says how near they are and not
+A user's vector and an item's are made apart, so their product says how near they are and not
 that one is the other's weekly milk; where things repeat that is most of what the fine ranker
-goes by. Four numbers of the pair are added up,
+goes by. Four features of the pair are added up,
 
     s = a v + b log(1 + frequency) + c log(1 + recent) + d [had before]
 
 v the product of the vectors, the counts those of `data.personal`. The weights are fitted to the
-fine ranker's logits y on the items that the sources find, by least squares within each person
-(only differences between the items of one person matter) in which an item weighs as much as the
+fine ranker's logits y on the items that the sources find, by least squares within each user
+(only differences between the items of one user matter) in which an item weighs as much as the
 fine ranker's probability that it is taken: the top has to be right.
 """
 
@@ -44,7 +44,7 @@ class Blend:
 
 
 class BlendedScorer:
-    """A Scorer that adds the counts of the person's own past to another one's scores."""
+    """A Scorer that adds the counts of the user's own past to another one's scores."""
 
     probability = False
 
@@ -64,10 +64,10 @@ class BlendedScorer:
 
 
 def fit_blend(vectors: Scorer, fine: Scorer, batch: RequestBatch, items: Shortlist) -> Blend:
-    """The weights under which `vectors` comes nearest to `fine` on these people and items.
+    """The weights under which `vectors` comes nearest to `fine` on these users and items.
 
     fine: its scores must be probabilities. Raises ValueInvalidError where they are not, or
-    where no person has two items to compare.
+    where no user has two items to compare.
     """
     if not fine.probability:
         raise ValueInvalidError(
@@ -75,7 +75,7 @@ def fit_blend(vectors: Scorer, fine: Scorer, batch: RequestBatch, items: Shortli
         )
     if not (np.diff(items.offsets) > 1).any():
         raise ValueInvalidError(
-            "nobody has two items to compare", hint="fit on people with a history"
+            "nobody has two items to compare", hint="fit on users with a history"
         )
     p = np.clip(_piecewise(fine, batch, items), _LEAST, 1 - _LEAST)
     weight = np.sqrt(p)[:, None]
@@ -86,14 +86,14 @@ def fit_blend(vectors: Scorer, fine: Scorer, batch: RequestBatch, items: Shortli
 
 
 def _piecewise(scorer: Scorer, batch: RequestBatch, items: Shortlist) -> Floats:
-    """The scores, of some people at a time: hundreds of items each would take much memory."""
+    """Score some users at a time: hundreds of items each would take much memory."""
     starts = range(0, len(batch), _TOGETHER)
     pieces = [range(a, min(a + _TOGETHER, len(batch))) for a in starts]
     return np.concatenate([scorer.score(batch.some(n), items.some(n)) for n in pieces])
 
 
 def _parts(vectors: Scorer, batch: RequestBatch, items: Shortlist) -> Floats:
-    """The four numbers of each item [C, 4]."""
+    """The four features of each item [C, 4]."""
     owner = items.owner
     counts = personal(
         batch.item,
@@ -114,10 +114,10 @@ def _parts(vectors: Scorer, batch: RequestBatch, items: Shortlist) -> Floats:
 
 
 def _within(values: Floats, weight: Floats, items: Shortlist) -> Floats:
-    """Values [C, F] less their weighted mean over the items of the same person."""
-    owner, people = items.owner, len(items)
-    total = np.bincount(owner, weight, minlength=people)
-    sums = [np.bincount(owner, weight * column, minlength=people) for column in values.T]
+    """Values [C, F] less their weighted mean over the items of the same user."""
+    owner, users = items.owner, len(items)
+    total = np.bincount(owner, weight, minlength=users)
+    sums = [np.bincount(owner, weight * column, minlength=users) for column in values.T]
     means = np.stack(sums, 1) / np.maximum(total, _LEAST)[:, None]
     centred: Floats = values - means[owner]
     return centred

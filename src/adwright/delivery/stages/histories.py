@@ -1,9 +1,9 @@
-"""What everybody did so far, in memory, to answer requests from.
+"""The histories of all users in memory, to answer requests from.
 
-A person's history is two arrays, item codes and times, oldest first: 12 bytes an event. They
-grow by doubling, so after many appends at most 24 bytes an event, and a person takes some 400
-bytes beside that: Complete Journey's 1.47 million events of 2,469 people are 19 MB. Reading
-takes no lock: an append puts a new record of the person in place of the old one in a single
+A user's history is two arrays, item codes and times, oldest first: 12 bytes per event. They
+grow by doubling, so after many appends at most 24 bytes per event, and a user takes some 400
+bytes beside that: Complete Journey's 1.47 million events of 2,469 users are 19 MB. Reading
+takes no lock: an append puts a new record of the user in place of the old one in a single
 step, and nothing that a reader holds is written to again.
 
     histories = Histories.from_events(events, items, profiles=profiles)
@@ -47,16 +47,16 @@ _FIRST = 16
 
 @dataclass(frozen=True, eq=False)
 class RequestBatch:
-    """The people behind U requests, each with the events before the request's time.
+    """U requests with the histories before each request's time.
 
-    person: int64 [U], number of the person from 1, 0 for an unknown one. at: int64 [U], the
+    user: int64 [U], numbers of the users from 1, 0 for an unknown one. at: int64 [U], the
     request's time in microseconds since 1970. item: int64 [E] codes; time: int64 [E]
     microseconds; request u has the events offsets[u] to offsets[u + 1], oldest first.
-    version: int64 [U]; an equal person, version and number of events mean an equal history.
+    version: int64 [U]; an equal user, version and number of events mean an equal history.
     """
 
     requests: tuple[Request, ...]
-    person: Ints
+    user: Ints
     at: Ints
     item: Ints
     time: Ints
@@ -72,7 +72,7 @@ class RequestBatch:
         chosen = np.asarray(rows, dtype=np.int64)
         return RequestBatch(
             tuple(self.requests[row] for row in rows),
-            self.person[chosen],
+            self.user[chosen],
             self.at[chosen],
             np.concatenate([self.item[:0], *(self.item[part] for part in parts)]),
             np.concatenate([self.time[:0], *(self.time[part] for part in parts)]),
@@ -82,7 +82,7 @@ class RequestBatch:
 
 
 class _Record(NamedTuple):
-    """One person: the first `length` places of the arrays, which never change."""
+    """One user: the first `length` places of the arrays, which never change."""
 
     item: NDArray[np.int32]
     time: Ints
@@ -94,10 +94,10 @@ _EMPTY = _Record(np.zeros(0, np.int32), np.zeros(0, np.int64), 0, 0)
 
 
 class Histories:
-    """The histories of all people.
+    """The histories of all users.
 
     items: the catalogue whose codes are kept; an item that it lacks is code 0. profiles: one
-    row a person, user_id and text columns named as the user features of the models. kinds: of
+    row per user, user_id and text columns named as the user features of the models. kinds: of
     the events that `observe` takes for history.
     """
 
@@ -111,7 +111,7 @@ class Histories:
         self.items, self.kinds = items, tuple(kinds)
         self.profiles = _people(profiles)
         self._number = {user: n for n, user in enumerate(self.profiles["user_id"], start=1)}
-        # Number 0 is everybody who is not known.
+        # Number 0 is every unknown user.
         self._records = [_EMPTY] * (self.profiles.height + 1)
         self._lock = threading.Lock()
 
@@ -122,7 +122,7 @@ class Histories:
         """The histories that a log tells.
 
         events: user_id, item_id, time (a timestamp with a zone, or microseconds), in any order;
-        events of one person and time keep the order given. Which kinds of event are a history
+        events of one user and time keep the order given. Which kinds of event are a history
         is the caller's choice: filter before. Raises SchemaError for a missing column.
         """
         for column in ("user_id", "item_id", "time"):
@@ -142,7 +142,7 @@ class Histories:
 
     @classmethod
     def of_task(cls, task: NextBasket) -> Histories:
-        """The histories of a task's people, all splits included: a request sees only what came
+        """The histories of a task's users, all splits included: a request sees only what came
         before its time."""
         first = np.searchsorted(task.visit_user, np.arange(len(task.users)))
         columns = {
@@ -163,7 +163,7 @@ class Histories:
 
     @property
     def events(self) -> int:
-        """Events of all people."""
+        """Events of all users."""
         return sum(record.length for record in self._records)
 
     @property
@@ -178,19 +178,19 @@ class Histories:
         return sum(record.item.nbytes + record.time.nbytes for record in self._records)
 
     def users(self) -> list[str]:
-        """Ids of the people, in the order of their numbers from 1."""
+        """Ids of the users, in the order of their numbers from 1."""
         return list(self._number)
 
-    def person(self, user_id: str) -> int:
-        """The person's number from 1; 0 for somebody unknown."""
+    def number_of(self, user_id: str) -> int:
+        """The user's number from 1; 0 for unknown users."""
         return self._number.get(user_id, 0)
 
     def version(self, user_id: str) -> int:
-        """Grows with every append to this person's history."""
-        return self._records[self.person(user_id)].version
+        """Grows with every append to this user's history."""
+        return self._records[self.number_of(user_id)].version
 
     def append(self, user_id: str, item_ids: Sequence[str], times: Sequence[datetime]) -> None:
-        """Add events of one person; an event that arrives late takes its place by time.
+        """Add events of one user; an event that arrives late takes its place by time.
 
         times: with a zone. Raises ValueInvalidError where their number is not that of the
         items or a time has no zone.
@@ -216,7 +216,7 @@ class Histories:
                 self._records[number] = new
 
     def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Add what just happened: rows in EVENT_SCHEMA columns, of any people; those of other
+        """Add what just happened: rows in EVENT_SCHEMA columns, of any users; those of other
         kinds are passed over. Raises ValueInvalidError for a time without a zone."""
         mine: dict[str, tuple[list[str], list[datetime]]] = {}
         for event in events:
@@ -228,10 +228,10 @@ class Histories:
             self.append(user, items, times)
 
     def batch(self, requests: Sequence[Request]) -> RequestBatch:
-        """The people of some requests, with what came before each request's time."""
-        person = [self.person(request.user_id) for request in requests]
+        """The requests, with what came before each request's time."""
+        user = [self.number_of(request.user_id) for request in requests]
         at = [microseconds(request.time) for request in requests]
-        records = [self._records[number] for number in person]
+        records = [self._records[number] for number in user]
         ends = [
             int(np.searchsorted(r.time[: r.length], instant))
             for r, instant in zip(records, at, strict=True)
@@ -239,7 +239,7 @@ class Histories:
         pairs = list(zip(records, ends, strict=True))
         return RequestBatch(
             tuple(requests),
-            np.asarray(person, np.int64),
+            np.asarray(user, np.int64),
             np.asarray(at, np.int64),
             np.concatenate([np.zeros(0, np.int64), *(r.item[:end] for r, end in pairs)]),
             np.concatenate([np.zeros(0, np.int64), *(r.time[:end] for r, end in pairs)]),
@@ -252,7 +252,7 @@ class Histories:
     ) -> str:
         """Write all of it as an artifact of kind "histories"; returns its id.
 
-        It holds what people did, under their ids: keep it where the log itself may be kept.
+        It holds what users did, under their ids: keep it where the log itself may be kept.
         """
         records = list(self._records)
         buffer = io.BytesIO()
@@ -294,7 +294,7 @@ class Histories:
     def _fill(
         self, users: Sequence[str], bounds: Ints, codes: NDArray[np.integer], instants: Ints
     ) -> None:
-        """The first events of these people: stretches of two arrays, sorted by time."""
+        """The first events of these users: stretches of two arrays, sorted by time."""
         item = codes.astype(np.int32)
         for user, start, end in zip(users, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             record = _Record(item[start:end], instants[start:end], end - start, 1)
@@ -306,7 +306,7 @@ class Histories:
 
 
 def visit_requests(task: NextBasket, visits: Ints, *, k: int = 10) -> list[Request]:
-    """The visits of a task (int64 [V]) as requests of its people at their times, k places."""
+    """The visits of a task (int64 [V]) as requests of its users at their times, k places."""
     return [
         Request(f"visit-{visit}", task.users[user], _EPOCH + time * _MICROSECOND, k=k)
         for visit, user, time in zip(
@@ -339,7 +339,7 @@ def _grown(old: _Record, codes: NDArray[np.int32], instants: Ints) -> _Record:
         capacity = max(_FIRST, 2 * n, length)
         item, time = np.zeros(capacity, np.int32), np.zeros(capacity, np.int64)
         item[:n], time[:n] = old.item[:n], old.time[:n]
-    # Places from n on belong to nobody yet: no reader looks at them.
+    # No record reaches beyond n yet, so no reader looks there.
     item[n:length], time[n:length] = codes, instants
     if late:
         order = np.argsort(time[:length], kind="stable")
@@ -357,10 +357,10 @@ def _people(profiles: pl.DataFrame | None) -> pl.DataFrame:
     if again.any():
         row = int(again.arg_max() or 0)
         raise ValueInvalidError(
-            "a person has two profiles",
+            "a user has two profiles",
             row=row,
             column="user_id",
             value=table["user_id"][row],
-            hint="keep one row a person",
+            hint="keep one row per user",
         )
     return table

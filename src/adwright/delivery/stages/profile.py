@@ -1,8 +1,8 @@
-"""What a model wants to know of a person and of the moment, as codes: the same text as in
-training, put through the same FeatureSpec.
+"""Codes of a request's user and context features: the same text as in training, put through the
+same FeatureSpec.
 
-A user feature is read off the person's profile, a context feature off the request's own
-context, else off its time (`next_basket.moment`). What nobody knows is code 0.
+A user feature is read off the user's profile, a context feature off the request's own
+context, else off its time (`next_basket.moment`). What is not known is code 0.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class ProfileCodes:
     def __init__(self, features: Sequence[Feature], histories: Histories) -> None:
         self.features = tuple(features)
         profiles = histories.profiles.to_arrow()
-        self._of_person = {
+        self._of_user = {
             f.name: np.append(0, f.codes(profiles[f.name]))
             for f in self.features
             if f.of == "user" and f.name in profiles.column_names
         }
 
     def codes(self, batch: RequestBatch) -> Ints:
-        """int64 [U, F], a column a feature."""
+        """int64 [U, F], one column per feature."""
         found = np.zeros((len(batch), len(self.features)), np.int64)
         moments = [moment(request.time) for request in batch.requests]
         for column, feature in enumerate(self.features):
@@ -57,8 +57,8 @@ class ProfileCodes:
         if feature.name == "user_id":
             users = [request.user_id for request in batch.requests]
             return feature.codes(pa.array(users, pa.string()))
-        table = self._of_person.get(feature.name, np.zeros(1, np.int64))
-        return table[np.where(batch.person < len(table), batch.person, 0)]
+        table = self._of_user.get(feature.name, np.zeros(1, np.int64))
+        return table[np.where(batch.user < len(table), batch.user, 0)]
 
 
 def _said(request: Request, name: str, at: dict[str, str]) -> str | None:

@@ -77,7 +77,7 @@ class FineRanker:
         return self.ranker.calibrator(1 / (1 + np.exp(-logits)))
 
     def inputs(self, batch: RequestBatch, items: Shortlist) -> Batch:
-        """The rows that the network sees: a group a person, in the order of `items`."""
+        """The rows that the network sees: one group per user, in the order of `items`."""
         return self._inputs(batch, items)[0]
 
     def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
@@ -106,7 +106,7 @@ class FineRanker:
     def _inputs(
         self, batch: RequestBatch, items: Shortlist
     ) -> tuple[Batch, NDArray[np.bool_], Ints]:
-        """The inputs, whether each row's person had its item, and distinct items of the person
+        """The inputs, whether each row's user had its item, and distinct items of the user
         (both [C])."""
         owner, spec = items.owner, self.ranker.spec
         lengths = np.diff(batch.offsets)
@@ -150,7 +150,7 @@ class FineRanker:
         return inputs, counts.frequency > 0, _distinct(batch)[owner]
 
     def _visible(self, batch: RequestBatch) -> tuple[Jagged, Ints]:
-        """The latest events of each person that the ranker may see, and how many."""
+        """The latest events of each user that the ranker may see, and how many."""
         lengths, limit = np.diff(batch.offsets), self.ranker.max_history
         if not limit or (lengths <= limit).all():
             item, offsets = batch.item, batch.offsets
@@ -176,7 +176,7 @@ def _numbers(
 
 
 def _distinct(batch: RequestBatch) -> Ints:
-    """Distinct items of each person's history [U]."""
+    """Distinct items of each user's history [U]."""
     width = int(batch.item.max(initial=0)) + 1
     owner = np.repeat(np.arange(len(batch)), np.diff(batch.offsets))
     keys = np.unique(owner * width + batch.item)

@@ -1,10 +1,10 @@
 """The fine stage with M-FALCON: candidates meet a history that was read before.
 
-K and V of a person's history are kept under the user id (`models.falcon`): all candidates of a
-request, and of the person's later requests, share one reading, and new events alone are read onto
-it. The ranker reads the latest `max_length` - 1 events. Of a person who has more, each new event
+K and V of a user's history are kept under the user id (`models.falcon`): all candidates of a
+request, and of the user's later requests, share one reading, and new events alone are read onto
+it. The ranker reads the latest `max_length` - 1 events. Of a user who has more, each new event
 pushes the oldest one out; every place moves by that, so the history is read anew. Give the model a
-`max_length` above what most people have.
+`max_length` above what most users have.
 
 The ranker's choices had drawn negatives; `Draws` turns the logits into the odds of the catalogue,
 item by item, as in `fine`. What counts as had before is what the ranker reads: from that the own
@@ -119,7 +119,7 @@ class FalconRanker:
 
 
 def _had(inputs: SequenceBatch, items: Shortlist, width: int) -> tuple[NDArray[np.bool_], Ints]:
-    """Whether each item's person had it, and distinct items of the person: both [C]."""
+    """Whether each item's user had it, and distinct items of the user: both [C]."""
     own = np.unique(inputs.items.owner().numpy() * width + inputs.items.values.numpy())
     own = own[own % width > 0]
     distinct = np.bincount(own // width, minlength=len(inputs)).astype(np.int64)

@@ -80,7 +80,7 @@ class SequenceQueries:
         """Query vectors [U, D] of the batch; their product with `artifact.vectors` is the score
         of what is not an own item."""
         found = self._kept.of(
-            batch.person.tolist(), self._keys(batch), lambda n: self._computed(batch.some(n))
+            batch.user.tolist(), self._keys(batch), lambda n: self._computed(batch.some(n))
         )
         return np.array(found, np.float32).reshape(len(batch), self.artifact.vectors.shape[1])
 

@@ -66,7 +66,7 @@ class QueryVectors:
         numbers = zip(*(column.tolist() for column in columns), strict=True)
         keys = [(*n, row.tobytes()) for n, row in zip(numbers, profile, strict=True)]
         found = self._kept.of(
-            batch.person.tolist(),
+            batch.user.tolist(),
             keys,
             lambda missing: self._computed(batch.some(missing), profile[missing]),
         )

@@ -1,7 +1,7 @@
-"""Items that come one by one, handled together by one thread.
+"""Handle items that come one by one in batches, on one thread.
 
 While a batch is handled the next one gathers, so that batches grow with the load by themselves;
-waiting for company is worth only a moment.
+waiting for more items is worth only a moment.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Batcher(Generic[T]):
                 self._failed(batch, error)
             weight = sum(map(self._weight, batch))
             took = (self._clock.monotonic() - began) / max(1, weight)
-            # Quick to believe the first batch, then slow to be impressed by one.
+            # The first batch sets the average, later ones move it by a tenth.
             self._seconds += (took - self._seconds) * (0.1 if self._seconds else 1.0)
             with self._lock:
                 self._pending -= weight

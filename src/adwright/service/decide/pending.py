@@ -1,4 +1,4 @@
-"""One decision on its way through the service, and who may give it its answer."""
+"""A request for a decision while it is pending, and the way of its answer to the event loop."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class DecisionJob:
 
     @property
     def claimed(self) -> bool:
-        """Whether somebody decided already."""
+        """Whether a decision was made already."""
         return self._claimed
 
     def claim(self) -> bool:
-        """True for the first to ask: only they may decide, the others drop what they have.
+        """True for the first caller, who alone may decide; the others drop what they have.
 
         The model and the rescue run side by side; only one of their decisions may be written.
         """
@@ -55,7 +55,7 @@ class Answers:
         try:
             self._loop.call_soon_threadsafe(_settle, results)
         except RuntimeError:
-            # The loop is closed: nobody waits any more.
+            # The loop is closed: no caller waits any more.
             return
 
 

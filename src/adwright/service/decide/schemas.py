@@ -108,15 +108,15 @@ Context = Annotated[dict[_ContextKey, _Text | _Number], Field(max_length=_CONTEX
 _Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
 
 
-class _In(BaseModel):
+class _RequestBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Out(BaseModel):
+class _ResponseBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DecideIn(_In):
+class DecideIn(_RequestBody):
     """Somebody is here, and `k` places are free."""
 
     model_config = ConfigDict(
@@ -172,7 +172,7 @@ class DecideIn(_In):
         return self
 
 
-class Place(_Out):
+class Place(_ResponseBody):
     """One place of the slate."""
 
     item_id: str
@@ -182,7 +182,7 @@ class Place(_Out):
     reason: str
 
 
-class DecideOut(_Out):
+class DecideOut(_ResponseBody):
     """The slate, as it was recorded. Its impressions are in the log already."""
 
     model_config = ConfigDict(
@@ -215,7 +215,7 @@ class DecideOut(_Out):
     items: list[Place]
 
 
-class EventIn(_In):
+class EventIn(_RequestBody):
     """One thing that happened, in the columns of the event log."""
 
     event_id: Annotated[Id, Field(description="Yours, unique within the tenant.")]
@@ -233,7 +233,7 @@ class EventIn(_In):
     context: Context | None = None
 
 
-class EventsIn(_In):
+class EventsIn(_RequestBody):
     """A batch of events. It is safe to send it again: an event_id counts once."""
 
     model_config = ConfigDict(
@@ -260,7 +260,7 @@ class EventsIn(_In):
     events: Annotated[list[EventIn], Field(min_length=1, max_length=MAX_EVENTS)]
 
 
-class EventsOut(_Out):
+class EventsOut(_ResponseBody):
     """All events of the batch are stored durably; `duplicates` were there before."""
 
     model_config = ConfigDict(
@@ -272,14 +272,14 @@ class EventsOut(_Out):
     duplicates: int
 
 
-class SimilarItem(_Out):
+class SimilarItem(_ResponseBody):
     """A neighbour and its similarity; higher is nearer."""
 
     item_id: str
     score: float
 
 
-class SimilarOut(_Out):
+class SimilarOut(_ResponseBody):
     """The nearest items, nearest first, without the item itself."""
 
     model_config = ConfigDict(
@@ -293,7 +293,7 @@ class SimilarOut(_Out):
     items: list[SimilarItem]
 
 
-class CampaignIn(_In):
+class CampaignIn(_RequestBody):
     """A campaign. Sent again with the same id, it replaces what was stored."""
 
     model_config = ConfigDict(
@@ -324,7 +324,7 @@ class CampaignIn(_In):
         return self
 
 
-class CampaignOut(_Out):
+class CampaignOut(_ResponseBody):
     """A stored campaign."""
 
     campaign_id: str
@@ -333,13 +333,13 @@ class CampaignOut(_Out):
     type: str | None
 
 
-class CampaignsOut(_Out):
+class CampaignsOut(_ResponseBody):
     """The tenant's campaigns, by id."""
 
     campaigns: list[CampaignOut]
 
 
-class ModelOut(_Out):
+class ModelOut(_ResponseBody):
     """The tenant's model, and what became of the newest one that was put in its place."""
 
     name: str | None = Field(description="The model that decides; null: none.")
@@ -350,19 +350,19 @@ class ModelOut(_Out):
     reason: str | None = Field(description="Why it was refused.")
 
 
-class ModelsOut(_Out):
-    """One entry a model of the tenant."""
+class ModelsOut(_ResponseBody):
+    """One entry per model of the tenant."""
 
     models: list[ModelOut]
 
 
-class HealthOut(_Out):
+class HealthOut(_ResponseBody):
     """The process is alive."""
 
     status: Literal["ok"]
 
 
-class ReadyOut(_Out):
+class ReadyOut(_ResponseBody):
     """Whether this process should be sent requests, and why not."""
 
     status: Literal["ready", "not_ready"]

@@ -64,7 +64,7 @@ class Ledger(Protocol):
 
 
 class Commit:
-    """Seconds of one transaction: a moving average."""
+    """Moving average of the seconds of a transaction."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -171,7 +171,7 @@ class Writer:
         try:
             self._stored(tenant, events)
         except Exception:
-            # They are stored: that somebody did not take note does not undo it.
+            # They are stored: an observer that fails does not undo it.
             _log.exception("stored events could not be passed on")
 
     def _answer(self, results: Sequence[tuple[Any, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""A model as the service runs it: what orders, what chooses, and what answers in need.
+"""A model as the service runs it: recommender, policy and fallback.
 
 The service knows nothing of networks. It asks `recommend_many` for the candidates of a whole
 batch, and passes each to the policy with a random generator that depends on nothing but the
@@ -55,7 +55,7 @@ class Similar(Protocol):
 
 
 class Observe(Protocol):
-    """Takes note of what happened."""
+    """Takes note of events that were stored."""
 
     def __call__(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Rows in EVENT_SCHEMA columns, stored already; each event comes once."""
@@ -64,8 +64,8 @@ class Observe(Protocol):
 
 @dataclass(frozen=True)
 class Observer:
-    """Somebody who follows what happens. kinds: of the events that it wants to see. since: it
-    knows the events before this instant, or does not need them; None is the beginning."""
+    """Follows a tenant's events. kinds: of the events that it wants to see. since: it knows the
+    events before this instant, or does not need them; None is the beginning."""
 
     observe: Observe
     kinds: frozenset[str]
@@ -107,7 +107,7 @@ class Deployed:
 
     @property
     def observers(self) -> list[Observer]:
-        """Who wants to know what happens: the model, and the policy's records."""
+        """The model, and the policy's records, where they want to see events."""
         found = []
         if self.observe is not None:
             found.append(Observer(self.observe, self.kinds, self.known_until))
@@ -148,7 +148,7 @@ def decision_rng(seed: int, tenant: str, request_id: str) -> np.random.Generator
 
 
 def probe(deployed: Deployed, clock: Clock) -> None:
-    """Let a model that was just loaded decide for somebody unknown, on every path.
+    """Let a model that was just loaded decide for an unknown user, on every path.
 
     A model that cannot do that is not put in place. It also warms up what is built on first use.
     Nothing is recorded.
@@ -161,12 +161,12 @@ def probe(deployed: Deployed, clock: Clock) -> None:
         if len(answers) != 2:
             raise ValueInvalidError(
                 f"the recommender answered {len(answers)} of 2 requests",
-                hint="recommend_many returns one Candidates a request",
+                hint="recommend_many returns one Candidates per request",
             )
     for candidates in (answers[0], deployed.fallback.recommend(request)):
         if not len(candidates):
             raise ConfigError(
-                "the model offers no item to somebody unknown",
+                "the model offers no item to an unknown user",
                 where=deployed.name,
                 hint="it needs at least one item",
             )

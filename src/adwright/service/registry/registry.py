@@ -5,9 +5,9 @@
     ROOT/TENANT/serving.toml the policy, where it is not the usual one
 
 `publish` writes the pointer in one step. A thread looks at the contents of pointer, manifest and
-settings, loads what is new, lets it decide for nobody, and only then puts it in place: the next
-batch uses it. Whatever cannot be loaded is refused and the old model goes on; it is tried again
-when one of the three changes.
+settings, loads what is new, probes it with decisions that are not recorded, and only then puts
+it in place: the next batch uses it. What cannot be loaded is refused and the old model goes on;
+it is tried again when one of the three changes.
 """
 
 from __future__ import annotations
@@ -117,10 +117,10 @@ class FixedModels:
 class FolderModels:
     """Models in a folder, exchanged while the service runs.
 
-    root: the folder, one folder a tenant in it; it may be empty or come later.
+    root: the folder, one folder per tenant in it; it may be empty or come later.
     load: builds the model of a version's folder; it must verify it, and may raise anything.
     stored: gives the events of a tenant that an observer of a model just loaded does not know
-        yet; None where nobody wants to know. seconds: between two looks.
+        yet; None where there are no observers. seconds: between two looks.
     """
 
     def __init__(
