@@ -1,4 +1,4 @@
-"""What an operator may set about the service, with the defaults it was measured with."""
+"""The settings of the service, with the defaults that it was measured with."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def _wait_for_route(host: str, port: int) -> None:
 def _builder(
     config: ServiceConfig, store_url: str, models: Path, load: Load
 ) -> Callable[[], FastAPI]:
-    """What each replica calls to make its app; a function made here travels by value."""
+    """The function that each replica calls to make its app; made here, it travels by value."""
 
     def build() -> FastAPI:
         from ray import serve

@@ -41,7 +41,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CascadeConfig:
-    """retrieve: items that the vectors find. past: of the user's own past, at most so many; 0
+    """Sizes of the stages.
+
+    retrieve: items that the vectors find. past: of the user's own past, at most so many; 0
     for none. coarse: items that the coarse stage lets through; a request for more gets more.
     together: requests of one call to the fine stage. safety: a stage is begun where so many
     times its usual duration is left.
@@ -143,7 +145,7 @@ class Cascade:
         return answers
 
     def retrieve(self, batch: RequestBatch, *, meter: Meter | None = None) -> Shortlist:
-        """What the sources find for each user, less what the request does not allow. A
+        """The candidates of each user from the sources, less what the request does not allow; a
         request that names its candidates gets those."""
         with _metered(meter, "retrieve"):
             open_ = [n for n, r in enumerate(batch.requests) if r.candidates is None]

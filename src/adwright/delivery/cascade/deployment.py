@@ -52,7 +52,7 @@ _PARTS = ("retriever", "coarse", "fine", "histories")
 
 @dataclass(frozen=True)
 class _Config:
-    """What the manifest says beside the models."""
+    """The part of the manifest that is not about files."""
 
     cascade: CascadeConfig
     draws: Draws | None
@@ -230,7 +230,7 @@ def _queries(artifact: Retrieving, known: Histories) -> QueryVectors | SequenceQ
 
 
 def _kind(artifact: Artifact, part: str) -> str:
-    """What a part is, by its own manifest."""
+    """The kind of a part, by its own manifest."""
     manifest = artifact.files.get(f"{part}/{MANIFEST}", b"{}")
     return str(json.loads(manifest).get("kind", ""))
 

@@ -1,4 +1,4 @@
-"""How good the stages of a cascade are, and how good the order that comes out.
+"""Measure the stages of a cascade, and the order that comes out.
 
 Two questions are asked of the items that a stage lets through:
 
@@ -34,7 +34,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class StageQuality:
-    """items: that the stage lets through, on average. bought, own: see the module."""
+    """Quality of one stage.
+
+    items: that the stage lets through, on average. bought, own: see the module.
+    """
 
     stage: str
     items: float
@@ -44,8 +47,11 @@ class StageQuality:
 
 @dataclass(frozen=True)
 class OrderQuality:
-    """recall, ndcg: at k. ahead: NDCG of the first order less that of this one, paired; None
-    for the first itself."""
+    """Quality of one order.
+
+    recall, ndcg: at k. ahead: NDCG of the first order less that of this one, paired; None
+    for the first itself.
+    """
 
     name: str
     recall: Interval

@@ -42,7 +42,7 @@ _LEAST = 1e-10  # of an item that the slate above explains in full; keeps its ut
 
 @dataclass(frozen=True)
 class DiversityConfig:
-    """How much variety is worth.
+    """Method and weight of variety.
 
     method: "mmr", utility - weight max over the items above of the similarity (Carbonell and
         Goldstein, SIGIR 1998; their lambda is 1 / (1 + weight)), or
@@ -62,7 +62,7 @@ class DiversityConfig:
 
 
 class Similarity(Protocol):
-    """How alike items are."""
+    """Similarity of items."""
 
     def matrix(self, item_ids: Sequence[str]) -> Floats:
         """[C, C], symmetric, positive semidefinite, 1 on the diagonal, at most 1 elsewhere."""

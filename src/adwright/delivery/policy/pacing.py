@@ -132,7 +132,7 @@ class FrequencyCap:
 
 
 class Allowance:
-    """How many more of each key fit; candidates without a key always do."""
+    """Adjustment on its way down a slate: so many more of each key fit, and any without a key."""
 
     def __init__(self, keys: Sequence[str | None], left: dict[str, int]) -> None:
         self._keys, self._left = keys, left
@@ -229,7 +229,7 @@ class BudgetPacer:
         return _Purse(campaigns, price, left, self.config.cost)
 
     def price(self, campaign_id: str, time: datetime) -> float:
-        """What an impression of this campaign costs in utility; inf outside start to end."""
+        """Price of an impression of this campaign, in utility; inf outside start to end."""
         elapsed = self.config.elapsed(time)
         if not 0 <= elapsed < 1:
             return math.inf
@@ -237,7 +237,7 @@ class BudgetPacer:
         return self.config.gain * max(0.0, ahead)
 
     def spent(self, campaign_id: str, time: datetime) -> float:
-        """What was charged so far to the budget that pays at `time`."""
+        """Money charged so far to the budget that pays at `time`."""
         return self._spent.get((campaign_id, self.config.begins(time)), 0.0)
 
     def add(self, user_id: str, item_id: str, time: datetime) -> None:

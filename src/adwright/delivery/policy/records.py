@@ -1,4 +1,4 @@
-"""What a policy remembers of the log, kept up to date while it serves.
+"""Keep the counts of a policy (caps, budgets, evidence) up to date while it serves.
 
 A decision counts against caps and budgets from the moment it is made, before the store has it, so
 that two decisions never share what is left. What then comes out of the store takes the place of

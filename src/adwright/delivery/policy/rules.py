@@ -143,7 +143,7 @@ class Choice(Protocol):
 
 
 class Rule(Protocol):
-    """How a place is filled."""
+    """Fills one place."""
 
     @property
     def name(self) -> str:
@@ -257,7 +257,7 @@ class _Softmax:
 
 @dataclass(frozen=True, eq=False)
 class _BetaChoice:
-    """utility is the log-odds of the score; what adjustments add to it moves the draws."""
+    """Choice by draws from Beta beliefs; what adjustments add to the log-odds moves the draws."""
 
     utility: Floats
     successes: Floats

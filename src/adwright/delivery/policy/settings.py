@@ -1,4 +1,4 @@
-"""What an operator may say about how slates are filled: the file serving.toml of a tenant.
+"""Settings of how slates are filled: the file serving.toml of a tenant.
 
     seed = 7
     [policy]                  the rule of a place; greedy without
@@ -91,14 +91,14 @@ class DiversitySettings(DiversityConfig):
 
     @property
     def by_category(self) -> bool:
-        """Whether categories matter."""
+        """Whether it needs the categories of items."""
         return self.max_per_category > 0 or (self.weight > 0 and self.similarity == "category")
 
 
 @dataclass(frozen=True)
 class EvidenceSettings:
-    """What Thompson sampling learns from between two trainings. response: the kind of event that
-    counts as a success."""
+    """Evidence for Thompson sampling between two trainings. response: the kind of event that counts
+    as a success."""
 
     response: EventKind = "click"
 
@@ -108,7 +108,7 @@ class EvidenceSettings:
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """What serving.toml holds.
+    """The keys of serving.toml.
 
     policy: how the places are filled. policy_id: its name in the log; by default the policy's
     own. seed: of the policy's chance. caps, pacing, diversity: adjustments. evidence: for

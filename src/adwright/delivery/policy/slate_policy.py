@@ -65,7 +65,7 @@ class Running(Protocol):
 
 
 class Adjustment(Protocol):
-    """What changes the order before the choice: a cap, a price, a wish for variety.
+    """Changes utilities before the choice: a cap, a price, variety.
 
     It may depend on the request and on anything recorded before it, not on chance.
     """

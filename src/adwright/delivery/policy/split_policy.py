@@ -61,7 +61,7 @@ class SplitPolicy:
 
     @property
     def policy_id(self) -> str:
-        """Of the pair; decisions carry the id of the arm's policy."""
+        """Id of the pair; decisions carry the id of the arm's policy."""
         return f"split({self.a.policy_id}, {self.b.policy_id})"
 
     def of(self, user_id: str) -> Policy:

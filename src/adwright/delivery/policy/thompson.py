@@ -116,7 +116,7 @@ class _Betas:
 
     @property
     def spread(self) -> Floats:
-        """Of the normal that touches the density at its mode."""
+        """Spread of the normal that touches the density at its mode."""
         return np.sqrt(1 / self.successes + 1 / self.failures)
 
     def ends(self) -> tuple[Floats, Floats]:

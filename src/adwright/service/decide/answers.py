@@ -1,4 +1,4 @@
-"""What goes over the wire, as the log keeps it and the other way round."""
+"""Turn a decision into the body of an answer, and an event of a request into a row of the log."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Batcher(Generic[T]):
 
     @property
     def seconds(self) -> float:
-        """What one unit of weight took lately, in seconds: a moving average over batches."""
+        """Seconds that one unit of weight took lately: a moving average over batches."""
         return self._seconds
 
     def put(self, *items: T) -> None:

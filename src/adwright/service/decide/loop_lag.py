@@ -1,4 +1,4 @@
-"""How late the event loop is: what a request has waited before the service saw it at all.
+"""Measure how late the event loop is: the time a request waits before the service sees it.
 
 When there is more to do than one processor can, requests queue where no counter of ours sees
 them: in the sockets and in the loop. A callback that should come every few milliseconds, and

@@ -14,7 +14,7 @@ _MIN_RESERVE = 0.004
 
 @dataclass(frozen=True)
 class Load:
-    """What lies before a request that comes now.
+    """The load before a request that comes now.
 
     waiting: decisions queued or in work. per_rescue: seconds of one that is taken from the
     fallback. rows: rows queued or in work at the store. per_commit: seconds of one transaction.

@@ -1,4 +1,4 @@
-"""What the endpoints work with: the parts of one running service."""
+"""The parts of one running service, which the endpoints work with."""
 
 from __future__ import annotations
 

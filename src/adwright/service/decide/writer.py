@@ -1,4 +1,4 @@
-"""Group commit: what many requests want written is written in one transaction, then answered.
+"""Group commit: write the decisions and events of many requests in one transaction, then answer.
 
 Nothing is acknowledged before the store has committed it. While one transaction waits for the
 disk the next gathers, so that the number of commits does not grow with the load.
@@ -50,7 +50,7 @@ class Write:
 
 
 class Ledger(Protocol):
-    """Where decisions and events are kept: the store."""
+    """The store, as the writer needs it."""
 
     def record_group(
         self, tenant: str, entries: Sequence[Decision | Events]
@@ -141,7 +141,7 @@ class Writer:
             self._answer(list(zip((w.answer for w in writes), results, strict=True)))
 
     def _results(self, tenant: str, writes: list[Write]) -> Sequence[Any]:
-        """What each write is answered: the ledger's result, or the error."""
+        """The answer to each write: the ledger's result, or the error."""
         rows = sum(write.rows for write in writes)
         began = self._clock.monotonic()
         try:

@@ -3,7 +3,7 @@
     ROOT/TENANT/VERSION/      the artifact: what orders the items
     ROOT/TENANT/serving.toml  what chooses among them (`PolicySettings`); greedy where it is absent
 
-The artifact comes from training, the policy from whoever runs the campaign: it can be changed
+The artifact comes from training, the policy from the operator of the campaign: it can be changed
 without a new artifact, and is exchanged in the same way.
 """
 
@@ -72,7 +72,7 @@ def load_deployed(folder: Path, *, clock: Clock | None = None) -> Deployed:
 
 
 def stored_events(store: Store) -> Stored:
-    """What `FolderModels` asks for the events that an observer does not know yet.
+    """Read from the store the events that an observer does not know yet, for `FolderModels`.
 
     Only what was not compacted is found: leave in the store what is newer than the models.
     """
@@ -84,7 +84,7 @@ def stored_events(store: Store) -> Stored:
 
 
 def _kind(folder: Path) -> object:
-    """What the artifact says it is; whoever loads it verifies that."""
+    """The kind that the manifest states; loading the artifact verifies it."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         return manifest["kind"]

@@ -49,7 +49,7 @@ Stored = Callable[[str, Observer], Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """What decides for a tenant, and what was refused.
+    """The model that decides for a tenant, and the one that was refused.
 
     deployed: None where nothing could be loaded yet. since: when it was put in place. refused,
     reason: name of a newer version that could not be loaded, and why; empty where there is none.
