@@ -117,12 +117,12 @@ def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, str
             x_title="Difference in group AUC",
             reference=0,
         )
-    losses = _losses(result.folder)
+    losses = _losses(result)
     if losses:
         charts["losses"] = learning_curves(
             losses, x_title="Batches", y_title="Log loss on training rows"
         )
-    curves = _curves(result.folder)
+    curves = _curves(result)
     if curves:
         charts["curves"] = learning_curves(
             curves, x_title="Batches", y_title="Group AUC on validation rows"
@@ -132,36 +132,35 @@ def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, str
     return {name: inline_svg(to_svg(chart), name) for name, chart in charts.items()}
 
 
-def _curves(folder: Path) -> list[dict[str, object]]:
+def _curves(result: RunResult) -> list[dict[str, object]]:
     """Validation group AUC of each training run, from its metrics.jsonl; nothing where each
     was validated once, which makes no curve."""
     rows: list[dict[str, object]] = []
     longest = 0
-    for name, records in _records(folder):
+    for name, records in _records(result):
         longest = max(longest, len(records))
         for record in records:
             rows.append({"step": record["batches"], "series": name, "value": record["valid_gauc"]})
     return rows if longest > 1 else []
 
 
-def _losses(folder: Path) -> list[dict[str, object]]:
+def _losses(result: RunResult) -> list[dict[str, object]]:
     """Training log loss of each run, a point for each window of the stream; nothing where
     that makes no curve. On the scale of the sampled rows."""
     rows: list[dict[str, object]] = []
     longest = 0
-    for name, records in _records(folder):
+    for name, records in _records(result):
         points = [point for record in records for point in record.get("train_curve", [])]
         longest = max(longest, len(points))
         rows += [{"step": step, "series": name, "value": loss} for step, loss in points]
     return rows if longest > 1 else []
 
 
-def _records(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def _records(result: RunResult) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """(name, lines of metrics.jsonl) of each training run."""
-    for path in sorted((folder / "runs").glob("*/metrics.jsonl")):
-        name = {"din": "DIN", "base": "Base", "hstu": "HSTU"}.get(
-            path.parent.name, path.parent.name
-        )
+    names = {name.lower(): name for name in result.comparison.reports}
+    for path in sorted((result.folder / "runs").glob("*/metrics.jsonl")):
+        name = names.get(path.parent.name, path.parent.name)
         yield name, [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 

@@ -185,7 +185,7 @@ def test_explain_refuses_what_it_cannot_tell(ranker: Ranker, task: Task) -> None
         ranker.explain(history, "i1", k=0)
     assert ranker.explains
     base = untrained(task, replace(MODEL, interest="sum"))
-    with pytest.raises(ConfigError, match="weighs no history"):
+    with pytest.raises(ConfigError, match="Base has no single weight"):
         Ranker(base, task.spec, task.items).explain(history, "i1")
 
 
@@ -194,7 +194,7 @@ def test_hstu_is_saved_and_explains_nothing(
 ) -> None:
     made = Ranker(untrained(task, HSTU), task.spec, task.items, negative_rate=0.5)
     assert not made.explains
-    with pytest.raises(ConfigError, match="no one weight"):
+    with pytest.raises(ConfigError, match="HSTU has no single weight"):
         made.explain(events.filter(user_id="u1"), "i1")
     made.save(tmp_path / "r")
     again = Ranker.load(tmp_path / "r")

@@ -38,8 +38,7 @@ from adwright.delivery.decision import Request
 from adwright.delivery.index.index import IndexKind
 from adwright.delivery.stages.histories import Histories, visit_requests
 from adwright.models.ranking.din import DINConfig
-from adwright.models.ranking.hstu_target import HSTUTargetConfig
-from adwright.models.ranking.union import name_of, ranker_config
+from adwright.models.ranking.union import RankerConfig, ranker_config
 from adwright.models.retrieval.hcn import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.models.sequential.hstu import HSTUConfig
@@ -69,7 +68,7 @@ def _read_fine(values: object) -> object:
     return ranker_config(values)
 
 
-FineConfig = Annotated[DINConfig | HSTUTargetConfig | HSTURankerConfig, BeforeValidator(_read_fine)]
+FineConfig = Annotated[RankerConfig | HSTURankerConfig, BeforeValidator(_read_fine)]
 
 
 @dataclass(frozen=True)
@@ -269,7 +268,9 @@ def _ranker(
         case HSTURankerConfig() as asked, SequentialConfig() as fit:
             fit = replace(fit, seed=config.seed)
             return fit_choice_ranker(task, asked, fit, run, draws=config.choice.draws)
-        case (DINConfig() | HSTUTargetConfig()) as asked, FitConfig() as fit:
+        case HSTURankerConfig() as asked, fit:
+            raise _mismatch("fine", asked, fit)
+        case asked, FitConfig() as fit:
             return _row_ranker(task, config, asked, fit, run, cache, clock)
         case asked, fit:
             raise _mismatch("fine", asked, fit)
@@ -278,7 +279,7 @@ def _ranker(
 def _row_ranker(
     task: NextBasket,
     config: BuildConfig,
-    model: DINConfig | HSTUTargetConfig,
+    model: RankerConfig,
     fit: FitConfig,
     run: Path,
     cache: Path | None,
@@ -298,5 +299,5 @@ def _row_ranker(
         seed=config.seed,
         out=run,
     )
-    resume = (run / "runs" / name_of(model).lower() / "config.json").exists()
+    resume = (run / "runs" / model.title.lower() / "config.json").exists()
     return run_ranker(asked, task=rows, resume=resume, clock=clock).ranker

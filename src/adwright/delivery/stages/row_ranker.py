@@ -24,8 +24,6 @@ from adwright.data.tasks.personal import personal
 from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.profile import ProfileCodes
 from adwright.delivery.stages.protocols import CallCost, Shortlist
-from adwright.models.ranking.din import DINConfig
-from adwright.models.ranking.hstu_target import HSTUTargetConfig
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.lookup import embed_catalogue, with_vectors
 
@@ -82,22 +80,7 @@ class FineRanker:
 
     def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
         """Of the pairs of candidate and event, and of the layers."""
-        config, width = self.ranker.model.config, self.ranker.model.item.width
-        lengths = np.diff(batch.offsets).astype(np.float64)
-        pairs = float(np.diff(items.offsets) @ lengths)
-        match config:
-            case DINConfig():
-                width += int(config.intensity)
-                hidden = config.attention_hidden
-                met = pairs * (2 * width * hidden + 4 * hidden + 2 * width)
-            case HSTUTargetConfig():
-                # Each layer weighs pairs of candidate and event, each but the last those of two
-                # events; all tokens are projected, and merged.
-                sizes = config.heads * (config.qk_width + config.v_width)
-                within = float(lengths @ lengths) / 2 * (config.blocks - 1)
-                token = 2 * config.width * (2 * sizes + config.heads * config.v_width)
-                met = 2.0 * sizes * (pairs * config.blocks + within)
-                met += token * config.blocks * (len(items.codes) + len(batch.item))
+        met, width = self.ranker.model.history_cost(np.diff(items.offsets), np.diff(batch.offsets))
         layers = [p.numel() for p in self.ranker.model.mlp.parameters() if p.dim() == 2]
         flops = met + 2.0 * len(items.codes) * sum(layers)
         read = 4.0 * (width * (len(items.codes) + len(batch.item)) + sum(layers))

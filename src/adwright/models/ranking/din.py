@@ -24,10 +24,11 @@ Histories are sets here, as in the paper: order inside one carries nothing, repe
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -37,8 +38,8 @@ from adwright.data.batches.batch import Batch, distinct_history
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding, RowEmbedding
 from adwright.models.ranking.activation_unit import Activation, LocalActivationUnit, Weight
-from adwright.models.ranking.dice import Dice
 from adwright.models.ranking.history_counts import Seen, seen_by
+from adwright.models.ranking.mlp import row_mlp
 
 __all__ = ["DIN", "DINConfig"]
 
@@ -74,6 +75,11 @@ class DINConfig:
         if self.history_scale <= 0:
             raise ConfigError("history_scale must be positive", where=f"{self.history_scale}")
 
+    @property
+    def title(self) -> str:
+        """Its name in run folders, tables and pages."""
+        return "DIN" if self.interest == "attention" else "Base"
+
 
 class DIN(nn.Module):
     """DIN or its base model, for the features of `spec` and the catalogue `items`."""
@@ -93,15 +99,8 @@ class DIN(nn.Module):
                 norm=self.item.norm if config.similarity_start else 0.0,
                 similar=self.item.width,
             )
-        sizes = (
-            self.item.width + width + self.row.width + len(spec.numeric_rows),
-            *config.mlp_hidden,
-        )
-        layers: list[nn.Module] = []
-        for before, after in pairwise(sizes):
-            layers.append(nn.Linear(before, after))
-            layers.append(Dice(after) if config.activation == "dice" else nn.PReLU(after))
-        self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
+        known = self.item.width + width + self.row.width + len(spec.numeric_rows)
+        self.mlp = row_mlp(known, config.mlp_hidden, config.activation)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [T] of the batch's rows."""
@@ -126,6 +125,16 @@ class DIN(nn.Module):
         if self.config.intensity:
             q, k = (functional.pad(x, (0, 1), value=1.0) for x in (q, k))
         return self.unit.activations(q, k)
+
+    def history_cost(
+        self, candidates: NDArray[np.int64], events: NDArray[np.int64]
+    ) -> tuple[float, int]:
+        """FLOPs of each user's candidates int64 [U] meeting that user's events int64 [U], and the
+        floats that are read per item."""
+        width = self.item.width + int(self.config.intensity)
+        hidden = self.config.attention_hidden
+        pairs = float(candidates @ events)
+        return pairs * (2 * width * hidden + 4 * hidden + 2 * width), width
 
     def _embed(self, target: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors of the targets [T, D] and of the distinct history items [N, D]; each item of

@@ -34,11 +34,11 @@ Letters: U people, T rows, E events, N items that occur in the batch, D width, H
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -52,7 +52,7 @@ from adwright.models.kernels.attention_spec import CAUSAL
 from adwright.models.kernels.silu_attention import Kernel
 from adwright.models.ranking.activation_unit import Activation
 from adwright.models.ranking.candidate_attention import Readings, candidate_attention, readings_of
-from adwright.models.ranking.dice import Dice
+from adwright.models.ranking.mlp import row_mlp
 from adwright.models.sequential.hstu import HSTUConfig, HSTULayer
 from adwright.models.sequential.sequence_model import Tokens
 
@@ -67,7 +67,7 @@ GAIN, THRESHOLDS = 32.0, (0.8, 0.5)
 
 @dataclass(frozen=True)
 class HSTUTargetConfig:
-    """Sizes and choices. kind: names this model in a run file.
+    """Sizes and choices. kind: names this model in a run file; title: in tables and pages.
 
     width: D. max_length: how many of its latest events a row sees. blocks: layers. heads,
     qk_width, v_width, position, scaled, norm, concat, kernel: as in `HSTUConfig`. dropout: of the
@@ -75,6 +75,8 @@ class HSTUTargetConfig:
     similarity_start, intensity: see the module. stochastic_length: of histories in training, or
     None. activation: of the MLP, whose layers have `mlp_hidden` units.
     """
+
+    title: ClassVar[str] = "HSTU"
 
     kind: Literal["hstu"] = "hstu"
     width: int = 64
@@ -145,12 +147,7 @@ class HSTUTarget(nn.Module):
                 _start_similar(one, threshold)
         known = config.width + self.item.width + self.row.width + len(spec.numeric_rows)
         sums = config.blocks * config.heads if config.intensity else 0
-        sizes = (known + sums, *config.mlp_hidden)
-        mlp: list[nn.Module] = []
-        for before, after in pairwise(sizes):
-            mlp.append(nn.Linear(before, after))
-            mlp.append(Dice(after) if config.activation == "dice" else nn.PReLU(after))
-        self.mlp = nn.Sequential(*mlp, nn.Linear(sizes[-1], 1))
+        self.mlp = row_mlp(known + sums, config.mlp_hidden, config.activation)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [T] of the batch's rows."""
@@ -181,6 +178,21 @@ class HSTUTarget(nn.Module):
         """Binary cross-entropy, summed over the rows."""
         logits = self(batch)
         return functional.binary_cross_entropy_with_logits(logits, batch.label, reduction="sum")
+
+    def history_cost(
+        self, candidates: NDArray[np.int64], events: NDArray[np.int64]
+    ) -> tuple[float, int]:
+        """FLOPs of each user's candidates int64 [U] meeting that user's events int64 [U], and the
+        floats that are read per item."""
+        config, pairs = self.config, float(candidates @ events)
+        # Each layer weighs pairs of candidate and event, each but the last those of two events;
+        # all tokens are projected, and merged.
+        sizes = config.heads * (config.qk_width + config.v_width)
+        within = float(events @ events) / 2 * (config.blocks - 1)
+        token = 2 * config.width * (2 * sizes + config.heads * config.v_width)
+        flops = 2.0 * sizes * (pairs * config.blocks + within)
+        flops += token * config.blocks * int(candidates.sum() + events.sum())
+        return flops, self.item.width
 
     def _layers(self) -> list[HSTULayer]:
         return [layer for layer in self.layers if isinstance(layer, HSTULayer)]

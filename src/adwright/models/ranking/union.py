@@ -1,7 +1,15 @@
 """The fine rankers: the closed union of what can be trained on impressions, saved and served.
 
-A ranker is called with a `Batch` and gives logits [T], has a `loss`, its item embedding as
-`item` and its config as `config`. In a run file `kind` names it; without one it is DIN:
+Adding one takes its own file and this one: its config and network in the two unions, its kind in
+`ranker_config`, its constructor in `ranker_model`. What other files ask of a ranker is here, or
+an attribute of it:
+
+    config    `title`, its name in run folders, tables and pages; `embedding`, `mlp_hidden` and
+              `activation`, which its base model shares
+    network   called with a `Batch` it gives logits [T]; `loss`; `config`; `item`, its item
+              embedding; `mlp`, see `row_mlp`; `history_cost`
+
+In a run file `kind` names a ranker; without one it is DIN:
 
     [model]
     kind = "hstu"
@@ -11,6 +19,7 @@ A ranker is called with a `Batch` and gives logits [T], has a `loss`, its item e
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -18,10 +27,23 @@ from pydantic import BeforeValidator
 from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError
 from adwright.data.features import FeatureSpec, ItemTable
+from adwright.models.ranking.dense_din import DenseScorer
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.ranking.hstu_target import HSTUTarget, HSTUTargetConfig
 
-__all__ = ["RankerConfig", "RankerModel", "name_of", "ranker_config", "ranker_model"]
+__all__ = [
+    "RankerConfig",
+    "RankerModel",
+    "base_config",
+    "dense_scorer",
+    "explaining",
+    "ranker_config",
+    "ranker_model",
+]
+
+#: Initial scale of the base model's embeddings: smaller ones suit the plain sum (chosen on the
+#: validation weeks).
+BASE_SCALE = 0.05
 
 
 def ranker_config(values: Mapping[str, Any]) -> DINConfig | HSTUTargetConfig:
@@ -42,8 +64,8 @@ def ranker_config(values: Mapping[str, Any]) -> DINConfig | HSTUTargetConfig:
 
 
 def _read(values: object) -> object:
-    """A table as the config that its kind names; by itself pydantic would try each in turn, and
-    its errors would speak of all of them."""
+    """Read a table as the config that its kind names; left alone, pydantic tries each config in
+    turn, and its errors speak of all of them."""
     return ranker_config(values) if isinstance(values, Mapping) else values
 
 
@@ -51,9 +73,7 @@ RankerConfig = Annotated[DINConfig | HSTUTargetConfig, BeforeValidator(_read)]
 RankerModel = DIN | HSTUTarget
 
 
-def ranker_model(
-    config: DINConfig | HSTUTargetConfig, spec: FeatureSpec, items: ItemTable
-) -> RankerModel:
+def ranker_model(config: RankerConfig, spec: FeatureSpec, items: ItemTable) -> RankerModel:
     """A new network, for the features of `spec` and the catalogue `items`."""
     match config:
         case DINConfig():
@@ -62,12 +82,35 @@ def ranker_model(
             return HSTUTarget(config, spec, items)
 
 
-def name_of(config: DINConfig | HSTUTargetConfig) -> str:
-    """What tables of results call it."""
-    match config:
-        case DINConfig(interest="attention"):
-            return "DIN"
-        case DINConfig():
-            return "Base"
-        case HSTUTargetConfig():
-            return "HSTU"
+def base_config(config: RankerConfig) -> DINConfig:
+    """The base model that a ranker is compared with: the same embeddings and MLP."""
+    embedding = replace(config.embedding, scale=BASE_SCALE)
+    if isinstance(config, DINConfig):
+        return replace(config, interest="sum", embedding=embedding)
+    return DINConfig(
+        interest="sum",
+        mlp_hidden=config.mlp_hidden,
+        activation=config.activation,
+        embedding=embedding,
+    )
+
+
+def dense_scorer(model: RankerModel, spec: FeatureSpec) -> DenseScorer:
+    """The network over padded tensors that is exported to ONNX.
+
+    Raises ConfigError for a ranker that has none.
+    """
+    match model:
+        case DIN():
+            return DenseScorer(model, spec)
+        case _:
+            raise ConfigError(
+                "only DIN and its base model can be exported",
+                where=type(model).__name__,
+                hint="serve this ranker with adwright, or train DIN",
+            )
+
+
+def explaining(model: RankerModel) -> DIN | None:
+    """The network, where one weight per past event says what its logit looked at; else None."""
+    return model if isinstance(model, DIN) and model.config.interest == "attention" else None

@@ -29,11 +29,11 @@ from torch import Tensor
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
+from adwright.core.errors import ArtifactError, ValueInvalidError
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged
-from adwright.models.ranking.dense_din import CalibratedScorer, DenseScorer
-from adwright.models.ranking.din import DIN
+from adwright.models.ranking.dense_din import CalibratedScorer
+from adwright.models.ranking.union import dense_scorer
 from adwright.training.onnx_file import OnnxProgram, onnx_bytes
 from adwright.training.ranking.frames import batches_of
 from adwright.training.ranking.ranker import Ranker
@@ -106,17 +106,10 @@ def export_program(ranker: Ranker) -> torch.export.ExportedProgram:
     Call it as `program.module()(item, history, count, codes, lists, numeric)`; it returns
     (logits [T], probabilities [T]). `torch.export.save` writes it to a .pt2 file; that is an
     archive which an artifact does not hold, so its loader has to trust it.
-    Raises ConfigError for another network than DIN or its base model.
+    Raises ConfigError as `dense_scorer`.
     """
-    if not isinstance(ranker.model, DIN):
-        raise ConfigError(
-            "only DIN and its base model can be exported",
-            where=type(ranker.model).__name__,
-            hint="serve this ranker with adwright, or train DIN",
-        )
-    model = CalibratedScorer(
-        DenseScorer(ranker.model, ranker.spec), ranker.negative_rate, ranker.calibrator
-    )
+    dense = dense_scorer(ranker.model, ranker.spec)
+    model = CalibratedScorer(dense, ranker.negative_rate, ranker.calibrator)
     ads = torch.export.Dim("ads", min=1)
     past = torch.export.Dim("past", min=0)
     shapes: dict[str, dict[int, Any]] = {

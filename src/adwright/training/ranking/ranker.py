@@ -50,7 +50,12 @@ from adwright.models.calibration import (
     undo_negative_sampling,
 )
 from adwright.models.ranking.din import DIN
-from adwright.models.ranking.union import RankerModel, ranker_config, ranker_model
+from adwright.models.ranking.union import (
+    RankerModel,
+    explaining,
+    ranker_config,
+    ranker_model,
+)
 from adwright.training.ranking.frames import batches_of
 from adwright.training.ranking.predict import predict
 
@@ -225,10 +230,10 @@ class Ranker:
         the latest occurrence). The weights are those of the pooled sum, before a softmax
         where the config asks for one. They say what the network looked at and not why, by their
         size: the layers above may turn the sign round.
-        Raises ConfigError for a base model, which pools without looking at the item, and for
-        HSTU, where no one weight stands between an event and the logit; ValueInvalidError for an
-        item that the catalogue lacks, and where no event is of a kind that counts; past items
-        that the catalogue lacks are passed over.
+        Raises ConfigError for a ranker without such weights (a base model pools without looking
+        at the item, HSTU weighs a history in each of its layers), ValueInvalidError for an item
+        that the catalogue lacks, and where no event is of a kind that counts; past items that the
+        catalogue lacks are passed over.
         """
         model = self._explained()
         if k < 1:
@@ -258,22 +263,17 @@ class Ranker:
     @property
     def explains(self) -> bool:
         """Whether `explain` has something to say."""
-        return isinstance(self.model, DIN) and self.model.config.interest == "attention"
+        return explaining(self.model) is not None
 
     def _explained(self) -> DIN:
-        if not isinstance(self.model, DIN):
+        found = explaining(self.model)
+        if found is None:
             raise ConfigError(
-                "HSTU weighs a history in each of its layers: no one weight says what it looked at",
+                f"{self.model.config.title} has no single weight per past event to explain with",
                 where="model",
-                hint="train DIN to explain",
+                hint='train DIN with interest = "attention"',
             )
-        if not self.explains:
-            raise ConfigError(
-                "the base model weighs no history: it has nothing to explain",
-                where="interest",
-                hint='train with interest = "attention"',
-            )
-        return self.model
+        return found
 
     def names(self, item_ids: Iterable[str]) -> list[str]:
         """What the catalogue calls these items; the id itself where it says nothing."""

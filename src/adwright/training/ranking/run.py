@@ -32,8 +32,7 @@ from adwright.metrics.reports.comparison import Comparison, compare
 from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate_response
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
 from adwright.models.ranking.din import DINConfig
-from adwright.models.ranking.hstu_target import HSTUTargetConfig
-from adwright.models.ranking.union import RankerConfig, name_of, ranker_model
+from adwright.models.ranking.union import RankerConfig, base_config, ranker_model
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.baselines import has_rules, rule_probabilities
@@ -43,9 +42,6 @@ from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
 
 __all__ = ["RunResult", "measure", "run", "train"]
-
-#: Initial scale of the base model's embeddings.
-BASE_SCALE = 0.05
 
 Floats = NDArray[np.float64]
 
@@ -93,10 +89,11 @@ def run(
         with done.stage("build the task"):
             task = open_task(config.task)
     atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
-    subject = name_of(config.model)
+    subject = config.model.title
     models: dict[str, RankerConfig] = {subject: config.model}
-    if config.base and subject != "Base":
-        models["Base"] = _base_of(config.model)
+    if config.base:
+        base = base_config(config.model)
+        models.setdefault(base.title, base)
     rankers: dict[str, Ranker] = {}
     probabilities: dict[str, Floats] = {}
     for name, model in models.items():
@@ -203,19 +200,6 @@ def _check_free(ranker: Path) -> None:
             where=str(ranker),
             hint="name another folder, or allow it to be replaced",
         )
-
-
-def _base_of(config: RankerConfig) -> DINConfig:
-    """The base model that a network is compared with: the same embeddings and MLP."""
-    # Smaller initial embeddings suit the plain sum: chosen on the validation weeks.
-    embedding = replace(config.embedding, scale=BASE_SCALE)
-    match config:
-        case DINConfig():
-            return replace(config, interest="sum", embedding=embedding)
-        case HSTUTargetConfig(mlp_hidden=hidden, activation=activation):
-            return DINConfig(
-                interest="sum", mlp_hidden=hidden, activation=activation, embedding=embedding
-            )
 
 
 def _trained(
