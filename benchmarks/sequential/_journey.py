@@ -57,7 +57,7 @@ _FIT = SequentialConfig(
     learning_rate=2e-3,
     schedule="linear",
     precision="bfloat16",
-    unseen=False,
+    exclude_seen=False,
 )
 _HSTU = HSTUConfig(
     width=64,
@@ -83,7 +83,7 @@ _SASREC = SASRecConfig(
     loss=LOSS,
 )
 #: Whole sequences in windows where the model reads less than all.
-_CUT = replace(_FIT, whole=True, batch=64, learning_rate=1e-3)
+_CUT = replace(_FIT, all_windows=True, batch=64, learning_rate=1e-3)
 VARIANTS = {
     "hstu": Variant("HSTU, own part", _HSTU, _FIT),
     "sasrec": Variant("SASRec, own part", _SASREC, _FIT),
@@ -91,7 +91,7 @@ VARIANTS = {
     "hstu_sl16": Variant(
         "HSTU, own part, stochastic length 1.6",
         _HSTU,
-        replace(_FIT, shortening=StochasticLength(1.6)),
+        replace(_FIT, stochastic_length=StochasticLength(1.6)),
     ),
     "hstu_plain": Variant("HSTU", replace(_HSTU, popularity=False, repeats=False), _FIT),
 }

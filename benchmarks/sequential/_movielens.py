@@ -52,10 +52,14 @@ _SASREC = SASRecConfig(attention_dropout=0.0)
 _LARGE_SASREC = replace(_SASREC, width=128, heads=2, blocks=4, dropout=0.3)
 VARIANTS: dict[str, dict[str, Variant]] = {
     "ml1m": {
-        "hstu": Variant("HSTU, base", HSTUConfig(time=False), replace(_BASE, final=True)),
-        "sasrec": Variant("SASRec, base", _SASREC, replace(_BASE, final=True)),
-        "hstu_large": Variant("HSTU, large", _LARGE, replace(_FIT, final=True)),
-        "sasrec_large": Variant("SASRec, large", _LARGE_SASREC, replace(_FIT, final=True)),
+        "hstu": Variant(
+            "HSTU, base", HSTUConfig(time=False), replace(_BASE, train_on_validation=True)
+        ),
+        "sasrec": Variant("SASRec, base", _SASREC, replace(_BASE, train_on_validation=True)),
+        "hstu_large": Variant("HSTU, large", _LARGE, replace(_FIT, train_on_validation=True)),
+        "sasrec_large": Variant(
+            "SASRec, large", _LARGE_SASREC, replace(_FIT, train_on_validation=True)
+        ),
     },
     "small": {
         "small_known": Variant("HSTU, known", HSTUConfig(), _SMALL),

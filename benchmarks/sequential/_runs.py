@@ -91,12 +91,12 @@ def _run(
     model = build(variant.model, sequences, seed)
     ask = None if validate is None else lambda: validate(model)
     result, seconds = _fitted(model, sequences, fit, folder / "run", ask)
-    ran = fit.epochs if fit.final else result.records[-1]["epoch"]
+    ran = fit.epochs if fit.train_on_validation else result.records[-1]["epoch"]
     values = measure(model) | {
         "epochs": np.array(float(ran)),
         "seconds_epoch": np.array(seconds / ran),
     }
-    if not fit.final:
+    if not fit.train_on_validation:
         values |= {"best_epoch": np.array(float(result.epoch)), "valid": np.array(result.best)}
     keep(path, values, seconds)
     means = {key: round(float(np.nanmean(v)), 4) for key, v in values.items()}

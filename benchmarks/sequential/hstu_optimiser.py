@@ -201,7 +201,9 @@ def rounding(sequences: ItemSequences) -> dict[str, float]:
             moved[way].add_(mean * size)
             kept[way] = rounded(mean)
 
-    fit_sequential(model, sequences, replace(FIT, epochs=2, final=True), on_step=observe)
+    fit_sequential(
+        model, sequences, replace(FIT, epochs=2, train_on_validation=True), on_step=observe
+    )
     found = {}
     for way in ways:
         found[f"moment_error_{way}"] = float((kept[way] - exact).norm() / exact.norm())

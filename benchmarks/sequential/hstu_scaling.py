@@ -173,7 +173,7 @@ def _data(name: str) -> Data:
         return {"sum": np.bincount(owner, value), "number": np.bincount(owner).astype(float)}
 
     sequences = sequences_of_task(task, split="task")
-    return Data(sequences, ask_visits, replace(fit, batch=16, unseen=False), "recall@50")
+    return Data(sequences, ask_visits, replace(fit, batch=16, exclude_seen=False), "recall@50")
 
 
 def _config(name: str, family: str, size: Size) -> HSTUConfig | SASRecConfig:

@@ -1,4 +1,4 @@
-"""adwright train hstu and sasrec, on a small file of events."""
+"""adwright train sequence and its names hstu and sasrec, on a small file of events."""
 
 from __future__ import annotations
 
@@ -125,3 +125,15 @@ def test_mistakes_are_told(arguments: list[str], about: str) -> None:
     text = run("train", "sasrec", "run.toml", "--out", "wrong", *arguments, code=2)
     assert about in text
     assert not Path("wrong", "model").exists()
+
+
+def test_the_model_is_an_option_and_a_name_of_the_verb() -> None:
+    for kind in ("hstu", "sasrec"):
+        named = run("train", kind, "run.toml", "--dry-run")
+        assert run("train", "sequence", "run.toml", "--model", kind, "--dry-run") == named
+    assert run("train", "sequence", "run.toml", "--dry-run") == run(
+        *("train", "hstu", "run.toml", "--dry-run")
+    )
+    text = run("train", "sequence", "--model", "gru", code=2)
+    assert "no sequence model 'gru'" in text
+    assert "--model" not in run("train", "hstu", "--help")

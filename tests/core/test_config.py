@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.core.config import check_literals, from_jsonable, load_toml, to_jsonable
+from adwright.core.config import (
+    check_literals,
+    from_jsonable,
+    load_toml,
+    read_toml,
+    to_jsonable,
+    with_current_names,
+    with_overrides,
+)
 from adwright.core.errors import AdwrightError, ConfigError
 
 
@@ -227,3 +235,27 @@ def test_choices_of_a_base_class_are_those_of_its_heirs() -> None:
     for name in ("colour", "gloss"):
         with pytest.raises(ConfigError, match=rf"\[Lacquer\.{name}\]"):
             heir(**{name: "x"})
+
+def test_overrides_leave_what_is_none() -> None:
+    config = Run(seed=3)
+    assert with_overrides(config, {"seed": None, "flag": None}) == config
+    assert with_overrides(config, {"seed": 4, "flag": False, "folder": None}) == Run(seed=4)
+    with pytest.raises(ConfigError, match="not positive"):
+        with_overrides(Checked(1), {"rate": -1.0})
+
+
+def test_old_names_of_keys_are_replaced_with_a_warning() -> None:
+    names = {"old": "new", "worn": "fresh"}
+    assert with_current_names({"new": 1, "other": 2}, names, source="f") == {"new": 1, "other": 2}
+    with pytest.warns(UserWarning, match=r"^f: old is now called new$"):
+        assert with_current_names({"old": 1}, names, source="f") == {"new": 1}
+    with pytest.raises(ConfigError, match="old is the old name of new"):
+        with_current_names({"old": 1, "new": 2}, names, source="f")
+
+
+def test_tables_are_read_and_errors_name_their_source(tmp_path: Path) -> None:
+    path = write(tmp_path, "seed = 3\n[optimiser]\nrat = 1\n")
+    values = read_toml(path)
+    assert values == {"seed": 3, "optimiser": {"rat": 1}}
+    with pytest.raises(ConfigError, match=r"elsewhere, key optimiser\.rat"):
+        from_jsonable(Run, values, source="elsewhere")

@@ -1,19 +1,31 @@
-"""adwright train hstu and adwright train sasrec."""
+"""adwright train sequence, and its names hstu and sasrec."""
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from adwright.cli.shared import DryRun, Force, allowed_to_replace, show_table
 
-if TYPE_CHECKING:
-    from adwright.training.sequential.runfile import SequenceRun
+__all__ = ["register", "sequence"]
 
-__all__ = ["hstu", "register", "sasrec"]
+#: Help of the names that say the model.
+HSTU = """Train HSTU to say what a person takes next, measure it and save it.
+
+On Complete Journey it takes some ten minutes on two cores: weeks 1-44 train, weeks 45-48 stop
+the training, and the baskets of weeks 49-53 are asked once, beside popularity and personal
+frequency. Of data of your own, the last event of each person is asked. An option given here
+wins over the run file. A run that was killed goes on with --resume and ends with the same
+bits. Attention is faster with the extra `fast`."""
+SASREC = """Train SASRec, the Transformer that HSTU is compared with, in the same way.
+
+Data, measures and time are those of `adwright train hstu`."""
 
 Config = Annotated[Path | None, typer.Argument(help="Run file in TOML; without one, the defaults.")]
 Events = Annotated[
@@ -48,14 +60,22 @@ Width = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Take up a run that was cut off.")]
 
 
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="Which: hstu, sasrec; without it that of the run file, or hstu."),
+]
+
+
 def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    app.command("hstu")(hstu)
-    app.command("sasrec")(sasrec)
+    """Add `sequence`, and the names of it that say the model: `hstu` and `sasrec`."""
+    app.command("sequence")(sequence)
+    app.command("hstu", help=HSTU)(_of_one("hstu"))
+    app.command("sasrec", help=SASREC)(_of_one("sasrec"))
 
 
-def hstu(
+def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     config: Config = None,
+    model: Model = None,
     events: Events = None,
     out: Out = None,
     seed: RunSeed = None,
@@ -68,64 +88,26 @@ def hstu(
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train HSTU to say what a person takes next, measure it and save it.
+    """Train a sequence model to say what a person takes next, measure it and save it.
 
-    On Complete Journey it takes some ten minutes on two cores: weeks 1-44 train, weeks 45-48 stop
-    the training, and the baskets of weeks 49-53 are asked once, beside popularity and personal
-    frequency. Of data of your own, the last event of each person is asked. An option given here
-    wins over the run file. A run that was killed goes on with --resume and ends with the same
-    bits. Attention is faster with the extra `fast`.
+    Data, measures and time are those of `adwright train hstu`, which is this verb with --model
+    hstu.
     """
-    from adwright.training.sequential.runfile import HSTURun, Sizes, changed, read_run
-
-    asked = changed(
-        read_run(config, HSTURun, own=events is not None),
-        sizes=Sizes(max_length, blocks, width),
-        events=events,
-        households=households,
-        epochs=epochs,
-        seed=seed,
-        out=out,
-    )
-    _train(asked, resume=resume, force=force, dry_run=dry_run)
-
-
-def sasrec(
-    config: Config = None,
-    events: Events = None,
-    out: Out = None,
-    seed: RunSeed = None,
-    epochs: Epochs = None,
-    households: Households = None,
-    max_length: MaxLength = None,
-    blocks: Blocks = None,
-    width: Width = None,
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
-) -> None:
-    """Train SASRec, the Transformer that HSTU is compared with, in the same way.
-
-    Data, measures and time are those of `adwright train hstu`.
-    """
-    from adwright.training.sequential.runfile import SASRecRun, Sizes, changed, read_run
-
-    asked = changed(
-        read_run(config, SASRecRun, own=events is not None),
-        sizes=Sizes(max_length, blocks, width),
-        events=events,
-        households=households,
-        epochs=epochs,
-        seed=seed,
-        out=out,
-    )
-    _train(asked, resume=resume, force=force, dry_run=dry_run)
-
-
-def _train(asked: SequenceRun, *, resume: bool, force: bool, dry_run: bool) -> None:
     from adwright.core.config import to_jsonable
     from adwright.training.sequential.run import run_sequence
+    from adwright.training.sequential.runfile import read_run, with_options
 
+    asked = with_options(
+        read_run(config, model, own=events is not None),
+        events=events,
+        households=households,
+        epochs=epochs,
+        max_length=max_length,
+        blocks=blocks,
+        width=width,
+        seed=seed,
+        out=out,
+    )
     if dry_run:
         typer.echo(json.dumps(to_jsonable(asked), indent=1))
         return
@@ -134,3 +116,16 @@ def _train(asked: SequenceRun, *, resume: bool, force: bool, dry_run: bool) -> N
     comparison = result.comparison
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over people")
     typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
+
+
+def _of_one(model: str) -> Callable[..., None]:
+    """`sequence` without --model: the verb of one model."""
+
+    @wraps(sequence)
+    def verb(**given: Any) -> None:
+        sequence(model=model, **given)
+
+    signature = inspect.signature(sequence, eval_str=True)
+    kept = [one for one in signature.parameters.values() if one.name != "model"]
+    verb.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    return verb

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Collection, Hashable
-from dataclasses import fields, is_dataclass
+import warnings
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from datetime import date, datetime, time
 from difflib import get_close_matches
 from functools import cache
@@ -33,7 +34,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from adwright.core.errors import ConfigError
 
-__all__ = ["check_literals", "from_jsonable", "load_toml", "to_jsonable"]
+__all__ = [
+    "check_literals",
+    "from_jsonable",
+    "load_toml",
+    "read_toml",
+    "to_jsonable",
+    "with_current_names",
+    "with_overrides",
+]
 
 T = TypeVar("T")
 
@@ -74,9 +83,15 @@ def check_literals(config: object) -> None:
 def load_toml(path: str | Path, cls: type[T]) -> T:
     """Read a TOML file into the dataclass `cls`, nested dataclasses included.
 
-    Raises ConfigError naming the file and the key: for a missing or unreadable file, broken
-    TOML, a missing or unknown key, or a value of the wrong type. Types are strict: "8" and
-    true are not numbers; an integer is accepted where a float is asked for.
+    Raises ConfigError as `read_toml` and `from_jsonable`, naming the file and the key.
+    """
+    return from_jsonable(cls, read_toml(path), source=str(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises ConfigError naming the file: where it is missing, unreadable or broken.
     """
     path = Path(path)
     try:
@@ -92,20 +107,68 @@ def load_toml(path: str | Path, cls: type[T]) -> T:
             hint="it must be a text file in UTF-8 that you may read",
         ) from error
     try:
-        values = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
             f"the run file is not valid TOML: {error}", where=str(path), hint="mend that line"
         ) from error
-    return _validate(cls, values, source=str(path))
 
 
-def from_jsonable(cls: type[T], values: dict[str, Any]) -> T:
+def from_jsonable(cls: type[T], values: dict[str, Any], *, source: str | None = None) -> T:
     """Build the dataclass `cls` from plain values, as `to_jsonable` made them.
 
-    Raises ConfigError naming the key: for a missing or unknown key or a wrong type.
+    source: where they stand, for errors; by default the name of the class.
+    Raises ConfigError naming the key: for a missing or unknown key, or a value of the wrong
+    type. Types are strict: "8" and true are not numbers; an integer is accepted where a float is
+    asked for.
     """
-    return _validate(cls, values, source=cls.__name__)
+    source = source or cls.__name__
+    # Strict checking of Python objects would refuse a list for a tuple and text for a path;
+    # strict checking of JSON accepts exactly those, which is what a file can hold.
+    try:
+        text = json.dumps(values, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the config holds a value that is not plain data: {error}",
+            where=source,
+            hint="use text, numbers, true, false, lists and tables",
+        ) from error
+    try:
+        return TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
+    except ValidationError as error:
+        raise _config_error(error, source) from error
+    except ConfigError as error:
+        # From a dataclass that checks itself: keep its words, add the file.
+        where = f"{source}, {error.where}" if error.where else source
+        raise ConfigError(error.what, where=where, hint=error.hint) from error
+
+
+def with_overrides(config: T, values: Mapping[str, object]) -> T:
+    """The dataclass instance `config` with those fields replaced whose value is not None."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return replace(config, **given)  # type: ignore[type-var]
+
+
+def with_current_names(
+    values: Mapping[str, Any], names: Mapping[str, str], *, source: str
+) -> dict[str, Any]:
+    """A table with the keys that `names` (old name: current name) replaces, with a warning each.
+
+    source: where the table stands. Raises ConfigError where both names of a key are given.
+    """
+    found = dict(values)
+    for old, current in names.items():
+        if old not in found:
+            continue
+        if current in found:
+            raise ConfigError(
+                f"{old} is the old name of {current}, and both are given",
+                where=source,
+                hint=f"remove {old}",
+            )
+        warnings.warn(f"{source}: {old} is now called {current}", stacklevel=3)
+        found[current] = found.pop(old)
+    return found
 
 
 def to_jsonable(config: object) -> dict[str, Any]:
@@ -132,27 +195,6 @@ def to_jsonable(config: object) -> dict[str, Any]:
             hint="build the config with values of the annotated types",
         ) from error
     return dict(values)
-
-
-def _validate(cls: type[T], values: dict[str, Any], *, source: str) -> T:
-    # Strict checking of Python objects would refuse a list for a tuple and text for a path;
-    # strict checking of JSON accepts exactly those, which is what a file can hold.
-    try:
-        text = json.dumps(values, default=_plain)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"the config holds a value that is not plain data: {error}",
-            where=source,
-            hint="use text, numbers, true, false, lists and tables",
-        ) from error
-    try:
-        return TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
-    except ValidationError as error:
-        raise _config_error(error, source) from error
-    except ConfigError as error:
-        # From a dataclass that checks itself: keep its words, add the file.
-        where = f"{source}, {error.where}" if error.where else source
-        raise ConfigError(error.what, where=where, hint=error.hint) from error
 
 
 def _config_error(error: ValidationError, source: str) -> ConfigError:

@@ -44,11 +44,11 @@ SIZE = {
 }
 CONFIG = SequentialConfig(epochs=2, batch=14, learning_rate=0.02, clip_norm=0.5)
 RUNS = {
-    "plain": replace(CONFIG, weight_decay=0.1, shortening=StochasticLength(1.2)),
+    "plain": replace(CONFIG, weight_decay=0.1, stochastic_length=StochasticLength(1.2)),
     "ranker": replace(CONFIG, optimiser="rowwise"),
-    "cut": replace(CONFIG, weight_decay=0.1, shortening=StochasticLength(1.2)),
+    "cut": replace(CONFIG, weight_decay=0.1, stochastic_length=StochasticLength(1.2)),
     # Fewer sequences in a batch than processes.
-    "few": replace(CONFIG, epochs=1, batch=1, final=True),
+    "few": replace(CONFIG, epochs=1, batch=1, train_on_validation=True),
 }
 
 

@@ -24,7 +24,8 @@ from adwright.metrics.reports.report import EvaluationProtocol, Report
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
-from adwright.training.sequential.artifact import KIND, SequenceArtifact, Sequential
+from adwright.models.sequential.union import SequenceNetwork
+from adwright.training.sequential.artifact import KIND, SequenceArtifact
 from tests.support.models.sequence_checks import DATA, LONGEST, batch_of, shake
 
 SIZES: dict[str, Any] = {"width": 8, "max_length": LONGEST, "heads": 2, "context": True}
@@ -42,10 +43,10 @@ REPORT = Report(
 NAMES = ["hstu", "sasrec", "hstu_ranker"]
 
 
-def made(name: str) -> Sequential:
+def made(name: str) -> SequenceNetwork:
     torch.manual_seed(0)
     sizes = DATA.context_sizes
-    model: Sequential
+    model: SequenceNetwork
     if name == "hstu":
         config = HSTUConfig(**SIZES, **WIDTHS)
         model = HSTU(config, DATA.items, count=DATA.count, context_sizes=sizes)
@@ -72,7 +73,7 @@ def artifact_of(name: str) -> SequenceArtifact:
     )
 
 
-def said(model: Sequential) -> torch.Tensor:
+def said(model: SequenceNetwork) -> torch.Tensor:
     batch = batch_of([0, 1, 2])
     with torch.no_grad():
         if isinstance(model, HSTURanker):

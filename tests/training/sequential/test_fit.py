@@ -86,7 +86,7 @@ def test_it_learns_what_people_take_next(name: str, optimiser: Literal["adamw", 
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(
     tmp_path: Path, cut: int, optimiser: Literal["adamw", "rowwise"]
 ) -> None:
-    config = replace(CONFIG, shortening=StochasticLength(1.0), optimiser=optimiser)
+    config = replace(CONFIG, stochastic_length=StochasticLength(1.0), optimiser=optimiser)
     whole = _model()
     straight = fit_sequential(whole, DATA, config)
 
@@ -126,11 +126,11 @@ def test_it_stops_where_validation_no_longer_improves() -> None:
 
 def test_the_final_training_reads_the_validation_targets_and_validates_nothing() -> None:
     one, other = _model(), _model()
-    result = fit_sequential(one, DATA, replace(CONFIG, final=True))
+    result = fit_sequential(one, DATA, replace(CONFIG, train_on_validation=True))
     assert result.records == ()
     assert result.best != result.best
     assert result.epoch == 3
-    fit_sequential(other, DATA, replace(CONFIG, final=True, validate_every=3))
+    fit_sequential(other, DATA, replace(CONFIG, train_on_validation=True, validate_every=3))
     assert torch.equal(_weights(one), _weights(other))
 
 
@@ -141,7 +141,7 @@ def test_rows_of_metrics_are_written_where_validated() -> None:
     assert "valid_ndcg@3" in few.records[0]
     every = fit_sequential(_model(), DATA, replace(CONFIG, epochs=1, k=3))
     assert few.records[0] != every.records[0]
-    again = fit_sequential(_model(), DATA, replace(CONFIG, epochs=1, k=3, unseen=False))
+    again = fit_sequential(_model(), DATA, replace(CONFIG, epochs=1, k=3, exclude_seen=False))
     assert again.records[0] != every.records[0]
 
 
@@ -155,8 +155,8 @@ def test_rows_of_metrics_are_written_where_validated() -> None:
         {"optimiser": "rowwise"},
         {"schedule": "linear"},
         {"clip_norm": 0.01},
-        {"final": True},
-        {"shortening": StochasticLength(1.0)},
+        {"train_on_validation": True},
+        {"stochastic_length": StochasticLength(1.0)},
         {"precision": "bfloat16"},
         {"seed": 1},
         {"epochs": 2},
@@ -230,7 +230,9 @@ def test_a_ranker_learns_what_people_do() -> None:
 def test_whole_sequences_are_read_where_asked() -> None:
     short = replace(MODEL, max_length=4)
     steps = [
-        fit_sequential(_model(config=short), DATA, replace(CONFIG, epochs=1, whole=whole)).steps
+        fit_sequential(
+            _model(config=short), DATA, replace(CONFIG, epochs=1, all_windows=whole)
+        ).steps
         for whole in (False, True)
     ]
     assert steps[0] < steps[1]
@@ -278,9 +280,9 @@ def test_a_validation_of_ones_own_is_a_run_of_its_own(tmp_path: Path) -> None:
 
 
 def test_data_split_by_time_is_not_validated_by_itself() -> None:
-    with pytest.raises(ConfigError, match="pass validate, or train with final=True"):
+    with pytest.raises(ConfigError, match="pass validate, or train with train_on_validation=True"):
         fit_sequential(_model(), _by_time(), CONFIG)
-    final = replace(CONFIG, epochs=1, final=True)
+    final = replace(CONFIG, epochs=1, train_on_validation=True)
 
     def never() -> tuple[float, dict[str, float]]:
         raise AssertionError

@@ -24,7 +24,7 @@ from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.ranks import rank_next
 from adwright.training.sequential.run import SequenceResult, run_sequence
-from adwright.training.sequential.runfile import HSTURun, SASRecRun, SequenceData
+from adwright.training.sequential.runfile import SequenceData, SequenceRun
 from adwright.training.sequential.visit_ranks import visit_scorer
 from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences
@@ -34,8 +34,8 @@ TASK = small_task(people=12, days=9)
 VISITS = SequenceData(sequences_of_task(TASK, split="task"), TASK, True)
 WALKS = SequenceData(small_sequences(), None, False)
 SIZES: dict[str, Any] = {"width": 8, "max_length": 32, "blocks": 1, "heads": 2}
-FIT = SequentialConfig(epochs=2, batch=8, learning_rate=0.01, whole=True)
-HSTU_RUN = HSTURun(
+FIT = SequentialConfig(epochs=2, batch=8, learning_rate=0.01, all_windows=True)
+HSTU_RUN = SequenceRun(
     fit=FIT,
     draws=20,
     seed=5,
@@ -44,7 +44,7 @@ HSTU_RUN = HSTURun(
         **SIZES, qk_width=4, v_width=4, kernel="bucketed", popularity=True, repeats=True
     ),
 )
-SASREC_RUN = SASRecRun(
+SASREC_RUN = SequenceRun(
     fit=FIT, draws=20, seed=5, threads=1, model=SASRecConfig(**SIZES, repeats=True)
 )
 
@@ -114,7 +114,7 @@ def test_the_last_event_is_asked_where_nothing_else_is_known(tmp_path: Path) -> 
     )
     # Without own items both rules are the same.
     assert frequency == popularity
-    again = run(HSTU_RUN, replace(WALKS, again=True), tmp_path / "again")
+    again = run(HSTU_RUN, replace(WALKS, allow_repeats=True), tmp_path / "again")
     assert again.artifact.model.config.repeats  # type: ignore[union-attr]
     assert again.comparison.reports["HSTU"].rows == len(WALKS.sequences)
     other = again.comparison.reports
@@ -166,12 +166,13 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 
 def test_few_households_validate(tmp_path: Path) -> None:
     few = replace(FIT, validation_people=2)
-    chosen = module._validation_visits(TASK, few.validation_people, 0)
-    assert len(np.unique(TASK.visit_user[chosen])) == 2
-    assert set(TASK.split[chosen]) == {1}
-    assert np.array_equal(module._validation_visits(TASK, 0, 0), TASK.visits("valid"))
-    assert np.array_equal(module._validation_visits(TASK, 99, 0), TASK.visits("valid"))
-    final = replace(HSTU_RUN, fit=replace(FIT, final=True))
+    measured = [
+        run(replace(HSTU_RUN, fit=fit), VISITS, tmp_path / name).fitted.records[0]
+        for name, fit in (("few", few), ("all", FIT))
+    ]
+    assert measured[0]["train_loss"] == measured[1]["train_loss"]
+    assert measured[0]["valid_ndcg@10"] != measured[1]["valid_ndcg@10"]
+    final = replace(HSTU_RUN, fit=replace(FIT, train_on_validation=True))
     assert not run(final, VISITS, tmp_path / "final").fitted.records
 
 

@@ -4,53 +4,112 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
-from adwright.core.config import from_jsonable, load_toml, to_jsonable
+from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
+from adwright.data.sequences.stochastic_length import StochasticLength
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.sequential.runfile import (
-    HSTURun,
-    SASRecRun,
     SequenceDataConfig,
-    Sizes,
-    changed,
+    SequenceRun,
+    default_run,
     open_sequences,
-    own_data,
     read_run,
+    with_options,
 )
 
+KINDS = {"hstu": HSTUConfig, "sasrec": SASRecConfig}
 
-@pytest.mark.parametrize("kind", [HSTURun, SASRecRun])
-def test_a_run_file_says_any_part(kind: Any, tmp_path: Path) -> None:
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_file_says_any_part(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text(
-        'seed = 4\nout = "there"\n[data]\nkind = "events"\npath = "e.csv"\nagain = true\n'
-        '[model]\nblocks = 3\n[fit]\nepochs = 7\nwhole = false\n[model.loss]\nkind = "exact"\n'
+        'seed = 4\nout = "there"\n[data]\nkind = "events"\npath = "e.csv"\nallow_repeats = true\n'
+        "[model]\nblocks = 3\n[fit]\nepochs = 7\nall_windows = false\n"
+        '[model.loss]\nkind = "exact"\n'
     )
-    config = load_toml(path, kind)
+    config = read_run(path, kind)
+    assert type(config.model) is KINDS[kind]
     assert (config.seed, config.out, config.model.blocks) == (4, Path("there"), 3)
-    assert (config.fit.epochs, config.fit.whole, config.model.loss.kind) == (7, False, "exact")
-    assert config.data == SequenceDataConfig("events", Path("e.csv"), again=True)
-    assert from_jsonable(kind, to_jsonable(config)) == config
+    assert (config.fit.epochs, config.fit.all_windows, config.model.loss.kind) == (
+        7,
+        False,
+        "exact",
+    )
+    assert config.data == SequenceDataConfig("events", Path("e.csv"), allow_repeats=True)
     path.write_text("[model]\nlayers = 3\n")
-    with pytest.raises(ConfigError, match="unknown key"):
-        load_toml(path, kind)
+    with pytest.raises(ConfigError, match="unknown key") as raised:
+        read_run(path, kind)
+    assert "layers" in str(raised.value)
+    assert str(path) in str(raised.value)
 
 
-@pytest.mark.parametrize("kind", [HSTURun, SASRecRun])
-def test_the_defaults_follow_the_data(kind: Any, tmp_path: Path) -> None:
-    assert read_run(None, kind) == kind()
+def test_a_run_file_may_name_its_model(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('[model]\nkind = "sasrec"\nblocks = 3\n')
+    assert read_run(path).model == SASRecConfig(blocks=3)
+    assert read_run(path) == read_run(path, "sasrec")
+    assert read_run(path).out == Path("runs/sasrec")
+    with pytest.raises(ConfigError, match="another model than hstu"):
+        read_run(path, "hstu")
+    path.write_text("[model]\nblocks = 3\n")
+    assert read_run(path).model == HSTUConfig(blocks=3)
+    for kind, message in (("gru", "no sequence model"), ("hstu_ranker", "no retriever")):
+        path.write_text(f'[model]\nkind = "{kind}"\n')
+        with pytest.raises(ConfigError, match=message):
+            read_run(path)
+
+
+OLD = """[data]
+kind = "events"
+path = "e.csv"
+again = true
+[fit]
+whole = false
+final = true
+shortening = { alpha = 1.5 }
+"""
+
+
+def test_the_old_names_of_keys_are_read_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(OLD)
+    with pytest.warns(UserWarning, match="is now called") as told:
+        found = read_run(path)
+    assert [str(one.message).split(": ")[1] for one in told] == [
+        "again is now called allow_repeats",
+        "whole is now called all_windows",
+        "final is now called train_on_validation",
+        "shortening is now called stochastic_length",
+    ]
+    assert found.data.allow_repeats
+    assert (found.fit.all_windows, found.fit.train_on_validation) == (False, True)
+    assert found.fit.stochastic_length == StochasticLength(1.5)
+    path.write_text("[fit]\nwhole = true\nall_windows = true\n")
+    with pytest.raises(ConfigError, match="old name of all_windows"):
+        read_run(path)
+    path.write_text("[fit]\nunseen = false\n")
+    with pytest.warns(UserWarning, match="exclude_seen"), pytest.raises(ConfigError, match="data"):
+        read_run(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_defaults_follow_the_data(kind: str, tmp_path: Path) -> None:
+    assert read_run(None, kind) == default_run(kind)
     own = read_run(None, kind, own=True)
-    assert own == own_data(kind())
-    assert type(own) is kind
+    assert own == default_run(kind, own=True)
+    assert type(own.model) is KINDS[kind]
     assert (own.model.max_length, own.model.loss.positions) == (200, 0)
-    assert own.fit.epochs > kind().fit.epochs
+    assert own.fit.epochs > default_run(kind).fit.epochs
     path = tmp_path / "run.toml"
     path.write_text("seed = 4\n")
-    assert read_run(path, kind, own=True) == replace(kind(), seed=4)
+    assert read_run(path, kind, own=True) == replace(default_run(kind), seed=4)
+    assert to_jsonable(read_run(None, kind))["out"] == f"runs/{kind}"
 
 
 def test_what_cannot_be_meant_is_refused() -> None:
@@ -63,37 +122,34 @@ def test_what_cannot_be_meant_is_refused() -> None:
     for wrong in ({"households": 0.5}, {"seed": 1}):
         with pytest.raises(ConfigError, match="alone"):
             SequenceDataConfig("events", Path("e.csv"), **wrong)
-    good = HSTURun()
+    good = SequenceRun()
     for other, about in (
         ({"draws": 0}, "draws"),
         ({"threads": -1}, "threads"),
         ({"fit": replace(good.fit, seed=1)}, "seed"),
-        ({"fit": replace(good.fit, unseen=False)}, "said of the data"),
+        ({"fit": replace(good.fit, exclude_seen=False)}, "said of the data"),
     ):
         with pytest.raises(ConfigError, match=about):
             replace(good, **other)
 
 
-@pytest.mark.parametrize("run", [HSTURun(), SASRecRun()], ids=["hstu", "sasrec"])
-def test_what_is_given_is_changed_and_nothing_else(run: Any, tmp_path: Path) -> None:
-    assert changed(run) == run
-    assert changed(run, sizes=Sizes(blocks=3)) == replace(run, model=replace(run.model, blocks=3))
-    longer = changed(run, sizes=Sizes(max_length=9, width=8))
+@pytest.mark.parametrize("kind", KINDS)
+def test_options_replace_what_is_given_and_nothing_else(kind: str, tmp_path: Path) -> None:
+    run = default_run(kind)
+    assert with_options(run) == run
+    assert with_options(run, blocks=3) == replace(run, model=replace(run.model, blocks=3))
+    longer = with_options(run, max_length=9, width=8)
     assert (longer.model.max_length, longer.model.width) == (9, 8)
-    if isinstance(run, HSTURun):
-        assert isinstance(longer, HSTURun)
-        assert (longer.model.qk_width, longer.model.v_width) == (2, 2)
-        wider = replace(run, model=replace(run.model, qk_width=5))
-        assert changed(wider, sizes=Sizes(blocks=3)).model.qk_width == 5  # type: ignore[union-attr]
-    found = changed(run, households=0.1, epochs=2, seed=3, out=tmp_path)
+    found = with_options(run, households=0.1, epochs=2, seed=3, out=tmp_path)
     assert (found.data.households, found.fit.epochs) == (0.1, 2)
     assert (found.seed, found.out) == (3, tmp_path)
-    assert changed(run, events=tmp_path).data == SequenceDataConfig("items", tmp_path)
-    assert changed(run, events=tmp_path / "e").data == SequenceDataConfig("events", tmp_path / "e")
+    assert with_options(run, events=tmp_path).data == SequenceDataConfig("items", tmp_path)
+    file = tmp_path / "e"
+    assert with_options(run, events=file).data == SequenceDataConfig("events", file)
     (tmp_path / "events.parquet").touch()
-    assert changed(run, events=tmp_path).data == SequenceDataConfig("events", tmp_path)
+    assert with_options(run, events=tmp_path).data == SequenceDataConfig("events", tmp_path)
     (tmp_path / "sequences.txt").touch()
-    assert changed(run, events=tmp_path).data == SequenceDataConfig("items", tmp_path)
+    assert with_options(run, events=tmp_path).data == SequenceDataConfig("items", tmp_path)
 
 
 def test_whether_people_take_items_again_is_read_off_the_training_events(tmp_path: Path) -> None:
@@ -103,19 +159,19 @@ def test_whether_people_take_items_again_is_read_off_the_training_events(tmp_pat
     once.write_parquet(path)
     asked = SequenceDataConfig("events", path)
     data = open_sequences(asked)
-    assert (data.task, data.again) == (None, False)
-    assert open_sequences(replace(asked, again=True)).again
+    assert (data.task, data.allow_repeats) == (None, False)
+    assert open_sequences(replace(asked, allow_repeats=True)).allow_repeats
     # The last two events of a person are no training events.
     late = once.with_columns(
         item_id=pl.when(pl.col("time") > 3).then(pl.lit("i0")).otherwise("item_id")
     )
     late.write_parquet(path)
-    assert not open_sequences(asked).again
+    assert not open_sequences(asked).allow_repeats
     early = once.with_columns(
         item_id=pl.when(pl.col("time") < 2).then(pl.lit("i0")).otherwise("item_id")
     )
     early.write_parquet(path)
-    assert open_sequences(asked).again
+    assert open_sequences(asked).allow_repeats
 
 
 def test_a_folder_of_items_has_no_times(tmp_path: Path) -> None:
@@ -123,13 +179,13 @@ def test_a_folder_of_items_has_no_times(tmp_path: Path) -> None:
     (tmp_path / "item_attributes.json").write_text('{"5": [1], "6": [1], "7": [2], "8": [2]}')
     data = open_sequences(SequenceDataConfig("items", tmp_path))
     assert (data.sequences.items, len(data.sequences)) == (4, 3)
-    assert (data.sequences.time, data.task, data.again) == (None, None, False)
+    assert (data.sequences.time, data.task, data.allow_repeats) == (None, None, False)
 
 
 def test_complete_journey_is_asked_by_visits() -> None:
     data = open_sequences(SequenceDataConfig(households=0.01, seed=1))
     assert data.task is not None
-    assert data.again
+    assert data.allow_repeats
     assert data.sequences.by_moment
     assert data.sequences.users == data.task.users
     assert "1% share" in data.sequences.protocol

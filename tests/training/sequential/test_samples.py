@@ -46,8 +46,8 @@ def test_settings_decide_what_is_read() -> None:
     chosen = np.arange(3)
     plain = SequenceSamples(DATA, 4).read(chosen, 0)
     assert plain.items.lengths.tolist() == [4, 4, 4]
-    assert len(SequenceSamples(DATA, 4, whole=True).first) > len(DATA)
-    final = SequenceSamples(DATA, 4, final=True).read(chosen, 0)
+    assert len(SequenceSamples(DATA, 4, all_windows=True).first) > len(DATA)
+    final = SequenceSamples(DATA, 4, train_on_validation=True).read(chosen, 0)
     assert final.target[3] == DATA.targets(np.array([0]), "valid")[0]
     assert final.target[3] != plain.target[3] or final.items.to_lists() != plain.items.to_lists()
 
@@ -56,14 +56,14 @@ def test_settings_decide_what_is_read() -> None:
 def test_shortening_is_drawn_anew_each_step(times: bool) -> None:
     data = small_sequences(times=times)
     config = StochasticLength(1.0)
-    samples = SequenceSamples(data, 16, shortening=config)
+    samples = SequenceSamples(data, 16, stochastic_length=config)
     everyone = np.arange(len(data))
     whole = SequenceSamples(data, 16).read(everyone, 0)
     reads = [samples.read(everyone, step) for step in (0, 0, 1)]
     assert reads[0].items.values.numel() < whole.items.values.numel()
     assert reads[0].items.to_lists() == reads[1].items.to_lists() != reads[2].items.to_lists()
     latest = replace(config, choice="recency")
-    recent = SequenceSamples(data, 16, shortening=latest).read(everyone, 0)
+    recent = SequenceSamples(data, 16, stochastic_length=latest).read(everyone, 0)
     assert recent.items.to_lists() != reads[0].items.to_lists()
 
 

@@ -93,7 +93,7 @@ def test_a_ranker_of_choices_learns_what_people_take(tmp_path: Path) -> None:
 
 
 def test_without_validation_the_last_weights_stay(tmp_path: Path) -> None:
-    fit = replace(FIT, final=True, validation_people=3)
+    fit = replace(FIT, train_on_validation=True, validation_people=3)
     for name, run in (("retriever", fit_task_retriever), ("ranker", fit_choice_ranker)):
         config = RETRIEVER if name == "retriever" else RANKER
         found, again = (run(TASK, config, fit, tmp_path / name) for _ in range(2))  # type: ignore[operator]

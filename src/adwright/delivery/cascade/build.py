@@ -51,7 +51,7 @@ from adwright.training.ranking.run import run as run_ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
 from adwright.training.retrieval.distillation import Lessons
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
-from adwright.training.sequential.config import SequentialConfig
+from adwright.training.sequential.config import SequentialConfig, renamed
 from adwright.training.sequential.task_models import fit_choice_ranker, fit_task_retriever
 
 __all__ = ["BuildConfig", "build_deployment"]
@@ -217,7 +217,7 @@ def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool)
         atomic_write_text(path, json.dumps(asked, indent=1) + "\n")
         return
     try:
-        before = json.loads(path.read_text("utf-8"))
+        before = renamed(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError) as error:
         raise ResumeError(
             "this folder holds no build", where=str(folder), hint="check the path"

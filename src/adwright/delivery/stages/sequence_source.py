@@ -32,7 +32,6 @@ from adwright.delivery.stages.sequence_batch import SECOND, require_catalogue, s
 from adwright.delivery.stages.vector_cache import VectorCache
 from adwright.delivery.stages.vector_source import catalogue_index
 from adwright.models.kernels.attention_spec import time_bucket
-from adwright.models.sequential.hstu import HSTU
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.training.retrieval.artifact import nearest_by_cosine
 from adwright.training.sequential.artifact import SequenceArtifact
@@ -64,9 +63,7 @@ class SequenceQueries:
             )
         require_catalogue(artifact, histories)
         self.artifact, self._model = artifact, model
-        self._reads_now = (
-            isinstance(model, HSTU) and model.config.time and model.config.request_time == "known"
-        )
+        self._reads_now = model.config.reads_request_time
         self._kept = VectorCache(keep)
         share = artifact.count / max(int(artifact.count.sum()), 1)
         self._popularity = np.log(np.maximum(share, 1e-12)).astype(np.float32)

@@ -24,7 +24,6 @@ from adwright.tuning.additive.ia3 import IA3
 from adwright.tuning.additive.serial import Activation, SerialAdapter
 from adwright.tuning.additive.ssf import SSF
 from adwright.tuning.efficient.lora_fa import LoRAFA
-from adwright.tuning.modules import TunedLinear
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.bitfit import BitFit

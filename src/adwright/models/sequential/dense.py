@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, Bounds, pairs, time_bucket
-from adwright.models.sequential.hstu import HSTU, HSTUConfig, HSTULayer, HSTUStack, Projected
+from adwright.models.sequential.hstu import HSTU, HSTULayer, HSTUStack, Projected
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.losses import unit
 from adwright.models.sequential.repeats import COUNT_BUCKETS, Repeats
 from adwright.models.sequential.sasrec import SASRec, SASRecBlock
-from adwright.models.sequential.sequence_model import SequenceInput
+from adwright.models.sequential.sequence_model import SequenceInput, SequenceModel
 
 __all__ = ["DenseRanker", "DenseRetriever", "inputs_read"]
 
@@ -40,8 +40,8 @@ class DenseRetriever(nn.Module):
         super().__init__()
         self.temperature = model.config.loss.temperature
         self.input = _Input(model.input)
-        self.times = isinstance(model, HSTU) and model.config.time
-        self.known = isinstance(model, HSTU) and model.config.request_time == "known"
+        self.times = model.config.reads_time
+        self.known = model.config.reads_request_time
         self.popularity = model.bias is not None
         self.own = None if model.repeats is None else _Own(model, model.repeats, timed=timed)
         self.body: _Attended | _Blocks
@@ -148,12 +148,14 @@ class DenseRanker(nn.Module):
         return torch.cat([first, twice, request_time])[None]
 
 
-def inputs_read(model: HSTU | SASRec, *, timed: bool = True) -> tuple[str, ...]:
+def inputs_read(model: SequenceModel, *, timed: bool = True) -> tuple[str, ...]:
     """Names of the inputs that a DenseRetriever of `model` reads, in the order of its forward."""
     config, own = model.config, timed and model.repeats is not None
-    times = isinstance(config, HSTUConfig) and config.time
-    known = isinstance(config, HSTUConfig) and times and config.request_time == "known"
-    read = {"time": times or own, "next_time": known or own, "context": config.context}
+    read = {
+        "time": config.reads_time or own,
+        "next_time": config.reads_request_time or own,
+        "context": config.context,
+    }
     return ("items", "lengths", *(name for name, asked in read.items() if asked))
 
 
@@ -200,7 +202,7 @@ class _Own(nn.Module):
     vectors: Tensor
     often: Tensor
 
-    def __init__(self, model: HSTU | SASRec, repeats: Repeats, *, timed: bool) -> None:
+    def __init__(self, model: SequenceModel, repeats: Repeats, *, timed: bool) -> None:
         super().__init__()
         self.timed, self.width, self.temperature = timed, repeats.width, repeats.temperature
         with torch.no_grad():

@@ -28,7 +28,7 @@ prefix of a window is counted among the tokens that are left.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -68,6 +68,9 @@ class HSTUConfig(SequenceConfig):
     SiLU and the gate again; worth it for long sequences, where that takes a hundredth of a step.
     """
 
+    kind: ClassVar[str] = "hstu"
+    title: ClassVar[str] = "HSTU"
+
     qk_width: int = 50
     v_width: int = 50
     position: bool = True
@@ -104,6 +107,43 @@ class HSTUConfig(SequenceConfig):
                 where=f"truncate_after {self.truncate_after}, truncate_to {self.truncate_to}",
                 hint="set both, or both to 0",
             )
+
+    @property
+    def reads_time(self) -> bool:
+        """Whether there is a rab_t."""
+        return self.time
+
+    @property
+    def reads_request_time(self) -> bool:
+        """Whether rab_t knows the time of the next event."""
+        return self.time and self.request_time == "known"
+
+    @property
+    def truncates(self) -> bool:
+        """Whether there is a truncation between two layers."""
+        return self.truncate_to > 0
+
+    @property
+    def pair_cost(self) -> float:
+        """Multiplications that a pair of events costs in a forward pass.
+
+        Less than of the batched products: the tiles leave out what the mask does.
+        """
+        return self.blocks * 0.3 * self.heads * (self.qk_width + self.v_width)
+
+    def without_time(self) -> Self:
+        """The config for sequences without times."""
+        return replace(self, time=False)
+
+    def resized(
+        self, *, max_length: int | None = None, blocks: int | None = None, width: int | None = None
+    ) -> Self:
+        """The config with other sizes where they are not None; the heads' follow the width."""
+        resized = super().resized(max_length=max_length, blocks=blocks, width=width)
+        if width is None:
+            return resized
+        head = max(width // self.heads, 1)
+        return replace(resized, qk_width=head, v_width=head)
 
 
 class Projected(NamedTuple):

@@ -20,6 +20,7 @@ Scoring many candidates against one history is `falcon`'s.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,9 @@ class HSTURankerConfig(HSTUConfig):
     actions: codes of actions, 0 (unknown) included. tasks: what is predicted.
     hidden: width of the head's layer. The fields loss and request_time are not read.
     """
+
+    kind: ClassVar[str] = "hstu_ranker"
+    title: ClassVar[str] = "HSTU ranker"
 
     actions: int = 2
     tasks: tuple[Task, ...] = (("positive", (1,)),)

@@ -17,6 +17,7 @@ what a person does next is predicted from what was done before alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -38,6 +39,9 @@ class SASRecConfig(SequenceConfig):
     weights, None for `dropout`; on a CPU torch's flash kernel knows none, so that histories of
     thousands of events want 0 here, or each step holds their matrices of pairs.
     """
+
+    kind: ClassVar[str] = "sasrec"
+    title: ClassVar[str] = "SASRec"
 
     hidden: int = 0
     attention_dropout: float | None = None

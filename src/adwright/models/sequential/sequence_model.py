@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import with_overrides
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.data.sequences.item_sequences import SequenceBatch
@@ -34,12 +36,16 @@ __all__ = ["Encoded", "SequenceConfig", "SequenceInput", "SequenceModel", "Token
 class SequenceConfig:
     """Sizes that every sequential model has.
 
+    kind: its name in commands, run files and artifacts. title: in tables and pages.
     width: D. max_length: the longest sequence of events. blocks: layers. heads: of each.
     dropout: of the input and in the layers. context: tokens of what is known of a person stand
     before the events. popularity: an item's score has a number of its own, which starts at the
-    log of its share of the events. repeats: items of the own past are scored by a part of
-    their own, see `repeats`. loss: see `sequence_losses`.
+    log of its share of the events. repeats: items of the user's history get a score of their
+    own beside it, see `repeats`. loss: see `losses`.
     """
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
 
     width: int = 50
     max_length: int = 200
@@ -57,6 +63,39 @@ class SequenceConfig:
                 raise ConfigError(f"{name} is at least 1", where=str(getattr(self, name)))
         if not 0 <= self.dropout < 1:
             raise ConfigError("dropout lies in [0, 1)", where=str(self.dropout))
+
+    @property
+    def reads_time(self) -> bool:
+        """Whether the layers read the times of the events."""
+        return False
+
+    @property
+    def reads_request_time(self) -> bool:
+        """Whether they read when the next item is asked for."""
+        return False
+
+    @property
+    def truncates(self) -> bool:
+        """Whether the last layer sees only the latest events."""
+        return False
+
+    @property
+    def pair_cost(self) -> float:
+        """Multiplications that a pair of events costs in a forward pass.
+
+        The factor was measured on one core, beside the formula's half of all pairs.
+        """
+        return self.blocks * 3.0 * self.width
+
+    def without_time(self) -> Self:
+        """The config for sequences without times."""
+        return self
+
+    def resized(
+        self, *, max_length: int | None = None, blocks: int | None = None, width: int | None = None
+    ) -> Self:
+        """The config with other sizes where they are not None."""
+        return with_overrides(self, {"max_length": max_length, "blocks": blocks, "width": width})
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ It is saved as an artifact of kind "ranker":
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,16 +26,10 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from adwright.core.artifacts import Artifact, load_artifact, save_artifact
+from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import (
-    ArtifactError,
-    ConfigError,
-    DataError,
-    SchemaError,
-    ValueInvalidError,
-)
+from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.data.history_kinds import check_history, kinds_of, only_history
@@ -56,6 +49,15 @@ from adwright.models.ranking.union import (
     ranker_config,
     ranker_model,
 )
+from adwright.training.model_artifacts import (
+    REPORT,
+    load_trained,
+    load_weights,
+    parquet_bytes,
+    read_catalogue,
+    saved_report,
+    weights_of,
+)
 from adwright.training.ranking.frames import batches_of
 from adwright.training.ranking.predict import predict
 
@@ -66,14 +68,7 @@ KIND = "ranker"
 # Columns that name an item: the first line whose first column the catalogue has.
 _NAMES = (("title",), ("name",), ("type", "brand", "size"), ("category", "brand", "size"))
 
-# What reading parts that do not fit this version may raise.
-_MISFITS = (
-    *(ConfigError, DataError, pl.exceptions.PolarsError),
-    *(KeyError, TypeError, ValueError, RuntimeError),
-)
-
-_REPORT = "report.json"
-_OWN_FILES = ("items.parquet", "calibrator.json", _REPORT)
+_OWN_FILES = ("items.parquet", "calibrator.json", REPORT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +110,10 @@ class Ranker:
         Raises ResourceError where the folder exists (without `overwrite`) or the disk is full.
         """
         files: dict[str, bytes | str] = dict(self.files)
-        buffer = io.BytesIO()
-        self.catalogue.write_parquet(buffer, compression="zstd")
-        files["items.parquet"] = buffer.getvalue()
+        files["items.parquet"] = parquet_bytes(self.catalogue)
         files["calibrator.json"] = json.dumps(self.calibrator.to_jsonable(), indent=1)
         if self.report is not None:
-            files[_REPORT] = self.report.to_json()
+            files[REPORT] = self.report.to_json()
         return save_artifact(
             folder,
             kind=KIND,
@@ -130,7 +123,7 @@ class Ranker:
                 "max_history": self.max_history,
                 "history": list(self.history_kinds),
             },
-            tensors={name: t.detach().numpy() for name, t in self.model.state_dict().items()},
+            tensors=weights_of(self.model),
             files=files,
             feature_spec=to_jsonable(self.spec),
             data_hash=self.data_hash,
@@ -142,24 +135,8 @@ class Ranker:
 
     @classmethod
     def load(cls, folder: str | Path) -> Ranker:
-        """The ranker of an artifact, after every byte was checked.
-
-        Raises ArtifactError where it is none, of another version or incomplete,
-        ArtifactCorruptError where a file was changed, ArtifactUnsafeError for a pickle.
-        """
-        artifact = load_artifact(folder, kind=KIND)
-        try:
-            return _built(artifact)
-        except ArtifactError as error:
-            where = error.where or str(folder)
-            raise type(error)(error.what, where=where, hint=error.hint) from error
-        except _MISFITS as error:
-            # Every hash is right, so another version wrote it.
-            raise ArtifactError(
-                f"the ranker does not fit this version: {type(error).__name__}: {error}",
-                where=str(folder),
-                hint="train it again, or use the version of adwright that saved it",
-            ) from error
+        """The ranker of an artifact; raises as `load_trained`."""
+        return load_trained(folder, _built, kind=KIND, name="ranker")
 
     def calibrated(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Logits [N] of the network to probabilities [N] of the full data."""
@@ -337,11 +314,10 @@ def _only_person(events: pl.DataFrame) -> str:
 
 def _built(artifact: Artifact) -> Ranker:
     spec = from_jsonable(FeatureSpec, artifact.feature_spec or {})
-    catalogue = pl.read_parquet(io.BytesIO(artifact.files["items.parquet"]))
+    catalogue = read_catalogue(artifact)
     config = ranker_config(artifact.config["model"])
     model = ranker_model(config, spec, spec.encode_items(catalogue))
-    model.load_state_dict({n: torch.from_numpy(np.array(t)) for n, t in artifact.tensors.items()})
-    files = artifact.files
+    load_weights(model, artifact.tensors)
     return Ranker(
         model=model,
         spec=spec,
@@ -351,9 +327,9 @@ def _built(artifact: Artifact) -> Ranker:
         max_history=int(artifact.config["max_history"]),
         # Artifacts of older versions do not say.
         history_kinds=tuple(artifact.config.get("history", RESPONSE_KINDS)),
-        report=Report.from_json(artifact.text(_REPORT)) if _REPORT in files else None,
+        report=saved_report(artifact),
         data_hash=artifact.data_hash,
         seed=artifact.seed,
         parents=artifact.parents,
-        files={name: data for name, data in files.items() if name not in _OWN_FILES},
+        files={name: data for name, data in artifact.files.items() if name not in _OWN_FILES},
     )

@@ -10,7 +10,6 @@ are looked up too, so that a query costs no pass through the tower.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,16 +18,23 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from adwright.core.artifacts import Artifact, load_artifact, save_artifact
+from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import ArtifactError, ConfigError, DataError
+from adwright.core.errors import ConfigError
 from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.models.retrieval.hcn import HCN, HCNConfig
 from adwright.models.retrieval.multi_interest import Weighting
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
+from adwright.training.model_artifacts import (
+    load_trained,
+    load_weights,
+    parquet_bytes,
+    read_catalogue,
+    weights_of,
+)
 from adwright.training.retrieval.lookup import embed_catalogue, with_vectors
 
 __all__ = ["KIND", "RetrieverArtifact", "RetrieverConfig", "RetrieverModel", "nearest_by_cosine"]
@@ -39,11 +45,6 @@ RetrieverModel = TwoTower | HCN
 Floats = NDArray[np.float32]
 
 _NAMES: dict[type[RetrieverConfig], str] = {TwoTowerConfig: "two_tower", HCNConfig: "hcn"}
-_OWN = ("tower", "count")
-_MISFITS = (
-    *(ConfigError, DataError, pl.exceptions.PolarsError),
-    *(KeyError, TypeError, ValueError, RuntimeError),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +120,6 @@ class RetrieverArtifact:
         self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
     ) -> str:
         """Write the artifact, whole or not at all; returns its id. Raises as `save_artifact`."""
-        buffer = io.BytesIO()
-        self.catalogue.write_parquet(buffer, compression="zstd")
-        state = {name: t.detach().numpy() for name, t in self.model.state_dict().items()}
         return save_artifact(
             folder,
             kind=KIND,
@@ -129,9 +127,8 @@ class RetrieverArtifact:
                 "model": _NAMES[type(self.model.config)],
                 "config": to_jsonable(self.model.config),
             },
-            tensors={f"model.{name}": t for name, t in state.items()}
-            | {"tower": self.tower, "count": self.count},
-            files={"items.parquet": buffer.getvalue()},
+            tensors=weights_of(self.model, "model.") | {"tower": self.tower, "count": self.count},
+            files={"items.parquet": parquet_bytes(self.catalogue)},
             feature_spec=to_jsonable(self.spec),
             data_hash=self.data_hash,
             seed=self.seed,
@@ -142,21 +139,8 @@ class RetrieverArtifact:
 
     @classmethod
     def load(cls, folder: str | Path) -> RetrieverArtifact:
-        """The retriever of an artifact, after every byte was checked.
-
-        Raises ArtifactError where it is none, of another version or incomplete,
-        ArtifactCorruptError where a file was changed, ArtifactUnsafeError for a pickle.
-        """
-        artifact = load_artifact(folder, kind=KIND)
-        try:
-            return _built(artifact)
-        except _MISFITS as error:
-            # Every hash is right, so another version wrote it.
-            raise ArtifactError(
-                f"the retriever does not fit this version: {type(error).__name__}: {error}",
-                where=str(folder),
-                hint="train it again, or use the version of adwright that saved it",
-            ) from error
+        """The retriever of an artifact; raises as `load_trained`."""
+        return load_trained(folder, _built, kind=KIND, name="retriever")
 
 
 def nearest_by_cosine(vectors: Floats, code: int, k: int) -> tuple[NDArray[np.int64], Floats]:
@@ -172,7 +156,7 @@ def nearest_by_cosine(vectors: Floats, code: int, k: int) -> tuple[NDArray[np.in
 
 def _built(artifact: Artifact) -> RetrieverArtifact:
     spec = from_jsonable(FeatureSpec, artifact.feature_spec or {})
-    catalogue = pl.read_parquet(io.BytesIO(artifact.files["items.parquet"]))
+    catalogue = read_catalogue(artifact)
     items, count = spec.encode_items(catalogue), artifact.tensors["count"]
     config = artifact.config["config"]
     model: RetrieverModel
@@ -183,13 +167,7 @@ def _built(artifact: Artifact) -> RetrieverArtifact:
             model = HCN(from_jsonable(HCNConfig, config), spec, items, count)
         case other:
             raise ConfigError(f"unknown retriever {other!r}; use two_tower or hcn", where="model")
-    model.load_state_dict(
-        {
-            name.removeprefix("model."): torch.from_numpy(np.array(tensor))
-            for name, tensor in artifact.tensors.items()
-            if name not in _OWN
-        }
-    )
+    load_weights(model, artifact.tensors, "model.")
     return RetrieverArtifact(
         model=model,
         spec=spec,

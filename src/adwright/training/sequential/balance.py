@@ -19,7 +19,6 @@ from torch import nn
 
 from adwright.data.ranges import ranges
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.losses import EXACT_BELOW, LossConfig
 from adwright.models.sequential.sequence_model import SequenceModel
@@ -49,16 +48,11 @@ def cost_of(model: SequenceModel | HSTURanker) -> Cost:
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     tables.add(id(model.input.position))
     event = sum(p.numel() for p in model.parameters() if p.dim() > 1 and id(p) not in tables)
-    # The factors were measured on one core, beside the formula's half of all pairs: tiles leave
-    # out what the mask does, batched products with dropout of the weights do not.
-    pair = config.blocks * 3.0 * config.width
-    if isinstance(config, HSTUConfig):
-        pair = config.blocks * 0.3 * config.heads * (config.qk_width + config.v_width)
     if isinstance(model, HSTURanker):
         # Item and action are a token each.
-        return Cost(2 * event, 4 * pair)
+        return Cost(2 * event, 4 * config.pair_cost)
     items = model.input.item.num_embeddings - 1
-    return Cost(event + _candidates(config.loss, items) * config.width, pair)
+    return Cost(event + _candidates(config.loss, items) * config.width, config.pair_cost)
 
 
 def divided(cost: Floats, processes: int) -> list[Ints]:

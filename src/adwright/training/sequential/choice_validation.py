@@ -54,7 +54,7 @@ def choice_validation(
         raise ConfigError(
             "no visit has a history to be asked after",
             where=f"{len(visits)} visits",
-            hint="validate on other visits, or train with final=True",
+            hint="validate on other visits, or train with train_on_validation=True",
         )
 
     def measure() -> tuple[float, dict[str, float]]:

@@ -1,8 +1,9 @@
-"""How a sequential model is trained, and what came out: `SequentialConfig`, `SequentialResult`."""
+"""How a sequence model is trained, and what came of it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,25 +11,34 @@ from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
 
-__all__ = ["SequentialConfig", "SequentialResult"]
+__all__ = ["OLD_NAMES", "SequentialConfig", "SequentialResult", "renamed"]
+
+#: Fields of `SequentialConfig` that had other names, by these.
+OLD_NAMES = {
+    "whole": "all_windows",
+    "final": "train_on_validation",
+    "shortening": "stochastic_length",
+    "unseen": "exclude_seen",
+}
 
 
 @dataclass(frozen=True)
 class SequentialConfig:
-    """How a sequential model is trained; the defaults are those of the HSTU paper's public
+    """How a sequence model is trained; the defaults are those of the HSTU paper's public
     experiments but for the validation, which these lack.
 
-    epochs: at most so many. batch: sequences a step. learning_rate, betas, weight_decay: of
-    AdamW. schedule: the rate stays, or falls in a line to 0 at the end of the last epoch.
+    epochs: at most so many. batch: sequences per step. learning_rate, betas, weight_decay: of
+    AdamW. schedule: the rate stays, or falls linearly to 0 at the end of the last epoch.
     optimiser: "rowwise" keeps 2 bytes of state for each float of the embedding tables instead
     of AdamW's 8 (`rowwise_adamw`). clip_norm: of all gradients together, 0 for none.
-    whole: of a sequence longer than the model reads, earlier windows are samples too.
-    final: train on the validation targets as well, without validation.
-    shortening: stochastic length, or None. precision: of the products in training.
+    all_windows: of a sequence longer than the model reads, earlier windows are samples too.
+    train_on_validation: train on the validation targets as well, without validating.
+    stochastic_length: how histories are shortened in training, or None. precision: of the
+    products in training.
     validate_every: epochs between validations; patience: stop after so many without a better
-    one. validation_people: a random part of them, 0 for all. k: of NDCG@k. unseen: rank without
-    the items that a person had before; set it to False where people take items again. These
-    three are not asked where `fit_sequential` is given a `validate` of its own.
+    one. validation_people: a random part of them, 0 for all. k: of NDCG@k. exclude_seen: rank
+    without the items that a user had before; False where people take items again. These three
+    are not read where `fit_sequential` is given a `validate` of its own.
     """
 
     epochs: int = 100
@@ -39,14 +49,14 @@ class SequentialConfig:
     weight_decay: float = 0.0
     optimiser: Literal["adamw", "rowwise"] = "adamw"
     clip_norm: float = 0.0
-    whole: bool = False
-    final: bool = False
-    shortening: StochasticLength | None = None
+    all_windows: bool = False
+    train_on_validation: bool = False
+    stochastic_length: StochasticLength | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     validate_every: int = 1
     patience: int = 10
     validation_people: int = 0
-    unseen: bool = True
+    exclude_seen: bool = True
     k: int = 10
     seed: int = 0
 
@@ -76,3 +86,11 @@ class SequentialResult:
     epoch: int
     steps: int
     records: tuple[dict[str, Any], ...]
+
+
+def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config.json with the current names of `OLD_NAMES`, also in its tables."""
+    return {
+        OLD_NAMES.get(name, name): renamed(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+    }

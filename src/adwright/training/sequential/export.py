@@ -32,15 +32,15 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.sequential.dense import DenseRanker, DenseRetriever, inputs_read
-from adwright.models.sequential.hstu import HSTU
+from adwright.models.sequential.dense import inputs_read
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon
-from adwright.models.sequential.sasrec import SASRec
+from adwright.models.sequential.sequence_model import SequenceModel
+from adwright.models.sequential.union import SequenceNetwork, dense_network
 from adwright.training.onnx_file import OnnxProgram, onnx_bytes
 from adwright.training.ranking.export import export_onnx
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.sequential.artifact import SequenceArtifact, Sequential
+from adwright.training.sequential.artifact import SequenceArtifact
 
 __all__ = [
     "OnnxSequence",
@@ -70,7 +70,7 @@ _RANKER = {
 }
 
 
-def retriever_inputs(model: HSTU | SASRec, batch: SequenceBatch, *, timed: bool = True) -> Arrays:
+def retriever_inputs(model: SequenceModel, batch: SequenceBatch, *, timed: bool = True) -> Arrays:
     """The tensors for U people, by the names of the inputs that the model reads.
 
     batch: for example of `SequenceBatch.serving`. timed: whether the sequences that the model was
@@ -132,7 +132,7 @@ def ranker_inputs(
     return {name: value.numpy() for name, value in found.items()}
 
 
-def sequence_program(model: Sequential, *, timed: bool = True) -> torch.export.ExportedProgram:
+def sequence_program(model: SequenceNetwork, *, timed: bool = True) -> torch.export.ExportedProgram:
     """The padded network as a torch.export program, its dimensions left open.
 
     Call it by the names of its inputs: `program.module()(**inputs)` with tensors as
@@ -140,7 +140,7 @@ def sequence_program(model: Sequential, *, timed: bool = True) -> torch.export.E
     with a part for repeats also what that adds [U, L], see `DenseRetriever`; a ranker returns
     logits [m, K]. `torch.export.save` writes the program to a .pt2 file; that is an archive which
     an artifact does not hold, so its loader has to trust it.
-    Raises ConfigError for a model that reads fewer than three events.
+    Raises ConfigError for a model that reads fewer than three events, and as `dense_network`.
     """
     longest = model.config.max_length
     if longest < 3:
@@ -148,13 +148,9 @@ def sequence_program(model: Sequential, *, timed: bool = True) -> torch.export.E
             "a model that reads fewer than three events has no open dimension to export",
             where=f"max_length {longest}",
         )
+    dense = dense_network(model, timed=timed)
     inputs, words = _example(model, 2, timed), _words(model)
-    if isinstance(model, HSTURanker):
-        dense: DenseRanker | DenseRetriever = DenseRanker(model)
-        limits = {"past": (0, longest - 1)}
-    else:
-        dense = DenseRetriever(model, timed=timed)
-        limits = {"events": (1, longest)}
+    limits = {"past": (0, longest - 1), "events": (1, longest)}
     dimensions: dict[str, Any] = {}
     for word in sorted({word for name in inputs for word in words[name] if word}):
         least, most = limits.get(word, (1, None))
@@ -278,22 +274,22 @@ class OnnxSequence:
         return dict(zip(self.outputs, self._program(inputs), strict=True))
 
 
-def _onnx_bytes(model: Sequential, timed: bool) -> bytes:
+def _onnx_bytes(model: SequenceNetwork, timed: bool) -> bytes:
     names = tuple(_example(model, 2, timed))
     return onnx_bytes(sequence_program(model, timed=timed), names, _outputs(model))
 
 
-def _outputs(model: Sequential) -> tuple[str, ...]:
+def _outputs(model: SequenceNetwork) -> tuple[str, ...]:
     if isinstance(model, HSTURanker):
         return ("logit",)
     return ("query",) if model.repeats is None else ("query", "own")
 
 
-def _words(model: Sequential) -> Mapping[str, tuple[str, ...]]:
+def _words(model: SequenceNetwork) -> Mapping[str, tuple[str, ...]]:
     return _RANKER if isinstance(model, HSTURanker) else _RETRIEVER
 
 
-def _person(model: Sequential, events: int) -> SequenceBatch:
+def _person(model: SequenceNetwork, events: int) -> SequenceBatch:
     """Somebody with so many events, an hour apart; the first item comes again."""
     items = min(model.input.item.num_embeddings - 1, 50)
     actions = model.config.actions if isinstance(model, HSTURanker) else 1
@@ -307,7 +303,7 @@ def _person(model: Sequential, events: int) -> SequenceBatch:
     )
 
 
-def _example(model: Sequential, events: int, timed: bool) -> Arrays:
+def _example(model: SequenceNetwork, events: int, timed: bool) -> Arrays:
     """Inputs of the right types; what they hold does not matter to a trace."""
     person = _person(model, events)
     if isinstance(model, HSTURanker):
@@ -317,7 +313,7 @@ def _example(model: Sequential, events: int, timed: bool) -> Arrays:
     return {name: np.concatenate([value, value]) for name, value in found.items()}
 
 
-def _largest_difference(model: Sequential, program: OnnxProgram, timed: bool) -> float:
+def _largest_difference(model: SequenceNetwork, program: OnnxProgram, timed: bool) -> float:
     """Between what both say after a few lengths of history."""
     longest = min(model.config.max_length, _LONG)
     largest = 0.0
@@ -331,7 +327,7 @@ def _largest_difference(model: Sequential, program: OnnxProgram, timed: bool) ->
     return largest
 
 
-def _said(model: Sequential, events: int, timed: bool) -> list[NDArray[np.float32]]:
+def _said(model: SequenceNetwork, events: int, timed: bool) -> list[NDArray[np.float32]]:
     """What the model itself says of the people of `_example`."""
     person = _person(model, events)
     if isinstance(model, HSTURanker):
@@ -352,7 +348,7 @@ def _said(model: Sequential, events: int, timed: bool) -> list[NDArray[np.float3
     return [_level(model, one.numpy()) for one in found]
 
 
-def _level(model: Sequential, found: NDArray[np.float32]) -> NDArray[np.float32]:
+def _level(model: SequenceNetwork, found: NDArray[np.float32]) -> NDArray[np.float32]:
     """As numbers of about 1: probabilities, or vectors of length 1."""
     if isinstance(model, HSTURanker):
         return np.asarray(1 / (1 + np.exp(-found)), np.float32)

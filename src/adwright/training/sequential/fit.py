@@ -15,7 +15,7 @@ summed, so the weights are those of one process up to the order of sums; dropout
 negatives are drawn by each process for itself. The first process validates and writes the run
 folder, which all of them must see under the same path; they read the data themselves.
 
-For the final number train again with `final`, on the validation targets too, for as many epochs
+For the final number train again with `train_on_validation`, on the validation targets too, for as many epochs
 as the best validation took: then there is nothing to validate with, and the last weights stay.
 """
 
@@ -83,7 +83,7 @@ def fit_sequential(
     trainee = _Sequences(model, sequences, config, validate, checkpoint_every)
     at = train(trainee, trainee.folder(run), resume=resume, on_step=on_step)
     best = math.nan if at.best is None else at.best
-    epoch = at.epoch if config.final else at.best_epoch
+    epoch = at.epoch if config.train_on_validation else at.best_epoch
     return SequentialResult(best, epoch, at.steps, at.records)
 
 
@@ -103,11 +103,11 @@ class _Sequences(Trainee[Ints]):
         validate: Validate | None,
         checkpoint_every: int,
     ) -> None:
-        if validate is None and sequences.train_ends is not None and not config.final:
+        if validate is None and sequences.train_ends is not None and not config.train_on_validation:
             raise ConfigError(
                 "sequences split by time hold no target a person to validate with",
                 where=sequences.name,
-                hint="pass validate, or train with final=True for a known number of epochs",
+                hint="pass validate, or train with train_on_validation=True for known epochs",
             )
         self.sequences, self.config = sequences, config
         self.given = validate or self._held
@@ -132,9 +132,9 @@ class _Sequences(Trainee[Ints]):
         self.samples = SequenceSamples(
             sequences,
             model.config.max_length,
-            final=config.final,
-            whole=config.whole,
-            shortening=config.shortening,
+            train_on_validation=config.train_on_validation,
+            all_windows=config.all_windows,
+            stochastic_length=config.stochastic_length,
             seed=config.seed,
         )
         self.weights = [p for p in model.parameters() if p.requires_grad]
@@ -179,7 +179,9 @@ class _Sequences(Trainee[Ints]):
     def is_due_after_epoch(self, at: RunPosition) -> bool:
         """Each `validate_every` epochs and after the last; never where validation is trained on."""
         epoch, config = at.epoch + 1, self.config
-        return not config.final and (epoch % config.validate_every == 0 or epoch == config.epochs)
+        return not config.train_on_validation and (
+            epoch % config.validate_every == 0 or epoch == config.epochs
+        )
 
     def validate(self, at: RunPosition) -> tuple[float, dict[str, Any]]:
         """What the caller measures, or the held-out targets."""
@@ -194,7 +196,7 @@ class _Sequences(Trainee[Ints]):
             rng = np.random.default_rng(config.seed)
             people = np.sort(rng.choice(people, config.validation_people, replace=False))
         return validation(
-            self.network, self.sequences, people=people, k=config.k, unseen=config.unseen
+            self.network, self.sequences, people=people, k=config.k, unseen=config.exclude_seen
         )
 
 

@@ -1,4 +1,4 @@
-"""From a run file to a saved sequential model: read the sequences, train, measure, save.
+"""From a run file to a saved sequence model: read the sequences, train, measure, save.
 
     OUT/
       config.json      what was asked for
@@ -17,25 +17,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ResourceError
-from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranks import Ranks
 from adwright.metrics.reports.report import EvaluationProtocol
 from adwright.metrics.reports.sequence_comparison import RankingComparison, compare_rankings
-from adwright.models.sequential.hstu import HSTU, HSTUConfig
-from adwright.models.sequential.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.union import SequenceRetriever, sequence_retriever
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.retrieval.ranks import retrieved_ranks
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.baselines import Rule, rank_by_rule, visit_rule
+from adwright.training.sequential.choice_validation import some_visits
 from adwright.training.sequential.fit import SequentialResult, fit_sequential
 from adwright.training.sequential.ranks import rank_next
 from adwright.training.sequential.runfile import SequenceData, SequenceRun, open_sequences
@@ -43,7 +40,7 @@ from adwright.training.sequential.visit_ranks import visit_scorer, visit_validat
 
 __all__ = ["SequenceResult", "run_sequence"]
 
-#: Places of a visit's list that are looked at.
+#: Length of a visit's ranked list that is measured.
 DEPTH = 50
 _RULES: Mapping[str, Rule] = {"Popularity": "popularity", "Personal frequency": "frequency"}
 
@@ -92,7 +89,7 @@ def run_sequence(
         with done.stage("read the sequences"):
             data = open_sequences(config.data)
     atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
-    name = "HSTU" if isinstance(config.model, HSTUConfig) else "SASRec"
+    name = config.model.title
     if overwrite and not resume and (out / "run").exists():
         shutil.rmtree(out / "run")
     with done.stage(f"train {name}"), torch_threads(config.threads):
@@ -113,31 +110,31 @@ def run_sequence(
     return SequenceResult(artifact, comparison, fitted, dict(done.seconds), out, identity)
 
 
-def _model(config: SequenceRun, data: SequenceData) -> HSTU | SASRec:
-    """A fresh one for the data."""
+def _model(config: SequenceRun, data: SequenceData) -> SequenceRetriever:
+    """A model with first weights, which reads nothing that the data lacks."""
     sequences, asked = data.sequences, config.model
-    if not data.again:
+    if not data.allow_repeats:
         asked = replace(asked, repeats=False)
-    sizes = sequences.context_sizes
+    if sequences.time is None:
+        asked = asked.without_time()
     # Initial weights come from torch's own generator: leave its state as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        match asked:
-            case HSTUConfig():
-                if sequences.time is None:
-                    asked = replace(asked, time=False)
-                return HSTU(asked, sequences.items, count=sequences.count, context_sizes=sizes)
-            case SASRecConfig():
-                return SASRec(asked, sequences.items, count=sequences.count, context_sizes=sizes)
+        return sequence_retriever(
+            asked,
+            sequences.items,
+            count=sequences.count,
+            context_sizes=sequences.context_sizes,
+        )
 
 
 def _fit(
-    model: HSTU | SASRec, config: SequenceRun, data: SequenceData, *, resume: bool
+    model: SequenceRetriever, config: SequenceRun, data: SequenceData, *, resume: bool
 ) -> SequentialResult:
-    fit = replace(config.fit, seed=config.seed, unseen=not data.again)
+    fit = replace(config.fit, seed=config.seed, exclude_seen=not data.allow_repeats)
     validate = None
-    if data.task is not None and not fit.final:
-        asked = _validation_visits(data.task, fit.validation_people, config.seed)
+    if data.task is not None and not fit.train_on_validation:
+        asked = some_visits(data.task, fit.validation_people, config.seed)
         validate = visit_validation(model, data.task, asked, depth=DEPTH, k=fit.k)
     folder = config.out / "run"
     return fit_sequential(
@@ -150,21 +147,11 @@ def _fit(
     )
 
 
-def _validation_visits(task: NextBasket, people: int, seed: int) -> NDArray[np.int64]:
-    """The validation visits of so many people, drawn at random; of all of them for 0."""
-    visits = task.visits("valid")
-    known = np.unique(task.visit_user[visits])
-    if not 0 < people < len(known):
-        return visits
-    chosen = np.random.default_rng(seed).choice(known, people, replace=False)
-    return visits[np.isin(task.visit_user[visits], chosen)]
-
-
 def _compared(
-    name: str, model: HSTU | SASRec, config: SequenceRun, data: SequenceData
+    name: str, model: SequenceRetriever, config: SequenceRun, data: SequenceData
 ) -> RankingComparison:
     """The model and the rules on the test."""
-    sequences, task = data.sequences, data.task
+    sequences, task, unseen = data.sequences, data.task, not data.allow_repeats
     ranks: dict[str, Ranks] = {}
     if task is not None:
         asked = task.visits("test")
@@ -172,14 +159,12 @@ def _compared(
         scorers = {name: visit_scorer(model, task)}
         scorers |= {about: visit_rule(rule, task) for about, rule in _RULES.items()}
         for about, score in scorers.items():
-            ranks[about] = retrieved_ranks(
-                score, task, asked, depth=DEPTH, unseen=not data.again
-            ).ranks()
+            ranks[about] = retrieved_ranks(score, task, asked, depth=DEPTH, unseen=unseen).ranks()
     else:
-        found = rank_next(model, sequences, "test", unseen=not data.again)
+        found = rank_next(model, sequences, "test", unseen=unseen)
         ranks[name], person = found.ranks, found.people
         for about, rule in _RULES.items():
-            ranks[about] = rank_by_rule(rule, sequences, "test", person, unseen=not data.again)
+            ranks[about] = rank_by_rule(rule, sequences, "test", person, unseen=unseen)
     return compare_rankings(
         ranks,
         person,
@@ -188,7 +173,7 @@ def _compared(
             split=sequences.protocol,
             candidates=f"all {sequences.items:,} items",
             ties="by a hash" if task is None else "as a partial sort leaves them",
-            seen_items="not removed" if data.again else "removed",
+            seen_items="not removed" if data.allow_repeats else "removed",
             k=(10, DEPTH),
         ),
         data_hash=sequences.data_hash,

@@ -1,4 +1,4 @@
-"""What a training of a sequential model is asked for, as a run file in TOML says it, and the
+"""What a training of a sequence model is asked for, as a run file in TOML says it, and the
 sequences that it names."""
 
 from __future__ import annotations
@@ -9,7 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from adwright.core.config import check_literals, load_toml
+from adwright.core.config import (
+    check_literals,
+    from_jsonable,
+    read_toml,
+    with_current_names,
+    with_overrides,
+)
 from adwright.core.errors import ConfigError
 from adwright.data.history_kinds import events_file
 from adwright.data.sequences.datasets import sequences_of_task
@@ -18,62 +24,23 @@ from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
-from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.losses import LossConfig
-from adwright.models.sequential.sasrec import SASRecConfig
-from adwright.training.sequential.fit import SequentialConfig
+from adwright.models.sequential.union import RetrieverConfig, default_config
+from adwright.training.sequential.config import OLD_NAMES, SequentialConfig
 
 __all__ = [
-    "HSTURun",
-    "SASRecRun",
     "SequenceData",
     "SequenceDataConfig",
     "SequenceRun",
-    "SequenceRunConfig",
-    "Sizes",
-    "changed",
     "default_fit",
-    "default_hstu",
-    "default_sasrec",
+    "default_run",
     "open_sequences",
-    "own_data",
     "read_run",
+    "with_options",
 ]
 
-#: From this share of events on, of an item that the person had before, people take items again.
-AGAIN = 0.01
-
-# Over 68,509 items the exact sum for some positions teaches more than draws for all.
-_LOSS = LossConfig("exact", positions=512)
-
-
-def default_hstu() -> HSTUConfig:
-    """An HSTU for the next basket of Complete Journey that two cores train in ten minutes."""
-    return HSTUConfig(
-        width=64,
-        max_length=1024,
-        blocks=2,
-        heads=4,
-        qk_width=16,
-        v_width=16,
-        popularity=True,
-        repeats=True,
-        loss=_LOSS,
-    )
-
-
-def default_sasrec() -> SASRecConfig:
-    """A SASRec of the same size."""
-    return SASRecConfig(
-        width=64,
-        max_length=1024,
-        blocks=2,
-        heads=4,
-        attention_dropout=0.0,
-        popularity=True,
-        repeats=True,
-        loss=_LOSS,
-    )
+#: People take items again where at least this share of events is of an item that the user had.
+REPEAT_SHARE = 0.01
 
 
 def default_fit() -> SequentialConfig:
@@ -83,7 +50,7 @@ def default_fit() -> SequentialConfig:
         batch=16,
         learning_rate=2e-3,
         schedule="linear",
-        whole=True,
+        all_windows=True,
         validation_people=300,
     )
 
@@ -96,8 +63,8 @@ class SequenceDataConfig:
     one's own or an imported log, see `read_event_file`, and "items" a folder of sequences, see
     `build_next_item`, where the last event of a person tests and the one before it validates.
     path: of the file or folder. households: share in (0, 1], for kind "journey"; seed: of which.
-    offline: never download. again: whether what a person had stays a candidate; by default it
-    does where at least one event in a hundred is of such an item.
+    offline: never download. allow_repeats: whether what a user had stays a candidate; by default
+    it does where at least one event in a hundred is of such an item.
     """
 
     kind: Literal["journey", "events", "items"] = "journey"
@@ -105,7 +72,7 @@ class SequenceDataConfig:
     households: float = 1.0
     seed: int = 0
     offline: bool = False
-    again: bool | None = None
+    allow_repeats: bool | None = None
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -126,13 +93,14 @@ class SequenceDataConfig:
 
 
 @dataclass(frozen=True)
-class SequenceRunConfig:
-    """What both kinds of run have; every field has a default.
+class SequenceRun:
+    """A training run from sequences to artifact; every field has a default.
 
     data, fit: see there; `fit` by default is `default_fit()`, its seed is that of the run, its
-    unseen follows from the data, and its validation_people are households for kind "journey".
-    draws: of the bootstrap. seed: of the weights, the order of the samples and the draws.
-    threads: of torch, 0 for as many as it likes. out: the folder to write.
+    exclude_seen follows from the data, and its validation_people are households for kind
+    "journey". draws: of the bootstrap. seed: of the weights, the order of the samples and the
+    draws. threads: of torch, 0 for as many as it likes. out: the folder to write. model: a
+    retriever of the next item, by default HSTU.
     """
 
     data: SequenceDataConfig = field(default_factory=SequenceDataConfig)
@@ -140,7 +108,8 @@ class SequenceRunConfig:
     draws: int = 500
     seed: int = 0
     threads: int = 0
-    out: Path = Path("runs/sequence")
+    out: Path = Path("runs/hstu")
+    model: RetrieverConfig = field(default_factory=lambda: default_config("hstu"))
 
     def __post_init__(self) -> None:
         if self.draws < 1:
@@ -153,126 +122,111 @@ class SequenceRunConfig:
                 where=f"fit.seed {self.fit.seed}",
                 hint="set seed, and leave fit.seed out",
             )
-        if not self.fit.unseen:
+        if not self.fit.exclude_seen:
             raise ConfigError(
-                "whether what a person had may come again is said of the data",
-                where="fit.unseen",
-                hint="set data.again to true, and leave fit.unseen out",
+                "whether items repeat is said of the data",
+                where="fit.exclude_seen",
+                hint="set data.allow_repeats to true, and leave fit.exclude_seen out",
             )
 
 
-@dataclass(frozen=True)
-class HSTURun(SequenceRunConfig):
-    """A training of HSTU; model: by default `default_hstu()`."""
+def default_run(kind: str = "hstu", *, own: bool = False) -> SequenceRun:
+    """The run of a model without a run file.
 
-    model: HSTUConfig = field(default_factory=default_hstu)
-    out: Path = Path("runs/hstu")
-
-
-@dataclass(frozen=True)
-class SASRecRun(SequenceRunConfig):
-    """A training of SASRec; model: by default `default_sasrec()`."""
-
-    model: SASRecConfig = field(default_factory=default_sasrec)
-    out: Path = Path("runs/sasrec")
-
-
-SequenceRun = HSTURun | SASRecRun
-
-
-def own_data(run: SequenceRun) -> SequenceRun:
-    """The run with a training for data of one's own, of which nothing is known: shorter
-    histories, all positions, and epochs until three validations in a row were no better."""
-    fit = SequentialConfig(epochs=50, batch=64, whole=True, patience=3)
-    loss = LossConfig(draw="popular")
-    match run:
-        case HSTURun(model=hstu):
-            return replace(run, fit=fit, model=replace(hstu, max_length=200, loss=loss))
-        case SASRecRun(model=sasrec):
-            return replace(run, fit=fit, model=replace(sasrec, max_length=200, loss=loss))
-
-
-def read_run(
-    path: Path | None, kind: type[HSTURun] | type[SASRecRun], *, own: bool = False
-) -> SequenceRun:
-    """The run of a run file; without one the defaults, those of `own_data` with `own`.
-
-    Raises ConfigError as `load_toml`.
+    own: for data of one's own, of which nothing is known: shorter histories, all positions, and
+    epochs until three validations in a row were no better.
+    Raises ConfigError for an unknown kind.
     """
-    if path is not None:
-        return load_toml(path, kind)
-    return own_data(kind()) if own else kind()
+    run = SequenceRun(model=default_config(kind), out=Path("runs") / kind)
+    if not own:
+        return run
+    return replace(
+        run,
+        fit=SequentialConfig(epochs=50, batch=64, all_windows=True, patience=3),
+        model=replace(run.model, max_length=200, loss=LossConfig(draw="popular")),
+    )
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Sizes of a model, None for what stays."""
+def read_run(path: Path | None, kind: str | None = None, *, own: bool = False) -> SequenceRun:
+    """The run of a run file; without one `default_run`.
 
-    max_length: int | None = None
-    blocks: int | None = None
-    width: int | None = None
+    kind: of the model; None for that of the file's [model], or "hstu" where it names none.
+    own: as in `default_run`. Keys of older versions are read, with a warning.
+    Raises ConfigError as `load_toml`, for an unknown kind, and where the file names another one.
+    """
+    if path is None:
+        return default_run(kind or "hstu", own=own)
+    source, values = str(path), read_toml(path)
+    for table, names in (("data", {"again": "allow_repeats"}), ("fit", OLD_NAMES)):
+        if isinstance(values.get(table), dict):
+            values[table] = with_current_names(
+                values[table], names, source=f"{source}, table {table}"
+            )
+    asked = values.get("model")
+    named = asked.get("kind") if isinstance(asked, dict) else None
+    if kind is not None and named not in (None, kind):
+        raise ConfigError(
+            f"the run file trains another model than {kind}",
+            where=f"{source}, key model.kind: {named}",
+            hint="leave the key out, or ask for that model",
+        )
+    kind = kind or str(named or "hstu")
+    default = default_run(kind)
+    values.setdefault("out", str(default.out))
+    if isinstance(asked, dict):
+        values["model"] = {**asked, "kind": kind}
+    elif asked is None:
+        run = from_jsonable(SequenceRun, values, source=source)
+        return replace(run, model=default.model)
+    return from_jsonable(SequenceRun, values, source=source)
 
 
-def changed(
+def with_options(
     run: SequenceRun,
     *,
-    sizes: Sizes | None = None,
+    max_length: int | None = None,
+    blocks: int | None = None,
+    width: int | None = None,
     events: Path | None = None,
     households: float | None = None,
     epochs: int | None = None,
     seed: int | None = None,
     out: Path | None = None,
 ) -> SequenceRun:
-    """The run with what is not None changed.
+    """The run with what is not None replaced.
 
-    sizes: with another width, those of an HSTU's heads follow. events: a file of events, the
-    folder of an imported log, or a folder of items. Raises ConfigError for values that do not
-    fit each other.
+    max_length, blocks, width: see `SequenceConfig.resized`. events: a file of events, the folder of
+    an imported log, or a folder of items. Raises ConfigError for values that do not fit each other.
     """
-    data, fit, asked = run.data, run.fit, sizes or Sizes()
+    kind = None
     if events is not None:
         listed = (events / "sequences.txt").is_file() or not events_file(events).is_file()
-        kind: Literal["events", "items"] = "items" if events.is_dir() and listed else "events"
-        data = replace(data, kind=kind, path=events)
-    if households is not None:
-        data = replace(data, households=households)
-    if epochs is not None:
-        fit = replace(fit, epochs=epochs)
-    longest = asked.max_length or run.model.max_length
-    blocks, width = asked.blocks or run.model.blocks, asked.width or run.model.width
-    match run:
-        case HSTURun(model=hstu):
-            head = max(width // hstu.heads, 1)
-            wide = (hstu.qk_width, hstu.v_width) if asked.width is None else (head, head)
-            sized = replace(
-                hstu,
-                max_length=longest,
-                blocks=blocks,
-                width=width,
-                qk_width=wide[0],
-                v_width=wide[1],
-            )
-            run = replace(run, model=sized)
-        case SASRecRun(model=sasrec):
-            model = replace(sasrec, max_length=longest, blocks=blocks, width=width)
-            run = replace(run, model=model)
-    return replace(
+        kind = "items" if events.is_dir() and listed else "events"
+    return with_overrides(
         run,
-        data=data,
-        fit=fit,
-        seed=run.seed if seed is None else seed,
-        out=run.out if out is None else out,
+        {
+            "data": with_overrides(
+                run.data, {"kind": kind, "path": events, "households": households}
+            ),
+            "fit": with_overrides(run.fit, {"epochs": epochs}),
+            "model": run.model.resized(max_length=max_length, blocks=blocks, width=width),
+            "seed": seed,
+            "out": out,
+        },
     )
 
 
 @dataclass(frozen=True)
 class SequenceData:
-    """sequences: to train on. task: whose visits are asked; None where the last event of a person
-    is. again: whether what a person had stays a candidate."""
+    """What a run trains on and is measured by.
+
+    sequences: to train on. task: whose visits are asked; None where the last event of each user
+    is. allow_repeats: whether what a user had stays a candidate.
+    """
 
     sequences: ItemSequences
     task: NextBasket | None
-    again: bool
+    allow_repeats: bool
 
 
 def open_sequences(config: SequenceDataConfig) -> SequenceData:
@@ -287,21 +241,21 @@ def open_sequences(config: SequenceDataConfig) -> SequenceData:
         else:
             # There the position stands for the time.
             sequences = replace(sequences_of_task(build_next_item(config.path)), time=None)
-        return SequenceData(sequences, None, _again(config, sequences))
+        return SequenceData(sequences, None, _allow_repeats(config, sequences))
     task = build_next_basket(
         CompleteJourney.open(offline=config.offline),
         households=config.households,
         seed=config.seed,
     )
     sequences = sequences_of_task(task, split="task")
-    return SequenceData(sequences, task, _again(config, sequences))
+    return SequenceData(sequences, task, _allow_repeats(config, sequences))
 
 
-def _again(config: SequenceDataConfig, sequences: ItemSequences) -> bool:
-    """What the config says, or the training events."""
-    if config.again is not None:
-        return config.again
+def _allow_repeats(config: SequenceDataConfig, sequences: ItemSequences) -> bool:
+    """What the config says, or else the training events show."""
+    if config.allow_repeats is not None:
+        return config.allow_repeats
     person = np.repeat(np.arange(len(sequences)), np.diff(sequences.offsets))
     kept = np.arange(len(person)) < sequences.training_end()[person]
     pairs = (person * (sequences.items + 1) + sequences.item)[kept]
-    return len(np.unique(pairs)) <= (1 - AGAIN) * len(pairs)
+    return len(np.unique(pairs)) <= (1 - REPEAT_SHARE) * len(pairs)

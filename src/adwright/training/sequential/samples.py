@@ -1,4 +1,4 @@
-"""The samples of a sequential model's training, epoch by epoch and step by step.
+"""The samples that a sequence model is trained on, per epoch and step.
 
 All of it is a function of seed, epoch and step, so a run that was cut off finds the same again.
 """
@@ -19,8 +19,8 @@ Ints = NDArray[np.int64]
 
 
 class SequenceSamples:
-    """W samples: each person's latest `longest` training events or, with `whole`, all windows
-    of them; final, whole: as in `ItemSequences.windows`. shortening: stochastic length.
+    """W samples: each user's latest `longest` training events or, with `all_windows`, all windows
+    of them; train_on_validation: the validation targets too (see `ItemSequences.windows`).
 
     Raises ConfigError where there is no sample.
     """
@@ -30,14 +30,16 @@ class SequenceSamples:
         sequences: ItemSequences,
         longest: int,
         *,
-        final: bool = False,
-        whole: bool = False,
-        shortening: StochasticLength | None = None,
+        train_on_validation: bool = False,
+        all_windows: bool = False,
+        stochastic_length: StochasticLength | None = None,
         seed: int = 0,
     ) -> None:
         self.sequences, self.longest = sequences, longest
-        self.shortening, self.seed = shortening, seed
-        self.first, self.end = sequences.windows(longest, final=final, whole=whole)
+        self.stochastic_length, self.seed = stochastic_length, seed
+        self.first, self.end = sequences.windows(
+            longest, final=train_on_validation, whole=all_windows
+        )
         if not len(self.first):
             raise ConfigError(
                 "nobody has two training events, so there is nothing to predict",
@@ -53,7 +55,7 @@ class SequenceSamples:
         """The samples `chosen` (int64 [B]) as step `step` of the run sees them."""
         rng = np.random.default_rng([self.seed, step, 2]) if self.sequences.by_moment else None
         batch = self.sequences.batch(self.first[chosen], self.end[chosen], rng)
-        if self.shortening is None:
+        if self.stochastic_length is None:
             return batch
         age = None
         if batch.time is not None:
@@ -62,7 +64,7 @@ class SequenceSamples:
         place, offsets = shorten(
             batch.items.lengths.numpy(),
             self.longest,
-            self.shortening,
+            self.stochastic_length,
             np.random.default_rng([self.seed, step, 1]),
             age=age,
         )
@@ -73,7 +75,7 @@ def balanced_batches(lengths: Ints, batch: int, rng: np.random.Generator) -> lis
     """Numbers 0 to W - 1 in random batches of about `batch`, each with the same mix of lengths.
 
     lengths: int64 [W]. The samples are sorted by length, ties at random, and each run of as
-    many samples as there are batches is dealt out, one to a batch, so that sizes differ by one
+    many samples as there are batches is spread over them, so that sizes differ by one
     at most and all steps cost about the same.
     """
     number = -(-len(lengths) // batch)

@@ -41,13 +41,13 @@ def fit_task_retriever(
 ) -> SequenceArtifact:
     """Train HSTU to find what people take next, in the folder `run`, taken up where there is one.
 
-    Unless `fit.final`, the epoch of the best recall among 50 items stays, on the validation visits
-    of `fit.validation_people`. Raises as `fit_sequential`.
+    Unless `fit.train_on_validation`, the epoch of the best recall among 50 items stays, on the
+    validation visits of `fit.validation_people`. Raises as `fit_sequential`.
     """
     sequences = sequences_of_task(task, split="task")
     made = _fresh(lambda: HSTU(model, sequences.items, count=sequences.count), fit)
     validate = None
-    if not fit.final:
+    if not fit.train_on_validation:
         visits = some_visits(task, fit.validation_people, fit.seed)
         depth = min(_DEPTH, sequences.items)
         validate = visit_validation(made, task, visits, depth=depth, k=min(fit.k, depth))
@@ -66,8 +66,8 @@ def fit_choice_ranker(
     """Train an HSTU ranker to tell what people take from drawn negatives (by default `Draws()`),
     in the folder `run`, taken up where there is one.
 
-    Unless `fit.final`, the epoch of the lowest log loss on the validation visits stays. The
-    artifact is of an `HSTURanker` and has the number of training visits in visits.json.
+    Unless `fit.train_on_validation`, the epoch of the lowest log loss on the validation visits
+    stays. The artifact is of an `HSTURanker` and has the number of training visits in visits.json.
     Raises as `fit_sequential`.
     """
     sequences, drawn = sequences_of_task(task, split="task"), draws or Draws()
@@ -75,7 +75,7 @@ def fit_choice_ranker(
         lambda: ChoiceRanker(model, sequences.items, draws=drawn, count=sequences.count), fit
     )
     validate = None
-    if not fit.final:
+    if not fit.train_on_validation:
         visits = some_visits(task, fit.validation_people, fit.seed)
         validate = choice_validation(made, task, visits, seed=fit.seed)
     _fitted(made, sequences, fit, Path(run), validate)

@@ -23,7 +23,6 @@ from adwright.data.ranges import ranges
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranking import ndcg, recall
-from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.repeats import Own, own_items
 from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.retrieval.ranks import Scorer, retrieved_ranks
@@ -121,7 +120,7 @@ def _readings(
     length = end - task.user_offsets[user]
     longest = np.zeros(len(task.users), np.int64)
     np.maximum.at(longest, user, length)
-    at_once = (longest[user] <= model.max_length) & (not _speaks_of_few(model))
+    at_once = (longest[user] <= model.max_length) & (not model.config.truncates)
     with torch.no_grad():
         people = np.unique(user[at_once & (length > 0)])
         for part in _parts(longest[people], events):
@@ -179,8 +178,3 @@ def _parts(lengths: Ints, events: int) -> Iterator[Ints]:
 def _runs(part: Ints) -> Iterator[tuple[int, int]]:
     bounds = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), len(part)]
     yield from ((a, b) for a, b in pairwise(bounds) if b > a)
-
-
-def _speaks_of_few(model: SequenceModel) -> bool:
-    config = model.config
-    return isinstance(config, HSTUConfig) and config.truncate_to > 0
