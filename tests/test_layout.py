@@ -27,7 +27,7 @@ TESTS = ROOT / "tests"
 MODULES = sorted(SOURCE.rglob("*.py"))
 CODE = [path for path in MODULES if path.name != "__init__.py"]
 # Tests about the project as a whole, which have no module of their own.
-OWN_TESTS = {"test_layout.py", "test_docs.py", "test_broken_inputs.py", "test_adding_engine.py"}
+OWN_TESTS = {"test_layout.py", "test_docs.py", "test_broken_inputs.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

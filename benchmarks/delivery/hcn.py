@@ -18,14 +18,14 @@ from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.deployment import Deployment
-from adwright.delivery.cascade.distil import teach
+from adwright.delivery.cascade.distil import distil
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import best_of
 from adwright.models.retrieval.comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
 from adwright.models.retrieval.hcn import HCN, HCNConfig
 from adwright.models.retrieval.multi_interest import MultiInterest, score_candidates
 from adwright.training.retrieval.artifact import RetrieverArtifact
-from adwright.training.retrieval.distillation import Lessons
+from adwright.training.retrieval.distillation import DistillationTargets
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors
 from benchmarks.common.deployment import built
@@ -110,7 +110,7 @@ class _Bench:
     def __init__(self, task: NextBasket, deployment: Deployment) -> None:
         self.task, self.deployment = task, deployment
         self.sample = sampled(task, REQUESTS)
-        self._lessons: Lessons | None = None
+        self._lessons: DistillationTargets | None = None
 
     def run(self, name: str, seed: int) -> Path:
         """The file of a run, which is made where it is missing."""
@@ -136,10 +136,10 @@ class _Bench:
         print(name, seed, f"{seconds:.0f} CPU-s", means, flush=True)
         return path
 
-    def lessons(self) -> Lessons:
+    def lessons(self) -> DistillationTargets:
         """What the fine ranker thinks."""
         if self._lessons is None:
-            self._lessons = teach(self.deployment.cascade(), self.task, visits=6_000, items=100)
+            self._lessons = distil(self.deployment.cascade(), self.task, visits=6_000, items=100)
         return self._lessons
 
     def fine_ten(self, model: HCN) -> dict[str, Floats]:

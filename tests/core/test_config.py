@@ -236,6 +236,7 @@ def test_choices_of_a_base_class_are_those_of_its_heirs() -> None:
         with pytest.raises(ConfigError, match=rf"\[Lacquer\.{name}\]"):
             heir(**{name: "x"})
 
+
 def test_overrides_leave_what_is_none() -> None:
     config = Run(seed=3)
     assert with_overrides(config, {"seed": None, "flag": None}) == config

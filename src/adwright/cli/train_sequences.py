@@ -122,10 +122,10 @@ def _of_one(model: str) -> Callable[..., None]:
     """`sequence` without --model: the verb of one model."""
 
     @wraps(sequence)
-    def verb(**given: Any) -> None:
+    def _verb(**given: Any) -> None:
         sequence(model=model, **given)
 
     signature = inspect.signature(sequence, eval_str=True)
     kept = [one for one in signature.parameters.values() if one.name != "model"]
-    verb.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
-    return verb
+    _verb.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    return _verb

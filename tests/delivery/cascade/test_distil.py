@@ -1,4 +1,4 @@
-"""Lessons are the fine stage's logits of what the sources find for training visits."""
+"""Distillation targets are the fine stage's logits of what the sources find for training visits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.delivery.cascade.distil import teach
+from adwright.delivery.cascade.distil import distil
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import Shortlist
 from tests.support.delivery.cascade_parts import deployment, task
@@ -16,7 +16,7 @@ from tests.support.delivery.cascade_parts import deployment, task
 
 def test_scores_are_the_logits_of_the_fine_stage() -> None:
     cascade, source = deployment().cascade(), task()
-    found = teach(cascade, source, visits=20, items=6)
+    found = distil(cascade, source, visits=20, items=6)
     assert cascade.fine is not None
     for n, visit in enumerate(found.visit):
         mine = slice(found.offsets[n], found.offsets[n + 1])
@@ -31,14 +31,14 @@ def test_scores_are_the_logits_of_the_fine_stage() -> None:
 
 def test_only_training_visits_teach() -> None:
     source = task()
-    found = teach(deployment().cascade(), source, visits=1_000, items=3)
+    found = distil(deployment().cascade(), source, visits=1_000, items=3)
     assert set(found.visit.tolist()) <= set(source.visits("train").tolist())
     assert 0 < len(found.visit) < len(source.visits("train"))  # those without a past are left out
 
 
 def test_half_is_what_the_person_had_most_often() -> None:
     cascade, source = deployment().cascade(), task()
-    found = teach(cascade, source, visits=1_000, items=4)
+    found = distil(cascade, source, visits=1_000, items=4)
     assert cascade.past is not None
     for n in range(len(found.visit)):
         batch = cascade.histories.batch(visit_requests(source, found.visit[n : n + 1]))
@@ -47,16 +47,16 @@ def test_half_is_what_the_person_had_most_often() -> None:
 
 
 @pytest.mark.parametrize("change", [{"visits": 3}, {"items": 2}, {"seed": 5}])
-def test_each_argument_changes_the_lessons(change: dict[str, int]) -> None:
+def test_each_argument_changes_the_targets(change: dict[str, int]) -> None:
     cascade = deployment().cascade()
     default = {"visits": 8, "items": 5, "seed": 0}
-    one = teach(cascade, task(), **default)
-    other = teach(cascade, task(), **default | change)
+    one = distil(cascade, task(), **default)
+    other = distil(cascade, task(), **default | change)
     assert one.hash != other.hash
-    assert one.hash == teach(cascade, task(), **default).hash
+    assert one.hash == distil(cascade, task(), **default).hash
 
 
 def test_without_a_fine_stage_nobody_teaches() -> None:
     cascade = replace(deployment(), fine=None).cascade()
     with pytest.raises(ConfigError, match="fine stage"):
-        teach(cascade, task(), visits=1, items=1)
+        distil(cascade, task(), visits=1, items=1)

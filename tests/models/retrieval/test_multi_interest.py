@@ -131,7 +131,7 @@ def test_distillation_is_zero_for_the_teacher_itself() -> None:
 
 
 def test_a_teacher_without_a_score_for_each_candidate_is_refused() -> None:
-    with pytest.raises(ValueInvalidError, match="one score a candidate"):
+    with pytest.raises(ValueInvalidError, match="one score per candidate"):
         Teacher(_teacher(4).candidates, torch.zeros(5))
 
 

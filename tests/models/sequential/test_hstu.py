@@ -17,7 +17,7 @@ from adwright.models.kernels.silu_attention import silu_attention
 from adwright.models.sequential import hstu
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.losses import LossConfig
-from adwright.models.sequential.sequence_model import Tokens
+from adwright.models.sequential.sequence_model import SequenceTokens
 from tests.support.models.sequence_checks import (
     DATA,
     LONGEST,
@@ -338,7 +338,7 @@ def test_gradients_that_are_computed_again_are_those_of_differences(
     def run(x: Tensor, *_: Tensor) -> Tensor:
         torch.manual_seed(5)
         offsets = torch.tensor([0, 3, 7])
-        return stack(Tokens(x, offsets, 0, torch.arange(7), time, time + 50)).x
+        return stack(SequenceTokens(x, offsets, 0, torch.arange(7), time, time + 50)).x
 
     assert torch.autograd.gradcheck(run, (x, *stack.parameters()))
 
@@ -367,7 +367,7 @@ def test_half_is_kept_where_half_is_computed_again() -> None:
         x = torch.randn(tokens, 8, requires_grad=True)
         time = torch.arange(tokens)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda one: one):
-            stack(Tokens(x, torch.tensor([0, tokens]), 0, time, time, time))
+            stack(SequenceTokens(x, torch.tensor([0, tokens]), 0, time, time, time))
         return sum(found.values())
 
     # Weights are kept as well, so that tokens cost what twice as many cost more.

@@ -146,13 +146,13 @@ def test_a_candidate_is_judged_alone() -> None:
 
 
 def test_a_forgotten_mask_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.Sight.of
+    real = module.LayerMask.of
 
-    def open_(*given: Any) -> module.Sight:
-        sight = real(*given)
-        return replace(sight, admitted=torch.ones_like(sight.admitted))
+    def open_(*given: Any) -> module.LayerMask:
+        mask = real(*given)
+        return replace(mask, admitted=torch.ones_like(mask.admitted))
 
-    monkeypatch.setattr(module.Sight, "of", open_)
+    monkeypatch.setattr(module.LayerMask, "of", open_)
     with pytest.raises(AssertionError):
         test_it_is_the_same_as_one_by_one("window", 99, "plain")
 

@@ -12,8 +12,8 @@ from adwright.core.errors import ValueInvalidError
 from adwright.models.kernels.vector_code import has_pairs
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon_cache import LayerHistory, read_history
-from adwright.models.sequential.mfalcon_fused import FusedJudge, PackedHistory, fused_for
-from adwright.models.sequential.mfalcon_torch import judge, sights
+from adwright.models.sequential.mfalcon_fused import FusedScorer, PackedHistory, fused_for
+from adwright.models.sequential.mfalcon_torch import layer_masks, score_candidates
 from tests.models.sequential.test_mfalcon import LATE, model_of
 from tests.models.sequential.test_mfalcon_cache import person_of
 from tests.support.models.sequence_checks import DATA, shake
@@ -71,11 +71,11 @@ def test_many_tiles_equal_torch(change: dict[str, Any], candidates: int) -> None
     model = _large(**change)
     history = read_history(model, person_of(190))
     codes = torch.arange(candidates) % DATA.items + 1
-    seen_as = sights(model, history, LATE)
+    masks = layer_masks(model, history, LATE)
     with torch.no_grad():
-        wanted = judge(model, history, codes, seen_as)
-    fused = FusedJudge(model)
-    found = fused.judge(fused.pack(history), codes, seen_as)
+        wanted = score_candidates(model, history, codes, masks)
+    fused = FusedScorer(model)
+    found = fused.score(fused.pack(history), codes, masks)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -84,11 +84,11 @@ def test_bfloat16_errs_by_its_rounding() -> None:
     """Every product is rounded by 2^-9 of itself; of many, errors cancel."""
     model = _large()
     history = read_history(model, person_of(190))
-    codes, seen_as = torch.arange(1, DATA.items + 1), sights(model, history, LATE)
+    codes, masks = torch.arange(1, DATA.items + 1), layer_masks(model, history, LATE)
     found = []
     for bfloat16 in (False, True):
-        fused = FusedJudge(model, bfloat16=bfloat16)
-        found.append(fused.judge(fused.pack(history), codes, seen_as))
+        fused = FusedScorer(model, bfloat16=bfloat16)
+        found.append(fused.score(fused.pack(history), codes, masks))
     error = (found[0] - found[1]).square().mean().sqrt() / found[0].square().mean().sqrt()
     assert 1e-5 < float(error) < 2**-8
 
@@ -97,7 +97,9 @@ def test_what_was_not_packed_is_refused() -> None:
     model = model_of()
     history = read_history(model, person_of(5))
     with pytest.raises(ValueInvalidError, match="packed"):
-        FusedJudge(model).judge(history, torch.ones(1, dtype=torch.long), sights(model, history, 0))
+        FusedScorer(model).score(
+            history, torch.ones(1, dtype=torch.long), layer_masks(model, history, 0)
+        )
 
 
 def test_another_type_has_no_tiles() -> None:

@@ -10,7 +10,12 @@ import torch
 from adwright.models.kernels.attention_spec import time_bucket
 from adwright.models.sequential.hstu_ranker import HSTURankerConfig
 from adwright.models.sequential.mfalcon_cache import layers_of, read_history
-from adwright.models.sequential.mfalcon_torch import Sight, judge, own_bias, sights
+from adwright.models.sequential.mfalcon_torch import (
+    LayerMask,
+    layer_masks,
+    own_bias,
+    score_candidates,
+)
 from tests.models.sequential.test_hstu_ranker import ALL, CONFIG
 from tests.models.sequential.test_mfalcon import CODES, LATE, model_of, person_of
 
@@ -22,7 +27,7 @@ def test_one_layer_follows_the_formula(config: HSTURankerConfig) -> None:
     model = model_of(replace(config, blocks=1, truncate_after=0, truncate_to=0))
     history = read_history(model, person_of(3, 7))
     (layer,), (seen,) = layers_of(model), history.layers
-    found = judge(model, history, CODES, sights(model, history, LATE))
+    found = score_candidates(model, history, CODES, layer_masks(model, history, LATE))
     always = max(history.contexts, config.prefix)
     assert layer.rab_p is not None
     assert layer.rab_t is not None
@@ -46,19 +51,19 @@ def test_one_layer_follows_the_formula(config: HSTURankerConfig) -> None:
 
 
 def test_what_a_window_leaves() -> None:
-    sight = Sight.of(None, 6, 0, 3, 2)
-    assert sight.distance.tolist() == [6, 5, 4, 3, 2, 1]
-    assert sight.admitted.tolist() == [True, True, False, False, True, True]
-    assert not sight.bucket.any()
-    assert Sight.of(None, 4, 0, 0, 0).admitted.all()
-    late = Sight.of(torch.tensor([5, 90]), 2, 100, 0, 0)
+    mask = LayerMask.of(None, 6, 0, 3, 2)
+    assert mask.distance.tolist() == [6, 5, 4, 3, 2, 1]
+    assert mask.admitted.tolist() == [True, True, False, False, True, True]
+    assert not mask.bucket.any()
+    assert LayerMask.of(None, 4, 0, 0, 0).admitted.all()
+    late = LayerMask.of(torch.tensor([5, 90]), 2, 100, 0, 0)
     assert late.bucket.tolist() == [int(time_bucket(torch.tensor(s))) for s in (95, 10)]
 
 
 def test_layers_that_see_the_same_share_how() -> None:
     model = model_of(replace(CONFIG, blocks=4, truncate_after=2, truncate_to=6))
-    found = sights(model, read_history(model, person_of(3, 7)), LATE)
-    assert [len(sight.distance) for sight in found] == [14, 14, 5, 5]
+    found = layer_masks(model, read_history(model, person_of(3, 7)), LATE)
+    assert [len(mask.distance) for mask in found] == [14, 14, 5, 5]
     assert found[0] is found[1]
     assert found[2] is found[3]
 

@@ -1,4 +1,4 @@
-"""Lessons: the lists of a batch's visits, and a training that hears them."""
+"""Distillation targets: the lists of a batch's visits, and a training that hears them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import torch
 
 from adwright.core.errors import ResumeError, ValueInvalidError
 from adwright.models.retrieval.hcn import HCN, HCNConfig
-from adwright.training.retrieval.distillation import Lessons
+from adwright.training.retrieval.distillation import DistillationTargets
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from tests.support.data.small_next_basket import small_task
 
 TASK = small_task(people=12)
-LESSONS = Lessons(
+TARGETS = DistillationTargets(
     np.array([2, 5]),
     np.array([0, 2, 5]),
     np.array([3, 1, 4, 1, 5]),
     np.array([0.1, 0.2, 0.3, 0.4, 0.5], np.float32),
 )
-NONE = Lessons(*(np.zeros(n, np.int64) for n in (0, 1, 0)), np.zeros(0, np.float32))
+NONE = DistillationTargets(*(np.zeros(n, np.int64) for n in (0, 1, 0)), np.zeros(0, np.float32))
 
 
 def test_a_batch_gets_the_lists_of_its_visits() -> None:
-    teacher = LESSONS.of(np.array([5, 9, 2, 0]))
+    teacher = TARGETS.of(np.array([5, 9, 2, 0]))
     assert teacher.candidates.to_lists() == [[4, 1, 5], [], [3, 1], []]
     assert teacher.scores.tolist() == pytest.approx([0.3, 0.4, 0.5, 0.1, 0.2])
 
 
-def test_no_lessons_are_empty_lists() -> None:
+def test_no_targets_are_empty_lists() -> None:
     assert NONE.of(np.array([0, 7])).candidates.to_lists() == [[], []]
 
 
@@ -40,22 +40,22 @@ def test_no_lessons_are_empty_lists() -> None:
     [
         ({"visit": np.array([5, 2])}, "ascend"),
         ({"visit": np.array([5, 5])}, "ascend"),
-        ({"offsets": np.array([0, 5])}, "one list a visit"),
-        ({"offsets": np.array([0, 2, 4])}, "one list a visit"),
+        ({"offsets": np.array([0, 5])}, "one list per visit"),
+        ({"offsets": np.array([0, 2, 4])}, "one list per visit"),
         ({"score": np.full(5, np.nan, np.float32)}, "finite"),
         ({"score": np.zeros(4, np.float32)}, "finite"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(change: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(ValueInvalidError, match=message):
-        replace(LESSONS, **change)
+        replace(TARGETS, **change)
 
 
-def test_the_hash_tells_lessons_apart() -> None:
-    assert LESSONS.hash == replace(LESSONS).hash
-    changed = {"item": LESSONS.item + 1, "score": LESSONS.score * 2, "visit": LESSONS.visit + 1}
+def test_the_hash_tells_targets_apart() -> None:
+    assert TARGETS.hash == replace(TARGETS).hash
+    changed = {"item": TARGETS.item + 1, "score": TARGETS.score * 2, "visit": TARGETS.visit + 1}
     for name, value in changed.items():
-        assert replace(LESSONS, **{name: value}).hash != LESSONS.hash
+        assert replace(TARGETS, **{name: value}).hash != TARGETS.hash
 
 
 def _model(distillation: float = 20.0) -> HCN:
@@ -64,12 +64,12 @@ def _model(distillation: float = 20.0) -> HCN:
     return HCN(config, TASK.spec, TASK.items, TASK.count)
 
 
-def _one_item_is_best(code: int) -> Lessons:
+def _one_item_is_best(code: int) -> DistillationTargets:
     """A finer ranker that wants one item for everybody."""
     visits = TASK.visits("train")
     number = len(TASK.items) - 1
     item = np.tile(np.arange(1, number + 1), len(visits))
-    return Lessons(
+    return DistillationTargets(
         visits,
         number * np.arange(len(visits) + 1),
         item,

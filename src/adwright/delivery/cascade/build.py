@@ -33,7 +33,7 @@ from adwright.data.tasks.choice import ChoiceConfig, build_choice_task
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.cascade import CascadeConfig
 from adwright.delivery.cascade.deployment import Deployment, Ranking, Retrieving
-from adwright.delivery.cascade.distil import teach
+from adwright.delivery.cascade.distil import distil
 from adwright.delivery.decision import Request
 from adwright.delivery.index.index import IndexKind
 from adwright.delivery.stages.histories import Histories, visit_requests
@@ -49,7 +49,7 @@ from adwright.training.ranking.fit import FitConfig
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run as run_ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
-from adwright.training.retrieval.distillation import Lessons
+from adwright.training.retrieval.distillation import DistillationTargets
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.sequential.config import SequentialConfig, renamed
 from adwright.training.sequential.task_models import fit_choice_ranker, fit_task_retriever
@@ -79,7 +79,7 @@ class BuildConfig:
     coarse_fit: HCN. choice, fine, fine_fit: the fine ranker's rows, DIN or HSTU, and its
     training; with an `HSTURankerConfig` and a `SequentialConfig` it is an HSTU on sequences, and
     of `choice` only the draws are read. lessons, lesson_items: training
-    baskets on which HCN learns from the fine ranker, and items of each, see `teach`; 0 lessons
+    baskets on which HCN learns from the fine ranker, and items of each, see `distil`; 0 lessons
     for no distillation, as the blend brings the coarse order nearer to the fine one and costs
     the vectors nothing.
     blend: training baskets on which the coarse order is brought near to the fine one, see
@@ -160,7 +160,7 @@ def build_deployment(
     lessons = None
     if config.lessons:
         with done.stage("ask the fine ranker for lessons"):
-            lessons = teach(
+            lessons = distil(
                 deployment.cascade(),
                 task,
                 visits=config.lessons,
@@ -249,7 +249,7 @@ def _fitted(
     task: NextBasket,
     fit: RetrievalConfig,
     run: Path,
-    lessons: Lessons | None = None,
+    lessons: DistillationTargets | None = None,
 ) -> Model:
     """A model trained in `run`, taken up where there is a run."""
     with torch.random.fork_rng(devices=[]):

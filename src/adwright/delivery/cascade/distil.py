@@ -1,7 +1,7 @@
-"""Lessons for the coarse ranker: what the fine one thinks of items that the sources find.
+"""Distillation targets for the coarse ranker: the fine one's scores of what the sources find.
 
-Only a part of a visit's candidates is asked about, and only some of the visits: the fine
-ranker's time is what lessons cost.
+Only some of the visits are scored, and of each only some candidates: the fine ranker's time is the
+cost.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.cascade import Cascade
 from adwright.delivery.stages.histories import RequestBatch, visit_requests
 from adwright.delivery.stages.protocols import Shortlist
-from adwright.training.retrieval.distillation import Lessons
+from adwright.training.retrieval.distillation import DistillationTargets
 
-__all__ = ["teach"]
+__all__ = ["distil"]
 
 _TOGETHER = 16
 #: Probabilities nearer to 0 or 1 than this count as this near.
 _LEAST = 1e-9
 
 
-def teach(cascade: Cascade, task: NextBasket, *, visits: int, items: int, seed: int = 0) -> Lessons:
+def distil(
+    cascade: Cascade, task: NextBasket, *, visits: int, items: int, seed: int = 0
+) -> DistillationTargets:
     """The fine stage's logits of up to `items` candidates, of `visits` training visits of `task`.
 
     cascade: its sources find the candidates; its coarse stage is not asked. Visits of people
@@ -33,7 +35,7 @@ def teach(cascade: Cascade, task: NextBasket, *, visits: int, items: int, seed: 
     """
     if cascade.fine is None or not cascade.fine.probability:
         raise ConfigError(
-            "lessons are made of a fine stage's probabilities",
+            "distillation takes a fine stage's probabilities",
             where="no fine stage" if cascade.fine is None else type(cascade.fine).__name__,
         )
     rng = np.random.default_rng(seed)
@@ -42,7 +44,7 @@ def teach(cascade: Cascade, task: NextBasket, *, visits: int, items: int, seed: 
     chosen = np.sort(rng.permutation(known)[:visits])
     lists: list[NDArray[np.int64]] = []
     scores: list[NDArray[np.float64]] = []
-    with progress(len(chosen), "lessons", "visits") as bar:
+    with progress(len(chosen), "distil", "visits") as bar:
         for start in range(0, len(chosen), _TOGETHER):
             some = chosen[start : start + _TOGETHER]
             batch = cascade.histories.batch(visit_requests(task, some))
@@ -52,7 +54,9 @@ def teach(cascade: Cascade, task: NextBasket, *, visits: int, items: int, seed: 
             bar.advance(len(some))
     p = np.clip(np.concatenate([np.zeros(0), *scores]), _LEAST, 1 - _LEAST)
     short = Shortlist.of(lists)
-    return Lessons(chosen, short.offsets, short.codes, np.log(p / (1 - p)).astype(np.float32))
+    return DistillationTargets(
+        chosen, short.offsets, short.codes, np.log(p / (1 - p)).astype(np.float32)
+    )
 
 
 def _some_of(

@@ -8,7 +8,7 @@ pushes the oldest one out; every place moves by that, so the history is read ane
 
 The ranker's choices had drawn negatives; `Draws` turns the logits into the odds of the catalogue,
 item by item, as in `fine`. What counts as had before is what the ranker reads: from that the own
-negatives were drawn (`models.hstu_choice`).
+negatives were drawn (`models.sequential.choice_ranker`).
 
 A ranker of choices never saw anybody without an event, so of those not it but the training events
 speak: the share of the training visits in which an item was taken.

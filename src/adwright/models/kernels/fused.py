@@ -62,7 +62,7 @@ def fused(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> Ten
             where="kernel",
             hint='kernel="auto" takes one that does',
         )
-    out: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
+    out: Tensor = _FusedAttention.apply(  # type: ignore[no-untyped-call]
         q, k, v, terms.position_bias, terms.time_bias, offsets, terms
     )
     return out
@@ -82,7 +82,7 @@ class _Work:
     """One call: the batch as the loops read it, and which thread computes which blocks."""
 
     def __init__(self, offsets: Tensor, terms: Terms, q: Tensor, v: Tensor) -> None:
-        from adwright.models.kernels.fused_loops import LEAST, MOST, Batch
+        from adwright.models.kernels.fused_loops import LEAST, MOST, AttentionBatch
         from adwright.models.kernels.vector_code import LANES, has_pairs
 
         pairs = q.dtype == torch.bfloat16 and has_pairs()
@@ -92,7 +92,7 @@ class _Work:
         # Half of a tile on the diagonal is in vain: smaller ones for short sequences.
         step = torch.where(rounded > SHORT, MOST, LEAST)
         self.longest = int(rounded.max()) if len(rounded) else 0
-        self.batch = Batch(
+        self.batch = AttentionBatch(
             sequences=torch.stack([*bounds[:2], rounded, step, *bounds[2:]], 1).numpy(),
             longest=self.longest,
             heads=q.shape[1],
@@ -155,7 +155,7 @@ class _Work:
                     done.result()
 
 
-class _Attention(torch.autograd.Function):
+class _FusedAttention(torch.autograd.Function):
     """[E, H, Dv]; see the module's docstring for the formulas."""
 
     @staticmethod
@@ -215,7 +215,7 @@ class _Attention(torch.autograd.Function):
 
 
 class _Remembered(torch.autograd.Function):
-    """`_Attention` with its result given."""
+    """`_FusedAttention` with its result given."""
 
     @staticmethod
     def forward(
@@ -236,4 +236,4 @@ class _Remembered(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
-        return *_Attention.backward(ctx, above), None
+        return *_FusedAttention.backward(ctx, above), None

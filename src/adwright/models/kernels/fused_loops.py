@@ -5,7 +5,9 @@ time buckets are made once for all heads; what a head then needs stays in the fi
 `adwright.models.kernels.fused` hands over the batch and says which blocks to compute.
 
 numba keeps what it compiled beside this file until this file changes. Who changes one that it
-imports (`hstu_llvm`, `hstu_pack`, `hstu_product`, `hstu_silu`) must touch this one.
+imports (`vector_code`, `packing`, `matmul`, `silu`) must touch this one. Who renames the class of
+an argument must move its loop to another line: numba reads the class names in an old cache, whose
+file is named after the line, before it compares dates.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from adwright.models.kernels.packing import pack, packed, store
 from adwright.models.kernels.silu import slope, slope_pairs, weigh, weigh_pairs
 from adwright.models.kernels.vector_code import LANES
 
-__all__ = ["LEAST", "MOST", "Batch", "Biases", "backward", "forward"]
+__all__ = ["LEAST", "MOST", "AttentionBatch", "Biases", "backward", "forward"]
 
 #: Rows and columns of a tile, at most: two tiles of float32 and what goes into them fit in the
 #: second cache. Odd multiples of 16, so that columns do not fall on the same lines of a cache.
@@ -29,7 +31,7 @@ AREA = MOST * MOST
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-class Batch(NamedTuple):
+class AttentionBatch(NamedTuple):
     """sequences int64 [U, 7]: first token, length, that rounded up to LANES, rows and columns
     of its tiles, contexts, where candidates begin, what a window never hides. Then sizes, the
     factors alpha and scale (float32), and whether words are pairs."""

@@ -6,7 +6,9 @@ projection, scores and sums, stays in the second cache; K, V and the weights lie
 anything but a column here, so there is no mask beside that of a window.
 
 numba keeps what it compiled beside this file until this file changes. Who changes one that it
-imports (`hstu_llvm`, `hstu_product`, `hstu_silu`) must touch this one.
+imports (`vector_code`, `matmul`, `silu`) must touch this one. Who renames the class of
+an argument must move its loop to another line: numba reads the class names in an old cache, whose
+file is named after the line, before it compares dates.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from adwright.models.kernels.matmul import add_pairs, add_words, set_pairs, set_
 from adwright.models.kernels.silu import weigh, weigh_pairs
 from adwright.models.kernels.vector_code import LANES
 
-__all__ = ["COLUMNS", "ROWS", "Columns", "Sizes", "Weights", "through_layer"]
+__all__ = ["COLUMNS", "ROWS", "Columns", "LayerSizes", "Weights", "through_layer"]
 
 #: Candidates and tokens of a tile, at most.
 ROWS, COLUMNS = 112, 224
@@ -28,7 +30,7 @@ EPS = np.float32(1e-6)
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-class Sizes(NamedTuple):
+class LayerSizes(NamedTuple):
     """Of a layer: H, Dqk, Dv, D, whether A V is normed in each head, whether W2 reads [U, A,
     U * A], the factors alpha and 1 / N (float32), whether words are pairs of bfloat16."""
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from adwright.models.kernels.vector_code import LANES
 
-__all__ = ["Numbers", "Packed", "pack", "packed", "store"]
+__all__ = ["Numbers", "SequenceBuffers", "pack", "packed", "store"]
 
 
 class Numbers(NamedTuple):
@@ -29,8 +29,8 @@ class Numbers(NamedTuple):
     halves: Any
 
 
-class Packed(NamedTuple):
-    """Room for one sequence, int32 and flat; and its D, D rounded up, and words in a row."""
+class SequenceBuffers(NamedTuple):
+    """Flat int32 buffers for one sequence; and its D, D rounded up, and words per row."""
 
     rows: Any
     panels: Any
@@ -42,13 +42,13 @@ class Packed(NamedTuple):
 
 @numba.njit(nogil=True)
 def packed(longest, heads, size, pairs):
-    """Room for sequences of at most so many tokens, a multiple of LANES."""
+    """Allocate buffers for sequences of at most `longest` tokens, a multiple of LANES."""
     width = (size + LANES - 1) // LANES * LANES
     words = width // 2 if pairs else width
     room = heads * longest * words
     rows, panels = np.zeros(room, np.int32), np.zeros(room, np.int32)
     steps = np.zeros(room, np.int32) if pairs else rows
-    return Packed(rows, panels, steps, size, width, words)
+    return SequenceBuffers(rows, panels, steps, size, width, words)
 
 
 @numba.njit(nogil=True)

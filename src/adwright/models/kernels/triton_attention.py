@@ -1,4 +1,4 @@
-"""HSTU attention on CUDA, in blocks that stay in registers; see `hstu_triton_loops`.
+"""HSTU attention on CUDA, in blocks that stay in registers; see `triton_loops`.
 
 Triton comes with torch for CUDA. Without a GPU its interpreter runs the same loops slowly, for
 tests: set TRITON_INTERPRET=1 before the first import of triton. So far they have been checked
@@ -44,7 +44,7 @@ def on_triton(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) ->
             where="kernel",
             hint='it needs CUDA and the triton that comes with torch for it; kernel="auto"',
         )
-    out: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
+    out: Tensor = _TritonAttention.apply(  # type: ignore[no-untyped-call]
         q, k, v, terms.position_bias, terms.time_bias, offsets, terms
     )
     return out
@@ -87,7 +87,7 @@ class _Call:
             loop[self.grid](*tensors, *self.before, *self.after, **self.constants)
 
 
-class _Attention(torch.autograd.Function):
+class _TritonAttention(torch.autograd.Function):
     """[E, H, Dv], as of `adwright.models.kernels.fused`."""
 
     @staticmethod

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from adwright.models.ranking.dice import EPS, MovingMoments
-from adwright.models.ranking.history_counts import Group, Seen
+from adwright.models.ranking.history_counts import HistoryGroup, SeenItems
 
 __all__ = ["Activation", "LocalActivationUnit", "Weight", "pair_moments"]
 
@@ -83,7 +83,7 @@ class LocalActivationUnit(nn.Module):
                 self.bias.copy_(-0.9 * torch.linspace(0, 1, hidden))
         self.moments = MovingMoments(hidden)
 
-    def forward(self, q: Tensor, k: Tensor, seen: Seen) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, seen: SeenItems) -> Tensor:
         """q [T, D] targets, k [N, D] distinct history items to pooled interests [T, D]."""
         # Under autocast, too, in the precision of its inputs: `_Pool` mixes no types.
         with torch.autocast(q.device.type, enabled=False):
@@ -100,7 +100,7 @@ class LocalActivationUnit(nn.Module):
         return pooled
 
     def _pool_pairs(
-        self, q: Tensor, k: Tensor, coefficients: tuple[Tensor, ...], seen: Seen
+        self, q: Tensor, k: Tensor, coefficients: tuple[Tensor, ...], seen: SeenItems
     ) -> Tensor:
         """The same for groups so small that a tile each would be all overhead: plain
         operations over the pairs of all of them."""
@@ -126,7 +126,7 @@ class LocalActivationUnit(nn.Module):
         z, gate, _ = _tile(q, k, a, b, bias, self.activation)
         return _scores(z, gate, curve, const).view(len(k), len(q)).T
 
-    def _coefficients(self, q: Tensor, k: Tensor, seen: Seen | None) -> tuple[Tensor, ...]:
+    def _coefficients(self, q: Tensor, k: Tensor, seen: SeenItems | None) -> tuple[Tensor, ...]:
         """A, B [D, H], bias [T, H], (lin, u, v) [3, H], const [] of the module's docstring."""
         of_k, of_q, of_difference, of_product = self.first
         b = of_k - of_difference
@@ -152,7 +152,7 @@ class LocalActivationUnit(nn.Module):
 
 
 def pair_moments(
-    q: Tensor, k: Tensor, bias: Tensor, a: Tensor, b: Tensor, seen: Seen
+    q: Tensor, k: Tensor, bias: Tensor, a: Tensor, b: Tensor, seen: SeenItems
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Count [], sum [H] and sum of squares [H] of x over all pairs, each event once (float64).
 
@@ -226,7 +226,7 @@ def _weights(scores: Tensor, counts: Tensor, weight: Weight) -> Tensor:
     return torch.nan_to_num(torch.softmax(scores + torch.log(counts), 0))
 
 
-def _tiles(groups: list[Group], hidden: int) -> Iterator[tuple[slice, slice, Tensor]]:
+def _tiles(groups: list[HistoryGroup], hidden: int) -> Iterator[tuple[slice, slice, Tensor]]:
     """(rows, items, counts [L, n]) of each tile; tiles are small enough for the cache."""
     for t0, t1, k0, k1, visit, counts in groups:
         if k0 == k1:
@@ -250,7 +250,7 @@ class _Pool(torch.autograd.Function):
         bias: Tensor,
         curve: Tensor,
         const: Tensor,
-        groups: list[Group],
+        groups: list[HistoryGroup],
         weight: Weight,
         activation: Activation,
     ) -> Tensor:

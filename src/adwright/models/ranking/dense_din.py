@@ -1,6 +1,6 @@
 """DIN as a plain network over padded tensors, for export: one person, T ads, L past items.
 
-The same numbers as `models.din`, by the formula as it stands in the paper: every pair of ad
+It computes what `din` does, by the formula as it stands in the paper: every pair of ad
 and past item is formed, [T, L, H] numbers at once. Training never does that; a server that
 scores a few hundred ads for one person can. Nothing here depends on the data, so torch.export
 and ONNX can trace it with T and L left open.

@@ -38,7 +38,7 @@ from adwright.data.batches.batch import Batch, distinct_history
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding, RowEmbedding
 from adwright.models.ranking.activation_unit import Activation, LocalActivationUnit, Weight
-from adwright.models.ranking.history_counts import Seen, seen_by
+from adwright.models.ranking.history_counts import SeenItems, seen_by
 from adwright.models.ranking.mlp import row_mlp
 
 __all__ = ["DIN", "DINConfig"]
@@ -143,7 +143,7 @@ class DIN(nn.Module):
         vectors = self.item(items)
         return vectors[place[: len(target)]], vectors[place[len(target) :]]
 
-    def _interest(self, target: Tensor, history: Tensor, seen: Seen) -> Tensor:
+    def _interest(self, target: Tensor, history: Tensor, seen: SeenItems) -> Tensor:
         if self.config.intensity:
             # A constant coordinate of the item vectors pools to the sum of the weights.
             target, history = (functional.pad(x, (0, 1), value=1.0) for x in (target, history))

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from adwright.data.batches.batch import Distinct
 
-__all__ = ["PAIRS", "Group", "Seen", "seen_by"]
+__all__ = ["PAIRS", "HistoryGroup", "SeenItems", "seen_by"]
 
 #: Groups of at most so many pairs (rows times distinct items) are written out pair by pair.
 PAIRS = 1024
 
 
-class Group(NamedTuple):
+class HistoryGroup(NamedTuple):
     """One person's part of a batch: rows t0..t1, distinct items k0..k1, visit of each row
     [T_u] (int64, from 0), counts [V_u, L_u]."""
 
@@ -32,17 +32,17 @@ class Group(NamedTuple):
     counts: Tensor
 
 
-class Seen(NamedTuple):
+class SeenItems(NamedTuple):
     """What the rows of a batch see: large groups as matrices, and the pairs of all small
     groups written out as row, item (both int64 [P]) and times [P] above 0."""
 
-    groups: list[Group]
+    groups: list[HistoryGroup]
     row: Tensor
     item: Tensor
     times: Tensor
 
 
-def seen_by(distinct: Distinct) -> Seen:
+def seen_by(distinct: Distinct) -> SeenItems:
     """Divide the groups of a batch by their number of pairs."""
     visits, rows, items = distinct.visit_groups, distinct.visit_rows, distinct.items.offsets
     first_row, n_items = rows[visits], items[1:] - items[:-1]
@@ -56,7 +56,7 @@ def seen_by(distinct: Distinct) -> Seen:
     for u in large:
         t0, t1, k0, k1 = *first_row[u : u + 2].tolist(), *items[u : u + 2].tolist()
         counts = distinct.counts[distinct.count_offsets[u] : distinct.count_offsets[u + 1]]
-        groups.append(Group(t0, t1, k0, k1, visit_of_row[t0:t1], counts.view(-1, k1 - k0)))
+        groups.append(HistoryGroup(t0, t1, k0, k1, visit_of_row[t0:t1], counts.view(-1, k1 - k0)))
     # The rest, vectorised: each row of a small group once, then each item beside it.
     owner = torch.repeat_interleave(torch.arange(len(n_rows)), n_rows)
     row = torch.nonzero((pairs <= PAIRS)[owner])[:, 0]
@@ -67,4 +67,4 @@ def seen_by(distinct: Distinct) -> Seen:
     at = distinct.count_offsets[group] + visit_of_row[row] * width
     count = distinct.counts[at[pair] + item]
     kept = count > 0
-    return Seen(groups, row[pair][kept], (items[group][pair] + item)[kept], count[kept])
+    return SeenItems(groups, row[pair][kept], (items[group][pair] + item)[kept], count[kept])

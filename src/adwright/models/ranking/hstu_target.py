@@ -8,7 +8,7 @@ ad that has met the whole history, goes into an MLP with what else is known of t
 
     logit = MLP([LN(row), item, intensity, user, context])
 
-The ranker of the paper (`hstu_ranking`) reads actions in turn with items and judges every event of
+The ranker of the paper (`hstu_ranker`) reads actions in turn with items and judges every event of
 a history. Here the history is what was taken, and impressions that were passed by are rows alone.
 
 Ours: an item's vector is that of DIN, mapped to the width D by a matrix; rows are told from events
@@ -54,7 +54,7 @@ from adwright.models.ranking.activation_unit import Activation
 from adwright.models.ranking.candidate_attention import Readings, candidate_attention, readings_of
 from adwright.models.ranking.mlp import row_mlp
 from adwright.models.sequential.hstu import HSTUConfig, HSTULayer
-from adwright.models.sequential.sequence_model import Tokens
+from adwright.models.sequential.sequence_model import SequenceTokens
 
 __all__ = ["HSTUTarget", "HSTUTargetConfig"]
 
@@ -208,7 +208,7 @@ class HSTUTarget(nn.Module):
         sums: list[Tensor] = []
         x = functional.dropout(x, config.dropout, self.training)
         y = functional.dropout(y, config.dropout, self.training)
-        tokens = Tokens(x, readings.offsets, 0, torch.arange(len(x)), None, None)
+        tokens = SequenceTokens(x, readings.offsets, 0, torch.arange(len(x)), None, None)
         for number, layer in enumerate(self._layers()):
             past, mine = layer.project(x), layer.project(y)
             values, own = past.v, mine.v

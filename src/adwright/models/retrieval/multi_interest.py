@@ -92,9 +92,9 @@ class InterestConfig:
 
 @dataclass(frozen=True)
 class Teacher:
-    """What a finer model thinks of some candidates of each query.
+    """A finer model's scores of some candidates of each query.
 
-    candidates: Jagged item codes, one list a query. scores: float [P], the finer model's logits.
+    candidates: Jagged item codes, one list per query. scores: float [P], the finer model's logits.
     """
 
     candidates: Jagged
@@ -103,7 +103,7 @@ class Teacher:
     def __post_init__(self) -> None:
         if self.scores.shape != self.candidates.values.shape:
             raise ValueInvalidError(
-                "a teacher gives one score a candidate",
+                "a teacher gives one score per candidate",
                 value=f"{self.scores.numel()} scores, {self.candidates.values.numel()} candidates",
             )
 

@@ -1,7 +1,7 @@
-"""What every retrieval model has in common: vectors of people, vectors of items, one loss.
+"""What all retrieval models share: user vectors, item vectors and a loss.
 
-A retriever gives a person K vectors and an item one, so that the score of an item is the best
-of K inner products and item vectors can be computed once for all people. Trained by softmax
+A retriever gives a user K vectors and an item one, so that the score of an item is the best of K
+inner products and item vectors can be computed once for all users. Trained by softmax
 over the distinct items of the batch, corrected for how often an item is such a candidate:
 
     s'(u, i) = s(u, i) / tau - log q_i
@@ -37,10 +37,10 @@ __all__ = [
 
 
 class Retriever(Protocol):
-    """A model of people's next items; an `nn.Module` besides."""
+    """Protocol of a retrieval model (also an nn.Module)."""
 
     def queries(self, batch: QueryBatch) -> Tensor:
-        """Vectors [U, K, D] of the people of a batch."""
+        """Vectors [U, K, D] of the users of a batch."""
 
     def item_vectors(self, codes: Tensor) -> Tensor:
         """Vectors [N, D] of item codes int64 [N]."""

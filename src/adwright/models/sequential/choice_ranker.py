@@ -1,21 +1,21 @@
 """Training an HSTU ranker on choices: what was taken beside what was not, after one history.
 
-A log of purchases alone holds no action that was not one, so a ranker that reads items and actions
-in turn (`hstu_ranking`) finds nothing to tell apart in it. Drawn negatives among the events, with
-an action of their own, would be something; but then every history in training is full of things
-that nobody did, and none in serving is. So here a history holds what was taken alone, and what
-was and was not taken at one moment are candidates after it: each sees the events before that
-moment and itself, stands at the place after them and at the time of the moment, and is predicted
-a label. That is what `falcon` asks when it serves, mask, place and time:
+In a log of purchases every action is the same, so a ranker that reads items and actions in turn
+(`hstu_ranker`) has nothing to tell apart. Drawn negatives among the events, with an action of their
+own, would give it something; but then every history in training would be full of events that nobody
+did, and none in serving is. So a history here holds only what was taken, and what was and was not
+taken at one moment are candidates after it: each sees the events before that moment and itself,
+stands at the place after them and at the time of the moment, and has a label. Serving asks the same
+of `mfalcon`, with the same mask, place and time:
 
     [ context, Phi_0, a_0, ..., Phi_n-1, a_n-1 ]  c_1  c_2  ...  c_m       (`AttentionSpec.targets`)
 
 The action of every event is then the same; its token costs time and says that something happened.
 Where a log knows more (viewed, returned), actions say it.
 
-`ChoiceRanker` learns from sequences as `fit_sequential` hands them out: of each it draws a moment
-anew whenever it is read, takes what was taken then, and draws negatives as the choice task does
-(`data.draws`), whose odds are undone in the same way.
+`ChoiceRanker` learns from the sequences of `fit_sequential`: from each it draws a new moment
+whenever it is read, takes what was taken then, and draws negatives as the choice task does
+(`data.tasks.negatives`), whose odds are undone in the same way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon_cache import layers_of
-from adwright.models.sequential.sequence_model import Tokens
+from adwright.models.sequential.sequence_model import SequenceTokens
 
 __all__ = ["ChoiceRanker", "Choices", "choice_logits", "choice_loss", "with_negatives"]
 
@@ -45,7 +45,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Choices:
-    """What U people choose from.
+    """What U users choose from.
 
     past: their histories, each of at least one event; next_time of the last event says when they
     choose. items: Jagged int64, C candidates. label: float [C], 1 for what was taken.
@@ -69,8 +69,7 @@ class Choices:
 
 
 class ChoiceRanker(HSTURanker):
-    """An HSTU ranker that is trained on choices; what it is asked, and its weights, are the
-    ranker's.
+    """An HSTU ranker that is trained on choices; in serving it is an `HSTURanker`.
 
     draws: the negatives. count: int64 [N + 1], training events of each item code.
     Sequences without actions are read as if everything was taken, action 1.
@@ -98,11 +97,11 @@ class ChoiceRanker(HSTURanker):
         return choice_loss(self, choices) / candidates * len(choices.past)
 
     def asked(self, batch: SequenceBatch) -> int:
-        """People who have a choice to learn from."""
+        """Count the users who have a moment to learn from."""
         return len(_Moments.of(batch).people)
 
     def choices(self, batch: SequenceBatch, rng: np.random.Generator) -> Choices:
-        """A moment of each person, drawn among those after the first."""
+        """Draw a moment of each user among those after the first."""
         moments = _Moments.of(batch)
         people, first = moments.people, moments.first
         pick = (rng.random(len(people)) * np.diff(moments.offsets)).astype(np.int64)
@@ -191,8 +190,8 @@ def choice_loss(model: HSTURanker, choices: Choices) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, label, reduction="sum")
 
 
-def _after(history: Tokens, x: Tensor, items: Jagged, now: Tensor | None) -> Tokens:
-    """Each sequence, and after it its candidates x [C, D]; now: int64 [C] seconds."""
+def _after(history: SequenceTokens, x: Tensor, items: Jagged, now: Tensor | None) -> SequenceTokens:
+    """Append to each sequence its candidates x [C, D]; now: int64 [C] seconds."""
     device = x.device
     people = torch.arange(len(items), device=device)
     owner = torch.repeat_interleave(people, history.offsets.diff())
@@ -207,7 +206,7 @@ def _after(history: Tokens, x: Tensor, items: Jagged, now: Tensor | None) -> Tok
         return None if values is None or now is None else torch.cat([values, now])[order]
 
     nobody = history.event.new_full((len(x),), -1)
-    return Tokens(
+    return SequenceTokens(
         torch.cat([history.x, x]).index_select(0, order),
         history.offsets + items.offsets,
         history.contexts,
@@ -217,8 +216,8 @@ def _after(history: Tokens, x: Tensor, items: Jagged, now: Tensor | None) -> Tok
     )
 
 
-def _latest(tokens: Tokens, candidates: Tensor, number: int) -> Tokens:
-    """The context, the last `number` tokens of each history, and its candidates (int64 [U])."""
+def _latest(tokens: SequenceTokens, candidates: Tensor, number: int) -> SequenceTokens:
+    """Keep the context, the last `number` tokens of each history and its candidates (int64 [U])."""
     lengths = tokens.offsets.diff()
     people = torch.arange(len(lengths), device=lengths.device)
     owner = torch.repeat_interleave(people, lengths)
@@ -230,9 +229,11 @@ def _latest(tokens: Tokens, candidates: Tensor, number: int) -> Tokens:
 
 
 class _Moments(NamedTuple):
-    """Of the P people with two moments or more: int64 [P] which they are, and [P] their first
-    event. The moments of theirs after the first: where each starts and ends, int64 [M], and
-    [P + 1], where each person's lie."""
+    """Decision moments of the P users with at least two.
+
+    people, first: int64 [P], the users and their first events. start, end: int64 [M], the events
+    of each moment after a user's first one. offsets: int64 [P + 1] of each user's moments.
+    """
 
     people: Ints
     first: Ints
@@ -242,7 +243,7 @@ class _Moments(NamedTuple):
 
     @classmethod
     def of(cls, batch: SequenceBatch) -> _Moments:
-        """Without times, each event is a moment."""
+        """Group the events of a batch by time; without times each event is a moment."""
         owner = batch.items.owner().numpy()
         time = np.arange(len(owner)) if batch.time is None else batch.time.numpy()
         bounds = run_starts(owner, time)

@@ -1,6 +1,6 @@
-"""The sequential models as plain networks over padded tensors, for export.
+"""The sequence models as plain networks over padded tensors, for export.
 
-The same numbers as `hstu`, `sasrec` and `falcon`, with every pair of tokens in memory: U people
+They compute what `hstu`, `sasrec` and `mfalcon` do, with every pair of tokens in memory: U people
 at once for a retriever, one person and m candidates for a ranker. Sequences are padded at their
 end, where causal attention never looks, so padding needs no mask; only what counts from the end
 of a sequence (its last event, a truncation, the place of a candidate) reads its length. Nothing
@@ -43,7 +43,7 @@ class DenseRetriever(nn.Module):
         self.times = model.config.reads_time
         self.known = model.config.reads_request_time
         self.popularity = model.bias is not None
-        self.own = None if model.repeats is None else _Own(model, model.repeats, timed=timed)
+        self.own = None if model.repeats is None else _OwnTerms(model, model.repeats, timed=timed)
         self.body: _Attended | _Blocks
         match model:
             case HSTU():
@@ -92,7 +92,7 @@ class DenseRetriever(nn.Module):
 class DenseRanker(nn.Module):
     """Logits of a trained HSTURanker for candidates after one history; weights are copied.
 
-    What `falcon` computes, with the history read anew.
+    It computes what `mfalcon` does, with the history read anew.
     """
 
     def __init__(self, model: HSTURanker) -> None:
@@ -135,8 +135,8 @@ class DenseRanker(nn.Module):
         when = self._times(time, request_time)
         tokens = _Tokens(x, lengths, when, when)
         place = self.input.position.index_select(0, events[None])
-        judged = self.input.item(candidates) * self.input.scale + place
-        logits: Tensor = self.head(self.body.judge(tokens, judged, request_time))
+        asked = self.input.item(candidates) * self.input.scale + place
+        logits: Tensor = self.head(self.body.candidates(tokens, asked, request_time))
         return logits
 
     def _times(self, time: Tensor | None, request_time: Tensor | None) -> Tensor | None:
@@ -196,7 +196,7 @@ class _Input(nn.Module):
         return torch.cat([time[:, :1].expand(-1, self.contexts), time], 1)
 
 
-class _Own(nn.Module):
+class _OwnTerms(nn.Module):
     """What `Repeats` adds to the scores of a person's own items."""
 
     vectors: Tensor
@@ -269,12 +269,12 @@ class _Attended(nn.Module):
             tokens = self._next(layer, layer.project(tokens.x), tokens)
         return tokens
 
-    def judge(self, tokens: _Tokens, x: Tensor, request_time: Tensor | None) -> Tensor:
-        """Candidates x [m, D] after the tokens of one person to their last vectors [m, D]."""
+    def candidates(self, tokens: _Tokens, x: Tensor, request_time: Tensor | None) -> Tensor:
+        """Vectors [m, D] of the candidates x [m, D] after the tokens of one user."""
         for number, layer in enumerate(_layers(self)):
             tokens = self._shortened(tokens, number)
             seen, mine = layer.project(tokens.x), layer.project(x)
-            x = layer.merge(mine.u, self._judged(layer, mine, seen, tokens, request_time), x)
+            x = layer.merge(mine.u, self._met(layer, mine, seen, tokens, request_time), x)
             tokens = self._next(layer, seen, tokens)
         return x
 
@@ -297,7 +297,7 @@ class _Attended(nn.Module):
         weights = functional.silu(scores) * (admitted.to(scores.dtype) / layer.longest)
         return torch.einsum("uhij,ujhd->uihd", weights, parts.v)
 
-    def _judged(
+    def _met(
         self,
         layer: HSTULayer,
         mine: Projected,
@@ -305,7 +305,7 @@ class _Attended(nn.Module):
         tokens: _Tokens,
         request_time: Tensor | None,
     ) -> Tensor:
-        """[m, H, Dv] of candidates, each of which sees the tokens of one person and itself."""
+        """Attend from candidates to the tokens of one user and themselves: [m, H, Dv]."""
         place = torch.arange(tokens.x.shape[1])
         distance = tokens.lengths - place  # [T]
         admitted = distance > 0

@@ -43,7 +43,12 @@ from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, Terms
 from adwright.models.kernels.fused import fused_for, remembered
 from adwright.models.kernels.silu_attention import AttentionSpec, Kernel, silu_attention
-from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, SequenceModel, Tokens
+from adwright.models.sequential.sequence_model import (
+    Encoded,
+    SequenceConfig,
+    SequenceModel,
+    SequenceTokens,
+)
 
 __all__ = ["HSTU", "HSTUConfig", "HSTULayer", "HSTUStack", "Projected", "RequestTime", "normed"]
 
@@ -196,7 +201,7 @@ class HSTULayer(nn.Module):
         kept = functional.dropout(gated, self.config.dropout, self.training)
         return x + cast("Tensor", self.w2(kept))
 
-    def attend(self, parts: Projected, tokens: Tokens, spec: AttentionSpec) -> Tensor:
+    def attend(self, parts: Projected, tokens: SequenceTokens, spec: AttentionSpec) -> Tensor:
         """A V [T, H, Dv] of the projected tokens; spec: who sees whom."""
         terms = self.terms(tokens, spec)
         return silu_attention(
@@ -214,7 +219,7 @@ class HSTULayer(nn.Module):
             kernel=self.config.kernel,
         )
 
-    def terms(self, tokens: Tokens, spec: AttentionSpec) -> Terms:
+    def terms(self, tokens: SequenceTokens, spec: AttentionSpec) -> Terms:
         """What the attention takes beside its tensors."""
         time = (tokens.time, tokens.query_time) if self.config.time else (None, None)
         return Terms(1 / self.longest, self.alpha, spec, self.rab_p, self.rab_t, *time)
@@ -223,7 +228,7 @@ class HSTULayer(nn.Module):
         """Whether the attention over x is the fused kernel's."""
         return self.config.kernel == "fused" or (self.config.kernel == "auto" and fused_for(x))
 
-    def forward(self, tokens: Tokens, spec: AttentionSpec) -> Tensor:
+    def forward(self, tokens: SequenceTokens, spec: AttentionSpec) -> Tensor:
         """The tokens' x [T, D] to y [T, D]; spec: who sees whom."""
         x = tokens.x
         if torch.is_grad_enabled() and self.config.recompute:
@@ -251,7 +256,7 @@ class _Saving(torch.autograd.Function):
         rab_p: Tensor | None,
         rab_t: Tensor | None,
         layer: HSTULayer,
-        tokens: Tokens,
+        tokens: SequenceTokens,
         spec: AttentionSpec,
     ) -> Tensor:
         before = functional.linear(normed(x), w1)
@@ -308,14 +313,14 @@ class HSTUStack(nn.Module):
         self.config = config
         self.layers = nn.ModuleList(HSTULayer(config, longest) for _ in range(config.blocks))
 
-    def spec(self, tokens: Tokens) -> AttentionSpec:
+    def spec(self, tokens: SequenceTokens) -> AttentionSpec:
         """Who sees whom among the tokens."""
         contexts = None
         if tokens.contexts:
             contexts = torch.full_like(tokens.offsets[1:], tokens.contexts)
         return AttentionSpec(contexts, None, self.config.window, self.config.prefix)
 
-    def forward(self, tokens: Tokens) -> Tokens:
+    def forward(self, tokens: SequenceTokens) -> SequenceTokens:
         """The tokens after the last layer; fewer of them after a truncation."""
         if self.config.time and (tokens.time is None or tokens.query_time is None):
             raise ValueInvalidError(
@@ -327,7 +332,7 @@ class HSTUStack(nn.Module):
             if number and number == self.config.truncate_after:
                 tokens = SequenceModel.latest(tokens, self.config.truncate_to)
             x = layer(tokens, spec)
-            tokens = Tokens(
+            tokens = SequenceTokens(
                 x, tokens.offsets, tokens.contexts, tokens.event, tokens.time, tokens.query_time
             )
         return tokens

@@ -5,7 +5,7 @@ turns, and an item's token predicts the action that follows it:
 
     Phi_0, a_0, Phi_1, a_1, ..., Phi_n-1, a_n-1        p(a_i | Phi_0, a_0, ..., Phi_i)
 
-so the item to be judged has met the whole history in every layer, which a retriever's item
+so the item to be scored has met the whole history in every layer, which a retriever's item
 never does, and one pass trains on all of a person's actions. A head gives one logit a task; a
 task is a set of action codes (clicked; four stars or more), and its loss is binary.
 
@@ -14,7 +14,7 @@ and a time, and a token's side of rab_t knows its own time, which for an item is
 request; the head is LN, one hidden layer with SiLU, logits. `request_time` has no meaning here,
 and `truncate_to` counts tokens. Events of action 0 (unknown) have no loss.
 
-Scoring many candidates against one history is `falcon`'s.
+`mfalcon` scores many candidates against one history.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.sequential.hstu import HSTUConfig, HSTUStack
-from adwright.models.sequential.sequence_model import Encoded, SequenceInput, Tokens
+from adwright.models.sequential.sequence_model import Encoded, SequenceInput, SequenceTokens
 
 __all__ = ["HSTURanker", "HSTURankerConfig", "Task"]
 
@@ -98,7 +98,7 @@ class HSTURanker(nn.Module):
             counts[list(codes), column] = 1
         self.register_buffer("counts", counts)
 
-    def tokens(self, batch: SequenceBatch) -> Tokens:
+    def tokens(self, batch: SequenceBatch) -> SequenceTokens:
         """Context, then item and action of each event in turn; the action of event e has the
         number -2 - e instead of e, so that it is nobody's item.
 
@@ -122,7 +122,7 @@ class HSTURanker(nn.Module):
         second[1:] = source[1:] == source[:-1]
         x = both.x.index_copy(0, second.nonzero()[:, 0], acted.to(both.x.dtype))
         event = torch.where(second, -2 - both.event, both.event)
-        return Tokens(x, both.offsets, both.contexts, event, both.time, both.query_time)
+        return SequenceTokens(x, both.offsets, both.contexts, event, both.time, both.query_time)
 
     def encode(self, batch: SequenceBatch) -> Encoded:
         """Vectors [K, D] of the items that the last layer sees, before the head."""
@@ -157,8 +157,8 @@ class HSTURanker(nn.Module):
         return int(known.sum())
 
     def candidates(self, codes: Tensor, place: int | Tensor) -> Tensor:
-        """Tokens [m, D] of items int64 [m] that would be the event at `place`, from 0, of all or
-        of each."""
+        """Tokens [m, D] of the items int64 [m], each as if it was the event at `place`: from 0, one
+        for all, or one each."""
         items: Tensor = self.input.item(codes) * self.config.width**0.5
         return items + self.input.position[place]
 

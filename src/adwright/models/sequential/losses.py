@@ -13,12 +13,12 @@ next, each loss is a sum over the positions of
                   the public code of Zhai et al. (ICML 2024, arXiv 2402.17152)
 
 "j != y" masks accidental hits. Two terms may be added to the products q_p . v_j / tau: a number
-of each item, how popular it is (`bias`), and one of each pair of position and item that is not 0
-for a few items alone, those that a person had before (`Personal`).
+of each item, how popular it is (`bias`), and one per pair of position and item that is not 0
+for a few items alone, those that a person had before (`OwnItemTerms`).
 
-Cost of a step on MovieLens 1M (14,000 positions, 3,706 items,
-D 50) in seconds of one core: exact .4, or .25 with bfloat16 products; 128 negatives a position
-6.2, since they gather [P, K, D], 350 MB; shared ones cost what a catalogue of C items would.
+Cost of a step on MovieLens 1M (14,000 positions, 3,706 items, D 50) in seconds of one core: exact
+.4, or .25 with bfloat16 products; 128 negatives per position 6.2, since they gather [P, K, D], 350
+MB; shared ones cost what a catalogue of C items would.
 
 The exact and the shared sum go through the positions in chunks and keep no logits: since the
 loss is a sum, its gradient with respect to queries and items is made beside it, chunk by chunk,
@@ -43,7 +43,7 @@ __all__ = [
     "EXACT_BELOW",
     "LossConfig",
     "LossKind",
-    "Personal",
+    "OwnItemTerms",
     "next_item_loss",
     "per_position_softmax",
     "softmax_over",
@@ -88,8 +88,8 @@ class LossConfig:
             raise ConfigError("positions must not be negative", where=str(self.positions))
 
 
-class Personal(NamedTuple):
-    """What a term of few pairs adds to the losses of P positions.
+class OwnItemTerms(NamedTuple):
+    """What the scores of users' own items add to the losses of P positions.
 
     bonus: [P], to the product of the target. others: [P], log of what is added to the sum over
     all items because of the other items that have such a term; minus infinity for nothing.
@@ -112,7 +112,7 @@ def next_item_loss(
     *,
     count: Tensor,
     bias: Tensor | None = None,
-    personal: Personal | None = None,
+    personal: OwnItemTerms | None = None,
 ) -> Tensor:
     """The loss [] summed over P positions.
 
@@ -166,7 +166,7 @@ def softmax_over(
     target: Tensor,
     codes: Tensor | None = None,
     shift: Tensor | None = None,
-    personal: Personal | None = None,
+    personal: OwnItemTerms | None = None,
     chunk: int = 128,
 ) -> Tensor:
     """L summed over P positions whose candidates are the same, in chunks of positions: [].
@@ -190,7 +190,7 @@ def per_position_softmax(
     negatives: Tensor,
     *,
     hit: Tensor,
-    personal: Personal | None = None,
+    personal: OwnItemTerms | None = None,
 ) -> Tensor:
     """L summed over P positions with K negatives each: queries [P, D], divided by the
     temperature; positive [P, D]; negatives [P, K, D]; hit bool [P, K], left out."""

@@ -1,22 +1,21 @@
 """M-FALCON: many candidates against one history, which is read once.
 
-Zhai et al., ICML 2024, arXiv 2402.17152, section 3.4 and appendix H. To judge m items for one
-person the ranker would read the history m times, O(m n^2 d). But no token of the history sees
+Zhai et al., ICML 2024, arXiv 2402.17152, section 3.4 and appendix H. To score m items for one
+user the ranker would read the history m times, O(m n^2 d). But no token of the history sees
 a candidate, so K and V of the history are the same for all of them: they are computed once, and
 candidates, in micro-batches, see the history and themselves and nothing else:
 
     a_c = [ sum_j SiLU(alpha q_c . k_j + rab(c, j)) v_j + SiLU(alpha q_c . k_c + rab(0)) v_c ] / N
 
-at the place after the last event, O(m n d) with K and V at hand. Kept between requests, they
-save the reading too. A history is kept under the person's key; when the person comes again with
-more events, these alone are read (`falcon_history`), and the history takes the place of the old
-one. Without a key it is kept under its content, so a new event finds nothing. The least recently
-used one goes when there are too many. One object serves one model: when the weights change,
-`clear()` it.
+at the place after the last event, O(m n d) once K and V are known. They are cached between
+requests (`mfalcon_cache`), under the user's key: of a user who comes again with more events only
+these are read. Without a key a history is cached under its content, so that a new event finds
+nothing. The least recently used history is evicted. One object serves one model: when the weights
+change, `clear()` it.
 
-With the extra `fast` candidates go through compiled tiles (`falcon_fused`), else through torch
-(`falcon_plain`). Of the operations there is nothing to be saved: m candidates after n tokens
-take 4 m n D in a layer, and 10 m D^2 for the projections, with D = H Dqk = H Dv the width.
+With the extra `fast` candidates go through compiled tiles (`mfalcon_fused`), else through torch
+(`mfalcon_torch`). Both take as many operations: m candidates after n tokens 4 m n D per layer, and
+10 m D^2 for the projections, with D = H Dqk = H Dv the width.
 
 What a candidate gets is what it would get as the next event of a sequence of its own, up to
 rounding: of float32, or of bfloat16 where asked for. Dropout is off; gradients are not kept.
@@ -37,9 +36,8 @@ from adwright.core.errors import ConfigError, MissingExtraError, ValueInvalidErr
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon_cache import History, in_common, read_history
-from adwright.models.sequential.mfalcon_fused import FusedJudge, fused_for
-from adwright.models.sequential.mfalcon_torch import judge as plain
-from adwright.models.sequential.mfalcon_torch import sights
+from adwright.models.sequential.mfalcon_fused import FusedScorer, fused_for
+from adwright.models.sequential.mfalcon_torch import layer_masks, score_candidates
 
 __all__ = ["Falcon", "Kernel", "Precision"]
 
@@ -48,15 +46,15 @@ Kernel = Literal["auto", "fused", "plain"]
 
 
 class Falcon:
-    """Scores candidates with a ranker whose weights stand still. Several threads may ask.
+    """Score candidates with a ranker whose weights do not change; thread-safe.
 
     micro_batch: candidates at once in torch; the compiled tiles have a size of their own.
-    capacity: histories that are kept, 0 for none; one of n tokens takes 4 H (Dqk + Dv) n bytes
-    a layer, half of that in bfloat16. precision: of the products with candidates; bfloat16 only
-    where the compiled tiles are and the processor multiplies it, else float32. kernel: "auto" is
-    fused where it can be.
-    hits, extended, misses: histories that were found as they are, that were found and had to be
-    read on, and that had to be read from the beginning.
+    capacity: histories in the cache, 0 for none; one of n tokens takes 4 H (Dqk + Dv) n bytes
+    per layer, half of that in bfloat16. precision: of the products with candidates; bfloat16 only
+    with the compiled tiles, on a processor that multiplies it, else float32. kernel: "auto" is
+    fused where that is possible.
+    hits, extended, misses: histories that the cache held as they are, held without their latest
+    events, and did not hold.
     Raises ConfigError for sizes out of range.
 
     >>> falcon = Falcon(model)  # doctest: +SKIP
@@ -91,7 +89,7 @@ class Falcon:
         self.model, self.micro_batch, self.capacity = model, micro_batch, capacity
         self.precision: Precision = precision
         self._fused = kernel != "plain" and fused_for(model)
-        self._judge: FusedJudge | None = None
+        self._scorer: FusedScorer | None = None
         self.hits = self.extended = self.misses = 0
         self._kept: OrderedDict[Hashable, History] = OrderedDict()
         self._lock = threading.Lock()
@@ -120,35 +118,37 @@ class Falcon:
             )
         self.model.eval()
         with torch.no_grad():
-            judge = self._fused_judge()
-            history = self._find(person, key, judge)
-            seen_as = sights(self.model, history, request_time or 0)
-            if judge is not None:
-                vectors = judge.judge(history, candidates, seen_as)
+            scorer = self._fused_scorer()
+            history = self._find(person, key, scorer)
+            masks = layer_masks(self.model, history, request_time or 0)
+            if scorer is not None:
+                vectors = scorer.score(history, candidates, masks)
             else:
                 parts = torch.split(candidates, self.micro_batch)
-                vectors = torch.cat([plain(self.model, history, part, seen_as) for part in parts])
+                vectors = torch.cat(
+                    [score_candidates(self.model, history, part, masks) for part in parts]
+                )
             logits: Tensor = self.model.head(vectors)
         return logits
 
     def clear(self) -> None:
-        """Forget all histories, and what was made of the weights."""
+        """Empty the cache, and forget the packed weights."""
         with self._lock:
             self._kept.clear()
-            self._judge = None
+            self._scorer = None
 
     def __len__(self) -> int:
-        """Histories that are kept."""
+        """Histories in the cache."""
         return len(self._kept)
 
-    def _fused_judge(self) -> FusedJudge | None:
+    def _fused_scorer(self) -> FusedScorer | None:
         with self._lock:
-            if self._fused and self._judge is None:
-                self._judge = FusedJudge(self.model, bfloat16=self.precision == "bfloat16")
-            return self._judge
+            if self._fused and self._scorer is None:
+                self._scorer = FusedScorer(self.model, bfloat16=self.precision == "bfloat16")
+            return self._scorer
 
     def _find(
-        self, person: SequenceBatch, key: Hashable | None, judge: FusedJudge | None
+        self, person: SequenceBatch, key: Hashable | None, scorer: FusedScorer | None
     ) -> History:
         place = ("content", _content(person)) if key is None else ("person", key)
         with self._lock:
@@ -160,7 +160,7 @@ class Falcon:
             history = kept
         else:
             history = read_history(self.model, person, kept, common)
-            history = history if judge is None else judge.pack(history)
+            history = history if scorer is None else scorer.pack(history)
         with self._lock:
             self.hits += history is kept
             self.extended += history is not kept and common > 0
@@ -174,7 +174,7 @@ class Falcon:
 
 
 def _content(person: SequenceBatch) -> bytes:
-    """A hash of all that the model reads of a history."""
+    """Hash all that the model reads of a history."""
     digest = hashlib.sha256()
     for values in (person.items.values, person.time, person.action, person.context):
         data = b"" if values is None else values.numpy().tobytes()

@@ -1,14 +1,13 @@
-"""What M-FALCON keeps of a history: K and V of its tokens in each layer, and how they grow.
+"""What M-FALCON caches of a history: K and V of its tokens in each layer, and how they grow.
 
 A token of the history sees nothing that comes after it, so new events leave K and V of the
-tokens before them as they were. What a kept history and a new one have in common, from the first
-event on, is therefore taken over, and the rest is read onto it: after a new event two tokens
-instead of all. An event whose action has become known costs one token and what follows it.
+tokens before them as they were. What a cached history and a new one have in common, from the first
+event on, is therefore reused, and only the rest is read: after a new event two tokens instead of
+all. An event whose action has become known costs one token and what follows it.
 
-Not taken over, because it is not the same: anything where the first event or the context is
-another one, so also where the events were cut at the front, as all places have moved; and the
-layers behind a truncation that lets other tokens go on than before, which are read again from
-what entered them (`History.before`, kept for this).
+Nothing is reused where the first event or the context differs, so also where the events were cut at
+the front, which moves all places. Layers behind a truncation that lets other tokens pass than
+before are computed again from their input (`History.before`, cached for this).
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import AttentionSpec, Bounds, pairs, time_bucket
 from adwright.models.sequential.hstu import HSTULayer
 from adwright.models.sequential.hstu_ranker import HSTURanker
-from adwright.models.sequential.sequence_model import SequenceModel, Tokens
+from adwright.models.sequential.sequence_model import SequenceModel, SequenceTokens
 
-__all__ = ["History", "LayerHistory", "Seen", "in_common", "layers_of", "read_history"]
+__all__ = ["History", "LayerHistory", "SeenTokens", "in_common", "layers_of", "read_history"]
 
 
-class Seen(Protocol):
+class SeenTokens(Protocol):
     """What candidates see of a history in one layer, in whatever form it is kept: k [n, H, Dqk]
     and v [n, H, Dv] float32, time int64 [n] seconds or None; its length is n, which differs
     between layers after a truncation."""
@@ -49,7 +48,7 @@ class Seen(Protocol):
 
 @dataclass(frozen=True)
 class LayerHistory:
-    """`Seen` as plain tensors."""
+    """`SeenTokens` as plain tensors."""
 
     k: Tensor
     v: Tensor
@@ -61,14 +60,14 @@ class LayerHistory:
 
 @dataclass(frozen=True)
 class History:
-    """One person's history, read.
+    """One user's history as the layers have read it.
 
     person: the batch of one that was read. layers: of the model. events: how many. contexts:
     tokens before them. before: [T, D], all tokens as they come to the truncation; None without.
     """
 
     person: SequenceBatch
-    layers: tuple[Seen, ...]
+    layers: tuple[SeenTokens, ...]
     events: int
     contexts: int
     before: Tensor | None
@@ -80,13 +79,13 @@ class History:
 
 
 def layers_of(model: HSTURanker) -> list[HSTULayer]:
-    """The layers, as what they are."""
+    """The layers of the model, typed."""
     return [layer for layer in model.stack.layers if isinstance(layer, HSTULayer)]
 
 
 def in_common(model: HSTURanker, kept: History, person: SequenceBatch) -> int:
-    """How many first tokens of the person's are those of the kept history; 0 where the context
-    or the first item is another one."""
+    """Count the first tokens that a user's history shares with the cached one; 0 where the context
+    or the first item differs."""
     config, old = model.config, kept.person
     if person.action is None or (config.time and person.time is None):
         return 0  # reading it says what is missing
@@ -108,9 +107,9 @@ def in_common(model: HSTURanker, kept: History, person: SequenceBatch) -> int:
 def read_history(
     model: HSTURanker, person: SequenceBatch, onto: History | None = None, common: int = 0
 ) -> History:
-    """The history of a batch of one; the model is in eval mode.
+    """Read the history of a batch of one; the model is in eval mode.
 
-    onto, common: a kept history, and how many of its first tokens are taken over.
+    onto, common: a cached history, and how many of its first tokens are reused.
     Raises ValueInvalidError for a history that leaves no place for a candidate.
     """
     config = model.config
@@ -127,7 +126,7 @@ def read_history(
         onto = onto if common else None
         first, x, before = common, tokens.x[common:], None
         chain = layers_of(model)
-        layers: list[Seen] = []
+        layers: list[SeenTokens] = []
         for number, layer in enumerate(chain):
             if number and number == config.truncate_after:
                 before = x if onto is None else torch.cat([_required(onto.before)[:first], x])
@@ -155,9 +154,14 @@ def read_history(
 
 
 def _attend_late(
-    layer: HSTULayer, q: Tensor, seen: Seen, first: int, tokens: Tokens, spec: AttentionSpec
+    layer: HSTULayer,
+    q: Tensor,
+    seen: SeenTokens,
+    first: int,
+    tokens: SequenceTokens,
+    spec: AttentionSpec,
 ) -> Tensor:
-    """A V [L, H, Dv] of the L tokens from `first` on, by the formula."""
+    """Attend from the L tokens from `first` on: A V [L, H, Dv], by the formula."""
     place = torch.arange(len(seen))
     bounds = Bounds(*(one[0] for one in Bounds.of(tokens.offsets, spec)))
     admitted, distance = pairs(place[first:], place, bounds, spec.window)

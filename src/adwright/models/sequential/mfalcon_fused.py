@@ -1,6 +1,6 @@
-"""Candidates against a kept history in compiled tiles; see `falcon_tiles`.
+"""M-FALCON in compiled tiles, see `mfalcon_loops`.
 
-K of a history is kept in the panels that the products read, V as it is; both in float32 or in
+K of a history is packed into the panels that the products read, V as it is; both in float32 or in
 bfloat16. Sums, LN and SiLU's argument are float32 in either case, and so are the candidates
 between two layers.
 """
@@ -19,13 +19,13 @@ from torch.nn import functional
 from adwright.core.errors import ValueInvalidError
 from adwright.models.sequential.hstu import HSTULayer
 from adwright.models.sequential.hstu_ranker import HSTURanker
-from adwright.models.sequential.mfalcon_cache import History, LayerHistory, Seen, layers_of
-from adwright.models.sequential.mfalcon_torch import Sight, own_bias
+from adwright.models.sequential.mfalcon_cache import History, LayerHistory, SeenTokens, layers_of
+from adwright.models.sequential.mfalcon_torch import LayerMask, own_bias
 
 if TYPE_CHECKING:
-    from adwright.models.kernels.mfalcon_loops import Columns, Sizes, Weights
+    from adwright.models.kernels.mfalcon_loops import Columns, LayerSizes, Weights
 
-__all__ = ["FusedJudge", "PackedHistory", "fused_for"]
+__all__ = ["FusedScorer", "PackedHistory", "fused_for"]
 
 #: Vectors of 16 numbers, and blocks of 8 candidates: see `hstu_product`.
 _LANES, _BLOCK = 16, 8
@@ -40,7 +40,7 @@ def fused_for(model: HSTURanker) -> bool:
 
 @dataclass(frozen=True)
 class PackedHistory:
-    """`Seen`, packed. keys: float32 [n / 16, H, Dqk, 16], or of bfloat16 [n / 16, H, Dqk / 2,
+    """`SeenTokens`, packed. keys: float32 [n / 16, H, Dqk, 16], or of bfloat16 [n / 16, H, Dqk / 2,
     16, 2]; values: [n, H, Dv], or [n / 2, H, Dv, 2]; n and Dv rounded up to 16 by zeros, Dqk to
     2. length, size, width: n, Dqk and Dv as they are."""
 
@@ -70,7 +70,7 @@ class PackedHistory:
         return values[: self.length, :, : self.width].float()
 
     @classmethod
-    def of(cls, seen: Seen, dtype: torch.dtype) -> PackedHistory:
+    def of(cls, seen: SeenTokens, dtype: torch.dtype) -> PackedHistory:
         """Pack what candidates see of a layer."""
         length, heads, size = seen.k.shape
         width, n = seen.v.shape[2], length + -length % _LANES
@@ -85,10 +85,10 @@ class PackedHistory:
         return cls(keys.contiguous(), v.contiguous(), seen.time, length, size, width)
 
 
-class FusedJudge:
-    """Judges candidates of one model, whose weights it packs when it is made.
+class FusedScorer:
+    """Scores candidates with one model, whose weights are packed at construction.
 
-    bfloat16: multiply so where the processor can.
+    bfloat16: multiply in it where the processor can.
     """
 
     def __init__(self, model: HSTURanker, *, bfloat16: bool = False) -> None:
@@ -99,13 +99,13 @@ class FusedJudge:
         self._layers = [self._packed(layer) for layer in layers_of(model)]
 
     def pack(self, history: History) -> History:
-        """The history as `judge` reads it."""
+        """The history as `score` reads it."""
         packed = (PackedHistory.of(seen, self.dtype) for seen in history.layers)
         return replace(history, layers=tuple(packed))
 
-    def judge(self, history: History, codes: Tensor, seen_as: list[Sight]) -> Tensor:
+    def score(self, history: History, codes: Tensor, masks: list[LayerMask]) -> Tensor:
         """Vectors [m, D] of candidates int64 [m] before the model's head, of a packed history;
-        seen_as: of `falcon_plain.sights`."""
+        masks: of `mfalcon_torch.layer_masks`."""
         from adwright.models.kernels.mfalcon_loops import through_layer
 
         width = self.model.config.width
@@ -113,17 +113,17 @@ class FusedJudge:
             rows = functional.pad(codes, (0, -len(codes) % _BLOCK))
             x = self.model.candidates(rows, history.events)
             x = functional.pad(x, (0, -width % _LANES)).contiguous()
-            chain = zip(self._layers, history.layers, seen_as, strict=True)
-            for (layer, sizes, weights), seen, sight in chain:
-                columns = _columns(layer, seen, sight, history.contexts)
+            chain = zip(self._layers, history.layers, masks, strict=True)
+            for (layer, sizes, weights), seen, mask in chain:
+                columns = _columns(layer, seen, mask, history.contexts)
                 through_layer(x.numpy(), sizes, weights, columns)
             return x[: len(codes), :width]
 
-    def _packed(self, layer: HSTULayer) -> tuple[HSTULayer, Sizes, Weights]:
-        from adwright.models.kernels.mfalcon_loops import Sizes, Weights
+    def _packed(self, layer: HSTULayer) -> tuple[HSTULayer, LayerSizes, Weights]:
+        from adwright.models.kernels.mfalcon_loops import LayerSizes, Weights
 
         config = layer.config
-        sizes = Sizes(
+        sizes = LayerSizes(
             heads=config.heads,
             q_size=config.qk_width,
             v_size=config.v_width,
@@ -140,7 +140,7 @@ class FusedJudge:
         return layer, sizes, Weights(w1, w2, own)
 
 
-def _columns(layer: HSTULayer, seen: Seen, sight: Sight, contexts: int) -> Columns:
+def _columns(layer: HSTULayer, seen: SeenTokens, of_layer: LayerMask, contexts: int) -> Columns:
     from adwright.models.kernels.mfalcon_loops import Columns
 
     if not isinstance(seen, PackedHistory):
@@ -150,7 +150,7 @@ def _columns(layer: HSTULayer, seen: Seen, sight: Sight, contexts: int) -> Colum
     stretches = [[0, n + filled]] if n else []
     mask = torch.zeros(0)
     if config.window and n:
-        mask = functional.pad(sight.admitted.float(), (0, filled))
+        mask = functional.pad(of_layer.admitted.float(), (0, filled))
         always = max(contexts, config.prefix)
         early = always + -always % _LANES
         late = max(0, n - config.window + 1) // _LANES * _LANES
@@ -159,7 +159,7 @@ def _columns(layer: HSTULayer, seen: Seen, sight: Sight, contexts: int) -> Colum
     return Columns(
         k=_words(seen.keys),
         v=_words(seen.values),
-        bias=functional.pad(sight.bias(layer), (0, filled)).numpy(),
+        bias=functional.pad(of_layer.bias(layer), (0, filled)).numpy(),
         mask=mask.numpy(),
         masked=config.window > 0,
         stretches=np.array(stretches, np.int64).reshape(-1, 2),

@@ -1,22 +1,22 @@
-"""What people took before, they take again: own items are scored by a part of their own.
+"""Repeat-consumption score for items in the user's history.
 
-Let item i stand in the history of a person at moment p, n_pi times and last d_pi seconds ago (or
-places, where there are no times). To what a sequential model says of all items, s_pi, comes for
-these few a second voice
+Let item i stand in a user's history at moment p, n_pi times and last d_pi seconds ago (or places,
+where there are no times). To the score s_pi that a sequence model gives every item, these few add a
+second one
 
     rho_pi = (T[bucket(n_pi), bucket(d_pi)] + w . u_p + (A u_p) . v_i) / tau + gamma b_i
 
 and the item scores log(e^s_pi + e^rho_pi). T is a learned table; w . u_p says whether this is a
-trip for the usual or for something new; A u_p which of the usual; b_i is the number of how
-popular the item is, if the model has one. T, w, A and gamma start at 0. Written so, the sum over
-the catalogue in a softmax is without an error that over all items and that over the own ones:
+trip for the usual or for something new; A u_p which of the usual; b_i is the model's popularity
+term of the item, if it has one. T, w, A and gamma start at 0. With that form the softmax's sum over
+the catalogue is exactly one over all items plus one over those of the history ("own" items):
 
     sum_all j e^score_pj  =  sum_all j e^s_pj  +  sum_own j e^rho_pj
 
-so the first may be drawn from (`sequence_losses`) and the second is exact. Ours, in the line of
+so the first may be estimated by draws (`losses`) and the second is exact. Ours, in the line of
 copy mechanisms: RepeatNet (Ren et al., AAAI 2019) chooses between repeating and exploring by two
-decoders. A term on top of s_pi was tried first: what s says of all items, popularity above all,
-then spoils the order of the own ones.
+decoders. A term added to s_pi was tried first: popularity in s then spoils the order of the own
+items.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from torch.utils.checkpoint import checkpoint
 
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, time_bucket
-from adwright.models.sequential.losses import Personal
+from adwright.models.sequential.losses import OwnItemTerms
 
 __all__ = ["COUNT_BUCKETS", "Own", "Repeats", "own_cells", "own_items"]
 
-#: Buckets of how often: floor(2 log2 n), so 1, 2, 3, 4 to 5, 6 to 7, 8 to 11, ...
+#: Buckets of the count n: floor(2 log2 n), so 1, 2, 3, 4 to 5, 6 to 7, 8 to 11, ...
 COUNT_BUCKETS = 16
-#: Events of a history whose items weigh, at the start, as much as all items.
+#: A history of so many events weighs, at the start, as much as the whole catalogue.
 _EVEN = 256
-#: Positions of one sequence that are gone through at once.
+#: Positions of one sequence that are computed together.
 _CHUNK = 512
 
 
 class Own(NamedTuple):
-    """The own items of one person at R positions.
+    """The items in one user's history at R positions.
 
     codes: int64 [M], distinct. cell: int64 [R, M], place in the flattened table of the term;
     -1 where the item was not taken until then.
@@ -59,7 +59,7 @@ class Own(NamedTuple):
 
 
 class Repeats(nn.Module):
-    """The part. width: D. temperature: tau."""
+    """The score rho of a user's own items. width: D. temperature: tau."""
 
     def __init__(self, width: int, temperature: float) -> None:
         super().__init__()
@@ -78,8 +78,8 @@ class Repeats(nn.Module):
         queries: Tensor,
         event: Tensor,
         items: Callable[[Tensor], Tensor],
-    ) -> Personal:
-        """Of P positions for the loss.
+    ) -> OwnItemTerms:
+        """What own items add to the loss at P positions.
 
         vectors: unit vectors [P, D] at the events int64 [P], rising, of the batch. queries: the
         same as what `items` of int64 [M] are multiplied with, so that the product is s.
@@ -102,7 +102,7 @@ class Repeats(nn.Module):
                 bonus.append(found[0])
                 others.append(found[1])
         empty = vectors.new_zeros(0, dtype=self.table.dtype)
-        return Personal(torch.cat([empty, *bonus]), torch.cat([empty, *others]))
+        return OwnItemTerms(torch.cat([empty, *bonus]), torch.cat([empty, *others]))
 
     def terms(self, vectors: Tensor, queries: Tensor, items: Tensor, own: Own) -> Tensor:
         """What is added to s [R, M]: log(e^s + e^rho) - s, and 0 for what was not taken.
@@ -135,7 +135,7 @@ class Repeats(nn.Module):
 
 
 def own_items(batch: SequenceBatch, person: int, event: Tensor) -> Own:
-    """The own items of a person of the batch at `event` (int64 [R], rising, of that person)."""
+    """Find the own items of a user of the batch at `event` (int64 [R], rising, of that person)."""
     first = int(batch.items.offsets[person])
     last = int(event[-1]) + 1 if len(event) else first
     part = slice(first, last)
@@ -156,7 +156,7 @@ def own_cells(
     then: NDArray[np.int64] | None = None,
     now: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
-    """Cells int64 [R, M] of M items after the events `asked` (int64 [R], rising).
+    """Cells of T, int64 [R, M], of M items after the events `asked` (int64 [R], rising).
 
     place: int64 [L], which of the M items each event is. then: int64 [L] seconds of the events;
     now: int64 [R], of the moments that are asked about. Without, places are counted.
@@ -183,5 +183,5 @@ def _bucket(since: NDArray[np.int64]) -> NDArray[np.int64]:
     return time_bucket(torch.from_numpy(since)).numpy()
 
 
-#: Bucket of each number of times, up to where the last bucket begins.
+#: Bucket of each count, up to where the last bucket begins.
 _OFTEN = np.floor(2 * np.log2(np.maximum(np.arange(256), 1)) + 1e-9).astype(np.int64)

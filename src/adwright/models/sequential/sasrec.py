@@ -28,7 +28,12 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.bucketed import length_groups
-from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, SequenceModel, Tokens
+from adwright.models.sequential.sequence_model import (
+    Encoded,
+    SequenceConfig,
+    SequenceModel,
+    SequenceTokens,
+)
 
 __all__ = ["SASRec", "SASRecBlock", "SASRecConfig", "causal_attention"]
 
@@ -142,4 +147,4 @@ class SASRec(SequenceModel):
         for block in self.blocks:
             x = block(x, tokens.offsets)
         after = (tokens.offsets, tokens.contexts, tokens.event, None, None)
-        return self.spoken(Tokens(self.norm(x), *after))
+        return self.spoken(SequenceTokens(self.norm(x), *after))

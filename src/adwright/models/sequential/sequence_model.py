@@ -1,4 +1,4 @@
-"""What the sequential models have in common: their input, their head and their loss.
+"""What the sequence models share: input, head and loss.
 
 Input: an item's embedding times sqrt(D), plus a learned embedding of its place in the sequence;
 before the events stand one token a context feature, where the model has any. Head: the output
@@ -29,12 +29,12 @@ from adwright.models.retrieval.retriever import counts_tensor
 from adwright.models.sequential.losses import LossConfig, next_item_loss, unit
 from adwright.models.sequential.repeats import Repeats, own_items
 
-__all__ = ["Encoded", "SequenceConfig", "SequenceInput", "SequenceModel", "Tokens"]
+__all__ = ["Encoded", "SequenceConfig", "SequenceInput", "SequenceModel", "SequenceTokens"]
 
 
 @dataclass(frozen=True)
 class SequenceConfig:
-    """Sizes that every sequential model has.
+    """LayerSizes that every sequential model has.
 
     kind: its name in commands, run files and artifacts. title: in tables and pages.
     width: D. max_length: the longest sequence of events. blocks: layers. heads: of each.
@@ -99,8 +99,8 @@ class SequenceConfig:
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """What the layers of a model read.
+class SequenceTokens:
+    """A batch as the layers of a model read it.
 
     x: float [T, D]. offsets: int64 [U + 1]. contexts: how many first tokens of every sequence
     are context. event: int64 [T], the event of each token, -1 for context. time, query_time:
@@ -114,9 +114,9 @@ class Tokens:
     time: Tensor | None
     query_time: Tensor | None
 
-    def select(self, place: Tensor, offsets: Tensor) -> Tokens:
+    def select(self, place: Tensor, offsets: Tensor) -> SequenceTokens:
         """Only the tokens `place` (int64 [K], rising), which lie at `offsets`."""
-        return Tokens(
+        return SequenceTokens(
             self.x.index_select(0, place),
             offsets,
             self.contexts,
@@ -128,8 +128,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Encoded:
-    """vectors: float [K, D], one an event that the model speaks of. event: int64 [K], rising,
-    which of the batch's events that is."""
+    """What the layers give: vectors float [K, D] at the events int64 [K], rising, of the batch."""
 
     vectors: Tensor
     event: Tensor
@@ -180,7 +179,7 @@ class SequenceInput(nn.Module):
         starts = torch.repeat_interleave(batch.items.offsets[:-1], lengths)
         return torch.arange(len(starts), device=starts.device) - starts
 
-    def forward(self, batch: SequenceBatch, query_time: Tensor | None) -> Tokens:
+    def forward(self, batch: SequenceBatch, query_time: Tensor | None) -> SequenceTokens:
         """The batch's tokens; query_time: int64 [E] seconds, what an event knows of the time."""
         config = self.config
         events = self.item(batch.items.values) * config.width**0.5
@@ -190,7 +189,7 @@ class SequenceInput(nn.Module):
         event = torch.arange(len(events), device=here)
         if not number:
             x = functional.dropout(events, config.dropout, self.training)
-            return Tokens(x, offsets, 0, event, batch.time, query_time)
+            return SequenceTokens(x, offsets, 0, event, batch.time, query_time)
         if batch.context is None or batch.context.shape[1] != number:
             raise ValueInvalidError(
                 f"the model reads {number} context features",
@@ -216,7 +215,7 @@ class SequenceInput(nn.Module):
             return torch.cat([start.repeat_interleave(number), value])[order]
 
         blank = event.new_full((at_context.numel(),), -1)
-        return Tokens(
+        return SequenceTokens(
             functional.dropout(x, config.dropout, self.training),
             offsets,
             number,
@@ -227,7 +226,7 @@ class SequenceInput(nn.Module):
 
 
 class SequenceModel(nn.Module):
-    """A model of the next item. A subclass says in `encode` what stands between.
+    """A model of the next item; a subclass defines the layers in `encode`.
 
     items: N of the catalogue, coded from 1. count: int64 [N + 1], training events of each code,
     for draws by popularity; without, all items count the same.
@@ -255,16 +254,16 @@ class SequenceModel(nn.Module):
 
     @property
     def max_length(self) -> int:
-        """How many of the latest events it reads."""
+        """How many of the latest events the model reads."""
         return self.config.max_length
 
     @abstractmethod
     def encode(self, batch: SequenceBatch) -> Encoded:
-        """Unit vectors of the events that the model speaks of; always of the last ones."""
+        """Unit vectors at the events that pass the last layer, always the latest of each user."""
 
     def queries(self, batch: SequenceBatch) -> Tensor:
-        """Vectors at the last event of each person: [U, D], over the temperature, or [U, D + 1]
-        with `popularity`; those of a person without events speak of popularity alone."""
+        """Query vectors at the last event of each user: [U, D], over the temperature, or [U, D + 1]
+        with `popularity`; without events they score by popularity alone."""
         encoded = self.encode(batch)
         ends = batch.items.offsets[1:] - 1
         place = torch.searchsorted(encoded.event, ends)
@@ -274,7 +273,7 @@ class SequenceModel(nn.Module):
         return self.asking(vectors)
 
     def asking(self, vectors: Tensor) -> Tensor:
-        """Unit vectors [U, D] as what items are multiplied with."""
+        """Scale unit vectors [U, D] to query vectors."""
         scaled = vectors / self.config.loss.temperature
         if self.bias is None:
             return scaled
@@ -286,8 +285,8 @@ class SequenceModel(nn.Module):
         return vectors if self.bias is None else torch.cat([vectors, self.bias[codes, None]], 1)
 
     def own_terms(self, batch: SequenceBatch, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What `repeats` adds to the scores of people whose `queries` [U, D] are known: (int64
-        [M] people, int64 [M] item codes, [M] terms); nothing without it."""
+        """What `repeats` adds to the scores of users with `queries` [U, D]: (int64 [M] users, int64
+        [M] item codes, [M] terms); empty without it."""
         none = batch.items.values[:0]
         rows, codes, terms = [none], [none], [queries.new_zeros(0)]
         if self.repeats is not None:
@@ -302,8 +301,8 @@ class SequenceModel(nn.Module):
         return torch.cat(rows), torch.cat(codes), torch.cat(terms)
 
     def loss(self, batch: SequenceBatch) -> Tensor:
-        """Loss [] summed over the events that have a target; see `sequence_losses`. Of few
-        positions it is scaled up to all."""
+        """Loss [] summed over the events that have a target, see `losses`; of a sample of positions
+        it is scaled up to all."""
         encoded = self.encode(batch)
         target = batch.target[encoded.event]
         asked = (target > 0).nonzero()[:, 0]
@@ -332,7 +331,7 @@ class SequenceModel(nn.Module):
         return int((batch.target > 0).sum())
 
     @staticmethod
-    def spoken(tokens: Tokens) -> Encoded:
+    def spoken(tokens: SequenceTokens) -> Encoded:
         """The unit vectors of the tokens that are events."""
         if not tokens.contexts:
             return Encoded(unit(tokens.x), tokens.event)
@@ -340,7 +339,7 @@ class SequenceModel(nn.Module):
         return Encoded(unit(tokens.x.index_select(0, kept)), tokens.event[kept])
 
     @staticmethod
-    def latest(tokens: Tokens, number: int) -> Tokens:
+    def latest(tokens: SequenceTokens, number: int) -> SequenceTokens:
         """The context and the last `number` events of each sequence."""
         lengths = tokens.offsets[1:] - tokens.offsets[:-1]
         kept = lengths.clamp(max=tokens.contexts + number)

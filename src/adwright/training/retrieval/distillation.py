@@ -1,7 +1,7 @@
-"""What a finer ranker thinks of some candidates of some visits, to teach a coarser one with.
+"""Distillation targets: a finer ranker's scores of some candidates of some visits.
 
-The lists are made once, before the training; a batch takes those of its own visits. Visits
-without a list are trained on as they are.
+They are made once, before the training; a batch takes those of its visits. Visits without any are
+trained on as they are.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.ranges import ranges
 from adwright.models.retrieval.multi_interest import Teacher
 
-__all__ = ["Lessons"]
+__all__ = ["DistillationTargets"]
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
-    """Lists of M visits.
+class DistillationTargets:
+    """Scored candidates of M visits.
 
     visit: int64 [M], numbers of visits of the task, ascending. item: int64 [P], item codes;
     visit m has those from offsets[m] to offsets[m + 1] (int64 [M + 1]). score: float32 [P],
@@ -41,17 +41,19 @@ class Lessons:
 
     def __post_init__(self) -> None:
         if (np.diff(self.visit) <= 0).any():
-            raise ValueInvalidError("the visits of lessons ascend", column="visit")
+            raise ValueInvalidError("the visits of distillation targets ascend", column="visit")
         if len(self.offsets) != len(self.visit) + 1 or self.offsets[-1] != len(self.item):
             raise ValueInvalidError(
-                "lessons are one list a visit",
+                "distillation targets are one list per visit",
                 value=f"{len(self.visit)} visits, {len(self.offsets)} offsets",
             )
         if self.score.shape != self.item.shape or not np.isfinite(self.score).all():
-            raise ValueInvalidError("lessons have one finite score a candidate", column="score")
+            raise ValueInvalidError(
+                "distillation targets have one finite score per candidate", column="score"
+            )
 
     def of(self, visits: Ints) -> Teacher:
-        """The lists of a batch's visits [B], in that order; empty where there is none."""
+        """Select those of a batch's visits [B], in that order; empty where there are none."""
         at = np.minimum(np.searchsorted(self.visit, visits), max(len(self.visit) - 1, 0))
         known = self.visit[at] == visits if len(self.visit) else np.zeros(len(visits), bool)
         start = np.where(known, self.offsets[at], 0)
@@ -64,6 +66,6 @@ class Lessons:
 
     @cached_property
     def hash(self) -> str:
-        """Of all that they say."""
+        """Hash of all visits, candidates and scores."""
         arrays = (self.visit, self.offsets, self.item, self.score)
         return content_hash([sha256_bytes(array.tobytes()) for array in arrays])

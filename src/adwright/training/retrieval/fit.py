@@ -27,7 +27,7 @@ from adwright.training.loop.loop import train
 from adwright.training.loop.optimisers import RowWise
 from adwright.training.loop.position import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
-from adwright.training.retrieval.distillation import Lessons
+from adwright.training.retrieval.distillation import DistillationTargets
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 
 __all__ = ["RetrievalConfig", "RetrievalResult", "fit_retriever"]
@@ -87,7 +87,7 @@ def fit_retriever(
     config: RetrievalConfig,
     run: str | Path | None = None,
     *,
-    lessons: Lessons | None = None,
+    lessons: DistillationTargets | None = None,
     resume: bool = False,
     checkpoint_every: int = 500,
     on_step: Callable[[int], None] | None = None,
@@ -120,7 +120,7 @@ class _Retrieval(Trainee[Ints]):
         model: nn.Module,
         task: NextBasket,
         config: RetrievalConfig,
-        lessons: Lessons | None,
+        lessons: DistillationTargets | None,
         checkpoint_every: int,
     ) -> None:
         self.task, self.config, self.lessons = task, config, lessons

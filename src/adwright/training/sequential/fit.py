@@ -4,13 +4,13 @@ A sample is a person's sequence and every position of it is predicted, so an epo
 person once ("generative training", Zhai et al., ICML 2024, arXiv 2402.17152). Batches have the
 same mix of long and short sequences, redrawn each epoch, so that steps cost about the same.
 NDCG of the validation targets over the whole catalogue decides which weights are kept, for a
-ranker of actions their log loss (`sequence_validation`), or whatever `validate` measures; data
+ranker of actions their log loss (`validation`), or whatever `validate` measures; data
 that is split by time needs that. The run folder holds a checkpoint; everything a step depends on
 is in it or a function of the position, so a run that was killed continues and ends with the same
 bits.
 
 Under torchrun the processes divide each batch so that all have about as much to do
-(`sequence_balance`). The loss is divided by the positions of the whole batch and gradients are
+(`balance`). The loss is divided by the positions of the whole batch and gradients are
 summed, so the weights are those of one process up to the order of sums; dropout and sampled
 negatives are drawn by each process for itself. The first process validates and writes the run
 folder, which all of them must see under the same path; they read the data themselves.
