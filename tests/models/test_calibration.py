@@ -125,8 +125,8 @@ def test_pooling_equals_the_literal_loop_however_many_rounds(
 ) -> None:
     means, weight = (np.array(column, float) for column in zip(*data, strict=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(c, "_ROUNDS", rounds)
-        starts = c._pool_adjacent_violators(means * weight, weight)
+        patch.setattr(c, "POOLING_ROUNDS", rounds)
+        starts = c.pool_adjacent_violators(means * weight, weight)
     levels = np.add.reduceat(means * weight, starts) / np.add.reduceat(weight, starts)
     found = np.repeat(levels, np.diff(starts, append=len(means)))
     assert found == pytest.approx(literal_pool((means * weight).tolist(), weight.tolist()))
@@ -136,7 +136,7 @@ def test_an_adversarial_order_is_pooled_in_linear_time() -> None:
     # One low value at the end draws the blocks before it in, one a round.
     means = np.append(np.arange(200_000.0), -1e12)
     start = time.thread_time()
-    assert c._pool_adjacent_violators(means, np.ones(len(means))).tolist() == [0]
+    assert c.pool_adjacent_violators(means, np.ones(len(means))).tolist() == [0]
     assert time.thread_time() - start < 5
 
 

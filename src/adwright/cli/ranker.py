@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,9 +16,6 @@ from adwright.cli.shared import (
     show_facts,
     show_table,
 )
-
-if TYPE_CHECKING:
-    from adwright.training.ranking.config import RunConfig
 
 __all__ = ["evaluate", "explain", "export", "register", "score", "train"]
 
@@ -84,14 +80,20 @@ def train(
     are looked at once. An option given here wins over the run file. A run that was killed goes
     on with --resume and ends with the same bits.
     """
-    from adwright.core.config import load_toml, to_jsonable
+    from adwright.core.config import load_toml, to_jsonable, with_overrides
     from adwright.training.ranking.config import RunConfig, TaskConfig
     from adwright.training.ranking.run import run
 
     asked = RunConfig() if config is None else load_toml(config, RunConfig)
-    if task is not None:
-        asked = replace(asked, task=TaskConfig(kind="folder", folder=task))
-    asked = _with_options(asked, out, seed, epochs, negative_rate, base)
+    stream = with_overrides(asked.fit.stream, {"negative_rate": negative_rate})
+    changes = {
+        "task": None if task is None else TaskConfig(kind="folder", folder=task),
+        "fit": with_overrides(asked.fit, {"epochs": epochs, "stream": stream}),
+        "out": out,
+        "seed": seed,
+        "base": base,
+    }
+    asked = with_overrides(asked, changes)
     if dry_run:
         typer.echo(json.dumps(to_jsonable(asked), indent=1))
         return
@@ -103,28 +105,6 @@ def train(
         title="Test rows; 95% intervals over users",
     )
     typer.echo(f"Saved in {result.folder / 'ranker'} as {result.artifact[:16]}")
-
-
-def _with_options(
-    config: RunConfig,
-    out: Path | None,
-    seed: int | None,
-    epochs: int | None,
-    negative_rate: float | None,
-    base: bool | None,
-) -> RunConfig:
-    fit = config.fit
-    if epochs is not None:
-        fit = replace(fit, epochs=epochs)
-    if negative_rate is not None:
-        fit = replace(fit, stream=replace(fit.stream, negative_rate=negative_rate))
-    return replace(
-        config,
-        fit=fit,
-        out=config.out if out is None else out,
-        seed=config.seed if seed is None else seed,
-        base=config.base if base is None else base,
-    )
 
 
 def evaluate(

@@ -55,14 +55,15 @@ MaxLength = Annotated[
 ]
 Blocks = Annotated[int | None, typer.Option("--blocks", min=1, help="Layers.")]
 Width = Annotated[
-    int | None, typer.Option("--width", min=1, help="Width of the vectors, a multiple of the heads.")
+    int | None,
+    typer.Option("--width", min=1, help="Width of the vectors, a multiple of the heads."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Take up a run that was cut off.")]
 
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="Which: hstu or sasrec; by default that of the run file, or else hstu."),
+    typer.Option("--model", help="hstu or sasrec; by default the run file's, or hstu."),
 ]
 
 

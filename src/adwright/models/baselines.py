@@ -1,7 +1,7 @@
-"""The rules that every table carries beside a model: they are hard to beat on repeat buyers.
+"""The rules that every table of results lists: they are hard to beat on repeat buyers.
 
 popularity   how often the item was taken before, by anyone
-frequency    how often this person took it before, log(1 + n)
+frequency    how often this user took it before, log(1 + n)
 logistic     a logistic regression on log(1 + popularity) and log(1 + frequency), with their
              squares and product, fitted by Newton's method
 """
@@ -42,7 +42,7 @@ def baseline_features(popularity: Floats, frequency: Floats) -> Floats:
 def fit_logistic(
     popularity: Floats, frequency: Floats, labels: NDArray[np.int8], weights: Floats | None = None
 ) -> LogisticBaseline:
-    """Maximum likelihood by Newton's method with a ridge of 1e-6 a row.
+    """Maximum likelihood by Newton's method with a ridge of 1e-6 per row.
 
     popularity, frequency: counts [N]. labels: 0 or 1 [N]. weights: of the rows [N], 1 if None.
     Raises ValueInvalidError where the labels hold one class only.

@@ -1,7 +1,7 @@
-"""Turn scores that rank well into probabilities that can be believed.
+"""Turn scores that rank well into calibrated probabilities.
 
-Three calibrators, fitted on held-out rows (never on training rows, where a model is more
-certain than it deserves to be) and saved with the model as plain numbers:
+Three calibrators, fitted on held-out rows (never on training rows, where a model is
+overconfident) and saved with the model as plain numbers:
 
     temperature  sigmoid(logit(p) / T)        one number; keeps the ranking and 1/2
     platt        sigmoid(a logit(p) + b)      two numbers; also mends a wrong base rate
@@ -46,7 +46,7 @@ Method = Literal["platt", "isotonic", "temperature", "none"]
 
 _EDGE = 1e-15  # probabilities are kept this far from 0 and 1 before the logit
 _SMALLEST, _LARGEST = 1e-2, 1e2  # temperatures looked at
-_ROUNDS = 64  # vectorised pooling rounds before the sequential finish
+POOLING_ROUNDS = 64  # vectorised pooling rounds before the sequential finish
 
 
 @dataclass(frozen=True)
@@ -310,7 +310,7 @@ def _fit_isotonic(p: Array, y: Array, mass: Array) -> IsotonicCalibrator:
     weight = np.add.reduceat(mass[order], starts)
     sums = np.add.reduceat((mass * y)[order], starts)
     values = p[starts]
-    blocks = _pool_adjacent_violators(sums, weight)
+    blocks = pool_adjacent_violators(sums, weight)
     levels = np.add.reduceat(sums, blocks) / np.add.reduceat(weight, blocks)
     edge = 0.5 / (float(weight.sum()) + 1)
     levels = np.clip(levels, edge, 1 - edge)
@@ -324,7 +324,7 @@ def _fit_isotonic(p: Array, y: Array, mass: Array) -> IsotonicCalibrator:
     )
 
 
-def _pool_adjacent_violators(sums: Array, weight: Array) -> Array:
+def pool_adjacent_violators(sums: Array, weight: Array) -> Array:
     """First index of each block of the isotonic fit of means sums / weight, both [M].
 
     Every round pools all runs of falling means at once: neighbours that fall, or are equal,
@@ -332,7 +332,7 @@ def _pool_adjacent_violators(sums: Array, weight: Array) -> Array:
     an adversarial order leaves is finished by the classic stack in one pass.
     """
     starts = np.arange(len(sums))
-    for _ in range(_ROUNDS):
+    for _ in range(POOLING_ROUNDS):
         mean = sums / weight
         rises = np.flatnonzero(mean[1:] > mean[:-1]) + 1
         heads = np.concatenate((np.zeros(1, np.int64), rises))

@@ -1,8 +1,8 @@
 """Embedding tables for the coded features of a task, and the items built from them.
 
 An item is the concatenation of the embeddings of its features (id, type, category, ...).
-The catalogue travels with the model as integer buffers, so a batch carries one code an item,
-and an item met many times in a batch is embedded once. Gradients are sparse: a step touches
+The catalogue travels with the model as integer buffers, so a batch carries one code per item,
+and an item that occurs many times in a batch is embedded once. Gradients are sparse: a step touches
 the rows that occur in the batch and no others.
 """
 
@@ -122,7 +122,7 @@ class ItemEmbedding(nn.Module):
 
 
 def _thinned(lists: Jagged, keep: float) -> Jagged:
-    """Each value kept with probability `keep`."""
+    """Keep each value with probability `keep`."""
     kept = torch.rand(lists.values.numel()) < keep
     lengths = torch.zeros(len(lists), dtype=torch.int64).index_add_(
         0, lists.owner(), kept.to(torch.int64)

@@ -104,10 +104,10 @@ def test_the_loss_is_that_of_the_scores_with_the_term(
         # Draws that are the catalogue give the exact sum, but for those of the public code.
         codes = torch.arange(1, ITEMS + 1)
         zero = torch.zeros(ITEMS, dtype=torch.float64)
-        monkeypatch.setattr(sequence_losses, "_draw", lambda *_: (codes, zero))
+        monkeypatch.setattr(sequence_losses, "draw_items", lambda *_: (codes, zero))
         monkeypatch.setattr(torch, "randint", lambda low, high, shape, device: codes.expand(shape))
         object.__setattr__(model.config, "loss", LossConfig(kind, TAU, negatives=ITEMS))  # type: ignore[arg-type]
-    monkeypatch.setattr("adwright.models.sequential.repeats._CHUNK", 2)
+    monkeypatch.setattr("adwright.models.sequential.repeats.CHUNK", 2)
     found = model.loss(batch)
     torch.testing.assert_close(found, expected)
     for one, other in zip(

@@ -42,7 +42,7 @@ def test_calibration_and_seed_count(task: Task, monkeypatch: pytest.MonkeyPatch)
     raw = rule_probabilities(task, seed=0, calibration="none")["logistic"]
     assert not np.allclose(plain, raw)
     assert np.array_equal(plain, rule_probabilities(task, seed=5)["logistic"])
-    monkeypatch.setattr(rules, "_NEGATIVES", 500)
+    monkeypatch.setattr(rules, "NEGATIVES", 500)
     sampled = rule_probabilities(task, seed=0)["logistic"]
     assert not np.array_equal(sampled, rule_probabilities(task, seed=5)["logistic"])
     # Sampled negatives are weighted, so the level stays that of the full data.

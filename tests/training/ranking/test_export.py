@@ -21,6 +21,7 @@ from adwright.core.errors import (
 )
 from adwright.data.tasks.task import Task
 from adwright.models.calibration import IsotonicCalibrator, PlattCalibrator
+from adwright.training.onnx_file import onnx_bytes
 from adwright.training.ranking import export
 from adwright.training.ranking.export import OnnxScorer, export_onnx, export_program, scorer_inputs
 from adwright.training.ranking.ranker import Ranker
@@ -182,8 +183,9 @@ def test_lists_of_codes_are_exported_too(tmp_path: Path) -> None:
 def test_a_wrong_export_is_not_written(
     ranker: Ranker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = export._onnx_bytes(replace(ranker, negative_rate=0.3))
-    monkeypatch.setattr(export, "_onnx_bytes", lambda _: other)
+    program = export_program(replace(ranker, negative_rate=0.3))
+    other = onnx_bytes(program, export.NAMES, export.OUTPUTS)
+    monkeypatch.setattr(export, "onnx_bytes", lambda *_: other)
     with pytest.raises(ArtifactError, match="differs from the ranker"):
         export_onnx(ranker, tmp_path / "scorer")
     assert not (tmp_path / "scorer").exists()

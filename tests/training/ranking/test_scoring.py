@@ -80,11 +80,11 @@ def test_only_events_that_may_matter_are_read(
 ) -> None:
     import pyarrow.parquet as pq
 
-    source = scoring._Events(pq.ParquetFile(files[1]), files[1])
+    source = scoring.EventFile(pq.ParquetFile(files[1]), files[1])
     people = pl.Series(["u0"])
     assert source.of(people)["user_id"].unique().to_list() == ["u0"]
     read = [
-        source._may_hold(group, people) for group in range(pq.ParquetFile(files[1]).num_row_groups)
+        source.may_hold(group, people) for group in range(pq.ParquetFile(files[1]).num_row_groups)
     ]
     assert any(read)
     assert not all(read)
@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_nothing(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(scoring, "_score", full)
+    monkeypatch.setattr(scoring.pq.ParquetWriter, "write_table", full)
     with pytest.raises(ResourceError, match="disk is full"):
         score_file(ranker, *files, tmp_path / "s.parquet")
     assert not list(tmp_path.glob("*s.parquet*.tmp"))

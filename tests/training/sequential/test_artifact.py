@@ -119,7 +119,7 @@ def test_vectors_are_those_of_the_model(name: str) -> None:
 
 
 def test_a_ranker_has_no_vectors() -> None:
-    with pytest.raises(ConfigError, match="no vectors"):
+    with pytest.raises(ConfigError, match="no item vectors"):
         _ = artifact_of("hstu_ranker").vectors
 
 

@@ -14,7 +14,7 @@ from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
-from adwright.training.sequential.balance import Cost, cost_of, divided, people_of
+from adwright.training.sequential.balance import SequenceCost, cost_of, divided, people_of
 from tests.support.data.small_sequences import small_sequences
 
 
@@ -56,7 +56,7 @@ def test_loads_are_nearer_to_their_mean_than_at_random(processes: int) -> None:
     ours, theirs = [], []
     for _ in range(20):
         lengths = np.minimum(rng.pareto(1.2, 128) * 40 + 20, 200).astype(np.int64)
-        cost = Cost(1.0, 1e-3).of(lengths)
+        cost = SequenceCost(1.0, 1e-3).of(lengths)
         ours.append(largest(cost, divided(cost, processes)))
         theirs.append(largest(cost, np.array_split(rng.permutation(128), processes)))
     assert np.mean(theirs) > 1.05
@@ -74,12 +74,12 @@ def test_sequences_without_cost_are_shared_out_evenly() -> None:
 
 
 def test_cost_is_a_sum_of_events_and_pairs() -> None:
-    assert Cost(2.0, 0.5).of(np.array([0, 1, 10])).tolist() == [0.0, 2.5, 70.0]
+    assert SequenceCost(2.0, 0.5).of(np.array([0, 1, 10])).tolist() == [0.0, 2.5, 70.0]
 
 
 @pytest.mark.parametrize("name", ["hstu", "sasrec", "ranker"])
 def test_the_cost_of_a_model_follows_its_sizes(name: str) -> None:
-    def cost(blocks: int = 2, width: int = 16, items: int = 9, **loss: object) -> Cost:
+    def cost(blocks: int = 2, width: int = 16, items: int = 9, **loss: object) -> SequenceCost:
         kind = LossConfig(**loss)  # type: ignore[arg-type]
         size = {"blocks": blocks, "width": width, "loss": kind}
         heads = {**size, "qk_width": width, "v_width": width}

@@ -176,7 +176,7 @@ def test_the_artifact_says_what_a_server_needs(folder: Path) -> None:
 
 def test_nothing_is_replaced_unasked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load_artifact(folder / "retriever").files["model.onnx"]
-    monkeypatch.setattr(module, "_onnx_bytes", lambda *_: data)
+    monkeypatch.setattr(module, "onnx_bytes", lambda *_: data)
     with pytest.raises(ResourceError, match="exists"):
         export_sequence(artifact_of(retriever(ALL)), folder / "retriever")
     export_sequence(artifact_of(retriever(ALL)), folder / "retriever", overwrite=True)
@@ -187,7 +187,7 @@ def test_a_wrong_export_is_not_written(
 ) -> None:
     for name, model in (("retriever", retriever(ALL)), ("ranker", ranker(JUDGE))):
         data = load_artifact(folder / name).files["model.onnx"]
-        monkeypatch.setattr(module, "_onnx_bytes", lambda *_, data=data: data)
+        monkeypatch.setattr(module, "onnx_bytes", lambda *_, data=data: data)
         with torch.no_grad():
             model.stack.layers[1].w1[0, 0] += 1  # type: ignore[index, operator]
         with pytest.raises(ArtifactError, match="differs from the model"):
@@ -253,7 +253,7 @@ def test_whatever_was_saved_is_exported(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = load_artifact(folder / "retriever").files["model.onnx"]
-    monkeypatch.setattr(module, "_onnx_bytes", lambda *_: data)
+    monkeypatch.setattr(module, "onnx_bytes", lambda *_: data)
     artifact_of(retriever(ALL)).save(tmp_path / "model")
     file, difference = export_saved(tmp_path / "model", tmp_path / "out")
     assert file == tmp_path / "out" / "model.onnx"

@@ -71,7 +71,7 @@ def fused(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> Ten
 def remembered(
     q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms, out: Tensor
 ) -> Tensor:
-    """`fused` where its result `out` is known: nothing is computed but the gradients, later."""
+    """`fused` with a known result `out`: only gradients are computed, later."""
     again: Tensor = _Remembered.apply(  # type: ignore[no-untyped-call]
         q, k, v, terms.position_bias, terms.time_bias, offsets, terms, out
     )

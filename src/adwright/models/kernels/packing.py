@@ -53,7 +53,7 @@ def packed(longest, heads, size, pairs):
 
 @numba.njit(nogil=True)
 def _rows(into, x, heads, first, tokens, rounded, width):
-    """x's tokens to into [H, rounded, width], zeros after the last token."""
+    """Copy x's tokens to into [H, rounded, width], zeros after the last token."""
     for h in range(heads):
         for i in range(rounded):
             at = (h * rounded + i) * width

@@ -1,4 +1,4 @@
-"""Vector instructions for the loops of the fused attention: a thin hand over LLVM's.
+"""Vector instructions for the loops of the fused attention: a thin layer over LLVM's.
 
 numba compiles loops over numbers well, but keeps sums in memory where a product needs them in
 registers, and leaves many loops in single steps. `Code` writes instructions on vectors of 16
@@ -37,7 +37,7 @@ def has_wide_registers() -> bool:
 
 
 class _BFloat(ir.Type):  # type: ignore[misc]
-    """LLVM's bfloat, which llvmlite has no name for."""
+    """LLVM's bfloat type, which llvmlite lacks."""
 
     def _to_string(self) -> str:
         return "bfloat"

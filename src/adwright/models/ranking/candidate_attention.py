@@ -1,6 +1,6 @@
 """HSTU's attention of candidates over a history that many of them share.
 
-A row (a candidate, with the moment at which it was shown) sees a stretch of its person's history
+A row (a candidate, with the moment at which it was shown) sees a stretch of its user's history
 and itself. Rows whose stretches begin at the same event share a **reading**: one causal pass over
 the events from there on, in which no event sees a later one. So a row whose stretch ends at `end`
 may take K and V of the reading's events before `end`, and they are what they would be had the
@@ -48,7 +48,7 @@ class Readings(NamedTuple):
     end: Tensor
 
     def parts(self, most: int) -> Iterator[Readings]:
-        """The readings a few at a time, in parts of at most `most` events or of one reading."""
+        """Split into parts of at most `most` events, or of one reading."""
         starts, rows = self.offsets.tolist(), self.rows.tolist()
         first, number = 0, len(rows) - 1
         while first < number:
@@ -66,7 +66,7 @@ class Readings(NamedTuple):
     def shortened(
         self, longest: int, config: StochasticLength, rng: np.random.Generator
     ) -> Readings:
-        """With fewer events, see `data.stochastic_length`: a row sees those of its own that stay.
+        """Drop events by stochastic length; a row sees those of its own that stay.
         longest: N."""
         lengths = (self.offsets[1:] - self.offsets[:-1]).numpy()
         places, offsets = shorten(lengths, longest, config, rng)
@@ -83,7 +83,7 @@ class Readings(NamedTuple):
 
 
 def readings_of(batch: Batch, longest: int) -> Readings:
-    """The readings of a batch; a row sees its latest `longest` events at most.
+    """Build the readings of a batch; a row sees its latest `longest` events at most.
 
     Where a history is longer, or begins late, each visit begins at an event of its own, and so
     has a reading of its own.

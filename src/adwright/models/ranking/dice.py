@@ -69,9 +69,9 @@ class MovingMoments(nn.Module):
         return self.mean / seen, variance
 
     def update(self, count: Tensor, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch's (mean [H], variance [H]), taken into the moving averages.
+        """Update the moving averages with the batch's (mean [H], variance [H]), which are returned.
 
-        count []: number of values a unit. total, squares [H]: sum of the values, of their
+        count []: number of values per unit. total, squares [H]: sum of the values, of their
         squares. Gradients flow through the returned moments, as in batch normalisation.
         """
         sums = sum_over_ranks(torch.cat([count.reshape(1), total, squares]))

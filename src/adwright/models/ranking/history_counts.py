@@ -1,7 +1,7 @@
 """Which history items each row of a batch sees, in the form that costs least.
 
-A person with many rows and a long history is a matrix of counts; thousands of people with a
-few rows and a few events each are one list of pairs. Models compute the first group by group
+A user with many rows and a long history is a matrix of counts; thousands of users with a few rows
+and a few events each are one list of pairs. Models compute the first group by group
 and the second for the whole batch at once.
 """
 
@@ -21,7 +21,7 @@ PAIRS = 1024
 
 
 class HistoryGroup(NamedTuple):
-    """One person's part of a batch: rows t0..t1, distinct items k0..k1, visit of each row
+    """One user's part of a batch: rows t0..t1, distinct items k0..k1, visit of each row
     [T_u] (int64, from 0), counts [V_u, L_u]."""
 
     t0: int

@@ -1,6 +1,6 @@
-"""HSTU as a fine ranker over impressions: will this person take this item, shown at this moment?
+"""HSTU as a fine ranker over impressions: will this user take this item, shown at this moment?
 
-Zhai et al., ICML 2024, arXiv 2402.17152, on what DIN reads: people, each with one history and the
+Zhai et al., ICML 2024, arXiv 2402.17152, on what DIN reads: users, each with one history and the
 rows (ads) that were shown to them at several moments. A history is read once by causal layers, and
 the rows go through the same layers beside it: in each they attend to K and V of the events before
 their own moment and to themselves (`candidate_attention`). What comes out of the last layer, an
@@ -8,25 +8,25 @@ ad that has met the whole history, goes into an MLP with what else is known of t
 
     logit = MLP([LN(row), item, intensity, user, context])
 
-The ranker of the paper (`hstu_ranker`) reads actions in turn with items and judges every event of
-a history. Here the history is what was taken, and impressions that were passed by are rows alone.
+The ranker of the paper (`hstu_ranker`) reads actions in turn with items and scores every event of a
+history. Here the history is what was taken, and impressions are rows only.
 
 Ours: an item's vector is that of DIN, mapped to the width D by a matrix; rows are told from events
 by a learned vector; there is no embedding of an event's place, as a place counted from the end
 differs from row to row of one reading and one counted from the start says little, so rab_p alone
 knows the order; a batch has no times, so there is no rab_t.
 
-LN takes away how much was attended to, which is what a repeat is known by: `intensity` hands the
-MLP the sum of the weights, of each head and layer, as sign(s) log(1 + |s|): the sum itself grows
-with the history, and people with thousands of events got logits without measure.
+LN removes how much was attended to, by which a repeat is recognised: `intensity` gives the MLP the
+sum of the weights, of each head and layer, as sign(s) log(1 + |s|); the sum itself grows with the
+history, and users with thousands of events got extreme logits.
 
-Where to start is ours too. With small random weights SiLU(q . k) tells the ad itself from hundreds
-of other events no better than a coin (group AUC .49 on the response task, where counting repeats
-has .69). So W1 starts with orthogonal rows, the same for Q and K, and with the negative of each
-beside it: since SiLU(z) - SiLU(-z) = z, the pair lets a number through that SiLU alone would bend,
-and q . k is a similarity of whole items. rab_p starts at minus a threshold of similarity, high in
-the first layer and lower in later ones (group AUC .75 before any training). It takes as many
-dimensions as an item has: one head of 128 tells more than four of 32.
+The initial weights are ours too. With small random weights SiLU(q . k) tells the ad itself from
+hundreds of other events no better than chance (group AUC .49 on the response task, where counting
+repeats has .69). So W1 starts with orthogonal rows, the same for Q and K, and with the negative of
+each beside it: since SiLU(z) - SiLU(-z) = z, the pair lets a number through that SiLU alone would
+bend, and q . k is a similarity of whole items. rab_p starts at minus a threshold of similarity,
+high in the first layer and lower in later ones (group AUC .75 before any training). It takes as
+many dimensions as an item has: one head of 128 does better than four of 32.
 
 Letters: U people, T rows, E events, N items that occur in the batch, D width, H heads.
 """
@@ -58,7 +58,7 @@ from adwright.models.sequential.sequence_model import SequenceTokens
 
 __all__ = ["HSTUTarget", "HSTUTargetConfig"]
 
-#: Events that go through the layers together.
+#: Events per pass through the layers.
 PART = 1 << 14
 #: At the start: the score of an item with itself, and the similarities (1 for itself) from which
 #: events weigh something, in the first layer and in the last.

@@ -73,7 +73,7 @@ class HCNConfig(InterestConfig):
 
 
 class HCN(MultiInterest):
-    """A retriever with K vectors a person; see the module.
+    """A retriever with K vectors per user; see the module.
 
     >>> model = HCN(HCNConfig(), task.spec, task.items, task.count)  # doctest: +SKIP
     >>> model.queries(task.batch(visits)).shape  # doctest: +SKIP

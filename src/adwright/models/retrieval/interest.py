@@ -1,7 +1,7 @@
 """Operators that turn a history into K interest centres: competition, levels, co-interest.
 
-All of them see histories padded to the longest of the batch, the one place where lists are
-padded. Letters: U people, L events, D width, G lists of one history (long and short), K centres.
+Histories are padded to the longest of the batch; lists are padded nowhere else. Letters: U users, L
+events, D width, G lists of one history (long and short), K centres.
 
 A level, for one list of behaviours r_j and centres c_k:
 
@@ -135,7 +135,7 @@ class Level(nn.Module):
 class HierarchicalExtraction(nn.Module):
     """G lists of behaviours to K centres each, in levels of competition (see the module).
 
-    Lists are masks over one padded history, so all of them share two products a level.
+    Lists are masks over one padded history, so all of them share two products per level.
     residual: rho, 0 passes every behaviour on whole, 1 takes off all that was explained.
     sharpness: beta at the start.
     """

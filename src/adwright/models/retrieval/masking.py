@@ -1,7 +1,7 @@
 """Which features to hide from which view of an item, for contrastive learning.
 
 Two views of an item hide complementary sets of its features. Hidden at random (RFM), a view may
-be told by a feature that says nearly the same as a hidden one. Correlated feature masking (CFM)
+be recognised by a feature that is nearly the same as a hidden one. Correlated feature masking (CFM)
 hides a feature together with those that it shares most information with:
 
     MI(V_i, V_j) = sum over (v_i, v_j) of P(v_i, v_j) log [ P(v_i, v_j) / (P(v_i) P(v_j)) ]
@@ -45,7 +45,7 @@ def mutual_information(codes: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def single_codes(items: ItemTable) -> NDArray[np.int64]:
-    """One code a feature for each item of the catalogue: [N, F], coded features first.
+    """One code per feature for each item of the catalogue: [N, F], coded features first.
 
     A multi-valued feature counts as the set of its values (our choice; the paper leaves open
     how such a feature enters the mutual information).

@@ -1,11 +1,11 @@
-"""What models with K interest vectors a person share: item tower, head, scores and loss.
+"""What models with K interest vectors per user share: item tower, head, scores and loss.
 
 An item's score is the best of its K logits, or their mean weighted by their softmax:
 
     l_k = v_k . x_i / tau + log p_i,   s(u, i) = max_k l_k   or   sum_k softmax_k(gamma l_k) l_k
 
-with unit vectors v_k and x_i and the item's share p_i of the training events, which stands in
-the vectors as a number of its own. Trained by the softmax of `retriever.softmax_loss` over the
+with unit vectors v_k and x_i and the item's share p_i of the training events, which is in
+the vectors as a coordinate of its own. Trained by the softmax of `retriever.softmax_loss` over the
 distinct targets of the batch, corrected by log q_i. A subclass says how a history becomes K
 vectors, and nothing else, so that a comparison of two is a comparison of that.
 """
@@ -146,7 +146,7 @@ class MultiInterest(nn.Module):
         return torch.cat([length, *profile], 1)
 
     def directions(self, batch: QueryBatch) -> Tensor:
-        """Unit vectors [U, K, D] of the people's interests."""
+        """Unit vectors [U, K, D] of the users' interests."""
         batch = recent(batch, self.config.events)
         codes, place = torch.unique(batch.history.values, return_inverse=True)
         return self._directions(batch, self.item(codes), place)
@@ -162,7 +162,7 @@ class MultiInterest(nn.Module):
     def loss(self, batch: QueryBatch, teacher: Teacher | None = None) -> Tensor:
         """[] summed over the batch's pairs of query and target.
 
-        teacher: adds `distillation` times its loss, averaged over the queries, a pair.
+        teacher: adds `distillation` times its loss, averaged over the queries, per pair.
         """
         config = self.config
         batch = recent(batch, config.events)
@@ -221,7 +221,7 @@ def combine(scores: Tensor, weighting: Weighting, sharpness: float, *, dim: int)
 def score_candidates(
     queries: Tensor, vectors: Tensor, weighting: Weighting = "max", sharpness: float = 1.0
 ) -> Tensor:
-    """Scores [N] of candidate vectors [N, D] for one person's [K, D], as one product."""
+    """Scores [N] of candidate vectors [N, D] for one user's [K, D], as one product."""
     return combine(queries @ vectors.T, weighting, sharpness, dim=0)
 
 
@@ -240,7 +240,7 @@ def distillation_loss(student: Tensor, teacher: Tensor, offsets: Tensor) -> Tens
 
 
 def redundancy(queries: Tensor, *, squared: bool = False) -> Tensor:
-    """Mean cosine, or squared cosine, of the pairs of a person's unit vectors [U, K, D]: []."""
+    """Mean cosine, or squared cosine, of the pairs of a user's unit vectors [U, K, D]: []."""
     cosines = queries @ queries.transpose(1, 2)
     if squared:
         cosines = cosines**2

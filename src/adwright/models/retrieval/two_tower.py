@@ -182,7 +182,7 @@ class QueryTower(nn.Module):
 
 
 class TwoTower(nn.Module):
-    """A retriever with one vector a person; scores are inner products of D + 1 numbers:
+    """A retriever with one vector per user; scores are inner products of D + 1 numbers:
 
     s(u, i) = cos(q_u, v_i) / tau + w log p_i
 

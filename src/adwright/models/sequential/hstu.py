@@ -242,7 +242,7 @@ class HSTULayer(nn.Module):
 
 class _Saving(torch.autograd.Function):
     """A layer that keeps x, W1 LN(x) and A V for its backward pass, D + 2 H (Dqk + Dv) + H Dv
-    numbers a token, and what dropout dropped. LN, SiLU and the gate are computed again, no
+    floats per token, and what dropout dropped. LN, SiLU and the gate are computed again, no
     product is; the graph of autograd would keep their results as well.
     """
 

@@ -1,4 +1,4 @@
-"""HSTU as a ranker: what will this person do with this item?
+"""HSTU as a ranker of actions: what will this user do with this item?
 
 Zhai et al., ICML 2024, arXiv 2402.17152, section 2.2. Items and what was done with them take
 turns, and an item's token predicts the action that follows it:
@@ -6,7 +6,7 @@ turns, and an item's token predicts the action that follows it:
     Phi_0, a_0, Phi_1, a_1, ..., Phi_n-1, a_n-1        p(a_i | Phi_0, a_0, ..., Phi_i)
 
 so the item to be scored has met the whole history in every layer, which a retriever's item
-never does, and one pass trains on all of a person's actions. A head gives one logit a task; a
+never does, and one pass trains on all of a user's actions. A head gives one logit per task; a
 task is a set of action codes (clicked; four stars or more), and its loss is binary.
 
 Ours, where the paper leaves it open: both tokens of an event share an embedding of their place

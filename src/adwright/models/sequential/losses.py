@@ -44,6 +44,7 @@ __all__ = [
     "LossConfig",
     "LossKind",
     "OwnItemTerms",
+    "draw_items",
     "next_item_loss",
     "per_position_softmax",
     "softmax_over",
@@ -60,7 +61,7 @@ _EPS = 1e-6
 class LossConfig:
     """kind: see the module; "auto" is exact below 50,000 items, else shared.
 
-    temperature: tau. negatives: K draws a position. shared: C draws for a batch; draw: each of
+    temperature: tau. negatives: K draws per position. shared: C draws for a batch; draw: each of
     these uniformly, or by training events to the power .75 (an item without any counts as one).
     chunk: positions whose logits stand in memory at once.
     positions: 0, or so many positions of a batch, drawn anew each time, stand for all. Where a
@@ -142,7 +143,7 @@ def next_item_loss(
         )
     positive = vectors_of(target)
     if kind == "shared":
-        codes, log_expected = _draw(items, config, count)
+        codes, log_expected = draw_items(items, config, count)
         return softmax_over(
             scaled,
             positive,
@@ -285,7 +286,7 @@ def _hits(target: Tensor, codes: Tensor | None) -> tuple[Tensor, Tensor]:
     return row, order[first[row] + local]
 
 
-def _draw(items: int, config: LossConfig, count: Tensor) -> tuple[Tensor, Tensor]:
+def draw_items(items: int, config: LossConfig, count: Tensor) -> tuple[Tensor, Tensor]:
     """(codes int64 [C] with repeats, log of how often each is expected among the C)."""
     if config.draw == "uniform":
         codes = torch.randint(1, items + 1, (config.shared,), device=count.device)

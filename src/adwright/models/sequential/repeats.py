@@ -44,7 +44,7 @@ COUNT_BUCKETS = 16
 #: A history of so many events weighs, at the start, as much as the whole catalogue.
 _EVEN = 256
 #: Positions of one sequence that are computed together.
-_CHUNK = 512
+CHUNK = 512
 
 
 class Own(NamedTuple):
@@ -87,8 +87,8 @@ class Repeats(nn.Module):
         bounds = torch.searchsorted(event, batch.items.offsets).tolist()
         bonus, others = [], []
         for person, (start, end) in enumerate(pairwise(bounds)):
-            for low in range(start, end, _CHUNK):
-                rows = slice(low, min(low + _CHUNK, end))
+            for low in range(start, end, CHUNK):
+                rows = slice(low, min(low + CHUNK, end))
                 own = own_items(batch, person, event[rows])
                 found = checkpoint(
                     self._part,

@@ -19,7 +19,7 @@ from adwright.models.calibration import Method, fit_calibrator
 __all__ = ["has_rules", "rule_probabilities"]
 
 _COLUMNS = ("label", "popularity", "frequency")
-_NEGATIVES = 2_000_000
+NEGATIVES = 2_000_000
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def rule_probabilities(
         found[name] = calibrator(_share(test[name]))
     train = _counts(task, "train")
     labels = train["label"]
-    rate = min(1.0, _NEGATIVES / max(1, int((labels == 0).sum())))
+    rate = min(1.0, NEGATIVES / max(1, int((labels == 0).sum())))
     kept = (labels == 1) | (np.random.default_rng(seed).random(len(labels)) < rate)
     rule = fit_logistic(
         train["popularity"][kept],

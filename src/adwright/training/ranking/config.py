@@ -21,6 +21,7 @@ from adwright.models.calibration import Method
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.union import RankerConfig
 from adwright.training.ranking.fit import FitConfig
+from adwright.training.run_settings import check_run_settings
 
 __all__ = ["RunConfig", "TaskConfig", "default_fit", "open_task", "response_task"]
 
@@ -69,9 +70,9 @@ class RunConfig:
     task, model, fit: see there; `fit` by default is `default_fit()`. calibration: fitted on
     validation rows. base: also train the base model (DIN's, interest "sum") for the comparison.
     draws: of the bootstrap. seed: of the weights, the order of the rows and the draws.
-    threads: of torch, 0 for as many as it likes. The products are small, and a thread that
-    waits for a core which another process has costs far more than it brings: two threads on
-    two busy cores took 17 times the processor time of one. out: the folder to write.
+    threads: of torch, 0 for its default. The products are small, and a thread that waits for a core
+    which another process has costs far more than it saves: two threads on two busy cores took 17
+    times the processor time of one. out: the folder to write.
     """
 
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -86,16 +87,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
-        if self.draws < 1:
-            raise ConfigError("draws must be at least 1", where=f"draws {self.draws}")
-        if self.threads < 0:
-            raise ConfigError("threads must not be negative", where=f"threads {self.threads}")
-        if self.fit.seed:
-            raise ConfigError(
-                "the seed of the fit is that of the run",
-                where=f"fit.seed {self.fit.seed}",
-                hint="set seed, and leave fit.seed out",
-            )
+        check_run_settings(draws=self.draws, threads=self.threads, fit_seed=self.fit.seed)
 
 
 def response_task(

@@ -1,4 +1,4 @@
-"""A ranker as a file that another runtime can score with: torch.export and ONNX.
+"""Export a ranker for other runtimes: torch.export and ONNX.
 
 The exported network takes tensors, not tables. `scorer_inputs` makes them from the same tables
 and feature spec as a ranker does, and the artifact carries what a server in another language
@@ -42,8 +42,9 @@ __all__ = ["OnnxScorer", "export_onnx", "export_program", "scorer_inputs"]
 
 KIND = "scorer"
 NAMES = ("item", "history", "count", "codes", "lists", "numeric")
+OUTPUTS = ("logit", "probability")
 _TOLERANCE = 1e-5
-#: Words for the dimensions of the inputs that are open.
+#: Names of the open dimensions of the inputs.
 _DIMENSIONS = {
     name: ("past",) if name in ("history", "count") else ("ads", "", "longest") for name in NAMES
 }
@@ -52,7 +53,7 @@ _DIMENSIONS = {
 def scorer_inputs(
     ranker: Ranker, rows: pl.DataFrame, events: pl.DataFrame
 ) -> dict[str, NDArray[Any]]:
-    """The tensors for one person at one moment, by the names of the inputs.
+    """Make the tensors for one user at one moment, by the names of the inputs.
 
     rows: the ads, as in `Ranker.score_rows`, all of one person and with one time (or without).
     Returns item [T], history [L], count [L], codes [T, F], lists [T, G, M], numeric [T, N], in
@@ -132,7 +133,7 @@ def export_onnx(ranker: Ranker, folder: str | Path, *, overwrite: bool = False) 
     other numbers than the ranker (nothing is written), ResourceError where the folder exists
     (without `overwrite`) or the disk is full.
     """
-    data = _onnx_bytes(ranker)
+    data = onnx_bytes(export_program(ranker), NAMES, OUTPUTS)
     scorer = OnnxScorer(data)
     difference = _largest_difference(ranker, scorer)
     if not difference <= _TOLERANCE:
@@ -190,12 +191,8 @@ class OnnxScorer:
         return logits, probability
 
 
-def _onnx_bytes(ranker: Ranker) -> bytes:
-    return onnx_bytes(export_program(ranker), NAMES, ("logit", "probability"))
-
-
 def _example(ranker: Ranker, *, ads: int = 3, past: int = 4) -> dict[str, Tensor]:
-    """Inputs of the right types; what they hold does not matter to a trace."""
+    """Inputs of the right types; a trace does not depend on their values."""
     spec = ranker.spec
     return {
         "item": torch.arange(ads) % len(ranker.items),
@@ -211,7 +208,7 @@ def _example(ranker: Ranker, *, ads: int = 3, past: int = 4) -> dict[str, Tensor
 
 
 def _largest_difference(ranker: Ranker, scorer: OnnxScorer) -> float:
-    """Between the probabilities of both, for histories of several lengths."""
+    """Largest difference of the probabilities, for histories of several lengths."""
     largest = 0.0
     for ads, past in ((1, 0), (1, 1), (3, 2), (5, 64)):
         inputs = _example(ranker, ads=ads, past=past)
@@ -223,7 +220,7 @@ def _largest_difference(ranker: Ranker, scorer: OnnxScorer) -> float:
 
 
 def _as_batch(ranker: Ranker, inputs: Mapping[str, Tensor]) -> Batch:
-    """The inputs of `_example` as the ranker's own network takes them."""
+    """Turn the inputs of `_example` into a batch for the ranker's own network."""
     events = torch.repeat_interleave(inputs["history"], inputs["count"].long())
     ads, zero = len(inputs["item"]), torch.zeros(0, dtype=torch.int64)
     empty = Jagged(zero, torch.zeros(ads + 1, dtype=torch.int64))

@@ -1,9 +1,9 @@
-"""Tables in memory to batches: what a saved ranker does with rows that no task has prepared.
+"""Turn tables in memory into batches, for rows that no task has prepared.
 
-A task file is sorted and counted once, on disk. Here rows arrive in any order, for any people,
-and leave as the same batches; `Batch.row` tells where each row stood. Codes come from the same
-FeatureSpec as in training, and `visible` and `frequency` are counted again from the events
-given, never taken from the rows: what a row may know depends on its time alone.
+A task file is sorted and counted once, on disk. Here rows come in any order, for any users, and
+become the same batches; `Batch.row` is the position of each row. Codes come from the FeatureSpec of
+the training; `visible` and `frequency` are counted from the events given, never read from the rows,
+since what a row may know depends on its time alone.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def batches_of(
     items: ItemTable,
     max_history: int = 0,
 ) -> Iterator[Batch]:
-    """The rows as batches of people with all of their targets; order by `Batch.row`.
+    """Turn rows into batches of users with all of their targets; order by `Batch.row`.
 
     rows: `needed_columns` and `time`; without a time every event of the person is history.
-    events: user_id, item_id, time; those of other people are passed over. Times are timestamps
+    events: user_id, item_id, time; those of other users are ignored. Times are timestamps
     (without a zone: UTC), or in both tables whole numbers. max_history: most recent events that
     a row may see; 0 for all.
-    An unknown item has code 0, as has a person or a value that training never saw; a person
-    without events has an empty history.
+    An unknown item has code 0, as has a user or a value that training never saw; a user without
+    events has an empty history.
     Raises SchemaError for a missing column, a type that does not fit or a time that is no
     timestamp, ValueInvalidError for an empty id or time.
     """

@@ -21,7 +21,7 @@ from adwright.training.loop.distributed import gather, rank, share_of, world_siz
 
 __all__ = ["Predictions", "open_stream", "predict", "predict_batches"]
 
-#: Scoring wants whole people: their history is prepared once for all of their rows.
+#: Groups of whole users, whose history is prepared once for all of their rows.
 SCORING = StreamConfig(groups_per_batch=128, rows_per_group=512, window=1, shuffle=False)
 
 
@@ -62,7 +62,7 @@ def predict(
             file=str(task.rows_path(split)),
             hint="move the dates of the split",
         )
-    # A process that is dealt no group still takes part in the gathering.
+    # A process without a group still takes part in the gathering.
     scores, labels = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     rows = [np.zeros(0, np.int64)]
     n_mine = stream.n_rows // world_size() if divided else stream.n_rows
@@ -74,7 +74,7 @@ def predict(
             rows.append(batch.row.numpy())
             bar.advance(len(batch))
     logit, label = (_whole(parts, divided) for parts in (scores, labels))
-    # Already in order, but where each process scored some of the groups.
+    # Only where each process scored some of the groups they are out of order.
     order = torch.argsort(_whole(rows, divided), stable=True)
     users = task.rows(split).select("user_id").collect()["user_id"].rle_id().to_numpy()
     return Predictions(

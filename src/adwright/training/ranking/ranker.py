@@ -1,4 +1,4 @@
-"""A Ranker: a trained network with everything it needs to be asked a question.
+"""A Ranker: a trained network with all that scoring needs, and its artifact.
 
 The network's logits belong to the data it was trained on, where negatives may have been
 sampled. A ranker turns them into probabilities of the full data in two steps: undo the

@@ -5,8 +5,8 @@
       runs/din         the training run (or runs/hstu; and runs/base), resumable
       ranker           the artifact, with report.json and comparison.json
 
-The order of things keeps the test rows out of every choice: training rows fit weights,
-validation rows stop the training and fit the calibrator, test rows are looked at once.
+Test rows enter no choice: training rows fit weights, validation rows stop the training and fit the
+calibrator, test rows are scored once.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What `run` made.
+    """What `run` trained and measured.
 
     ranker: the saved one. comparison: on the test rows, the ranker's model first.
     probabilities: model -> calibrated probabilities [N] of the test rows; label: int8 [N].
@@ -73,11 +73,11 @@ def run(
     clock: Clock | None = None,
     stages: Stages | None = None,
 ) -> RunResult:
-    """Do everything that `config` asks for and save the ranker in `config.out`/ranker.
+    """Train, calibrate, measure and save the ranker of `config` in `config.out`/ranker.
 
-    task: used instead of building `config.task`. resume: take up a run that was cut off, with
-    the same config. overwrite: replace a ranker and its training runs that are there.
-    stages: takes the times, for a caller that has stages of its own.
+    task: used instead of building `config.task`. resume: continue an interrupted run with the
+    same config. overwrite: replace a ranker and its training runs that are there.
+    stages: collects the times, for a caller that has stages of its own.
     Raises ResourceError where the ranker exists (without `overwrite`), ResumeError where a run
     cannot be taken up, and as the stages do.
     """

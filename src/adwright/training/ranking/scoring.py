@@ -1,8 +1,8 @@
 """Score a file of any length: Parquet or CSV in, Parquet out, in the order of its rows.
 
-Rows are read a chunk at a time, and of the events only those of the chunk's people, so memory
-follows the chunk and the histories in it, never the files. Rows that lie together by person
-make that fast: events whose row groups hold nobody of a chunk are not read for it.
+Rows are read in chunks, and with each only the events of its users, so memory follows the chunk and
+its histories, not the files. It is fast where the rows of a user lie together: event row groups
+without a user of the chunk are not read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from adwright.data.sources.tables import write_table
 from adwright.training.ranking.frames import check_ids, check_rows, check_types
 from adwright.training.ranking.ranker import Ranker
 
-__all__ = ["events_of", "score_file"]
+__all__ = ["EventFile", "events_of", "score_file"]
 
 _KEPT = ("user_id", "request_id", "time", "item_id", "label")
 _EVENTS = ("user_id", "item_id", "time")
@@ -56,7 +56,7 @@ def score_file(
     with user_id, item_id, time, or the folder of an imported log; with a column `kind`, the
     ranker's `history_kinds` count. chunk: rows held at once; more is faster where the rows do
     not lie together by person.
-    out: a Parquet file, whole or not at all, one row a row of `rows` in the same order:
+    out: a Parquet file, whole or not at all, one row per row of `rows` in the same order:
     user_id, request_id, time, item_id, label as far as `rows` has them, probability, and
     known_item, false where the catalogue lacks the item and the context alone was scored.
 
@@ -84,7 +84,7 @@ def score_file(
         check_rows(source.schema_arrow.names, spec, file=str(rows))
         check_types(_types(source), spec, file=str(rows))
         with _replacing(out) as temporary:
-            mine = _Events(history, events, ranker.history_kinds)
+            mine = EventFile(history, events, ranker.history_kinds)
             _score(ranker, source, mine, temporary, rows, chunk)
         return int(source.metadata.num_rows)
 
@@ -101,7 +101,7 @@ def events_of(
     """
     path = events_file(events)
     with tempfile.TemporaryDirectory(prefix="adwright-events-") as scratch:
-        source = _Events(_opened(path, _EVENTS, (), Path(scratch)), path, kinds)
+        source = EventFile(_opened(path, _EVENTS, (), Path(scratch)), path, kinds)
         found = source.of(pl.Series([user_id], dtype=pl.String))
     if not found.height:
         raise ValueInvalidError(
@@ -114,8 +114,8 @@ def events_of(
     return found
 
 
-class _Events:
-    """The events of a chunk's people, from a file that is never held whole.
+class EventFile:
+    """Reads the events of some users from a Parquet file, without loading all of it.
 
     kinds: those that count, where the file has a column `kind`. what: such events in words.
     """
@@ -140,11 +140,11 @@ class _Events:
             self._check_kinds()
 
     def of(self, people: pl.Series) -> pl.DataFrame:
-        """user_id, item_id, time of these people (text ids)."""
+        """Read user_id, item_id, time of these users (text ids)."""
         wanted = people.unique()
         parts = []
         for group in range(self._source.num_row_groups):
-            if not self._may_hold(group, wanted):
+            if not self.may_hold(group, wanted):
                 continue
             with _naming(self.path):
                 part = _frame(self._source.read_row_group(group, columns=self._columns))
@@ -165,7 +165,8 @@ class _Events:
         if self._source.metadata.num_rows:
             check_history(found, self._kinds, file=str(self.path))
 
-    def _may_hold(self, group: int, wanted: pl.Series) -> bool:
+    def may_hold(self, group: int, wanted: pl.Series) -> bool:
+        """Whether a row group may hold events of these users, by its statistics."""
         metadata = self._source.metadata.row_group(group)
         columns = (metadata.column(i) for i in range(metadata.num_columns))
         found = next(c.statistics for c in columns if c.path_in_schema == "user_id")
@@ -175,7 +176,7 @@ class _Events:
 
 
 def _score(
-    ranker: Ranker, source: pq.ParquetFile, events: _Events, out: Path, rows: Path, chunk: int
+    ranker: Ranker, source: pq.ParquetFile, events: EventFile, out: Path, rows: Path, chunk: int
 ) -> None:
     kept = [name for name in _KEPT if name in source.schema_arrow.names]
     known = pl.Series("item_id", ranker.items.ids, pl.String)
@@ -218,7 +219,7 @@ def _chunks(source: pq.ParquetFile, path: Path, chunk: int) -> Iterator[pl.DataF
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turn what Arrow says of a damaged file into an error that names it."""
+    """Turn Arrow's error about a damaged file into one that names it."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:

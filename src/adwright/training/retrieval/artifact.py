@@ -4,8 +4,8 @@
     tensors.safetensors   weights, training counts, and the item tower's output for all items
     items.parquet         the catalogue
 
-The catalogue goes through the item tower once, when training ends. Afterwards a history's items
-are looked up too, so that a query costs no pass through the tower.
+The catalogue goes through the item tower once, when training ends. Items of a history are looked up
+afterwards, so that a query costs no pass through the tower.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class RetrieverArtifact:
 
     @classmethod
     def of(cls, model: RetrieverModel, task: NextBasket, *, seed: int = 0) -> RetrieverArtifact:
-        """Of a trained model; embeds the catalogue of the task it was trained on."""
+        """Make the artifact of a trained model; embeds the catalogue of its task."""
         model.eval()
         return cls(
             model=model,
@@ -94,7 +94,7 @@ class RetrieverArtifact:
 
     @property
     def interests(self) -> int:
-        """K, vectors a person."""
+        """K, vectors per user."""
         config = self.model.config
         return config.interests if isinstance(config, HCNConfig) else 1
 
@@ -107,13 +107,13 @@ class RetrieverArtifact:
         return "max", 1.0
 
     def query_vectors(self, batch: QueryBatch) -> Floats:
-        """Vectors [U, K, D] of people, from their histories, profiles and moments."""
+        """Compute the vectors [U, K, D] of users from their histories, profiles and moments."""
         with torch.inference_mode():
             return self._served.queries(batch).numpy()
 
     def similar(self, code: int, k: int) -> tuple[NDArray[np.int64], Floats]:
-        """The k other items of the highest cosine with an item (by the tower's unit vectors, so
-        how popular they are says nothing), best first: (codes [k], cosines [k])."""
+        """Find the k other items of the highest cosine with an item (of the tower's unit vectors,
+        which popularity does not enter), best first: (codes [k], cosines [k])."""
         return nearest_by_cosine(self.tower, code, k)
 
     def save(

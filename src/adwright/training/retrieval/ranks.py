@@ -1,7 +1,7 @@
-"""Where the items that a person took stand among all items of the catalogue.
+"""Ranks of the items that users took among all items of the catalogue.
 
-A scorer gives scores of every item for some visits; the best `depth` of them are found by a
-partial sort, and a target beyond that depth counts as not found. No candidate is sampled away.
+A scorer scores every item for some visits; the best `depth` of them are found by a partial sort,
+and a target beyond that depth counts as not found. No candidate is sampled away.
 """
 
 from __future__ import annotations
@@ -44,14 +44,15 @@ class Retrieved:
     depth: int
 
     def where(self, chosen: NDArray[np.bool_]) -> Retrieved:
-        """Only the targets `chosen` [P]; visits that lose all of theirs stay, with none."""
+        """Keep only the targets `chosen` [P]; visits that lose all of theirs stay, with none."""
         total = np.concatenate(([0], np.cumsum(chosen)))
         return Retrieved(
             self.visits, self.item[chosen], total[self.offsets], self.rank[chosen], self.depth
         )
 
     def ranks(self) -> Ranks:
-        """For the measures of `metrics.ranking`, up to k = depth; a visit counts as a user."""
+        """Convert for the measures of `metrics.ranking`, up to k = depth; a visit counts as a
+        user."""
         owner = np.repeat(np.arange(len(self.visits)), np.diff(self.offsets))
         order = np.lexsort((self.rank, owner))
         tied = np.zeros(len(self.rank), dtype=bool)
@@ -59,7 +60,7 @@ class Retrieved:
 
 
 def catalogue_vectors(model: nn.Module, task: NextBasket) -> Scorer:
-    """The scorer of a trained Retriever; item vectors are computed once, here."""
+    """Make the scorer of a trained Retriever; item vectors are computed once, here."""
     retriever = cast("Retriever", model)
     with torch.no_grad():
         parts = torch.split(torch.arange(len(task.items)), _BLOCK)
@@ -73,7 +74,7 @@ def catalogue_vectors(model: nn.Module, task: NextBasket) -> Scorer:
 
 
 def query_scores(queries: Tensor, vectors: Tensor) -> Tensor:
-    """Best inner product of each item over a person's K vectors: [U, K, D], [N, D] to [U, N]."""
+    """Best inner product of each item over a user's K vectors: [U, K, D], [N, D] to [U, N]."""
     if queries.shape[1] == 1:
         return queries[:, 0] @ vectors.T
     best = queries[:, 0] @ vectors.T
@@ -93,7 +94,7 @@ def retrieved_ranks(
 ) -> Retrieved:
     """Ranks of the targets of `visits` (int64 [V]) among all items.
 
-    unseen: rank only items that the person never had before; targets had before are left out.
+    unseen: rank only items that the user never had before; targets had before are left out.
     """
     start = task.target_offsets[visits]
     place, offsets = ranges(start, task.target_offsets[visits + 1] - start)

@@ -1,9 +1,8 @@
-"""Train again on what was written: a log's past, and the events that a service logged since.
+"""Retrain on a log's past and the events that a service has logged since.
 
-The retriever of two towers learns from the purchases before the start and from those that were
-written, and is measured on later baskets of the log, which neither contains. Between the two lie
-the weeks in which the service ran; what the log has of them is left out, since the written
-events stand in its place.
+The two-tower retriever is trained on the purchases before the start and on those that the service
+wrote, and is measured on later baskets of the log, which neither contains. What the log has of the
+weeks in which the service ran is left out: the written events replace it.
 
 The budget is small by default: it shows that the loop closes. A model for use is trained with
 `fit_retriever` and its own settings.
@@ -34,8 +33,8 @@ __all__ = ["RetrainConfig", "Retrained", "joined_task", "retrain_two_tower"]
 
 @dataclass(frozen=True)
 class RetrainConfig:
-    """model, fit: of the two towers. test_visits: later baskets that are measured, at most. k:
-    of the recall."""
+    """model, fit: of the two towers. test_visits: at most so many later baskets are measured. k: of
+    the recall."""
 
     model: TwoTowerConfig = field(default_factory=lambda: TwoTowerConfig(views="none"))
     fit: RetrievalConfig = field(
@@ -114,8 +113,8 @@ def joined_task(
     start: datetime,
     end: datetime,
 ) -> NextBasket:
-    """The next-basket task of both: what lies before the start and what was written trains, the
-    log from the end on tests."""
+    """Build the next-basket task of both: the log before the start and the written events train,
+    the log from the end on tests."""
     before, after = pl.col("time") < start, pl.col("time") >= end
     parts = [
         _purchases(log).filter(before).with_columns(split=pl.lit("train")),

@@ -1,4 +1,4 @@
-"""A trained sequential model with what its codes mean: its artifact, kind "sequence".
+"""A trained sequence model with what its codes mean: its artifact, kind "sequence".
 
 manifest.json         the model's name and config, data hash, seed, parents
 tensors.safetensors   weights and buffers, and the training events of each item
@@ -93,7 +93,7 @@ class SequenceArtifact:
         report: Report | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> SequenceArtifact:
-        """Of a model that was trained on `sequences`."""
+        """Make the artifact of a model that was trained on `sequences`."""
         return cls(
             model=model,
             ids=sequences.ids,
@@ -123,7 +123,7 @@ class SequenceArtifact:
         """
         if not isinstance(self.model, SequenceModel):
             raise ConfigError(
-                "a ranker of actions has no vectors of items to search",
+                "a ranker of actions has no item vectors to search",
                 where=self.name,
                 hint="load the artifact of a retriever",
             )

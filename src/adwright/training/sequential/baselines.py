@@ -1,10 +1,10 @@
-"""The two rules that a sequential model has to beat: popularity, and the own past.
+"""The two rules that a sequence model has to beat: popularity and personal frequency.
 
     popularity   how often training events were of an item
-    frequency    how often the person had the item before; ties, and what the person never had, by
+    frequency    how often the user had the item before; ties, and what the user never had, by
                  popularity
 
-Ties of popularity stand in the order of the item codes, so no two items share a place.
+Ties of popularity are ordered by item code, so no two items share a rank.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ Ints = NDArray[np.int64]
 
 
 def visit_rule(rule: Rule, task: NextBasket) -> Scorer:
-    """The scores of all items for `training.ranks`, float64 as whole numbers and fractions."""
+    """Make a scorer of all items for `retrieved_ranks`: float64, count plus a popularity below
+    1."""
     places = torch.from_numpy(_places(task.count))
 
     def score(visits: Ints) -> Tensor:
@@ -44,7 +45,7 @@ def rank_by_rule(
 ) -> Ranks:
     """Ranks of the held targets of `people` (int64 [P]), as `rank_next` gives them for a model.
 
-    unseen: what a person had is no candidate; then `people` are those whose target is new.
+    unseen: what a user had is no candidate; then `people` are those whose target is new.
     """
     places = _places(sequences.count)
     target, end = sequences.held(split)
@@ -80,7 +81,7 @@ def _scores(
 
 
 def _places(count: Ints) -> NDArray[np.float64]:
-    """Popularity as a number in [0, 1) that no two items share."""
+    """Popularity as distinct values in [0, 1)."""
     places = np.empty(len(count))
     places[np.argsort(count, kind="stable")] = np.arange(len(count)) / len(count)
     return places

@@ -1,7 +1,7 @@
-"""What a ranker of choices is worth on visits that it was not trained on.
+"""Validate a ranker of choices on visits that it was not trained on.
 
-Each visit is asked as serving asks it, with negatives drawn as in training; the draws are the
-same whenever they are asked for, so the same weights give the same number.
+Each visit is scored as in serving, with negatives drawn as in training; the draws depend on the
+seed alone, so the same weights give the same loss.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Ints = NDArray[np.int64]
 def visit_choices(
     model: ChoiceRanker, task: NextBasket, visits: Ints, rng: np.random.Generator
 ) -> Choices:
-    """What was taken at `visits` (int64 [B], each with a history) beside drawn negatives, after
-    the latest events that the ranker reads."""
+    """Candidates at `visits` (int64 [B], each with a history): what was taken and drawn negatives,
+    after the latest events that the ranker reads."""
     start = task.target_offsets[visits]
     place, bounds = ranges(start, task.target_offsets[visits + 1] - start)
     past = visit_batch(task, visits, model.config.max_length - 1)
@@ -44,15 +44,15 @@ def visit_choices(
 def choice_validation(
     model: ChoiceRanker, task: NextBasket, visits: Ints, *, seed: int = 0, chunk: int = 64
 ) -> Callable[[], tuple[float, dict[str, float]]]:
-    """For `fit_sequential`: minus the log loss of the candidates of `visits` (int64 [V]), with
-    their AUC; visits without a history are passed over.
+    """Make a validation for `fit_sequential`: minus the log loss of the candidates of `visits`
+    (int64 [V]), with their AUC; visits without a history are left out.
 
-    seed: of the negatives. chunk: visits at once. Raises ConfigError where no visit has a history.
+    seed: of the negatives. chunk: visits per pass. Raises ConfigError where no visit has a history.
     """
     asked = visits[task.visit_end[visits] > task.user_offsets[task.visit_user[visits]]]
     if not len(asked):
         raise ConfigError(
-            "no visit has a history to be asked after",
+            "no visit has a history",
             where=f"{len(visits)} visits",
             hint="validate on other visits, or train with train_on_validation=True",
         )
@@ -69,7 +69,7 @@ def choice_validation(
         label = torch.cat(labels).numpy().astype(np.int64)
         loss = log_loss(label, probability)
         line = {"valid_log_loss": loss}
-        # Where all that was drawn was taken, there is no order to measure.
+        # With one class only there is no AUC.
         with suppress(DataError):
             line["valid_auc"] = auc(label, probability)
         return -loss, line
@@ -78,7 +78,7 @@ def choice_validation(
 
 
 def some_visits(task: NextBasket, people: int, seed: int) -> Ints:
-    """The validation visits of so many people, drawn at random; of all of them for 0."""
+    """Draw the validation visits of so many users; of all of them for 0."""
     visits = task.visits("valid")
     known = np.unique(task.visit_user[visits])
     if not 0 < people < len(known):

@@ -1,16 +1,16 @@
-"""A sequential model as a file that another runtime can ask: torch.export and ONNX.
+"""Export a sequence model for other runtimes: torch.export and ONNX.
 
 The exported network takes item codes, not ids; the artifact carries what they stand for.
 
     model.onnx           inputs as in signature.json; outputs `query` [U, D] of a retriever and,
-                         where it has a part for repeats, `own` [U, L]; `logit` [m, K] of a ranker
+                         with `repeats`, `own` [U, L]; `logit` [m, K] of a ranker
     signature.json       each input's name, type and dimensions
     ids.json             what the item codes 1 to N stand for, in that order
     tensors.safetensors  `vectors` [N + 1, D] of a retriever's items
     ...                  report.json and further files of the model
 
 The score of an item is query times vector, and `own` is added to the scores of the items in the
-history, place by place. Sequences are oldest first and padded at their end. Times are whole
+history, per place. Sequences are oldest first and padded at their end. Times are whole
 seconds since 1970.
 """
 
@@ -56,7 +56,7 @@ Arrays = dict[str, NDArray[Any]]
 
 _FILE = "model.onnx"
 _TOLERANCE = 1e-5
-#: When the people of an example ask, and the most events that the check reads.
+#: Request time of the examples, and the longest history that the check reads.
 _NOW = 1_700_000_000
 _LONG = 512
 #: Words for the dimensions of the inputs that are open, of a retriever and of a ranker.
@@ -137,10 +137,10 @@ def sequence_program(model: SequenceNetwork, *, timed: bool = True) -> torch.exp
 
     Call it by the names of its inputs: `program.module()(**inputs)` with tensors as
     `retriever_inputs` or `ranker_inputs` give them as arrays. A retriever returns vectors [U, D],
-    with a part for repeats also what that adds [U, L], see `DenseRetriever`; a ranker returns
-    logits [m, K]. `torch.export.save` writes the program to a .pt2 file; that is an archive which
-    an artifact does not hold, so its loader has to trust it.
-    Raises ConfigError for a model that reads fewer than three events, and as `dense_network`.
+    with `repeats` also what that adds [U, L], see `DenseRetriever`; a ranker returns logits [m, K].
+    `torch.export.save` writes the program to a .pt2 file; that is an archive which an artifact does
+    not hold, so its loader has to trust it. Raises ConfigError for a model that reads fewer than
+    three events, and as `dense_network`.
     """
     longest = model.config.max_length
     if longest < 3:
@@ -176,7 +176,8 @@ def export_sequence(
     ResourceError where the folder exists (without `overwrite`) or the disk is full.
     """
     model, timed = artifact.model, artifact.timed
-    data = _onnx_bytes(model, timed)
+    names = tuple(_example(model, 2, timed))
+    data = onnx_bytes(sequence_program(model, timed=timed), names, _outputs(model))
     program = OnnxProgram(data, _words(model))
     difference = _largest_difference(model, program, timed)
     if not difference <= _TOLERANCE:
@@ -234,12 +235,12 @@ def export_saved(
             raise ArtifactError(
                 f"an artifact of kind {other!r} has nothing to export",
                 where=str(source),
-                hint="pass the folder of a saved ranker or sequential model",
+                hint="pass the folder of a saved ranker or sequence model",
             )
 
 
 class OnnxSequence:
-    """An exported sequential model in memory, run by onnxruntime; needs the extra `export`.
+    """An exported sequence model in memory, run by onnxruntime; needs the extra `export`.
 
     ids: what the item codes 1 to N stand for. vectors: float32 [N + 1, D] of a retriever's items,
     None of a ranker. outputs: their names. signature: of the inputs.
@@ -258,7 +259,7 @@ class OnnxSequence:
 
     @classmethod
     def load(cls, folder: str | Path) -> OnnxSequence:
-        """The network of an artifact that `export_sequence` wrote, after checking its bytes."""
+        """Load what `export_sequence` wrote, after checking its bytes."""
         artifact = load_artifact(folder, kind=KIND)
         if _FILE not in artifact.files:
             raise ArtifactError(
@@ -274,11 +275,6 @@ class OnnxSequence:
         return dict(zip(self.outputs, self._program(inputs), strict=True))
 
 
-def _onnx_bytes(model: SequenceNetwork, timed: bool) -> bytes:
-    names = tuple(_example(model, 2, timed))
-    return onnx_bytes(sequence_program(model, timed=timed), names, _outputs(model))
-
-
 def _outputs(model: SequenceNetwork) -> tuple[str, ...]:
     if isinstance(model, HSTURanker):
         return ("logit",)
@@ -290,7 +286,7 @@ def _words(model: SequenceNetwork) -> Mapping[str, tuple[str, ...]]:
 
 
 def _person(model: SequenceNetwork, events: int) -> SequenceBatch:
-    """Somebody with so many events, an hour apart; the first item comes again."""
+    """An example user with so many events, 1e6 seconds apart; items repeat."""
     items = min(model.input.item.num_embeddings - 1, 50)
     actions = model.config.actions if isinstance(model, HSTURanker) else 1
     place = torch.arange(events)
@@ -314,21 +310,21 @@ def _example(model: SequenceNetwork, events: int, timed: bool) -> Arrays:
 
 
 def _largest_difference(model: SequenceNetwork, program: OnnxProgram, timed: bool) -> float:
-    """Between what both say after a few lengths of history."""
+    """Largest difference of the outputs after histories of several lengths."""
     longest = min(model.config.max_length, _LONG)
     largest = 0.0
     for events in (0, 1, 2, longest - 1, longest):
         if isinstance(model, HSTURanker) and events == model.config.max_length:
             continue
         found = program(_example(model, events, timed))
-        for one, other in zip(found, _said(model, events, timed), strict=True):
-            # An array without numbers differs by nothing.
+        for one, other in zip(found, _expected(model, events, timed), strict=True):
+            # An empty array differs by 0.
             largest = max(largest, float(np.abs(_level(model, one) - other).max(initial=0)))
     return largest
 
 
-def _said(model: SequenceNetwork, events: int, timed: bool) -> list[NDArray[np.float32]]:
-    """What the model itself says of the people of `_example`."""
+def _expected(model: SequenceNetwork, events: int, timed: bool) -> list[NDArray[np.float32]]:
+    """The outputs of the model itself for the users of `_example`."""
     person = _person(model, events)
     if isinstance(model, HSTURanker):
         codes = torch.from_numpy(_example(model, events, timed)["candidates"])
@@ -349,7 +345,7 @@ def _said(model: SequenceNetwork, events: int, timed: bool) -> list[NDArray[np.f
 
 
 def _level(model: SequenceNetwork, found: NDArray[np.float32]) -> NDArray[np.float32]:
-    """As numbers of about 1: probabilities, or vectors of length 1."""
+    """Scale outputs to about 1: probabilities, or vectors of length 1."""
     if isinstance(model, HSTURanker):
         return np.asarray(1 / (1 + np.exp(-found)), np.float32)
     return found * np.float32(model.config.loss.temperature)

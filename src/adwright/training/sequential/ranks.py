@@ -1,7 +1,7 @@
-"""Where the item that a person took next stands among all items of the catalogue.
+"""Rank of the item that a user took next among all items of the catalogue.
 
-Every item is a candidate but those that the person had before; nothing is sampled. Ties stand
-in a hashed order, and their share is part of the result (`metrics.ranks`).
+Every item is a candidate but those that the user had before; none is sampled. Ties are ordered by a
+hash, and their share is part of the result (`metrics.ranks`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Ints = NDArray[np.int64]
 
 
 class NextItemModel(Protocol):
-    """A model that scores an item as somebody's next one; an `nn.Module` besides."""
+    """Protocol of a model of the next item (also an nn.Module)."""
 
     @property
     def max_length(self) -> int:
-        """How many of the latest events it reads."""
+        """How many of the latest events the model reads."""
 
     def queries(self, batch: SequenceBatch) -> Tensor:
-        """Vectors [U, D] of the people of a batch."""
+        """Vectors [U, D] of the users of a batch."""
 
     def item_vectors(self, codes: Tensor) -> Tensor:
         """Vectors [N, D] of item codes int64 [N]."""
@@ -43,8 +43,8 @@ class NextItemModel(Protocol):
 
 @dataclass(frozen=True)
 class NextRanks:
-    """people: int64 [P], who was asked. ranks: of their one target each, in that order.
-    skipped: people whose target they had before, and who are therefore not asked."""
+    """people: int64 [P], the users that were ranked for. ranks: of their one target each, in that
+    order. skipped: how many were left out because they had their target before."""
 
     people: Ints
     ranks: Ranks
@@ -62,10 +62,10 @@ def rank_next(
 ) -> NextRanks:
     """Ranks of the held targets among all items; the model is left in eval mode.
 
-    people: int64 [P] of `sequences.people(split)`; None for all of them. unseen: what a person
-    had before is no candidate, and who takes such an item again is not asked. chunk: people at
-    once.
-    Raises ValueInvalidError where nobody is left to ask.
+    people: int64 [P] of `sequences.people(split)`; None for all of them. unseen: what a user had
+    before is no candidate, and users who take such an item again are left out. chunk: users per
+    pass.
+    Raises ValueInvalidError where no user is left.
     """
     asked = sequences.people(split) if people is None else people
     before = len(asked)
@@ -108,7 +108,7 @@ def rank_next(
 
 
 def _mask(sequences: ItemSequences, people: Ints, split: Held) -> NDArray[np.bool_]:
-    """bool [P, N], what each of the people had before."""
+    """Mask of what each user had before, bool [P, N]."""
     codes, bounds = sequences.seen(people, split)
     mask = np.zeros((len(people), sequences.items), dtype=bool)
     mask[np.repeat(np.arange(len(people)), np.diff(bounds)), codes - 1] = True
@@ -116,7 +116,7 @@ def _mask(sequences: ItemSequences, people: Ints, split: Held) -> NDArray[np.boo
 
 
 def _had(sequences: ItemSequences, people: Ints, split: Held) -> NDArray[np.bool_]:
-    """bool [P], whose target they had before."""
+    """Mask of the users who had their target before, bool [P]."""
     codes, bounds = sequences.seen(people, split)
     owner = np.repeat(np.arange(len(people)), np.diff(bounds))
     hit = codes == sequences.targets(people, split)[owner]

@@ -6,7 +6,7 @@
       report.json      the model beside popularity and personal frequency, on the test
       model            the artifact, with its own report.json
 
-Training events fit the weights, validation stops the training, the test is asked once.
+Training events fit the weights, validation stops the training, the test is measured once.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _RULES: Mapping[str, Rule] = {"Popularity": "popularity", "Personal frequency": 
 
 @dataclass(frozen=True, eq=False)
 class SequenceResult:
-    """What `run_sequence` made.
+    """What `run_sequence` trained and measured.
 
     artifact: the saved one. comparison: on the test, the model first. fitted: how training went.
     stages: name -> seconds. folder: of the run. id: of the artifact.
@@ -69,12 +69,11 @@ def run_sequence(
     overwrite: bool = False,
     clock: Clock | None = None,
 ) -> SequenceResult:
-    """Do everything that `config` asks for and save the model in `config.out`/model.
+    """Train, measure and save the model of `config` in `config.out`/model.
 
-    data: used instead of reading `config.data`. resume: take up a run that was cut off, with the
-    same config. overwrite: replace a model and its training run that are there.
-    What the data lacks the model does not read: times, and own items where nobody takes an item
-    again.
+    data: used instead of reading `config.data`. resume: continue an interrupted run with the same
+    config. overwrite: replace a model and its training run that are there.
+    The model reads no times where the data has none, and scores no repeats where items do not.
     Raises ResourceError where the model exists (without `overwrite`), ResumeError where a run
     cannot be taken up, and as `open_sequences` and `fit_sequential` do.
     """

@@ -26,6 +26,7 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.union import RetrieverConfig, default_config
+from adwright.training.run_settings import check_run_settings
 from adwright.training.sequential.config import OLD_NAMES, SequentialConfig
 
 __all__ = [
@@ -112,16 +113,7 @@ class SequenceRun:
     model: RetrieverConfig = field(default_factory=lambda: default_config("hstu"))
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise ConfigError("draws must be at least 1", where=f"draws {self.draws}")
-        if self.threads < 0:
-            raise ConfigError("threads must not be negative", where=f"threads {self.threads}")
-        if self.fit.seed:
-            raise ConfigError(
-                "the seed of the fit is that of the run",
-                where=f"fit.seed {self.fit.seed}",
-                hint="set seed, and leave fit.seed out",
-            )
+        check_run_settings(draws=self.draws, threads=self.threads, fit_seed=self.fit.seed)
         if not self.fit.exclude_seen:
             raise ConfigError(
                 "whether items repeat is said of the data",

@@ -1,6 +1,6 @@
 """The samples that a sequence model is trained on, per epoch and step.
 
-All of it is a function of seed, epoch and step, so a run that was cut off finds the same again.
+They are a function of seed, epoch and step, so a resumed run reads the same ones.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class SequenceSamples:
             )
 
     def epoch(self, number: int, batch: int) -> list[Ints]:
-        """The batches of an epoch, numbers of samples each."""
+        """Divide the samples of an epoch into batches of sample numbers."""
         rng = np.random.default_rng([self.seed, number])
         return balanced_batches(self.end - self.first, batch, rng)
 
     def read(self, chosen: Ints, step: int) -> SequenceBatch:
-        """The samples `chosen` (int64 [B]) as step `step` of the run sees them."""
+        """Read the samples `chosen` (int64 [B]) as step `step` of the run sees them."""
         rng = np.random.default_rng([self.seed, step, 2]) if self.sequences.by_moment else None
         batch = self.sequences.batch(self.first[chosen], self.end[chosen], rng)
         if self.stochastic_length is None:
@@ -72,7 +72,7 @@ class SequenceSamples:
 
 
 def balanced_batches(lengths: Ints, batch: int, rng: np.random.Generator) -> list[Ints]:
-    """Numbers 0 to W - 1 in random batches of about `batch`, each with the same mix of lengths.
+    """Shuffle samples 0 to W - 1 into batches of about `batch`, each with the same mix of lengths.
 
     lengths: int64 [W]. The samples are sorted by length, ties at random, and each run of as
     many samples as there are batches is spread over them, so that sizes differ by one

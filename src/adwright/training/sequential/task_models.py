@@ -28,9 +28,9 @@ from adwright.training.sequential.visit_ranks import visit_validation
 
 __all__ = ["VISITS_FILE", "fit_choice_ranker", "fit_task_retriever"]
 
-#: A file of a ranker of choices: how many visits it was trained on.
+#: File in the artifact of a ranker of choices: how many visits it was trained on.
 VISITS_FILE = "visits.json"
-#: Recall of the retriever is measured among so many items.
+#: k of the retriever's recall.
 _DEPTH = 50
 
 Model = TypeVar("Model", HSTU, ChoiceRanker)
@@ -86,7 +86,7 @@ def fit_choice_ranker(
 
 
 def _fresh(build: Callable[[], Model], fit: SequentialConfig) -> Model:
-    """A model whose first weights come from the seed alone."""
+    """Build a model whose first weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fit.seed)
         return build()

@@ -1,7 +1,7 @@
-"""What a sequential model is worth on the held events: one goal, higher is better, and a line.
+"""Validate a sequence model on the held events: a goal, higher is better, and measures.
 
-A retriever of the next item: NDCG@k over the whole catalogue. A ranker of actions: minus the
-log loss of what people did with the held item, which it sees after the history; AUC beside it.
+A retriever of the next item: NDCG@k over the whole catalogue. A ranker of actions: minus the log
+loss of what users did with the held item, which it sees after the history, with the AUC.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ActionScores:
-    """people: int64 [P]. probability: float64 [P, K] of each task. label: int64 [P, K]."""
+    """Predicted actions of users int64 [P]: probability float64 and label int64, both [P, K
+    tasks]."""
 
     people: Ints
     probability: NDArray[np.float64]
@@ -43,8 +44,8 @@ def predict_actions(
     people: Ints | None = None,
     chunk: int = 256,
 ) -> ActionScores:
-    """What a ranker says of the held items of `people` (None for all), whose action it does not
-    see; people whose action is unknown are left out. The model is left in eval mode.
+    """Predict what `people` (None for all) did with their held items; users whose action is
+    unknown are left out. The model is left in eval mode.
 
     Raises ValueInvalidError for sequences without actions.
     """
@@ -105,20 +106,19 @@ def _of_actions(
         try:
             line[f"valid_auc_{name}"] = auc(label, probability)
         except DataError:
-            # Everybody, or nobody, did it: there is no order to measure.
+            # With one class only there is no AUC.
             continue
     loss = float(np.mean(losses))
     return -loss, {"valid_log_loss": loss, **line}
 
 
 def _with_target(past: SequenceBatch) -> SequenceBatch:
-    """Questions with the target as one more event, at the time of the request, whose action is
-    unknown."""
+    """Append to each sequence its target as an event of unknown action, at the request's time."""
     offsets = past.items.offsets
     ends = offsets[1:] - 1
     longer = lengths_to_offsets(past.items.lengths + 1)
     events, people = len(past.target), len(past)
-    # Each sequence's events, then a row from behind all events: that of its target.
+    # Each sequence's events, then its target, which lies behind all events.
     source = torch.empty(events + people, dtype=torch.int64)
     source[torch.arange(events) + past.items.owner()] = torch.arange(events)
     source[longer[1:] - 1] = events + torch.arange(people)

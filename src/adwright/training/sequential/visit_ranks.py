@@ -1,10 +1,10 @@
-"""Sequential models asked about the visits of a next-basket task.
+"""Queries, scores and validation of sequence models at the visits of a next-basket task.
 
-A visit is a person at a moment, and its history ends before that moment. Since a model of
-sequences is causal, what it says at the last event of a history does not depend on what came
-later, so one pass over a person's events answers all of that person's visits. Only where a
-history is longer than the model reads, and is cut at another place for each visit, or where the
-model speaks of the latest events alone, it is read once a visit.
+A visit is a user at a moment, and its history ends before that moment. Since a sequence model is
+causal, its output at the last event of a history does not depend on what came later, so one pass
+over a user's events serves all visits of that user. Only where a history is longer than the model
+reads, and is cut at another place per visit, or where the last layer sees the latest events alone,
+it is read once per visit.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SECOND = 1_000_000
 
 
 def visit_batch(task: NextBasket, visits: Ints, max_length: int) -> SequenceBatch:
-    """The latest `max_length` events before each of `visits` (int64 [B]), asked at its time."""
+    """Batch the latest `max_length` events before each of `visits` (int64 [B]), at its time."""
     first, end = task.user_offsets[task.visit_user[visits]], task.visit_end[visits]
     return _read(task, np.maximum(first, end - max_length), end, task.visit_time[visits])
 
@@ -44,7 +44,7 @@ def visit_queries(
 ) -> Tensor:
     """Queries [B, D] of `visits` (int64 [B]), see `SequenceModel.queries`.
 
-    events: about so many are read at once. The model is left in eval mode.
+    events: about so many per pass. The model is left in eval mode.
     """
     found = model.asking(torch.zeros(len(visits), model.config.width))
     for read in _readings(model, task, visits, events):
@@ -53,8 +53,8 @@ def visit_queries(
 
 
 def visit_scorer(model: SequenceModel, task: NextBasket) -> Scorer:
-    """The scores of all items for `training.ranks`; item vectors are computed once, here. Visits
-    of one person are best asked together, as they are where visits ascend."""
+    """Make a scorer of all items for `retrieved_ranks`; item vectors are computed once, here.
+    Ascending visits are fastest, as those of one user then come together."""
     with torch.no_grad():
         items = model.item_vectors(torch.arange(len(task.items)))
 
@@ -89,8 +89,8 @@ def visit_validation(
     depth: int = 50,
     k: int = 10,
 ) -> Callable[[], tuple[float, dict[str, float]]]:
-    """For `fit_sequential`: recall among the first `depth` items, with NDCG@k, of `visits`
-    (int64 [V]) whenever it is called; recall decides."""
+    """Make a validation for `fit_sequential`: recall@depth, which decides, and NDCG@k of `visits`
+    (int64 [V])."""
 
     def measure() -> tuple[float, dict[str, float]]:
         ranks = retrieved_ranks(visit_scorer(model, task), task, visits, depth=depth).ranks()
@@ -101,8 +101,8 @@ def visit_validation(
 
 
 class _Reading(NamedTuple):
-    """Some visits, answered. rows: int64 [R], which of those asked. vectors: unit vectors [R, D].
-    person, event: int64 [R], sequence and event of the batch that speaks for each."""
+    """Vectors of some visits. rows: int64 [R], which of those asked. vectors: unit vectors [R, D].
+    person, event: int64 [R], the sequence and event of the batch that each was read at."""
 
     rows: Ints
     vectors: Tensor
@@ -114,7 +114,7 @@ class _Reading(NamedTuple):
 def _readings(
     model: SequenceModel, task: NextBasket, visits: Ints, events: int = 65_536
 ) -> Iterator[_Reading]:
-    """All of `visits` that have a history, some at a time."""
+    """Read all of `visits` that have a history, some at a time."""
     model.eval()
     user, end = task.visit_user[visits], task.visit_end[visits]
     length = end - task.user_offsets[user]
@@ -140,12 +140,12 @@ def _readings(
 def _of_people(
     model: SequenceModel, task: NextBasket, people: Ints, length: Ints, visits: Ints, rows: Ints
 ) -> _Reading:
-    """Visits `rows`, of `people` (int64 [P], ascending) whose first `length` events are read
-    once."""
+    """Read visits `rows` of `people` (int64 [P], ascending) off one pass over the first `length`
+    events of each."""
     begin = task.user_offsets[people]
     row = np.searchsorted(people, task.visit_user[visits[rows]])
     ends = task.visit_end[visits[rows]]
-    # The last event read is the last before a visit, so that visit's time is what it knows.
+    # The last event read is the last before a visit, so it is asked at that visit's time.
     asked = np.zeros(len(people), np.int64)
     latest = ends == (begin + length)[row]
     asked[row[latest]] = task.visit_time[visits[rows[latest]]]
@@ -168,7 +168,7 @@ def _read(task: NextBasket, first: Ints, end: Ints, asked: Ints) -> SequenceBatc
 
 
 def _parts(lengths: Ints, events: int) -> Iterator[Ints]:
-    """Numbers of sequences, the long ones together, in parts of about `events` events."""
+    """Divide sequences into parts of about `events` events, the long ones together."""
     order = np.argsort(-lengths, kind="stable")
     part = np.cumsum(lengths[order]) // events
     for start, end in _runs(part):
