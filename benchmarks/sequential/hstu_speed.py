@@ -34,7 +34,7 @@ from adwright.data.sequences.stochastic_length import (
 from adwright.models.sequential import sasrec
 from adwright.models.sequential.hstu import HSTUConfig, HSTUStack
 from adwright.models.sequential.sasrec import SASRecBlock, SASRecConfig
-from adwright.models.sequential.sequence_model import Tokens
+from adwright.models.sequential.sequence_model import SequenceTokens
 from benchmarks.common.result import machine, write_result
 from benchmarks.sequential import _export as export
 from benchmarks.sequential import _falcon as falcon
@@ -135,7 +135,7 @@ class Transformer(nn.Module):
         config = SASRecConfig(width=width, heads=heads, hidden=hidden, dropout=0.0)
         self.blocks = nn.ModuleList(SASRecBlock(config) for _ in range(LAYERS))
 
-    def forward(self, tokens: Tokens) -> Tensor:
+    def forward(self, tokens: SequenceTokens) -> Tensor:
         """The tokens' x [T, D] after the last block."""
         x = tokens.x
         for block in self.blocks:
@@ -169,18 +169,18 @@ def hstu(width: int, heads: int, *, biased: bool = False, recompute: bool = True
     return HSTUStack(config, LONGEST)
 
 
-def tokens_of(width: int, length: int) -> Tokens:
+def tokens_of(width: int, length: int) -> SequenceTokens:
     """One sequence of random vectors, an hour between events."""
     event = torch.arange(length)
     x = torch.randn(length, width, requires_grad=True)
-    return Tokens(x, torch.tensor([0, length]), 0, event, event * 3600, event * 3600 + 600)
+    return SequenceTokens(x, torch.tensor([0, length]), 0, event, event * 3600, event * 3600 + 600)
 
 
-def forward(model: nn.Module, tokens: Tokens, dtype: torch.dtype) -> Tensor:
+def forward(model: nn.Module, tokens: SequenceTokens, dtype: torch.dtype) -> Tensor:
     """A pass of either stack."""
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         after = model(tokens)
-    found: Tensor = after.x if isinstance(after, Tokens) else after
+    found: Tensor = after.x if isinstance(after, SequenceTokens) else after
     return found
 
 
