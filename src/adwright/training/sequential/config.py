@@ -77,10 +77,12 @@ class SequentialConfig:
 
 @dataclass(frozen=True)
 class SequentialResult:
-    """best: goal of the best validation, NDCG@k, minus the log loss or that of `validate` (NaN
-    without one).
-    epoch: of it, from 1. steps: taken. records: one mapping a validation, as in
-    metrics.jsonl."""
+    """What came of a training.
+
+    best: goal of the best validation: NDCG@k, minus the log loss, or that of `validate`; NaN
+    without one. epoch: of it, from 1. steps: taken. records: one mapping per validation, as in
+    metrics.jsonl.
+    """
 
     best: float
     epoch: int
