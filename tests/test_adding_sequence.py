@@ -37,7 +37,8 @@ from adwright.training.sequential.export import export_sequence
 from adwright.training.sequential.ranks import rank_next
 artifact = SequenceArtifact.load("runs/mean/model")
 assert type(artifact.model) is MeanSequence
-ranks = rank_next(artifact.model, read_event_file("events.csv"), "test").ranks
+unseen = artifact.report.protocol.seen_items == "removed"
+ranks = rank_next(artifact.model, read_event_file("events.csv"), "test", unseen=unseen).ranks
 assert len(ranks.ranks) == artifact.report.rows
 assert artifact.vectors.shape == (len(artifact.ids) + 1, 8)
 try:
