@@ -39,6 +39,7 @@ __all__ = [
     "TemperatureCalibrator",
     "calibrator_from_jsonable",
     "fit_calibrator",
+    "pool_adjacent_violators",
     "undo_negative_sampling",
 ]
 
