@@ -110,7 +110,7 @@ class _Bench:
     def __init__(self, task: NextBasket, deployment: Deployment) -> None:
         self.task, self.deployment = task, deployment
         self.sample = sampled(task, REQUESTS)
-        self._lessons: DistillationTargets | None = None
+        self._targets: DistillationTargets | None = None
 
     def run(self, name: str, seed: int) -> Path:
         """The file of a run, which is made where it is missing."""
@@ -122,8 +122,9 @@ class _Bench:
             return path
         torch.manual_seed(seed)
         model = _built(config, self.task)
+        targets = self.lessons() if name == "taught" else None
         start = time.process_time()
-        fit_retriever(model, self.task, fit, lessons=self.lessons() if name == "taught" else None)
+        fit_retriever(model, self.task, fit, distillation=targets)
         seconds = time.process_time() - start
         visits = self.task.visits("test")
         values = measure(catalogue_vectors(model, self.task), self.task, visits).values

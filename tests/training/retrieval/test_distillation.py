@@ -92,16 +92,16 @@ def test_a_model_learns_what_the_finer_one_wants() -> None:
     code = 7
     taught, plain = _model(), _model()
     fit_retriever(plain, TASK, FIT)
-    fit_retriever(taught, TASK, FIT, lessons=_one_item_is_best(code))
+    fit_retriever(taught, TASK, FIT, distillation=_one_item_is_best(code))
     assert _place(taught, code) < 1.5 < _place(plain, code)
 
 
 def test_a_run_is_not_taken_up_with_other_lessons(tmp_path: Path) -> None:
     run = tmp_path / "run"
     config = replace(FIT, epochs=1)
-    fit_retriever(_model(), TASK, config, run, lessons=_one_item_is_best(2))
-    with pytest.raises(ResumeError, match="lessons"):
-        fit_retriever(_model(), TASK, config, run, lessons=_one_item_is_best(3), resume=True)
-    with pytest.raises(ResumeError, match="lessons"):
+    fit_retriever(_model(), TASK, config, run, distillation=_one_item_is_best(2))
+    with pytest.raises(ResumeError, match="distillation"):
+        fit_retriever(_model(), TASK, config, run, distillation=_one_item_is_best(3), resume=True)
+    with pytest.raises(ResumeError, match="distillation"):
         fit_retriever(_model(), TASK, config, run, resume=True)
-    fit_retriever(_model(), TASK, config, run, lessons=_one_item_is_best(2), resume=True)
+    fit_retriever(_model(), TASK, config, run, distillation=_one_item_is_best(2), resume=True)

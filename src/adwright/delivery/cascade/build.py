@@ -157,10 +157,10 @@ def build_deployment(
         index=config.index,
         histories=Histories.of_task(task),
     )
-    lessons = None
+    targets = None
     if config.lessons:
-        with done.stage("ask the fine ranker for lessons"):
-            lessons = distil(
+        with done.stage("ask the fine ranker for distillation targets"):
+            targets = distil(
                 deployment.cascade(),
                 task,
                 visits=config.lessons,
@@ -173,7 +173,7 @@ def build_deployment(
             task,
             replace(config.coarse_fit, seed=config.seed),
             folder / "coarse",
-            lessons,
+            targets,
         )
     deployment = replace(deployment, coarse=RetrieverArtifact.of(coarse, task, seed=config.seed))
     if config.blend:
@@ -249,14 +249,14 @@ def _fitted(
     task: NextBasket,
     fit: RetrievalConfig,
     run: Path,
-    lessons: DistillationTargets | None = None,
+    targets: DistillationTargets | None = None,
 ) -> Model:
     """A model trained in `run`, taken up where there is a run."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fit.seed)
         model = build()
     resume = (run / "config.json").exists()
-    fit_retriever(model, task, fit, run, lessons=lessons, resume=resume)
+    fit_retriever(model, task, fit, run, distillation=targets, resume=resume)
     return model
 
 

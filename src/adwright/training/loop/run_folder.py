@@ -38,7 +38,8 @@ class RunFolder:
     """Reads and writes the folder of one run.
 
     asked: plain values that have to be the same when the run is resumed, data_hash among them.
-    kind: of its checkpoints. about: plain values to keep beside `asked`, for readers alone.
+    kind: of its checkpoints. old_names: names of settings in runs of the last release, to those of
+    today. about: plain values to keep beside `asked`, for readers alone.
     clock: stamps the checkpoints, the machine's own by default.
     """
 
@@ -48,10 +49,12 @@ class RunFolder:
         asked: Mapping[str, Any],
         kind: str,
         *,
+        old_names: Mapping[str, str] | None = None,
         about: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.path, self.kind, self._clock = Path(path), kind, clock
+        self._old_names = dict(old_names or {})
         self.asked: dict[str, Any] = json.loads(json.dumps(asked))
         self._about = {**(about or {}), "adwright": __version__, "torch": torch.__version__}
 
@@ -93,7 +96,7 @@ class RunFolder:
         the message names the first value that differs."""
         # What a run keeps beside that is for readers.
         found = {k: v for k, v in self.read_config().items() if k not in self._about}
-        before, now = _flat(found), _flat(self.asked)
+        before, now = self._flat(found), self._flat(self.asked)
         # A digest differs with what it is of, and says less.
         names = sorted(before.keys() | now.keys(), key=lambda name: (name.endswith("hash"), name))
         for name in names:
@@ -201,6 +204,13 @@ class RunFolder:
             records = [json.loads(line) for line in lines]
         return RunPosition.from_last_release({**values, "records": records}, renamed)
 
+    def _flat(self, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for key, value in values.items():
+            name = f"{prefix}{self._old_names.get(key, key)}"
+            flat |= self._flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+        return flat
+
     def _write_records(self, records: Sequence[Mapping[str, Any]]) -> None:
         text = "".join(f"{json.dumps(line)}\n" for line in records)
         atomic_write_text(self.metrics, text)
@@ -211,13 +221,3 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.path.glob("checkpoint-*"))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -86,6 +86,8 @@ class Trainee(ABC, Generic[B]):
     shows_validation: ClassVar[bool] = False
     #: Names of counters in checkpoints of the last release, to those of `RunPosition`.
     renamed: ClassVar[Mapping[str, str]] = {}
+    #: Names of settings in runs of the last release, to those of today.
+    old_names: ClassVar[Mapping[str, str]] = {}
     #: What to do where the loss is not finite.
     hint: ClassVar[str] = "lower the learning rate or clip_norm"
 
@@ -103,7 +105,9 @@ class Trainee(ABC, Generic[B]):
 
     def folder(self, path: str | Path | None, *, clock: Clock | None = None) -> RunFolder | None:
         """The folder of its run; None where there is no path."""
-        return None if path is None else RunFolder(path, self.asked, self.kind, clock=clock)
+        if path is None:
+            return None
+        return RunFolder(path, self.asked, self.kind, old_names=self.old_names, clock=clock)
 
     @abstractmethod
     def epoch(self, at: RunPosition) -> Iterable[B]:

@@ -87,22 +87,22 @@ def fit_retriever(
     config: RetrievalConfig,
     run: str | Path | None = None,
     *,
-    lessons: DistillationTargets | None = None,
+    distillation: DistillationTargets | None = None,
     resume: bool = False,
     checkpoint_every: int = 500,
     on_step: Callable[[int], None] | None = None,
 ) -> RetrievalResult:
     """Train `model`, a Retriever, in place; afterwards it holds the best validation's weights.
 
-    lessons: what a finer ranker thinks of candidates of some visits; the model's loss must take
-    a Teacher then (`MultiInterest` does).
+    distillation: what a finer ranker thinks of candidates of some visits; the model's loss must
+    take a Teacher then (`MultiInterest` does).
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
     resume: continue from the folder's checkpoint. checkpoint_every: steps, beside each epoch.
     on_step: called after each step with the number of steps done.
     Raises ConfigError (an existing run without resume, a loss that is not finite), ResumeError
-    (no run, another config, task or lessons), ResourceError (disk full).
+    (no run, another config, task or distillation), ResourceError (disk full).
     """
-    trainee = _Retrieval(model, task, config, lessons, checkpoint_every)
+    trainee = _Retrieval(model, task, config, distillation, checkpoint_every)
     at = train(trainee, trainee.folder(run), resume=resume, on_step=on_step)
     best = math.nan if at.best is None else at.best
     return RetrievalResult(best, at.best_epoch, at.steps, at.records)
@@ -113,6 +113,7 @@ class _Retrieval(Trainee[Ints]):
 
     kind = "retrieval-checkpoint"
     renamed: ClassVar = {"pairs": "loss_count"}
+    old_names: ClassVar = {"lessons": "distillation"}
     hint = "lower the learning rates or clip_norm, or raise the temperature"
 
     def __init__(
@@ -120,13 +121,13 @@ class _Retrieval(Trainee[Ints]):
         model: nn.Module,
         task: NextBasket,
         config: RetrievalConfig,
-        lessons: DistillationTargets | None,
+        distillation: DistillationTargets | None,
         checkpoint_every: int,
     ) -> None:
-        self.task, self.config, self.lessons = task, config, lessons
+        self.task, self.config, self.distillation = task, config, distillation
         asked = {"fit": to_jsonable(config), "data_hash": task.data_hash}
-        if lessons is not None:
-            asked["lessons"] = lessons.hash
+        if distillation is not None:
+            asked["distillation"] = distillation.hash
         dense, tables = dense_and_sparse(model)
         optimisers = {
             "adam": torch.optim.Adam(dense, lr=config.learning_rate),
@@ -162,8 +163,8 @@ class _Retrieval(Trainee[Ints]):
     def loss(self, visits: Ints) -> tuple[Tensor, int]:
         """Over the pairs of visit and target."""
         batch = self.task.batch(visits, max_history=self.config.max_history)
-        taught = () if self.lessons is None else (self.lessons.of(visits),)
-        summed: Tensor = self.model.loss(batch, *taught)  # type: ignore[operator]
+        targets = () if self.distillation is None else (self.distillation.of(visits),)
+        summed: Tensor = self.model.loss(batch, *targets)  # type: ignore[operator]
         return summed, max(batch.targets.values.numel(), 1)
 
     def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:

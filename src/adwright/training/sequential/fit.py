@@ -15,8 +15,9 @@ summed, so the weights are those of one process up to the order of sums; dropout
 negatives are drawn by each process for itself. The first process validates and writes the run
 folder, which all of them must see under the same path; they read the data themselves.
 
-For the final number train again with `train_on_validation`, on the validation targets too, for as many epochs
-as the best validation took: then there is nothing to validate with, and the last weights stay.
+For the final number train again with `train_on_validation`, on the validation targets too, for as
+many epochs as the best validation took: then there is nothing to validate with, and the last
+weights stay.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from adwright.training.loop.position import RunPosition
 from adwright.training.loop.rowwise_adamw import RowWiseAdamW
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.sequential.balance import cost_of, divided, people_of
-from adwright.training.sequential.config import SequentialConfig, SequentialResult
+from adwright.training.sequential.config import OLD_NAMES, SequentialConfig, SequentialResult
 from adwright.training.sequential.samples import SequenceSamples
 from adwright.training.sequential.validation import validation
 
@@ -93,6 +94,7 @@ class _Sequences(Trainee[Ints]):
     kind = "sequential-checkpoint"
     divides_batches = True
     renamed: ClassVar = {"positions": "loss_count"}
+    old_names: ClassVar = OLD_NAMES
     hint = "lower the learning rate or set clip_norm, or raise the temperature"
 
     def __init__(
