@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,24 +16,18 @@ from torch import Tensor, nn
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
 from adwright.data.batches.stream import StreamConfig
-from adwright.data.tasks.task import Task, write_task
+from adwright.data.tasks.task import SPLITS, Task, write_task
 from adwright.metrics.classification import group_auc, log_loss
 from adwright.models.ranking.din import DIN
 from adwright.training.loop.optimisers import RowWise
-from adwright.training.loop.run_folder import RunFolder
 from adwright.training.ranking import fit as fit_module
 from adwright.training.ranking.counts import training_counts
 from adwright.training.ranking.fit import FitConfig, fit, load_best
 from adwright.training.ranking.predict import open_stream, predict
 
 Make = Callable[..., DIN]
+MakeLogistic = Callable[..., nn.Module]
 Config = Callable[..., FitConfig]
-
-
-@pytest.fixture
-def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves take a tenth of a second a validation, and most tests do not look at them."""
-    monkeypatch.setattr(RunFolder, "draw", lambda *_: None)
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -55,7 +49,6 @@ def without_noise(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_the_signal_is_learned(task: Task, make_din: Make, config: Config, tmp_path: Path) -> None:
     model = make_din(task)
     found = fit(model, task, config(epochs=6, learning_rate=0.01, patience=6), tmp_path / "run")
@@ -69,7 +62,6 @@ def test_the_signal_is_learned(task: Task, make_din: Make, config: Config, tmp_p
 @pytest.mark.parametrize(
     ("clip", "decay", "interest"), [(0.0, 0.0, "sum"), (0.05, 0.5, "attention")]
 )
-@pytest.mark.usefixtures("no_picture")
 def test_an_epoch_equals_a_literal_loop(
     task: Task,
     make_din: Make,
@@ -105,7 +97,6 @@ def test_an_epoch_equals_a_literal_loop(
     assert compare.distance(ours, theirs) < 1e-4
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_metrics_are_those_of_the_validation(
     task: Task, make_din: Make, config: Config, tmp_path: Path, clock: FixedClock
 ) -> None:
@@ -139,11 +130,7 @@ def test_metrics_are_those_of_the_validation(
 
 @pytest.mark.draws_curves
 def test_the_folder_of_a_run(
-    task: Task,
-    make_din: Make,
-    config: Config,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    task: Task, make_din: Make, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: list[int] = []
     run = tmp_path / "a" / "run"
@@ -160,9 +147,8 @@ def test_the_folder_of_a_run(
         fit(make_din(task), task, config(), run)
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_stops_when_validation_does_not_improve(
-    task: Task, make_logistic: Callable[..., nn.Module], config: Config, tmp_path: Path
+    task: Task, make_logistic: MakeLogistic, config: Config, tmp_path: Path
 ) -> None:
     # Steps too small to change the order of any two rows.
     still = config(epochs=5, learning_rate=1e-12, patience=2)
@@ -187,14 +173,8 @@ def stop_at(number: int) -> Callable[[int], None]:
 
 
 @pytest.mark.parametrize("stop", [3, 23, 24, 40])
-@pytest.mark.usefixtures("no_picture")
 def test_resumed_with_dropout_is_the_same(
-    task: Task,
-    make_logistic: Callable[..., nn.Module],
-    config: Config,
-    tmp_path: Path,
-    compare: Any,
-    stop: int,
+    task: Task, make_logistic: MakeLogistic, config: Config, tmp_path: Path, compare: Any, stop: int
 ) -> None:
     settings = config(epochs=2, checkpoint_every=5, validations_per_epoch=2)
     whole = make_logistic(dropout=0.5)
@@ -214,9 +194,8 @@ def test_resumed_with_dropout_is_the_same(
     assert metrics(run) == metrics(tmp_path / "whole")
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_random_numbers_of_the_caller_are_left_alone(
-    task: Task, make_logistic: Callable[..., nn.Module], config: Config, tmp_path: Path
+    task: Task, make_logistic: MakeLogistic, config: Config, tmp_path: Path
 ) -> None:
     model = make_logistic(dropout=0.5)
     torch.manual_seed(1)
@@ -225,13 +204,8 @@ def test_random_numbers_of_the_caller_are_left_alone(
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_resume_is_refused_where_it_would_be_another_run(
-    task: Task,
-    make_din: Make,
-    make_logistic: Callable[..., nn.Module],
-    config: Config,
-    tmp_path: Path,
+    task: Task, make_din: Make, make_logistic: MakeLogistic, config: Config, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     with pytest.raises(ResumeError, match="holds no run"):
@@ -250,14 +224,14 @@ def test_resume_is_refused_where_it_would_be_another_run(
         load_best(make_din(task), run)
 
 
-@pytest.mark.usefixtures("no_picture")
-def test_the_best_validation_comes_along(
-    task: Task, make_din: Make, config: Config, tmp_path: Path
+def test_the_best_validation_and_its_weights_come_along(
+    task: Task, make_din: Make, config: Config, tmp_path: Path, compare: Any
 ) -> None:
     model = make_din(task)
     # Steps this large get worse at some point: the last validation is not the best.
     asked = config(epochs=5, learning_rate=0.3, patience=5)
     found = fit(model, task, asked, tmp_path / "run")
+    assert not model.training
     assert found.epoch < 5
     assert found.valid is not None
     again = predict(model, task, "valid")
@@ -266,24 +240,12 @@ def test_the_best_validation_comes_along(
     resumed = fit(make_din(task), task, asked, tmp_path / "run", resume=True)
     assert resumed.valid is None
     assert resumed == found
-
-
-@pytest.mark.usefixtures("no_picture")
-def test_load_best_gives_what_fit_gave(
-    task: Task, make_din: Make, config: Config, tmp_path: Path, compare: Any
-) -> None:
-    # Fast enough to be worse in later epochs: the best weights are not the last ones.
-    settings = config(epochs=4, patience=4, learning_rate=0.02)
-    model = make_din(task)
-    found = fit(model, task, settings, tmp_path / "run")
-    assert not model.training
     other = make_din(task, seed=5)
     assert load_best(other, tmp_path / "run") == found
     assert not other.training
     assert compare.equal(state(model), state(other))
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_bf16_is_close_and_keeps_weights_in_float32(
     task: Task, make_din: Make, config: Config, tmp_path: Path
 ) -> None:
@@ -341,17 +303,13 @@ def observed(
     return run
 
 
-def test_every_setting_has_its_flip() -> None:
+def test_flipping_each_setting_changes_something(
+    observed: Callable[..., tuple[str, ...]], make_logistic: MakeLogistic
+) -> None:
     names = {f.name for f in fields(FitConfig) if f.name != "stream"}
     # The stream's own seed is refused, see below.
     names |= {f"stream.{f.name}" for f in fields(StreamConfig) if f.name != "seed"}
     assert set(FLIPS) == names
-
-
-@pytest.mark.usefixtures("no_picture")
-def test_flipping_a_setting_changes_something(
-    observed: Callable[..., tuple[str, ...]], make_logistic: Callable[..., nn.Module]
-) -> None:
     base = observed()
     assert observed() == base
     for name, value in FLIPS.items():
@@ -396,10 +354,9 @@ def test_validations_are_spread_over_the_epoch(n_windows: int, wanted: int, due:
 
 
 @pytest.mark.parametrize(("per_epoch", "windows"), [(1, [3]), (2, [2, 3]), (7, [1, 2, 3])])
-@pytest.mark.usefixtures("no_picture")
 def test_validations_of_an_epoch(
     task: Task,
-    make_logistic: Callable[..., nn.Module],
+    make_logistic: MakeLogistic,
     config: Config,
     tmp_path: Path,
     per_epoch: int,
@@ -437,18 +394,14 @@ def test_a_loss_that_is_no_number_stops_the_run(task: Task, config: Config, tmp_
 
 
 def relabelled(task: Task, folder: Path, label: pl.Expr) -> Task:
-    parts = [
-        task.rows(split).with_columns(split=pl.lit(split))  # type: ignore[arg-type]
-        for split in ("train", "valid", "test")
-    ]
-    rows = pl.concat(parts).drop("visible", "frequency").with_columns(label=label).collect()
-    events = [pl.read_parquet(task.events_path(split)) for split in ("train", "valid", "test")]
+    parts = [task.rows(split).with_columns(split=pl.lit(split)) for split in SPLITS]
+    events = [pl.read_parquet(task.events_path(split)) for split in SPLITS]
     return write_task(
         folder,
         name="tiny",
         protocol="made up",
         data_hash="1" * 64,
-        rows=rows,
+        rows=pl.concat(parts).drop("visible", "frequency").with_columns(label=label).collect(),
         events=pl.concat(events).unique(maintain_order=True),
         items=task.items,
         features=[replace(f, vocabulary=()) for f in task.spec.features],
@@ -465,9 +418,8 @@ def test_a_validation_split_of_one_class_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_an_epoch_may_end_in_a_window_without_rows(
-    task: Task, make_logistic: Callable[..., nn.Module], config: Config, tmp_path: Path
+    task: Task, make_logistic: MakeLogistic, config: Config, tmp_path: Path
 ) -> None:
     # Almost no negative is drawn, and the people of the last row groups have no positives.
     late = pl.col("user_id") >= "u100"
@@ -479,16 +431,9 @@ def test_an_epoch_may_end_in_a_window_without_rows(
     assert [line["epoch"] for line in metrics(tmp_path / "run")][-1] == 2
 
 
-def terminal_lines(text: str) -> Iterator[str]:
-    for line in text.replace("\r", "\n").splitlines():
-        if line.strip():
-            yield line
-
-
-@pytest.mark.usefixtures("no_picture")
 def test_a_terminal_shows_rows_per_second_and_time_left(
     task: Task,
-    make_logistic: Callable[..., nn.Module],
+    make_logistic: MakeLogistic,
     config: Config,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -499,6 +444,6 @@ def test_a_terminal_shows_rows_per_second_and_time_left(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     # One bar after another: a bar inside a bar would be an error of the terminal library.
     fit(make_logistic(), task, config(validations_per_epoch=2), tmp_path / "run")
-    lines = list(terminal_lines(capsys.readouterr().err))
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
     assert any("epoch 1/1" in line and "2,866 rows" in line and "rows/s" in line for line in lines)
     assert any("score valid" in line and "456/456 rows" in line for line in lines)
