@@ -221,14 +221,9 @@ def test_kind_and_format_are_checked(saved: Path) -> None:
         load_artifact(saved)
 
 
-def load_manifest(folder: Path) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-    return manifest
-
-
 def rewrite(folder: Path, **changes: Any) -> None:
     """Forge the manifest, with a matching id, as someone with bad intent would."""
-    manifest = load_manifest(folder) | changes
+    manifest = json.loads((folder / MANIFEST).read_text()) | changes
     del manifest["id"]
     manifest["id"] = content_hash(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))
@@ -238,7 +233,7 @@ def forge(folder: Path, name: str, data: bytes) -> None:
     """Put `data` into the file, with every hash right."""
     (folder / name).write_bytes(data)
     entry = {"sha256": sha256_bytes(data), "bytes": len(data)}
-    rewrite(folder, files=load_manifest(folder)["files"] | {name: entry})
+    rewrite(folder, files=json.loads((folder / MANIFEST).read_text())["files"] | {name: entry})
 
 
 @pytest.mark.parametrize(

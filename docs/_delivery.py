@@ -1,0 +1,296 @@
+"""The tables of retrieval, the cascade, policies, service and store, from benchmarks/results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from _results import ABSENT, figures_of, number, result, source
+
+KINDS = ("sqlite", "postgresql")
+
+
+def store() -> Iterator[str]:
+    """Events into the databases and out of them."""
+    figures = figures_of("store")
+    yield "| events a CPU-second | SQLite | PostgreSQL and its server |"
+    yield "|---|---|---|"
+    rows = {
+        "recorded, 1,000 a batch": "events_per_cpu_second_{}_1000",
+        "recorded, 10 a batch": "events_per_cpu_second_{}_10",
+        "compacted into Parquet": "compacted_per_cpu_second_{}",
+    }
+    for name, key in rows.items():
+        cells = [number(figures.get(key.format(kind)), ",.0f") for kind in KINDS]
+        yield f"| {name} | {' | '.join(cells)} |"
+    cells = [number(figures.get(f"bytes_per_event_id_{kind}"), ".0f") for kind in KINDS]
+    yield f"| bytes that remember an event_id | {' | '.join(cells)} |"
+    yield ""
+    yield result("store").get("protocol", f"The store is {ABSENT}.")
+    yield from source("store")
+
+
+def service() -> Iterator[str]:
+    """Latency by rate, overload, and kill -9."""
+    figures, rows = figures_of("service"), result("service").get("rows", [])
+    heads = ("requests a second", "p50 ms", "p99 ms", "shed", "fine, coarse, popular")
+    yield f"| {' | '.join(heads)} | CPU-ms a decision |"
+    yield "|---|---|---|---|---|---|"
+    for row in sorted((r for r in rows if r["part"] != "kill"), key=lambda r: r["rate"]):
+        name = f"{row['rate']:g}"
+        if row["part"] in ("overload", "recovered"):
+            name += f" ({row['part']})"
+        shed = row["statuses"].get("429", 0) / row["requests"]
+        cells = [number(row[key], ".1f") for key in ("p50_ms", "p99_ms")]
+        answered = max(sum(row["stages"].values()), 1)
+        shares = [
+            row["stages"].get(name, 0) / answered for name in ("fine", "coarse", "popularity")
+        ]
+        cells += [f"{shed:.1%}", ", ".join(f"{share:.0%}" for share in shares)]
+        cells += [number(row["cpu_ms_a_request"], ".1f")]
+        yield f"| {name} | {' | '.join(cells)} |"
+    yield ""
+    names = {
+        "highest rate without shedding, 99% within 50 ms": "capacity_rps",
+        "the same, with 99% of the answers by the fine stage": "capacity_fine_rps",
+        "kills": "kills",
+        "events acknowledged": "acknowledged",
+        "of these found once": "found_once",
+        "found more than once": "found_more",
+    }
+    yield "| figure | value |"
+    yield "|---|---|"
+    for name, key in names.items():
+        yield f"| {name} | {number(figures.get(key), ',.0f')} |"
+    yield ""
+    yield result("service").get("protocol", f"The service is {ABSENT}.")
+    yield from source("service")
+
+
+def offpolicy() -> Iterator[str]:
+    """Each policy of Open Bandit valued on the other's log."""
+    rows = result("offpolicy").get("rows", [])
+    yield "| campaign | valued on | click rate, DR (95% interval) | its own rate | IPS | SNIPS |"
+    yield "|---|---|---|---|---|---|"
+    shown = [row for row in rows if row["direction"] != "simulated" and row["policy"] == "share"]
+    shown += [row for row in rows if row["direction"] == "bts_to_random"]
+    seen = set()
+    for row in shown:
+        key = (row["direction"], row["campaign"])
+        if key in seen:
+            continue
+        seen.add(key)
+        same = {r["estimator"]: r for r in shown if (r["direction"], r["campaign"]) == key}
+        log, policy = row["direction"].split("_to_")
+        low, high = (f"{end:.2%}" for end in same["dr"]["ci"])
+        cells = [f"{same['dr']['value']:.2%} ({low} to {high})", f"{row['on_policy']:.2%}"]
+        cells += [f"{same[name]['value']:.2%}" for name in ("ips", "snips")]
+        yield f"| {row['campaign']}, {policy} | the log of {log} | {' | '.join(cells)} |"
+    yield ""
+    yield result("offpolicy").get("protocol", f"Off-policy estimates are {ABSENT}.")
+    yield from source("offpolicy")
+
+
+def two_tower() -> Iterator[str]:
+    """Retrieval with and without views."""
+    rows = result("two_tower").get("rows", [])
+    measures = {
+        "recall@50": "all/recall50",
+        "recall@500": "all/recall500",
+        "NDCG@10": "all/ndcg10",
+        "tail recall@50": "tail/recall50",
+        "cold recall@500": "cold/recall500",
+        "unseen recall@50": "unseen/recall50",
+        "unseen tail recall@50": "unseen_tail/recall50",
+    }
+    yield f"| data | model | {' | '.join(measures)} |"
+    yield "|---|---|" + "---|" * len(measures)
+    for row in rows:
+        cells = [
+            f"{row[key][0]:.4f} ({row[key][1]:.4f} to {row[key][2]:.4f})"
+            for key in measures.values()
+        ]
+        yield f"| {row['data']} | {row['model']} | {' | '.join(cells)} |"
+    yield ""
+    yield result("two_tower").get("protocol", f"Retrieval is {ABSENT}.")
+    yield from source("two_tower")
+
+
+def measured(row: Mapping[str, Any], key: str, form: str = ".4f") -> str:
+    """A value of a row with its interval; nothing where the row has none."""
+    if key not in row:
+        return ""
+    value, low, high = (format(number, form) for number in row[key])
+    return f"{value} ({low} to {high})"
+
+
+def hcn() -> Iterator[str]:
+    """HCN and its peers."""
+    measures = {
+        "recall@50": "all/recall50",
+        "unseen recall@50": "unseen/recall50",
+        "NDCG@10": "all/ndcg10",
+        "cosine of a person's vectors": "redundancy",
+        "fine ten in the coarse 50": "fine10",
+        "the same, with counts": "fine10_blended",
+    }
+    yield f"| model | {' | '.join(measures)} |"
+    yield "|---|" + "---|" * len(measures)
+    for row in result("hcn").get("rows", []):
+        yield f"| {row['model']} | {' | '.join(measured(row, k) for k in measures.values())} |"
+    figures = figures_of("hcn")
+    others = {
+        "k1": "HCN with K=1",
+        "merged": "HCN with one list",
+        "comirec": "ComiRec-SA",
+        "mind": "MIND",
+    }
+    keys = {
+        "recall@50": "all_recall50",
+        "tail recall@50": "tail_recall50",
+        "unseen recall@50": "unseen_recall50",
+        "NDCG@10": "all_ndcg10",
+    }
+    yield ""
+    yield f"| HCN with K=4, ahead of | {' | '.join(keys)} |"
+    yield "|---|" + "---|" * len(keys)
+    for other, name in others.items():
+        cells = []
+        for key in keys.values():
+            lead = f"{key}_hcn_minus_{other}"
+            interval = number(figures.get(f"{lead}_ci"), "+.4f")
+            cells.append(f"{number(figures.get(lead), '+.4f')} ({interval})")
+        yield f"| {name} | {' | '.join(cells)} |"
+    yield ""
+    yield f"10,000 candidates take {number(figures.get('score_10k_cpu_ms'), '.2f')} CPU-ms."
+    yield ""
+    yield result("hcn").get("protocol", f"HCN is {ABSENT}.")
+    yield from source("hcn")
+
+
+def cascade() -> Iterator[str]:
+    """The cascade, its stages, and the ranking of everything."""
+    figures, rows = figures_of("cascade"), result("cascade").get("rows", [])
+    yield "| ranking | NDCG@10 (95% interval) | CPU-ms a request |"
+    yield "|---|---|---|"
+    for row in (row for row in rows if "ranking" in row):
+        spent = figures.get(f"cpu_ms_{row['ranking']}")
+        cost = "" if spent is None else number(spent, ",.1f")
+        yield f"| {row['ranking']} | {measured(row, 'ndcg10')} | {cost} |"
+    yield ""
+    share = number(figures.get("ndcg_share_of_exhaustive"), ".1%")
+    interval = number(figures.get("ndcg_share_of_exhaustive_ci"), ".1%")
+    ratio = number(figures.get("cpu_ratio_exhaustive"), ".0f")
+    yield f"The cascade keeps {share} ({interval}) of the exhaustive ranking's NDCG@10,"
+    yield f"{ratio} times as fast."
+    yield ""
+    yield "| on every test basket | NDCG@10 (95% interval) |"
+    yield "|---|---|"
+    for row in (row for row in rows if "every" in row):
+        yield f"| {row['every']} | {measured(row, 'ndcg10')} |"
+    yield ""
+    yield "| stage | items | exhaustive ten kept | bought items kept | CPU-ms | MFLOP | MB read |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in (row for row in rows if "stage" in row):
+        cells = [row["stage"], number(row["items"], ".0f")]
+        cells += [measured(row, key) for key in ("recall_of_ten", "recall_of_bought")]
+        cells += [number(row[key], ".2f") for key in ("cpu_ms", "mflop", "mbyte")]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield result("cascade").get("protocol", f"The cascade is {ABSENT}.")
+    yield from source("cascade")
+
+
+def delivery() -> Iterator[str]:
+    """The few numbers of delivery that the first page shows."""
+    rows = {
+        "NDCG@10 that the cascade keeps of the fine ranker's own, had it ranked everything": (
+            *("cascade", "ndcg_share_of_exhaustive"),
+            ".1%",
+        ),
+        "how many times less processor time it takes": ("cascade", "cpu_ratio_exhaustive", ".0f"),
+        "its NDCG@10 ahead of personal frequency, 95% interval": (
+            *("cascade", "every_ndcg10_cascade_minus_personal_frequency_ci"),
+            "+.4f",
+        ),
+        "cosine of a person's four vectors, HCN": ("hcn", "redundancy_hcn", ".2f"),
+        "the same, ComiRec-SA": ("hcn", "redundancy_comirec", ".2f"),
+        "recall@50 of HSTU, trained on whole histories": (
+            *("hstu_quality", "cj_recall50_hstu"),
+            ".3f",
+        ),
+        "the same, personal frequency": ("hstu_quality", "cj_recall50_frequency", ".3f"),
+        "HSTU with stochastic length at 8,192 tokens, times as fast as a Transformer": (
+            *("hstu_speed", "ratio_8192_sl16"),
+            ".0f",
+        ),
+        "99th percentile of a decision at 100 a second, ms": ("service", "p99_ms_100", ".1f"),
+        "events acknowledged under kill -9": ("service", "acknowledged", ",d"),
+        "of these in the log exactly once": ("service", "found_once", ",d"),
+    }
+    yield "| figure | value |"
+    yield "|---|---|"
+    for name, (file, key, form) in rows.items():
+        yield f"| {name} | {number(figures_of(file).get(key), form)} |"
+
+
+def index() -> Iterator[str]:
+    """Recall of the vector indexes at several times the exact product's speed."""
+    figures, rows = figures_of("index"), result("index").get("rows", [])
+    factors = (10, 5, 2)
+    heads = " | ".join(f"at {times} times exact's speed" for times in factors)
+    yield f"| vectors | index | recall@100 {heads} | built in CPU-s | bytes a vector beside it |"
+    yield "|---|---|" + "---|" * (len(factors) + 2)
+    for built in (row for row in rows if row["part"] == "build"):
+        of = (built["world"], built["index"])
+        searches = [
+            row for row in rows if row["part"] == "search" and (row["world"], row["index"]) == of
+        ]
+        cells = [f"{built['world']}, {built['vectors']:,}", built["index"]]
+        for times in factors:
+            fast = [row for row in searches if row["times_exact"] >= times]
+            best = max(fast, key=lambda row: row["recall"], default=None)
+            shown = best and best.get("recall_fresh", best["recall"])
+            cells.append("slower" if best is None else number(shown))
+        cells.append(number(built["build_cpu_seconds"], ".0f"))
+        cells.append(number(built["structure_bytes"] / built["vectors"], ".0f"))
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    names = {
+        "exact, queries a CPU-second in batches": ("exact_qps", ",.0f"),
+        "exact, one by one": ("exact_qps_one_by_one", ",.0f"),
+        "approximate, in batches": ("qps", ",.0f"),
+        "approximate, one by one": ("qps_one_by_one", ",.0f"),
+        "recall@100, a filter allows 1% of the ids": ("recall100_filter_1_percent", ".4f"),
+        "recall@100, a filter allows 10%": ("recall100_filter_10_percent", ".4f"),
+        "recall@100, a filter allows 40%": ("recall100_filter_40_percent", ".4f"),
+        "queries a CPU-second, a filter allows 10%": ("qps_filter_10_percent", ",.0f"),
+        "the same, 40%": ("qps_filter_40_percent", ",.0f"),
+        "the same, 40%, exact": ("exact_qps_filter_40_percent", ",.0f"),
+        "recall@100 of people with four vectors each": ("recall100_four_vectors", ".4f"),
+        "adding a vector, CPU-microseconds": ("add_us", ".0f"),
+        "adding one where memory has to grow": ("add_us_with_room", ".0f"),
+        "removing a vector": ("remove_us", ".1f"),
+        "recall@100 after a change of 2% of the vectors": ("recall100_after_changes", ".4f"),
+        "bytes a vector on the disk": ("disk_bytes_per_vector", ".0f"),
+        "loading, CPU-seconds": ("load_cpu_seconds", ".1f"),
+    }
+    yield "| first index of the table | value |"
+    yield "|---|---|"
+    for name, (key, form) in names.items():
+        yield f"| {name} | {number(figures.get(key), form)} |"
+    yield ""
+    yield result("index").get("protocol", f"The indexes are {ABSENT}.")
+    yield from source("index")
+
+
+DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
+    "cascade": cascade,
+    "delivery": delivery,
+    "hcn": hcn,
+    "index": index,
+    "offpolicy": offpolicy,
+    "service": service,
+    "store": store,
+    "two-tower": two_tower,
+}

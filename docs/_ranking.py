@@ -1,0 +1,93 @@
+"""The tables of ranking and of the way to its batches, written from benchmarks/results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from _results import ABSENT, figures_of, number, result, source
+
+MODELS = {
+    "din": "**DIN**",
+    "base": "Base model (Embedding&MLP)",
+    "logistic": "Logistic model of both",
+    "frequency": "Personal frequency",
+    "popularity": "Popularity",
+}
+
+
+def din_quality() -> Iterator[str]:
+    """Group AUC of the models on the response task."""
+    figures = figures_of("din")
+    yield "| model | group AUC, test weeks (95% interval) | DIN ahead by (95% interval) |"
+    yield "|---|---|---|"
+    for key, name in MODELS.items():
+        lead = "" if key == "din" else number(figures.get(f"gauc_din_minus_{key}_ci"), "+.4f")
+        interval = figures.get(f"gauc_{key}_ci")
+        beside = f" ({number(interval)})" if interval else ""
+        yield f"| {name} | {number(figures.get(f'gauc_{key}'))}{beside} | {lead} |"
+    yield ""
+    yield f"Calibration error of DIN: {number(figures.get('ece_calibrated'))}."
+    yield from source("din")
+
+
+def din_choices() -> Iterator[str]:
+    """What each choice is worth, on a third of the households."""
+    found, figures = result("din"), figures_of("din")
+    about = {row["variant"]: row["about"] for row in found.get("rows", ()) if "variant" in row}
+    variants = [name for name in about if name.startswith("third_") and name != "third_din"]
+    yield "| DIN with | group AUC | default ahead by (95% interval) |"
+    yield "|---|---|---|"
+    yield f"| its defaults | {number(figures.get('gauc_third_din'))} | |"
+    for name in variants:
+        lead = number(figures.get(f"gauc_third_din_minus_{name}_ci"), "+.4f")
+        yield f"| {about[name]} | {number(figures.get(f'gauc_{name}'))} | {lead} |"
+    yield from source("din")
+
+
+def din_peers() -> Iterator[str]:
+    """DIN beside peer libraries, on the same rows."""
+    rows = [row for row in result("din").get("rows", ()) if "library" in row]
+    yield "| data | library | training, rows a CPU-second | scoring | group AUC | peak memory, GB |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        speeds = (row["train_rows_per_cpu_second"], row["score_rows_per_cpu_second"])
+        cells = (
+            row["comparison"],
+            row["library"],
+            *(number(speed, ",.0f") for speed in speeds),
+            number(row["gauc"]) if "gauc" in row else "speed only",
+            number(max(row["peak_train_gb"], row["peak_score_gb"]), ".1f"),
+        )
+        yield f"| {' | '.join(cells)} |"
+    if not rows:
+        yield f"| {ABSENT} | | | | | |"
+    yield from source("din")
+
+
+def din_protocol() -> Iterator[str]:
+    """How the numbers of DIN came about."""
+    yield result("din").get("protocol", f"DIN is {ABSENT}.")
+
+
+def loader() -> Iterator[str]:
+    """The way from Parquet to batches."""
+    figures = figures_of("loader")
+    rows = {
+        "rows a CPU-second, Parquet to batch": ("rows_per_cpu_second", ",.0f"),
+        "peak memory with a log ten times longer, ratio": ("rss_growth_at_10x", ".2f"),
+        "group AUC of 10 million rows, CPU-seconds": ("gauc_10m_cpu_seconds", ".1f"),
+    }
+    yield "| figure | value |"
+    yield "|---|---|"
+    for name, (key, form) in rows.items():
+        yield f"| {name} | {number(figures.get(key), form)} |"
+    yield from source("loader")
+
+
+RANKING: Mapping[str, Callable[[], Iterator[str]]] = {
+    "din-quality": din_quality,
+    "din-choices": din_choices,
+    "din-peers": din_peers,
+    "din-protocol": din_protocol,
+    "loader": loader,
+}
