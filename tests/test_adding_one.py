@@ -6,16 +6,151 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from benchmarks.common.adding.copied import copied
-from benchmarks.common.adding.method import add_method, put_method
-from tests.support.lm.tiny_llama import save_tiny
+from adwright.metrics.reports.sequence_comparison import RankingComparison
+from benchmarks.common.adding import ADDITIONS, SRC, counts
+from benchmarks.common.adding.copied import copied, files_touched
+from tests.support.data.ranking_task import shop_task
+from tests.support.data.small_sequences import small_sequences
 
-SRC = Path(__file__).resolve().parent.parent / "src"
-TUNED = """
+Run = Callable[..., str]
+VERB = ("-c", "from adwright.cli import main; main()")
+
+
+@contextmanager
+def added(kind: str, folder: Path) -> Iterator[Run]:
+    """Run Python in `folder` on a copy of the source with a made-up one of this kind."""
+    with copied(SRC) as copy:
+        ADDITIONS[kind](copy)
+
+        def run(*arguments: str, code: int = 0) -> str:
+            found = subprocess.run(
+                [sys.executable, *arguments],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(copy.src), "COLUMNS": "200"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert found.returncode == code, found.stdout + found.stderr
+            return found.stdout + found.stderr
+
+        yield run
+
+
+def test_each_addition_touches_its_own_file_and_one_more() -> None:
+    assert counts() == {"ranker": 2, "sequence_model": 2, "method": 2, "engine": 2}
+
+
+@pytest.mark.parametrize("kind", ADDITIONS)
+def test_a_place_that_is_not_there_is_told(kind: str, tmp_path: Path) -> None:
+    with copied(SRC) as copy:
+        ADDITIONS[kind](copy)
+        (changed,) = (path for path in copy.touched if (SRC / path).is_file())
+        (new,) = copy.touched - {changed}
+        (copy.src / new).unlink()
+        (copy.src / changed).write_text("")
+        with pytest.raises(ValueError, match="0 times"):
+            files_touched(copy.src, ADDITIONS[kind])
+    with pytest.raises(FileNotFoundError):
+        counts(tmp_path)
+
+
+RANKER_RUN = """seed = 3
+draws = 20
+out = "out"
+[task]
+kind = "folder"
+folder = "task"
+[model]
+kind = "mean"
+mlp_hidden = [8]
+[model.embedding]
+width = 4
+[fit]
+epochs = 1
+learning_rate = 0.01
+"""
+RANKER_USE = """
+from adwright.data.tasks.negatives import Draws
+from adwright.delivery.cascade.build import BuildConfig
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.models.ranking.mean import MeanConfig
+asked = BuildConfig(fine=MeanConfig())
+assert from_jsonable(BuildConfig, to_jsonable(asked)) == asked
+"""
+
+
+def test_a_ranker_is_trained_saved_loaded_and_measured(tmp_path: Path) -> None:
+    shop_task(tmp_path / "task", users=10)
+    (tmp_path / "run.toml").write_text(RANKER_RUN)
+    with added("ranker", tmp_path) as run:
+        told = run(*VERB, "--quiet", "train", "run.toml")
+        assert all(name in told for name in ("Mean", "Base", "popularity"))
+        config = json.loads((tmp_path / "out" / "ranker" / "manifest.json").read_text())["config"]
+        assert config["model"]["kind"] == "mean"
+        assert "gauc" in run(*VERB, "--quiet", "evaluate", "out/ranker", "--task", "task")
+        assert "only DIN" in run(*VERB, "--quiet", "export", "out/ranker", "onnx", code=2)
+        run("-c", RANKER_USE)
+
+
+SEQUENCE_RUN = """seed = 3
+draws = 20
+threads = 1
+[data]
+kind = "events"
+path = "events.csv"
+[model]
+width = 8
+max_length = 16
+[fit]
+epochs = 1
+learning_rate = 0.01
+"""
+SEQUENCE_USE = """
+from adwright.core.errors import ConfigError
+from adwright.data.sequences.from_events import read_event_file
+from adwright.models.sequential.mean import MeanSequence
+from adwright.training.sequential.artifact import SequenceArtifact
+from adwright.training.sequential.export import export_sequence
+from adwright.training.sequential.ranks import rank_next
+artifact = SequenceArtifact.load("runs/mean/model")
+assert type(artifact.model) is MeanSequence
+unseen = artifact.report.protocol.seen_items == "removed"
+ranks = rank_next(artifact.model, read_event_file("events.csv"), "test", unseen=unseen).ranks
+assert len(ranks.ranks) == artifact.report.rows
+assert artifact.vectors.shape == (len(artifact.ids) + 1, 8)
+try:
+    export_sequence(artifact, "onnx")
+except ConfigError as error:
+    assert "no network to export" in str(error)
+else:
+    raise SystemExit("it was exported")
+"""
+
+
+def test_a_sequence_model_is_trained_saved_loaded_and_measured(tmp_path: Path) -> None:
+    walks = small_sequences()
+    user = [walks.users[u] for u in range(len(walks)) for _ in range(*walks.offsets[u : u + 2])]
+    items = [walks.ids[code - 1] for code in walks.item]
+    table = pl.DataFrame({"user_id": user, "item_id": items, "time": walks.time})
+    table.write_csv(tmp_path / "events.csv")
+    (tmp_path / "run.toml").write_text(SEQUENCE_RUN)
+    with added("sequence_model", tmp_path) as run:
+        told = run(*VERB, "train", "sequence", "run.toml", "--model", "mean")
+        assert "Saved in runs/mean/model as" in told
+        report = RankingComparison.from_json((tmp_path / "runs/mean/report.json").read_text())
+        assert list(report.reports) == ["Mean", "Popularity", "Personal frequency"]
+        run("-c", SEQUENCE_USE)
+
+
+METHOD_USE = """
 import torch
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
@@ -52,20 +187,53 @@ with torch.no_grad():
 """
 
 
-def test_a_method(tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
-    assert add_method(SRC) == 2
+def test_a_method_is_named_tuned_saved_loaded_and_merged(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from tests.support.lm.tiny_llama import save_tiny
+
     save_tiny(tmp_path / "base")
     rows = [{"prompt": f"shop {n}", "answer": f"sale {n % 3}"} for n in range(8)]
     (tmp_path / "pairs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    with copied(SRC) as copy:
-        put_method(copy)
-        found = subprocess.run(
-            [sys.executable, "-c", TUNED],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(copy.src), "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert found.returncode == 0, found.stderr
+    with added("method", tmp_path) as run:
+        run("-c", METHOD_USE)
+
+
+ENGINE_USE = """
+from contextlib import closing
+from adwright.lm.open_model import local_config, open_model
+
+with closing(open_model(local_config("reversing", "backwards"))) as model:
+    assert model.generate(["abc"]).texts == ["cba"]
+
+from typer.testing import CliRunner
+from adwright.cli import app
+
+told = CliRunner().invoke(
+    app, ["lm", "generate", "stressed", "--raw", "--engine", "reversing", "--model", "backwards"]
+)
+assert told.output == "desserts\\n", told.output
+assert "reversing" in CliRunner().invoke(app, ["lm", "models"]).output
+assert "reversing" in CliRunner().invoke(app, ["lm", "serve", "--engine", "none"]).output
+
+from fastapi.testclient import TestClient
+from adwright.service.lm.app import create_lm_app
+from adwright.service.lm.config import LmServiceConfig
+
+with TestClient(create_lm_app(LmServiceConfig(), {"backwards": model})) as client:
+    (one,) = client.get("/v1/models").json()["data"]
+    assert one["engine"] == "reversing"
+    body = {"model": "backwards", "prompt": "abc"}
+    (choice,) = client.post("/v1/completions", json=body).json()["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("cba", "stop")
+    body = {"model": "backwards", "messages": [{"role": "user", "content": "abc"}]}
+    (choice,) = client.post("/v1/chat/completions", json=body).json()["choices"]
+    assert "cba" in choice["message"]["content"]
+    body = {"model": "backwards", "input": "abc"}
+    assert client.post("/v1/embeddings", json=body).status_code == 422
+"""
+
+
+def test_an_engine_is_opened_named_and_served(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the extra service is not installed")
+    with added("engine", tmp_path) as run:
+        run("-W", "error", "-c", ENGINE_USE)

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, UnionType
@@ -20,14 +21,65 @@ from packaging.requirements import Requirement
 
 import adwright
 from adwright.core.errors import ConfigError, MissingExtraError
+from benchmarks.common.house import House
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "adwright"
 TESTS = ROOT / "tests"
 MODULES = sorted(SOURCE.rglob("*.py"))
 CODE = [path for path in MODULES if path.name != "__init__.py"]
-# Tests about the project as a whole, which have no module of their own.
-OWN_TESTS = {"test_layout.py", "test_docs.py", "test_broken_inputs.py"}
+PYTHON = sorted(
+    path for area in ("src", "tests", "benchmarks") for path in (ROOT / area).rglob("*.py")
+)
+LONGEST_FILE = 450
+FEWEST_FILES, MOST_FILES = 4, 15
+#: Tests about the project as a whole, which have no module of their own; so have those of broken/.
+OWN_TESTS = {"test_layout.py", "test_docs.py", "test_adding_one.py"}
+#: Folders that may hold fewer or more files than the rule says, each with its reason.
+OTHER_SIZES = {
+    "src/adwright/campaigns/migrations": "Alembic's own layout",
+    "src/adwright/campaigns/migrations/versions": "a file per version of the store",
+    "tests/campaigns/migrations": "mirrors src",
+    "tests/campaigns/migrations/versions": "mirrors src",
+    "tests/support/models": "helpers of one room",
+    "tests/support/service": "helpers of one room",
+    "benchmarks/lm": "a script per figure",
+}
+#: Classes whose name stands in two files of src. This and the next list must only get shorter.
+NAMES_TWICE = {
+    *("Beside", "Bounds", "Comparison", "Message"),
+    *("Report", "RunConfig", "SeenTokens", "_Loop"),
+}
+#: Test files, and what they use of a module although its name begins with an underscore.
+PRIVATE_NAMES = {
+    "campaigns/store/test_compaction.py: campaigns.store.compaction._write",
+    "data/test_vocabulary.py: data.vocabulary._FEW",
+    "delivery/cascade/test_build.py: delivery.cascade.build._ranker",
+    "delivery/index/test_faiss_index.py: delivery.index.faiss_index._LEAST_TRAINING",
+    "lm/native_engines/test_openvino_model.py: lm.native_engines.openvino_model._sizes",
+    "lm/serving/test_paged_attention.py: lm.serving.paged_attention._FEW",
+    "lm/serving/test_paged_attention.py: lm.serving.paged_attention._MOST",
+    "lm/serving/test_paged_attention.py: lm.serving.paged_attention._attend",
+    "lm/serving/test_paged_attention.py: lm.serving.paged_attention._buckets",
+    "lm/serving/test_scheduler.py: lm.serving.adapter_cache._Known",
+    "lm/torch_engine/test_score.py: lm.torch_engine.score._HEAD_ROWS",
+    "metrics/reports/test_report.py: metrics.reports.report._BLOCKS",
+    "metrics/test_bootstrap.py: metrics.bootstrap._CHUNK_CELLS",
+    "metrics/test_ranks.py: metrics.ranks._CHUNK_CELLS",
+    "service/test_on_ray.py: service.on_ray._ENVIRONMENT",
+    "support/store/store_processes.py: campaigns.store.compaction.Compactor._announce",
+    "support/store/store_processes.py: campaigns.store.compaction.Compactor._settle",
+    "support/store/store_processes.py: campaigns.store.compaction._delete",
+    "support/store/store_processes.py: campaigns.store.compaction._write",
+    "support/training/kill_and_resume.py: core.atomic._move_into_place",
+    "training/offsite/test_offsite_tuning.py: training.offsite.wire._HELLO",
+    "training/offsite/test_pipeline.py: training.offsite.pipeline._PAUSE",
+    "training/offsite/test_pipeline.py: training.offsite.wire._HELLO",
+    "training/offsite/test_wire.py: training.offsite.wire._HELLO",
+    "training/test_on_ray.py: training.on_ray._cause",
+    "tuning/packing/test_attention.py: tuning.packing.attention._SCORES",
+    "web/test_key_cache.py: web.key_cache._MOST",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -73,7 +125,8 @@ def test_every_module_has_its_test(path: Path) -> None:
 
 def test_every_test_has_its_module() -> None:
     for path in TESTS.rglob("test_*.py"):
-        if path.name not in OWN_TESTS and not path.name.startswith("test_adding_"):
+        is_own = path.parent == TESTS and path.name in OWN_TESTS
+        if not is_own and path.parent != TESTS / "broken":
             twin = SOURCE / path.relative_to(TESTS).with_name(path.name.removeprefix("test_"))
             assert twin.is_file(), f"{path.relative_to(ROOT)} tests no module"
 
@@ -93,12 +146,137 @@ def test_small_rules(path: Path) -> None:
     tree = ast.parse(text)
     assert text == "" or ast.get_docstring(tree), "the module has no docstring"
     assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
-    assert len(text.splitlines()) <= 500, "the file holds more than one idea"
     for node in functions_of(tree):
         length = lines_without_docstring(node)
         assert length <= 60, f"{node.name} has {length} lines"
         public = not node.name.startswith("_")
         assert not (public and node.args.kwarg), f"{node.name} takes **kwargs"
+
+
+def from_root(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_a_file_holds_one_idea() -> None:
+    lengths = {from_root(path): len(path.read_text("utf-8").splitlines()) for path in PYTHON}
+    assert {path: lines for path, lines in lengths.items() if lines > LONGEST_FILE} == {}
+
+
+def test_a_folder_can_be_read_at_once() -> None:
+    """At most 15 files, `__init__` and conftest aside, and 4 or more where it has no sub-folders:
+    the top of a room may keep a few above them."""
+    own: Counter[Path] = Counter(
+        path.parent for path in PYTHON if path.name not in ("__init__.py", "conftest.py")
+    )
+    tops = {folder for path in PYTHON for folder in path.parent.parents}
+    wrong = {
+        from_root(folder)
+        for folder, files in own.items()
+        if files > MOST_FILES or (files < FEWEST_FILES and folder not in tops)
+    }
+    assert wrong - OTHER_SIZES.keys() == set()
+
+
+def test_a_class_name_says_which_is_meant() -> None:
+    found = House(ROOT).names_twice()
+    assert {name: files for name, files in found.items() if name not in NAMES_TWICE} == {}
+
+
+def test_imports_form_no_ring() -> None:
+    """Among files, of src and of benchmarks, and among the folders of one folder."""
+    house = House(ROOT)
+    assert (house.cycles_files(), house.cycles_folders()) == ([], [])
+
+
+def imported_names(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """The names of adwright that a file imports: as it calls them, and whole."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adwright"):
+            for alias in node.names:
+                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+
+
+PRIVATE = re.compile(r"adwright[.\w]*\._[a-zA-Z]\w*")
+
+
+def is_private(name: object) -> bool:
+    return isinstance(name, str) and name.startswith("_") and not name.startswith("__")
+
+
+def private_names(tree: ast.Module) -> Iterator[str]:
+    """Private names of adwright that a file imports, reads of a module or class, or patches."""
+    known = dict(imported_names(tree))
+    yield from (whole for whole in known.values() if is_private(whole.rpartition(".")[2]))
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if name in known:
+                if is_private(attr):
+                    yield f"{known[name]}.{attr}"
+            case ast.Call(args=[ast.Name(id=name), ast.Constant(value=attr), *_]) if name in known:
+                if is_private(attr):
+                    yield f"{known[name]}.{attr}"
+            case ast.Constant(value=str(text)) if PRIVATE.fullmatch(text):
+                yield text
+
+
+def test_tests_use_what_is_public() -> None:
+    found = {
+        f"{path.relative_to(TESTS).as_posix()}: {name.removeprefix('adwright.')}"
+        for path in TESTS.rglob("*.py")
+        for name in private_names(ast.parse(path.read_text("utf-8")))
+    }
+    assert found - PRIVATE_NAMES == set()
+
+
+PROOFS = ("assert", "check", "expect", "raises", "warns")
+
+
+def name_called(call: ast.Call) -> str:
+    match call.func:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+    return ""
+
+
+def proves(node: ast.AST, helpers: dict[str, Function], seen: frozenset[str] = frozenset()) -> bool:
+    """Whether a function asserts something, itself or through a helper of its file."""
+    called = {name_called(each) for each in ast.walk(node) if isinstance(each, ast.Call)}
+    return (
+        any(isinstance(each, ast.Assert) for each in ast.walk(node))
+        or any(name.lstrip("_").startswith(PROOFS) for name in called)
+        or any(
+            proves(helpers[name], helpers, seen | {name}) for name in called & helpers.keys() - seen
+        )
+    )
+
+
+def test_every_test_asserts_something() -> None:
+    empty = []
+    for path in TESTS.rglob("test_*.py"):
+        functions = list(functions_of(ast.parse(path.read_text("utf-8"))))
+        helpers = {node.name: node for node in functions}
+        for node in functions:
+            if node.name.startswith("test_") and not proves(node, helpers):
+                empty.append(f"{from_root(path)}: {node.name}")
+    assert empty == []
+
+
+def test_the_checks_of_tests_find_what_they_look_for() -> None:
+    tree = ast.parse(
+        "from adwright.core import config\nfrom adwright.core.config import _a, b\n"
+        "def test_empty():\n    config._c\n    config.public\n    patch(b, '_d')\n"
+        "    patch('adwright.core.config._e')\n"
+        "def helper():\n    assert b\n"
+        "def test_helped():\n    helper()\n"
+    )
+    names = {name.removeprefix("adwright.core.config.") for name in private_names(tree)}
+    assert names == {"_a", "_c", "b._d", "_e"}
+    helpers = {node.name: node for node in functions_of(tree)}
+    assert {name: proves(node, helpers) for name, node in helpers.items()} == {
+        "test_empty": False,
+        "helper": True,
+        "test_helped": True,
+    }
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_id)

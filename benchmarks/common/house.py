@@ -14,10 +14,9 @@ room and sub-room,
 and of the whole the lines, the classes whose name is given in two files or more, the files over
 450 lines, and the rings of imports: among files, and among the folders of one folder.
 
-How many files it takes to add a ranker, a sequence model, a tuning method and an engine is
-counted by `benchmarks.common.adding_one`, where there is such a module: `counts()` adds a made-up
-one of each to a copy of the source, shows that it can be reached, and returns {kind: files of src
-touched} for the kinds "ranker", "sequence_model", "method" and "engine".
+How many files it takes to add a ranker, a sequence model, a tuning method and an engine is counted
+by `benchmarks.common.adding`, which adds a made-up one of each to a copy of this checkout's source;
+tests/test_adding_one.py shows that they can be used.
 """
 
 from __future__ import annotations
@@ -29,21 +28,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common._checkouts import ROOT, checkout, source_hash
+from benchmarks.common.adding import counts
 from benchmarks.common.result import RESULTS, write_result
 from docs._imports import Graph, Module, cycles, levels, read_modules, within
 
-__all__ = ["House", "adding_one", "rows_of", "summary"]
+__all__ = ["House", "rows_of", "summary"]
 
 BEFORE = "8958e0b"
 LONG = 450
 AREAS = ("src", "tests", "benchmarks", "docs")
-ADDING = "benchmarks.common.adding_one"
 PROTOCOL = (
     "Read from the source by its syntax tree. A room is a folder of src/adwright, a sub-room a "
     "folder in a room; __init__ files count as files only where they hold code. imports: pairs of "
@@ -194,14 +191,6 @@ def summary(house: House) -> dict[str, float]:
     }
 
 
-def adding_one() -> dict[str, int]:
-    """files_KIND, of `benchmarks.common.adding_one`; nothing where that is not there."""
-    if find_spec(ADDING) is None:
-        return {}
-    counts: Mapping[str, int] = import_module(ADDING).counts()
-    return {f"files_{kind}": number for kind, number in counts.items()}
-
-
 def _known(revision: str) -> bool:
     """Whether this checkout's history has the revision."""
     asked = ["git", "cat-file", "-e", f"{revision}^{{commit}}"]
@@ -226,7 +215,7 @@ def main() -> None:
                 ending = "" if state == "after" else "_before"
                 figures |= {f"{key}{ending}": value for key, value in summary(house).items()}
                 data = source_hash(top)
-    figures |= adding_one()
+    figures |= {f"files_{kind}": number for kind, number in counts().items()}
     write_result(
         "house",
         protocol=PROTOCOL,

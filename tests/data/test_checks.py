@@ -28,6 +28,8 @@ def test_the_earliest_row_wins_and_the_list_breaks_ties() -> None:
 def test_null_keeps_a_rule_and_no_checks_pass() -> None:
     run_checks(pl.LazyFrame({"a": [None, 0]}), [_above("a", 1)], in_file(""))
     run_checks(pl.LazyFrame({"a": [1]}), [], in_file(""))
+    with pytest.raises(ValueInvalidError, match="1 row breaks this"):
+        run_checks(pl.LazyFrame({"a": [None, 2]}), [_above("a", 1)], in_file(""))
 
 
 def test_rows_are_located_by_the_caller() -> None:

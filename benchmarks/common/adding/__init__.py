@@ -1,1 +1,30 @@
 """How many files of src an addition touches: each module adds something made up to a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.common.adding.copied import Copied, files_touched
+from benchmarks.common.adding.engine import put_engine
+from benchmarks.common.adding.method import put_method
+from benchmarks.common.adding.ranker import put_ranker
+from benchmarks.common.adding.sequence_model import put_sequence_model
+
+__all__ = ["ADDITIONS", "SRC", "counts"]
+
+SRC = Path(__file__).resolve().parents[3] / "src"
+ADDITIONS: Mapping[str, Callable[[Copied], None]] = {
+    "ranker": put_ranker,
+    "sequence_model": put_sequence_model,
+    "method": put_method,
+    "engine": put_engine,
+}
+
+
+def counts(src: Path = SRC) -> dict[str, int]:
+    """Files of `src` that a made-up one of each kind touches, its own included.
+
+    Raises ValueError where the place that it is added at is not there, or not the only one.
+    """
+    return {kind: files_touched(src, put) for kind, put in ADDITIONS.items()}

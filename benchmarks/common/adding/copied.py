@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["Copied", "copied"]
+__all__ = ["Copied", "copied", "files_touched"]
 
 
 class Copied:
@@ -41,3 +41,10 @@ def copied(src: Path) -> Iterator[Copied]:
         to = Path(folder) / "src"
         shutil.copytree(src, to, ignore=shutil.ignore_patterns("__pycache__"))
         yield Copied(to)
+
+
+def files_touched(src: Path, put: Callable[[Copied], None]) -> int:
+    """How many files of `src` an addition touches, its own included."""
+    with copied(src) as copy:
+        put(copy)
+        return len(copy.touched)

@@ -1,23 +1,12 @@
-"""What it takes to add an engine of language models: how many files of the package it touches.
-
-python -m benchmarks.common.adding.engine
-"""
+"""Add a made-up engine of language models, which answers backwards, to a copy of src."""
 
 from __future__ import annotations
 
-import filecmp
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from benchmarks.common.adding.copied import Copied
 
-__all__ = ["add_engine", "copied", "edit"]
+__all__ = ["ENGINE", "put_engine"]
 
-SOURCE = Path(__file__).resolve().parents[3] / "src"
-_NEW = "adwright/lm/engine/reversing.py"
-_OPEN = "adwright/lm/open_model.py"
-_ENGINE = '''"""An engine that answers with the tokens of the prompt from the last to the first."""
+ENGINE = '''"""An engine that answers with the tokens of the prompt from the last to the first."""
 
 from __future__ import annotations
 
@@ -79,48 +68,23 @@ class ReversingModel(TokenEngine):
                     answer.add(token)
                     yield
 '''
-#: What stands in open_model.py, and what is added behind it.
-_EDITS = {
-    "from adwright.lm.engine.http import HttpConfig, HttpModel\n": (
-        "from adwright.lm.engine.reversing import ReversingConfig, ReversingModel\n"
-    ),
-    "    | XllamacppConfig\n": "    | ReversingConfig\n",
-    "    match config:\n": (
-        "        case ReversingConfig():\n            return ReversingModel(config)\n"
-    ),
-}
 
 
-def add_engine(src: Path) -> int:
-    """Add an engine to a copy of `src`; return how many files it changes or adds there."""
-    with copied(src) as copy:
-        edit(copy)
-        own = [path.relative_to(copy) for path in copy.rglob("*.py")]
-        return sum(
-            not (src / one).is_file() or not filecmp.cmp(src / one, copy / one, shallow=False)
-            for one in own
-        )
-
-
-def edit(copy: Path) -> None:
-    """Add the engine to this copy of the source. Raises ValueError where it has no place there."""
-    (copy / _NEW).write_text(_ENGINE, "utf-8")
-    text = (copy / _OPEN).read_text("utf-8")
-    for place, added in _EDITS.items():
-        if text.count(place) != 1:
-            raise ValueError(f"{_OPEN} holds {place!r} {text.count(place)} times")
-        text = text.replace(place, place + added)
-    (copy / _OPEN).write_text(text, "utf-8")
-
-
-@contextmanager
-def copied(src: Path) -> Iterator[Path]:
-    """A copy of the source that is gone afterwards."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "src"
-        shutil.copytree(src, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        yield copy
-
-
-if __name__ == "__main__":
-    print(add_engine(SOURCE))
+def put_engine(copy: Copied) -> None:
+    """Make the addition in `copy`."""
+    copy.add("adwright/lm/engine/reversing.py", ENGINE)
+    copy.change(
+        "adwright/lm/open_model.py",
+        (
+            "import HttpConfig, HttpModel\n",
+            "import HttpConfig, HttpModel\n"
+            "from adwright.lm.engine.reversing import ReversingConfig, ReversingModel\n",
+        ),
+        ("    | XllamacppConfig\n", "    | XllamacppConfig\n    | ReversingConfig\n"),
+        (
+            "    match config:\n",
+            "    match config:\n"
+            "        case ReversingConfig():\n"
+            "            return ReversingModel(config)\n",
+        ),
+    )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from benchmarks.common.adding.copied import Copied
 
-from benchmarks.common.adding.copied import Copied, copied
-
-__all__ = ["METHOD", "add_method", "put_method"]
+__all__ = ["METHOD", "put_method"]
 
 METHOD = '''"""GainLoRA, made up: LoRA whose update has a learned gain.
 
@@ -81,10 +79,3 @@ def put_method(copy: Copied) -> None:
         ),
         ("    | LoRAHub\n", "    | LoRAHub\n    | GainLoRA\n"),
     )
-
-
-def add_method(src: Path) -> int:
-    """How many files of `src` a new tuning method touches, its own included."""
-    with copied(src) as copy:
-        put_method(copy)
-        return len(copy.touched)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from benchmarks.common.adding.copied import Copied
 
-from benchmarks.common.adding.copied import Copied, copied
-
-__all__ = ["RANKER", "add_ranker", "put_ranker"]
+__all__ = ["RANKER", "put_ranker"]
 
 RANKER = '''"""A fine ranker on the mean item vector of the history before a row."""
 
@@ -109,10 +107,3 @@ def put_ranker(copy: Copied) -> None:
             "            return Mean(config, spec, items)\n",
         ),
     )
-
-
-def add_ranker(src: Path) -> int:
-    """How many files of `src` a new fine ranker touches, its own included."""
-    with copied(src) as copy:
-        put_ranker(copy)
-        return len(copy.touched)

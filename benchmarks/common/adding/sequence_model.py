@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from benchmarks.common.adding.copied import Copied
 
-from benchmarks.common.adding.copied import Copied, copied
-
-__all__ = ["SEQUENCE_MODEL", "add_sequence_model", "put_sequence_model"]
+__all__ = ["SEQUENCE_MODEL", "put_sequence_model"]
 
 SEQUENCE_MODEL = '''"""A retriever of the next item by the mean of the events so far."""
 
@@ -94,10 +92,3 @@ def put_sequence_model(copy: Copied) -> None:
             "            )\n",
         ),
     )
-
-
-def add_sequence_model(src: Path) -> int:
-    """How many files of `src` a new sequence model touches, its own included."""
-    with copied(src) as copy:
-        put_sequence_model(copy)
-        return len(copy.touched)

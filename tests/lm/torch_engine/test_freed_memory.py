@@ -24,5 +24,7 @@ def test_what_lies_between_used_pieces_is_given_back() -> None:
 
 
 def test_without_such_a_library_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    asked = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: asked.append(name) or object())
     give_back()
+    assert len(asked) == 1

@@ -33,7 +33,7 @@ def test_the_examples_are_valid(name: str) -> None:
     model = getattr(schemas, name)
     if isinstance(model, type) and issubclass(model, BaseModel):
         for example in model.model_json_schema().get("examples", []):
-            parse(model, example)
+            assert isinstance(parse(model, example), model)
 
 
 def test_a_decision_needs_two_ids_and_has_defaults() -> None:

@@ -34,7 +34,7 @@ def test_what_is_not_understood_is_refused(fields: dict[str, Any]) -> None:
 
 
 def test_what_clients_send_is_understood() -> None:
-    ChatIn.model_validate(
+    found = ChatIn.model_validate(
         CHAT
         | {
             "user": "u",
@@ -48,7 +48,13 @@ def test_what_clients_send_is_understood() -> None:
             },
         }
     )
-    EmbeddingIn.model_validate({"model": "m", "input": ["a"], "encoding_format": "base64"})
+    assert found.stream_options is not None
+    assert found.stream_options.include_usage
+    assert found.response_format is not None
+    assert found.response_format.json_schema is not None
+    assert found.response_format.json_schema.schema_ == {"type": "object"}
+    asked = EmbeddingIn.model_validate({"model": "m", "input": ["a"], "encoding_format": "base64"})
+    assert asked.encoding_format == "base64"
 
 
 @pytest.mark.parametrize(
