@@ -161,12 +161,25 @@ def test_fences_are_of_a_known_language(path: Path) -> None:
         assert known, f"line {block.line}: {block.language!r}; one of {sorted(LANGUAGES)}"
 
 
-def test_generated_parts_are_up_to_date() -> None:
-    script = ROOT / "docs" / "_generate.py"
+@pytest.mark.parametrize("script", ["_generate.py", "_floors.py"])
+def test_generated_parts_are_up_to_date(script: str) -> None:
     result = subprocess.run(
-        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+        [sys.executable, str(ROOT / "docs" / script), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert result.returncode == 0, f"{result.stderr}run: python docs/_generate.py"
+    told = result.stdout + result.stderr
+    assert result.returncode == 0, f"{told}run: python docs/{script}"
+
+
+def test_what_contributing_says_where_it_is_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    rows = re.findall(r"^\| .+ \| \[(.+)\]\((.+)\) \| `(\w+)` \|$", text, re.MULTILINE)
+    assert len(rows) > 15
+    for shown, path, name in rows:
+        assert path == f"src/adwright/{shown}"
+        assert re.search(rf"^(class|def) {name}\b", (ROOT / path).read_text("utf-8"), re.MULTILINE)
 
 
 def test_every_error_is_documented_and_every_documented_error_exists() -> None:
