@@ -13,7 +13,7 @@ KINDS = ("sqlite", "postgresql")
 def store() -> Iterator[str]:
     """Events into the databases and out of them."""
     figures = figures_of("store")
-    yield "| events a CPU-second | SQLite | PostgreSQL and its server |"
+    yield "| events per CPU-second | SQLite | PostgreSQL and its server |"
     yield "|---|---|---|"
     rows = {
         "recorded, 1,000 a batch": "events_per_cpu_second_{}_1000",
@@ -33,8 +33,8 @@ def store() -> Iterator[str]:
 def service() -> Iterator[str]:
     """Latency by rate, overload, and kill -9."""
     figures, rows = figures_of("service"), result("service").get("rows", [])
-    heads = ("requests a second", "p50 ms", "p99 ms", "shed", "fine, coarse, popular")
-    yield f"| {' | '.join(heads)} | CPU-ms a decision |"
+    heads = ("requests per second", "p50 ms", "p99 ms", "shed", "fine, coarse, popular")
+    yield f"| {' | '.join(heads)} | CPU-ms per decision |"
     yield "|---|---|---|---|---|---|"
     for row in sorted((r for r in rows if r["part"] != "kill"), key=lambda r: r["rate"]):
         name = f"{row['rate']:g}"
@@ -130,7 +130,7 @@ def hcn() -> Iterator[str]:
         "recall@50": "all/recall50",
         "unseen recall@50": "unseen/recall50",
         "NDCG@10": "all/ndcg10",
-        "cosine of a person's vectors": "redundancy",
+        "cosine of a user's vectors": "redundancy",
         "fine ten in the coarse 50": "fine10",
         "the same, with counts": "fine10_blended",
     }
@@ -171,7 +171,7 @@ def hcn() -> Iterator[str]:
 def cascade() -> Iterator[str]:
     """The cascade, its stages, and the ranking of everything."""
     figures, rows = figures_of("cascade"), result("cascade").get("rows", [])
-    yield "| ranking | NDCG@10 (95% interval) | CPU-ms a request |"
+    yield "| ranking | NDCG@10 (95% interval) | CPU-ms per request |"
     yield "|---|---|---|"
     for row in (row for row in rows if "ranking" in row):
         spent = figures.get(f"cpu_ms_{row['ranking']}")
@@ -213,7 +213,7 @@ def delivery() -> Iterator[str]:
             *("cascade", "every_ndcg10_cascade_minus_personal_frequency_ci"),
             "+.4f",
         ),
-        "cosine of a person's four vectors, HCN": ("hcn", "redundancy_hcn", ".2f"),
+        "cosine of a user's four vectors, HCN": ("hcn", "redundancy_hcn", ".2f"),
         "the same, ComiRec-SA": ("hcn", "redundancy_comirec", ".2f"),
         "recall@50 of HSTU, trained on whole histories": (
             *("hstu_quality", "cj_recall50_hstu"),
@@ -224,7 +224,7 @@ def delivery() -> Iterator[str]:
             *("hstu_speed", "ratio_8192_sl16"),
             ".0f",
         ),
-        "99th percentile of a decision at 100 a second, ms": ("service", "p99_ms_100", ".1f"),
+        "99th percentile of a decision at 100 per second, ms": ("service", "p99_ms_100", ".1f"),
         "events acknowledged under kill -9": ("service", "acknowledged", ",d"),
         "of these in the log exactly once": ("service", "found_once", ",d"),
     }
@@ -239,7 +239,7 @@ def index() -> Iterator[str]:
     figures, rows = figures_of("index"), result("index").get("rows", [])
     factors = (10, 5, 2)
     heads = " | ".join(f"at {times} times exact's speed" for times in factors)
-    yield f"| vectors | index | recall@100 {heads} | built in CPU-s | bytes a vector beside it |"
+    yield f"| vectors | index | recall@100 {heads} | built in CPU-s | bytes per vector beside it |"
     yield "|---|---|" + "---|" * (len(factors) + 2)
     for built in (row for row in rows if row["part"] == "build"):
         of = (built["world"], built["index"])
@@ -257,22 +257,22 @@ def index() -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
     yield ""
     names = {
-        "exact, queries a CPU-second in batches": ("exact_qps", ",.0f"),
+        "exact, queries per CPU-second in batches": ("exact_qps", ",.0f"),
         "exact, one by one": ("exact_qps_one_by_one", ",.0f"),
         "approximate, in batches": ("qps", ",.0f"),
         "approximate, one by one": ("qps_one_by_one", ",.0f"),
         "recall@100, a filter allows 1% of the ids": ("recall100_filter_1_percent", ".4f"),
         "recall@100, a filter allows 10%": ("recall100_filter_10_percent", ".4f"),
         "recall@100, a filter allows 40%": ("recall100_filter_40_percent", ".4f"),
-        "queries a CPU-second, a filter allows 10%": ("qps_filter_10_percent", ",.0f"),
+        "queries per CPU-second, a filter allows 10%": ("qps_filter_10_percent", ",.0f"),
         "the same, 40%": ("qps_filter_40_percent", ",.0f"),
         "the same, 40%, exact": ("exact_qps_filter_40_percent", ",.0f"),
-        "recall@100 of people with four vectors each": ("recall100_four_vectors", ".4f"),
+        "recall@100 of users with four vectors each": ("recall100_four_vectors", ".4f"),
         "adding a vector, CPU-microseconds": ("add_us", ".0f"),
         "adding one where memory has to grow": ("add_us_with_room", ".0f"),
         "removing a vector": ("remove_us", ".1f"),
         "recall@100 after a change of 2% of the vectors": ("recall100_after_changes", ".4f"),
-        "bytes a vector on the disk": ("disk_bytes_per_vector", ".0f"),
+        "bytes per vector on the disk": ("disk_bytes_per_vector", ".0f"),
         "loading, CPU-seconds": ("load_cpu_seconds", ".1f"),
     }
     yield "| first index of the table | value |"

@@ -47,7 +47,8 @@ def din_choices() -> Iterator[str]:
 def din_peers() -> Iterator[str]:
     """DIN beside peer libraries, on the same rows."""
     rows = [row for row in result("din").get("rows", ()) if "library" in row]
-    yield "| data | library | training, rows a CPU-second | scoring | group AUC | peak memory, GB |"
+    heads = ("training, rows per CPU-second", "scoring", "group AUC", "peak memory, GB")
+    yield f"| data | library | {' | '.join(heads)} |"
     yield "|---|---|---|---|---|---|"
     for row in rows:
         speeds = (row["train_rows_per_cpu_second"], row["score_rows_per_cpu_second"])
@@ -73,7 +74,7 @@ def loader() -> Iterator[str]:
     """The way from Parquet to batches."""
     figures = figures_of("loader")
     rows = {
-        "rows a CPU-second, Parquet to batch": ("rows_per_cpu_second", ",.0f"),
+        "rows per CPU-second, Parquet to batch": ("rows_per_cpu_second", ",.0f"),
         "peak memory with a log ten times longer, ratio": ("rss_growth_at_10x", ".2f"),
         "group AUC of 10 million rows, CPU-seconds": ("gauc_10m_cpu_seconds", ".1f"),
     }

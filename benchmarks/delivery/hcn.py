@@ -122,7 +122,7 @@ class _Bench:
             return path
         torch.manual_seed(seed)
         model = _built(config, self.task)
-        targets = self.lessons() if name == "taught" else None
+        targets = self.targets() if name == "taught" else None
         start = time.process_time()
         fit_retriever(model, self.task, fit, distillation=targets)
         seconds = time.process_time() - start
@@ -137,11 +137,11 @@ class _Bench:
         print(name, seed, f"{seconds:.0f} CPU-s", means, flush=True)
         return path
 
-    def lessons(self) -> DistillationTargets:
-        """What the fine ranker thinks."""
-        if self._lessons is None:
-            self._lessons = distil(self.deployment.cascade(), self.task, visits=6_000, items=100)
-        return self._lessons
+    def targets(self) -> DistillationTargets:
+        """Scores that the fine ranker gives, computed once."""
+        if self._targets is None:
+            self._targets = distil(self.deployment.cascade(), self.task, visits=6_000, items=100)
+        return self._targets
 
     def fine_ten(self, model: HCN) -> dict[str, Floats]:
         """Share of the fine ranker's ten in the coarse 50, of each sampled visit."""

@@ -110,7 +110,7 @@ TASKS = [
         ("column price", "numbers, not String", "convert"),
     ),
     Case(
-        "people of two types",
+        "users of two types",
         lambda here, shop: task_of(
             lambda rows: rows, events=shop.events.with_columns(user_id=pl.lit(7))
         )(here, shop),

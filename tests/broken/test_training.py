@@ -80,7 +80,7 @@ def spoilt(name: str) -> Make:
     return make
 
 
-def one_person(here: Path, shop: Shop) -> Call:
+def one_user(here: Path, shop: Shop) -> Call:
     spoil(shop.folder / "events.parquet", here / "events.parquet")
     return lambda: events_of(here / "events.parquet", "u1")
 
@@ -157,7 +157,7 @@ SCORES = [
         ("rows.parquet, row 150, column item_id", "empty value"),
     ),
     Case(
-        "blank person",
+        "blank user",
         scored(at_row(150, "user_id", " ")),
         ValueInvalidError,
         ("rows.parquet, row 150, column user_id", "empty value", "fill it in"),
@@ -185,7 +185,7 @@ SCORES = [
         ("rows.parquet, column store", "single values"),
     ),
     Case(
-        "NaN people",
+        "NaN users",
         scored(lambda rows: rows.with_columns(user_id=pl.lit(float("nan")))),
         SchemaError,
         ("rows.parquet, column user_id", "text or integers, not Float64"),
@@ -210,7 +210,7 @@ SCORES = [
     ),
     Case("damaged rows", spoilt("rows"), FileUnreadableError, ("rows.parquet", "damaged", "copy")),
     Case("damaged events", spoilt("events"), FileUnreadableError, ("events.parquet", "damaged")),
-    Case("damaged history", one_person, FileUnreadableError, ("events.parquet", "damaged")),
+    Case("damaged history", one_user, FileUnreadableError, ("events.parquet", "damaged")),
     Case("scores into a folder", into_a_folder, ResourceError, ("scores.parquet", "by a folder")),
     Case(
         "scores below a file",
@@ -226,7 +226,7 @@ def test_scoring(case: Case, tmp_path: Path, shop: Shop) -> None:
     check(case, tmp_path, shop)
 
 
-def test_people_without_history_and_unknown_items_are_scored(tmp_path: Path, shop: Shop) -> None:
+def test_users_without_history_and_unknown_items_are_scored(tmp_path: Path, shop: Shop) -> None:
     """Both are documented as no error."""
     events = shop.events.filter(pl.col("user_id") != "u0")
     assert "u0" in shop.rows["user_id"]
