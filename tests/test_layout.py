@@ -177,14 +177,19 @@ def test_a_folder_can_be_read_at_once() -> None:
     assert wrong - OTHER_SIZES.keys() == set()
 
 
-def test_a_class_name_says_which_is_meant() -> None:
-    found = House(ROOT).names_twice()
+@pytest.fixture(scope="module")
+def house() -> House:
+    """The source and the benchmarks, read once."""
+    return House(ROOT)
+
+
+def test_a_class_name_says_which_is_meant(house: House) -> None:
+    found = house.names_twice()
     assert {name: files for name, files in found.items() if name not in NAMES_TWICE} == {}
 
 
-def test_imports_form_no_ring() -> None:
+def test_imports_form_no_ring(house: House) -> None:
     """Among files, of src and of benchmarks, and among the folders of one folder."""
-    house = House(ROOT)
     assert (house.cycles_files(), house.cycles_folders()) == ([], [])
 
 
@@ -219,11 +224,20 @@ def private_names(tree: ast.Module) -> Iterator[str]:
                 yield text
 
 
-def test_tests_use_what_is_public() -> None:
+@pytest.fixture(scope="module")
+def tests() -> dict[str, ast.Module]:
+    """All files below tests/, parsed once."""
+    return {
+        path.relative_to(TESTS).as_posix(): ast.parse(path.read_text("utf-8"))
+        for path in sorted(TESTS.rglob("*.py"))
+    }
+
+
+def test_tests_use_what_is_public(tests: dict[str, ast.Module]) -> None:
     found = {
-        f"{path.relative_to(TESTS).as_posix()}: {name.removeprefix('adwright.')}"
-        for path in TESTS.rglob("*.py")
-        for name in private_names(ast.parse(path.read_text("utf-8")))
+        f"{path}: {name.removeprefix('adwright.')}"
+        for path, tree in tests.items()
+        for name in private_names(tree)
     }
     assert found - PRIVATE_NAMES == set()
 
@@ -240,24 +254,24 @@ def name_called(call: ast.Call) -> str:
 
 def proves(node: ast.AST, helpers: dict[str, Function], seen: frozenset[str] = frozenset()) -> bool:
     """Whether a function asserts something, itself or through a helper of its file."""
-    called = {name_called(each) for each in ast.walk(node) if isinstance(each, ast.Call)}
-    return (
-        any(isinstance(each, ast.Assert) for each in ast.walk(node))
-        or any(name.lstrip("_").startswith(PROOFS) for name in called)
-        or any(
-            proves(helpers[name], helpers, seen | {name}) for name in called & helpers.keys() - seen
-        )
+    called: set[str] = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Assert):
+            return True
+        if isinstance(each, ast.Call):
+            called.add(name_called(each))
+    return any(name.lstrip("_").startswith(PROOFS) for name in called) or any(
+        proves(helpers[name], helpers, seen | {name}) for name in called & helpers.keys() - seen
     )
 
 
-def test_every_test_asserts_something() -> None:
+def test_every_test_asserts_something(tests: dict[str, ast.Module]) -> None:
     empty = []
-    for path in TESTS.rglob("test_*.py"):
-        functions = list(functions_of(ast.parse(path.read_text("utf-8"))))
-        helpers = {node.name: node for node in functions}
-        for node in functions:
-            if node.name.startswith("test_") and not proves(node, helpers):
-                empty.append(f"{from_root(path)}: {node.name}")
+    for path, tree in tests.items():
+        helpers = {node.name: node for node in functions_of(tree)}
+        for name, node in helpers.items():
+            if name.startswith("test_") and not proves(node, helpers):
+                empty.append(f"{path}: {name}")
     assert empty == []
 
 
