@@ -138,7 +138,7 @@ class _Bench:
         return path
 
     def targets(self) -> DistillationTargets:
-        """Scores that the fine ranker gives, computed once."""
+        """What the fine ranker says of some candidates, which HCN learns from."""
         if self._targets is None:
             self._targets = distil(self.deployment.cascade(), self.task, visits=6_000, items=100)
         return self._targets
