@@ -5,7 +5,7 @@ Datasets: History and Context", ACM TiiS 2015); research use. The copy read here
 RecBole's atomic files that travels in the wheel of recbole.
 
 Three ratings in four share their second with another rating of the same person, so the order
-inside a sitting is unknown: see `adwright.data.tasks.split.leave_one_out`.
+inside a sitting is unknown; tasks order it by a seeded hash.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import polars as pl
 from adwright.core.errors import FileUnreadableError, ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.data.features import Feature
+from adwright.data.tasks.split import split_last
 from adwright.data.tasks.task import Task, cached_task, write_task
 
 __all__ = ["SEQUENCE_FEATURES", "build_sequences_task", "read_sequences"]
@@ -139,15 +140,13 @@ def _text(path: Path) -> str:
 
 def _rows(events: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     """The positives and, for each, a negative; order and draws depend on the seed alone."""
-    left = pl.col("left")
-    split = pl.when(left == 0).then(pl.lit("test")).when(left == 1).then(pl.lit("valid"))
     positives = events.filter(pl.col("time") > 0).select(
         "user_id",
         "item_id",
         "time",
         request_id=pl.concat_str(pl.col("user_id"), pl.lit("-"), pl.col("time")),
         label=pl.lit(1, pl.Int8),
-        split=split.otherwise(pl.lit("train")),
+        split=split_last(pl.col("left")),
     )
     catalogue = events["item_id"].unique().sort()
     owned = events.select("user_id", "item_id").unique()

@@ -28,7 +28,8 @@ from adwright.core.progress import progress
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_expr
 from adwright.data.schema import RESPONSE_KINDS, Catalogue, EventKind, check_items_known
-from adwright.data.tasks.task import SPLITS, Task, TaskPart, cached_task, write_task_parts
+from adwright.data.tasks.split import split_by_time
+from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
 __all__ = ["LogTaskConfig", "build_log_task", "log_features"]
 
@@ -234,14 +235,6 @@ def _rows(
 ) -> pl.DataFrame:
     taken = events.filter(pl.col("kind").is_in(config.responses))
     responded = taken.select(*_REQUEST, "item_id", label=pl.lit(1, pl.Int8)).unique()
-    split = (
-        pl.when(pl.col("time") < cut.valid_from)
-        .then(pl.lit("train"))
-        .when(pl.col("time") < cut.test_from)
-        .then(pl.lit("valid"))
-        .otherwise(pl.lit("test"))
-        .cast(pl.Enum(SPLITS))
-    )
     return (
         _shown(events.lazy())
         .collect()
@@ -258,7 +251,7 @@ def _rows(
             "time",
             "item_id",
             pl.col("label").fill_null(0),
-            split.alias("split"),
+            split_by_time(pl.col("time"), cut.valid_from, cut.test_from),
             pl.col("popularity").fill_null(0),
             *(_context(key) for key in config.context),
             *(_context(key).cast(pl.Float64, strict=False) for key in config.numbers),

@@ -15,6 +15,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_expr
 from adwright.data.sources.movielens import MovieLens
+from adwright.data.tasks.split import split_by_time
 from adwright.data.tasks.task import Task, cached_task, write_task
 
 __all__ = ["MOVIELENS_FEATURES", "build_movielens_task"]
@@ -61,12 +62,11 @@ def build_movielens_task(source: MovieLens, cache: str | Path, *, seed: int = 0)
 def _rows(ratings: pl.DataFrame) -> pl.DataFrame:
     """The rows of ratings that are sorted by time."""
     place = pl.int_range(pl.len()) / pl.len()
-    split = pl.when(place < 0.8).then(pl.lit("train")).when(place < 0.9).then(pl.lit("valid"))
     return ratings.select(
         "user_id",
         "time",
         "item_id",
         request_id="event_id",
         label=(pl.col("value") >= 4).cast(pl.Int8),
-        split=split.otherwise(pl.lit("test")),
+        split=split_by_time(place, 0.8, 0.9),
     )

@@ -20,6 +20,7 @@ from adwright.data.hashing import hash_expr
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.attributed_sequences import read_sequences
 from adwright.data.tasks.next_basket import CONTEXT, NextBasket, build_visits
+from adwright.data.tasks.split import split_by_time, split_last
 
 __all__ = [
     "JOURNEY_FEATURES",
@@ -108,14 +109,12 @@ def build_next_item(folder: str | Path) -> NextBasket:
     folder = Path(folder)
     sequences, items = read_sequences(folder)
     catalogue = _by_frequency(items)
-    left = pl.col("left")
-    split = pl.when(left == 0).then(pl.lit("test")).when(left == 1).then(pl.lit("valid"))
     events = sequences.select(
         "user_id",
         "item_id",
         "time",
         request_id=pl.concat_str("user_id", pl.lit("-"), "time"),
-        split=split.otherwise(pl.lit("train")),
+        split=split_last(pl.col("left")),
     )
     files = [sha256_file(folder / n) for n in ("sequences.txt", "item_attributes.json")]
     return build_visits(
@@ -149,8 +148,7 @@ def journey_visits(
 ) -> pl.DataFrame:
     """Complete Journey's purchases in the columns of `build_visits`, profile and context
     included."""
-    week, time = pl.col("week"), pl.col("transaction_timestamp")
-    split = pl.when(week <= train_until).then(pl.lit("train"))
+    time = pl.col("transaction_timestamp")
     profile = source.demographics().select("household_id", *PROFILE)
     return (
         source.transactions()
@@ -161,7 +159,7 @@ def journey_visits(
             request_id=pl.col("basket_id").cast(pl.String),
             item_id=pl.col("product_id").cast(pl.String),
             time=time,
-            split=split.when(week <= valid_until).then(pl.lit("valid")).otherwise(pl.lit("test")),
+            split=split_by_time(pl.col("week"), train_until + 1, valid_until + 1),
             weekday=time.dt.weekday().cast(pl.String),
             hour=time.dt.hour().cast(pl.String),
         )

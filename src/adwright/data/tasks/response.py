@@ -31,7 +31,8 @@ from adwright.data.hashing import hash_expr
 from adwright.data.ranges import ranges, run_starts
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.shelves import SHELF, promoted_on
-from adwright.data.tasks.task import SPLITS, Task, TaskPart, cached_task, write_task_parts
+from adwright.data.tasks.split import split_by_time
+from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
 __all__ = ["RESPONSE_FEATURES", "ResponseConfig", "build_response_task", "response_parts"]
 
@@ -177,20 +178,12 @@ def _rows(
     """The impressions of some visits, each with its label and context."""
     place, _ = ranges(visits["first"].to_numpy(), visits["products"].to_numpy())
     visit = np.repeat(np.arange(visits.height), visits["products"].to_numpy())
-    split = (
-        pl.when(pl.col("week") <= config.train_until)
-        .then(pl.lit("train"))
-        .when(pl.col("week") <= config.valid_until)
-        .then(pl.lit("valid"))
-        .otherwise(pl.lit("test"))
-        .cast(pl.Enum(SPLITS))
-    )
     context = visits.select(
         "basket_id",
         user_id="household_id",
         request_id="basket_id",
         time="time",
-        split=split,
+        split=split_by_time(pl.col("week"), config.train_until + 1, config.valid_until + 1),
         store=pl.col("store_id").cast(pl.String).cast(pl.Categorical),
     )
     shown = promoted.select(

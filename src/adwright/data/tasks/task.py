@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -33,6 +33,7 @@ from adwright.data.columns import is_category
 from adwright.data.features import Feature, FeatureSpec, ItemTable, fit_spec
 from adwright.data.schema import RESPONSE_KINDS
 from adwright.data.tasks.history import add_history
+from adwright.data.tasks.split import SPLITS, Split
 from adwright.data.tasks.task_writer import SplitWriter, to_storage
 
 __all__ = [
@@ -45,8 +46,6 @@ __all__ = [
     "write_task_parts",
 ]
 
-Split = Literal["train", "valid", "test"]
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 FORMAT = 1
 META = ("id", "data_hash", "protocol", "splits", "spec")
 ROW_COLUMNS = ("user_id", "request_id", "time", "item_id", "label", "split")
