@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.metrics.reports.sequence_comparison import RankingComparison
+from adwright.metrics.reports.comparison import RankingComparison
 from adwright.training.sequential.artifact import SequenceArtifact
 from tests.support.data.small_sequences import small_sequences
 

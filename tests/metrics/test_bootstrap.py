@@ -200,3 +200,10 @@ def test_undefined_measures_are_errors() -> None:
         b.bootstrap_ratio([0, 1], [1, 1], generator(), 0)
     with pytest.raises(ValueInvalidError, match="confidence"):
         b.bootstrap_ratio([0, 1], [1, 1], generator(), confidence=95)
+
+
+def test_an_interval_as_text() -> None:
+    one = Interval(0.12346, -0.5, 1.0)
+    assert one.text() == "0.1235 (-0.5000 to 1.0000)"
+    assert one.text("+.1f", brackets=True) == "+0.1 [-0.5, +1.0]"
+    assert one.text(".0%") == "12% (-50% to 100%)"

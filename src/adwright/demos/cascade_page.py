@@ -9,7 +9,6 @@ from pathlib import Path
 
 from adwright.delivery.cascade.judging import OrderQuality, StageQuality
 from adwright.demos.folder import write_demo_page
-from adwright.metrics.bootstrap import Interval
 
 __all__ = ["CascadeMeasures", "ShownDecision", "SlateItem", "write_cascade_page"]
 
@@ -89,8 +88,8 @@ class CascadeMeasures:
             (
                 _STAGES.get(one.stage, one.stage),
                 f"{one.items:,.0f}",
-                _share(one.bought),
-                _share(one.own),
+                one.bought.text(".1%"),
+                one.own.text(".1%"),
                 f"{self.cpu_ms[one.stage]:.1f}",
             )
             for one in self.stages
@@ -105,9 +104,9 @@ class CascadeMeasures:
         return [
             (
                 one.name,
-                _number(one.recall),
-                _number(one.ndcg),
-                "" if one.ahead is None else _signed(one.ahead),
+                one.recall.text(".3f"),
+                one.ndcg.text(".3f"),
+                "" if one.ahead is None else one.ahead.text("+.3f"),
             )
             for one in self.orders
         ]
@@ -152,15 +151,3 @@ def write_cascade_page(
         "seconds": seconds,
     }
     write_demo_page(path, "cascade.html", values)
-
-
-def _share(metric: Interval) -> str:
-    return f"{metric.value:.1%} ({metric.low:.1%} to {metric.high:.1%})"
-
-
-def _number(metric: Interval) -> str:
-    return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
-
-
-def _signed(metric: Interval) -> str:
-    return f"{metric.value:+.3f} ({metric.low:+.3f} to {metric.high:+.3f})"

@@ -53,6 +53,11 @@ class Interval:
     low: float
     high: float
 
+    def text(self, form: str = ".4f", *, brackets: bool = False) -> str:
+        """`value (low to high)`, or `value [low, high]`, each number in the format `form`."""
+        value, low, high = (format(x, form) for x in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]" if brackets else f"{value} ({low} to {high})"
+
     @property
     def width(self) -> float:
         """high - low."""

@@ -1,11 +1,21 @@
+"""Models side by side: the tables, the intervals, the paired leads."""
+
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
 
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.metrics.classification import auc, group_auc
-from adwright.metrics.reports.comparison import MEASURES, Comparison, compare
+from adwright.metrics.ranks import Ranks
+from adwright.metrics.reports.comparison import (
+    Comparison,
+    RankingComparison,
+    compare,
+    compare_rankings,
+)
 from adwright.metrics.reports.report import EvaluationProtocol
 
 N = 4000
@@ -65,7 +75,7 @@ def test_each_argument_counts() -> None:
 def test_the_table_has_a_line_a_model() -> None:
     lines = comparison().table().splitlines()
     assert [line.split()[0] for line in lines] == ["model", "noisy", "true", "flat"]
-    assert all(name in lines[0] for name in MEASURES.values())
+    assert all(name in lines[0] for name in Comparison.MEASURES.values())
     assert "+0." in lines[1]
     assert [line.count("+") for line in lines] == [0, 3, 0, 3]
 
@@ -76,3 +86,94 @@ def test_json_round_trip_and_refusal() -> None:
     for text in ("", "[]", "{}", '{"format": 9}', found.to_json().replace('"low"', '"lower"')):
         with pytest.raises(ArtifactError, match=r"not a (comparison|report)"):
             Comparison.from_json(text)
+
+
+LEAD = RankingComparison.LEAD
+# Five questions of three users; the fourth has no target.
+OF_USER = np.array([4, 4, 7, 7, 9])
+OFFSETS = np.array([0, 2, 3, 4, 4, 5])
+PROTOCOL = EvaluationProtocol(split="by hand", k=(10, 50))
+
+
+def ranks(*places: float) -> Ranks:
+    return Ranks(np.array(places), OFFSETS, np.zeros(5, bool), "hash")
+
+
+GOOD = ranks(1, 3, 2, 1, 60)
+BAD = ranks(2, 40, 11, 1, 60)
+
+
+def compared(draws: int = 50) -> RankingComparison:
+    return compare_rankings(
+        {"good": GOOD, "bad": BAD},
+        OF_USER,
+        subject="good",
+        protocol=PROTOCOL,
+        data_hash="h",
+        seed=3,
+        draws=draws,
+    )
+
+
+def test_measures_are_means_over_questions_with_a_target() -> None:
+    report = compared().reports["good"]
+    first = (1 + 1 / math.log2(4)) / (1 + 1 / math.log2(3))
+    values = {name: metric.value for name, metric in report.metrics.items()}
+    assert values["ndcg@10"] == pytest.approx((first + 1 / math.log2(3) + 1 + 0) / 4)
+    assert values["hr@10"] == pytest.approx(3 / 4)
+    assert values["recall@10"] == pytest.approx((1 + 1 + 1 + 0) / 4)
+    worse = compared().reports["bad"].metrics
+    assert worse["recall@10"].value == pytest.approx((1 / 2 + 0 + 1 + 0) / 4)
+    assert worse["recall@50"].value == pytest.approx((1 + 1 + 1 + 0) / 4)
+    assert (report.users, report.rows, report.draws, report.seed) == (3, 4, 50, 3)
+    assert (report.data_hash, report.protocol) == ("h", PROTOCOL)
+
+
+def test_people_are_resampled_for_both_alike() -> None:
+    found = compared(400)
+    lead = found.differences["bad"]
+    assert set(lead) == set(RankingComparison.MEASURES)
+    for measure in RankingComparison.MEASURES:
+        good, bad = (found.reports[name].metrics[measure] for name in ("good", "bad"))
+        assert good.low <= good.value <= good.high
+        assert lead[measure].value == pytest.approx(good.value - bad.value)
+    # The last person's question is lost on both: a draw of that person alone says 0.
+    assert (lead[LEAD].low, found.reports["good"].metrics[LEAD].low) == (0, 0)
+    assert compared(400) == found
+
+
+def test_the_table_of_rankings() -> None:
+    found = compared()
+    assert found.header() == ("model", *RankingComparison.MEASURES, "good ahead by (ndcg@10)")
+    first, second = found.rows()
+    assert (first[0], first[-1]) == ("good", "")
+    assert second[0] == "bad"
+    assert second[-1].startswith("+0.")
+
+
+def test_a_ranking_comes_back_from_json_as_its_own_class() -> None:
+    found = compared()
+    again = RankingComparison.from_json(found.to_json())
+    assert again == found
+    assert again.rows() == found.rows()
+    # The same numbers as a comparison of responses are another thing, with other columns.
+    assert Comparison.from_json(found.to_json()) != found
+    text = found.to_json().replace('"format": 1', '"format": 2', 1)
+    for wrong in ("", "[]", '{"format": 1}', text):
+        with pytest.raises(ArtifactError, match=r"RankingComparison\.to_json"):
+            RankingComparison.from_json(wrong)
+
+
+def test_a_model_alone_has_no_lead() -> None:
+    found = compare_rankings(
+        {"good": GOOD}, OF_USER, subject="good", protocol=PROTOCOL, data_hash="h", seed=0, draws=9
+    )
+    assert found.differences == {}
+    assert [row[-1] for row in found.rows()] == [""]
+
+
+def test_an_unknown_subject_of_a_ranking_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not among"):
+        compare_rankings(
+            {"bad": BAD}, OF_USER, subject="good", protocol=PROTOCOL, data_hash="h", seed=0
+        )

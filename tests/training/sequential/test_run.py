@@ -15,7 +15,7 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.metrics.ranking import ndcg
-from adwright.metrics.reports.sequence_comparison import RankingComparison
+from adwright.metrics.reports.comparison import RankingComparison
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.retrieval.ranks import retrieved_ranks

@@ -17,7 +17,6 @@ from adwright.campaigns.simulation.realism import Beside, Realism
 from adwright.campaigns.simulation.replay import OffPolicy
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
-from adwright.metrics.bootstrap import Interval
 
 if TYPE_CHECKING:
     import altair as alt
@@ -99,14 +98,14 @@ class Report:
     def summary(self) -> str:
         """The verdict in two sentences."""
         verdict = self.verdict
-        lift = verdict.lift
+        lift, adjusted = verdict.lift, verdict.adjusted.text("+.4f", brackets=True)
         told = (
             f"the sequential test had decided after day {verdict.stopped}"
             if verdict.stopped is not None
             else "the sequential test has not decided"
         )
         return (
-            f"In {self.days:g} days, B less A was {_signed(verdict.adjusted)} items taken a "
+            f"In {self.days:g} days, B less A was {adjusted} items taken a "
             f"simulated person ({lift.value:+.0%}, CUPED); {told}. "
             f"{self.confidence:.0%} intervals throughout."
         )
@@ -120,8 +119,8 @@ class Report:
             "items shown": lambda arm: f"{arm.impressions:,}",
             "clicked": lambda arm: f"{arm.clicks:,}",
             "taken": lambda arm: f"{arm.responses:,}",
-            "taken a person": lambda arm: _shown(arm.per_person),
-            "taken a visit": lambda arm: _shown(arm.per_visit),
+            "taken a person": lambda arm: arm.per_person.text(brackets=True),
+            "taken a visit": lambda arm: arm.per_visit.text(brackets=True),
             "answered by": lambda arm: ", ".join(f"{k} {v:.0%}" for k, v in arm.stages.items()),
         }
         rows = tuple((name, *map(show, arms)) for name, show in lines.items())
@@ -130,19 +129,22 @@ class Report:
     def _difference(self) -> Table:
         verdict = self.verdict
         rows = [
-            ("taken a person, B less A", _signed(verdict.difference)),
-            ("the same with CUPED", _signed(verdict.adjusted)),
+            ("taken a person, B less A", verdict.difference.text("+.4f", brackets=True)),
+            ("the same with CUPED", verdict.adjusted.text("+.4f", brackets=True)),
             ("variance that CUPED removed", f"{verdict.variance_reduction:.0%}"),
             (
                 "lift, B over A",
-                f"{verdict.lift.value:+.1%} [{verdict.lift.low:+.1%}, {verdict.lift.high:+.1%}]",
+                verdict.lift.text("+.1%", brackets=True),
             ),
             ("sizes of the arms as planned, p", f"{verdict.sample_ratio:.2f}"),
         ]
         if verdict.looks:
             last = verdict.looks[-1]
             rows.append(
-                (f"a person and week, always valid, day {last.day}", _signed(last.difference))
+                (
+                    f"a person and week, always valid, day {last.day}",
+                    last.difference.text("+.4f", brackets=True),
+                )
             )
             rows.append(("its p-value, whenever one looks", f"{last.p_value:.2g}"))
         decided = "not yet" if verdict.stopped is None else f"after day {verdict.stopped}"
@@ -150,9 +152,12 @@ class Report:
         return Table("How far they are apart", ("", "value"), tuple(rows))
 
     def _off_policy(self, found: OffPolicy) -> Table:
-        rows = [(f"B from A's log, {name}", _shown(one)) for name, one in found.estimates.items()]
+        rows = [
+            (f"B from A's log, {name}", one.text(brackets=True))
+            for name, one in found.estimates.items()
+        ]
         rows += [
-            ("B's own", _shown(found.own)),
+            ("B's own", found.own.text(brackets=True)),
             ("A's visits that were asked again", f"{found.visits:,} ({found.recomputed:.1%})"),
             ("worth as many places of B's own", f"{found.effective:,.0f}"),
             ("A's places that B would never fill so", f"{found.unseen:.1%}"),
@@ -262,11 +267,3 @@ def _name(arm: ArmResult) -> str:
     return (
         arm.policy_id if arm.policy_id.startswith(f"{arm.arm} ") else f"{arm.arm} {arm.policy_id}"
     )
-
-
-def _shown(one: Interval) -> str:
-    return f"{one.value:.4f} [{one.low:.4f}, {one.high:.4f}]"
-
-
-def _signed(one: Interval) -> str:
-    return f"{one.value:+.4f} [{one.low:+.4f}, {one.high:+.4f}]"

@@ -1,21 +1,24 @@
-"""Models side by side on the same test rows: every measure with its interval, and the paired
-differences between the model and each of the others.
+"""Models side by side on the same rows or questions: every measure with its interval, and the
+paired lead of one model over each of the others.
 
-A number beside a baseline says more than a number, and a paired interval says more than two
-intervals that overlap: each draw of the bootstrap takes the same people for both models.
+A paired interval says more than two intervals that overlap: each draw of the bootstrap takes the
+same users, with all their rows, for both models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.errors import ConfigError
-from adwright.metrics.bootstrap import Interval
-from adwright.metrics.reports.comparison_file import Parts, read_parts, written
+from adwright.core.errors import ArtifactError, ConfigError
+from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
+from adwright.metrics.ranking import hit_rate_per_user, ndcg_per_user, recall_per_user
+from adwright.metrics.ranks import Ranks
 from adwright.metrics.reports.report import (
     EvaluationProtocol,
     Report,
@@ -23,46 +26,52 @@ from adwright.metrics.reports.report import (
     evaluate_response,
 )
 
-__all__ = ["MEASURES", "Comparison", "compare"]
+__all__ = ["Comparison", "RankingComparison", "compare", "compare_rankings"]
 
-#: Measures of the table, with their names for a reader.
-MEASURES: Mapping[str, str] = {
-    "auc": "AUC",
-    "gauc": "group AUC",
-    "log_loss": "log loss",
-    "ece": "calibration error",
-}
-
+_CUTS = (10, 50)
 _FORMAT = 1
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """reports: name of a model -> its Report, in the order of the table.
+    """Models that predict responses, compared with one of them.
 
     subject: the model that the others are compared with.
+    reports: name of a model -> its Report, in the order of the table.
     differences: name of another -> measure -> subject minus other, paired.
     """
+
+    #: Measures of the table, with their names for a reader; the lead is told in LEAD.
+    MEASURES: ClassVar[Mapping[str, str]] = {
+        "auc": "AUC",
+        "gauc": "group AUC",
+        "log_loss": "log loss",
+        "ece": "calibration error",
+    }
+    LEAD: ClassVar[str] = "gauc"
 
     subject: str
     reports: Mapping[str, Report]
     differences: Mapping[str, Mapping[str, Interval]]
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """The table as text: model, the MEASURES, group AUC of the subject minus the model's."""
-        found = []
-        for name, report in self.reports.items():
-            cells = [_text(report.metrics[measure]) for measure in MEASURES]
-            lead = self.differences.get(name)
-            found.append((name, *cells, _signed(lead["gauc"]) if lead else ""))
-        return found
-
     def header(self) -> tuple[str, ...]:
         """Names of the columns of `rows`."""
-        return ("model", *MEASURES.values(), f"{self.subject} ahead by (group AUC)")
+        lead = self.MEASURES[self.LEAD]
+        return ("model", *self.MEASURES.values(), f"{self.subject} ahead by ({lead})")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table as text: model, the MEASURES, the subject's lead over the model."""
+        found = []
+        for name, report in self.reports.items():
+            cells = [report.metrics[measure].text() for measure in self.MEASURES]
+            lead = self.differences.get(name)
+            found.append((name, *cells, lead[self.LEAD].text("+.4f") if lead else ""))
+        return found
 
     def table(self) -> str:
-        """Plain text, a line a model."""
+        """Plain text, one line per model."""
         lines = [self.header(), *self.rows()]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         return "\n".join(
@@ -71,19 +80,51 @@ class Comparison:
         )
 
     def to_json(self) -> str:
-        """JSON text; `from_json` gives back an equal Comparison."""
-        parts = Parts(self.subject, self.reports, self.differences)
-        return written(parts, number=_FORMAT)
+        """JSON text; `from_json` gives back an equal comparison."""
+        values = {
+            "format": _FORMAT,
+            "subject": self.subject,
+            "reports": {name: json.loads(one.to_json()) for name, one in self.reports.items()},
+            "differences": {
+                name: {measure: asdict(interval) for measure, interval in found.items()}
+                for name, found in self.differences.items()
+            },
+        }
+        return json.dumps(values, indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Comparison:
-        """The Comparison of a JSON text; ArtifactError when the text is not one."""
-        return cls(*read_parts(text, number=_FORMAT, writer="Comparison"))
+    def from_json(cls, text: str) -> Self:
+        """The comparison of a JSON text; ArtifactError when the text is not one."""
+        try:
+            values = json.loads(text)
+            if values["format"] != _FORMAT:
+                raise ValueError("another format number")
+            return cls(
+                str(values["subject"]),
+                {n: Report.from_json(json.dumps(r)) for n, r in values["reports"].items()},
+                {
+                    name: {measure: Interval(**ends) for measure, ends in found.items()}
+                    for name, found in values["differences"].items()
+                },
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"the text is not a comparison: {type(error).__name__}: {error}",
+                hint=f"write it with {cls.__name__}.to_json of this version",
+            ) from error
+
+
+class RankingComparison(Comparison):
+    """Models that rank items, compared with one of them; a question is a visit, or a user's last
+    event."""
+
+    MEASURES: ClassVar[Mapping[str, str]] = {m: m for m in ("ndcg@10", "hr@10", "recall@50")}
+    LEAD: ClassVar[str] = "ndcg@10"
 
 
 def compare(
     labels: NDArray[np.int8],
-    probabilities: Mapping[str, NDArray[np.float64]],
+    probabilities: Mapping[str, Floats],
     users: NDArray[np.int64],
     *,
     subject: str,
@@ -100,12 +141,7 @@ def compare(
     Raises ConfigError where `subject` is not among the models, DataError as
     `evaluate_response`.
     """
-    if subject not in probabilities:
-        raise ConfigError(
-            "the model to compare is not among those measured",
-            where=subject,
-            hint=f"choose among {', '.join(probabilities)}",
-        )
+    _check_subject(subject, probabilities)
     # Every model is measured on the same draws: a generator of its own in the same state.
     reports = {
         name: evaluate_response(
@@ -135,9 +171,76 @@ def compare(
     return Comparison(subject, reports, differences)
 
 
-def _text(metric: Interval) -> str:
-    return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
+def compare_rankings(
+    ranks: Mapping[str, Ranks],
+    user: NDArray[np.int64],
+    *,
+    subject: str,
+    protocol: EvaluationProtocol,
+    data_hash: str,
+    seed: int,
+    draws: int = 500,
+) -> RankingComparison:
+    """Measure each model and the lead of `subject`.
+
+    ranks: name -> ranks of Q questions, of the same targets for each. user: int64 [Q], whose
+    question it is. Questions without a target count for nothing. draws: of the bootstrap over
+    users, the same for every model.
+    Raises ConfigError where `subject` is not among the models.
+    """
+    _check_subject(subject, ranks)
+    asked = np.diff(ranks[subject].offsets) > 0
+    users, owner = np.unique(user[asked], return_inverse=True)
+    number = np.bincount(owner).astype(np.float64)
+    sums = {
+        name: {
+            m: np.bincount(owner, v[asked]).astype(np.float64) for m, v in _measured(one).items()
+        }
+        for name, one in ranks.items()
+    }
+    reports = {
+        name: Report(
+            metrics={
+                measure: bootstrap_ratio(values, number, np.random.default_rng(seed), draws)
+                for measure, values in found.items()
+            },
+            protocol=protocol,
+            data_hash=data_hash,
+            seed=seed,
+            users=len(users),
+            rows=int(asked.sum()),
+            draws=draws,
+        )
+        for name, found in sums.items()
+    }
+    mine = sums[subject]
+    differences = {
+        name: {
+            measure: bootstrap_difference(
+                mine[measure], found[measure], number, np.random.default_rng(seed), draws
+            )
+            for measure in RankingComparison.MEASURES
+        }
+        for name, found in sums.items()
+        if name != subject
+    }
+    return RankingComparison(subject, reports, differences)
 
 
-def _signed(metric: Interval) -> str:
-    return f"{metric.value:+.4f} ({metric.low:+.4f} to {metric.high:+.4f})"
+def _measured(ranks: Ranks) -> dict[str, Floats]:
+    """Measures [Q] of the questions."""
+    found: dict[str, Floats] = {}
+    for k in _CUTS:
+        found[f"ndcg@{k}"] = ndcg_per_user(ranks, k)
+        found[f"hr@{k}"] = hit_rate_per_user(ranks, k)
+        found[f"recall@{k}"] = recall_per_user(ranks, k)
+    return found
+
+
+def _check_subject(subject: str, models: Iterable[str]) -> None:
+    if subject not in models:
+        raise ConfigError(
+            "the model to compare is not among those measured",
+            where=subject,
+            hint=f"choose among {', '.join(models)}",
+        )

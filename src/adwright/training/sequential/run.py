@@ -24,8 +24,8 @@ from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ResourceError
 from adwright.metrics.ranks import Ranks
+from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
-from adwright.metrics.reports.sequence_comparison import RankingComparison, compare_rankings
 from adwright.models.sequential.union import SequenceRetriever, sequence_retriever
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
