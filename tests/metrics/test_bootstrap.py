@@ -203,7 +203,7 @@ def test_undefined_measures_are_errors() -> None:
 
 
 def test_an_interval_as_text() -> None:
-    one = Interval(0.12346, -0.5, 1.0)
+    one = b.Interval(0.12346, -0.5, 1.0)
     assert one.text() == "0.1235 (-0.5000 to 1.0000)"
     assert one.text("+.1f", brackets=True) == "+0.1 [-0.5, +1.0]"
     assert one.text(".0%") == "12% (-50% to 100%)"

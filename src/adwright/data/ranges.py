@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ranges", "run_starts"]
+__all__ = ["distinct", "ranges", "run_starts"]
 
 
 def ranges(
@@ -35,3 +35,18 @@ def run_starts(*columns: NDArray[np.generic]) -> NDArray[np.int64]:
         changes |= column[1:] != column[:-1]
     first = [0] if length else []
     return np.concatenate((first, np.flatnonzero(changes) + 1, [length])).astype(np.int64)
+
+
+def distinct(
+    values: NDArray[np.integer], offsets: NDArray[np.integer], width: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct values of each of U lists, ascending: (values [S], offsets [U + 1]).
+
+    values: [E], from 0 to width - 1; list u lies from offsets[u] to offsets[u + 1].
+
+    >>> [part.tolist() for part in distinct(np.array([3, 1, 3, 2]), np.array([0, 3, 4]), 9)]
+    [[1, 3, 2], [0, 2, 3]]
+    """
+    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    keys = np.unique(owner * width + values)
+    return keys % width, np.searchsorted(keys, np.arange(len(offsets)) * width)

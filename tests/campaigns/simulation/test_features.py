@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.campaigns.simulation.features import Habits, Tally
+from adwright.campaigns.simulation.features import Habits
 
 DAY = 86_400
 EVENTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 9)), max_size=30)
@@ -13,26 +12,6 @@ EVENTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0,
 
 def columns(rows: list[tuple[int, int, int]]) -> tuple[np.ndarray, ...]:
     return tuple(np.array([row[n] for row in rows], np.int64) for n in range(3))
-
-
-@given(EVENTS, EVENTS)
-def test_a_tally_is_what_one_counts_by_hand(
-    rows: list[tuple[int, int, int]], asked: list[tuple[int, int, int]]
-) -> None:
-    tally = Tally(*columns(rows), things=5)
-    count, last = tally.before(*columns(asked))
-    for place, (user, thing, time) in enumerate(asked):
-        times = [t for u, x, t in rows if (u, x) == (user, thing) and t < time]
-        assert (count[place], last[place]) == (len(times), max(times, default=0))
-
-
-@given(EVENTS)
-def test_things_of_a_person(rows: list[tuple[int, int, int]]) -> None:
-    tally = Tally(*columns(rows), things=5)
-    first, end = tally.things_of(np.arange(4))
-    for user in range(4):
-        found = tally.things[first[user] : end[user]]
-        assert found.tolist() == sorted({x for u, x, _ in rows if u == user})
 
 
 def habits(rows: list[tuple[int, int, int]]) -> Habits:

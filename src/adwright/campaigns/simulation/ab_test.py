@@ -27,6 +27,7 @@ from adwright.campaigns.simulation.population import Population
 from adwright.campaigns.simulation.run import Plan
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
+from adwright.data.time import SECONDS_PER_DAY, SECONDS_PER_WEEK
 from adwright.delivery.policy.split_policy import ABSplit, Arm
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.experiment import (
@@ -43,7 +44,6 @@ __all__ = ["ArmResult", "Look", "Verdict", "VerdictConfig", "compare_arms", "dea
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_DAY = 86_400
 _ARMS: tuple[Arm, Arm] = ("A", "B")
 
 
@@ -184,7 +184,7 @@ def _people(population: Population, split: ABSplit, events: pl.DataFrame) -> pl.
 def _before(population: Population, weeks: int) -> tuple[Ints, Ints]:
     """(visits, takings) [P] in the weeks before the start."""
     at = int(population.start.timestamp())
-    return population.habits.activity(population.present, at - weeks * 7 * _DAY, at)
+    return population.habits.activity(population.present, at - weeks * SECONDS_PER_WEEK, at)
 
 
 def _policy_of(arm: Arm, split: ABSplit, events: pl.DataFrame) -> str:
@@ -279,7 +279,7 @@ def _by_day(events: pl.DataFrame, people: pl.DataFrame, plan: Plan, days: int) -
     who = np.array([row[user] for user in taken["user_id"]], np.int64)
     seconds = taken["time"].dt.epoch("s").to_numpy() - int(plan.start.timestamp())
     found = np.zeros((people.height, days))
-    day = np.minimum(seconds // _DAY, days - 1).astype(np.int64)
+    day = np.minimum(seconds // SECONDS_PER_DAY, days - 1).astype(np.int64)
     np.add.at(found, (who, day), 1.0)
     return found
 

@@ -23,13 +23,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from adwright.core.errors import DataError
+from adwright.data.time import SECONDS_PER_DAY, SECONDS_PER_WEEK
 
 __all__ = ["Arrivals", "fit_arrivals"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_WEEK = 7 * 86_400
 _OWN = 5.0  # visits at which a person's own hours count as much as everyone's
 
 
@@ -49,7 +49,7 @@ class Arrivals:
         """(person, time) of the visits of `people` in the `days` from `start` (in UTC) on, by
         time."""
         since = int(start.timestamp())
-        until = since + round(days * 86_400)
+        until = since + round(days * SECONDS_PER_DAY)
         weeks = int(np.ceil(days / 7)) + 1
         count = rng.poisson(self.rate[people] * weeks)
         user = np.repeat(people, count)
@@ -76,7 +76,7 @@ def fit_arrivals(
 
     people: U. zone: IANA name of where people live. Raises DataError without any visit.
     """
-    recent = (time >= until - weeks * _WEEK) & (time < until)
+    recent = (time >= until - weeks * SECONDS_PER_WEEK) & (time < until)
     user, time = user[recent], time[recent]
     if not len(user):
         raise DataError(

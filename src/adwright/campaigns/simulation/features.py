@@ -28,61 +28,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.data.popularity import PairCounts
 from adwright.data.ranges import run_starts
+from adwright.data.time import SECONDS_PER_DAY
 
-__all__ = ["Habits", "Season", "Tally"]
+__all__ = ["Habits", "Season"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_WEEK = 7.0
-_DAY = 86_400
 _SMOOTHING = 20.0  # takings
-_RECENT = 56 * _DAY
+_RECENT = 56 * SECONDS_PER_DAY
 _VISITS = 3.0
 _FEW = 0.3  # takings of an item that nobody took in the season
-
-
-class Tally:
-    """How often, and when last, each person did each thing before any moment.
-
-    user, thing, time: [E], in any order. things: their codes lie below it.
-    """
-
-    def __init__(self, user: Ints, thing: Ints, time: Ints, *, things: int) -> None:
-        self._things = things
-        key = user * things + thing
-        order = np.lexsort((time, key))
-        key, self._time = key[order], time[order]
-        self._start = run_starts(key)
-        self._keys = key[self._start[:-1]]
-        self._from = int(time.min(initial=0)) if len(time) else 0
-        self._span = int(time.max(initial=0)) - self._from + 2 if len(time) else 1
-        pair = np.repeat(np.arange(len(self._keys)), np.diff(self._start))
-        # One number that sorts like (pair, time).
-        self._moment = pair * self._span + (self._time - self._from)
-
-    def before(self, user: Ints, thing: Ints, time: Ints) -> tuple[Ints, Ints]:
-        """(count, last time) of R pairs, counted strictly before `time` [R]; (0, 0) for none."""
-        if not len(self._keys):
-            return np.zeros(len(user), np.int64), np.zeros(len(user), np.int64)
-        key = user * self._things + thing
-        pair = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
-        then = np.clip(time - self._from, 0, self._span - 1)
-        place = np.searchsorted(self._moment, pair * self._span + then)
-        count = np.where(self._keys[pair] == key, place - self._start[pair], 0)
-        last = np.where(count > 0, self._time[np.maximum(place - 1, 0)], 0)
-        return count, last
-
-    def things_of(self, user: Ints) -> tuple[Ints, Ints]:
-        """(first, end) [R]: the places in `things` of all that each person ever did."""
-        first = np.searchsorted(self._keys, user * self._things)
-        return first, np.searchsorted(self._keys, (user + 1) * self._things)
-
-    @property
-    def things(self) -> Ints:
-        """The thing of each pair that occurs, by person and thing."""
-        return self._keys % self._things
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +81,7 @@ class Habits:
         )
 
     @property
-    def past(self) -> Tally:
+    def past(self) -> PairCounts:
         """Takings of items, without those that were added."""
         return self._layers[0][0]
 
@@ -184,7 +142,7 @@ class Habits:
         lately, _ = self._before(0, user, item, time - _RECENT)
         visits_lately, _ = self._before(1, user, zero, time - _RECENT)
         recent = np.log((count - lately + 0.5) / (visits - visits_lately + _VISITS))
-        age = had * np.log1p(np.where(count > 0, time - last, 0) / _DAY / _WEEK)
+        age = had * np.log1p(np.where(count > 0, time - last, 0) / SECONDS_PER_DAY / 7.0)
         popular = season.popular[item]
         affinity = []
         for place, (codes, usual) in enumerate(zip(self._groups, season.group, strict=True)):
@@ -210,16 +168,16 @@ class Habits:
             count, last = count + more, np.maximum(last, later)
         return count, last
 
-    def _layer(self, user: Ints, item: Ints, time: Ints) -> tuple[Tally, ...]:
+    def _layer(self, user: Ints, item: Ints, time: Ints) -> tuple[PairCounts, ...]:
         """Tallies of items, of visits, of takings, and of each group."""
         zero = np.zeros_like(item)
         visitor, moment = _moments(user, time)
         return (
-            Tally(user, item, time, things=self.items),
-            Tally(visitor, np.zeros_like(visitor), moment, things=1),
-            Tally(user, zero, time, things=1),
+            PairCounts(user, item, time, things=self.items),
+            PairCounts(visitor, np.zeros_like(visitor), moment, things=1),
+            PairCounts(user, zero, time, things=1),
             *(
-                Tally(user, codes[item], time, things=values)
+                PairCounts(user, codes[item], time, things=values)
                 for codes, values in zip(self._groups, self._values, strict=True)
             ),
         )

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.campaigns.simulation.features import Tally
+from adwright.data.popularity import PairCounts
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
 
@@ -137,13 +137,13 @@ class Favourites:
     def _codes(self, item_ids: Sequence[str] | frozenset[str]) -> list[int]:
         return [self._item[item_id] for item_id in item_ids if item_id in self._item]
 
-    def _layer(self, user: Ints, item: Ints, time: Ints) -> tuple[Tally, Tally]:
+    def _layer(self, user: Ints, item: Ints, time: Ints) -> tuple[PairCounts, PairCounts]:
         """Tallies of items and of visits."""
         moments = np.unique(np.stack([user, time]), axis=1) if len(user) else np.zeros((2, 0))
         came = moments.astype(np.int64)
         return (
-            Tally(user, item, time, things=max(1, len(self._ids))),
-            Tally(came[0], np.zeros_like(came[0]), came[1], things=1),
+            PairCounts(user, item, time, things=max(1, len(self._ids))),
+            PairCounts(came[0], np.zeros_like(came[0]), came[1], things=1),
         )
 
 

@@ -31,14 +31,13 @@ from adwright.campaigns.simulation.purchase_model import Appetite, Visits, draw_
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.data.hashing import hash_order
 from adwright.data.ranges import run_starts
+from adwright.data.time import SECONDS_PER_WEEK
 
 __all__ = ["Answer", "Population", "PopulationConfig", "visits_of"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-_WEEK = 7 * 86_400
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ class Population:
             start=start,
             value=_values(table, known),
             habits=habits,
-            season=habits.season(at - config.season_weeks * _WEEK, at),
+            season=habits.season(at - config.season_weeks * SECONDS_PER_WEEK, at),
             arrivals=arrivals,
             appetite=_appetite(habits, visits, at, config),
         )
@@ -322,8 +321,8 @@ def _values(table: pl.DataFrame, known: pl.Series) -> Floats:
 
 
 def _appetite(habits: Habits, visits: Visits, at: int, config: PopulationConfig) -> Appetite:
-    since = at - config.fit_weeks * _WEEK
-    season = habits.season(since - config.season_weeks * _WEEK, since)
+    since = at - config.fit_weeks * SECONDS_PER_WEEK
+    season = habits.season(since - config.season_weeks * SECONDS_PER_WEEK, since)
     rng = np.random.default_rng([config.seed, 0])
     chosen = np.flatnonzero(visits.time >= since)
     if len(chosen) > config.fit_visits:

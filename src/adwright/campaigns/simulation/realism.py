@@ -20,13 +20,12 @@ from adwright.campaigns.simulation.features import Habits
 from adwright.campaigns.simulation.population import Population, visits_of
 from adwright.campaigns.simulation.purchase_model import Visits, draw_pairs
 from adwright.core.errors import DataError
+from adwright.data.time import SECONDS_PER_WEEK
 
 __all__ = ["Beside", "Realism", "check_population"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-_WEEK = 7 * 86_400
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _later(population: Population, later: pl.LazyFrame | pl.DataFrame) -> tuple[
             hint="pass events of weeks that the population was not fitted on",
         )
     real = visits_of(table, users, items)
-    return real, (int(real.time.max()) - int(population.start.timestamp())) / _WEEK
+    return real, (int(real.time.max()) - int(population.start.timestamp())) / SECONDS_PER_WEEK
 
 
 def _events(visits: Visits) -> tuple[Ints, Ints, Ints]:

@@ -22,6 +22,7 @@ from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.checks import Check, in_file, run_checks
 from adwright.data.columns import NOT_IDS, TIME
 from adwright.data.schema import EVENT_SCHEMA, KINDS, validate_events
+from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND
 
 __all__ = ["EventRow", "check_storable", "event_rows", "frame_of"]
 
@@ -32,7 +33,6 @@ _NAMES = frozenset(EVENT_SCHEMA.names)
 _KINDS = frozenset(KINDS)
 _EXACT = 2**53  # up to here a float holds every integer
 _MAX_POSITION = 2**31 - 1
-_DAY, _SECOND = 86_400_000_000, 1_000_000
 _LONG, _DEEP = 10_000, 100
 _YEARS = "the time must lie in the years 1 to 9999 of UTC"
 
@@ -156,7 +156,11 @@ def _plain(event: Mapping[str, object], contexts: set[str]) -> EventRow | None:
                 return None
             contexts.add(context)
     since = time - EPOCH
-    micros = since.days * _DAY + since.seconds * _SECOND + since.microseconds
+    micros = (
+        since.days * MICROSECONDS_PER_DAY
+        + since.seconds * MICROSECONDS_PER_SECOND
+        + since.microseconds
+    )
     if not FIRST <= micros <= LAST:
         return None
     return (

@@ -21,6 +21,7 @@ from adwright.data.hashing import hash_order
 from adwright.data.ranges import run_starts
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.time import MICROSECONDS_PER_SECOND
 
 __all__ = [
     "RATING_ACTIONS",
@@ -135,7 +136,7 @@ def sequences_of_task(
         ids=tuple(str(one) for one in task.items.ids),
         item=task.item.astype(np.int64),
         offsets=task.user_offsets,
-        time=task.time // 1_000_000,
+        time=task.time // MICROSECONDS_PER_SECOND,
         moment=np.repeat(starts[:-1], np.diff(starts)),
     )
 

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.jagged import Jagged
-from adwright.data.ranges import ranges
+from adwright.data.ranges import distinct, ranges
 
 __all__ = ["Held", "ItemSequences", "SequenceBatch"]
 
@@ -291,10 +291,7 @@ class ItemSequences:
         """Distinct items of each person's whole history: (codes [S], offsets [B + 1])."""
         first, end = self.offsets[people], self.held(split)[1][people]
         place, offsets = ranges(first, end - first)
-        owner = np.repeat(np.arange(len(people)), np.diff(offsets))
-        keys = np.unique(owner * (self.items + 1) + self.item[place])
-        bounds = np.searchsorted(keys, np.arange(len(people) + 1) * (self.items + 1))
-        return keys % (self.items + 1), bounds
+        return distinct(self.item[place], offsets, self.items + 1)
 
     def targets(self, people: Ints, split: Held) -> Ints:
         """int64 [B], the item code of each person's target."""

@@ -17,6 +17,7 @@ import pyarrow.csv as pacsv
 
 from adwright.core.errors import FileUnreadableError, SchemaError
 from adwright.data.checks import Check, Locate, run_checks
+from adwright.data.time import MICROSECONDS_PER_SECOND
 
 __all__ = ["parse_columns", "parse_time", "scan_csv"]
 
@@ -95,7 +96,7 @@ def parse_time(text: pl.Expr) -> pl.Expr:
     plausible = seconds.is_finite() & (seconds.abs() < 1e11)
     # Digit by digit, since a float of today's seconds does not hold every microsecond.
     exact = r"^-?(\d{1,11})(?:\.(\d{0,6})\d*)?$"
-    whole = text.str.extract(exact, 1).cast(pl.Int64, strict=False) * 1_000_000
+    whole = text.str.extract(exact, 1).cast(pl.Int64, strict=False) * MICROSECONDS_PER_SECOND
     part = text.str.extract(exact, 2).fill_null("").str.pad_end(6, "0").cast(pl.Int64, strict=False)
     micros = whole + part
     signed = pl.when(text.str.starts_with("-")).then(-micros).otherwise(micros)

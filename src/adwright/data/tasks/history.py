@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from adwright.data.popularity import PairCounts
 from adwright.data.ranges import run_starts
 
 __all__ = ["add_history", "user_codes"]
@@ -35,10 +36,9 @@ def add_history(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     first = np.searchsorted(event_user, np.arange(row_user.max(initial=0) + 1))
     visible = _visible(rows, events, row_user, event_user) - first[row_user]
     place = np.arange(len(event_user)) - np.repeat(event_starts[:-1], np.diff(event_starts))
-    frequency = _frequency(
-        pl.DataFrame({"user": row_user, "item": rows["item_id"], "end": visible}),
-        pl.DataFrame({"user": event_user, "item": events["item_id"], "place": place}),
-    )
+    row_item, event_item, items = _item_codes(rows["item_id"], events["item_id"])
+    counts = PairCounts(event_user, event_item, place, things=items)
+    frequency, _ = counts.before(row_user, row_item, visible)
     return rows.with_columns(
         pl.Series("visible", visible, pl.Int32), pl.Series("frequency", frequency, pl.Int32)
     )
@@ -85,20 +85,16 @@ def _visible(
     return np.repeat(np.searchsorted(known, asked), np.diff(starts))
 
 
-def _frequency(rows: pl.DataFrame, events: pl.DataFrame) -> NDArray[np.int64]:
-    """How often each row's (user, item) occurs among the events whose place is below `end`."""
-    pair = ["user", "item"]
-    pairs = events.select(pair).unique(maintain_order=True).with_row_index("pair")
-    seen = events.join(pairs, on=pair).sort("pair", "place")
-    asked = rows.join(pairs, on=pair, how="left", maintain_order="left")["pair"]
-    found = np.flatnonzero(asked.is_not_null().to_numpy())
-    wanted = asked.drop_nulls().to_numpy().astype(np.int64)
-    event_pair = seen["pair"].to_numpy().astype(np.int64)
-    width = events.height + 1
-    before = np.searchsorted(
-        event_pair * width + seen["place"].to_numpy(),
-        wanted * width + rows["end"].to_numpy()[found],
-    )
-    counts = np.zeros(rows.height, dtype=np.int64)
-    counts[found] = before - np.searchsorted(event_pair, np.arange(pairs.height))[wanted]
-    return counts
+def _item_codes(
+    rows: pl.Series, events: pl.Series
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Codes of the items of rows and of events, and one more than the largest: that of the items
+    which no event is of."""
+    code = pl.int_range(pl.len(), dtype=pl.Int64).alias("code")
+    index = events.unique().to_frame("item").with_columns(code)
+    found = [
+        column.to_frame("item").join(index, on="item", how="left", maintain_order="left")["code"]
+        for column in (rows, events)
+    ]
+    row_codes, event_codes = (one.fill_null(index.height).to_numpy() for one in found)
+    return row_codes, event_codes, index.height + 1

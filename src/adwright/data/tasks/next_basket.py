@@ -26,15 +26,13 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import Feature, FeatureSpec, ItemTable, fit_spec
 from adwright.data.hashing import hash_order
-from adwright.data.ranges import ranges, run_starts
-from adwright.data.tasks.task import SPLITS, Split
+from adwright.data.ranges import distinct, ranges, run_starts
+from adwright.data.tasks.split import SPLITS, Split
+from adwright.data.time import MICROSECONDS_PER_DAY
 
-__all__ = ["CONTEXT", "DAY", "NextBasket", "build_visits", "moment"]
+__all__ = ["CONTEXT", "NextBasket", "build_visits", "moment"]
 
 Ints = NDArray[np.int64]
-#: Microseconds.
-DAY = 86_400_000_000
-
 #: Context of a query, read off its time.
 CONTEXT = (Feature("weekday", "categorical", "context"), Feature("hour", "categorical", "context"))
 
@@ -95,7 +93,9 @@ class NextBasket:
         chosen, target_offsets = ranges(start, self.target_offsets[visits + 1] - start)
         return QueryBatch(
             history=_jagged(self.item[place], offsets),
-            age=torch.from_numpy(((then - self.time[place]) / DAY).astype(np.float32)),
+            age=torch.from_numpy(
+                ((then - self.time[place]) / MICROSECONDS_PER_DAY).astype(np.float32)
+            ),
             profile=torch.from_numpy(self.profile[visits]),
             targets=_jagged(self.targets[chosen], target_offsets),
         )
@@ -104,10 +104,7 @@ class NextBasket:
         """Distinct items of each visit's whole history: (codes [S], offsets [B + 1])."""
         first = self.user_offsets[self.visit_user[visits]]
         place, offsets = ranges(first, self.visit_end[visits] - first)
-        owner = np.repeat(np.arange(len(visits)), np.diff(offsets))
-        keys = np.unique(owner * len(self.items) + self.item[place])
-        bounds = np.searchsorted(keys, np.arange(len(visits) + 1) * len(self.items))
-        return keys % len(self.items), bounds
+        return distinct(self.item[place], offsets, len(self.items))
 
     @cached_property
     def profile_features(self) -> tuple[Feature, ...]:
@@ -150,7 +147,7 @@ def build_visits(
     # Events of the same instant, of another request too, are not history.
     moments = run_starts(user, time)[:-1]
     end = moments[np.searchsorted(moments, start, side="right") - 1]
-    targets, target_offsets = _distinct(item, bounds)
+    targets, target_offsets = distinct(item, bounds, int(item.max(initial=0)) + 1)
     profile = [f.codes(table[f.name])[start] for f in spec.coded_rows]
     in_train = (ordered["split"] == "train").to_numpy()
     split = (
@@ -210,17 +207,9 @@ def _codes(items: ItemTable, ids: pl.Series) -> Ints:
     return codes
 
 
-def _distinct(item: Ints, bounds: Ints) -> tuple[Ints, Ints]:
-    """Distinct items of each run of events, ascending, and their offsets."""
-    owner = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    width = int(item.max(initial=0)) + 1
-    keys = np.unique(owner * width + item)
-    return keys % width, np.searchsorted(keys, np.arange(len(bounds)) * width)
-
-
 def _microseconds(time: pl.Series) -> Ints:
     if time.dtype.is_integer():
-        return time.cast(pl.Int64).to_numpy() * DAY
+        return time.cast(pl.Int64).to_numpy() * MICROSECONDS_PER_DAY
     return time.dt.epoch("us").to_numpy().astype(np.int64)
 
 

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.data.features import Feature
+from adwright.data.popularity import PairCounts
+from adwright.data.time import MICROSECONDS_PER_DAY
 
 __all__ = ["PERSONAL_FEATURES", "RECENT_DAYS", "Personal", "personal"]
 
 Ints = NDArray[np.int64]
 
 RECENT_DAYS = 56
-DAY = 86_400_000_000
 
 #: The row features made of them.
 PERSONAL_FEATURES = (
@@ -58,28 +59,23 @@ def personal(
     [T]. end: int64 [T], it sees the events of its person before this place. at: int64 [T],
     microseconds, the moment that ages are counted to.
 
-    >>> history = np.array([7, 8, 7]), np.array([0, 1, 2]) * DAY, np.array([0, 3])
+    >>> day = MICROSECONDS_PER_DAY
+    >>> history = np.array([7, 8, 7]), np.array([0, 1, 2]) * day, np.array([0, 3])
     >>> one = np.zeros(2, np.int64)
     >>> personal(
-    ...     *history, owner=one, asked=np.array([7, 9]), end=one + 3, at=one + 5 * DAY
+    ...     *history, owner=one, asked=np.array([7, 9]), end=one + 3, at=one + 5 * day
     ... ).recency.tolist()
     [3.0, nan]
     """
-    events = len(item)
-    width = int(max(item.max(initial=0), asked.max(initial=0))) + 1
     user = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    order = np.argsort(user * width + item, kind="stable")
-    # One number that sorts like (person, item, place).
-    place = (user * width + item)[order] * (events + 1) + order
-    key = (owner * width + asked) * (events + 1)
-    first = np.searchsorted(place, key)
-    last = np.searchsorted(place, key + end)
-    begin = np.searchsorted(place, key + _begin_recent(time, offsets, owner, at))
-    had = last > first
+    width = int(max(item.max(initial=0), asked.max(initial=0))) + 1
+    counts = PairCounts(user, item.astype(np.int64), np.arange(len(item)), things=width)
+    frequency, latest = counts.before(owner, asked, end)
+    earlier, _ = counts.before(owner, asked, _begin_recent(time, offsets, owner, at))
+    had = frequency > 0
     recency = np.full(len(asked), np.nan)
-    latest = order[last[had] - 1]
-    recency[had] = np.maximum(at[had] - time[latest], 0) / DAY
-    return Personal(last - first, last - np.minimum(begin, last), recency)
+    recency[had] = np.maximum(at[had] - time[latest[had]], 0) / MICROSECONDS_PER_DAY
+    return Personal(frequency, frequency - np.minimum(earlier, frequency), recency)
 
 
 def _begin_recent(time: Ints, offsets: Ints, owner: Ints, at: Ints) -> Ints:
@@ -88,7 +84,7 @@ def _begin_recent(time: Ints, offsets: Ints, owner: Ints, at: Ints) -> Ints:
     change = np.ones(len(owner), dtype=bool)
     change[1:] = (owner[1:] != owner[:-1]) | (at[1:] != at[:-1])
     heads = np.flatnonzero(change)
-    since = at[heads] - RECENT_DAYS * DAY
+    since = at[heads] - RECENT_DAYS * MICROSECONDS_PER_DAY
     found = [
         a + int(np.searchsorted(time[a:b], t))
         for a, b, t in zip(

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ConfigError
+from adwright.data.popularity import most_popular
 from adwright.delivery.cascade.budget import Meter
 from adwright.delivery.cascade.latency import Pace
 from adwright.delivery.deadline import Deadline
@@ -97,7 +98,7 @@ class Cascade:
         self.histories, self.config = histories, config or CascadeConfig()
         self.vectors, self.past, self.coarse, self.fine = vectors, past, coarse, fine
         self.count = count
-        self._popular = 1 + np.argsort(-count[1:], kind="stable")
+        self._popular = most_popular(count)
         self._ids = ("", *histories.items.ids)
         self._pace = Pace(clock or SystemClock(), self.config.safety)
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ConfigError
 from adwright.core.progress import progress
+from adwright.data.popularity import most_popular
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.budget import Meter, StageCost
 from adwright.delivery.cascade.cascade import Cascade
@@ -165,8 +166,7 @@ def frequency_best(cascade: Cascade, task: NextBasket, visits: Ints, *, k: int =
 
 def popular_best(task: NextBasket, *, k: int = 10) -> Ints:
     """Codes [k] of the items with the most training events; ties by code."""
-    best: Ints = 1 + np.argsort(-task.count[1:], kind="stable")[:k]
-    return best
+    return most_popular(task.count)[:k]
 
 
 def _codes(cascade: Cascade, item_ids: Sequence[str]) -> Ints:

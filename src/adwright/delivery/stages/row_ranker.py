@@ -19,6 +19,7 @@ from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature
+from adwright.data.ranges import distinct
 from adwright.data.tasks.negatives import Draws, popular_share
 from adwright.data.tasks.personal import personal
 from adwright.delivery.stages.histories import Histories, RequestBatch
@@ -160,10 +161,8 @@ def _numbers(
 
 def _distinct(batch: RequestBatch) -> Ints:
     """Distinct items of each user's history [U]."""
-    width = int(batch.item.max(initial=0)) + 1
-    owner = np.repeat(np.arange(len(batch)), np.diff(batch.offsets))
-    keys = np.unique(owner * width + batch.item)
-    return np.bincount(keys // width, minlength=len(batch)).astype(np.int64)
+    _, bounds = distinct(batch.item, batch.offsets, int(batch.item.max(initial=0)) + 1)
+    return np.diff(bounds)
 
 
 def _popularity(ranker: Ranker) -> Ints:

@@ -10,13 +10,13 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.features import ItemTable
 from adwright.data.ranges import ranges
 from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.data.time import MICROSECONDS_PER_SECOND
 from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.training.sequential.artifact import SequenceArtifact
 
-__all__ = ["SECOND", "items_of", "require_catalogue", "sequence_batch"]
+__all__ = ["items_of", "require_catalogue", "sequence_batch"]
 
 #: A second in the microseconds that histories count.
-SECOND = 1_000_000
 
 
 def sequence_batch(
@@ -37,8 +37,8 @@ def sequence_batch(
     items = torch.from_numpy(batch.item[place])
     return SequenceBatch.serving(
         Jagged(items, torch.from_numpy(offsets)),
-        time=torch.from_numpy(batch.time[place] // SECOND) if timed else None,
-        request_time=torch.from_numpy(batch.at // SECOND) if timed else None,
+        time=torch.from_numpy(batch.time[place] // MICROSECONDS_PER_SECOND) if timed else None,
+        request_time=torch.from_numpy(batch.at // MICROSECONDS_PER_SECOND) if timed else None,
         action=torch.ones_like(items) if acted else None,
         by_moment=by_moment,
     )

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import Draws, popular_share
+from adwright.data.time import MICROSECONDS_PER_SECOND
 from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import CallCost, Shortlist
-from adwright.delivery.stages.sequence_batch import SECOND, require_catalogue, sequence_batch
+from adwright.delivery.stages.sequence_batch import require_catalogue, sequence_batch
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon
 from adwright.training.sequential.artifact import SequenceArtifact
@@ -111,7 +112,7 @@ class FalconRanker:
         found = self.falcon.score(
             people_of(inputs, np.array([n])),
             torch.from_numpy(codes),
-            request_time=int(batch.at[n]) // SECOND,
+            request_time=int(batch.at[n]) // MICROSECONDS_PER_SECOND,
             key=batch.requests[n].user_id,
         )
         logits: Floats = found[:, 0].double().numpy()

@@ -24,11 +24,13 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
+from adwright.data.popularity import most_popular
 from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.data.time import MICROSECONDS_PER_SECOND
 from adwright.delivery.index.index import Index
 from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import CallCost, Shortlist
-from adwright.delivery.stages.sequence_batch import SECOND, require_catalogue, sequence_batch
+from adwright.delivery.stages.sequence_batch import require_catalogue, sequence_batch
 from adwright.delivery.stages.vector_cache import VectorCache
 from adwright.delivery.stages.vector_source import catalogue_index
 from adwright.models.kernels.attention_spec import time_bucket
@@ -122,7 +124,7 @@ class SequenceQueries:
         if inputs.time is None:
             return list(numbers)
         # The moment is read as seconds since each event, and these only by their bucket.
-        now = torch.from_numpy(batch.at // SECOND)[inputs.items.owner()]
+        now = torch.from_numpy(batch.at // MICROSECONDS_PER_SECOND)[inputs.items.owner()]
         bucket = time_bucket(now - inputs.time).to(torch.uint8).numpy()
         bounds = inputs.items.offsets.tolist()
         seen = [bucket[a:b].tobytes() for a, b in pairwise(bounds)]
@@ -143,7 +145,7 @@ class SequenceSource:
     def __init__(self, queries: SequenceQueries, index: Index | None = None) -> None:
         self.queries = queries
         self.index = catalogue_index(queries.artifact) if index is None else index
-        self._popular = 1 + np.argsort(-queries.artifact.count[1:], kind="stable")
+        self._popular = most_popular(queries.artifact.count)
 
     def find(self, batch: RequestBatch, k: int) -> Shortlist:
         """The k best items per user."""

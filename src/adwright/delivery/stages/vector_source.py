@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
-from adwright.data.tasks.next_basket import DAY
+from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_HOUR
 from adwright.delivery.index.index import Index, IndexConfig, IndexKind, build_index, search_many
 from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.profile import ProfileCodes
@@ -32,7 +32,6 @@ __all__ = ["PastSource", "QueryVectors", "VectorScorer", "VectorSource", "catalo
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
-HOUR = 3_600_000_000
 
 
 class QueryVectors:
@@ -62,7 +61,7 @@ class QueryVectors:
     def __call__(self, batch: RequestBatch) -> Floats:
         """Vectors [U, K, D] of the batch."""
         profile = self._profile.codes(batch)
-        columns = batch.version, np.diff(batch.offsets), batch.at // HOUR
+        columns = batch.version, np.diff(batch.offsets), batch.at // MICROSECONDS_PER_HOUR
         numbers = zip(*(column.tolist() for column in columns), strict=True)
         keys = [(*n, row.tobytes()) for n, row in zip(numbers, profile, strict=True)]
         found = self._kept.of(
@@ -82,8 +81,10 @@ class QueryVectors:
         return VectorScorer(self)
 
     def _computed(self, batch: RequestBatch, profile: Ints) -> Floats:
-        at = np.repeat(batch.at // HOUR * HOUR, np.diff(batch.offsets))
-        age = np.maximum((at - batch.time) / DAY, 0).astype(np.float32)
+        at = np.repeat(
+            batch.at // MICROSECONDS_PER_HOUR * MICROSECONDS_PER_HOUR, np.diff(batch.offsets)
+        )
+        age = np.maximum((at - batch.time) / MICROSECONDS_PER_DAY, 0).astype(np.float32)
         history = Jagged(torch.from_numpy(batch.item), torch.from_numpy(batch.offsets))
         return self.artifact.query_vectors(
             QueryBatch.serving(history, torch.from_numpy(age), torch.from_numpy(profile))

@@ -22,6 +22,7 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.ranges import ranges
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.time import MICROSECONDS_PER_SECOND
 from adwright.metrics.ranking import ndcg, recall
 from adwright.models.sequential.repeats import Own, own_items
 from adwright.models.sequential.sequence_model import SequenceModel
@@ -30,7 +31,6 @@ from adwright.training.retrieval.ranks import Scorer, retrieved_ranks
 __all__ = ["visit_batch", "visit_queries", "visit_scorer", "visit_validation"]
 
 Ints = NDArray[np.int64]
-_SECOND = 1_000_000
 
 
 def visit_batch(task: NextBasket, visits: Ints, max_length: int) -> SequenceBatch:
@@ -161,8 +161,8 @@ def _read(task: NextBasket, first: Ints, end: Ints, asked: Ints) -> SequenceBatc
     place, offsets = ranges(first, end - first)
     return SequenceBatch.serving(
         Jagged(torch.from_numpy(task.item[place]), torch.from_numpy(offsets)),
-        time=torch.from_numpy(task.time[place] // _SECOND),
-        request_time=torch.from_numpy(asked // _SECOND),
+        time=torch.from_numpy(task.time[place] // MICROSECONDS_PER_SECOND),
+        request_time=torch.from_numpy(asked // MICROSECONDS_PER_SECOND),
         by_moment=True,
     )
 

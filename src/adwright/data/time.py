@@ -1,0 +1,18 @@
+"""Units of time. Logs and histories count microseconds since 1970; item sequences and simulations
+count seconds."""
+
+from __future__ import annotations
+
+__all__ = [
+    "MICROSECONDS_PER_DAY",
+    "MICROSECONDS_PER_HOUR",
+    "MICROSECONDS_PER_SECOND",
+    "SECONDS_PER_DAY",
+    "SECONDS_PER_WEEK",
+]
+
+SECONDS_PER_DAY = 86_400
+SECONDS_PER_WEEK = 7 * SECONDS_PER_DAY
+MICROSECONDS_PER_SECOND = 1_000_000
+MICROSECONDS_PER_HOUR = 3_600 * MICROSECONDS_PER_SECOND
+MICROSECONDS_PER_DAY = SECONDS_PER_DAY * MICROSECONDS_PER_SECOND
