@@ -59,3 +59,37 @@ def test_unique_finds_what_a_set_finds(values: list[int | None]) -> None:
         check_unique(frame, "a", "not unique", "", in_file(""))
     assert caught.value.row == repeats[0]
     assert caught.value.value == values[repeats[0]]
+
+
+def test_unique_texts_are_compared_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pl.Expr, "hash", lambda column: column.str.len_chars().cast(pl.UInt64))
+    # All hashes are equal, the values are not.
+    check_unique(pl.LazyFrame({"a": ["x", "y"]}), "a", "not unique", "", in_file(""))
+    frame = pl.LazyFrame({"a": ["x", "y", "x", "y"]})
+    with pytest.raises(ValueInvalidError, match="2 rows break this") as caught:
+        check_unique(frame, "a", "not unique", "rename", in_file("f"))
+    assert (caught.value.row, caught.value.value, caught.value.file) == (2, "x", "f")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+def test_the_error_is_the_earliest_of_a_slow_search(
+    rows: list[tuple[int, int]], most_a: int, most_b: int
+) -> None:
+    frame = pl.LazyFrame(rows, schema=["a", "b"], orient="row")
+    checks = [_above("a", most_a), _above("b", most_b)]
+    broken = [
+        (row, column)
+        for row, values in enumerate(rows)
+        for column, value, most in zip("ab", values, (most_a, most_b), strict=True)
+        if value > most
+    ]
+    if not broken:
+        run_checks(frame, checks, in_file(""))
+        return
+    with pytest.raises(ValueInvalidError) as caught:
+        run_checks(frame, checks, in_file(""))
+    assert (caught.value.row, caught.value.column) == broken[0]

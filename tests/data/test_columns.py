@@ -18,6 +18,7 @@ from adwright.data.columns import (
     empty_table,
     from_arrow,
     is_category,
+    need_columns,
     present,
     text_checks,
 )
@@ -89,3 +90,45 @@ def test_present_category_and_arrow() -> None:
     assert not is_category(pl.String())
     assert from_arrow(pa.table({"a": [1]})).rows() == [(1,)]
     assert empty_table(SCHEMA).height == 0
+
+
+def test_needed_columns_are_named_one_at_a_time() -> None:
+    need_columns(["a", "b"], ["b"], "lost")
+    need_columns([], [], "lost")
+    with pytest.raises(SchemaError, match=r"lost \[f, column c\] -> the table has a, b"):
+        need_columns(["a", "b"], ["a", "c", "d"], "lost", file="f")
+
+
+@pytest.mark.parametrize("text", ["", "  ", "nan", "NaN", "None", "<NA>"])
+def test_what_stringified_nothing_is_no_id(text: str) -> None:
+    frame = pl.LazyFrame({"key_id": ["a", text]})
+    checks = text_checks(dict(frame.collect_schema()), SCHEMA)
+    with pytest.raises(ValueInvalidError, match=r"key_id must not be empty or NaN.*row 1"):
+        run_checks(frame, checks, in_file(""))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_an_id_of_numbers_must_be_a_number(missing: float | None) -> None:
+    frame = pl.LazyFrame({"key_id": [1.0, missing]}, schema={"key_id": pl.Float64})
+    checks = text_checks(dict(frame.collect_schema()), SCHEMA)
+    with pytest.raises(ValueInvalidError, match=r"key_id must not be empty.*row 1"):
+        run_checks(frame, checks, in_file(""))
+
+
+def test_times_of_any_zone_and_unit_become_microseconds_in_utc() -> None:
+    local = datetime(2024, 7, 1, 12)
+    frame = pl.LazyFrame(
+        {"key_id": ["a"], "at": pl.Series([local]).dt.replace_time_zone("America/New_York")}
+    ).with_columns(pl.col("at").dt.cast_time_unit("ms"))
+    types = dict(frame.collect_schema())
+    check_types(types, SCHEMA, "")
+    done = conform(frame, types, SCHEMA).collect()
+    assert done.schema["at"] == pl.Datetime("us", "UTC")
+    assert done["at"][0] == datetime(2024, 7, 1, 16, tzinfo=UTC)
+
+
+def test_a_column_of_nulls_fits_every_type() -> None:
+    frame = pl.LazyFrame({name: [None] for name in SCHEMA.names})
+    types = dict(frame.collect_schema())
+    check_types(types, SCHEMA, "")
+    assert conform(frame, types, SCHEMA).collect().schema == empty_table(SCHEMA).schema

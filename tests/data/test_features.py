@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError
-from adwright.data.features import Feature, FeatureSpec, ItemTable, fit_spec, need_columns
+from adwright.data.features import Feature, FeatureSpec, ItemTable, fit_spec
 
 # Codes of test_hashed_codes_are_pinned_forever: a saved model depends on them.
 PINNED = [959, 179, 0, 156, 959, 553]
@@ -236,8 +236,6 @@ def test_a_missing_column_is_named() -> None:
         with pytest.raises(SchemaError, match="column x") as caught:
             fit_spec([Feature("x", "categorical", owner)], rows, items)
         assert "the table has" in caught.value.hint
-    with pytest.raises(SchemaError, match="column b"):
-        need_columns(["a"], ["a", "b"])
     with pytest.raises(SchemaError, match="column x"):
         FeatureSpec((Feature("x", "categorical", "item"),)).encode_items(items.collect())
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -29,3 +30,18 @@ def test_equal_hashes_do_not_confuse_two_values(monkeypatch: pytest.MonkeyPatch)
     assert Vocabulary(["a", "b"]).codes(pa.array(["b", "c", "a"])).tolist() == [2, 0, 1]
     # One known value, and an unknown one of the same hash.
     assert Vocabulary(["a"]).codes(pa.array(["b", "a"])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("rows", [3, 600])
+def test_nothing_is_known_to_an_empty_vocabulary(rows: int) -> None:
+    column = pa.array(["a", None, "b"] * (rows // 3))
+    codes = Vocabulary([]).codes(column)
+    assert codes.dtype == np.int64
+    assert codes.tolist() == [0] * rows
+
+
+@given(st.permutations(["a", "b", "c", "d"]))
+def test_codes_count_from_one_in_the_order_given(known: list[str]) -> None:
+    for repeats in (1, 100):
+        column = pa.array(known * repeats)
+        assert Vocabulary(known).codes(column).tolist() == [1, 2, 3, 4] * repeats

@@ -125,3 +125,54 @@ def test_lengths_and_dimensions_are_checked() -> None:
 def test_counts_must_be_positive_integers(wrong: float) -> None:
     with pytest.raises(ValueInvalidError, match="k must be a whole number"):
         arrays.check_positive_integer(wrong, "k")  # type: ignore[arg-type]
+
+
+def test_the_first_wrong_row_is_named_with_its_value() -> None:
+    wrong, values = np.array([False, True, True]), np.array([0.5, 1.5, 2.5])
+    arrays.refuse(np.zeros(3, bool), "no", "x", values)
+    with pytest.raises(ValueInvalidError, match=r"too large.*row 1.*column x") as caught:
+        arrays.refuse(wrong, "too large", "x", values, "halve it")
+    error = caught.value
+    assert (error.row, error.column, error.value, error.hint) == (1, "x", 1.5, "halve it")
+    with pytest.raises(ValueInvalidError) as caught:
+        arrays.refuse(wrong, "too large", "x")
+    assert caught.value.value is None
+    assert caught.value.row == 1
+
+
+def test_a_row_of_several_values_is_told_whole() -> None:
+    with pytest.raises(ValueInvalidError) as caught:
+        arrays.refuse(np.array([False, True]), "no", "x", np.array([[1, 2], [3, 4]]))
+    assert caught.value.value == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("confidence", "expected"), [(0.5, 0.6744898), (0.6826895, 1.0), (0.95, 1.9599640)]
+)
+def test_the_normal_quantile_is_that_of_the_tables(confidence: float, expected: float) -> None:
+    assert arrays.normal_quantile(confidence) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [0, 1, -0.5, 95, float("nan")])
+def test_a_confidence_is_a_share(wrong: float) -> None:
+    with pytest.raises(ValueInvalidError, match="strictly between 0 and 1"):
+        arrays.normal_quantile(wrong)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_offsets_and_weights_that_fit_pass_as_they_are(rows: int) -> None:
+    offsets = arrays.as_offsets(np.array([0, 0, rows], np.int32), rows)
+    assert offsets.dtype == np.int64
+    assert offsets.tolist() == [0, 0, rows]
+    weights = arrays.as_weights(np.ones(rows, np.float32), rows)
+    assert weights is not None
+    assert (weights.dtype, len(weights)) == (np.float64, rows)
+
+
+def test_views_are_returned_where_no_change_is_needed() -> None:
+    scores = np.array([0.25, 0.5])
+    labels = np.array([True, False])
+    assert arrays.as_scores(scores) is scores
+    assert np.shares_memory(arrays.as_labels(labels), labels)
+    codes = arrays.as_codes(np.array([0, 2, 1]), 3)
+    assert (codes.span, codes.ids, codes.base) == (3, None, 0)

@@ -70,13 +70,6 @@ def test_table_adds_up_and_brackets_its_means() -> None:
     assert ((table.low <= table.observed_rate) & (table.observed_rate <= table.high)).all()
 
 
-def test_maximum_is_the_largest_gap() -> None:
-    y, p, _ = sample(2)
-    table = c.reliability_table(y, p, bins=7)
-    assert c.maximum_calibration_error(y, p, bins=7) == np.abs(table.gap).max()
-    assert c.maximum_calibration_error(y, p, bins=7) > c.expected_calibration_error(y, p, bins=7)
-
-
 def test_equal_predictions_share_a_bin_and_empty_bins_are_left_out() -> None:
     p = np.array([0.2] * 90 + [0.6] * 10)
     y = np.array([1] * 18 + [0] * 72 + [1] * 5 + [0] * 5)
@@ -84,7 +77,6 @@ def test_equal_predictions_share_a_bin_and_empty_bins_are_left_out() -> None:
     assert table.count.tolist() == [90, 10]
     assert table.observed_rate == pytest.approx([0.2, 0.5])
     assert c.expected_calibration_error(y, p) == pytest.approx(0.1 * 0.1)
-    assert c.maximum_calibration_error(y, p) == pytest.approx(0.1)
 
 
 def test_binning_and_bins_change_the_answer() -> None:

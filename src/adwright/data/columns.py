@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -20,6 +20,7 @@ __all__ = [
     "empty_table",
     "from_arrow",
     "is_category",
+    "need_columns",
     "present",
     "text_checks",
 ]
@@ -28,6 +29,16 @@ TIME = pa.timestamp("us", tz="UTC")
 
 #: How programs that stringify their missing values spell them.
 NOT_IDS = ("nan", "NaN", "None", "<NA>")
+
+
+def need_columns(
+    columns: Sequence[str], names: Sequence[str], what: str, *, file: str = ""
+) -> None:
+    """Raise SchemaError, which says `what`, for the first of `names` that is not in `columns`."""
+    for name in names:
+        if name not in columns:
+            hint = f"the table has {', '.join(columns)}"
+            raise SchemaError(what, file=file, column=name, hint=hint)
 
 
 def check_columns(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str) -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, SchemaError
+from adwright.data.columns import need_columns
 from adwright.data.hashing import hash_order
 from adwright.data.vocabulary import Vocabulary
 
@@ -35,12 +36,12 @@ __all__ = [
     "Of",
     "check_feature_types",
     "fit_spec",
-    "need_columns",
 ]
 
 Kind = Literal["categorical", "hashed", "bucketised", "numeric", "multi", "sequence"]
 Of = Literal["user", "item", "context"]
 _BLOCK = 1 << 14
+ABSENT = "a feature's column is missing from the table"
 
 MultiCodes = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -206,7 +207,7 @@ class FeatureSpec:
     def encode_items(self, items: pl.DataFrame) -> ItemTable:
         """The catalogue's items in codes. Raises SchemaError for a missing column."""
         table = items.to_arrow()
-        need_columns(table.column_names, [f.name for f in self.features if f.of == "item"])
+        need_columns(table.column_names, [f.name for f in self.features if f.of == "item"], ABSENT)
         coded = self.of("item", kinds=("categorical", "hashed", "bucketised"))
         multi = {}
         for feature in self.of("item", kinds=("multi",)):
@@ -244,23 +245,11 @@ def fit_spec(features: Sequence[Feature], rows: pl.LazyFrame, items: pl.LazyFram
             continue
         on_rows = feature.of != "item" or feature.name == "item_id"
         columns = row_columns if on_rows else item_columns
-        need_columns(columns.names(), [feature.name])
+        need_columns(columns.names(), [feature.name], ABSENT)
         check_feature_types(columns, [feature])
         source = (rows if on_rows else items).select(feature.name)
         fitted.append(_fit(feature, source))
     return FeatureSpec(tuple(fitted))
-
-
-def need_columns(columns: Sequence[str], names: Sequence[str], *, file: str = "") -> None:
-    """Raise SchemaError for the first of `names` that is not among `columns` of `file`."""
-    for name in names:
-        if name not in columns:
-            raise SchemaError(
-                "a feature's column is missing from the table",
-                file=file,
-                column=name,
-                hint=f"the table has {', '.join(columns)}",
-            )
 
 
 def check_feature_types(

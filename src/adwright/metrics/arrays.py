@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ __all__ = [
     "as_weights",
     "check_positive_integer",
     "check_same_length",
+    "normal_quantile",
+    "refuse",
 ]
 
 Array = npt.NDArray[Any]
@@ -50,15 +53,8 @@ def as_labels(labels: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         )
     as_bytes: npt.NDArray[np.uint8] = (array == 1).view(np.uint8)
     wrong = (array != 0) != as_bytes.view(np.bool_)  # NaN != 0 and NaN != 1, so it is caught
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueInvalidError(
-            "a label is neither 0 nor 1",
-            row=row,
-            column="labels",
-            value=array[row].item(),
-            hint="pass 1 for a response and 0 for none",
-        )
+    hint = "pass 1 for a response and 0 for none"
+    refuse(wrong, "a label is neither 0 nor 1", "labels", array, hint)
     return as_bytes
 
 
@@ -84,16 +80,8 @@ def as_scores(scores: npt.ArrayLike, *, name: str = "scores") -> Array:
 def as_probabilities(probabilities: npt.ArrayLike, *, name: str = "probabilities") -> Array:
     """Probabilities [N] in 0..1 as float32 or float64; names the first row outside."""
     array = _as_float(_one_dimension(probabilities, name), name)
-    wrong = (array < 0) | (array > 1)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueInvalidError(
-            "a probability lies outside 0..1",
-            row=row,
-            column=name,
-            value=array[row].item(),
-            hint="apply the logistic function to logits first",
-        )
+    hint = "apply the logistic function to logits first"
+    refuse((array < 0) | (array > 1), "a probability lies outside 0..1", name, array, hint)
     return array
 
 
@@ -104,15 +92,8 @@ def as_weights(weights: npt.ArrayLike | None, rows: int) -> npt.NDArray[np.float
     array = _one_dimension(weights, "weights").astype(np.float64, copy=False)
     check_same_length(rows, {"weights": array})
     wrong = ~(np.isfinite(array) & (array >= 0))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueInvalidError(
-            "a weight is negative or not finite",
-            row=row,
-            column="weights",
-            value=array[row].item(),
-            hint="a weight says how many rows a row stands for",
-        )
+    hint = "a weight says how many rows a row stands for"
+    refuse(wrong, "a weight is negative or not finite", "weights", array, hint)
     if rows and not array.any():
         raise ValueInvalidError(
             "all weights are zero", column="weights", hint="give some row a positive weight"
@@ -132,12 +113,7 @@ def as_offsets(offsets: npt.ArrayLike, values: int) -> npt.NDArray[np.int64]:
             column="offsets",
             value=array[[0, -1]].tolist() if array.size else [],
         )
-    falls = np.diff(array) < 0
-    if falls.any():
-        row = int(np.argmax(falls))
-        raise ValueInvalidError(
-            "offsets fall", row=row + 1, column="offsets", value=int(array[row + 1])
-        )
+    refuse(np.diff(array, prepend=0) < 0, "offsets fall", "offsets", array)
     return array
 
 
@@ -171,10 +147,8 @@ def as_codes(groups: npt.ArrayLike, rows: int) -> Codes:
     """
     array = _one_dimension(groups, "groups")
     check_same_length(rows, {"groups": array})
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise ValueInvalidError(
-            "a group is not a number", row=int(np.argmax(np.isnan(array))), column="groups"
-        )
+    if array.dtype.kind == "f":
+        refuse(np.isnan(array), "a group is not a number", "groups")
     if array.dtype.kind in "iu" and array.size:
         low, high = int(array.min()), int(array.max())
         if high - low < 2**31:
@@ -184,6 +158,30 @@ def as_codes(groups: npt.ArrayLike, rows: int) -> Codes:
             return Codes(codes, high - low + 1, None, low)
     ids, codes = np.unique(array, return_inverse=True)
     return Codes(codes, len(ids), ids)
+
+
+def refuse(
+    wrong: npt.NDArray[np.bool_],
+    what: str,
+    column: str,
+    values: Array | None = None,
+    hint: str = "",
+) -> None:
+    """Raise ValueInvalidError for the first row that is `wrong` [N], with its value of `values`."""
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        value = None if values is None else values[row].tolist()
+        raise ValueInvalidError(what, row=row, column=column, value=value, hint=hint)
+
+
+def normal_quantile(confidence: float) -> float:
+    """Half the width of a two-sided normal interval in standard errors, 1.96 for 0.95.
+
+    Raises ValueInvalidError unless 0 < confidence < 1.
+    """
+    if not 0 < confidence < 1:
+        raise ValueInvalidError("confidence must lie strictly between 0 and 1", value=confidence)
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def check_same_length(rows: int, arrays: Mapping[str, Array]) -> None:
@@ -210,14 +208,8 @@ def _as_float(array: Array, name: str) -> Array:
         array = array.astype(np.float32)
     elif array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
-    missing = np.isnan(array)
-    if missing.any():
-        raise ValueInvalidError(
-            "a score is not a number (NaN)",
-            row=int(np.argmax(missing)),
-            column=name,
-            hint="a model that emits NaN has diverged; lower its learning rate",
-        )
+    hint = "a model that emits NaN has diverged; lower its learning rate"
+    refuse(np.isnan(array), "a score is not a number (NaN)", name, hint=hint)
     return array
 
 

@@ -26,6 +26,7 @@ from adwright.metrics.arrays import (
     as_weights,
     check_positive_integer,
     check_same_length,
+    refuse,
 )
 from adwright.metrics.calibration import mass_bins
 from adwright.metrics.classification import auc
@@ -269,13 +270,6 @@ def _columns(**columns: npt.ArrayLike) -> npt.NDArray[np.float64]:
     users = len(next(iter(arrays.values())))
     check_same_length(users, arrays)
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            row = int(np.argmin(np.isfinite(array)))
-            raise ValueInvalidError(
-                "a person's sum is not finite",
-                row=row,
-                column=name,
-                value=float(array[row]),
-                hint="leave people without the measure out, or give them 0 and 0",
-            )
+        hint = "leave people without the measure out, or give them 0 and 0"
+        refuse(~np.isfinite(array), "a person's sum is not finite", name, array, hint)
     return np.stack(list(arrays.values()), axis=1)

@@ -8,13 +8,12 @@ click data, where nearly all predictions lie near zero; equal-width bins cut 0..
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.errors import DataError, ValueInvalidError
+from adwright.core.errors import DataError
 from adwright.metrics.arrays import (
     Array,
     as_labels,
@@ -22,6 +21,7 @@ from adwright.metrics.arrays import (
     as_weights,
     check_positive_integer,
     check_same_length,
+    normal_quantile,
 )
 from adwright.metrics.keys import run_starts
 
@@ -30,7 +30,6 @@ __all__ = [
     "ReliabilityTable",
     "expected_calibration_error",
     "mass_bins",
-    "maximum_calibration_error",
     "reliability_table",
     "width_bins",
     "wilson_interval",
@@ -125,19 +124,6 @@ def expected_calibration_error(
     return float(np.average(np.abs(table.gap), weights=table.weight))
 
 
-def maximum_calibration_error(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
-    weights: npt.ArrayLike | None = None,
-    *,
-    bins: int = 20,
-    binning: Binning = "mass",
-) -> float:
-    """max_b |mean prediction_b - observed rate_b| over the bins of `reliability_table`."""
-    table = reliability_table(labels, probabilities, weights, bins=bins, binning=binning)
-    return float(np.abs(table.gap).max())
-
-
 def mass_bins(
     values: Array, weights: npt.NDArray[np.float64] | None, bins: int
 ) -> npt.NDArray[np.int64]:
@@ -174,14 +160,8 @@ def wilson_interval(
     With z the normal quantile and n the count:
     (rate + z**2/2n +- z sqrt(rate (1 - rate)/n + z**2/4n**2)) / (1 + z**2/n).
     """
-    z = _normal_quantile(confidence)
+    z = normal_quantile(confidence)
     share = z * z / count
     centre = (rate + share / 2) / (1 + share)
     half = z * np.sqrt(rate * (1 - rate) / count + share / (4 * count)) / (1 + share)
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
-
-
-def _normal_quantile(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise ValueInvalidError("confidence must lie strictly between 0 and 1", value=confidence)
-    return NormalDist().inv_cdf((1 + confidence) / 2)

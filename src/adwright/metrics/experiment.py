@@ -31,13 +31,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.arrays import as_labels, check_same_length
+from adwright.metrics.arrays import as_labels, check_same_length, normal_quantile, refuse
 from adwright.metrics.bootstrap import Interval
 
 __all__ = [
@@ -102,8 +101,7 @@ def compare(
     that says so. Raises DataError where an arm has fewer than two people (P + 2 with
     covariates), ValueInvalidError that names the row of a value that is not finite.
     """
-    if not 0 < confidence < 1:
-        raise ValueInvalidError("confidence must lie strictly between 0 and 1", value=confidence)
+    quantile = normal_quantile(confidence)
     arm = as_labels(treated).astype(np.bool_)
     y = _finite("outcome", np.asarray(outcome, np.float64))
     check_same_length(len(arm), {"outcome": y})
@@ -121,7 +119,7 @@ def compare(
     plain, variance = _variance(y, arm), _variance(adjusted, arm)
     means = float(adjusted[~arm].mean()), float(adjusted[arm].mean())
     difference, error = means[1] - means[0], math.sqrt(variance)
-    reach = NormalDist().inv_cdf((1 + confidence) / 2) * error
+    reach = quantile * error
     return Comparison(
         control=means[0],
         treated=means[1],
@@ -149,15 +147,8 @@ def always_valid(
     d = _finite("difference", np.asarray(difference, np.float64))
     error = _finite("standard_error", np.asarray(standard_error, np.float64))
     check_same_length(len(d), {"standard_error": error})
-    if not (error > 0).all():
-        row = int(np.argmin(error > 0))
-        raise ValueInvalidError(
-            "a standard error must be above 0",
-            row=row,
-            column="standard_error",
-            value=float(error[row]),
-            hint="look for the first time when outcomes differ",
-        )
+    hint = "look for the first time when outcomes differ"
+    refuse(~(error > 0), "a standard error must be above 0", "standard_error", error, hint)
     square, variance = mixture**2, error**2
     wide = variance + square
     evidence = 0.5 * np.log(variance / wide) + square * d**2 / (2 * variance * wide)
@@ -256,20 +247,12 @@ def _matrix(covariates: npt.ArrayLike, rows: int) -> Floats:
 def _finite(name: str, values: Floats) -> Floats:
     wrong = ~np.isfinite(values)
     rows = wrong.any(1) if wrong.ndim == 2 else wrong
-    if rows.any():
-        row = int(np.argmax(rows))
-        raise ValueInvalidError(
-            "a value is not finite",
-            row=row,
-            column=name,
-            value=values[row].tolist(),
-            hint="leave the person out of both arms, or say what is known",
-        )
+    hint = "leave the person out of both arms, or say what is known"
+    refuse(rows, "a value is not finite", name, values, hint)
     return values
 
 
 def _check_fractions(confidence: float, size: float, name: str = "mixture") -> None:
-    if not 0 < confidence < 1:
-        raise ValueInvalidError("confidence must lie strictly between 0 and 1", value=confidence)
+    normal_quantile(confidence)
     if not (size > 0 and math.isfinite(size)):
         raise ValueInvalidError(f"{name} must be above 0 and finite", value=size)

@@ -16,13 +16,11 @@ for contextual bandits", NeurIPS 2020.
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.arrays import check_same_length
+from adwright.core.errors import DataError
+from adwright.metrics.arrays import check_same_length, normal_quantile, refuse
 from adwright.metrics.bootstrap import Interval
 
 __all__ = ["likelihood_interval", "likelihood_ratio"]
@@ -49,8 +47,7 @@ def likelihood_interval(
     terms that are not negative stays above 0. Raises DataError where all groups agree: they
     tell nothing about what would happen with others.
     """
-    if not 0 < confidence < 1:
-        raise ValueInvalidError("confidence must lie strictly between 0 and 1", value=confidence)
+    limit = normal_quantile(confidence) ** 2
     top, bottom = _columns(numerators, denominators)
     value = float(top.sum() / bottom.sum())
     spread = top - value * bottom
@@ -61,7 +58,6 @@ def likelihood_interval(
             value=value,
             hint="collect rounds until some differ; without any response nothing can be said",
         )
-    limit = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
 
     def inside(point: float) -> bool:
         return _statistic(top - point * bottom) <= limit
@@ -85,12 +81,7 @@ def _columns(
     bottom = np.asarray(denominators, np.float64)
     check_same_length(len(top), {"denominators": bottom})
     for name, array in (("numerators", top), ("denominators", bottom)):
-        wrong = ~np.isfinite(array)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise ValueInvalidError(
-                "a term is not finite", row=row, column=name, value=float(array[row])
-            )
+        refuse(~np.isfinite(array), "a term is not finite", name, array)
     if not bottom.sum() > 0:
         raise DataError("the denominators sum to nothing", hint="pass at least one round")
     return top, bottom

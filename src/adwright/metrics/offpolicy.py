@@ -18,13 +18,12 @@ shown whatever e shows, and propensities that are true.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.arrays import as_codes, check_same_length
+from adwright.metrics.arrays import as_codes, check_same_length, normal_quantile, refuse
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.likelihood import likelihood_interval
 
@@ -106,16 +105,9 @@ class Rounds:
         """
         chance = np.asarray(policy, np.float64)
         sums = chance.sum(1)
-        wrong = ~(np.abs(sums - 1) <= 1e-6)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise ValueInvalidError(
-                "the evaluation policy's probabilities do not sum to 1",
-                row=row,
-                column="policy",
-                value=float(sums[row]),
-                hint="give every item its probability, those never shown 0",
-            )
+        what = "the evaluation policy's probabilities do not sum to 1"
+        hint = "give every item its probability, those never shown 0"
+        refuse(~(np.abs(sums - 1) <= 1e-6), what, "policy", sums, hint)
         rows = np.arange(len(chance))
         check_same_length(len(chance), {"action": action})
         table = None if model is None else np.asarray(model, np.float64)
@@ -179,11 +171,7 @@ class Estimate:
 
     def normal(self, *, confidence: float = 0.95) -> Interval:
         """value -+ z standard errors."""
-        if not 0 < confidence < 1:
-            raise ValueInvalidError(
-                "confidence must lie strictly between 0 and 1", value=confidence
-            )
-        reach = NormalDist().inv_cdf((1 + confidence) / 2) * self.standard_error
+        reach = normal_quantile(confidence) * self.standard_error
         return Interval(self.value, self.value - reach, self.value + reach)
 
 
@@ -240,7 +228,8 @@ def clipped_ips(rounds: Rounds, *, largest: float) -> Estimate:
     Biased towards 0 for rewards above 0, by the reward behind the weight cut off. Ionides,
     "Truncated importance sampling", JCGS 2008; Bottou et al., JMLR 2013. largest: above 0.
     """
-    _check_positive(largest, "largest")
+    if not largest > 0:
+        raise ValueInvalidError("largest must be above 0", value=largest)
     return _estimate(rounds, np.minimum(rounds.weight, largest) * rounds.reward)
 
 
@@ -334,13 +323,6 @@ def _checked(name: str, column: npt.ArrayLike, rows: int) -> Floats:
         wrong |= ~((array > 0) & (array <= 1))
     elif name == "target":
         wrong |= ~((array >= 0) & (array <= 1))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        what, hint = _RULES.get(name, ("a value is not finite", "drop the round or correct it"))
-        raise ValueInvalidError(what, row=row, column=name, value=float(array[row]), hint=hint)
+    what, hint = _RULES.get(name, ("a value is not finite", "drop the round or correct it"))
+    refuse(wrong, what, name, array, hint)
     return array
-
-
-def _check_positive(value: float, name: str) -> None:
-    if not value > 0:
-        raise ValueInvalidError(f"{name} must be above 0", value=value)

@@ -31,6 +31,7 @@ from adwright.metrics.arrays import (
     as_scores,
     check_positive_integer,
     check_same_length,
+    refuse,
 )
 from adwright.metrics.keys import (
     dense_order,
@@ -103,14 +104,11 @@ def ranks_of_positives(
     check_same_length(users + 1, {"offsets": bounds})
     rows = np.repeat(np.arange(users), np.diff(bounds))
     mask = _as_mask(seen, matrix.shape)
-    if mask is not None and mask[rows, columns].any():
-        row = int(rows[np.argmax(mask[rows, columns])])
-        raise ValueInvalidError(
-            "a positive is marked as seen, so it is no candidate",
-            row=row,
-            column="positive",
-            hint="drop such positives, or do not mask items that may be chosen again",
-        )
+    if mask is not None:
+        barred = np.zeros(users, np.bool_)
+        barred[rows[mask[rows, columns]]] = True
+        hint = "drop such positives, or do not mask items that may be chosen again"
+        refuse(barred, "a positive is marked as seen, so it is no candidate", "positive", hint=hint)
     cells = rows * items + columns
     order = np.lexsort((hash_order(cells, seed=seed), -matrix[rows, columns], rows))
     rows, columns, cells = rows[order], columns[order], cells[order]
@@ -255,11 +253,7 @@ def _as_matrix(scores: npt.ArrayLike) -> Array:
         raise SchemaError("scores must be numbers", column="scores", value=str(matrix.dtype))
     if matrix.dtype.kind != "f":
         return matrix.astype(np.float64)
-    missing = np.isnan(matrix).any(axis=1)
-    if missing.any():
-        raise ValueInvalidError(
-            "a score is not a number (NaN)", row=int(np.argmax(missing)), column="scores"
-        )
+    refuse(np.isnan(matrix).any(axis=1), "a score is not a number (NaN)", "scores")
     return matrix
 
 
@@ -272,14 +266,7 @@ def _as_columns(positive: npt.ArrayLike, items: int) -> npt.NDArray[np.int64]:
             value=f"{columns.dtype} of shape {columns.shape}",
         )
     wrong = (columns < 0) | (columns >= items)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueInvalidError(
-            f"a positive is none of the {items} candidates",
-            row=row,
-            column="positive",
-            value=int(columns[row]),
-        )
+    refuse(wrong, f"a positive is none of the {items} candidates", "positive", columns)
     return columns.astype(np.int64)
 
 

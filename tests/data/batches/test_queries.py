@@ -24,3 +24,22 @@ def test_one_age_an_event_and_one_profile_a_query() -> None:
         QueryBatch.serving(_HISTORY, torch.zeros(1), _PROFILE)
     with pytest.raises(ValueInvalidError, match="2 histories, 1 profiles"):
         QueryBatch.serving(_HISTORY, torch.zeros(2), _PROFILE[:1])
+
+
+def test_targets_belong_to_their_queries() -> None:
+    targets = Jagged.from_lists([[7], [8, 9]], dtype=torch.int64)
+    batch = QueryBatch(_HISTORY, torch.zeros(2), _PROFILE, targets)
+    assert batch.targets.to_lists() == [[7], [8, 9]]
+    with pytest.raises(ValueInvalidError, match="2 profiles, 1 lists of targets"):
+        QueryBatch(_HISTORY, torch.zeros(2), _PROFILE, targets.select(torch.tensor([0])))
+
+
+def test_nobody_asks_nothing() -> None:
+    nobody = Jagged.from_lists([], dtype=torch.int64)
+    batch = QueryBatch.serving(nobody, torch.zeros(0), torch.zeros((0, 1), dtype=torch.int64))
+    assert len(batch) == len(batch.targets) == 0
+
+
+def test_ages_have_the_shape_of_the_events() -> None:
+    with pytest.raises(ValueInvalidError, match="one age an event"):
+        QueryBatch.serving(_HISTORY, torch.zeros((2, 1)), _PROFILE)

@@ -17,6 +17,7 @@ from adwright.core.errors import (
 from adwright.data.sequences.datasets import (
     read_movielens_1m,
     read_movielens_small,
+    read_table,
     sequences_of_table,
     sequences_of_task,
 )
@@ -131,3 +132,45 @@ def test_movielens_small_has_times_and_stars(shared_data: Path) -> None:
     assert data.items == 9724
     assert data.action is not None
     assert set(np.unique(data.action).tolist()) == set(range(1, 11))
+
+
+def test_tables_are_read_by_their_ending(tmp_path: Path) -> None:
+    table = pl.DataFrame({"user_id": ["007"], "item_id": ["1"], "time": [5]})
+    table.write_parquet(tmp_path / "a.parquet")
+    table.write_csv(tmp_path / "a.CSV")
+    assert read_table(tmp_path / "a.parquet").equals(table)
+    # Ids of digits stay text, with their zeros.
+    assert read_table(tmp_path / "a.CSV").equals(table)
+    (tmp_path / "b.parquet").write_text("user_id,item_id")
+    for name in ("b.parquet", "absent.csv"):
+        with pytest.raises(FileUnreadableError, match=f"not a readable .*{name}"):
+            read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id"])
+def test_a_table_without_ids_is_refused(column: str) -> None:
+    table = pl.DataFrame({"user_id": ["a"], "item_id": ["x"]}).drop(column)
+    with pytest.raises(SchemaError, match=f"lacks a column .*column {column}"):
+        sequences_of_table(table, name="n", data_hash="h")
+
+
+@pytest.mark.parametrize("column", ["time", "action"])
+def test_a_time_or_an_action_that_is_missing_is_refused(column: str) -> None:
+    table = pl.DataFrame(
+        {"user_id": ["a", "a"], "item_id": ["x", "y"], "time": [1, 2], "action": [0, 1]}
+    ).with_columns(pl.when(pl.col("item_id") == "x").then(column).alias(column))
+    with pytest.raises(ValueInvalidError, match=f"missing .*column {column}"):
+        sequences_of_table(table, name="n", data_hash="h")
+
+
+def test_codes_follow_the_ids_and_actions_are_asked_for() -> None:
+    table = pl.DataFrame(
+        {"user_id": [9, 9, 2], "item_id": [30, 4, 30], "time": [1, 2, 3], "action": [0, 1, 1]}
+    )
+    plain = sequences_of_table(table, name="n", data_hash="h")
+    assert (plain.users, plain.ids) == (("9", "2"), ("4", "30"))
+    assert (plain.item.tolist(), plain.offsets.tolist()) == ([2, 1, 2], [0, 2, 3])
+    assert plain.action is None
+    acted = sequences_of_table(table, name="n", data_hash="h", actions=2)
+    assert acted.action is not None
+    assert acted.action.tolist() == [0, 1, 1]

@@ -10,7 +10,7 @@ import torch
 
 from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.jagged import Jagged
-from adwright.data.sequences.item_sequences import ItemSequences, SequenceBatch
+from adwright.data.sequences.item_sequences import Held, ItemSequences, SequenceBatch
 from tests.support.data.small_sequences import small_sequences
 
 # Four people with 5, 2, 1 and 0 events.
@@ -190,3 +190,53 @@ def test_batches_that_do_not_fit_are_refused(name: str, wrong: torch.Tensor | No
 def test_sequences_that_do_not_fit_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueInvalidError):
         replace(FOUR, **wrong)  # type: ignore[arg-type]
+
+
+def test_serving_by_moment_asks_for_the_next_instant() -> None:
+    items = Jagged.from_lists([[1, 2, 3, 4], [5]], dtype=torch.int64)
+    time, asked = torch.tensor([1, 1, 5, 5, 3]), torch.tensor([9, 8])
+    batch = SequenceBatch.serving(items, time=time, request_time=asked, by_moment=True)
+    assert batch.next_time is not None
+    assert batch.next_time.tolist() == [5, 5, 9, 9, 8]
+    plain = SequenceBatch.serving(items, time=time, request_time=asked)
+    assert plain.next_time is not None
+    assert plain.next_time.tolist() == [1, 5, 5, 9, 8]
+    nobody = Jagged.from_lists([], dtype=torch.int64)
+    none = SequenceBatch.serving(nobody, time=time[:0], request_time=asked[:0], by_moment=True)
+    assert none.next_time is not None
+    assert none.next_time.tolist() == []
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_questions_equal_a_walk_through_the_log(split: Held) -> None:
+    sequences = small_sequences(people=9, seed=5)
+    people = sequences.people(split)[::-1].copy()
+    batch = sequences.questions(people, split, max_length=5)
+    lists = batch.items.to_lists()
+    held_back = 1 if split == "test" else 2
+    for row, user in enumerate(people.tolist()):
+        events = sequences.item[sequences.offsets[user] : sequences.offsets[user + 1]].tolist()
+        assert lists[row] == events[:-held_back][-5:]
+        ends = int(batch.items.offsets[row + 1]) - 1
+        assert int(batch.target[ends]) == events[-held_back]
+        codes, _ = sequences.seen(people[row : row + 1], split)
+        assert codes.tolist() == sorted(set(events[:-held_back]))
+    assert int((batch.target > 0).sum()) == len(people)
+
+
+def test_counts_are_of_training_events_alone() -> None:
+    sequences = small_sequences(people=7, seed=2)
+    expected = np.zeros(sequences.items + 1, np.int64)
+    for user in range(len(sequences)):
+        first, end = sequences.offsets[user], sequences.offsets[user + 1] - 2
+        np.add.at(expected, sequences.item[first:end], 1)
+    assert sequences.count.tolist() == expected.tolist()
+
+
+def test_nobody_is_a_set_of_sequences_too() -> None:
+    nothing = np.zeros(0, np.int64)
+    empty = ItemSequences("n", "p", "h", (), ("i",), nothing, np.zeros(1, np.int64))
+    assert len(empty) == 0
+    assert empty.people("test").tolist() == []
+    assert empty.count.tolist() == [0, 0]
+    assert [part.tolist() for part in empty.windows(5)] == [[], []]

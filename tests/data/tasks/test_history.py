@@ -54,3 +54,29 @@ def test_user_codes_rise_with_the_rows() -> None:
     assert of_rows.tolist() == [0, 0, 1, 2]
     assert of_events.tolist() == [0, 2, 2]
     assert of_rows.dtype == of_events.dtype == np.int64
+
+
+def test_codes_of_items_are_shared_whatever_their_type() -> None:
+    rows, events = frame([(0, 1, 9), (0, 7, 9)]), frame([(0, 1, 0), (0, 1, 1), (0, 2, 2)])
+    expected = [(3, 2), (3, 0)]
+    for cast in (pl.Int32, pl.UInt16, pl.String):
+        of_rows, of_events = (
+            one.with_columns(pl.col("item_id").cast(cast)) for one in (rows, events)
+        )
+        found = add_history(of_rows, of_events).select("visible", "frequency")
+        assert found.rows() == expected
+
+
+def test_nobody_and_a_user_without_events() -> None:
+    events = frame([(1, 0, 0)])
+    assert add_history(frame([]), frame([])).height == 0
+    rows = frame([(0, 0, 5), (1, 0, 5), (2, 0, 5)])
+    assert add_history(rows, events)["visible"].to_list() == [0, 1, 0]
+    assert add_history(rows, frame([]))["frequency"].to_list() == [0, 0, 0]
+
+
+def test_an_event_of_the_row_s_own_instant_is_not_seen() -> None:
+    rows = frame([(0, 0, 3)])
+    for hour, seen in ((2, 1), (3, 0), (4, 0)):
+        found = add_history(rows, frame([(0, 0, hour)]))
+        assert found.select("visible", "frequency").row(0) == (seen, seen)

@@ -70,3 +70,40 @@ def test_beauty() -> None:
     task = build_next_item(Path(os.environ["ADWRIGHT_DATA"]) / "beauty")
     assert task.catalogue.height == 12_101
     assert len(task.visits("test")) == len(task.users) == 22_363
+
+
+def test_shares_of_the_households_are_nested_and_named(task: NextBasket) -> None:
+    smaller = build_next_basket(CompleteJourney.open(), households=0.005)
+    assert set(smaller.users) < set(task.users)
+    assert smaller.data_hash != task.data_hash
+    assert "of a 2% share" in task.protocol
+    # The catalogue stays whole, so the same item has the same code.
+    assert smaller.items.ids == task.items.ids
+
+
+def test_weeks_move_visits_between_the_splits(task: NextBasket) -> None:
+    other = build_next_basket(
+        CompleteJourney.open(), households=0.02, train_until=40, valid_until=50
+    )
+    sizes = [[len(of.visits(s)) for s in ("train", "valid", "test")] for of in (task, other)]
+    assert sum(sizes[0]) == sum(sizes[1])
+    assert sizes[1][0] < sizes[0][0]
+    assert sizes[1][1] > sizes[0][1]
+    assert "Weeks 1-40 train, 41-50 validation" in other.protocol
+
+
+def test_profiles_of_households_are_their_demographics(task: NextBasket) -> None:
+    known = CompleteJourney.open().demographics().collect()
+    ages = dict(known.select(pl.col("household_id").cast(pl.String), "age").iter_rows())
+    column = [f.name for f in task.profile_features].index("age")
+    vocabulary = task.profile_features[column].vocabulary
+    for visit in range(0, len(task), 37):
+        code = int(task.profile[visit, column])
+        said = vocabulary[code - 1] if code else None
+        age = ages.get(task.users[task.visit_user[visit]])
+        assert said == (age if age in vocabulary else None)
+
+
+def test_words_of_another_column() -> None:
+    frame = pl.DataFrame({"name": ["Ripe a Fig"]})
+    assert frame.select(words("name"))["words"].to_list() == [["ripe", "fig"]]

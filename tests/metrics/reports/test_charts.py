@@ -88,17 +88,6 @@ def test_long_curves_are_drawn_whole() -> None:
     assert marks(charts.learning_curves(rows), "line mark") == 1
 
 
-def test_attention_bars_show_the_largest_first_even_with_equal_names() -> None:
-    items, weights = ["milk", "milk", "bread", "tea"], [0.1, -0.9, 0.5, 0.3]
-    chart = charts.attention_bars(items, weights, most=3)
-    found = texts(chart)
-    assert [text for text in found if text in items] == ["milk", "bread", "tea"]
-    assert "3 of 4 items, largest first" in found
-    assert "Activation weight" in found
-    assert marks(chart, "bar") == 3
-    assert marks(charts.attention_bars(items, weights), "bar") == 4
-
-
 def test_an_attention_map_has_a_cell_a_pair_and_centres_signed_weights() -> None:
     weights = np.arange(6).reshape(3, 2) / 10
     plain = charts.attention_map(["a", "b", "b"], ["x", "y"], weights)
@@ -144,16 +133,9 @@ def test_a_trade_off_joins_what_nothing_beats() -> None:
 )
 def test_names_from_outside_are_text_and_nothing_else(name: str) -> None:
     shown = name if len(name) <= 32 else name[:31] + "…"
-    assert shown in texts(charts.attention_bars([name, "b"], [1, 2]))
-    assert shown in texts(charts.attention_map([name], ["x"], [[1]]))
-    assert "<script" not in charts.to_svg(charts.attention_bars([name], [1], title=name))
-
-
-def test_png_is_png_and_grows_with_its_scale() -> None:
-    chart = charts.attention_bars(["a"], [1])
-    small, large = charts.to_png(chart, scale=1), charts.to_png(chart)
-    assert small.startswith(b"\x89PNG")
-    assert len(large) > len(small)
+    chart = charts.attention_map([name], ["x"], [[1]], title=name)
+    assert shown in texts(chart)
+    assert "<script" not in charts.to_svg(chart)
 
 
 @pytest.mark.parametrize(
@@ -161,9 +143,6 @@ def test_png_is_png_and_grows_with_its_scale() -> None:
     [
         (lambda: charts.learning_curves([]), "nothing to draw"),
         (lambda: charts.learning_curves([{"step": 1, "value": 2}]), r"key 'series'.*row 0"),
-        (lambda: charts.attention_bars([], []), "at least one"),
-        (lambda: charts.attention_bars(["a"], [1, 2]), r"found shape \(2,\)"),
-        (lambda: charts.attention_bars(["a", "b"], [1, np.nan]), r"not finite.*row 1"),
         (lambda: charts.attention_map(["a"], ["x"], [1]), r"expected weights \[1, 1\]"),
         (lambda: charts.interval_chart({}, title="", x_title=""), "nothing to draw"),
         (lambda: charts.trade_off([], x_title="", y_title=""), "nothing to draw"),

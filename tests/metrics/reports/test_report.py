@@ -13,7 +13,6 @@ from adwright.core.errors import ArtifactError, DataError
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.classification import auc, group_auc, log_loss, normalised_entropy
-from adwright.metrics.ranking import ndcg, ranks_of_positives
 from adwright.metrics.reports import report as r
 
 PROTOCOL = r.EvaluationProtocol(split="train weeks 1-44, test weeks 49-53")
@@ -207,23 +206,6 @@ def test_the_table_shows_values_intervals_and_protocol() -> None:
         "k: 10",
         "data: abc",
     ]
-
-
-def test_a_ranking_report_holds_every_measure_at_every_k() -> None:
-    rng = np.random.default_rng(4)
-    ranks = ranks_of_positives(rng.integers(0, 9, (200, 30)), rng.integers(0, 30, 200), tie="mean")
-    report = r.evaluate_ranking(ranks, k=(5, 10), rng=np.random.default_rng(0), draws=200, **COMMON)
-    assert list(report.metrics) == [
-        *(f"{name}@{k}" for k in (5, 10) for name in ("hr", "recall", "ndcg", "map")),
-        "mrr",
-        "tie_share",
-    ]
-    assert report.metrics["ndcg@10"].value == pytest.approx(ndcg(ranks, 10))
-    assert report.metrics["tie_share"].value == pytest.approx(ranks.tie_share)
-    assert report.protocol.k == (5, 10)
-    assert "expected rank" in report.protocol.ties
-    assert (report.users, report.rows) == (200, 200)
-    assert r.Report.from_json(report.to_json()) == report
 
 
 def test_wrong_inputs_are_named() -> None:

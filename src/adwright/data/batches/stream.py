@@ -24,7 +24,8 @@ from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.window import Group, Piece, encode_rows, plain
-from adwright.data.features import FeatureSpec, ItemTable, need_columns
+from adwright.data.columns import need_columns
+from adwright.data.features import ABSENT, FeatureSpec, ItemTable
 from adwright.data.hashing import mix64
 
 __all__ = ["Position", "Stream", "StreamConfig", "to_batch"]
@@ -236,7 +237,7 @@ def _open(path: Path, columns: Sequence[str], texts: Sequence[str]) -> pq.Parque
     distinct value of a row group is encoded once."""
     try:
         metadata = pq.read_metadata(path)
-        need_columns(metadata.schema.to_arrow_schema().names, columns, file=str(path))
+        need_columns(metadata.schema.to_arrow_schema().names, columns, ABSENT, file=str(path))
         return pq.ParquetFile(path, metadata=metadata, read_dictionary=list(texts))
     except FileNotFoundError as error:
         raise FileUnreadableError(

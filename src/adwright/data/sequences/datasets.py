@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from adwright.core.errors import (
     ConfigError,
     FileUnreadableError,
-    SchemaError,
     ValueInvalidError,
 )
 from adwright.core.hashing import content_hash, sha256_file
+from adwright.data.columns import need_columns
 from adwright.data.hashing import hash_order
 from adwright.data.ranges import run_starts
 from adwright.data.sequences.item_sequences import ItemSequences
@@ -28,6 +28,7 @@ __all__ = [
     "Order",
     "read_movielens_1m",
     "read_movielens_small",
+    "read_table",
     "sequences_of_table",
     "sequences_of_task",
 ]
@@ -53,7 +54,7 @@ def read_movielens_1m(folder: str | Path, *, context: bool = False) -> ItemSeque
     column.
     """
     path = Path(folder) / "sequences.parquet"
-    table = _parquet(path, ("user_id", "item_id", "position"))
+    table = _columns_of(path, ("user_id", "item_id", "position"))
     hashes = [sha256_file(path)]
     known: Ints | None = None
     sizes: tuple[int, ...] = ()
@@ -62,7 +63,7 @@ def read_movielens_1m(folder: str | Path, *, context: bool = False) -> ItemSeque
         people = Path(folder) / "users.parquet"
         hashes.append(sha256_file(people))
         users = table.select(pl.col("user_id").unique(maintain_order=True))
-        profile = _parquet(people, ("userID", "gender", "age", "occupation"))
+        profile = _columns_of(people, ("userID", "gender", "age", "occupation"))
         profile = profile.rename({"userID": "user_id"})
         known, sizes = _context(users.join(profile, on="user_id", how="left"))
     return sequences_of_table(
@@ -88,13 +89,7 @@ def read_movielens_small(
     if order not in get_args(Order):
         raise ConfigError(f"order cannot be {order!r}", where="order", hint="use hash or file")
     path = Path(path)
-    try:
-        table = pl.read_csv(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise FileUnreadableError(
-            f"not a readable CSV file: {error}", file=str(path), hint="check the path"
-        ) from error
-    table = table.rename({"movieId": "Id"}, strict=False)
+    table = read_table(path).rename({"movieId": "Id"}, strict=False)
     _need(table, ("userId", "Id", "rating", "timestamp"), path)
     table = table.select(
         user_id="userId",
@@ -170,7 +165,7 @@ def sequences_of_table(
     Raises SchemaError for a missing column, ValueInvalidError for a person in two places or a
     null.
     """
-    _need(table, ("user_id", "item_id"), None)
+    _need(table, ("user_id", "item_id"))
     ids = table["item_id"].unique().sort()
     item = table["item_id"].rank("dense").cast(pl.Int64).to_numpy()
     person = table["user_id"].rle_id().to_numpy()
@@ -213,23 +208,26 @@ def _column(table: pl.DataFrame, name: str) -> Ints | None:
     return table[name].cast(pl.Int64).to_numpy().copy()
 
 
-def _parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+def read_table(path: Path) -> pl.DataFrame:
+    """A Parquet file, or a CSV file whose ids are text. Raises FileUnreadableError."""
     try:
-        table = pl.read_parquet(path)
+        if path.suffix.lower() == ".csv":
+            types = {"user_id": pl.String, "item_id": pl.String}
+            return pl.read_csv(path, try_parse_dates=True, schema_overrides=types)
+        return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise FileUnreadableError(
-            f"not a readable Parquet file: {error}", file=str(path), hint="check the path"
+            f"not a readable Parquet or CSV file: {error}",
+            file=str(path),
+            hint="check the path; a CSV file ends in .csv and is UTF-8",
         ) from error
+
+
+def _columns_of(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    table = read_table(path)
     _need(table, columns, path)
     return table.select(columns)
 
 
-def _need(table: pl.DataFrame, columns: Sequence[str], path: Path | None) -> None:
-    for column in columns:
-        if column not in table.columns:
-            raise SchemaError(
-                "the table lacks a column",
-                file="" if path is None else str(path),
-                column=column,
-                hint=f"it has {', '.join(table.columns)}",
-            )
+def _need(table: pl.DataFrame, columns: Sequence[str], path: Path | None = None) -> None:
+    need_columns(table.columns, columns, "the table lacks a column", file=str(path or ""))

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adwright.core.errors import FileUnreadableError, SchemaError, ValueInvalidError
+from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_file
+from adwright.data.columns import need_columns
 from adwright.data.hashing import hash_order
 from adwright.data.history_kinds import check_history, events_file, kinds_of, only_history
 from adwright.data.ranges import run_starts
 from adwright.data.schema import ACTION_KINDS
-from adwright.data.sequences.datasets import sequences_of_table
+from adwright.data.sequences.datasets import read_table, sequences_of_table
 from adwright.data.sequences.item_sequences import ItemSequences
 
 __all__ = ["read_event_file"]
@@ -33,15 +34,8 @@ def read_event_file(path: str | Path) -> ItemSequences:
     Raises FileUnreadableError, SchemaError and ValueInvalidError for the file.
     """
     path = events_file(path)
-    table = _table(path)
-    for column in _COLUMNS:
-        if column not in table.columns:
-            raise SchemaError(
-                "the events lack a column",
-                file=str(path),
-                column=column,
-                hint=f"the file has {', '.join(table.columns)}",
-            )
+    table = read_table(path)
+    need_columns(table.columns, _COLUMNS, "the events lack a column", file=str(path))
     ids = pl.col("user_id", "item_id").cast(pl.String)
     kind = [name for name in table.columns if name == "kind"]
     table = table.select(ids, *kind, time=_seconds(table["time"], path))
@@ -69,20 +63,6 @@ def read_event_file(path: str | Path) -> ItemSequences:
     )
     starts = run_starts(table["user_id"].rle_id().to_numpy(), table["time"].to_numpy())
     return replace(sequences, moment=np.repeat(starts[:-1], np.diff(starts)))
-
-
-def _table(path: Path) -> pl.DataFrame:
-    try:
-        if path.suffix.lower() == ".csv":
-            types = {"user_id": pl.String, "item_id": pl.String}
-            return pl.read_csv(path, try_parse_dates=True, schema_overrides=types)
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise FileUnreadableError(
-            f"not a readable Parquet or CSV file: {error}",
-            file=str(path),
-            hint="check the path; a CSV file ends in .csv and is UTF-8",
-        ) from error
 
 
 def _seconds(time: pl.Series, path: Path) -> pl.Series:

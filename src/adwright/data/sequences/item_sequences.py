@@ -23,7 +23,7 @@ times ("generative training", Zhai et al., ICML 2024, arXiv 2402.17152, section 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -283,9 +283,7 @@ class ItemSequences:
         asked = torch.zeros_like(batch.target)
         last = torch.from_numpy(offsets[1:] - 1)
         asked[last] = batch.target[last]
-        return SequenceBatch(
-            batch.items, asked, batch.time, batch.next_time, batch.action, batch.context
-        )
+        return replace(batch, target=asked)
 
     def seen(self, people: Ints, split: Held) -> tuple[Ints, Ints]:
         """Distinct items of each person's whole history: (codes [S], offsets [B + 1])."""

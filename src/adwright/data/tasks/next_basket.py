@@ -21,9 +21,10 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from adwright.core.errors import SchemaError, ValueInvalidError
+from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
+from adwright.data.columns import need_columns
 from adwright.data.features import Feature, FeatureSpec, ItemTable, fit_spec
 from adwright.data.hashing import hash_order
 from adwright.data.ranges import distinct, ranges, run_starts
@@ -184,9 +185,7 @@ def moment(time: datetime) -> dict[str, str]:
 
 def _training(events: pl.DataFrame) -> pl.DataFrame:
     """The training events, after a look at the columns."""
-    for column in _EVENT_COLUMNS:
-        if column not in events.columns:
-            raise SchemaError("the events lack a column", column=column, hint="add it")
+    need_columns(events.columns, _EVENT_COLUMNS, "the events lack a column")
     train = events.filter(pl.col("split") == "train")
     if not train.height:
         raise ValueInvalidError(

@@ -38,11 +38,10 @@ VERSION = 2
 PROFILE = ("age", "income", "home_ownership", "marital_status", "household_size", "kids_count")
 
 JOURNEY_FEATURES = (
-    Feature("item_id", "categorical", "item"),
-    Feature("department", "categorical", "item"),
-    Feature("category", "categorical", "item"),
-    Feature("type", "categorical", "item"),
-    Feature("brand", "categorical", "item"),
+    *(
+        Feature(name, "categorical", "item")
+        for name in ("item_id", "department", "category", "type", "brand")
+    ),
     Feature("manufacturer", "categorical", "item", min_count=2),
     Feature("size", "categorical", "item", min_count=2),
     Feature("words", "multi", "item", min_count=2),

@@ -299,29 +299,25 @@ def _check(part: TaskPart) -> None:
 
 def _check_among(column: str, values: pl.Series, allowed: str, choices: Sequence[object]) -> None:
     wrong = ~values.is_in(list(choices))
+    hint = "correct the value, or drop the row"
+    _refuse(wrong, f"{column} must be {allowed}", column, hint, values)
+
+
+def _refuse(
+    wrong: pl.Series, what: str, column: str, hint: str, values: pl.Series | None = None
+) -> None:
+    """Raise ValueInvalidError for the first row that is `wrong`, with its value of `values`."""
     if wrong.any():
         row = int(wrong.arg_max() or 0)
-        raise ValueInvalidError(
-            f"{column} must be {allowed}",
-            row=row,
-            column=column,
-            value=values[row],
-            hint="correct the value, or drop the row",
-        )
+        value = None if values is None else values[row]
+        raise ValueInvalidError(what, row=row, column=column, value=value, hint=hint)
 
 
 def _check_items(items: pl.DataFrame) -> None:
     _check_columns("items", items, ("item_id",))
-    again = ~items["item_id"].is_first_distinct()
-    if again.any():
-        row = int(again.arg_max() or 0)
-        raise ValueInvalidError(
-            "an item is in the catalogue twice",
-            row=row,
-            column="item_id",
-            value=items["item_id"][row],
-            hint="keep one row an item",
-        )
+    ids = items["item_id"]
+    what = "an item is in the catalogue twice"
+    _refuse(~ids.is_first_distinct(), what, "item_id", "keep one row per item", ids)
 
 
 def _check_columns(what: str, table: pl.DataFrame, columns: Sequence[str]) -> None:
@@ -340,14 +336,8 @@ def _check_columns(what: str, table: pl.DataFrame, columns: Sequence[str]) -> No
                 hint="ids and split are text, integers or categories, times are timestamps or "
                 "integers, labels are integers or booleans",
             )
-        if table[column].null_count():
-            row = int(table[column].is_null().arg_max() or 0)
-            raise ValueInvalidError(
-                f"the {what} of a task hold an empty value",
-                row=row,
-                column=column,
-                hint="fill it in, or drop the row",
-            )
+        empty = f"the {what} of a task hold an empty value"
+        _refuse(table[column].is_null(), empty, column, "fill it in, or drop the row")
         if column in _IDS and not dtype.is_integer():
             _check_not_blank(what, column, table[column])
 
@@ -357,14 +347,9 @@ def _check_not_blank(what: str, column: str, ids: pl.Series) -> None:
     distinct = ids.unique().cast(pl.String)
     blank = distinct.filter(distinct.str.strip_chars() == "")
     if blank.len():
-        row = int(ids.cast(pl.String).is_in(blank.implode()).arg_max() or 0)
-        raise ValueInvalidError(
-            f"the {what} of a task hold a blank id",
-            row=row,
-            column=column,
-            value=ids[row],
-            hint="give it a name, or drop the row",
-        )
+        wrong = ids.cast(pl.String).is_in(blank.implode())
+        hint = "give it a name, or drop the row"
+        _refuse(wrong, f"the {what} of a task hold a blank id", column, hint, ids)
 
 
 def _fits(column: str, dtype: pl.DataType) -> bool:

@@ -1,6 +1,6 @@
-"""Charts as SVG text or PNG bytes, drawn without a browser.
+"""Charts as SVG text, drawn without a browser.
 
-Every function returns an altair chart; `to_svg` and `to_png` render one. Charts take plain
+Every function returns an altair chart; `to_svg` renders one. Charts take plain
 rows and arrays, so the console, the documentation and a notebook draw the same picture.
 altair is imported on use: it takes half a second that the command line should not pay.
 """
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     import altair as alt
 
 __all__ = [
-    "attention_bars",
     "attention_map",
     "interval_chart",
     "learning_curves",
     "reliability_diagram",
-    "to_png",
     "to_svg",
     "trade_off",
     "unbeaten",
@@ -42,13 +40,6 @@ def to_svg(chart: alt.TopLevelMixin) -> str:
     import vl_convert
 
     return vl_convert.vegalite_to_svg(_spec(chart))
-
-
-def to_png(chart: alt.TopLevelMixin, *, scale: float = 2.0) -> bytes:
-    """The chart as PNG bytes; scale 2 suits dense screens."""
-    import vl_convert
-
-    return vl_convert.vegalite_to_png(_spec(chart), scale=scale)
 
 
 def reliability_diagram(
@@ -136,48 +127,6 @@ def learning_curves(
         )
     )
     return alt.layer(line).properties(width=480, height=280, title=title)
-
-
-def attention_bars(
-    items: Sequence[str],
-    weights: npt.ArrayLike,
-    *,
-    title: str = "What the model looked at",
-    most: int = 20,
-) -> alt.TopLevelMixin:
-    """Weight of each item of a history [H] for one candidate, the `most` largest shown.
-
-    items: [H] names; an item that occurs twice is drawn twice. weights: [H], of any sign.
-    """
-    import altair as alt
-
-    values = np.asarray(weights, np.float64)
-    _check_pairs(items, values)
-    order = np.argsort(-np.abs(values), kind="stable")[:most]
-    rows = [
-        {"place": place, "item": f"{items[at]}", "weight": float(values[at])}
-        for place, at in enumerate(order)
-    ]
-    labels = {str(row["place"]): _short(str(row["item"])) for row in rows}
-    bars = (
-        _chart(rows)
-        .mark_bar(height={"band": 0.75})
-        .encode(
-            x=alt.X("weight:Q", title="Activation weight"),
-            y=alt.Y(
-                "place:O",
-                title=None,
-                axis=alt.Axis(labelExpr=f"{_json(labels)}[datum.value]", labelLimit=240),
-            ),
-            color=alt.condition("datum.weight < 0", alt.value(_COLOURS[1]), alt.value(_COLOURS[0])),
-        )
-    )
-    shown = f"{len(rows)} of {len(items)} items, largest first" if len(rows) < len(items) else ""
-    return alt.layer(bars).properties(
-        width=360,
-        height=alt.Step(18),
-        title=alt.Title(title, subtitle=shown) if shown else title,
-    )
 
 
 def attention_map(
@@ -361,15 +310,3 @@ def _check_keys(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
                 raise DataError(
                     f"a row lacks the key {key!r}", row=number, hint=f"found {sorted(row)}"
                 )
-
-
-def _check_pairs(items: Sequence[str], values: npt.NDArray[np.float64]) -> None:
-    if values.shape != (len(items),) or len(items) == 0:
-        raise DataError(
-            f"expected weights [{len(items)}], at least one, and found shape {values.shape}",
-            column="weights",
-        )
-    if not np.isfinite(values).all():
-        raise DataError(
-            "a weight is not finite", row=int(np.argmin(np.isfinite(values))), column="weights"
-        )

@@ -9,7 +9,7 @@ Letters: N rows, U users, R draws.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -29,39 +29,23 @@ from adwright.metrics.arrays import (
 from adwright.metrics.bootstrap import (
     Interval,
     auc_draws,
-    bootstrap_ratio,
     draw_counts,
     interval_of,
     user_blocks,
 )
 from adwright.metrics.calibration import mass_bins
 from adwright.metrics.classification import auc, group_auc_parts, log_loss_per_row
-from adwright.metrics.ranking import (
-    Ranks,
-    Tie,
-    average_precision_per_user,
-    hit_rate_per_user,
-    ndcg_per_user,
-    recall_per_user,
-    reciprocal_rank_per_user,
-)
 
 __all__ = [
     "EvaluationProtocol",
     "Report",
     "compare_response",
-    "evaluate_ranking",
     "evaluate_response",
 ]
 
 _FORMAT = 1
 _BLOCKS = 4096  # more users than this are resampled in random blocks
 _BINS = 20  # of the calibration error
-_TIE_TEXTS: Mapping[Tie, str] = {
-    "hash": "tied candidates stand in a fixed pseudo-random order",
-    "mean": "a positive stands at its expected rank over random orders of the tie",
-    "pessimistic": "tied negatives stand before tied positives",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,53 +222,6 @@ def compare_response(
         value = float(whole[0][name][0] - whole[1][name][0])
         found[name] = interval_of(value, drawn[0][name] - drawn[1][name], confidence=confidence)
     return found
-
-
-def evaluate_ranking(
-    ranks: Ranks,
-    *,
-    k: Sequence[int],
-    protocol: EvaluationProtocol,
-    data_hash: str,
-    seed: int,
-    rng: np.random.Generator,
-    draws: int = 1000,
-    confidence: float = 0.95,
-) -> Report:
-    """Measure a ranking: hr@k, recall@k, ndcg@k, map@k for each k, mrr and tie_share.
-
-    ranks: as `ranks_of_positives` returns them; users without a positive are left out.
-    protocol: its `k` is replaced by the k given here, its `ties` by the rule of the ranks.
-    """
-    of_user = np.diff(ranks.offsets)
-    kept = of_user > 0
-    columns: dict[str, Array] = {}
-    for at in k:
-        columns[f"hr@{at}"] = hit_rate_per_user(ranks, at)
-        columns[f"recall@{at}"] = recall_per_user(ranks, at)
-        columns[f"ndcg@{at}"] = ndcg_per_user(ranks, at)
-        columns[f"map@{at}"] = average_precision_per_user(ranks, at)
-    columns["mrr"] = reciprocal_rank_per_user(ranks)
-    ones = np.ones(int(kept.sum()))
-    metrics = {
-        name: bootstrap_ratio(values[kept], ones, rng, draws, confidence=confidence)
-        for name, values in columns.items()
-    }
-    user = np.repeat(np.arange(ranks.users), of_user)
-    tied = np.bincount(user, ranks.tied, minlength=ranks.users)
-    metrics["tie_share"] = bootstrap_ratio(tied, of_user, rng, draws, confidence=confidence)
-    values = {field.name: getattr(protocol, field.name) for field in fields(protocol)}
-    values |= {"k": tuple(k), "ties": _TIE_TEXTS[ranks.tie]}
-    return Report(
-        metrics=metrics,
-        protocol=EvaluationProtocol(**values),
-        data_hash=data_hash,
-        seed=seed,
-        users=int(kept.sum()),
-        rows=len(ranks.ranks),
-        draws=draws,
-        confidence=confidence,
-    )
 
 
 def _user_codes(users: Any, rows: int) -> tuple[npt.NDArray[np.int64], int]:
