@@ -69,7 +69,7 @@ def run_checks(frame: pl.LazyFrame, checks: Sequence[Check], locate: Locate) -> 
 def check_unique(frame: pl.LazyFrame, column: str, what: str, hint: str, locate: Locate) -> None:
     """Raise ValueInvalidError where two rows share a value of `column`; names the second one.
 
-    Keeps eight bytes a row: only rows whose hashes collide are compared in full.
+    Keeps eight bytes per row: only rows whose hashes collide are compared in full.
     """
     hashes = frame.select(pl.col(column).hash().alias(_HASH)).collect(engine="streaming")
     suspects = hashes.with_row_index(_ROW).filter(pl.col(_HASH).is_duplicated())

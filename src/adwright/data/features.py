@@ -58,7 +58,7 @@ class Feature:
       numeric      (x - mean) / scale, of sign(x) log(1 + |x|) where `log`; null, NaN and
                    infinite become 0, the mean
       multi        vocabulary, over the values of a list column
-      sequence     the person's earlier items; shares the item features, fits nothing
+      sequence     the user's earlier items; shares the item features, fits nothing
     """
 
     name: str
@@ -149,7 +149,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class ItemTable:
-    """The catalogue in codes, one row an item; row 0 is the unknown item.
+    """The catalogue in codes, one row per item; row 0 is the unknown item.
 
     ids: the item ids, row i + 1 for ids[i].
     categorical: name to int64 [V]. multi: name to (codes, offsets [V + 1]).
@@ -191,7 +191,7 @@ class FeatureSpec:
 
     @property
     def coded_rows(self) -> tuple[Feature, ...]:
-        """User and context features that have one code a row."""
+        """User and context features that have one code per row."""
         return self.of("user", "context", kinds=("categorical", "hashed", "bucketised"))
 
     @property
@@ -201,7 +201,7 @@ class FeatureSpec:
 
     @property
     def multi_rows(self) -> tuple[Feature, ...]:
-        """User and context features with a list a row."""
+        """User and context features with a list per row."""
         return self.of("user", "context", kinds=("multi",))
 
     def encode_items(self, items: pl.DataFrame) -> ItemTable:

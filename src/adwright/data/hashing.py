@@ -107,7 +107,7 @@ def mix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _words(column: pl.Series) -> NDArray[np.uint64]:
-    """One 64-bit word a row, before it is mixed into the state."""
+    """One 64-bit word per row, before it is mixed into the state."""
     dtype = column.dtype
     if dtype == pl.Categorical or isinstance(dtype, pl.Enum):
         column, dtype = column.cast(pl.String), pl.String()

@@ -1,4 +1,4 @@
-"""Which events of a log are a person's history: what was done, never what was only shown."""
+"""Which events of a log are a user's history: what was done, never what was only shown."""
 
 from __future__ import annotations
 

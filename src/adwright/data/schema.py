@@ -1,6 +1,6 @@
 """The two nouns of the data floor, EventLog and Catalogue: their columns and their checks.
 
-An EventLog is a table of everything that happened, one row an event, in the columns of
+An EventLog is a table of everything that happened, one row per event, in the columns of
 EVENT_SCHEMA. A Catalogue holds what can be shown: items, the creatives made for them and the
 campaigns that pay for them. Readers for particular files and data sets live beside this file;
 all of them end here, so that what passes can be relied on everywhere above.
@@ -63,9 +63,9 @@ EventKind = Literal[
     "stop",  # the creative was taken down
 ]
 KINDS: tuple[str, ...] = get_args(EventKind)
-#: What a person's history is made of where nothing else is said.
+#: What a user's history is made of where nothing else is said.
 RESPONSE_KINDS: tuple[EventKind, ...] = ("click", "purchase")
-#: What people did with items of the catalogue, so all that is neither shown to them, nor done to
+#: What users did with items of the catalogue, so all that is neither shown to them, nor done to
 #: the creative, nor with a coupon.
 ACTION_KINDS: tuple[EventKind, ...] = (
     *("view", "click", "cart", "purchase", "conversion", "rating"),

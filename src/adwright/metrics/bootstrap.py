@@ -1,11 +1,11 @@
-"""Bootstrap intervals over people: how much a measure would move with other people.
+"""Bootstrap intervals over users: how much a measure would move with other users.
 
-Rows of one person depend on each other, so people are resampled, never rows. A measure that
-is a ratio of sums over people needs only two numbers a person; a draw is then a vector of
-multinomial counts (how often each person was drawn) times a small matrix. Pooled AUC is not
+Rows of one user depend on each other, so users are resampled, never rows. A measure that
+is a ratio of sums over users needs only two numbers per user; a draw is then a vector of
+multinomial counts (how often each user was drawn) times a small matrix. Pooled AUC is not
 such a ratio; see `bootstrap_auc`.
 
-Letters: U people, S sums a person, R draws. Intervals are percentile intervals
+Letters: U users, S sums per user, R draws. Intervals are percentile intervals
 (Efron and Tibshirani 1993, chapter 13).
 """
 
@@ -74,7 +74,7 @@ def draw_counts(
 ) -> Iterator[npt.NDArray[np.float64]]:
     """Multinomial counts in chunks [r, U] that add up to `draws` rows.
 
-    Row sums are U: each row says how often each person occurs in one resample of U people.
+    Row sums are U: each row says how often each user occurs in one resample of U users.
     The chunks depend on the generator, users and draws alone, so two statistics computed
     from generators in the same state are paired.
     """
@@ -98,9 +98,9 @@ def bootstrap_sums(
     draws: int = 1000,
     confidence: float = 0.95,
 ) -> Interval:
-    """Interval of any measure that depends on sums over people.
+    """Interval of any measure that depends on sums over users.
 
-    sums: [U, S], the person's share of each sum. statistic: maps totals [R, S] to [R].
+    sums: [U, S], the user's share of each sum. statistic: maps totals [R, S] to [R].
     Draws whose statistic is not finite (nobody drawn had a response, say) are left out;
     DataError when that leaves none.
     """
@@ -119,10 +119,10 @@ def bootstrap_ratio(
     *,
     confidence: float = 0.95,
 ) -> Interval:
-    """Interval of sum(numerators) / sum(denominators) over people.
+    """Interval of sum(numerators) / sum(denominators) over users.
 
     numerators, denominators: [U], for example n_i AUC_i and n_i for group AUC, the hit of a
-    person and 1 for hit rate, summed loss and rows for log loss. People with 0 and 0 are
+    user and 1 for hit rate, summed loss and rows for log loss. Users with 0 and 0 are
     part of the resample. rng: seeded generator; the same state gives the same interval.
     """
     sums = _columns(numerators=numerators, denominators=denominators)
@@ -139,9 +139,9 @@ def bootstrap_difference(
     denominators_b: npt.ArrayLike | None = None,
     confidence: float = 0.95,
 ) -> Interval:
-    """Paired interval of ratio A - ratio B, both measured on the same people, [U] each.
+    """Paired interval of ratio A - ratio B, both measured on the same users, [U] each.
 
-    Every draw takes the same people for both, so what makes a person easy or hard cancels
+    Every draw takes the same users for both, so what makes a user easy or hard cancels
     out. denominators_b: where B has denominators of its own; by default those of A.
     """
     second = denominators if denominators_b is None else denominators_b
@@ -169,7 +169,7 @@ def bootstrap_auc(
     bins: int = 512,
     confidence: float = 0.95,
 ) -> Interval:
-    """Interval of the pooled AUC over people; `value` is the exact AUC.
+    """Interval of the pooled AUC over users; `value` is the exact AUC.
 
     labels, scores, users, weights: [N]. How the draws are made: see `auc_draws`.
     """
@@ -189,14 +189,14 @@ def auc_draws(
     bins: int = 512,
     blocks: int = 4096,
 ) -> npt.NDArray[np.float64]:
-    """Pooled AUC of `draws` resamples of people, [R], without touching the rows again.
+    """Pooled AUC of `draws` resamples of users, [R], without touching the rows again.
 
     Scores are put into `bins` bins of equal mass, responses and the rest counting one half
-    of the mass each; a person becomes two histograms, so a draw is a matrix product. The
+    of the mass each; a user becomes two histograms, so a draw is a matrix product. The
     binned AUC takes pairs within a bin as ties. The error of that on the full data is known
     exactly and taken off every draw; what remains is far below the width of the interval
-    (the tests compare with exact resampling). More than `blocks` people are first dealt at
-    random into that many blocks, which are resampled instead: sums over equally many people
+    (the tests compare with exact resampling). More than `blocks` users are first dealt at
+    random into that many blocks, which are resampled instead: sums over equally many users
     drawn at random are themselves exchangeable, and the cost stays bounded.
     Two models on generators in the same state get paired draws.
     """
@@ -223,7 +223,7 @@ def auc_draws(
 def user_blocks(
     users: npt.ArrayLike, rows: int, rng: np.random.Generator, blocks: int
 ) -> tuple[npt.NDArray[np.int64], int]:
-    """Block of each row [N] and the number of blocks; one block a person where they fit."""
+    """Block of each row [N] and the number of blocks; one block per user where they fit."""
     codes = as_codes(users, rows)
     present = np.bincount(codes.codes, minlength=codes.span) > 0
     people = int(present.sum())
@@ -236,7 +236,7 @@ def user_blocks(
 
 
 def interval_of(value: float, drawn: Array, *, confidence: float = 0.95) -> Interval:
-    """Percentile interval of the finite draws [R] around a value measured on all people."""
+    """Percentile interval of the finite draws [R] around a value measured on all users."""
     if not 0 < confidence < 1:
         raise ValueInvalidError("confidence must lie strictly between 0 and 1", value=confidence)
     finite = drawn[np.isfinite(drawn)]

@@ -40,7 +40,7 @@ Binning = Literal["mass", "width"]
 
 @dataclass(frozen=True)
 class ReliabilityTable:
-    """One row a bin that holds any weight, in ascending order of prediction. All [bins].
+    """One row per bin that holds any weight, in ascending order of prediction. All [bins].
 
     lower, upper: smallest and largest prediction in the bin.
     mean_prediction, observed_rate: weighted means of prediction and label.

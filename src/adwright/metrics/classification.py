@@ -86,7 +86,7 @@ def group_auc(
 ) -> float:
     """Group AUC of DIN (Zhou et al. 2018, section 5.2): sum_i n_i AUC_i / sum_i n_i.
 
-    groups: [N], usually the person's id; n_i is the number of rows (or the summed weight)
+    groups: [N], usually the user's id; n_i is the number of rows (or the summed weight)
     of group i. Groups with one class have no AUC and are skipped. Ties count one half.
     Integer groups are fastest: code texts once, outside. Cost: one sort of N 64-bit keys;
     float64 scores cost a second sort where rounding to float32 would create ties.
@@ -109,7 +109,7 @@ def group_auc_parts(
     groups: npt.ArrayLike,
     weights: npt.ArrayLike | None = None,
 ) -> GroupAuc:
-    """The parts of `group_auc`, group by group: what a bootstrap over people needs.
+    """The parts of `group_auc`, group by group: what a bootstrap over users needs.
 
     Which groups are skipped depends on labels and weights alone, so two models scored on
     the same rows return the same groups in the same order.

@@ -1,7 +1,7 @@
 """Two policies on two groups of people: how far apart they are, and whether one may stop yet.
 
-People are dealt at random to control and treatment; y is what a person brought, x what was
-known of the person before the start (the same measure in a period before, best of all).
+Users are dealt at random to control and treatment; y is what a user brought, x what was
+known of the user before the start (the same measure in a period before, best of all).
 
 CUPED (Deng, Xu, Kohavi and Walker, WSDM 2013) takes what x explains off every outcome:
 
@@ -22,9 +22,9 @@ drawn from N(0, t^2). With the difference d of variance V at a look,
 exceeds 1 / alpha at any look, ever, with probability at most alpha where there is no difference;
 the interval is d -+ sqrt(V (V + t^2) / t^2 (2 log(1 / alpha) + log((V + t^2) / V))). With
 estimated variances that holds for large samples (Waudby-Smith, Arbour, Sinha, Kennedy and
-Ramdas, Annals of Statistics 2024), so look for the first time after some hundred people.
+Ramdas, Annals of Statistics 2024), so look for the first time after some hundred users.
 
-Letters: N people, P covariates, L looks.
+Letters: N users, P covariates, L looks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from adwright.metrics.bootstrap import Interval
 
 __all__ = [
     "AlwaysValid",
-    "Comparison",
+    "ArmComparison",
     "always_valid",
     "best_mixture",
     "compare",
@@ -53,8 +53,8 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
-    """Treatment minus control, per person.
+class ArmComparison:
+    """Treatment minus control, per user.
 
     control, treated: means, adjusted by the covariates where there were any. difference: with
     its interval, for one look. standard_error: of the difference. slope: [P], theta.
@@ -93,12 +93,12 @@ def compare(
     *,
     covariates: npt.ArrayLike | None = None,
     confidence: float = 0.95,
-) -> Comparison:
+) -> ArmComparison:
     """Difference of means with a normal interval, Welch's variance s1^2 / n1 + s0^2 / n0.
 
-    outcome: [N], one number a person, finite. treated: [N], 1 or 0. covariates: [N] or [N, P],
-    known before the start, finite; give people without a past a 0 and a column of their own
-    that says so. Raises DataError where an arm has fewer than two people (P + 2 with
+    outcome: [N], one number per user, finite. treated: [N], 1 or 0. covariates: [N] or [N, P],
+    known before the start, finite; give users without a past a 0 and a column of their own
+    that says so. Raises DataError where an arm has fewer than two users (P + 2 with
     covariates), ValueInvalidError that names the row of a value that is not finite.
     """
     quantile = normal_quantile(confidence)
@@ -120,7 +120,7 @@ def compare(
     means = float(adjusted[~arm].mean()), float(adjusted[arm].mean())
     difference, error = means[1] - means[0], math.sqrt(variance)
     reach = quantile * error
-    return Comparison(
+    return ArmComparison(
         control=means[0],
         treated=means[1],
         difference=Interval(difference, difference - reach, difference + reach),
@@ -173,10 +173,10 @@ def sequential(
     covariates: npt.ArrayLike | None = None,
     confidence: float = 0.95,
 ) -> AlwaysValid:
-    """The sequential test of people in their order of arrival, looked at after looks[l] people.
+    """The sequential test of users in their order of arrival, looked at after looks[l] users.
 
-    outcome, treated, covariates: as in `compare`, oldest first; a person's outcome is complete
-    when the person is counted. looks: [L], rising, at most N.
+    outcome, treated, covariates: as in `compare`, oldest first; a user's outcome is complete
+    when the user is counted. looks: [L], rising, at most N.
     """
     at = np.asarray(looks, np.int64)
     y, arm = np.asarray(outcome, np.float64), np.asarray(treated)
@@ -209,9 +209,9 @@ def best_mixture(standard_error: float, *, confidence: float = 0.95) -> float:
 
 
 def sample_ratio(treated: npt.ArrayLike, *, share: float = 0.5) -> float:
-    """p-value of the people in treatment being what the plan says (share, between 0 and 1).
+    """p-value of the users in treatment being what the plan says (share, between 0 and 1).
 
-    Below .001 or so something loses people of one arm, and no difference can be trusted
+    Below .001 or so something loses users of one arm, and no difference can be trusted
     (Fabijan et al., KDD 2019). Normal approximation of the binomial; for one look.
     """
     arm = as_labels(treated)

@@ -31,7 +31,7 @@ _STEPS = 100  # at most; Newton needs about six
 def likelihood_ratio(numerators: npt.ArrayLike, denominators: npt.ArrayLike, point: float) -> float:
     """-2 log R(point), at least 0; infinite where no weights give the ratio `point`.
 
-    numerators, denominators: [G], of independent groups (rounds, people); denominators sum
+    numerators, denominators: [G], of independent groups (rounds, users); denominators sum
     above 0.
     """
     top, bottom = _columns(numerators, denominators)

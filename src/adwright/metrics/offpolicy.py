@@ -50,7 +50,7 @@ class Rounds:
     reward: [N], finite. propensity: [N], b_i, above 0 and at most 1. target: [N],
     e(a_i | x_i), 0 to 1. predicted: [N], q_i. expected: [N], Q_i; both or neither, and needed
     by dm, dr and switch_dr. group: [N] integers or texts; rounds of one group (a slate, a
-    person) are resampled together; None: every round on its own.
+    user) are resampled together; None: every round on its own.
 
     The model must not have been fitted on the round that it predicts (fit on other folds), or
     it explains the noise of that round too.

@@ -2,7 +2,7 @@
 
 `ranks_of_positives` (or `ranks_from_ragged`) turns scores into ranks, once and with a
 declared rule for ties (see `ranks`); every measure at every k is then cheap. Each comes as
-`*_per_user`, the values a bootstrap over people needs, and as the plain mean over the users
+`*_per_user`, the values a bootstrap over users needs, and as the plain mean over the users
 who have a positive. Letters: U users.
 """
 

@@ -228,7 +228,7 @@ def _resolve(
         case "hash":
             ranks = (above + earlier + 1).astype(np.float64)
         case "mean" | "pessimistic":
-            level = user * (above.max(initial=0) + 1) + above  # one number a tie of a user
+            level = user * (above.max(initial=0) + 1) + above  # one number per tie of a user
             starts = run_starts(level)
             tied_positives = np.diff(starts, append=len(level))
             nth = np.arange(len(level)) - np.repeat(starts, tied_positives) + 1

@@ -32,7 +32,7 @@ from adwright.delivery.policy.split_policy import ABSplit, Arm
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.experiment import (
     AlwaysValid,
-    Comparison,
+    ArmComparison,
     always_valid,
     best_mixture,
     compare,
@@ -246,7 +246,7 @@ def _looks(
     """A look at the end of each whole day at which something can be told."""
     days = max(1, math.floor(plan.config.days))
     grown = _by_day(events, people, plan, days).cumsum(axis=1)
-    found: list[tuple[int, Comparison]] = []
+    found: list[tuple[int, ArmComparison]] = []
     for day in range(1, days + 1):
         weekly = grown[:, day - 1] * (7 / day)
         one = compare(weekly, treated, covariates=covariates, confidence=config.confidence)

@@ -1,7 +1,7 @@
-"""What a model receives: people, each with one history and all of their targets.
+"""What a model receives: users, each with one history and all of their targets.
 
-A person's history is read, embedded and projected once for all of that person's targets, so a
-batch is a list of groups: U groups, each one person with one history and T_u targets. Targets
+A user's history is read, embedded and projected once for all of that user's targets, so a
+batch is a list of groups: U groups, each one user with one history and T_u targets. Targets
 of one group may be days apart, so each row says which stretch of the group's history it may
 see: from `begin` to before `end`, and `end` never reaches past the row's own request.
 """

@@ -1,7 +1,7 @@
-"""What a retrieval model receives: people, each with one history, and what they took next.
+"""What a retrieval model receives: users, each with one history, and what they took next.
 
 A ranking batch asks about given items; a retrieval batch asks about the whole catalogue, so it
-names no candidates. A query is a person at a moment: everything before it, how long ago that
+names no candidates. A query is a user at a moment: everything before it, how long ago that
 was, and codes of the profile and of the moment.
 """
 

@@ -1,7 +1,7 @@
 """Parquet to batches, for logs larger than memory.
 
 An epoch is a seeded permutation of the row groups, read a few at a time (a window). Inside a
-window each person's rows are cut into groups of at most `rows_per_group`, the groups are
+window each user's rows are cut into groups of at most `rows_per_group`, the groups are
 shuffled, and `groups_per_batch` of them make a batch. Memory follows the window, never the
 log. Everything random is a function of (seed, epoch, window), so a position is two numbers
 and a stream continues exactly where another stopped.
@@ -37,7 +37,7 @@ IDS = ("user_id", "item_id")
 class StreamConfig:
     """How rows become batches.
 
-    groups_per_batch: groups (person and stretch of time) in a batch.
+    groups_per_batch: groups (user and stretch of time) in a batch.
     rows_per_group: most rows of one group; a long group shares more work of its history.
     window: row groups held in memory and shuffled together.
     negative_rate: share of label-0 rows kept, drawn anew each epoch; 1 keeps all.

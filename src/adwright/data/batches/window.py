@@ -25,7 +25,7 @@ LEADING = ("item", "begin", "end", "label")
 
 
 class Group(NamedTuple):
-    """One person's stretch: rows `rows` and events `events` of `piece`."""
+    """One user's stretch: rows `rows` and events `events` of `piece`."""
 
     piece: Piece
     rows: slice

@@ -35,7 +35,7 @@ __all__ = [
 
 Ints = NDArray[np.int64]
 VERSION = 1
-#: Events of one person and one second: by a hash, or in the order of the file.
+#: Events of one user and one second: by a hash, or in the order of the file.
 Order = Literal["hash", "file"]
 #: Half a star to five stars are the action codes 1 to 10; 0 is unknown.
 RATING_ACTIONS = 11
@@ -46,7 +46,7 @@ _PROTOCOL = (
 
 
 def read_movielens_1m(folder: str | Path, *, context: bool = False) -> ItemSequences:
-    """All 1,000,209 ratings of MovieLens 1M as sequences of 6,040 people over 3,706 films.
+    """All 1,000,209 ratings of MovieLens 1M as sequences of 6,040 users over 3,706 films.
 
     folder: holds sequences.parquet (user_id, item_id, position; no times). context: read
     gender, age and occupation from users.parquet beside it, as context of three codes.
@@ -81,8 +81,8 @@ def read_movielens_small(
     """The 100,836 ratings of MovieLens "latest small" with times, and the stars as actions.
 
     path: ratings.csv with the columns userId, Id (or movieId), rating and timestamp.
-    order: of ratings that a person gave in one second (up to 128 of them, entered on one
-    page). The file lists a person's films by number, so that its order says which film comes
+    order: of ratings that a user gave in one second (up to 128 of them, entered on one
+    page). The file lists a user's films by number, so that its order says which film comes
     next; "hash" takes that away and is the default, "file" keeps it, for comparisons.
     seed: of the hash. Raises FileUnreadableError, SchemaError, ConfigError for another order.
     """
@@ -114,7 +114,7 @@ def sequences_of_task(
     """The events of a next-basket task; item codes are the task's.
 
     Events of one instant keep the task's hashed order, and no target sees an event of its own
-    instant. Times are whole seconds. split: "last", the last event of a person tests; "task",
+    instant. Times are whole seconds. split: "last", the last event of a user tests; "task",
     the visits of the task's own splits are held out, and each training event predicts one of
     the next visit's.
     """
@@ -141,7 +141,7 @@ def _unless_last(split: str) -> dict[str, str]:
 
 
 def _ends(task: NextBasket, split: int) -> Ints:
-    """int64 [U], where each person's first visit of the splits from `split` on begins."""
+    """int64 [U], where each user's first visit of the splits from `split` on begins."""
     end = task.user_offsets[1:].copy()
     later = task.split >= split
     np.minimum.at(end, task.visit_user[later], task.visit_end[later])
@@ -157,12 +157,12 @@ def sequences_of_table(
     context: Ints | None = None,
     context_sizes: Sequence[int] = (),
 ) -> ItemSequences:
-    """Events in the order in which they are to stand, a person's events together.
+    """Events in the order in which they are to stand, a user's events together.
 
     table: user_id, item_id, and where there are such time (seconds) and action (codes below
     `actions`). Items are coded from 1 in ascending order of their ids.
-    context: int64 [U, F] codes below context_sizes, in the order of the people.
-    Raises SchemaError for a missing column, ValueInvalidError for a person in two places or a
+    context: int64 [U, F] codes below context_sizes, in the order of the users.
+    Raises SchemaError for a missing column, ValueInvalidError for a user in two places or a
     null.
     """
     _need(table, ("user_id", "item_id"))

@@ -30,7 +30,7 @@ def read_event_file(path: str | Path) -> ItemSequences:
     was shown is no history. Other columns are passed over.
 
     time: a timestamp, a date, or a whole number of seconds; in CSV also as ISO text. Events of
-    one person and one second have no order, and none of them is in another's history.
+    one user and one second have no order, and none of them is in another's history.
     Raises FileUnreadableError, SchemaError and ValueInvalidError for the file.
     """
     path = events_file(path)

@@ -1,6 +1,6 @@
-"""What people took, one item after another: the data of sequential models.
+"""What users took, one item after another: the data of sequential models.
 
-E events of U people lie end to end, oldest first. The last event of a person is the target of
+E events of U users lie end to end, oldest first. The last event of a user is the target of
 the test, the one before it the target of validation, and training sees neither (protocol C1):
 
     e_1 ... e_n-2     training; the final training before a test has e_n-1 as well
@@ -11,12 +11,12 @@ Where events of one instant have no order (a basket), the history of a target en
 target's instant, and validation takes the last event before the test's instant; with one event
 an instant this is the protocol above.
 
-Data that is split by time (`train_ends`) holds out whole spans instead, in which people take many
-things; then what is asked are visits (`training.visit_ranks`), not one event a person. Where
+Data that is split by time (`train_ends`) holds out whole spans instead, in which users take many
+things; then what is asked are visits (`training.visit_ranks`), not one event per user. Where
 besides the events of an instant have no order (`moment`), each event predicts an event of the
 next instant, drawn anew whenever it is read.
 
-A training sample is a person (or a window of a long sequence), not a pair of history and item:
+A training sample is a user (or a window of a long sequence), not a pair of history and item:
 every position predicts the event after it, so a sequence of n events is read once and not n
 times ("generative training", Zhai et al., ICML 2024, arXiv 2402.17152, section 2.3).
 """
@@ -39,7 +39,7 @@ from adwright.data.ranges import distinct, ranges
 __all__ = ["Held", "ItemSequences", "SequenceBatch"]
 
 Ints = NDArray[np.int64]
-#: The splits that hold one target a person.
+#: The splits that hold one target per user.
 Held = Literal["valid", "test"]
 
 
@@ -51,7 +51,7 @@ class SequenceBatch:
     target: int64 [E], the item after each event; 0 where there is nothing to predict.
     time: int64 [E], seconds since 1970, None for data without times. next_time: int64 [E], when
     the item after each event was asked for. action: int64 [E], codes of what was done with the
-    item, or None. context: int64 [U, F], codes of what is known of the people, or None.
+    item, or None. context: int64 [U, F], codes of what is known of the users, or None.
     """
 
     items: Jagged
@@ -125,14 +125,14 @@ class SequenceBatch:
 
 @dataclass(frozen=True, eq=False)
 class ItemSequences:
-    """Sequences of U people over a catalogue of N items.
+    """Sequences of U users over a catalogue of N items.
 
-    item: int64 [E], codes from 1 to N. offsets: int64 [U + 1], person u has the events
+    item: int64 [E], codes from 1 to N. offsets: int64 [U + 1], user u has the events
     offsets[u] to offsets[u + 1]. time: int64 [E], seconds since 1970, never falling within a
-    person, or None. action: int64 [E], codes below `actions`, or None.
+    user, or None. action: int64 [E], codes below `actions`, or None.
     moment: int64 [E], for data where events of an instant have no order, the place of the first
     event of the same instant; None where each event stands for itself.
-    train_ends: for a split by time, where the training events of each person end, int64 [U]
+    train_ends: for a split by time, where the training events of each user end, int64 [U]
     without those of validation and int64 [U] with them; None for the protocol above.
     context: int64 [U, F], codes below `context_sizes` [F], or None.
     ids: what the codes 1 to N stand for.
@@ -190,9 +190,9 @@ class ItemSequences:
         return np.bincount(self.item[place], minlength=self.items + 1)
 
     def held(self, split: Held) -> tuple[Ints, Ints]:
-        """(int64 [U] place of each person's target, int64 [U] where its history ends).
+        """(int64 [U] place of each user's target, int64 [U] where its history ends).
 
-        A person without such an event has a target at -1 and a history that ends where it
+        A user without such an event has a target at -1 and a history that ends where it
         begins. Raises ValueInvalidError for a split by time.
         """
         if self.train_ends is not None:
@@ -207,7 +207,7 @@ class ItemSequences:
         return target, end
 
     def people(self, split: Held) -> Ints:
-        """Numbers of the people who have a target and at least one event before it."""
+        """Numbers of the users who have a target and at least one event before it."""
         target, end = self.held(split)
         return np.flatnonzero((target >= 0) & (end > self.offsets[:-1]))
 
@@ -223,7 +223,7 @@ class ItemSequences:
         return bounds[np.searchsorted(bounds, np.arange(len(self.item)), side="right")]
 
     def training_end(self, *, final: bool = False) -> Ints:
-        """int64 [U], where the training events of each person end.
+        """int64 [U], where the training events of each user end.
 
         final: the training before the test, which has the validation targets too.
         """
@@ -286,17 +286,17 @@ class ItemSequences:
         return replace(batch, target=asked)
 
     def seen(self, people: Ints, split: Held) -> tuple[Ints, Ints]:
-        """Distinct items of each person's whole history: (codes [S], offsets [B + 1])."""
+        """Distinct items of each user's whole history: (codes [S], offsets [B + 1])."""
         first, end = self.offsets[people], self.held(split)[1][people]
         place, offsets = ranges(first, end - first)
         return distinct(self.item[place], offsets, self.items + 1)
 
     def targets(self, people: Ints, split: Held) -> Ints:
-        """int64 [B], the item code of each person's target."""
+        """int64 [B], the item code of each user's target."""
         return self.item[self.held(split)[0][people]]
 
     def _before(self, stop: Ints) -> tuple[Ints, Ints]:
-        """The last event before `stop` of each person, and where its instant begins."""
+        """The last event before `stop` of each user, and where its instant begins."""
         first = self.offsets[:-1]
         target = np.where(stop > first, stop - 1, -1)
         if self.moment is None or not len(self.item):

@@ -6,7 +6,7 @@ the longest sequence and alpha in (1, 2], a sequence of n events is
     kept whole                                 where n <= th,  th = floor(N^(alpha / 2))
     cut to th of its events, in their order    with probability 1 - N^alpha / n^2, else kept
 
-so that attention costs O(N^alpha d) a person instead of O(N^2 d). Which events stay:
+so that attention costs O(N^alpha d) per user instead of O(N^2 d). Which events stay:
 
     recency   the latest th
     random    th of them, each with the same chance
@@ -15,7 +15,7 @@ so that attention costs O(N^alpha d) a person instead of O(N^2 d). Which events 
 
 The paper found the last one best. Ours: ages are counted in places where there are no times;
 the draws without replacement are the th largest of log(u) / w (Efraimidis and Spirakis 2006),
-which one sort finds for a whole batch; a person of whom all events are of one instant is drawn
+which one sort finds for a whole batch; a user of whom all events are of one instant is drawn
 at random; and each event that stays still predicts the event that truly followed it
 (`SequenceBatch.at`).
 """

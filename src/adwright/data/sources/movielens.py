@@ -1,10 +1,10 @@
-"""MovieLens 100k: 100,000 ratings of 1,682 films by 943 people, a set every library reads.
+"""MovieLens 100k: 100,000 ratings of 1,682 films by 943 users, a set every library reads.
 
 Collected by GroupLens from September 1997 to April 1998 (Harper and Konstan, "The MovieLens
 Datasets: History and Context", ACM TiiS 2015); research use. The copy read here is the one in
 RecBole's atomic files that travels in the wheel of recbole.
 
-Three ratings in four share their second with another rating of the same person, so the order
+Three ratings in four share their second with another rating of the same user, so the order
 inside a sitting is unknown; tasks order it by a seeded hash.
 """
 
@@ -43,7 +43,7 @@ class MovieLens:
 
     def events(self) -> pl.LazyFrame:
         """The ratings as an EventLog of kind "rating", in the order of the file, which is not
-        that of time: value is 1 to 5 stars; the ratings that a person gave in one second share
+        that of time: value is 1 to 5 stars; the ratings that a user gave in one second share
         a request_id."""
         return read_atomic(self.folder, _NAME).events
 

@@ -10,7 +10,7 @@ own. Published by ZOZO, CC BY 4.0 (Saito et al., "Open Bandit Dataset and Pipeli
 Things to know before using it:
 
 - There are **no user ids**: each impression is a user of its own, known by four features.
-- **Clicks are rare**: 38 to 69 a log, so every estimate has a wide interval.
+- **Clicks are rare**: 38 to 69 per log, so every estimate has a wide interval.
 - The publisher replaced categories by hashes. Those of users agree between the two policies;
   those of items were drawn anew for each log, though they group the items alike, so here they
   are numbered in the order of the items.
@@ -63,7 +63,7 @@ class BanditArrays:
 
 @dataclass(frozen=True)
 class OpenBandit:
-    """The data set in a folder of CSV files, one folder a policy and campaign."""
+    """The data set in a folder of CSV files, one folder per policy and campaign."""
 
     folder: Path
 
@@ -80,7 +80,7 @@ class OpenBandit:
         """One log as an EventLog, sorted by time: 10,000 impressions, each followed by its click
         where there was one.
 
-        item_id is "<campaign>-<number>"; request_id and user_id are one an impression; position
+        item_id is "<campaign>-<number>"; request_id and user_id are one per impression; position
         is 1 to 3; the context holds the four user features. A click carries its impression's
         request_id, time and position, and no propensity, since nobody chose it.
         """

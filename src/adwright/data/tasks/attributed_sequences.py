@@ -1,9 +1,9 @@
 """Item sequences with attributes (Beauty, LastFM) as a ranking task.
 
-The folder holds `sequences.txt`, a person and then that person's items in time order on each
+The folder holds `sequences.txt`, a user and then that user's items in time order on each
 line, and `item_attributes.json`, attribute ids of each item. Each position but the first is a
-row with label 1 and, beside it, one item that the person never has, drawn uniformly, with label
-0. The last position of a person is for test, the one before it for validation. There are no
+row with label 1 and, beside it, one item that the user never has, drawn uniformly, with label
+0. The last position of a user is for test, the one before it for validation. There are no
 times: the position stands for the time.
 """
 
@@ -37,7 +37,7 @@ def build_sequences_task(source: str | Path, cache: str | Path, *, seed: int = 0
     """The task of the folder `source`, in a folder under `cache`, built on first use.
 
     seed: of the drawn negatives. Raises FileUnreadableError for a missing or unreadable file,
-    ValueInvalidError for a line without items, a person twice, or one who has every item.
+    ValueInvalidError for a line without items, a user twice, or one who has every item.
     """
     source = Path(source)
     hashes = [sha256_file(path) for path in _files(source)]
@@ -159,7 +159,7 @@ def _rows(events: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
             value=full["user_id"].min(),
             hint="leave this person out",
         )
-    # Draw, keep what the person never has, and draw again for the rest.
+    # Draw, keep what the user never has, and draw again for the rest.
     while open_rows.height:
         drawn = catalogue.gather(rng.integers(0, len(catalogue), open_rows.height))
         tried = open_rows.with_columns(drawn.alias("item_id"), label=pl.lit(0, pl.Int8))

@@ -1,9 +1,9 @@
-"""The choice task: which items of the catalogue does this person take in the next basket?
+"""The choice task: which items of the catalogue does this user take in the next basket?
 
 The fine ranker's training rows, made of a next-basket task. A row is a pair of a basket and an
-item: every item of the basket with label 1, and negatives drawn from the person's past, from
+item: every item of the basket with label 1, and negatives drawn from the user's past, from
 the popular items and from the whole catalogue (`draws`). What a row may know is what a request
-knows: the items' own features and their popularity in the training weeks, the person's profile,
+knows: the items' own features and their popularity in the training weeks, the user's profile,
 weekday and hour, and the counts of `personal`; all of it from before the basket.
 
 Negatives are drawn, so probabilities are those of the rows: `Draws.log_expected` brings them
@@ -107,7 +107,7 @@ def choice_features(spec: FeatureSpec, min_count: int) -> tuple[Feature, ...]:
 
 
 def _parts(source: NextBasket, config: ChoiceConfig, people: int = 500) -> Iterator[TaskPart]:
-    """The rows and events of some people at a time."""
+    """The rows and events of some users at a time."""
     rng = np.random.default_rng(config.seed)
     chosen = np.sort(np.concatenate([_drawn(source, config, split, rng) for split in SPLITS]))
     share = popular_share(source.count)

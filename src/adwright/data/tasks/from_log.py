@@ -1,7 +1,7 @@
-"""A user's own log as a ranking task: which of the items shown does this person respond to?
+"""A user's own log as a ranking task: which of the items shown does this user respond to?
 
-A row is an impression; its label is 1 where the same person responded to the same item in the
-same request. What a row may know of the past: the person's responses before the request's
+A row is an impression; its label is 1 where the same user responded to the same item in the
+same request. What a row may know of the past: the user's responses before the request's
 first impression, and how often the item was responded to on earlier days (UTC), by anyone.
 Clocks differ, and a response may be dated before what it responds to: it then counts from the
 first impression of its request on, so that no row ever sees a response of its own request.
@@ -46,7 +46,7 @@ class LogTaskConfig:
     """What counts as a response, what a row knows, and where the log is cut.
 
     responses: kinds of events that make an impression a positive, and that popularity counts.
-    history: kinds of events that a person's history is made of.
+    history: kinds of events that a user's history is made of.
     valid_from, test_from: the first instants of validation and test, both or neither.
     shares: without dates, shares of the impressions, in order of time, that train and validate.
     context: keys of the log's context, or creative_id and campaign_id, that are features with
@@ -106,7 +106,7 @@ def build_log_task(
 
     events: a checked EventLog, as `read_events` gives it. Where an item is shown twice in one
     request, the first impression counts. rows_per_part: about how many impressions are held in
-    memory at once, of whole people.
+    memory at once, of whole users.
     The folder's name carries a hash of every event, of the items and of `config`. Responses that
     are dated before the first impression of their request are counted in a warning.
 
@@ -204,7 +204,7 @@ def _cut(events: pl.LazyFrame, config: LogTaskConfig) -> _Cut:
 def _parts(
     events: pl.LazyFrame, config: LogTaskConfig, cut: _Cut, rows_per_part: int
 ) -> Iterator[TaskPart]:
-    """Rows and events of some people at a time: those whose hash falls into the same part."""
+    """Rows and events of some users at a time: those whose hash falls into the same part."""
     n_parts = -(-cut.impressions // rows_per_part)
     popularity = _popularity(events, config)
     early = responses = 0
@@ -240,7 +240,7 @@ def _rows(
         .collect()
         .sort("time", "event_id")
         .unique([*_REQUEST, "item_id"], keep="first", maintain_order=True)
-        # What a person does after the first impression of a request is no history of the rest.
+        # What a user does after the first impression of a request is no history of the rest.
         .with_columns(pl.col("time").min().over(_REQUEST))
         .join(responded, on=[*_REQUEST, "item_id"], how="left", maintain_order="left")
         .with_columns(day=pl.col("time").dt.date())

@@ -1,4 +1,4 @@
-"""What a row may know of its person's history: how many events came before, and of its item.
+"""What a row may know of its user's history: how many events came before, and of its item.
 
 Both are counts of events strictly before the row's time, so nothing of the row's own request
 is among them.

@@ -1,6 +1,6 @@
 """MovieLens 100k as a ranking task that every peer library can read too.
 
-A row is a rating; its label is 1 for 4 or 5 stars. The history is everything the person rated
+A row is a rating; its label is 1 for 4 or 5 stars. The history is everything the user rated
 at an earlier time. Split 80/10/10 by time over all ratings.
 """
 
@@ -34,7 +34,7 @@ MOVIELENS_FEATURES = (
 def build_movielens_task(source: MovieLens, cache: str | Path, *, seed: int = 0) -> Task:
     """The task in a folder under `cache`, built on first use.
 
-    seed: of the hash that orders ratings of one person and second, and that decides on which
+    seed: of the hash that orders ratings of one user and second, and that decides on which
     side of the split ratings of the very same second fall.
     """
     key = content_hash({"data": ASSETS["recbole"].sha256, "seed": seed, "code": VERSION})

@@ -1,8 +1,8 @@
 """Negatives drawn for a ranking task, and how to undo the drawing.
 
-A basket has M negatives, each drawn from a mixture: with probability `own` one of the person's
+A basket has M negatives, each drawn from a mixture: with probability `own` one of the user's
 n distinct past items, with `popular` an item by popularity^0.75, else any of the N items of the
-catalogue. What the person took this time is struck out afterwards and not drawn again, so an
+catalogue. What the user took this time is struck out afterwards and not drawn again, so an
 item i that was not taken is expected among the negatives M q times,
 
     q(i) = own [i had before] / n + popular c_i^0.75 / sum_j c_j^0.75 + uniform / N
@@ -35,7 +35,7 @@ POWER = 0.75
 
 @dataclass(frozen=True)
 class Draws:
-    """number: M, negatives drawn a basket. own, popular: shares of them; what they leave is
+    """number: M, negatives drawn per basket. own, popular: shares of them; what they leave is
     uniform, and is above 0, so that no item lies outside the task."""
 
     number: int = 40
@@ -59,10 +59,10 @@ class Draws:
         had: NDArray[np.bool_],
         distinct: NDArray[np.integer],
     ) -> Floats:
-        """log(M q) of T pairs of person and item, to be added to a model's logits: [T].
+        """log(M q) of T pairs of user and item, to be added to a model's logits: [T].
 
         share: [T], `popular_share` of the items. items: N of the catalogue. had: [T], whether
-        the person had the item before. distinct: [T], n of the person.
+        the user had the item before. distinct: [T], n of the user.
         """
         own = np.where(had, self.own / np.maximum(distinct, 1), 0.0)
         uniform = (1 - self.own - self.popular) / items
@@ -85,9 +85,9 @@ def draw_negatives(
 ) -> tuple[Ints, Ints]:
     """Negatives of B baskets, before the items taken are struck out.
 
-    past: distinct past items of the baskets' people [S]; basket b has those from offsets[b] to
+    past: distinct past items of the baskets' users [S]; basket b has those from offsets[b] to
     offsets[b + 1]. share: `popular_share` [V]. Returns (item codes [R], basket of each [R]);
-    R is M a basket, less the own ones of people without a past.
+    R is M per basket, less the own ones of users without a past.
     """
     distinct = np.diff(offsets)
     basket = np.repeat(np.arange(len(distinct)), draws.number)

@@ -1,11 +1,11 @@
-"""The next-basket task: of everything that is sold, what does this person buy next?
+"""The next-basket task: of everything that is sold, what does this user buy next?
 
-A visit is one request of a person (a basket, a session, a position in a sequence). Its query is
-all that the person did before that moment; its targets are the distinct items of the visit.
+A visit is one request of a user (a basket, a session, a position in a sequence). Its query is
+all that the user did before that moment; its targets are the distinct items of the visit.
 Every item of the catalogue is a candidate. Events of one request share a time and their order
 means nothing, so a visit never sees an event of its own time.
 
-The task lies in memory as flat arrays, sorted by person and time: Complete Journey's 1.47
+The task lies in memory as flat arrays, sorted by user and time: Complete Journey's 1.47
 million purchases take 30 MB, and any batch of visits is a gather.
 """
 
@@ -42,13 +42,13 @@ _EVENT_COLUMNS = ("user_id", "request_id", "item_id", "time", "split")
 
 @dataclass(frozen=True, eq=False)
 class NextBasket:
-    """The task. N items in the catalogue, U people, E events, V visits.
+    """The task. N items in the catalogue, U users, E events, V visits.
 
     item: int64 [E] item codes (rows of `items`, from 1); time: int64 [E] microseconds since
-    1970 (for data without times the position in days). Person u owns the events
+    1970 (for data without times the position in days). User u owns the events
     user_offsets[u] to user_offsets[u + 1].
     visit_user, visit_time: int64 [V]. visit_end: int64 [V], the visit's history are the events
-    of its person before this place. split: int8 [V], place in SPLITS. targets: the visit's
+    of its user before this place. split: int8 [V], place in SPLITS. targets: the visit's
     items are targets[target_offsets[v] : target_offsets[v + 1]].
     profile: int64 [V, F] codes of the spec's user and context features.
     count: int64 [N + 1], training events of each item code; 0 for the unknown item.
@@ -126,7 +126,7 @@ def build_visits(
     """The task of `events`.
 
     events: user_id, request_id, item_id (text), time (a UTC timestamp, or an integer position),
-      split (train, valid, test; one a request), and the columns of the user and context
+      split (train, valid, test; one per request), and the columns of the user and context
       features, constant within a request. catalogue: item_id and item features.
     features: fitted on the training events and on the catalogue.
     seed: of the order within a request, which carries no meaning.

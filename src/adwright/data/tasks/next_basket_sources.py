@@ -2,7 +2,7 @@
 
 Complete Journey: every basket of every household is a visit; weeks 1-44 train, 45-48 validate,
 49-53 test; candidates are the 68,509 items that were sold in the year. Sequences: the last item
-of a person tests, the one before validates; there are no times, so the position stands for the
+of a user tests, the one before validates; there are no times, so the position stands for the
 day and there is no context.
 """
 

@@ -1,6 +1,6 @@
-"""What a person's own history says of an item: how often they took it, and how long ago.
+"""What a user's own history says of an item: how often they took it, and how long ago.
 
-Three numbers of a pair of person and item, counted from the events before a place of the
+Three numbers of a pair of user and item, counted from the events before a place of the
 history. A training table and a request call the same function, so the features are the same
 offline and online.
 
@@ -54,9 +54,9 @@ def personal(
 ) -> Personal:
     """The numbers of T pairs; one sort of the E events.
 
-    item: item codes [E]; time: microseconds [E]; person u owns the events offsets[u] to
-    offsets[u + 1], oldest first. owner: int64 [T], the person of each pair. asked: its item
-    [T]. end: int64 [T], it sees the events of its person before this place. at: int64 [T],
+    item: item codes [E]; time: microseconds [E]; user u owns the events offsets[u] to
+    offsets[u + 1], oldest first. owner: int64 [T], the user of each pair. asked: its item
+    [T]. end: int64 [T], it sees the events of its user before this place. at: int64 [T],
     microseconds, the moment that ages are counted to.
 
     >>> day = MICROSECONDS_PER_DAY
@@ -79,8 +79,8 @@ def personal(
 
 
 def _begin_recent(time: Ints, offsets: Ints, owner: Ints, at: Ints) -> Ints:
-    """For each pair the place of its person's first recent event: [T]."""
-    # Pairs of one request lie together and share person and moment.
+    """For each pair the place of its user's first recent event: [T]."""
+    # Pairs of one request lie together and share user and moment.
     change = np.ones(len(owner), dtype=bool)
     change[1:] = (owner[1:] != owner[:-1]) | (at[1:] != at[:-1])
     heads = np.flatnonzero(change)

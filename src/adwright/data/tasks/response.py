@@ -1,13 +1,13 @@
-"""The response task: which of the promoted products on this shelf does this person take?
+"""The response task: which of the promoted products on this shelf does this user take?
 
 On Complete Journey a **visit** is one basket at a store in a week. Its impressions are the
 products on promotion in that store and week (on display or in the mailer) whose product type
 the basket touches: the shopper stood before that shelf. The response is 1 where the product is
 in that basket. The task therefore conditions on the visit to the category; it says nothing of
-whether a person comes to the shelf at all, and display and mailer were not randomised, so
+whether a user comes to the shelf at all, and display and mailer were not randomised, so
 their effect is an association.
 
-What a row may know: the person's events before the basket, the store, the placement, and
+What a row may know: the user's events before the basket, the store, the placement, and
 popularity, price and discount **of earlier weeks**. A basket's own discount exists only where
 the product was bought, so it would give the response away.
 """
@@ -162,7 +162,7 @@ def _bought(source: CompleteJourney, config: ResponseConfig) -> pl.DataFrame:
 
 
 def _visits(source: CompleteJourney, bought: pl.DataFrame) -> pl.DataFrame:
-    """One row a basket and product type that it touches, by household, time and basket."""
+    """One row per basket and product type that it touches, by household, time and basket."""
     types = source.products().select("product_id", "product_type").drop_nulls().collect()
     return (
         bought.join(types, on="product_id")

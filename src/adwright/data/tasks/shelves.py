@@ -52,7 +52,7 @@ def promoted_on(source: CompleteJourney, shelves: pl.DataFrame) -> pl.DataFrame:
 
 
 def weekly_sales(source: CompleteJourney) -> pl.DataFrame:
-    """One row a product and week in which it was sold, sorted by week and product.
+    """One row per product and week in which it was sold, sorted by week and product.
 
     product_id, week, and as of the end of that week: popularity, the baskets that held the
     product so far; price, its mean shelf price a piece in dollars in that week; discount, the

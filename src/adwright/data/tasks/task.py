@@ -4,12 +4,12 @@
       task.json             name, protocol text, data hash, features, counts
       items.parquet         the catalogue's items
       train|valid|test/
-        rows.parquet        one row an impression, sorted by user and time
+        rows.parquet        one row per impression, sorted by user and time
         events.parquet      those users' events, sorted by user and time
 
 Row group i of rows.parquet and row group i of events.parquet hold the same users, whole. So a
 stream reads both side by side, memory follows the row group and not the log, and a shuffle of
-row groups never tears a person from a history.
+row groups never tears a user from a history.
 """
 
 from __future__ import annotations

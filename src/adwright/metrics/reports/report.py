@@ -113,7 +113,7 @@ class Report:
             ) from error
 
     def table(self) -> str:
-        """Plain text: a line a measure with its interval, then the protocol."""
+        """Plain text: a line per measure with its interval, then the protocol."""
         width = max([len("measure"), *(len(name) for name in self.metrics)])
         title = f"{self.confidence:.0%} interval"
         lines = [f"{'measure':<{width}}  {'value':>7}   {title}"]
