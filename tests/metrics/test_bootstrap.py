@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -207,3 +209,42 @@ def test_an_interval_as_text() -> None:
     assert one.text() == "0.1235 (-0.5000 to 1.0000)"
     assert one.text("+.1f", brackets=True) == "+0.1 [-0.5, +1.0]"
     assert one.text(".0%") == "12% (-50% to 100%)"
+
+
+def test_a_model_is_not_ahead_of_itself() -> None:
+    values = generator(4).random(40)
+    same = b.bootstrap_difference(values, values, np.ones(40), generator(), 50)
+    assert (same.value, same.low, same.high, same.width) == (0, 0, 0, 0)
+    assert not same.excludes(0)
+    assert same.excludes(1e-9)
+
+
+@pytest.mark.parametrize("scale", [0.01, 3.0])
+def test_a_ratio_scales_with_its_numerators(scale: float) -> None:
+    values, weights = generator(5).random(40), generator(6).random(40) + 0.5
+    plain = b.bootstrap_ratio(values, weights, generator(), 100)
+    scaled = b.bootstrap_ratio(scale * values, weights, generator(), 100)
+    assert scaled.value == pytest.approx(scale * plain.value)
+    assert scaled.width == pytest.approx(scale * plain.width)
+    # A common factor of both cancels out.
+    both = b.bootstrap_ratio(scale * values, scale * weights, generator(), 100)
+    assert (both.low, both.high) == pytest.approx((plain.low, plain.high))
+
+
+def test_more_confidence_is_a_wider_interval() -> None:
+    drawn = generator(7).normal(size=500)
+    found = [b.interval_of(0.0, drawn, confidence=c) for c in (0.5, 0.8, 0.95, 0.99)]
+    assert all(a.low > z.low and a.high < z.high for a, z in pairwise(found))
+    with_gaps = np.concatenate([drawn, [np.nan, np.inf]])
+    assert b.interval_of(0.0, with_gaps, confidence=0.8) == found[1]
+
+
+@pytest.mark.parametrize("blocks", [3, 10])
+def test_blocks_hold_whole_users_of_nearly_equal_numbers(blocks: int) -> None:
+    users = generator(8).integers(0, 25, 400) * 7 - 30
+    block, count = b.user_blocks(users, 400, generator(), blocks)
+    assert count == blocks
+    of_user = {user: set(block[users == user].tolist()) for user in set(users.tolist())}
+    assert all(len(found) == 1 for found in of_user.values())
+    sizes = np.bincount([found.pop() for found in of_user.values()], minlength=blocks)
+    assert sizes.max() - sizes.min() <= 1

@@ -322,3 +322,68 @@ def test_other_errors() -> None:
         Rounds.of_tables(
             action=np.zeros(1, int), reward=one, propensity=one, policy=np.full((1, 2), 0.4)
         )
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_unit_of_the_reward_is_the_unit_of_the_value(name: str) -> None:
+    assert THREE.predicted is not None
+    assert THREE.expected is not None
+    cents = replace(
+        THREE,
+        reward=100 * THREE.reward,
+        predicted=100 * THREE.predicted,
+        expected=100 * THREE.expected,
+    )
+    one, other = ESTIMATORS[name](THREE), ESTIMATORS[name](cents)
+    assert other.value == pytest.approx(100 * one.value)
+    assert other.standard_error == pytest.approx(100 * one.standard_error)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_order_of_rounds_does_not_matter(name: str) -> None:
+    order = np.array([2, 0, 1])
+    columns = ("reward", "propensity", "target", "predicted", "expected")
+    turned = Rounds(**{column: getattr(THREE, column)[order] for column in columns})
+    assert ESTIMATORS[name](turned).value == pytest.approx(ESTIMATORS[name](THREE).value)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_snips_forgives_a_factor_on_all_propensities(factor: float) -> None:
+    off = replace(THREE, propensity=factor * THREE.propensity)
+    assert o.snips(off).value == pytest.approx(o.snips(THREE).value)
+    assert o.ips(off).value == pytest.approx(o.ips(THREE).value / factor)
+
+
+def test_a_perfect_model_leaves_nothing_to_correct() -> None:
+    rng = np.random.default_rng(2)
+    predicted = rng.random(50)
+    rounds = Rounds(
+        reward=predicted,
+        propensity=rng.uniform(0.1, 1, 50),
+        target=rng.random(50),
+        predicted=predicted,
+        expected=rng.random(50),
+    )
+    for estimate in (o.dr(rounds), o.switch_dr(rounds, threshold=1.0)):
+        assert estimate.value == pytest.approx(o.dm(rounds).value)
+        assert estimate.standard_error == pytest.approx(o.dm(rounds).standard_error)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9])
+def test_more_confidence_is_a_wider_interval_around_the_same_value(confidence: float) -> None:
+    rng = np.random.default_rng(3)
+    rounds = Rounds(
+        reward=rng.random(200), propensity=rng.uniform(0.2, 1, 200), target=rng.random(200)
+    )
+    found = o.ips(rounds)
+    draws = [np.random.default_rng(0) for _ in range(2)]
+    for narrow, wide in (
+        (found.normal(confidence=confidence), found.normal()),
+        (found.likelihood(confidence=confidence), found.likelihood()),
+        (
+            found.bootstrap(draws[0], draws=200, confidence=confidence),
+            found.bootstrap(draws[1], draws=200),
+        ),
+    ):
+        assert narrow.value == wide.value == pytest.approx(found.value)
+        assert wide.low < narrow.low < narrow.high < wide.high

@@ -204,3 +204,38 @@ def test_ranks_record_their_rule() -> None:
     ranks = ranks_of_positives(np.eye(2), [0, 1], tie="mean")
     assert isinstance(ranks, Ranks)
     assert ranks.tie == "mean"
+
+
+@given(
+    st.lists(st.lists(st.integers(-3, 3), min_size=4, max_size=4), min_size=1, max_size=5),
+    st.sampled_from(TIES),
+    st.integers(0, 3),
+)
+def test_rising_transforms_change_no_rank(rows: list[list[int]], tie: Tie, column: int) -> None:
+    scores = np.array(rows, np.float64)
+    positive = np.full(len(rows), column)
+    found = ranks_of_positives(scores, positive, tie=tie)
+    moved = ranks_of_positives(np.exp(scores) - 100, positive, tie=tie)
+    assert moved.ranks.tolist() == found.ranks.tolist()
+    assert moved.tied.tolist() == found.tied.tolist()
+    assert ((found.ranks >= 1) & (found.ranks <= 4)).all()
+
+
+@given(st.permutations(range(5)), st.sampled_from(("mean", "pessimistic")))
+def test_where_a_candidate_stands_in_the_matrix_does_not_matter(order: list[int], tie: Tie) -> None:
+    scores = np.array([[3.0, 1.0, 3.0, 0.0, 3.0], [0.0, 2.0, 1.0, 2.0, 5.0]])
+    where = np.argsort(order)
+    for column in range(5):
+        plain = ranks_of_positives(scores, np.full(2, column), tie=tie)
+        turned = ranks_of_positives(scores[:, order], np.full(2, where[column]), tie=tie)
+        assert turned.ranks.tolist() == plain.ranks.tolist()
+
+
+@pytest.mark.parametrize("tie", TIES)
+def test_all_candidates_as_positives_fill_all_ranks(tie: Tie) -> None:
+    scores = np.random.default_rng(1).integers(0, 3, (4, 6))
+    columns = np.tile(np.arange(6), 4)
+    found = ranks_of_positives(scores, columns, tie=tie, offsets=np.arange(5) * 6)
+    for user in range(4):
+        mine = found.ranks[found.offsets[user] : found.offsets[user + 1]]
+        assert mine.tolist() == pytest.approx([1, 2, 3, 4, 5, 6])

@@ -31,7 +31,7 @@ class Popularity:
     """Orders by one fixed number per item, the same for every user.
 
     item_ids: N items, each once. weight: [N], finite, for example counts of purchases; ties go
-    to the item that stands first. Costs O(k + excluded) a request.
+    to the item that stands first. Costs O(k + excluded) per request.
 
     Raises ValueInvalidError for shapes that differ and weights that are not finite.
     """

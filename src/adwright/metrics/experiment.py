@@ -246,7 +246,7 @@ def _matrix(covariates: npt.ArrayLike, rows: int) -> Floats:
 
 def _finite(name: str, values: Floats) -> Floats:
     wrong = ~np.isfinite(values)
-    rows = wrong.any(1) if wrong.ndim == 2 else wrong
+    rows = np.asarray(wrong.any(1) if wrong.ndim == 2 else wrong, np.bool_)
     hint = "leave the person out of both arms, or say what is known"
     refuse(rows, "a value is not finite", name, values, hint)
     return values

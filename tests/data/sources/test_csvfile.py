@@ -136,3 +136,31 @@ def test_cells_that_cannot_be_read_are_named() -> None:
         datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC),
         None,
     ]
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)))
+def test_every_instant_survives_both_spellings(moment: datetime) -> None:
+    instant = moment.replace(tzinfo=UTC)
+    micros = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    sign, digits = "-" if micros < 0 else "", f"{abs(micros):07d}"
+    seconds = f"{sign}{digits[:-6]}.{digits[-6:]}"
+    assert _times(instant.isoformat(), seconds) == [instant, instant]
+
+
+def test_columns_that_are_absent_are_passed_over() -> None:
+    frame = pl.LazyFrame({"a": ["1", " 2.5 ", None], "b": ["x", "y", "z"]})
+    numbers = {"a": pl.Float64(), "absent": pl.Int64()}
+    found = parse_columns(frame, ["gone"], numbers, in_file("f")).collect()
+    assert found["a"].to_list() == [1, 2.5, None]
+    assert found.columns == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "message"),
+    [("a", "1,5", "a cannot be read as a number"), ("t", "noon", "t cannot be read as a time")],
+)
+def test_a_cell_that_cannot_be_read_is_named(column: str, text: str, message: str) -> None:
+    frame = pl.LazyFrame({column: [None, text]}, schema={column: pl.String})
+    with pytest.raises(ValueInvalidError, match=f"{message}.*f, row 1") as caught:
+        parse_columns(frame, ["t"], {"a": pl.Float64()}, in_file("f"))
+    assert caught.value.value == text

@@ -152,3 +152,35 @@ def test_public_logs(name: str, events: int, kinds: dict[str, int]) -> None:
     found = describe(open_log(name))
     assert found.events == events
     assert found.kinds == kinds
+
+
+def test_the_words_for_a_log_count_what_is_in_it() -> None:
+    found = describe(made())
+    assert (found.events, found.users, found.items) == (4, 2, 3)
+    assert (found.first, found.last) == (TIMES[0], TIMES[-1])
+    assert sorted(found.kinds.items()) == [
+        ("click", 1),
+        ("impression", 1),
+        ("purchase", 1),
+        ("redemption", 1),
+    ]
+    assert found.history["shortest"] == 1
+    assert found.history["longest"] == 3
+    assert found.catalogue == {"items": 3, "creatives": 0, "campaigns": 1, "users": 2}
+    assert found.features == ("type", "price")
+
+
+def test_a_log_of_nothing_can_be_described() -> None:
+    nothing = Log(EVENTS.clear().lazy(), Catalogue.checked(ITEMS.clear()))
+    found = describe(nothing)
+    assert (found.events, found.first, found.kinds) == (0, None, {})
+    assert set(found.history.values()) == {0.0}
+    assert "users" not in found.catalogue
+
+
+def test_a_log_without_items_gets_the_ids_it_shows(tmp_path: Path) -> None:
+    EVENTS.write_parquet(tmp_path / "events.parquet")
+    found = read_log(tmp_path / "events.parquet")
+    # A coupon is no item.
+    assert found.catalogue.items["item_id"].to_list() == ["x", "y"]
+    assert found.users is None

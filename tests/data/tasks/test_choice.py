@@ -119,7 +119,35 @@ def test_draws_change_the_rows_and_the_folder(task: Task, source: NextBasket) ->
     assert "30 negatives" in other.protocol
 
 
-def test_settings_out_of_range_are_refused() -> None:
-    for wrong in ({"train": -1}, {"min_count": 0}):
-        with pytest.raises(ConfigError):
-            ChoiceConfig(**wrong)
+@pytest.mark.parametrize("wrong", [{"train": -1}, {"valid": -1}, {"test": -2}, {"min_count": 0}])
+def test_settings_out_of_range_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="not negative"):
+        ChoiceConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_fewer_baskets_are_some_of_them(task: Task, source: NextBasket, tmp_path: Path) -> None:
+    config = replace(CONFIG, train=7, valid=2, test=2)
+    few = build_choice_task(source, tmp_path, config)
+    assert few.data_hash != task.data_hash
+    for split, wanted in (("train", 7), ("valid", 2), ("test", 2)):
+        baskets = few.rows(split).collect()["request_id"].unique().to_list()  # type: ignore[arg-type]
+        assert len(baskets) == wanted
+        assert {source.split[int(one)] for one in baskets} == {SPLITS.index(split)}  # type: ignore[arg-type]
+
+
+def test_the_same_settings_find_the_same_folder(source: NextBasket, tmp_path: Path) -> None:
+    first = build_choice_task(source, tmp_path, CONFIG)
+    stamp = (first.folder / "task.json").stat().st_mtime_ns
+    again = build_choice_task(source, tmp_path, CONFIG)
+    assert again.folder == first.folder
+    assert (again.folder / "task.json").stat().st_mtime_ns == stamp
+
+
+def test_the_catalogue_says_how_popular_each_item_is(source: NextBasket) -> None:
+    table = choice_catalogue(source)
+    assert table.columns == [*source.catalogue.columns, "popularity"]
+    assert table["popularity"].to_list() == source.count[1:].tolist()
+    names = [feature.name for feature in choice_features(source.spec, 3)]
+    assert names[0] == "history"
+    assert {"popularity", "visible", "frequency", "recent", "recency"} <= set(names)
+    assert "words" not in names

@@ -10,6 +10,7 @@ import pytest
 
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.tasks.next_basket import NextBasket, build_visits, moment
+from adwright.data.time import MICROSECONDS_PER_DAY
 from tests.support.data.small_next_basket import FEATURES, catalogue, events_of, small_task
 
 VISITS = [
@@ -107,3 +108,43 @@ def test_a_task_of_many_people() -> None:
     task = small_task()
     assert len(task.users) == 10
     assert len(task.visits("train")) == 60
+
+
+def test_batches_equal_a_walk_through_the_log() -> None:
+    task = small_task(people=4, seed=3)
+    visits = np.arange(len(task))[::-1].copy()
+    batch = task.batch(visits)
+    ends = batch.history.offsets.tolist()
+    for row, visit in enumerate(visits.tolist()):
+        first = int(task.user_offsets[task.visit_user[visit]])
+        mine = slice(first, int(task.user_offsets[task.visit_user[visit] + 1]))
+        before = task.time[mine] < task.visit_time[visit]
+        assert batch.history.to_lists()[row] == task.item[mine][before].tolist()
+        ages = (task.visit_time[visit] - task.time[mine][before]) / MICROSECONDS_PER_DAY
+        assert batch.age[ends[row] : ends[row + 1]].tolist() == pytest.approx(ages.tolist())
+        wanted = np.unique(task.item[mine][task.time[mine] == task.visit_time[visit]])
+        assert batch.targets.to_lists()[row] == wanted.tolist()
+
+
+def test_a_position_stands_for_a_day() -> None:
+    events = events_of(VISITS)
+    days = events.with_columns(time=(pl.col("time") - pl.col("time").min()).dt.total_days())
+    kept = {"name": "t", "protocol": "p", "data_hash": "h", "features": FEATURES}
+    by_time = build_visits(events, catalogue(), **kept)  # type: ignore[arg-type]
+    by_day = build_visits(days, catalogue(), **kept)  # type: ignore[arg-type]
+    assert (np.diff(by_day.time) == np.diff(by_time.time)).all()
+    every = np.arange(len(by_day))
+    assert by_day.batch(every).age.tolist() == by_time.batch(every).age.tolist()
+
+
+@pytest.mark.parametrize("column", ["user_id", "request_id", "item_id", "time", "split"])
+def test_each_column_is_needed(column: str) -> None:
+    with pytest.raises(SchemaError, match=f"the events lack a column .*column {column}"):
+        build_visits(
+            events_of(VISITS).drop(column),
+            catalogue(),
+            name="t",
+            protocol="p",
+            data_hash="h",
+            features=FEATURES,
+        )

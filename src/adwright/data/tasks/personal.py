@@ -70,6 +70,7 @@ def personal(
     user = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     width = int(max(item.max(initial=0), asked.max(initial=0))) + 1
     counts = PairCounts(user, item.astype(np.int64), np.arange(len(item)), things=width)
+    asked = asked.astype(np.int64)
     frequency, latest = counts.before(owner, asked, end)
     earlier, _ = counts.before(owner, asked, _begin_recent(time, offsets, owner, at))
     had = frequency > 0
