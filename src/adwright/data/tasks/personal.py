@@ -70,9 +70,9 @@ def personal(
     user = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     width = int(max(item.max(initial=0), asked.max(initial=0))) + 1
     counts = PairCounts(user, item.astype(np.int64), np.arange(len(item)), things=width)
-    asked = asked.astype(np.int64)
-    frequency, latest = counts.before(owner, asked, end)
-    earlier, _ = counts.before(owner, asked, _begin_recent(time, offsets, owner, at))
+    wanted: Ints = asked.astype(np.int64)
+    frequency, latest = counts.before(owner, wanted, end)
+    earlier, _ = counts.before(owner, wanted, _begin_recent(time, offsets, owner, at))
     had = frequency > 0
     recency = np.full(len(asked), np.nan)
     recency[had] = np.maximum(at[had] - time[latest[had]], 0) / MICROSECONDS_PER_DAY
