@@ -28,6 +28,7 @@ from adwright.data.hashing import hash_order
 from adwright.data.vocabulary import Vocabulary
 
 __all__ = [
+    "ABSENT",
     "Feature",
     "FeatureSpec",
     "ItemTable",
