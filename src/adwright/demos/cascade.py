@@ -289,25 +289,11 @@ def _shown(
         past = cascade.histories.batch([decision.request]).item
         times = np.bincount(past, minlength=len(task.items))
         codes = [task.items.ids.index(item_id) + 1 for item_id in decision.item_ids]
-        places = zip(
-            decision.item_ids,
-            codes,
-            decision.score.tolist(),
-            decision.propensity.tolist(),
-            strict=True,
+        columns = (decision.item_ids, codes, decision.score.tolist(), decision.propensity.tolist())
+        places = tuple(
+            SlateItem(item_id, names[item_id], score, chance, int(times[code]), item_id in taken)
+            for item_id, code, score, chance in zip(*columns, strict=True)
         )
-        shown.append(
-            ShownDecision(
-                decision.request.user_id,
-                decision.request.time,
-                len(past),
-                len(taken),
-                tuple(
-                    SlateItem(
-                        item_id, names[item_id], score, chance, int(times[code]), item_id in taken
-                    )
-                    for item_id, code, score, chance in places
-                ),
-            )
-        )
+        asked = decision.request
+        shown.append(ShownDecision(asked.user_id, asked.time, len(past), len(taken), places))
     return tuple(shown)

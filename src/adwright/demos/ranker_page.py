@@ -7,7 +7,7 @@ jinja2; charts are SVG drawn by `adwright.metrics.reports.charts`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -117,16 +117,12 @@ def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, str
             x_title="Difference in group AUC",
             reference=0,
         )
-    losses = _losses(result)
-    if losses:
-        charts["losses"] = learning_curves(
-            losses, x_title="Batches", y_title="Log loss on training rows"
-        )
-    curves = _curves(result)
-    if curves:
-        charts["curves"] = learning_curves(
-            curves, x_title="Batches", y_title="Group AUC on validation rows"
-        )
+    for name, rows, title in (
+        ("losses", _losses(result), "Log loss on training rows"),
+        ("curves", _curves(result), "Group AUC on validation rows"),
+    ):
+        if rows:
+            charts[name] = learning_curves(rows, x_title="Batches", y_title=title)
     if households and households[0].past:
         charts["attention"] = _attention(households[0])
     return {name: inline_svg(to_svg(chart), name) for name, chart in charts.items()}
@@ -135,25 +131,31 @@ def _charts(result: RunResult, households: Sequence[Household]) -> dict[str, str
 def _curves(result: RunResult) -> list[dict[str, object]]:
     """Validation group AUC of each training run, from its metrics.jsonl; nothing where each
     was validated once, which makes no curve."""
-    rows: list[dict[str, object]] = []
-    longest = 0
-    for name, records in _records(result):
-        longest = max(longest, len(records))
-        for record in records:
-            rows.append({"step": record["batches"], "series": name, "value": record["valid_gauc"]})
-    return rows if longest > 1 else []
+    return _series(
+        (name, [(record["batches"], record["valid_gauc"]) for record in records])
+        for name, records in _records(result)
+    )
 
 
 def _losses(result: RunResult) -> list[dict[str, object]]:
     """Training log loss of each run, a point for each window of the stream; nothing where
     that makes no curve. On the scale of the sampled rows."""
-    rows: list[dict[str, object]] = []
-    longest = 0
-    for name, records in _records(result):
-        points = [point for record in records for point in record.get("train_curve", [])]
-        longest = max(longest, len(points))
-        rows += [{"step": step, "series": name, "value": loss} for step, loss in points]
-    return rows if longest > 1 else []
+    return _series(
+        (name, [point for record in records for point in record.get("train_curve", [])])
+        for name, records in _records(result)
+    )
+
+
+def _series(curves: Iterable[tuple[str, list[Any]]]) -> list[dict[str, object]]:
+    """The rows of a chart from names and points (step, value); none without a second point."""
+    found = list(curves)
+    if max((len(points) for _, points in found), default=0) < 2:
+        return []
+    return [
+        {"step": step, "series": name, "value": value}
+        for name, points in found
+        for step, value in points
+    ]
 
 
 def _records(result: RunResult) -> Iterator[tuple[str, list[dict[str, Any]]]]:

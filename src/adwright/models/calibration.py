@@ -14,13 +14,14 @@ calibrator runs on the arrays that come out of any model.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.errors import ArtifactError, DataError, ValueInvalidError
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import AdwrightError, ArtifactError, DataError, ValueInvalidError
 from adwright.metrics.arrays import (
     Array,
     as_labels,
@@ -50,26 +51,35 @@ _SMALLEST, _LARGEST = 1e-2, 1e2  # temperatures looked at
 POOLING_ROUNDS = 64  # vectorised pooling rounds before the sequential finish
 
 
+class _Saved:
+    """A calibrator, a frozen dataclass of numbers, as values of an artifact."""
+
+    method: ClassVar[Method]
+
+    def to_jsonable(self) -> dict[str, Any]:
+        """Plain values for the artifact; `calibrator_from_jsonable` reads them."""
+        return {"method": self.method, **to_jsonable(self)}
+
+
 @dataclass(frozen=True)
-class IdentityCalibrator:
+class IdentityCalibrator(_Saved):
     """Leaves probabilities as they are: method "none"."""
+
+    method: ClassVar[Method] = "none"
 
     def __call__(self, probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Probabilities [N] in 0..1 -> the same, as float64."""
         return as_probabilities(probabilities).astype(np.float64)
 
-    def to_jsonable(self) -> dict[str, Any]:
-        """Plain values for the artifact; `calibrator_from_jsonable` reads them."""
-        return {"method": "none"}
-
 
 @dataclass(frozen=True)
-class PlattCalibrator:
+class PlattCalibrator(_Saved):
     """sigmoid(slope * logit(p) + intercept) (Platt 1999).
 
     Raises ValueInvalidError where a coefficient is not finite.
     """
 
+    method: ClassVar[Method] = "platt"
     slope: float
     intercept: float
 
@@ -80,18 +90,15 @@ class PlattCalibrator:
         """Probabilities [N] in 0..1 -> calibrated probabilities [N]."""
         return _sigmoid(self.slope * _logit(as_probabilities(probabilities)) + self.intercept)
 
-    def to_jsonable(self) -> dict[str, Any]:
-        """Plain values for the artifact; `calibrator_from_jsonable` reads them."""
-        return {"method": "platt", "slope": self.slope, "intercept": self.intercept}
-
 
 @dataclass(frozen=True)
-class TemperatureCalibrator:
+class TemperatureCalibrator(_Saved):
     """sigmoid(logit(p) / temperature) (Guo et al. 2017): above 1 it tempers confidence.
 
     Raises ValueInvalidError unless the temperature is finite and positive.
     """
 
+    method: ClassVar[Method] = "temperature"
     temperature: float
 
     def __post_init__(self) -> None:
@@ -103,13 +110,9 @@ class TemperatureCalibrator:
         """Probabilities [N] in 0..1 -> calibrated probabilities [N]."""
         return _sigmoid(_logit(as_probabilities(probabilities)) / self.temperature)
 
-    def to_jsonable(self) -> dict[str, Any]:
-        """Plain values for the artifact; `calibrator_from_jsonable` reads them."""
-        return {"method": "temperature", "temperature": self.temperature}
-
 
 @dataclass(frozen=True)
-class IsotonicCalibrator:
+class IsotonicCalibrator(_Saved):
     """A rising line through (knots, levels), flat outside them (Zadrozny and Elkan 2002).
 
     knots: ascending predictions, the first and last of each pooled block.
@@ -117,6 +120,7 @@ class IsotonicCalibrator:
     Raises ValueInvalidError where knots do not rise, levels fall or leave 0..1.
     """
 
+    method: ClassVar[Method] = "isotonic"
     knots: tuple[float, ...]
     levels: tuple[float, ...]
 
@@ -137,10 +141,6 @@ class IsotonicCalibrator:
         """Probabilities [N] in 0..1 -> calibrated probabilities [N], with ties."""
         p = as_probabilities(probabilities)
         return np.interp(p, self.knots, self.levels)
-
-    def to_jsonable(self) -> dict[str, Any]:
-        """Plain values for the artifact; `calibrator_from_jsonable` reads them."""
-        return {"method": "isotonic", "knots": list(self.knots), "levels": list(self.levels)}
 
 
 Calibrator: TypeAlias = (
@@ -220,20 +220,14 @@ def undo_negative_sampling(probabilities: npt.ArrayLike, rate: float) -> npt.NDA
 
 def calibrator_from_jsonable(values: Mapping[str, Any]) -> Calibrator:
     """The calibrator that `to_jsonable` wrote; ArtifactError when the values do not fit."""
-    try:
-        match dict(values):
-            case {"method": "none", **rest} if not rest:
-                return IdentityCalibrator()
-            case {"method": "platt", "slope": slope, "intercept": intercept, **rest} if not rest:
-                return PlattCalibrator(float(slope), float(intercept))
-            case {"method": "temperature", "temperature": temperature, **rest} if not rest:
-                return TemperatureCalibrator(float(temperature))
-            case {"method": "isotonic", "knots": knots, "levels": levels, **rest} if not rest:
-                return IsotonicCalibrator(
-                    tuple(float(knot) for knot in knots), tuple(float(level) for level in levels)
-                )
-    except (TypeError, ValueError, ValueInvalidError) as error:
-        raise ArtifactError(f"the saved calibrator cannot be used: {error}") from error
+    method, rest = values.get("method"), {k: v for k, v in values.items() if k != "method"}
+    for cls in get_args(Calibrator):
+        if cls.method == method and {field.name for field in fields(cls)} == set(rest):
+            try:
+                found: Calibrator = from_jsonable(cls, rest)
+            except AdwrightError as error:
+                raise ArtifactError(f"the saved calibrator cannot be used: {error}") from error
+            return found
     raise ArtifactError(
         "the saved calibrator is of no known form",
         where=", ".join(f"{key}" for key in values),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -108,7 +109,7 @@ HSTU = replace(
     retriever_fit=SEQUENTIAL,
     fine=HSTURankerConfig(**SIZES, hidden=6),
     fine_fit=SEQUENTIAL,
-    lessons=20,
+    distillation_visits=20,
     blend=10,
 )
 
@@ -170,7 +171,7 @@ def test_a_build_of_hstu_that_was_cut_off_goes_on(
 
 
 def test_the_draws_and_the_seed_reach_hstu(tmp_path: Path) -> None:
-    plain = replace(HSTU, lessons=0, blend=0)
+    plain = replace(HSTU, distillation_visits=0, blend=0)
     other = replace(plain, choice=replace(plain.choice, draws=Draws(number=20, own=0.1)))
     one, two, three = (
         build_deployment(TASK, tmp_path / name, config, cache=tmp_path)
@@ -209,7 +210,7 @@ def test_a_ranker_of_sequences_is_named_in_a_table() -> None:
 def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(build, "_ranker", _killed)
+        patch.setattr(build, "run_ranker", _killed)
         with pytest.raises(KeyboardInterrupt):
             build_deployment(TASK, run, CONFIG, cache=tmp_path)
     with pytest.raises(ConfigError, match="already holds a build"):
@@ -224,14 +225,46 @@ def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert (resumed.coarse.vectors == whole.coarse.vectors).all()
 
 
-def _killed(*_: object) -> None:
+def _killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_lessons_change_the_coarse_ranker_alone(tmp_path: Path) -> None:
-    taught = replace(CONFIG, lessons=50)
+def test_old_names_of_distillation_are_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.warns(UserWarning, match="lessons is now called distillation_visits"):
+        asked = replace(CONFIG, lessons=7)
+    with pytest.warns(UserWarning, match="lesson_items is now called distillation_items"):
+        asked = replace(asked, lesson_items=3)
+    assert (asked.distillation_visits, asked.distillation_items) == (7, 3)
+    values = to_jsonable(asked)
+    assert not {"lessons", "lesson_items"} & set(values)
+    assert from_jsonable(BuildConfig, values) == asked
+    old = {name: values[name] for name in values if not name.startswith("distillation")}
+    old |= {"lessons": 7, "lesson_items": 3}
+    with pytest.warns(UserWarning, match="is now called"):
+        assert from_jsonable(BuildConfig, old) == asked
+    # A build that an earlier release began is taken up.
+    monkeypatch.setattr(build, "run_ranker", _killed)
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        build_deployment(TASK, run, asked, cache=tmp_path)
+    saved = json.loads((run / "build.json").read_text("utf-8"))
+    assert saved["config"] == json.loads(json.dumps(values))
+    (run / "build.json").write_text(json.dumps(saved | {"config": old}), "utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        build_deployment(TASK, run, asked, cache=tmp_path, resume=True)
+    with pytest.raises(ResumeError, match="another config"):
+        build_deployment(TASK, run, CONFIG, cache=tmp_path, resume=True)
+
+
+def test_distillation_changes_the_coarse_ranker_alone(tmp_path: Path) -> None:
+    taught = replace(CONFIG, distillation_visits=50)
     with_ = build_deployment(TASK, tmp_path / "with", taught, cache=tmp_path)
-    for name, change in {"without": {"lessons": 0}, "short": {"lesson_items": 2}}.items():
+    for name, change in {
+        "without": {"distillation_visits": 0},
+        "short": {"distillation_items": 2},
+    }.items():
         config = replace(taught, **change)
         other = build_deployment(TASK, tmp_path / name, config, cache=tmp_path)
         assert (other.retriever.vectors == with_.retriever.vectors).all()

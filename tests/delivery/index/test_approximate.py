@@ -33,25 +33,25 @@ class First(NearIndex[FirstConfig]):
         return 1
 
     def _outgrown(self, slots: int) -> bool:
-        return slots > 4 * self._built
+        return slots > 4 * self.built
 
     def _build(self, vectors: NDArray[np.float32]) -> None:
-        self.slots, self.asked = len(vectors), list[int]()
+        self.entries, self.asked = len(vectors), list[int]()
 
     def _extend(self, vectors: NDArray[np.float32]) -> None:
-        self.slots += len(vectors)
+        self.entries += len(vectors)
 
     def _propose(self, queries: NDArray[np.float32], width: int) -> NDArray[np.int64]:
         self.asked.append(width)
         slots = np.arange(width) + self.config.blind
-        return np.tile(np.where(slots < self.slots, slots, -1), (len(queries), 1))
+        return np.tile(np.where(slots < self.entries, slots, -1), (len(queries), 1))
 
     def _dump(self) -> dict[str, NDArray[Any]]:
-        return {"slots": np.array([self.slots])}
+        return {"slots": np.array([self.entries])}
 
     def _restore(self, parts: Mapping[str, NDArray[Any]]) -> None:
         self._build(self._rows.vectors)
-        if parts["slots"][0] != self.slots:
+        if parts["slots"][0] != self.entries:
             raise ValueError("another number of slots")
 
 
@@ -167,9 +167,9 @@ def test_built_anew_when_half_is_dead_or_outgrown() -> None:
     index.remove([20])
     assert (index.slots, index.ready) == (19, True)
     index.add(np.arange(100, 157), gaussian(57))
-    assert (index.slots, index._built) == (76, 19)
+    assert (index.slots, index.built) == (76, 19)
     index.add([200], gaussian(1))
-    assert (index.slots, index._built) == (77, 77)
+    assert (index.slots, index.built) == (77, 77)
     index.remove(np.arange(190))
     assert not index.ready
     assert parts(index.search(gaussian(1), 2)) == [[200]]
@@ -191,7 +191,7 @@ def test_saved_and_loaded(number: int, tmp_path: Path) -> None:
 
 def test_a_structure_of_other_vectors_is_refused(tmp_path: Path) -> None:
     index, _ = filled(40)
-    index.slots = 39
+    index.entries = 39
     index.save(tmp_path / "index")
     with pytest.raises(ArtifactCorruptError, match="another number of slots"):
         First.load(tmp_path / "index")

@@ -120,4 +120,4 @@ def test_dead_slots_do_not_pile_up() -> None:
     for step in range(50):
         index.add([0, 1], gaussian(2, 2, seed=step))
     assert len(index) == 2
-    assert len(index._rows.ids) <= 6
+    assert index.slots <= 6

@@ -117,9 +117,9 @@ def test_all_lists_and_all_directions_find_nearly_all() -> None:
 
 def test_lists_are_chosen_from_the_number_of_vectors() -> None:
     index = filled(lists=0)
-    assert index._structure.nlist == 64
+    assert index.lists == 64
     index.add(np.arange(1000, 4000), gaussian(3000, 16))
-    assert index._structure.nlist == 128
+    assert index.lists == 128
 
 
 def test_there_is_no_structure_before_there_are_enough() -> None:
@@ -135,7 +135,7 @@ def test_a_graph_grows_and_lists_are_built_anew() -> None:
         index = FaissIndex(16, FaissConfig(name, lists=16, exact_below=0))
         index.add(np.arange(100), VECTORS[:100])
         index.add(np.arange(100, 500), VECTORS[100:500])
-        assert index._built == built
+        assert index.built == built
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adwright.delivery.stages.protocols import CallCost
 
@@ -35,10 +35,7 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
-        self._cost: dict[str, CallCost] = {}
-        self._requests: dict[str, int] = {}
-        self._items: dict[str, int] = {}
+        self._totals: dict[str, _Total] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -47,27 +44,31 @@ class Meter:
         try:
             yield
         finally:
-            spent = time.process_time() - started
-            self._seconds[name] = self._seconds.get(name, 0.0) + spent
+            self._total(name).seconds += time.process_time() - started
 
     def work(self, name: str, requests: int, items: int, cost: CallCost) -> None:
         """Note how much the stage did."""
-        self._requests[name] = self._requests.get(name, 0) + requests
-        self._items[name] = self._items.get(name, 0) + items
-        self._cost[name] = self._cost.get(name, CallCost()) + cost
+        total = self._total(name)
+        total.requests += requests
+        total.items += items
+        total.cost += cost
 
     def report(self) -> list[StageCost]:
         """One line per stage, in the order in which they first ran."""
-        return [self._line(name) for name in self._seconds]
+        return [total.line(name) for name, total in self._totals.items()]
 
-    def _line(self, name: str) -> StageCost:
-        n = max(self._requests.get(name, 0), 1)
-        cost = self._cost.get(name, CallCost())
-        return StageCost(
-            stage=name,
-            requests=self._requests.get(name, 0),
-            cpu_ms=1000 * self._seconds[name] / n,
-            flops=cost.flops / n,
-            bytes=cost.bytes / n,
-            items=self._items.get(name, 0) / n,
-        )
+    def _total(self, name: str) -> _Total:
+        return self._totals.setdefault(name, _Total())
+
+
+@dataclass
+class _Total:
+    seconds: float = 0.0
+    requests: int = 0
+    items: int = 0
+    cost: CallCost = field(default_factory=CallCost)
+
+    def line(self, stage: str) -> StageCost:
+        n = max(self.requests, 1)
+        flops, read = self.cost.flops / n, self.cost.bytes / n
+        return StageCost(stage, self.requests, 1000 * self.seconds / n, flops, read, self.items / n)

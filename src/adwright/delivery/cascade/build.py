@@ -15,8 +15,9 @@ Each stage is a resumable run; a build that was cut off goes on where it stood.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -58,6 +59,9 @@ __all__ = ["BuildConfig", "build_deployment"]
 
 Model = TypeVar("Model", bound=RetrieverModel)
 
+#: Fields of `BuildConfig` that had other names, by these.
+OLD_NAMES = {"lessons": "distillation_visits", "lesson_items": "distillation_items"}
+
 
 def _read_fine(values: object) -> object:
     """A table as the config that it is of: only a ranker of sequences counts actions."""
@@ -78,10 +82,9 @@ class BuildConfig:
     retriever, retriever_fit: the two towers, or HSTU with a `SequentialConfig`. coarse,
     coarse_fit: HCN. choice, fine, fine_fit: the fine ranker's rows, DIN or HSTU, and its
     training; with an `HSTURankerConfig` and a `SequentialConfig` it is an HSTU on sequences, and
-    of `choice` only the draws are read. lessons, lesson_items: training
-    baskets on which HCN learns from the fine ranker, and items of each, see `distil`; 0 lessons
-    for no distillation, as the blend brings the coarse order nearer to the fine one and costs
-    the vectors nothing.
+    of `choice` only the draws are read. distillation_visits, distillation_items: training baskets
+    on which HCN learns from the fine ranker, and items of each, see `distil`; by default none, as
+    the blend brings the coarse order nearer to the fine one and costs the vectors nothing.
     blend: training baskets on which the coarse order is brought near to the fine one, see
     `Blend`; 0 leaves it as HCN has it. cascade, index: sizes of the stages, and how the
     retriever is searched. seed: of all of it.
@@ -103,14 +106,20 @@ class BuildConfig:
     fine_fit: FitConfig | SequentialConfig = field(
         default_factory=lambda: FitConfig(epochs=1, learning_rate=2e-3)
     )
-    lessons: int = 0
-    lesson_items: int = 100
+    distillation_visits: int = 0
+    distillation_items: int = 100
     blend: int = 200
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
     index: IndexKind = "exact"
     seed: int = 0
+    lessons: InitVar[int | None] = None
+    lesson_items: InitVar[int | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, lessons: int | None, lesson_items: int | None) -> None:
+        for old, value in (("lessons", lessons), ("lesson_items", lesson_items)):
+            if value is not None:
+                warnings.warn(f"{old} is now called {OLD_NAMES[old]}", stacklevel=3)
+                object.__setattr__(self, OLD_NAMES[old], value)
         check_literals(self)
         if isinstance(self.retriever, HSTURankerConfig):
             raise ConfigError(
@@ -158,13 +167,13 @@ def build_deployment(
         histories=Histories.of_task(task),
     )
     targets = None
-    if config.lessons:
+    if config.distillation_visits:
         with done.stage("ask the fine ranker for distillation targets"):
             targets = distil(
                 deployment.cascade(),
                 task,
-                visits=config.lessons,
-                items=config.lesson_items,
+                visits=config.distillation_visits,
+                items=config.distillation_items,
                 seed=config.seed,
             )
     with done.stage("train the coarse ranker"):
@@ -218,6 +227,7 @@ def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool)
         return
     try:
         before = renamed(json.loads(path.read_text("utf-8")))
+        before["config"] = {OLD_NAMES.get(k, k): v for k, v in before.get("config", {}).items()}
     except (OSError, ValueError) as error:
         raise ResumeError(
             "this folder holds no build", where=str(folder), hint="check the path"
@@ -264,16 +274,14 @@ def _ranker(
     task: NextBasket, config: BuildConfig, run: Path, cache: Path | None, clock: Clock | None
 ) -> Ranking:
     """The fine ranker. Its probabilities come from the draws: nothing is calibrated."""
-    match config.fine, config.fine_fit:
-        case HSTURankerConfig() as asked, SequentialConfig() as fit:
+    model, fit = config.fine, config.fine_fit
+    if isinstance(model, HSTURankerConfig):
+        if isinstance(fit, SequentialConfig):
             fit = replace(fit, seed=config.seed)
-            return fit_choice_ranker(task, asked, fit, run, draws=config.choice.draws)
-        case HSTURankerConfig() as asked, fit:
-            raise _mismatch("fine", asked, fit)
-        case asked, FitConfig() as fit:
-            return _row_ranker(task, config, asked, fit, run, cache, clock)
-        case asked, fit:
-            raise _mismatch("fine", asked, fit)
+            return fit_choice_ranker(task, model, fit, run, draws=config.choice.draws)
+    elif isinstance(fit, FitConfig):
+        return _row_ranker(task, config, model, fit, run, cache, clock)
+    raise _mismatch("fine", model, fit)
 
 
 def _row_ranker(

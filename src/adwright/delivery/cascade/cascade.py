@@ -136,11 +136,10 @@ class Cascade:
         for start in range(0, len(requests), step):
             chosen = range(start, min(start + step, len(requests)))
             if self.fine is None or not self._pace.fits("fine", len(chosen), deadline):
-                coarse = zip(chosen, items.bounds()[chosen.start : chosen.stop], strict=True)
-                answers += [
-                    self._answer(requests[n], items.codes[a:b], score[a:b], self.coarse, "coarse")
-                    for n, (a, b) in coarse
-                ]
+                part, shown = batch.some(chosen), items.some(chosen)
+                first = int(items.offsets[start])
+                best = score[first : first + len(shown.codes)]
+                answers += self._answers(part, shown, best, self.coarse, "coarse")
             else:
                 answers += self._finely(self.fine, batch.some(chosen), items.some(chosen), meter)
         return answers
@@ -209,19 +208,19 @@ class Cascade:
         with self._pace.measured("fine", len(batch)), _metered(meter, "fine"):
             score = fine.score(batch, items)
             best, score = best_of(items, score, np.diff(items.offsets))
-            answers = [
-                self._answer(request, best.codes[a:b], score[a:b], fine, "fine")
-                for request, (a, b) in zip(batch.requests, best.bounds(), strict=True)
-            ]
+            answers = self._answers(batch, best, score, fine, "fine")
         if meter:
             meter.work("fine", len(batch), len(items.codes), fine.cost(batch, items))
         return answers
 
-    def _answer(
-        self, request: Request, codes: Ints, score: Floats, scorer: Scorer, stage: str
-    ) -> Candidates:
-        ids = [self._ids[code] for code in codes.tolist()]
-        return self._complete(request, ids, score, probability=scorer.probability, stage=stage)
+    def _answers(
+        self, batch: RequestBatch, items: Shortlist, score: Floats, scorer: Scorer, stage: str
+    ) -> list[Candidates]:
+        """The answers of one stage; items and score [C]: best first for each request."""
+        return [
+            self._complete(request, items.codes[a:b], score[a:b], scorer.probability, stage)
+            for request, (a, b) in zip(batch.requests, items.bounds(), strict=True)
+        ]
 
     def _most_popular(self, request: Request) -> Candidates:
         """Items by their training events; no model is asked."""
@@ -233,15 +232,16 @@ class Cascade:
             popular = popular[np.argsort(-self.count[popular], kind="stable")]
             popular = popular[popular > 0]
         codes = [c for c in popular.tolist() if self._ids[c] not in request.exclude][:places]
-        share = self.count[codes] / max(int(self.count.sum()), 1)
-        ids = [self._ids[code] for code in codes]
-        return self._complete(request, ids, share, probability=False, stage="popularity")
+        chosen = np.array(codes, np.int64)
+        share = self.count[chosen] / max(int(self.count.sum()), 1)
+        return self._complete(request, chosen, share, False, "popularity")
 
     def _complete(
-        self, request: Request, ids: list[str], score: Floats, *, probability: bool, stage: str
+        self, request: Request, codes: Ints, score: Floats, probability: bool, stage: str
     ) -> Candidates:
         """The answer; items that the request names and the catalogue lacks come last, at the
         lowest score there is."""
+        ids = [self._ids[code] for code in codes.tolist()]
         if request.candidates is not None:
             known = zip(request.candidates, self._codes(request.candidates).tolist(), strict=True)
             lost = [i for i, code in known if not code and i not in request.exclude]

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from adwright.core.artifacts import MANIFEST, Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
@@ -45,6 +46,8 @@ __all__ = ["KIND", "Deployment", "Ranking", "Retrieving"]
 #: Models that find items by vectors, and models that order the few that are left.
 Retrieving = RetrieverArtifact | SequenceArtifact
 Ranking = Ranker | SequenceArtifact
+
+Model = TypeVar("Model", RetrieverArtifact, Ranker)
 
 KIND = "cascade"
 _PARTS = ("retriever", "coarse", "fine", "histories")
@@ -131,12 +134,9 @@ class Deployment:
         """
         with tempfile.TemporaryDirectory(prefix="adwright-deployment-") as scratch:
             root = Path(scratch)
-            ids = [self.retriever.save(root / "retriever", clock=clock)]
-            ids.append(self.coarse.save(root / "coarse", clock=clock))
-            if self.fine is not None:
-                ids.append(self.fine.save(root / "fine", clock=clock))
-            if histories and self.histories is not None:
-                ids.append(self.histories.save(root / "histories", clock=clock))
+            known = self.histories if histories else None
+            parts = zip(_PARTS, (self.retriever, self.coarse, self.fine, known), strict=True)
+            ids = [part.save(root / name, clock=clock) for name, part in parts if part is not None]
             files = {
                 path.relative_to(root).as_posix(): path.read_bytes()
                 for path in sorted(root.rglob("*"))
@@ -168,12 +168,11 @@ class Deployment:
             if part not in parts:
                 raise ArtifactError(f"the deployment lacks its {part}", where=str(folder))
         config = from_jsonable(_Config, artifact.config)
-        kinds = {part: _kind(artifact, part) for part in parts & {"retriever", "coarse", "fine"}}
-        retriever = _retrieving(folder / "retriever", kinds["retriever"])
+        retriever = _model(artifact, "retriever", RetrieverArtifact)
         return cls(
             retriever=retriever,
-            coarse=_retrieving(folder / "coarse", kinds["coarse"]),
-            fine=_ranking(folder / "fine", kinds["fine"]) if "fine" in parts else None,
+            coarse=_model(artifact, "coarse", RetrieverArtifact),
+            fine=_model(artifact, "fine", Ranker) if "fine" in parts else None,
             draws=config.draws,
             config=config.cascade,
             index=config.index,
@@ -229,15 +228,8 @@ def _queries(artifact: Retrieving, known: Histories) -> QueryVectors | SequenceQ
             return SequenceQueries(artifact, known)
 
 
-def _kind(artifact: Artifact, part: str) -> str:
-    """The kind of a part, by its own manifest."""
-    manifest = artifact.files.get(f"{part}/{MANIFEST}", b"{}")
-    return str(json.loads(manifest).get("kind", ""))
-
-
-def _retrieving(folder: Path, kind: str) -> Retrieving:
-    return SequenceArtifact.load(folder) if kind == SEQUENCE else RetrieverArtifact.load(folder)
-
-
-def _ranking(folder: Path, kind: str) -> Ranking:
-    return SequenceArtifact.load(folder) if kind == SEQUENCE else Ranker.load(folder)
+def _model(artifact: Artifact, part: str, other: type[Model]) -> Model | SequenceArtifact:
+    """The model of a part: by its own manifest a sequential one, or one of the class `other`."""
+    manifest = json.loads(artifact.files.get(f"{part}/{MANIFEST}", b"{}"))
+    cls = SequenceArtifact if manifest.get("kind") == SEQUENCE else other
+    return cls.load(artifact.folder / part)

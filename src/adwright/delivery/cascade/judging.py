@@ -75,18 +75,15 @@ def judge_stages(
     own: the fine ranker's best for the requests `sample` (int64, places in 0..R - 1). draws,
     seed: of the bootstrap.
     """
-    found = []
-    for name, lists in stages.items():
-        theirs = [lists[place] for place in sample.tolist()]
-        found.append(
-            StageQuality(
-                name,
-                float(np.mean([len(one) for one in lists])),
-                _mean(_share(lists, bought), user, draws, seed),
-                _mean(_share(theirs, own), user[sample], draws, seed),
-            )
+    return [
+        StageQuality(
+            name,
+            float(np.mean([len(one) for one in lists])),
+            _mean(_share(lists, bought), user, draws, seed),
+            _mean(_share([lists[place] for place in sample], own), user[sample], draws, seed),
         )
-    return found
+        for name, lists in stages.items()
+    ]
 
 
 def judge_orders(

@@ -17,24 +17,23 @@ slots are dead or its subclass has outgrown it.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from adwright.core.artifacts import Artifact, load_artifact, save_artifact
-from adwright.core.clock import Clock
+from adwright.core.artifacts import Artifact
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import ArtifactCorruptError
+from adwright.core.errors import ArtifactCorruptError, ConfigError
+from adwright.delivery.index.base import Index
 from adwright.delivery.index.exact import best_products
 from adwright.delivery.index.ordering import best_of
 from adwright.delivery.index.vectors import Found, VectorRows, checked_count, checked_queries
 
-__all__ = ["NearConfig", "NearIndex"]
+__all__ = ["NearConfig", "NearIndex", "check_near"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -54,15 +53,25 @@ class NearConfig(Protocol):
 Config = TypeVar("Config", bound=NearConfig)
 
 
-class NearIndex(ABC, Generic[Config]):
+def check_near(config: NearConfig, *, positive: Sequence[str], natural: Sequence[str] = ()) -> None:
+    """Raise ConfigError where `candidates` or a setting of `positive` is below 1, or
+    `exact_below` or one of `natural` below 0."""
+    least = dict.fromkeys(("candidates", *positive), 1) | dict.fromkeys(
+        ("exact_below", *natural), 0
+    )
+    for name, bound in least.items():
+        if getattr(config, name) < bound:
+            raise ConfigError(f"{name} must be at least {bound}", where=str(getattr(config, name)))
+
+
+class NearIndex(Index, Generic[Config]):
     """Vectors by id, searched through a structure that a subclass provides.
 
     config: settings of the search (not those of the structure) may be changed at any time by
     setting another one.
     """
 
-    #: Kind of the artifact, and the class of the config.
-    kind: str
+    #: The class of the config.
     config_class: type[Config]
     #: Proposals are scored in groups whose vectors have at most so many elements.
     gather: ClassVar[int] = 2_000_000
@@ -73,39 +82,22 @@ class NearIndex(ABC, Generic[Config]):
     products_per_proposal: ClassVar[int] = 64
 
     def __init__(self, dimension: int, config: Config | None = None) -> None:
+        super().__init__(dimension)
         self.config = self.config_class() if config is None else config
-        self._rows = VectorRows(dimension)
-        #: Vectors that the structure was built from; 0 where there is none.
         self._built = 0
-
-    @property
-    def dimension(self) -> int:
-        """D."""
-        return self._rows.dimension
 
     @property
     def ready(self) -> bool:
         """Whether there is a structure; before, every search is exact."""
         return self._built > 0
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def add(self, ids: npt.ArrayLike, vectors: npt.ArrayLike) -> None:
-        """Add vectors [N, D] under ids [N], see `Index.add`."""
-        slots = self._rows.add(ids, vectors)
-        if self.ready and len(slots):
-            self._extend(self._rows.vectors[slots])
-        self._tidy()
-
-    def remove(self, ids: npt.ArrayLike) -> int:
-        """Take out the vectors of ids [N], see `Index.remove`."""
-        removed = self._rows.remove(ids)
-        self._tidy()
-        return removed
+    @property
+    def built(self) -> int:
+        """Vectors that the structure was built from; 0 where there is none."""
+        return self._built
 
     def search(self, queries: npt.ArrayLike, k: int, *, allowed: Mask | None = None) -> Found:
-        """The k best of the allowed vectors, as far as they are found, see `Index.search`."""
+        """The k best of the allowed vectors, as far as they are found, see `Index`."""
         queries, k = checked_queries(queries, self.dimension), checked_count(k, "k")
         rows = self._rows
         slots = rows.selected(allowed) if allowed is not None else None
@@ -122,30 +114,6 @@ class NearIndex(ABC, Generic[Config]):
             exact = best_products(rows, queries[short], k, self._slots(slots))
             found.ids[short], found.scores[short] = exact.ids, exact.scores
         return found
-
-    def save(
-        self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
-    ) -> str:
-        """Write the index, whole or not at all; returns its id. Raises as `save_artifact`."""
-        tensors: dict[str, NDArray[Any]] = {"ids": self._rows.ids, "vectors": self._rows.vectors}
-        if self.ready:
-            tensors |= {f"structure.{name}": array for name, array in self._dump().items()}
-        return save_artifact(
-            folder,
-            kind=self.kind,
-            config={"dimension": self.dimension, "built": self._built} | to_jsonable(self.config),
-            tensors=tensors,
-            overwrite=overwrite,
-            clock=clock,
-        )
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        """The index of a folder, after every byte was checked.
-
-        Raises as `load_artifact` and `of_artifact`.
-        """
-        return cls.of_artifact(load_artifact(folder, kind=cls.kind))
 
     @classmethod
     def of_artifact(cls, artifact: Artifact) -> Self:
@@ -175,6 +143,13 @@ class NearIndex(ABC, Generic[Config]):
                 ) from error
         return index
 
+    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        config = {"dimension": self.dimension, "built": self._built} | to_jsonable(self.config)
+        tensors: dict[str, NDArray[Any]] = {"ids": self._rows.ids, "vectors": self._rows.vectors}
+        if self.ready:
+            tensors |= {f"structure.{name}": array for name, array in self._dump().items()}
+        return config, tensors
+
     def _slots(self, slots: Ints | None) -> Ints | None:
         return self._rows.selected(None) if slots is None else slots
 
@@ -198,8 +173,10 @@ class NearIndex(ABC, Generic[Config]):
         scores[slots < 0] = -np.inf
         return scores
 
-    def _tidy(self) -> None:
+    def _changed(self, added: Ints) -> None:
         rows = self._rows
+        if self.ready and len(added):
+            self._extend(rows.vectors[added])
         if rows.dead > len(rows):
             self._rows = rows = rows.compacted()
             self._built = 0

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from adwright.core.artifacts import Artifact, load_artifact, save_artifact
-from adwright.core.clock import Clock
+from adwright.core.artifacts import Artifact
+from adwright.delivery.index.base import Index
 from adwright.delivery.index.ordering import first_by_query, ordered_bits, unordered_bits
 from adwright.delivery.index.vectors import Found, VectorRows, checked_count, checked_queries
 
@@ -47,7 +47,7 @@ class ExactConfig:
     """The exact product has no settings."""
 
 
-class ExactIndex:
+class ExactIndex(Index):
     """Vectors by id, searched by the exact product.
 
     >>> index = ExactIndex(2)
@@ -56,64 +56,29 @@ class ExactIndex:
     array([[3, 4]])
     """
 
-    #: Kind of the artifact.
     kind = "index-exact"
 
     def __init__(self, dimension: int, config: ExactConfig | None = None) -> None:
+        super().__init__(dimension)
         self.config = ExactConfig() if config is None else config
-        self._rows = VectorRows(dimension)
-
-    @property
-    def dimension(self) -> int:
-        """D."""
-        return self._rows.dimension
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def add(self, ids: npt.ArrayLike, vectors: npt.ArrayLike) -> None:
-        """Add vectors [N, D] under ids [N], see `Index.add`."""
-        self._rows.add(ids, vectors)
-        self._tidy()
-
-    def remove(self, ids: npt.ArrayLike) -> int:
-        """Take out the vectors of ids [N], see `Index.remove`."""
-        removed = self._rows.remove(ids)
-        self._tidy()
-        return removed
 
     def search(self, queries: npt.ArrayLike, k: int, *, allowed: Mask | None = None) -> Found:
-        """The k best of the allowed vectors, see `Index.search`."""
+        """The k best of the allowed vectors, see `Index`."""
         queries = checked_queries(queries, self.dimension)
         return best_products(self._rows, queries, k, self._rows.selected(allowed))
 
-    def save(
-        self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
-    ) -> str:
-        """Write the index, whole or not at all; returns its id. Raises as `save_artifact`."""
-        rows = self._rows.compacted() if self._rows.dead else self._rows
-        return save_artifact(
-            folder,
-            kind=self.kind,
-            config={"dimension": self.dimension},
-            tensors={"ids": rows.ids, "vectors": rows.vectors},
-            overwrite=overwrite,
-            clock=clock,
-        )
-
     @classmethod
-    def load(cls, folder: str | Path) -> ExactIndex:
-        """The index of a folder, after every byte was checked. Raises as `load_artifact`."""
-        return cls.of_artifact(load_artifact(folder, kind=cls.kind))
-
-    @classmethod
-    def of_artifact(cls, artifact: Artifact) -> ExactIndex:
+    def of_artifact(cls, artifact: Artifact) -> Self:
         """The index of an artifact of this kind."""
         index = cls(artifact.config["dimension"])
         index.add(artifact.tensors["ids"], artifact.tensors["vectors"])
         return index
 
-    def _tidy(self) -> None:
+    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        rows = self._rows.compacted() if self._rows.dead else self._rows
+        return {"dimension": self.dimension}, {"ids": rows.ids, "vectors": rows.vectors}
+
+    def _changed(self, added: Ints) -> None:
         """Dead slots cost memory and a gather: no more of them than vectors."""
         if self._rows.dead > len(self._rows):
             self._rows = self._rows.compacted()

@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.delivery.index.approximate import NearIndex
+from adwright.core.errors import MissingExtraError
+from adwright.delivery.index.approximate import NearIndex, check_near
 
 __all__ = ["Centres", "FaissConfig", "FaissIndex", "Structure"]
 
@@ -80,17 +80,12 @@ class FaissConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
-        if min(self.directions, self.links, self.build_breadth, self.search_breadth) < 1:
-            raise ConfigError("directions, links and breadths are at least 1")
-        if min(self.training, self.rounds) < 1:
-            raise ConfigError("training and rounds are at least 1")
-        if min(self.lists, self.probes, self.exact_below, self.seed) < 0 or self.threads < 1:
-            raise ConfigError("lists, probes, exact_below and seed are not negative, threads >= 1")
-        if self.candidates < 1:
-            raise ConfigError(
-                "an index proposes at least one candidate per result",
-                where=f"candidates {self.candidates}",
-            )
+        breadths = ("links", "build_breadth", "search_breadth")
+        check_near(
+            self,
+            positive=("directions", *breadths, "training", "rounds", "threads"),
+            natural=("lists", "probes", "seed"),
+        )
 
 
 class FaissIndex(NearIndex[FaissConfig]):
@@ -108,6 +103,11 @@ class FaissIndex(NearIndex[FaissConfig]):
         self._structure: Any = None
         #: [D, R], what `ivf_fast` turns vectors with; the unit matrix is left out for others.
         self._rotation: Floats | None = None
+
+    @property
+    def lists(self) -> int:
+        """Inverted lists of the structure; 0 for a graph and before there is a structure."""
+        return getattr(self._structure, "nlist", 0)
 
     @property
     def _lists(self) -> bool:
@@ -131,9 +131,8 @@ class FaissIndex(NearIndex[FaissConfig]):
             best = directions[:, ::-1][:, : config.directions]
             self._rotation = np.ascontiguousarray(best, np.float32)
         self._structure = self._empty(faiss, len(vectors))
-        lists = getattr(self._structure, "nlist", 1)
         rng = np.random.default_rng(config.seed)
-        wanted = min(len(vectors), max(config.training * lists, _LEAST_TRAINING))
+        wanted = min(len(vectors), max(config.training * (self.lists or 1), _LEAST_TRAINING))
         sample = vectors[np.sort(rng.choice(len(vectors), wanted, replace=False))]
         with self._assigning(faiss):
             self._structure.train(self._turned(sample))
@@ -189,8 +188,8 @@ class FaissIndex(NearIndex[FaissConfig]):
     def _propose(self, queries: Floats, width: int) -> Ints:
         faiss, config = self._threaded(), self.config
         if self._lists:
-            probes = config.probes or max(1, self._structure.nlist // 16)
-            settings = faiss.SearchParametersIVF(nprobe=min(probes, self._structure.nlist))
+            probes = config.probes or max(1, self.lists // 16)
+            settings = faiss.SearchParametersIVF(nprobe=min(probes, self.lists))
         else:
             settings = faiss.SearchParametersHNSW(efSearch=max(config.search_breadth, width))
         _, slots = self._structure.search(self._turned(queries), width, params=settings)

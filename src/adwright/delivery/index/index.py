@@ -14,15 +14,15 @@ a query.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
 from adwright.core.artifacts import load_artifact
-from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, SchemaError, ValueInvalidError
+from adwright.delivery.index.base import Index
 from adwright.delivery.index.exact import ExactConfig, ExactIndex
 from adwright.delivery.index.faiss_index import FaissConfig, FaissIndex
 from adwright.delivery.index.ordering import best_distinct
@@ -47,40 +47,6 @@ IndexConfig = ExactConfig | FaissConfig | UsearchConfig
 IndexKind = Literal["exact", "faiss", "usearch"]
 
 Mask = NDArray[np.bool_]
-
-
-class Index(Protocol):
-    """Vectors by id. Many threads may search while nobody adds or removes."""
-
-    @property
-    def dimension(self) -> int:
-        """D."""
-
-    def __len__(self) -> int:
-        """Vectors that are present."""
-
-    def add(self, ids: npt.ArrayLike, vectors: npt.ArrayLike) -> None:
-        """Add vectors [N, D] under ids int64 [N], from 0 on; a present id is replaced.
-
-        Raises SchemaError for arrays of another shape or type, ValueInvalidError for an id or
-        a number that cannot be.
-        """
-
-    def remove(self, ids: npt.ArrayLike) -> int:
-        """Take out the vectors of ids int64 [N], absent ones passed over; how many there were."""
-
-    def search(self, queries: npt.ArrayLike, k: int, *, allowed: Mask | None = None) -> Found:
-        """The k vectors of the highest inner product with each of queries [Q, D].
-
-        allowed: bool [M] by id, the ids that may be returned; an id from M on is not. A query
-        gets min(k, number that is present and allowed) results. Equal scores: lower id first.
-        Raises as `add`, and ValueInvalidError for a k below 1.
-        """
-
-    def save(
-        self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
-    ) -> str:
-        """Write the index, whole or not at all; returns its id. Raises as `save_artifact`."""
 
 
 def build_index(config: IndexConfig | IndexKind, dimension: int) -> Index:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.delivery.index.approximate import NearIndex
+from adwright.core.errors import MissingExtraError
+from adwright.delivery.index.approximate import NearIndex, check_near
 
 __all__ = ["Storage", "UsearchConfig", "UsearchIndex"]
 
@@ -48,15 +48,7 @@ class UsearchConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
-        if min(self.links, self.build_breadth, self.search_breadth, self.threads) < 1:
-            raise ConfigError("links, breadths and threads are at least 1")
-        if self.exact_below < 0:
-            raise ConfigError("exact_below is not negative", where=str(self.exact_below))
-        if self.candidates < 1:
-            raise ConfigError(
-                "an index proposes at least one candidate per result",
-                where=f"candidates {self.candidates}",
-            )
+        check_near(self, positive=("links", "build_breadth", "search_breadth", "threads"))
 
 
 class UsearchIndex(NearIndex[UsearchConfig]):

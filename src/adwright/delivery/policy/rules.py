@@ -3,7 +3,7 @@
     greedy          1 for the highest utility, 0 for the rest
     epsilon-greedy  (1 - e) [highest] + e / R
     softmax         exp(u_a / T) / sum_b exp(u_b / T)
-    Thompson        P(a's draw is the highest), by quadrature; see `delivery.thompson`
+    Thompson        P(a's draw is the highest), by quadrature; see `delivery.policy.thompson`
 
 A utility is a score, or the log-odds of it where scores are probabilities (`scale`).
 
@@ -13,8 +13,9 @@ Letters: C candidates, R of them left.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,8 @@ class GreedyConfig:
     scale: "score", or "log_odds" where scores are probabilities; matters to adjustments only.
     """
 
+    drawn: ClassVar[str] = "drawn"
+    named_by: ClassVar[tuple[str, ...]] = ()
     kind: Literal["greedy"] = "greedy"
     scale: Scale = "score"
 
@@ -66,6 +69,8 @@ class EpsilonGreedyConfig:
     epsilon: 0 to 1. scale: as in GreedyConfig.
     """
 
+    drawn: ClassVar[str] = "explored at random"
+    named_by: ClassVar[tuple[str, ...]] = ("epsilon",)
     kind: Literal["epsilon_greedy"] = "epsilon_greedy"
     epsilon: float = 0.1
     scale: Scale = "score"
@@ -86,6 +91,8 @@ class SoftmaxConfig:
     are either way.
     """
 
+    drawn: ClassVar[str] = "drawn by softmax"
+    named_by: ClassVar[tuple[str, ...]] = ("temperature",)
     kind: Literal["softmax"] = "softmax"
     temperature: float = 1.0
     scale: Scale = "log_odds"
@@ -114,6 +121,8 @@ class ThompsonConfig:
     spread: above 0, doubt about the score of an item never shown; family "normal" only.
     """
 
+    drawn: ClassVar[str] = "drawn by Thompson sampling"
+    named_by: ClassVar[tuple[str, ...]] = ("family", "strength")
     kind: Literal["thompson"] = "thompson"
     family: Literal["beta", "normal"] = "beta"
     strength: float = 100.0
@@ -129,48 +138,79 @@ class ThompsonConfig:
 PolicyConfig = GreedyConfig | EpsilonGreedyConfig | SoftmaxConfig | ThompsonConfig
 
 
-class Choice(Protocol):
-    """The rule of one place, for the candidates of one request."""
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The rule of one place, for the candidates of one request.
 
-    @property
-    def utility(self) -> Floats:
-        """[C], before adjustments."""
-        ...
+    utility: [C], before adjustments. chances(utility, rows): [R] chances, summing to 1, of
+    candidates `rows` with adjusted utilities [R].
+    """
 
-    def chances(self, utility: Floats, rows: Rows) -> Floats:
-        """[R] chances, summing to 1, of candidates `rows` with adjusted utilities [R]."""
-        ...
+    utility: Floats
+    chances: Callable[[Floats, Rows], Floats]
 
 
-class Rule(Protocol):
-    """Fills one place."""
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Fills one place; made by `build_rule`."""
+
+    config: PolicyConfig
+    evidence: Evidence
 
     @property
     def name(self) -> str:
         """The kind and its main setting, for example "softmax-1.0"."""
-        ...
+        settings = (str(getattr(self.config, name)) for name in self.config.named_by)
+        return "-".join([self.config.kind, *settings])
 
     @property
     def drawn(self) -> str:
         """Why an item other than the best stands at a place, in words."""
-        ...
+        return self.config.drawn
 
     def begin(self, candidates: Candidates) -> Choice:
         """The rule for the candidates of one request."""
-        ...
+        match self.config:
+            case GreedyConfig(scale=scale):
+                return Choice(_utility(candidates, scale), _best)
+            case EpsilonGreedyConfig(epsilon=epsilon, scale=scale):
+                return Choice(
+                    _utility(candidates, scale),
+                    lambda utility, rows: (
+                        (1 - epsilon) * _best(utility, rows) + epsilon / len(rows)
+                    ),
+                )
+            case SoftmaxConfig(temperature=temperature, scale=scale):
+                return Choice(
+                    _utility(candidates, scale), lambda utility, _: _softmax(utility, temperature)
+                )
+            case ThompsonConfig() as config:
+                return self._thompson(config, candidates)
+
+    def _thompson(self, config: ThompsonConfig, candidates: Candidates) -> Choice:
+        strength, p = config.strength, candidates.score
+        beta = config.family == "beta"
+        utility = _utility(candidates, "log_odds" if beta else "score")
+        if beta and not candidates.probability:
+            return Choice(utility, _best)
+        shown, responses = self.evidence.counts(candidates.item_ids)
+        if not beta:
+            spread = config.spread / np.sqrt(1 + shown / strength)
+            return Choice(utility, lambda moved, rows: normal_chances(moved, spread[rows]))
+        successes = np.maximum(strength * p, LEAST_COUNT) + responses
+        failures = np.maximum(strength * (1 - p), LEAST_COUNT) + shown - responses
+        # What adjustments add to the log-odds moves the draws.
+        return Choice(
+            utility,
+            lambda moved, rows: beta_chances(
+                successes[rows], failures[rows], moved - utility[rows]
+            ),
+        )
 
 
 def build_rule(config: PolicyConfig, *, evidence: Evidence | None = None) -> Rule:
     """The rule of a config. evidence: for Thompson sampling, None for none seen."""
-    match config:
-        case GreedyConfig():
-            return _Greedy(config)
-        case EpsilonGreedyConfig():
-            return _EpsilonGreedy(config)
-        case SoftmaxConfig():
-            return _Softmax(config)
-        case ThompsonConfig():
-            return _Thompson(config, evidence or ItemCounts())
+    return Rule(config, evidence or ItemCounts())
 
 
 def _utility(candidates: Candidates, scale: Scale) -> Floats:
@@ -181,123 +221,14 @@ def _utility(candidates: Candidates, scale: Scale) -> Floats:
     return log_odds
 
 
-def _best(utility: Floats) -> Floats:
+def _best(utility: Floats, rows: Rows) -> Floats:
     """1 for the highest, the first of equals, as candidates come best first."""
     chances = np.zeros(len(utility))
     chances[np.argmax(utility)] = 1.0
     return chances
 
 
-@dataclass(frozen=True, eq=False)
-class _GreedyChoice:
-    utility: Floats
-
-    def chances(self, utility: Floats, rows: Rows) -> Floats:
-        return _best(utility)
-
-
-@dataclass(frozen=True)
-class _Greedy:
-    config: GreedyConfig
-    drawn = "drawn"
-
-    @property
-    def name(self) -> str:
-        return self.config.kind
-
-    def begin(self, candidates: Candidates) -> Choice:
-        return _GreedyChoice(_utility(candidates, self.config.scale))
-
-
-@dataclass(frozen=True, eq=False)
-class _EpsilonChoice:
-    utility: Floats
-    epsilon: float
-
-    def chances(self, utility: Floats, rows: Rows) -> Floats:
-        return (1 - self.epsilon) * _best(utility) + self.epsilon / len(rows)
-
-
-@dataclass(frozen=True)
-class _EpsilonGreedy:
-    config: EpsilonGreedyConfig
-    drawn = "explored at random"
-
-    @property
-    def name(self) -> str:
-        return f"{self.config.kind}-{self.config.epsilon}"
-
-    def begin(self, candidates: Candidates) -> Choice:
-        return _EpsilonChoice(_utility(candidates, self.config.scale), self.config.epsilon)
-
-
-@dataclass(frozen=True, eq=False)
-class _SoftmaxChoice:
-    utility: Floats
-    temperature: float
-
-    def chances(self, utility: Floats, rows: Rows) -> Floats:
-        odds = np.exp((utility - utility.max()) / self.temperature)
-        chances: Floats = odds / odds.sum()
-        return chances
-
-
-@dataclass(frozen=True)
-class _Softmax:
-    config: SoftmaxConfig
-    drawn = "drawn by softmax"
-
-    @property
-    def name(self) -> str:
-        return f"{self.config.kind}-{self.config.temperature}"
-
-    def begin(self, candidates: Candidates) -> Choice:
-        return _SoftmaxChoice(_utility(candidates, self.config.scale), self.config.temperature)
-
-
-@dataclass(frozen=True, eq=False)
-class _BetaChoice:
-    """Choice by draws from Beta beliefs; what adjustments add to the log-odds moves the draws."""
-
-    utility: Floats
-    successes: Floats
-    failures: Floats
-
-    def chances(self, utility: Floats, rows: Rows) -> Floats:
-        shift = utility - self.utility[rows]
-        return beta_chances(self.successes[rows], self.failures[rows], shift)
-
-
-@dataclass(frozen=True, eq=False)
-class _NormalChoice:
-    utility: Floats
-    spread: Floats
-
-    def chances(self, utility: Floats, rows: Rows) -> Floats:
-        return normal_chances(utility, self.spread[rows])
-
-
-@dataclass(frozen=True)
-class _Thompson:
-    config: ThompsonConfig
-    evidence: Evidence
-    drawn = "drawn by Thompson sampling"
-
-    @property
-    def name(self) -> str:
-        return f"{self.config.kind}-{self.config.family}-{self.config.strength}"
-
-    def begin(self, candidates: Candidates) -> Choice:
-        strength = self.config.strength
-        if self.config.family == "normal":
-            shown, _ = self.evidence.counts(candidates.item_ids)
-            spread = self.config.spread / np.sqrt(1 + shown / strength)
-            return _NormalChoice(candidates.score, spread)
-        utility = _utility(candidates, "log_odds")
-        if not candidates.probability:
-            return _GreedyChoice(utility)
-        shown, responses = self.evidence.counts(candidates.item_ids)
-        p = candidates.score
-        successes = np.maximum(strength * p, LEAST_COUNT) + responses
-        failures = np.maximum(strength * (1 - p), LEAST_COUNT) + shown - responses
-        return _BetaChoice(utility, successes, failures)
+def _softmax(utility: Floats, temperature: float) -> Floats:
+    odds = np.exp((utility - utility.max()) / temperature)
+    chances: Floats = odds / odds.sum()
+    return chances

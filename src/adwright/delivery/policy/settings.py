@@ -187,14 +187,11 @@ class PolicySettings:
         return policy, PolicyRecords(limits, evidence, clock=clock)
 
     def _limits(self) -> list[Limit]:
-        groups = {
-            "item": None,
-            "campaign": _group_of(self.campaigns, "campaigns"),
-            "category": _group_of(self.categories, "categories"),
-        }
+        campaign = _group_of(self.campaigns, "campaigns")
+        category = _group_of(self.categories, "categories")
+        groups = {"item": None, "campaign": campaign, "category": category}
         limits: list[Limit] = [FrequencyCap(cap, of=groups[cap.per]) for cap in self.caps]
         if self.pacing is not None:
-            campaign = _group_of(self.campaigns, "campaigns")
             limits.append(BudgetPacer(self.pacing, campaign=campaign))
         return limits
 

@@ -1,7 +1,7 @@
 """Policies: which candidates fill the places, with the exact probability of each choice.
 
 A slate is filled from the best place down. At each place the rule of the policy turns the items
-that may still be shown into chances (see `delivery.rules`), one item is drawn from them, and its
+that may still be shown into chances (see `rules`), one item is drawn from them, and its
 chance is logged. So the propensity of a place, given the items above it, is the number that the
 draw was made with, and the product over the places is the probability of the slate: for softmax
 that of Plackett-Luce, for Thompson sampling that of draws made anew for every place.

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.tasks.personal import personal
 from adwright.delivery.stages.histories import RequestBatch
 from adwright.delivery.stages.protocols import CallCost, Scorer, Shortlist
 
@@ -94,16 +93,7 @@ def _piecewise(scorer: Scorer, batch: RequestBatch, items: Shortlist) -> Floats:
 
 def _parts(vectors: Scorer, batch: RequestBatch, items: Shortlist) -> Floats:
     """The four features of each item [C, 4]."""
-    owner = items.owner
-    counts = personal(
-        batch.item,
-        batch.time,
-        batch.offsets,
-        owner=owner,
-        asked=items.codes,
-        end=batch.offsets[owner + 1],
-        at=batch.at[owner],
-    )
+    counts = batch.counts(items.owner, items.codes)
     columns: list[NDArray[Any]] = [
         vectors.score(batch, items),
         np.log1p(counts.frequency),

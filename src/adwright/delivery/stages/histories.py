@@ -29,11 +29,12 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.clock import Clock
-from adwright.core.errors import ArtifactError, SchemaError, ValueInvalidError
+from adwright.core.errors import ArtifactError, ConfigError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.data.features import ItemTable
-from adwright.data.ranges import run_starts
+from adwright.data.ranges import ranges, run_starts
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.personal import Personal, personal
 from adwright.delivery.decision import Request
 
 __all__ = ["Histories", "RequestBatch", "microseconds", "visit_requests"]
@@ -66,18 +67,42 @@ class RequestBatch:
     def __len__(self) -> int:
         return len(self.requests)
 
+    @property
+    def lengths(self) -> Ints:
+        """int64 [U], events of each request."""
+        return np.diff(self.offsets)
+
     def some(self, rows: Sequence[int]) -> RequestBatch:
         """The requests `rows`, in that order."""
-        parts = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
         chosen = np.asarray(rows, dtype=np.int64)
+        place, offsets = ranges(self.offsets[chosen], self.lengths[chosen])
         return RequestBatch(
             tuple(self.requests[row] for row in rows),
             self.user[chosen],
             self.at[chosen],
-            np.concatenate([self.item[:0], *(self.item[part] for part in parts)]),
-            np.concatenate([self.time[:0], *(self.time[part] for part in parts)]),
-            np.cumsum([0, *(part.stop - part.start for part in parts)], dtype=np.int64),
+            self.item[place],
+            self.time[place],
+            offsets,
             self.version[chosen],
+        )
+
+    def latest(self, most: int) -> tuple[Ints, Ints]:
+        """Places of the latest `most` events of each request, int64 [E'], and their offsets
+        int64 [U + 1]."""
+        kept = np.minimum(self.lengths, most)
+        return ranges(self.offsets[1:] - kept, kept)
+
+    def counts(self, owner: Ints, asked: Ints) -> Personal:
+        """What the users `owner` (int64 [C], places in the batch) had of the items `asked`
+        (int64 [C] codes) until their request."""
+        return personal(
+            self.item,
+            self.time,
+            self.offsets,
+            owner=owner,
+            asked=asked,
+            end=self.offsets[owner + 1],
+            at=self.at[owner],
         )
 
 
@@ -157,8 +182,17 @@ class Histories:
         found._fill(task.users, task.user_offsets, task.item, task.time)
         return found
 
+    def require_catalogue(self, ids: Sequence[str], what: str) -> None:
+        """Raise ConfigError where the item ids of a model, a `what`, are not the catalogue's."""
+        if tuple(ids) != tuple(self.items.ids):
+            raise ConfigError(
+                f"the {what} and the histories count different items",
+                where=f"{len(ids)} and {len(self.items.ids)} items",
+                hint="train the stages of a cascade on one catalogue",
+            )
+
     def __len__(self) -> int:
-        """People with a profile or an event."""
+        """Users with a profile or an event."""
         return len(self._records) - 1
 
     @property
@@ -206,14 +240,8 @@ class Histories:
         instants = np.array([microseconds(time) for time in times], np.int64)
         order = np.argsort(instants, kind="stable")
         with self._lock:
-            number = self._number.get(user_id, len(self._records))
-            old = _EMPTY if number == len(self._records) else self._records[number]
-            new = _grown(old, codes[order], instants[order])
-            if number == len(self._records):
-                self._records.append(new)
-                self._number[user_id] = number
-            else:
-                self._records[number] = new
+            old = self._records[self.number_of(user_id)]
+            self._put(user_id, _grown(old, codes[order], instants[order]))
 
     def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Add what just happened: rows in EVENT_SCHEMA columns, of any users; those of other
@@ -237,12 +265,13 @@ class Histories:
             for r, instant in zip(records, at, strict=True)
         ]
         pairs = list(zip(records, ends, strict=True))
+        none = np.zeros(0, np.int64)
         return RequestBatch(
             tuple(requests),
             np.asarray(user, np.int64),
             np.asarray(at, np.int64),
-            np.concatenate([np.zeros(0, np.int64), *(r.item[:end] for r, end in pairs)]),
-            np.concatenate([np.zeros(0, np.int64), *(r.time[:end] for r, end in pairs)]),
+            np.concatenate([none, *(r.item[:end] for r, end in pairs)]),
+            np.concatenate([none, *(r.time[:end] for r, end in pairs)]),
             np.cumsum([0, *ends], dtype=np.int64),
             np.array([record.version for record in records], np.int64),
         )
@@ -297,12 +326,16 @@ class Histories:
         """The first events of these users: stretches of two arrays, sorted by time."""
         item = codes.astype(np.int32)
         for user, start, end in zip(users, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            record = _Record(item[start:end], instants[start:end], end - start, 1)
-            number = self._number.setdefault(user, len(self._records))
-            if number == len(self._records):
-                self._records.append(record)
-            else:
-                self._records[number] = record
+            self._put(user, _Record(item[start:end], instants[start:end], end - start, 1))
+
+    def _put(self, user: str, record: _Record) -> None:
+        """Replace the user's record; a reader sees a new user only once there is a record."""
+        number = self._number.get(user, len(self._records))
+        if number == len(self._records):
+            self._records.append(record)
+            self._number[user] = number
+        else:
+            self._records[number] = record
 
 
 def visit_requests(task: NextBasket, visits: Ints, *, k: int = 10) -> list[Request]:

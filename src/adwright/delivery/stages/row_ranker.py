@@ -5,7 +5,7 @@ encodes them, `personal` counts them. The catalogue is embedded once, at the sta
 request costs one pass of the network over its candidates and no table.
 
 A ranker of the choice task learned from drawn negatives; its draws turn the logits into the
-odds of the catalogue, item by item (see `data.draws`).
+odds of the catalogue, item by item (see `data.tasks.negatives`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature
 from adwright.data.ranges import distinct
 from adwright.data.tasks.negatives import Draws, popular_share
-from adwright.data.tasks.personal import personal
 from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.profile import ProfileCodes
 from adwright.delivery.stages.protocols import CallCost, Shortlist
@@ -45,12 +44,7 @@ class FineRanker:
     probability = True
 
     def __init__(self, ranker: Ranker, histories: Histories, draws: Draws | None = None) -> None:
-        if ranker.items.ids != histories.items.ids:
-            raise ConfigError(
-                "the ranker and the histories count different items",
-                where=f"{len(ranker.items.ids)} and {len(histories.items.ids)} items",
-                hint="train the stages of a cascade on one catalogue",
-            )
+        histories.require_catalogue(ranker.items.ids, "ranker")
         spec = ranker.spec
         if spec.multi_rows:
             raise ConfigError(
@@ -81,7 +75,7 @@ class FineRanker:
 
     def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
         """Of the pairs of candidate and event, and of the layers."""
-        met, width = self.ranker.model.history_cost(np.diff(items.offsets), np.diff(batch.offsets))
+        met, width = self.ranker.model.history_cost(np.diff(items.offsets), batch.lengths)
         layers = [p.numel() for p in self.ranker.model.mlp.parameters() if p.dim() == 2]
         flops = met + 2.0 * len(items.codes) * sum(layers)
         read = 4.0 * (width * (len(items.codes) + len(batch.item)) + sum(layers))
@@ -93,18 +87,9 @@ class FineRanker:
         """The inputs, whether each row's user had its item, and distinct items of the user
         (both [C])."""
         owner, spec = items.owner, self.ranker.spec
-        lengths = np.diff(batch.offsets)
-        counts = personal(
-            batch.item,
-            batch.time,
-            batch.offsets,
-            owner=owner,
-            asked=items.codes,
-            end=batch.offsets[owner + 1],
-            at=batch.at[owner],
-        )
+        counts = batch.counts(owner, items.codes)
         known = {
-            "visible": lengths[owner].astype(np.float64),
+            "visible": batch.lengths[owner].astype(np.float64),
             "frequency": counts.frequency.astype(np.float64),
             "recent": counts.recent.astype(np.float64),
             "recency": counts.recency,
@@ -116,13 +101,13 @@ class FineRanker:
                 column = _numbers(feature, known, batch, owner)
                 categorical[feature.name] = feature.codes(pa.array(column, from_pandas=True))
         numeric = [f.numbers(pa.array(_numbers(f, known, batch, owner))) for f in spec.numeric_rows]
-        history, end = self._visible(batch)
+        place, offsets = batch.latest(self.ranker.max_history or len(batch.item))
         inputs = Batch(
-            history=history,
+            history=Jagged(torch.from_numpy(batch.item[place]), torch.from_numpy(offsets)),
             offsets=torch.from_numpy(items.offsets),
             item=torch.from_numpy(items.codes),
             begin=torch.zeros(len(owner), dtype=torch.int64),
-            end=torch.from_numpy(end[owner]),
+            end=torch.from_numpy(np.diff(offsets)[owner]),
             categorical={f.name: torch.from_numpy(categorical[f.name]) for f in spec.coded_rows},
             multi={},
             numeric=torch.from_numpy(
@@ -132,20 +117,6 @@ class FineRanker:
             row=torch.arange(len(owner)),
         )
         return inputs, counts.frequency > 0, _distinct(batch)[owner]
-
-    def _visible(self, batch: RequestBatch) -> tuple[Jagged, Ints]:
-        """The latest events of each user that the ranker may see, and how many."""
-        lengths, limit = np.diff(batch.offsets), self.ranker.max_history
-        if not limit or (lengths <= limit).all():
-            item, offsets = batch.item, batch.offsets
-        else:
-            kept = np.minimum(lengths, limit)
-            ends = batch.offsets[1:]
-            item = np.concatenate(
-                [batch.item[e - n : e] for e, n in zip(ends.tolist(), kept.tolist(), strict=True)]
-            )
-            lengths, offsets = kept, np.concatenate(([0], np.cumsum(kept)))
-        return Jagged(torch.from_numpy(item), torch.from_numpy(offsets)), lengths
 
 
 def _numbers(

@@ -8,7 +8,6 @@ import torch
 from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.features import ItemTable
-from adwright.data.ranges import ranges
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.time import MICROSECONDS_PER_SECOND
 from adwright.delivery.stages.histories import Histories, RequestBatch
@@ -32,8 +31,7 @@ def sequence_batch(
     timed: with times. by_moment: what follows an event is the next instant, see
     `ItemSequences.by_moment`. acted: each event was something taken, action 1.
     """
-    kept = np.minimum(np.diff(batch.offsets), longest)
-    place, offsets = ranges(batch.offsets[1:] - kept, kept)
+    place, offsets = batch.latest(longest)
     items = torch.from_numpy(batch.item[place])
     return SequenceBatch.serving(
         Jagged(items, torch.from_numpy(offsets)),
@@ -50,14 +48,9 @@ def items_of(artifact: SequenceArtifact) -> ItemTable:
 
 
 def require_catalogue(artifact: SequenceArtifact, histories: Histories) -> None:
-    """Raises ConfigError where the model's items are not those of the histories, or where it
+    """Raise ConfigError where the model's items are not those of the histories, or where it
     reads a context, which a request does not supply."""
-    if artifact.ids != histories.items.ids:
-        raise ConfigError(
-            "the sequential model and the histories count different items",
-            where=f"{len(artifact.ids)} and {len(histories.items.ids)} items",
-            hint="train the stages of a cascade on one catalogue",
-        )
+    histories.require_catalogue(artifact.ids, "sequential model")
     if artifact.context_sizes:
         raise ConfigError(
             "a request has no context for a sequential model",

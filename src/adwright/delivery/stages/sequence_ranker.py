@@ -1,14 +1,14 @@
 """The fine stage with M-FALCON: candidates meet a history that was read before.
 
-K and V of a user's history are kept under the user id (`models.falcon`): all candidates of a
+K and V of a user's history are kept under the user id (`mfalcon`): all candidates of a
 request, and of the user's later requests, share one reading, and new events alone are read onto
 it. The ranker reads the latest `max_length` - 1 events. Of a user who has more, each new event
 pushes the oldest one out; every place moves by that, so the history is read anew. Give the model a
 `max_length` above what most users have.
 
 The ranker's choices had drawn negatives; `Draws` turns the logits into the odds of the catalogue,
-item by item, as in `fine`. What counts as had before is what the ranker reads: from that the own
-negatives were drawn (`models.sequential.choice_ranker`).
+item by item, as in `row_ranker`. What counts as had before is what the ranker reads: from that
+the own negatives were drawn (`models.sequential.choice_ranker`).
 
 A ranker of choices never saw anybody without an event, so of those not it but the training events
 speak: the share of the training visits in which an item was taken.
@@ -94,7 +94,7 @@ class FalconRanker:
         """Of the candidates, with histories that are kept: in each layer they are projected, and
         meet the history and themselves."""
         config = self.model.config
-        lengths = np.minimum(np.diff(batch.offsets), config.max_length - 1)
+        lengths = np.minimum(batch.lengths, config.max_length - 1)
         tokens, wide = 2.0 * lengths, config.heads * config.v_width
         both = config.heads * (config.qk_width + config.v_width)
         kept = np.minimum(tokens, config.truncate_to) if config.truncate_to else tokens

@@ -95,17 +95,13 @@ class SequenceQueries:
 
     def inputs(self, batch: RequestBatch) -> SequenceBatch:
         """What the model reads of the batch."""
-        return sequence_batch(
-            batch,
-            self._model.max_length,
-            timed=self.artifact.timed,
-            by_moment=self.artifact.by_moment,
-        )
+        longest, artifact = self._model.max_length, self.artifact
+        return sequence_batch(batch, longest, timed=artifact.timed, by_moment=artifact.by_moment)
 
     def popularity(self, batch: RequestBatch) -> list[Floats | None]:
         """For each request, log shares [N + 1] of the training events of the items where they
         are all that there is to go by, else None."""
-        silent = (np.diff(batch.offsets) == 0) & (self._model.bias is None)
+        silent = (batch.lengths == 0) & (self._model.bias is None)
         return [self._popularity if one else None for one in silent.tolist()]
 
     def source(self, index: Index | None = None) -> SequenceSource:
@@ -117,7 +113,7 @@ class SequenceQueries:
         return SequenceScorer(self)
 
     def _keys(self, batch: RequestBatch) -> list[Hashable]:
-        numbers = zip(batch.version.tolist(), np.diff(batch.offsets).tolist(), strict=True)
+        numbers = zip(batch.version.tolist(), batch.lengths.tolist(), strict=True)
         if not self._reads_now:
             return list(numbers)
         inputs = self.inputs(batch)
@@ -157,12 +153,8 @@ class SequenceSource:
             scores = [s[c > 0] for s, c in zip(found.scores, found.ids, strict=True)]
             lists = self._with_own(batch, vectors, lists, scores, k)
         known = self.queries.popularity(batch)
-        return Shortlist.of(
-            [
-                mine if share is None else self._popular[:k]
-                for mine, share in zip(lists, known, strict=True)
-            ]
-        )
+        pairs = zip(lists, known, strict=True)
+        return Shortlist.of([a if share is None else self._popular[:k] for a, share in pairs])
 
     @property
     def item_vectors(self) -> Floats:
@@ -229,5 +221,5 @@ class SequenceScorer:
 
     def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
         """One product per user."""
-        width = self.queries.artifact.vectors.shape[1]
-        return CallCost(2.0 * len(items.codes) * width, 4.0 * len(items.codes) * width)
+        numbers = len(items.codes) * self.queries.artifact.vectors.shape[1]
+        return CallCost(2.0 * numbers, 4.0 * numbers)

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
 from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_HOUR
@@ -48,12 +47,7 @@ class QueryVectors:
     def __init__(
         self, artifact: RetrieverArtifact, histories: Histories, *, keep: int = 100_000
     ) -> None:
-        if artifact.items.ids != histories.items.ids:
-            raise ConfigError(
-                "the retriever and the histories count different items",
-                where=f"{len(artifact.items.ids)} and {len(histories.items.ids)} items",
-                hint="train the stages of a cascade on one catalogue",
-            )
+        histories.require_catalogue(artifact.items.ids, "retriever")
         self.artifact = artifact
         self._profile = ProfileCodes(artifact.spec.coded_rows, histories)
         self._kept = VectorCache(keep)
@@ -61,7 +55,7 @@ class QueryVectors:
     def __call__(self, batch: RequestBatch) -> Floats:
         """Vectors [U, K, D] of the batch."""
         profile = self._profile.codes(batch)
-        columns = batch.version, np.diff(batch.offsets), batch.at // MICROSECONDS_PER_HOUR
+        columns = batch.version, batch.lengths, batch.at // MICROSECONDS_PER_HOUR
         numbers = zip(*(column.tolist() for column in columns), strict=True)
         keys = [(*n, row.tobytes()) for n, row in zip(numbers, profile, strict=True)]
         found = self._kept.of(
@@ -81,9 +75,7 @@ class QueryVectors:
         return VectorScorer(self)
 
     def _computed(self, batch: RequestBatch, profile: Ints) -> Floats:
-        at = np.repeat(
-            batch.at // MICROSECONDS_PER_HOUR * MICROSECONDS_PER_HOUR, np.diff(batch.offsets)
-        )
+        at = np.repeat(batch.at // MICROSECONDS_PER_HOUR * MICROSECONDS_PER_HOUR, batch.lengths)
         age = np.maximum((at - batch.time) / MICROSECONDS_PER_DAY, 0).astype(np.float32)
         history = Jagged(torch.from_numpy(batch.item), torch.from_numpy(batch.offsets))
         return self.artifact.query_vectors(
@@ -142,22 +134,16 @@ class VectorScorer:
         vectors = self.queries(batch)
         products = np.empty((len(items.codes), vectors.shape[1]), np.float32)
         for user, (start, end) in enumerate(items.bounds()):
-            np.dot(
-                artifact.vectors[items.codes[start:end]],
-                vectors[user].T,
-                out=products[start:end],
-            )
+            chosen = artifact.vectors[items.codes[start:end]]
+            np.dot(chosen, vectors[user].T, out=products[start:end])
         weighting, sharpness = artifact.weighting
         score = combine(torch.from_numpy(products), weighting, sharpness, dim=1)
         return score.double().numpy()
 
     def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
         """One product per user."""
-        width = self.queries.artifact.vectors.shape[1]
-        return CallCost(
-            2.0 * len(items.codes) * self.queries.artifact.interests * width,
-            4.0 * len(items.codes) * width,
-        )
+        numbers = len(items.codes) * self.queries.artifact.vectors.shape[1]
+        return CallCost(2.0 * numbers * self.queries.artifact.interests, 4.0 * numbers)
 
 
 class PastSource:

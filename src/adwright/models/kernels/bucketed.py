@@ -25,7 +25,14 @@ from torch import Tensor
 
 from adwright.models.kernels.attention_spec import Bounds, Terms, pairs, time_bucket
 
-__all__ = ["bucketed", "compiled", "length_groups", "missing_to_compile"]
+__all__ = [
+    "bucketed",
+    "by_group",
+    "compiled",
+    "gathered",
+    "length_groups",
+    "missing_to_compile",
+]
 
 #: What computes a group: q, k, v, index, bounds and terms to [G, L, H, Dv].
 Group = Callable[[Tensor, Tensor, Tensor, Tensor, Bounds, Terms], Tensor]
@@ -90,35 +97,55 @@ def _in_groups(
     q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms, group: Group
 ) -> Tensor:
     bounds = Bounds.of(offsets, terms.spec)
-    order, out = [], []
-    # Places beyond the end of a sequence read a row of zeros, at index E.
-    q, k, v = (torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for x in (q, k, v))
-    for length, rows in length_groups(bounds.length):
-        local = torch.arange(length, device=bounds.length.device)
-        real = local < bounds.length[rows, None]  # [G, L]
-        index = torch.where(real, bounds.start[rows, None] + local, len(q) - 1)
-        order.append(index[real])
-        mine = Bounds(*(x[rows].to(q.device) for x in bounds))
-        result = group(q, k, v, index.to(q.device), mine, terms)
-        out.append(result.flatten(0, 1)[real.flatten().to(q.device)])
-    if not out:
+    if not int(bounds.length.sum()):
         # Nothing, yet a path to everything: processes that train together wait for gradients.
         given = (q, k, terms.position_bias, terms.time_bias)
         nothing = torch.stack([x.sum().to(v.dtype) for x in given if x is not None]).sum() * 0
         return v[:0] + nothing
-    tokens = torch.arange(len(q) - 1, device=bounds.length.device)
-    place = torch.empty_like(tokens)
-    place[torch.cat(order)] = tokens
-    return torch.cat(out).index_select(0, place.to(q.device))
+
+    def attend(operands: list[Tensor], index: Tensor, rows: Tensor) -> Tensor:
+        mine = Bounds(*(x[rows].to(q.device) for x in bounds))
+        return group(*operands, index.to(q.device), mine, terms)
+
+    return by_group([q, k, v], bounds.start, bounds.length, attend)
+
+
+def by_group(
+    operands: list[Tensor],
+    start: Tensor,
+    length: Tensor,
+    attend: Callable[[list[Tensor], Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Attend in groups of about equal length: [E, H, Dv] of the E tokens.
+
+    operands: [E, H, ..]. start, length: int64 [U] of the sequences, not all empty.
+    attend(operands, index, rows): [G, L, H, Dv] of the G sequences `rows`, whose tokens are
+    index int64 [G, L]; it gets the operands with a row of zeros at E, which the places beyond the
+    end of a sequence read.
+    """
+    order, out = [], []
+    tokens, device = len(operands[0]), operands[0].device
+    operands = [torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for x in operands]
+    for longest, rows in length_groups(length):
+        local = torch.arange(longest, device=length.device)
+        real = local < length[rows, None]  # [G, L]
+        index = torch.where(real, start[rows, None] + local, tokens)
+        order.append(index[real])
+        out.append(attend(operands, index, rows).flatten(0, 1)[real.flatten().to(device)])
+    every = torch.arange(tokens, device=length.device)
+    place = torch.empty_like(every)
+    place[torch.cat(order)] = every
+    return torch.cat(out).index_select(0, place.to(device))
+
+
+def gathered(x: Tensor, index: Tensor) -> Tensor:
+    """x [E, H, D] at index [G, L], to [G, H, L, D]."""
+    return x.index_select(0, index.flatten()).view(*index.shape, *x.shape[1:]).transpose(1, 2)
 
 
 def _group(q: Tensor, k: Tensor, v: Tensor, index: Tensor, bounds: Bounds, terms: Terms) -> Tensor:
     """Attention of the tokens index [G, L], to [G, L, H, Dv]; a place at E holds zeros."""
-    g, length = index.shape
-    queries, keys, values = (
-        x.index_select(0, index.flatten()).view(g, length, *x.shape[1:]).transpose(1, 2)
-        for x in (q, k, v)
-    )  # [G, H, L, D]
+    queries, keys, values = (gathered(x, index) for x in (q, k, v))  # [G, H, L, D]
     scores = (queries @ keys.transpose(2, 3)).mul(terms.alpha)
     scores = scores.to(torch.promote_types(v.dtype, torch.float32))
     bias, admitted = _bias(index, bounds, terms, scores.dtype)

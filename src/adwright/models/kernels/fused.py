@@ -62,20 +62,23 @@ def fused(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> Ten
             where="kernel",
             hint='kernel="auto" takes one that does',
         )
-    out: Tensor = _FusedAttention.apply(  # type: ignore[no-untyped-call]
-        q, k, v, terms.position_bias, terms.time_bias, offsets, terms
-    )
-    return out
+    return _attended(q, k, v, offsets, terms, None)
 
 
 def remembered(
     q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms, out: Tensor
 ) -> Tensor:
     """`fused` with a known result `out`: only gradients are computed, later."""
-    again: Tensor = _Remembered.apply(  # type: ignore[no-untyped-call]
-        q, k, v, terms.position_bias, terms.time_bias, offsets, terms, out
+    return _attended(q, k, v, offsets, terms, out)
+
+
+def _attended(
+    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms, known: Tensor | None
+) -> Tensor:
+    out: Tensor = _FusedAttention.apply(  # type: ignore[no-untyped-call]
+        q, k, v, terms.position_bias, terms.time_bias, offsets, terms, known
     )
-    return again
+    return out
 
 
 class _Work:
@@ -156,7 +159,8 @@ class _Work:
 
 
 class _FusedAttention(torch.autograd.Function):
-    """[E, H, Dv]; see the module's docstring for the formulas."""
+    """[E, H, Dv]; see the module's docstring for the formulas. known: the result, where it is
+    known: then only gradients are computed."""
 
     @staticmethod
     def forward(
@@ -168,11 +172,14 @@ class _FusedAttention(torch.autograd.Function):
         time_bias: Tensor | None,
         offsets: Tensor,
         terms: Terms,
+        known: Tensor | None,
     ) -> Tensor:
         from adwright.models.kernels.fused_loops import forward
 
         ctx.save_for_backward(q, k, v, position_bias, time_bias)
         ctx.rest = offsets, terms
+        if known is not None:
+            return known.detach()
         work = _Work(offsets, terms, q, v)
         biases = work.biases(position_bias, time_bias, terms)
         out = torch.empty(v.shape, dtype=work.dtype)
@@ -211,29 +218,4 @@ class _FusedAttention(torch.autograd.Function):
             by_bucket = np.zeros(TIME_BUCKETS) + sum(one.sum(0) for _, one in tables)
             d_time = torch.from_numpy(by_bucket * terms.scale).to(time_bias.dtype)
         products = (x.to(q.dtype) for x in (d_q, d_k, d_v))
-        return (*products, d_position, d_time, None, None)
-
-
-class _Remembered(torch.autograd.Function):
-    """`_FusedAttention` with its result given."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        position_bias: Tensor | None,
-        time_bias: Tensor | None,
-        offsets: Tensor,
-        terms: Terms,
-        out: Tensor,
-    ) -> Tensor:
-        ctx.save_for_backward(q, k, v, position_bias, time_bias)
-        ctx.rest = offsets, terms
-        return out.detach()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
-        return *_FusedAttention.backward(ctx, above), None
+        return (*products, d_position, d_time, None, None, None)

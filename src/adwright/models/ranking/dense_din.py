@@ -157,34 +157,32 @@ class CalibratedScorer(nn.Module):
 class _Pairs(nn.Module):
     """The local activation unit, pair by pair: a(q, k) [T, L]."""
 
-    weights: Tensor
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, unit: LocalActivationUnit) -> None:
         super().__init__()
-        for name in ("first", "bias", "second", "second_bias", "alpha"):
-            self.register_buffer(name, getattr(unit, name).detach().clone())
+        self.unit = copy.deepcopy(unit).requires_grad_(False)
         mean, variance = (part.detach().clone().float() for part in unit.moments())
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", torch.sqrt(variance + EPS))
-        self.dice = unit.activation == "dice"
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
         """q [T, D], k [L, D] to [T, L]."""
-        first = self.get_buffer("first")
+        unit, first = self.unit, self.unit.first
         a, b = q[:, None, :], k[None, :, :]
         x = (
             b @ (first[0] - first[2])  # [1, L, H]
             + a @ (first[1] + first[2])  # [T, 1, H]
             + (a * b) @ first[3]  # [T, L, H]
-            + self.get_buffer("bias")
+            + unit.bias
         )
-        if self.dice:
-            gate = torch.sigmoid((x - self.get_buffer("mean")) / self.get_buffer("deviation"))
+        if unit.activation == "dice":
+            gate = torch.sigmoid((x - self.mean) / self.deviation)
         else:
             gate = (x > 0).to(x.dtype)
-        opened = x * (gate + self.get_buffer("alpha") * (1 - gate))
-        scores: Tensor = opened @ self.get_buffer("second") + self.get_buffer("second_bias")
-        return scores
+        opened = x * (gate + unit.alpha * (1 - gate))
+        return opened @ unit.second + unit.second_bias
 
 
 def _plain(table: nn.Module) -> nn.Embedding:

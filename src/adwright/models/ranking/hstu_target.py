@@ -33,8 +33,8 @@ Letters: U people, T rows, E events, N items that occur in the batch, D width, H
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -106,21 +106,9 @@ class HSTUTargetConfig:
 
     def layer(self) -> HSTUConfig:
         """What the layers are made of. Raises ConfigError for sizes out of range."""
-        return HSTUConfig(
-            width=self.width,
-            max_length=self.max_length,
-            blocks=self.blocks,
-            heads=self.heads,
-            dropout=self.dropout,
-            qk_width=self.qk_width,
-            v_width=self.v_width,
-            position=self.position,
-            time=False,
-            scaled=self.scaled,
-            norm=self.norm,
-            concat=self.concat,
-            kernel=self.kernel,
-        )
+        names = {one.name for one in fields(HSTUConfig)} & {one.name for one in fields(self)}
+        shared: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return HSTUConfig(time=False, **shared)
 
 
 class HSTUTarget(nn.Module):

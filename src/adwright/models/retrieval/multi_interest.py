@@ -12,7 +12,7 @@ vectors, and nothing else, so that a comparison of two is a comparison of that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -32,9 +32,15 @@ from adwright.models.retrieval.retriever import (
     counts_tensor,
     inclusion_log_probability,
     layers,
+    log_share,
     softmax_loss,
 )
-from adwright.models.retrieval.two_tower import ItemTower, Popularity, TwoTowerConfig
+from adwright.models.retrieval.two_tower import (
+    RETRIEVAL_EMBEDDING,
+    ItemTower,
+    Popularity,
+    TwoTowerConfig,
+)
 
 __all__ = [
     "InterestConfig",
@@ -72,11 +78,7 @@ class InterestConfig:
     orthogonality: float = 0.0
     distillation: float = 1.0
     teacher_temperature: float = 1.0
-    embedding: EmbeddingConfig = field(
-        default_factory=lambda: EmbeddingConfig(
-            width=8, widths=(("item_id", 32), ("type", 16), ("words", 16)), scale=0.1
-        )
-    )
+    embedding: EmbeddingConfig = RETRIEVAL_EMBEDDING
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -131,9 +133,8 @@ class MultiInterest(nn.Module):
         self.person_width = 1 + sum(config.embedding.of(f) for f in spec.coded_rows)
         self.head = layers([config.width + self.person_width, config.hidden, config.width])
         self.register_buffer("count", counts_tensor(count))
-        share = (counts_tensor(count) + 1) / (int(count.sum()) + len(count))
-        prior = config.popularity == "prior"
-        self.register_buffer("prior", share.log() if prior else torch.zeros(len(count)))
+        prior = log_share(count) if config.popularity == "prior" else torch.zeros(len(count))
+        self.register_buffer("prior", prior)
 
     def interests(self, behaviours: Behaviours, person: Tensor) -> Tensor:
         """Raw interests [U, K, D]. person: [U, P], see `person`."""

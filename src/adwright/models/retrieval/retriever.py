@@ -31,6 +31,7 @@ __all__ = [
     "counts_tensor",
     "inclusion_log_probability",
     "layers",
+    "log_share",
     "pool",
     "softmax_loss",
 ]
@@ -85,6 +86,11 @@ def layers(widths: Sequence[int]) -> torch.nn.Sequential:
     for before, after in pairwise(widths):
         parts += [torch.nn.Linear(before, after), torch.nn.ReLU()]
     return torch.nn.Sequential(*parts[:-1])
+
+
+def log_share(count: NDArray[np.int64]) -> Tensor:
+    """Log of each item's share of the training events, one added to each: float [N + 1]."""
+    return torch.log((counts_tensor(count) + 1) / (int(count.sum()) + len(count)))
 
 
 def counts_tensor(count: NDArray[np.int64]) -> Tensor:

@@ -22,7 +22,7 @@ second task.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -47,11 +47,13 @@ from adwright.models.retrieval.retriever import (
     counts_tensor,
     inclusion_log_probability,
     layers,
+    log_share,
     pool,
     softmax_loss,
 )
 
 __all__ = [
+    "RETRIEVAL_EMBEDDING",
     "ItemTower",
     "Popularity",
     "QueryTower",
@@ -65,6 +67,12 @@ __all__ = [
 Popularity = Literal["prior", "corrected", "ignored"]
 Sharing = Literal["full", "partial"]
 Views = Literal["none", "feature_dropout", "spread_out", "random", "correlated"]
+
+
+#: Widths and scale that suit both retrievers.
+RETRIEVAL_EMBEDDING = EmbeddingConfig(
+    width=8, widths=(("item_id", 32), ("type", 16), ("words", 16)), scale=0.1
+)
 
 
 @dataclass(frozen=True)
@@ -98,11 +106,7 @@ class TwoTowerConfig:
     feature_dropout: float = 0.2
     popularity: Popularity = "prior"
     prior_weight: float = 0.7
-    embedding: EmbeddingConfig = field(
-        default_factory=lambda: EmbeddingConfig(
-            width=8, widths=(("item_id", 32), ("type", 16), ("words", 16)), scale=0.1
-        )
-    )
+    embedding: EmbeddingConfig = RETRIEVAL_EMBEDDING
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -208,9 +212,8 @@ class TwoTower(nn.Module):
         self.item = ItemTower(spec, items, config)
         self.query = QueryTower(spec, config)
         self.register_buffer("count", counts_tensor(count))
-        share = (counts_tensor(count) + 1) / (int(count.sum()) + len(count))
         weight = config.prior_weight if config.popularity == "prior" else 0.0
-        self.register_buffer("prior", weight * share.log())
+        self.register_buffer("prior", weight * log_share(count))
         if config.views in ("random", "correlated"):
             self._information = mutual_information(single_codes(items))
 

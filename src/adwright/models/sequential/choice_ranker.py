@@ -30,13 +30,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from adwright.core.errors import ValueInvalidError
-from adwright.data.batches.jagged import Jagged, lengths_to_offsets
+from adwright.data.batches.jagged import Jagged
 from adwright.data.ranges import ranges, run_starts
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon_cache import layers_of
-from adwright.models.sequential.sequence_model import SequenceTokens
+from adwright.models.sequential.sequence_model import SequenceModel, SequenceTokens
 
 __all__ = ["ChoiceRanker", "Choices", "choice_logits", "choice_loss", "with_negatives"]
 
@@ -158,13 +158,7 @@ def choice_logits(model: HSTURanker, choices: Choices) -> Tensor:
     Raises ValueInvalidError for a history that leaves no place for a candidate.
     """
     config, past, items = model.config, choices.past, choices.items
-    longest = int(past.items.lengths.max()) if len(past) else 0
-    if longest >= config.max_length:
-        raise ValueInvalidError(
-            "the history leaves no place for a candidate",
-            value=f"{longest} events, max_length {config.max_length}",
-            hint="cut it to the latest max_length - 1 events",
-        )
+    model.require_place(int(past.items.lengths.max()) if len(past) else 0)
     history, owner = model.tokens(past), items.owner()
     mine = model.candidates(items.values, past.items.lengths[owner])
     mine = functional.dropout(mine, config.dropout, model.training)
@@ -175,7 +169,7 @@ def choice_logits(model: HSTURanker, choices: Choices) -> Tensor:
     spec = replace(model.stack.spec(history), targets=items.lengths)
     for number, layer in enumerate(layers_of(model)):
         if number and number == config.truncate_after:
-            tokens = _latest(tokens, items.lengths, config.truncate_to - 1)
+            tokens = SequenceModel.latest(tokens, config.truncate_to - 1 + items.lengths)
         tokens = replace(tokens, x=layer(tokens, spec))
     ends = tokens.offsets[1:] - items.offsets[1:]
     at = ends[owner] + torch.arange(len(owner), device=owner.device)
@@ -214,18 +208,6 @@ def _after(history: SequenceTokens, x: Tensor, items: Jagged, now: Tensor | None
         joined(history.time),
         joined(history.query_time),
     )
-
-
-def _latest(tokens: SequenceTokens, candidates: Tensor, number: int) -> SequenceTokens:
-    """Keep the context, the last `number` tokens of each history and its candidates (int64 [U])."""
-    lengths = tokens.offsets.diff()
-    people = torch.arange(len(lengths), device=lengths.device)
-    owner = torch.repeat_interleave(people, lengths)
-    local = torch.arange(len(owner), device=lengths.device) - tokens.offsets[:-1][owner]
-    late = lengths[owner] - local <= number + candidates[owner]
-    stays = (local < tokens.contexts) | late
-    kept = torch.minimum(lengths, tokens.contexts + number + candidates)
-    return tokens.select(stays.nonzero()[:, 0], lengths_to_offsets(kept))
 
 
 class _Moments(NamedTuple):

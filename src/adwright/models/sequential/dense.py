@@ -288,12 +288,12 @@ class _Attended(nn.Module):
         end = self.get_buffer("end")
         bounds = Bounds(end, end, self.get_buffer("context"), end, self.get_buffer("shown"))
         admitted, distance = pairs(place, place, bounds, self.window)
-        scores = layer.alpha * torch.einsum("uihd,ujhd->uhij", parts.q, parts.k)
-        if layer.rab_p is not None:
-            scores = scores + layer.rab_p[distance.clamp(max=layer.longest - 1)]
-        if layer.rab_t is not None and tokens.time is not None and tokens.query_time is not None:
+        bucket = None
+        if tokens.time is not None and tokens.query_time is not None:
             elapsed = tokens.query_time[:, :, None] - tokens.time[:, None, :]
-            scores = scores + layer.rab_t[time_bucket(elapsed)][:, None]
+            bucket = time_bucket(elapsed)[:, None]
+        scores = layer.alpha * torch.einsum("uihd,ujhd->uhij", parts.q, parts.k)
+        scores = layer.biased(scores, distance, bucket)
         weights = functional.silu(scores) * (admitted.to(scores.dtype) / layer.longest)
         return torch.einsum("uhij,ujhd->uihd", weights, parts.v)
 
@@ -311,14 +311,14 @@ class _Attended(nn.Module):
         admitted = distance > 0
         if self.window:
             admitted = admitted & ((distance < self.window) | (place < self.always))
+        bucket = None
+        if tokens.time is not None and request_time is not None:
+            bucket = time_bucket(request_time - tokens.time[0])
         scores = layer.alpha * torch.einsum("chd,jhd->chj", mine.q, seen.k[0])
+        scores = layer.biased(scores, distance, bucket)
+        none = torch.zeros(1, dtype=torch.int64)
         own = layer.alpha * (mine.q * mine.k).sum(-1)  # [m, H]
-        if layer.rab_p is not None:
-            scores = scores + layer.rab_p[distance.clamp(0, layer.longest - 1)]
-            own = own + layer.rab_p[0]
-        if layer.rab_t is not None and tokens.time is not None and request_time is not None:
-            scores = scores + layer.rab_t[time_bucket(request_time - tokens.time[0])]
-            own = own + layer.rab_t[0]
+        own = layer.biased(own, none, None if bucket is None else none)
         weights = functional.silu(scores) * admitted.to(scores.dtype)
         attended = torch.einsum("chj,jhd->chd", weights, seen.v[0])
         return (attended + functional.silu(own)[..., None] * mine.v) / layer.longest

@@ -201,23 +201,22 @@ class HSTULayer(nn.Module):
         kept = functional.dropout(gated, self.config.dropout, self.training)
         return x + cast("Tensor", self.w2(kept))
 
+    def biased(self, scores: Tensor, distance: Tensor, bucket: Tensor | None) -> Tensor:
+        """scores + rab_p[distance] + rab_t[bucket], as far as the layer has them.
+
+        distance, bucket: int64, of shapes that broadcast to that of the scores.
+        """
+        if self.rab_p is not None:
+            scores = scores + self.rab_p[distance.clamp(0, self.longest - 1)]
+        if self.rab_t is not None and bucket is not None:
+            scores = scores + self.rab_t[bucket]
+        return scores
+
     def attend(self, parts: Projected, tokens: SequenceTokens, spec: AttentionSpec) -> Tensor:
         """A V [T, H, Dv] of the projected tokens; spec: who sees whom."""
-        terms = self.terms(tokens, spec)
-        return silu_attention(
-            parts.q,
-            parts.k,
-            parts.v,
-            tokens.offsets,
-            scale=terms.scale,
-            alpha=terms.alpha,
-            spec=terms.spec,
-            position_bias=terms.position_bias,
-            time_bias=terms.time_bias,
-            time=terms.time,
-            query_time=terms.query_time,
-            kernel=self.config.kernel,
-        )
+        terms = self.terms(tokens, spec)._asdict()
+        kernel = self.config.kernel
+        return silu_attention(parts.q, parts.k, parts.v, tokens.offsets, kernel=kernel, **terms)
 
     def terms(self, tokens: SequenceTokens, spec: AttentionSpec) -> Terms:
         """What the attention takes beside its tensors."""
@@ -331,10 +330,7 @@ class HSTUStack(nn.Module):
         for number, layer in enumerate(self.layers):
             if number and number == self.config.truncate_after:
                 tokens = SequenceModel.latest(tokens, self.config.truncate_to)
-            x = layer(tokens, spec)
-            tokens = SequenceTokens(
-                x, tokens.offsets, tokens.contexts, tokens.event, tokens.time, tokens.query_time
-            )
+            tokens = replace(tokens, x=layer(tokens, spec))
         return tokens
 
 

@@ -19,7 +19,7 @@ and `truncate_to` counts tokens. Events of action 0 (unknown) have no loss.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -122,7 +122,7 @@ class HSTURanker(nn.Module):
         second[1:] = source[1:] == source[:-1]
         x = both.x.index_copy(0, second.nonzero()[:, 0], acted.to(both.x.dtype))
         event = torch.where(second, -2 - both.event, both.event)
-        return SequenceTokens(x, both.offsets, both.contexts, event, both.time, both.query_time)
+        return replace(both, x=x, event=event)
 
     def encode(self, batch: SequenceBatch) -> Encoded:
         """Vectors [K, D] of the items that the last layer sees, before the head."""
@@ -161,6 +161,16 @@ class HSTURanker(nn.Module):
         for all, or one each."""
         items: Tensor = self.input.item(codes) * self.config.width**0.5
         return items + self.input.position[place]
+
+    def require_place(self, events: int) -> None:
+        """Raise ValueInvalidError where a history of so many events leaves no place for a
+        candidate."""
+        if events >= self.config.max_length:
+            raise ValueInvalidError(
+                "the history leaves no place for a candidate",
+                value=f"{events} events, max_length {self.config.max_length}",
+                hint="cut it to the latest max_length - 1 events",
+            )
 
     @staticmethod
     def _actions(batch: SequenceBatch) -> Tensor:

@@ -134,26 +134,18 @@ def next_item_loss(
         vectors = unit(functional.embedding(codes, table))
         return vectors if bias is None else torch.cat([vectors, bias[codes, None]], -1)
 
+    rest: dict[str, Any]
     if kind == "exact":
         every = torch.arange(1, items + 1, device=target.device)
         vectors = vectors_of(every)
         positive = vectors.index_select(0, target - 1)
-        return softmax_over(
-            scaled, positive, vectors, target=target - 1, personal=personal, chunk=config.chunk
-        )
+        rest = {"personal": personal, "chunk": config.chunk}
+        return softmax_over(scaled, positive, vectors, target=target - 1, **rest)
     positive = vectors_of(target)
     if kind == "shared":
-        codes, log_expected = draw_items(items, config, count)
-        return softmax_over(
-            scaled,
-            positive,
-            vectors_of(codes),
-            target=target,
-            codes=codes,
-            shift=log_expected,
-            personal=personal,
-            chunk=config.chunk,
-        )
+        codes, shift = draw_items(items, config, count)
+        rest = {"codes": codes, "shift": shift, "personal": personal, "chunk": config.chunk}
+        return softmax_over(scaled, positive, vectors_of(codes), target=target, **rest)
     codes = torch.randint(1, items + 1, (len(target), config.negatives), device=target.device)
     hit = codes == target[:, None]
     return per_position_softmax(scaled, positive, vectors_of(codes), hit=hit, personal=personal)

@@ -114,12 +114,7 @@ def read_history(
     """
     config = model.config
     events = int(person.items.offsets[-1])
-    if events >= config.max_length:
-        raise ValueInvalidError(
-            "the history leaves no place for a candidate",
-            value=f"{events} events, max_length {config.max_length}",
-            hint="cut it to the latest max_length - 1 events",
-        )
+    model.require_place(events)
     with torch.no_grad():
         tokens = model.tokens(person)
         spec = model.stack.spec(tokens)
@@ -165,12 +160,11 @@ def _attend_late(
     place = torch.arange(len(seen))
     bounds = Bounds(*(one[0] for one in Bounds.of(tokens.offsets, spec)))
     admitted, distance = pairs(place[first:], place, bounds, spec.window)
+    bucket = None
+    if tokens.time is not None and tokens.query_time is not None:
+        bucket = time_bucket(tokens.query_time[first:, None] - tokens.time)
     scores = layer.alpha * torch.einsum("ihd,jhd->hij", q, seen.k)
-    if layer.rab_p is not None:
-        scores = scores + layer.rab_p[distance.clamp(max=len(layer.rab_p) - 1)]
-    if layer.rab_t is not None and tokens.time is not None and tokens.query_time is not None:
-        elapsed = tokens.query_time[first:, None] - tokens.time
-        scores = scores + layer.rab_t[time_bucket(elapsed)]
+    scores = layer.biased(scores, distance, bucket)
     weights = functional.silu(scores) * admitted
     return torch.einsum("hij,jhd->ihd", weights, seen.v) / layer.longest
 

@@ -41,7 +41,7 @@ class LayerMask:
 
     def bias(self, layer: HSTULayer) -> Tensor:
         """rab_p + rab_t [n]."""
-        return _bias(layer, self.distance, self.bucket)
+        return layer.biased(torch.zeros(len(self.distance)), self.distance, self.bucket)
 
 
 def layer_masks(model: HSTURanker, history: History, now: int) -> list[LayerMask]:
@@ -79,13 +79,4 @@ def score_candidates(
 def own_bias(layer: HSTULayer) -> Tensor:
     """rab_p + rab_t [1] of a candidate and itself."""
     nothing = torch.zeros(1, dtype=torch.int64)
-    return _bias(layer, nothing, nothing)
-
-
-def _bias(layer: HSTULayer, distance: Tensor, bucket: Tensor) -> Tensor:
-    bias = torch.zeros(len(distance))
-    if layer.rab_p is not None:
-        bias = bias + layer.rab_p[distance.clamp(max=len(layer.rab_p) - 1)]
-    if layer.rab_t is not None:
-        bias = bias + layer.rab_t[bucket]
-    return bias
+    return layer.biased(torch.zeros(1), nothing, nothing)

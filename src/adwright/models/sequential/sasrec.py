@@ -16,24 +16,18 @@ what a person does next is predicted from what was done before alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.kernels.bucketed import length_groups
-from adwright.models.sequential.sequence_model import (
-    Encoded,
-    SequenceConfig,
-    SequenceModel,
-    SequenceTokens,
-)
+from adwright.models.kernels.bucketed import by_group, gathered
+from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, SequenceModel
 
 __all__ = ["SASRec", "SASRecBlock", "SASRecConfig", "causal_attention"]
 
@@ -73,29 +67,17 @@ def causal_attention(
 
     dropout: of the softmax's weights.
     """
-    lengths = offsets[1:] - offsets[:-1]
-    order, out = [], []
-    # Places beyond the end of a sequence read a row of zeros; they come after every real token.
-    q, k, v = (torch.cat([x, x.new_zeros(1, *x.shape[1:])]) for x in (q, k, v))
-    for length, rows in length_groups(lengths):
-        local = torch.arange(length, device=offsets.device)
-        real = local < lengths[rows, None]  # [G, L]
-        index = torch.where(real, offsets[rows, None] + local, len(q) - 1)
-        order.append(index[real])
-        queries, keys, values = (
-            x.index_select(0, index.flatten()).view(*index.shape, *x.shape[1:]).transpose(1, 2)
-            for x in (q, k, v)
-        )  # each [G, H, L, D]
-        seen = functional.scaled_dot_product_attention(
+    if not len(q):
+        return v
+
+    def attend(operands: list[Tensor], index: Tensor, _: Tensor) -> Tensor:
+        # Places beyond the end come after every real token, so none of these sees them.
+        queries, keys, values = (gathered(x, index) for x in operands)  # each [G, H, L, D]
+        return functional.scaled_dot_product_attention(
             queries, keys, values, dropout_p=dropout, is_causal=True
-        )
-        out.append(seen.transpose(1, 2).flatten(0, 1)[real.flatten()])
-    if not out:
-        return v[:0]
-    rows = torch.arange(len(q) - 1, device=offsets.device)
-    place = torch.empty_like(rows)
-    place[torch.cat(order)] = rows
-    return torch.cat(out).index_select(0, place)
+        ).transpose(1, 2)
+
+    return by_group([q, k, v], offsets[:-1], offsets.diff(), attend)
 
 
 class SASRecBlock(nn.Module):
@@ -146,5 +128,4 @@ class SASRec(SequenceModel):
         x = tokens.x
         for block in self.blocks:
             x = block(x, tokens.offsets)
-        after = (tokens.offsets, tokens.contexts, tokens.event, None, None)
-        return self.spoken(SequenceTokens(self.norm(x), *after))
+        return self.spoken(replace(tokens, x=self.norm(x)))

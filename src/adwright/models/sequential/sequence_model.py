@@ -34,7 +34,7 @@ __all__ = ["Encoded", "SequenceConfig", "SequenceInput", "SequenceModel", "Seque
 
 @dataclass(frozen=True)
 class SequenceConfig:
-    """LayerSizes that every sequential model has.
+    """Sizes that every sequential model has.
 
     kind: its name in commands, run files and artifacts. title: in tables and pages.
     width: D. max_length: the longest sequence of events. blocks: layers. heads: of each.
@@ -339,8 +339,8 @@ class SequenceModel(nn.Module):
         return Encoded(unit(tokens.x.index_select(0, kept)), tokens.event[kept])
 
     @staticmethod
-    def latest(tokens: SequenceTokens, number: int) -> SequenceTokens:
-        """The context and the last `number` events of each sequence."""
+    def latest(tokens: SequenceTokens, number: int | Tensor) -> SequenceTokens:
+        """The context and the last `number` tokens of each sequence; one for all, or int64 [U]."""
         lengths = tokens.offsets[1:] - tokens.offsets[:-1]
         kept = lengths.clamp(max=tokens.contexts + number)
         offsets = lengths_to_offsets(kept)
