@@ -279,3 +279,35 @@ def test_wrong_inputs_to_a_fit_are_named() -> None:
 def test_saved_values_that_do_not_fit_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ArtifactError, match="saved calibrator"):
         c.calibrator_from_jsonable(values)
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic", "temperature", "none"])
+def test_what_is_saved_says_its_method_and_its_numbers_alone(method: c.Method) -> None:
+    rng = np.random.default_rng(5)
+    p = rng.uniform(0.01, 0.99, 300)
+    fitted = c.fit_calibrator(method, (rng.uniform(size=300) < p).astype(int), p)
+    values = fitted.to_jsonable()
+    assert values.pop("method") == method == fitted.method
+    assert values == {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(fitted).items()
+    }
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"method": "platt", "slope": [1.0], "intercept": 0.0},
+        {"method": "platt", "slope": 1.0},
+        {"method": "platt", "slope": 1.0, "intercept": 0.0, "more": 1},
+        {"method": "isotonic", "knots": 0.5, "levels": 0.5},
+        {"method": "isotonic", "knots": "12", "levels": [0.1, 0.2]},
+        {"method": "isotonic", "knots": [0.2, 0.1], "levels": [0.1, 0.2]},
+        {"method": "temperature", "temperature": -1.0},
+        {"method": None},
+        {},
+    ],
+)
+def test_a_saved_calibrator_of_another_shape_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ArtifactError, match="saved calibrator"):
+        c.calibrator_from_jsonable(values)

@@ -120,3 +120,42 @@ def test_widths_and_scale_are_those_of_the_config() -> None:
 def test_a_width_below_one_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1 wide"):
         EmbeddingConfig(width=0)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 1.0])
+def test_values_of_lists_are_kept_by_chance(keep: float) -> None:
+    embedding, items = _item(), torch.arange(12)
+    torch.manual_seed(3)
+    whole, some = embedding.parts(items), embedding.parts(items, keep=keep)
+    assert all(torch.equal(a, b) for a, b in zip(whole[:-1], some[:-1], strict=True))
+    if keep == 0:
+        assert not some[-1].any()
+    else:
+        assert torch.equal(whole[-1], some[-1]) == (keep == 1)
+
+
+def test_parts_and_numbers_make_the_item() -> None:
+    embedding, items = _item(), torch.tensor([3, 1, 0, 3])
+    parts = embedding.parts(items)
+    assert [part.shape[1] for part in parts] == embedding.widths
+    found = embedding(items)
+    assert torch.equal(found[:, : sum(embedding.widths)], torch.cat(parts, 1))
+    assert found.shape[1] == embedding.width
+    assert torch.equal(found[0], found[3])
+
+
+def test_a_feature_of_few_codes_has_few_dimensions() -> None:
+    few = Feature("type", "categorical", of="item", vocabulary=("a",))
+    assert CONFIG.of(few) == min(3, few.cardinality) == 2
+    table = CONFIG.table(few)
+    assert table.weight.shape == (few.cardinality, 2)
+    assert table.sparse
+
+
+def test_embedded_lists_are_means_one_by_one() -> None:
+    table = nn.Embedding(9, 4)
+    lists = Jagged.from_lists([[1, 2, 2], [], [8]], dtype=torch.int64)
+    found = embed_lists(table, lists)
+    assert torch.equal(found[1], torch.zeros(4))
+    torch.testing.assert_close(found[0], table.weight[[1, 2, 2]].mean(0))
+    assert torch.equal(found[2], table.weight[8])

@@ -136,7 +136,7 @@ def test_somebody_unknown_is_answered_by_all_stages() -> None:
     answer = cascade().recommend(request("nobody", k=2))
     assert answer.stage == "fine"
     assert len(answer) == 4
-    empty = deployment().without_histories().cascade().recommend(request("u1"))
+    empty = replace(deployment(), histories=None).cascade().recommend(request("u1"))
     assert empty.stage == "fine"
 
 
@@ -197,7 +197,7 @@ def test_warming_up_teaches_the_pace() -> None:
     whole.warm_up(people=4)
     (answer,) = whole.recommend_many([request()], Deadline.after(0.1, clock))
     assert answer.stage == "coarse"
-    deployment().without_histories().cascade().warm_up()
+    replace(deployment(), histories=None).cascade().warm_up()
 
 
 def test_a_meter_takes_what_each_stage_costs() -> None:

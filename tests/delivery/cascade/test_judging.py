@@ -94,3 +94,26 @@ def test_orders_are_compared_with_the_first() -> None:
 def test_nothing_cannot_be_judged() -> None:
     with pytest.raises(ConfigError, match="no order"):
         judge_orders({}, BOUGHT, PERSON)
+
+
+def test_a_wider_stage_keeps_at_least_as_much() -> None:
+    """Shares never fall where a list only grows, whatever is bought."""
+    rng = np.random.default_rng(4)
+    bought = [np.unique(rng.integers(1, 30, 4)) for _ in range(40)]
+    user, sample = np.sort(rng.integers(0, 9, 40)), np.arange(0, 40, 3)
+    lists = [rng.permutation(np.arange(1, 30))[:12] for _ in range(40)]
+    stages = {f"{n}": [one[:n] for one in lists] for n in (2, 5, 12)}
+    found = judge_stages(
+        stages, bought, user, own=[lists[n] for n in sample], sample=sample, draws=20
+    )
+    assert [one.items for one in found] == [2.0, 5.0, 12.0]
+    assert sorted(one.bought.value for one in found) == [one.bought.value for one in found]
+    assert found[-1].own.value == 1.0
+
+
+def test_an_order_is_not_ahead_of_itself() -> None:
+    first, again = judge_orders({"a": WIDE, "b": WIDE}, BOUGHT, PERSON, k=2, draws=30)
+    assert again.ahead is not None
+    assert (again.ahead.low, again.ahead.value, again.ahead.high) == (0.0, 0.0, 0.0)
+    assert first.ndcg == again.ndcg
+    assert first.recall == again.recall

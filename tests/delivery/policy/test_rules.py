@@ -10,6 +10,7 @@ import pytest
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
+from adwright.delivery.decision import Candidates
 from adwright.delivery.policy import rules as r
 from adwright.delivery.policy.evidence import ItemCounts
 from adwright.delivery.policy.thompson import beta_chances, normal_chances
@@ -177,3 +178,39 @@ def test_configs_survive_a_file(config: r.PolicyConfig) -> None:
 def test_settings_out_of_range_are_refused(build: Callable[[], object]) -> None:
     with pytest.raises(ConfigError):
         build()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_choice_of_some_rows_is_the_choice_among_those_alone(config: r.PolicyConfig) -> None:
+    """Rows that are ruled out leave nothing behind: neither beliefs nor utilities of others."""
+    offered = candidates()
+    choice = r.build_rule(config).begin(offered)
+    rows = np.array([1, 3])
+    kept = Candidates(
+        tuple(offered.item_ids[row] for row in rows), offered.score[rows], True, "fine"
+    )
+    alone = r.build_rule(config).begin(kept)
+    np.testing.assert_allclose(
+        choice.chances(choice.utility[rows], rows),
+        alone.chances(alone.utility, np.arange(2)),
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_single_item_is_certain(config: r.PolicyConfig) -> None:
+    choice = r.build_rule(config).begin(candidates([0.4]))
+    assert choice.chances(choice.utility, np.array([0])) == pytest.approx([1.0], abs=1e-9)
+
+
+def test_a_rule_is_named_by_its_kind_and_main_settings() -> None:
+    names = {
+        r.build_rule(config).name: config
+        for config in (
+            r.GreedyConfig(),
+            r.EpsilonGreedyConfig(epsilon=0.2),
+            r.SoftmaxConfig(temperature=0.5),
+            r.ThompsonConfig(family="normal", strength=30.0),
+        )
+    }
+    assert list(names) == ["greedy", "epsilon_greedy-0.2", "softmax-0.5", "thompson-normal-30.0"]

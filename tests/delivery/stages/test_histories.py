@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwright.core.errors import ArtifactError, SchemaError, ValueInvalidError
+from adwright.core.errors import ArtifactError, ConfigError, SchemaError, ValueInvalidError
 from adwright.delivery.stages.histories import Histories, microseconds, visit_requests
 from tests.support.data.small_next_basket import START
 from tests.support.delivery.cascade_parts import histories, on_day, request, task
@@ -159,3 +159,57 @@ def test_what_cannot_be_is_refused() -> None:
 def test_microseconds_are_exact() -> None:
     assert microseconds(datetime(1970, 1, 1, 0, 0, 0, 7, tzinfo=UTC)) == 7
     assert microseconds(START) == int(START.timestamp()) * 1_000_000
+
+
+def test_a_part_of_a_batch_is_the_batch_of_that_part() -> None:
+    known = histories()
+    asked = [request(user) for user in ("u3", "nobody", "u1", "u5")]
+    batch = known.batch(asked)
+    assert batch.lengths.tolist() == np.diff(batch.offsets).tolist()
+    assert batch.lengths[1] == 0
+    for rows in ([2, 0], [1], [], [3, 1, 0]):
+        some, alone = batch.some(rows), known.batch([asked[row] for row in rows])
+        assert some.requests == alone.requests
+        for name in ("user", "at", "item", "time", "offsets", "version"):
+            assert getattr(some, name).tolist() == getattr(alone, name).tolist(), name
+
+
+@pytest.mark.parametrize("most", [0, 1, 3, 1000])
+def test_the_latest_events_of_each_request(most: int) -> None:
+    batch = histories().batch([request(user) for user in ("u3", "nobody", "u1")])
+    place, offsets = batch.latest(most)
+    for row in range(3):
+        mine = batch.item[batch.offsets[row] : batch.offsets[row + 1]].tolist()
+        found = batch.item[place[offsets[row] : offsets[row + 1]]].tolist()
+        assert found == (mine[-most:] if most else [])
+
+
+def test_counts_are_of_the_user_and_the_item_before_the_request() -> None:
+    batch = histories().batch([request("u3"), request("u1")])
+    owner = np.repeat([0, 1], 12)
+    asked = np.tile(np.arange(1, 13), 2)
+    counts = batch.counts(owner, asked)
+    for row, (user, item) in enumerate(zip(owner, asked, strict=True)):
+        events = slice(batch.offsets[user], batch.offsets[user + 1])
+        assert counts.frequency[row] == (batch.item[events] == item).sum()
+    assert (counts.recent <= counts.frequency).all()
+
+
+def test_a_model_of_another_catalogue_is_refused() -> None:
+    known = histories()
+    known.require_catalogue(ITEMS.ids, "retriever")
+    for ids in (ITEMS.ids[1:], ITEMS.ids[::-1], ()):
+        with pytest.raises(ConfigError, match="the retriever and the histories count different"):
+            known.require_catalogue(ids, "retriever")
+
+
+def test_a_new_user_gets_the_next_number_and_keeps_it() -> None:
+    known = histories()
+    people = len(known)
+    assert known.number_of("new") == 0
+    known.append("new", ["i1"], [START])
+    assert known.number_of("new") == people + 1 == len(known)
+    known.append("new", ["i2"], [START + timedelta(hours=1)])
+    assert (known.number_of("new"), known.version("new")) == (people + 1, 2)
+    assert known.users()[-1] == "new"
+    assert shown(known, "nobody") == []

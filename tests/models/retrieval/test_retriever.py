@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from adwright.data.batches.jagged import Jagged
@@ -11,6 +12,7 @@ from adwright.models.retrieval.retriever import (
     counts_tensor,
     inclusion_log_probability,
     layers,
+    log_share,
     pool,
     softmax_loss,
 )
@@ -58,3 +60,29 @@ def test_pool_sums_each_list() -> None:
 def test_layers_end_without_an_activation() -> None:
     assert [type(part).__name__ for part in layers([4, 3, 2])] == ["Linear", "ReLU", "Linear"]
     assert counts_tensor(torch.tensor([0, 2]).numpy()).tolist() == [0, 2]
+
+
+def test_shares_count_one_event_more_of_each_item() -> None:
+    count = np.array([0, 3, 0, 9])
+    wanted = [math.log((n + 1) / 16) for n in count]
+    torch.testing.assert_close(log_share(count), torch.tensor(wanted))
+    assert float(log_share(count).exp().sum()) == 1.0
+    assert torch.equal(counts_tensor(count), torch.tensor([0.0, 3.0, 0.0, 9.0]))
+
+
+def test_an_item_that_was_never_seen_is_drawn_next_to_never() -> None:
+    count = torch.tensor([0.0, 5.0, 0.0, 95.0])
+    log_q = inclusion_log_probability(count, torch.tensor([1, 2, 3]), 50)
+    assert torch.isfinite(log_q).all()
+    assert log_q.argsort().tolist() == [1, 0, 2]
+    more = inclusion_log_probability(count, torch.tensor([1, 2, 3]), 500)
+    assert (more >= log_q).all()
+    assert (more <= 0).all()
+
+
+def test_large_logits_do_not_overflow() -> None:
+    logits = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
+    loss = softmax_loss(logits, Jagged.from_lists([[1]], dtype=torch.int64))
+    assert float(loss.detach()) == 2e4
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient.tolist() == [[1.0, -1.0, 0.0]]

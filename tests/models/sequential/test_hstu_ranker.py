@@ -227,3 +227,22 @@ def test_data_without_actions_are_refused() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         replace(CONFIG, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_full_history_leaves_no_place_for_a_candidate() -> None:
+    model = HSTURanker(CONFIG, DATA.items)
+    model.require_place(0)
+    model.require_place(CONFIG.max_length - 1)
+    for events in (CONFIG.max_length, CONFIG.max_length + 3):
+        with pytest.raises(ValueInvalidError, match=f"{events} events") as refused:
+            model.require_place(events)
+        assert "max_length - 1" in str(refused.value)
+
+
+def test_a_candidate_is_its_item_at_its_place() -> None:
+    model = HSTURanker(CONFIG, DATA.items)
+    codes = torch.tensor([3, 1, 7])
+    scaled = model.input.item(codes) * CONFIG.width**0.5
+    assert torch.equal(model.candidates(codes, 4), scaled + model.input.position[4])
+    each = torch.tensor([0, 2, 5])
+    assert torch.equal(model.candidates(codes, each), scaled + model.input.position[each])

@@ -9,7 +9,7 @@ import torch
 
 from adwright.models.kernels.attention_spec import time_bucket
 from adwright.models.sequential.hstu_ranker import HSTURankerConfig
-from adwright.models.sequential.mfalcon_cache import layers_of, read_history
+from adwright.models.sequential.mfalcon_cache import LayerHistory, layers_of, read_history
 from adwright.models.sequential.mfalcon_torch import (
     LayerMask,
     layer_masks,
@@ -75,3 +75,32 @@ def test_a_candidate_is_no_time_away_from_itself() -> None:
     assert torch.equal(own_bias(layer)[0], layer.rab_p[0] + layer.rab_t[0])
     (bare, *_) = layers_of(model_of(replace(CONFIG, time=False, position=False)))
     assert own_bias(bare).tolist() == [0.0]
+
+
+def test_an_event_hidden_by_the_window_changes_nothing() -> None:
+    """The mask at work: K and V of hidden tokens may be anything."""
+    model = model_of(replace(CONFIG, blocks=1, window=5, prefix=2))
+    history = read_history(model, person_of(3, 7))
+    masks = layer_masks(model, history, LATE)
+    before = score_candidates(model, history, CODES, masks)
+    (seen,) = history.layers
+    hidden = ~masks[0].admitted
+    assert 0 < int(hidden.sum()) < len(hidden)
+
+    def moved(where: torch.Tensor) -> torch.Tensor:
+        k = seen.k + 10.0 * where[:, None, None]
+        layers = (LayerHistory(k, seen.v, seen.time),)
+        return score_candidates(model, replace(history, layers=layers), CODES, masks)
+
+    assert torch.equal(moved(hidden), before)
+    assert not torch.allclose(moved(~hidden), before)
+
+
+def test_candidates_do_not_see_each_other() -> None:
+    model = model_of()
+    history = read_history(model, person_of(3, 7))
+    masks = layer_masks(model, history, LATE)
+    together = score_candidates(model, history, CODES, masks)
+    for row, code in enumerate(CODES):
+        alone = score_candidates(model, history, code[None], masks)[0]
+        torch.testing.assert_close(together[row], alone, rtol=1e-5, atol=1e-6)

@@ -226,3 +226,44 @@ def test_nothing_is_made_without_saying_where(name: str, loss: Any) -> None:
             model.own_terms(batch, model.queries(batch))
         batch.items.select(torch.tensor([1, 0], device="cpu")).to_padded()
     assert placed.found == []
+
+
+@pytest.mark.parametrize("context", [False, True])
+def test_the_latest_of_each_sequence_may_differ(context: bool) -> None:
+    """One number each, as candidates behind the histories ask for it."""
+    batch = batch_of([0, 1, 2])
+    tokens = _input(replace(CONFIG, context=context))(batch, batch.next_time)
+    number = torch.tensor([2, 0, 50])
+    some = SequenceModel.latest(tokens, number)
+    for u in range(3):
+        alone = SequenceModel.latest(tokens, int(number[u]))
+        mine, other = (slice(*x.offsets[u : u + 2].tolist()) for x in (some, alone))
+        assert torch.equal(some.event[mine], alone.event[other])
+        assert torch.equal(some.x[mine], alone.x[other])
+    assert int(some.offsets[-1]) == len(some.x)
+
+
+def test_selected_tokens_keep_all_that_is_known_of_them() -> None:
+    batch = batch_of([0, 1])
+    tokens = _input()(batch, batch.next_time)
+    place = torch.tensor([0, 2, 3])
+    some = tokens.select(place, torch.tensor([0, 3, 3]))
+    assert some.offsets.tolist() == [0, 3, 3]
+    for name in ("x", "event", "time", "query_time"):
+        assert torch.equal(getattr(some, name), getattr(tokens, name)[place]), name
+    bare = replace(tokens, time=None, query_time=None).select(place, some.offsets)
+    assert bare.time is bare.query_time is None
+
+
+def test_queries_over_the_temperature_carry_popularity_as_one_more_coordinate() -> None:
+    torch.manual_seed(0)
+    config = replace(CONFIG, popularity=True)
+    model = _Bare(config, DATA.items, count=DATA.count).eval()
+    batch, codes = batch_of([0, 1]), torch.arange(1, DATA.items + 1)
+    queries, items = model.queries(batch), model.item_vectors(codes)
+    assert queries.shape[1] == items.shape[1] == config.width + 1
+    plain = queries[:, :-1] @ items[:, :-1].T
+    assert model.bias is not None
+    torch.testing.assert_close(queries @ items.T, plain + model.bias[codes])
+    count = torch.from_numpy(DATA.count).clamp(min=1).float()
+    torch.testing.assert_close(model.bias.detach(), torch.log(count / count.sum()))

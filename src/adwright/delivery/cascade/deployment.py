@@ -211,10 +211,6 @@ class Deployment:
             case ranker:
                 return FineRanker(ranker, known, self.draws)
 
-    def without_histories(self) -> Deployment:
-        """The same models without any history."""
-        return replace(self, histories=None)
-
 
 def _items_of(artifact: Retrieving) -> ItemTable:
     return items_of(artifact) if isinstance(artifact, SequenceArtifact) else artifact.items

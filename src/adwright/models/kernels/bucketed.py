@@ -104,8 +104,9 @@ def _in_groups(
         return v[:0] + nothing
 
     def attend(operands: list[Tensor], index: Tensor, rows: Tensor) -> Tensor:
+        queries, keys, values = operands
         mine = Bounds(*(x[rows].to(q.device) for x in bounds))
-        return group(*operands, index.to(q.device), mine, terms)
+        return group(queries, keys, values, index.to(q.device), mine, terms)
 
     return by_group([q, k, v], bounds.start, bounds.length, attend)
 

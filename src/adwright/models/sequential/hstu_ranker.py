@@ -109,7 +109,7 @@ class HSTURanker(nn.Module):
                 "a ranker reads what was done with each item",
                 hint="pass the action of each event, 0 where it is unknown",
             )
-        known = self.input(batch, batch.time)
+        known: SequenceTokens = self.input(batch, batch.time)
         acted = self.action(batch.action) * self.config.width**0.5
         acted = acted + self.input.position[self.input.places(batch)]
         acted = functional.dropout(acted, self.config.dropout, self.training)
