@@ -52,3 +52,26 @@ def test_one_class_is_refused() -> None:
     with pytest.raises(ValueInvalidError, match="single class"):
         fit_logistic(np.ones(3), np.ones(3), np.zeros(3, np.int8))
     assert LogisticBaseline((0.0,) * 6)(np.ones(1), np.ones(1))[0] == 0.5
+
+
+def test_the_gradient_vanishes_at_the_fit() -> None:
+    """Maximum likelihood with the ridge that the docstring names."""
+    rng = np.random.default_rng(7)
+    popularity, frequency = rng.integers(0, 500, (2, 400)).astype(np.float64)
+    frequency = frequency % 6
+    labels = (rng.uniform(size=400) < 0.2 + 0.1 * (frequency > 2)).astype(np.int8)
+    weights = rng.uniform(0.5, 2, 400)
+    found = fit_logistic(popularity, frequency, labels, weights)
+    x, beta = baseline_features(popularity, frequency), np.array(found.coefficients)
+    slack = weights * (labels - found(popularity, frequency))
+    ridge = 1e-6 * weights.sum() * beta
+    np.testing.assert_allclose(x.T @ slack - ridge, 0, atol=1e-6)
+
+
+def test_probabilities_lie_between_the_ends_and_rise_with_a_positive_coefficient() -> None:
+    model = LogisticBaseline((-3.0, 0.0, 1.5, 0.0, 0.0, 0.0))
+    frequency = np.arange(10.0)
+    found = model(np.zeros(10), frequency)
+    assert (np.diff(found) > 0).all()
+    assert ((found > 0) & (found < 1)).all()
+    np.testing.assert_allclose(found[0], 1 / (1 + np.exp(3.0)))

@@ -198,7 +198,6 @@ class Recommender(Protocol):
 
     def recommend(self, request: Request) -> Candidates:
         """The candidates, best first, none of them excluded by the request."""
-        ...
 
 
 class Policy(Protocol):
@@ -207,13 +206,11 @@ class Policy(Protocol):
     @property
     def policy_id(self) -> str:
         """Names the policy and its settings in the log."""
-        ...
 
     def decide(
         self, request: Request, candidates: Candidates, rng: np.random.Generator
     ) -> Decision:
         """The slate, with exact propensities; all chance comes from `rng`."""
-        ...
 
 
 def _check_distinct(ids: Sequence[str], name: str) -> None:

@@ -128,3 +128,37 @@ def test_a_stage_that_fails_is_not_measured(clock: FixedClock) -> None:
     with pytest.raises(ZeroDivisionError), pace.measured("fine", 1):
         raise ZeroDivisionError
     assert pace.expected("fine", 1) == 0
+
+
+def test_durations_on_a_line_are_foretold(clock: FixedClock) -> None:
+    """seconds = a + b n, exactly, once two sizes were seen."""
+    pace = Pace(clock, 1.0)
+    for requests in (4, 1, 9, 2):
+        with pace.measured("fine", requests):
+            clock.advance(0.2 + 0.05 * requests)
+    for requests in (1, 5, 40):
+        assert pace.expected("fine", requests) == pytest.approx(0.2 + 0.05 * requests, rel=1e-6)
+
+
+def test_one_stage_says_nothing_of_another(clock: FixedClock) -> None:
+    pace = Pace(clock, 1.0)
+    with pace.measured("fine", 1):
+        clock.advance(5.0)
+    assert pace.expected("coarse", 1) == 0.0
+    soon = Deadline.after(1.0, clock)
+    assert pace.fits("coarse", 1, soon)
+    assert not pace.fits("fine", 1, soon)
+    assert pace.fits("fine", 1, None)
+
+
+def test_a_stage_that_fails_teaches_nothing(clock: FixedClock) -> None:
+    pace = Pace(clock, 1.0)
+
+    def fail() -> None:
+        with pace.measured("fine", 1):
+            clock.advance(5.0)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
+    assert pace.expected("fine", 1) == 0.0

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from adwright.core.artifacts import load_artifact, save_artifact
-from adwright.core.errors import ArtifactError, ConfigError, SchemaError, ValueInvalidError
+from adwright.core.errors import (
+    ArtifactError,
+    ConfigError,
+    ResourceError,
+    SchemaError,
+    ValueInvalidError,
+)
 from adwright.delivery.index.approximate import NearIndex, check_near
 from adwright.delivery.index.base import Index
 from adwright.delivery.index.exact import ExactIndex
@@ -71,7 +77,7 @@ def test_saved_and_loaded_it_finds_the_same(name: str, tmp_path: Path) -> None:
     queries = gaussian(5, 8, seed=2)
     assert equal(again.search(queries, 4), index.search(queries, 4))
     assert (len(again), again.dimension, again.kind) == (50, 8, index.kind)
-    with pytest.raises(ArtifactError):
+    with pytest.raises(ResourceError, match="exists already"):
         index.save(tmp_path / "index")
     index.save(tmp_path / "index", overwrite=True)
 

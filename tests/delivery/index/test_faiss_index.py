@@ -14,7 +14,7 @@ from adwright.delivery.index import faiss_index as module
 from adwright.delivery.index.exact import ExactIndex
 from adwright.delivery.index.faiss_index import Centres, FaissConfig, FaissIndex, Structure
 from adwright.delivery.index.index import recall_against_exact
-from tests.support.delivery.vector_search import gaussian
+from tests.support.delivery.vector_search import gaussian, saved_structure
 
 VECTORS = gaussian(900, 16) * np.linspace(2, 0.1, 16, dtype=np.float32)
 SMALL: dict[str, Any] = {"lists": 16, "exact_below": 0, "candidates": 1}
@@ -28,7 +28,7 @@ def filled(**changes: Any) -> FaissIndex:
 
 
 def structure(**changes: Any) -> bytes:
-    return bytes(filled(**changes)._dump()["bytes"])
+    return saved_structure(filled(**changes))
 
 
 def recall(index: FaissIndex) -> float:

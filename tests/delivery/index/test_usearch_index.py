@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import usearch.index
 
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.delivery.index.exact import ExactIndex
 from adwright.delivery.index.index import recall_against_exact
 from adwright.delivery.index.usearch_index import UsearchConfig, UsearchIndex
-from tests.support.delivery.vector_search import gaussian
+from tests.support.delivery.vector_search import gaussian, saved_structure
 
 VECTORS = gaussian(900, 16)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
@@ -36,10 +37,7 @@ def recall(index: UsearchIndex) -> float:
     "changes", [{"storage": "f32"}, {"storage": "i8"}, {"links": 4}, {"build_breadth": 4}]
 )
 def test_a_setting_changes_the_structure(changes: Any) -> None:
-    def structure(**settings: Any) -> bytes:
-        return bytes(filled(**settings)._dump()["bytes"])
-
-    assert structure() != structure(**changes)
+    assert saved_structure(filled()) != saved_structure(filled(**changes))
 
 
 @pytest.mark.parametrize(
@@ -66,16 +64,13 @@ def test_one_query_is_one_of_many() -> None:
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     index, asked = filled(threads=2), list[int]()
-    graph = index._graph
+    search = usearch.index.Index.search
 
-    class Spy:
-        expansion_search = 128
+    def spy(graph: Any, *inputs: Any, threads: int) -> Any:
+        asked.append(threads)
+        return search(graph, *inputs, threads=threads)
 
-        def search(self, *inputs: Any, threads: int) -> Any:
-            asked.append(threads)
-            return graph.search(*inputs, threads=threads)
-
-    monkeypatch.setattr(index, "_graph", Spy())
+    monkeypatch.setattr(usearch.index.Index, "search", spy)
     index.search(gaussian(2, 16), 2)
     assert asked == [2]
 

@@ -66,7 +66,6 @@ class Similarity(Protocol):
 
     def matrix(self, item_ids: Sequence[str]) -> Floats:
         """[C, C], symmetric, positive semidefinite, 1 on the diagonal, at most 1 elsewhere."""
-        ...
 
 
 class CategorySimilarity:

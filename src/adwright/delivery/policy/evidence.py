@@ -23,7 +23,6 @@ class Evidence(Protocol):
 
     def counts(self, item_ids: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Impressions [C] and responses [C], with 0 <= responses <= impressions."""
-        ...
 
 
 class ItemCounts:

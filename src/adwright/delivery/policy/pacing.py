@@ -40,19 +40,15 @@ class Limit(Adjustment, Protocol):
 
     def add(self, user_id: str, item_id: str, time: datetime) -> None:
         """Count an impression; they may come in any order of time."""
-        ...
 
     def remove(self, user_id: str, item_id: str, time: datetime) -> None:
         """Take back an impression that was added."""
-        ...
 
     def forget(self, before: datetime) -> None:
         """Drop what no request from `before` on can still count."""
-        ...
 
     def needs(self, now: datetime) -> datetime:
         """The first instant whose impressions count for a request at `now`."""
-        ...
 
 
 @dataclass(frozen=True)

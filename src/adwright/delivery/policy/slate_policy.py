@@ -57,11 +57,9 @@ class Running(Protocol):
 
     def adjust(self, utility: Floats) -> Floats:
         """The utilities [C] for the next place; -inf for an item that may not stand there."""
-        ...
 
     def place(self, row: int) -> None:
         """Take note that candidate `row` stands at the place that was just filled."""
-        ...
 
 
 class Adjustment(Protocol):
@@ -73,11 +71,9 @@ class Adjustment(Protocol):
     @property
     def name(self) -> str:
         """What the reasons of a slate call it."""
-        ...
 
     def begin(self, request: Request, candidates: Candidates) -> Running:
         """Start down the slate of a request."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

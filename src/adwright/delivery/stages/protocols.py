@@ -76,11 +76,9 @@ class CandidateSource(Protocol):
 
     def find(self, batch: RequestBatch, k: int) -> Shortlist:
         """At most k items of the catalogue per user."""
-        ...
 
     def cost(self, batch: RequestBatch, k: int) -> CallCost:
         """What `find` takes."""
-        ...
 
 
 class Scorer(Protocol):
@@ -89,15 +87,12 @@ class Scorer(Protocol):
     @property
     def probability(self) -> bool:
         """Whether the scores are calibrated probabilities."""
-        ...
 
     def score(self, batch: RequestBatch, items: Shortlist) -> Floats:
         """Finite scores [C], higher is better; compared within a user only."""
-        ...
 
     def cost(self, batch: RequestBatch, items: Shortlist) -> CallCost:
         """What `score` takes."""
-        ...
 
 
 def best_of(items: Shortlist, score: Floats, k: Ints) -> tuple[Shortlist, Floats]:

@@ -21,15 +21,6 @@ __all__ = ["backward_columns", "backward_rows", "forward"]
 
 
 @triton.jit
-def _block(sequences: Any, blocks: Any):
-    """First row of this program's block, then the numbers of its sequence."""
-    at = blocks + 2 * tl.program_id(0)
-    s = sequences + 5 * tl.load(at)
-    first, length, contexts = tl.load(s), tl.load(s + 1), tl.load(s + 2)
-    return tl.load(at + 1), first, length, contexts, tl.load(s + 3), tl.load(s + 4)
-
-
-@triton.jit
 def _load(x: Any, first: Any, i: Any, length: Any, h: Any, H: Any, D: Any, WIDTH: tl.constexpr):
     """Rows i of one head of x [E, H, D], zeros beyond the sequence and the width."""
     d = tl.arange(0, WIDTH)
@@ -98,8 +89,10 @@ def forward(
     BLOCK: tl.constexpr, WQ: tl.constexpr, WV: tl.constexpr, NEAR: tl.constexpr, TIME: tl.constexpr,
 ):  # fmt: skip
     """out [E, H, DV] of a block of rows."""
-    r0, first, length, contexts, history, always = _block(sequences, blocks)
-    h = tl.program_id(1)
+    u, r0 = tl.load(blocks + 2 * tl.program_id(0)), tl.load(blocks + 2 * tl.program_id(0) + 1)
+    h, s = tl.program_id(1), sequences + 5 * u
+    first, length, contexts = tl.load(s), tl.load(s + 1), tl.load(s + 2)
+    history, always = tl.load(s + 3), tl.load(s + 4)
     i = r0 + tl.arange(0, BLOCK)
     queries = _load(q, first, i, length, h, H, DQ, WQ)
     total = tl.zeros((BLOCK, WV), tl.float32)
@@ -127,8 +120,10 @@ def backward_rows(
     BLOCK: tl.constexpr, WQ: tl.constexpr, WV: tl.constexpr, NEAR: tl.constexpr, TIME: tl.constexpr,
 ):  # fmt: skip
     """d_q [E, H, DQ] of a block of rows."""
-    r0, first, length, contexts, history, always = _block(sequences, blocks)
-    h = tl.program_id(1)
+    u, r0 = tl.load(blocks + 2 * tl.program_id(0)), tl.load(blocks + 2 * tl.program_id(0) + 1)
+    h, s = tl.program_id(1), sequences + 5 * u
+    first, length, contexts = tl.load(s), tl.load(s + 1), tl.load(s + 2)
+    history, always = tl.load(s + 3), tl.load(s + 4)
     i = r0 + tl.arange(0, BLOCK)
     queries = _load(q, first, i, length, h, H, DQ, WQ)
     given = _load(above, first, i, length, h, H, DV, WV)
@@ -158,8 +153,10 @@ def backward_columns(
     BLOCK: tl.constexpr, WQ: tl.constexpr, WV: tl.constexpr, NEAR: tl.constexpr, TIME: tl.constexpr,
 ):  # fmt: skip
     """d_k [E, H, DQ] and d_v [E, H, DV] of a block of columns; adds to both tables' gradients."""
-    c0, first, length, contexts, history, always = _block(sequences, blocks)
-    h = tl.program_id(1)
+    u, c0 = tl.load(blocks + 2 * tl.program_id(0)), tl.load(blocks + 2 * tl.program_id(0) + 1)
+    h, s = tl.program_id(1), sequences + 5 * u
+    first, length, contexts = tl.load(s), tl.load(s + 1), tl.load(s + 2)
+    history, always = tl.load(s + 3), tl.load(s + 4)
     j = c0 + tl.arange(0, BLOCK)
     keys = _load(k, first, j, length, h, H, DQ, WQ)
     values = _load(v, first, j, length, h, H, DV, WV)

@@ -204,12 +204,11 @@ class _OwnTerms(nn.Module):
 
     def __init__(self, model: SequenceModel, repeats: Repeats, *, timed: bool) -> None:
         super().__init__()
-        self.timed, self.width, self.temperature = timed, repeats.width, repeats.temperature
+        self.timed = timed
         with torch.no_grad():
             every = torch.arange(model.input.item.num_embeddings)
             self.register_buffer("vectors", model.item_vectors(every).detach().clone())
-        for name in ("table", "moment", "usual", "popularity"):
-            self.register_buffer(name, getattr(repeats, name).detach().clone())
+        self.repeats = copy.deepcopy(repeats)
         number = torch.arange(257).clamp(min=1).double()
         often = torch.floor(2 * torch.log2(number) + 1e-9).long()
         self.register_buffer("often", often.clamp(max=COUNT_BUCKETS - 1))
@@ -236,13 +235,12 @@ class _OwnTerms(nn.Module):
             since = next_time.gather(1, last) - time
         often = self.often[same.sum(-1).clamp(max=len(self.often) - 1)]
         known = self.vectors[items]  # [U, L, D or D + 1]
-        table = self.get_buffer("table")[often * TIME_BUCKETS + time_bucket(since)]
-        moment = (vectors * self.get_buffer("moment")).sum(1)[:, None]
-        usual = torch.einsum(
-            "ud,uld->ul", vectors @ self.get_buffer("usual").T, known[..., : self.width]
-        )
-        rho = (table + moment + usual) / self.temperature
-        rho = rho + self.get_buffer("popularity") * known[..., self.width :].sum(-1)
+        own, width = self.repeats, self.repeats.width
+        table = own.table[often * TIME_BUCKETS + time_bucket(since)]
+        moment = (vectors * own.moment).sum(1)[:, None]
+        usual = torch.einsum("ud,uld->ul", vectors @ own.usual.T, known[..., :width])
+        rho = (table + moment + usual) / own.temperature
+        rho = rho + own.popularity * known[..., width:].sum(-1)
         terms = functional.softplus(rho - torch.einsum("ud,uld->ul", queries, known))
         return terms.masked_fill(again | ~real, 0.0)
 
