@@ -37,7 +37,7 @@ from adwright.training.retrieval.fit import RetrievalConfig
 from adwright.web.loopback import on_loopback
 from tests.support.store.small_world import ITEMS, START, events
 
-RUN = """log = "village"
+RUN = """log = "world"
 retrain = false
 [population]
 start = "2024-05-20T00:00:00Z"
@@ -58,7 +58,7 @@ def weights() -> NDArray[np.float64]:
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
-    save_log(folder / "village", Log(events().lazy(), Catalogue.checked(ITEMS)))
+    save_log(folder / "world", Log(events().lazy(), Catalogue.checked(ITEMS)))
     (folder / "run.toml").write_text(RUN)
     return folder
 
@@ -134,9 +134,9 @@ def test_a_saved_cascade_decides(here: Path) -> None:
             hour=time.dt.hour().cast(pl.String),
         ),
         ITEMS,
-        name="village",
-        protocol="of an invented village",
-        data_hash="village",
+        name="world",
+        protocol="of an invented world",
+        data_hash="world",
         features=(Feature("item_id", "categorical", "item"), *CONTEXT),
     )
     embedding = EmbeddingConfig(width=4)

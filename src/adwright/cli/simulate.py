@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,20 +19,13 @@ from adwright.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from adwright.campaigns.simulation.client import Client
-    from adwright.campaigns.simulation.config import RunConfig, Village
-    from adwright.campaigns.simulation.loop import Retrain, Setting
+    from adwright.campaigns.simulation.config import SimulationRunConfig
     from adwright.campaigns.simulation.population import Population
-    from adwright.campaigns.simulation.report import Report
+    from adwright.campaigns.simulation.report import SimulationReport
     from adwright.campaigns.simulation.run import Plan
-    from adwright.delivery.policy.slate_policy import PolicyConfig, SlatePolicy
-    from adwright.service.registry.deployed import Deployed
 
 __all__ = ["register", "simulate"]
 
-_TENANT = "simulation"
 _POLICIES = "greedy, epsilon_greedy:EPSILON, softmax:TEMPERATURE or thompson:STRENGTH"
 
 Model = Annotated[
@@ -99,7 +87,7 @@ def simulate(
     itself, `--a greedy --b greedy`, shows what chance alone does. At a service of yours, the
     people of B go to a second tenant where ADWRIGHT_KEY_B holds its key.
     """
-    from adwright.campaigns.simulation.config import open_village
+    from adwright.campaigns.simulation.config import open_world
     from adwright.campaigns.simulation.loop import run_loop
     from adwright.campaigns.simulation.report import write_report
     from adwright.campaigns.simulation.run import make_plan
@@ -108,19 +96,22 @@ def simulate(
     stages = Stages()
     asked = _asked(config, a=a, b=b, model=model, days=days, people=people, seed=seed)
     with stages.stage("fit the people"):
-        village = open_village(asked, offline=offline)
-    plan = make_plan(village.people, asked.simulation)
+        world = open_world(asked, offline=offline)
+    plan = make_plan(world.people, asked.simulation)
     if dry_run:
-        _show_plan(village.people, plan, asked, url or "started here")
+        _show_plan(world.people, plan, asked, url or "started here")
         return
+    from adwright.service.simulation import local_service, remote_service, two_tower_retrain
+
     _clear(out, here=url is None, force=force)
-    with _local(asked, village, out) if url is None else _remote(asked, url, out) as setting:
+    service = remote_service(asked, url, out) if url else local_service(asked, world, out)
+    with service as setting:
         report = run_loop(
-            village.people,
+            world.people,
             plan,
             setting,
-            later=village.events,
-            retrain=_retrain(village, plan, out) if asked.retrain else None,
+            later=world.events,
+            retrain=two_tower_retrain(world, plan, out) if asked.retrain else None,
             config=asked.verdict,
             stages=stages,
         )
@@ -136,34 +127,22 @@ def _asked(
     days: float | None,
     people: float | None,
     seed: int | None,
-) -> RunConfig:
+) -> SimulationRunConfig:
     """The run file with the options that were given in place of its values."""
-    from adwright.campaigns.simulation.config import RunConfig, policy_config
-    from adwright.core.config import load_toml
+    from adwright.campaigns.simulation.config import SimulationRunConfig, policy_config
+    from adwright.core.config import load_toml, with_overrides
 
-    config = RunConfig() if path is None else load_toml(path, RunConfig)
-    population = {"people": people, "seed": seed}
-    simulation = {"days": days, "seed": seed}
-    whole = {
-        "a": None if a is None else policy_config(a),
-        "b": None if b is None else policy_config(b),
-        "model": model,
-        "population": replace(config.population, **_given(population)),
-        "simulation": replace(config.simulation, **_given(simulation)),
-    }
-    return replace(config, **_given(whole))
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _policy(arm: str, config: PolicyConfig) -> SlatePolicy:
-    from adwright.campaigns.simulation.config import policy_text
-    from adwright.delivery.policy.slate_policy import build_policy
-
-    # The arm in front, so that a policy can be compared with itself.
-    return build_policy(config, policy_id=f"{arm} {policy_text(config)}")
+    config = SimulationRunConfig() if path is None else load_toml(path, SimulationRunConfig)
+    return with_overrides(
+        config,
+        {
+            "a": None if a is None else policy_config(a),
+            "b": None if b is None else policy_config(b),
+            "model": model,
+            "population": with_overrides(config.population, {"people": people, "seed": seed}),
+            "simulation": with_overrides(config.simulation, {"days": days, "seed": seed}),
+        },
+    )
 
 
 def _clear(out: Path, *, here: bool, force: bool) -> None:
@@ -190,141 +169,11 @@ def _clear(out: Path, *, here: bool, force: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-@contextmanager
-def _local(config: RunConfig, village: Village, out: Path) -> Iterator[Setting]:
-    """A service on a port of this machine, with its own store."""
-    from adwright.campaigns.simulation.client import HttpClient
-    from adwright.campaigns.simulation.loop import Setting
-    from adwright.campaigns.simulation.replay import asked_again
-    from adwright.campaigns.simulation.run import Source
-    from adwright.campaigns.store.store import Store
-    from adwright.core.clock import SystemClock
-    from adwright.delivery.policy.split_policy import SplitPolicy
-    from adwright.service.app import create_app
-    from adwright.service.config import ServiceConfig
-    from adwright.service.registry.loading import load_deployed
-    from adwright.service.registry.registry import FixedModels
-    from adwright.web.loopback import on_loopback
-
-    policies = _policy("A", config.a), _policy("B", config.b)
-    made = _favourites(village) if config.model is None else load_deployed(config.model)
-    chosen = SplitPolicy(*policies, config.simulation.split)
-    deployed = replace(made, policy=chosen, seed=config.simulation.seed)
-    with Store.open(f"sqlite:///{out.resolve() / 'store.db'}") as kept:
-        secret = kept.create_key(_TENANT)
-        models = FixedModels({_TENANT: deployed}, SystemClock())
-        with (
-            on_loopback(create_app(ServiceConfig(), kept, models)) as url,
-            HttpClient(url, secret) as client,
-        ):
-            yield Setting(
-                model=deployed.name,
-                client=client,
-                sources=[Source(kept, _TENANT, out / "log")],
-                odds=asked_again(deployed.recommender, *policies),
-                retries=lambda: client.retries,
-                notes=_ahead(deployed, village.people.start),
-            )
-
-
-def _ahead(deployed: Deployed, start: datetime) -> tuple[str, ...]:
-    """What to say where the model knows of a time that is still to come for the people."""
-    until = deployed.known_until
-    if until is None or until <= start:
-        return ()
-    return (
-        f"The model knows the log up to {until:%Y-%m-%d %H:%M} UTC, later than the start: it has "
-        "seen what real people did in days that the simulated ones live anew.",
-    )
-
-
-@contextmanager
-def _remote(config: RunConfig, url: str, out: Path) -> Iterator[Setting]:
-    """A service that runs elsewhere, and the store behind it."""
-    from adwright.campaigns.simulation.client import HttpClient, SplitClient
-    from adwright.campaigns.simulation.loop import Setting
-    from adwright.campaigns.simulation.run import Source
-    from adwright.campaigns.store.store import Store
-    from adwright.core.errors import ConfigError
-
-    keys = [os.environ.get("ADWRIGHT_KEY", ""), os.environ.get("ADWRIGHT_KEY_B", "")]
-    if not keys[0] or not config.store:
-        raise ConfigError(
-            "a service at --url needs its key, and the store that its log is read from",
-            where=url,
-            hint="set ADWRIGHT_KEY, and `store` in the run file; or leave --url out",
-        )
-    with ExitStack() as stack:
-        kept = stack.enter_context(Store.open(config.store))
-        sources, clients = [], []
-        for secret, folder in zip(keys, ("log", "log-b"), strict=True):
-            if secret:
-                tenant = kept.tenant_of_key(secret)
-                if tenant is None:
-                    raise ConfigError(
-                        "the store does not know a key", where=config.store, hint="check both"
-                    )
-                sources.append(Source(kept, tenant, out / folder))
-                clients.append(stack.enter_context(HttpClient(url, secret)))
-        client: Client = SplitClient(clients[0], clients[-1], config.simulation.split)
-        yield Setting(url, client, sources, retries=lambda: sum(c.retries for c in clients))
-
-
-def _favourites(village: Village) -> Deployed:
-    """A model of the log's past that needs no training."""
-    import polars as pl
-
-    from adwright.campaigns.simulation.personal_frequency import Favourites
-    from adwright.core.hashing import content_hash
-    from adwright.delivery.policy.slate_policy import GreedyConfig, build_policy
-    from adwright.delivery.popularity import Popularity
-    from adwright.service.registry.deployed import Deployed
-
-    population = village.people
-    past = village.events.filter(pl.col("time") < population.start)
-    recommender = Favourites(past, population.items)
-    return Deployed(
-        name="favourites",
-        artifact_id=content_hash({"items": list(population.items), "events": past.height}),
-        kind="favourites",
-        recommender=recommender,
-        policy=build_policy(GreedyConfig()),
-        fallback=Popularity(population.items, recommender.weight),
-        observe=recommender.observe,
-        kinds=frozenset({"purchase"}),
-        known_until=population.start,
-    )
-
-
-def _retrain(village: Village, plan: Plan, out: Path) -> Retrain:
-    from adwright.training.retrieval.retrain import retrain_two_tower
-
-    def again(written: pl.DataFrame) -> dict[str, str]:
-        found = retrain_two_tower(
-            village.events,
-            written,
-            village.log.catalogue.items,
-            start=plan.start,
-            end=plan.end,
-            run=out / "retrained",
-        )
-        facts = {
-            "model": "two towers, a small budget",
-            "purchases of the log before the start": f"{found.before:,}",
-            "purchases that the service wrote": f"{found.written:,}",
-        }
-        if found.recall is not None and found.popular is not None:
-            where = f"recall@{found.k} of {found.visits:,} real baskets after the simulation"
-            facts[where] = f"{found.recall:.4f}"
-            facts["the same of the most popular items"] = f"{found.popular:.4f}"
-        return facts
-
-    return again
-
-
-def _show_plan(population: Population, plan: Plan, config: RunConfig, where: str) -> None:
+def _show_plan(population: Population, plan: Plan, config: SimulationRunConfig, where: str) -> None:
     arms = [plan.config.split.arm(population.users[code]) for code in population.present]
-    policies = _policy("A", config.a), _policy("B", config.b)
+    from adwright.campaigns.simulation.config import arm_policy
+
+    policies = arm_policy("A", config.a), arm_policy("B", config.b)
     show_facts(
         {
             "service": where,
@@ -343,7 +192,7 @@ def _show_plan(population: Population, plan: Plan, config: RunConfig, where: str
     _show_assumptions(population.assumptions())
 
 
-def _show(report: Report, page: Path) -> None:
+def _show(report: SimulationReport, page: Path) -> None:
     console().print(f"\n{report.title}\n{report.summary}", highlight=False, markup=False)
     for table in report.tables():
         show_table(table.header, table.rows, title=table.title)

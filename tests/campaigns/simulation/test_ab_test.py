@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.campaigns.simulation.ab_test import VerdictConfig, compare_arms, dealt
+from adwright.campaigns.simulation.ab_test import VerdictConfig, assigned_arm, compare_arms
 from adwright.campaigns.simulation.run import SimulationConfig
 from adwright.core.errors import ConfigError, DataError
 from adwright.delivery.policy.slate_policy import GreedyConfig, SoftmaxConfig
@@ -43,7 +43,7 @@ def test_a_better_policy_is_found(unlike: Round) -> None:
 def test_the_counts_are_those_of_the_log(unlike: Round) -> None:
     events = unlike.read.events
     found = compare_arms(unlike.people, unlike.plan, events, FAST)
-    arm = dealt(events, unlike.plan.config.split)
+    arm = assigned_arm(events, unlike.plan.config.split)
     for one in (found.a, found.b):
         mine = events.filter(arm == one.arm)
         assert one.people == sum(

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from adwright.campaigns.simulation.config import RunConfig, open_village, policy_config, policy_text
+from adwright.campaigns.simulation.config import (
+    SimulationRunConfig,
+    open_world,
+    policy_config,
+    policy_text,
+)
 from adwright.campaigns.simulation.population import PopulationConfig
 from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import ConfigError
@@ -21,7 +26,7 @@ from adwright.delivery.policy.slate_policy import (
 )
 from tests.support.store.small_world import ITEMS, SMALL, START, events
 
-RUN = """log = "village"
+RUN = """log = "world"
 retrain = false
 [b]
 kind = "epsilon_greedy"
@@ -35,23 +40,23 @@ days = 3.0
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("log") / "village"
+    folder = tmp_path_factory.mktemp("log") / "world"
     save_log(folder, Log(events().lazy(), Catalogue.checked(ITEMS)))
     return folder
 
 
 def test_a_run_file(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(RUN)
-    found = load_toml(tmp_path / "run.toml", RunConfig)
+    found = load_toml(tmp_path / "run.toml", SimulationRunConfig)
     assert found.b == EpsilonGreedyConfig(epsilon=0.3)
     assert found.a == SoftmaxConfig(temperature=1.0)
     assert found.population.start == START
-    assert (found.simulation.days, found.retrain, found.log) == (3.0, False, "village")
-    assert from_jsonable(RunConfig, to_jsonable(found)) == found
+    assert (found.simulation.days, found.retrain, found.log) == (3.0, False, "world")
+    assert from_jsonable(SimulationRunConfig, to_jsonable(found)) == found
 
 
 def test_the_people_of_a_saved_log(log: Path) -> None:
-    found = open_village(RunConfig(log=str(log), population=SMALL))
+    found = open_world(SimulationRunConfig(log=str(log), population=SMALL))
     assert len(found.people.users) == 150
     assert found.people.start == START
     assert found.events.height == events().height
@@ -60,7 +65,7 @@ def test_the_people_of_a_saved_log(log: Path) -> None:
 
 def test_eight_weeks_are_left_by_default(log: Path) -> None:
     config = replace(SMALL, start=None, season_weeks=6, fit_weeks=6)
-    found = open_village(RunConfig(log=str(log), population=config))
+    found = open_world(SimulationRunConfig(log=str(log), population=config))
     last = events()["time"].max()
     assert isinstance(last, datetime)
     assert timedelta(0) <= last - timedelta(weeks=8) - found.people.start < timedelta(seconds=1)
@@ -68,7 +73,7 @@ def test_eight_weeks_are_left_by_default(log: Path) -> None:
 
 
 def test_the_zone_of_complete_journey_is_known() -> None:
-    assert RunConfig().log == "complete-journey"
+    assert SimulationRunConfig().log == "complete-journey"
     assert PopulationConfig().zone == "UTC"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from adwright.campaigns.simulation.features import Habits
+from adwright.campaigns.simulation.features import UserItemFeatures
 
 DAY = 86_400
 EVENTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 9)), max_size=30)
@@ -14,16 +14,16 @@ def columns(rows: list[tuple[int, int, int]]) -> tuple[np.ndarray, ...]:
     return tuple(np.array([row[n] for row in rows], np.int64) for n in range(3))
 
 
-def habits(rows: list[tuple[int, int, int]]) -> Habits:
+def habits(rows: list[tuple[int, int, int]]) -> UserItemFeatures:
     user, item, day = columns(rows)
     groups = {"wide": np.array([0, 0, 1, 1, 1]), "narrow": np.arange(5)}
-    return Habits(user, item, day * DAY, items=5, groups=groups)
+    return UserItemFeatures(user, item, day * DAY, items=5, groups=groups)
 
 
 ROWS = [(0, 0, 1), (0, 1, 1), (0, 0, 8), (1, 2, 3), (1, 0, 9)]
 
 
-def feature(of: Habits, name: str, user: int, item: int, day: int) -> float:
+def feature(of: UserItemFeatures, name: str, user: int, item: int, day: int) -> float:
     season = of.season(0, 10 * DAY)
     at = np.array([user]), np.array([item]), np.array([day * DAY])
     return float(of.features(*at, season)[0, of.names.index(name)])
@@ -75,7 +75,7 @@ def test_added_events_count_like_those_of_the_start() -> None:
 
 def test_without_groups_and_without_events() -> None:
     none = np.zeros(0, np.int64)
-    made = Habits(none, none, none, items=3, groups={})
+    made = UserItemFeatures(none, none, none, items=3, groups={})
     season = made.season(0, DAY)
     found = made.features(np.array([0]), np.array([2]), np.array([DAY]), season)
     assert found.shape == (1, len(made.names))

@@ -6,30 +6,30 @@ from pathlib import Path
 import polars as pl
 
 from adwright.campaigns.simulation.ab_test import VerdictConfig
-from adwright.campaigns.simulation.local import LocalClient
 from adwright.campaigns.simulation.loop import Setting, run_loop
-from adwright.campaigns.simulation.personal_frequency import Favourites
+from adwright.campaigns.simulation.personal_frequency import PersonalFrequency
 from adwright.campaigns.simulation.replay import asked_again
-from adwright.campaigns.simulation.report import Report
+from adwright.campaigns.simulation.report import SimulationReport
 from adwright.campaigns.simulation.run import SimulationConfig, Source, make_plan
 from adwright.campaigns.store.store import Store
 from adwright.delivery.policy.slate_policy import SoftmaxConfig, build_policy
 from adwright.delivery.policy.split_policy import SplitPolicy
+from tests.support.store.local_client import LocalClient
 from tests.support.store.small_world import before, events, population
 
 A = build_policy(SoftmaxConfig(temperature=1.0), policy_id="A warm")
 B = build_policy(SoftmaxConfig(temperature=0.5), policy_id="B cool")
 
 
-def once_round(folder: Path, *, complete: bool) -> tuple[Report, list[pl.DataFrame]]:
+def once_round(folder: Path, *, complete: bool) -> tuple[SimulationReport, list[pl.DataFrame]]:
     people = population()
     config = SimulationConfig(name="once", days=14, places=3)
-    recommender = Favourites(before(), people.items)
+    recommender = PersonalFrequency(before(), people.items)
     written: list[pl.DataFrame] = []
 
     def retrain(new: pl.DataFrame) -> dict[str, str]:
         written.append(new)
-        again = Favourites(pl.concat([before(), new]), people.items)
+        again = PersonalFrequency(pl.concat([before(), new]), people.items)
         return {"takings": f"{again.weight.sum():.3f}"}
 
     with Store.open(f"sqlite:///{folder / 's.db'}") as store:
@@ -41,7 +41,7 @@ def once_round(folder: Path, *, complete: bool) -> tuple[Report, list[pl.DataFra
             [Source(store, "t", folder / "log")],
             odds=asked_again(recommender, A, B) if complete else None,
             retries=lambda: 5,
-            notes=("It is a village.",),
+            notes=("It is a world.",),
         )
         report = run_loop(
             people,
@@ -68,12 +68,12 @@ def test_once_round(tmp_path: Path) -> None:
     assert report.off_policy is not None
     assert report.off_policy.own.value == report.verdict.b.per_visit.value
     assert report.verdict.lift.value > 0
-    assert report.assumptions == (*population().assumptions(), "It is a village.")
+    assert report.assumptions == (*population().assumptions(), "It is a world.")
     assert list(report.seconds) == [
         *("check the population", "drive the service", "read the log back", "train again"),
         "compare the policies",
     ]
-    assert Report.to_json(report)
+    assert SimulationReport.to_json(report)
 
 
 def test_what_was_not_asked_for_is_left_out(tmp_path: Path) -> None:

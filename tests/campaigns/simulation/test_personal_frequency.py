@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.campaigns.simulation.personal_frequency import Favourites
+from adwright.campaigns.simulation.personal_frequency import PersonalFrequency
 from adwright.core.clock import FixedClock
 from adwright.data.schema import validate_events
 from adwright.delivery.deadline import Deadline
@@ -44,7 +44,7 @@ def asked(user: str = "ann", day: int = 10, k: int = 3, **changes: object) -> Re
 
 
 def test_own_items_by_frequency_then_those_of_all() -> None:
-    found = Favourites(log(*ROWS), ITEMS).recommend(asked())
+    found = PersonalFrequency(log(*ROWS), ITEMS).recommend(asked())
     assert found.item_ids == ("tea", "jam", "rice", "soap", "milk")
     # Four of four visits, one of four; of all eight takings half are of items new to a person.
     others = 4 / 8 * 2 / 6
@@ -54,7 +54,7 @@ def test_own_items_by_frequency_then_those_of_all() -> None:
 
 
 def test_only_what_lay_before_the_request_counts() -> None:
-    recommender = Favourites(log(*ROWS), ITEMS)
+    recommender = PersonalFrequency(log(*ROWS), ITEMS)
     found = recommender.recommend(asked(day=2))
     assert dict(zip(found.item_ids, found.score, strict=True))["tea"] == pytest.approx(2.5 / 5)
     early = recommender.recommend(asked(day=0))
@@ -63,7 +63,7 @@ def test_only_what_lay_before_the_request_counts() -> None:
 
 
 def test_what_it_is_told_counts() -> None:
-    recommender = Favourites(log(*ROWS), ITEMS)
+    recommender = PersonalFrequency(log(*ROWS), ITEMS)
     at = FIRST + timedelta(days=5)
     event = {"user_id": "bob", "item_id": "soap", "time": at, "kind": "purchase"}
     recommender.observe([event, {**event, "kind": "click", "item_id": "milk"}])
@@ -80,14 +80,14 @@ def test_what_it_is_told_counts() -> None:
 
 
 def test_somebody_unknown_gets_what_all_take() -> None:
-    recommender = Favourites(log(*ROWS), ITEMS)
+    recommender = PersonalFrequency(log(*ROWS), ITEMS)
     found = recommender.recommend(asked("nobody"))
     assert found.item_ids[0] == "tea"
     assert np.allclose(found.score[:2], recommender.weight[[0, 2]])
 
 
 def test_what_a_request_allows() -> None:
-    recommender = Favourites(log(*ROWS), ITEMS)
+    recommender = PersonalFrequency(log(*ROWS), ITEMS)
     found = recommender.recommend(asked(exclude=frozenset({"tea", "cake"})))
     assert found.item_ids == ("jam", "rice", "soap", "milk")
     found = recommender.recommend(asked(candidates=("milk", "jam", "cake")))
@@ -95,7 +95,7 @@ def test_what_a_request_allows() -> None:
 
 
 def test_as_many_as_asked_for() -> None:
-    few = Favourites(log(*ROWS), ITEMS, most=2)
+    few = PersonalFrequency(log(*ROWS), ITEMS, most=2)
     assert len(few.recommend(asked(k=1))) == 2
     assert len(few.recommend(asked(k=4))) == 4
     many = few.recommend_many([asked("bob"), asked("ann")])
@@ -103,7 +103,7 @@ def test_as_many_as_asked_for() -> None:
 
 
 def test_a_deadline_that_has_passed() -> None:
-    recommender = Favourites(log(*ROWS), ITEMS)
+    recommender = PersonalFrequency(log(*ROWS), ITEMS)
     clock = FixedClock()
     late = recommender.recommend_many([asked("bob")], Deadline.after(-1, clock))[0]
     assert (late.stage, late.item_ids[0]) == ("popularity", "tea")
@@ -112,7 +112,7 @@ def test_a_deadline_that_has_passed() -> None:
 
 
 def test_events_of_other_kinds_and_items_are_left_out() -> None:
-    recommender = Favourites(log(*ROWS, ("ann", "cake", 3)), ITEMS)
+    recommender = PersonalFrequency(log(*ROWS, ("ann", "cake", 3)), ITEMS)
     assert "cake" not in recommender.recommend(asked()).item_ids
-    none = Favourites(log(*ROWS), ITEMS, kinds=("click",))
+    none = PersonalFrequency(log(*ROWS), ITEMS, kinds=("click",))
     assert none.recommend(asked()).score.tolist() == [0] * 5

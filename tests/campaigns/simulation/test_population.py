@@ -14,17 +14,17 @@ from tests.support.store.small_world import ITEMS, SMALL, START, before, events,
 
 def test_the_same_seed_gives_the_same_people() -> None:
     one, same, other = population(), population(), population(replace(SMALL, seed=1))
-    assert np.array_equal(one.appetite.weights, same.appetite.weights)
+    assert np.array_equal(one.purchase_model.weights, same.purchase_model.weights)
     for a, b in zip(one.visits(14), same.visits(14), strict=True):
         assert np.array_equal(a, b)
-    assert not np.array_equal(one.appetite.weights, other.appetite.weights)
+    assert not np.array_equal(one.purchase_model.weights, other.purchase_model.weights)
     assert len(one.visits(14)[0]) != len(other.visits(14)[0])
 
 
 def test_what_happened_from_the_start_on_is_not_looked_at() -> None:
     whole = population()
     past = Population.fit(before(), ITEMS, SMALL)
-    assert np.array_equal(whole.appetite.weights, past.appetite.weights)
+    assert np.array_equal(whole.purchase_model.weights, past.purchase_model.weights)
     assert np.array_equal(whole.arrivals.rate, past.arrivals.rate)
     assert whole.start == START
 
@@ -100,7 +100,7 @@ def test_ids_and_money() -> None:
 
 def test_groups_that_the_catalogue_lacks_are_left_out() -> None:
     plain = Population.fit(events(), ITEMS.select("item_id"), SMALL)
-    assert not any("affinity" in name for name in plain.habits.names)
+    assert not any("affinity" in name for name in plain.history_features.names)
     assert "group (none known)" in " ".join(plain.assumptions())
 
 
@@ -110,7 +110,7 @@ def test_the_assumptions_name_the_numbers() -> None:
     text = " ".join(people.assumptions())
     for expected in (
         *("150 simulated people", "2024-05-20 00:00 UTC", "9 weeks", "j^-0.75", "2.5 times"),
-        *(f"{people.appetite.visits:,} visits", "department, type", "creates no wish"),
+        *(f"{people.purchase_model.visits:,} visits", "department, type", "creates no wish"),
     ):
         assert expected in text
     assert all(sentence.endswith(".") for sentence in population().assumptions())

@@ -3,14 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adwright.campaigns.simulation.features import Habits
-from adwright.campaigns.simulation.purchase_model import Pairs, Visits, draw_pairs, fit_appetite
+from adwright.campaigns.simulation.features import UserItemFeatures
+from adwright.campaigns.simulation.purchase_model import (
+    Pairs,
+    Visits,
+    draw_pairs,
+    fit_purchase_model,
+)
 from adwright.core.errors import DataError
 
 DAY = 86_400
 
 
-def shop(seed: int = 0, people: int = 60, items: int = 30) -> tuple[Habits, Visits]:
+def shop(seed: int = 0, people: int = 60, items: int = 30) -> tuple[UserItemFeatures, Visits]:
     """People who each take some of three items of their own, and rarely others."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -23,7 +28,7 @@ def shop(seed: int = 0, people: int = 60, items: int = 30) -> tuple[Habits, Visi
     first = np.flatnonzero(np.append(True, (np.diff(user) != 0) | (np.diff(time) != 0)))
     offsets = np.append(first, len(user))
     group = {"type": np.arange(items) % 3}
-    return Habits(user, item, time, items=items, groups=group), Visits(
+    return UserItemFeatures(user, item, time, items=items, groups=group), Visits(
         user[first], time[first], item, offsets
     )
 
@@ -53,7 +58,7 @@ def test_the_fitted_people_take_as_much_as_the_real_ones() -> None:
     pairs = draw_pairs(habits, season, visits, np.random.default_rng(0), past=20, others=40)
     user, time = visits.user[pairs.visit], visits.time[pairs.visit]
     features = habits.features(user, pairs.item, time, season)
-    found = fit_appetite(features, pairs, habits.names, visits=len(visits))
+    found = fit_purchase_model(features, pairs, habits.names, visits=len(visits))
     expected = pairs.weight @ found.chance(features)
     assert expected == pytest.approx(pairs.taken.sum(), rel=1e-4)
     assert (found.visits, found.pairs) == (len(visits), len(pairs.item))
@@ -75,7 +80,7 @@ def test_weights_of_a_known_model_are_found() -> None:
     # Half of the rows, each for two.
     kept = rng.random(40_000) < 0.5
     pairs = Pairs(rows[kept], rows[kept], taken[kept], np.full(int(kept.sum()), 2.0))
-    found = fit_appetite(x[kept], pairs, ("one", "x", "z"), visits=1)
+    found = fit_purchase_model(x[kept], pairs, ("one", "x", "z"), visits=1)
     assert found.weights == pytest.approx(truth, abs=0.12)
 
 
@@ -84,4 +89,4 @@ def test_nothing_to_learn(label: float) -> None:
     rows = np.arange(4)
     pairs = Pairs(rows, rows, np.full(4, label), np.ones(4))
     with pytest.raises(DataError, match="nothing to learn"):
-        fit_appetite(np.ones((4, 2)), pairs, ("one", "x"), visits=4)
+        fit_purchase_model(np.ones((4, 2)), pairs, ("one", "x"), visits=4)

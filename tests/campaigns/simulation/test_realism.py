@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from adwright.campaigns.simulation.population import Population, PopulationConfig
-from adwright.campaigns.simulation.realism import Beside, check_population
+from adwright.campaigns.simulation.realism import RealAndExpected, check_population
 from adwright.core.errors import DataError
 from adwright.data.sources.complete_journey import STORE_TIME_ZONE, CompleteJourney
 from tests.support.store.small_world import SMALL, START, before, events, population
@@ -75,4 +75,4 @@ def test_other_people_are_told_apart() -> None:
 def test_nothing_later() -> None:
     with pytest.raises(DataError, match="nothing in this log lies after"):
         check_population(population(SMALL), before())
-    assert str(Beside(0.0, 1.0).ratio) == "nan"
+    assert str(RealAndExpected(0.0, 1.0).ratio) == "nan"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from adwright.campaigns.simulation.ab_test import ArmResult, Look, Verdict
-from adwright.campaigns.simulation.realism import Beside, Realism
+from adwright.campaigns.simulation.realism import RealAndExpected, Realism
 from adwright.campaigns.simulation.replay import OffPolicy
-from adwright.campaigns.simulation.report import Logged, Report, Table, write_report
+from adwright.campaigns.simulation.report import Logged, SimulationReport, Table, write_report
 from adwright.core.config import from_jsonable
 from adwright.metrics.bootstrap import Interval
 
@@ -33,7 +33,7 @@ VERDICT = Verdict(
     looks=(Look(1, Interval(0.2, -0.1, 0.5), 0.4), Look(2, Interval(0.15, 0.02, 0.3), 0.01)),
     stopped=2,
 )
-REPORT = Report(
+REPORT = SimulationReport(
     name="trial",
     model="favourites",
     start=datetime(2024, 5, 20, tzinfo=UTC),
@@ -46,14 +46,16 @@ REPORT = Report(
     off_policy=OffPolicy(
         {"IPS": Interval(0.4, 0.3, 0.5)}, Interval(0.45, 0.4, 0.5), 900, 0.99, 512.0, 0.1
     ),
-    realism=Realism(4.0, Beside(2944, 2981), Beside(9.5, 9.4), Beside(0.1, 0.11)),
+    realism=Realism(
+        4.0, RealAndExpected(2944, 2981), RealAndExpected(9.5, 9.4), RealAndExpected(0.1, 0.11)
+    ),
     retrained={"recall@50": "0.19"},
     seconds={"drive the service": 12.3},
 )
 
 
 def test_the_report_goes_through_json_unchanged() -> None:
-    assert from_jsonable(Report, json.loads(REPORT.to_json())) == REPORT
+    assert from_jsonable(SimulationReport, json.loads(REPORT.to_json())) == REPORT
 
 
 def test_the_assumptions_stand_beside_the_numbers_in_every_form(tmp_path: Path) -> None:

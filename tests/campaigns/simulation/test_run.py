@@ -44,7 +44,7 @@ def test_what_was_written_is_what_is_read(tmp_path: Path) -> None:
     with played(tmp_path, SoftmaxConfig(), GreedyConfig(), config) as one:
         driven, events, log = one.driven, one.read.events, open_log(tmp_path / "log")
         assert one.read.files == len(list((tmp_path / "log").rglob("*.parquet"))) >= 7
-        assert one.store.events("village").height == 0
+        assert one.store.events("world").height == 0
     assert log.events.collect().height == events.height == len(driven.event_ids)
     kinds = dict(events.group_by("kind").len().iter_rows())
     assert kinds["purchase"] == driven.purchases
@@ -88,7 +88,7 @@ def test_run_again_nothing_is_counted_twice(tmp_path: Path) -> None:
 
 def test_the_people_remember_what_they_took(tmp_path: Path) -> None:
     with played(tmp_path, GreedyConfig(), GreedyConfig(), WEEK) as one:
-        assert one.people.habits.added == one.driven.purchases > 0
+        assert one.people.history_features.added == one.driven.purchases > 0
 
 
 class Forgetful:

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from adwright.campaigns.simulation.local import LocalClient
-from adwright.campaigns.simulation.personal_frequency import Favourites
+from adwright.campaigns.simulation.personal_frequency import PersonalFrequency
 from adwright.campaigns.simulation.population import Population, PopulationConfig
 from adwright.campaigns.simulation.run import (
     Driven,
@@ -29,6 +28,7 @@ from adwright.campaigns.store.store import Store
 from adwright.data.schema import validate_events
 from adwright.delivery.policy.slate_policy import PolicyConfig, SlatePolicy, build_policy
 from adwright.delivery.policy.split_policy import SplitPolicy
+from tests.support.store.local_client import LocalClient
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday
 WEEKS = 24
@@ -83,12 +83,12 @@ def population(config: PopulationConfig = SMALL) -> Population:
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """One simulation of the village, in this process."""
+    """One simulation of the world, in this process."""
 
     people: Population
     plan: Plan
     store: Store
-    recommender: Favourites
+    recommender: PersonalFrequency
     policies: tuple[SlatePolicy, SlatePolicy]
     driven: Driven
     read: Simulated
@@ -105,7 +105,7 @@ def played(
 ) -> Iterator[Round]:
     """Play a round; the store is open until the block ends."""
     people = population(replace(SMALL, seed=seed))
-    recommender = Favourites(before(), people.items)
+    recommender = PersonalFrequency(before(), people.items)
     policies = build_policy(a, policy_id="A it"), build_policy(b, policy_id="B it")
     folder.mkdir(parents=True, exist_ok=True)
     with Store.open(f"sqlite:///{folder / 'store.db'}") as store:
@@ -113,11 +113,11 @@ def played(
             recommender,
             SplitPolicy(*policies, config.split),
             store,
-            "village",
+            "world",
             seed=seed,
             observe=recommender.observe,
         )
         plan = make_plan(people, config)
         driven = drive(people, client, plan)
-        read = read_back([Source(store, "village", folder / "log")], plan, driven)
+        read = read_back([Source(store, "world", folder / "log")], plan, driven)
         yield Round(people, plan, store, recommender, policies, driven, read)

@@ -39,7 +39,7 @@ from adwright.metrics.experiment import (
     sample_ratio,
 )
 
-__all__ = ["ArmResult", "Look", "Verdict", "VerdictConfig", "compare_arms", "dealt"]
+__all__ = ["ArmResult", "Look", "Verdict", "VerdictConfig", "assigned_arm", "compare_arms"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -159,7 +159,7 @@ def compare_arms(
     )
 
 
-def dealt(events: pl.DataFrame, split: ABSplit) -> pl.Series:
+def assigned_arm(events: pl.DataFrame, split: ABSplit) -> pl.Series:
     """The arm of each event's person."""
     users = events["user_id"].unique()
     arms = pl.Series([split.arm(user) for user in users], dtype=pl.String)
@@ -184,12 +184,14 @@ def _people(population: Population, split: ABSplit, events: pl.DataFrame) -> pl.
 def _before(population: Population, weeks: int) -> tuple[Ints, Ints]:
     """(visits, takings) [P] in the weeks before the start."""
     at = int(population.start.timestamp())
-    return population.habits.activity(population.present, at - weeks * SECONDS_PER_WEEK, at)
+    return population.history_features.activity(
+        population.present, at - weeks * SECONDS_PER_WEEK, at
+    )
 
 
 def _policy_of(arm: Arm, split: ABSplit, events: pl.DataFrame) -> str:
     shown = events.filter(pl.col("kind") == "impression")
-    ids = shown.filter(dealt(shown, split) == arm)["policy_id"].unique().sort()
+    ids = shown.filter(assigned_arm(shown, split) == arm)["policy_id"].unique().sort()
     if len(ids) > 1:
         raise DataError(
             f"people of arm {arm} met several policies",

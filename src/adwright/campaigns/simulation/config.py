@@ -29,18 +29,29 @@ from adwright.delivery.policy.slate_policy import (
     EpsilonGreedyConfig,
     GreedyConfig,
     PolicyConfig,
+    SlatePolicy,
     SoftmaxConfig,
     ThompsonConfig,
+    build_policy,
 )
+from adwright.delivery.policy.split_policy import Arm
 
-__all__ = ["POLICIES", "RunConfig", "Village", "open_village", "policy_config", "policy_text"]
+__all__ = [
+    "POLICIES",
+    "SimulationRunConfig",
+    "World",
+    "arm_policy",
+    "open_world",
+    "policy_config",
+    "policy_text",
+]
 
 POLICIES = "greedy, epsilon_greedy:EPSILON, softmax:TEMPERATURE or thompson:STRENGTH"
 _WEEKS = 8  # left at the end of a log, to compare the people with
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class SimulationRunConfig:
     """log: of the people, a name or a path that `open_log` takes. a, b: the policies. model:
     folder of what orders the items; None: favourites first, which need no training. store: URL
     of the database behind a service that runs elsewhere. retrain: train the two towers again on
@@ -58,7 +69,7 @@ class RunConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Village:
+class World:
     """log: with its catalogue. events: its purchases, also those after the start. people: fitted
     on what lies before it."""
 
@@ -67,7 +78,7 @@ class Village:
     people: Population
 
 
-def open_village(config: RunConfig, *, offline: bool = False) -> Village:
+def open_world(config: SimulationRunConfig, *, offline: bool = False) -> World:
     """Open the log and fit the people. Raises as `open_log` and `Population.fit`."""
     log = open_log(config.log, offline=offline)
     events = log.events.filter(pl.col("kind").is_in(config.population.kinds)).collect()
@@ -78,7 +89,7 @@ def open_village(config: RunConfig, *, offline: bool = False) -> Village:
         wanted = replace(wanted, start=start.astimezone(UTC))
     if config.log == "complete-journey" and wanted.zone == "UTC":
         wanted = replace(wanted, zone=STORE_TIME_ZONE)
-    return Village(log, events, Population.fit(events, log.catalogue.items, wanted))
+    return World(log, events, Population.fit(events, log.catalogue.items, wanted))
 
 
 def policy_config(text: str) -> PolicyConfig:
@@ -112,3 +123,8 @@ def policy_text(config: PolicyConfig) -> str:
             return f"softmax:{config.temperature:g}"
         case ThompsonConfig():
             return f"thompson:{config.strength:g}"
+
+
+def arm_policy(arm: Arm, config: PolicyConfig) -> SlatePolicy:
+    """The policy of an arm, whose id begins with the arm so that a policy can meet itself."""
+    return build_policy(config, policy_id=f"{arm} {policy_text(config)}")

@@ -1,4 +1,4 @@
-"""Habits: what people did before a moment, as numbers about a pair of person and item.
+"""User-item features: what users did before a moment, as numbers per pair of user and item.
 
 For person u and item i at time t, from events strictly before t:
 
@@ -32,7 +32,7 @@ from adwright.data.popularity import PairCounts
 from adwright.data.ranges import run_starts
 from adwright.data.time import SECONDS_PER_DAY
 
-__all__ = ["Habits", "Season"]
+__all__ = ["Season", "UserItemFeatures"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -56,7 +56,7 @@ class Season:
     basket: float
 
 
-class Habits:
+class UserItemFeatures:
     """The events of all people, and what they say about a pair at a moment.
 
     user, item, time: [E], each (user, time, item) once. items: N. groups: name -> the value's
@@ -97,13 +97,13 @@ class Habits:
         self._added = (users, things, times)
         self._layers = [self._layers[0], self._layer(*self._added)]
 
-    def with_events(self, user: Ints, item: Ints, time: Ints) -> Habits:
-        """New habits of these events and all others; this stays as it is."""
+    def with_events(self, user: Ints, item: Ints, time: Ints) -> UserItemFeatures:
+        """New features of these events and all others; this stays as it is."""
         own = (self._user, self._item, self._time)
         triples = zip(own, self._added, (user, item, time), strict=True)
         users, things, times = (np.concatenate(each) for each in triples)
         groups = dict(zip(self.group_names, self._groups, strict=True))
-        return Habits(users, things, times, items=self.items, groups=groups)
+        return UserItemFeatures(users, things, times, items=self.items, groups=groups)
 
     def season(self, since: int, until: int) -> Season:
         """What was usual from `since` to before `until`."""

@@ -20,7 +20,7 @@ from adwright.campaigns.simulation.client import Client
 from adwright.campaigns.simulation.population import Population
 from adwright.campaigns.simulation.realism import check_population
 from adwright.campaigns.simulation.replay import Odds, judge_from_log
-from adwright.campaigns.simulation.report import Logged, Report
+from adwright.campaigns.simulation.report import Logged, SimulationReport
 from adwright.campaigns.simulation.run import Driven, Plan, Simulated, Source, drive, read_back
 from adwright.core.errors import DataError
 from adwright.training.loop.stage_timer import Stages
@@ -55,7 +55,7 @@ def run_loop(
     retrain: Retrain | None = None,
     config: VerdictConfig | None = None,
     stages: Stages | None = None,
-) -> Report:
+) -> SimulationReport:
     """Drive the service, read its log back, train on it, and report.
 
     later: a log that goes on after the population's start, to check the population against;
@@ -88,7 +88,7 @@ def run_loop(
                 confidence=config.confidence,
                 seed=config.seed,
             )
-    return Report(
+    return SimulationReport(
         name=plan.config.name,
         model=setting.model,
         start=population.start,

@@ -23,13 +23,13 @@ from adwright.data.popularity import PairCounts
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
 
-__all__ = ["Favourites"]
+__all__ = ["PersonalFrequency"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-class Favourites:
+class PersonalFrequency:
     """Answers with at most `most` items, or as many as the request has places.
 
     events: an EventLog. items: ids of all items that may be shown. kinds: events that count.

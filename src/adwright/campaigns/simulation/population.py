@@ -5,7 +5,7 @@ fitted on the log.
     user, time = people.visits(days=14)
     answer = people.respond(user, slate, time, rng)
 
-Two models are fitted, `campaigns.arrivals` (who comes when) and `campaigns.appetite` (who takes
+Two models are fitted, `arrivals` (who comes when) and `purchase_model` (who takes
 what). The rest is assumed, and `assumptions` says so in sentences that are to be printed beside
 every number that comes out of a simulation.
 
@@ -26,8 +26,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from adwright.campaigns.simulation.arrivals import Arrivals, fit_arrivals
-from adwright.campaigns.simulation.features import Habits, Season
-from adwright.campaigns.simulation.purchase_model import Appetite, Visits, draw_pairs, fit_appetite
+from adwright.campaigns.simulation.features import Season, UserItemFeatures
+from adwright.campaigns.simulation.purchase_model import (
+    PurchaseModel,
+    Visits,
+    draw_pairs,
+    fit_purchase_model,
+)
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.data.hashing import hash_order
 from adwright.data.ranges import run_starts
@@ -122,15 +127,15 @@ class Population:
         *,
         start: datetime,
         value: Floats,
-        habits: Habits,
+        history_features: UserItemFeatures,
         season: Season,
         arrivals: Arrivals,
-        appetite: Appetite,
+        purchase_model: PurchaseModel,
     ) -> None:
         self.config, self.start = config, start
         self.users, self.items, self.value = tuple(users), tuple(items), value
-        self.habits, self.season = habits, season
-        self.arrivals, self.appetite = arrivals, appetite
+        self.history_features, self.season = history_features, season
+        self.arrivals, self.purchase_model = arrivals, purchase_model
 
     @classmethod
     def fit(
@@ -159,7 +164,7 @@ class Population:
         known = pl.concat([items["item_id"], table["item_id"]]).unique(maintain_order=True)
         users = table["user_id"].unique().sort()
         visits = visits_of(table, users, known)
-        habits = _habits(visits, known, items, config)
+        history_features = _history_features(visits, known, items, config)
         at = int(start.timestamp())
         arrivals = fit_arrivals(
             visits.user,
@@ -175,10 +180,10 @@ class Population:
             known.to_list(),
             start=start,
             value=_values(table, known),
-            habits=habits,
-            season=habits.season(at - config.season_weeks * SECONDS_PER_WEEK, at),
+            history_features=history_features,
+            season=history_features.season(at - config.season_weeks * SECONDS_PER_WEEK, at),
             arrivals=arrivals,
-            appetite=_appetite(habits, visits, at, config),
+            purchase_model=_purchase_model(history_features, visits, at, config),
         )
 
     @cached_property
@@ -207,7 +212,9 @@ class Population:
 
     def chance(self, user: Ints, item: Ints, time: Ints) -> Floats:
         """[R]: with which probability each person takes the item at a visit at that time."""
-        return self.appetite.chance(self.habits.features(user, item, time, self.season))
+        return self.purchase_model.chance(
+            self.history_features.features(user, item, time, self.season)
+        )
 
     def respond(self, user: Ints, slate: Ints, time: Ints, rng: np.random.Generator) -> Answer:
         """What people do with their slates: user, time [V]; slate [V, k], -1 for no item."""
@@ -228,14 +235,14 @@ class Population:
 
     def remember(self, user: Ints, item: Ints, time: Ints) -> None:
         """Takings [R] become part of the pasts."""
-        self.habits.add(user, item, time)
+        self.history_features.add(user, item, time)
 
     def assumptions(self) -> tuple[str, ...]:
         """What every number of a simulation rests on, in sentences."""
         config, first = self.config, self.start
         kinds = " and ".join(config.kinds)
         weekly = float(self.arrivals.rate[self.present].sum())
-        known = ", ".join(self.habits.group_names)
+        known = ", ".join(self.history_features.group_names)
         return (
             f"These numbers are of {len(self.present):,} simulated people, not of shoppers: they "
             "tell how policies do where the following holds, and that the machinery works.",
@@ -247,9 +254,9 @@ class Population:
             "Who looks at an item takes it with the probability of having taken it at that visit "
             "unasked: being shown creates no wish and spoils none.",
             f"That probability is a logistic model of {kinds} events, fitted on "
-            f"{self.appetite.visits:,} visits of the {config.fit_weeks} weeks before: how often "
-            "and how long ago the person took the item, its popularity, the size of the person's "
-            f"baskets, and the affinity to the item's {known or 'group (none known)'}.",
+            f"{self.purchase_model.visits:,} visits of the {config.fit_weeks} weeks before: how "
+            "often and how long ago the person took the item, its popularity, the size of the "
+            f"person's baskets, and the affinity to the item's {known or 'group (none known)'}.",
             f"The item at place j is looked at with probability j^-{config.position_decay:g}, "
             "and the items of a slate are taken independently of each other: both are assumed, "
             "the log has no slates.",
@@ -289,9 +296,9 @@ def _end_of(events: pl.LazyFrame) -> datetime:
     return day + timedelta(days=1)
 
 
-def _habits(
+def _history_features(
     visits: Visits, known: pl.Series, items: pl.DataFrame, config: PopulationConfig
-) -> Habits:
+) -> UserItemFeatures:
     described = pl.DataFrame({"item_id": known}).join(
         items, on="item_id", how="left", maintain_order="left"
     )
@@ -301,7 +308,7 @@ def _habits(
         if name in described.columns
     }
     taken = np.diff(visits.offsets)
-    return Habits(
+    return UserItemFeatures(
         np.repeat(visits.user, taken),
         visits.item,
         np.repeat(visits.time, taken),
@@ -320,17 +327,24 @@ def _values(table: pl.DataFrame, known: pl.Series) -> Floats:
     return np.divide(total, count, out=value, where=count > 0)
 
 
-def _appetite(habits: Habits, visits: Visits, at: int, config: PopulationConfig) -> Appetite:
+def _purchase_model(
+    history_features: UserItemFeatures, visits: Visits, at: int, config: PopulationConfig
+) -> PurchaseModel:
     since = at - config.fit_weeks * SECONDS_PER_WEEK
-    season = habits.season(since - config.season_weeks * SECONDS_PER_WEEK, since)
+    season = history_features.season(since - config.season_weeks * SECONDS_PER_WEEK, since)
     rng = np.random.default_rng([config.seed, 0])
     chosen = np.flatnonzero(visits.time >= since)
     if len(chosen) > config.fit_visits:
         chosen = np.sort(rng.choice(chosen, config.fit_visits, replace=False))
     some = visits.some(chosen)
     pairs = draw_pairs(
-        habits, season, some, rng, past=config.past_negatives, others=config.other_negatives
+        history_features,
+        season,
+        some,
+        rng,
+        past=config.past_negatives,
+        others=config.other_negatives,
     )
     user, time = some.user[pairs.visit], some.time[pairs.visit]
-    features = habits.features(user, pairs.item, time, season)
-    return fit_appetite(features, pairs, habits.names, visits=len(some))
+    features = history_features.features(user, pairs.item, time, season)
+    return fit_purchase_model(features, pairs, history_features.names, visits=len(some))

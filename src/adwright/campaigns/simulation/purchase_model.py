@@ -1,6 +1,6 @@
-"""Appetite: with which probability a person takes an item at a visit.
+"""The probability that a user takes an item at a visit.
 
-    P(u takes i at t) = sigmoid(w . x(u, i, t))          x: see `campaigns.habits`
+    P(u takes i at t) = sigmoid(w . x(u, i, t))          x: see `features`
 
 fitted by maximum likelihood on real visits. A visit has a handful of items that were taken and
 tens of thousands that were not, so of the latter some are drawn: M of the person's own past
@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.campaigns.simulation.features import Habits, Season
+from adwright.campaigns.simulation.features import Season, UserItemFeatures
 from adwright.core.errors import DataError
 from adwright.data.ranges import ranges
 
-__all__ = ["Appetite", "Pairs", "Visits", "draw_pairs", "fit_appetite"]
+__all__ = ["Pairs", "PurchaseModel", "Visits", "draw_pairs", "fit_purchase_model"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -65,7 +65,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, eq=False)
-class Appetite:
+class PurchaseModel:
     """The fitted model. names, weights: of the F features. visits, pairs: it was fitted on."""
 
     names: tuple[str, ...]
@@ -80,7 +80,7 @@ class Appetite:
 
 
 def draw_pairs(
-    habits: Habits,
+    history: UserItemFeatures,
     season: Season,
     visits: Visits,
     rng: np.random.Generator,
@@ -92,32 +92,32 @@ def draw_pairs(
     visit."""
     number = len(visits)
     owner = np.repeat(np.arange(number), np.diff(visits.offsets))
-    taken = np.unique(owner * habits.items + visits.item)
+    taken = np.unique(owner * history.items + visits.item)
     one = np.ones(len(taken))
-    drawn = [Pairs(taken // habits.items, taken % habits.items, one, one)]
+    drawn = [Pairs(taken // history.items, taken % history.items, one, one)]
 
-    first, end = habits.past.things_of(visits.user)
+    first, end = history.past.things_of(visits.user)
     distinct = end - first
     place = first[:, None] + (rng.random((number, past)) * distinct[:, None]).astype(np.int64)
-    things = habits.past.things
+    things = history.past.things
     own = things[np.minimum(place, len(things) - 1)].ravel() if len(things) else place.ravel()
-    drawn.append(_not_taken(habits, visits, own, np.repeat(distinct / past, past), taken, True))
+    drawn.append(_not_taken(history, visits, own, np.repeat(distinct / past, past), taken, True))
 
     share = np.exp(season.popular)
-    mixture = 0.5 / habits.items + 0.5 * share / share.sum()
+    mixture = 0.5 / history.items + 0.5 * share / share.sum()
     ends = np.cumsum(mixture)
     any_ = np.searchsorted(ends, rng.random(number * others) * ends[-1], side="right")
-    any_ = np.minimum(any_, habits.items - 1)
+    any_ = np.minimum(any_, history.items - 1)
     weight = 1 / (others * mixture[any_])
-    drawn.append(_not_taken(habits, visits, any_, weight, taken, False))
+    drawn.append(_not_taken(history, visits, any_, weight, taken, False))
     columns = [(d.visit, d.item, d.taken, d.weight) for d in drawn]
     visit, item, label, mass = (np.concatenate(column) for column in zip(*columns, strict=True))
     return Pairs(visit, item, label, mass)
 
 
-def fit_appetite(
+def fit_purchase_model(
     features: Floats, pairs: Pairs, names: tuple[str, ...], *, visits: int
-) -> Appetite:
+) -> PurchaseModel:
     """Newton's method on standardised features, halving a step that does not improve.
 
     features: [R, F], a column of ones first. Raises DataError where nothing was taken.
@@ -142,7 +142,7 @@ def fit_appetite(
     weights = found.copy()
     weights[1:] /= scale
     weights[0] -= float(weights[1:] @ mean)
-    return Appetite(names, weights, visits, len(taken))
+    return PurchaseModel(names, weights, visits, len(taken))
 
 
 def _newton(x: Floats, y: Floats, weight: Floats, start: Floats) -> Floats:
@@ -171,12 +171,12 @@ def _newton(x: Floats, y: Floats, weight: Floats, start: Floats) -> Floats:
 
 
 def _not_taken(
-    habits: Habits, visits: Visits, item: Ints, weight: Floats, taken: Ints, had: bool
+    history: UserItemFeatures, visits: Visits, item: Ints, weight: Floats, taken: Ints, had: bool
 ) -> Pairs:
     """Those of the draws [V x M] that were not taken, and were had before or were not."""
     visit = np.repeat(np.arange(len(visits)), len(item) // max(len(visits), 1))
-    count, _ = habits.past.before(visits.user[visit], item, visits.time[visit])
-    place = np.minimum(np.searchsorted(taken, visit * habits.items + item), len(taken) - 1)
-    free = taken[place] != visit * habits.items + item
+    count, _ = history.past.before(visits.user[visit], item, visits.time[visit])
+    place = np.minimum(np.searchsorted(taken, visit * history.items + item), len(taken) - 1)
+    free = taken[place] != visit * history.items + item
     kept = free & ((count > 0) == had) & (weight > 0)
     return Pairs(visit[kept], item[kept], np.zeros(int(kept.sum())), weight[kept])

@@ -16,20 +16,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.campaigns.simulation.features import Habits
+from adwright.campaigns.simulation.features import UserItemFeatures
 from adwright.campaigns.simulation.population import Population, visits_of
 from adwright.campaigns.simulation.purchase_model import Visits, draw_pairs
 from adwright.core.errors import DataError
 from adwright.data.time import SECONDS_PER_WEEK
 
-__all__ = ["Beside", "Realism", "check_population"]
+__all__ = ["RealAndExpected", "Realism", "check_population"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Beside:
+class RealAndExpected:
     """A real number and what the population is expected to do."""
 
     real: float
@@ -46,9 +46,9 @@ class Realism:
     """visits a week, items a visit, share of favourites taken; weeks: that were looked at."""
 
     weeks: float
-    visits: Beside
-    basket: Beside
-    favourites: Beside
+    visits: RealAndExpected
+    basket: RealAndExpected
+    favourites: RealAndExpected
 
 
 def check_population(
@@ -66,23 +66,25 @@ def check_population(
     present = np.isin(real.user, population.present)
     rng = np.random.default_rng([population.config.seed, 2])
     chosen = np.flatnonzero(present)
-    rate = Beside(len(chosen) / weeks, float(population.arrivals.rate[population.present].sum()))
+    rate = RealAndExpected(
+        len(chosen) / weeks, float(population.arrivals.rate[population.present].sum())
+    )
     if len(chosen) > visits:
         chosen = np.sort(rng.choice(chosen, visits, replace=False))
     some = real.some(chosen)
-    habits = population.habits.with_events(*_events(real))
+    history = population.history_features.with_events(*_events(real))
     season = population.season
     config = population.config
     pairs = draw_pairs(
-        habits, season, some, rng, past=config.past_negatives, others=config.other_negatives
+        history, season, some, rng, past=config.past_negatives, others=config.other_negatives
     )
-    expected = population.appetite.chance(
-        habits.features(some.user[pairs.visit], pairs.item, some.time[pairs.visit], season)
+    expected = population.purchase_model.chance(
+        history.features(some.user[pairs.visit], pairs.item, some.time[pairs.visit], season)
     )
-    basket = Beside(
+    basket = RealAndExpected(
         float(pairs.taken.sum()) / len(some), float(pairs.weight @ expected) / len(some)
     )
-    return Realism(weeks, rate, basket, _favourites(population, habits, some, favourites))
+    return Realism(weeks, rate, basket, _favourites(population, history, some, favourites))
 
 
 def _later(population: Population, later: pl.LazyFrame | pl.DataFrame) -> tuple[Visits, float]:
@@ -114,13 +116,15 @@ def _events(visits: Visits) -> tuple[Ints, Ints, Ints]:
     return np.repeat(visits.user, taken), visits.item, np.repeat(visits.time, taken)
 
 
-def _favourites(population: Population, habits: Habits, visits: Visits, k: int) -> Beside:
+def _favourites(
+    population: Population, history: UserItemFeatures, visits: Visits, k: int
+) -> RealAndExpected:
     """Of visits by people with at least k past items."""
-    first, end = habits.past.things_of(visits.user)
+    first, end = history.past.things_of(visits.user)
     owner = np.repeat(np.arange(len(visits)), end - first)
     place = np.concatenate([np.arange(a, b) for a, b in zip(first, end, strict=True)])
-    item = habits.past.things[place.astype(np.int64)]
-    count, _ = habits.past.before(visits.user[owner], item, visits.time[owner])
+    item = history.past.things[place.astype(np.int64)]
+    count, _ = history.past.before(visits.user[owner], item, visits.time[owner])
     order = np.lexsort((item, -count, owner))
     owner, item, count = owner[order], item[order], count[order]
     start = np.searchsorted(owner, np.arange(len(visits)))
@@ -128,11 +132,11 @@ def _favourites(population: Population, habits: Habits, visits: Visits, k: int) 
     full = np.bincount(owner[had], minlength=len(visits)) == k
     chosen = had & full[owner]
     if not chosen.any():
-        return Beside(0.0, 0.0)
+        return RealAndExpected(0.0, 0.0)
     owner, item = owner[chosen], item[chosen]
-    taken = np.repeat(np.arange(len(visits)), np.diff(visits.offsets)) * habits.items
-    real = np.isin(owner * habits.items + item, taken + visits.item)
-    expected = population.appetite.chance(
-        habits.features(visits.user[owner], item, visits.time[owner], population.season)
+    taken = np.repeat(np.arange(len(visits)), np.diff(visits.offsets)) * history.items
+    real = np.isin(owner * history.items + item, taken + visits.item)
+    expected = population.purchase_model.chance(
+        history.features(visits.user[owner], item, visits.time[owner], population.season)
     )
-    return Beside(float(real.mean()), float(expected.mean()))
+    return RealAndExpected(float(real.mean()), float(expected.mean()))

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.campaigns.simulation.ab_test import dealt
+from adwright.campaigns.simulation.ab_test import assigned_arm
 from adwright.core.errors import DataError
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.slate_policy import SlatePolicy
@@ -103,7 +103,7 @@ def judge_from_log(
 
     events: of a simulation, in EVENT_SCHEMA.
     """
-    arm = dealt(events, split)
+    arm = assigned_arm(events, split)
     slates = _slates(events.filter(arm == "A"))
     own = _own(events.filter(arm == "B"), confidence, seed)
     if not slates.height or own is None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adwright.campaigns.simulation.ab_test import ArmResult, Verdict
-from adwright.campaigns.simulation.realism import Beside, Realism
+from adwright.campaigns.simulation.realism import RealAndExpected, Realism
 from adwright.campaigns.simulation.replay import OffPolicy
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
@@ -21,7 +21,7 @@ from adwright.core.config import to_jsonable
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["Logged", "Report", "Table", "write_report"]
+__all__ = ["Logged", "SimulationReport", "Table", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Logged:
 
 
 @dataclass(frozen=True)
-class Report:
+class SimulationReport:
     """All that came out. model: which one decided. realism: the population on weeks of the log
     after its start, None where there are none. off_policy: None where it could not be told.
     retrained: name -> value of the training on what was written; empty without one.
@@ -193,7 +193,7 @@ class Table:
         return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
 
 
-def write_report(folder: str | Path, report: Report) -> Path:
+def write_report(folder: str | Path, report: SimulationReport) -> Path:
     """Write report.json, report.md and report.html; the page is returned.
 
     Raises ResourceError where the disk is full.
@@ -213,7 +213,7 @@ def write_report(folder: str | Path, report: Report) -> Path:
     return page
 
 
-def _charts(report: Report) -> Sequence[str]:
+def _charts(report: SimulationReport) -> Sequence[str]:
     from adwright.metrics.reports.charts import interval_chart, to_svg
     from adwright.metrics.reports.page import inline_svg
 
@@ -250,7 +250,7 @@ def _charts(report: Report) -> Sequence[str]:
 
 
 def _realism(found: Realism) -> Table:
-    def line(name: str, one: Beside, digits: int) -> tuple[str, ...]:
+    def line(name: str, one: RealAndExpected, digits: int) -> tuple[str, ...]:
         return (name, f"{one.real:,.{digits}f}", f"{one.expected:,.{digits}f}", f"{one.ratio:.2f}")
 
     rows = (
