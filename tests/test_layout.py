@@ -317,6 +317,16 @@ def test_the_changelog_speaks_of_this_version() -> None:
     )
 
 
+def test_no_test_and_no_module_changes_where_python_imports_from() -> None:
+    # Programs that tests start as processes of their own, below tests/support, may.
+    tests = [path for path in TESTS.rglob("*.py") if "support" not in path.parts]
+    changed = re.compile(r"sys\.path\b(?!_)|syspath_prepend")
+    for path in [*MODULES, *tests]:
+        if path != Path(__file__):
+            found = changed.search(path.read_text())
+            assert found is None, f"{path.relative_to(ROOT)} changes sys.path"
+
+
 def test_torch_is_a_range_that_admits_the_supported_versions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     torch = next(
