@@ -75,7 +75,7 @@ def create_app(
     app.state.service = state
     app.include_router(routes.router)
     add_error_handlers(app)
-    app.add_middleware(Gate, limits=config.gate(), metrics=metrics, clock=clock)
+    app.add_middleware(Gate, limits=config, metrics=metrics, clock=clock)
     return app
 
 

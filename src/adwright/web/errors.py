@@ -124,6 +124,12 @@ class ApiError(Exception):
         self.hint = hint
         self.headers = dict(headers or {})
 
+    def response(self) -> Response:
+        """The answer that it is sent as."""
+        return error_response(
+            self.status, self.message, code=self.code, hint=self.hint, headers=self.headers
+        )
+
 
 class Busy(ApiError):
     """429: the service cannot answer in time.
@@ -187,9 +193,7 @@ def add_error_handlers(app: FastAPI) -> None:
 async def _on_api_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, ApiError):
         raise error
-    return error_response(
-        error.status, error.message, code=error.code, hint=error.hint, headers=error.headers
-    )
+    return error.response()
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:

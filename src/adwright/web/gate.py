@@ -72,19 +72,16 @@ class Gate:
         if self._in_flight > self._limits.max_in_flight and scope["path"] not in _ALWAYS:
             busy = Busy("in_flight", 1.0)
             self._metrics.shed.labels(busy.reason).inc()
-            response = error_response(429, busy.message, hint=busy.hint, headers=busy.headers)
-            await response(scope, receive, send)
-            return
-        limit = self._limits.max_body_bytes
-        if _announced(scope) > limit:
-            await _too_large(limit)(scope, receive, send)
-            return
-        await self._limited(scope, receive, send, limit)
+            await busy.response()(scope, receive, send)
+        elif _announced(scope) > self._limits.max_body_bytes:
+            await _too_large(self._limits.max_body_bytes)(scope, receive, send)
+        else:
+            await self._limited(scope, receive, send)
 
-    async def _limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the body while it arrives; the answer is 413 as soon as it is too long."""
         received, complete, begun = 0, False, False
-        seconds = self._limits.body_seconds
+        limit, seconds = self._limits.max_body_bytes, self._limits.body_seconds
         over = asyncio.get_running_loop().time() + seconds
 
         async def receive_on() -> Message:

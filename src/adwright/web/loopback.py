@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from adwright.core.errors import MissingExtraError, ResourceError
-from adwright.web.server import listen
+from adwright.core.errors import ResourceError
+from adwright.web.server import listen, uvicorn_config
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -33,15 +33,10 @@ def on_loopback(app: FastAPI) -> Iterator[str]:
     At the end, requests in work are answered and what was decided is written.
     Raises MissingExtraError without uvicorn, ResourceError where the app does not start.
     """
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise MissingExtraError("the HTTP service", "service") from error
-    opened = listen("127.0.0.1", 0)
-    config = uvicorn.Config(
-        app, access_log=False, log_level="warning", lifespan="on", server_header=False
-    )
-    server = uvicorn.Server(config)
+    config = uvicorn_config(app)
+    import uvicorn
+
+    opened, server = listen("127.0.0.1", 0), uvicorn.Server(config)
 
     def run() -> None:
         # It has logged what failed, and that it did not start is noticed below.

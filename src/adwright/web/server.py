@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from adwright.core.errors import MissingExtraError, ResourceError
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
-__all__ = ["listen", "serve", "wait_for_signal"]
+__all__ = ["listen", "serve", "uvicorn_config", "wait_for_signal"]
 
 #: The event loop and the models share one interpreter. With Python's own 5 ms, every answer would
 #: wait that long for a model that is busy in Python.
@@ -47,6 +48,24 @@ def listen(host: str, port: int) -> socket.socket:
     return opened
 
 
+def uvicorn_config(app: FastAPI) -> uvicorn.Config:
+    """The settings of the server. Raises MissingExtraError without uvicorn."""
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise MissingExtraError("the HTTP service", "service") from error
+    return uvicorn.Config(
+        app,
+        access_log=False,
+        log_level="warning",
+        lifespan="on",
+        server_header=False,
+        proxy_headers=False,  # nothing depends on where a request came from
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+
+
 def serve(app: FastAPI, opened: socket.socket) -> None:
     """Serve `app` on a listening socket until SIGINT or SIGTERM; returns when all is written.
 
@@ -55,10 +74,8 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
     signal ends the wait.
     Raises MissingExtraError without uvicorn.
     """
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise MissingExtraError("the HTTP service", "service") from error
+    config = uvicorn_config(app)
+    import uvicorn
 
     class Server(uvicorn.Server):
         """Says that it will end before it does."""
@@ -82,16 +99,6 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
             """Take no more connections, answer what is in work, and end."""
             self.should_exit = True
 
-    config = uvicorn.Config(
-        app,
-        access_log=False,
-        log_level="warning",
-        lifespan="on",
-        server_header=False,
-        proxy_headers=False,  # nothing depends on where a request came from
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-    )
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:

@@ -8,7 +8,7 @@ a surrogate pair.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -108,32 +108,27 @@ Context = Annotated[dict[_ContextKey, _Text | _Number], Field(max_length=_CONTEX
 _Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
 
 
-class _RequestBody(BaseModel):
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _ResponseBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _example(body: dict[str, Any]) -> ConfigDict:
+    """The configuration of a body that the OpenAPI shows this example of."""
+    return ConfigDict(json_schema_extra={"examples": [body]})
 
 
-class DecideIn(_RequestBody):
+class DecideIn(_Body):
     """Somebody is here, and `k` places are free."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "request_id": "visit-2024-06-01-0001",
-                    "user_id": "household-17",
-                    "time": "2024-06-01T18:30:00Z",
-                    "k": 10,
-                    "context": {"store": "367", "page": "start"},
-                    "exclude": ["1029743"],
-                }
-            ]
-        },
+    model_config = _example(
+        {
+            "request_id": "visit-2024-06-01-0001",
+            "user_id": "household-17",
+            "time": "2024-06-01T18:30:00Z",
+            "k": 10,
+            "context": {"store": "367", "page": "start"},
+            "exclude": ["1029743"],
+        }
     )
     request_id: Annotated[
         _RequestId,
@@ -172,7 +167,7 @@ class DecideIn(_RequestBody):
         return self
 
 
-class Place(_ResponseBody):
+class Place(_Body):
     """One place of the slate."""
 
     item_id: str
@@ -182,31 +177,25 @@ class Place(_ResponseBody):
     reason: str
 
 
-class DecideOut(_ResponseBody):
+class DecideOut(_Body):
     """The slate, as it was recorded. Its impressions are in the log already."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={
-            "examples": [
+    model_config = _example(
+        {
+            "request_id": "visit-2024-06-01-0001",
+            "policy_id": "greedy",
+            "model": "v12",
+            "stage": "fine",
+            "items": [
                 {
-                    "request_id": "visit-2024-06-01-0001",
-                    "policy_id": "greedy",
-                    "model": "v12",
-                    "stage": "fine",
-                    "items": [
-                        {
-                            "item_id": "1082185",
-                            "position": 1,
-                            "propensity": 1.0,
-                            "score": 0.31,
-                            "reason": "highest score",
-                        }
-                    ],
+                    "item_id": "1082185",
+                    "position": 1,
+                    "propensity": 1.0,
+                    "score": 0.31,
+                    "reason": "highest score",
                 }
-            ]
-        },
+            ],
+        }
     )
     request_id: str
     policy_id: str
@@ -215,7 +204,7 @@ class DecideOut(_ResponseBody):
     items: list[Place]
 
 
-class EventIn(_RequestBody):
+class EventIn(_Body):
     """One thing that happened, in the columns of the event log."""
 
     event_id: Annotated[Id, Field(description="Yours, unique within the tenant.")]
@@ -233,53 +222,43 @@ class EventIn(_RequestBody):
     context: Context | None = None
 
 
-class EventsIn(_RequestBody):
+class EventsIn(_Body):
     """A batch of events. It is safe to send it again: an event_id counts once."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={
-            "examples": [
+    model_config = _example(
+        {
+            "events": [
                 {
-                    "events": [
-                        {
-                            "event_id": "click-0001",
-                            "time": "2024-06-01T18:30:07Z",
-                            "request_id": "visit-2024-06-01-0001",
-                            "user_id": "household-17",
-                            "kind": "click",
-                            "item_id": "1082185",
-                            "position": 1,
-                        }
-                    ]
+                    "event_id": "click-0001",
+                    "time": "2024-06-01T18:30:07Z",
+                    "request_id": "visit-2024-06-01-0001",
+                    "user_id": "household-17",
+                    "kind": "click",
+                    "item_id": "1082185",
+                    "position": 1,
                 }
             ]
-        },
+        }
     )
     events: Annotated[list[EventIn], Field(min_length=1, max_length=MAX_EVENTS)]
 
 
-class EventsOut(_ResponseBody):
+class EventsOut(_Body):
     """All events of the batch are stored durably; `duplicates` were there before."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={"examples": [{"accepted": 1, "duplicates": 0}]},
-    )
+    model_config = _example({"accepted": 1, "duplicates": 0})
     accepted: int
     duplicates: int
 
 
-class SimilarItem(_ResponseBody):
+class SimilarItem(_Body):
     """A neighbour and its similarity; higher is nearer."""
 
     item_id: str
     score: float
 
 
-class SimilarOut(_ResponseBody):
+class SimilarOut(_Body):
     """The nearest items, nearest first, without the item itself."""
 
     model_config = ConfigDict(
@@ -293,22 +272,16 @@ class SimilarOut(_ResponseBody):
     items: list[SimilarItem]
 
 
-class CampaignIn(_RequestBody):
+class CampaignIn(_Body):
     """A campaign. Sent again with the same id, it replaces what was stored."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "campaign_id": "summer-18",
-                    "start": "2024-06-01T00:00:00Z",
-                    "end": "2024-07-01T00:00:00Z",
-                    "type": "TypeA",
-                }
-            ]
-        },
+    model_config = _example(
+        {
+            "campaign_id": "summer-18",
+            "start": "2024-06-01T00:00:00Z",
+            "end": "2024-07-01T00:00:00Z",
+            "type": "TypeA",
+        }
     )
     campaign_id: Id
     start: _Time
@@ -324,7 +297,7 @@ class CampaignIn(_RequestBody):
         return self
 
 
-class CampaignOut(_ResponseBody):
+class CampaignOut(_Body):
     """A stored campaign."""
 
     campaign_id: str
@@ -333,13 +306,13 @@ class CampaignOut(_ResponseBody):
     type: str | None
 
 
-class CampaignsOut(_ResponseBody):
+class CampaignsOut(_Body):
     """The tenant's campaigns, by id."""
 
     campaigns: list[CampaignOut]
 
 
-class ModelOut(_ResponseBody):
+class ModelOut(_Body):
     """The tenant's model, and what became of the newest one that was put in its place."""
 
     name: str | None = Field(description="The model that decides; null: none.")
@@ -350,19 +323,19 @@ class ModelOut(_ResponseBody):
     reason: str | None = Field(description="Why it was refused.")
 
 
-class ModelsOut(_ResponseBody):
+class ModelsOut(_Body):
     """One entry per model of the tenant."""
 
     models: list[ModelOut]
 
 
-class HealthOut(_ResponseBody):
+class HealthOut(_Body):
     """The process is alive."""
 
     status: Literal["ok"]
 
 
-class ReadyOut(_ResponseBody):
+class ReadyOut(_Body):
     """Whether this process should be sent requests, and why not."""
 
     status: Literal["ready", "not_ready"]

@@ -92,9 +92,7 @@ async def _on_busy(request: Request, error: Exception) -> Response:
     if not isinstance(error, Busy):
         raise error
     request.app.state.service.metrics.shed.labels(error.reason).inc()
-    return error_response(
-        429, error.message, code=error.code, hint=error.hint, headers=error.headers
-    )
+    return error.response()
 
 
 async def _on_own_error(_: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from adwright.service.registry.deployed import Deployed
 if TYPE_CHECKING:
     from adwright.delivery.cascade.cascade import Cascade
 
-__all__ = ["KIND", "AtOnce", "deployed_cascade"]
+__all__ = ["KIND", "deployed_cascade"]
 
 KIND = "cascade"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,6 +38,13 @@ def deployed_cascade(folder: Path, settings: PolicySettings, clock: Clock) -> De
     latest = histories.latest
     known_until = None if latest is None else _EPOCH + timedelta(microseconds=latest + 1)
     vectors = histories.items.ids, cascade.vectors.item_vectors[1:]
+
+    def similar(item_id: str, k: int) -> Sequence[tuple[str, float]] | None:
+        try:
+            return cascade.similar(item_id, k)
+        except ValueInvalidError:
+            return None
+
     policy, records = settings.build(known_until=known_until, vectors=vectors, clock=clock)
     return Deployed(
         name=folder.name,
@@ -44,9 +52,9 @@ def deployed_cascade(folder: Path, settings: PolicySettings, clock: Clock) -> De
         kind=KIND,
         recommender=cascade,
         policy=policy,
-        fallback=AtOnce(cascade, clock),
+        fallback=_Popular(cascade, clock),
         seed=settings.seed,
-        similar=_Similar(cascade),
+        similar=similar,
         observe=histories.observe,
         kinds=frozenset(histories.kinds),
         known_until=known_until,
@@ -54,29 +62,16 @@ def deployed_cascade(folder: Path, settings: PolicySettings, clock: Clock) -> De
     )
 
 
-class AtOnce:
-    """A cascade that is given no time: its most popular items.
+@dataclass(frozen=True)
+class _Popular:
+    """Recommends the most popular items of a cascade, as it does where no time is left.
 
-    It asks no model, so it may answer on another thread while the cascade works.
+    No model is asked, so it may answer on another thread while the cascade works.
     """
 
-    def __init__(self, cascade: Cascade, clock: Clock) -> None:
-        self._cascade = cascade
-        self._clock = clock
+    cascade: Cascade
+    clock: Clock
 
     def recommend(self, request: Request) -> Candidates:
         """The most popular items that the request allows."""
-        return self._cascade.recommend_many([request], Deadline.after(0, self._clock))[0]
-
-
-class _Similar:
-    """The neighbours of an item; None where the cascade does not know it."""
-
-    def __init__(self, cascade: Cascade) -> None:
-        self._cascade = cascade
-
-    def __call__(self, item_id: str, k: int) -> Sequence[tuple[str, float]] | None:
-        try:
-            return self._cascade.similar(item_id, k)
-        except ValueInvalidError:
-            return None
+        return self.cascade.recommend_many([request], Deadline.after(0, self.clock))[0]

@@ -8,7 +8,7 @@ seed, the tenant and the request: replicas with the same model decide alike.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -46,20 +46,10 @@ class BatchRecommender(Protocol):
         ...
 
 
-class Similar(Protocol):
-    """Neighbours of an item."""
-
-    def __call__(self, item_id: str, k: int) -> Sequence[tuple[str, float]] | None:
-        """Up to k pairs of item and similarity, nearest first; None for an unknown item."""
-        ...
-
-
-class Observe(Protocol):
-    """Takes note of events that were stored."""
-
-    def __call__(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Rows in EVENT_SCHEMA columns, stored already; each event comes once."""
-        ...
+#: Given an item and k: up to k pairs of item and similarity, nearest first; None: unknown item.
+Similar = Callable[[str, int], Sequence[tuple[str, float]] | None]
+#: Takes note of events, rows in EVENT_SCHEMA columns that are stored; each comes once.
+Observe = Callable[[Sequence[Mapping[str, Any]]], None]
 
 
 @dataclass(frozen=True)
@@ -119,10 +109,8 @@ class Deployed:
         """The policy's choice, with the generator of this tenant and request."""
         if not len(candidates):
             # Everything was excluded: nothing is chosen, and no chance is involved.
-            none = np.empty(0)
-            decision = Decision(
-                request, self.policy.policy_id, (), none, none, (), candidates.stage
-            )
+            none, policy_id = np.empty(0), self.policy.policy_id
+            decision = Decision(request, policy_id, (), none, none, (), candidates.stage)
         else:
             rng = decision_rng(self.seed, tenant, request.request_id)
             with self.records.lock:
