@@ -75,11 +75,8 @@ class _Manifest:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What `load_artifact` read and verified.
-
-    tensors: name -> array. files: name -> bytes of every other file.
-    manifest: the whole manifest, its `id` included.
-    """
+    """An artifact that was read and verified. tensors: name -> array. files: name -> bytes of
+    every other file. manifest: the whole manifest, its `id` included."""
 
     folder: Path
     kind: str
@@ -100,10 +97,10 @@ class Artifact:
     def text(self, name: str) -> str:
         """The file `name` as UTF-8 text; ArtifactError where there is no such file."""
         if name not in self.files:
-            raise ArtifactError(
+            raise _refused(
                 f"the artifact holds no file {name!r}",
-                where=str(self.folder),
-                hint=f"it holds {sorted(self.files)}",
+                self.folder,
+                f"it holds {sorted(self.files)}",
             )
         return self.files[name].decode("utf-8")
 
@@ -134,9 +131,8 @@ def save_artifact(
     clock: gives `created`, the machine's own by default.
 
     Raises ArtifactUnsafeError for a name that leaves the folder or a file that is a pickle,
-    ArtifactError for content that cannot be stored, ArtifactCorruptError where the disk gives
-    back something else than was written, ResourceError where the disk is full or the folder
-    exists already and `overwrite` is false.
+    ArtifactError for content that cannot be stored, ArtifactCorruptError where the disk returns
+    other bytes, ResourceError where it is full or the folder exists and `overwrite` is false.
     """
     folder = Path(folder)
     contents = {
@@ -165,10 +161,10 @@ def save_artifact(
     try:
         manifest["id"] = content_hash(manifest)
     except ConfigError as error:
-        raise ArtifactError(
+        raise _refused(
             f"the config or feature spec cannot be stored: {error.what}",
-            where=str(folder),
-            hint="use plain JSON values; to_jsonable makes them from a dataclass",
+            folder,
+            "use plain JSON values; to_jsonable makes them from a dataclass",
         ) from error
     text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
@@ -194,10 +190,10 @@ def load_artifact(folder: str | Path, *, kind: str | None = None) -> Artifact:
     folder = Path(folder)
     raw, manifest = _read_manifest(folder)
     if kind is not None and manifest.kind != kind:
-        raise ArtifactError(
+        raise _refused(
             f"the artifact is of kind {manifest.kind!r}, not {kind!r}",
-            where=str(folder),
-            hint="pass the folder of the right one",
+            folder,
+            "pass the folder of the right one",
         )
     _check_names(folder, manifest.files)
     contents = {
@@ -227,19 +223,19 @@ def _tensor_bytes(tensors: Mapping[str, NDArray[Any]], folder: Path) -> bytes:
         # The kinds: boolean, signed, unsigned, floating. Objects would need a pickle.
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
             found = getattr(array, "dtype", type(array).__name__)
-            raise ArtifactError(
+            raise _refused(
                 f"the tensor {name!r} is not an array of numbers: {found}",
-                where=str(folder),
-                hint="store text and objects as JSON in files",
+                folder,
+                "store text and objects as JSON in files",
             )
     try:
         ordered = {name: np.asarray(array, order="C") for name, array in tensors.items()}
         return safetensors_numpy.save(ordered)
     except (SafetensorError, KeyError, ValueError) as error:
-        raise ArtifactError(
+        raise _refused(
             f"the tensors cannot be stored: {error}",
-            where=str(folder),
-            hint="use bool, integers of 8 to 64 bits and floats of 16 to 64 bits",
+            folder,
+            "use bool, integers of 8 to 64 bits and floats of 16 to 64 bits",
         ) from error
 
 
@@ -258,8 +254,7 @@ def _read_back(
         found: dict[str, list[int]] = {}
         for name, entry in manifest.files.items():
             data = _read_verified(temporary, name, entry)
-            if name == TENSORS:
-                found = _tensor_shapes(data, temporary)
+            found |= _tensor_shapes(data, temporary) if name == TENSORS else {}
         if found != shapes:
             raise _corrupt("the tensors differ in name or shape", temporary, TENSORS)
     except ArtifactError as error:
@@ -292,39 +287,32 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], _Manifest]:
     try:
         if folder.is_symlink() or path.is_symlink():
             raise _unsafe("the artifact is a symbolic link", folder, "pass the real folder")
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ArtifactError(
-            "there is no artifact here",
-            where=str(folder),
-            hint=f"pass a folder that holds {MANIFEST}",
+        raise _refused(
+            "there is no artifact here", folder, f"pass a folder that holds {MANIFEST}"
         ) from error
     except OSError as error:
         raise _unreadable("the manifest", path, error) from error
     except (ValueError, RecursionError) as error:
         raise _corrupt(f"the manifest is not JSON in UTF-8 ({error})", folder, MANIFEST) from error
-    if not isinstance(manifest, dict) or "format_version" not in manifest:
+    if not isinstance(raw, dict) or "format_version" not in raw:
         raise _corrupt("the manifest lacks its format version", folder, MANIFEST)
-    if manifest["format_version"] != FORMAT_VERSION:
-        raise ArtifactError(
-            f"format {manifest['format_version']!r}, this version reads format {FORMAT_VERSION}",
-            where=str(path),
-            hint="use the version of adwright that wrote it",
+    if raw["format_version"] != FORMAT_VERSION:
+        raise _refused(
+            f"format {raw['format_version']!r}, this version reads format {FORMAT_VERSION}",
+            path,
+            "use the version of adwright that wrote it",
         )
-    return manifest, _check_manifest(manifest, folder)
-
-
-def _check_manifest(raw: dict[str, Any], folder: Path) -> _Manifest:
-    content = {key: value for key, value in raw.items() if key != "id"}
     try:
         manifest = from_jsonable(_Manifest, raw)
-        intact = content_hash(content) == manifest.id
+        intact = content_hash({k: v for k, v in raw.items() if k != "id"}) == manifest.id
     except ConfigError as error:
         what = f"the manifest is malformed ({error.what}, {error.where})"
         raise _corrupt(what, folder, MANIFEST) from error
     if not intact:
         raise _corrupt("the manifest differs from its own id", folder, MANIFEST)
-    return manifest
+    return raw, manifest
 
 
 def _check_names(folder: Path, listed: Mapping[str, _File]) -> None:
@@ -349,11 +337,10 @@ def _names_on_disk(folder: Path) -> set[str]:
     for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(root, name)
+            where = path.relative_to(folder).as_posix()
             if path.is_symlink():
-                where = path.relative_to(folder).as_posix()
                 raise _unsafe(f"{where} is a symbolic link", folder, "store the file itself")
             if not path.is_dir() and not path.is_file():
-                where = path.relative_to(folder).as_posix()
                 raise _unsafe(f"{where} is no regular file", folder, "remove it")
         names.update(Path(root, name).relative_to(folder).as_posix() for name in files)
     return names - {MANIFEST}
@@ -376,24 +363,16 @@ def _read_verified(folder: Path, name: str, entry: _File) -> bytes:
 
 def _safe_name(name: str, folder: Path, *, reserved: Sequence[str] = (MANIFEST, TENSORS)) -> str:
     parts = PurePosixPath(name).parts
-    plain = (
-        bool(parts)
-        and PurePosixPath(name).as_posix() == name
-        and not name.startswith("/")
-        and not any(part == ".." for part in parts)
-        and not any(character in name for character in "\\:\0")
-    )
-    if not plain:
+    outside = not parts or parts[0] == "/" or ".." in parts or set(name) & set("\\:\0")
+    if outside or PurePosixPath(name).as_posix() != name:
         raise _unsafe(
             f"the file name {name!r} could leave the artifact's folder",
             folder,
             "use a relative name with / between folders",
         )
     if name in reserved:
-        raise ArtifactError(
-            f"the file name {name!r} is taken by the artifact itself",
-            where=str(folder),
-            hint="choose another name",
+        raise _refused(
+            f"the file name {name!r} is taken by the artifact itself", folder, "choose another name"
         )
     return name
 
@@ -410,15 +389,19 @@ def _refuse_pickle(name: str, data: bytes, folder: Path) -> None:
         )
 
 
+def _refused(what: str, path: Path, hint: str) -> ArtifactError:
+    return ArtifactError(what, where=str(path), hint=hint)
+
+
 def _unsafe(what: str, folder: Path, hint: str) -> ArtifactUnsafeError:
     return ArtifactUnsafeError(what, where=str(folder), hint=hint)
 
 
 def _unreadable(what: str, path: Path, error: OSError) -> ArtifactError:
-    return ArtifactError(
+    return _refused(
         f"{what} cannot be read: {error.strerror}",
-        where=str(path),
-        hint="it must be a file or a folder that you may read",
+        path,
+        "it must be a file or a folder that you may read",
     )
 
 

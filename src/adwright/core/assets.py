@@ -17,7 +17,6 @@ that a later call would take for a finished asset.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -25,13 +24,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from adwright.core.atomic import atomic_folder, resource_error
+from adwright.core.atomic import atomic_folder, locked, resource_error
 from adwright.core.errors import AssetError
 from adwright.core.hashing import sha256_file
 
@@ -137,7 +135,7 @@ def asset(
             where=str(target),
             hint=_by_hand(pin),
         )
-    with _locked(root, target.name):
+    with locked(root / f".{target.name}.lock"):
         # Another process may have finished it while this one waited for the lock.
         if not _is_complete(target):
             if path is not None:
@@ -162,7 +160,7 @@ def derived(name: str, make: Callable[[Path], None], *, cache: Path | None = Non
     target = root / name
     if _is_complete(target):
         return target
-    with _locked(root, name):
+    with locked(root / f".{name}.lock"):
         if not _is_complete(target):
             _clear_leftovers(target)
             with atomic_folder(target, overwrite=True) as folder:
@@ -198,22 +196,6 @@ def _is_complete(target: Path) -> bool:
         return all((target / file).stat().st_size == size for file, size in record.items())
     except (OSError, ValueError):
         return False
-
-
-@contextmanager
-def _locked(root: Path, name: str) -> Iterator[None]:
-    # The kernel drops the lock when its holder dies, so a killed download blocks nobody.
-    lock = root / f".{name}.lock"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise resource_error(error, root) or error from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _fetch(pin: Pin, target: Path) -> None:

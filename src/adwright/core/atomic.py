@@ -8,6 +8,7 @@ atomic), flushed to the disk, and then renamed into place. A crash leaves at mos
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import shutil
@@ -17,7 +18,14 @@ from pathlib import Path
 
 from adwright.core.errors import ResourceError
 
-__all__ = ["atomic_folder", "atomic_write_bytes", "atomic_write_text", "resource_error"]
+__all__ = [
+    "atomic_folder",
+    "atomic_write_bytes",
+    "atomic_write_text",
+    "locked",
+    "resource_error",
+    "sync_folder",
+]
 
 # errno -> what to tell a person. Other operating-system errors pass through unchanged.
 _FULL = {
@@ -58,7 +66,7 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:
@@ -95,7 +103,32 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Wait until no other process holds the lock file `path`, and hold it until the block ends.
+
+    Missing folders are created. The kernel drops the lock when its holder dies, so that a killed
+    process blocks nobody. Raises ResourceError where the file cannot be written.
+    """
+    path = Path(path)
+    with _as_resource_error(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the entries of a folder to the disk, where its file system can do that."""
+    # Some network file systems cannot; the data itself is safe by then.
+    with suppress(OSError):
+        _sync(folder)
 
 
 def resource_error(error: OSError, path: str | Path) -> ResourceError | None:
@@ -169,12 +202,6 @@ def _sync_tree(folder: Path) -> None:
             if not os.path.islink(file):
                 _sync(file)
         _sync(root)
-
-
-def _sync_folder(folder: Path) -> None:
-    # Some network file systems cannot flush a folder; the data itself is safe by then.
-    with suppress(OSError):
-        _sync(folder)
 
 
 def _sync(path: str | Path) -> None:

@@ -27,7 +27,7 @@ from adwright.campaigns.simulation.population import Population
 from adwright.campaigns.simulation.run import Plan
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
-from adwright.data.time import SECONDS_PER_DAY, SECONDS_PER_WEEK
+from adwright.data.time import SECONDS_PER_DAY
 from adwright.delivery.policy.split_policy import ABSplit, Arm
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.experiment import (
@@ -39,7 +39,15 @@ from adwright.metrics.experiment import (
     sample_ratio,
 )
 
-__all__ = ["ArmResult", "Look", "Verdict", "VerdictConfig", "assigned_arm", "compare_arms"]
+__all__ = [
+    "ArmResult",
+    "Look",
+    "Verdict",
+    "VerdictConfig",
+    "assigned_arm",
+    "compare_arms",
+    "counts_per_user",
+]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -140,8 +148,10 @@ def compare_arms(
     people = _people(population, split, events)
     treated = (people["arm"] == "B").to_numpy().astype(np.int64)
     taken = people["responses"].to_numpy().astype(np.float64)
-    visits, takings = _before(population, config.before_weeks)
-    covariates = np.stack([visits, takings], axis=1).astype(np.float64)
+    at = int(population.start.timestamp())
+    since = at - config.before_weeks * 7 * _DAY
+    before = population.history_features.activity(population.present, since, at)
+    covariates = np.stack(before, axis=1).astype(np.float64)
     plain = compare(taken, treated, confidence=config.confidence)
     cuped = compare(taken, treated, covariates=covariates, confidence=config.confidence)
     looks, stopped = _looks(population, plan, events, people, treated, covariates, config)
@@ -166,27 +176,24 @@ def assigned_arm(events: pl.DataFrame, split: ABSplit) -> pl.Series:
     return events["user_id"].replace_strict(users, arms, return_dtype=pl.String)
 
 
-def _people(population: Population, split: ABSplit, events: pl.DataFrame) -> pl.DataFrame:
-    """[P] all who might have come: user_id, arm, and counts of what they did."""
-    users = [population.users[code] for code in population.present.tolist()]
+def counts_per_user(events: pl.DataFrame) -> pl.DataFrame:
+    """Visits, impressions, clicks and responses of each user_id, in the order of the events."""
     kind = pl.col("kind")
-    counts = events.group_by("user_id").agg(
+    return events.group_by("user_id", maintain_order=True).agg(
         visits=pl.col("request_id").filter(kind == "impression").n_unique(),
         impressions=(kind == "impression").sum(),
         clicks=(kind == "click").sum(),
         responses=(kind == "purchase").sum(),
     )
+
+
+def _people(population: Population, split: ABSplit, events: pl.DataFrame) -> pl.DataFrame:
+    """[P] all who might have come: user_id, arm, and counts of what they did."""
+    users = [population.users[code] for code in population.present.tolist()]
+    counts = counts_per_user(events)
     table = pl.DataFrame({"user_id": users, "arm": [split.arm(user) for user in users]})
     joined = table.join(counts, on="user_id", how="left", maintain_order="left")
     return joined.with_columns(pl.col(pl.UInt32, pl.Int64).cast(pl.Int64).fill_null(0))
-
-
-def _before(population: Population, weeks: int) -> tuple[Ints, Ints]:
-    """(visits, takings) [P] in the weeks before the start."""
-    at = int(population.start.timestamp())
-    return population.history_features.activity(
-        population.present, at - weeks * SECONDS_PER_WEEK, at
-    )
 
 
 def _policy_of(arm: Arm, split: ABSplit, events: pl.DataFrame) -> str:
@@ -218,22 +225,18 @@ def _arm_result(
     shown = events.filter(
         pl.col("kind") == "impression", pl.col("user_id").is_in(mine["user_id"].implode())
     ).unique("request_id")
-    stage = shown["context"].str.json_path_match("$.stage").fill_null("unknown")
+    stages = shown["context"].str.json_path_match("$.stage").fill_null("unknown").value_counts()
     return ArmResult(
         arm=arm,
         policy_id=policy_id,
         people=mine.height,
         visitors=int((visits > 0).sum()),
         responses=int(taken.sum()),
-        stages={name: n / max(shown.height, 1) for name, n in sorted(_counted(stage).items())},
+        stages={str(name): n / max(shown.height, 1) for name, n in sorted(stages.iter_rows())},
         per_person=per(np.ones(mine.height, np.int64)),
         per_visit=per(visits),
         **total,
     )
-
-
-def _counted(values: pl.Series) -> dict[str, int]:
-    return {str(name): int(n) for name, n in values.value_counts().iter_rows()}
 
 
 def _looks(

@@ -21,7 +21,7 @@ from adwright.campaigns.simulation.population import Population
 from adwright.campaigns.simulation.realism import check_population
 from adwright.campaigns.simulation.replay import Odds, judge_from_log
 from adwright.campaigns.simulation.report import Logged, SimulationReport
-from adwright.campaigns.simulation.run import Driven, Plan, Simulated, Source, drive, read_back
+from adwright.campaigns.simulation.run import Plan, Source, drive, read_back
 from adwright.core.errors import DataError
 from adwright.training.loop.stage_timer import Stages
 
@@ -96,24 +96,20 @@ def run_loop(
         places=plan.config.places,
         seed=plan.config.seed,
         assumptions=(*population.assumptions(), *setting.notes),
-        logged=_logged(driven, read, setting.retries()),
+        logged=Logged(
+            visits=driven.shown.height,
+            acknowledged=len(driven.event_ids),
+            impressions=len(driven.event_ids) - driven.clicks - driven.purchases,
+            clicks=driven.clicks,
+            purchases=driven.purchases,
+            retries=setting.retries(),
+            files=read.files,
+            others=read.others,
+        ),
         verdict=verdict,
         off_policy=off_policy,
         realism=realism,
         retrained=dict(learned),
         seconds=dict(stages.seconds),
         confidence=config.confidence,
-    )
-
-
-def _logged(driven: Driven, read: Simulated, retries: int) -> Logged:
-    return Logged(
-        visits=driven.shown.height,
-        acknowledged=len(driven.event_ids),
-        impressions=len(driven.event_ids) - driven.clicks - driven.purchases,
-        clicks=driven.clicks,
-        purchases=driven.purchases,
-        retries=retries,
-        files=read.files,
-        others=read.others,
     )

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from adwright.campaigns.simulation.arrivals import Arrivals, fit_arrivals
 from adwright.campaigns.simulation.features import Season, UserItemFeatures
 from adwright.campaigns.simulation.purchase_model import (
+    Pairs,
     PurchaseModel,
     Visits,
     draw_pairs,
@@ -38,7 +39,7 @@ from adwright.data.hashing import hash_order
 from adwright.data.ranges import run_starts
 from adwright.data.time import SECONDS_PER_WEEK
 
-__all__ = ["Answer", "Population", "PopulationConfig", "visits_of"]
+__all__ = ["Answer", "Population", "PopulationConfig", "pair_features", "visits_of"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -165,14 +166,9 @@ class Population:
         users = table["user_id"].unique().sort()
         visits = visits_of(table, users, known)
         history_features = _history_features(visits, known, items, config)
-        at = int(start.timestamp())
+        at, weeks = int(start.timestamp()), config.rate_weeks
         arrivals = fit_arrivals(
-            visits.user,
-            visits.time,
-            people=len(users),
-            until=at,
-            weeks=config.rate_weeks,
-            zone=config.zone,
+            visits.user, visits.time, people=len(users), until=at, weeks=weeks, zone=config.zone
         )
         return cls(
             config,
@@ -271,6 +267,20 @@ class Population:
         return {item_id: code for code, item_id in enumerate(self.items)}
 
 
+def pair_features(
+    history: UserItemFeatures,
+    season: Season,
+    visits: Visits,
+    rng: np.random.Generator,
+    config: PopulationConfig,
+) -> tuple[Pairs, Floats]:
+    """Draw R pairs of the visits and their items, and compute their features [R, F]."""
+    past, others = config.past_negatives, config.other_negatives
+    pairs = draw_pairs(history, season, visits, rng, past=past, others=others)
+    user, time = visits.user[pairs.visit], visits.time[pairs.visit]
+    return pairs, history.features(user, pairs.item, time, season)
+
+
 def visits_of(table: pl.DataFrame, users: pl.Series, items: pl.Series) -> Visits:
     """The visits in a table of events: all of one person at one instant (to the second) are one.
 
@@ -307,14 +317,8 @@ def _history_features(
         for name in config.groups
         if name in described.columns
     }
-    taken = np.diff(visits.offsets)
-    return UserItemFeatures(
-        np.repeat(visits.user, taken),
-        visits.item,
-        np.repeat(visits.time, taken),
-        items=len(known),
-        groups={name: codes.astype(np.int64) for name, codes in groups.items()},
-    )
+    codes = {name: values.astype(np.int64) for name, values in groups.items()}
+    return UserItemFeatures(*visits.events(), items=len(known), groups=codes)
 
 
 def _values(table: pl.DataFrame, known: pl.Series) -> Floats:
@@ -333,18 +337,6 @@ def _purchase_model(
     since = at - config.fit_weeks * SECONDS_PER_WEEK
     season = history_features.season(since - config.season_weeks * SECONDS_PER_WEEK, since)
     rng = np.random.default_rng([config.seed, 0])
-    chosen = np.flatnonzero(visits.time >= since)
-    if len(chosen) > config.fit_visits:
-        chosen = np.sort(rng.choice(chosen, config.fit_visits, replace=False))
-    some = visits.some(chosen)
-    pairs = draw_pairs(
-        history_features,
-        season,
-        some,
-        rng,
-        past=config.past_negatives,
-        others=config.other_negatives,
-    )
-    user, time = some.user[pairs.visit], some.time[pairs.visit]
-    features = history_features.features(user, pairs.item, time, season)
+    some = visits.sample(np.flatnonzero(visits.time >= since), config.fit_visits, rng)
+    pairs, features = pair_features(history_features, season, some, rng, config)
     return fit_purchase_model(features, pairs, history_features.names, visits=len(some))

@@ -52,6 +52,17 @@ class Visits:
         place, offsets = ranges(self.offsets[chosen], np.diff(self.offsets)[chosen])
         return Visits(self.user[chosen], self.time[chosen], self.item[place], offsets)
 
+    def sample(self, chosen: Ints, most: int, rng: np.random.Generator) -> Visits:
+        """These visits, or `most` of them drawn at random, in their order."""
+        if len(chosen) > most:
+            chosen = np.sort(rng.choice(chosen, most, replace=False))
+        return self.some(chosen)
+
+    def events(self) -> tuple[Ints, Ints, Ints]:
+        """(user, item, time) of each item taken."""
+        taken = np.diff(self.offsets)
+        return np.repeat(self.user, taken), self.item, np.repeat(self.time, taken)
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:

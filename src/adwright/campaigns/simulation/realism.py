@@ -17,8 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from adwright.campaigns.simulation.features import UserItemFeatures
-from adwright.campaigns.simulation.population import Population, visits_of
-from adwright.campaigns.simulation.purchase_model import Visits, draw_pairs
+from adwright.campaigns.simulation.population import Population, pair_features, visits_of
+from adwright.campaigns.simulation.purchase_model import Visits
 from adwright.core.errors import DataError
 from adwright.data.time import SECONDS_PER_WEEK
 
@@ -69,18 +69,10 @@ def check_population(
     rate = RealAndExpected(
         len(chosen) / weeks, float(population.arrivals.rate[population.present].sum())
     )
-    if len(chosen) > visits:
-        chosen = np.sort(rng.choice(chosen, visits, replace=False))
-    some = real.some(chosen)
-    history = population.history_features.with_events(*_events(real))
-    season = population.season
-    config = population.config
-    pairs = draw_pairs(
-        history, season, some, rng, past=config.past_negatives, others=config.other_negatives
-    )
-    expected = population.purchase_model.chance(
-        history.features(some.user[pairs.visit], pairs.item, some.time[pairs.visit], season)
-    )
+    some = real.sample(chosen, visits, rng)
+    history = population.history_features.with_events(*real.events())
+    pairs, features = pair_features(history, population.season, some, rng, population.config)
+    expected = population.purchase_model.chance(features)
     basket = RealAndExpected(
         float(pairs.taken.sum()) / len(some), float(pairs.weight @ expected) / len(some)
     )
@@ -109,11 +101,6 @@ def _later(population: Population, later: pl.LazyFrame | pl.DataFrame) -> tuple[
         )
     real = visits_of(table, users, items)
     return real, (int(real.time.max()) - int(population.start.timestamp())) / SECONDS_PER_WEEK
-
-
-def _events(visits: Visits) -> tuple[Ints, Ints, Ints]:
-    taken = np.diff(visits.offsets)
-    return np.repeat(visits.user, taken), visits.item, np.repeat(visits.time, taken)
 
 
 def _favourites(

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.campaigns.simulation.ab_test import assigned_arm
+from adwright.campaigns.simulation.ab_test import assigned_arm, counts_per_user
 from adwright.core.errors import DataError
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.slate_policy import SlatePolicy
@@ -177,14 +177,8 @@ def _requests(slates: pl.DataFrame) -> list[Request]:
 
 def _own(events: pl.DataFrame, confidence: float, seed: int) -> Interval | None:
     """Responses a visit in B's own log."""
-    kind = pl.col("kind")
-    people = events.group_by("user_id", maintain_order=True).agg(
-        taken=(kind == "purchase").sum(),
-        visits=pl.col("request_id").filter(kind == "impression").n_unique(),
-    )
-    if not people.height or not people["visits"].sum():
+    counts = counts_per_user(events)
+    if not counts["visits"].sum():
         return None
-    rng = np.random.default_rng(seed)
-    return bootstrap_ratio(
-        people["taken"].to_numpy(), people["visits"].to_numpy(), rng, confidence=confidence
-    )
+    taken, visits = counts["responses"].to_numpy(), counts["visits"].to_numpy()
+    return bootstrap_ratio(taken, visits, np.random.default_rng(seed), confidence=confidence)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adwright.campaigns.simulation.ab_test import ArmResult, Verdict
 from adwright.campaigns.simulation.realism import RealAndExpected, Realism
@@ -24,20 +24,22 @@ if TYPE_CHECKING:
 __all__ = ["Logged", "SimulationReport", "Table", "write_report"]
 
 
+def _labelled(text: str) -> Any:
+    return field(metadata={"label": text})
+
+
 @dataclass(frozen=True)
 class Logged:
-    """What was sent and what the log holds. acknowledged: events, each of which was found in
-    the Parquet log exactly once. retries: calls that were sent again after 429 or a failure.
-    files: of Parquet. others: events of the tenants beside this simulation's."""
+    """Counts of what was sent and what the log holds, each with the label of its row in reports."""
 
-    visits: int
-    acknowledged: int
-    impressions: int
-    clicks: int
-    purchases: int
-    retries: int
-    files: int
-    others: int
+    visits: int = _labelled("visits decided")
+    acknowledged: int = _labelled("events acknowledged, and found in the log exactly once")
+    impressions: int = _labelled("impressions")
+    clicks: int = _labelled("clicks")
+    purchases: int = _labelled("purchases")
+    retries: int = _labelled("calls sent again after 429 or a failure")
+    files: int = _labelled("Parquet files of the log")
+    others: int = _labelled("other events in the same log")
 
 
 @dataclass(frozen=True)
@@ -165,16 +167,9 @@ class SimulationReport:
         return Table("B judged from A's log, taken a visit", ("", "value"), tuple(rows))
 
     def _logged(self) -> Table:
-        logged = self.logged
-        rows = (
-            ("visits decided", f"{logged.visits:,}"),
-            ("events acknowledged, and found in the log exactly once", f"{logged.acknowledged:,}"),
-            ("impressions", f"{logged.impressions:,}"),
-            ("clicks", f"{logged.clicks:,}"),
-            ("purchases", f"{logged.purchases:,}"),
-            ("calls sent again after 429 or a failure", f"{logged.retries:,}"),
-            ("Parquet files of the log", f"{logged.files:,}"),
-            ("other events in the same log", f"{logged.others:,}"),
+        rows = tuple(
+            (each.metadata["label"], f"{getattr(self.logged, each.name):,}")
+            for each in fields(self.logged)
         )
         return Table("What the service wrote, read back from its Parquet log", ("", "number"), rows)
 

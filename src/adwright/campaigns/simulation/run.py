@@ -279,8 +279,7 @@ def _batch(
         done.shown.append(
             (each.request_id, request.user_id, each.policy_id, each.stage, list(each.item_ids))
         )
-        places = range(1, len(each.item_ids) + 1)
-        done.impressions += [f"{each.request_id}-{position}" for position in places]
+        done.impressions += [f"{each.request_id}-{n}" for n, _ in enumerate(each.item_ids, 1)]
     bar.advance(len(requests))
 
 

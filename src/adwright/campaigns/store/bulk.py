@@ -12,10 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
-__all__ = ["Recorded", "append", "claim"]
+from adwright.campaigns.store.queries import portions
 
-# SQLite's default bound on the parameters of a statement is 32,766.
-_AT_ONCE = 10_000
+__all__ = ["Recorded", "append", "claim"]
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,7 @@ def append(
 
 def _kept_in_sqlite(connection: Connection, table: Table, ids: Sequence[bytes]) -> dict[bytes, int]:
     found: dict[bytes, int] = {}
-    for start in range(0, len(ids), _AT_ONCE):
-        some = ids[start : start + _AT_ONCE]
+    for some in portions(ids):
         places = ", ".join("?" * len(some))
         statement = f"SELECT id, content FROM {table.name} WHERE id IN ({places})"
         rows = connection.exec_driver_sql(statement, tuple(some))

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adwright.campaigns.store.incoming import check_storable, frame_of
+from adwright.campaigns.store.queries import frame_of_rows, of_tenant, portions
 from adwright.campaigns.store.tables import CAMPAIGNS, CREATIVES
 from adwright.core.errors import ValueInvalidError
 from adwright.data.columns import TIME, empty_table
@@ -33,7 +34,6 @@ __all__ = [
 #: Characters of an id in an index, whose rows PostgreSQL bounds.
 LONGEST_ID = 500
 _IDS = {"campaign_id": LONGEST_ID}
-_AT_ONCE = 1_000
 
 Insert = sqlite.Insert | postgresql.Insert
 
@@ -103,20 +103,13 @@ def select_table(
     ids: only these; None is all.
     """
     columns = [table.c[name] for name in schema.names]
-    query = select(*columns).where(table.c.tenant == tenant)
-    if ids is None:
-        rows = connection.execute(query).all()
-    else:
-        rows = []
-        for start in range(0, len(ids), _AT_ONCE):
-            some = columns[0].in_(ids[start : start + _AT_ONCE])
-            rows += connection.execute(query.where(some)).all()
+    query = select(*columns).where(*of_tenant(table, tenant))
+    chosen = [query]
+    if ids is not None:
+        chosen = [query.where(columns[0].in_(some)) for some in portions(ids)]
+    rows = [row for one in chosen for row in connection.execute(one)]
     times = [field.name for field in schema if field.type == TIME]
-    types = {**empty_table(schema).schema, **dict.fromkeys(times, pl.Int64())}
-    frame = pl.DataFrame([tuple(row) for row in rows], schema=types, orient="row")
-    return frame.sort(schema.names[0]).with_columns(
-        pl.from_epoch(name, "us").dt.replace_time_zone("UTC") for name in times
-    )
+    return frame_of_rows(rows, empty_table(schema).schema, times=times).sort(schema.names[0])
 
 
 def insert_ignoring(

@@ -19,15 +19,11 @@ Events that come late, for a day that was compacted already, get another part.
 
 from __future__ import annotations
 
-import fcntl
 import io
-import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -35,9 +31,10 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from adwright.campaigns.store.database import Database
 from adwright.campaigns.store.events import select_events, to_frame
+from adwright.campaigns.store.queries import portions
 from adwright.campaigns.store.tables import COMPACTIONS, EVENTS
 from adwright.campaigns.store.times import EPOCH, from_micros, to_micros
-from adwright.core.atomic import atomic_write_bytes, resource_error
+from adwright.core.atomic import atomic_write_bytes, locked, sync_folder
 from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.schema import EVENT_SCHEMA
@@ -46,7 +43,6 @@ __all__ = ["Compactor", "done_parts"]
 
 #: Enough for a file that reads well, few enough that the deletion holds no writer up for long.
 EVENTS_A_PART = 100_000
-_IDS_AT_ONCE = 10_000
 _DAY = timedelta(days=1)
 
 
@@ -79,7 +75,8 @@ class Compactor:
         compacted is still in the store, and the next run continues.
         """
         limit = _day_of(to_micros(before))
-        with _alone(self._folder):
+        # A courtesy that saves work: that events are moved once does not depend on it.
+        with locked(self._folder / ".compaction.lock"):
             self._check_own()
             self._clean_up()
             written = []
@@ -190,11 +187,8 @@ def done_parts(connection: Connection, tenant: str, folder: Path) -> list[Path]:
 
 
 def _delete(connection: Connection, numbers: list[int]) -> int:
-    deleted = 0
-    for start in range(0, len(numbers), _IDS_AT_ONCE):
-        some = numbers[start : start + _IDS_AT_ONCE]
-        deleted += connection.execute(delete(EVENTS).where(EVENTS.c.seq.in_(some))).rowcount
-    return deleted
+    statements = (delete(EVENTS).where(EVENTS.c.seq.in_(some)) for some in portions(numbers))
+    return sum(connection.execute(statement).rowcount for statement in statements)
 
 
 def _write(path: Path, events: pl.DataFrame) -> None:
@@ -202,7 +196,7 @@ def _write(path: Path, events: pl.DataFrame) -> None:
     stream = io.BytesIO()
     pq.write_table(events.to_arrow().cast(EVENT_SCHEMA), stream, compression="zstd")
     atomic_write_bytes(path, stream.getvalue())
-    _sync(path.parent.parent)
+    sync_folder(path.parent.parent)
 
 
 def _day_of(micros: int) -> date:
@@ -214,32 +208,3 @@ def _next_day(start: datetime) -> datetime | None:
         return start + _DAY
     except OverflowError:
         return None  # the last day that there is
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Create the folder and wait until no other process compacts into it.
-
-    A courtesy that saves work: that events are moved once does not depend on it. The kernel
-    drops the lock when its holder dies.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".compaction.lock", os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise resource_error(error, folder) or error from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    # Some network file systems cannot flush a folder.
-    with suppress(OSError):
-        descriptor: Any = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -18,6 +18,7 @@ import polars as pl
 from sqlalchemy import Connection, select
 
 from adwright.campaigns.store.catalogue import LONGEST_ID, insert_ignoring
+from adwright.campaigns.store.queries import frame_of_rows, of_tenant, portions
 from adwright.campaigns.store.tables import DECISIONS
 from adwright.campaigns.store.times import from_micros, to_micros
 from adwright.core.errors import ValueInvalidError
@@ -29,7 +30,6 @@ Row = dict[str, Any]
 
 #: Where the model's name stands in the context; keys of requests over HTTP cannot begin so.
 _MODEL = "_model"
-_AT_ONCE = 1_000
 #: NUL, which PostgreSQL refuses, and halves of surrogate pairs, which are no characters.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _SLATE = pl.List(
@@ -129,28 +129,20 @@ def read_decisions(
     since: the first instant. until: the first instant after the last.
     """
     columns = [DECISIONS.c[name] for name in DECISION_TYPES]
-    query = select(*columns).where(DECISIONS.c.tenant == tenant)
-    if since is not None:
-        query = query.where(DECISIONS.c.time >= to_micros(since))
-    if until is not None:
-        query = query.where(DECISIONS.c.time < to_micros(until))
+    query = select(*columns).where(*of_tenant(DECISIONS, tenant, since, until))
     rows = connection.execute(query.order_by(DECISIONS.c.time, DECISIONS.c.request_id)).all()
-    types = {**DECISION_TYPES, "time": pl.Int64(), "slate": pl.String()}
-    frame = pl.DataFrame([tuple(row) for row in rows], schema=types, orient="row")
-    return frame.with_columns(
-        pl.from_epoch("time", "us").dt.replace_time_zone("UTC"),
-        pl.col("slate").str.json_decode(_SLATE),
-    )
+    frame = frame_of_rows(rows, {**DECISION_TYPES, "slate": pl.String()})
+    return frame.with_columns(pl.col("slate").str.json_decode(_SLATE))
 
 
 def _stored(connection: Connection, tenant: str, request_ids: Sequence[str]) -> dict[str, Row]:
     """The rows of these ids, without their tenant."""
     columns = [column for column in DECISIONS.c if column.name != "tenant"]
-    query = select(*columns).where(DECISIONS.c.tenant == tenant)
+    query = select(*columns).where(*of_tenant(DECISIONS, tenant))
     found: dict[str, Row] = {}
-    for start in range(0, len(request_ids), _AT_ONCE):
-        some = DECISIONS.c.request_id.in_(request_ids[start : start + _AT_ONCE])
-        for row in connection.execute(query.where(some)).mappings():
+    for some in portions(request_ids):
+        chosen = query.where(DECISIONS.c.request_id.in_(some))
+        for row in connection.execute(chosen).mappings():
             found[row["request_id"]] = dict(row)
     return found
 

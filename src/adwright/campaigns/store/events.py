@@ -13,34 +13,26 @@ from sqlalchemy import Connection, Select, select
 
 from adwright.campaigns.store.bulk import Recorded, append, claim
 from adwright.campaigns.store.incoming import EventRow
+from adwright.campaigns.store.queries import frame_of_rows, of_tenant
 from adwright.campaigns.store.tables import EVENT_IDS, EVENTS
-from adwright.campaigns.store.times import to_micros
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, KINDS, empty_events
 
-__all__ = ["fingerprints", "insert_batches", "insert_events", "select_events", "to_frame"]
+__all__ = ["fingerprints", "insert_batches", "select_events", "to_frame"]
 
 _COLUMNS = tuple(EVENT_SCHEMA.names)
 _ID_BYTES, _CONTENT_BYTES = 16, 8
 
 
-def insert_events(connection: Connection, tenant: str, rows: Sequence[EventRow]) -> Recorded:
-    """Insert those of the rows whose event_id the tenant never sent before.
-
-    rows: as `event_rows` makes them. connection: in a transaction that may write; nothing is
-    durable before it is committed.
-    """
-    (recorded,) = insert_batches(connection, tenant, [rows])
-    return recorded
-
-
 def insert_batches(
     connection: Connection, tenant: str, batches: Sequence[Sequence[EventRow]]
 ) -> list[Recorded]:
-    """As `insert_events` for batches of several senders; what became of each, in order.
+    """Insert those of the rows whose event_id the tenant never sent before; what became of each
+    sender's batch, in order.
 
-    One transaction that calls this once waits for no other that waits for it. One that calls
-    it twice may, and PostgreSQL would end one of the two.
+    batches: of rows as `event_rows` makes them. connection: in a transaction that may write;
+    nothing is durable before it is committed. One transaction that calls this once waits for no
+    other that waits for it; one that calls it twice may, and PostgreSQL would end one of the two.
     """
     marks = [fingerprints(tenant, batch) for batch in batches]
     first: dict[bytes, int] = {}
@@ -108,11 +100,8 @@ def select_events(
             value=unknown[0],
             hint=f"use some of {', '.join(KINDS)}",
         )
-    query = select(*(EVENTS.c[name] for name in _COLUMNS)).where(EVENTS.c.tenant == tenant)
-    if since is not None:
-        query = query.where(EVENTS.c.time >= to_micros(since))
-    if until is not None:
-        query = query.where(EVENTS.c.time < to_micros(until))
+    columns = (EVENTS.c[name] for name in _COLUMNS)
+    query = select(*columns).where(*of_tenant(EVENTS, tenant, since, until))
     if kinds is not None:
         query = query.where(EVENTS.c.kind.in_(sorted(kinds)))
     return query.order_by(EVENTS.c.time, EVENTS.c.seq)
@@ -120,6 +109,4 @@ def select_events(
 
 def to_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     """Rows of `select_events` as a table in EVENT_SCHEMA."""
-    types = {**empty_events().schema, "time": pl.Int64()}
-    frame = pl.DataFrame([tuple(row) for row in rows], schema=types, orient="row")
-    return frame.with_columns(pl.from_epoch("time", "us").dt.replace_time_zone("UTC"))
+    return frame_of_rows(rows, empty_events().schema)

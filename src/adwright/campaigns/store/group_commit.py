@@ -40,7 +40,8 @@ def record_group(
 ) -> list[StoredDecision | Recorded]:
     """Write all entries of a tenant that exists, or none; what became of each, in order.
 
-    entries: what each caller wants written: a decision with its impressions, or events. Of two
+    entries: what each caller wants written: a decision with its impressions, or events, which
+    may be a table. Of two
     decisions with one request_id, and of two events with one event_id, the first counts; the
     impressions of a decision are written only if it is.
     Raises SchemaError and ValueInvalidError where a row can never be written, ResourceError

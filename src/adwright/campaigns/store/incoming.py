@@ -163,21 +163,10 @@ def _plain(event: Mapping[str, object], contexts: set[str]) -> EventRow | None:
     )
     if not FIRST <= micros <= LAST:
         return None
-    return (
-        ids[0],
-        micros,
-        ids[1],
-        ids[2],
-        kind,
-        ids[3],
-        references[0],
-        references[1],
-        position,
-        propensity,
-        references[2],
-        value,
-        context,
-    )
+    event_id, request_id, user_id, item_id = ids
+    creative_id, campaign_id, policy_id = references
+    row = (event_id, micros, request_id, user_id, kind, item_id, creative_id, campaign_id)
+    return (*row, position, propensity, policy_id, value, context)
 
 
 def _number(value: object) -> float | None:

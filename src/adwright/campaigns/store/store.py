@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 
 import polars as pl
 
@@ -33,7 +32,7 @@ from adwright.campaigns.store.catalogue import (
 from adwright.campaigns.store.compaction import EVENTS_A_PART, Compactor, done_parts
 from adwright.campaigns.store.database import Database
 from adwright.campaigns.store.decisions import decision_row, insert_decisions, read_decisions
-from adwright.campaigns.store.events import insert_events, select_events, to_frame
+from adwright.campaigns.store.events import insert_batches, select_events, to_frame
 from adwright.campaigns.store.group_commit import Events, StoredDecision, record_group
 from adwright.campaigns.store.incoming import event_rows
 from adwright.campaigns.store.keys import Key, insert_key, key_id_of, list_keys, revoke, tenant_of
@@ -68,12 +67,7 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @classmethod
@@ -234,7 +228,8 @@ class Store:
         if not rows:
             return Recorded(0, 0)
         with self._database.write() as connection:
-            return insert_events(connection, tenant, rows)
+            (recorded,) = insert_batches(connection, tenant, [rows])
+        return recorded
 
     def record_group(
         self, tenant: str, entries: Sequence[Decision | Events]

@@ -52,6 +52,15 @@ METADATA = MetaData(
 # SQLite numbers rows by itself only where the type is spelt INTEGER.
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
+
+def _required(*names: str) -> list[Column[str]]:
+    return [Column(name, Text, nullable=False) for name in names]
+
+
+def _optional(*names: str) -> list[Column[str | None]]:
+    return [Column(name, Text) for name in names]
+
+
 TENANTS = Table(
     "tenants",
     METADATA,
@@ -84,10 +93,8 @@ CREATIVES = Table(
     METADATA,
     Column("tenant", Text, ForeignKey("tenants.tenant"), primary_key=True),
     Column("creative_id", Text, primary_key=True),
-    Column("item_id", Text, nullable=False),
-    Column("campaign_id", Text),
-    Column("text", Text),
-    Column("image_hash", Text),
+    *_required("item_id"),
+    *_optional("campaign_id", "text", "image_hash"),
     ForeignKeyConstraint(["tenant", "campaign_id"], ["campaigns.tenant", "campaigns.campaign_id"]),
 )
 
@@ -97,11 +104,9 @@ DECISIONS = Table(
     Column("tenant", Text, primary_key=True),
     Column("request_id", Text, primary_key=True),
     Column("time", BigInteger, nullable=False),
-    Column("user_id", Text, nullable=False),
-    Column("policy_id", Text, nullable=False),
-    Column("stage", Text, nullable=False),
-    Column("slate", Text, nullable=False),  # JSON list of objects, the best place first
-    Column("context", Text),  # a JSON object
+    *_required("user_id", "policy_id", "stage"),
+    *_required("slate"),  # JSON list of objects, the best place first
+    *_optional("context"),  # a JSON object
     Index(None, "tenant", "time"),
 )
 
@@ -119,13 +124,8 @@ EVENTS = Table(
     Column("seq", _NUMBER, Identity(), primary_key=True),  # in order of arrival
     Column("tenant", Text, nullable=False),
     Column("time", BigInteger, nullable=False),
-    Column("event_id", Text, nullable=False),
-    Column("request_id", Text, nullable=False),
-    Column("user_id", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("item_id", Text, nullable=False),
-    Column("creative_id", Text),
-    Column("campaign_id", Text),
+    *_required("event_id", "request_id", "user_id", "kind", "item_id"),
+    *_optional("creative_id", "campaign_id"),
     Column("position", Integer),
     Column("propensity", Double),
     Column("policy_id", Text),

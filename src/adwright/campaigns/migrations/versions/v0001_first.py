@@ -18,6 +18,14 @@ depends_on = None
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
+def _required(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.Text, nullable=False) for name in names]
+
+
+def _optional(*names: str) -> list[sa.Column[str | None]]:
+    return [sa.Column(name, sa.Text) for name in names]
+
+
 def upgrade() -> None:
     """Create the tables of an empty store."""
     _tenants()
@@ -36,8 +44,7 @@ def _tenants() -> None:
     )
     op.create_table(
         "api_keys",
-        sa.Column("key_id", sa.Text, nullable=False),
-        sa.Column("tenant", sa.Text, nullable=False),
+        *_required("key_id", "tenant"),
         sa.Column("hash", sa.LargeBinary, nullable=False),
         sa.Column("created", sa.BigInteger, nullable=False),
         sa.Column("revoked", sa.BigInteger),
@@ -50,8 +57,7 @@ def _tenants() -> None:
 def _campaigns() -> None:
     op.create_table(
         "campaigns",
-        sa.Column("tenant", sa.Text, nullable=False),
-        sa.Column("campaign_id", sa.Text, nullable=False),
+        *_required("tenant", "campaign_id"),
         sa.Column("start", sa.BigInteger, nullable=False),
         sa.Column("end", sa.BigInteger),
         sa.Column("type", sa.Text),
@@ -60,12 +66,8 @@ def _campaigns() -> None:
     )
     op.create_table(
         "creatives",
-        sa.Column("tenant", sa.Text, nullable=False),
-        sa.Column("creative_id", sa.Text, nullable=False),
-        sa.Column("item_id", sa.Text, nullable=False),
-        sa.Column("campaign_id", sa.Text),
-        sa.Column("text", sa.Text),
-        sa.Column("image_hash", sa.Text),
+        *_required("tenant", "creative_id", "item_id"),
+        *_optional("campaign_id", "text", "image_hash"),
         sa.PrimaryKeyConstraint("tenant", "creative_id", name="pk_creatives"),
         sa.ForeignKeyConstraint(
             ["tenant", "campaign_id"],
@@ -79,14 +81,10 @@ def _campaigns() -> None:
 def _decisions() -> None:
     op.create_table(
         "decisions",
-        sa.Column("tenant", sa.Text, nullable=False),
-        sa.Column("request_id", sa.Text, nullable=False),
+        *_required("tenant", "request_id"),
         sa.Column("time", sa.BigInteger, nullable=False),
-        sa.Column("user_id", sa.Text, nullable=False),
-        sa.Column("policy_id", sa.Text, nullable=False),
-        sa.Column("stage", sa.Text, nullable=False),
-        sa.Column("slate", sa.Text, nullable=False),
-        sa.Column("context", sa.Text),
+        *_required("user_id", "policy_id", "stage", "slate"),
+        *_optional("context"),
         sa.PrimaryKeyConstraint("tenant", "request_id", name="pk_decisions"),
     )
     op.create_index("ix_decisions_tenant_time", "decisions", ["tenant", "time"])
@@ -105,13 +103,8 @@ def _events() -> None:
         sa.Column("seq", _NUMBER, sa.Identity(), nullable=False),
         sa.Column("tenant", sa.Text, nullable=False),
         sa.Column("time", sa.BigInteger, nullable=False),
-        sa.Column("event_id", sa.Text, nullable=False),
-        sa.Column("request_id", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("item_id", sa.Text, nullable=False),
-        sa.Column("creative_id", sa.Text),
-        sa.Column("campaign_id", sa.Text),
+        *_required("event_id", "request_id", "user_id", "kind", "item_id"),
+        *_optional("creative_id", "campaign_id"),
         sa.Column("position", sa.Integer),
         sa.Column("propensity", sa.Double),
         sa.Column("policy_id", sa.Text),
@@ -129,9 +122,7 @@ def _compactions() -> None:
         sa.Column("number", _NUMBER, sa.Identity(), nullable=False),
         sa.Column("tenant", sa.Text, nullable=False),
         sa.Column("day", sa.Date, nullable=False),
-        sa.Column("folder", sa.Text, nullable=False),
-        sa.Column("file", sa.Text, nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
+        *_required("folder", "file", "state"),
         sa.Column("rows", sa.BigInteger, nullable=False),
         sa.Column("started", sa.BigInteger, nullable=False),
         sa.Column("finished", sa.BigInteger),
