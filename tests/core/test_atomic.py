@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from adwright.core.atomic import (
     atomic_folder,
     atomic_write_bytes,
     atomic_write_text,
+    locked,
     resource_error,
+    sync_folder,
 )
 from adwright.core.errors import ResourceError
 
@@ -224,6 +227,7 @@ def test_reader_never_sees_a_part(tmp_path: Path) -> None:
     path = tmp_path / "a"
     code = """
 import sys
+import threading
 from adwright.core.atomic import atomic_write_bytes
 for turn in range(100):
     atomic_write_bytes(sys.argv[1], bytes([turn]) * 50_000)
@@ -244,3 +248,37 @@ def test_resource_error_says_what_to_do() -> None:
         "the file system is read-only [/somewhere] -> choose a folder that you may write to"
     )
     assert resource_error(OSError(errno.ENOENT, "x"), "/somewhere") is None
+
+
+def test_a_lock_is_held_by_one_at_a_time_and_made_with_its_folder(tmp_path: Path) -> None:
+    lock, order = tmp_path / "new" / ".lock", []
+
+    def wait() -> None:
+        with locked(lock):
+            order.append("second")
+
+    with locked(lock):
+        other = threading.Thread(target=wait)
+        other.start()
+        other.join(0.05)
+        assert other.is_alive()
+        order.append("first")
+    other.join(5)
+    assert order == ["first", "second"]
+
+
+def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(KeyError), locked(tmp_path / ".lock"):
+            raise KeyError
+
+
+def test_a_lock_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="a folder"), locked(tmp_path / "file" / ".lock"):
+        pass
+
+
+def test_a_folder_that_is_not_there_is_not_synced(tmp_path: Path) -> None:
+    sync_folder(tmp_path / "none")
+    sync_folder(tmp_path)

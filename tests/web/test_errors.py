@@ -119,3 +119,14 @@ def test_a_status_without_a_code_of_its_own_is_internal() -> None:
     answer = error_response(507, "full", headers={"X-A": "b"})
     assert json.loads(bytes(answer.body))["error"]["code"] == "internal"
     assert answer.headers["x-a"] == "b"
+
+
+def test_an_error_answers_for_itself() -> None:
+    error = ApiError(409, "taken", code="no_model", hint="free it", headers={"X-Own": "1"})
+    answer = error.response()
+    assert answer.status_code == 409
+    assert answer.headers["X-Own"] == "1"
+    said = json.loads(bytes(answer.body))["error"]
+    assert said == {"code": "no_model", "message": "taken", "hint": "free it", "details": []}
+    busy = Busy("queue", 2.2).response()
+    assert (busy.status_code, busy.headers["Retry-After"]) == (429, "3")

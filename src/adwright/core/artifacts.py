@@ -97,11 +97,8 @@ class Artifact:
     def text(self, name: str) -> str:
         """The file `name` as UTF-8 text; ArtifactError where there is no such file."""
         if name not in self.files:
-            raise _refused(
-                f"the artifact holds no file {name!r}",
-                self.folder,
-                f"it holds {sorted(self.files)}",
-            )
+            hint = f"it holds {sorted(self.files)}"
+            raise _refused(f"the artifact holds no file {name!r}", self.folder, hint)
         return self.files[name].decode("utf-8")
 
 
@@ -161,11 +158,9 @@ def save_artifact(
     try:
         manifest["id"] = content_hash(manifest)
     except ConfigError as error:
-        raise _refused(
-            f"the config or feature spec cannot be stored: {error.what}",
-            folder,
-            "use plain JSON values; to_jsonable makes them from a dataclass",
-        ) from error
+        what = f"the config or feature spec cannot be stored: {error.what}"
+        hint = "use plain JSON values; to_jsonable makes them from a dataclass"
+        raise _refused(what, folder, hint) from error
     text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         for name, data in contents.items():
@@ -190,11 +185,8 @@ def load_artifact(folder: str | Path, *, kind: str | None = None) -> Artifact:
     folder = Path(folder)
     raw, manifest = _read_manifest(folder)
     if kind is not None and manifest.kind != kind:
-        raise _refused(
-            f"the artifact is of kind {manifest.kind!r}, not {kind!r}",
-            folder,
-            "pass the folder of the right one",
-        )
+        what = f"the artifact is of kind {manifest.kind!r}, not {kind!r}"
+        raise _refused(what, folder, "pass the folder of the right one")
     _check_names(folder, manifest.files)
     contents = {
         name: _read_verified(folder, name, entry) for name, entry in sorted(manifest.files.items())
@@ -223,20 +215,14 @@ def _tensor_bytes(tensors: Mapping[str, NDArray[Any]], folder: Path) -> bytes:
         # The kinds: boolean, signed, unsigned, floating. Objects would need a pickle.
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
             found = getattr(array, "dtype", type(array).__name__)
-            raise _refused(
-                f"the tensor {name!r} is not an array of numbers: {found}",
-                folder,
-                "store text and objects as JSON in files",
-            )
+            what = f"the tensor {name!r} is not an array of numbers: {found}"
+            raise _refused(what, folder, "store text and objects as JSON in files")
     try:
         ordered = {name: np.asarray(array, order="C") for name, array in tensors.items()}
         return safetensors_numpy.save(ordered)
     except (SafetensorError, KeyError, ValueError) as error:
-        raise _refused(
-            f"the tensors cannot be stored: {error}",
-            folder,
-            "use bool, integers of 8 to 64 bits and floats of 16 to 64 bits",
-        ) from error
+        hint = "use bool, integers of 8 to 64 bits and floats of 16 to 64 bits"
+        raise _refused(f"the tensors cannot be stored: {error}", folder, hint) from error
 
 
 def _read_back(
@@ -289,9 +275,8 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], _Manifest]:
             raise _unsafe("the artifact is a symbolic link", folder, "pass the real folder")
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise _refused(
-            "there is no artifact here", folder, f"pass a folder that holds {MANIFEST}"
-        ) from error
+        hint = f"pass a folder that holds {MANIFEST}"
+        raise _refused("there is no artifact here", folder, hint) from error
     except OSError as error:
         raise _unreadable("the manifest", path, error) from error
     except (ValueError, RecursionError) as error:
@@ -299,11 +284,8 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], _Manifest]:
     if not isinstance(raw, dict) or "format_version" not in raw:
         raise _corrupt("the manifest lacks its format version", folder, MANIFEST)
     if raw["format_version"] != FORMAT_VERSION:
-        raise _refused(
-            f"format {raw['format_version']!r}, this version reads format {FORMAT_VERSION}",
-            path,
-            "use the version of adwright that wrote it",
-        )
+        what = f"format {raw['format_version']!r}, this version reads format {FORMAT_VERSION}"
+        raise _refused(what, path, "use the version of adwright that wrote it")
     try:
         manifest = from_jsonable(_Manifest, raw)
         intact = content_hash({k: v for k, v in raw.items() if k != "id"}) == manifest.id
@@ -398,11 +380,8 @@ def _unsafe(what: str, folder: Path, hint: str) -> ArtifactUnsafeError:
 
 
 def _unreadable(what: str, path: Path, error: OSError) -> ArtifactError:
-    return _refused(
-        f"{what} cannot be read: {error.strerror}",
-        path,
-        "it must be a file or a folder that you may read",
-    )
+    hint = "it must be a file or a folder that you may read"
+    return _refused(f"{what} cannot be read: {error.strerror}", path, hint)
 
 
 def _corrupt(what: str, folder: Path, name: str) -> ArtifactCorruptError:

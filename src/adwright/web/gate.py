@@ -122,21 +122,16 @@ class _Refused(BaseException):
 
 def _too_large(limit: int) -> ASGIApp:
     # The rest of the body is not read: the connection cannot be used again.
-    return error_response(
-        413,
-        f"the body is longer than {limit} bytes",
-        hint="send it in several requests",
-        headers={"Connection": "close"},
-    )
+    return _closing(413, f"the body is longer than {limit} bytes", "send it in several requests")
 
 
 def _too_slow(seconds: float) -> ASGIApp:
-    return error_response(
-        408,
-        f"the body did not arrive within {seconds:g} s",
-        hint="send it faster, or in several requests",
-        headers={"Connection": "close"},
-    )
+    what = f"the body did not arrive within {seconds:g} s"
+    return _closing(408, what, "send it faster, or in several requests")
+
+
+def _closing(status: int, what: str, hint: str) -> ASGIApp:
+    return error_response(status, what, hint=hint, headers={"Connection": "close"})
 
 
 def _announced(scope: Scope) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from adwright.campaigns.simulation.config import (
     SimulationRunConfig,
+    arm_policy,
     open_world,
     policy_config,
     policy_text,
@@ -101,3 +102,8 @@ def test_the_number_of_a_policy_may_be_left_out() -> None:
 def test_texts_that_are_no_policy(text: str) -> None:
     with pytest.raises(ConfigError):
         policy_config(text)
+
+
+def test_the_policy_of_an_arm_begins_with_the_arm() -> None:
+    a, b = (arm_policy(arm, policy_config("softmax:0.5")) for arm in ("A", "B"))
+    assert (a.policy_id, b.policy_id) == ("A softmax:0.5", "B softmax:0.5")

@@ -90,3 +90,21 @@ def test_nothing_to_learn(label: float) -> None:
     pairs = Pairs(rows, rows, np.full(4, label), np.ones(4))
     with pytest.raises(DataError, match="nothing to learn"):
         fit_purchase_model(np.ones((4, 2)), pairs, ("one", "x"), visits=4)
+
+
+def test_a_sample_of_visits_keeps_their_order_and_their_items() -> None:
+    _, visits = shop()
+    rng = np.random.default_rng(1)
+    chosen = np.arange(0, len(visits), 2)
+    some = visits.sample(chosen, 7, rng)
+    assert len(some) == 7
+    assert (np.diff(some.time) >= 0).all() or len(set(some.user.tolist())) > 1
+    user, item, time = visits.events()
+    whole = set(zip(user.tolist(), item.tolist(), time.tolist(), strict=True))
+    own = set(zip(*(each.tolist() for each in some.events()), strict=True))
+    assert own < whole
+    assert len(user) == len(item) == len(time) == visits.offsets[-1]
+    # No more than there are: nothing is drawn, and the generator is left as it was.
+    state = rng.bit_generator.state
+    assert np.array_equal(visits.sample(chosen, 10**6, rng).user, visits.user[chosen])
+    assert rng.bit_generator.state == state

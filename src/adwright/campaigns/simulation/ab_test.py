@@ -1,17 +1,17 @@
-"""A against B, from the log of a simulation: how much people took, and whether one may believe it.
+"""Compare A with B from the log of a simulation: items taken per user, with intervals.
 
-The unit is the person, since persons were dealt: all of the population that might have come
-count, those who never did with nothing. Measured are
+The unit is the user, since users were assigned to the arms: everyone who might have come counts,
+those who never came with nothing. Measured are
 
-    plain        mean responses of a person in B less those in A
-    CUPED        the same, less what visits and takings of the weeks before the start explain
-    looks        the same a person and week at the end of each day, with an interval that holds
+    plain        mean responses per user in B less those in A
+    CUPED        the same, less what visits and purchases of the weeks before the start explain
+    looks        the same per user and week at the end of each day, with an interval that holds
                  however often one looks (`metrics.experiment`)
 
-Looks at one and the same people have independent increments where a person's behaviour does not
-change: the mean of more days has the covariance with that of fewer that it has with itself.
+Looks at the same users have independent increments where a user's behaviour does not change:
+the mean over more days has the covariance with that over fewer that it has with itself.
 
-Letters: P people, D days.
+Letters: P users, D days.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ _ARMS: tuple[Arm, Arm] = ("A", "B")
 
 @dataclass(frozen=True)
 class VerdictConfig:
-    """before_weeks: of the pre-period that CUPED uses. planned: responses of a visit that were
-    expected when the sequential test was planned; it sets where the test is sharpest, never
-    whether it is valid. draws, seed: of the bootstrap.
+    """How arms are compared. before_weeks: of the pre-period that CUPED uses. planned: responses
+    per visit that were expected when the sequential test was planned; it sets where the test is
+    sharpest, never whether it is valid. draws, seed: of the bootstrap.
     """
 
     before_weeks: int = 8
@@ -81,7 +81,7 @@ class VerdictConfig:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What happened in one arm. people: dealt to it; visitors: of them, who came. stages: share
+    """Counts of one arm. people: assigned to it; visitors: of them, who came. stages: share
     of the visits that were answered in each order (fine, coarse, popularity). per_person,
     per_visit: responses."""
 
@@ -103,7 +103,7 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class Look:
-    """After so many days: B less A in responses a person and week, with the always-valid
+    """After so many days: B less A in responses per user and week, with the always-valid
     interval and p-value."""
 
     day: int
@@ -113,9 +113,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Verdict:
-    """difference, adjusted: B less A in responses a person, plain and with CUPED.
+    """difference, adjusted: B less A in responses per user, plain and with CUPED.
     variance_reduction: share of the plain variance that CUPED removed. sample_ratio: p-value of
-    the arms' sizes. looks: one a day, empty where too little happened. stopped: the day after
+    the arms' sizes. looks: one per day, empty where too little happened. stopped: the day after
     which the test had decided; None where it had not.
     """
 
@@ -130,7 +130,7 @@ class Verdict:
 
     @property
     def lift(self) -> Interval:
-        """`adjusted` as a share of A's responses a person; NaN where A had none."""
+        """`adjusted` as a share of A's responses per user; NaN where A had none."""
         base = self.a.per_person.value or math.nan
         found = self.adjusted
         return Interval(found.value / base, found.low / base, found.high / base)
@@ -139,7 +139,7 @@ class Verdict:
 def compare_arms(
     population: Population, plan: Plan, events: pl.DataFrame, config: VerdictConfig | None = None
 ) -> Verdict:
-    """The verdict on the events of a simulation, as `read_back` returns them.
+    """Compare the arms on the events of a simulation, as `read_back` returns them.
 
     Raises DataError where people of one arm met several policies, or an arm has too few people.
     """
@@ -149,7 +149,7 @@ def compare_arms(
     treated = (people["arm"] == "B").to_numpy().astype(np.int64)
     taken = people["responses"].to_numpy().astype(np.float64)
     at = int(population.start.timestamp())
-    since = at - config.before_weeks * 7 * _DAY
+    since = at - config.before_weeks * SECONDS_PER_WEEK
     before = population.history_features.activity(population.present, since, at)
     covariates = np.stack(before, axis=1).astype(np.float64)
     plain = compare(taken, treated, confidence=config.confidence)
@@ -170,7 +170,7 @@ def compare_arms(
 
 
 def assigned_arm(events: pl.DataFrame, split: ABSplit) -> pl.Series:
-    """The arm of each event's person."""
+    """The arm of each event's user, A or B."""
     users = events["user_id"].unique()
     arms = pl.Series([split.arm(user) for user in users], dtype=pl.String)
     return events["user_id"].replace_strict(users, arms, return_dtype=pl.String)
@@ -278,7 +278,7 @@ def _looks(
 
 
 def _by_day(events: pl.DataFrame, people: pl.DataFrame, plan: Plan, days: int) -> Floats:
-    """[P, D] responses of each person on each day, the days counted from the start."""
+    """[P, D] responses of each user on each day, the days counted from the start."""
     taken = events.filter(pl.col("kind") == "purchase")
     row = {user: place for place, user in enumerate(people["user_id"])}
     who = np.array([row[user] for user in taken["user_id"]], np.int64)
@@ -292,8 +292,8 @@ def _by_day(events: pl.DataFrame, people: pl.DataFrame, plan: Plan, days: int) -
 def _planned_error(
     population: Population, treated: Ints, plan: Plan, config: VerdictConfig
 ) -> float:
-    """Standard error at the end that one would plan with before the start: responses a visit
-    as config.planned, counts that vary like Poisson's, people's own rates taken off by CUPED."""
+    """Standard error at the end that one would plan with before the start: responses per visit
+    as config.planned, counts that vary like Poisson's, users' own rates taken off by CUPED."""
     rate = float(population.arrivals.rate[population.present].mean())
     weeks = plan.config.days / 7
     sizes = [int((treated == arm).sum()) for arm in (0, 1)]

@@ -1,16 +1,16 @@
 """Arrivals: who comes when, at the log's own visit rate and time of day.
 
-Person u arrives as a Poisson process of rate
+User u arrives as a Poisson process of rate
 
     r_u = (n_u + a) / (w + b)        n_u visits in the last w weeks before the start
 
-with a and b of the gamma distribution whose mean and variance the people's rates show (empirical
+with a and b of the gamma distribution that has the mean and variance of the users' rates (empirical
 Bayes): somebody seen once is drawn towards everyone, the sum over all people stays as it was.
-The day of the week and the hour are those of a visit of the log, drawn from the person's own
+The day of the week and the hour are those of a visit of the log, drawn from the user's own
 visits with probability n_u / (n_u + 5) and else from everyone's; the minute is any. Hours are
 local, so that the evening stays the evening when clocks change.
 
-Letters: U people, V visits. Times are seconds since 1970.
+Letters: U users, V visits. Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = ["Arrivals", "fit_arrivals"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_OWN = 5.0  # visits at which a person's own hours count as much as everyone's
+_OWN = 5.0  # visits at which a user's own hours count as much as everyone's
 
 
 @dataclass(frozen=True, eq=False)
 class Arrivals:
-    """rate: [U], visits a week. hour: [V] hours of the local week, 0 (Monday, midnight) to 167,
-    of all visits seen; person u's are hour[offsets[u] : offsets[u + 1]]. zone: IANA name."""
+    """rate: [U], visits per week. hour: [V] hours of the local week, 0 (Monday, midnight) to 167,
+    of all visits seen; user u's are hour[offsets[u] : offsets[u + 1]]. zone: IANA name."""
 
     rate: Floats
     hour: Ints
@@ -46,7 +46,7 @@ class Arrivals:
     def draw(
         self, people: Ints, start: datetime, days: float, rng: np.random.Generator
     ) -> tuple[Ints, Ints]:
-        """(person, time) of the visits of `people` in the `days` from `start` (in UTC) on, by
+        """(user, time) of the visits of `people` in the `days` from `start` (in UTC) on, by
         time."""
         since = int(start.timestamp())
         until = since + round(days * SECONDS_PER_DAY)
@@ -94,9 +94,9 @@ def fit_arrivals(
 
 
 def _rates(count: Ints, weeks: int) -> Floats:
-    """[U] visits a week, drawn towards the mean as far as the counts differ by chance."""
+    """[U] visits per week, drawn towards the mean as far as the counts differ by chance."""
     mean = float(count.mean())
-    # Of counts, what exceeds the mean is variance between people (a negative binomial).
+    # Of counts, what exceeds the mean is variance between users (a negative binomial).
     between = max(float(count.var()) - mean, 1e-9 * mean)
     trust = between / (between + mean)
     rate: Floats = (mean + trust * (count - mean)) / weeks

@@ -1,4 +1,4 @@
-"""Who the simulation talks to: a service, through the two calls that its callers make.
+"""Clients of a service: the two calls that a simulation makes.
 
     client = HttpClient("http://127.0.0.1:8000", key)
     shown = client.decide(requests)
@@ -46,6 +46,9 @@ class Shown:
     stage: str
     item_ids: tuple[str, ...]
 
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
 
 class Client(Protocol):
     """A service that decides and stores."""
@@ -62,7 +65,7 @@ class Client(Protocol):
 
 @dataclass(frozen=True)
 class SplitClient:
-    """Two clients as one: the people of each arm are sent to their own, for example to two
+    """Two clients as one: the users of each arm are sent to their own client, for example to two
     tenants of one service that run different models."""
 
     a: Client
@@ -73,17 +76,17 @@ class SplitClient:
         """The decisions, in the order of the requests."""
         found = {
             shown.request_id: shown
-            for client, some in self._dealt(requests, [each.user_id for each in requests])
+            for client, some in self._by_arm(requests, [each.user_id for each in requests])
             for shown in client.decide(some)
         }
         return [found[request.request_id] for request in requests]
 
     def send_events(self, events: Sequence[Mapping[str, Any]]) -> int:
         """Store events; how many of them are new."""
-        dealt = self._dealt(events, [event["user_id"] for event in events])
-        return sum(client.send_events(some) for client, some in dealt)
+        parts = self._by_arm(events, [event["user_id"] for event in events])
+        return sum(client.send_events(some) for client, some in parts)
 
-    def _dealt(self, things: Sequence[T], users: Sequence[str]) -> list[tuple[Client, list[T]]]:
+    def _by_arm(self, things: Sequence[T], users: Sequence[str]) -> list[tuple[Client, list[T]]]:
         pairs = list(zip(things, map(self.split.arm, users), strict=True))
         parts = [
             (client, [thing for thing, met in pairs if met == arm])
@@ -94,8 +97,9 @@ class SplitClient:
 
 @dataclass(frozen=True)
 class Patience:
-    """attempts: of one call, the first included. longest: seconds of one wait, at most. first:
-    seconds of the first wait where the service names none; it doubles."""
+    """How often and after which waits a call is sent again. attempts: of one call, the first
+    included. longest: seconds of one wait, at most. first: seconds of the first wait where the
+    service names none; it doubles."""
 
     attempts: int = 12
     longest: float = 10.0
@@ -116,7 +120,7 @@ class Patience:
 
 
 class HttpClient:
-    """Speaks to a running service over kept connections. Close it, or use it in a `with`.
+    """Sends requests to a running service over kept connections. Close it, or use it in a `with`.
 
     url: http or https, with the path under which the service lies, if any. key: of the tenant.
     connections: requests in flight. deadline_ms: time for a decision; long by default, since a

@@ -1,4 +1,4 @@
-"""What a simulation is made of, as a run file says it, and the people of it.
+"""The run file of a simulation, and the users that it fits.
 
 log = "complete-journey"
 model = "models/acme/v12"
@@ -52,9 +52,9 @@ _WEEKS = 8  # left at the end of a log, to compare the people with
 
 @dataclass(frozen=True)
 class SimulationRunConfig:
-    """log: of the people, a name or a path that `open_log` takes. a, b: the policies. model:
-    folder of what orders the items; None: favourites first, which need no training. store: URL
-    of the database behind a service that runs elsewhere. retrain: train the two towers again on
+    """A simulation. log: of the users, a name or a path that `open_log` takes. a, b: the policies.
+    model: folder of what orders the items; None: favourites first, which need no training. store:
+    URL of the database behind a service that runs elsewhere. retrain: train the two towers again on
     what was written. The population's start is by default eight weeks before the log's end."""
 
     log: str = "complete-journey"
@@ -70,8 +70,8 @@ class SimulationRunConfig:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """log: with its catalogue. events: its purchases, also those after the start. people: fitted
-    on what lies before it."""
+    """A log and the users fitted on it. log: with its catalogue. events: its purchases, also those
+    after the start. people: fitted on what lies before it."""
 
     log: Log
     events: pl.DataFrame
@@ -79,7 +79,7 @@ class World:
 
 
 def open_world(config: SimulationRunConfig, *, offline: bool = False) -> World:
-    """Open the log and fit the people. Raises as `open_log` and `Population.fit`."""
+    """Open the log and fit the users. Raises as `open_log` and `Population.fit`."""
     log = open_log(config.log, offline=offline)
     events = log.events.filter(pl.col("kind").is_in(config.population.kinds)).collect()
     wanted = config.population

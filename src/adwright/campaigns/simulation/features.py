@@ -1,22 +1,22 @@
 """User-item features: what users did before a moment, as numbers per pair of user and item.
 
-For person u and item i at time t, from events strictly before t:
+For user u and item i at time t, from events strictly before t:
 
     popular       log share of visits of the season with i
     had           1 if u ever took i, else 0; what is marked * counts only then
-    rate *        log((c + 1/2) / (v + 3)), c takings of i in v visits of u; also squared
+    rate *        log((c + 1/2) / (v + 3)), c purchases of i in v visits of u; also squared
     age *         log(1 + days since the last / 7); also squared, and times rate
     recent *      as rate, of the last 56 days alone; also squared
     popular *     again, for what was had
-    basket        log of u's takings a visit over everyone's, smoothed by 3 visits; and again *
+    basket        log of u's purchases per visit over everyone's, smoothed by 3 visits; and again *
     visits *      log(v + 3)
-    affinity      to i's value of each group (department, ...): log of its share in u's takings
-                  over that in everyone's, u's counts smoothed by 20 takings of everyone's; that
+    affinity      to i's value of each group (department, ...): log of its share in u's purchases
+                  over that in everyone's, u's counts smoothed by 20 purchases of everyone's; that
                   of the last group again *
 
 The season says what is usual: it is counted over some weeks before a moment and stays fixed.
 
-Letters: U people, N items, E events, R pairs. Codes of people and items count from 0, times
+Letters: U users, N items, E events, R pairs. Codes of users and items count from 0, times
 are seconds since 1970.
 """
 
@@ -37,18 +37,18 @@ __all__ = ["Season", "UserItemFeatures"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_SMOOTHING = 20.0  # takings
+_SMOOTHING = 20.0  # purchases
 _RECENT = 56 * SECONDS_PER_DAY
 _VISITS = 3.0
-_FEW = 0.3  # takings of an item that nobody took in the season
+_FEW = 0.3  # purchases of an item that nobody took in the season
 
 
 @dataclass(frozen=True, eq=False)
 class Season:
-    """What was usual in some weeks.
+    """Rates of all users over some weeks.
 
-    popular: [N], log share of visits with the item. group: one [values] each group, log share
-    of takings. basket: takings a visit.
+    popular: [N], log share of visits with the item. group: one [values] per group, log share
+    of purchases. basket: purchases per visit.
     """
 
     popular: Floats
@@ -57,7 +57,7 @@ class Season:
 
 
 class UserItemFeatures:
-    """The events of all people, and what they say about a pair at a moment.
+    """Features of pairs of user and item at a moment, from the events of all users.
 
     user, item, time: [E], each (user, time, item) once. items: N. groups: name -> the value's
     code of each item [N], from 0.
@@ -82,7 +82,7 @@ class UserItemFeatures:
 
     @property
     def past(self) -> PairCounts:
-        """Takings of items, without those that were added."""
+        """Purchases of items, without those that were added."""
         return self._layers[0][0]
 
     @property
@@ -106,7 +106,7 @@ class UserItemFeatures:
         return UserItemFeatures(users, things, times, items=self.items, groups=groups)
 
     def season(self, since: int, until: int) -> Season:
-        """What was usual from `since` to before `until`."""
+        """The rates from `since` to before `until`."""
         chosen = (self._time >= since) & (self._time < until)
         user, item, time = self._user[chosen], self._item[chosen], self._time[chosen]
         visits = max(1, len(_moments(user, time)[0]))
@@ -122,7 +122,7 @@ class UserItemFeatures:
         )
 
     def activity(self, user: Ints, since: int, until: int) -> tuple[Ints, Ints]:
-        """(visits, takings) of each person [R] from `since` to before `until`."""
+        """(visits, purchases) of each user [R] from `since` to before `until`."""
         found = []
         for place in (1, 2):
             zero = np.zeros_like(user)
@@ -169,7 +169,7 @@ class UserItemFeatures:
         return count, last
 
     def _layer(self, user: Ints, item: Ints, time: Ints) -> tuple[PairCounts, ...]:
-        """Tallies of items, of visits, of takings, and of each group."""
+        """Counts of items, of visits, of purchases, and of each group."""
         zero = np.zeros_like(item)
         visitor, moment = _moments(user, time)
         return (
@@ -184,7 +184,7 @@ class UserItemFeatures:
 
 
 def _moments(user: Ints, time: Ints) -> tuple[Ints, Ints]:
-    """The distinct pairs of person and time."""
+    """The distinct pairs of user and time."""
     order = np.lexsort((time, user))
     user, time = user[order], time[order]
     first = run_starts(user, time)[:-1]

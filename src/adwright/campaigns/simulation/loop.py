@@ -1,5 +1,5 @@
-"""The loop, once round: people come, a service decides and logs, the log is read, models learn
-from it, and A is compared with B.
+"""One round of the loop: users come, a service decides and logs, the log is read, a model is
+trained on it, and A is compared with B.
 
     report = run_loop(people, plan, Setting("cascade v12", client, sources), later=log.events)
 
@@ -27,16 +27,16 @@ from adwright.training.loop.stage_timer import Stages
 
 __all__ = ["Retrain", "Setting", "run_loop"]
 
-#: Trains on the events that were written; what came out, name -> value as text.
+#: Trains on the events that were written; facts about the result, name -> value as text.
 Retrain = Callable[[pl.DataFrame], Mapping[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What decides. model: its name in the report. client: speaks to it. sources: where it
-    keeps what it is sent. odds: asks its policies again about their slates, for off-policy
-    evaluation; None leaves that out. retries: calls that had to be sent again, so far. notes:
-    what the numbers rest on beside the population's assumptions, in sentences."""
+    """The service that decides. model: its name in the report. client: speaks to it. sources: where
+    it keeps what it is sent. odds: computes the propensities of both policies again, for off-policy
+    evaluation; None leaves that out. retries: calls that had to be sent again, so far. notes: what
+    the numbers rest on beside the population's assumptions, in sentences."""
 
     model: str
     client: Client
@@ -97,11 +97,11 @@ def run_loop(
         seed=plan.config.seed,
         assumptions=(*population.assumptions(), *setting.notes),
         logged=Logged(
-            visits=driven.shown.height,
+            visits=len(driven.shown),
             acknowledged=len(driven.event_ids),
-            impressions=len(driven.event_ids) - driven.clicks - driven.purchases,
-            clicks=driven.clicks,
-            purchases=driven.purchases,
+            impressions=sum(map(len, driven.shown)),
+            clicks=driven.count("click"),
+            purchases=driven.count("purchase"),
             retries=setting.retries(),
             files=read.files,
             others=read.others,

@@ -9,7 +9,7 @@ Two models are fitted, `arrivals` (who comes when) and `purchase_model` (who tak
 what). The rest is assumed, and `assumptions` says so in sentences that are to be printed beside
 every number that comes out of a simulation.
 
-Letters: U people, N items, V visits, k places, R pairs. Codes count from 0, times are seconds
+Letters: U users, N items, V visits, k places, R pairs. Codes count from 0, times are seconds
 since 1970.
 """
 
@@ -48,7 +48,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class PopulationConfig:
-    """How the people are fitted, and what is assumed of them.
+    """How the users are fitted, and what is assumed of them.
 
     start: pasts are real up to here, in UTC; None: the first midnight after the log.
     people: share of them that come, in (0, 1], chosen by a hash. zone: IANA name of where they
@@ -56,7 +56,7 @@ class PopulationConfig:
     narrow, to which people have an affinity; those that the catalogue lacks are left out.
     rate_weeks, season_weeks: before the start, counted for visit rates and for popularity.
     fit_weeks: before the start, whose visits the response is fitted on, `fit_visits` of them.
-    past_negatives, other_negatives: items not taken that are drawn a visit.
+    past_negatives, other_negatives: items not taken that are drawn per visit.
     position_decay: the item at place j (from 1) is looked at with probability j^-decay.
     clicks_per_purchase: an item looked at is clicked so many times as often as taken; 1 or more.
     """
@@ -114,9 +114,9 @@ class Answer:
 
 
 class Population:
-    """Made by `fit`. Changes only by `remember`.
+    """Simulated users, made by `fit`; only `remember` changes them.
 
-    users, items: ids, in the order of their codes. value: [N], mean money of a taking, NaN
+    users, items: ids, in the order of their codes. value: [N], mean value of a purchase, NaN
     where the log tells none. start: until which pasts are real.
     """
 
@@ -190,7 +190,7 @@ class Population:
         return np.flatnonzero(order <= np.uint64(min(int(self.config.people * 2**64), 2**64 - 1)))
 
     def visits(self, days: float) -> tuple[Ints, Ints]:
-        """(person, time) of the visits in the `days` after the start, by time."""
+        """(user, time) of the visits in the `days` after the start, by time."""
         rng = np.random.default_rng([self.config.seed, 1])
         return self.arrivals.draw(self.present, self.start, days, rng)
 
@@ -207,7 +207,7 @@ class Population:
             ) from error
 
     def chance(self, user: Ints, item: Ints, time: Ints) -> Floats:
-        """[R]: with which probability each person takes the item at a visit at that time."""
+        """[R]: the probability that each user takes the item at a visit at that time."""
         return self.purchase_model.chance(
             self.history_features.features(user, item, time, self.season)
         )
@@ -230,7 +230,7 @@ class Population:
         return looked
 
     def remember(self, user: Ints, item: Ints, time: Ints) -> None:
-        """Takings [R] become part of the pasts."""
+        """Add purchases [R] to the pasts."""
         self.history_features.add(user, item, time)
 
     def assumptions(self) -> tuple[str, ...]:
@@ -282,7 +282,7 @@ def pair_features(
 
 
 def visits_of(table: pl.DataFrame, users: pl.Series, items: pl.Series) -> Visits:
-    """The visits in a table of events: all of one person at one instant (to the second) are one.
+    """The visits in a table of events: all of one user at one instant (to the second) are one.
 
     table: user_id, item_id, time. users, items: all ids, in the order of their codes.
     """

@@ -3,14 +3,14 @@
     P(u takes i at t) = sigmoid(w . x(u, i, t))          x: see `features`
 
 fitted by maximum likelihood on real visits. A visit has a handful of items that were taken and
-tens of thousands that were not, so of the latter some are drawn: M of the person's own past
+tens of thousands that were not, so of the latter some are drawn: M of the user's own past
 items, and M' by a mixture q of popularity and chance. Each stands for as many as it was drawn
 for (weight distinct / M, or 1 / (M' q)), so the weighted likelihood estimates that of all
 pairs, and no correction is due afterwards. With an intercept, its maximum has
 
     sum of probabilities over all pairs = number of items taken
 
-so the fitted people take as many items a visit as the real ones.
+so the fitted people take as many items per visit as the real ones.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def draw_pairs(
     past: int,
     others: int,
 ) -> Pairs:
-    """All pairs of the visits that were taken, and some that were not, `past` and `others` a
+    """All pairs of the visits that were taken, and some that were not, `past` and `others` per
     visit."""
     number = len(visits)
     owner = np.repeat(np.arange(number), np.diff(visits.offsets))

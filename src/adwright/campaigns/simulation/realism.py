@@ -1,4 +1,4 @@
-"""Is the simulated population like the real one? Compared on weeks that it was not fitted on.
+"""Compare the simulated population with real users, on weeks that it was not fitted on.
 
     visits     real visits of the weeks, and how many the arrival model expects
     basket     items a real visit took, and how many the response model expects
@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RealAndExpected:
-    """A real number and what the population is expected to do."""
+    """A measure of the real users, and its expectation for the population."""
 
     real: float
     expected: float
@@ -43,7 +43,7 @@ class RealAndExpected:
 
 @dataclass(frozen=True)
 class Realism:
-    """visits a week, items a visit, share of favourites taken; weeks: that were looked at."""
+    """Visits per week, items per visit, share of favourites taken. weeks: that were compared."""
 
     weeks: float
     visits: RealAndExpected
@@ -106,7 +106,7 @@ def _later(population: Population, later: pl.LazyFrame | pl.DataFrame) -> tuple[
 def _favourites(
     population: Population, history: UserItemFeatures, visits: Visits, k: int
 ) -> RealAndExpected:
-    """Of visits by people with at least k past items."""
+    """Share of the k most frequent past items that is taken, at visits of users who have k."""
     first, end = history.past.things_of(visits.user)
     owner = np.repeat(np.arange(len(visits)), end - first)
     place = np.concatenate([np.arange(a, b) for a, b in zip(first, end, strict=True)])

@@ -1,4 +1,4 @@
-"""B judged from A's log, beside what B did itself: off-policy evaluation that can be checked.
+"""Estimate B from A's log beside what B did itself: off-policy evaluation that can be checked.
 
 The log keeps with which probability A placed each item. What B would have done with the same
 requests follows from asking the recommender again, since a request sees only what lay before its
@@ -7,7 +7,7 @@ own time. The response at place j depends on the items of places 1 to j at most,
     w_j = prod of B's propensities of places 1 to j / prod of A's          (McInerney et al., 2020)
 
 "Counterfactual evaluation of slate recommendations with sequential reward interactions",
-KDD 2020. The value of a visit is the sum over its places; people are resampled whole.
+KDD 2020. The value of a visit is the sum over its places; users are resampled whole.
 
 A slate counts only if A's propensities, computed again, are those of the log: a decision under a
 deadline, or with caps that have counted on since, cannot be asked again.
@@ -42,7 +42,7 @@ __all__ = ["Odds", "OffPolicy", "asked_again", "judge_from_log"]
 
 Floats = NDArray[np.float64]
 
-#: For requests and their slates: the propensities of A and those of B, one array a slate.
+#: For requests and their slates: the propensities of A and those of B, one array per slate.
 Odds = Callable[
     [Sequence[Request], Sequence[Sequence[str]]], tuple[Sequence[Floats], Sequence[Floats]]
 ]
@@ -54,9 +54,9 @@ _LARGEST = 10.0  # weight at which the clipped estimate cuts
 
 @dataclass(frozen=True)
 class OffPolicy:
-    """estimates: name -> B's responses a visit, from A's log. own: B's own. visits: of A's log
-    that could be asked again; recomputed: their share. effective: as many of B's own places
-    would tell as much. unseen: share of A's places that B would never fill so."""
+    """B estimated from A's log. estimates: name -> B's responses per visit, from A's log. own: B's
+    own. visits: of A's log that could be asked again; recomputed: their share. effective: as many
+    of B's own places would tell as much. unseen: share of A's places that B would never fill so."""
 
     estimates: dict[str, Interval]
     own: Interval
@@ -73,7 +73,8 @@ class _Recommender(Protocol):
 
 
 def asked_again(recommender: _Recommender, a: SlatePolicy, b: SlatePolicy) -> Odds:
-    """Odds by asking the recommender for the candidates and each policy for its propensities."""
+    """Propensities by asking the recommender for the candidates and each policy for its
+    propensities."""
 
     def odds(
         requests: Sequence[Request], slates: Sequence[Sequence[str]]
@@ -140,7 +141,7 @@ def judge_from_log(
 
 
 def _estimates(rounds: Rounds, visits: int, confidence: float) -> dict[str, Interval]:
-    """Per visit: places a visit times the value of a place."""
+    """Per visit: places per visit times the value of a place."""
     scale = len(rounds) / visits
     made: dict[str, Estimate] = {
         "IPS": ips(rounds),
@@ -155,7 +156,8 @@ def _estimates(rounds: Rounds, visits: int, confidence: float) -> dict[str, Inte
 
 
 def _slates(events: pl.DataFrame) -> pl.DataFrame:
-    """One row a request: user_id, time, context, and lists by place: item_id, propensity, taken."""
+    """One row per request: user_id, time, context, and lists by place: item_id, propensity,
+    taken."""
     taken = events.filter(pl.col("kind") == "purchase").select("request_id", "position", taken=1)
     shown = events.filter(pl.col("kind") == "impression")
     return (
@@ -176,7 +178,7 @@ def _requests(slates: pl.DataFrame) -> list[Request]:
 
 
 def _own(events: pl.DataFrame, confidence: float, seed: int) -> Interval | None:
-    """Responses a visit in B's own log."""
+    """Responses per visit in B's own log."""
     counts = counts_per_user(events)
     if not counts["visits"].sum():
         return None

@@ -1,4 +1,4 @@
-"""The report of a simulation: one frozen value, as JSON, as Markdown and as a page.
+"""The report of a simulation, as JSON, as Markdown and as a page.
 
 The assumptions are part of it and stand beside the numbers in each form.
 """
@@ -44,10 +44,10 @@ class Logged:
 
 @dataclass(frozen=True)
 class SimulationReport:
-    """All that came out. model: which one decided. realism: the population on weeks of the log
-    after its start, None where there are none. off_policy: None where it could not be told.
-    retrained: name -> value of the training on what was written; empty without one.
-    seconds: of the stages.
+    """The results of a simulation. model: which one decided. realism: the population on weeks of
+    the log after its start, None where there are none. off_policy: None where it could not be told.
+    retrained: name -> value of the training on what was written; empty without one. seconds: of the
+    stages.
     """
 
     name: str

@@ -1,11 +1,11 @@
-"""The simulation: people come, the service decides, people respond, and all of it is logged.
+"""Drive a service: users come, the service decides, users respond, and all of it is logged.
 
     plan = make_plan(people, config)              # who comes when; nothing is sent
     driven = drive(people, client, plan)          # the service decides, events are sent
     log = read_back(stores, plan, driven)         # what data/ reads of what the service wrote
 
-The clock is simulated: each request carries its own time. People are sent in the order in which
-they come, many at once; a person who comes twice is never twice in one batch, so that a second
+The clock is simulated: each request carries its own time. Users are sent in the order in which
+they come, many at once; a user who comes twice is never twice in one batch, so that a second
 visit is decided with the first one known.
 
 Every id follows from the plan. A simulation that was cut off is run again under its name: what
@@ -29,8 +29,8 @@ from adwright.campaigns.simulation.client import Client, Shown
 from adwright.campaigns.simulation.population import Answer, Population
 from adwright.campaigns.store.store import Store
 from adwright.core.errors import ConfigError, DataError
-from adwright.core.progress import Progress, progress
-from adwright.data.schema import empty_events
+from adwright.core.progress import progress
+from adwright.data.schema import EventKind, empty_events
 from adwright.data.sources.tables import read_events
 from adwright.delivery.decision import Request
 from adwright.delivery.policy.split_policy import ABSplit
@@ -56,8 +56,8 @@ _LOOK, _TILL = 5, 120
 class SimulationConfig:
     """name: stands before the ids of all requests; another name is another simulation. days:
     after the population's start. places: of each slate. batch: requests sent together. salt,
-    share: how people are dealt to A and B, as in `ABSplit`; the salt is the name by default.
-    seed: of what people do.
+    share: how users are assigned to A and B, as in `ABSplit`; the salt is the name by default.
+    seed: of how users respond.
     """
 
     name: str = "simulation"
@@ -80,7 +80,7 @@ class SimulationConfig:
 
     @property
     def split(self) -> ABSplit:
-        """How people are dealt."""
+        """How users are assigned to the arms."""
         return ABSplit(self.salt or self.name, self.share)
 
 
@@ -123,17 +123,25 @@ class Plan:
         ]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Driven:
-    """What was sent and answered. shown: request_id, user_id, policy_id, stage, item_ids of
-    each decision. event_ids: of all events that the service acknowledged, impressions included.
-    new: how many of the outcomes were not known to the service before."""
+    """What was sent and answered. shown: the decisions, by request. outcomes: clicks and
+    purchases, in EVENT_SCHEMA columns. new: how many of them the service did not know before."""
 
-    shown: pl.DataFrame
-    event_ids: pl.Series
-    clicks: int
-    purchases: int
-    new: int
+    shown: list[Shown] = field(default_factory=list)
+    outcomes: list[Mapping[str, Any]] = field(default_factory=list)
+    new: int = 0
+
+    @property
+    def event_ids(self) -> pl.Series:
+        """Ids of all events that the service acknowledged, impressions included."""
+        impressions = [f"{one.request_id}-{n + 1}" for one in self.shown for n in range(len(one))]
+        outcomes = [event["event_id"] for event in self.outcomes]
+        return pl.Series("event_id", [*impressions, *outcomes], dtype=pl.String)
+
+    def count(self, kind: EventKind) -> int:
+        """How many outcomes are of a kind."""
+        return sum(event["kind"] == kind for event in self.outcomes)
 
 
 @dataclass(frozen=True)
@@ -175,20 +183,11 @@ def drive(population: Population, client: Client, plan: Plan) -> Driven:
     item that the population does not know, and whatever the client raises; what was sent until
     then is stored.
     """
-    done = _Done()
+    driven = Driven()
     with progress(len(plan), "simulate", "visits") as bar:
         for number in range(len(plan.bounds) - 1):
-            _batch(population, client, plan, number, done, bar)
-    kinds = pl.Series([event["kind"] for event in done.events], dtype=pl.String)
-    return Driven(
-        shown=pl.DataFrame(done.shown, schema=_SHOWN, orient="row"),
-        event_ids=pl.Series(
-            "event_id", [*done.impressions, *(event["event_id"] for event in done.events)]
-        ).cast(pl.String),
-        clicks=int((kinds == "click").sum()),
-        purchases=int((kinds == "purchase").sum()),
-        new=done.new,
-    )
+            bar.advance(_batch(population, client, plan, number, driven))
+    return driven
 
 
 def read_back(sources: Sequence[Source], plan: Plan, driven: Driven) -> Simulated:
@@ -205,7 +204,8 @@ def read_back(sources: Sequence[Source], plan: Plan, driven: Driven) -> Simulate
     mine = pl.col("request_id").str.starts_with(f"{plan.config.name}-")
     log = pl.concat(parts)
     events = log.filter(mine).collect()
-    missing = driven.event_ids.filter(~driven.event_ids.is_in(events["event_id"].implode()))
+    sent = driven.event_ids
+    missing = sent.filter(~sent.is_in(events["event_id"].implode()))
     if len(missing):
         raise DataError(
             f"{len(missing):,} events that the service acknowledged are not in its log",
@@ -224,25 +224,6 @@ def read_back(sources: Sequence[Source], plan: Plan, driven: Driven) -> Simulate
     return Simulated(events.sort("time", "event_id"), others, files)
 
 
-_SHOWN = {
-    "request_id": pl.String(),
-    "user_id": pl.String(),
-    "policy_id": pl.String(),
-    "stage": pl.String(),
-    "item_ids": pl.List(pl.String()),
-}
-
-
-@dataclass
-class _Done:
-    """What a drive has done so far."""
-
-    shown: list[tuple[Any, ...]] = field(default_factory=list)
-    impressions: list[str] = field(default_factory=list)
-    events: list[Mapping[str, Any]] = field(default_factory=list)
-    new: int = 0
-
-
 def _batches(user: Ints, size: int) -> Ints:
     bounds, here = [0], set[int]()
     for visit, one in enumerate(user.tolist()):
@@ -253,9 +234,8 @@ def _batches(user: Ints, size: int) -> Ints:
     return np.array([*bounds, len(user)], np.int64)
 
 
-def _batch(
-    population: Population, client: Client, plan: Plan, number: int, done: _Done, bar: Progress
-) -> None:
+def _batch(population: Population, client: Client, plan: Plan, number: int, driven: Driven) -> int:
+    """Send a batch of requests and what follows from the answers; how many requests it had."""
     first, end = plan.bounds[number : number + 2].tolist()
     requests = plan.requests(population.users, first, end)
     shown = client.decide(requests)
@@ -271,16 +251,12 @@ def _batch(
         for event in _outcomes(request, each, answer, row, population, slate[row])
     ]
     if events:
-        done.new += client.send_events(events)
+        driven.new += client.send_events(events)
     taker, place = np.nonzero(answer.taken)
     population.remember(user[taker], slate[taker, place], time[taker] + _TILL)
-    done.events += events
-    for request, each in zip(requests, shown, strict=True):
-        done.shown.append(
-            (each.request_id, request.user_id, each.policy_id, each.stage, list(each.item_ids))
-        )
-        done.impressions += [f"{each.request_id}-{n}" for n, _ in enumerate(each.item_ids, 1)]
-    bar.advance(len(requests))
+    driven.shown += shown
+    driven.outcomes += events
+    return len(requests)
 
 
 def _outcomes(
