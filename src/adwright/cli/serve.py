@@ -119,13 +119,8 @@ def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, po
     from adwright.web.server import listen, serve
 
     with Store.open(store) as opened, listen(host, port) as door:
-        folder = FolderModels(
-            models,
-            load_deployed,
-            SystemClock(),
-            stored=stored_events(opened),
-            seconds=settings.poll_seconds,
-        )
+        stored, seconds = stored_events(opened), settings.poll_seconds
+        folder = FolderModels(models, load_deployed, SystemClock(), stored=stored, seconds=seconds)
         app = create_app(settings, opened, folder)
         typer.echo(f"serving on http://{host}:{door.getsockname()[1]}")
         serve(app, door)
@@ -138,14 +133,7 @@ def _serve_on_ray(
     from adwright.web.server import wait_for_signal
 
     with connected(cpus=max(replicas, os.cpu_count() or 1)):
-        deploy(
-            settings,
-            store_url=store,
-            models=models,
-            replicas=replicas,
-            host=host,
-            port=port,
-        )
+        deploy(settings, store_url=store, models=models, replicas=replicas, host=host, port=port)
         typer.echo(f"serving on http://{host}:{port} from {replicas} replicas")
         wait_for_signal()
 

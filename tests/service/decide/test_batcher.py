@@ -3,8 +3,10 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from adwright.core.clock import SystemClock
-from adwright.service.decide.batcher import Batcher
+from adwright.service.decide.batcher import Batcher, MovingAverage
 from tests.support.service.small_shop import wait_until
 
 
@@ -98,3 +100,14 @@ def test_stopping_handles_what_came_before_and_may_be_repeated() -> None:
     batcher.stop()
     batcher.stop()
     assert handled == list(range(1000))
+
+
+def test_a_moving_average_begins_with_the_first_and_follows_slowly() -> None:
+    average = MovingAverage()
+    average.add(2.0)
+    assert average.value == 2.0
+    average.add(3.0)
+    assert average.value == pytest.approx(2.1)
+    for _ in range(200):
+        average.add(5.0)
+    assert average.value == pytest.approx(5.0)

@@ -15,10 +15,21 @@ from typing import Generic, TypeVar
 
 from adwright.core.clock import Clock
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "MovingAverage"]
 
 T = TypeVar("T")
 _log = logging.getLogger("adwright.service")
+
+
+class MovingAverage:
+    """Averages durations: the first one sets the average, each later one moves it by a tenth."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one more."""
+        self.value += (seconds - self.value) * (0.1 if self.value else 1.0)
 
 
 class Batcher(Generic[T]):
@@ -51,7 +62,7 @@ class Batcher(Generic[T]):
         self._arrived: deque[T] = deque()
         self._lock = threading.Lock()
         self._pending = 0
-        self._seconds = 0.0
+        self._seconds = MovingAverage()
         self._thread: threading.Thread | None = None
         self._ending = False
 
@@ -63,7 +74,7 @@ class Batcher(Generic[T]):
     @property
     def seconds(self) -> float:
         """Seconds that one unit of weight took lately: a moving average over batches."""
-        return self._seconds
+        return self._seconds.value
 
     def put(self, *items: T) -> None:
         """Add items; from any thread, returns at once. Together costs less than one by one."""
@@ -94,8 +105,7 @@ class Batcher(Generic[T]):
                 self._failed(batch, error)
             weight = sum(map(self._weight, batch))
             took = (self._clock.monotonic() - began) / max(1, weight)
-            # The first batch sets the average, later ones move it by a tenth.
-            self._seconds += (took - self._seconds) * (0.1 if self._seconds else 1.0)
+            self._seconds.add(took)
             with self._lock:
                 self._pending -= weight
 

@@ -18,12 +18,12 @@ from adwright.core.clock import Clock
 from adwright.core.errors import DataError
 from adwright.delivery.decision import Decision
 from adwright.service.config import ServiceConfig
-from adwright.service.decide.batcher import Batcher
+from adwright.service.decide.batcher import Batcher, MovingAverage
 from adwright.service.decide.pending import Answers
 from adwright.web.errors import ApiError
 from adwright.web.metrics import ServiceMetrics
 
-__all__ = ["Commit", "Ledger", "Write", "Writer"]
+__all__ = ["Ledger", "Write", "Writer"]
 
 _log = logging.getLogger("adwright.service")
 
@@ -63,17 +63,6 @@ class Ledger(Protocol):
         ...
 
 
-class Commit:
-    """Moving average of the seconds of a transaction."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def took(self, seconds: float) -> None:
-        """Take note of one."""
-        self.seconds += (seconds - self.seconds) * (0.1 if self.seconds else 1.0)
-
-
 class Writer:
     """Writes on one thread what it is given, and answers through `answers`.
 
@@ -94,7 +83,7 @@ class Writer:
         self._clock = clock
         self._stored = stored
         self._answers: Answers | None = None
-        self._commit = Commit()
+        self._commit = MovingAverage()
         self._batcher: Batcher[Write] = Batcher(
             "adwright-writer",
             self._handle,
@@ -113,7 +102,7 @@ class Writer:
     @property
     def per_commit(self) -> float:
         """Seconds of a transaction, lately."""
-        return self._commit.seconds
+        return self._commit.value
 
     def start(self, answers: Answers) -> None:
         """Begin to write."""
@@ -157,7 +146,7 @@ class Writer:
             self._metrics.commit_failures.inc(len(writes))
             return [_unavailable()] * len(writes)
         took = self._clock.monotonic() - began
-        self._commit.took(took)
+        self._commit.add(took)
         self._metrics.commit_seconds.observe(took)
         self._metrics.commit_rows.observe(rows)
         self._tell(tenant, writes, results)

@@ -51,16 +51,8 @@ def load_deployed(folder: Path, *, clock: Clock | None = None) -> Deployed:
         case popularity.KIND:
             popular, artifact_id, _ = load_popularity(folder)
             policy, records = settings.build(clock=clock)
-            return Deployed(
-                name=folder.name,
-                artifact_id=artifact_id,
-                kind=popularity.KIND,
-                recommender=popular,
-                policy=policy,
-                fallback=popular,
-                seed=settings.seed,
-                records=records,
-            )
+            named = folder.name, artifact_id, popularity.KIND
+            return Deployed(*named, popular, policy, popular, seed=settings.seed, records=records)
         case cascades.KIND:
             return deployed_cascade(folder, settings, clock)
         case kind:
