@@ -15,11 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from adwright.campaigns.store.store import Store
 from adwright.core.errors import MissingExtraError, ResourceError
 from adwright.service.registry.registry import publish
-from adwright.web.server import listen, serve
+from adwright.web.server import listen, serve, uvicorn_config
 from tests.support.service.small_shop import NOW, save_version, wait_until
 
 PROGRAM = Path(__file__).parents[1] / "support" / "service" / "service_process.py"
@@ -116,3 +117,9 @@ def test_without_uvicorn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with socket.socket() as opened, pytest.raises(MissingExtraError, match=r"adwright\[service\]"):
         serve(object(), opened)  # type: ignore[arg-type]
+
+
+def test_the_server_tells_nothing_of_itself_and_trusts_no_proxy() -> None:
+    config = uvicorn_config(FastAPI())
+    assert (config.server_header, config.proxy_headers, config.access_log) == (False, False, False)
+    assert config.lifespan == "on"

@@ -7,7 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.campaigns.simulation.ab_test import VerdictConfig, assigned_arm, compare_arms
+from adwright.campaigns.simulation.ab_test import (
+    VerdictConfig,
+    assigned_arm,
+    compare_arms,
+    counts_per_user,
+)
 from adwright.campaigns.simulation.run import SimulationConfig
 from adwright.core.errors import ConfigError, DataError
 from adwright.delivery.policy.slate_policy import GreedyConfig, SoftmaxConfig
@@ -126,3 +131,19 @@ def test_nothing_was_taken(unlike: Round) -> None:
 def test_settings_that_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         VerdictConfig(**change)
+
+
+def test_counts_per_user_tell_visits_from_impressions() -> None:
+    rows = [
+        ("u1", "r1", "impression"),
+        ("u1", "r1", "impression"),
+        ("u0", "r2", "impression"),
+        ("u1", "r3", "impression"),
+        ("u1", "r3", "click"),
+        ("u1", "r3", "purchase"),
+        ("u2", "r9", "purchase"),
+    ]
+    schema = ["user_id", "request_id", "kind"]
+    counts = counts_per_user(pl.DataFrame(rows, schema=schema, orient="row"))
+    assert counts.rows() == [("u1", 2, 3, 1, 1), ("u0", 1, 1, 0, 0), ("u2", 0, 0, 0, 1)]
+    assert counts_per_user(pl.DataFrame(rows, schema=schema, orient="row").clear()).height == 0

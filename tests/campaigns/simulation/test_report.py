@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -113,3 +114,10 @@ def test_numbers_that_a_reader_needs(cell: str) -> None:
 def test_a_table_in_markdown() -> None:
     table = Table("t", ("a", "b"), (("1|2", "3"),))
     assert table.markdown() == ["| a | b |", "| --- | --- |", "| 1/2 | 3 |"]
+
+
+def test_every_count_of_the_log_has_a_row_with_its_label() -> None:
+    table = next(one for one in REPORT.tables() if "Parquet log" in one.title)
+    counts = dataclasses.asdict(REPORT.logged)
+    assert [value for _, value in table.rows] == [f"{count:,}" for count in counts.values()]
+    assert len({label for label, _ in table.rows}) == len(counts)
