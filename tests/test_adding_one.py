@@ -155,7 +155,7 @@ from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.training.tuning.quantise import PACKABLE
+from adwright.training.tuning.base import PACKABLE
 from adwright.tuning.methods import load_tuned
 from adwright.tuning.reparameterised.gain_lora import GainLoRA
 from adwright.tuning.taxonomy import TREE

@@ -11,8 +11,12 @@ import typer
 from adwright.cli.shared import (
     DryRun,
     Force,
+    RayWorkers,
+    Resume,
+    Retries,
     Seed,
     allowed_to_replace,
+    require_ray_options,
     show_facts,
     show_table,
 )
@@ -68,22 +72,24 @@ def train(
         bool | None,
         typer.Option("--base/--no-base", help="Also train the base model, to compare with."),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Take up a run that was cut off.")
-    ] = False,
+    ray_workers: RayWorkers = 0,
+    retries: Retries = 0,
+    resume: Resume = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
     """Train, calibrate and measure a ranker, and save it; the word `din` may be left out.
 
     Training rows fit the weights, validation rows stop the training and calibrate, test rows
-    are looked at once. An option given here wins over the run file. A run that was killed goes
-    on with --resume and ends with the same bits.
+    are looked at once. An option given here wins over the run file. A run that was killed
+    continues with --resume and ends with the same bits. With --ray-workers the processes of Ray
+    divide each batch, on the cluster of RAY_ADDRESS or on this machine; it needs the extra `ray`.
     """
     from adwright.core.config import load_toml, to_jsonable, with_overrides
     from adwright.training.ranking.config import RunConfig, TaskConfig
     from adwright.training.ranking.run import run
 
+    require_ray_options(ray_workers, retries)
     asked = RunConfig() if config is None else load_toml(config, RunConfig)
     stream = with_overrides(asked.fit.stream, {"negative_rate": negative_rate})
     changes = {
@@ -98,7 +104,13 @@ def train(
         typer.echo(json.dumps(to_jsonable(asked), indent=1))
         return
     replacing = allowed_to_replace(asked.out / "ranker", force=force)
-    result = run(asked, resume=resume, overwrite=replacing or force)
+    result = run(
+        asked,
+        resume=resume,
+        overwrite=replacing or force,
+        ray_workers=ray_workers,
+        retries=retries,
+    )
     show_table(
         result.comparison.header(),
         result.comparison.rows(),
@@ -154,7 +166,7 @@ def score(
 
     Writes user_id, request_id, time, item_id and label as far as they are there, the calibrated
     probability, and known_item: false where the catalogue lacks the item, which is then scored
-    by its context alone. Memory follows --chunk and the histories of its people.
+    by its context alone. Memory follows --chunk and the histories of its users.
     """
     from adwright.training.ranking.frames import needed_columns
     from adwright.training.ranking.ranker import Ranker
@@ -172,11 +184,11 @@ def score(
 def explain(
     ranker: RankerPath,
     item: Annotated[str, typer.Argument(help="item_id of the ad.")],
-    user: Annotated[str, typer.Option("--user", help="user_id of the person.")],
+    user: Annotated[str, typer.Option("--user", help="user_id of the user.")],
     events: Events,
     k: Annotated[int, typer.Option("--k", min=1, help="Past purchases to name.")] = 5,
 ) -> None:
-    """Name the past purchases that activated an ad for a person.
+    """Name the past purchases that activated an ad for a user.
 
     The weight of a purchase is its activation times how often it was bought: what the network
     looked at, which is not a cause.
@@ -209,7 +221,7 @@ def export(
 ) -> None:
     """Export a model to ONNX, after comparing what it says with what the file says.
 
-    A ranker becomes a scorer for one person and any number of ads: the file takes the codes of
+    A ranker becomes a scorer for one user and any number of ads: the file takes the codes of
     the ads, the codes and counts of the history, and the features of the rows, and gives logits
     and calibrated probabilities. A sequential model becomes a network over padded histories, with
     the vectors of its items beside it. It needs the extra `export` to be written, and only an

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.core.errors import AdwrightError, ResourceError
+from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,10 +18,14 @@ __all__ = [
     "DryRun",
     "Force",
     "Offline",
+    "RayWorkers",
+    "Resume",
+    "Retries",
     "Seed",
     "allowed_to_replace",
     "console",
     "fail",
+    "require_ray_options",
     "show_facts",
     "show_table",
 ]
@@ -35,6 +39,14 @@ Offline = Annotated[
     bool, typer.Option("--offline", help="Never download; use what the cache holds.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume a run that was interrupted.")]
+RayWorkers = Annotated[
+    int,
+    typer.Option("--ray-workers", min=0, help="Train with so many processes of Ray; 0 for none."),
+]
+Retries = Annotated[
+    int, typer.Option("--retries", min=0, help="Restarts of Ray's workers when one of them dies.")
+]
 
 
 def console() -> Console:
@@ -71,6 +83,17 @@ def fail(error: AdwrightError) -> None:
         typer.echo(f"  where: {error.where}", err=True)
     if error.hint:
         typer.echo(f"  to do: {error.hint}", err=True)
+
+
+def require_ray_options(workers: int, retries: int) -> None:
+    """Raise ConfigError for retries without workers, MissingExtraError where Ray is missing."""
+    if workers:
+        from adwright.training.on_ray import require_ray
+
+        require_ray(workers, retries)
+    elif retries:
+        hint = "add --ray-workers, or leave --retries out"
+        raise ConfigError("retries restart the workers of Ray", where="--retries", hint=hint)
 
 
 def allowed_to_replace(path: Path, *, force: bool) -> bool:

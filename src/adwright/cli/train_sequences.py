@@ -11,17 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
-from adwright.cli.shared import DryRun, Force, allowed_to_replace, show_table
+from adwright.cli.shared import DryRun, Force, Resume, allowed_to_replace, show_table
 
 __all__ = ["register", "sequence"]
 
 #: Help of the names that say the model.
-HSTU = """Train HSTU to say what a person takes next, measure it and save it.
+HSTU = """Train HSTU to predict what a user takes next, measure it and save it.
 
 On Complete Journey it takes some ten minutes on two cores: weeks 1-44 train, weeks 45-48 stop
 the training, and the baskets of weeks 49-53 are asked once, beside popularity and personal
-frequency. Of data of your own, the last event of each person is asked. An option given here
-wins over the run file. A run that was killed goes on with --resume and ends with the same
+frequency. Of data of your own, the last event of each user is asked. An option given here
+wins over the run file. A run that was killed continues with --resume and ends with the same
 bits. Attention is faster with the extra `fast`."""
 SASREC = """Train SASRec, the Transformer that HSTU is compared with, in the same way.
 
@@ -58,7 +58,6 @@ Width = Annotated[
     int | None,
     typer.Option("--width", min=1, help="Width of the vectors, a multiple of the heads."),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Take up a run that was cut off.")]
 
 
 Model = Annotated[
@@ -89,7 +88,7 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train a sequence model to say what a person takes next, measure it and save it.
+    """Train a sequence model to predict what a user takes next, measure it and save it.
 
     Data, measures and time are those of `adwright train hstu`, which is this verb with --model
     hstu.
@@ -115,7 +114,7 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     replacing = allowed_to_replace(asked.out / "model", force=force)
     result = run_sequence(asked, resume=resume, overwrite=replacing or force)
     comparison = result.comparison
-    show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over people")
+    show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
     typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
 
 

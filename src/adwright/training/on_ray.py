@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from adwright.tuning.tuned import Tuned
 if TYPE_CHECKING:
     from ray.train import Result
 
-__all__ = ["fit_on_ray", "tune_on_ray"]
+__all__ = ["fit_on_ray", "require_ray", "tune_on_ray"]
 
 #: Batches are read from files: the object store holds next to nothing.
 _OBJECT_STORE_BYTES = 100 * 2**20
@@ -57,7 +58,7 @@ def fit_on_ray(
     resume: bool = False,
     retries: int = 0,
 ) -> tuple[nn.Module, FitResult]:
-    """Train with `workers` processes of Ray Train; the trained model and the best validation.
+    """Train with `workers` processes of Ray Train; returns the trained model and what `fit` does.
 
     make_model: builds the model; called in each worker and here. Only the first worker's
     weights count. task_folder, run: as for fit(), at paths that all nodes of the cluster see.
@@ -67,7 +68,7 @@ def fit_on_ray(
     one of its own on this machine, which ends with the call; each worker takes one CPU.
     Raises MissingExtraError where Ray is not installed, and what fit() raises.
     """
-    _require_counts(workers, retries)
+    require_ray(workers, retries)
     run, task = Path(run).resolve(), Task.open(Path(task_folder).resolve())
     # What fit() would refuse is refused before any worker starts.
     run_startable(run_folder(task, config, run), resume=resume)
@@ -94,15 +95,15 @@ def tune_on_ray(
     resume: bool = False,
     retries: int = 0,
 ) -> tuple[Tuned, TuneResult]:
-    """Tune with `workers` processes of Ray Train; what was tuned, as tune() leaves it, and what
-    tune() returns, its seconds those of the first worker.
+    """Tune with `workers` processes of Ray Train; returns the tuned model and what `tune` does, its
+    seconds those of the first worker.
 
     make_tuned: loads the base and attaches the method; called in each worker and twice here. Only
-    the first worker's numbers count. texts, valid: travel to the workers by value. run: as for
+    the first worker's weights count. texts, valid: travel to the workers by value. run: as for
     tune(), at a path that all nodes see. resume, retries, and where it runs: as for fit_on_ray.
     Raises MissingExtraError where Ray is not installed, and what tune() raises.
     """
-    _require_counts(workers, retries)
+    require_ray(workers, retries)
     run = Path(run).resolve()
     # What tune() would refuse is refused before any worker starts.
     require_startable(make_tuned(), texts, config, run, valid=valid, resume=resume)
@@ -116,22 +117,25 @@ def tune_on_ray(
     }
     _in_workers(_tune, settings, workers, retries)
     tuned = make_tuned()
-    # The run has ended: taking it up does no step, and puts the best numbers in place.
+    # The run has ended: resuming it takes no step, and puts the best weights in place.
     return tuned, tune(tuned, texts, config, run, valid=valid, resume=True)
 
 
-def _require_counts(workers: int, retries: int) -> None:
+def require_ray(workers: int, retries: int) -> None:
+    """Raise ConfigError for counts out of range, MissingExtraError where Ray is not installed."""
     if workers < 1 or retries < 0:
         raise ConfigError(
             "workers must be at least 1 and retries at least 0",
             where=f"workers {workers}, retries {retries}",
         )
+    if find_spec("ray") is None:
+        raise MissingExtraError("training on Ray", "ray")
 
 
 def _in_workers(
     work: Callable[[dict[str, Any]], None], settings: dict[str, Any], workers: int, retries: int
 ) -> None:
-    """Do `work` in all workers, with a place for Ray's own files."""
+    """Do `work` in all workers, with a folder for Ray's own files."""
     # Beside the run's own files, since all nodes see this folder; it holds no results.
     scratch = settings["run"] / "ray"
     try:
@@ -172,21 +176,21 @@ def _train(
 
 
 def _work(settings: dict[str, Any]) -> None:
-    """What each worker does for fit()."""
+    """Run `fit` in a worker."""
     run, begun = settings["run"], _begun(settings)
     task = Task.open(settings["task"])
     fit(settings["make_model"](task), task, settings["config"], run, resume=begun)
 
 
 def _tune(settings: dict[str, Any]) -> None:
-    """What each worker does for tune()."""
+    """Run `tune` in a worker."""
     run, begun = settings["run"], _begun(settings)
     tuned, valid = settings["make_tuned"](), settings["valid"]
     tune(tuned, settings["texts"], settings["config"], run, valid=valid, resume=begun)
 
 
 def _begun(settings: dict[str, Any]) -> bool:
-    """Whether there is a run to take up, the same in all workers."""
+    """Whether there is a run to resume, the same in all workers."""
     # The folder was free when the run began: what is in it now is of workers that died.
     begun = bool(settings["resume"]) or (settings["run"] / "config.json").exists()
     distributed.barrier()
@@ -194,7 +198,7 @@ def _begun(settings: dict[str, Any]) -> bool:
 
 
 def _cause(error: BaseException) -> AdwrightError | None:
-    """The error of adwright behind an error of Ray, that of the first worker if there is one."""
+    """Find the error of adwright behind an error of Ray, that of the first worker if it has one."""
     failures: Mapping[int, BaseException] = getattr(error, "worker_failures", {})
     behind: list[object] = [failures[rank] for rank in sorted(failures)]
     behind += [getattr(error, name, None) for name in ("controller_failure", "cause", "__cause__")]
@@ -209,12 +213,10 @@ def _cause(error: BaseException) -> AdwrightError | None:
 
 @contextmanager
 def _cluster(workers: int) -> Iterator[None]:
-    """Connected to Ray: as it is, to RAY_ADDRESS, or to a cluster of this machine alone."""
-    try:
-        import ray
-        import ray.train.torch
-    except ImportError as error:
-        raise MissingExtraError("training on Ray", "ray") from error
+    """Connect to Ray: as it is, to RAY_ADDRESS, or to a cluster of this machine alone."""
+    import ray
+    import ray.train.torch
+
     if ray.is_initialized():
         yield
         return

@@ -21,7 +21,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from adwright.core.errors import AdwrightError
-from adwright.training.offsite.wire import Channel, Listener, Message, connect
+from adwright.training.offsite.wire import Channel, Listener, WireMessage, connect
 from adwright.training.tuning.texts import Texts
 
 SCRIPT = Path(__file__).with_name("offsite_side.py")
@@ -188,12 +188,12 @@ class Both:
         self.thread.start()
         self.channel: Channel = connect(listener.host, listener.port, timeout=20)
 
-    def ends(self) -> Message:
-        self.channel.send(Message("hello"))
+    def ends(self) -> WireMessage:
+        self.channel.send(WireMessage("hello"))
         return self.channel.receive("ends")
 
     def bye(self) -> None:
-        self.channel.send(Message("bye"))
+        self.channel.send(WireMessage("bye"))
         self.thread.join(20)
         self.channel.close()
 

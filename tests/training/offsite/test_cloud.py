@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adwright.core.errors import DataError
-from adwright.training.offsite.wire import Message
+from adwright.training.offsite.wire import WireMessage
 from tests.support.training.offsite_pair import Both
 
 pytest.importorskip("transformers")
@@ -15,9 +15,9 @@ pytest.importorskip("transformers")
 TENSORS = {"0.a": torch.zeros(2, 32), "0.b": torch.zeros(32, 2)}
 
 
-def forward(**changes: torch.Tensor) -> Message:
+def forward(**changes: torch.Tensor) -> WireMessage:
     tensors = {"x": torch.zeros(3, 32), "places": torch.arange(3), **changes}
-    return Message("forward", {"trains": False}, tensors)
+    return WireMessage("forward", {"trains": False}, tensors)
 
 
 @pytest.mark.parametrize(
@@ -25,22 +25,22 @@ def forward(**changes: torch.Tensor) -> Message:
     [
         (forward(x=torch.zeros(3, 31)), "states of another size"),
         (forward(places=torch.arange(4)), "states of another size"),
-        (Message("killed", {"modules": [99]}), "names no module"),
-        (Message("killed", {"modules": "all"}), "names no module"),
-        (Message("killed", {"modules": [0], "scale": 1.0}), "lacks a tensor"),
-        (Message("killed", {"modules": [0], "scale": "x"}, TENSORS), "lacks a finite number"),
+        (WireMessage("killed", {"modules": [99]}), "names no module"),
+        (WireMessage("killed", {"modules": "all"}), "names no module"),
+        (WireMessage("killed", {"modules": [0], "scale": 1.0}), "lacks a tensor"),
+        (WireMessage("killed", {"modules": [0], "scale": "x"}, TENSORS), "lacks a finite number"),
         (
-            Message(
+            WireMessage(
                 "killed",
                 {"modules": [0], "scale": 1.0},
                 {"0.a": torch.zeros(2, 31), "0.b": torch.zeros(32, 2)},
             ),
             "another size",
         ),
-        (Message("slope_in"), "where forward or killed or revived or bye was due"),
+        (WireMessage("slope_in"), "where forward or killed or revived or bye was due"),
     ],
 )
-def test_a_device_that_is_out_of_turn_is_refused(message: Message, what: str) -> None:
+def test_a_device_that_is_out_of_turn_is_refused(message: WireMessage, what: str) -> None:
     both = Both()
     both.ends()
     both.channel.send(message)
@@ -54,7 +54,7 @@ def test_an_update_of_another_size_is_refused() -> None:
     both.ends()
     both.channel.send(forward())
     assert both.channel.receive("input").number("module") == 0
-    both.channel.send(Message("delta", {}, {"delta": torch.zeros(3, 5)}))
+    both.channel.send(WireMessage("delta", {}, {"delta": torch.zeros(3, 5)}))
     assert "answers with another size" in str(both.failed())
 
 
@@ -77,7 +77,7 @@ def test_hidden_states_are_the_models_own_where_modules_add_nothing() -> None:
         assert came.number("module") == asked
         asked += 1
         rows, columns = len(ids), (32, 16, 16, 32, 48, 48, 32)[came.number("module") % 7]
-        both.channel.send(Message("delta", {}, {"delta": torch.zeros(rows, columns)}))
+        both.channel.send(WireMessage("delta", {}, {"delta": torch.zeros(rows, columns)}))
     assert asked == 14
     both.bye()
     # The model is as it was.
@@ -94,7 +94,7 @@ def test_a_killed_module_is_computed_by_the_cloud() -> None:
     torch.manual_seed(0)
     a, b, ids = torch.randn(2, 32), torch.randn(32, 2), torch.tensor([5, 6, 7])
     tensors = {"0.a": a, "0.b": b}
-    both.channel.send(Message("killed", {"modules": [0], "scale": 0.5}, tensors))
+    both.channel.send(WireMessage("killed", {"modules": [0], "scale": 0.5}, tensors))
     found = list[torch.Tensor]()
     for _ in range(2):
         both.channel.send(forward(x=table[ids], places=torch.arange(3)))
@@ -104,10 +104,10 @@ def test_a_killed_module_is_computed_by_the_cloud() -> None:
             numbers.append(number)
             # The revived module does nothing here.
             delta = torch.zeros(3, (32, 16, 16, 32, 48, 48, 32)[number])
-            both.channel.send(Message("delta", {}, {"delta": delta}))
+            both.channel.send(WireMessage("delta", {}, {"delta": delta}))
         assert numbers == list(range(len(found) == 0, 7))
         found.append(came.tensor("hidden"))
-        both.channel.send(Message("revived", {"modules": [0]}))
+        both.channel.send(WireMessage("revived", {"modules": [0]}))
     both.bye()
     query = both.model.model.layers[0].self_attn.q_proj
     with torch.no_grad():

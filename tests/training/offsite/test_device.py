@@ -15,7 +15,7 @@ from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 pytest.importorskip("transformers")
 
 from adwright.training.offsite.device import OnDevice, tune_on_device
-from adwright.training.offsite.wire import Message
+from adwright.training.offsite.wire import WireMessage
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, answer_nll, tune
 from adwright.tuning.methods import apply, load_tuned
@@ -122,10 +122,10 @@ def test_what_a_device_refuses() -> None:
     with pytest.raises(ConfigError, match="no dropout"):
         OnDevice(ends, LoRA(dropout=0.1), 0)
     with pytest.raises(DataError, match="which maps"):
-        OnDevice(Message("ends", {"names": [], "sizes": []}, ends.tensors), LoRA(), 0)
+        OnDevice(WireMessage("ends", {"names": [], "sizes": []}, ends.tensors), LoRA(), 0)
     with pytest.raises(DataError, match="which maps"):
         OnDevice(
-            Message("ends", {"names": ["a"], "sizes": [[1 << 40, 1]]}, ends.tensors), LoRA(), 0
+            WireMessage("ends", {"names": ["a"], "sizes": [[1 << 40, 1]]}, ends.tensors), LoRA(), 0
         )
     with pytest.raises(ValueInvalidError, match="no texts"):
         tune_on_device(both.channel, Texts((), ()), TuneConfig())

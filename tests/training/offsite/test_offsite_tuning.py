@@ -30,7 +30,7 @@ from adwright.training.offsite.sandwich import (
     kept_layers,
     plug_in,
 )
-from adwright.training.offsite.wire import Channel, Listener, Message, connect
+from adwright.training.offsite.wire import Channel, Listener, WireMessage, connect
 from adwright.training.tuning.tune import answer_nll, tune
 from adwright.tuning.tuned import Tuned
 from tests.support.training.offsite_pair import (
@@ -106,10 +106,10 @@ def test_an_emulator_arrives_as_it_was_sent(tied: bool) -> None:
         assert torch.equal(back(ids).logits, small(ids).logits)
 
 
-def changed(**config: Any) -> Message:
+def changed(**config: Any) -> WireMessage:
     sent = shipped_emulator(emulator_of(model(), 2, 2), 2)
     fields = {"ends": 2, "config": {**sent.fields["config"], **config}}
-    return Message("emulator", fields, sent.tensors)
+    return WireMessage("emulator", fields, sent.tensors)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def changed(**config: Any) -> Message:
         (lambda: changed(num_hidden_layers=1_000_000_000), "layers are not those"),
         (lambda: changed(intermediate_size=1_000_000_000), "weights are not those"),
         (lambda: changed(vocab_size="many"), "cannot be built"),
-        (lambda: Message("emulator", {"config": 3}), "no known type"),
+        (lambda: WireMessage("emulator", {"config": 3}), "no known type"),
     ],
 )
 def test_what_is_no_emulator_is_refused(message: Any, what: str) -> None:
@@ -140,10 +140,10 @@ def owned(*fields: tuple[str, Any]) -> Tuned:
 
     def peer() -> None:
         with connect(listener.host, listener.port) as channel:
-            channel.send(Message("hello"))
+            channel.send(WireMessage("hello"))
             channel.receive("emulator")
             asked = {"ends": 2, "rank": 4, "alpha": 16.0, **dict(fields)}
-            channel.send(Message("adapter", asked, sent))
+            channel.send(WireMessage("adapter", asked, sent))
             # Whatever the owner says, it is read: a reset could overtake the adapter.
             with suppress(AdwrightError):
                 channel.receive("plugged")
@@ -178,7 +178,7 @@ def test_what_an_adapter_says_of_itself_is_not_believed(
 def test_an_adapter_is_kept_where_its_owner_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     send = Channel.send
 
-    def failing(channel: Channel, message: Message) -> None:
+    def failing(channel: Channel, message: WireMessage) -> None:
         if message.kind == "plugged":
             raise ResourceError("the peer is gone")
         send(channel, message)

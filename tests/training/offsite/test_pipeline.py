@@ -19,7 +19,7 @@ pytest.importorskip("transformers")
 from adwright.training.offsite import pipeline, wire
 from adwright.training.offsite.pipeline import OwnerRun, TrainerRun, run_owner, run_trainer
 from adwright.training.tuning.config import TuneConfig
-from adwright.training.tuning.run import PairsConfig
+from adwright.training.tuning.texts import PairsConfig
 from tests.support.training.offsite_pair import model, pairs, tokenizer
 
 

@@ -16,7 +16,7 @@ import torch
 
 from adwright.core.errors import ConfigError, DataError, ResourceError
 from adwright.training.offsite import wire
-from adwright.training.offsite.wire import VERSION, Channel, Listener, Message, connect
+from adwright.training.offsite.wire import VERSION, Channel, Listener, WireMessage, connect
 
 
 @contextmanager
@@ -55,10 +55,10 @@ def test_a_message_arrives_as_it_was_sent_and_is_counted() -> None:
         "c": torch.randn(2).to(torch.bfloat16),
     }
     with pair() as (one, other):
-        one.send(Message("first", {"n": 3, "names": ["x"]}, tensors))
-        one.send(Message("second"))
+        one.send(WireMessage("first", {"n": 3, "names": ["x"]}, tensors))
+        one.send(WireMessage("second"))
         found = other.receive("first")
-        assert other.receive("first", "second") == Message("second")
+        assert other.receive("first", "second") == WireMessage("second")
         assert one.sent == other.received
         assert set(one.sent) == {"first", "second"}
         assert one.sent["second"] == len(frame({"kind": "second", "fields": {}}))
@@ -70,7 +70,7 @@ def test_a_message_arrives_as_it_was_sent_and_is_counted() -> None:
 
 
 def test_what_a_message_lacks_is_named() -> None:
-    message = Message("x", {"n": "3", "flag": True})
+    message = WireMessage("x", {"n": "3", "flag": True})
     for name in ("n", "flag", "none"):
         with pytest.raises(DataError, match=f"lacks a number.*x.{name}"):
             message.number(name)
@@ -83,8 +83,8 @@ def test_what_a_message_lacks_is_named() -> None:
 )
 def test_a_number_has_to_be_finite(value: object) -> None:
     with pytest.raises(DataError, match=r"lacks a finite number.*x\.n"):
-        Message("x", {"n": value}).real("n")
-    assert Message("x", {"n": 3}).real("n") == 3.0
+        WireMessage("x", {"n": value}).real("n")
+    assert WireMessage("x", {"n": 3}).real("n") == 3.0
 
 
 def test_it_listens_on_the_loopback_to_one_peer() -> None:
@@ -158,7 +158,7 @@ def test_who_gives_up_says_so_without_details() -> None:
         with pytest.raises(ResourceError, match="the peer gave up: KeyError") as caught:
             other.receive("x")
         assert "secret" not in str(caught.value)
-        large = Message("x", {}, {"a": torch.zeros(10_000_000)})
+        large = WireMessage("x", {}, {"a": torch.zeros(10_000_000)})
         with pytest.raises(ResourceError, match="is gone: x could not be sent"):
             other.send(large)
 
@@ -168,7 +168,7 @@ def test_a_listener_goes_on_where_it_is_told() -> None:
         for _ in range(2):
             one = connect(listener.host, listener.port)
             with one, listener.accept(wait=5.0, last=False) as other:
-                one.send(Message("x"))
+                one.send(WireMessage("x"))
                 assert other.receive("x").kind == "x"
         with pytest.raises(ResourceError, match=r"nobody connected.*0\.05 s"):
             listener.accept(wait=0.05, last=False)
@@ -190,7 +190,7 @@ def test_who_hung_up_before_it_was_accepted_is_gone() -> None:
 
 def test_a_slow_reader_gets_a_large_message() -> None:
     """Whole it takes several timeouts, each MiB much less than one."""
-    timeout, large = 0.5, Message("x", {}, {"a": torch.zeros(8 << 20)})
+    timeout, large = 0.5, WireMessage("x", {}, {"a": torch.zeros(8 << 20)})
     with stranger(timeout) as (raw, channel):
 
         def read() -> None:

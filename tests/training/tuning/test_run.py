@@ -1,4 +1,4 @@
-"""run_tuning(): from a file to a tuned part."""
+"""run_tuning() and run_jobs(): from a file to adapters that are saved and measured."""
 
 from __future__ import annotations
 
@@ -26,11 +26,17 @@ from adwright.tuning.selective.lt_sft import LTSFT  # isort: skip
 from adwright.tuning.methods import load_tuned, method_of  # isort: skip
 from adwright.tuning.efficient.mezo import MeZO  # isort: skip
 from adwright.training.tuning import run as tune_pipeline  # isort: skip
+from adwright.training.tuning.texts import PairsConfig  # isort: skip
 from adwright.training.tuning.run import (  # isort: skip
-    PairsConfig,
+    JobRun,
+    JobsRun,
     TuneRun,
+    read_jobs,
+    run_jobs,
     run_tuning,
 )
+from adwright.tuning.efficient.lora_fa import LoRAFA  # isort: skip
+from adwright.tuning.reparameterised.lora import LoRA  # isort: skip
 
 
 @pytest.fixture(scope="module")
@@ -235,9 +241,91 @@ def test_mistakes_are_explained(asked: TuneRun, tmp_path: Path) -> None:
         method_of({"kind": "magic"})
     with pytest.raises(ConfigError, match="share"):
         PairsConfig(tmp_path, valid=1.0)
-    with pytest.raises(ConfigError, match="all texts are held"):
+    with pytest.raises(ConfigError, match="all texts are held out"):
         run_tuning(replace(asked, data=replace(asked.data, valid=0.99)))
     empty = tmp_path / "empty.jsonl"
     empty.write_text("\n", "utf-8")
     with pytest.raises(DataError, match="no texts"):
         run_tuning(replace(asked, data=PairsConfig(empty)))
+
+
+@pytest.fixture
+def several(base: Path, tmp_path: Path) -> JobsRun:
+    """Two jobs on twelve texts each."""
+    runs = []
+    for number, method in enumerate((LoRA(rank=2), LoRAFA(rank=3))):
+        file = tmp_path / f"shop-{number}.jsonl"
+        rows = [{"prompt": f"shop {n}", "answer": f"sale {n % (3 + number)}"} for n in range(12)]
+        file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+        config = TuneConfig(epochs=2 + number, batch=3, learning_rate=0.02)
+        data = PairsConfig(file, valid=0.25)
+        runs.append(JobRun(f"shop-{number}", data, method, config, seed=number))
+    return JobsRun(tuple(runs), str(base), tmp_path / "out")
+
+
+def test_each_job_is_reported_as_it_is_alone(several: JobsRun, base: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    reports = run_jobs(several)
+    for one in several.jobs:
+        alone = run_tuning(
+            TuneRun(
+                data=one.data,
+                method=one.method,
+                model=several.model,
+                tune=one.tune,
+                seed=one.seed,
+                out=several.out / "alone" / one.name,
+            )
+        )
+        found = reports[one.name]
+        same = ("method", "settings", "trainable", "steps", "tokens", "texts", "held", "data_hash")
+        assert [getattr(found, name) for name in same] == [getattr(alone, name) for name in same]
+        assert found.base_nll == pytest.approx(alone.base_nll, rel=1e-2)
+        assert found.valid_nll == pytest.approx(alone.valid_nll, rel=2e-2)
+        stored = json.loads((several.out / one.name / "report.json").read_text("utf-8"))
+        assert stored["valid_nll"] == found.valid_nll
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        assert load_tuned(model, several.out / one.name / "tuned").count() == found.trainable
+    again = run_jobs(several, resume=True)
+    assert {n: replace(r, peak_bytes=0) for n, r in again.items()} == {
+        n: replace(r, peak_bytes=0) for n, r in reports.items()
+    }
+
+
+def test_a_file_names_the_jobs(tmp_path: Path) -> None:
+    toml, plain = tmp_path / "jobs.toml", tmp_path / "jobs.json"
+    toml.write_text(
+        'out = "here"\n[[jobs]]\nname = "a"\nseed = 3\ndata = { path = "a.jsonl", valid = 0.0 }\n'
+        'method = { kind = "LoRAFA", rank = 2 }\ntune = { epochs = 2 }\n',
+        "utf-8",
+    )
+    wanted = JobsRun(
+        (JobRun("a", PairsConfig(Path("a.jsonl"), valid=0.0), LoRAFA(2), TuneConfig(2), 3),),
+        out=Path("here"),
+    )
+    assert read_jobs(toml) == wanted
+    job = {
+        "name": "a",
+        "seed": 3,
+        "data": {"path": "a.jsonl", "valid": 0.0},
+        "method": {"kind": "LoRAFA", "rank": 2},
+        "tune": {"epochs": 2},
+    }
+    plain.write_text(json.dumps({"out": "here", "jobs": [job]}), "utf-8")
+    assert read_jobs(plain) == wanted
+
+
+def test_a_file_that_is_wrong_is_explained(tmp_path: Path) -> None:
+    file = tmp_path / "jobs.json"
+    for text, message in (
+        ("[]", "no table"),
+        ("{", "cannot be read"),
+        ('{"jobs": [{"name": "a"}]}', "data"),
+        ('{"jobs": [], "speed": 1}', "speed"),
+    ):
+        file.write_text(text, "utf-8")
+        with pytest.raises(ConfigError, match=message):
+            read_jobs(file)
+    with pytest.raises(ConfigError):
+        read_jobs(tmp_path / "none.toml")

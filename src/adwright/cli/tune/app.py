@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adwright.cli.default_group import DefaultGroup
-from adwright.cli.shared import DryRun, Force, Seed, allowed_to_replace, show_facts, show_table
+from adwright.cli.shared import (
+    DryRun,
+    Force,
+    RayWorkers,
+    Resume,
+    Retries,
+    Seed,
+    allowed_to_replace,
+    require_ray_options,
+    show_facts,
+    show_table,
+)
 from adwright.cli.tune.export import export
 from adwright.cli.tune.jobs import jobs
 from adwright.cli.tune.offsite import app as offsite_app
+from adwright.cli.tune.options import Batch, Data, Epochs, Group, MaxLength, Model, Rate, as_loss
+from adwright.cli.tune.revive import app as revive_app
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +47,6 @@ Method = Annotated[
         help="One of `adwright tune methods`; for kinds of peft, peft:loha and so on.",
     ),
 ]
-Data = Annotated[Path, typer.Option("--data", help="JSON lines with a prompt and an answer each.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the method, NAME=VALUE in TOML: --set rank=16."),
@@ -64,28 +76,24 @@ def run(  # noqa: PLR0913
     data: Data,
     method: Method = "LoRA",
     settings: Settings = None,
-    model: Annotated[
-        str, typer.Option("--model", help="The default model, a folder, a .gguf file, or a name.")
-    ] = "smollm2-135m-instruct",
+    model: Model = "smollm2-135m-instruct",
     out: Annotated[Path, typer.Option("--out", help="Folder for the run and its adapter.")] = Path(
         "runs/tuned"
     ),
-    group: Annotated[
-        str, typer.Option("--group", help="Field whose rows are held out for validation together.")
-    ] = "",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the texts.")] = 1,
+    group: Group = "",
+    epochs: Epochs = 1,
     steps: Annotated[int, typer.Option("--steps", min=0, help="This many steps instead.")] = 0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Texts per step.")] = 8,
-    rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 5e-4,
-    max_length: Annotated[int, typer.Option("--max-length", min=8, help="Tokens of a text.")] = 384,
+    batch: Batch = 8,
+    rate: Rate = 5e-4,
+    max_length: MaxLength = 384,
     sources: Sources = None,
     recompute: Recompute = False,
     shard: Shard = False,
     four_bits: FourBits = False,
     seed: Seed = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume a run that was interrupted.")
-    ] = False,
+    ray_workers: RayWorkers = 0,
+    retries: Retries = 0,
+    resume: Resume = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -94,13 +102,16 @@ def run(  # noqa: PLR0913
     A tenth of the texts (of the groups, with --group) is held out, and decides which parameters
     are kept. OUT then holds the adapter in `tuned`, the resumable `run`, and `report.json`, which
     `adwright tune compare` reads. A run that was killed continues with --resume and ends with the
-    same bits.
+    same bits. With --ray-workers the processes of Ray divide each batch, on the cluster of
+    RAY_ADDRESS or on this machine; it needs the extra `ray`.
     """
     from adwright.core.config import to_jsonable
     from adwright.training.tuning.config import TuneConfig
-    from adwright.training.tuning.run import PairsConfig, TuneRun, run_tuning
+    from adwright.training.tuning.run import TuneRun, run_tuning
+    from adwright.training.tuning.texts import PairsConfig
     from adwright.tuning.methods import method_of
 
+    require_ray_options(ray_workers, retries)
     asked = TuneRun(
         data=PairsConfig(path=data, group=group, max_length=max_length),
         method=method_of({**_settings(settings or []), "kind": method}),
@@ -125,18 +136,25 @@ def run(  # noqa: PLR0913
         typer.echo(json.dumps(plain, indent=1))
         return
     replacing = allowed_to_replace(out / "tuned", force=force)
-    _tell(run_tuning(asked, resume=resume, overwrite=replacing or force), out)
+    report = run_tuning(
+        asked,
+        resume=resume,
+        overwrite=replacing or force,
+        ray_workers=ray_workers,
+        retries=retries,
+    )
+    _tell(report, out)
 
 
 def _tell(report: TuningReport, out: Path) -> None:
-    nats = f"{_number(report.base_nll)} -> {_number(report.valid_nll)}"
+    nats = f"{as_loss(report.base_nll)} -> {as_loss(report.valid_nll)}"
     show_facts(
         {
             "method": report.method,
             "base": report.base,
             "trainable": f"{report.trainable:,} ({report.share:.2%})",
             "tokens": f"{report.tokens:,}, {report.tokens_per_cpu_second:,.0f} per CPU-second",
-            "held answers, nats per token": nats,
+            "held-out answers, nats per token": nats,
             "saved in": str(out / "tuned"),
         }
     )
@@ -179,8 +197,8 @@ def compare(
                 str(folder),
                 report.method,
                 f"{report.trainable:,}",
-                _number(report.valid_nll),
-                _number(report.base_nll),
+                as_loss(report.valid_nll),
+                as_loss(report.base_nll),
                 f"{report.tokens_per_cpu_second:,.0f}",
                 f"{report.cpu_seconds:,.0f}",
                 f"{report.peak_bytes / 1e9:.2f}",
@@ -240,11 +258,8 @@ def _report(folder: Path) -> TuningReport:
     return from_jsonable(TuningReport, values)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
 # After `run`, which stands where no verb is named.
 app.command("export")(export)
 app.command("jobs")(jobs)
 app.add_typer(offsite_app, name="offsite")
+app.add_typer(revive_app, name="revive")

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from adwright.cli.shared import Force, Offline, allowed_to_replace, show_facts
-from adwright.core.errors import MissingExtraError
 
 __all__ = ["Floats", "export"]
 
@@ -38,18 +37,14 @@ def export(
     Such a file cannot hold other methods: where they can be merged, convert the whole model.
     """
     allowed_to_replace(to, force=force)
-    try:
-        from transformers import AutoModelForCausalLM
-    except ImportError as error:
-        raise MissingExtraError("adapters in GGUF", "lm") from error
-    from adwright.lm.engine.weights import locate, quiet
+    import torch
+
+    from adwright.training.tuning.base import load_base
     from adwright.tuning.gguf_lora import to_gguf
     from adwright.tuning.methods import load_tuned
 
-    place, _ = locate(model, offline=offline)
-    with quiet():
-        # Its weights only prove that it is the right base: bfloat16 is enough.
-        base = AutoModelForCausalLM.from_pretrained(place, dtype="bfloat16")
+    # Its weights only prove that it is the right base: bfloat16 is enough.
+    base, _, _ = load_base(model, dtype=torch.bfloat16, offline=offline)
     inner = folder / "tuned"
     tuned = load_tuned(base, inner if inner.is_dir() else folder)
     written = to_gguf(tuned, to, dtype=floats.value)

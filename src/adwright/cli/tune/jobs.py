@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from adwright.cli.shared import DryRun, show_table
+from adwright.cli.shared import DryRun, Resume, show_table
+from adwright.cli.tune.options import as_loss
 
 __all__ = ["jobs"]
 
@@ -20,22 +21,20 @@ def jobs(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the run, instead of the file's.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Take up a run that was cut off.")
-    ] = False,
+    resume: Resume = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Tune several parts of one base together: small jobs share the cost of a step.
+    """Tune several adapters of one base together: small jobs share the cost of a step.
 
     Each job has its own texts, settings and end, and comes out as if it had been tuned alone, up
     to rounding. OUT/NAME then holds `tuned`, which `adwright lm serve` reads, and `report.json`,
     which `adwright tune compare` reads. Only LoRA and LoRAFA share a step. A run that was killed
-    goes on with --resume and ends with the same bits.
+    continues with --resume and ends with the same bits.
     """
     from dataclasses import replace
 
     from adwright.core.config import to_jsonable
-    from adwright.training.tuning.jobs_run import read_jobs, run_jobs
+    from adwright.training.tuning.run import read_jobs, run_jobs
 
     asked = read_jobs(file)
     if out is not None:
@@ -52,14 +51,10 @@ def jobs(
                 report.method,
                 f"{report.trainable:,}",
                 str(report.steps),
-                _number(report.base_nll),
-                _number(report.valid_nll),
+                as_loss(report.base_nll),
+                as_loss(report.valid_nll),
                 str(asked.out / name / "tuned"),
             )
             for name, report in reports.items()
         ],
     )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""adwright tune offsite: tuning where the model and the texts belong to different people."""
+"""adwright tune offsite: tuning where model and texts have different owners."""
 
 from __future__ import annotations
 
@@ -7,13 +7,27 @@ from typing import Annotated
 
 import typer
 
-from adwright.cli.shared import Force, Seed, allowed_to_replace, show_facts
+from adwright.cli.shared import Force, Resume, Seed, allowed_to_replace, show_facts
+from adwright.cli.tune.options import (
+    Batch,
+    Connect,
+    Data,
+    Epochs,
+    Group,
+    Host,
+    MaxLength,
+    Model,
+    Port,
+    Rate,
+    Wait,
+    as_loss,
+)
 
 __all__ = ["app", "own", "train"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Tune a model that its owner does not hand out, on texts that theirs does not hand out.",
+    help="Tune a model on texts, where neither of their owners hands them out.",
     rich_markup_mode="markdown",
 )
 
@@ -21,9 +35,7 @@ app = typer.Typer(
 @app.command("own")
 def own(
     *,
-    model: Annotated[
-        str, typer.Option("--model", help="The default model, a folder, a .gguf file, or a name.")
-    ] = "smollm2-135m-instruct",
+    model: Model = "smollm2-135m-instruct",
     out: Annotated[Path, typer.Option("--out", help="Folder for the tuned model.")] = Path(
         "runs/plugged"
     ),
@@ -37,14 +49,10 @@ def own(
         Path | None,
         typer.Option("--distil", help="Own texts, as for `tune run`, to train kept layers on."),
     ] = None,
-    distil_steps: Annotated[int, typer.Option("--distil-steps", min=1, help="So long.")] = 200,
-    host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; nothing is encrypted.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, help="0 for a free one.")] = 0,
-    wait: Annotated[
-        float, typer.Option("--wait", help="Seconds for the other side to connect, and to train.")
-    ] = 86_400.0,
+    distil_steps: Annotated[int, typer.Option("--distil-steps", min=1, help="Its steps.")] = 200,
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    wait: Wait = 86_400.0,
     force: Force = False,
 ) -> None:
     """Offer a model for tuning without handing it out, wait, and keep the tuned model.
@@ -77,48 +85,39 @@ def own(
 @app.command("train")
 def train(
     *,
-    data: Annotated[
-        Path, typer.Option("--data", help="JSON lines with a prompt and an answer each.")
-    ],
-    connect: Annotated[
-        str, typer.Option("--connect", help="HOST:PORT that `adwright tune offsite own` told.")
-    ],
+    data: Data,
+    connect: Connect,
     rank: Annotated[
         int, typer.Option("--rank", min=0, help="Of LoRA in the ends; 0 trains them whole.")
     ] = 8,
     out: Annotated[Path, typer.Option("--out", help="Folder for the run and its report.")] = Path(
         "runs/offsite"
     ),
-    group: Annotated[
-        str, typer.Option("--group", help="Field whose values are held for validation together.")
-    ] = "",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the texts.")] = 1,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Texts a step.")] = 8,
-    rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 5e-4,
-    max_length: Annotated[int, typer.Option("--max-length", min=8, help="Tokens of a text.")] = 384,
+    group: Group = "",
+    epochs: Epochs = 1,
+    batch: Batch = 8,
+    rate: Rate = 5e-4,
+    max_length: MaxLength = 384,
     seed: Seed = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Take up a run that was cut off.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Tune the model that is offered elsewhere; the texts stay here.
 
-    What goes back are the numbers of the ends. A tenth of the texts is held, as by `tune run`.
+    What goes back are the weights of the ends. A tenth of the texts is held out, as by `tune run`.
     """
     from adwright.training.offsite.pipeline import TrainerRun, run_trainer
     from adwright.training.tuning.config import TuneConfig
-    from adwright.training.tuning.run import PairsConfig
+    from adwright.training.tuning.texts import PairsConfig
 
     tune = TuneConfig(epochs=epochs, batch=batch, micro=batch, learning_rate=rate, seed=seed)
     pairs = PairsConfig(path=data, group=group, max_length=max_length)
     asked = TrainerRun(data=pairs, address=connect, rank=rank, out=out, tune=tune)
     report = run_trainer(asked, resume=resume)
-    held = "-" if report.valid_nll is None else f"{report.valid_nll:.4f}"
     show_facts(
         {
             "trainable": f"{report.trainable:,}",
             "tokens": f"{report.tokens:,} in {report.cpu_seconds:,.0f} CPU-seconds",
-            "held answers, nats a token": held,
+            "held-out answers, nats per token": as_loss(report.valid_nll),
             "sent": f"{report.sent:,} bytes",
             "received": f"{report.received:,} bytes",
         }

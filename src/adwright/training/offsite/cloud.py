@@ -36,7 +36,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.training.offsite.wire import Channel, Message
+from adwright.training.offsite.wire import Channel, WireMessage
 from adwright.tuning.packing.texts import attends_apart
 from adwright.tuning.sizes import LINEAR, Target, decoder_layers, places
 from adwright.tuning.storage import fingerprint
@@ -94,7 +94,7 @@ def _serve(model: Any, channel: Channel, maps: list[_Map], passes: int) -> int:
                 _pass(model, channel, asked)
 
 
-def _pass(model: Any, channel: Channel, asked: Message) -> None:
+def _pass(model: Any, channel: Channel, asked: WireMessage) -> None:
     """One forward pass, and the backward pass where the device asks for it."""
     x, position = asked.tensor("x"), asked.tensor("places")
     width = model.config.hidden_size
@@ -106,13 +106,13 @@ def _pass(model: Any, channel: Channel, asked: Message) -> None:
         hidden = model.model(
             inputs_embeds=x[None], position_ids=position[None], use_cache=False
         ).last_hidden_state[0]
-    channel.send(Message("hidden", {}, {"hidden": hidden}))
+    channel.send(WireMessage("hidden", {}, {"hidden": hidden}))
     if trains:
         slope = channel.receive("backward", timeout=_WAIT).tensor("slope")
         if slope.shape != hidden.shape:
             raise DataError("the device sends a slope of another size", column="slope")
         hidden.backward(slope.to(hidden.dtype))
-        channel.send(Message("done"))
+        channel.send(WireMessage("done"))
 
 
 class _Map(nn.Module):
@@ -148,7 +148,7 @@ class _Ask(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, number: int, width: int, channel: Channel) -> Tensor:
         ctx.number, ctx.channel, ctx.shape = number, channel, x.shape
-        channel.send(Message("input", {"module": number}, {"x": x.reshape(-1, x.shape[-1])}))
+        channel.send(WireMessage("input", {"module": number}, {"x": x.reshape(-1, x.shape[-1])}))
         delta = channel.receive("delta", timeout=_WAIT).tensor("delta")
         return _shaped(delta, (*x.shape[:-1], width), x.dtype)
 
@@ -156,7 +156,7 @@ class _Ask(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
         slope = {"slope": above.reshape(-1, above.shape[-1])}
-        ctx.channel.send(Message("slope", {"module": ctx.number}, slope))
+        ctx.channel.send(WireMessage("slope", {"module": ctx.number}, slope))
         back = ctx.channel.receive("slope_in", timeout=_WAIT).tensor("slope")
         return _shaped(back, ctx.shape, above.dtype), None, None, None
 
@@ -167,7 +167,7 @@ def _shaped(value: Tensor, shape: Any, dtype: torch.dtype) -> Tensor:
     return value.view(shape).to(dtype)
 
 
-def _ends(model: Any, maps: list[tuple[str, nn.Linear]]) -> Message:
+def _ends(model: Any, maps: list[tuple[str, nn.Linear]]) -> WireMessage:
     """What the device needs to turn tokens into states and states into a loss."""
     tensors = {"embedding": model.get_input_embeddings().weight}
     head = model.lm_head
@@ -181,10 +181,10 @@ def _ends(model: Any, maps: list[tuple[str, nn.Linear]]) -> Message:
         "layers": len(decoder_layers(model)),
         "base": fingerprint(model),
     }
-    return Message("ends", sizes, tensors)
+    return WireMessage("ends", sizes, tensors)
 
 
-def _numbers(message: Message, modules: int) -> list[int]:
+def _numbers(message: WireMessage, modules: int) -> list[int]:
     found = message.fields.get("modules")
     if not isinstance(found, list) or not all(
         isinstance(each, int) and 0 <= each < modules for each in found

@@ -33,7 +33,7 @@ from torch.nn import functional
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.training.offsite.kill_revive import KillRevive, Lives
-from adwright.training.offsite.wire import Channel, Message
+from adwright.training.offsite.wire import Channel, WireMessage
 from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import Texts
 from adwright.tuning.packing.texts import Packed, answer_loss
@@ -81,7 +81,7 @@ class OnDevice:
     Raises ConfigError for other targets or a dropout, DataError where `ends` is incomplete.
     """
 
-    def __init__(self, ends: Message, lora: LoRA, seed: int) -> None:
+    def __init__(self, ends: WireMessage, lora: LoRA, seed: int) -> None:
         if lora.dropout:
             raise ConfigError("modules on a device have no dropout", where="LoRA.dropout")
         self.lora = lora
@@ -117,23 +117,23 @@ class OnDevice:
         self._kept.clear()
         x = functional.embedding(packed.ids, self.embedding)
         tensors = {"x": x, "places": packed.places()}
-        channel.send(Message("forward", {"trains": trains}, tensors))
+        channel.send(WireMessage("forward", {"trains": trains}, tensors))
         while True:
             asked = channel.receive("input", "hidden", timeout=_WAIT)
             if asked.kind == "hidden":
                 return asked.tensor("hidden")
             number = self._number(asked)
-            channel.send(Message("delta", {}, {"delta": self._delta(number, asked, trains)}))
+            channel.send(WireMessage("delta", {}, {"delta": self._delta(number, asked, trains)}))
 
     def backward(self, channel: Channel, slope: Tensor) -> None:
         """Leave the gradients of living modules behind, given that of the hidden states."""
-        channel.send(Message("backward", {}, {"slope": slope}))
+        channel.send(WireMessage("backward", {}, {"slope": slope}))
         while True:
             asked = channel.receive("slope", "done", timeout=_WAIT)
             if asked.kind == "done":
                 return
             number = self._number(asked)
-            channel.send(Message("slope_in", {}, {"slope": self._back(number, asked)}))
+            channel.send(WireMessage("slope_in", {}, {"slope": self._back(number, asked)}))
 
     def save(self, folder: str | Path, *, seed: int = 0, overwrite: bool = False) -> str:
         """Write the modules as a LoRA that `load_tuned` attaches to the base; its artifact's id."""
@@ -150,14 +150,14 @@ class OnDevice:
             tensors=tensors,
         )
 
-    def _number(self, message: Message) -> int:
+    def _number(self, message: WireMessage) -> int:
         number = message.number("module")
         if not 0 <= number < len(self.a):
             raise DataError("the cloud names no module", column=message.kind, value=number)
         return number
 
     @torch.no_grad()
-    def _delta(self, number: int, asked: Message, trains: bool) -> Tensor:
+    def _delta(self, number: int, asked: WireMessage, trains: bool) -> Tensor:
         x = asked.tensor("x")
         a, b = self.a[number], self.b[number]
         if x.ndim != 2 or x.shape[1] != a.shape[1]:
@@ -169,7 +169,7 @@ class OnDevice:
         return functional.linear(low, b.to(x.dtype))
 
     @torch.no_grad()
-    def _back(self, number: int, asked: Message) -> Tensor:
+    def _back(self, number: int, asked: WireMessage) -> Tensor:
         g, a, b = asked.tensor("slope"), self.a[number], self.b[number]
         if number not in self._kept or g.shape != (len(self._kept[number][0]), len(b)):
             raise DataError("the cloud sends a slope of another size", value=tuple(g.shape))
@@ -202,15 +202,16 @@ def tune_on_device(
     if not len(texts):
         raise ValueInvalidError("there are no texts to tune on")
     with channel:
-        channel.send(Message("hello"))
+        channel.send(WireMessage("hello"))
         ends = channel.receive("ends")
         once = sum(channel.received.values())
+        _require_known(texts, len(ends.tensor("embedding")))
         here = OnDevice(ends, lora or LoRA(), config.seed)
         loop = _Loop(here, channel, texts, config, rule or KillRevive(window=0))
         for step in range(loop.steps):
             loop.step(step)
         measured = math.nan if valid is None else _nll(here, channel, valid, config.batch)
-        channel.send(Message("bye"))
+        channel.send(WireMessage("bye"))
     spent = loop.spent
     return here, DeviceReport(
         losses=tuple(spent.losses),
@@ -244,7 +245,7 @@ class _Loop:
         self.before = self._numbers()
 
     def step(self, step: int) -> None:
-        """One step, and who lives after it."""
+        """Run one step, then choose the modules that stay active."""
         start, sent, received = time.process_time(), self._sent(), self._received()
         self.spent.alive.append(len(self.lives.alive))
         loss = self._gradients(self.config.rows(step, len(self.texts)))
@@ -295,9 +296,9 @@ class _Loop:
             for number in killed:
                 tensors |= {f"{number}.a": self.here.a[number], f"{number}.b": self.here.b[number]}
             fields = {"modules": killed, "scale": self.here.lora.scale}
-            self.channel.send(Message("killed", fields, tensors))
+            self.channel.send(WireMessage("killed", fields, tensors))
         if revived:
-            self.channel.send(Message("revived", {"modules": revived}))
+            self.channel.send(WireMessage("revived", {"modules": revived}))
 
     def _numbers(self) -> list[Tensor]:
         pairs = zip(self.here.a, self.here.b, strict=True)
@@ -308,6 +309,17 @@ class _Loop:
 
     def _received(self) -> int:
         return sum(self.channel.received.values())
+
+
+def _require_known(texts: Texts, vocabulary: int) -> None:
+    """Raise ConfigError for a token that the cloud's embedding has no row for."""
+    largest = max(max(ids, default=0) for ids in (*texts.prompts, *texts.answers))
+    if largest >= vocabulary:
+        raise ConfigError(
+            "the texts have tokens that the cloud's model does not know",
+            where=f"token {largest} of {vocabulary}",
+            hint="encode them with the tokenizer of the cloud's model",
+        )
 
 
 def _nll(here: OnDevice, channel: Channel, texts: Texts, batch: int) -> float:
@@ -322,7 +334,7 @@ def _nll(here: OnDevice, channel: Channel, texts: Texts, batch: int) -> float:
     return total / max(answers, 1)
 
 
-def _modules(ends: Message) -> tuple[list[str], list[tuple[int, int]]]:
+def _modules(ends: WireMessage) -> tuple[list[str], list[tuple[int, int]]]:
     """Names and (in, out) of the maps."""
     names, sizes = ends.fields.get("names"), ends.fields.get("sizes")
     fits = isinstance(names, list) and isinstance(sizes, list) and len(names) == len(sizes) > 0

@@ -31,7 +31,7 @@ from torch import Tensor
 from adwright.core.errors import DataError, MissingExtraError, ResourceError
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.offsite.sandwich import Sandwich, adapter_of, emulator_of, plug_in
-from adwright.training.offsite.wire import Channel, Message
+from adwright.training.offsite.wire import Channel, WireMessage
 from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import tune
@@ -95,7 +95,7 @@ def own(
         tuned = plug_in(model, method, came.tensors)
         # What came is of use whether or not the peer still listens.
         with suppress(ResourceError):
-            channel.send(Message("plugged"))
+            channel.send(WireMessage("plugged"))
         return tuned
 
 
@@ -117,7 +117,7 @@ def train_offsite(
     texts stay here. Raises what `tune`, `received_emulator` and `Channel.receive` do.
     """
     with channel:
-        channel.send(Message("hello"))
+        channel.send(WireMessage("hello"))
         came = channel.receive("emulator", timeout=_ANSWER)
         method = Sandwich(ends=came.number("ends"), rank=rank, alpha=alpha)
         emulator, tokenizer = received_emulator(came)
@@ -127,12 +127,12 @@ def train_offsite(
         tuned = Tuned(emulator.float() if whole else emulator, method, seed=config.seed)
         result = tune(tuned, texts, config, run, valid=valid, resume=resume)
         fields = {"ends": method.ends, "rank": rank, "alpha": alpha}
-        channel.send(Message("adapter", fields, adapter_of(tuned)))
+        channel.send(WireMessage("adapter", fields, adapter_of(tuned)))
         channel.receive("plugged", timeout=_ANSWER)
         return tuned, result
 
 
-def shipped_emulator(emulator: Any, ends: int, tokenizer: str | Path | None = None) -> Message:
+def shipped_emulator(emulator: Any, ends: int, tokenizer: str | Path | None = None) -> WireMessage:
     """What the model's owner gives away."""
     tensors, seen = dict[str, Tensor](), set[int]()
     for name, value in emulator.state_dict().items():
@@ -147,10 +147,10 @@ def shipped_emulator(emulator: Any, ends: int, tokenizer: str | Path | None = No
     whole = json.loads(emulator.config.to_json_string(use_diff=False))
     # Where the model lies on the owner's disk, among others, is nobody's business.
     config = {name: value for name, value in whole.items() if name in _SETTINGS}
-    return Message("emulator", {"ends": ends, "config": config}, tensors)
+    return WireMessage("emulator", {"ends": ends, "config": config}, tensors)
 
 
-def received_emulator(message: Message) -> tuple[Any, Any]:
+def received_emulator(message: WireMessage) -> tuple[Any, Any]:
     """The thinned model and its tokeniser, or None where none came.
 
     Raises DataError where the message describes no model of `FAMILIES`, or other weights than
@@ -212,7 +212,7 @@ def _named(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
     }
 
 
-def _method(message: Message, ends: int) -> Sandwich:
+def _method(message: WireMessage, ends: int) -> Sandwich:
     """How the adapter was trained, as its owner says; `plug_in` sees whether that can be."""
     if message.number("ends") != ends:
         raise DataError("the adapter is of other ends", column="ends", value=message.fields)

@@ -21,21 +21,19 @@ from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.errors import (
     AdwrightError,
-    ConfigError,
     DataError,
-    MissingExtraError,
     ResourceError,
     ResumeError,
 )
-from adwright.lm.engine.weights import SMOLLM2, locate
+from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.offsite.offsite_tuning import WAIT, own, train_offsite
 from adwright.training.offsite.sandwich import distil, emulator_of
-from adwright.training.offsite.wire import Listener, connect
+from adwright.training.offsite.wire import Listener, connect, read_address
+from adwright.training.tuning.base import load_base
 from adwright.training.tuning.config import TuneConfig
-from adwright.training.tuning.run import PairsConfig, held_apart
-from adwright.training.tuning.texts import Texts, read_rows
+from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
 from adwright.tuning.tuned import Tuned
 
 __all__ = ["OffsiteReport", "OwnerRun", "TrainerRun", "run_owner", "run_trainer"]
@@ -98,18 +96,11 @@ def run_owner(
 
     Where one peer fails, its reason is logged and the next is listened to, until an adapter has
     come or `asked.wait` is over. on_listening: called once with HOST:PORT. overwrite: replace
-    `asked.out`. Raises MissingExtraError without transformers, ConfigError where layers or port do
-    not allow it, ResourceError where nobody comes, and as `read_rows` and `locate`; as `own` where
-    the last peer fails after that time.
+    `asked.out`. Raises ConfigError where layers or port do not allow it, ResourceError where nobody
+    comes, and as `held_apart` and `load_base`; as `own` where the last peer fails after that time.
     """
-    try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError as error:
-        raise MissingExtraError("tuning of language models", "lm") from error
-    place, _ = locate(asked.model)
-    model: Any = AutoModelForCausalLM.from_pretrained(place, dtype=fitting_dtype())
+    model, tokenizer, _ = load_base(asked.model)
     model.eval()
-    tokenizer = AutoTokenizer.from_pretrained(place)
     small = emulator_of(model, asked.ends, asked.kept)
     if asked.distil is not None:
         texts, _ = held_apart(PairsConfig(path=asked.distil, valid=0.0), tokenizer, 0)
@@ -153,7 +144,7 @@ def run_trainer(asked: TrainerRun, *, resume: bool = False) -> OffsiteReport:
     Raises ConfigError for an address that is none, and as `train_offsite` and `held_apart`. What
     can be known before is refused before anybody is asked for a model.
     """
-    host, port = _address(asked.address)
+    host, port = read_address(asked.address)
     _require_startable(asked, resume=resume)
     counts: dict[str, int] = {}
 
@@ -191,11 +182,8 @@ def run_trainer(asked: TrainerRun, *, resume: bool = False) -> OffsiteReport:
 
 
 def _require_startable(asked: TrainerRun, *, resume: bool) -> None:
-    """Raises as `read_rows` and `RunFolder`, or ResourceError where nothing can be written."""
-    data = asked.data
-    fields = (data.prompt, data.answer, *((data.group,) if data.group else ()))
-    if not read_rows(data.path, fields):
-        raise DataError("there are no texts", file=str(data.path), hint="write one object a line")
+    """Raise as `PairsConfig.rows` and `RunFolder`; ResourceError where the disk refuses."""
+    asked.data.rows()
     run = asked.out.absolute() / "run"
     there = next(each for each in (run, *run.parents) if each.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -206,10 +194,3 @@ def _require_startable(asked: TrainerRun, *, resume: bool) -> None:
         RunFolder(run, {}, "").require_new()
     elif not (run / "config.json").is_file():
         raise ResumeError("this folder holds no run", where=str(run), hint="check the path")
-
-
-def _address(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise ConfigError("an address is HOST:PORT", where=address, hint="127.0.0.1:4711")
-    return host, int(port)

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from adwright.core.errors import ConfigError, DataError, ResourceError
 
-__all__ = ["VERSION", "Channel", "Listener", "Message", "connect"]
+__all__ = ["VERSION", "Channel", "Listener", "WireMessage", "connect", "read_address"]
 
 VERSION = 1
 _MAGIC = b"ADWOFF"
@@ -47,7 +47,7 @@ _HELLO, _HELLO_LIMIT = 10.0, 1 << 12
 
 
 @dataclass(frozen=True)
-class Message:
+class WireMessage:
     """kind: what it is. fields: plain values as JSON has them. tensors: by name."""
 
     kind: str
@@ -102,7 +102,7 @@ class Channel:
         self.sent: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: WireMessage) -> None:
         """Send it whole. Raises ResourceError where the peer is gone or takes too long."""
         head = json.dumps({"kind": message.kind, "fields": dict(message.fields)}).encode()
         tensors = {name: value.detach().contiguous() for name, value in message.tensors.items()}
@@ -121,7 +121,7 @@ class Channel:
         except OSError as error:
             raise self._gone(error, f"{message.kind} could not be sent") from error
 
-    def receive(self, *kinds: str, timeout: float | None = None) -> Message:
+    def receive(self, *kinds: str, timeout: float | None = None) -> WireMessage:
         """The next message, which must be of one of these kinds.
 
         timeout: seconds, instead of the channel's, for its first byte. Raises ResourceError where
@@ -131,7 +131,7 @@ class Channel:
         first = self._timeout if timeout is None else timeout
         return self._received(kinds, first, self._timeout, (_HEAD_LIMIT, self._limit))
 
-    def receive_hello(self) -> Message:
+    def receive_hello(self) -> WireMessage:
         """As `receive`, of a greeting: a stranger gets little time and little memory."""
         seconds = min(_HELLO, self._timeout)
         return self._received(("hello",), seconds, seconds, (_HELLO_LIMIT, _HELLO_LIMIT))
@@ -152,12 +152,12 @@ class Channel:
         if isinstance(error, Exception):
             # Our own reason, so that the other side need not guess; without values of any text.
             with suppress(ResourceError, OSError):
-                self.send(Message("failed", {"what": type(error).__name__}))
+                self.send(WireMessage("failed", {"what": type(error).__name__}))
         self.close()
 
     def _received(
         self, kinds: tuple[str, ...], first: float, each: float, limits: tuple[int, int]
-    ) -> Message:
+    ) -> WireMessage:
         """first: seconds for the first byte, each: for each piece. limits: of head and body."""
         front = self._read(1, kinds, first) + self._read(_FRONT.size - 1, kinds, each)
         magic, version, head_size, body_size = _FRONT.unpack(front)
@@ -184,13 +184,13 @@ class Channel:
             raise self._wrong(f"the peer sent {message.kind!r} where {' or '.join(kinds)} was due")
         return message
 
-    def _parsed(self, head: bytes, body: bytes) -> Message:
+    def _parsed(self, head: bytes, body: bytes) -> WireMessage:
         try:
             found = json.loads(head, parse_constant=_no_number)
             kind, fields = found["kind"], found["fields"]
             if not isinstance(kind, str) or not isinstance(fields, dict):
                 raise TypeError
-            return Message(kind, fields, load(body) if body else {})
+            return WireMessage(kind, fields, load(body) if body else {})
         except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise self._wrong("the peer sent a message that cannot be read") from error
 
@@ -302,3 +302,11 @@ def connect(host: str, port: int, *, timeout: float = 60.0, limit: int = _BODY_L
             f"cannot connect: {error}", where=f"{host}:{port}", hint="start the other side first"
         ) from error
     return Channel(connected, timeout=timeout, limit=limit)
+
+
+def read_address(address: str) -> tuple[str, int]:
+    """Read HOST:PORT. Raises ConfigError where it is none."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ConfigError("an address is HOST:PORT", where=address, hint="127.0.0.1:4711")
+    return host, int(port)

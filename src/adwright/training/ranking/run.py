@@ -15,8 +15,9 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import polars as pl
@@ -32,12 +33,12 @@ from adwright.metrics.reports.comparison import Comparison, compare
 from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate_response
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
 from adwright.models.ranking.din import DINConfig
-from adwright.models.ranking.union import RankerConfig, base_config, ranker_model
+from adwright.models.ranking.union import RankerConfig, RankerModel, base_config, ranker_model
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.baselines import has_rules, rule_probabilities
 from adwright.training.ranking.config import RunConfig, default_fit, open_task
-from adwright.training.ranking.fit import FitConfig, fit
+from adwright.training.ranking.fit import FitConfig, FitResult, fit
 from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
 
@@ -70,6 +71,8 @@ def run(
     task: Task | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    ray_workers: int = 0,
+    retries: int = 0,
     clock: Clock | None = None,
     stages: Stages | None = None,
 ) -> RunResult:
@@ -77,6 +80,7 @@ def run(
 
     task: used instead of building `config.task`. resume: continue an interrupted run with the
     same config. overwrite: replace a ranker and its training runs that are there.
+    ray_workers, retries: train with so many processes of Ray, see `fit_on_ray`; 0 for this process.
     stages: collects the times, for a caller that has stages of its own.
     Raises ResourceError where the ranker exists (without `overwrite`), ResumeError where a run
     cannot be taken up, and as the stages do.
@@ -101,7 +105,11 @@ def run(
         if overwrite and not resume and folder.exists():
             shutil.rmtree(folder)
         with done.stage(f"train {name}"), torch_threads(config.threads):
-            rankers[name] = _trained(config, model, task, folder, resume=resume)
+            again = resume and folder.exists()
+            network, fitted = _fitted(
+                config, model, task, folder, resume=again, ray_workers=ray_workers, retries=retries
+            )
+            rankers[name] = _calibrated(config, network, task, fitted)
         with done.stage(f"score {name}"), torch_threads(config.threads):
             found = _predicted(rankers[name], task, "test")
             probabilities[name] = rankers[name].calibrator(found.probability)
@@ -202,27 +210,51 @@ def _check_free(ranker: Path) -> None:
         )
 
 
-def _trained(
+def _fitted(
     config: RunConfig,
-    model_config: RankerConfig,
+    model: RankerConfig,
     task: Task,
     folder: Path,
     *,
     resume: bool,
-) -> Ranker:
-    """A fitted and calibrated ranker, not yet measured."""
-    # Initial weights come from torch's own generator: leave its state as it was.
+    ray_workers: int,
+    retries: int,
+) -> tuple[RankerModel, FitResult]:
+    fit_config = replace(config.fit, seed=config.seed)
+    make = partial(_fresh, model, config.seed)
+    if ray_workers:
+        from adwright.training.on_ray import fit_on_ray
+
+        network, found = fit_on_ray(
+            make,
+            task.folder,
+            fit_config,
+            folder,
+            workers=ray_workers,
+            resume=resume,
+            retries=retries,
+        )
+        return cast("RankerModel", network), found
+    fresh = make(task)
+    return fresh, fit(fresh, task, fit_config, folder, resume=resume)
+
+
+def _fresh(model: RankerConfig, seed: int, task: Task) -> RankerModel:
+    """The network with first weights, which depend on the seed alone."""
+    # They come from torch's own generator: leave its state as it was.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = ranker_model(model_config, task.spec, task.item_table)
-    asked = replace(config.fit, seed=config.seed)
-    fitted = fit(model, task, asked, folder, resume=resume and folder.exists())
+        torch.manual_seed(seed)
+        return ranker_model(model, task.spec, task.item_table)
+
+
+def _calibrated(config: RunConfig, model: RankerModel, task: Task, fitted: FitResult) -> Ranker:
+    """A fitted and calibrated ranker, not yet measured."""
     ranker = Ranker(
         model=model,
         spec=task.spec,
         catalogue=task.items,
-        negative_rate=asked.stream.negative_rate,
-        max_history=asked.stream.max_history,
+        negative_rate=config.fit.stream.negative_rate,
+        max_history=config.fit.stream.max_history,
         history_kinds=task.history_kinds,
         data_hash=task.data_hash,
         seed=config.seed,

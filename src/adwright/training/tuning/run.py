@@ -1,14 +1,28 @@
-"""run_tuning(): from a file of prompts and answers to a tuned part that is saved and measured.
+"""Tune from a file to an adapter that is saved and measured: one tuning, or several together.
+
+`run_tuning` writes
 
     OUT/
       run/          the resumable training: checkpoint, metrics.jsonl
-      run-pruned/   the second one, of methods whose first leaves numbers to be trained again
-      tuned/        what was tuned, beside no base: an artifact of kind "lm-tuned"
-      report.json   what was trained, for how long, and what it is worth on held texts
+      run-pruned/   the second one, of methods whose first leaves weights to be trained again
+      tuned/        the adapter without its base: an artifact of kind "lm-tuned"
+      report.json   what was trained, for how long, and what it is worth on held-out texts
 
-Texts are held by groups, not by rows, where the file says which rows belong together: titles of
+`run_jobs` leaves tuned/ and report.json of each job in OUT/NAME when the job leaves the batch; the
+rest of OUT is as `tune_jobs` has it. Its file names the jobs:
+
+    model = "smollm2-135m-instruct"
+    out = "runs/shops"
+
+    [[jobs]]
+    name = "shop-1"
+    data = { path = "shop-1.jsonl" }
+    method = { kind = "LoRA", rank = 8 }
+    tune = { epochs = 2, batch = 4 }
+
+Texts are held out by groups, not by rows, where the file says which rows belong together: titles of
 one product in training and in validation would make any method look good. Methods that look at
-data first are shown the texts to train on, each once, in an order drawn by the run's seed.
+data first are shown the training texts, each once, in an order drawn by the run's seed.
 """
 
 from __future__ import annotations
@@ -18,6 +32,7 @@ import resource
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,33 +41,32 @@ import torch
 from pydantic import BeforeValidator
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import check_literals, to_jsonable
-from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.core.config import check_literals, from_jsonable, load_toml, to_jsonable
+from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.weights import SMOLLM2, locate
+from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.loop.distributed import on_first, process_group
 from adwright.training.loop.run_folder import RunFolder
-from adwright.training.tuning.quantise import (
-    Quantise,
-    beside_base,
-    load_four_bit,
-    require_four_bit,
-)
-from adwright.training.tuning.texts import Texts, read_rows
-from adwright.training.tuning.tune import (
-    TuneConfig,
-    TuneResult,
-    answer_loss_of,
-    answer_nll,
-    as_in_first,
-    tune,
-)
+from adwright.training.tuning.base import Quantise, beside_base, load_base
+from adwright.training.tuning.config import TuneConfig, TuneResult
+from adwright.training.tuning.jobs import Job, tune_jobs
+from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
+from adwright.training.tuning.tune import answer_loss_of, answer_nll, as_in_first, tune
 from adwright.tuning.methods import Method, apply, method_of
+from adwright.tuning.packing.joint_lora import share_base
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.tuned import Losses, Tuned
+from adwright.tuning.tuned import Losses, Tuned, TuningMethod
 
-__all__ = ["PairsConfig", "TuneRun", "TuningReport", "held_apart", "run_tuning"]
+__all__ = [
+    "JobRun",
+    "JobsRun",
+    "TuneRun",
+    "TuningReport",
+    "read_jobs",
+    "run_jobs",
+    "run_tuning",
+]
 
 #: Folders of the first training and of the second.
 _RUN, _AGAIN = "run", "run-pruned"
@@ -62,39 +76,17 @@ def _read_method(values: object) -> object:
     return method_of(values) if isinstance(values, Mapping) else values
 
 
-@dataclass(frozen=True)
-class PairsConfig:
-    """Where the texts are.
-
-    path: JSON lines with the fields `prompt` and `answer`. group: a field whose values are held
-    together, empty for each row by itself. valid: share of the groups that validates, 0 for none.
-    max_length: tokens of a text. system: said before each.
-    """
-
-    path: Path
-    prompt: str = "prompt"
-    answer: str = "answer"
-    group: str = ""
-    valid: float = 0.1
-    max_length: int = 384
-    system: str = ""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.valid < 1 or self.max_length < 8:
-            raise ConfigError(
-                "valid is a share below 1, max_length at least 8",
-                where=f"{self.valid}, {self.max_length}",
-            )
+AnyMethod = Annotated[Method, BeforeValidator(_read_method)]
 
 
 @dataclass(frozen=True)
 class TuneRun:
-    """A tuning. model: the base, as `adwright lm generate --model` takes it. sources: folders of
-    tuned parts, for methods that build on others. quantise: nf4 for a base in four bits, which
-    needs CUDA and bitsandbytes, see `tune_quantise`."""
+    """One tuning. model: the base, as `adwright lm generate --model` takes it. sources: folders of
+    saved adapters, for methods that build on others. quantise: nf4 for a base in four bits, which
+    needs CUDA and bitsandbytes, see `training.tuning.base`."""
 
     data: PairsConfig
-    method: Annotated[Method, BeforeValidator(_read_method)] = field(default_factory=LoRA)
+    method: AnyMethod = field(default_factory=LoRA)
     model: str = SMOLLM2
     sources: tuple[Path, ...] = ()
     tune: TuneConfig = field(default_factory=TuneConfig)
@@ -107,11 +99,33 @@ class TuneRun:
 
 
 @dataclass(frozen=True)
+class JobRun:
+    """One tuning of several. name: of its folder. seed: of what is drawn, and of which texts are
+    held out; it replaces tune.seed."""
+
+    name: str
+    data: PairsConfig
+    method: AnyMethod = field(default_factory=LoRA)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class JobsRun:
+    """Several tunings over one base. model: the base, as `adwright lm generate --model` takes
+    it."""
+
+    jobs: tuple[JobRun, ...]
+    model: str = SMOLLM2
+    out: Path = Path("runs/jobs")
+
+
+@dataclass(frozen=True)
 class TuningReport:
-    """What a tuning was and what it is worth. base: note on the model. trainable: numbers.
-    steps, tokens, cpu_seconds: of the training, or of both. valid_nll, base_nll: nats a token of
-    the held answers, with and without the method; None without held texts. tokens_per_cpu_second:
-    of training. peak_bytes: of the process."""
+    """What a tuning was and what it is worth. base: note on the model. trainable: parameters.
+    steps, tokens, cpu_seconds: of the training, or of both. valid_nll, base_nll: nats per token of
+    the held-out answers, with and without the method; None without such texts. peak_bytes: of the
+    process."""
 
     method: str
     settings: Mapping[str, Any]
@@ -131,40 +145,169 @@ class TuningReport:
     data_hash: str
 
 
-def run_tuning(asked: TuneRun, *, resume: bool = False, overwrite: bool = False) -> TuningReport:
+def run_tuning(
+    asked: TuneRun,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    ray_workers: int = 0,
+    retries: int = 0,
+) -> TuningReport:
     """Tune, save and measure; tune again what the method leaves then (`TuningMethod.then`).
 
-    resume: continue the run in `asked.out`. overwrite: replace a tuned part that is there. Under
-    torchrun all processes call it, and the first one writes.
-    Raises MissingExtraError without transformers, and as `require_four_bit`, `read_rows`, `apply`
-    and `tune`.
+    resume: continue the run in `asked.out`. overwrite: replace an adapter that is there. Under
+    torchrun all processes call it, and the first one writes. ray_workers, retries: tune with so
+    many processes of Ray, see `tune_on_ray`; 0 for this process.
+    Raises as `load_base`, `held_apart`, `apply` and `tune`, and ConfigError for what Ray's workers
+    cannot do: a base in four bits, or a method that is trained twice.
     """
+    if ray_workers:
+        _require_once(asked)
     with process_group():
-        return _run(asked, resume=resume, overwrite=overwrite)
+        return _run(asked, ray_workers, retries, resume=resume, overwrite=overwrite)
 
 
-def _run(asked: TuneRun, *, resume: bool, overwrite: bool) -> TuningReport:
+def _require_once(asked: TuneRun) -> None:
+    twice = type(asked.method).then is not TuningMethod.then
+    if twice or asked.quantise:
+        raise ConfigError(
+            "Ray's workers train once, over a base on the processor",
+            where=type(asked.method).__name__ if twice else f"quantise = {asked.quantise}",
+            hint="tune without Ray; torchrun divides the batches of any method",
+        )
+
+
+def _run(
+    asked: TuneRun, ray_workers: int, retries: int, *, resume: bool, overwrite: bool
+) -> TuningReport:
     if not resume:
         for name in (_RUN, _AGAIN):
             RunFolder(asked.out / name, {}, "").require_new()
-    model, tokenizer, note = _opened(asked)
+    model, tokenizer, note = load_base(asked.model, asked.method, quantise=asked.quantise)
     train, valid = held_apart(asked.data, tokenizer, asked.seed)
-    config = replace(
-        asked.tune, seed=asked.seed, bfloat16=asked.tune.bfloat16 or _in_bfloat16(asked.method)
-    )
-    losses = _shown(train, asked.seed)
-    tuned = apply(model, asked.method, seed=asked.seed, losses=losses, sources=asked.sources)
-    if asked.quantise:
-        beside_base(tuned)
+    config = _settled(asked.tune, asked.method, asked.seed)
+    tuned = _attached(model, asked, train)
     before = None
     if len(valid) and tuned.method.exact_start and not resume:
         before = answer_nll(tuned, valid, bfloat16=config.bfloat16)
     held = valid if len(valid) else None
-    result = _trained(tuned, train, config, asked.out, valid=held, resume=resume)
-    report = TuningReport(
-        method=type(asked.method).__name__,
-        settings=to_jsonable(asked.method),
-        base=note or asked.model,
+    if ray_workers:
+        from adwright.training.on_ray import tune_on_ray
+
+        tuned, result = tune_on_ray(
+            partial(_loaded, _whole_paths(asked), train),
+            train,
+            config,
+            asked.out / _RUN,
+            valid=held,
+            workers=ray_workers,
+            resume=resume,
+            retries=retries,
+        )
+    else:
+        result = _trained(tuned, train, config, asked.out, valid=held, resume=resume)
+    report = _report(tuned, asked.method, result, (train, valid), note or asked.model, before)
+
+    def write() -> None:
+        tuned.save(asked.out / "tuned", overwrite=overwrite)
+        _write(report, asked.out)
+
+    on_first(write)
+    return report
+
+
+def _loaded(asked: TuneRun, train: Texts) -> Tuned:
+    """The method on its base, in a process of its own."""
+    return _attached(load_base(asked.model, asked.method)[0], asked, train)
+
+
+def _whole_paths(asked: TuneRun) -> TuneRun:
+    """The same for a process in another working folder."""
+    model = Path(asked.model)
+    return replace(
+        asked,
+        model=str(model.resolve()) if model.exists() else asked.model,
+        sources=tuple(source.resolve() for source in asked.sources),
+    )
+
+
+def _attached(model: Any, asked: TuneRun, train: Texts) -> Tuned:
+    losses = _shown(train, asked.seed)
+    tuned = apply(model, asked.method, seed=asked.seed, losses=losses, sources=asked.sources)
+    if asked.quantise:
+        beside_base(tuned)
+    return tuned
+
+
+def read_jobs(path: str | Path) -> JobsRun:
+    """Read what a file of TOML, or of JSON where its name ends so, asks for.
+
+    Raises ConfigError naming the file and the key, as `load_toml`.
+    """
+    path = Path(path)
+    if path.suffix != ".json":
+        return load_toml(path, JobsRun)
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the file of jobs cannot be read: {error}", where=str(path), hint="check the path"
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError("the file of jobs is no table", where=str(path), hint='{"jobs": [...]}')
+    return from_jsonable(JobsRun, values)
+
+
+def run_jobs(asked: JobsRun, *, resume: bool = False) -> dict[str, TuningReport]:
+    """Tune all jobs together, save and measure; the reports by name.
+
+    resume: continue the run in `asked.out`. Raises as `load_base`, `held_apart` and `tune_jobs`.
+    """
+    model, tokenizer, note = load_base(asked.model)
+    jobs, texts = list[Job](), dict[str, tuple[Texts, Texts]]()
+    before = dict[str, float | None]()
+    for one in asked.jobs:
+        train, valid = texts[one.name] = held_apart(one.data, tokenizer, one.seed)
+        config = _settled(one.tune, one.method, one.seed)
+        held = valid if len(valid) else None
+        jobs.append(Job(one.name, one.method, train, config, held))
+        before[one.name] = None
+        if held is not None and not resume:
+            plain = apply(share_base(model), LoRA(rank=1))
+            before[one.name] = answer_nll(plain, held, bfloat16=config.bfloat16)
+    by_name, reports = {job.name: job for job in jobs}, dict[str, TuningReport]()
+
+    def write(name: str, result: TuneResult) -> None:
+        job, folder = by_name[name], asked.out / name
+        tuned = apply(share_base(model), job.method, seed=job.config.seed)
+        first = _first(folder) if resume else before[name]
+        found = _report(tuned, job.method, result, texts[name], note or asked.model, first)
+        reports[name] = found
+        _write(found, folder)
+
+    tune_jobs(model, jobs, asked.out, resume=resume, on_done=write)
+    return {name: reports[name] for name in by_name}
+
+
+def _settled(config: TuneConfig, method: Method, seed: int) -> TuneConfig:
+    """The config with the run's seed, in bfloat16 where machine and method allow it."""
+    fits = fitting_dtype() == torch.bfloat16 and method.mixed_precision
+    return replace(config, seed=seed, bfloat16=config.bfloat16 or fits)
+
+
+def _report(
+    tuned: Tuned,
+    method: Method,
+    result: TuneResult,
+    texts: tuple[Texts, Texts],
+    base: str,
+    before: float | None,
+) -> TuningReport:
+    train, valid = texts
+    return TuningReport(
+        method=type(method).__name__,
+        settings=to_jsonable(method),
+        base=base,
         trainable=tuned.count(),
         share=tuned.count() / tuned.sizes.parameters,
         steps=result.steps,
@@ -176,17 +319,22 @@ def _run(asked: TuneRun, *, resume: bool, overwrite: bool) -> TuningReport:
         held=len(valid),
         cut=train.cut + valid.cut,
         base_nll=before,
-        valid_nll=None if held is None else result.best,
+        valid_nll=result.best if len(valid) else None,
         data_hash=content_hash([train.data_hash, valid.data_hash]),
     )
 
-    def write() -> None:
-        tuned.save(asked.out / "tuned", overwrite=overwrite)
-        text = json.dumps(to_jsonable(report), indent=1) + "\n"
-        atomic_write_text(asked.out / "report.json", text)
 
-    on_first(write)
-    return report
+def _write(report: TuningReport, folder: Path) -> None:
+    atomic_write_text(folder / "report.json", json.dumps(to_jsonable(report), indent=1) + "\n")
+
+
+def _first(folder: Path) -> float | None:
+    """The base's loss as an earlier report of the same job has it."""
+    try:
+        found = json.loads((folder / "report.json").read_text("utf-8"))["base_nll"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, float) else None
 
 
 def _shown(train: Texts, seed: int) -> Losses:
@@ -198,9 +346,9 @@ def _shown(train: Texts, seed: int) -> Losses:
 def _trained(
     tuned: Tuned, train: Texts, config: TuneConfig, out: Path, *, valid: Texts | None, resume: bool
 ) -> TuneResult:
-    """One training, or two of which the second counts; steps, tokens and seconds are of both."""
+    """Train once, or twice where the second counts; steps, tokens and seconds are of both."""
     first = tune(tuned, train, config, out / _RUN, valid=valid, resume=resume)
-    # What the method does then may turn on the last bit, and is to be the same in all processes.
+    # What the method does then may depend on the last bit, and must be the same in all processes.
     as_in_first(tuned)
     if not tuned.method.then(tuned):
         return first
@@ -214,58 +362,6 @@ def _trained(
         tokens=first.tokens + second.tokens,
         seconds=first.seconds + second.seconds,
     )
-
-
-def _opened(asked: TuneRun) -> tuple[Any, Any, str]:
-    """The base in the type that fits, its tokenizer, and the note on its figures."""
-    try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError as error:
-        raise MissingExtraError("tuning of language models", "lm") from error
-    if asked.quantise:
-        require_four_bit(asked.method)
-    place, note = locate(asked.model)
-    tokenizer = AutoTokenizer.from_pretrained(place)
-    if asked.quantise:
-        return load_four_bit(str(place)), tokenizer, note
-    # What moves by small steps has to be in float32.
-    dtype = torch.float32 if asked.method.trains_base else fitting_dtype()
-    return AutoModelForCausalLM.from_pretrained(place, dtype=dtype), tokenizer, note
-
-
-def _in_bfloat16(method: Method) -> bool:
-    return fitting_dtype() == torch.bfloat16 and method.mixed_precision
-
-
-def held_apart(data: PairsConfig, tokenizer: Any, seed: int) -> tuple[Texts, Texts]:
-    """Texts to train on and to validate with, groups drawn by `seed`.
-
-    Raises DataError where there are none, ConfigError where all are held, and as `read_rows`.
-    """
-    fields = (data.prompt, data.answer, *((data.group,) if data.group else ()))
-    rows = read_rows(data.path, fields)
-    if not rows:
-        raise DataError("there are no texts", file=str(data.path), hint="write one object a line")
-    groups = [row[2] if data.group else str(number) for number, row in enumerate(rows)]
-    names, of = np.unique(groups, return_inverse=True)
-    drawn = np.random.default_rng(seed).permutation(len(names))
-    held = np.isin(of, drawn[: round(data.valid * len(names))])
-    if held.all():
-        raise ConfigError(
-            "all texts are held for validation",
-            where=f"valid = {data.valid}, {len(names)} groups",
-            hint="lower valid, or give more groups",
-        )
-    train, valid = (
-        Texts.of(
-            [rows[row][:2] for row in np.flatnonzero(mask)],
-            tokenizer,
-            max_length=data.max_length,
-            system=data.system,
-        )
-        for mask in (~held, held)
-    )
-    return train, valid
 
 
 def _peak_bytes() -> int:

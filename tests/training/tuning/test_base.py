@@ -13,12 +13,13 @@ from adwright.core.errors import ConfigError
 
 transformers = pytest.importorskip("transformers")
 
-from adwright.training.tuning.quantise import (  # noqa: E402
+from adwright.training.tuning.base import (  # noqa: E402
     PACKABLE,
     beside_base,
     require_four_bit,
 )
-from adwright.training.tuning.run import PairsConfig, TuneRun, run_tuning  # noqa: E402
+from adwright.training.tuning.run import TuneRun, run_tuning  # noqa: E402
+from adwright.training.tuning.texts import PairsConfig  # noqa: E402
 from adwright.training.tuning.tune import answer_nll, tune  # noqa: E402
 from adwright.tuning.methods import METHODS, Method, apply  # noqa: E402
 from adwright.tuning.references import FullTuning  # noqa: E402
@@ -92,6 +93,6 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     with pytest.raises(ConfigError, match="needs a CUDA device"):
         run_tuning(asked)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("adwright.training.tuning.quantise.find_spec", lambda _: None)
+    monkeypatch.setattr("adwright.training.tuning.base.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"bitsandbytes.*pip install bitsandbytes"):
         require_four_bit(LoRA())

@@ -1,0 +1,46 @@
+"""Options that several verbs of `adwright tune` share, and how they print a loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Batch",
+    "Connect",
+    "Data",
+    "Epochs",
+    "Group",
+    "Host",
+    "MaxLength",
+    "Model",
+    "Port",
+    "Rate",
+    "Wait",
+    "as_loss",
+]
+
+Data = Annotated[
+    Path, typer.Option("--data", help="JSON lines with a prompt and an answer in each.")
+]
+Model = Annotated[
+    str, typer.Option("--model", help="The default model, a folder, a .gguf file, or a name.")
+]
+Group = Annotated[
+    str, typer.Option("--group", help="Field whose rows are held out for validation together.")
+]
+Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the texts.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Texts per step.")]
+Rate = Annotated[float, typer.Option("--rate", help="Learning rate.")]
+MaxLength = Annotated[int, typer.Option("--max-length", min=8, help="Tokens per text.")]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on; nothing is encrypted.")]
+Port = Annotated[int, typer.Option("--port", min=0, help="0 for a free one.")]
+Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for the other side.")]
+Connect = Annotated[str, typer.Option("--connect", help="HOST:PORT that the other side printed.")]
+
+
+def as_loss(value: float | None) -> str:
+    """The loss with four digits; a dash where there is none."""
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,114 @@
+"""Load the base model that a method tunes: in the type that fits, or in four bits.
+
+In four bits, under an adapter that is trained in float32: QLoRA (Dettmers, Pagnoni, Holtzman &
+Zettlemoyer, 2023, arXiv 2305.14314). Each group of 64 weights w is kept as codes of NF4, the 16
+quantiles of a normal distribution, and one scale,
+
+    w ~ s * q[c],  c in 0..15,      4 bits a weight and 0.127 for the scales, themselves quantised
+
+and W x is computed in bfloat16 from the codes, forward and backward. The codes do not move.
+
+bitsandbytes does this by kernels for CUDA. We never ran it on a CUDA device: what is tested is that
+it is refused where one is missing, and that the methods listed here train on a stand-in whose
+weight lies in codes too.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+
+from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.lm.engine.weights import locate, quiet
+from adwright.lm.torch_engine.model import fitting_dtype
+from adwright.tuning.methods import METHODS, Method
+from adwright.tuning.tuned import Tuned
+
+__all__ = ["PACKABLE", "Quantise", "beside_base", "load_base", "load_tokenizer", "require_four_bit"]
+
+#: Empty: the base as it is.
+Quantise = Literal["", "nf4"]
+
+#: Methods that ask a map for W x and never for W: their base may lie in codes.
+PACKABLE = frozenset(name for name, method in METHODS.items() if method.packable)
+
+
+def require_four_bit(method: Method) -> None:
+    """Raise ConfigError where the base cannot be kept in four bits: the method reads the weights
+    themselves, there is no CUDA device, or bitsandbytes is not installed."""
+    if not method.packable:
+        raise ConfigError(
+            f"{type(method).__name__} reads the base's weights, which four bits do not give",
+            where="quantise = nf4",
+            hint=f"tune by one of {', '.join(sorted(PACKABLE))}, or leave quantise empty",
+        )
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            "a base in four bits needs a CUDA device, and torch finds none",
+            where="quantise = nf4",
+            hint="leave quantise empty, or use a machine with CUDA and a torch built for it",
+        )
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            "a base in four bits needs bitsandbytes, which is not installed",
+            where="quantise = nf4",
+            hint="pip install bitsandbytes",
+        )
+
+
+def load_base(
+    model: str,
+    method: Method | None = None,
+    *,
+    quantise: Quantise = "",
+    dtype: torch.dtype | None = None,
+    offline: bool = False,
+) -> tuple[Any, Any, str]:
+    """Load a causal language model, its tokenizer, and the note on its figures.
+
+    model: as `adwright lm generate --model` takes it. method: what will tune it, for its checks.
+    quantise: "nf4" for four bits on the first CUDA device. dtype: None for float32 where the method
+    moves the base's own weights, whose steps are small, and else for `fitting_dtype`.
+    Raises MissingExtraError without transformers, and as `require_four_bit` and `locate`.
+    """
+    try:
+        from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    except ImportError as error:
+        raise MissingExtraError("tuning of language models", "lm") from error
+    given: dict[str, Any] = {}
+    if quantise:
+        if method is not None:
+            require_four_bit(method)
+        given["device_map"] = {"": 0}
+        given["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+        dtype = torch.bfloat16
+    elif dtype is None:
+        whole = method is not None and method.trains_base
+        dtype = torch.float32 if whole else fitting_dtype()
+    tokenizer = load_tokenizer(model, offline=offline)
+    place, note = locate(model, offline=offline)
+    with quiet():
+        return AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **given), tokenizer, note
+
+
+def load_tokenizer(model: str, *, offline: bool = False) -> Any:
+    """Load the tokenizer of a base; raises as `load_base`."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise MissingExtraError("tuning of language models", "lm") from error
+    return AutoTokenizer.from_pretrained(locate(model, offline=offline)[0])
+
+
+def beside_base(tuned: Tuned) -> None:
+    """Move the weights that a method has added to the base's device."""
+    device = tuned.causal.lm_head.weight.device
+    for tensor in tuned.state().values():
+        tensor.data = tensor.data.to(device)
