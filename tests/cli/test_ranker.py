@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -116,7 +117,7 @@ def test_score_and_explain(trained: Path, here: Path) -> None:
     assert "rice, own, 1 g for u1" in text
     assert text.count("│") == 2 * 5
     nobody = run("explain", "out/ranker", "i1", "--user", "nobody", "--events", events, code=2)
-    assert "no event of this person" in nobody
+    assert "no event of this user" in nobody
 
 
 def test_what_was_shown_is_no_history(trained: Path, here: Path) -> None:
@@ -153,3 +154,12 @@ def test_export(trained: Path, here: Path) -> None:
     assert "scorer.onnx" in run("export", "out/ranker", "scorer")
     assert (here / "scorer" / "scorer.onnx").exists()
     run("export", "out/ranker", "scorer", code=2)
+
+
+def test_ray_is_an_option_of_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = run("train", "run.toml", "--retries", "1", "--dry-run", code=2)
+    assert "add --ray-workers" in said
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for verb in (("train", "run.toml"), ("tune", "--data", "none.jsonl")):
+        said = " ".join(run(*verb, "--ray-workers", "2", code=2).split())
+        assert "adwright[ray]" in said

@@ -1,9 +1,19 @@
 from __future__ import annotations
 
-import pytest
+import math
+from dataclasses import dataclass
+from pathlib import Path
 
-from adwright.core.errors import ConfigError
-from adwright.training.run_settings import check_run_settings
+import pytest
+import torch
+
+from adwright.core.errors import ConfigError, ResourceError
+from adwright.training.run_settings import (
+    check_ranges,
+    check_run_settings,
+    require_free,
+    seeded,
+)
 
 
 @pytest.mark.parametrize("wrong", [{"draws": 0}, {"threads": -1}, {"fit_seed": 1}])
@@ -13,3 +23,48 @@ def test_what_is_out_of_range_is_named(wrong: dict[str, int]) -> None:
     (name,) = wrong
     with pytest.raises(ConfigError, match=name.replace("_", r"\.")):
         check_run_settings(**right | wrong)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One field of each kind."""
+
+    epochs: int = 1
+    rate: float = 0.1
+    decay: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"rate": 0.0}, "rate must be positive"),
+        ({"rate": math.nan}, "rate must be positive"),
+        ({"rate": math.inf}, "rate must be positive"),
+        ({"decay": -0.1}, "decay must not be negative"),
+        ({"decay": math.inf}, "decay must not be negative"),
+    ],
+)
+def test_ranges_are_checked_field_by_field(wrong: dict[str, float], message: str) -> None:
+    names = {"counts": ("epochs",), "positive": ("rate",), "not_negative": ("decay",)}
+    check_ranges(Numbers(), **names)
+    with pytest.raises(ConfigError, match=message):
+        check_ranges(Numbers(**wrong), **names)  # type: ignore[arg-type]
+    # Fields that are not named are not looked at.
+    check_ranges(Numbers(**wrong))  # type: ignore[arg-type]
+
+
+def test_a_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    require_free(tmp_path / "new", "a model")
+    with pytest.raises(ResourceError, match="already holds a model") as caught:
+        require_free(tmp_path, "a model")
+    assert caught.value.where == str(tmp_path)
+
+
+def test_first_weights_depend_on_the_seed_alone() -> None:
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    one, same, other = (seeded(seed, lambda: torch.rand(3)) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)

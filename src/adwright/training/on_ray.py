@@ -12,9 +12,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import distributed, nn
 
@@ -26,9 +27,6 @@ from adwright.training.ranking.fit import FitConfig, FitResult, fit, load_best, 
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, TuneResult, require_startable, tune
 from adwright.tuning.tuned import Tuned
-
-if TYPE_CHECKING:
-    from ray.train import Result
 
 __all__ = ["fit_on_ray", "require_ray", "tune_on_ray"]
 
@@ -72,14 +70,9 @@ def fit_on_ray(
     run, task = Path(run).resolve(), Task.open(Path(task_folder).resolve())
     # What fit() would refuse is refused before any worker starts.
     run_startable(run_folder(task, config, run), resume=resume)
-    settings = {
-        "make_model": make_model,
-        "task": task.folder,
-        "config": config,
-        "run": run,
-        "resume": resume,
-    }
-    _in_workers(_work, settings, workers, retries)
+    _in_workers(
+        partial(_fit, make_model, task.folder, config, run), run, workers, retries, resume=resume
+    )
     model = make_model(task)
     return model, load_best(model, run)
 
@@ -107,15 +100,8 @@ def tune_on_ray(
     run = Path(run).resolve()
     # What tune() would refuse is refused before any worker starts.
     require_startable(make_tuned(), texts, config, run, valid=valid, resume=resume)
-    settings = {
-        "make_tuned": make_tuned,
-        "texts": texts,
-        "valid": valid,
-        "config": config,
-        "run": run,
-        "resume": resume,
-    }
-    _in_workers(_tune, settings, workers, retries)
+    work = partial(_tune, make_tuned, texts, config, run, valid)
+    _in_workers(work, run, workers, retries, resume=resume)
     tuned = make_tuned()
     # The run has ended: resuming it takes no step, and puts the best weights in place.
     return tuned, tune(tuned, texts, config, run, valid=valid, resume=True)
@@ -132,69 +118,67 @@ def require_ray(workers: int, retries: int) -> None:
         raise MissingExtraError("training on Ray", "ray")
 
 
-def _in_workers(
-    work: Callable[[dict[str, Any]], None], settings: dict[str, Any], workers: int, retries: int
+def _fit(
+    make_model: Callable[[Task], nn.Module],
+    folder: Path,
+    config: FitConfig,
+    run: Path,
+    *,
+    resume: bool,
 ) -> None:
-    """Do `work` in all workers, with a folder for Ray's own files."""
-    # Beside the run's own files, since all nodes see this folder; it holds no results.
-    scratch = settings["run"] / "ray"
-    try:
-        with environment(_ENVIRONMENT), _cluster(workers):
-            _train(work, settings, workers, retries, scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    task = Task.open(folder)
+    fit(make_model(task), task, config, run, resume=resume)
 
 
-def _train(
-    work: Callable[[dict[str, Any]], None],
-    settings: dict[str, Any],
-    workers: int,
-    retries: int,
-    scratch: Path,
-) -> Result:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    trainer = TorchTrainer(
-        work,
-        train_loop_config=settings,
-        torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 1}),
-        run_config=RunConfig(
-            name="run",
-            storage_path=str(scratch),
-            failure_config=FailureConfig(max_failures=retries),
-        ),
-    )
-    try:
-        return trainer.fit()
-    except Exception as error:
-        ours = _cause(error)
-        if ours is None:
-            raise
-        raise ours from error
+def _tune(
+    make_tuned: Callable[[], Tuned],
+    texts: Texts,
+    config: TuneConfig,
+    run: Path,
+    valid: Texts | None,
+    *,
+    resume: bool,
+) -> None:
+    tune(make_tuned(), texts, config, run, valid=valid, resume=resume)
 
 
 def _work(settings: dict[str, Any]) -> None:
-    """Run `fit` in a worker."""
-    run, begun = settings["run"], _begun(settings)
-    task = Task.open(settings["task"])
-    fit(settings["make_model"](task), task, settings["config"], run, resume=begun)
-
-
-def _tune(settings: dict[str, Any]) -> None:
-    """Run `tune` in a worker."""
-    run, begun = settings["run"], _begun(settings)
-    tuned, valid = settings["make_tuned"](), settings["valid"]
-    tune(tuned, settings["texts"], settings["config"], run, valid=valid, resume=begun)
-
-
-def _begun(settings: dict[str, Any]) -> bool:
-    """Whether there is a run to resume, the same in all workers."""
+    """Train in a worker; all of them resume where there is a run."""
     # The folder was free when the run began: what is in it now is of workers that died.
     begun = bool(settings["resume"]) or (settings["run"] / "config.json").exists()
     distributed.barrier()
-    return begun
+    settings["work"](resume=begun)
+
+
+def _in_workers(
+    work: Callable[..., None], run: Path, workers: int, retries: int, *, resume: bool
+) -> None:
+    """Call `work` in all workers, with a folder for Ray's own files."""
+    # Beside the run's own files, since all nodes see this folder; it holds no results.
+    scratch = run / "ray"
+    try:
+        with environment(_ENVIRONMENT), _cluster(workers):
+            from ray.train import FailureConfig, RunConfig, ScalingConfig
+            from ray.train.torch import TorchConfig, TorchTrainer
+
+            trainer = TorchTrainer(
+                _work,
+                train_loop_config={"work": work, "run": run, "resume": resume},
+                torch_config=TorchConfig(backend="gloo"),
+                scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 1}),
+                run_config=RunConfig(
+                    name="run",
+                    storage_path=str(scratch),
+                    failure_config=FailureConfig(max_failures=retries),
+                ),
+            )
+            trainer.fit()
+    except Exception as error:
+        if (ours := _cause(error)) is None:
+            raise
+        raise ours from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _cause(error: BaseException) -> AdwrightError | None:

@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import ArtifactError, MissingExtraError
 
-__all__ = ["OnnxProgram", "onnx_bytes"]
+__all__ = ["OnnxProgram", "onnx_bytes", "require_close"]
+
+#: How far an exported model may be from the model itself.
+_TOLERANCE = 1e-5
 
 
 class OnnxProgram:
     """A program that onnxruntime runs on one thread of the processor.
 
     data: as `onnx_bytes` made them. dimensions: input -> a word for each dimension that may be
-    open. signature: of each input its name, type and dimensions, an open one by its word.
+    open. signature: name, type and dimensions of each input, an open one by its word.
     Raises MissingExtraError without the extra `export`.
     """
 
@@ -51,7 +54,7 @@ class OnnxProgram:
         ]
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The outputs; inputs that the program does not read are passed over."""
+        """Compute the outputs; inputs that the program does not read are passed over."""
         wanted = {str(one["name"]): inputs[str(one["name"])] for one in self.signature}
         outputs: list[NDArray[Any]] = self._session.run(None, wanted)
         return outputs
@@ -60,7 +63,7 @@ class OnnxProgram:
 def onnx_bytes(
     program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
 ) -> bytes:
-    """The program as an ONNX file, its inputs and outputs called so.
+    """Write the program as an ONNX file, with these names of its inputs and outputs.
 
     Raises MissingExtraError without the extra `export`, ArtifactError where torch wrote nothing.
     """
@@ -78,6 +81,16 @@ def onnx_bytes(
             raise ArtifactError("torch wrote no ONNX program", where="export")
         made.save(path, external_data=False)
         return path.read_bytes()
+
+
+def require_close(difference: float, where: str | Path) -> None:
+    """Raise ArtifactError where a file differs from its model by more than 1e-5."""
+    if not difference <= _TOLERANCE:
+        raise ArtifactError(
+            f"the exported file differs from the model by {difference:.1e}",
+            where=str(where),
+            hint="use another version of the ONNX packages, and report it",
+        )
 
 
 @contextmanager

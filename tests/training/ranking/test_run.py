@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison
 from adwright.training.ranking import run as pipeline
 from adwright.training.ranking.config import RunConfig
+from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import RunResult, measure, run, train
 from tests.support.data.ranking_task import FIT, HSTU, MODEL, shop_run, shop_task
@@ -172,3 +174,23 @@ def test_measure_takes_any_task_with_the_columns(result: RunResult, folder: Path
     other = shop_task(folder / "other", users=15, seed=5)
     assert other.spec != result.ranker.spec
     assert measure(result.ranker, other, draws=10).rows == other.n_rows("test")
+
+
+def test_on_ray_the_workers_build_and_train_the_same_network(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, given = shop_task(tmp_path / "task", users=10), dict[str, Any]()
+    alone = run(small(tmp_path / "alone"), task=task)
+
+    def fit_on_ray(make: Any, at: Path, config: FitConfig, where: Path, **rest: Any) -> Any:
+        given.update(rest, folder=at)
+        # It travels to the workers.
+        assert pickle.dumps(make)
+        model = make(Task.open(at))
+        found = fit(model, task, config, where)
+        return model, replace(found, valid=None)
+
+    monkeypatch.setattr("adwright.training.on_ray.fit_on_ray", fit_on_ray)
+    there = run(small(tmp_path / "ray"), task=task, ray_workers=3, retries=2)
+    assert given == {"workers": 3, "retries": 2, "resume": False, "folder": task.folder}
+    assert np.array_equal(there.probabilities["DIN"], alone.probabilities["DIN"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, MissingExtraError
 
 transformers = pytest.importorskip("transformers")
 
 from adwright.training.tuning.base import (  # noqa: E402
     PACKABLE,
     beside_base,
+    load_base,
+    load_tokenizer,
     require_four_bit,
 )
 from adwright.training.tuning.run import TuneRun, run_tuning  # noqa: E402
@@ -25,6 +28,7 @@ from adwright.tuning.methods import METHODS, Method, apply  # noqa: E402
 from adwright.tuning.references import FullTuning  # noqa: E402
 from adwright.tuning.reparameterised.lora import LoRA, is_packed  # noqa: E402
 from adwright.tuning.sizes import LINEAR, places  # noqa: E402
+from tests.support.lm.tiny_llama import save_tiny  # noqa: E402
 from tests.training.tuning.test_tune import CONFIG, texts, tuned_by  # noqa: E402
 
 
@@ -96,3 +100,39 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr("adwright.training.tuning.base.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"bitsandbytes.*pip install bitsandbytes"):
         require_four_bit(LoRA())
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny(tmp_path_factory.mktemp("base") / "model"))
+
+
+def test_a_base_is_loaded_in_the_type_that_its_method_needs(
+    saved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adwright.training.tuning.base.fitting_dtype", lambda: torch.bfloat16)
+    found = {
+        (method, dtype): load_base(saved, method, dtype=dtype)[0].dtype
+        for method in (None, LoRA(), FullTuning())
+        for dtype in (None, torch.float16)
+    }
+    # What moves by small steps has to be in float32.
+    assert [found[method, None] for method in (None, LoRA(), FullTuning())] == [
+        *(torch.bfloat16, torch.bfloat16, torch.float32)
+    ]
+    assert {dtype for (_, asked), dtype in found.items() if asked} == {torch.float16}
+
+
+def test_the_tokenizer_is_that_of_the_base(saved: str) -> None:
+    _, tokenizer, note = load_base(saved)
+    assert note == ""
+    assert load_tokenizer(saved)("sale 1")["input_ids"] == tokenizer("sale 1")["input_ids"]
+
+
+def test_without_transformers_the_extra_is_named(
+    saved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    for load in (load_base, load_tokenizer):
+        with pytest.raises(MissingExtraError, match=r"adwright\[lm\]"):
+            load(saved)

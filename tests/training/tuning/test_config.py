@@ -34,14 +34,12 @@ def test_an_epoch_reads_each_text_once_in_an_order_of_its_own() -> None:
     assert replace(config, steps=5).steps_in_all(10) == 5
 
 
-def test_validations_and_checkpoints_fall_due() -> None:
-    config = TuneConfig(epochs=2, batch=4, checkpoint_every=2)
+def test_validations_fall_due() -> None:
+    config = TuneConfig(epochs=2, batch=4)
     steps = range(1, 7)
     assert [step for step in steps if config.validates(step, 10)] == [3, 6]
-    assert [step for step in steps if config.saves(step)] == [2, 4, 6]
-    often = replace(config, validate_every=4, checkpoint_every=0)
+    often = replace(config, validate_every=4)
     assert [step for step in steps if often.validates(step, 10)] == [4, 6]
-    assert not any(often.saves(step) for step in steps)
 
 
 @pytest.mark.parametrize(

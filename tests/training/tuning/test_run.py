@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -329,3 +330,41 @@ def test_a_file_that_is_wrong_is_explained(tmp_path: Path) -> None:
             read_jobs(file)
     with pytest.raises(ConfigError):
         read_jobs(tmp_path / "none.toml")
+
+
+def test_on_ray_the_workers_tune_the_same_model(
+    asked: TuneRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = dict[str, Any]()
+    alone = run_tuning(replace(asked, out=tmp_path / "alone"))
+
+    def tune_on_ray(make: Any, texts: Any, config: Any, where: Path, **rest: Any) -> Any:
+        valid = rest.pop("valid")
+        given.update(rest)
+        # It travels to the workers.
+        assert pickle.dumps(make)
+        tuned = make()
+        return tuned, tune_pipeline.tune(tuned, texts, config, where, valid=valid)
+
+    monkeypatch.setattr("adwright.training.on_ray.tune_on_ray", tune_on_ray)
+    there = run_tuning(replace(asked, out=tmp_path / "ray"), ray_workers=2, retries=1)
+    assert given == {"workers": 2, "retries": 1, "resume": False}
+    same = ("valid_nll", "base_nll", "steps", "tokens", "trainable", "data_hash")
+    assert [getattr(there, name) for name in same] == [getattr(alone, name) for name in same]
+    one, two = (numbers(tmp_path / name / "tuned") for name in ("alone", "ray"))
+    assert all(torch.equal(two[name], value) for name, value in one.items())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"method": PRUNED}, {"quantise": "nf4"}], ids=["twice", "four bits"]
+)
+def test_what_ray_cannot_do_is_refused(asked: TuneRun, changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="Ray's workers train once"):
+        run_tuning(replace(asked, **changes), ray_workers=2)
+    assert not asked.out.exists()
+
+
+def test_two_jobs_of_one_name_are_refused(several: JobsRun) -> None:
+    first, second = several.jobs
+    with pytest.raises(ConfigError, match="one name"):
+        run_jobs(replace(several, jobs=(first, replace(second, name=first.name))))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adwright.core.errors import DataError, ValueInvalidError
-from adwright.training.tuning.texts import Texts, read_rows
+from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.training.tuning.texts import PairsConfig, Texts, held_apart, read_rows
 
 
 class Letters:
@@ -104,3 +105,35 @@ def test_a_wrong_file_says_where(tmp_path: Path, text: str, message: str) -> Non
 def test_a_missing_file_says_which(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.jsonl"):
         read_rows(tmp_path / "none.jsonl", ("prompt",))
+
+
+@pytest.mark.parametrize("valid", [0.0, 0.3, 0.6])
+def test_groups_are_held_out_whole_and_nothing_is_lost(tmp_path: Path, valid: float) -> None:
+    file, letters = tmp_path / "pairs.jsonl", Letters(template=False)
+    rows = [{"q": f"q{n}", "a": f"a{n}", "of": f"g{n % 5}"} for n in range(15)]
+    file.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    data = PairsConfig(file, prompt="q", answer="a", group="of", valid=valid)
+    train, held = held_apart(data, letters, seed=1)
+    groups = [
+        {int(said(part, row, letters)[0][2:-1]) % 5 for row in range(len(part))}
+        for part in (train, held)
+    ]
+    assert not groups[0] & groups[1]
+    assert len(groups[1]) == round(valid * 5)
+    assert sorted(train.prompts + held.prompts) == sorted(Texts.of(data.rows(), letters).prompts)
+    again, _ = held_apart(data, letters, seed=1)
+    assert again.data_hash == train.data_hash
+    assert not valid or held_apart(data, letters, seed=3)[1].data_hash != held.data_hash
+
+
+def test_a_file_that_leaves_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n", "utf-8")
+    with pytest.raises(DataError, match="no texts"):
+        PairsConfig(file).rows()
+    file.write_text('{"prompt": "a", "answer": "b"}\n', "utf-8")
+    with pytest.raises(ConfigError, match="all texts are held out"):
+        held_apart(PairsConfig(file, valid=0.9), Letters(template=False), 0)
+    for wrong in ({"valid": 1.0}, {"valid": -0.1}, {"max_length": 7}):
+        with pytest.raises(ConfigError, match="valid is a share below 1"):
+            PairsConfig(file, **wrong)  # type: ignore[arg-type]

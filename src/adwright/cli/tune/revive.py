@@ -127,9 +127,9 @@ def device(  # noqa: PLR0913 - one argument per option
     report = run_device(asked, overwrite=replacing or force)
     show_facts(
         {
-            "modules that trained": f"{report.alive:.0%} of {report.modules}",
-            "training loss": f"{as_loss(report.first_loss)} -> {as_loss(report.last_loss)}",
-            "held-out answers, nats per token": as_loss(report.valid_nll),
+            "modules": f"{report.modules}, of which {report.alive[-1]} trained at the end",
+            "training loss": f"{as_loss(report.losses[0])} -> {as_loss(report.losses[-1])}",
+            "held-out answers, nats per token": as_loss(report.valid),
             "sent": f"{report.sent:,} bytes",
             "received": f"{report.received:,} bytes",
             "saved in": str(out / "tuned"),

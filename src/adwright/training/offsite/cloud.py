@@ -4,12 +4,12 @@
       hello                 ->
                             <-    ends        embedding, head, sizes of the maps
     each pass:
-      forward  x0, places   ->                layer by layer; at each map whose module lives:
+      forward  x0, places   ->                layer by layer; at each map whose module is active:
                             <-    input  x
       delta    s B A x      ->
                             <-    hidden      after the last norm
     where the pass is of a training step:
-      backward dL/dhidden   ->                in the graph's order, at each map that lives:
+      backward dL/dhidden   ->                in the graph's order, at each active one:
                             <-    slope  g
       slope_in s A'B' g     ->
                             <-    done
@@ -18,9 +18,9 @@
       revived               ->
       bye                   ->
 
-Tokens, answers, loss and the numbers of living modules stay on the device. What the cloud sees,
-hidden states, is no secret of the texts: x0 is a row of its own embedding for each token, which a
-cloud that looks can tell. The paper's promise is that no text is stored or sent as such, no more.
+Tokens, answers, loss and the weights of active modules stay on the device. The hidden states do not
+hide the texts: x0 is a row of the cloud's own embedding for each token, so a cloud that looks can
+read them. The paper promises that no text is stored or sent as such, no more.
 
 See `kill_revive` for the paper.
 """
@@ -43,7 +43,7 @@ from adwright.tuning.storage import fingerprint
 
 __all__ = ["serve_base"]
 
-#: Seconds that the device may take for its own part of a step.
+#: Seconds that the device may take for its share of a step.
 _WAIT = 600.0
 
 
@@ -116,8 +116,8 @@ def _pass(model: Any, channel: Channel, asked: WireMessage) -> None:
 
 
 class _Map(nn.Module):
-    """A map of the base and the device's module beside it; `dead`: its A, B and scale, where the
-    cloud computes it."""
+    """A map of the base, and the device's module beside it; `dead`: A, B and scale of a killed
+    module, which the cloud computes."""
 
     def __init__(self, base: nn.Linear, number: int, channel: Channel) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class _Map(nn.Module):
         self.dead: tuple[Tensor, Tensor, float] | None = None
 
     def kill(self, a: Tensor, b: Tensor, scale: float) -> None:
-        """From now on the cloud's; DataError for other sizes."""
+        """Compute the module here from now on. Raises DataError for other sizes."""
         rank = a.shape[0]
         wanted = (rank, self.base.in_features), (self.base.out_features, rank)
         if (tuple(a.shape), tuple(b.shape)) != wanted:
@@ -143,7 +143,7 @@ class _Map(nn.Module):
 
 
 class _Ask(torch.autograd.Function):
-    """The device's module as a function of x."""
+    """The device's module as a differentiable function of x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, number: int, width: int, channel: Channel) -> Tensor:
@@ -168,7 +168,7 @@ def _shaped(value: Tensor, shape: Any, dtype: torch.dtype) -> Tensor:
 
 
 def _ends(model: Any, maps: list[tuple[str, nn.Linear]]) -> WireMessage:
-    """What the device needs to turn tokens into states and states into a loss."""
+    """The message with what turns tokens into states, and states into a loss."""
     tensors = {"embedding": model.get_input_embeddings().weight}
     head = model.lm_head
     if head.weight.data_ptr() != tensors["embedding"].data_ptr():

@@ -3,11 +3,11 @@
 The modules are LoRA's: with A [r, in], B [out, r] and the x and g that the cloud sends,
 
     delta = s B A x      dB = g' (s A x)      dA = s (B' g)' x      dx = s A' (B' g)
-    operations = 6 T r (in + out)   a module, a step of T tokens, forward and backward
+    operations = 6 T r (in + out)   per module and step of T tokens, forward and backward
 
-A module that was killed (see `kill_revive`) costs none of this, and no traffic. What comes out is
-a LoRA like any other: `save` writes it, and `load_tuned` attaches it to the base. While all
-modules live, a step is that of `tune` with LoRA up to the order of sums.
+A killed module (see `kill_revive`) costs none of this, and no traffic. The result is a plain LoRA:
+`save` writes it, and `load_tuned` attaches it to the base. While all modules are active, a step is
+that of `tune` with LoRA up to the order of sums.
 
     listener = Listener()                                            # the cloud, 127.0.0.1
     serve_base(model, listener.accept())
@@ -42,20 +42,19 @@ from adwright.tuning.storage import write_tuned
 
 __all__ = ["DeviceReport", "OnDevice", "tune_on_device"]
 
-#: Seconds that the cloud may take for its part of a pass.
+#: Seconds that the cloud may take for its share of a pass.
 _WAIT = 600.0
 
 
 @dataclass(frozen=True)
 class DeviceReport:
-    """losses: of each step, nats a token. valid: of the last validation, NaN without one. sent,
-    received: bytes of the steps, without what is exchanged once at the start and for validation.
-    once: bytes received at the start. operations: of modules, in steps. cpu_seconds: of this
-    process, in steps. alive: modules that lived in each step, of `modules`.
-    """
+    """What a training on the device cost. losses: of each step, nats per token. valid: of the
+    validation at the end, None without one. sent, received: bytes of the steps alone. once: bytes
+    received at the start. operations, cpu_seconds: of modules and this process, in steps. alive:
+    active modules in each step, of `modules`."""
 
     losses: tuple[float, ...]
-    valid: float
+    valid: float | None
     sent: int
     received: int
     once: int
@@ -75,7 +74,7 @@ class _Spent:
 
 
 class OnDevice:
-    """The device's part of the model, after the cloud said what it is. lora: the modules'
+    """The modules on the device, as the cloud's message `ends` describes them. lora: their
     settings; its targets must be the cloud's. seed: of A, drawn as `apply` draws it.
 
     Raises ConfigError for other targets or a dropout, DataError where `ends` is incomplete.
@@ -126,7 +125,7 @@ class OnDevice:
             channel.send(WireMessage("delta", {}, {"delta": self._delta(number, asked, trains)}))
 
     def backward(self, channel: Channel, slope: Tensor) -> None:
-        """Leave the gradients of living modules behind, given that of the hidden states."""
+        """Leave the gradients of active modules behind, given that of the hidden states."""
         channel.send(WireMessage("backward", {}, {"slope": slope}))
         while True:
             asked = channel.receive("slope", "done", timeout=_WAIT)
@@ -195,9 +194,9 @@ def tune_on_device(
     """Train LoRA's modules here beside a base that `serve_base` computes elsewhere.
 
     config: of which this loop follows epochs, steps, batch, micro, learning_rate, betas,
-    weight_decay, warmup, floor, clip_norm and seed. rule: who is killed; None for nobody. valid:
-    texts whose loss is measured at the end. Raises ValueInvalidError where there are no texts,
-    ConfigError for a loss that is not finite, and as `Channel.receive`.
+    weight_decay, warmup, floor, clip_norm and seed. rule: which modules are killed; None for
+    none. valid: texts whose loss is measured at the end. Raises ValueInvalidError where there are
+    no texts, ConfigError for a loss that is not finite, and as `Channel.receive`.
     """
     if not len(texts):
         raise ValueInvalidError("there are no texts to tune on")
@@ -210,7 +209,7 @@ def tune_on_device(
         loop = _Loop(here, channel, texts, config, rule or KillRevive(window=0))
         for step in range(loop.steps):
             loop.step(step)
-        measured = math.nan if valid is None else _nll(here, channel, valid, config.batch)
+        measured = None if valid is None else _nll(here, channel, valid, config.batch)
         channel.send(WireMessage("bye"))
     spent = loop.spent
     return here, DeviceReport(
@@ -271,7 +270,7 @@ class _Loop:
         spent.received += self._received() - received
 
     def _gradients(self, rows: Any) -> float:
-        """Leave gradients behind; the mean loss."""
+        """Leave gradients behind; returns the mean loss."""
         answers = sum(len(self.texts.answers[row]) for row in rows.tolist())
         total = 0.0
         for part in np.array_split(rows, -(-len(rows) // self.config.micro)):
@@ -335,7 +334,7 @@ def _nll(here: OnDevice, channel: Channel, texts: Texts, batch: int) -> float:
 
 
 def _modules(ends: WireMessage) -> tuple[list[str], list[tuple[int, int]]]:
-    """Names and (in, out) of the maps."""
+    """Read names and (in, out) of the maps."""
     names, sizes = ends.fields.get("names"), ends.fields.get("sizes")
     fits = isinstance(names, list) and isinstance(sizes, list) and len(names) == len(sizes) > 0
     if not fits or not all(_is_pair(each) for each in sizes):  # type: ignore[union-attr]

@@ -1,21 +1,21 @@
-"""Which tuned modules live: those that move are trained, the others are killed for a while.
+"""Choose the modules that are trained: those that change; the others are killed for a while.
 
 Gao & Zhang, "DLoRA: Distributed Parameter-Efficient Fine-Tuning Solution for Large Language
 Model", 2024, arXiv 2404.05182 (another work than the serving system dLoRA of the same year). The
-cloud holds the frozen base, the device the texts and the modules; each living module costs the
-device computation and traffic in every step. Modules whose numbers hardly change over recent steps
+cloud holds the frozen base, the device the texts and the modules; each active module costs the
+device computation and traffic in every step. Modules whose weights hardly change over recent steps
 are killed, and revived later.
 
-Ours, where we state formulas of our own: with theta_m the n_m numbers of module m, every w steps
+Formulas of our own: with theta_m the n_m weights of module m, every w steps
 
-    c_m = ||theta_m(t) - theta_m(t - w)|| / sqrt(n_m)     for those that live
-    K   = ceil(alive M)                                   live afterwards, of M
+    c_m = ||theta_m(t) - theta_m(t - w)|| / sqrt(n_m)     for active modules
+    K   = ceil(alive M)                                   active afterwards, of M
     R   = min(ceil(revived M), K - 1, number killed)      of them revived: those killed longest
-    the K - R with the largest c_m of those that live stay alive
+    the K - R active modules with the largest c_m stay
 
-In the first w steps all live. So a module is dead for at most ceil(M / R) windows, and a decision
-needs nothing but numbers that the device has. A killed module is not taken out: its numbers go to
-the cloud once, which computes it, frozen; the device takes it up with the same numbers.
+In the first w steps all are active. So a module is killed for at most ceil(M / R) windows, and the
+device decides by its own weights. A killed module is not removed: its weights go to the cloud once,
+which computes it, frozen; the device resumes it with the same weights.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ __all__ = ["KillRevive", "Lives"]
 
 @dataclass(frozen=True)
 class KillRevive:
-    """window: w, 0 for modules that all live all the time. alive, revived: shares of all."""
+    """The rule. window: w steps, 0 for modules that are always active. alive, revived: shares of
+    all modules."""
 
     window: int = 8
     alive: float = 0.25
@@ -46,24 +47,21 @@ class KillRevive:
 
 
 class Lives:
-    """Who lives. modules: M, numbered from 0."""
+    """Which of M modules, numbered from 0, are active."""
 
     def __init__(self, rule: KillRevive, modules: int) -> None:
         self.rule, self.modules = rule, modules
         self.alive = list(range(modules))
-        #: When each was killed, in decisions, for those that are dead.
+        #: The killed ones, and by which decision.
         self.killed: dict[int, int] = {}
         self._decisions = 0
 
     def is_due(self, step: int) -> bool:
-        """Whether to decide after step `step`, counted from 0."""
+        """Whether to decide after step `step` (from 0)."""
         return self.rule.window > 0 and (step + 1) % self.rule.window == 0
 
     def decide(self, change: Mapping[int, float]) -> tuple[list[int], list[int]]:
-        """Numbers of those that are killed and that are revived now, each in rising order.
-
-        change: c_m of all that live.
-        """
+        """Decide by the change c_m of each active module; (killed, revived) now, each ascending."""
         self._decisions += 1
         room = max(1, math.ceil(self.rule.alive * self.modules))
         turns = min(math.ceil(self.rule.revived * self.modules), room - 1, len(self.killed))

@@ -4,7 +4,7 @@
       hello                     ->
                                 <-     emulator   ends, kept middle, embedding, head, tokeniser
       trains the ends
-      adapter                   ->                numbers of the ends, and of nothing else
+      adapter                   ->                weights of the ends, and of nothing else
                                 <-     plugged
 
 See `sandwich` for the method and its paper. `own` and `train_offsite` are the two sides:
@@ -109,7 +109,7 @@ def train_offsite(
     run: str | Path | None = None,
     resume: bool = False,
 ) -> tuple[Tuned, TuneResult]:
-    """The side of the texts' owner: train the ends beside the emulator and send their numbers.
+    """The side of the texts' owner: train the ends beside the emulator and send their weights.
 
     texts_of: gives the texts to train on and to validate with, made by the tokeniser that came
     (None where none did). rank, alpha: of a LoRA in the ends; rank 0 trains them whole. run,

@@ -39,16 +39,16 @@ from adwright.tuning.tuned import Tuned
 __all__ = ["OffsiteReport", "OwnerRun", "TrainerRun", "run_owner", "run_trainer"]
 
 _logger = logging.getLogger("adwright")
-#: Seconds between a peer that failed and the next, so that what fails at once is not tried at once.
+#: Seconds between a peer that failed and the next.
 _PAUSE = 0.5
 
 
 @dataclass(frozen=True)
 class OwnerRun:
-    """What the model's owner asks for. model: as `adwright lm generate --model` takes it. ends,
+    """What the owner of a model asks for. model: as `adwright lm generate --model` takes it. ends,
     kept: layers, see `sandwich`. distil: a file of pairs of one's own to train the kept layers
-    on, None for layers as they are; distil_steps: so long. host, port: where to listen, 0 for a
-    free port. wait: seconds for somebody to connect who brings an adapter, and then to train it."""
+    on, None for layers as they are; distil_steps: of that. host, port: where to listen, 0 for a
+    free port. wait: seconds for a peer to bring an adapter, and for its training."""
 
     model: str = SMOLLM2
     out: Path = Path("runs/plugged")
@@ -75,8 +75,8 @@ class TrainerRun:
 
 @dataclass(frozen=True)
 class OffsiteReport:
-    """trainable: numbers. valid_nll: nats a token of the held answers, of the emulator with the
-    trained ends; None without held texts. sent, received: bytes."""
+    """What the training of the ends cost. trainable: parameters. valid_nll: nats per token of the
+    held-out answers, of the emulator with the trained ends; None without. sent, received: bytes."""
 
     trainable: int
     steps: int
@@ -92,10 +92,10 @@ class OffsiteReport:
 def run_owner(
     asked: OwnerRun, *, overwrite: bool = False, on_listening: Callable[[str], None]
 ) -> None:
-    """Give the thinned model to who connects, and write the whole one with what came back.
+    """Give the thinned model to a peer, and write the whole one with the ends that come back.
 
-    Where one peer fails, its reason is logged and the next is listened to, until an adapter has
-    come or `asked.wait` is over. on_listening: called once with HOST:PORT. overwrite: replace
+    Where a peer fails, its reason is logged and the next may connect, until an adapter has come or
+    `asked.wait` is over. on_listening: called once with HOST:PORT. overwrite: replace
     `asked.out`. Raises ConfigError where layers or port do not allow it, ResourceError where nobody
     comes, and as `held_apart` and `load_base`; as `own` where the last peer fails after that time.
     """
@@ -106,7 +106,7 @@ def run_owner(
         texts, _ = held_apart(PairsConfig(path=asked.distil, valid=0.0), tokenizer, 0)
         distil(small, model, texts, ends=asked.ends, steps=asked.distil_steps)
     with atomic_folder(asked.out, overwrite=overwrite) as folder:
-        # Where the folder cannot be written, nobody has waited in vain.
+        # First, so that a folder that cannot be written is known before the wait.
         tokenizer.save_pretrained(folder)
         with Listener(asked.host, asked.port) as listener:
             on_listening(f"{listener.host}:{listener.port}")
@@ -115,7 +115,7 @@ def run_owner(
 
 
 def _served(asked: OwnerRun, listener: Listener, model: Any, small: Any, tokenizer: Path) -> Tuned:
-    """`own` with one peer after another, until an adapter has come."""
+    """Call `own` with one peer after another, until an adapter has come."""
     until = time.monotonic() + asked.wait
     while True:
         left = max(until - time.monotonic(), 0.0)
@@ -130,7 +130,7 @@ def _served(asked: OwnerRun, listener: Listener, model: Any, small: Any, tokeniz
                 wait=asked.wait,
             )
         except (AdwrightError, OSError) as error:
-            # A typing error of theirs, or a port scan, must not cost an hour of distillation.
+            # A mistake of a peer, or a port scan, must not cost an hour of distillation.
             if time.monotonic() + _PAUSE >= until:
                 raise
             _logger.warning("no adapter came, still listening: %s", error)
@@ -142,7 +142,7 @@ def run_trainer(asked: TrainerRun, *, resume: bool = False) -> OffsiteReport:
 
     resume: continue the training in `asked.out`; the model's owner must offer the same model.
     Raises ConfigError for an address that is none, and as `train_offsite` and `held_apart`. What
-    can be known before is refused before anybody is asked for a model.
+    can be checked here is checked before the model is asked for.
     """
     host, port = read_address(asked.address)
     _require_startable(asked, resume=resume)

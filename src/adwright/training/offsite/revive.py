@@ -2,32 +2,31 @@
 
 cloud    a model            ->  computes for one device, keeps nothing
 device   a file of pairs    ->  OUT/tuned, a LoRA as `adwright tune run` writes it, and
-                                OUT/report.json
+                                OUT/report.json, its DeviceReport
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ResourceError
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.training.offsite.cloud import serve_base
-from adwright.training.offsite.device import tune_on_device
+from adwright.training.offsite.device import DeviceReport, tune_on_device
 from adwright.training.offsite.kill_revive import KillRevive
 from adwright.training.offsite.wire import Listener, connect, read_address
+from adwright.training.run_settings import require_free
 from adwright.training.tuning.base import load_base, load_tokenizer
 from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import PairsConfig, held_apart
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import Target
 
-__all__ = ["TARGETS", "CloudRun", "DeviceRun", "ReviveReport", "run_cloud", "run_device"]
+__all__ = ["TARGETS", "CloudRun", "DeviceRun", "run_cloud", "run_device"]
 
 #: The maps that get a module where nothing else is asked for.
 TARGETS: tuple[Target, ...] = ("q_proj", "v_proj")
@@ -61,25 +60,6 @@ class DeviceRun:
     out: Path = Path("runs/revive")
 
 
-@dataclass(frozen=True)
-class ReviveReport:
-    """What the device spent. modules: of the model; alive: mean share of them that lived.
-    first_loss, last_loss, valid_nll: nats per token of the answers; None without held-out texts.
-    sent, received: bytes of the steps. cpu_seconds: of the device's process, in steps."""
-
-    modules: int
-    alive: float
-    steps: int
-    texts: int
-    held: int
-    first_loss: float
-    last_loss: float
-    valid_nll: float | None
-    sent: int
-    received: int
-    cpu_seconds: float
-
-
 def run_cloud(asked: CloudRun, *, on_listening: Callable[[str], None]) -> int:
     """Compute the base for one device until it says goodbye; returns the passes.
 
@@ -93,7 +73,7 @@ def run_cloud(asked: CloudRun, *, on_listening: Callable[[str], None]) -> int:
     return serve_base(model, channel, targets=asked.targets, passes=asked.passes)
 
 
-def run_device(asked: DeviceRun, *, overwrite: bool = False) -> ReviveReport:
+def run_device(asked: DeviceRun, *, overwrite: bool = False) -> DeviceReport:
     """Tune a LoRA here beside a base that is computed elsewhere; save it, and report.
 
     overwrite: replace an adapter that is there. Raises ResourceError where it is there, and as
@@ -101,11 +81,10 @@ def run_device(asked: DeviceRun, *, overwrite: bool = False) -> ReviveReport:
     """
     host, port = read_address(asked.address)
     folder = asked.out / "tuned"
-    if folder.exists() and not overwrite:
-        hint = "name another folder, or allow it to be replaced"
-        raise ResourceError("this folder already holds an adapter", where=str(folder), hint=hint)
+    if not overwrite:
+        require_free(folder, "an adapter")
     train, valid = held_apart(asked.data, load_tokenizer(asked.model), asked.tune.seed)
-    here, found = tune_on_device(
+    here, report = tune_on_device(
         connect(host, port),
         train,
         asked.tune,
@@ -114,19 +93,7 @@ def run_device(asked: DeviceRun, *, overwrite: bool = False) -> ReviveReport:
         valid=valid if len(valid) else None,
     )
     here.save(folder, seed=asked.tune.seed, overwrite=overwrite)
-    report = ReviveReport(
-        modules=found.modules,
-        alive=sum(found.alive) / (len(found.alive) * found.modules),
-        steps=len(found.losses),
-        texts=len(train),
-        held=len(valid),
-        first_loss=found.losses[0],
-        last_loss=found.losses[-1],
-        valid_nll=None if math.isnan(found.valid) else found.valid,
-        sent=found.sent,
-        received=found.received,
-        cpu_seconds=round(found.cpu_seconds, 2),
-    )
-    text = json.dumps(to_jsonable(report), indent=1) + "\n"
+    counts = {"texts": len(train), "held": len(valid)}
+    text = json.dumps({**counts, **to_jsonable(report)}, indent=1) + "\n"
     atomic_write_text(asked.out / "report.json", text)
     return report

@@ -1,4 +1,4 @@
-"""The parts of offsite-tuning: the ends of a model, a thinned middle, and what goes back.
+"""The pieces of offsite-tuning: the ends of a model, a thinned middle, and what goes back.
 
 Xiao, Lin & Han, "Offsite-Tuning: Transfer Learning without Full Model", 2023, arXiv 2302.04870.
 Of N decoder layers the first n and the last n are the adapter, trained by the texts' owner; of
@@ -17,8 +17,8 @@ emulator puts out, and t_i what layer i of the whole model does,
 Ours: the paper's loss has the last of these terms alone, and its language modelling loss too.
 Beside training the ends whole, as the paper does, LoRA can be trained in them.
 
-What is hidden: the M - K layers that were left out, and after `distil` the numbers of the K, too.
-Embedding, head, ends and kept layers are given away. The texts' owner gives away the numbers of
+What is hidden: the M - K layers that were left out, and after `distil` the weights of the K, too.
+Embedding, head, ends and kept layers are given away. The texts' owner gives away the weights of
 its adapter, from which something of the texts may be guessed.
 """
 
@@ -205,7 +205,7 @@ def _states(model: Any, texts: Texts, rows: Any) -> tuple[Tensor, ...]:
 
 
 def adapter_of(tuned: Tuned) -> dict[str, Tensor]:
-    """What goes back: the trained numbers, by "first.NUMBER.NAME" and "last.NUMBER.NAME"."""
+    """The trained weights that go back, by "first.NUMBER.NAME" and "last.NUMBER.NAME"."""
     ends, layers = _method(tuned).ends, tuned.sizes.layers
     found = {}
     for name, value in tuned.state().items():
@@ -219,7 +219,7 @@ def adapter_of(tuned: Tuned) -> dict[str, Tensor]:
 def plug_in(model: Any, method: Sandwich, adapter: Mapping[str, Tensor]) -> Tuned:
     """The whole model with a trained adapter in its ends; `merge` makes a plain model of it.
 
-    Raises DataError for a number that is not finite or a name that is none of an adapter's,
+    Raises DataError for a weight that is not finite or a name that is none of an adapter's,
     ArtifactError where names or shapes are not those of `method` on this model, ConfigError where
     the model has no such ends or rank. The model is unchanged then, and nothing is allocated for
     a rank that did not come.
@@ -248,7 +248,7 @@ def plug_in(model: Any, method: Sandwich, adapter: Mapping[str, Tensor]) -> Tune
 
 
 def _wanted(model: Any, method: Sandwich) -> dict[str, Tensor]:
-    """The trained numbers of `method` on `model` by their names in `Tuned`, without memory."""
+    """The trained weights of `method` on `model` by their names in `Tuned`, without memory."""
     layers, found = decoder_layers(model), dict[str, Tensor]()
     numbers = _ends(len(layers), method.ends)
     if not method.rank:

@@ -23,7 +23,6 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from safetensors import SafetensorError
@@ -48,21 +47,21 @@ _HELLO, _HELLO_LIMIT = 10.0, 1 << 12
 
 @dataclass(frozen=True)
 class WireMessage:
-    """kind: what it is. fields: plain values as JSON has them. tensors: by name."""
+    """A message between the two sides. fields: plain values as JSON has them."""
 
     kind: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
     def number(self, name: str) -> int:
-        """A field that is a whole number; DataError where it is not."""
+        """Read a whole number. Raises DataError where the field is none."""
         value = self.fields.get(name)
         if not isinstance(value, int) or isinstance(value, bool):
             raise DataError("a message lacks a number", column=f"{self.kind}.{name}", value=value)
         return value
 
     def real(self, name: str) -> float:
-        """A field that is a finite number; DataError where it is not."""
+        """Read a finite number. Raises DataError where the field is none."""
         value = self.fields.get(name)
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         # Compared, since a whole number may be too large to be made a float; NaN fails as well.
@@ -72,7 +71,7 @@ class WireMessage:
         return float(value)  # type: ignore[arg-type]
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor by name; DataError where it is not there."""
+        """Read a tensor. Raises DataError where it is missing."""
         if name not in self.tensors:
             raise DataError("a message lacks a tensor", column=f"{self.kind}.{name}")
         return self.tensors[name]
@@ -81,8 +80,8 @@ class WireMessage:
 class Channel:
     """One end of a connection; close it, or use it as a context.
 
-    timeout: seconds that each MiB of a message may take to come or go, and that a message may take
-    to begin, unless `receive` is told otherwise. limit: bytes of a body. sent, received: bytes by
+    timeout: seconds for each MiB of a message, and for a message to begin, unless `receive` is told
+    otherwise. limit: bytes of a body. sent, received: bytes by
     kind of message, everything counted.
     """
 
@@ -103,7 +102,7 @@ class Channel:
         self.received: Counter[str] = Counter()
 
     def send(self, message: WireMessage) -> None:
-        """Send it whole. Raises ResourceError where the peer is gone or takes too long."""
+        """Send a message. Raises ResourceError where the peer is gone or takes too long."""
         head = json.dumps({"kind": message.kind, "fields": dict(message.fields)}).encode()
         tensors = {name: value.detach().contiguous() for name, value in message.tensors.items()}
         body = save(tensors) if tensors else b""
@@ -122,7 +121,7 @@ class Channel:
             raise self._gone(error, f"{message.kind} could not be sent") from error
 
     def receive(self, *kinds: str, timeout: float | None = None) -> WireMessage:
-        """The next message, which must be of one of these kinds.
+        """Wait for the next message, which must be of one of these kinds.
 
         timeout: seconds, instead of the channel's, for its first byte. Raises ResourceError where
         the peer is gone, gave up (its own words), or is silent or too slow; ConfigError where it
@@ -132,23 +131,18 @@ class Channel:
         return self._received(kinds, first, self._timeout, (_HEAD_LIMIT, self._limit))
 
     def receive_hello(self) -> WireMessage:
-        """As `receive`, of a greeting: a stranger gets little time and little memory."""
+        """Wait for a greeting, as `receive`, with little time and memory for a stranger."""
         seconds = min(_HELLO, self._timeout)
         return self._received(("hello",), seconds, seconds, (_HELLO_LIMIT, _HELLO_LIMIT))
 
     def close(self) -> None:
-        """Hang up; a second time does nothing."""
+        """Close the connection; a second time does nothing."""
         self._socket.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, Exception):
             # Our own reason, so that the other side need not guess; without values of any text.
             with suppress(ResourceError, OSError):
@@ -199,7 +193,7 @@ class Channel:
         return b"".join([self._piece(each, kinds, seconds) for each in sizes])
 
     def _piece(self, size: int, kinds: tuple[str, ...], seconds: float) -> bytes:
-        """So many bytes within so many seconds, in however small parts they come."""
+        """Read `size` bytes within `seconds`, however small the pieces in which they come."""
         parts, left, until = [], size, time.monotonic() + seconds
         while left:
             try:
@@ -230,15 +224,13 @@ class Channel:
 
 
 def _no_number(name: str) -> NoReturn:
-    """NaN and Infinity, which Python's JSON knows and JSON does not."""
+    """Refuse NaN and Infinity, which JSON does not know."""
     raise ValueError(f"{name} is no number")
 
 
 class Listener:
-    """Waits for peers. host: an address of this machine; port: 0 for a free one.
-
-    It ends with the last `accept`, with `close`, or with the block whose context it is.
-    """
+    """Listens for peers until the last `accept`, `close`, or the end of its context. host: an
+    address of this machine. port: 0 for a free one."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         try:
@@ -257,9 +249,9 @@ class Listener:
         wait: float | None = None,
         last: bool = True,
     ) -> Channel:
-        """The next peer that connects. last: nobody else is listened to afterwards.
+        """Wait for the next peer. last: stop listening afterwards.
 
-        timeout: of the channel. wait: seconds for somebody to come, None for as many as timeout.
+        timeout: of the channel. wait: seconds for a peer, None for as many as timeout.
         Raises ResourceError where nobody comes.
         """
         seconds = timeout if wait is None else wait
@@ -278,23 +270,18 @@ class Listener:
         return Channel(connected, timeout=timeout, limit=limit)
 
     def close(self) -> None:
-        """Listen no longer; a second time does nothing."""
+        """Stop listening; a second time does nothing."""
         self._socket.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def connect(host: str, port: int, *, timeout: float = 60.0, limit: int = _BODY_LIMIT) -> Channel:
-    """A channel to who listens there. Raises ResourceError where nobody does."""
+    """Connect to a listener. Raises ResourceError where there is none."""
     try:
         connected = socket.create_connection((host, port), timeout=timeout)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a training run is asked for, as a run file in TOML says it, and the task it names."""
+"""The settings of a training run of a ranker, as its run file has them, and the task it names."""
 
 from __future__ import annotations
 

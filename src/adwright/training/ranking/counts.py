@@ -29,7 +29,7 @@ def training_counts(
     """Float [n] counts for the table of each item and row feature of the model.
 
     negative_rate: share of the rows of label 0 that training sees, which is their weight.
-    max_history: most recent events that a row sees, 0 for all; a person's events count from
+    max_history: most recent events that a row sees, 0 for all; a user's events count from
     the first to the last that one of the training rows sees.
     Reads the training rows once, a feature at a time; memory follows the distinct values.
     """

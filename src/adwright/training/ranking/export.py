@@ -15,7 +15,6 @@ A history is given as distinct items with counts, in any order; padding is item 
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +33,8 @@ from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged
 from adwright.models.ranking.dense_din import CalibratedScorer
 from adwright.models.ranking.union import dense_scorer
-from adwright.training.onnx_file import OnnxProgram, onnx_bytes
+from adwright.training.model_artifacts import parquet_bytes
+from adwright.training.onnx_file import OnnxProgram, onnx_bytes, require_close
 from adwright.training.ranking.frames import batches_of
 from adwright.training.ranking.ranker import Ranker
 
@@ -43,7 +43,6 @@ __all__ = ["OnnxScorer", "export_onnx", "export_program", "scorer_inputs"]
 KIND = "scorer"
 NAMES = ("item", "history", "count", "codes", "lists", "numeric")
 OUTPUTS = ("logit", "probability")
-_TOLERANCE = 1e-5
 #: Names of the open dimensions of the inputs.
 _DIMENSIONS = {
     name: ("past",) if name in ("history", "count") else ("ads", "", "longest") for name in NAMES
@@ -55,15 +54,15 @@ def scorer_inputs(
 ) -> dict[str, NDArray[Any]]:
     """Make the tensors for one user at one moment, by the names of the inputs.
 
-    rows: the ads, as in `Ranker.score_rows`, all of one person and with one time (or without).
+    rows: the ads, as in `Ranker.score_rows`, all of one user and with one time (or without).
     Returns item [T], history [L], count [L], codes [T, F], lists [T, G, M], numeric [T, N], in
     the order of `rows`. L may be 0.
-    Raises as `Ranker.score_rows`, and ValueInvalidError for several people or times.
+    Raises as `Ranker.score_rows`, and ValueInvalidError for several users or times.
     """
     for name in {"user_id", "time"} & set(rows.columns):
         if rows[name].n_unique() != 1:
             raise ValueInvalidError(
-                "the inputs of a scorer are of one person at one moment",
+                "the inputs of a scorer are of one user at one moment",
                 column=name,
                 value=rows[name].unique().to_list()[:3],
                 hint="call it once for each",
@@ -136,19 +135,12 @@ def export_onnx(ranker: Ranker, folder: str | Path, *, overwrite: bool = False) 
     data = onnx_bytes(export_program(ranker), NAMES, OUTPUTS)
     scorer = OnnxScorer(data)
     difference = _largest_difference(ranker, scorer)
-    if not difference <= _TOLERANCE:
-        raise ArtifactError(
-            f"the exported scorer differs from the ranker by {difference:.1e}",
-            where=str(folder),
-            hint="use another version of the ONNX packages, and report it",
-        )
-    catalogue = io.BytesIO()
-    ranker.catalogue.write_parquet(catalogue, compression="zstd")
+    require_close(difference, folder)
     files: dict[str, bytes | str] = {
         **ranker.files,
         "scorer.onnx": data,
         "signature.json": json.dumps({"inputs": scorer.signature}, indent=1),
-        "items.parquet": catalogue.getvalue(),
+        "items.parquet": parquet_bytes(ranker.catalogue),
     }
     if ranker.report is not None:
         files["report.json"] = ranker.report.to_json()

@@ -35,6 +35,7 @@ from adwright.training.loop.state import unpack
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee, dense_and_sparse
 from adwright.training.ranking.counts import training_counts
 from adwright.training.ranking.predict import Predictions, open_stream, predict
+from adwright.training.run_settings import check_ranges
 
 __all__ = [
     "FitConfig",
@@ -79,15 +80,12 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
-        for name in ("epochs", "patience", "validations_per_epoch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
-        for name in ("learning_rate", "embedding_learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be positive", where=str(getattr(self, name)))
-        for name in ("decay", "clip_norm", "checkpoint_every", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must not be negative", where=str(getattr(self, name)))
+        check_ranges(
+            self,
+            counts=("epochs", "patience", "validations_per_epoch"),
+            positive=("learning_rate", "embedding_learning_rate"),
+            not_negative=("decay", "clip_norm", "checkpoint_every", "seed"),
+        )
         if self.stream.seed:
             raise ConfigError(
                 "the stream takes the seed of the run",

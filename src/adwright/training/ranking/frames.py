@@ -61,7 +61,7 @@ def batches_of(
 ) -> Iterator[Batch]:
     """Turn rows into batches of users with all of their targets; order by `Batch.row`.
 
-    rows: `needed_columns` and `time`; without a time every event of the person is history.
+    rows: `needed_columns` and `time`; without a time every event of the user is history.
     events: user_id, item_id, time; those of other users are ignored. Times are timestamps
     (without a zone: UTC), or in both tables whole numbers. max_history: most recent events that
     a row may see; 0 for all.
@@ -147,8 +147,8 @@ def _check_events(columns: Sequence[str]) -> None:
 def _prepared(
     rows: pl.DataFrame, events: pl.DataFrame, items: ItemTable
 ) -> tuple[pl.DataFrame, NDArray[np.int64], NDArray[np.int64]]:
-    """(rows sorted by person and time with their counts, the events' item codes, for each row
-    the place of its person's first event)."""
+    """(rows sorted by user and time with their counts, the events' item codes, for each row
+    the place of its user's first event)."""
     ids = pl.col("user_id", "item_id").cast(pl.String)
     rows = rows.drop([name for name in (*COUNTED, "__row") if name in rows.columns])
     dtype = events.schema["time"]
@@ -200,7 +200,7 @@ def _timed(table: pl.DataFrame, what: str, dtype: pl.DataType) -> pl.DataFrame:
 
 
 def _groups(people: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Bounds [G + 1] of groups: runs of one person, cut after _ROWS_PER_GROUP rows."""
+    """Bounds [G + 1] of groups: runs of one user, cut after _ROWS_PER_GROUP rows."""
     starts = np.flatnonzero(np.diff(people.astype(np.int64), prepend=-1))
     ends = np.append(starts[1:], len(people))
     cuts = [np.arange(a, b, _ROWS_PER_GROUP) for a, b in zip(starts, ends, strict=True)]

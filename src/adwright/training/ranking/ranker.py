@@ -164,7 +164,7 @@ class Ranker:
         events of the person are history. events: user_id, item_id, time; with a column `kind`
         those of `history_kinds` count.
         An item that the catalogue lacks is scored as the unknown item, by its context alone;
-        a person without events by an empty history.
+        a user without events by an empty history.
         Raises SchemaError for a missing column, ValueInvalidError for an empty id or time.
         """
         history = only_history(events, self.history_kinds)
@@ -173,13 +173,13 @@ class Ranker:
     def recommend(
         self, events: pl.DataFrame, candidates: pl.DataFrame, *, k: int = 10
     ) -> pl.DataFrame:
-        """The k candidates each person most probably responds to.
+        """Choose the k candidates that each user most probably responds to.
 
-        events: the people's history (user_id, item_id, time). candidates: rows as in
-        `score_rows`; without user_id they are for the one person of `events`.
+        events: the users' histories (user_id, item_id, time). candidates: rows as in
+        `score_rows`; without user_id they are for the one user of `events`.
         Returns user_id, rank (from 1), item_id, name, probability. An item that stands among
         the candidates several times is shown once, at its best.
-        Raises as `score_rows`, and SchemaError where the person cannot be told.
+        Raises as `score_rows`, and SchemaError where the user is not known.
         """
         if k < 1:
             raise ConfigError("k must be at least 1", where=f"k {k}")
@@ -198,9 +198,9 @@ class Ranker:
         )
 
     def explain(self, events: pl.DataFrame, item_id: str, *, k: int = 5) -> pl.DataFrame:
-        """Which past events activated an item: the local activation unit, made visible.
+        """Show which past events activated an item: the local activation unit, made visible.
 
-        events: one person's history (item_id, and time where there is one); all of it counts,
+        events: one user's history (item_id, and time where there is one); all of it counts,
         but for other kinds than `history_kinds` where there is a column `kind`.
         Returns the k items of largest |weight|: item_id, name, count (how often it is in the
         history), activation (of one occurrence), weight (activation x count), last (time of
@@ -305,9 +305,9 @@ def _only_person(events: pl.DataFrame) -> str:
     people = events["user_id"].unique() if "user_id" in events.columns else pl.Series()
     if len(people) != 1:
         raise SchemaError(
-            "the candidates name no person, and the events are not of exactly one",
+            "the candidates name no user, and the events are not of exactly one",
             column="user_id",
-            hint="add user_id to the candidates, or pass one person's events",
+            hint="add user_id to the candidates, or pass one user's events",
         )
     return str(people[0])
 

@@ -21,13 +21,11 @@ from typing import Literal, cast
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ResourceError
 from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison, compare
 from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate_response
@@ -41,6 +39,7 @@ from adwright.training.ranking.config import RunConfig, default_fit, open_task
 from adwright.training.ranking.fit import FitConfig, FitResult, fit
 from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
+from adwright.training.run_settings import require_free, seeded
 
 __all__ = ["RunResult", "measure", "run", "train"]
 
@@ -88,7 +87,7 @@ def run(
     done = Stages(clock) if stages is None else stages
     out = config.out
     if not overwrite:
-        _check_free(out / "ranker")
+        require_free(out / "ranker", "a ranker")
     if task is None:
         with done.stage("build the task"):
             task = open_task(config.task)
@@ -201,15 +200,6 @@ def measure(
     )
 
 
-def _check_free(ranker: Path) -> None:
-    if ranker.exists():
-        raise ResourceError(
-            "this folder already holds a ranker",
-            where=str(ranker),
-            hint="name another folder, or allow it to be replaced",
-        )
-
-
 def _fitted(
     config: RunConfig,
     model: RankerConfig,
@@ -240,11 +230,7 @@ def _fitted(
 
 
 def _fresh(model: RankerConfig, seed: int, task: Task) -> RankerModel:
-    """The network with first weights, which depend on the seed alone."""
-    # They come from torch's own generator: leave its state as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ranker_model(model, task.spec, task.item_table)
+    return seeded(seed, lambda: ranker_model(model, task.spec, task.item_table))
 
 
 def _calibrated(config: RunConfig, model: RankerModel, task: Task, fitted: FitResult) -> Ranker:

@@ -55,7 +55,7 @@ def score_file(
     rows: .parquet or .csv with the columns of `Ranker.score_rows`. events: .parquet or .csv
     with user_id, item_id, time, or the folder of an imported log; with a column `kind`, the
     ranker's `history_kinds` count. chunk: rows held at once; more is faster where the rows do
-    not lie together by person.
+    not lie together by user.
     out: a Parquet file, whole or not at all, one row per row of `rows` in the same order:
     user_id, request_id, time, item_id, label as far as `rows` has them, probability, and
     known_item, false where the catalogue lacks the item and the context alone was scored.
@@ -92,12 +92,12 @@ def score_file(
 def events_of(
     events: str | Path, user_id: str, *, kinds: Sequence[str] = RESPONSE_KINDS
 ) -> pl.DataFrame:
-    """user_id, item_id, time of one person's events in a Parquet or CSV file, or in the folder
+    """Read user_id, item_id, time of one user's events in a Parquet or CSV file, or in the folder
     of an imported log.
 
     kinds: those that count, where there is a column `kind`.
     Raises FileUnreadableError and SchemaError for the file, ValueInvalidError where it holds
-    no event of that person, or none of these kinds.
+    no event of that user, or none of these kinds.
     """
     path = events_file(events)
     with tempfile.TemporaryDirectory(prefix="adwright-events-") as scratch:
@@ -105,7 +105,7 @@ def events_of(
         found = source.of(pl.Series([user_id], dtype=pl.String))
     if not found.height:
         raise ValueInvalidError(
-            f"the file holds no {source.what} of this person",
+            f"the file holds no {source.what} of this user",
             file=str(path),
             column="user_id",
             value=user_id,
@@ -231,7 +231,7 @@ def _naming(path: Path) -> Iterator[None]:
 def _placed(error: DataError, rows: Path, events: Path, before: int) -> DataError:
     """The error with its file, and its row counted in the file where it is about the rows."""
     about_events = "the rows" not in error.what and "the events" in error.what
-    # Of the events only those of the chunk's people were at hand: the row is not the file's.
+    # Only the events of the chunk's users were read: the row is not the file's.
     row = None if about_events or error.row is None else error.row + before
     file = str(events if about_events else rows)
     return type(error)(error.what, file=file, row=row, column=error.column, hint=error.hint)

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ConfigError
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranking import recall
 from adwright.training.loop.loop import train
@@ -29,6 +28,7 @@ from adwright.training.loop.position import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
 from adwright.training.retrieval.distillation import DistillationTargets
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
+from adwright.training.run_settings import check_ranges
 
 __all__ = ["RetrievalConfig", "RetrievalResult", "fit_retriever"]
 
@@ -59,15 +59,18 @@ class RetrievalConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "patience", "k"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
-        for name in ("learning_rate", "embedding_learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be positive", where=str(getattr(self, name)))
-        for name in ("visits_per_epoch", "max_history", "validation_visits", "clip_norm", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must not be negative", where=str(getattr(self, name)))
+        check_ranges(
+            self,
+            counts=("epochs", "batch", "patience", "k"),
+            positive=("learning_rate", "embedding_learning_rate"),
+            not_negative=(
+                "visits_per_epoch",
+                "max_history",
+                "validation_visits",
+                "clip_norm",
+                "seed",
+            ),
+        )
 
 
 @dataclass(frozen=True)

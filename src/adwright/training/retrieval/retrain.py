@@ -27,6 +27,7 @@ from adwright.metrics.ranking import recall
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
+from adwright.training.run_settings import seeded
 
 __all__ = ["RetrainConfig", "Retrained", "joined_task", "retrain_two_tower"]
 
@@ -80,9 +81,8 @@ def retrain_two_tower(
     config = config or RetrainConfig()
     began = time.monotonic()
     task = joined_task(log, written, items, start=start, end=end)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.fit.seed)
-        model = TwoTower(config.model, task.spec, task.items, task.count)
+    asked = config.model
+    model = seeded(config.fit.seed, lambda: TwoTower(asked, task.spec, task.items, task.count))
     fit_retriever(model, task, config.fit, run)
     visits = task.visits("test")
     if len(visits) > config.test_visits:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
+from adwright.training.run_settings import check_ranges
 
 __all__ = ["OLD_NAMES", "SequentialConfig", "SequentialResult", "renamed"]
 
@@ -36,8 +37,8 @@ class SequentialConfig:
     stochastic_length: how histories are shortened in training, or None. precision: of the
     products in training.
     validate_every: epochs between validations; patience: stop after so many without a better
-    one. validation_people: a random part of them, 0 for all. k: of NDCG@k. exclude_seen: rank
-    without the items that a user had before; False where people take items again. These three
+    one. validation_people: a random sample of users, 0 for all. k: of NDCG@k. exclude_seen: rank
+    without the items that a user had before; False where users take items again. These three
     are not read where `fit_sequential` is given a `validate` of its own.
     """
 
@@ -62,12 +63,11 @@ class SequentialConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
-        for name in ("epochs", "batch", "validate_every", "patience", "k"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
-        for name in ("weight_decay", "clip_norm", "validation_people", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must not be negative", where=str(getattr(self, name)))
+        check_ranges(
+            self,
+            counts=("epochs", "batch", "validate_every", "patience", "k"),
+            not_negative=("weight_decay", "clip_norm", "validation_people", "seed"),
+        )
         if not 0 < self.learning_rate < math.inf or not all(0 <= b < 1 for b in self.betas):
             raise ConfigError(
                 "learning_rate is above 0, betas lie in [0, 1)",

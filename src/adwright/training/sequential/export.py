@@ -37,7 +37,7 @@ from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon
 from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.models.sequential.union import SequenceNetwork, dense_network
-from adwright.training.onnx_file import OnnxProgram, onnx_bytes
+from adwright.training.onnx_file import OnnxProgram, onnx_bytes, require_close
 from adwright.training.ranking.export import export_onnx
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.sequential.artifact import SequenceArtifact
@@ -55,7 +55,6 @@ KIND = "sequence-onnx"
 Arrays = dict[str, NDArray[Any]]
 
 _FILE = "model.onnx"
-_TOLERANCE = 1e-5
 #: Request time of the examples, and the longest history that the check reads.
 _NOW = 1_700_000_000
 _LONG = 512
@@ -71,7 +70,7 @@ _RANKER = {
 
 
 def retriever_inputs(model: SequenceModel, batch: SequenceBatch, *, timed: bool = True) -> Arrays:
-    """The tensors for U people, by the names of the inputs that the model reads.
+    """Make the tensors for U users, by the names of the inputs that the model reads.
 
     batch: for example of `SequenceBatch.serving`. timed: whether the sequences that the model was
     trained on have times. Returns items [U, L] and lengths [U], and as far as the model reads
@@ -101,17 +100,17 @@ def ranker_inputs(
     *,
     request_time: int | None = None,
 ) -> Arrays:
-    """The tensors for m candidates of one person, by the names of the inputs.
+    """Make the tensors for m candidates of one user, by the names of the inputs.
 
     person: a batch of one, with its actions. candidates: int64 [m] item codes. request_time:
     seconds; needed where the model reads times.
     Returns items, actions [n] and candidates [m], and as far as the model reads them time [n],
     request_time [1], context [F].
-    Raises ValueInvalidError for more than one person, a history that leaves no place for a
+    Raises ValueInvalidError for more than one user, a history that leaves no place for a
     candidate, or without what the model reads.
     """
     if len(person) != 1:
-        raise ValueInvalidError("candidates are scored for one person", value=len(person))
+        raise ValueInvalidError("candidates are scored for one user", value=len(person))
     if len(person.items.values) >= model.config.max_length:
         raise ValueInvalidError(
             "the history leaves no place for a candidate",
@@ -180,12 +179,7 @@ def export_sequence(
     data = onnx_bytes(sequence_program(model, timed=timed), names, _outputs(model))
     program = OnnxProgram(data, _words(model))
     difference = _largest_difference(model, program, timed)
-    if not difference <= _TOLERANCE:
-        raise ArtifactError(
-            f"the exported network differs from the model by {difference:.1e}",
-            where=str(folder),
-            hint="use another version of the ONNX packages, and report it",
-        )
+    require_close(difference, folder)
     ranks = isinstance(model, HSTURanker)
     files: dict[str, bytes | str] = {
         **artifact.files,
@@ -300,7 +294,7 @@ def _person(model: SequenceNetwork, events: int) -> SequenceBatch:
 
 
 def _example(model: SequenceNetwork, events: int, timed: bool) -> Arrays:
-    """Inputs of the right types; what they hold does not matter to a trace."""
+    """Inputs of the right types; a trace does not depend on their values."""
     person = _person(model, events)
     if isinstance(model, HSTURanker):
         codes = np.arange(3) % model.input.item.num_embeddings

@@ -1,7 +1,7 @@
-"""fit_sequential(): train a sequential model on the sequences of people.
+"""fit_sequential(): train a sequential model on the sequences of users.
 
-A sample is a person's sequence and every position of it is predicted, so an epoch reads each
-person once ("generative training", Zhai et al., ICML 2024, arXiv 2402.17152). Batches have the
+A sample is a user's sequence and every position of it is predicted, so an epoch reads each
+user once ("generative training", Zhai et al., ICML 2024, arXiv 2402.17152). Batches have the
 same mix of long and short sequences, redrawn each epoch, so that steps cost about the same.
 NDCG of the validation targets over the whole catalogue decides which weights are kept, for a
 ranker of actions their log loss (`validation`), or whatever `validate` measures; data
@@ -107,7 +107,7 @@ class _Sequences(Trainee[Ints]):
     ) -> None:
         if validate is None and sequences.train_ends is not None and not config.train_on_validation:
             raise ConfigError(
-                "sequences split by time hold no target a person to validate with",
+                "sequences split by time hold no target per user to validate with",
                 where=sequences.name,
                 hint="pass validate, or train with train_on_validation=True for known epochs",
             )
@@ -155,7 +155,7 @@ class _Sequences(Trainee[Ints]):
         return self.steps_per_epoch - at.step
 
     def gradients(self, chosen: Ints, at: RunPosition) -> StepLoss:
-        """Of this process's people of the batch, over the positions of the whole."""
+        """Compute those of this process's users, over the positions of the whole batch."""
         batch = self.samples.read(chosen, at.steps)
         positions = max(self.network.asked(batch), 1)
         if is_distributed():

@@ -74,7 +74,7 @@ def rank_next(
     if not len(asked):
         raise ValueInvalidError(
             f"nobody has a target in {split} that they did not have before",
-            hint="rank with unseen=False where people take items again",
+            hint="rank with unseen=False where users take items again",
         )
     model.eval()
     target = sequences.targets(asked, split)

@@ -17,12 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ResourceError
 from adwright.metrics.ranks import Ranks
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
@@ -30,6 +27,7 @@ from adwright.models.sequential.union import SequenceRetriever, sequence_retriev
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.retrieval.ranks import retrieved_ranks
+from adwright.training.run_settings import require_free, seeded
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.baselines import Rule, rank_by_rule, visit_rule
 from adwright.training.sequential.choice_validation import some_visits
@@ -78,12 +76,8 @@ def run_sequence(
     cannot be taken up, and as `open_sequences` and `fit_sequential` do.
     """
     done, out = Stages(clock), config.out
-    if (out / "model").exists() and not overwrite:
-        raise ResourceError(
-            "this folder already holds a model",
-            where=str(out / "model"),
-            hint="name another folder, or allow it to be replaced",
-        )
+    if not overwrite:
+        require_free(out / "model", "a model")
     if data is None:
         with done.stage("read the sequences"):
             data = open_sequences(config.data)
@@ -116,15 +110,10 @@ def _model(config: SequenceRun, data: SequenceData) -> SequenceRetriever:
         asked = replace(asked, repeats=False)
     if sequences.time is None:
         asked = asked.without_time()
-    # Initial weights come from torch's own generator: leave its state as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return sequence_retriever(
-            asked,
-            sequences.items,
-            count=sequences.count,
-            context_sizes=sequences.context_sizes,
-        )
+    items, count, context = sequences.items, sequences.count, sequences.context_sizes
+    return seeded(
+        config.seed, lambda: sequence_retriever(asked, items, count=count, context_sizes=context)
+    )
 
 
 def _fit(

@@ -1,5 +1,5 @@
-"""What a training of a sequence model is asked for, as a run file in TOML says it, and the
-sequences that it names."""
+"""The settings of a training run of a sequence model, as its run file has them, and the sequences
+that it names."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ __all__ = [
     "with_options",
 ]
 
-#: People take items again where at least this share of events is of an item that the user had.
+#: Items repeat where at least this share of events is of an item that the user had before.
 REPEAT_SHARE = 0.01
 
 
 def default_fit() -> SequentialConfig:
-    """Three epochs over all events, in windows where a person has more than the model reads."""
+    """Three epochs over all events, in windows where a user has more than the model reads."""
     return SequentialConfig(
         epochs=3,
         batch=16,
@@ -62,7 +62,7 @@ class SequenceDataConfig:
 
     kind: "journey" is the next basket of Complete Journey, split by weeks; "events" a file of
     one's own or an imported log, see `read_event_file`, and "items" a folder of sequences, see
-    `build_next_item`, where the last event of a person tests and the one before it validates.
+    `build_next_item`, where the last event of a user tests and the one before it validates.
     path: of the file or folder. households: share in (0, 1], for kind "journey"; seed: of which.
     offline: never download. allow_repeats: whether what a user had stays a candidate; by default
     it does where at least one event in a hundred is of such an item.
@@ -123,7 +123,7 @@ class SequenceRun:
 
 
 def default_run(kind: str = "hstu", *, own: bool = False) -> SequenceRun:
-    """The run of a model without a run file.
+    """Make the run of a model without a run file.
 
     own: for data of one's own, of which nothing is known: shorter histories, all positions, and
     epochs until three validations in a row were no better.
@@ -140,7 +140,7 @@ def default_run(kind: str = "hstu", *, own: bool = False) -> SequenceRun:
 
 
 def read_run(path: Path | None, kind: str | None = None, *, own: bool = False) -> SequenceRun:
-    """The run of a run file; without one `default_run`.
+    """Read the run of a run file; without one `default_run`.
 
     kind: of the model; None for that of the file's [model], or "hstu" where it names none.
     own: as in `default_run`. Keys of older versions are read, with a warning.
@@ -185,7 +185,7 @@ def with_options(
     seed: int | None = None,
     out: Path | None = None,
 ) -> SequenceRun:
-    """The run with what is not None replaced.
+    """Replace what is not None in a run.
 
     max_length, blocks, width: see `SequenceConfig.resized`. events: a file of events, the folder of
     an imported log, or a folder of items. Raises ConfigError for values that do not fit each other.
@@ -222,7 +222,7 @@ class SequenceData:
 
 
 def open_sequences(config: SequenceDataConfig) -> SequenceData:
-    """The data of a config.
+    """Open the data of a config.
 
     Raises AssetError where public data cannot be had, and as `read_event_file` and
     `build_next_item`.

@@ -7,11 +7,7 @@ in a folder of its own; a run that is complete is taken as it stands.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
-
-import torch
 
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.item_sequences import ItemSequences
@@ -20,6 +16,7 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.models.sequential.choice_ranker import ChoiceRanker
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURankerConfig
+from adwright.training.run_settings import seeded
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.choice_validation import choice_validation, some_visits
 from adwright.training.sequential.config import SequentialConfig
@@ -33,19 +30,17 @@ VISITS_FILE = "visits.json"
 #: k of the retriever's recall.
 _DEPTH = 50
 
-Model = TypeVar("Model", HSTU, ChoiceRanker)
-
 
 def fit_task_retriever(
     task: NextBasket, model: HSTUConfig, fit: SequentialConfig, run: str | Path
 ) -> SequenceArtifact:
-    """Train HSTU to find what people take next, in the folder `run`, taken up where there is one.
+    """Train HSTU to predict what users take next, in the folder `run`, resumed where there is one.
 
     Unless `fit.train_on_validation`, the epoch of the best recall among 50 items stays, on the
     validation visits of `fit.validation_people`. Raises as `fit_sequential`.
     """
     sequences = sequences_of_task(task, split="task")
-    made = _fresh(lambda: HSTU(model, sequences.items, count=sequences.count), fit)
+    made = seeded(fit.seed, lambda: HSTU(model, sequences.items, count=sequences.count))
     validate = None
     if not fit.train_on_validation:
         visits = some_visits(task, fit.validation_people, fit.seed)
@@ -63,16 +58,17 @@ def fit_choice_ranker(
     *,
     draws: Draws | None = None,
 ) -> SequenceArtifact:
-    """Train an HSTU ranker to tell what people take from drawn negatives (by default `Draws()`),
-    in the folder `run`, taken up where there is one.
+    """Train an HSTU ranker to tell what users take from drawn negatives (by default `Draws()`),
+    in the folder `run`, resumed where there is one.
 
     Unless `fit.train_on_validation`, the epoch of the lowest log loss on the validation visits
     stays. The artifact is of an `HSTURanker` and has the number of training visits in visits.json.
     Raises as `fit_sequential`.
     """
     sequences, drawn = sequences_of_task(task, split="task"), draws or Draws()
-    made = _fresh(
-        lambda: ChoiceRanker(model, sequences.items, draws=drawn, count=sequences.count), fit
+    made = seeded(
+        fit.seed,
+        lambda: ChoiceRanker(model, sequences.items, draws=drawn, count=sequences.count),
     )
     validate = None
     if not fit.train_on_validation:
@@ -83,13 +79,6 @@ def fit_choice_ranker(
     return SequenceArtifact.of(
         made, sequences, seed=fit.seed, files={VISITS_FILE: about.encode("utf-8")}
     )
-
-
-def _fresh(build: Callable[[], Model], fit: SequentialConfig) -> Model:
-    """Build a model whose first weights depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(fit.seed)
-        return build()
 
 
 def _fitted(

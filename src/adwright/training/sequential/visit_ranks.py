@@ -156,7 +156,7 @@ def _of_people(
 
 
 def _read(task: NextBasket, first: Ints, end: Ints, asked: Ints) -> SequenceBatch:
-    """The events from `first` to `end` (int64 [B] each) of people who ask at `asked`
+    """The events from `first` to `end` (int64 [B] each) of users who ask at `asked`
     (microseconds)."""
     place, offsets = ranges(first, end - first)
     return SequenceBatch.serving(

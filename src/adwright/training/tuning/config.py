@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
+from adwright.training.run_settings import check_ranges
 
 __all__ = ["TuneConfig", "TuneResult"]
 
@@ -18,15 +19,15 @@ __all__ = ["TuneConfig", "TuneResult"]
 class TuneConfig:
     """How a method is trained.
 
-    epochs: over all texts; steps: so many instead, 0 for as many as the epochs have. batch: texts
-    a step; micro: texts of one forward pass, whose gradients add up. learning_rate, betas,
-    weight_decay: of AdamW; methods may multiply the rate for some of their numbers. warmup: share
+    epochs: over all texts; steps: in their place, 0 for those of the epochs. batch: texts
+    per step; micro: texts of one forward pass, whose gradients add up. learning_rate, betas,
+    weight_decay: of AdamW; methods may multiply the rate for some of their weights. warmup: share
     of the steps in which the rate rises; then it falls as a cosine to `floor` of itself.
     clip_norm: of all gradients together, 0 for none. bfloat16: products in that type.
     validate_every: steps, 0 for once an epoch; patience: stop after so many validations without a
     better one. checkpoint_every: steps, beside each validation; 0 for none.
-    checkpoint_layers: decoder layers are computed again in the backward pass, for memory; the
-    numbers that come out are the same. shard: each process holds its part of the frozen layers.
+    checkpoint_layers: decoder layers are computed again in the backward pass, which saves memory
+    and changes no result. shard: each process holds its share of the frozen layers.
     """
 
     epochs: int = 1
@@ -48,21 +49,25 @@ class TuneConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "micro", "patience"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=str(getattr(self, name)))
-        for name in ("steps", "validate_every", "checkpoint_every", "weight_decay", "clip_norm"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must not be negative", where=str(getattr(self, name)))
-        if not 0 < self.learning_rate < math.inf:
-            raise ConfigError("learning_rate must be above 0", where=str(self.learning_rate))
+        check_ranges(
+            self,
+            counts=("epochs", "batch", "micro", "patience"),
+            positive=("learning_rate",),
+            not_negative=(
+                "steps",
+                "validate_every",
+                "checkpoint_every",
+                "weight_decay",
+                "clip_norm",
+            ),
+        )
         if not (0 <= self.warmup < 1 and 0 <= self.floor <= 1):
             raise ConfigError(
                 "warmup and floor are shares, warmup below 1", where=f"{self.warmup}, {self.floor}"
             )
 
     def share_of_rate(self, step: int, steps: int) -> float:
-        """What the learning rate of step `step` (from 0) of `steps` is of the whole."""
+        """The learning rate of step `step` (from 0) of `steps`, as a share of the whole."""
         rising = math.ceil(self.warmup * steps)
         if step < rising:
             return (step + 1) / (rising + 1)
@@ -70,33 +75,29 @@ class TuneConfig:
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
 
     def steps_an_epoch(self, texts: int) -> int:
-        """Steps in which each of so many texts is read once."""
+        """Count the steps in which each text is read once."""
         return -(-texts // self.batch)
 
     def steps_in_all(self, texts: int) -> int:
-        """Steps of the whole training."""
+        """Count the steps of the whole training."""
         return self.steps or self.epochs * self.steps_an_epoch(texts)
 
     def rows(self, step: int, texts: int) -> NDArray[np.int64]:
-        """Which of so many texts step `step` (from 0) reads [batch, or less at an epoch's end]."""
+        """Choose the texts that step `step` (from 0) reads [batch, or less at an epoch's end]."""
         epoch, place = divmod(step, self.steps_an_epoch(texts))
         order = np.random.default_rng([self.seed, epoch]).permutation(texts)
         return order[place * self.batch : (place + 1) * self.batch]
 
     def validates(self, step: int, texts: int) -> bool:
-        """Whether a validation follows when `step` steps are done."""
+        """Whether a validation follows `step` steps."""
         every = self.validate_every or self.steps_an_epoch(texts)
         return step % every == 0 or step == self.steps_in_all(texts)
-
-    def saves(self, step: int) -> bool:
-        """Whether a checkpoint follows when `step` steps are done, validation or not."""
-        return bool(self.checkpoint_every) and step % self.checkpoint_every == 0
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """best: the best validation's loss in nats a token, NaN without one, after best_step steps.
-    steps, tokens, seconds (CPU): of the training. records: the lines of metrics.jsonl."""
+    """What came of a tuning. best: loss of the best validation in nats per token, NaN without one,
+    after best_step steps. seconds: of CPU. records: the lines of metrics.jsonl."""
 
     best: float
     best_step: int

@@ -42,6 +42,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.rows import AnswerRow, Row
+from adwright.training.run_settings import check_ranges
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,7 +62,7 @@ _REMEMBERED = 100_000
 
 @dataclass(frozen=True)
 class Bounds:
-    """What inference is promised, and tuning.
+    """What is promised to inference and to tuning.
 
     token_bound, first_bound: seconds from one token of an answer to the next, and from a request
     to its first token. share: of the time that is tuning's where the load allows it. prompt_tokens:
@@ -77,9 +78,7 @@ class Bounds:
     burst: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("token_bound", "first_bound", "prompt_tokens", "burst"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be above 0", where=str(getattr(self, name)))
+        check_ranges(self, positive=("token_bound", "first_bound", "prompt_tokens", "burst"))
         if not 0 < self.share < 1:
             raise ConfigError("share lies between 0 and 1", where=str(self.share))
 
@@ -128,12 +127,12 @@ class Times:
 
 @dataclass
 class _Estimate:
-    """Falls slowly, rises at once."""
+    """An estimate of seconds that rises at once and falls slowly."""
 
     value: float = 0.0
 
     def see(self, seconds: float) -> None:
-        """One more."""
+        """Take in one observation."""
         self.value = max(seconds, _FADES * self.value)
 
 
@@ -181,7 +180,7 @@ class Beside:
         self._left = self._clock()
 
     def drain(self) -> None:
-        """Answer all that waits; for when tuning is over."""
+        """Answer all that waits, when tuning is over."""
         while self.work.pending() is not None:
             self.work.serve(self.bounds.prompt_tokens)
         self._left = None
@@ -194,7 +193,7 @@ class Beside:
         takes = self._writing if pending.since is None else self._reading
         written = (
             pending.writing
-            # Nobody is helped by two in a row.
+            # Two in a row help no request.
             and self._last_pass < now
             and later + takes.value > self._written_by(_PLANNED)
         )
@@ -229,7 +228,7 @@ class Beside:
 
 @dataclass
 class _Watched:
-    """A request, when it came, and when it got its last token."""
+    """A request with the times of its arrival and its last token."""
 
     job: Row
     since: float
@@ -239,7 +238,7 @@ class _Watched:
 
 @dataclass
 class Latencies:
-    """Seconds. firsts: from a request to its first token; gaps: from a token to the next."""
+    """Seconds from a request to its first token (firsts), and from a token to the next (gaps)."""
 
     firsts: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     gaps: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))

@@ -3,19 +3,18 @@
 What `tune` does for one job this does for J of them (`tuning.packing.joint_lora`; BatchLoRA, Ye et
 al., 2023, arXiv 2312.02515): step k holds the texts of step k of every job, end to end; each loss
 is divided by the answers of its own job, and each job has its own AdamW, learning rate, clipping,
-validation and end. Nothing that a job asks for depends on the others, so its numbers are those of
-`tune` with the same seed, up to the rounding of larger products. A job that has had its steps, or
-has run out of patience, is saved and leaves the batch.
+validation and end. No job depends on the others, so its weights are those of `tune` with the same
+seed, up to the rounding of larger products. A job that has had its steps, or has run out of
+patience, is saved and leaves the batch.
 
     RUN/
-      config.json, checkpoint-*/, metrics.jsonl     of all jobs: one position, taken up exactly
+      config.json, checkpoint-*/, metrics.jsonl     of all jobs: one position, resumed exactly
       NAME/tuned/                                   what `load_tuned` and `adwright lm serve` read
       NAME/metrics.jsonl                            the validations of one job
 
 One checkpoint holds all jobs at one step: the rounding of a step depends on who is in it, so jobs
-that were taken up at different steps would not end with the same bits. A job whose loss is no
-longer a finite number is left out of the step in which that is seen, and of all that follow; the
-others never saw its rows.
+that were resumed at different steps would not end with the same bits. A job whose loss is no longer
+a finite number is left out of that step and all that follow; the others never saw its rows.
 """
 
 from __future__ import annotations
@@ -60,9 +59,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One tuning. name: of its folder, letters, digits, `_`, `-` and `.`. method: of a kind that
-    shares a step (LoRA, LoRAFA), drawn from config.seed. valid: texts whose answers' loss decides
-    which numbers are kept."""
+    """One tuning of several. name: of its folder, letters, digits, `_`, `-` and `.`. method: of a
+    kind that shares a step (LoRA, LoRAFA), drawn from config.seed. valid: texts whose answers'
+    loss decides which weights are kept."""
 
     name: str
     method: Method
@@ -83,10 +82,10 @@ def tune_jobs(
 ) -> dict[str, TuneResult]:
     """Tune all jobs over `model`, a plain causal LM, which is frozen and otherwise left as it is.
 
-    run: folder, see the module; None keeps nothing, and then only the figures come back. resume:
+    run: folder, see the module; None keeps nothing. resume:
     continue from the folder's checkpoint. on_step: called after each joint step with the number
-    of steps done. on_done: called when a job has left and is saved, with its name and figures;
-    on a resumed run again for those that had. border: called where a step can be interrupted, see
+    of steps done. on_done: called with name and result when a job is saved; on a resumed run again
+    for those that were. border: called where a step can be interrupted, see
     `between_layers`, and after each optimiser's step; `coserve.Beside.border` answers there.
     Returns, by name, what `tune` returns; `seconds` is the job's share, by tokens, borders and all.
 
@@ -144,7 +143,7 @@ def _check(jobs: Sequence[Job]) -> None:
 
 
 class _Worker(TuningTrainee):
-    """One job: its adapter, its optimiser, and how far it is."""
+    """One job: its adapter, its optimiser, and its position."""
 
     def __init__(self, job: Job, tuned: Tuned) -> None:
         super().__init__(tuned, job.texts, job.config, job.valid, fused=True)
@@ -156,13 +155,13 @@ class _Worker(TuningTrainee):
         return self.at.steps < self.steps and not self.is_finished(self.at) and not self.failed
 
     def parts(self) -> list[Packed]:
-        """The texts of the next step, `micro` at a time, as `tune` divides them."""
+        """Lay out the texts of the next step, `micro` at a time, as `tune` divides them."""
         config, texts = self.config, self.texts
         rows = config.rows(self.at.steps, len(texts))
         return [texts.packed(part) for part in np.array_split(rows, -(-len(rows) // config.micro))]
 
     def random(self) -> torch.Generator:
-        """Of the dropout of the next step, as the loop seeds it."""
+        """Seed the dropout of the next step as the loop does."""
         key = np.random.SeedSequence([self.config.seed, self.at.steps, 0])
         return torch.Generator().manual_seed(int(key.generate_state(1)[0]))
 
@@ -172,7 +171,7 @@ class _Worker(TuningTrainee):
         self.at, self.tokens = self.at.after(loss, answers), self.tokens + tokens
 
     def due(self) -> bool:
-        """Record a validation where one is due; whether a checkpoint is to follow."""
+        """Record a validation where one is due; returns whether a checkpoint follows."""
         if self.failed:
             return False
         if due := self.is_due(self.at):
@@ -196,7 +195,7 @@ class _Worker(TuningTrainee):
         return {"at": asdict(self.at), "own": self.state()}
 
     def resume(self, saved: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Stand where a checkpoint stood. KeyError, TypeError or ValueError where it cannot."""
+        """Restore a checkpoint. Raises KeyError, TypeError or ValueError where it cannot."""
         if "at" in saved:
             self.at, own = RunPosition.from_plain(saved["at"]), saved["own"]
         else:
@@ -208,7 +207,7 @@ class _Worker(TuningTrainee):
 
 
 class _Joint(Trainee[list[_Worker]]):
-    """All jobs, each step theirs; `tune_jobs` is its only user."""
+    """All jobs in training together; `tune_jobs` is its only user."""
 
     kind = "tuning-jobs-checkpoint"
     goal = "valid_nll"
@@ -241,7 +240,7 @@ class _Joint(Trainee[list[_Worker]]):
 
     @contextmanager
     def during(self) -> Iterator[None]:
-        """Call `border` between the layers of all trees of modules; jobs that are done leave."""
+        """Call `border` between the layers of all jobs; jobs that are done leave."""
         for worker in self.workers.values():
             if not worker.live:
                 self._done(worker)
@@ -253,12 +252,12 @@ class _Joint(Trainee[list[_Worker]]):
             yield
 
     def epoch(self, at: RunPosition) -> Iterator[list[_Worker]]:
-        """The jobs of each step that is left."""
+        """The jobs of each remaining step."""
         while live := self._live():
             yield live
 
     def left(self, at: RunPosition) -> int:
-        """Tokens that are left, about."""
+        """Estimate the tokens that are left."""
         return sum(worker.left(worker.at) for worker in self._live())
 
     def label(self, at: RunPosition) -> str:
@@ -269,7 +268,7 @@ class _Joint(Trainee[list[_Worker]]):
         """Each job's adapter is in its own mode."""
 
     def gradients(self, batch: list[_Worker], at: RunPosition) -> StepLoss:
-        """One joint step with the update of each job, and what is due after it."""
+        """Take one joint step with the update of each job, and do what is due after it."""
         start = time.process_time()
         texts = {worker.job.name: worker.parts() for worker in batch}
         losses = self._losses(texts)
@@ -297,8 +296,8 @@ class _Joint(Trainee[list[_Worker]]):
         """Done by `gradients`, for each job apart."""
 
     def _losses(self, texts: Mapping[str, Sequence[Packed]]) -> dict[str, float] | None:
-        """Leave the gradients of every job behind; the summed losses. None where a job failed:
-        it is marked, and no gradient is left."""
+        """Leave the gradients of every job behind; returns the summed losses, or None where a job
+        failed: it is marked, and no gradient is left."""
         answers = {name: sum(part.answers for part in parts) for name, parts in texts.items()}
         random = {name: self.workers[name].random() for name in texts}
         found = dict.fromkeys(texts, 0.0)
@@ -343,7 +342,7 @@ class _Joint(Trainee[list[_Worker]]):
         return {"jobs": {name: worker.position() for name, worker in self.workers.items()}}
 
     def tensors(self, best: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Of all jobs, by their names."""
+        """Those of all jobs, by their names."""
         return {
             f"{name}/{key}": value
             for name, worker in self.workers.items()
@@ -361,7 +360,7 @@ class _Joint(Trainee[list[_Worker]]):
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take up each job."""
+        """Restore each job."""
         for name, worker in self.workers.items():
             worker.resume(state["jobs"][name], self.loaded[name])
 
@@ -369,7 +368,7 @@ class _Joint(Trainee[list[_Worker]]):
         """Each job was finished when it left."""
 
     def results(self) -> dict[str, TuneResult]:
-        """The figures; ConfigError where a job failed."""
+        """The results by name. Raises ConfigError where a job failed."""
         failed = {n: w.failed for n, w in self.workers.items() if w.failed}
         if failed:
             raise ConfigError(
@@ -383,7 +382,7 @@ class _Joint(Trainee[list[_Worker]]):
         return [worker for worker in self.workers.values() if worker.live]
 
     def _done(self, worker: _Worker) -> None:
-        """A job leaves: its best weights are put in place and saved."""
+        """Let a job leave: put its best weights in place and save them."""
         worker.take_best()
         if worker.failed:
             return

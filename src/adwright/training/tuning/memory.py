@@ -1,9 +1,9 @@
-"""Two ways to tune what does not fit: layers that are read again, a base that is divided.
+"""Two ways to save memory in tuning: layers computed again, and a base that is divided.
 
 `recomputing`: a decoder layer keeps its input alone and computes the rest anew in the backward
-pass (Chen et al., 2016, arXiv 1604.06174), so of N layers with K kept tensors a token each
+pass (Chen et al., 2016, arXiv 1604.06174), so of N layers with K kept tensors per token each
 
-    kept = N * K  becomes  N + K,  for one more forward pass a step
+    kept = N * K  becomes  N + K,  for one more forward pass per step
 
 The input of the first layer is not made to ask for a gradient, as transformers' own switch makes
 it: below the lowest tuned module nothing is computed, with and without the switch.
@@ -59,7 +59,7 @@ def recomputing(tuned: Tuned) -> Iterator[None]:
 
 @contextmanager
 def sharding(tuned: Tuned) -> Iterator[None]:
-    """Within, each process of the group holds its part of the frozen layers; afterwards all of
+    """Within, each process of the group holds its share of the frozen layers; afterwards all of
     them are whole again, and no process waits for another. An error leaves them divided.
 
     With one process nothing is divided. Every process needs the whole base once, before.
@@ -100,13 +100,13 @@ def _require_divisible(tuned: Tuned, layers: list[nn.Module]) -> None:
 
 
 def _still_base(tuned: Tuned, layers: list[nn.Module]) -> None:
-    """Other tensors stand for the base's now, and are no more tuned than those were."""
+    """Tell `tuned` which tensors are the frozen base now."""
     frozen = [p for layer in layers for p in layer.parameters() if not p.requires_grad]
     tuned.note_base(frozen)
 
 
 def held_numbers(tuned: Tuned) -> int:
-    """Frozen numbers of the decoder layers that this process holds right now."""
+    """Count the frozen parameters of the decoder layers that this process holds now."""
     found = 0
     for layer in tuned.layers():
         for parameter in layer.parameters():

@@ -1,18 +1,18 @@
 """tune(): train what a method of parameter-efficient tuning attached to a language model.
 
 `fit` trains rankers on rows, `tune` trains language models on texts; both keep a run folder and
-end with the same bits when they were cut off and taken up. A step takes `batch` texts, laid end
-to end so that nothing is padded (`lm.packing`), in parts of `micro` texts where memory is short;
+end with the same bits when they were interrupted and resumed. A step takes `batch` texts, laid end
+to end so that nothing is padded (`tuning.packing`), `micro` at a time where memory is short;
 the loss is the cross-entropy of the answers' tokens alone, divided by their number in the whole
 batch. Texts are shuffled anew in each epoch.
 
     rate(step) = learning_rate * min(1, step / warm-up) * (1 + cos(pi * progress)) / 2
 
 Under torchrun the processes divide each batch, gradients are summed, and the first one
-validates and writes. All of them begin with the first one's numbers, so the losses are those of
+validates and writes. All of them begin with the first one's weights, so the losses are those of
 one process up to the order of sums; what a method draws by torch's generator (dropout) is drawn
-anew in each process. `tune_memory` has what saves memory: layers that are computed again, and a
-base that is divided over the processes.
+anew in each process. `training.tuning.memory` saves memory: layers are computed again,
+and the base is divided over the processes.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def tune(
     resume: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> TuneResult:
-    """Train `tuned` in place; afterwards it holds the best validation's numbers, or the last
+    """Train `tuned` in place; afterwards it holds the best validation's weights, or the last
     ones where nothing is validated, in eval mode.
 
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing. valid:
-    texts whose answers' loss decides which numbers are kept. resume: continue from the folder's
+    texts whose answers' loss decides which weights are kept. resume: continue from the folder's
     checkpoint. on_step: called after each step with the number of steps done.
     Under torchrun: called in each process with the same arguments, and seconds are those of this
     process. Raises ConfigError (an existing run without resume, a loss that is not finite, other
@@ -117,7 +117,7 @@ def answer_nll(tuned: Tuned, texts: Texts, *, tokens: int = 2048, bfloat16: bool
 
 
 def as_in_first(tuned: Tuned) -> None:
-    """All processes take over the numbers of the first, which are of the same shapes."""
+    """Give all processes the weights of the first, which are of the same shapes."""
     if world_size() > 1:
         # By name: all processes in the same order.
         for _, value in sorted(tuned.state().items()):
@@ -125,9 +125,9 @@ def as_in_first(tuned: Tuned) -> None:
 
 
 class TuningTrainee(Trainee[Ints]):
-    """What a method attached to a language model, in training: of `tune`, and each of `tune_jobs`.
+    """A method on a language model in training: of `tune`, and each job of `tune_jobs`.
 
-    fused: of AdamW. failed: why a job among several was left out, empty where it was not.
+    fused: of AdamW. failed: why one job of several was left out, empty where it was not.
     """
 
     kind = "tuning-checkpoint"
@@ -178,13 +178,13 @@ class TuningTrainee(Trainee[Ints]):
         self.started = time.process_time()
 
     def epoch(self, at: RunPosition) -> Iterator[Ints]:
-        """The texts of each step that is left of the whole run."""
+        """The texts of each remaining step of the run."""
         for step in range(at.steps, self.steps):
             batch = 0 if self.tuned.method.same_batch else step
             yield self.config.rows(batch, len(self.texts))
 
     def left(self, at: RunPosition) -> int:
-        """Tokens that are left, about."""
+        """Estimate the tokens that are left."""
         return int(self.texts.lengths.mean() * self.config.batch * (self.steps - at.steps))
 
     def label(self, at: RunPosition) -> str:
@@ -192,8 +192,8 @@ class TuningTrainee(Trainee[Ints]):
         return "tune"
 
     def gradients(self, rows: Ints, at: RunPosition) -> StepLoss:
-        """Of this process's texts, over the answers' tokens of all; of a method without gradients
-        the step itself."""
+        """Compute those of this process's texts over the answers' tokens of all; a method without
+        gradients takes its step."""
         self.started = time.process_time()
         self.tuned.train()
         self.tuned.before_step(at.steps, self.steps)
@@ -211,7 +211,7 @@ class TuningTrainee(Trainee[Ints]):
         self.optimisers["adam"].zero_grad()
 
     def counted(self, found: StepLoss) -> None:
-        """Tokens and CPU seconds of the training alone."""
+        """Count tokens and CPU seconds of the training alone."""
         self.tokens += found.shown
         self.seconds += time.process_time() - self.started
 
@@ -224,7 +224,7 @@ class TuningTrainee(Trainee[Ints]):
         return self.config.share_of_rate(at.steps, self.steps)
 
     def is_due(self, at: RunPosition) -> bool:
-        """Once an epoch of the texts, or as the config says."""
+        """Once per epoch, or as the config says."""
         return self.config.validates(at.steps, len(self.texts))
 
     def is_due_after_epoch(self, at: RunPosition) -> bool:
@@ -280,28 +280,28 @@ class TuningTrainee(Trainee[Ints]):
         return {"tokens": self.tokens, "seconds": self.seconds, "failed": self.failed}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """As `state` returned it."""
+        """Restore what `state` returned."""
         self.tokens, self.seconds = int(state["tokens"]), float(state["seconds"])
         self.failed = str(state["failed"])
 
     def tensors(self, best: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """With what the method remembers of the steps so far."""
+        """Add what the method remembers of the steps so far."""
         seen = {f"memory/{name}": value for name, value in self.tuned.seen_so_far().items()}
         return super().tensors(best) | seen
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """As `tensors` returned them."""
+        """Restore what `tensors` returned."""
         best = super().load_tensors(tensors)
         seen = {k.removeprefix("memory/"): v for k, v in tensors.items() if k.startswith("memory/")}
         self.tuned.recall_seen(seen)
         return best
 
     def finish(self, at: RunPosition) -> None:
-        """In evaluation mode."""
+        """Switch to evaluation mode."""
         self.tuned.eval()
 
     def _without_gradients(self, rows: Ints, answers: int, at: RunPosition) -> float:
-        """A step of a method that moves the weights by itself; the summed loss that it reports."""
+        """Let a method that moves the weights itself take a step; returns the summed loss."""
         self.tuned.eval()
         mine = rows[rank() :: world_size()]
         parts = np.array_split(mine, -(-len(mine) // self.config.micro)) if len(mine) else []
@@ -320,7 +320,7 @@ class TuningTrainee(Trainee[Ints]):
         return self.tuned.method.search(self.tuned, loss, rate=rate, seed=seed) * answers
 
     def _backward(self, rows: Ints, answers: int, at: RunPosition) -> float:
-        """Leave the gradients of the whole batch behind; its summed loss."""
+        """Leave the gradients of the whole batch behind; returns its summed loss."""
         mine = rows[rank() :: world_size()]
         summed = torch.zeros(())
         # As many passes in each process, which a divided base needs.
@@ -351,22 +351,22 @@ class TuningTrainee(Trainee[Ints]):
 
 
 class _State:
-    """What a checkpoint keeps of a tuned model: all but its base."""
+    """The state of a tuned model in a checkpoint: all but its base."""
 
     def __init__(self, tuned: Tuned) -> None:
         self.tuned = tuned
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The tuned part."""
+        """The tuned weights."""
         return {name: value.detach().cpu() for name, value in self.tuned.state().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], /) -> None:
-        """The tuned part again."""
+        """Restore the tuned weights."""
         self.tuned.load_state(dict(state_dict))
 
 
 def _losses(tuned: Tuned, packed: Packed) -> tuple[Tensor, Tensor]:
-    """`answer_loss_of`, and how far two readings are apart where the method reads twice, else 0."""
+    """`answer_loss_of`, and the distance of two readings where the method reads twice, else 0."""
     method = tuned.method
     if not method.reads_twice(tuned):
         return answer_loss_of(tuned, packed), torch.zeros(())
@@ -389,7 +389,7 @@ def answer_loss_of(tuned: Tuned, packed: Packed) -> Tensor:
 
 
 def _require_float32(tuned: Tuned) -> None:
-    """Raises ConfigError: steps are too small for the numbers of other types."""
+    """Raise ConfigError for other types, whose steps are too coarse."""
     narrow = [name for name, p in tuned.named_parameters() if p.dtype != torch.float32]
     if narrow:
         raise ConfigError(
