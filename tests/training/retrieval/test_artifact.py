@@ -9,7 +9,7 @@ import torch
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactCorruptError, ArtifactError
-from adwright.training.retrieval.artifact import KIND, RetrieverArtifact
+from adwright.training.retrieval.artifact import KIND, RetrieverArtifact, nearest_by_cosine
 from tests.support.delivery.cascade_parts import hcn, task, two_tower
 
 MODELS = pytest.mark.parametrize("of", [two_tower, hcn], ids=["two_tower", "hcn"])
@@ -91,3 +91,14 @@ def load_artifact_of(artifact: RetrieverArtifact, folder: Path):  # type: ignore
 def test_the_catalogue_is_the_tasks() -> None:
     assert isinstance(two_tower().catalogue, pl.DataFrame)
     assert two_tower().items.ids == task().items.ids
+
+
+def test_the_nearest_rows_leave_out_the_item_itself_and_the_unknown_one() -> None:
+    angles = np.array([0.0, 0.0, 0.1, -0.1, 1.0, 3.0])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    codes, cosine = nearest_by_cosine(vectors, 1, 3)
+    # Rows 2 and 3 are as near: the lower code comes first.
+    assert codes.tolist() == [2, 3, 4]
+    np.testing.assert_allclose(cosine, np.cos([0.1, 0.1, 1.0]), rtol=1e-5)
+    assert nearest_by_cosine(vectors, 5, 99)[0].tolist()[0] == 4
+    assert nearest_by_cosine(vectors, 1, 0)[0].tolist() == []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from adwright.core.errors import ConfigError, ResumeError
+from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranking import recall
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
@@ -95,3 +98,28 @@ def test_runs_are_never_mixed_up(tmp_path: Path) -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         replace(CONFIG, **wrong)  # type: ignore[arg-type]
+
+
+def test_each_epoch_reads_each_visit_once_in_another_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[np.ndarray] = []
+    read = NextBasket.batch
+
+    def batch(task: NextBasket, visits: np.ndarray, **rest: Any) -> Any:
+        seen.append(visits)
+        return read(task, visits, **rest)
+
+    monkeypatch.setattr(NextBasket, "batch", batch)
+    config = replace(CONFIG, epochs=2, validation_visits=0)
+    fit_retriever(_model(), TASK, config)
+    half = len(seen) // 2
+    first, second = np.concatenate(seen[:half]), np.concatenate(seen[half:])
+    assert sorted(first) == sorted(second) == sorted(TASK.visits("train"))
+    assert not np.array_equal(first, second)
+
+
+def test_patience_ends_a_run_that_gets_no_better() -> None:
+    config = replace(CONFIG, epochs=6, learning_rate=1e-12, embedding_learning_rate=1e-12)
+    result = fit_retriever(_model(), TASK, replace(config, patience=2))
+    assert (result.epoch, len(result.records)) == (1, 3)

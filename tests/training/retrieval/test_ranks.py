@@ -55,3 +55,36 @@ def test_a_model_scores_the_whole_catalogue() -> None:
     scores = catalogue_vectors(model, TASK)(visits)
     wanted = model.queries(TASK.batch(visits))[:, 0] @ model.item_vectors(torch.arange(13)).T
     torch.testing.assert_close(scores, wanted.detach())
+
+
+def test_the_unknown_item_is_no_candidate_and_chunks_do_not_matter() -> None:
+    visits = TASK.visits("test")
+
+    def favours_unknown(some: np.ndarray) -> torch.Tensor:
+        scores = _scores(some)
+        scores[:, 0] = 99
+        return scores
+
+    wanted = retrieved_ranks(_scores, TASK, visits, depth=9)
+    for chunk in (1, 4, 100):
+        found = retrieved_ranks(favours_unknown, TASK, visits, depth=9, chunk=chunk)
+        assert np.array_equal(found.rank, wanted.rank)
+
+
+def test_a_target_beyond_the_depth_is_not_found() -> None:
+    visits = TASK.visits("test")
+    deep = retrieved_ranks(_scores, TASK, visits, depth=12)
+    flat = retrieved_ranks(_scores, TASK, visits, depth=3)
+    assert deep.rank.max() <= 12
+    assert np.array_equal(flat.rank, np.minimum(deep.rank, 4))
+    for k in (1, 2, 3):
+        assert recall(flat.ranks(), k) == recall(deep.ranks(), k)
+
+
+def test_a_visit_that_loses_all_targets_stays_without_any() -> None:
+    found = retrieved_ranks(_scores, TASK, TASK.visits("test"), depth=9)
+    first = np.arange(len(found.rank)) >= found.offsets[1]
+    left = found.where(first)
+    assert left.offsets[:2].tolist() == [0, 0]
+    assert np.array_equal(left.visits, found.visits)
+    assert np.array_equal(left.rank, found.rank[first])

@@ -35,7 +35,6 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.training.loop.distributed import world_size
@@ -54,6 +53,8 @@ from adwright.tuning.tuned import Tuned
 
 __all__ = ["Job", "tune_jobs"]
 
+#: What a resumed run has to share with the first start, of each job.
+_ASKED = ("tune", "method", "data_hash", "valid_hash")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -231,7 +232,10 @@ class _Joint(Trainee[list[_Worker]]):
         self.workers = {job.name: _Worker(job, self.joint.tuned[job.name]) for job in jobs}
         self.border, self.due = border, False
         asked: dict[str, Any] = {
-            "jobs": {job.name: _asked(job) for job in jobs},
+            "jobs": {
+                name: {key: worker.asked[key] for key in _ASKED}
+                for name, worker in self.workers.items()
+            },
             "base": self.joint.tuned[jobs[0].name].base_fingerprint,
         }
         asked["data_hash"] = content_hash(asked["jobs"])
@@ -393,12 +397,3 @@ class _Joint(Trainee[list[_Worker]]):
             atomic_write_text(folder / "metrics.jsonl", lines)
         if self.on_done is not None:
             self.on_done(worker.job.name, worker.result(worker.at))
-
-
-def _asked(job: Job) -> dict[str, Any]:
-    return {
-        "tune": to_jsonable(job.config),
-        "method": {"class": type(job.method).__name__, **to_jsonable(job.method)},
-        "data_hash": job.texts.data_hash,
-        "valid_hash": "" if job.valid is None else job.valid.data_hash,
-    }
