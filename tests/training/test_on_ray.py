@@ -176,7 +176,7 @@ def test_tuning_goes_on_where_a_worker_died(tmp_path: Path) -> None:
     # What tune() would refuse is refused before Ray starts.
     with pytest.raises(ConfigError, match="already holds a run"):
         tune_on_ray(tuned_maker(), data, TUNE, run, valid=valid)
-    with pytest.raises(ResumeError, match="another method"):
+    with pytest.raises(ResumeError, match="another config"):
         tune_on_ray(tuned_maker(), data, replace(TUNE, batch=2), run, valid=valid, resume=True)
     with pytest.raises(ConfigError, match="workers must be at least 1"):
         tune_on_ray(tuned_maker(), data, TUNE, run, workers=0)

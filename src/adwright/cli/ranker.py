@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,6 +36,16 @@ Events = Annotated[
         "of count.",
     ),
 ]
+NegativeRate = Annotated[
+    float | None,
+    typer.Option(
+        "--negative-rate", min=0.0, max=1.0, help="Share of the label-0 rows that is kept."
+    ),
+]
+Base = Annotated[
+    bool | None,
+    typer.Option("--base/--no-base", help="Also train the base model, to compare with."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -62,16 +73,8 @@ def train(
     epochs: Annotated[
         int | None, typer.Option("--epochs", min=1, help="Passes over the data, at most.")
     ] = None,
-    negative_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--negative-rate", min=0.0, max=1.0, help="Share of the label-0 rows that is kept."
-        ),
-    ] = None,
-    base: Annotated[
-        bool | None,
-        typer.Option("--base/--no-base", help="Also train the base model, to compare with."),
-    ] = None,
+    negative_rate: NegativeRate = None,
+    base: Base = None,
     ray_workers: RayWorkers = 0,
     retries: Retries = 0,
     resume: Resume = False,
@@ -86,6 +89,7 @@ def train(
     divide each batch, on the cluster of RAY_ADDRESS or on this machine; it needs the extra `ray`.
     """
     from adwright.core.config import load_toml, to_jsonable, with_overrides
+    from adwright.training.on_ray import fit_on_ray
     from adwright.training.ranking.config import RunConfig, TaskConfig
     from adwright.training.ranking.run import run
 
@@ -104,13 +108,8 @@ def train(
         typer.echo(json.dumps(to_jsonable(asked), indent=1))
         return
     replacing = allowed_to_replace(asked.out / "ranker", force=force)
-    result = run(
-        asked,
-        resume=resume,
-        overwrite=replacing or force,
-        ray_workers=ray_workers,
-        retries=retries,
-    )
+    fit_with = partial(fit_on_ray, workers=ray_workers, retries=retries) if ray_workers else None
+    result = run(asked, resume=resume, overwrite=replacing or force, fit_with=fit_with)
     show_table(
         result.comparison.header(),
         result.comparison.rows(),

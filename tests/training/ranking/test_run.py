@@ -176,9 +176,7 @@ def test_measure_takes_any_task_with_the_columns(result: RunResult, folder: Path
     assert measure(result.ranker, other, draws=10).rows == other.n_rows("test")
 
 
-def test_on_ray_the_workers_build_and_train_the_same_network(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_ray_the_workers_build_and_train_the_same_network(tmp_path: Path) -> None:
     task, given = shop_task(tmp_path / "task", users=10), dict[str, Any]()
     alone = run(small(tmp_path / "alone"), task=task)
 
@@ -190,7 +188,6 @@ def test_on_ray_the_workers_build_and_train_the_same_network(
         found = fit(model, task, config, where)
         return model, replace(found, valid=None)
 
-    monkeypatch.setattr("adwright.training.on_ray.fit_on_ray", fit_on_ray)
-    there = run(small(tmp_path / "ray"), task=task, ray_workers=3, retries=2)
-    assert given == {"workers": 3, "retries": 2, "resume": False, "folder": task.folder}
+    there = run(small(tmp_path / "ray"), task=task, fit_with=fit_on_ray)
+    assert given == {"resume": False, "folder": task.folder}
     assert np.array_equal(there.probabilities["DIN"], alone.probabilities["DIN"])

@@ -332,9 +332,7 @@ def test_a_file_that_is_wrong_is_explained(tmp_path: Path) -> None:
         read_jobs(tmp_path / "none.toml")
 
 
-def test_on_ray_the_workers_tune_the_same_model(
-    asked: TuneRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_ray_the_workers_tune_the_same_model(asked: TuneRun, tmp_path: Path) -> None:
     given = dict[str, Any]()
     alone = run_tuning(replace(asked, out=tmp_path / "alone"))
 
@@ -346,13 +344,16 @@ def test_on_ray_the_workers_tune_the_same_model(
         tuned = make()
         return tuned, tune_pipeline.tune(tuned, texts, config, where, valid=valid)
 
-    monkeypatch.setattr("adwright.training.on_ray.tune_on_ray", tune_on_ray)
-    there = run_tuning(replace(asked, out=tmp_path / "ray"), ray_workers=2, retries=1)
-    assert given == {"workers": 2, "retries": 1, "resume": False}
+    there = run_tuning(replace(asked, out=tmp_path / "ray"), tune_with=tune_on_ray)
+    assert given == {"resume": False}
     same = ("valid_nll", "base_nll", "steps", "tokens", "trainable", "data_hash")
     assert [getattr(there, name) for name in same] == [getattr(alone, name) for name in same]
     one, two = (numbers(tmp_path / name / "tuned") for name in ("alone", "ray"))
     assert all(torch.equal(two[name], value) for name, value in one.items())
+
+
+def tune_on_nobody(*_: Any, **__: Any) -> Any:
+    raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -360,7 +361,7 @@ def test_on_ray_the_workers_tune_the_same_model(
 )
 def test_what_ray_cannot_do_is_refused(asked: TuneRun, changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="Ray's workers train once"):
-        run_tuning(replace(asked, **changes), ray_workers=2)
+        run_tuning(replace(asked, **changes), tune_with=tune_on_nobody)
     assert not asked.out.exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,8 @@ Sources = Annotated[
     typer.Option("--source", help="A saved adapter that a method such as LoRAHub builds on."),
 ]
 
+Out = Annotated[Path, typer.Option("--out", help="Folder for the run and its adapter.")]
+Steps = Annotated[int, typer.Option("--steps", min=0, help="This many steps instead.")]
 Recompute = Annotated[
     bool,
     typer.Option(
@@ -77,12 +80,10 @@ def run(  # noqa: PLR0913
     method: Method = "LoRA",
     settings: Settings = None,
     model: Model = "smollm2-135m-instruct",
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run and its adapter.")] = Path(
-        "runs/tuned"
-    ),
+    out: Out = Path("runs/tuned"),
     group: Group = "",
     epochs: Epochs = 1,
-    steps: Annotated[int, typer.Option("--steps", min=0, help="This many steps instead.")] = 0,
+    steps: Steps = 0,
     batch: Batch = 8,
     rate: Rate = 5e-4,
     max_length: MaxLength = 384,
@@ -106,6 +107,7 @@ def run(  # noqa: PLR0913
     RAY_ADDRESS or on this machine; it needs the extra `ray`.
     """
     from adwright.core.config import to_jsonable
+    from adwright.training.on_ray import tune_on_ray
     from adwright.training.tuning.config import TuneConfig
     from adwright.training.tuning.run import TuneRun, run_tuning
     from adwright.training.tuning.texts import PairsConfig
@@ -136,14 +138,9 @@ def run(  # noqa: PLR0913
         typer.echo(json.dumps(plain, indent=1))
         return
     replacing = allowed_to_replace(out / "tuned", force=force)
-    report = run_tuning(
-        asked,
-        resume=resume,
-        overwrite=replacing or force,
-        ray_workers=ray_workers,
-        retries=retries,
-    )
-    _tell(report, out)
+    with_ray = partial(tune_on_ray, workers=ray_workers, retries=retries) if ray_workers else None
+    replacing = replacing or force
+    _tell(run_tuning(asked, resume=resume, overwrite=replacing, tune_with=with_ray), out)
 
 
 def _tell(report: TuningReport, out: Path) -> None:

@@ -37,14 +37,12 @@ def export(
     Such a file cannot hold other methods: where they can be merged, convert the whole model.
     """
     allowed_to_replace(to, force=force)
-    import torch
-
     from adwright.training.tuning.base import load_base
     from adwright.tuning.gguf_lora import to_gguf
     from adwright.tuning.methods import load_tuned
 
     # Its weights only prove that it is the right base: bfloat16 is enough.
-    base, _, _ = load_base(model, dtype=torch.bfloat16, offline=offline)
+    base, _, _ = load_base(model, dtype="bfloat16", offline=offline)
     inner = folder / "tuned"
     tuned = load_tuned(base, inner if inner.is_dir() else folder)
     written = to_gguf(tuned, to, dtype=floats.value)

@@ -40,6 +40,17 @@ app = typer.Typer(
 Targets = Annotated[
     str, typer.Option("--targets", help="Maps that get a module, the same on both sides.")
 ]
+Rank = Annotated[int, typer.Option("--rank", min=1, help="Of the LoRA modules.")]
+Window = Annotated[
+    int, typer.Option("--window", min=0, help="Steps between choices; 0 keeps all modules.")
+]
+Alive = Annotated[
+    float, typer.Option("--alive", min=0.0, max=1.0, help="Share of the modules that train.")
+]
+Revived = Annotated[
+    float, typer.Option("--revived", min=0.0, max=1.0, help="Share revived at each choice.")
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the adapter.")]
 
 
 @app.command("cloud")
@@ -75,19 +86,11 @@ def device(  # noqa: PLR0913 - one argument per option
     connect: Connect,
     model: Model = "smollm2-135m-instruct",
     targets: Targets = "q_proj,v_proj",
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Of the LoRA modules.")] = 8,
-    window: Annotated[
-        int, typer.Option("--window", min=0, help="Steps between choices; 0 keeps all modules.")
-    ] = 8,
-    alive: Annotated[
-        float, typer.Option("--alive", min=0.0, max=1.0, help="Share of the modules that train.")
-    ] = 0.25,
-    revived: Annotated[
-        float, typer.Option("--revived", min=0.0, max=1.0, help="Share revived at each choice.")
-    ] = 0.05,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the adapter.")] = Path(
-        "runs/revive"
-    ),
+    rank: Rank = 8,
+    window: Window = 8,
+    alive: Alive = 0.25,
+    revived: Revived = 0.05,
+    out: Out = Path("runs/revive"),
     group: Group = "",
     epochs: Epochs = 1,
     batch: Batch = 8,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import to_jsonable
+from adwright.core.config import check_literals, to_jsonable
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.training.offsite.cloud import serve_base
 from adwright.training.offsite.device import DeviceReport, tune_on_device
@@ -44,6 +44,9 @@ class CloudRun:
     port: int = 0
     wait: float = 86_400.0
     passes: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Literal, cast
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from torch import nn
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
@@ -44,6 +45,8 @@ from adwright.training.run_settings import require_free, seeded
 __all__ = ["RunResult", "measure", "run", "train"]
 
 Floats = NDArray[np.float64]
+#: `fit_on_ray` with its workers: takes what builds the model, task folder, config, run and resume.
+FitWith = Callable[..., tuple[nn.Module, FitResult]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +73,7 @@ def run(
     task: Task | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    ray_workers: int = 0,
-    retries: int = 0,
+    fit_with: FitWith | None = None,
     clock: Clock | None = None,
     stages: Stages | None = None,
 ) -> RunResult:
@@ -79,7 +81,7 @@ def run(
 
     task: used instead of building `config.task`. resume: continue an interrupted run with the
     same config. overwrite: replace a ranker and its training runs that are there.
-    ray_workers, retries: train with so many processes of Ray, see `fit_on_ray`; 0 for this process.
+    fit_with: trains in other processes, as `fit_on_ray` does; None for `fit` in this one.
     stages: collects the times, for a caller that has stages of its own.
     Raises ResourceError where the ranker exists (without `overwrite`), ResumeError where a run
     cannot be taken up, and as the stages do.
@@ -104,19 +106,15 @@ def run(
         if overwrite and not resume and folder.exists():
             shutil.rmtree(folder)
         with done.stage(f"train {name}"), torch_threads(config.threads):
-            again = resume and folder.exists()
-            network, fitted = _fitted(
-                config, model, task, folder, resume=again, ray_workers=ray_workers, retries=retries
-            )
-            rankers[name] = _calibrated(config, network, task, fitted)
+            fitted = _fitted(config, model, task, folder, fit_with, resume=resume)
+            rankers[name] = _calibrated(config, task, *fitted)
         with done.stage(f"score {name}"), torch_threads(config.threads):
             found = _predicted(rankers[name], task, "test")
             probabilities[name] = rankers[name].calibrator(found.probability)
     if has_rules(task):
         with done.stage("fit the rules"):
-            probabilities |= rule_probabilities(
-                task, seed=config.seed, calibration=config.calibration
-            )
+            rules = rule_probabilities(task, seed=config.seed, calibration=config.calibration)
+            probabilities |= rules
     with done.stage("compare"):
         comparison = compare(
             found.label,
@@ -205,25 +203,14 @@ def _fitted(
     model: RankerConfig,
     task: Task,
     folder: Path,
+    fit_with: FitWith | None,
     *,
     resume: bool,
-    ray_workers: int,
-    retries: int,
 ) -> tuple[RankerModel, FitResult]:
-    fit_config = replace(config.fit, seed=config.seed)
-    make = partial(_fresh, model, config.seed)
-    if ray_workers:
-        from adwright.training.on_ray import fit_on_ray
-
-        network, found = fit_on_ray(
-            make,
-            task.folder,
-            fit_config,
-            folder,
-            workers=ray_workers,
-            resume=resume,
-            retries=retries,
-        )
+    fit_config, make = replace(config.fit, seed=config.seed), partial(_fresh, model, config.seed)
+    resume = resume and folder.exists()
+    if fit_with is not None:
+        network, found = fit_with(make, task.folder, fit_config, folder, resume=resume)
         return cast("RankerModel", network), found
     fresh = make(task)
     return fresh, fit(fresh, task, fit_config, folder, resume=resume)
@@ -233,7 +220,7 @@ def _fresh(model: RankerConfig, seed: int, task: Task) -> RankerModel:
     return seeded(seed, lambda: ranker_model(model, task.spec, task.item_table))
 
 
-def _calibrated(config: RunConfig, model: RankerModel, task: Task, fitted: FitResult) -> Ranker:
+def _calibrated(config: RunConfig, task: Task, model: RankerModel, fitted: FitResult) -> Ranker:
     """A fitted and calibrated ranker, not yet measured."""
     ranker = Ranker(
         model=model,

@@ -63,7 +63,7 @@ def load_base(
     method: Method | None = None,
     *,
     quantise: Quantise = "",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     offline: bool = False,
 ) -> tuple[Any, Any, str]:
     """Load a causal language model, its tokenizer, and the note on its figures.

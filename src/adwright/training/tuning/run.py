@@ -30,7 +30,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -76,6 +76,8 @@ def _read_method(values: object) -> object:
     return method_of(values) if isinstance(values, Mapping) else values
 
 
+#: `tune_on_ray` with its workers: takes what loads the model, texts, config, run, valid and resume.
+TuneWith = Callable[..., tuple[Tuned, TuneResult]]
 AnyMethod = Annotated[Method, BeforeValidator(_read_method)]
 
 
@@ -150,21 +152,20 @@ def run_tuning(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    ray_workers: int = 0,
-    retries: int = 0,
+    tune_with: TuneWith | None = None,
 ) -> TuningReport:
     """Tune, save and measure; tune again what the method leaves then (`TuningMethod.then`).
 
     resume: continue the run in `asked.out`. overwrite: replace an adapter that is there. Under
-    torchrun all processes call it, and the first one writes. ray_workers, retries: tune with so
-    many processes of Ray, see `tune_on_ray`; 0 for this process.
-    Raises as `load_base`, `held_apart`, `apply` and `tune`, and ConfigError for what Ray's workers
+    torchrun all processes call it, and the first one writes. tune_with: trains in other
+    processes, as `tune_on_ray` does; None for `tune` in this one.
+    Raises as `load_base`, `held_apart`, `apply` and `tune`, and ConfigError for what `tune_with`
     cannot do: a base in four bits, or a method that is trained twice.
     """
-    if ray_workers:
+    if tune_with is not None:
         _require_once(asked)
     with process_group():
-        return _run(asked, ray_workers, retries, resume=resume, overwrite=overwrite)
+        return _run(asked, tune_with, resume=resume, overwrite=overwrite)
 
 
 def _require_once(asked: TuneRun) -> None:
@@ -178,7 +179,7 @@ def _require_once(asked: TuneRun) -> None:
 
 
 def _run(
-    asked: TuneRun, ray_workers: int, retries: int, *, resume: bool, overwrite: bool
+    asked: TuneRun, tune_with: TuneWith | None, *, resume: bool, overwrite: bool
 ) -> TuningReport:
     if not resume:
         for name in (_RUN, _AGAIN):
@@ -191,19 +192,10 @@ def _run(
     if len(valid) and tuned.method.exact_start and not resume:
         before = answer_nll(tuned, valid, bfloat16=config.bfloat16)
     held = valid if len(valid) else None
-    if ray_workers:
-        from adwright.training.on_ray import tune_on_ray
-
-        tuned, result = tune_on_ray(
-            partial(_loaded, _whole_paths(asked), train),
-            train,
-            config,
-            asked.out / _RUN,
-            valid=held,
-            workers=ray_workers,
-            resume=resume,
-            retries=retries,
-        )
+    if tune_with is not None:
+        make = partial(_loaded, _whole_paths(asked), train)
+        run = asked.out / _RUN
+        tuned, result = tune_with(make, train, config, run, valid=held, resume=resume)
     else:
         result = _trained(tuned, train, config, asked.out, valid=held, resume=resume)
     report = _report(tuned, asked.method, result, (train, valid), note or asked.model, before)
