@@ -130,7 +130,7 @@ def test_inputs_follow_the_rows(ranker: Ranker, visit: pl.DataFrame, events: pl.
     assert inputs["count"].sum() == seen
     short = replace(ranker, max_history=2)
     assert scorer_inputs(short, visit, events)["count"].sum() == 2
-    with pytest.raises(ValueInvalidError, match="one person"):
+    with pytest.raises(ValueInvalidError, match="one user"):
         scorer_inputs(ranker, pl.concat([visit, visit.with_columns(user_id=pl.lit("u0"))]), events)
 
 
@@ -186,7 +186,7 @@ def test_a_wrong_export_is_not_written(
     program = export_program(replace(ranker, negative_rate=0.3))
     other = onnx_bytes(program, export.NAMES, export.OUTPUTS)
     monkeypatch.setattr(export, "onnx_bytes", lambda *_: other)
-    with pytest.raises(ArtifactError, match="differs from the ranker"):
+    with pytest.raises(ArtifactError, match="differs from the model"):
         export_onnx(ranker, tmp_path / "scorer")
     assert not (tmp_path / "scorer").exists()
 

@@ -206,5 +206,5 @@ def test_of_one_person_the_kinds_count_too(files: tuple[Path, Path], tmp_path: P
         kind=pl.Series(["impression", "click"])
     ).write_parquet(tmp_path / "e.parquet")
     assert events_of(tmp_path / "e.parquet", "b").height == 1
-    with pytest.raises(ValueInvalidError, match="no click or purchase of this person"):
+    with pytest.raises(ValueInvalidError, match="no click or purchase of this user"):
         events_of(tmp_path / "e.parquet", "a")

@@ -234,7 +234,7 @@ def test_what_the_model_cannot_read_is_refused() -> None:
     judge = ranker(RANKERS["plain"])
     with pytest.raises(ValueInvalidError, match="no place"):
         ranker_inputs(judge, person(LONGEST), CODES.numpy(), request_time=LATE)
-    with pytest.raises(ValueInvalidError, match="one person"):
+    with pytest.raises(ValueInvalidError, match="one user"):
         ranker_inputs(judge, several([2, 3]), CODES.numpy(), request_time=LATE)
     with pytest.raises(ConfigError, match="three"):
         sequence_program(retriever(replace(RETRIEVERS["plain"], max_length=2)))
