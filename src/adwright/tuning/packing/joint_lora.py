@@ -348,7 +348,8 @@ class _LowRanks(torch.autograd.Function):
             elif d_x is not None:
                 d_x[rows] += (d_narrow @ a[columns]) * group.keep
             seen = flat[rows] if group.keep is None else flat[rows] * group.keep
-            of_a.append(d_narrow.T @ seen)
+            # What is kept has the type of x, which under autocast is not that of the products.
+            of_a.append(d_narrow.T @ seen.to(near.dtype))
             of_b.append(narrow.to(near.dtype).T @ near[rows])
         scales = torch.tensor(ctx.scales).repeat_interleave(torch.tensor(ctx.ranks))
         each_a = torch.split(torch.cat(of_a).float().mul_(scales[:, None]), ctx.ranks)
