@@ -9,7 +9,7 @@ import pytest
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.training.tuning.config import TuneConfig
-from adwright.training.tuning.jobs_run import read_jobs
+from adwright.training.tuning.run import read_jobs
 from adwright.training.tuning.texts import Texts, read_rows
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.broken.cases import Case, Make, Shop, check, named, raw

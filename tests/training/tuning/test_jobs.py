@@ -141,6 +141,25 @@ def test_bfloat16_learns_too() -> None:
     assert last["train_loss"] < first["train_loss"]
 
 
+def test_bfloat16_and_dropout_over_a_base_in_float32() -> None:
+    """What dropout keeps has the type of the base, the gradient that of the products."""
+    config = TuneConfig(steps=3, batch=2, bfloat16=True, learning_rate=0.02)
+    found = tune_jobs(tiny_llama(), [Job("a", LoRA(rank=2, dropout=0.2), texts(), config)])
+    assert found["a"].steps == 3
+
+
+def test_a_run_that_is_told_to_stop_saves_its_step(tmp_path: Path) -> None:
+    config = TuneConfig(steps=6, batch=2, learning_rate=0.02)
+    jobs = [Job("a", LoRA(rank=2), texts(), config), Job("b", LoRA(rank=2), texts(), config)]
+    steps: list[int] = []
+    found = tune_jobs(
+        tiny_llama(), jobs, tmp_path, on_step=steps.append, stop=lambda: len(steps) == 2
+    )
+    assert (found, steps) == ({}, [1, 2, 3])
+    tune_jobs(tiny_llama(), jobs, tmp_path, resume=True, on_step=steps.append)
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     jobs = three()
     model = tiny_llama()

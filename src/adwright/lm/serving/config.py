@@ -10,7 +10,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.serving.adapter_cache import CacheCounts
 from adwright.lm.serving.adapter_folding import MergePolicy
 
-__all__ = ["PassResult", "PoolState", "ServingConfig"]
+__all__ = ["Drive", "PassResult", "PoolState", "ServingConfig"]
 
 Drive = Literal["callers", "thread", "outside"]
 

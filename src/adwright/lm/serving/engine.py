@@ -123,6 +123,13 @@ class AdapterModels(Mapping[str, LanguageModel]):
             self._told.notify_all()
         return done
 
+    def wait(self, seconds: float) -> None:
+        """Return when rows have arrived, at the latest after so many seconds; for whoever calls
+        `step` in a loop."""
+        with self._told:
+            if self._arrivals.empty() and not self._closed:
+                self._told.wait(seconds)
+
     def add(self, name: str, folder: str | Path) -> None:
         """Register what `Tuned.save` wrote; errors as `AdapterCache.add`, and ConfigError for the
         name of the base."""
@@ -330,6 +337,4 @@ class AdapterModels(Mapping[str, LanguageModel]):
     def _loop(self) -> None:
         while not self._closed:
             if not self.step():
-                with self._told:
-                    if self._arrivals.empty() and not self._closed:
-                        self._told.wait(_PATIENCE)
+                self.wait(_PATIENCE)

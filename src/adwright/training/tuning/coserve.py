@@ -80,7 +80,7 @@ class Bounds:
     def __post_init__(self) -> None:
         check_ranges(self, positive=("token_bound", "first_bound", "prompt_tokens", "burst"))
         if not 0 < self.share < 1:
-            raise ConfigError("share lies between 0 and 1", where=str(self.share))
+            raise ConfigError("share lies between 0 and 1", where=f"share = {self.share}")
 
 
 @dataclass(frozen=True)

@@ -80,15 +80,18 @@ def tune_jobs(
     on_step: Callable[[int], None] | None = None,
     on_done: Callable[[str, TuneResult], None] | None = None,
     border: PreemptionHook | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, TuneResult]:
     """Tune all jobs over `model`, a plain causal LM, which is frozen and otherwise left as it is.
 
     run: folder, see the module; None keeps nothing. resume:
     continue from the folder's checkpoint. on_step: called after each joint step with the number
-    of steps done. on_done: called with name and result when a job is saved; on a resumed run again
-    for those that were. border: called where a step can be interrupted, see
-    `between_layers`, and after each optimiser's step; `coserve.Beside.border` answers there.
-    Returns, by name, what `tune` returns; `seconds` is the job's share, by tokens, borders and all.
+    of steps done. on_done: called when a job has left and is saved, with its name and figures;
+    on a resumed run again for those that had. border: called where a step can be interrupted, see
+    `between_layers`, and after each optimiser's step; `coserve.Beside.border` answers there. stop:
+    asked after each joint step; once it says True, a checkpoint is written and the run ends.
+    Returns, by name, what `tune` returns, of jobs that are done; `seconds` is the job's share, by
+    tokens, borders and all.
 
     Raises ConfigError (no jobs, a name twice or no name, a method that shares no step, products
     in different types, shards or layers computed again, an existing run without resume, several
@@ -97,7 +100,7 @@ def tune_jobs(
     ResourceError (disk full).
     """
     _check(jobs)
-    trainee = _Joint(model, jobs, run, on_done, border, resume=resume)
+    trainee = _Joint(model, jobs, run, on_done, border, stop, resume=resume)
     folder = trainee.folder(run)
     if folder is not None and not resume:
         folder.require_new()
@@ -223,6 +226,7 @@ class _Joint(Trainee[list[_Worker]]):
         run: str | Path | None,
         on_done: Callable[[str, TuneResult], None] | None,
         border: PreemptionHook | None,
+        stop: Callable[[], bool],
         *,
         resume: bool,
     ) -> None:
@@ -231,6 +235,7 @@ class _Joint(Trainee[list[_Worker]]):
         self.joint = JointJobs(model, methods)
         self.workers = {job.name: _Worker(job, self.joint.tuned[job.name]) for job in jobs}
         self.border, self.due = border, False
+        self.stop, self.stopped = stop, False
         asked: dict[str, Any] = {
             "jobs": {
                 name: {key: worker.asked[key] for key in _ASKED}
@@ -293,7 +298,8 @@ class _Joint(Trainee[list[_Worker]]):
         for worker in batch:
             if not worker.live:
                 self._done(worker)
-        self.due = any(due) or not self._live()
+        self.stopped = self.stop()
+        self.due = any(due) or not self._live() or self.stopped
         return StepLoss(sum(losses.values()), 1, shown=whole)
 
     def update(self, at: RunPosition) -> None:
@@ -326,6 +332,10 @@ class _Joint(Trainee[list[_Worker]]):
     def is_checkpoint_due(self, at: RunPosition) -> bool:
         """When any job asks for one, and at the end."""
         return self.due
+
+    def is_finished(self, at: RunPosition) -> bool:
+        """Once `stop` said so, after the checkpoint of that step."""
+        return self.stopped
 
     def is_due_after_epoch(self, at: RunPosition) -> bool:
         """Each job validates by itself."""
@@ -372,7 +382,7 @@ class _Joint(Trainee[list[_Worker]]):
         """Each job was finished when it left."""
 
     def results(self) -> dict[str, TuneResult]:
-        """The results by name. Raises ConfigError where a job failed."""
+        """The figures of jobs that are done; ConfigError where a job failed."""
         failed = {n: w.failed for n, w in self.workers.items() if w.failed}
         if failed:
             raise ConfigError(
@@ -380,7 +390,8 @@ class _Joint(Trainee[list[_Worker]]):
                 where="; ".join(f"{name}: {why}" for name, why in failed.items()),
                 hint="lower its learning rate, or set clip_norm; the other jobs are done",
             )
-        return {name: worker.result(worker.at) for name, worker in self.workers.items()}
+        done = ((name, worker) for name, worker in self.workers.items() if not worker.live)
+        return {name: worker.result(worker.at) for name, worker in done}
 
     def _live(self) -> list[_Worker]:
         return [worker for worker in self.workers.values() if worker.live]

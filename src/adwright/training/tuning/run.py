@@ -31,6 +31,7 @@ import json
 import resource
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -55,12 +56,14 @@ from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
 from adwright.training.tuning.tune import answer_loss_of, answer_nll, as_in_first, tune
 from adwright.tuning.methods import Method, apply, method_of
 from adwright.tuning.packing.joint_lora import share_base
+from adwright.tuning.packing.preemption import PreemptionHook, between_layers
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Losses, Tuned, TuningMethod
 
 __all__ = [
     "JobRun",
     "JobsRun",
+    "LoadedJobs",
     "TuneRun",
     "TuningReport",
     "read_jobs",
@@ -250,35 +253,77 @@ def read_jobs(path: str | Path) -> JobsRun:
     return from_jsonable(JobsRun, values)
 
 
+class LoadedJobs:
+    """The jobs of a file with their texts, over a base that is in memory.
+
+    model, tokenizer: of transformers. note: on the figures of the base. Raises as `held_apart`.
+    """
+
+    def __init__(self, asked: JobsRun, model: Any, tokenizer: Any, note: str = "") -> None:
+        self.asked, self.model, self.note = asked, model, note or asked.model
+        self.jobs: list[Job] = []
+        self._texts: dict[str, tuple[Texts, Texts]] = {}
+        for one in asked.jobs:
+            train, valid = self._texts[one.name] = held_apart(one.data, tokenizer, one.seed)
+            config = _settled(one.tune, one.method, one.seed)
+            held = valid if len(valid) else None
+            self.jobs.append(Job(one.name, one.method, train, config, held))
+
+    def run(
+        self,
+        *,
+        resume: bool = False,
+        on_step: Callable[[int], None] | None = None,
+        on_done: Callable[[str, TuningReport], None] | None = None,
+        border: PreemptionHook | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> dict[str, TuningReport]:
+        """Tune all jobs together, save and measure; the reports by name of those that are done.
+
+        on_done: called with name and report when a job is saved. The others, and errors, as
+        `tune_jobs`.
+        """
+        by_name = {job.name: job for job in self.jobs}
+        before = {job.name: None if resume else self._untuned(job, border) for job in self.jobs}
+        reports: dict[str, TuningReport] = {}
+
+        def write(name: str, result: TuneResult) -> None:
+            job, folder = by_name[name], self.asked.out / name
+            first = _first(folder) if resume else before[name]
+            tuned = apply(share_base(self.model), job.method, seed=job.config.seed)
+            found = _report(tuned, job.method, result, self._texts[name], self.note, first)
+            reports[name] = found
+            _write(found, folder)
+            if on_done is not None:
+                on_done(name, found)
+
+        tune_jobs(
+            self.model,
+            self.jobs,
+            self.asked.out,
+            resume=resume,
+            on_step=on_step,
+            on_done=write,
+            border=border,
+            stop=stop,
+        )
+        return {job.name: reports[job.name] for job in self.jobs if job.name in reports}
+
+    def _untuned(self, job: Job, border: PreemptionHook | None) -> float | None:
+        """Loss of the base on the held-out texts."""
+        if job.valid is None:
+            return None
+        tuned = apply(share_base(self.model), LoRA(rank=1))
+        with nullcontext() if border is None else between_layers(tuned.causal, border):
+            return answer_nll(tuned, job.valid, bfloat16=job.config.bfloat16)
+
+
 def run_jobs(asked: JobsRun, *, resume: bool = False) -> dict[str, TuningReport]:
     """Tune all jobs together, save and measure; the reports by name.
 
     resume: continue the run in `asked.out`. Raises as `load_base`, `held_apart` and `tune_jobs`.
     """
-    model, tokenizer, note = load_base(asked.model)
-    jobs, texts = list[Job](), dict[str, tuple[Texts, Texts]]()
-    before = dict[str, float | None]()
-    for one in asked.jobs:
-        train, valid = texts[one.name] = held_apart(one.data, tokenizer, one.seed)
-        config = _settled(one.tune, one.method, one.seed)
-        held = valid if len(valid) else None
-        jobs.append(Job(one.name, one.method, train, config, held))
-        before[one.name] = None
-        if held is not None and not resume:
-            plain = apply(share_base(model), LoRA(rank=1))
-            before[one.name] = answer_nll(plain, held, bfloat16=config.bfloat16)
-    by_name, reports = {job.name: job for job in jobs}, dict[str, TuningReport]()
-
-    def write(name: str, result: TuneResult) -> None:
-        job, folder = by_name[name], asked.out / name
-        tuned = apply(share_base(model), job.method, seed=job.config.seed)
-        first = _first(folder) if resume else before[name]
-        found = _report(tuned, job.method, result, texts[name], note or asked.model, first)
-        reports[name] = found
-        _write(found, folder)
-
-    tune_jobs(model, jobs, asked.out, resume=resume, on_done=write)
-    return {name: reports[name] for name in by_name}
+    return LoadedJobs(asked, *load_base(asked.model)).run(resume=resume)
 
 
 def _settled(config: TuneConfig, method: Method, seed: int) -> TuneConfig:

@@ -1,0 +1,373 @@
+"""adwright lm serve: a language model over HTTP, with its adapters, and while jobs tune others."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from adwright.cli.shared import DryRun, Offline
+from adwright.core.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from adwright.lm.open_model import EngineConfig
+    from adwright.lm.serving.config import Drive, ServingConfig
+    from adwright.lm.serving.engine import AdapterModels
+    from adwright.lm.torch_engine.config import TorchConfig
+    from adwright.service.lm.config import LmServiceConfig
+    from adwright.training.tuning.coserve import Bounds
+    from adwright.training.tuning.run import JobsRun
+
+__all__ = ["DEFAULT_MODEL", "KEY_VARIABLE", "EngineName", "Model", "Threads", "serve"]
+
+#: The environment variable that holds the key of the endpoint.
+KEY_VARIABLE = "ADWRIGHT_LM_KEY"
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", help="The default model, a folder, a .gguf file, or OWNER/NAME on the hub."
+    ),
+]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF."
+        " `adwright lm models` lists them.",
+    ),
+]
+Threads = Annotated[
+    int, typer.Option("--threads", min=0, help="Threads to compute with; 0 takes what fits.")
+]
+Name = Annotated[
+    str, typer.Option("--name", help="Name of the model for callers; by default as --model.")
+]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")]
+MaxRunning = Annotated[
+    int, typer.Option("--max-running", min=1, help="Requests that are computed at a time.")
+]
+MaxQueue = Annotated[
+    int, typer.Option("--max-queue", min=0, help="Requests that may wait; more get a 429.")
+]
+AdapterTop = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapters",
+        help="Serve the adapters in the sub-folders of this folder too, each as a model of"
+        " its folder's name; on torch.",
+    ),
+]
+PoolMb = Annotated[
+    int,
+    typer.Option(
+        "--pool-mb", min=1, help="MB for adapters in use, keys and values; with --adapters, --tune."
+    ),
+]
+HostMb = Annotated[
+    int,
+    typer.Option(
+        "--host-mb", min=0, help="MB for adapters that are not in use; with --adapters, --tune."
+    ),
+]
+Tune = Annotated[
+    Path | None,
+    typer.Option(
+        "--tune",
+        help="Tune the jobs of this file (see `adwright tune jobs`) while serving, and serve each"
+        " adapter when it is done; on torch.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for the run of --tune, instead of the file's."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Take up a run of --tune that was cut off.")]
+TokenBound = Annotated[
+    float,
+    typer.Option(
+        "--token-bound", help="With --tune: most seconds from one token of an answer to the next."
+    ),
+]
+FirstBound = Annotated[
+    float,
+    typer.Option(
+        "--first-bound", help="With --tune: most seconds from a request to its first token."
+    ),
+]
+Share = Annotated[
+    float,
+    typer.Option(
+        "--tuning-share",
+        help="With --tune: share of the time that tuning keeps where the bounds allow it.",
+    ),
+]
+Progress = Annotated[
+    float,
+    typer.Option(
+        "--progress",
+        min=0,
+        help="With --tune: seconds between lines on steps, share and latencies; 0 for none.",
+    ),
+]
+
+
+class _Served(NamedTuple):
+    """What is served: where, under which settings, and by which name the base is called."""
+
+    host: str
+    port: int
+    settings: LmServiceConfig
+    called: str
+
+
+class _Tuning(NamedTuple):
+    """Jobs that are tuned meanwhile."""
+
+    jobs: JobsRun
+    bounds: Bounds
+    resume: bool
+    every: float
+
+
+def serve(  # noqa: PLR0913, PLR0917 - one argument per option
+    model: Model = DEFAULT_MODEL,
+    engine: EngineName = "auto",
+    name: Name = "",
+    host: Host = "127.0.0.1",
+    port: Port = 8001,
+    threads: Threads = 0,
+    max_running: MaxRunning = 16,
+    max_queue: MaxQueue = 64,
+    adapters: AdapterTop = None,
+    pool_mb: PoolMb = 512,
+    host_mb: HostMb = 256,
+    tune: Tune = None,
+    out: Out = None,
+    resume: Resume = False,
+    token_bound: TokenBound = 0.2,
+    first_bound: FirstBound = 0.6,
+    tuning_share: Share = 0.7,
+    progress: Progress = 30.0,
+    offline: Offline = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Serve a language model over HTTP until it is interrupted.
+
+    /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models speak the protocol of
+    OpenAI. Where ADWRIGHT_LM_KEY is set, callers send it as a bearer token; without it, only this
+    machine can be listened on. With --adapters requests for all of its adapters are computed
+    together, /v1/adapters says where each of them is, and POST /v1/adapters/rescan looks at the
+    folder again.
+
+    With --tune the model that the file names is served while its jobs are tuned over the same
+    weights, in the same process. Answers keep --token-bound and --first-bound, tuning has the rest of the
+    time; longer bounds leave it more. OUT/NAME holds the adapter and report of each job, as
+    `adwright tune jobs` writes them. Ctrl-C ends both: requests are answered, the step is finished
+    and saved, and --resume goes on from there.
+
+        adwright lm serve --tune jobs.toml --dry-run
+
+        adwright lm serve --tune jobs.toml --token-bound 0.4
+    """
+    from adwright.lm.open_model import local_config
+
+    _need_service()
+    key = os.environ.get(KEY_VARIABLE, "")
+    _require_key(host, key)
+    from adwright.service.lm.config import LmServiceConfig
+
+    settings = LmServiceConfig(max_running=max_running, max_queue=max_queue, key=key)
+    tuning = _tuning(tune, out, (token_bound, first_bound, tuning_share), progress, resume=resume)
+    if tuning is not None:
+        model = _model_of(tuning.jobs, model, str(tune))
+    served = _Served(host, port, settings, name or model)
+    if dry_run:
+        _check(tuning, served, adapters)
+    elif adapters is None and tuning is None:
+        _serve_one(local_config(engine, model, threads=threads, offline=offline), served)
+    else:
+        config = _on_torch(model, engine, threads, offline)
+        from adwright.lm.serving.config import ServingConfig
+
+        drive: Drive = "thread" if tuning is None else "outside"
+        bounds = ServingConfig(pool_mb << 20, host_mb << 20, rows=max_running, drive=drive)
+        _serve_adapters(config, bounds, served, adapters, tuning)
+
+
+def _serve_one(config: EngineConfig, served: _Served) -> None:
+    from adwright.lm.open_model import open_model
+    from adwright.service.lm.app import create_lm_app
+    from adwright.web.server import listen, serve
+
+    with listen(served.host, served.port) as door, closing(open_model(config)) as opened:
+        lm = create_lm_app(served.settings, {served.called: opened})
+        typer.echo(f"{served.called} on {opened.info.engine}: {opened.info.note or 'as it is'}")
+        typer.echo(f"serving on http://{served.host}:{door.getsockname()[1]}/v1")
+        serve(lm, door)
+
+
+def _serve_adapters(
+    config: TorchConfig,
+    serving: ServingConfig,
+    served: _Served,
+    top: Path | None,
+    tuning: _Tuning | None,
+) -> None:
+    from adwright.lm.serving.adapter_folder import AdapterFolder, open_base
+    from adwright.service.lm.adapters import Adapters
+    from adwright.service.lm.app import create_lm_app
+    from adwright.web.server import listen, serve
+
+    if tuning is not None:
+        _check_tuning(tuning, served, top)
+    with listen(served.host, served.port) as door:
+        opened = (
+            closing(open_base(config, serving, name=served.called))
+            if tuning is None
+            else _tuned_beside(config, serving, served, tuning)
+        )
+        with opened as models:
+            folder = None if top is None else AdapterFolder(models, top)
+            scanned = None if folder is None else folder.rescan()
+            lm = create_lm_app(served.settings, models, adapters=Adapters(models, folder))
+            added = 0 if scanned is None else len(scanned.added)
+            typer.echo(f"{served.called} on torch, with {added} adapters")
+            for name, why in ({} if scanned is None else scanned.refused).items():
+                typer.echo(f"not served: {name}: {why}", err=True)
+            typer.echo(f"serving on http://{served.host}:{door.getsockname()[1]}/v1")
+            serve(lm, door)
+
+
+@contextmanager
+def _tuned_beside(
+    config: TorchConfig, serving: ServingConfig, served: _Served, tuning: _Tuning
+) -> Iterator[AdapterModels]:
+    """Yield models over a base on which jobs are tuned within the context."""
+    from adwright.lm.torch_engine.model import load_causal
+    from adwright.training.tuning.coserve import ServedBeside
+    from adwright.training.tuning.coserve_run import TuningThread
+    from adwright.training.tuning.run import LoadedJobs
+    from adwright.tuning.packing.joint_lora import share_base
+
+    base, tokens, note = load_causal(config)
+    jobs = LoadedJobs(tuning.jobs, base, tokens.tokenizer, note)
+    tree = share_base(base)
+    with closing(
+        ServedBeside(tree, tokens, name=served.called, note=note, config=serving)
+    ) as models:
+        thread = TuningThread(
+            jobs,
+            models,
+            tuning.bounds,
+            resume=tuning.resume,
+            tell=lambda line: typer.echo(f"tuning: {line}", err=True),
+            every=tuning.every,
+        )
+        thread.start()
+        try:
+            yield models
+        finally:
+            thread.close()
+
+
+def _tuning(
+    file: Path | None,
+    out: Path | None,
+    bounds: tuple[float, float, float],
+    every: float,
+    *,
+    resume: bool,
+) -> _Tuning | None:
+    """What --tune asks for. Raises ConfigError that names file and key, or the option."""
+    if file is None:
+        if out is not None or resume:
+            raise ConfigError(
+                "only a run of --tune has a folder and can be resumed",
+                where="--out" if out is not None else "--resume",
+                hint="name the file of jobs by --tune",
+            )
+        return None
+    from dataclasses import replace
+
+    from adwright.training.tuning.coserve import Bounds
+    from adwright.training.tuning.run import read_jobs
+
+    asked = read_jobs(file)
+    asked = asked if out is None else replace(asked, out=out)
+    return _Tuning(asked, Bounds(*bounds), resume, every)
+
+
+def _model_of(jobs: JobsRun, model: str, file: str) -> str:
+    """The base of the jobs. Raises ConfigError where --model names another."""
+    if model not in (DEFAULT_MODEL, jobs.model):
+        raise ConfigError(
+            f"the jobs are tuned over {jobs.model}, and --model names {model}",
+            where=f"{file}: model",
+            hint="leave --model out, or write it into the file",
+        )
+    return jobs.model
+
+
+def _check_tuning(tuning: _Tuning, served: _Served, top: Path | None) -> None:
+    from adwright.training.tuning.coserve_run import check_coserving
+
+    names = [served.called]
+    if top is not None and top.is_dir():
+        names += [folder.name for folder in top.iterdir() if folder.is_dir()]
+    check_coserving(tuning.jobs, names, resume=tuning.resume)
+
+
+def _check(tuning: _Tuning | None, served: _Served, top: Path | None) -> None:
+    """Check what can be checked without the model, and print it."""
+    from adwright.core.config import to_jsonable
+
+    if top is not None and not top.is_dir():
+        raise ConfigError("there is no such folder", where=f"--adapters {top}", hint="make it")
+    told: dict[str, object] = {"model": served.called, "address": f"{served.host}:{served.port}"}
+    if tuning is not None:
+        _check_tuning(tuning, served, top)
+        told |= {"bounds": to_jsonable(tuning.bounds), "tune": to_jsonable(tuning.jobs)}
+    typer.echo(json.dumps(told, indent=1))
+
+
+def _on_torch(model: str, engine: str, threads: int, offline: bool) -> TorchConfig:
+    """Raises ConfigError where another engine was asked for."""
+    from adwright.lm.torch_engine.config import TorchConfig
+
+    if engine not in ("auto", TorchConfig.engine):
+        raise ConfigError(
+            "adapters are served on torch alone",
+            where=f"--engine {engine}",
+            hint="leave --engine out",
+        )
+    return TorchConfig(model, threads=threads, offline=offline)
+
+
+def _require_key(host: str, key: str) -> None:
+    """Raises ConfigError where strangers could call without a key."""
+    try:
+        near = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        near = False
+    if not near and not key:
+        raise ConfigError(
+            "other machines could use the model without a key",
+            where=f"--host {host}",
+            hint=f"set {KEY_VARIABLE}, or listen on 127.0.0.1",
+        )
+
+
+def _need_service() -> None:
+    for name in ("fastapi", "prometheus_client", "uvicorn"):
+        if find_spec(name) is None:
+            raise MissingExtraError("the HTTP service", "service")

@@ -1,0 +1,172 @@
+"""adwright lm serve."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adwright.cli import lm_serve as verbs
+from adwright.cli.lm_serve import KEY_VARIABLE
+from tests.support.lm.lm_server import run, serving
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny model as a folder."""
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from tests.support.lm.tiny_llama import save_tiny
+
+    return str(save_tiny(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+def test_it_serves_until_it_is_told_to_stop(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fastapi", reason="the extra service is not installed")
+    pytest.importorskip("openai", reason="the extra lm is not installed")
+    options = ("--model", tiny, "--name", "tiny", "--threads", "1")
+    with serving(*options, key="s3cret") as (url, _):
+        assert httpx.get(f"{url}/models", timeout=30).status_code == 401
+        headers = {"Authorization": "Bearer s3cret"}
+        (one,) = httpx.get(f"{url}/models", headers=headers, timeout=30).json()["data"]
+        assert (one["id"], one["engine"]) == ("tiny", "torch")
+        monkeypatch.setenv(KEY_VARIABLE, "s3cret")
+        asked = ("generate", "the best", "--max-tokens", "8")
+        there = run(*asked, "--url", url, "--model", "tiny")
+        assert there == run(*asked, "--model", tiny, "--threads", "1")
+
+
+def test_strangers_need_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    assert "without a key" in run("serve", "--host", "0.0.0.0", code=2)
+    assert "without a key" in run("serve", "--host", "somewhere", code=2)
+
+
+def test_without_the_packages_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "find_spec", lambda name: None)
+    assert "adwright[service]" in run("serve", code=2)
+
+
+def test_engines_are_known_by_name() -> None:
+    for verb in (("generate", "a"), ("serve",)):
+        told = run(*verb, "--engine", "steam", code=2)
+        assert "unknown engine 'steam'" in told
+        assert "auto, openvino, torch, llamacpp" in told
+
+
+def test_it_serves_adapters(tiny: str, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the extra service is not installed")
+    from tests.support.lm.adapter_engine import saved_parts
+    from tests.support.lm.tuning_methods import SOURCE
+
+    saved_parts(tmp_path, {"shop-1": SOURCE})
+    (tmp_path / "empty").mkdir()
+    options = ("--model", tiny, "--name", "tiny", "--threads", "1", "--pool-mb", "4")
+    with serving(*options, "--adapters", str(tmp_path)) as (url, _):
+        data = httpx.get(f"{url}/models", timeout=30).json()["data"]
+        assert [one["id"] for one in data] == ["tiny", "shop-1"]
+        body = {"model": "shop-1", "prompt": "the best", "max_tokens": 3}
+        assert httpx.post(f"{url}/completions", json=body, timeout=30).status_code == 200
+        (one,) = httpx.get(f"{url}/adapters", timeout=30).json()["data"]
+        assert (one["id"], one["where"]) == ("shop-1", "pool")
+
+
+def test_adapters_need_torch(tmp_path: Path) -> None:
+    for engine in ("openvino", "llamacpp"):
+        options = ("--engine", engine, "--adapters", str(tmp_path))
+        assert "on torch alone" in run("serve", *options, code=2)
+
+
+JOB = """[[jobs]]
+name = "{name}"
+data = {{ path = "{data}", valid = 0.25 }}
+method = {{ kind = "LoRA", rank = 2 }}
+tune = {{ steps = {steps}, batch = 3, learning_rate = 0.02 }}
+"""
+
+
+@pytest.fixture
+def jobs(tiny: str, tmp_path: Path) -> Path:
+    """A short job, and one that does not end by itself."""
+    data = tmp_path / "shop.jsonl"
+    rows = [{"prompt": f"shop {n}", "answer": f"sale {n % 3}"} for n in range(12)]
+    data.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+    file = tmp_path / "jobs.toml"
+    file.write_text(
+        f'model = "{tiny}"\nout = "{tmp_path / "run"}"\n'
+        + JOB.format(name="shop-1", data=data, steps=6)
+        + JOB.format(name="shop-2", data=data, steps=1_000_000),
+        "utf-8",
+    )
+    return file
+
+
+def test_jobs_are_tuned_while_it_serves(jobs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the extra service is not installed")
+    options = ("--tune", str(jobs), "--name", "tiny", "--threads", "1", "--pool-mb", "4")
+    with serving(*options, "--progress", "0.2", number=signal.SIGINT) as (url, told):
+
+        def answer(model: str) -> str:
+            body = {"model": model, "prompt": "the best", "max_tokens": 8, "temperature": 0}
+            found = httpx.post(f"{url}/completions", json=body, timeout=30)
+            return str(found.raise_for_status().json()["choices"][0]["text"])
+
+        base = answer("tiny")
+        names: list[str] = []
+        until = time.monotonic() + 60
+        while "shop-1" not in names and time.monotonic() < until:
+            time.sleep(0.05)
+            assert answer("tiny") == base
+            data = httpx.get(f"{url}/models", timeout=30).json()["data"]
+            names = [one["id"] for one in data]
+        assert names == ["tiny", "shop-1"]
+        answer("shop-1")
+        (one,) = httpx.get(f"{url}/adapters", timeout=30).json()["data"]
+        assert (one["id"], one["where"]) == ("shop-1", "pool")
+    assert any("shop-1: tuned in 6 steps" in line for line in told)
+    assert any("% of the time" in line for line in told)
+    assert "1 jobs are not done; --resume goes on" in told[-1]
+    report = json.loads((tmp_path / "run" / "shop-1" / "report.json").read_text("utf-8"))
+    assert report["steps"] == 6
+    assert not (tmp_path / "run" / "shop-2").exists()
+    again = run("serve", *options[:2], "--resume", "--dry-run")
+    assert json.loads(again)["tune"]["jobs"][1]["name"] == "shop-2"
+
+
+def test_a_dry_run_checks_the_jobs(jobs: Path, tiny: str, tmp_path: Path) -> None:
+    options = ("serve", "--tune", str(jobs), "--dry-run")
+    told = json.loads(run(*options, "--token-bound", "0.4", "--out", str(tmp_path / "other")))
+    assert told["model"] == tiny
+    assert told["bounds"]["token_bound"] == 0.4
+    assert told["tune"]["out"] == str(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    assert "--model names else" in run(*options, "--model", "else", code=2)
+    assert "no run to resume" in run(*options, "--resume", code=2)
+    assert "token_bound must be above 0" in run(*options, "--token-bound", "0", code=2)
+    assert "share lies between" in run(*options, "--tuning-share", "1", code=2)
+    adapters = tmp_path / "adapters"
+    assert "no such folder" in run(*options, "--adapters", str(adapters), code=2)
+    (adapters / "shop-2").mkdir(parents=True)
+    told = run(*options, "--adapters", str(adapters), code=2)
+    assert "'shop-2' is served already" in told
+    assert "jobs[1].name" in told
+
+
+def test_a_file_of_jobs_that_is_wrong_is_explained(jobs: Path) -> None:
+    options = ("serve", "--tune", str(jobs), "--dry-run")
+    text = jobs.read_text("utf-8")
+    jobs.write_text(text.replace("steps = 6", "step = 6"), "utf-8")
+    told = run(*options, code=2)
+    assert "jobs.toml" in told.replace("\n", "")
+    assert "step" in told
+    jobs.write_text(text.replace("shop.jsonl", "none.jsonl", 1), "utf-8")
+    assert "jobs[0].data.path" in run(*options, code=2)
+
+
+def test_options_of_a_run_need_jobs(jobs: Path, tmp_path: Path) -> None:
+    assert "--resume" in run("serve", "--resume", code=2)
+    assert "--out" in run("serve", "--out", str(tmp_path), code=2)
+    assert "on torch alone" in run("serve", "--tune", str(jobs), "--engine", "openvino", code=2)
