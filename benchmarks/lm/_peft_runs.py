@@ -33,8 +33,7 @@ from adwright.tuning.methods import apply, method_of
 from adwright.tuning.packing.texts import Packed
 from adwright.tuning.tuned import Tuned
 from benchmarks.common.processes import ROOT, command
-from benchmarks.lm._peft_task import Asked, Task, judged, task
-from benchmarks.lm._variants import VARIANTS, Variant
+from benchmarks.lm._peft_task import VARIANTS, Asked, Task, Variant, judged, task
 
 #: This module, for those who start it.
 RUNS = "benchmarks.lm._peft_runs"

@@ -26,11 +26,11 @@ from benchmarks.common.processes import ROOT, command
 from benchmarks.common.result import write_result
 from benchmarks.lm import _adapters_serving, _adapters_tuning
 from benchmarks.lm._peft_runs import asked_once
-from benchmarks.lm._variants import VARIANTS
+from benchmarks.lm._peft_task import VARIANTS
 from benchmarks.lm.adapters import within
 
 SCRATCH = cache_folder() / "bench" / "lm_float32"
-#: peft's modules whose step is timed beside ours, as `_variants` names them.
+#: peft's modules whose step is timed beside ours, as `_peft_task` names them.
 THEIRS = ("peft lora", "peft dora", "peft ia3", "peft prompt")
 ROUNDS = 3
 #: As `_adapters_tuning.LOADS`: half the requests, and twice the bounds.

@@ -30,8 +30,7 @@ from adwright.metrics.reports.charts import to_svg, trade_off, unbeaten
 from benchmarks.common.processes import ROOT, command
 from benchmarks.common.result import PICTURES, write_result
 from benchmarks.lm._peft_runs import BATCH, RUNS, asked_once
-from benchmarks.lm._peft_task import TEST, TRAIN, VALID
-from benchmarks.lm._variants import VARIANTS, Variant
+from benchmarks.lm._peft_task import TEST, TRAIN, VALID, VARIANTS, Variant
 
 SCRATCH = cache_folder() / "bench" / "peft"
 STEPS = TRAIN // BATCH

@@ -170,8 +170,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     folder again.
 
     With --tune the model that the file names is served while its jobs are tuned over the same
-    weights, in the same process. Answers keep --token-bound and --first-bound, tuning has the rest of the
-    time; longer bounds leave it more. OUT/NAME holds the adapter and report of each job, as
+    weights, in the same process. Answers keep --token-bound and --first-bound, tuning has the rest
+    of the time; longer bounds leave it more. OUT/NAME holds the adapter and report of each job, as
     `adwright tune jobs` writes them. Ctrl-C ends both: requests are answered, the step is finished
     and saved, and --resume goes on from there.
 

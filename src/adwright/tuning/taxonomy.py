@@ -55,153 +55,106 @@ _EXPERTS = f"a mixture of LoRAs behind a router; of these only Poly is here; {_O
 _INITS = "a start of LoRA that changes the base's weights, so the base is no longer shared"
 
 
-def _missing(branch: Branch, *reasons: tuple[str, ...]) -> tuple[Entry, ...]:
-    """Entries of what is not done. reasons: each a reason, and the names that it holds for."""
-    return tuple(Entry(name, branch, None, why) for why, *names in reasons for name in names)
-
-
-_MISSING: tuple[Entry, ...] = (
-    *_missing(
-        "additive: adapters",
-        (
-            f"other places for the serial adapter; {_OPEN}",
-            *("residual adapter", "LayerNorm-placement variants"),
+#: What is not done: by branch, the names, and the reason that holds for them.
+_MISSING: dict[Branch, dict[str, str]] = {
+    "additive: adapters": {
+        "residual adapter, LayerNorm-placement variants": (
+            f"other places for the serial adapter; {_OPEN}"
         ),
-        ("routes tokens around the frozen layers, which needs a backbone trained for it", "CoDA"),
-        ("made for encoder-decoder translation", "CIAT"),
-        (_MERGED, "AdapterSoup", "MerA"),
-        (_TASKS, "PHA", "Hyperformer"),
-    ),
-    *_missing(
-        "additive: soft prompts",
+        "CoDA": "routes tokens around the frozen layers, which needs a backbone trained for it",
+        "CIAT": "made for encoder-decoder translation",
+        "AdapterSoup, MerA": _MERGED,
+        "PHA, Hyperformer": _TASKS,
+    },
+    "additive: soft prompts": {
         (
-            _PROMPT,
-            *("APT", "prefix propagation", "Xprompt", "IDPG", "LPT", "SPT (prompts)", "APrompt"),
-            *("TPTSR", "InfoPrompt", "PTP", "SMoP", "IPT"),
+            "APT, prefix propagation, Xprompt, IDPG, LPT, SPT (prompts), "
+            "APrompt, TPTSR, InfoPrompt, PTP, SMoP, IPT"
+        ): _PROMPT,
+    },
+    "additive: other": {
+        "MoV, MoLoRA": _EXPERTS,
+        "IPA": "a second model that steers a model which is only called, not tuned",
+    },
+    "selective: unstructured": {
+        "U-BitFit": "diff pruning of biases; BitFit's are few enough to keep all",
+        "Fish-Dip": f"chooses FishMask's weights anew while it trains; {_OPEN}",
+        "Child-tuning F": "a new random mask in each step: in the end every weight has changed",
+    },
+    "selective: structured": {
+        "S-BitFit": "chooses among biases; BitFit's are few enough to keep",
+        "Xattn tuning": "tunes cross-attention, which a causal model lacks",
+        "FAR": f"freezes nodes of the MLP; {_OPEN}",
+        "SPT (selective)": f"a mask by sensitivity, and LoRA where much of a map is in it; {_OPEN}",
+    },
+    "reparameterised: low rank": {
+        "KAdaptation": (
+            f"sums of Kronecker products on weights, as Compacter has them in adapters; {_OPEN}"
         ),
-    ),
-    *_missing(
-        "additive: other",
-        (_EXPERTS, "MoV", "MoLoRA"),
-        ("a second model that steers a model which is only called, not tuned", "IPA"),
-    ),
-    *_missing(
-        "selective: unstructured",
-        ("diff pruning of biases; BitFit's are few enough to keep all", "U-BitFit"),
-        (f"chooses FishMask's weights anew while it trains; {_OPEN}", "Fish-Dip"),
-        (
-            "a new random mask in each step: in the end every weight has changed",
-            "Child-tuning F",
+        "HiWi": f"an adapter that reads the weights instead of the states; {_OPEN}",
+    },
+    "reparameterised: LoRA derivatives": {
+        "AutoLoRA": f"a search for ranks; AdaLoRA, SoRA and DyLoRA are here; {_OPEN}",
+        "CapaBoost": f"several masks over one pair of matrices; {_OPEN}",
+        "PeriodicLoRA": "merges into the base every so often, so the base is no longer shared",
+        "LoRA-drop": f"keeps a LoRA of its own only in layers where it matters; {_OPEN}",
+        "Laplace-LoRA": (
+            "a posterior over a trained LoRA: it changes what is said of it, not what is trained"
         ),
-    ),
-    *_missing(
-        "selective: structured",
-        ("chooses among biases; BitFit's are few enough to keep", "S-BitFit"),
-        ("tunes cross-attention, which a causal model lacks", "Xattn tuning"),
-        (f"freezes nodes of the MLP; {_OPEN}", "FAR"),
-        (
-            f"a mask by sensitivity, and LoRA where much of a map is in it; {_OPEN}",
-            "SPT (selective)",
+        "MOELoRA, MoLE, MixLoRA": _EXPERTS,
+    },
+    "hybrid": {
+        "S4, NOAH, AUTOPEFT, S3Delta": (
+            "a search over methods and places; `adwright tune compare` runs members side by side"
         ),
-    ),
-    *_missing(
-        "reparameterised: low rank",
-        (
-            f"sums of Kronecker products on weights, as Compacter has them in adapters; {_OPEN}",
-            "KAdaptation",
+        "LLM-Adapters": "a collection of methods, each of which is here",
+    },
+    "efficient: pruning": {
+        "SparseAdapter, ProPETL": (
+            f"masks on adapters, or on one that all layers share, for fewer parameters; {_OPEN}"
         ),
-        (f"an adapter that reads the weights instead of the states; {_OPEN}", "HiWi"),
-    ),
-    *_missing(
-        "reparameterised: LoRA derivatives",
-        (f"a search for ranks; AdaLoRA, SoRA and DyLoRA are here; {_OPEN}", "AutoLoRA"),
-        (f"several masks over one pair of matrices; {_OPEN}", "CapaBoost"),
-        (
-            "merges into the base every so often, so the base is no longer shared",
-            "PeriodicLoRA",
+        "SPLoRA, LoRAPruning": "prunes the base by structure, so the base is no longer shared",
+    },
+    "efficient: quantisation": {
+        "QA-LoRA": (
+            f"pools what A sees by groups, so that the update folds into zero points; {_OPEN}"
         ),
-        (f"keeps a LoRA of its own only in layers where it matters; {_OPEN}", "LoRA-drop"),
-        (
-            "a posterior over a trained LoRA: it changes what is said of it, not what is trained",
-            "Laplace-LoRA",
+        "INT2.1": "its kernels are made for CUDA, and nothing here could be verified on one",
+        "LoftQ, LQ-LoRA": _INITS,
+        "BI-Adapter": "one-bit adapters; the base is what takes the memory",
+    },
+    "efficient: memory": {
+        "side-tuning": (
+            "a side network that reads the input alone; LST, which reads the layers too, is here"
         ),
-        (_EXPERTS, "MOELoRA", "MoLE", "MixLoRA"),
-    ),
-    *_missing(
-        "hybrid",
-        (
-            "a search over methods and places; `adwright tune compare` runs members side by side",
-            *("S4", "NOAH", "AUTOPEFT", "S3Delta"),
+        "Res-Tuning": "made for encoders or vision models, without a plain form in a causal model",
+        "MEFT": "makes the backbone reversible, which changes what the base computes",
+        "HyperTuning": "needs a second large model that writes the parameters",
+        "KV-cache management for PEFT": (
+            "an idea of serving: belongs to the engine's cache, not to training"
         ),
-        ("a collection of methods, each of which is here", "LLM-Adapters"),
-    ),
-    *_missing(
-        "efficient: pruning",
-        (
-            f"masks on adapters, or on one that all layers share, for fewer parameters; {_OPEN}",
-            *("SparseAdapter", "ProPETL"),
+    },
+    "beyond the survey": {
+        "Lily": "its router averages over all tokens of a batch: a token would learn of later ones",
+        "OSF, FRoD, AdaMSS": (
+            "splits the base's weights before it trains, so it is no adapter of a shared base"
         ),
-        (
-            "prunes the base by structure, so the base is no longer shared",
-            *("SPLoRA", "LoRAPruning"),
+        "Shadow": "a second small model with losses and logits of its own",
+        "Cartridge": (
+            f"a prefix distilled from a long text, which needs a teacher in the loop; {_OPEN}"
         ),
-    ),
-    *_missing(
-        "efficient: quantisation",
-        (
-            f"pools what A sees by groups, so that the update folds into zero points; {_OPEN}",
-            "QA-LoRA",
+        "X-LoRA, Arrow": _EXPERTS,
+        "CorDA, PiSSA, OLoRA, LoRA-GA": _INITS,
+        "EVA": f"starts LoRA's A at singular vectors of what its map sees; {_OPEN}",
+        "aLoRA, BD-LoRA, KaSA, VeLoRA, MonteCLoRA": (
+            "a variant that peft's LoRA config switches on; could be wrapped, and was not"
         ),
-        ("its kernels are made for CUDA, and nothing here could be verified on one", "INT2.1"),
-        (_INITS, "LoftQ", "LQ-LoRA"),
-        ("one-bit adapters; the base is what takes the memory", "BI-Adapter"),
-    ),
-    *_missing(
-        "efficient: memory",
-        (
-            "a side network that reads the input alone; LST, which reads the layers too, is here",
-            "side-tuning",
+        "SuperTuning": (
+            f"another choice of the weights that move; PaFi and FishMask are here; {_OPEN}"
         ),
-        (
-            "made for encoders or vision models, without a plain form in a causal model",
-            "Res-Tuning",
-        ),
-        ("makes the backbone reversible, which changes what the base computes", "MEFT"),
-        ("needs a second large model that writes the parameters", "HyperTuning"),
-        (
-            "an idea of serving: belongs to the engine's cache, not to training",
-            "KV-cache management for PEFT",
-        ),
-    ),
-    *_missing(
-        "beyond the survey",
-        (
-            "its router averages over all tokens of a batch: a token would learn of later ones",
-            "Lily",
-        ),
-        (
-            "splits the base's weights before it trains, so it is no adapter of a shared base",
-            *("OSF", "FRoD", "AdaMSS"),
-        ),
-        ("a second small model with losses and logits of its own", "Shadow"),
-        (
-            f"a prefix distilled from a long text, which needs a teacher in the loop; {_OPEN}",
-            "Cartridge",
-        ),
-        (_EXPERTS, "X-LoRA", "Arrow"),
-        (_INITS, "CorDA", "PiSSA", "OLoRA", "LoRA-GA"),
-        (f"starts LoRA's A at singular vectors of what its map sees; {_OPEN}", "EVA"),
-        (
-            "a variant that peft's LoRA config switches on; could be wrapped, and was not",
-            *("aLoRA", "BD-LoRA", "KaSA", "VeLoRA", "MonteCLoRA"),
-        ),
-        (
-            f"another choice of the weights that move; PaFi and FishMask are here; {_OPEN}",
-            "SuperTuning",
-        ),
-        ("replaces the attention of the model by one of its own", "LLaMA-Adapter"),
-    ),
-)
+        "LLaMA-Adapter": "replaces the attention of the model by one of its own",
+    },
+}
 
 #: Every method: ours, wrapped, and not done.
 TREE: tuple[Entry, ...] = (
@@ -211,7 +164,12 @@ TREE: tuple[Entry, ...] = (
         for variant in method.variants
     ),
     *(Entry(kind.name, kind.branch, by, kind.note) for by, kind in KINDS.items()),
-    *_MISSING,
+    *(
+        Entry(name, branch, None, why)
+        for branch, reasons in _MISSING.items()
+        for names, why in reasons.items()
+        for name in names.split(", ")
+    ),
 )
 
 

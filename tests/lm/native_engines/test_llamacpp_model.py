@@ -67,7 +67,7 @@ def theirs() -> TorchModel:
 
 def idle(model: XllamacppModel) -> bool:
     until = time.monotonic() + 20
-    process = model._process
+    process = model.processes[0]
     while time.monotonic() < until:
         if not process.running and not any(one["is_processing"] for one in process.ask("/slots")):
             return True
@@ -218,7 +218,7 @@ def test_a_kill_while_it_writes_is_an_error(file: Path) -> None:
     with closing(XllamacppModel.open(config_of(file))) as opened:
         chunks = opened.stream(TEA, LONG)
         next(chunks)
-        os.kill(opened._process.pid, signal.SIGKILL)
+        os.kill(opened.processes[0].pid, signal.SIGKILL)
         with pytest.raises(ResourceError, match="killed by SIGKILL"):
             list(chunks)
         for again in (lambda: opened.generate([TEA]), lambda: opened.tokens.encode("a")):
@@ -229,7 +229,8 @@ def test_a_kill_while_it_writes_is_an_error(file: Path) -> None:
 def test_closing_while_it_writes_is_an_error(file: Path) -> None:
     opened = XllamacppModel.open(config_of(file))
     opened.embed(["a"])
-    pids = [opened._process.pid, opened._embedder.pid]  # type: ignore[union-attr]
+    pids = [process.pid for process in opened.processes]
+    assert len(pids) == 2
     found: list[Exception] = []
     began = threading.Event()
 

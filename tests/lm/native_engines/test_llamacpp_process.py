@@ -90,7 +90,7 @@ def test_a_dropped_request_leaves(process: Process) -> None:
 
 
 def test_a_kill_is_an_error_and_nothing_is_left(process: Process) -> None:
-    folder = process._folder
+    folder = process.folder
     first, waiting = process.submit(LONG), [process.submit(LONG) for _ in range(3)]
     next(iter(first))
     os.kill(process.pid, signal.SIGKILL)
@@ -118,7 +118,7 @@ def test_closing_ends_what_runs(process: Process) -> None:
     with pytest.raises(ConfigError, match="is closed"):
         process.submit(LONG)
     assert not alive(process.pid)
-    assert not process._folder.exists()
+    assert not process.folder.exists()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -128,7 +128,7 @@ def test_it_does_not_outlive_its_parent(how: signal.Signals, settings: dict[str,
         f"process = Process({settings!r})\n"
         f"ticket = process.submit({LONG!r} | {{'n_predict': 10**6}})\n"
         "next(iter(ticket))\n"
-        "print(process.pid, process._folder, flush=True)\n"
+        "print(process.pid, process.folder, flush=True)\n"
         "import time; time.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -35,9 +35,9 @@ def model() -> Iterator[OpenVinoModel]:
 
 def idle(model: OpenVinoModel) -> bool:
     until = time.monotonic() + 20
-    while model._worker.running and time.monotonic() < until:
+    while model.running and time.monotonic() < until:
         time.sleep(0.01)
-    return model._worker.running == 0
+    return model.running == 0
 
 
 def test_it_answers(model: OpenVinoModel) -> None:

@@ -1,10 +1,12 @@
-"""What an engine can do, in words that its row of the documentation holds."""
+"""What the settings of engines have in common: a column of the documentation, least values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Capabilities"]
+from adwright.core.errors import ConfigError
+
+__all__ = ["Capabilities", "check_least"]
 
 
 @dataclass(frozen=True)
@@ -23,3 +25,13 @@ class Capabilities:
     score: str = "no"
     embed: str = "no"
     constraint: str = "no"
+
+
+def check_least(config: object, leasts: dict[str, float]) -> None:
+    """Raise ConfigError for a setting, by name, below its least value."""
+    for name, least in leasts.items():
+        value = getattr(config, name)
+        if value < least:
+            raise ConfigError(
+                f"{name} must be at least {least}", where=f"{name} {value!r}", hint="correct it"
+            )

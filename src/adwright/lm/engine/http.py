@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError, ResourceError
 from adwright.lm.engine.base import Engine, Vectors
-from adwright.lm.engine.capabilities import Capabilities
+from adwright.lm.engine.capabilities import Capabilities, check_least
 from adwright.lm.engine.generation import (
     Cancellation,
     Chunk,
@@ -91,13 +91,7 @@ class HttpConfig:
                 where=f"base_url {self.base_url!r}",
                 hint="for example http://127.0.0.1:8001/v1",
             )
-        for name, least in (("timeout_seconds", 0.001), ("retries", 0), ("concurrency", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} must be at least {least}",
-                    where=f"{name} {getattr(self, name)!r}",
-                    hint="correct it",
-                )
+        check_least(self, {"timeout_seconds": 0.001, "retries": 0, "concurrency": 1})
 
 
 class HttpModel(Engine):

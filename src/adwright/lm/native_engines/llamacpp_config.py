@@ -13,7 +13,7 @@ import numpy as np
 from adwright.core.assets import ASSETS
 from adwright.core.config import check_literals
 from adwright.core.errors import AssetError, ConfigError
-from adwright.lm.engine.capabilities import Capabilities
+from adwright.lm.engine.capabilities import Capabilities, check_least
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.grammar import check_constraint
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
@@ -73,14 +73,7 @@ class XllamacppConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
-        leasts = {"threads": 0, "cache_tokens": 256, "max_running": 1}
-        for name, least in leasts.items():
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} must be at least {least}",
-                    where=f"{name} {getattr(self, name)!r}",
-                    hint="correct it",
-                )
+        check_least(self, {"threads": 0, "cache_tokens": 256, "max_running": 1})
         check_scales([one.scale for one in self.loras])
 
 

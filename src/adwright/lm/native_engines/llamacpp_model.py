@@ -97,6 +97,11 @@ class XllamacppModel(TokenEngine):
         return self._tokens
 
     @property
+    def processes(self) -> tuple[Process, ...]:
+        """The process that answers, and the one that embeds where there is one."""
+        return (self._process,) if self._embedder is None else (self._process, self._embedder)
+
+    @property
     def lora_scales(self) -> tuple[float, ...]:
         """The scale of each adapter, in the order of the config."""
         return self._scales

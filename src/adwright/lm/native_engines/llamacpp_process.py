@@ -83,22 +83,23 @@ class Process:
     settings: those of the worker but `socket` and `parent`. At most `running` requests are
     computed at a time, more wait. Where the process dies, every request that waits for it, and
     every later one, raises a ResourceError that says how it died; nothing of it is left then.
+    folder: of its socket and its log, removed at its end.
 
     Raises ConfigError where llama.cpp cannot open the model, ResourceError where the process
     cannot be started.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._folder = _folder()
-        self._socket = str(self._folder / "s.sock")
+        self.folder = _folder()
+        self._socket = str(self.folder / "s.sock")
         self._closed = False
         try:
             self._process = self._start(settings)
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
             raise
         # Where nobody closes it, the end of the program does.
-        self._end = weakref.finalize(self, _ended, self._process, self._folder, os.getpid())
+        self._end = weakref.finalize(self, _ended, self._process, self.folder, os.getpid())
         self._queue: SimpleQueue[CompletionRequest | None] = SimpleQueue()
         self._live: set[CompletionRequest] = set()
         self._lock = threading.Lock()
@@ -161,7 +162,7 @@ class Process:
             request.arrived.put(self._broken())
 
     def _start(self, settings: Mapping[str, Any]) -> subprocess.Popen[str]:
-        log = self._folder / "log"
+        log = self.folder / "log"
         with log.open("w") as errors:
             try:
                 process = subprocess.Popen(
@@ -187,11 +188,11 @@ class Process:
         except BrokenPipeError:  # it died as it started
             pass
         except BaseException:
-            _ended(process, self._folder, os.getpid())
+            _ended(process, self.folder, os.getpid())
             raise
         if "address" not in (json.loads(line) if line else {}):
             logged = _logged(log)
-            _ended(process, self._folder, os.getpid())
+            _ended(process, self.folder, os.getpid())
             told = json.loads(line)["error"] if line else _how(process.returncode)
             raise ConfigError(
                 f"llama.cpp cannot open the model: {logged or told}",

@@ -30,7 +30,7 @@ from adwright.core.config import check_literals
 from adwright.core.errors import AssetError, ConfigError, MissingExtraError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine
-from adwright.lm.engine.capabilities import Capabilities
+from adwright.lm.engine.capabilities import Capabilities, check_least
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.grammar import check_constraint
 from adwright.lm.engine.prompts import cancelled_score
@@ -88,14 +88,7 @@ class OpenVinoConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
-        leasts = {"threads": 0, "cache_gb": 1, "max_running": 1, "step_tokens": 1}
-        for name, least in leasts.items():
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} must be at least {least}",
-                    where=f"{name} {getattr(self, name)!r}",
-                    hint="correct it",
-                )
+        check_least(self, {"threads": 0, "cache_gb": 1, "max_running": 1, "step_tokens": 1})
 
     @staticmethod
     def can_open(model: str) -> bool:
@@ -156,6 +149,11 @@ class OpenVinoModel(TokenEngine):
     def tokens(self) -> OpenVinoTokens:
         """Its tokeniser."""
         return self._tokens
+
+    @property
+    def running(self) -> int:
+        """Requests for answers that are computed now."""
+        return self._worker.running
 
     def close(self) -> None:
         """Cancel what runs and free the weights."""

@@ -37,9 +37,6 @@ from adwright.lm.serving.adapter_layout import MatrixName
 from adwright.lm.serving.page_pool import PagePool
 from adwright.lm.serving.paged_network import PagedLinear
 from adwright.lm.serving.rows import Row
-from adwright.tuning.efficient.lora_fa import LoRAFA
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import Target
 
 __all__ = ["MergePolicy", "Merger", "folded_weights"]
@@ -102,7 +99,7 @@ class Merger:
 
     def merge(self, hot: PooledAdapter) -> None:
         """Fold an adapter, which has to be in the pool. Raises ConfigError where it cannot be."""
-        if not _foldable(hot):
+        if not hot.layout.foldable:
             raise ConfigError(
                 "the adapter cannot be folded", where=hot.name, hint="LoRA, LoRAFA and DoRA can"
             )
@@ -124,7 +121,7 @@ class Merger:
         return row.adapter == self.merged
 
     def _count(self, rows: Sequence[Row]) -> None:
-        foldable = {row.adapter for row in rows if row.hot is not None and _foldable(row.hot)}
+        foldable = {row.adapter for row in rows if row.hot is not None and row.hot.layout.foldable}
         counts = Counter(row.adapter for row in rows if row.adapter in foldable)
         name, number = next(iter(counts.most_common(1)), (None, 0))
         if name is None or number < self._policy.share * len(rows):
@@ -155,10 +152,6 @@ def folded_weights(
             weight = weight * (1 + factor.T)
         found[name] = (weight + b.T @ a).to(linear.base.weight.dtype)
     return found
-
-
-def _foldable(hot: PooledAdapter) -> bool:
-    return isinstance(hot.layout.method, LoRA | LoRAFA | DoRA)
 
 
 def _matrix(

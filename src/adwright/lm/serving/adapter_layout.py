@@ -19,17 +19,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from adwright.lm.serving.gathered_adapters import GATHERED, GatheredMethod, MapUpdate
+from adwright.lm.serving.gathered_adapters import (
+    GATHERED,
+    GatheredMethod,
+    MapUpdate,
+    update_of,
+    zeros_of,
+)
 from adwright.lm.serving.page_pool import PageShape
-from adwright.tuning.additive.ia3 import IA3
-from adwright.tuning.additive.serial import SerialAdapter
-from adwright.tuning.additive.ssf import SSF
-from adwright.tuning.efficient.lora_fa import LoRAFA
-from adwright.tuning.reparameterised.dora import DoRA
-from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.selective.bitfit import BitFit
 from adwright.tuning.sizes import LINEAR, Sizes, Target
 
 __all__ = ["Layout", "MatrixName", "MatrixSlot", "grain_of", "image", "layout_of"]
@@ -59,6 +58,11 @@ class Layout:
     grains: int
     order: tuple[int, int, str]
 
+    @property
+    def foldable(self) -> bool:
+        """Whether folded weights can have its place: it is of low rank at each map."""
+        return any(name == "a" for _, name in self.matrices)
+
     def pages(self, shape: PageShape, grain: int) -> int:
         """Pages that an adapter of this layout takes."""
         return -(-self.grains * grain // shape.slice)
@@ -74,18 +78,17 @@ def layout_of(method: GatheredMethod, sizes: Sizes, grain: int) -> Layout:
     matrices: dict[tuple[Target, MatrixName], MatrixSlot] = {}
     total = 0
     for target in LINEAR:
-        for name, (rows, width) in _shapes(method, target, sizes).items():
+        out, inputs = sizes.shapes[target]
+        bias = target in sizes.linear_bias
+        linear = nn.Linear(inputs, out, bias=bias, device="meta")
+        update = update_of(method, target, linear, zeros_of(method, target, linear))
+        for name, tensor in _matrices(update).items():
+            rows, width = tensor.shape
             matrices[target, name] = MatrixSlot(total, rows, -(-width // grain))
             total += rows * matrices[target, name].grains
+    bucket = (getattr(method, "rank", getattr(method, "size", 1)) - 1).bit_length()
     place = list(GATHERED).index(type(method).__name__)
-    match method:
-        case LoRA() | LoRAFA() | DoRA():
-            order = (place, (method.rank - 1).bit_length(), "")
-        case SerialAdapter():
-            order = (place, (method.size - 1).bit_length(), str(method.activation))
-        case _:
-            order = (place, 0, "")
-    return Layout(method, matrices, total, order)
+    return Layout(method, matrices, total, (place, bucket, getattr(method, "activation", "")))
 
 
 def image(
@@ -125,33 +128,4 @@ def _matrices(update: MapUpdate) -> dict[MatrixName, Tensor]:
     if update.after is not None:
         down, inner, up, outer = update.after
         found |= {"down": down.T, "inner": inner, "up": up, "outer": outer}
-    return found
-
-
-def _shapes(
-    method: GatheredMethod, target: Target, sizes: Sizes
-) -> dict[MatrixName, tuple[int, int]]:
-    """(rows, width) of each matrix at one map."""
-    o, i = sizes.shapes[target]
-    found: dict[MatrixName, tuple[int, int]] = {}
-    match method:
-        case LoRA() | LoRAFA() | DoRA() if target in method.targets:
-            found = {"a": (method.rank, i), "b": (method.rank, o)}
-            if isinstance(method, DoRA):
-                found["factor"] = (1, o)
-                if target in sizes.linear_bias:
-                    found["shift"] = (1, o)
-        case SerialAdapter() if target in method.targets:
-            m = method.size
-            found = {"down": (m, o), "inner": (1, m), "up": (m, o), "outer": (1, o)}
-        case IA3() if target in ("k_proj", "v_proj"):
-            found = {"factor": (1, o)}
-        case IA3() if target == "down_proj":
-            found = {"before": (1, i)}
-        case BitFit() if target in method.targets:
-            found = {"shift": (1, o)}
-        case SSF() if target in method.targets:
-            found = {"factor": (1, o), "shift": (1, o)}
-        case _:
-            pass
     return found

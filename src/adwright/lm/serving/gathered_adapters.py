@@ -36,6 +36,8 @@ __all__ = [
     "GatheredMethod",
     "MapUpdate",
     "StoredAdapter",
+    "update_of",
+    "zeros_of",
 ]
 
 GatheredMethod = LoRA | LoRAFA | DoRA | SerialAdapter | IA3 | BitFit | SSF
@@ -132,51 +134,51 @@ class BaseMaps:
 
     def expected(self, method: GatheredMethod) -> dict[str, dict[str, Tensor]]:
         """Zeros of the shapes that an adapter with these settings has, by map and name."""
-        return _expected(method, self.linears)
+        found = {name: zeros_of(method, *at) for name, at in self.linears.items()}
+        return {name: own for name, own in found.items() if own}
 
     def updates(self, adapter: StoredAdapter) -> dict[str, MapUpdate]:
         """The operations of an adapter at each map that it touches, scales folded in."""
         return {
-            name: _update(adapter.method, *self.linears[name], own)
+            name: update_of(adapter.method, *self.linears[name], own)
             for name, own in adapter.tensors.items()
         }
 
 
-def _expected(
-    method: GatheredMethod, at: dict[str, tuple[Target, nn.Linear]]
-) -> dict[str, dict[str, Tensor]]:
-    """Empty tensors of the shapes that an adapter has, by map and name."""
-    found: dict[str, dict[str, Tensor]] = {}
-    for name, (target, linear) in at.items():
-        o, i = linear.out_features, linear.in_features
-        shapes: dict[str, tuple[int, ...]] = {}
-        match method:
-            case LoRA() | LoRAFA() | DoRA() if target in method.targets:
-                shapes = {"a": (method.rank, i), "b": (o, method.rank)}
-                if isinstance(method, DoRA):
-                    shapes["magnitude"] = (o,)
-            case SerialAdapter() if target in method.targets:
-                m = method.size
-                shapes = {"adapter.down": (m, o), "adapter.inner_bias": (m,)}
-                shapes |= {"adapter.up": (o, m), "adapter.outer_bias": (o,)}
-            case IA3() if target in ("k_proj", "v_proj"):
-                shapes = {"factor": (o,)}
-            case IA3() if target == "down_proj":
-                shapes = {"factor": (i,)}
-            case BitFit() if target in method.targets:
-                shapes = {"shift": (o,)}
-            case SSF() if target in method.targets:
-                shapes = {"factor": (o,), "shift": (o,)}
-            case _:
-                continue
-        found[name] = {adapter: torch.zeros(shape) for adapter, shape in shapes.items()}
-    return found
+def zeros_of(method: GatheredMethod, target: Target, base: nn.Linear) -> dict[str, Tensor]:
+    """Zeros of the shapes that an adapter has at one map, by name; none where it has nothing."""
+    o, i = base.out_features, base.in_features
+    shapes: dict[str, tuple[int, ...]] = {}
+    match method:
+        case IA3():
+            if target in ("k_proj", "v_proj", "down_proj"):
+                shapes = {"factor": (i if target == "down_proj" else o,)}
+        case _ if target not in method.targets:
+            pass
+        case LoRA() | LoRAFA() | DoRA():
+            shapes = {"a": (method.rank, i), "b": (o, method.rank)}
+            if isinstance(method, DoRA):
+                shapes["magnitude"] = (o,)
+        case SerialAdapter():
+            m = method.size
+            shapes = {"adapter.down": (m, o), "adapter.inner_bias": (m,)}
+            shapes |= {"adapter.up": (o, m), "adapter.outer_bias": (o,)}
+        case BitFit():
+            shapes = {"shift": (o,)}
+        case SSF():
+            shapes = {"factor": (o,), "shift": (o,)}
+    return {
+        name: torch.zeros(shape, device="meta" if base.weight.is_meta else "cpu")
+        for name, shape in shapes.items()
+    }
 
 
-def _update(
+def update_of(
     method: GatheredMethod, target: Target, base: nn.Linear, own: dict[str, Tensor]
 ) -> MapUpdate:
-    """The operations of one adapter at one map, scales folded in."""
+    """The operations of one adapter at one map, scales folded in. own: its tensors there."""
+    if not own:
+        return MapUpdate()
     match method:
         case LoRA():
             return MapUpdate(low=(own["a"].T, own["b"].T * method.scale))
@@ -184,9 +186,9 @@ def _update(
             return MapUpdate(low=(own["a"].T, own["b"].T * (method.alpha / method.rank)))
         case DoRA():
             update = (method.alpha / method.rank) * own["b"]
-            moved = base.weight.float().cpu() + update @ own["a"]
+            moved = base.weight.float().to(update.device) + update @ own["a"]
             factor = own["magnitude"] / torch.linalg.vector_norm(moved, dim=1)
-            bias = None if base.bias is None else base.bias.float().cpu() * (1 - factor)
+            bias = None if base.bias is None else base.bias.float().to(update.device) * (1 - factor)
             return MapUpdate(
                 low=(own["a"].T, (factor[:, None] * update).T), factor=factor, shift=bias
             )

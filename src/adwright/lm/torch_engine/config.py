@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError
-from adwright.lm.engine.capabilities import Capabilities
+from adwright.lm.engine.capabilities import Capabilities, check_least
 from adwright.lm.engine.weights import SMOLLM2
 
 __all__ = ["TorchConfig"]
@@ -50,10 +49,4 @@ class TorchConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
-        for name, least in (("batch_size", 1), ("threads", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} must be at least {least}",
-                    where=f"{name} {getattr(self, name)!r}",
-                    hint="correct it",
-                )
+        check_least(self, {"batch_size": 1, "threads": 0})
