@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["NAMES", "by_name"]
+__all__ = ["MORE_NAMES", "NAMES", "by_name"]
 
-#: What is used of adwright: where it is now, and where it was.
+#: What the trainees use of adwright: where it is now, and where it was.
 NAMES: dict[str, tuple[str, ...]] = {
     "MovieLens": ("data.sources.movielens:MovieLens", "data.movielens:MovieLens"),
     "movielens_task": (
@@ -72,11 +72,69 @@ NAMES: dict[str, tuple[str, ...]] = {
     "LoRA": ("tuning.reparameterised.lora:LoRA", "lm.tuning.lora:LoRA"),
     "LoRAFA": ("tuning.efficient.lora_fa:LoRAFA", "lm.tuning.lora_fa:LoRAFA"),
 }
+#: What `_speeds` uses beside it.
+MORE_NAMES: dict[str, tuple[str, ...]] = {
+    "CompleteJourney": (
+        "data.sources.complete_journey:CompleteJourney",
+        "data.complete_journey:CompleteJourney",
+    ),
+    "ResponseConfig": ("data.tasks.response:ResponseConfig", "data.response:ResponseConfig"),
+    "build_response_task": (
+        "data.tasks.response:build_response_task",
+        "data.response:build_response_task",
+    ),
+    "build_next_basket": (
+        "data.tasks.next_basket_sources:build_next_basket",
+        "data.retrieval_tasks:build_next_basket",
+    ),
+    "choice_catalogue": (
+        "data.tasks.choice:choice_catalogue",
+        "data.choice_task:choice_catalogue",
+    ),
+    "choice_features": ("data.tasks.choice:choice_features", "data.choice_task:choice_features"),
+    "Draws": ("data.tasks.negatives:Draws", "data.draws:Draws"),
+    "fit_spec": ("data.features:fit_spec",),
+    "Jagged": ("data.batches.jagged:Jagged", "data.jagged:Jagged"),
+    "SequenceBatch": (
+        "data.sequences.item_sequences:SequenceBatch",
+        "data.item_sequences:SequenceBatch",
+    ),
+    "HCN": ("models.retrieval.hcn:HCN", "models.hcn:HCN"),
+    "HCNConfig": ("models.retrieval.hcn:HCNConfig", "models.hcn:HCNConfig"),
+    "HSTUStack": ("models.sequential.hstu:HSTUStack", "models.hstu:HSTUStack"),
+    "SequenceTokens": (
+        "models.sequential.sequence_model:SequenceTokens",
+        "models.sequence_model:Tokens",
+    ),
+    "HSTURanker": ("models.sequential.hstu_ranker:HSTURanker", "models.hstu_ranking:HSTURanker"),
+    "HSTURankerConfig": (
+        "models.sequential.hstu_ranker:HSTURankerConfig",
+        "models.hstu_ranking:HSTURankerConfig",
+    ),
+    "Falcon": ("models.sequential.mfalcon:Falcon", "models.falcon:Falcon"),
+    "predict": ("training.ranking.predict:predict", "training.predict:predict"),
+    "Ranker": ("training.ranking.ranker:Ranker", "training.ranker:Ranker"),
+    "RetrieverArtifact": (
+        "training.retrieval.artifact:RetrieverArtifact",
+        "delivery.retrieval:RetrieverArtifact",
+    ),
+    "Deployment": ("delivery.cascade.deployment:Deployment", "delivery.deployment:Deployment"),
+    "Histories": ("delivery.stages.histories:Histories", "delivery.histories:Histories"),
+    "visit_requests": (
+        "delivery.stages.histories:visit_requests",
+        "delivery.histories:visit_requests",
+    ),
+    "GenerationConfig": ("lm.engine.generation:GenerationConfig",),
+    "HuggingFaceTokens": ("lm.engine.hf_tokens:HuggingFaceTokens",),
+    "ServingConfig": ("lm.serving.config:ServingConfig", "lm.serving.engine:ServingConfig"),
+    "AdapterModels": ("lm.serving.engine:AdapterModels",),
+}
 
 
 def by_name(key: str) -> Any:
-    """What stands under `key` in NAMES, in whichever layout is importable."""
-    for path in NAMES[key]:
+    """What stands under `key` in the tables, in whichever layout is importable."""
+    places = (NAMES | MORE_NAMES)[key]
+    for path in places:
         module, _, name = f"adwright.{path}".partition(":")
         try:
             found = getattr(import_module(module), name, None)
@@ -86,4 +144,4 @@ def by_name(key: str) -> Any:
             continue
         if found is not None:
             return found
-    raise ImportError(f"adwright has {key} in none of the known places: {', '.join(NAMES[key])}")
+    raise ImportError(f"adwright has {key} in none of the known places: {', '.join(places)}")
