@@ -41,10 +41,11 @@ PROTOCOL = (
     "of M-FALCON with 1,024 candidates for a kept history of 512 events; the least of several. "
     "cascade: the mean of 200 requests, one by one, to untrained two towers, HCN and DIN over "
     "68,509 items. adapters: a Llama of 600,000 weights; LoRA of rank 8 by tune, four jobs by "
-    "tune_jobs, and 32 rows of eight LoRAs that decode. ratio: after over before, of medians over "
-    "the rounds, so below 1 is faster in cpu_ms, above 1 in per_cpu_second. spread: the greatest "
-    "less the least of one checkout's rounds over their median, of the checkout where it is "
-    "larger. within_noise: the ratio is no farther from 1 than the spread or 5%."
+    "tune_jobs, and 32 rows of eight LoRAs that decode; the lower quartile of the steps. ratio: "
+    "after over before, of medians over the rounds, so below 1 is faster in cpu_ms, above 1 in "
+    "per_cpu_second. spread: the greatest less the least of one checkout's rounds over their "
+    "median, of the checkout where it is larger. within_noise: the ratio is no farther from 1 than "
+    "the spread or 5%."
 )
 
 
