@@ -45,7 +45,8 @@ PROTOCOL = (
     "after over before, of medians over the rounds, so below 1 is faster in cpu_ms, above 1 in "
     "per_cpu_second. spread: the greatest less the least of one checkout's rounds over their "
     "median, of the checkout where it is larger. within_noise: the ratio is no farther from 1 than "
-    "the spread or 5%."
+    "the spread or 5%. apart: every round after is on one side of every round before, which three "
+    "rounds of equal code come to in one measurement of ten; a hint to look closer."
 )
 
 
@@ -84,15 +85,17 @@ def compared(
             spread = max((max(some) - min(some)) / statistics.median(some) for some in (old, new))
             row |= {"ratio": ratio, "spread": spread}
             row["within_noise"] = abs(ratio - 1) <= max(spread, NOISE)
+            row["apart"] = max(old) < min(new) or max(new) < min(old)
         rows.append(row)
     return rows
 
 
 def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The ratios, how many measurements there are, how many are within the noise, and how many of
-    the others are slower and faster; gauc_equal is 1 or 0."""
+    the others are slower and faster; apart: how many have no round before among those after.
+    gauc_equal is 1 or 0."""
     figures: dict[str, float] = {}
-    counts = {"measured": 0, "within_noise": 0, "slower": 0, "faster": 0}
+    counts = {"measured": 0, "within_noise": 0, "slower": 0, "faster": 0, "apart": 0}
     for row in rows:
         name = f"{row['benchmark']}_{row['measurement']}"
         if "equal" in row:
@@ -100,6 +103,7 @@ def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
             continue
         figures[f"ratio_{name}"] = row["ratio"]
         counts["measured"] += 1
+        counts["apart"] += row["apart"]
         more_is_better = name.endswith("per_cpu_second")
         verdict = "faster" if (row["ratio"] > 1) == more_is_better else "slower"
         counts["within_noise" if row["within_noise"] else verdict] += 1
