@@ -282,3 +282,4 @@ def test_a_lock_below_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_not_synced(tmp_path: Path) -> None:
     sync_folder(tmp_path / "none")
     sync_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []

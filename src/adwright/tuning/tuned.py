@@ -225,7 +225,7 @@ class Tuned(nn.Module):
 
     def loss_extra(self) -> Tensor:
         """Sum what penalties add to the loss, a scalar; 0 without one."""
-        found = [module.penalty() for module in self.modules() if isinstance(module, Penalised)]
+        found = [module.penalty() for module in self._penalised()]
         return torch.stack(found).sum() if found else torch.zeros(())
 
     def before_step(self, step: int, steps: int) -> None:
@@ -339,8 +339,12 @@ class Tuned(nn.Module):
         return read_sources(self.sources, count=count, method=name, config=settings, base=base)
 
     def _scheduled(self) -> list[Scheduled]:
+        # Of the class: to ask each module in each step whether it follows a protocol is slow.
         inner = (module for module in self.modules() if module is not self)
-        return [module for module in inner if isinstance(module, Scheduled)]
+        return [cast(Scheduled, each) for each in inner if hasattr(type(each), "before_step")]
+
+    def _penalised(self) -> list[Penalised]:
+        return [cast(Penalised, each) for each in self.modules() if hasattr(type(each), "penalty")]
 
 
 def at_least(config: object, least: float, *names: str) -> None:

@@ -27,7 +27,7 @@ from adwright.campaigns.simulation.population import Population
 from adwright.campaigns.simulation.run import Plan
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
-from adwright.data.time import SECONDS_PER_DAY
+from adwright.data.time import SECONDS_PER_DAY, SECONDS_PER_WEEK
 from adwright.delivery.policy.split_policy import ABSplit, Arm
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
 from adwright.metrics.experiment import (

@@ -30,18 +30,18 @@ _Zero = Annotated[float, Field(ge=0, le=0)]
 _Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
-class _Body(BaseModel):
+class _ModelBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TextPartIn(_Body):
+class TextPartIn(_ModelBody):
     """A part of a message; other kinds of parts are not understood."""
 
     type: Literal["text"]
     text: str
 
 
-class MessageIn(_Body):
+class MessageIn(_ModelBody):
     """One turn of a chat. name: is allowed and not used."""
 
     role: Literal["system", "user", "assistant"]
@@ -49,13 +49,13 @@ class MessageIn(_Body):
     name: str | None = None
 
 
-class StreamOptions(_Body):
+class StreamOptions(_ModelBody):
     """include_usage: a last event tells the numbers of tokens."""
 
     include_usage: bool = False
 
 
-class JsonSchemaIn(_Body):
+class JsonSchemaIn(_ModelBody):
     """A schema that the answer has to fit; it always does, whatever `strict` says."""
 
     name: str = "answer"
@@ -64,7 +64,7 @@ class JsonSchemaIn(_Body):
     strict: bool | None = None
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(_ModelBody):
     """The form of the answer: free text, any JSON object, or JSON of a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -77,7 +77,7 @@ class ResponseFormat(_Body):
         return self
 
 
-class StructuredOutputs(_Body):
+class StructuredOutputs(_ModelBody):
     """As vLLM takes it: JSON of a schema, or a word of a grammar in GBNF."""
 
     json_: Annotated[dict[str, Any] | None, Field(alias="json")] = None
@@ -90,7 +90,7 @@ class StructuredOutputs(_Body):
         return self
 
 
-class SamplingIn(_Body):
+class SamplingIn(_ModelBody):
     """Fields that chats and completions share. The seed is drawn where it is absent."""
 
     model: str
@@ -153,7 +153,7 @@ class CompletionIn(SamplingIn):
         return self
 
 
-class EmbeddingIn(_Body):
+class EmbeddingIn(_ModelBody):
     """The body of /v1/embeddings."""
 
     model: str
