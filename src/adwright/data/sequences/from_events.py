@@ -20,7 +20,8 @@ from adwright.data.sequences.item_sequences import ItemSequences
 
 __all__ = ["read_event_file"]
 
-VERSION = 2
+#: Of what is read; files with a column `kind` were read otherwise at first.
+VERSION, VERSION_WITH_KINDS = 1, 2
 _COLUMNS = ("user_id", "item_id", "time")
 
 
@@ -56,10 +57,11 @@ def read_event_file(path: str | Path) -> ItemSequences:
         table = only_history(table, ACTION_KINDS).drop("kind")
     order = hash_order(table, ["user_id", "item_id"], 0)
     table = table.with_columns(order=order).sort("user_id", "time", "order").drop("order")
+    version = VERSION_WITH_KINDS if kind else VERSION
     sequences = sequences_of_table(
         table,
         name=path.stem,
-        data_hash=content_hash({"data": sha256_file(path), "code": VERSION}),
+        data_hash=content_hash({"data": sha256_file(path), "code": version}),
     )
     starts = run_starts(table["user_id"].rle_id().to_numpy(), table["time"].to_numpy())
     return replace(sequences, moment=np.repeat(starts[:-1], np.diff(starts)))
