@@ -44,7 +44,7 @@ CASES = [
         ("none.jsonl", "cannot be read", "check the path"),
     ),
     Case("texts in UTF-16", texts(b"\xff\xfe{"), DataError, ("pairs.jsonl", "cannot be read")),
-    Case("no JSON", texts(f"{GOOD}tea"), DataError, ("row 1", "no JSON", "one object a line")),
+    Case("no JSON", texts(f"{GOOD}tea"), DataError, ("row 1", "no JSON", "one object per line")),
     *(
         Case(
             f"line is {line}",
@@ -93,7 +93,7 @@ CASES = [
             ("batch", 0, "batch must be at least 1"),
             ("steps", -1, "steps must not be negative"),
             ("clip_norm", float("inf"), "clip_norm must not be negative"),
-            ("learning_rate", 0.0, "learning_rate must be above 0"),
+            ("learning_rate", 0.0, "learning_rate must be positive"),
         )
     ),
 ]

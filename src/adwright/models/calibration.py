@@ -220,6 +220,7 @@ def undo_negative_sampling(probabilities: npt.ArrayLike, rate: float) -> npt.NDA
 
 def calibrator_from_jsonable(values: Mapping[str, Any]) -> Calibrator:
     """The calibrator that `to_jsonable` wrote; ArtifactError when the values do not fit."""
+    values = dict(values) if isinstance(values, Mapping) else {}
     method, rest = values.get("method"), {k: v for k, v in values.items() if k != "method"}
     for cls in get_args(Calibrator):
         if cls.method == method and {field.name for field in fields(cls)} == set(rest):
