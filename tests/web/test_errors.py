@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 
 from adwright.core.errors import ConfigError, ResourceError
@@ -14,6 +14,7 @@ from adwright.web.errors import (
     Busy,
     ErrorBody,
     ErrorCode,
+    ErrorDetail,
     add_error_handlers,
     error_docs,
     error_response,
@@ -130,3 +131,43 @@ def test_an_error_answers_for_itself() -> None:
     assert said == {"code": "no_model", "message": "taken", "hint": "free it", "details": []}
     busy = Busy("queue", 2.2).response()
     assert (busy.status_code, busy.headers["Retry-After"]) == (429, "3")
+
+
+def test_every_documented_status_answers_with_the_code_of_its_example() -> None:
+    for status, doc in error_docs(400, 401, 404, 408, 409, 413, 422, 429, 503).items():
+        example = doc["content"]["application/json"]["example"]["error"]
+        answer = error_response(int(status), "any")
+        assert answer.status_code == status
+        assert json.loads(bytes(answer.body))["error"]["code"] == example["code"]
+        assert doc["description"] == example["message"]
+    assert error_docs() == {}
+
+
+def test_details_are_passed_on_in_their_order() -> None:
+    details = [ErrorDetail(where=f"body.{name}", message="wrong") for name in "ba"]
+    said = json.loads(bytes(error_response(422, "no", hint="h", details=details).body))["error"]
+    assert [one["where"] for one in said["details"]] == ["body.b", "body.a"]
+    assert (said["code"], said["message"], said["hint"]) == ("invalid", "no", "h")
+
+
+def test_an_error_keeps_headers_of_its_own() -> None:
+    headers = {"X-Own": "1"}
+    error = ApiError(401, "who?", headers=headers)
+    headers["X-Own"] = "2"
+    assert error.headers == {"X-Own": "1"}
+    assert (error.code, str(error), error.hint) == ("unauthorized", "who?", "")
+    assert ApiError(404, "gone").headers == {}
+
+
+def test_a_busy_service_says_what_is_full_to_the_metrics_alone() -> None:
+    busy = Busy("the queue of secrets", 1.0)
+    assert busy.reason == "the queue of secrets"
+    assert b"secrets" not in bytes(busy.response().body)
+
+
+def test_an_answer_of_another_shape_is_no_error_body() -> None:
+    good = {"code": "invalid", "message": "m"}
+    assert ErrorBody.model_validate({"error": good}).error.details == []
+    for wrong in ({**good, "code": "odd"}, {**good, "more": 1}, {"code": "invalid"}):
+        with pytest.raises(ValidationError):
+            ErrorBody.model_validate({"error": wrong})

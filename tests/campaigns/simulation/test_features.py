@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.campaigns.simulation.features import UserItemFeatures
@@ -80,3 +81,88 @@ def test_without_groups_and_without_events() -> None:
     found = made.features(np.array([0]), np.array([2]), np.array([DAY]), season)
     assert found.shape == (1, len(made.names))
     assert np.isfinite(found).all()
+
+
+def test_the_season_by_hand() -> None:
+    season = habits(ROWS).season(DAY, 9 * DAY)
+    # Four takings in three visits: both of person 0, and one of person 1; day 9 is too late.
+    assert season.popular == pytest.approx(np.log(np.array([2.3, 1.3, 1.3, 0.3, 0.3]) / 3))
+    assert season.basket == 4 / 3
+    wide, narrow = season.group
+    assert np.exp(wide) == pytest.approx([4 / 6, 2 / 6])
+    assert np.exp(narrow) == pytest.approx(np.array([3, 2, 2, 1, 1]) / 9)
+
+
+@given(EVENTS)
+def test_shares_of_the_groups_sum_to_1(rows: list[tuple[int, int, int]]) -> None:
+    season = habits(sorted(set(rows))).season(0, 5 * DAY)
+    for shares in season.group:
+        assert np.exp(shares).sum() == pytest.approx(1)
+    assert season.basket > 0
+    assert np.isfinite(season.popular).all()
+
+
+@given(EVENTS, st.integers(0, 9), st.integers(0, 9))
+def test_activity_is_what_a_count_by_hand_gives(
+    rows: list[tuple[int, int, int]], since: int, until: int
+) -> None:
+    since, until = sorted((since, until))
+    distinct = sorted(set(rows))
+    people = np.arange(4)
+    visits, takings = habits(distinct).activity(people, since * DAY, until * DAY)
+    for person in people.tolist():
+        days = [day for user, _, day in distinct if user == person and since <= day < until]
+        assert takings[person] == len(days)
+        assert visits[person] == len(set(days))
+
+
+@given(EVENTS)
+def test_every_feature_is_a_number_and_what_is_of_the_past_is_0_for_what_was_not_had(
+    rows: list[tuple[int, int, int]],
+) -> None:
+    distinct = sorted(set(rows))
+    made = habits(distinct)
+    pairs = np.array([(u, i, d) for u in range(4) for i in range(5) for d in (0, 4, 30)])
+    user, item, day = pairs.T
+    found = made.features(user, item, day * DAY, made.season(0, 10 * DAY))
+    assert found.shape == (len(pairs), len(made.names))
+    assert np.isfinite(found).all()
+    had = [any(u == a and i == b and d < c for u, i, d in distinct) for a, b, c in pairs.tolist()]
+    of = {name: found[:, place] for place, name in enumerate(made.names)}
+    assert of["had"].tolist() == [float(one) for one in had]
+    for name in ("rate", "age", "recent", "had x popular", "had x basket", "had x visits"):
+        assert not of[name][of["had"] == 0].any()
+    assert np.array_equal(of["one"], np.ones(len(pairs)))
+    for name in ("rate", "age", "recent"):
+        assert of[f"{name}^2"] == pytest.approx(of[name] ** 2)
+    assert of["age x rate"] == pytest.approx(of["age"] * of["rate"])
+    assert of["had x basket"] == pytest.approx(of["had"] * of["basket"])
+
+
+def test_names_follow_the_groups_and_only_the_narrowest_counts_twice() -> None:
+    names = habits(ROWS).names
+    assert names[-3:] == (
+        "affinity to its wide",
+        "affinity to its narrow",
+        "had x affinity to its narrow",
+    )
+    assert len(set(names)) == len(names)
+    assert habits(ROWS).group_names == ("wide", "narrow")
+
+
+def test_more_events_leave_the_first_features_as_they_are() -> None:
+    made = habits(ROWS)
+    season = made.season(0, 10 * DAY)
+    at = np.array([0]), np.array([3]), np.array([20 * DAY])
+    unchanged = made.features(*at, season)
+    user, item, day = columns([(0, 3, 12)])
+    more = made.with_events(user, item, day * DAY)
+    assert np.array_equal(made.features(*at, season), unchanged)
+    assert not np.array_equal(more.features(*at, season), unchanged)
+    assert (made.added, more.added) == (0, 0)
+    made.add(user, item, day * DAY)
+    assert made.added == 1
+    assert np.array_equal(made.features(*at, season), more.features(*at, season))
+    # What was added goes along as well.
+    again = made.with_events(user[:0], item[:0], day[:0])
+    assert np.array_equal(again.features(*at, season), more.features(*at, season))

@@ -7,7 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.campaigns.simulation.population import Population, PopulationConfig, visits_of
+from adwright.campaigns.simulation.population import (
+    Population,
+    PopulationConfig,
+    pair_features,
+    visits_of,
+)
+from adwright.campaigns.simulation.purchase_model import Visits
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from tests.support.store.small_world import ITEMS, SMALL, START, before, events, population
 
@@ -159,3 +165,82 @@ def test_a_log_that_says_nothing() -> None:
         population(replace(SMALL, start=early))
     with pytest.raises(DataError, match="no event of these kinds"):
         Population.fit(events(), ITEMS, PopulationConfig(kinds=("click",)))
+
+
+def test_visits_lie_in_the_days_asked_for_and_come_in_order() -> None:
+    people = population()
+    at = int(START.timestamp())
+    for days in (1, 0.5, 10):
+        user, time = people.visits(days)
+        assert len(user) == len(time)
+        assert (np.diff(time) >= 0).all()
+        assert ((time >= at) & (time < at + days * 86_400)).all()
+        assert ((user >= 0) & (user < len(people.users))).all()
+
+
+def test_each_chance_is_that_of_the_model_on_the_features() -> None:
+    people = population()
+    user, item = np.divmod(np.arange(80), 40)
+    time = np.full(80, int(START.timestamp()))
+    features = people.history_features.features(user, item, time, people.season)
+    expected = 1 / (1 + np.exp(-features @ people.purchase_model.weights))
+    found = people.chance(user, item, time)
+    assert found == pytest.approx(expected)
+    assert ((found > 0) & (found < 1)).all()
+    assert len(people.chance(user[:0], item[:0], time[:0])) == 0
+
+
+def test_answers_come_from_the_generator_alone() -> None:
+    people = population(replace(SMALL, clicks_per_purchase=10.0))
+    user = people.present
+    slate = np.tile(np.arange(5), (len(user), 1))
+    time = np.full(len(user), int(START.timestamp()))
+    first, same, other = (
+        people.respond(user, slate, time, np.random.default_rng(seed)) for seed in (0, 0, 1)
+    )
+    assert np.array_equal(first.clicked, same.clicked)
+    assert np.array_equal(first.taken, same.taken)
+    assert not np.array_equal(first.clicked, other.clicked)
+    # To be asked changes nobody.
+    assert np.array_equal(first.chance, other.chance)
+    assert people.history_features.added == 0
+
+
+def test_nobody_answers_nothing() -> None:
+    none = np.zeros(0, np.int64)
+    answer = population().respond(none, np.zeros((0, 3), np.int64), none, np.random.default_rng(0))
+    for part in (answer.chance, answer.clicked, answer.taken):
+        assert part.shape == (0, 3)
+
+
+def test_everyone_is_present_unless_a_share_is_asked_for() -> None:
+    people = population()
+    assert people.present.tolist() == list(range(len(people.users)))
+    assert list(people.users) == sorted(set(people.users))
+    # The people of a smaller share are among those of a larger one.
+    few, more = (set(population(replace(SMALL, people=p)).present.tolist()) for p in (0.2, 0.6))
+    assert few < more
+
+
+def test_pairs_come_with_the_features_of_their_visits() -> None:
+    people = population()
+    at = int(START.timestamp())
+    visits = Visits(
+        np.array([0, 1]), np.array([at, at + 60]), np.array([3, 4, 3]), np.array([0, 2, 3])
+    )
+    config = replace(SMALL, past_negatives=2, other_negatives=5)
+    history, rng = people.history_features, np.random.default_rng(0)
+    pairs, features = pair_features(history, people.season, visits, rng, config)
+    assert features.shape == (len(pairs.item), len(history.names))
+    user, time = visits.user[pairs.visit], visits.time[pairs.visit]
+    assert np.array_equal(features, history.features(user, pairs.item, time, people.season))
+    taken = pairs.taken == 1
+    of_visits = zip(pairs.visit[taken].tolist(), pairs.item[taken].tolist(), strict=True)
+    assert sorted(of_visits) == [(0, 3), (0, 4), (1, 3)]
+
+
+def test_no_codes_and_no_places() -> None:
+    people = population()
+    assert people.codes([]).tolist() == []
+    assert people.looked_at(0).tolist() == []
+    assert population(replace(SMALL, position_decay=0.0)).looked_at(3).tolist() == [1, 1, 1]

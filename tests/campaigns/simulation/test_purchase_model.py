@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from adwright.campaigns.simulation.features import UserItemFeatures
 from adwright.campaigns.simulation.purchase_model import (
     Pairs,
+    PurchaseModel,
     Visits,
     draw_pairs,
     fit_purchase_model,
@@ -108,3 +111,98 @@ def test_a_sample_of_visits_keeps_their_order_and_their_items() -> None:
     state = rng.bit_generator.state
     assert np.array_equal(visits.sample(chosen, 10**6, rng).user, visits.user[chosen])
     assert rng.bit_generator.state == state
+
+
+def few() -> Visits:
+    """Three visits, of which the second took nothing."""
+    return Visits(
+        np.array([4, 2, 4]), np.array([10, 20, 30]), np.array([7, 9, 8]), np.array([0, 2, 2, 3])
+    )
+
+
+def test_some_visits_in_the_order_asked_for() -> None:
+    found = few().some(np.array([2, 1, 0, 2]))
+    assert found.user.tolist() == [4, 2, 4, 4]
+    assert found.time.tolist() == [30, 20, 10, 30]
+    assert found.offsets.tolist() == [0, 1, 1, 3, 4]
+    assert found.item.tolist() == [8, 7, 9, 8]
+    none = few().some(np.zeros(0, np.int64))
+    assert (len(none), none.item.tolist(), none.offsets.tolist()) == (0, [], [0])
+
+
+def test_each_item_taken_is_an_event_of_its_visit() -> None:
+    user, item, time = few().events()
+    assert user.tolist() == [4, 4, 4]
+    assert item.tolist() == [7, 9, 8]
+    assert time.tolist() == [10, 10, 30]
+
+
+def test_the_chance_is_the_logistic_function_of_the_product() -> None:
+    model = PurchaseModel(("one", "x"), np.array([-1.0, 2.0]), visits=1, pairs=1)
+    x = np.array([[1.0, 0.5], [1.0, 0.0], [1.0, -3.0], [0.0, 0.0]])
+    expected = [1 / (1 + math.exp(1 - 2 * one)) for one in (0.5, 0.0, -3.0)] + [0.5]
+    assert model.chance(x) == pytest.approx(expected)
+
+
+def test_without_features_the_chance_is_the_weighted_share_of_what_was_taken() -> None:
+    taken, weight = np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 1.0, 5.0, 3.0])
+    rows = np.arange(4)
+    found = fit_purchase_model(
+        np.ones((4, 1)), Pairs(rows, rows, taken, weight), ("one",), visits=2
+    )
+    assert found.chance(np.ones((1, 1))) == pytest.approx([0.2])
+    assert (found.names, found.visits, found.pairs) == (("one",), 2, 4)
+
+
+def test_a_weight_counts_as_so_many_rows_of_its_kind() -> None:
+    rng = np.random.default_rng(3)
+    x = np.column_stack([np.ones(200), rng.normal(size=200)])
+    taken = (rng.random(200) < 0.3).astype(float)
+    weight = rng.integers(1, 5, 200)
+    rows = np.arange(200)
+    one = fit_purchase_model(
+        x, Pairs(rows, rows, taken, weight.astype(float)), ("1", "x"), visits=1
+    )
+    often = np.repeat(rows, weight)
+    pairs = Pairs(often, often, taken[often], np.ones(len(often)))
+    other = fit_purchase_model(x[often], pairs, ("1", "x"), visits=1)
+    assert one.weights == pytest.approx(other.weights, rel=1e-3)
+
+
+def test_the_unit_of_a_feature_changes_no_chance() -> None:
+    rng = np.random.default_rng(4)
+    x = np.column_stack([np.ones(300), rng.normal(size=300), rng.random(300)])
+    taken = (rng.random(300) < 1 / (1 + np.exp(-x[:, 1]))).astype(float)
+    rows = np.arange(300)
+    pairs = Pairs(rows, rows, taken, np.ones(300))
+    one = fit_purchase_model(x, pairs, ("1", "x", "z"), visits=1)
+    moved = x * np.array([1, 1000, 0.01]) + np.array([0, 5, -2])
+    other = fit_purchase_model(moved, pairs, ("1", "x", "z"), visits=1)
+    assert one.chance(x) == pytest.approx(other.chance(moved), abs=1e-5)
+    assert one.weights[1] == pytest.approx(1000 * other.weights[1], rel=1e-3)
+
+
+def test_a_column_that_says_nothing_gets_no_weight() -> None:
+    rows = np.arange(6)
+    taken = np.array([1.0, 0, 0, 1, 0, 0])
+    x = np.column_stack([np.ones(6), np.full(6, 7.0)])
+    found = fit_purchase_model(x, Pairs(rows, rows, taken, np.ones(6)), ("1", "7"), visits=1)
+    assert found.chance(x) == pytest.approx(np.full(6, 1 / 3), abs=1e-6)
+
+
+@pytest.mark.parametrize(("past", "others"), [(1, 1), (3, 50)])
+def test_no_draw_is_lost_but_those_that_do_not_count(past: int, others: int) -> None:
+    habits, visits = shop(people=8)
+    season = habits.season(0, 40 * DAY)
+    rng = np.random.default_rng(0)
+    pairs = draw_pairs(habits, season, visits, rng, past=past, others=others)
+    assert len(pairs.visit) == len(pairs.item) == len(pairs.taken) == len(pairs.weight)
+    untaken = pairs.taken == 0
+    assert np.bincount(pairs.visit[untaken], minlength=len(visits)).max() <= past + others
+    assert (pairs.weight > 0).all()
+    assert (pairs.weight[~untaken] == 1).all()
+    assert set(pairs.taken.tolist()) == {0.0, 1.0}
+    assert 0 <= pairs.item.min() <= pairs.item.max() < habits.items
+    again = draw_pairs(habits, season, visits, np.random.default_rng(0), past=past, others=others)
+    assert np.array_equal(pairs.item, again.item)
+    assert np.array_equal(pairs.weight, again.weight)

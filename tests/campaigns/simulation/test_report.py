@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,3 +122,82 @@ def test_every_count_of_the_log_has_a_row_with_its_label() -> None:
     counts = dataclasses.asdict(REPORT.logged)
     assert [value for _, value in table.rows] == [f"{count:,}" for count in counts.values()]
     assert len({label for label, _ in table.rows}) == len(counts)
+
+
+def cells(report: SimulationReport, title: str) -> dict[str, tuple[str, ...]]:
+    """The rows of the table whose title begins so: their first cell and the others."""
+    (table,) = (one for one in report.tables() if one.title.startswith(title))
+    assert all(len(row) == len(table.header) for row in table.rows)
+    return {row[0]: row[1:] for row in table.rows}
+
+
+def test_a_policy_is_named_with_its_arm_once() -> None:
+    (table,) = (one for one in REPORT.tables() if one.title == "The two arms")
+    assert table.header == ("", "A softmax:1", "B greedy <b>|x")
+    rows = cells(REPORT, "The two arms")
+    assert rows["people"] == ("1,000", "1,000")
+    assert rows["clicked"] == ("900", "1,350")
+    assert rows["taken"] == ("300", "450")
+
+
+def test_a_test_that_has_not_decided_says_so_in_the_table() -> None:
+    assert cells(REPORT, "How far")["the sequential test decided"] == ("after day 2",)
+    open_ = replace(REPORT, verdict=replace(VERDICT, stopped=None))
+    assert cells(open_, "How far")["the sequential test decided"] == ("not yet",)
+    # Looks were made, so their rows stay.
+    assert cells(open_, "How far").keys() == cells(REPORT, "How far").keys()
+    without = replace(REPORT, verdict=replace(VERDICT, looks=()))
+    assert len(cells(without, "How far")) == len(cells(REPORT, "How far")) - 2
+
+
+def test_a_base_of_nothing_gives_no_lift() -> None:
+    nothing = replace(VERDICT.a, per_person=Interval(0.0, 0.0, 0.0))
+    report = replace(REPORT, verdict=replace(VERDICT, a=nothing))
+    assert math.isnan(report.verdict.lift.value)
+    assert "nan" in cells(report, "How far")["lift, B over A"][0]
+
+
+def test_the_lift_is_the_difference_over_what_a_took() -> None:
+    found, base = VERDICT.lift, VERDICT.a.per_person.value
+    for name in ("value", "low", "high"):
+        assert getattr(found, name) == pytest.approx(getattr(VERDICT.adjusted, name) / base)
+
+
+def test_the_confidence_and_the_days_stand_in_the_summary() -> None:
+    report = replace(REPORT, confidence=0.8, days=1.5)
+    assert "In 1.5 days" in report.summary
+    assert report.summary.endswith("80% intervals throughout.")
+
+
+def test_markdown_has_a_section_per_table_and_the_assumptions_last() -> None:
+    lines = REPORT.to_markdown().splitlines()
+    assert lines[0] == f"# {REPORT.title}"
+    assert lines[2] == REPORT.summary
+    titles = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
+    assert titles[:-1] == [table.title for table in REPORT.tables()]
+    assert lines[-2:] == [f"- {sentence}" for sentence in REPORT.assumptions]
+
+
+def test_what_was_trained_again_is_told_as_it_was_said() -> None:
+    report = replace(REPORT, retrained={"recall@50": "0.19", "a|b": "1"})
+    assert cells(report, "Trained again") == {"recall@50": ("0.19",), "a|b": ("1",)}
+    assert "| a/b | 1 |" in report.to_markdown()
+
+
+def test_a_table_without_rows_keeps_its_header() -> None:
+    assert Table("t", ("a",), ()).markdown() == ["| a |", "| --- |"]
+
+
+def test_numbers_that_json_does_not_know_are_refused() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        replace(REPORT, seconds={"drive": math.inf}).to_json()
+
+
+def test_a_second_report_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    bare = replace(REPORT, off_policy=None, verdict=replace(VERDICT, looks=()))
+    for seed in (3, 4):
+        write_report(tmp_path, replace(bare, seed=seed))
+    assert json.loads((tmp_path / "report.json").read_text())["seed"] == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("report.html", "report.json", "report.md"),
+    ]

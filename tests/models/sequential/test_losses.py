@@ -13,6 +13,8 @@ from adwright.core.errors import ConfigError
 from adwright.models.sequential import losses as sequence_losses
 from adwright.models.sequential.losses import (
     LossConfig,
+    OwnItemTerms,
+    draw_items,
     next_item_loss,
     per_position_softmax,
     softmax_over,
@@ -199,3 +201,115 @@ def test_large_logits_do_not_overflow() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         LossConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_bias_and_terms_of_own_items_by_hand() -> None:
+    queries, target, table = _inputs()
+    bias = torch.linspace(-1, 1, ITEMS + 1, dtype=torch.float64)
+    bonus = torch.linspace(0, 2, POSITIONS, dtype=torch.float64)
+    others = torch.linspace(-3, 1, POSITIONS, dtype=torch.float64)
+    others[3] = -torch.inf
+    vectors = unit(table.detach())
+    expected = 0.0
+    for p, (q, y) in enumerate(zip(queries.detach(), target.tolist(), strict=True)):
+        scores = {j: float(q @ vectors[j] / TAU + bias[j]) for j in range(1, ITEMS + 1)}
+        right = scores.pop(y) + float(bonus[p])
+        total = math.exp(right) + sum(map(math.exp, scores.values())) + math.exp(float(others[p]))
+        expected += math.log(total) - right
+    for chunk in (1, 6, 500):
+        found = next_item_loss(
+            queries,
+            target,
+            table,
+            LossConfig("exact", TAU, chunk=chunk),
+            count=COUNT,
+            bias=bias,
+            personal=OwnItemTerms(bonus, others),
+        )
+        assert float(found.detach()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["exact", "shared", "per_position"])
+def test_own_items_that_add_nothing_change_nothing(kind: str) -> None:
+    queries, target, table = _inputs()
+    config = LossConfig(kind, TAU, negatives=4, shared=6)  # type: ignore[arg-type]
+    nothing = OwnItemTerms(
+        torch.zeros(POSITIONS, dtype=torch.float64),
+        torch.full((POSITIONS,), -torch.inf, dtype=torch.float64),
+    )
+    found = []
+    for personal in (None, nothing):
+        torch.manual_seed(3)
+        loss = next_item_loss(queries, target, table, config, count=COUNT, personal=personal)
+        found.append([loss.detach(), *torch.autograd.grad(loss, (queries, table))])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("kind", ["exact", "shared", "per_position"])
+def test_a_bias_that_is_the_same_for_all_items_changes_nothing(kind: str) -> None:
+    queries, target, table = _inputs()
+    config = LossConfig(kind, TAU, negatives=4, shared=6)  # type: ignore[arg-type]
+    found = []
+    for bias in (None, torch.full((ITEMS + 1,), 1.5, dtype=torch.float64)):
+        torch.manual_seed(3)
+        found.append(next_item_loss(queries, target, table, config, count=COUNT, bias=bias))
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_gradients_of_the_personal_terms_are_those_of_autograd() -> None:
+    queries, target, table = _inputs()
+    bonus = torch.linspace(0, 1, POSITIONS, dtype=torch.float64).requires_grad_()
+    others = torch.linspace(-2, 2, POSITIONS, dtype=torch.float64).requires_grad_()
+    vectors = unit(table[1:])
+    scaled, positive = queries / TAU, vectors[target - 1]
+    logits = scaled @ vectors.T
+    own = torch.nn.functional.one_hot(target - 1, ITEMS).bool()
+    logits = torch.where(own, logits + bonus[:, None], logits)
+    whole = torch.cat([logits, others[:, None]], 1)
+    plain = torch.nn.functional.cross_entropy(whole, target - 1, reduction="sum")
+    found = softmax_over(
+        scaled, positive, vectors, target=target - 1, personal=OwnItemTerms(bonus, others), chunk=5
+    )
+    torch.testing.assert_close(found, plain)
+    leaves = (queries, table, bonus, others)
+    wanted = torch.autograd.grad(plain, leaves, retain_graph=True)
+    for one, other in zip(torch.autograd.grad(found, leaves), wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("draw", ["uniform", "popular"])
+def test_draws_come_with_how_often_each_is_expected(draw: str) -> None:
+    torch.manual_seed(0)
+    config = LossConfig("shared", shared=20_000, draw=draw)  # type: ignore[arg-type]
+    codes, shift = draw_items(ITEMS, config, COUNT)
+    assert codes.shape == shift.shape == (20_000,)
+    assert (int(codes.min()), int(codes.max())) == (1, ITEMS)
+    # Each draw weighs 1 / expected, so that all weights together are the size of the catalogue.
+    assert float(torch.exp(-shift).sum()) == pytest.approx(ITEMS, rel=0.05)
+    for code in (1, ITEMS):
+        drawn = codes == code
+        assert int(drawn.sum()) == pytest.approx(float(shift[drawn][0].exp()), rel=0.15)
+
+
+def test_unit_vectors_keep_their_direction_and_nothing_stays_nothing() -> None:
+    found = unit(torch.tensor([[3.0, 4.0], [0.0, 0.0], [-2.0, 0.0]]))
+    torch.testing.assert_close(found, torch.tensor([[0.6, 0.8], [0.0, 0.0], [-1.0, 0.0]]))
+
+
+def test_no_positions_lose_nothing() -> None:
+    queries, target, table = _inputs()
+    for kind in ("exact", "shared", "per_position"):
+        config = LossConfig(kind, TAU)  # type: ignore[arg-type]
+        none = next_item_loss(queries[:0], target[:0], table, config, count=COUNT)
+        assert float(none.detach()) == 0
+
+
+def test_the_unknown_item_gets_no_gradient() -> None:
+    queries, target, table = _inputs()
+    for kind in ("exact", "shared", "per_position"):
+        config = LossConfig(kind, TAU)  # type: ignore[arg-type]
+        loss = next_item_loss(queries, target, table, config, count=COUNT)
+        (gradient,) = torch.autograd.grad(loss, table)
+        assert not gradient[0].any()
+        assert gradient[1:].any()

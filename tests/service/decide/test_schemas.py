@@ -8,8 +8,18 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from adwright.data.columns import NOT_IDS
+from adwright.data.schema import EVENT_SCHEMA, KINDS
 from adwright.service.decide import schemas
-from adwright.service.decide.schemas import CampaignIn, DecideIn, EventIn, EventsIn
+from adwright.service.decide.schemas import (
+    ID_LENGTH,
+    MAX_EVENTS,
+    MAX_IDS,
+    MAX_PLACES,
+    CampaignIn,
+    DecideIn,
+    EventIn,
+    EventsIn,
+)
 
 DECIDE = {"request_id": "r1", "user_id": "u1"}
 EVENT = {
@@ -150,3 +160,81 @@ def test_what_the_log_takes_for_no_id_is_none_here_either(word: str) -> None:
 def test_ids_may_be_in_any_script() -> None:
     for item in ("käse", "チーズ", "🧀", "a b", "x" * 128):
         assert parse(EventIn, {**EVENT, "item_id": item}).item_id == item
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"k": 1}, {"k": MAX_PLACES}, {"user_id": "x" * ID_LENGTH}, {"request_id": "x" * 120}),
+        *({"time": "1970-01-01T00:00:00Z"}, {"time": "2199-12-31T23:59:59Z"}, {"time": None}),
+        *({"context": {}}, {"context": {"a": ""}}, {"context": {"a_b": "x" * 256}}),
+        *({"context": {"a": 1e15}}, {"context": {"a": -1e15}}, {"context": {"k" * 64: 0}}),
+        *({"context": {f"k{n}": n for n in range(32)}}, {"exclude": ["a"] * MAX_IDS}),
+        *({"exclude": ["a", "a"]}, {"candidates": []}, {"candidates": ["a", "b"]}),
+        *({"deadline_ms": 1}, {"deadline_ms": 2.5}, {"deadline_ms": None}),
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_decision_at_the_edge_of_its_range_is_taken(changes: dict[str, Any]) -> None:
+    body = parse(DecideIn, {**DECIDE, **changes})
+    ((name, value),) = changes.items()
+    found = getattr(body, name)
+    assert (
+        found.isoformat().replace("+00:00", "Z") if name == "time" and value else found
+    ) == value
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"position": 0}, {"position": 2**31 - 1}, {"propensity": 1}, {"propensity": 1e-300}),
+        *({"value": -1e15}, {"value": 0}, {"context": {"page": "start"}}, {"creative_id": None}),
+        *({"kind": kind} for kind in KINDS),
+    ],
+    ids=str,
+)
+def test_an_event_at_the_edge_of_its_range_is_taken(changes: dict[str, Any]) -> None:
+    ((name, value),) = changes.items()
+    assert getattr(parse(EventIn, {**EVENT, **changes}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("model", "body"), [(DecideIn, DECIDE), (EventIn, EVENT), (CampaignIn, CAMPAIGN)]
+)
+def test_what_is_required_is_what_is_given_here(
+    model: type[BaseModel], body: dict[str, Any]
+) -> None:
+    schema = model.model_json_schema()
+    assert set(schema["required"]) == set(body)
+    assert schema["additionalProperties"] is False
+    for name in body:
+        with pytest.raises(ValidationError, match=name):
+            parse(model, {key: value for key, value in body.items() if key != name})
+
+
+def test_a_body_is_not_changed_after_it_was_checked() -> None:
+    body = parse(DecideIn, DECIDE)
+    with pytest.raises(ValidationError, match="frozen"):
+        body.k = 5
+    assert body.k == 10
+
+
+def test_an_event_says_which_field_of_which_one_is_wrong() -> None:
+    events = [EVENT, {**EVENT, "propensity": 2}]
+    with pytest.raises(ValidationError) as caught:
+        parse(EventsIn, {"events": events})
+    (problem,) = caught.value.errors()
+    assert problem["loc"] == ("events", 1, "propensity")
+
+
+def test_the_fields_of_an_event_are_columns_of_the_log() -> None:
+    assert set(EventIn.model_fields) == set(EVENT_SCHEMA.names)
+
+
+def test_limits_stand_in_the_openapi() -> None:
+    fields = DecideIn.model_json_schema()["properties"]
+    assert (fields["k"]["minimum"], fields["k"]["maximum"]) == (1, MAX_PLACES)
+    assert fields["user_id"]["maxLength"] == ID_LENGTH
+    assert fields["exclude"]["maxItems"] == MAX_IDS
+    events = EventsIn.model_json_schema()["properties"]["events"]
+    assert (events["minItems"], events["maxItems"]) == (1, MAX_EVENTS)
