@@ -7,35 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adwright.models.sequential.hstu import HSTUConfig, HSTULayer, HSTUStack, normed
+from adwright.models.sequential.hstu import HSTULayer, HSTUStack, normed
 from adwright.models.sequential.sequence_model import SequenceTokens
-from tests.support.models.sequence_checks import (
-    LONGEST,
-)
-
-# A kernel that needs no compilation.
-CONFIG = HSTUConfig(
-    width=8,
-    max_length=LONGEST,
-    blocks=2,
-    heads=2,
-    qk_width=3,
-    v_width=4,
-    dropout=0.0,
-    kernel="bucketed",
-)
-ALL = replace(
-    CONFIG,
-    blocks=3,
-    context=True,
-    scaled=True,
-    window=5,
-    prefix=3,
-    truncate_after=1,
-    truncate_to=6,
-    norm="group",
-    concat=True,
-)
+from tests.models.sequential.test_hstu import ALL, CONFIG
 
 
 def _layer(**changes: object) -> HSTULayer:
