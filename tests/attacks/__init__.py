@@ -1,0 +1,1 @@
+"""Attacks from outside on everything that takes something from outside, area by area."""

@@ -1,0 +1,1 @@
+"""Attacks on the servers of language models."""

@@ -1,0 +1,1 @@
+"""Attacks on the service that decides, over HTTP."""
