@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Row, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adwright.campaigns.store.incoming import check_storable, frame_of
@@ -26,6 +27,7 @@ __all__ = [
     "campaign_rows",
     "creative_rows",
     "insert_ignoring",
+    "select_page",
     "select_table",
     "upsert_campaigns",
     "upsert_creatives",
@@ -108,8 +110,30 @@ def select_table(
     if ids is not None:
         chosen = [query.where(columns[0].in_(some)) for some in portions(ids)]
     rows = [row for one in chosen for row in connection.execute(one)]
+    return _frame(rows, schema).sort(schema.names[0])
+
+
+def select_page(
+    connection: Connection,
+    table: Table,
+    schema: pa.Schema,
+    tenant: str,
+    *,
+    after: str | None = None,
+    limit: int | None = None,
+) -> pl.DataFrame:
+    """At most `limit` of the tenant's rows after the id `after`, by id in the database's order,
+    which is that of its index: a page costs what is in it, however long the table."""
+    columns = [table.c[name] for name in schema.names]
+    query = select(*columns).where(*of_tenant(table, tenant)).order_by(columns[0]).limit(limit)
+    if after is not None:
+        query = query.where(columns[0] > after)
+    return _frame(connection.execute(query).all(), schema)
+
+
+def _frame(rows: Sequence[Row[Any]], schema: pa.Schema) -> pl.DataFrame:
     times = [field.name for field in schema if field.type == TIME]
-    return frame_of_rows(rows, empty_table(schema).schema, times=times).sort(schema.names[0])
+    return frame_of_rows(rows, empty_table(schema).schema, times=times)
 
 
 def insert_ignoring(

@@ -88,7 +88,7 @@ class Compactor:
         query = select(COMPACTIONS.c.tenant).where(
             COMPACTIONS.c.folder == str(self._folder), COMPACTIONS.c.tenant != self._tenant
         )
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             if connection.execute(query.limit(1)).first() is not None:
                 raise ConfigError(
                     "the folder holds the events of another tenant",
@@ -99,7 +99,7 @@ class Compactor:
     def _clean_up(self) -> None:
         """Remove what killed compactions of this tenant have left."""
         mine = COMPACTIONS.c.tenant == self._tenant
-        with self._database.write() as connection:
+        with self._database.write(long=True) as connection:
             connection.execute(
                 update(COMPACTIONS)
                 .where(mine, COMPACTIONS.c.state == "writing")
@@ -109,7 +109,7 @@ class Compactor:
         query = select(COMPACTIONS.c.folder, COMPACTIONS.c.file).where(
             mine, COMPACTIONS.c.state == "abandoned"
         )
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             left = connection.execute(query).all()
         for folder, file in left:
             path = Path(folder) / file
@@ -119,7 +119,7 @@ class Compactor:
 
     def _oldest_day(self) -> date | None:
         query = select(func.min(EVENTS.c.time)).where(EVENTS.c.tenant == self._tenant)
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             oldest = connection.execute(query).scalar_one()
         return None if oldest is None else _day_of(oldest)
 
@@ -134,7 +134,7 @@ class Compactor:
         """The oldest events of the day, and their numbers in the store."""
         start = EPOCH + _DAY * (day - EPOCH.date()).days
         query = select_events(self._tenant, since=start, until=_next_day(start)).limit(self._part)
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             rows = connection.execute(query.add_columns(EVENTS.c.seq)).all()
         return to_frame([row[:-1] for row in rows]), [row[-1] for row in rows]
 
@@ -149,7 +149,7 @@ class Compactor:
             "rows": rows,
             "started": to_micros(self._clock.now()),
         }
-        with self._database.write() as connection:
+        with self._database.write(long=True) as connection:
             statement = insert(COMPACTIONS).values(row).returning(COMPACTIONS.c.number)
             number: int = connection.execute(statement).scalar_one()
             # Random, so that two stores that share a folder by mistake never share a file.
@@ -162,7 +162,7 @@ class Compactor:
     def _settle(self, number: int, numbers: list[int]) -> None:
         """Step 3: delete the events, if they are all there and the part is still ours."""
         now = to_micros(self._clock.now())
-        with self._database.write() as connection:
+        with self._database.write(long=True) as connection:
             done = connection.execute(
                 update(COMPACTIONS)
                 .where(COMPACTIONS.c.number == number, COMPACTIONS.c.state == "writing")

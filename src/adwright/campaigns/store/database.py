@@ -3,27 +3,50 @@
 SQLite runs with a write-ahead log, so that readers never wait, and syncs it to the disk at each
 commit. PostgreSQL is reached through psycopg 3, and a connection whose server or role has
 switched waiting for the disk off switches it on again.
+
+Nothing waits without end: a connection, a lock and a statement each have a time limit, and so has
+a server that says nothing any more.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 
 __all__ = ["Database", "masked"]
 
-_BUSY_SECONDS = 30
+#: For statements over a whole log. SQLite has no limit on these, which wait for nobody.
+_LONG_SECONDS = 600.0
+#: So much later than the server, which ends a statement in good order, the client gives up on it.
+_LATER = 1.0
+#: For what is asked between transactions, such as whether a connection is still one.
+_ASIDE_SECONDS = 2.0
+#: A server whose client has died in a transaction keeps its locks no longer than this.
+_IDLE_SECONDS = 60
+#: A failed write is evidence for so long, unless one goes through; one that went through, for less.
+_REFUSED_SECONDS, _WRITTEN_SECONDS = 5.0, 1.0
+#: A row that the database does not take says nothing about whether it takes others.
+_ABOUT_ROWS = (DataError, IntegrityError, ProgrammingError)
+_WRITES = {"adwright_write": True}
 _SECRET = ("password", "sslpassword", "passfile")
 
 
@@ -39,26 +62,29 @@ class Database:
     url: of the database, fit to be shown.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, seconds: float) -> None:
         self.engine = engine
         self.url = masked(engine.url)
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self._seconds = seconds
         # Bulk loading talks to the driver directly, whose errors SQLAlchemy does not wrap.
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         # SQLite has one writer at a time and lets the others poll: a queue of our own is fair.
-        self._writer: AbstractContextManager[Any] = (
-            threading.Lock() if self.is_sqlite else nullcontext()
-        )
+        self._writer = threading.Lock() if self.is_sqlite else None
+        self._file = _File(engine) if self.is_sqlite else None
+        self._written = self._refused = float("-inf")
 
     def __repr__(self) -> str:
         return f"Database({self.url!r})"
 
     @classmethod
-    def open(cls, url: str, *, connections: int = 20) -> Database:
+    def open(cls, url: str, *, connections: int = 20, seconds: float = 30.0) -> Database:
         """Connect lazily; the folder of an SQLite file is created.
 
         url: "sqlite:///relative/path", "sqlite:////absolute/path" or "postgresql://...".
         connections: at most so many at once; a thread waits for a free one.
+        seconds: how long a lock, a free connection, a new connection (2 to 10 s) and a statement
+            of PostgreSQL is waited for; ten minutes for statements of long transactions.
         Raises ConfigError for another URL, MissingExtraError without psycopg, ResourceError
         where the folder cannot be created.
         """
@@ -67,6 +93,7 @@ class Database:
             "hide_parameters": True,  # what people did is not for logs
             "pool_size": connections,
             "max_overflow": 0,
+            "pool_timeout": seconds,
         }
         if parsed.get_backend_name() == "sqlite":
             folder = Path(parsed.database or "").parent
@@ -78,45 +105,108 @@ class Database:
                     where=str(folder),
                     hint="choose another path",
                 ) from error
-            engine = create_engine(
-                parsed,
-                connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
-                **options,
-            )
-            event.listen(engine, "connect", _set_up_sqlite)
+            waits = {"timeout": seconds, "check_same_thread": False}
+            engine = create_engine(parsed, connect_args=waits, **options)
+            event.listen(engine, "connect", lambda made, _: _set_up_sqlite(made, seconds))
             event.listen(engine, "begin", _begin_sqlite)
-            return cls(engine)
+            return cls(engine, seconds)
+        # What the URL says stands. The kernel answers for a server that is only frozen: it is
+        # `_bounded` that notices those.
+        limits = {
+            "connect_timeout": round(min(max(seconds, 2), 10)),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": round(seconds * 1e3),
+        }
+        limits = {name: value for name, value in limits.items() if name not in parsed.query}
         try:
-            engine = create_engine(parsed, pool_pre_ping=True, **options)
+            engine = create_engine(parsed, connect_args=limits, pool_pre_ping=True, **options)
         except ImportError as error:
             raise MissingExtraError("PostgreSQL", "service") from error
-        event.listen(engine, "connect", _set_up_postgresql)
-        return cls(engine)
+        event.listen(engine, "do_connect", lambda _, __, places, named: _connect(places, named))
+        event.listen(engine, "connect", lambda made, _: _set_up_postgresql(made, seconds))
+        return cls(engine, seconds)
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, long: bool = False) -> Iterator[Connection]:
         """A transaction that sees one state of the database from its first query to its end.
 
-        Raises ResourceError where the database cannot be reached or used, here and in `write`.
+        long: its statements may take minutes.
+        Raises ResourceError where the database cannot be reached or used in time, here and in
+        `write`.
         """
         # PostgreSQL's default shows each query the newest state instead.
         options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with self._errors(), self.engine.connect() as plain:
-            connection = plain.execution_options(**options)
-            with connection.begin():
-                yield connection
+        with self._errors(), self._transaction(long, options) as connection:
+            yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, long: bool = False) -> Iterator[Connection]:
         """A transaction that is committed when the block ends, and undone when it raises."""
-        with self._errors(), self._writer, self.engine.connect() as plain:
-            connection = plain.execution_options(adwright_write=True)
-            with connection.begin():
+        try:
+            with self._errors(), self._turn(), self._transaction(long, _WRITES) as connection:
                 yield connection
+        except ResourceError as error:
+            if not isinstance(error.__cause__, _ABOUT_ROWS):
+                self._refused = time.monotonic()
+            raise
+        self._written = time.monotonic()
+
+    def check_writes(self) -> None:
+        """Raise ResourceError where nothing can be written, or could be a moment ago.
+
+        A write that failed in the last five seconds is believed until one goes through. Without
+        news of a write, a small one is tried; it changes nothing, but has to reach the disk.
+        """
+        now = time.monotonic()
+        if self._written < self._refused and now < self._refused + _REFUSED_SECONDS:
+            raise ResourceError(
+                "the last write was refused",
+                where=self.url,
+                hint="the log says why; a service tries again by itself",
+            )
+        if now < self._written + _WRITTEN_SECONDS:
+            return
+        statement = "PRAGMA user_version = 0"
+        if not self.is_sqlite:
+            statement = "SELECT pg_logical_emit_message(true, 'adwright', '')"
+        with self._errors(), self._turn(), self._transaction(False, _WRITES) as connection:
+            connection.exec_driver_sql(statement)
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The turn to write, where there is one writer at a time."""
+        if self._writer is None:
+            yield
+            return
+        if not self._writer.acquire(timeout=self._seconds):
+            raise ResourceError(
+                f"another write has taken longer than {self._seconds:g} s",
+                where=self.url,
+                hint="look at the disk of the database, and at what else writes to it",
+            )
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def _transaction(self, long: bool, options: dict[str, Any]) -> Iterator[Connection]:
+        if self._file is not None:
+            self._file.check()
+        with self.engine.connect() as plain:
+            connection = plain.execution_options(**options)
+            seconds = _LONG_SECONDS if long else self._seconds
+            with _patient(connection, seconds), connection.begin():
+                if long and not self.is_sqlite:
+                    limit = f"SET LOCAL statement_timeout = {round(seconds * 1e3)}"
+                    connection.exec_driver_sql(limit)
+                yield connection
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -135,8 +225,46 @@ class Database:
             raise ResourceError(
                 f"the database refuses: {said[0] if said else type(error).__name__}",
                 where=self.url,
-                hint="check that the database is there, not full, and not held by another program",
+                hint=_FULL if _is_full(cause) else _REFUSES,
             ) from error
+
+
+_REFUSES = "check that the database is there, not full, and not held by another program"
+_FULL = (
+    "free space on the disk of the database, then compact; docs/store.md says how much, and how "
+    "to move the database to another disk; what was acknowledged is safe"
+)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return full or getattr(error, "sqlstate", None) == "53100"
+
+
+class _File:
+    """The file of an SQLite database, which must stay the one that the connections have open:
+    what is written into a file without a name is gone when they close."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._path = str(engine.url.database)
+        self._known: tuple[int, int] | None = None
+
+    def check(self) -> None:
+        """Raise ResourceError where it is gone; let go of connections to one that was replaced."""
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            if self._known is None:
+                return  # the first connection makes it
+            raise ResourceError(
+                f"the database's file cannot be reached: {error.strerror}",
+                where=self._path,
+                hint="put it back; nothing is acknowledged until it is there",
+            ) from error
+        if self._known not in (None, (found.st_dev, found.st_ino)):
+            self._engine.dispose()
+        self._known = found.st_dev, found.st_ino
 
 
 def _checked(url: str) -> URL:
@@ -163,20 +291,20 @@ def _checked(url: str) -> URL:
     return parsed
 
 
-def _set_up_sqlite(connection: Any, _: object) -> None:
+def _set_up_sqlite(connection: Any, seconds: float) -> None:
     # Transactions are begun by `_begin_sqlite`, not by the driver when it sees fit.
     connection.isolation_level = None
     cursor = connection.cursor()
-    _switch_to_wal(cursor)
+    _switch_to_wal(cursor, seconds)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
 
-def _switch_to_wal(cursor: Any) -> None:
+def _switch_to_wal(cursor: Any, seconds: float) -> None:
     """Readers go on while one writes. The file remembers it, so only the first has to switch; where
     several come first, SQLite refuses the later ones at once, and they wait here."""
-    until = time.monotonic() + _BUSY_SECONDS
+    until = time.monotonic() + seconds
     while cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -192,10 +320,65 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _set_up_postgresql(connection: Any, _: object) -> None:
+def _connect(places: Any, named: Any) -> Any:
+    return _bounded().connect(*places, **named)
+
+
+@cache
+def _bounded() -> Any:
+    """The class of psycopg's connections that give up on a server which says nothing."""
+    import psycopg
+
+    class Bounded(psycopg.Connection[Any]):
+        seconds = _ASIDE_SECONDS
+
+        def wait(self, gen: Any, *places: Any, **named: Any) -> Any:
+            try:
+                return super().wait(_heard_within(gen, self.seconds), *places, **named)
+            except TimeoutError as error:
+                self.close()  # in the middle of an answer, it can be used for nothing else
+                raise psycopg.OperationalError(str(error)) from error
+
+    return Bounded
+
+
+def _heard_within(generator: Any, seconds: float) -> Generator[Any, Any, Any]:
+    """psycopg's `generator`, resumed several times a second, until `seconds` without a word."""
+    last = time.monotonic()
+    try:
+        waits_for = next(generator)
+        while True:
+            ready = yield waits_for
+            now = time.monotonic()
+            if ready:
+                last = now
+            elif now > last + seconds:
+                raise TimeoutError(f"the server has said nothing for {seconds:g} s")
+            waits_for = generator.send(ready)
+    except StopIteration as end:
+        return end.value
+
+
+@contextmanager
+def _patient(connection: Connection, seconds: float) -> Iterator[None]:
+    """Let the driver wait for its server a little longer than the server for the statement."""
+    driver: Any = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection):
+        yield
+        return
+    driver.seconds = seconds + _LATER
+    try:
+        yield
+    finally:
+        driver.seconds = _ASIDE_SECONDS
+
+
+def _set_up_postgresql(connection: Any, seconds: float) -> None:
     with connection.cursor() as cursor:
         # Stronger settings than "on" are left alone.
         cursor.execute("SHOW synchronous_commit")
         if cursor.fetchone()[0] in ("off", "local"):
             cursor.execute("SET synchronous_commit = on")
+        cursor.execute(f"SET statement_timeout = {round(seconds * 1e3)}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
     connection.commit()

@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from adwright.campaigns.store.queries import portions
 from adwright.campaigns.store.tables import KEYS
 from adwright.campaigns.store.times import from_micros, to_micros
 
-__all__ = ["Key", "insert_key", "key_id_of", "list_keys", "revoke", "tenant_of"]
+__all__ = ["Key", "insert_key", "key_id_of", "list_keys", "revoke", "tenant_of", "tenants_of"]
 
 _START = "adw"
 _ID_BYTES = 8
@@ -53,11 +56,22 @@ def insert_key(connection: Connection, tenant: str, now: datetime) -> str:
 
 def tenant_of(connection: Connection, key: str) -> str | None:
     """The tenant whose key this is; None for a key that is unknown, altered or revoked."""
-    key_id, secret = _parts(key)
-    query = select(KEYS.c.tenant, KEYS.c.hash, KEYS.c.revoked).where(KEYS.c.key_id == key_id)
-    row = connection.execute(query).one_or_none()
-    kept = _NO_HASH if row is None else row.hash
-    right = hmac.compare_digest(_hash(key_id, secret), kept)
+    return tenants_of(connection, [key])[0]
+
+
+def tenants_of(connection: Connection, keys: Sequence[str]) -> list[str | None]:
+    """The tenant of each key; None for a key that is unknown, altered or revoked."""
+    parts = [_parts(key) for key in keys]
+    query = select(KEYS.c.key_id, KEYS.c.tenant, KEYS.c.hash, KEYS.c.revoked)
+    rows: dict[str, Any] = {}
+    for some in portions(sorted({key_id for key_id, _ in parts})):
+        found = connection.execute(query.where(KEYS.c.key_id.in_(some)))
+        rows.update((row.key_id, row) for row in found)
+    return [_tenant(rows.get(key_id), _hash(key_id, secret)) for key_id, secret in parts]
+
+
+def _tenant(row: Any, digest: bytes) -> str | None:
+    right = hmac.compare_digest(digest, _NO_HASH if row is None else row.hash)
     if row is None or not right or row.revoked is not None:
         return None
     tenant: str = row.tenant

@@ -38,7 +38,7 @@ def migrate(database: Database) -> None:
     with database.read() as connection:
         if _revision(connection) == newest:
             return
-    with _ONE_AT_A_TIME, database.write() as connection:
+    with _ONE_AT_A_TIME, database.write(long=True) as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _POSTGRESQL_LOCK})
         config.attributes["connection"] = connection

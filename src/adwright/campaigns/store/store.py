@@ -25,6 +25,7 @@ from adwright.campaigns.store.catalogue import (
     campaign_rows,
     creative_rows,
     insert_ignoring,
+    select_page,
     select_table,
     upsert_campaigns,
     upsert_creatives,
@@ -35,7 +36,15 @@ from adwright.campaigns.store.decisions import decision_row, insert_decisions, r
 from adwright.campaigns.store.events import insert_batches, select_events, to_frame
 from adwright.campaigns.store.group_commit import Events, StoredDecision, record_group
 from adwright.campaigns.store.incoming import event_rows
-from adwright.campaigns.store.keys import Key, insert_key, key_id_of, list_keys, revoke, tenant_of
+from adwright.campaigns.store.keys import (
+    Key,
+    insert_key,
+    key_id_of,
+    list_keys,
+    revoke,
+    tenant_of,
+    tenants_of,
+)
 from adwright.campaigns.store.migrate import migrate
 from adwright.campaigns.store.tables import CAMPAIGNS, CREATIVES, TENANTS
 from adwright.campaigns.store.times import to_micros
@@ -71,17 +80,25 @@ class Store:
         self.close()
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock | None = None, connections: int = 20) -> Store:
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        connections: int = 20,
+        seconds: float = 30.0,
+    ) -> Store:
         """The store at the URL, created or brought to the newest tables where need be.
 
         url: "sqlite:///relative/path", "sqlite:////absolute/path" or
             "postgresql://user:password@host/database".
         clock: gives the times of keys and compactions; the machine's own if None.
         connections: at most so many at once; further threads wait.
+        seconds: how long a lock, a connection or a statement is waited for, see `Database.open`.
         Raises ConfigError for another URL or the store of a newer adwright, MissingExtraError
         without psycopg, ResourceError where the database cannot be reached.
         """
-        database = Database.open(url, connections=connections)
+        database = Database.open(url, connections=connections, seconds=seconds)
         try:
             migrate(database)
         except BaseException:
@@ -94,9 +111,13 @@ class Store:
         self._database.close()
 
     def ping(self) -> None:
-        """Raise ResourceError unless the database answers."""
+        """Raise ResourceError unless the database answers, and takes what is written.
+
+        The second is known from the latest write, or tried; see `Database.check_writes`.
+        """
         with self._database.read() as connection:
             connection.execute(text("SELECT 1"))
+        self._database.check_writes()
 
     # Tenants and their keys
 
@@ -133,6 +154,11 @@ class Store:
         with self._database.read() as connection:
             return tenant_of(connection, key)
 
+    def tenants_of_keys(self, keys: Sequence[str]) -> list[str | None]:
+        """As `tenant_of_key` for each of them, in one look."""
+        with self._database.read() as connection:
+            return tenants_of(connection, keys)
+
     def revoke_key(self, tenant: str, key: str) -> bool:
         """Let a key of the tenant open nothing any more; whether it did until now.
 
@@ -158,10 +184,19 @@ class Store:
         with self._database.write() as connection:
             upsert_campaigns(connection, tenant, rows)
 
-    def campaigns(self, tenant: str) -> pl.DataFrame:
-        """The tenant's campaigns in CAMPAIGN_SCHEMA, by id."""
+    def campaigns(
+        self, tenant: str, *, after: str | None = None, limit: int | None = None
+    ) -> pl.DataFrame:
+        """The tenant's campaigns in CAMPAIGN_SCHEMA, by id.
+
+        after: begin after this id. limit: the most rows; None is all. Where one of them is given,
+        the order of the ids is the database's own, in which a page ends and the next begins.
+        """
         with self._database.read() as connection:
-            return select_table(connection, CAMPAIGNS, CAMPAIGN_SCHEMA, tenant)
+            if after is None and limit is None:
+                return select_table(connection, CAMPAIGNS, CAMPAIGN_SCHEMA, tenant)
+            page = {"after": after, "limit": limit}
+            return select_page(connection, CAMPAIGNS, CAMPAIGN_SCHEMA, tenant, **page)
 
     def put_creative(self, tenant: str, creative: Mapping[str, object]) -> None:
         """Keep one creative; see `put_creatives`."""
@@ -209,7 +244,7 @@ class Store:
 
         The slate is a list of structs: item_id, position, propensity, score, reason.
         """
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             return read_decisions(connection, tenant, since=since, until=until)
 
     def record_events(
@@ -255,7 +290,7 @@ class Store:
         since: the first instant. until: the first instant after the last. kinds: only these.
         """
         query = select_events(tenant, since=since, until=until, kinds=kinds)
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             return to_frame(connection.execute(query).all())
 
     # Compaction
@@ -288,7 +323,7 @@ class Store:
 
         folder: that of the compactions. Raises FileUnreadableError where a file is missing.
         """
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             parts = _present(done_parts(connection, tenant, Path(folder)))
             recent = to_frame(connection.execute(select_events(tenant)).all()).lazy()
         return pl.concat([pl.scan_parquet(parts), recent]) if parts else recent
