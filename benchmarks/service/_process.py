@@ -117,7 +117,7 @@ class Service:
 def main(url: str, models: str, descriptor: str, settings: str) -> None:
     """Serve until a signal comes."""
     config = ServiceConfig(**json.loads(settings))
-    with Store.open(url) as store:
+    with Store.open(url, seconds=config.store_seconds) as store:
         folder = FolderModels(models, load_deployed, SystemClock(), seconds=config.poll_seconds)
         app = create_app(config, store, folder)
         serve(app, socket.socket(fileno=int(descriptor)))

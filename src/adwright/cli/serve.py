@@ -118,7 +118,8 @@ def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, po
     from adwright.service.registry.registry import FolderModels
     from adwright.web.server import listen, serve
 
-    with Store.open(store) as opened, listen(host, port) as door:
+    limit = settings.store_seconds
+    with Store.open(store, seconds=limit) as opened, listen(host, port) as door:
         stored, seconds = stored_events(opened), settings.poll_seconds
         folder = FolderModels(models, load_deployed, SystemClock(), stored=stored, seconds=seconds)
         app = create_app(settings, opened, folder)

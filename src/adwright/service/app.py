@@ -57,7 +57,12 @@ def create_app(
         store=store,
         models=models,
         decider=Decider(config, models, store, metrics, clock),
-        keys=KeyCache(store.tenant_of_key, clock, seconds=config.key_seconds),
+        keys=KeyCache(
+            store.tenants_of_keys,
+            clock,
+            seconds=config.key_seconds,
+            stale_seconds=config.key_stale_seconds,
+        ),
         metrics=metrics,
         clock=clock,
     )

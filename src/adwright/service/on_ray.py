@@ -142,7 +142,7 @@ def _builder(
 
         replica = serve.get_replica_context().replica_id.unique_id
         clock = SystemClock()
-        store = Store.open(store_url)
+        store = Store.open(store_url, seconds=config.store_seconds)
         stored, seconds = stored_events(store), config.poll_seconds
         folder = FolderModels(models, load, clock, stored=stored, seconds=seconds)
         return create_app(replace(config, replica=replica), store, folder)

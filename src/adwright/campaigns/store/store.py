@@ -195,8 +195,9 @@ class Store:
         with self._database.read() as connection:
             if after is None and limit is None:
                 return select_table(connection, CAMPAIGNS, CAMPAIGN_SCHEMA, tenant)
-            page = {"after": after, "limit": limit}
-            return select_page(connection, CAMPAIGNS, CAMPAIGN_SCHEMA, tenant, **page)
+            return select_page(
+                connection, CAMPAIGNS, CAMPAIGN_SCHEMA, tenant, after=after, limit=limit
+            )
 
     def put_creative(self, tenant: str, creative: Mapping[str, object]) -> None:
         """Keep one creative; see `put_creatives`."""

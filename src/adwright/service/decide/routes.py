@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -120,7 +121,7 @@ async def events(body: EventsIn, tenant: Tenant, state: State) -> EventsOut:
 @router.get(
     "/v1/items/{item_id:path}/similar",
     summary="Items like this one",
-    responses=error_docs(401, 404, 409, 422, 429),
+    responses=error_docs(401, 404, 409, 422, 429, 503),
     tags=["delivery"],
 )
 async def similar(
@@ -160,10 +161,8 @@ async def campaigns(
     after: Annotated[Id | None, Query(description="Begin after this id.")] = None,
 ) -> CampaignsOut:
     """The tenant's campaigns by id, `limit` at a time."""
-    table = await asyncio.to_thread(state.store.campaigns, tenant)
-    if after is not None:
-        table = table.filter(table["campaign_id"] > after)
-    rows = table.sort("campaign_id").head(limit).to_dicts()
+    page = partial(state.store.campaigns, tenant, after=after, limit=limit)
+    rows = (await state.read_store(tenant, page)).to_dicts()
     return CampaignsOut(campaigns=[CampaignOut(**row) for row in rows])
 
 
@@ -175,12 +174,15 @@ async def campaigns(
 )
 async def put_campaign(body: CampaignIn, tenant: Tenant, state: State) -> CampaignOut:
     """Create the campaign, or replace the one of this id."""
-    await asyncio.to_thread(state.store.put_campaign, tenant, body.model_dump())
+    await state.write_store(tenant, partial(state.store.put_campaign, tenant, body.model_dump()))
     return CampaignOut(**body.model_dump())
 
 
 @router.get(
-    "/v1/models", summary="Which model decides", responses=error_docs(401, 429), tags=["models"]
+    "/v1/models",
+    summary="Which model decides",
+    responses=error_docs(401, 429, 503),
+    tags=["models"],
 )
 async def models(tenant: Tenant, state: State) -> ModelsOut:
     """The tenant's model, and whether a newer one was refused."""
@@ -212,7 +214,8 @@ async def health() -> HealthOut:
     tags=["operation"],
 )
 async def ready(state: State, response: Response) -> ReadyOut:
-    """Ready while the store answers, a model is loaded and the service is not about to end."""
+    """Ready while the store answers and takes writes, a model is loaded and the service is not
+    about to end."""
     loaded, refused = state.counts()
     store = await state.store_answers()
     fine = store and loaded > 0 and not state.draining

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock
-from adwright.core.errors import AdwrightError
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.decider import Decider
 from adwright.service.registry.registry import Models
+from adwright.web.errors import Busy
 from adwright.web.key_cache import KeyCache
+from adwright.web.lanes import Lane, in_thread
 from adwright.web.metrics import ServiceMetrics
 
 __all__ = ["ServiceState"]
 
+T = TypeVar("T")
 _PING_SECONDS = 0.5
 _PING_PATIENCE = 2.0
+#: Threads for campaigns; of these, those that one tenant may have, and its calls that may wait.
+_CAMPAIGNS = {"threads": 4, "share": 2, "waiting": 16}
+_log = logging.getLogger("adwright.service")
 
 
 @dataclass(eq=False)
@@ -35,6 +43,32 @@ class ServiceState:
     # Heavy questions beside the decisions, one at a time.
     aside: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     _pinged: tuple[float, bool] = (float("-inf"), False)
+    _ping: asyncio.Future[None] | None = None
+    _ping_began: float = 0.0
+
+    def __post_init__(self) -> None:
+        # Writes that wait for a lock must not hold up those who only read.
+        seconds = self.config.store_seconds
+        self._reads = Lane("store_reads", **_CAMPAIGNS, seconds=seconds)
+        self._writes = Lane("store_writes", **_CAMPAIGNS, seconds=seconds)
+
+    async def read_store(self, tenant: str, call: Callable[[], T]) -> T:
+        """What `call` returns, which reads a little from the store for the tenant.
+
+        Raises as `Lane.run`, here and in `write_store`.
+        """
+        return await self._run(self._reads, tenant, call)
+
+    async def write_store(self, tenant: str, call: Callable[[], T]) -> T:
+        """What `call` returns, which writes a little to the store for the tenant."""
+        return await self._run(self._writes, tenant, call)
+
+    async def _run(self, lane: Lane, tenant: str, call: Callable[[], T]) -> T:
+        try:
+            return await lane.run(tenant, call)
+        except Busy as busy:
+            self.metrics.shed.labels(busy.reason).inc()
+            raise
 
     def counts(self) -> tuple[int, int]:
         """How many models decide, and how many newer ones were refused."""
@@ -43,13 +77,25 @@ class ServiceState:
         return loaded, sum(bool(status.refused) for status in statuses)
 
     async def store_answers(self) -> bool:
-        """Whether the store answers; asked at most once in half a second."""
+        """Whether the store answers and takes writes; asked at most once in half a second.
+
+        Answers within two seconds; at once while an earlier question has been open for so long.
+        """
         now = self.clock.monotonic()
-        if now - self._pinged[0] >= _PING_SECONDS:
-            try:
-                async with asyncio.timeout(_PING_PATIENCE):
-                    await asyncio.to_thread(self.store.ping)
-                self._pinged = (now, True)
-            except (AdwrightError, TimeoutError):
-                self._pinged = (now, False)
+        if self._ping is None and now - self._pinged[0] >= _PING_SECONDS:
+            self._ping, self._ping_began = in_thread("ping", self.store.ping), now
+        if self._ping is not None:
+            patience = max(0.0, self._ping_began + _PING_PATIENCE - now)
+            await asyncio.wait({self._ping}, timeout=patience)
+        return self._heard()
+
+    def _heard(self) -> bool:
+        """What the question that is open, or the last one, has brought."""
+        if self._ping is not None:
+            if not self._ping.done():
+                return False
+            error, self._ping = self._ping.exception(), None
+            if error is not None and self._pinged[1]:
+                _log.error("the store cannot be used: %s", error)
+            self._pinged = (self._ping_began, error is None)
         return self._pinged[1]
