@@ -39,6 +39,20 @@ def test_a_campaign_takes_new_values(store: Store, tenant: str) -> None:
     assert store.campaigns(tenant).rows() == [("a", START, end, None)]
 
 
+def test_campaigns_come_by_the_page(store: Store, tenant: str) -> None:
+    ids = ["a", "B", "a-1", "\u00e4", "z", "c10", "c9", "C9"]
+    for name in ids:
+        store.put_campaign(tenant, {"campaign_id": name, "start": START})
+    got, after = list[str](), None
+    while page := store.campaigns(tenant, after=after, limit=3)["campaign_id"].to_list():
+        assert len(page) <= 3
+        got += page
+        after = page[-1]
+    assert sorted(got) == sorted(ids)
+    assert store.campaigns(tenant, after=got[4])["campaign_id"].to_list() == got[5:]
+    assert store.campaigns(tenant, limit=100)["start"].to_list() == [START] * len(ids)
+
+
 def test_a_creative_never_changes(store: Store, tenant: str) -> None:
     store.put_creative(tenant, creative("1"))
     store.put_creative(tenant, creative("1"))

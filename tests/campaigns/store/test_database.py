@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url, text
@@ -177,3 +183,165 @@ def test_who_comes_second_waits_for_the_first_to_switch(tmp_path: Path) -> None:
     first.close()
     thread.join(20)
     assert told == ["wal"]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another program that keeps the right to write."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
+
+
+def test_a_lock_is_waited_for_no_longer_than_allowed_and_readers_do_not_wait(
+    tmp_path: Path,
+) -> None:
+    opened = Database.open(f"sqlite:///{tmp_path / 'a.db'}", seconds=0.1)
+    with opened.write() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    with locked(tmp_path / "a.db"):
+        assert setting(opened, "SELECT COUNT(*) FROM t") == 0
+        with pytest.raises(ResourceError, match="locked"), opened.write():
+            pass
+    opened.close()
+
+
+def test_a_write_of_this_process_is_waited_for_no_longer_either(tmp_path: Path) -> None:
+    opened = Database.open(f"sqlite:///{tmp_path / 'a.db'}", seconds=0.1)
+    with (
+        opened.write(),
+        pytest.raises(ResourceError, match="another write has taken longer than"),
+        opened.write(),
+    ):
+        pass
+    opened.close()
+
+
+def test_postgresql_ends_a_statement_that_takes_too_long(postgres: Postgres) -> None:
+    opened = Database.open(postgres.new_database(), seconds=1)
+    with pytest.raises(ResourceError, match="statement timeout"), opened.read() as connection:
+        connection.execute(text("SELECT pg_sleep(60)"))
+    with opened.read(long=True) as connection:
+        assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "10min"
+    assert setting(opened, "SHOW statement_timeout") == "1s"
+    opened.close()
+
+
+def test_a_frozen_postgresql_is_given_up(postgres: Postgres) -> None:
+    opened = Database.open(postgres.new_database(), seconds=1)
+    with opened.read() as connection:
+        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        # The connection that lay idle is given up, and another one made.
+        assert setting(opened, "SELECT 1") == 1
+    finally:
+        os.kill(backend, signal.SIGCONT)
+
+    def freeze_within() -> None:
+        with opened.write() as connection:
+            stopped.append(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+            os.kill(stopped[0], signal.SIGSTOP)
+            connection.execute(text("SELECT 1"))
+
+    stopped = list[int]()
+    with pytest.raises(ResourceError, match="said nothing"):
+        freeze_within()
+    os.kill(stopped[0], signal.SIGCONT)
+    assert setting(opened, "SELECT 1") == 1
+    opened.close()
+
+
+def test_a_server_that_takes_connections_and_says_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        opened = Database.open(f"postgresql://ann@127.0.0.1:{port}/db", seconds=1)
+        with pytest.raises(ResourceError, match="timeout"), opened.read():
+            pass
+        opened.close()
+
+
+def test_limits_in_the_url_stand(postgres: Postgres) -> None:
+    opened = Database.open(f"{postgres.new_database()}&keepalives_idle=77")
+    with opened.read() as connection:
+        driver: Any = connection.connection.driver_connection
+        found = driver.info.get_parameters()
+    assert found["keepalives_idle"] == "77"
+    assert (found["connect_timeout"], found["tcp_user_timeout"]) == ("10", "30000")
+    opened.close()
+
+
+def test_a_file_that_is_gone_takes_nothing_until_it_is_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    opened = Database.open(f"sqlite:///{path}")
+    with opened.write() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    setting(opened, "SELECT COUNT(*) FROM t")
+    path.rename(tmp_path / "away.db")
+    for transaction in (opened.read, opened.write):
+        with pytest.raises(ResourceError, match="cannot be reached"), transaction():
+            pass
+    (tmp_path / "away.db").rename(path)
+    assert setting(opened, "SELECT COUNT(*) FROM t") == 0
+    opened.close()
+
+
+def test_a_file_that_was_exchanged_is_opened_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    for name, value in (("a.db", 1), ("b.db", 2)):
+        with sqlite3.connect(tmp_path / name) as made:
+            made.execute("PRAGMA journal_mode=WAL")
+            made.execute("CREATE TABLE t (x INTEGER)")
+            made.execute("INSERT INTO t VALUES (?)", (value,))
+        made.close()
+    opened = Database.open(f"sqlite:///{path}")
+    assert setting(opened, "SELECT x FROM t") == 1
+    for side in tmp_path.glob("a.db-*"):
+        side.unlink()
+    (tmp_path / "b.db").rename(path)
+    assert setting(opened, "SELECT x FROM t") == 2
+    opened.close()
+
+
+def test_a_row_that_is_refused_says_nothing_of_others(store_url: str) -> None:
+    opened = Database.open(store_url)
+    opened.check_writes()
+    with opened.write() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER PRIMARY KEY)"))
+    with pytest.raises(ResourceError), opened.write() as connection:
+        connection.execute(text("INSERT INTO t VALUES (1), (1)"))
+    opened.check_writes()
+    opened.close()
+
+
+def test_a_database_that_only_reads_takes_no_writes(postgres: Postgres) -> None:
+    url = f"{postgres.new_database()}&options=-c%20default_transaction_read_only%3Don"
+    opened = Database.open(url)
+    assert setting(opened, "SELECT 1") == 1
+    with pytest.raises(ResourceError, match="only reads"):
+        opened.check_writes()
+    opened.close()
+
+
+def test_a_write_that_failed_is_believed_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Database.open(f"sqlite:///{tmp_path / 'a.db'}", seconds=0.05)
+    opened.check_writes()
+    with locked(tmp_path / "a.db"):
+        with pytest.raises(ResourceError, match="locked"):
+            opened.check_writes()  # tried
+        with pytest.raises(ResourceError, match="locked"), opened.write():
+            pass
+    with pytest.raises(ResourceError, match="the last write was refused"):
+        opened.check_writes()
+    monkeypatch.setattr(database, "_REFUSED_SECONDS", 0.0)
+    opened.check_writes()  # tried again
+    monkeypatch.undo()
+    with opened.write():
+        pass
+    opened.check_writes()
+    opened.close()

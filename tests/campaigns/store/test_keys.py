@@ -59,6 +59,15 @@ def test_anything_else_opens_nothing(store: Store, tenant: str) -> None:
     assert store.tenant_of_key(key) == tenant
 
 
+def test_many_keys_are_looked_up_at_once(store: Store, tenant: str) -> None:
+    other = f"{tenant[:90]} 2"
+    keys = [store.create_key(tenant), store.create_key(other)]
+    asked = [keys[1], *altered(keys[0]), keys[0], keys[1]]
+    nobody = [None] * len(altered(keys[0]))
+    assert store.tenants_of_keys(asked) == [other, *nobody, tenant, other]
+    assert store.tenants_of_keys([]) == []
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_revoked_key_opens_nothing(store: Store, tenant: str, whole: bool) -> None:
     key, kept = store.create_key(tenant), store.create_key(tenant)

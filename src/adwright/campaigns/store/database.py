@@ -47,6 +47,11 @@ _REFUSED_SECONDS, _WRITTEN_SECONDS = 5.0, 1.0
 #: A row that the database does not take says nothing about whether it takes others.
 _ABOUT_ROWS = (DataError, IntegrityError, ProgrammingError)
 _WRITES = {"adwright_write": True}
+#: What the log of the database has to take, beside whether it only reads.
+_POSTGRESQL_WRITE = (
+    "SELECT current_setting('transaction_read_only') "
+    "FROM pg_logical_emit_message(true, 'adwright', '')"
+)
 _SECRET = ("password", "sslpassword", "passfile")
 
 
@@ -168,11 +173,16 @@ class Database:
             )
         if now < self._written + _WRITTEN_SECONDS:
             return
-        statement = "PRAGMA user_version = 0"
-        if not self.is_sqlite:
-            statement = "SELECT pg_logical_emit_message(true, 'adwright', '')"
         with self._errors(), self._turn(), self._transaction(False, _WRITES) as connection:
-            connection.exec_driver_sql(statement)
+            if self.is_sqlite:
+                connection.exec_driver_sql("PRAGMA user_version = 0")
+            elif connection.exec_driver_sql(_POSTGRESQL_WRITE).scalar_one() == "on":
+                raise ResourceError(
+                    "the database only reads",
+                    where=self.url,
+                    hint="see why default_transaction_read_only is on: a provider may do so, "
+                    "for one, when its disk is full",
+                )
 
     def close(self) -> None:
         """Close all connections."""
