@@ -145,7 +145,7 @@ def test_a_known_key_is_believed_on_while_the_store_cannot_be_asked(
 def test_new_keys_are_refused_while_the_store_hangs(
     clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "_PATIENCE", 0.05)
+    monkeypatch.setattr(keys, "PATIENCE", 0.05)
     store = Store()
     store.open.clear()
 

@@ -26,7 +26,7 @@ _MOST = 10_000
 _LOOKS = 2
 _KEYS_A_LOOK = 1_000
 #: For a key that was never seen, and for one that may be believed on.
-_PATIENCE, _STALE_PATIENCE = 2.0, 0.25
+PATIENCE, STALE_PATIENCE = 2.0, 0.25
 
 
 class KeyCache:
@@ -70,9 +70,9 @@ class KeyCache:
         if asked is not None and now < asked + self._seconds:
             return tenant
         believed = tenant if asked is not None and now < asked + self._stale_seconds else None
-        patience = _PATIENCE if believed is None else 0.0 if self._failing else _STALE_PATIENCE
+        patience = PATIENCE if believed is None else 0.0 if self._failing else STALE_PATIENCE
         if believed is None and self._hangs(now):
-            raise store_is_silent(_PATIENCE)
+            raise store_is_silent(PATIENCE)
         answer = self._answer(digest, key)
         await asyncio.wait({answer}, timeout=patience)
         if answer.done() and (believed is None or answer.exception() is None):
@@ -80,11 +80,11 @@ class KeyCache:
         if believed is not None:
             self._failing = True
             return believed
-        raise store_is_silent(_PATIENCE)
+        raise store_is_silent(PATIENCE)
 
     def _hangs(self, now: float) -> bool:
         """Whether no look has ended for so long that no more keys should wait."""
-        return len(self._began) == _LOOKS and now > max(self._began) + _PATIENCE
+        return len(self._began) == _LOOKS and now > max(self._began) + PATIENCE
 
     def _answer(self, digest: bytes, key: str) -> asyncio.Future[str | None]:
         """The coming answer about a key, which all share that ask for it."""

@@ -66,7 +66,7 @@ def store_is_silent(seconds: float) -> ApiError:
 
 
 @dataclass(eq=False)
-class _Call:
+class _Awaited:
     """One call. answer: what the caller waits for; done as soon as it waits no longer."""
 
     call: Callable[[], Any]
@@ -90,7 +90,7 @@ class Lane:
         self._waiting = waiting
         self._seconds = seconds
         self._taken: Counter[str] = Counter()
-        self._queues: OrderedDict[str, deque[_Call]] = OrderedDict()
+        self._queues: OrderedDict[str, deque[_Awaited]] = OrderedDict()
 
     async def run(self, owner: str, call: Callable[[], T]) -> T:
         """What `call` returns or raises.
@@ -101,7 +101,7 @@ class Lane:
         self._begin()
         if len(self._queues.get(owner, ())) >= self._waiting:
             raise Busy(self._name, self._seconds)
-        mine = _Call(call, asyncio.get_running_loop().create_future())
+        mine = _Awaited(call, asyncio.get_running_loop().create_future())
         self._queues.setdefault(owner, deque()).append(mine)
         self._begin()
         try:
@@ -125,12 +125,12 @@ class Lane:
             if not queue:
                 del self._queues[owner]
 
-    def _start(self, owner: str, mine: _Call) -> None:
+    def _start(self, owner: str, mine: _Awaited) -> None:
         self._free -= 1
         self._taken[owner] += 1
         in_thread(self._name, mine.call).add_done_callback(partial(self._end, owner, mine))
 
-    def _end(self, owner: str, mine: _Call, done: asyncio.Future[Any]) -> None:
+    def _end(self, owner: str, mine: _Awaited, done: asyncio.Future[Any]) -> None:
         self._free += 1
         self._taken[owner] -= 1
         if not self._taken[owner]:

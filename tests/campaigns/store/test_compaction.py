@@ -4,7 +4,9 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import time
+from collections.abc import Sized
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy
 from sqlalchemy import select, update
 
 from adwright.campaigns.store import compaction
@@ -249,3 +252,33 @@ def test_compacting_beside_writers_and_killed_at_random(store_url: str, tmp_path
         assert ids(open_log(folder).events) == names(events(3_000))
         assert store.events("acme").height == 0
         assert json.loads(open_log(folder).events.collect()["context"][0])["stage"] == "fine"
+
+
+@pytest.mark.parametrize("room", [240, 30, 0])
+def test_on_a_full_disk_a_few_events_at_a_time_are_moved(
+    store: Store, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    store.record_events(tenant, events(480))
+    monkeypatch.setattr(compaction, "FEWEST", 20)
+    # PostgreSQL's own driver raises nothing of SQLite's.
+    monkeypatch.setattr(store._database, "_driver_error", sqlite3.Error)
+
+    def little_room(_: object, __: object, statement: str, chosen: Sized, *___: object) -> None:
+        if statement.startswith("DELETE FROM events") and len(chosen) > room:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+    engine = store._database.engine
+    sqlalchemy.event.listen(engine, "before_cursor_execute", little_room)
+    try:
+        if room:
+            parts = store.compact(tenant, tmp_path, before=END, part=240)
+            assert len(parts) == {240: 2, 30: 20}[room]
+            assert sorted(tmp_path.rglob("*.parquet")) == sorted(parts)
+        else:
+            with pytest.raises(ResourceError, match=r"disk is full.*free a few MiB on the disk"):
+                store.compact(tenant, tmp_path, before=END, part=240)
+    finally:
+        sqlalchemy.event.remove(engine, "before_cursor_execute", little_room)
+    assert ids(store.log(tenant, tmp_path)) == names(events(480))

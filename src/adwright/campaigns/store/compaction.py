@@ -29,7 +29,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from adwright.campaigns.store.database import Database
+from adwright.campaigns.store.database import Database, is_full
 from adwright.campaigns.store.events import select_events, to_frame
 from adwright.campaigns.store.queries import portions
 from adwright.campaigns.store.tables import COMPACTIONS, EVENTS
@@ -43,6 +43,8 @@ __all__ = ["Compactor", "done_parts"]
 
 #: Enough for a file that reads well, few enough that the deletion holds no writer up for long.
 EVENTS_A_PART = 100_000
+#: Below this, a compaction that finds the disk of the database full gives up.
+FEWEST = 100
 _DAY = timedelta(days=1)
 
 
@@ -70,8 +72,9 @@ class Compactor:
     def run(self, before: datetime) -> list[Path]:
         """Compact all days that were over at `before`, a time in UTC; the files written.
 
+        Where the disk of the database is full, smaller parts are tried: deleting takes room too.
         Raises ConfigError where the folder holds another tenant's events, ResourceError where
-        the disk is full or another compaction of these events interferes. Whatever was not
+        a disk is full or another compaction of these events interferes. Whatever was not
         compacted is still in the store, and the next run continues.
         """
         limit = _day_of(to_micros(before))
@@ -81,7 +84,14 @@ class Compactor:
             self._clean_up()
             written = []
             while (day := self._oldest_day()) is not None and day < limit:
-                written.append(self._compact_part(day))
+                try:
+                    written.append(self._compact_part(day))
+                except ResourceError as error:
+                    # On a disk that is all but full, there is room to delete a few at a time.
+                    if not is_full(error) or self._part <= FEWEST:
+                        raise
+                    self._part = max(FEWEST, self._part // 10)
+                    self._clean_up()
             return written
 
     def _check_own(self) -> None:

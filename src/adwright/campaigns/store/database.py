@@ -14,9 +14,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +29,28 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from adwright.campaigns.store.postgresql import connect, patient, set_up
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 
-__all__ = ["Database", "masked"]
+__all__ = ["Database", "is_full", "masked"]
 
 #: For statements over a whole log. SQLite has no limit on these, which wait for nobody.
 _LONG_SECONDS = 600.0
-#: So much later than the server, which ends a statement in good order, the client gives up on it.
-_LATER = 1.0
-#: For what is asked between transactions, such as whether a connection is still one.
-_ASIDE_SECONDS = 2.0
-#: A server whose client has died in a transaction keeps its locks no longer than this.
-_IDLE_SECONDS = 60
 #: A failed write is evidence for so long, unless one goes through; one that went through, for less.
-_REFUSED_SECONDS, _WRITTEN_SECONDS = 5.0, 1.0
+REFUSED_SECONDS, WRITTEN_SECONDS = 5.0, 1.0
 #: A row that the database does not take says nothing about whether it takes others.
 _ABOUT_ROWS = (DataError, IntegrityError, ProgrammingError)
 _WRITES = {"adwright_write": True}
+_DISK_FULL = "53100"  # PostgreSQL's code
 #: What the log of the database has to take, beside whether it only reads.
 _POSTGRESQL_WRITE = (
     "SELECT current_setting('transaction_read_only') "
     "FROM pg_logical_emit_message(true, 'adwright', '')"
+)
+_REFUSES = "check that the database is there, not full, and not held by another program"
+_FULL = (
+    "free a few MiB on the disk of the database, by deleting a spare file for one, and compact "
+    "onto another disk; what was acknowledged is safe"
 )
 _SECRET = ("password", "sslpassword", "passfile")
 
@@ -59,6 +59,17 @@ def masked(url: URL) -> str:
     """The URL as text that may be shown: without its password, wherever that stands."""
     query = {key: "***" if key in _SECRET else value for key, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether this error of a driver, or one that it caused, says that the disk is full."""
+    while error is not None:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return True
+        if getattr(error, "sqlstate", None) == _DISK_FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 class Database:
@@ -76,7 +87,7 @@ class Database:
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         # SQLite has one writer at a time and lets the others poll: a queue of our own is fair.
         self._writer = threading.Lock() if self.is_sqlite else None
-        self._file = _File(engine) if self.is_sqlite else None
+        self._file = _SqliteFile(engine) if self.is_sqlite else None
         self._written = self._refused = float("-inf")
 
     def __repr__(self) -> str:
@@ -116,7 +127,7 @@ class Database:
             event.listen(engine, "begin", _begin_sqlite)
             return cls(engine, seconds)
         # What the URL says stands. The kernel answers for a server that is only frozen: it is
-        # `_bounded` that notices those.
+        # `connect` that notices those.
         limits = {
             "connect_timeout": round(min(max(seconds, 2), 10)),
             "keepalives_idle": 10,
@@ -129,8 +140,8 @@ class Database:
             engine = create_engine(parsed, connect_args=limits, pool_pre_ping=True, **options)
         except ImportError as error:
             raise MissingExtraError("PostgreSQL", "service") from error
-        event.listen(engine, "do_connect", lambda _, __, places, named: _connect(places, named))
-        event.listen(engine, "connect", lambda made, _: _set_up_postgresql(made, seconds))
+        event.listen(engine, "do_connect", lambda _, __, places, named: connect(places, named))
+        event.listen(engine, "connect", lambda made, _: set_up(made, seconds))
         return cls(engine, seconds)
 
     @contextmanager
@@ -165,13 +176,13 @@ class Database:
         news of a write, a small one is tried; it changes nothing, but has to reach the disk.
         """
         now = time.monotonic()
-        if self._written < self._refused and now < self._refused + _REFUSED_SECONDS:
+        if self._written < self._refused and now < self._refused + REFUSED_SECONDS:
             raise ResourceError(
                 "the last write was refused",
                 where=self.url,
                 hint="the log says why; a service tries again by itself",
             )
-        if now < self._written + _WRITTEN_SECONDS:
+        if now < self._written + WRITTEN_SECONDS:
             return
         with self._errors(), self._turn(), self._transaction(False, _WRITES) as connection:
             if self.is_sqlite:
@@ -212,7 +223,8 @@ class Database:
         with self.engine.connect() as plain:
             connection = plain.execution_options(**options)
             seconds = _LONG_SECONDS if long else self._seconds
-            with _patient(connection, seconds), connection.begin():
+            waiting = nullcontext() if self.is_sqlite else patient(connection, seconds)
+            with waiting, connection.begin():
                 if long and not self.is_sqlite:
                     limit = f"SET LOCAL statement_timeout = {round(seconds * 1e3)}"
                     connection.exec_driver_sql(limit)
@@ -235,23 +247,11 @@ class Database:
             raise ResourceError(
                 f"the database refuses: {said[0] if said else type(error).__name__}",
                 where=self.url,
-                hint=_FULL if _is_full(cause) else _REFUSES,
+                hint=_FULL if is_full(cause) else _REFUSES,
             ) from error
 
 
-_REFUSES = "check that the database is there, not full, and not held by another program"
-_FULL = (
-    "free space on the disk of the database, then compact; docs/store.md says how much, and how "
-    "to move the database to another disk; what was acknowledged is safe"
-)
-
-
-def _is_full(error: BaseException | None) -> bool:
-    full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    return full or getattr(error, "sqlstate", None) == "53100"
-
-
-class _File:
+class _SqliteFile:
     """The file of an SQLite database, which must stay the one that the connections have open:
     what is written into a file without a name is gone when they close."""
 
@@ -328,67 +328,3 @@ def _begin_sqlite(connection: Connection) -> None:
     # A writer takes its turn at the start: one that read first could not, if another wrote since.
     writes = connection.get_execution_options().get("adwright_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _connect(places: Any, named: Any) -> Any:
-    return _bounded().connect(*places, **named)
-
-
-@cache
-def _bounded() -> Any:
-    """The class of psycopg's connections that give up on a server which says nothing."""
-    import psycopg
-
-    class Bounded(psycopg.Connection[Any]):
-        seconds = _ASIDE_SECONDS
-
-        def wait(self, gen: Any, *places: Any, **named: Any) -> Any:
-            try:
-                return super().wait(_heard_within(gen, self.seconds), *places, **named)
-            except TimeoutError as error:
-                self.close()  # in the middle of an answer, it can be used for nothing else
-                raise psycopg.OperationalError(str(error)) from error
-
-    return Bounded
-
-
-def _heard_within(generator: Any, seconds: float) -> Generator[Any, Any, Any]:
-    """psycopg's `generator`, resumed several times a second, until `seconds` without a word."""
-    last = time.monotonic()
-    try:
-        waits_for = next(generator)
-        while True:
-            ready = yield waits_for
-            now = time.monotonic()
-            if ready:
-                last = now
-            elif now > last + seconds:
-                raise TimeoutError(f"the server has said nothing for {seconds:g} s")
-            waits_for = generator.send(ready)
-    except StopIteration as end:
-        return end.value
-
-
-@contextmanager
-def _patient(connection: Connection, seconds: float) -> Iterator[None]:
-    """Let the driver wait for its server a little longer than the server for the statement."""
-    driver: Any = connection.connection.driver_connection
-    if isinstance(driver, sqlite3.Connection):
-        yield
-        return
-    driver.seconds = seconds + _LATER
-    try:
-        yield
-    finally:
-        driver.seconds = _ASIDE_SECONDS
-
-
-def _set_up_postgresql(connection: Any, seconds: float) -> None:
-    with connection.cursor() as cursor:
-        # Stronger settings than "on" are left alone.
-        cursor.execute("SHOW synchronous_commit")
-        if cursor.fetchone()[0] in ("off", "local"):
-            cursor.execute("SET synchronous_commit = on")
-        cursor.execute(f"SET statement_timeout = {round(seconds * 1e3)}")
-        cursor.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
-    connection.commit()
