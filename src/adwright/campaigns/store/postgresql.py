@@ -42,7 +42,7 @@ def _bounded() -> Any:
     class Bounded(psycopg.Connection[Any]):
         seconds = _ASIDE_SECONDS
 
-        def wait(self, gen: Any, *places: Any) -> Any:  # type: ignore[override]
+        def wait(self, gen: Any, *places: Any) -> Any:
             try:
                 return super().wait(_heard_within(gen, self.seconds), *places)
             except TimeoutError as error:
