@@ -290,3 +290,14 @@ def test_a_write_that_failed_is_believed_for_a_while(
         pass
     opened.check_writes()
     opened.close()
+
+
+def test_a_write_that_does_not_come_through_says_that_none_does(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "SLOW_SECONDS", 0.0)
+    opened = Database.open(store_url)
+    with opened.write(), pytest.raises(ResourceError, match="has been under way for"):
+        opened.check_writes()
+    opened.check_writes()
+    opened.close()

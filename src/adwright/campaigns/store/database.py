@@ -38,6 +38,8 @@ __all__ = ["Database", "is_full", "masked"]
 _LONG_SECONDS = 600.0
 #: A failed write is evidence for so long, unless one goes through; one that went through, for less.
 REFUSED_SECONDS, WRITTEN_SECONDS = 5.0, 1.0
+#: A write that is longer under way does not seem to come through.
+SLOW_SECONDS = 2.0
 #: A row that the database does not take says nothing about whether it takes others.
 _ABOUT_ROWS = (DataError, IntegrityError, ProgrammingError)
 _WRITES = {"adwright_write": True}
@@ -88,6 +90,7 @@ class Database:
         # SQLite has one writer at a time and lets the others poll: a queue of our own is fair.
         self._writer = threading.Lock() if self.is_sqlite else None
         self._file = _SqliteFile(engine) if self.is_sqlite else None
+        self._writing: dict[object, float] = {}
         self._written = self._refused = float("-inf")
 
     def __repr__(self) -> str:
@@ -160,6 +163,9 @@ class Database:
     @contextmanager
     def write(self, *, long: bool = False) -> Iterator[Connection]:
         """A transaction that is committed when the block ends, and undone when it raises."""
+        mine = object()
+        if not long:
+            self._writing[mine] = time.monotonic()
         try:
             with self._errors(), self._turn(), self._transaction(long, _WRITES) as connection:
                 yield connection
@@ -167,15 +173,25 @@ class Database:
             if not isinstance(error.__cause__, _ABOUT_ROWS):
                 self._refused = time.monotonic()
             raise
+        finally:
+            self._writing.pop(mine, None)
         self._written = time.monotonic()
 
     def check_writes(self) -> None:
         """Raise ResourceError where nothing can be written, or could be a moment ago.
 
-        A write that failed in the last five seconds is believed until one goes through. Without
-        news of a write, a small one is tried; it changes nothing, but has to reach the disk.
+        A write that failed in the last five seconds is believed until one goes through, and so is
+        one that has been under way for two. Without news of a write, a small one is tried; it
+        changes nothing, but has to reach the disk.
         """
         now = time.monotonic()
+        slowest = min(tuple(self._writing.values()), default=now)
+        if now > slowest + SLOW_SECONDS:
+            raise ResourceError(
+                f"a write has been under way for {now - slowest:.0f} s",
+                where=self.url,
+                hint="look at the disk of the database, and at what else writes to it",
+            )
         if self._written < self._refused and now < self._refused + REFUSED_SECONDS:
             raise ResourceError(
                 "the last write was refused",
