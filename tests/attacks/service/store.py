@@ -261,11 +261,10 @@ def _may_mount() -> bool:
 
 
 def sqlite_attacks() -> Iterator[Attack]:
-    for number, name in enumerate(STILL):
-        seconds = STILL[name][1] + AROUND
-        yield Attack(name, partial(still, name), quick=number == 0, seconds=seconds)
+    for name, (_, seconds, _) in STILL.items():
+        yield Attack(name, partial(still, name), seconds=seconds + AROUND)
     yield Attack("60 campaign writes wait for a lock", blocked_campaign_writes, seconds=AROUND)
-    yield Attack("a flood of invented keys", invented_keys, seconds=AROUND)
+    yield Attack("a flood of invented keys", invented_keys, quick=True, seconds=AROUND)
     yield Attack("a key revoked while the store is away", revoked_meanwhile, seconds=AROUND)
     if _may_mount():
         yield Attack("a full disk below 35,000 events", full_disk, seconds=2 * AROUND)

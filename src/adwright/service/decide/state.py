@@ -22,7 +22,7 @@ __all__ = ["ServiceState"]
 
 T = TypeVar("T")
 _PING_SECONDS = 0.5
-_PING_PATIENCE = 2.0
+PING_PATIENCE = 2.0
 #: Threads for campaigns; of these, those that one tenant may have, and its calls that may wait.
 _CAMPAIGNS = {"threads": 4, "share": 2, "waiting": 16}
 _log = logging.getLogger("adwright.service")
@@ -85,7 +85,7 @@ class ServiceState:
         if self._ping is None and now - self._pinged[0] >= _PING_SECONDS:
             self._ping, self._ping_began = in_thread("ping", self.store.ping), now
         if self._ping is not None:
-            patience = max(0.0, self._ping_began + _PING_PATIENCE - now)
+            patience = max(0.0, self._ping_began + PING_PATIENCE - now)
             await asyncio.wait({self._ping}, timeout=patience)
         return self._heard()
 
