@@ -201,12 +201,14 @@ def test_no_artifact(tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_read_or_goes_meanwhile(
     saved: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_but(path: Path, *rest: Any, **more: Any) -> Any:
+    opened = os.open
+
+    def open_but(path: Any, *rest: Any, **more: Any) -> int:
         if path == saved / name:
             raise PermissionError(errno.EACCES, "Permission denied")
-        return open(path, *rest, **more)
+        return opened(path, *rest, **more)
 
-    monkeypatch.setattr(Path, "open", open_but)
+    monkeypatch.setattr(os, "open", open_but)
     with pytest.raises(ArtifactError, match="cannot be read: Permission denied") as found:
         load_artifact(saved)
     assert found.value.where == str(saved / name)
@@ -444,3 +446,58 @@ def test_existing_folder_needs_overwrite(saved: Path) -> None:
     save_plain(saved, overwrite=True)
     assert load_artifact(saved).kind == "x"
     assert [path.name for path in saved.iterdir()] == [MANIFEST]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """All files of an artifact, as files of one that holds it in the sub-folder model."""
+    return {
+        f"model/{path.relative_to(folder).as_posix()}": path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_part_is_made_of_the_bytes_in_hand(tmp_path: Path, saved: Path) -> None:
+    inner = {
+        f"model/{path.relative_to(saved).as_posix()}": path.read_bytes()
+        for path in saved.rglob("*")
+        if path.is_file()
+    }
+    save_plain(tmp_path / "outer", files=inner)
+    whole = load_artifact(tmp_path / "outer")
+    part = whole.part("model")
+    assert part.manifest == load_artifact(saved).manifest
+    assert part.files == load_artifact(saved).files
+    np.testing.assert_array_equal(part.tensors["w"], load_artifact(saved).tensors["w"])
+    assert part.folder == tmp_path / "outer" / "model"
+    (tmp_path / "outer" / "model" / MANIFEST).unlink()
+    assert whole.part("model").id == part.id
+    assert load_artifact(part, kind="din") is part
+    with pytest.raises(ArtifactError, match="of kind 'din', not 'x'"):
+        load_artifact(part, kind="x")
+    with pytest.raises(ArtifactError, match="no artifact here"):
+        whole.part("other")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda files: files.pop("model/report.json"), "differ"),
+        (lambda files: files.update({"model/more": b""}), "differ"),
+        (lambda files: files.update({"model/report.json": b'{"auc": 2}'}), "SHA-256"),
+        (lambda files: files.update({"model/report.json": b"{}"}), "2 bytes instead of 10"),
+        (lambda files: files.update({f"model/{MANIFEST}": b"["}), "not JSON"),
+    ],
+)
+def test_a_part_that_is_not_what_its_manifest_says(
+    tmp_path: Path, saved: Path, change: Callable[[dict[str, bytes]], Any], message: str
+) -> None:
+    files = {
+        f"model/{path.relative_to(saved).as_posix()}": path.read_bytes()
+        for path in saved.rglob("*")
+        if path.is_file()
+    }
+    change(files)
+    save_plain(tmp_path / "outer", files=files)
+    with pytest.raises(ArtifactCorruptError, match=message):
+        load_artifact(tmp_path / "outer").part("model")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def names(folder: Path) -> list[str]:
 
 
 def fail_with(number: int) -> object:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     return fail
@@ -151,10 +152,71 @@ def test_failed_overwrite_puts_the_old_folder_back(
         rename(source, target)
 
     monkeypatch.setattr(atomic.os, "rename", second_call_fails)
+    monkeypatch.setattr(atomic.ctypes, "CDLL", fail_with(errno.ENOENT))
     with pytest.raises(ResourceError), atomic_folder(tmp_path / "run", overwrite=True) as folder:
         (folder / "new").write_text("new")
     assert names(tmp_path) == ["run"]
     assert names(tmp_path / "run") == ["old"]
+
+
+def put(path: Path, text: str) -> None:
+    with atomic_folder(path, overwrite=True) as folder:
+        (folder / "a").write_text(text)
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_an_overwritten_folder_leaves_nothing_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(atomic.ctypes, "CDLL", fail_with(errno.ENOENT))
+    for text in ("one", "two", "three"):
+        put(tmp_path / "run", text)
+        assert (tmp_path / "run" / "a").read_text() == text
+        assert names(tmp_path) == ["run"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="folders are exchanged on Linux alone")
+def test_an_overwritten_folder_is_there_at_every_instant(tmp_path: Path) -> None:
+    put(tmp_path / "run", "0")
+    done = threading.Event()
+    seen: list[bool] = []
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.append((tmp_path / "run").exists())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for turn in range(200):
+        put(tmp_path / "run", str(turn))
+    done.set()
+    watcher.join()
+    assert all(seen)
+
+
+@pytest.mark.parametrize("write", [put, atomic_write_text])
+def test_the_next_writer_removes_what_a_killed_one_left(
+    tmp_path: Path, write: Callable[[Path, str], None]
+) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from adwright.core.atomic import atomic_folder
+from adwright.core.siblings import new_file
+with {"atomic_folder" if write is put else "new_file"}(Path(sys.argv[1])):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        write(tmp_path / "run", "by another process")
+        assert len(names(tmp_path)) == 2  # its writer lives
+        process.send_signal(signal.SIGKILL)
+    write(tmp_path / "run", "after its death")
+    assert names(tmp_path) == ["run"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

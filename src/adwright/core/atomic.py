@@ -2,21 +2,23 @@
 
 Everything is written to a temporary sibling (same file system, so that the rename is
 atomic), flushed to the disk, and then renamed into place. A crash leaves at most a hidden
-``.NAME.*.tmp`` sibling, never a half-written NAME.
+``.NAME.*.tmp`` sibling, never a half-written NAME; the next process that writes NAME removes
+it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from adwright.core.errors import ResourceError
+from adwright.core.siblings import aside_of, new_file, new_folder, remove_dead
 
 __all__ = [
     "atomic_folder",
@@ -26,6 +28,9 @@ __all__ = [
     "resource_error",
     "sync_folder",
 ]
+
+# Of linux/fcntl.h and linux/fs.h.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 # errno -> what to tell a person. Other operating-system errors pass through unchanged.
 _FULL = {
@@ -54,18 +59,17 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
     path = Path(path)
     with _as_resource_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _sibling(path)
-        try:
-            # Exclusive creation: never write through something that is there already.
-            with open(temporary, "xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+        remove_dead(path)
+        with new_file(path) as (temporary, descriptor):
+            try:
+                with open(descriptor, "wb", closefd=False) as stream:
+                    stream.write(data)
+                os.fsync(descriptor)
+                os.replace(temporary, path)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
         sync_folder(path.parent)
 
 
@@ -79,30 +83,32 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     """Yield an empty temporary sibling of `path`; rename it to `path` when the block ends.
 
     On any error, an interrupt included, the temporary folder is deleted and `path` stays as
-    it was. With `overwrite` an existing folder is moved aside first and deleted after the
-    new one is in place: for an instant in between there is no folder of that name, but
-    there is never a mixture of the two.
+    it was. With `overwrite` the new folder and an existing one change names in one step of the
+    kernel (Linux, on file systems that can do that), and the old one is deleted. Elsewhere it
+    is moved aside before: then there is no folder of that name for an instant, and a process
+    that is killed in it leaves the old one as ``.NAME.*.old``.
 
     Raises ResourceError where `path` exists already (without `overwrite`), is a symbolic
     link or no folder, or where the disk is full.
     """
     path = Path(path)
-    with _as_resource_error(path):
-        _check_free(path, overwrite=overwrite)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _sibling(path)
-        temporary.mkdir()
-    try:
-        # Inside the block "permission denied" may be about any other file: leave it alone.
-        with _as_resource_error(path, _FULL):
-            yield temporary
+    with ExitStack() as stack:
         with _as_resource_error(path):
-            _sync_tree(temporary)
             _check_free(path, overwrite=overwrite)
-            _move_into_place(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_dead(path)
+            temporary = stack.enter_context(new_folder(path))
+        try:
+            # Inside the block "permission denied" may be about any other file: leave it alone.
+            with _as_resource_error(path, _FULL):
+                yield temporary
+            with _as_resource_error(path):
+                _sync_tree(temporary)
+                _check_free(path, overwrite=overwrite)
+                _move_into_place(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
     sync_folder(path.parent)
 
 
@@ -177,21 +183,33 @@ def _check_free(path: Path, *, overwrite: bool) -> None:
 def _move_into_place(temporary: Path, path: Path) -> None:
     if not path.exists():
         os.rename(temporary, path)
-        return
-    # A non-empty folder cannot be renamed over, so the old one steps aside first.
-    aside = _sibling(path)
-    os.rename(path, aside)
+    elif _exchange(temporary, path):
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        # A non-empty folder cannot be renamed over, so the old one steps aside first.
+        aside = aside_of(path)
+        os.rename(path, aside)
+        try:
+            os.rename(temporary, path)
+        except BaseException:
+            os.rename(aside, path)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change their names in one step; false where that cannot be done here."""
     try:
-        os.rename(temporary, path)
-    except BaseException:
-        os.rename(aside, path)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sibling(path: Path) -> Path:
-    # Not from tempfile, whose files and folders only their owner may read.
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False  # no Linux, or a C library from before 2018
+    names = _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other)
+    if rename(*names, ctypes.c_uint(_RENAME_EXCHANGE)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
 
 
 def _sync_tree(folder: Path) -> None:
