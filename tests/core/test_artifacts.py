@@ -204,7 +204,7 @@ def test_a_file_that_may_not_be_read_or_goes_meanwhile(
     opened = os.open
 
     def open_but(path: Any, *rest: Any, **more: Any) -> int:
-        if path == saved / name:
+        if Path(path) == saved / name:
             raise PermissionError(errno.EACCES, "Permission denied")
         return opened(path, *rest, **more)
 
@@ -236,78 +236,6 @@ def forge(folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
     entry = {"sha256": sha256_bytes(data), "bytes": len(data)}
     rewrite(folder, files=json.loads((folder / MANIFEST).read_text())["files"] | {name: entry})
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"files": []},
-        {"files": {"a": 1}},
-        {"files": {"a": {"sha256": "0"}}},
-        {"files": {"a": {"sha256": "0", "bytes": "1"}}},
-        {"kind": 1},
-        {"config": []},
-        {"parents": "abc"},
-        {"extra": 1},
-        {"created": "yesterday"},
-    ],
-)
-def test_forged_shape_of_the_manifest(saved: Path, changes: dict[str, Any]) -> None:
-    rewrite(saved, **changes)
-    with pytest.raises(ArtifactCorruptError, match="malformed"):
-        load_artifact(saved)
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"[]", b"{}", b"{", b"3", b"[" * 100_000, b'{"a": NaN}', b"\xff\xfe{}"]
-)
-def test_manifest_that_is_none(saved: Path, data: bytes) -> None:
-    (saved / MANIFEST).write_bytes(data)
-    with pytest.raises(ArtifactCorruptError, match=MANIFEST):
-        load_artifact(saved)
-
-
-NAMES = ["../a", "/a", "a/../../b", "..", ".", "", "a//b", "./a", "a\\..\\b", "c:x", "a/", "a\0b"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_name_that_leaves_the_folder(tmp_path: Path, saved: Path, name: str) -> None:
-    with pytest.raises(ArtifactUnsafeError, match="could leave"):
-        save_plain(tmp_path / "new", files={name: b"x"})
-    assert not (tmp_path / "new").exists()
-    rewrite(saved, files={name: {"sha256": "0" * 64, "bytes": 1}})
-    with pytest.raises(ArtifactUnsafeError, match="could leave"):
-        load_artifact(saved)
-
-
-def test_outside_file_is_not_read_through_a_link(tmp_path: Path, saved: Path) -> None:
-    (tmp_path / "secret").write_text('{"auc": 1}')
-    (saved / "report.json").unlink()
-    (saved / "report.json").symlink_to(tmp_path / "secret")
-    with pytest.raises(ArtifactUnsafeError, match="symbolic link"):
-        load_artifact(saved)
-
-
-def test_linked_folders_and_manifest(tmp_path: Path, saved: Path) -> None:
-    (tmp_path / "link").symlink_to(saved)
-    with pytest.raises(ArtifactUnsafeError, match="symbolic link"):
-        load_artifact(tmp_path / "link")
-    os.rename(saved / "sub", tmp_path / "sub")
-    (saved / "sub").symlink_to(tmp_path / "sub")
-    with pytest.raises(ArtifactUnsafeError, match="sub is a symbolic link"):
-        load_artifact(saved)
-    (saved / "sub").unlink()
-    os.rename(saved / MANIFEST, tmp_path / "m")
-    (saved / MANIFEST).symlink_to(tmp_path / "m")
-    with pytest.raises(ArtifactUnsafeError, match="symbolic link"):
-        load_artifact(saved)
-
-
-def test_pipe_does_not_block_the_reader(saved: Path) -> None:
-    (saved / "report.json").unlink()
-    os.mkfifo(saved / "report.json")
-    with pytest.raises(ArtifactUnsafeError, match="no regular file"):
-        load_artifact(saved)
 
 
 def zipped() -> bytes:

@@ -29,7 +29,7 @@ from adwright.core.manifest import (
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    save_artifact(tmp_path / "a", kind="x", config={}, files={"text": "12345"})
+    save_artifact(tmp_path / "a", kind="x", config={}, files={"text": "12345", "sub/raw.bin": b"1"})
     return tmp_path / "a"
 
 
@@ -37,6 +37,10 @@ def rewritten(folder: Path, **changes: Any) -> bytes:
     raw = json.loads((folder / MANIFEST).read_text()) | changes
     del raw["id"]
     return json.dumps(raw | {"id": content_hash(raw)}).encode()
+
+
+def forge(folder: Path, **changes: Any) -> None:
+    (folder / MANIFEST).write_bytes(rewritten(folder, **changes))
 
 
 def test_what_was_written_is_read(saved: Path) -> None:
@@ -123,3 +127,75 @@ def test_names_and_pickles() -> None:
 def test_the_errors_name_the_place() -> None:
     assert refused("no", Path("f"), "why").where == "f"
     assert corrupt("no", Path("f"), "a").where == "f/a"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": []},
+        {"files": {"a": 1}},
+        {"files": {"a": {"sha256": "0"}}},
+        {"files": {"a": {"sha256": "0", "bytes": "1"}}},
+        {"kind": 1},
+        {"config": []},
+        {"parents": "abc"},
+        {"extra": 1},
+        {"created": "yesterday"},
+    ],
+)
+def test_forged_shape_of_the_manifest(saved: Path, changes: dict[str, Any]) -> None:
+    forge(saved, **changes)
+    with pytest.raises(ArtifactCorruptError, match="malformed"):
+        load_artifact(saved)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b"{", b"3", b"[" * 100_000, b'{"a": NaN}', b"\xff\xfe{}"]
+)
+def test_manifest_that_is_none(saved: Path, data: bytes) -> None:
+    (saved / MANIFEST).write_bytes(data)
+    with pytest.raises(ArtifactCorruptError, match=MANIFEST):
+        load_artifact(saved)
+
+
+NAMES = ["../a", "/a", "a/../../b", "..", ".", "", "a//b", "./a", "a\\..\\b", "c:x", "a/", "a\0b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_that_leaves_the_folder(tmp_path: Path, saved: Path, name: str) -> None:
+    with pytest.raises(ArtifactUnsafeError, match="could leave"):
+        save_artifact(tmp_path / "new", kind="x", config={}, files={name: b"x"})
+    assert not (tmp_path / "new").exists()
+    forge(saved, files={name: {"sha256": "0" * 64, "bytes": 1}})
+    with pytest.raises(ArtifactUnsafeError, match="could leave"):
+        load_artifact(saved)
+
+
+def test_outside_file_is_not_read_through_a_link(tmp_path: Path, saved: Path) -> None:
+    (tmp_path / "secret").write_text('{"auc": 1}')
+    (saved / "text").unlink()
+    (saved / "text").symlink_to(tmp_path / "secret")
+    with pytest.raises(ArtifactUnsafeError, match="symbolic link"):
+        load_artifact(saved)
+
+
+def test_linked_folders_and_manifest(tmp_path: Path, saved: Path) -> None:
+    (tmp_path / "link").symlink_to(saved)
+    with pytest.raises(ArtifactUnsafeError, match="symbolic link"):
+        load_artifact(tmp_path / "link")
+    os.rename(saved / "sub", tmp_path / "sub")
+    (saved / "sub").symlink_to(tmp_path / "sub")
+    with pytest.raises(ArtifactUnsafeError, match="sub is a symbolic link"):
+        load_artifact(saved)
+    (saved / "sub").unlink()
+    os.rename(saved / MANIFEST, tmp_path / "m")
+    (saved / MANIFEST).symlink_to(tmp_path / "m")
+    with pytest.raises(ArtifactUnsafeError, match="symbolic link"):
+        load_artifact(saved)
+
+
+def test_pipe_does_not_block_the_reader(saved: Path) -> None:
+    (saved / "text").unlink()
+    os.mkfifo(saved / "text")
+    with pytest.raises(ArtifactUnsafeError, match="no regular file"):
+        load_artifact(saved)
