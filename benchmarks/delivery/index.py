@@ -210,7 +210,7 @@ def measure(name: str, part: Part) -> dict[str, Any]:
         row["times_exact"] = row["qps"] / best
         keys = ("effort", "candidates", "times_exact", "recall")
         print(name, {key: row[key] for key in keys})
-    size = sum(array.nbytes for array in index._dump().values())
+    size = len(index.structure())
     if name in ("learned_tuned", "isotropic_tuned", "tower_default"):
         rows.append(about | {"part": "shape", "figures": shape(part.world, vectors)})
     rows.append(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ValueInvalidError
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
@@ -54,6 +54,11 @@ class Popularity:
     def __len__(self) -> int:
         return len(self._item_ids)
 
+    @property
+    def item_ids(self) -> Sequence[str]:
+        """The items, the most popular first."""
+        return self._item_ids
+
     def recommend(self, request: Request) -> Candidates:
         """The best k + 20 that the request allows, in stage "popularity"."""
         rows = list(itertools.islice(self._allowed(request), request.k + _SPARE))
@@ -86,9 +91,11 @@ def save_popularity(
     return save_artifact(folder, kind=KIND, config={}, tensors=tensors, files=files, seed=seed)
 
 
-def load_popularity(folder: str | Path) -> tuple[Popularity, str, int]:
-    """The orderer, the artifact's id and its seed. Raises what `load_artifact` raises."""
-    artifact = load_artifact(folder, kind=KIND)
+def load_popularity(source: str | Path | Artifact) -> tuple[Popularity, str, int]:
+    """The orderer, the artifact's id and its seed, of its folder or of the artifact. Raises what
+    `load_artifact` raises."""
+    artifact = load_artifact(source, kind=KIND)
+    folder = artifact.folder
     if "weight" not in artifact.tensors:
         raise ArtifactError("the artifact holds no weights", where=str(folder))
     try:

@@ -39,28 +39,30 @@ _MISFITS = (
 )
 
 
-def load_trained(folder: str | Path, build: Callable[[Artifact], T], *, kind: str, name: str) -> T:
+def load_trained(
+    source: str | Path | Artifact, build: Callable[[Artifact], T], *, kind: str, name: str
+) -> T:
     """What `build` makes of an artifact of `kind`, after every byte was checked.
 
-    name: of the model in the error. First weights are drawn and overwritten, which leaves torch's
-    generator as it was.
+    source: its folder, or the artifact where it was read already. name: of the model in the
+    error. First weights are drawn and overwritten, which leaves torch's generator as it was.
     Raises ArtifactError where it is none, of another version or incomplete, ArtifactCorruptError
     where a file was changed, ArtifactUnsafeError for a pickle.
     """
-    artifact = load_artifact(folder, kind=kind)
+    artifact = load_artifact(source, kind=kind)
     try:
         # On the meta device nothing would be drawn, but torch loads its compiler for that, which
         # takes twenty times as long.
         with torch.random.fork_rng(devices=[]):
             return build(artifact)
     except ArtifactError as error:
-        where = error.where or str(folder)
+        where = error.where or str(artifact.folder)
         raise type(error)(error.what, where=where, hint=error.hint) from error
     except _MISFITS as error:
         # Every hash is right, so another version wrote it.
         raise ArtifactError(
             f"the {name} does not fit this version: {type(error).__name__}: {error}",
-            where=str(folder),
+            where=str(artifact.folder),
             hint="train it again, or use the version of adwright that saved it",
         ) from error
 

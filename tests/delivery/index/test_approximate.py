@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactCorruptError, ArtifactError
 from adwright.delivery.index.approximate import NearIndex
 from tests.support.delivery.vector_search import equal, gaussian, literal, parts
@@ -46,13 +46,8 @@ class First(NearIndex[FirstConfig]):
         slots = np.arange(width) + self.config.blind
         return np.tile(np.where(slots < self.entries, slots, -1), (len(queries), 1))
 
-    def _dump(self) -> dict[str, NDArray[Any]]:
-        return {"slots": np.array([self.entries])}
-
-    def _restore(self, parts: Mapping[str, NDArray[Any]]) -> None:
-        self._build(self._rows.vectors)
-        if parts["slots"][0] != self.entries:
-            raise ValueError("another number of slots")
+    def structure(self) -> bytes:
+        return bytes(self.entries)
 
 
 @pytest.fixture(autouse=True)
@@ -189,12 +184,41 @@ def test_saved_and_loaded(number: int, tmp_path: Path) -> None:
         type("Second", (First,), {"kind": "index-second"}).load(tmp_path / "index")
 
 
-def test_a_structure_of_other_vectors_is_refused(tmp_path: Path) -> None:
+def test_a_loaded_structure_is_built_as_it_was(tmp_path: Path) -> None:
     index, _ = filled(40)
-    index.entries = 39
+    index.add(np.arange(40, 50), gaussian(10, seed=3))
     index.save(tmp_path / "index")
-    with pytest.raises(ArtifactCorruptError, match="another number of slots"):
-        First.load(tmp_path / "index")
+    loaded = First.load(tmp_path / "index")
+    assert (loaded.built, loaded.entries, loaded.structure()) == (40, 50, index.structure())
+    assert set(load_artifact(tmp_path / "index").tensors) == {"ids", "vectors"}
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors"),
+    [
+        *(({"built": built}, {}) for built in (-1, 41, 2**70, 1.5, "40", True, None, [])),
+        *(({"dimension": one}, {}) for one in (0, 7, 2**40, "8", None)),
+        ({"candidates": "many"}, {}),
+        ({"more": 1}, {}),
+        ({}, {"ids": np.zeros(40, np.int64)}),
+        ({}, {"ids": np.arange(39)}),
+        ({}, {"ids": np.arange(40) + 2**40}),
+        ({}, {"ids": np.arange(40.0)}),
+        ({}, {"ids": np.arange(40).reshape(2, 20)}),
+        ({}, {"vectors": np.zeros(40, np.float32)}),
+        ({}, {"vectors": np.full((40, 8), np.nan, np.float32)}),
+        ({}, {"vectors": np.zeros((40, 8), bool)}),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(
+    tmp_path: Path, config: dict[str, Any], tensors: dict[str, Any]
+) -> None:
+    filled(40)[0].save(tmp_path / "index")
+    saved = load_artifact(tmp_path / "index")
+    changed = saved.config | config, saved.tensors | tensors
+    save_artifact(tmp_path / "odd", kind=First.kind, config=changed[0], tensors=changed[1])
+    with pytest.raises(ArtifactCorruptError, match="do not fit together"):
+        First.load(tmp_path / "odd")
 
 
 def test_the_scores_are_products_in_parts_too(monkeypatch: pytest.MonkeyPatch) -> None:

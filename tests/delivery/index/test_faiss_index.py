@@ -14,7 +14,7 @@ from adwright.delivery.index import faiss_index as module
 from adwright.delivery.index.exact import ExactIndex
 from adwright.delivery.index.faiss_index import Centres, FaissConfig, FaissIndex, Structure
 from adwright.delivery.index.index import recall_against_exact
-from tests.support.delivery.vector_search import gaussian, saved_structure
+from tests.support.delivery.vector_search import gaussian
 
 VECTORS = gaussian(900, 16) * np.linspace(2, 0.1, 16, dtype=np.float32)
 SMALL: dict[str, Any] = {"lists": 16, "exact_below": 0, "candidates": 1}
@@ -28,7 +28,7 @@ def filled(**changes: Any) -> FaissIndex:
 
 
 def structure(**changes: Any) -> bytes:
-    return saved_structure(filled(**changes))
+    return filled(**changes).structure()
 
 
 def recall(index: FaissIndex) -> float:
@@ -155,6 +155,8 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         *({name: -1} for name in ("lists", "probes", "exact_below", "seed")),
         {"threads": 0},
         {"candidates": 0.5},
+        {"candidates": float("nan")},
+        *({name: 2**40} for name in ("links", "build_breadth", "exact_below", "candidates")),
     ],
 )
 def test_settings_that_cannot_be(changes: Any) -> None:

@@ -13,7 +13,7 @@ from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.delivery.index.exact import ExactIndex
 from adwright.delivery.index.index import recall_against_exact
 from adwright.delivery.index.usearch_index import UsearchConfig, UsearchIndex
-from tests.support.delivery.vector_search import gaussian, saved_structure
+from tests.support.delivery.vector_search import gaussian
 
 VECTORS = gaussian(900, 16)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
@@ -37,7 +37,7 @@ def recall(index: UsearchIndex) -> float:
     "changes", [{"storage": "f32"}, {"storage": "i8"}, {"links": 4}, {"build_breadth": 4}]
 )
 def test_a_setting_changes_the_structure(changes: Any) -> None:
-    assert saved_structure(filled()) != saved_structure(filled(**changes))
+    assert filled().structure() != filled(**changes).structure()
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,8 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         *({name: 0} for name in ("links", "build_breadth", "search_breadth", "threads")),
         {"exact_below": -1},
         {"candidates": 0.5},
+        {"candidates": float("nan")},
+        *({name: 2**40} for name in ("links", "build_breadth", "exact_below", "candidates")),
     ],
 )
 def test_settings_that_cannot_be(changes: Any) -> None:

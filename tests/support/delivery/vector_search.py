@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.artifacts import load_artifact
 from adwright.delivery.index.index import (
     ExactConfig,
     FaissConfig,
-    Index,
     IndexConfig,
     UsearchConfig,
 )
@@ -62,10 +59,3 @@ def equal(one: Found, other: Found) -> bool:
 def parts(found: Found) -> list[Any]:
     """Ids as lists, without the padding."""
     return [[one for one in row if one >= 0] for row in found.ids.tolist()]
-
-
-def saved_structure(index: Index) -> bytes:
-    """The structure of an approximate index, as its artifact holds it."""
-    with TemporaryDirectory() as folder:
-        index.save(f"{folder}/index")
-        return load_artifact(f"{folder}/index").tensors["structure.bytes"].tobytes()

@@ -6,20 +6,19 @@
     fine/            DIN, where there is a fine stage (kind "ranker", or "sequence" for HSTU)
     histories/       what users did until then      (kind "histories", where asked for)
 
-Loading checks every byte against the manifest, and each part against its own, whose kind says
-what it is.
+Loading reads every file once, checks it against the manifest and against that of its part, whose
+kind says what it is, and makes the models of the bytes that were checked.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from adwright.core.artifacts import MANIFEST, Artifact, load_artifact, save_artifact
+from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
@@ -155,18 +154,18 @@ class Deployment:
         )
 
     @classmethod
-    def load(cls, folder: str | Path) -> Deployment:
+    def load(cls, source: str | Path | Artifact) -> Deployment:
         """The parts of a deployment, after every byte was checked.
 
+        source: its folder, or the artifact where it was read already.
         Raises ArtifactError where it is none or a part is missing, ArtifactCorruptError where a
         file was changed, ArtifactUnsafeError for a pickle.
         """
-        folder = Path(folder)
-        artifact = load_artifact(folder, kind=KIND)
+        artifact = load_artifact(source, kind=KIND)
         parts = {name.partition("/")[0] for name in artifact.files}
         for part in _PARTS[:2]:
             if part not in parts:
-                raise ArtifactError(f"the deployment lacks its {part}", where=str(folder))
+                raise ArtifactError(f"the deployment lacks its {part}", where=str(artifact.folder))
         config = from_jsonable(_Config, artifact.config)
         retriever = _model(artifact, "retriever", RetrieverArtifact)
         return cls(
@@ -177,7 +176,7 @@ class Deployment:
             config=config.cascade,
             index=config.index,
             blend=config.blend,
-            histories=Histories.load(folder / "histories", _items_of(retriever))
+            histories=Histories.load(artifact.part("histories"), _items_of(retriever))
             if "histories" in parts
             else None,
             artifact_id=artifact.id,
@@ -224,8 +223,8 @@ def _queries(artifact: Retrieving, known: Histories) -> QueryVectors | SequenceQ
             return SequenceQueries(artifact, known)
 
 
-def _model(artifact: Artifact, part: str, other: type[Model]) -> Model | SequenceArtifact:
+def _model(artifact: Artifact, name: str, other: type[Model]) -> Model | SequenceArtifact:
     """The model of a part: by its own manifest a sequential one, or one of the class `other`."""
-    manifest = json.loads(artifact.files.get(f"{part}/{MANIFEST}", b"{}"))
-    cls = SequenceArtifact if manifest.get("kind") == SEQUENCE else other
-    return cls.load(artifact.folder / part)
+    part = artifact.part(name)
+    cls = SequenceArtifact if part.kind == SEQUENCE else other
+    return cls.load(part)

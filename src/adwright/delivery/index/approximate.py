@@ -12,13 +12,14 @@ filter never loses a result:
 - for each query whose proposals leave fewer than k results although there are more.
 
 A structure is built once there are vectors enough, and built anew when more than half of its
-slots are dead or its subclass has outgrown it.
+slots are dead or its subclass has outgrown it. It is never saved: the native libraries trust
+what they read, and a changed byte could end the process. Loading builds it again.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -27,8 +28,8 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact
 from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import ArtifactCorruptError, ConfigError
-from adwright.delivery.index.base import Index
+from adwright.core.errors import ConfigError
+from adwright.delivery.index.base import Index, fitting
 from adwright.delivery.index.exact import best_products
 from adwright.delivery.index.ordering import best_of
 from adwright.delivery.index.vectors import Found, VectorRows, checked_count, checked_queries
@@ -53,15 +54,24 @@ class NearConfig(Protocol):
 Config = TypeVar("Config", bound=NearConfig)
 
 
+#: Beyond these a library asks for memory that no machine has; some end the process then.
+_MOST = {"links": 1024, "threads": 1024, "rounds": 10_000}
+_MOST_OF_OTHERS = 2**20
+
+
 def check_near(config: NearConfig, *, positive: Sequence[str], natural: Sequence[str] = ()) -> None:
     """Raise ConfigError where `candidates` or a setting of `positive` is below 1, or
-    `exact_below` or one of `natural` below 0."""
+    `exact_below` or one of `natural` below 0, or where one of them is beyond all use."""
     least = dict.fromkeys(("candidates", *positive), 1) | dict.fromkeys(
         ("exact_below", *natural), 0
     )
     for name, bound in least.items():
-        if getattr(config, name) < bound:
-            raise ConfigError(f"{name} must be at least {bound}", where=str(getattr(config, name)))
+        value = getattr(config, name)
+        most = 2**31 - 1 if name in ("exact_below", "seed") else _MOST.get(name, _MOST_OF_OTHERS)
+        if not value >= bound:  # NaN is not
+            raise ConfigError(f"{name} must be at least {bound}", where=str(value))
+        if value > most:
+            raise ConfigError(f"{name} must be at most {most:,}", where=str(value))
 
 
 class NearIndex(Index, Generic[Config]):
@@ -117,38 +127,31 @@ class NearIndex(Index, Generic[Config]):
 
     @classmethod
     def of_artifact(cls, artifact: Artifact) -> Self:
-        """The index of an artifact of this kind.
+        """The index of an artifact of this kind, its structure built as it was: the settings, and
+        the vectors in their order, say all of it.
 
         Raises ArtifactCorruptError where its parts do not fit together.
         """
         config = dict(artifact.config)
-        dimension, built = config.pop("dimension"), config.pop("built")
-        index = cls(dimension, from_jsonable(cls.config_class, config))
-        index._rows = VectorRows.restored(artifact.tensors["ids"], artifact.tensors["vectors"])
-        index._built = built
-        if built:
-            prefix = "structure."
-            parts = {
-                name.removeprefix(prefix): array
-                for name, array in artifact.tensors.items()
-                if name.startswith(prefix)
-            }
-            try:
-                index._restore(parts)
-            except (KeyError, RuntimeError, ValueError) as error:
-                raise ArtifactCorruptError(
-                    f"the structure of the index cannot be read: {error}",
-                    where=str(artifact.folder),
-                    hint="build the index again, or use the version that wrote it",
-                ) from error
+        with fitting(artifact):
+            dimension, built = config.pop("dimension"), config.pop("built")
+            index = cls(dimension, from_jsonable(cls.config_class, config))
+            index._rows = rows = VectorRows.restored(
+                artifact.tensors["ids"], artifact.tensors["vectors"]
+            )
+            if rows.dimension != dimension:
+                raise ValueError(f"vectors of {rows.dimension} numbers instead of {dimension}")
+            if built != 0:
+                if not index._least() <= checked_count(built, "built") <= len(rows.ids):
+                    raise ValueError(f"a structure of {built} of {len(rows.ids)} vectors")
+                index._build(rows.vectors[:built])
+                index._built = built
+                index._extend(rows.vectors[built:])
         return index
 
     def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         config = {"dimension": self.dimension, "built": self._built} | to_jsonable(self.config)
-        tensors: dict[str, NDArray[Any]] = {"ids": self._rows.ids, "vectors": self._rows.vectors}
-        if self.ready:
-            tensors |= {f"structure.{name}": array for name, array in self._dump().items()}
-        return config, tensors
+        return config, {"ids": self._rows.ids, "vectors": self._rows.vectors}
 
     def _slots(self, slots: Ints | None) -> Ints | None:
         return self._rows.selected(None) if slots is None else slots
@@ -187,6 +190,10 @@ class NearIndex(Index, Generic[Config]):
             self._built = len(rows)
 
     @abstractmethod
+    def structure(self) -> bytes:
+        """The structure as its library writes it: to be measured and compared. Nothing reads it."""
+
+    @abstractmethod
     def _least(self) -> int:
         """Vectors that the structure needs to be built."""
 
@@ -205,12 +212,3 @@ class NearIndex(Index, Generic[Config]):
     @abstractmethod
     def _propose(self, queries: Floats, width: int) -> Ints:
         """Slots int64 [Q, width] that may be near, distinct, -1 where there are no more."""
-
-    @abstractmethod
-    def _dump(self) -> dict[str, NDArray[Any]]:
-        """The structure as arrays."""
-
-    @abstractmethod
-    def _restore(self, parts: Mapping[str, NDArray[Any]]) -> None:
-        """Take the structure from `_dump`'s arrays; ValueError where it holds another number
-        of slots."""

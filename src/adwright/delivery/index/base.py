@@ -6,6 +6,8 @@ Letters: N vectors, D numbers each, Q queries.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,9 +17,10 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
+from adwright.core.errors import AdwrightError, ArtifactCorruptError, MissingExtraError
 from adwright.delivery.index.vectors import Found, VectorRows
 
-__all__ = ["Index"]
+__all__ = ["Index", "fitting"]
 
 Mask = NDArray[np.bool_]
 
@@ -97,3 +100,18 @@ class Index(ABC):
     @abstractmethod
     def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Config and tensors of the artifact."""
+
+
+@contextmanager
+def fitting(artifact: Artifact) -> Iterator[None]:
+    """While an index is made of its artifact: what does not fit is an ArtifactCorruptError."""
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except (AdwrightError, LookupError, TypeError, RuntimeError, ValueError, MemoryError) as error:
+        raise ArtifactCorruptError(
+            f"the parts of the index do not fit together: {error}",
+            where=str(artifact.folder),
+            hint="build the index again, or use the version that wrote it",
+        ) from error

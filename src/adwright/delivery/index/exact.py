@@ -24,7 +24,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact
-from adwright.delivery.index.base import Index
+from adwright.delivery.index.base import Index, fitting
 from adwright.delivery.index.ordering import first_by_query, ordered_bits, unordered_bits
 from adwright.delivery.index.vectors import Found, VectorRows, checked_count, checked_queries
 
@@ -69,10 +69,14 @@ class ExactIndex(Index):
 
     @classmethod
     def of_artifact(cls, artifact: Artifact) -> Self:
-        """The index of an artifact of this kind."""
-        index = cls(artifact.config["dimension"])
-        index.add(artifact.tensors["ids"], artifact.tensors["vectors"])
-        return index
+        """The index of an artifact of this kind.
+
+        Raises ArtifactCorruptError where its parts do not fit together.
+        """
+        with fitting(artifact):
+            index = cls(artifact.config["dimension"])
+            index.add(artifact.tensors["ids"], artifact.tensors["vectors"])
+            return index
 
     def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         rows = self._rows.compacted() if self._rows.dead else self._rows

@@ -17,12 +17,13 @@ popularity in the vectors of a two-tower, decides who goes where. For vectors of
   hold float32, bfloat16 or 8-bit integers. No training, no lists to choose, a slow build; for
   vectors of one length only, for a graph of inner products leads to the longest vectors.
 
-faiss comes with the extra `delivery`.
+100,000 vectors of 64 numbers are built, or built again when an index is loaded, in some 2
+CPU-seconds with lists and 10 with a graph. faiss comes with the extra `delivery`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -112,6 +113,11 @@ class FaissIndex(NearIndex[FaissConfig]):
     @property
     def _lists(self) -> bool:
         return self.config.structure in ("ivf_fast", "ivf_flat")
+
+    def structure(self) -> bytes:
+        """The structure as faiss writes it, and what it turns vectors with."""
+        rotation = b"" if self._rotation is None else self._rotation.tobytes()
+        return np.asarray(_faiss().serialize_index(self._structure)).tobytes() + rotation
 
     def _least(self) -> int:
         return max(_CODES, self.config.lists) if self._lists else 1
@@ -203,16 +209,6 @@ class FaissIndex(NearIndex[FaissConfig]):
         pointers = (faiss.swig_ptr(array) for array in (scores, queries, vectors, slots))
         faiss.fvec_inner_products_by_idx(*pointers, self.dimension, *slots.shape)
         return scores
-
-    def _dump(self) -> dict[str, NDArray[Any]]:
-        structure = {"bytes": np.asarray(_faiss().serialize_index(self._structure))}
-        return structure if self._rotation is None else structure | {"rotation": self._rotation}
-
-    def _restore(self, parts: Mapping[str, NDArray[Any]]) -> None:
-        structure = _faiss().deserialize_index(np.array(parts["bytes"]))
-        if structure.ntotal != len(self._rows.ids):
-            raise ValueError(f"{structure.ntotal} entries for {len(self._rows.ids)} slots")
-        self._structure, self._rotation = structure, parts.get("rotation")
 
     def _turned(self, vectors: Floats) -> Floats:
         return vectors if self._rotation is None else vectors @ self._rotation

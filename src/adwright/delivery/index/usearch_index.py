@@ -3,12 +3,13 @@
 The graph is that of Malkov and Yashunin (2016), nodes hold float32, bfloat16, float16 or 8-bit
 integers. It needs no training and takes single vectors well. 8-bit nodes hold directions only
 (usearch scales each vector to the range), so they suit vectors of one length; whatever the
-nodes hold, proposals are scored with the vectors. usearch comes with the extra `delivery`.
+nodes hold, proposals are scored with the vectors. A graph is built, or built again when an index
+is loaded, in some 10 CPU-seconds for 100,000 vectors of 64 numbers. usearch comes with the extra
+`delivery`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,6 +76,10 @@ class UsearchIndex(NearIndex[UsearchConfig]):
             expansion_search=config.search_breadth,
         )
 
+    def structure(self) -> bytes:
+        """The graph as usearch writes it."""
+        return bytes(self._graph.save())
+
     def _least(self) -> int:
         return 1
 
@@ -102,16 +107,6 @@ class UsearchIndex(NearIndex[UsearchConfig]):
         slots[:, : keys.shape[1]] = keys
         slots[np.arange(width) >= counts.reshape(-1, 1)] = -1
         return slots
-
-    def _dump(self) -> dict[str, NDArray[Any]]:
-        return {"bytes": np.frombuffer(self._graph.save(), np.uint8)}
-
-    def _restore(self, parts: Mapping[str, NDArray[Any]]) -> None:
-        graph = self._empty()
-        graph.load(parts["bytes"].tobytes())
-        if len(graph) != len(self._rows.ids):
-            raise ValueError(f"{len(graph)} entries for {len(self._rows.ids)} slots")
-        self._graph = graph
 
 
 def _usearch() -> Any:

@@ -58,15 +58,21 @@ class VectorRows:
 
     @classmethod
     def restored(cls, ids: Ints, vectors: Floats) -> VectorRows:
-        """Rows with these `ids` and `vectors`, slot for slot. Raises as `add`."""
-        rows = cls(vectors.shape[1])
-        alive = np.flatnonzero(ids >= 0)
-        rows._reserve(len(ids), int(ids.max(initial=-1)))
+        """Rows with these `ids` and `vectors`, slot for slot; raises as `add`, and for an id that
+        has two slots."""
+        rows = cls(vectors.shape[1] if vectors.ndim == 2 else 1)
         checked = _checked_vectors(vectors, rows.dimension, "vectors")
+        alive = np.flatnonzero(ids >= 0)
+        codes = _checked_ids(ids[alive])
+        if ids.shape != checked.shape[:1] or len(np.unique(codes)) < len(codes):
+            raise ValueInvalidError(
+                "each vector needs an id of its own", column="ids", value=list(ids.shape)
+            )
+        rows._reserve(len(ids), int(codes.max(initial=-1)))
         rows._size, rows._alive = len(ids), len(alive)
         rows._ids[: len(ids)], rows._vectors[: len(ids)] = ids, checked
         rows._norms[: len(ids)] = _lengths(checked)
-        rows._slot_of[_checked_ids(ids[alive])] = alive
+        rows._slot_of[codes] = alive
         return rows
 
     def __len__(self) -> int:

@@ -27,7 +27,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.artifacts import Artifact, load_artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ConfigError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
@@ -302,14 +302,14 @@ class Histories:
         )
 
     @classmethod
-    def load(cls, folder: str | Path, items: ItemTable) -> Histories:
-        """What `save` wrote. Raises ArtifactError where it is of another catalogue than
-        `items`, and as `load_artifact`."""
-        artifact = load_artifact(folder, kind=KIND)
+    def load(cls, source: str | Path | Artifact, items: ItemTable) -> Histories:
+        """What `save` wrote, of its folder or of the artifact. Raises ArtifactError where it is of
+        another catalogue than `items`, and as `load_artifact`."""
+        artifact = load_artifact(source, kind=KIND)
         if artifact.config["items"] != content_hash(list(items.ids)):
             raise ArtifactError(
                 "the histories are of another catalogue",
-                where=str(folder),
+                where=str(artifact.folder),
                 hint="build them again from the log",
             )
         profiles = pl.read_parquet(io.BytesIO(artifact.files["profiles.parquet"]))

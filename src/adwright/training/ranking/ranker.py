@@ -134,9 +134,9 @@ class Ranker:
         )
 
     @classmethod
-    def load(cls, folder: str | Path) -> Ranker:
-        """The ranker of an artifact; raises as `load_trained`."""
-        return load_trained(folder, _built, kind=KIND, name="ranker")
+    def load(cls, source: str | Path | Artifact) -> Ranker:
+        """The ranker of an artifact, or of its folder; raises as `load_trained`."""
+        return load_trained(source, _built, kind=KIND, name="ranker")
 
     def calibrated(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Logits [N] of the network to probabilities [N] of the full data."""

@@ -138,9 +138,9 @@ class RetrieverArtifact:
         )
 
     @classmethod
-    def load(cls, folder: str | Path) -> RetrieverArtifact:
-        """The retriever of an artifact; raises as `load_trained`."""
-        return load_trained(folder, _built, kind=KIND, name="retriever")
+    def load(cls, source: str | Path | Artifact) -> RetrieverArtifact:
+        """The retriever of an artifact, or of its folder; raises as `load_trained`."""
+        return load_trained(source, _built, kind=KIND, name="retriever")
 
 
 def nearest_by_cosine(vectors: Floats, code: int, k: int) -> tuple[NDArray[np.int64], Floats]:

@@ -160,9 +160,9 @@ class SequenceArtifact:
         )
 
     @classmethod
-    def load(cls, folder: str | Path) -> SequenceArtifact:
-        """The model of an artifact; raises as `load_trained`."""
-        return load_trained(folder, _built, kind=KIND, name="sequence model")
+    def load(cls, source: str | Path | Artifact) -> SequenceArtifact:
+        """The model of an artifact, or of its folder; raises as `load_trained`."""
+        return load_trained(source, _built, kind=KIND, name="sequence model")
 
 
 def _built(artifact: Artifact) -> SequenceArtifact:
