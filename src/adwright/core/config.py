@@ -9,6 +9,7 @@ nobody but itself: `check_literals` in its `__post_init__` refuses what is none 
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 import warnings
 from collections.abc import Collection, Hashable, Mapping
@@ -33,6 +34,7 @@ from typing import (
 from pydantic import TypeAdapter, ValidationError
 
 from adwright.core.errors import ConfigError
+from adwright.core.regular import read_regular
 
 __all__ = [
     "check_literals",
@@ -45,6 +47,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+#: Of a run file.
+_MOST_BYTES = 16 << 20
 
 
 class _Choices(NamedTuple):
@@ -95,7 +100,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(os.path.realpath(path), most=_MOST_BYTES).decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
             "the run file does not exist", where=str(path), hint="check the path"
@@ -108,7 +113,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         ) from error
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(
             f"the run file is not valid TOML: {error}", where=str(path), hint="mend that line"
         ) from error
@@ -127,7 +132,7 @@ def from_jsonable(cls: type[T], values: dict[str, Any], *, source: str | None = 
     # strict checking of JSON accepts exactly those, which is what a file can hold.
     try:
         text = json.dumps(values, default=_plain)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"the config holds a value that is not plain data: {error}",
             where=source,

@@ -138,6 +138,7 @@ def _personal_frequency(world: World) -> Deployed:
         observe=recommender.observe,
         kinds=frozenset({"purchase"}),
         known_until=population.start,
+        item_ids=population.items,
     )
 
 

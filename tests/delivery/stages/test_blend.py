@@ -5,8 +5,8 @@ import pytest
 
 from adwright.core.errors import ValueInvalidError
 from adwright.delivery.stages.blend import Blend, BlendedScorer, fit_blend
-from adwright.delivery.stages.histories import RequestBatch
 from adwright.delivery.stages.protocols import CallCost, Shortlist
+from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.delivery.stages.vector_source import QueryVectors, VectorScorer
 from tests.support.delivery.cascade_parts import hcn, histories, on_day, request
 

@@ -116,18 +116,6 @@ def test_observing_takes_the_kinds_of_a_history() -> None:
     assert (shown(known, "ann"), shown(known, "bob")) == ([2], [2])
 
 
-def test_some_of_a_crowd() -> None:
-    batch = histories().batch([request("u1"), request("nobody"), request("u4")])
-    part = batch.some([2, 0])
-    assert part.user.tolist() == [5, 2]
-    assert part.item.tolist() == [
-        *batch.item[batch.offsets[2] :].tolist(),
-        *batch.item[: batch.offsets[1]].tolist(),
-    ]
-    assert [r.user_id for r in part.requests] == ["u4", "u1"]
-    assert len(batch.some([])) == 0
-
-
 def test_saved_histories_come_back(tmp_path: Path) -> None:
     known = histories()
     known.append("new", ["i5"], [on_day(9)])
@@ -161,40 +149,6 @@ def test_microseconds_are_exact() -> None:
     assert microseconds(START) == int(START.timestamp()) * 1_000_000
 
 
-def test_a_part_of_a_batch_is_the_batch_of_that_part() -> None:
-    known = histories()
-    asked = [request(user) for user in ("u3", "nobody", "u1", "u5")]
-    batch = known.batch(asked)
-    assert batch.lengths.tolist() == np.diff(batch.offsets).tolist()
-    assert batch.lengths[1] == 0
-    for rows in ([2, 0], [1], [], [3, 1, 0]):
-        some, alone = batch.some(rows), known.batch([asked[row] for row in rows])
-        assert some.requests == alone.requests
-        for name in ("user", "at", "item", "time", "offsets", "version"):
-            assert getattr(some, name).tolist() == getattr(alone, name).tolist(), name
-
-
-@pytest.mark.parametrize("most", [0, 1, 3, 1000])
-def test_the_latest_events_of_each_request(most: int) -> None:
-    batch = histories().batch([request(user) for user in ("u3", "nobody", "u1")])
-    place, offsets = batch.latest(most)
-    for row in range(3):
-        mine = batch.item[batch.offsets[row] : batch.offsets[row + 1]].tolist()
-        found = batch.item[place[offsets[row] : offsets[row + 1]]].tolist()
-        assert found == (mine[-most:] if most else [])
-
-
-def test_counts_are_of_the_user_and_the_item_before_the_request() -> None:
-    batch = histories().batch([request("u3"), request("u1")])
-    owner = np.repeat([0, 1], 12)
-    asked = np.tile(np.arange(1, 13), 2)
-    counts = batch.counts(owner, asked)
-    for row, (user, item) in enumerate(zip(owner, asked, strict=True)):
-        events = slice(batch.offsets[user], batch.offsets[user + 1])
-        assert counts.frequency[row] == (batch.item[events] == item).sum()
-    assert (counts.recent <= counts.frequency).all()
-
-
 def test_a_model_of_another_catalogue_is_refused() -> None:
     known = histories()
     known.require_catalogue(ITEMS.ids, "retriever")
@@ -213,3 +167,68 @@ def test_a_new_user_gets_the_next_number_and_keeps_it() -> None:
     assert (known.number_of("new"), known.version("new")) == (people + 1, 2)
     assert known.users()[-1] == "new"
     assert shown(known, "nobody") == []
+
+
+def rows_of(*events: tuple[str, str, datetime]) -> pl.DataFrame:
+    columns = ("user_id", "item_id", "time")
+    table = pl.DataFrame(list(events), schema=columns, orient="row")
+    return table.with_columns(event_id=pl.int_range(pl.len()).cast(pl.String))
+
+
+def test_an_event_is_known_by_itself_and_not_by_its_date() -> None:
+    known = Histories(ITEMS)
+    far = datetime(2099, 1, 1, tzinfo=UTC)
+    known.append("ann", ["i1", "i1", "i2"], [on_day(1), on_day(1), far])
+    stored = rows_of(
+        ("ann", "i1", on_day(1)),
+        ("ann", "i2", far),
+        ("ann", "i1", on_day(1)),
+        ("ann", "i1", on_day(1)),  # the third of two
+        ("ann", "i1", on_day(0)),  # late
+        ("ann", "i3", on_day(1)),
+        ("bob", "i1", on_day(1)),
+    )
+    assert known.unknown(stored)["event_id"].to_list() == ["3", "4", "5", "6"]
+    assert known.unknown(stored.clear()).height == 0
+    assert Histories(ITEMS).unknown(stored).height == 7
+    whole = Histories.from_events(stored, ITEMS)
+    assert whole.unknown(stored).height == 0
+
+
+def test_the_latest_event_that_is_over() -> None:
+    known = Histories(ITEMS)
+    assert known.latest_until(on_day(9)) is None
+    known.append("ann", ["i1", "i2"], [on_day(1), datetime(2099, 1, 1, tzinfo=UTC)])
+    known.append("bob", ["i1"], [on_day(2)])
+    assert known.latest_until(on_day(9)) == microseconds(on_day(2))
+    assert known.latest_until(on_day(2)) == microseconds(on_day(2))
+    assert known.latest_until(on_day(0)) is None
+
+
+def test_invented_users_push_out_each_other_and_nobody_of_the_log(tmp_path: Path) -> None:
+    log = rows_of(("ann", "i1", on_day(1)))
+    known = Histories.from_events(log, ITEMS, profiles=pl.DataFrame({"user_id": ["pat"]}))
+    known.newcomers = 2
+    for name in ("x", "y", "ann", "pat", "x", "z"):
+        known.append(name, ["i2"], [on_day(2)])
+    assert known.users() == ["pat", "ann", "x", "z"]
+    assert (len(known), known.events) == (4, 6)
+    assert [shown(known, name) for name in ("y", "x", "ann")] == [[], [3, 3], [2, 3]]
+    before = known.number_of("z")
+    known.append("y", ["i3"], [on_day(3)])
+    # A number is never given twice: what others keep under it is of one user.
+    assert known.number_of("y") > before
+    assert known.number_of("x") == 0
+    known.save(tmp_path / "histories")
+    again = Histories.load(tmp_path / "histories", ITEMS)
+    assert again.users() == known.users()
+    assert [shown(again, name) for name in again.users()] == [[3], [2, 3], [3], [4]]
+
+
+def test_so_many_newcomers_are_kept_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adwright.delivery.stages.histories._NEWCOMERS", 3)
+    log = rows_of(*((f"u{n}", "i1", on_day(1)) for n in range(5)))
+    for known, kept in ((Histories(ITEMS), 3), (Histories.from_events(log, ITEMS), 10)):
+        for n in range(20):
+            known.append(f"new{n}", ["i1"], [on_day(1)])
+        assert len(known) == kept

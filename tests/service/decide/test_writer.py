@@ -17,6 +17,7 @@ from adwright.service.decide.pending import Answers
 from adwright.service.decide.writer import Write, Writer
 from adwright.web.errors import ApiError
 from adwright.web.metrics import ServiceMetrics
+from tests.support.service.small_shop import Hashed, deployed, request
 
 
 class Ledger:
@@ -104,6 +105,31 @@ def test_a_bad_row_fails_alone() -> None:
     assert (bad.status, bad.code, bad.message) == (422, "invalid", "kind: a bad row")
     assert bad.hint == "mend it"
     assert value(metrics, "adwright_commit_failures_total") == 1
+
+
+def test_a_decision_that_can_never_be_stored_is_the_models_fault() -> None:
+    asked = request()
+    (candidates,) = Hashed().recommend_many([asked], None)
+    decision = deployed("odd").decide("acme", asked, candidates)
+
+    class Refusing(Ledger):
+        def record_group(self, tenant: str, entries: Any) -> Any:
+            raise ValueInvalidError("no database keeps it", column="slate")
+
+    async def answer_to() -> Any:
+        loop = asyncio.get_running_loop()
+        writer = Writer(Refusing(), ServiceConfig(), ServiceMetrics(), SystemClock())
+        writer.start(Answers(loop))
+        one = Write("acme", loop.create_future(), decision)
+        writer.put(one)
+        found = await asyncio.gather(one.answer, return_exceptions=True)
+        await asyncio.to_thread(writer.stop)
+        return found[0]
+
+    answer = asyncio.run(answer_to())
+    assert isinstance(answer, ApiError)
+    assert (answer.status, answer.code) == (500, "internal")
+    assert "the model made a decision" in answer.message
 
 
 @pytest.mark.parametrize("kind", ["down", "bug"])

@@ -138,6 +138,25 @@ def test_what_is_bought_is_known_to_the_next_decision_and_after_a_restart(
     assert history(loaded()) == 4
 
 
+def test_one_event_of_the_future_and_late_ones_are_no_matter(tmp_path: Path, store: Store) -> None:
+    known, items = histories(), histories().items.ids
+    far = datetime(2099, 1, 1, tzinfo=UTC)
+    known.append("u1", [items[0]], [far])
+    replace(deployment(), histories=known).save(tmp_path / "acme" / "v1")
+    publish(tmp_path, "acme", "v1")
+    start = request().time
+    bought = [event(n, "purchase", "ann", items[n], start + timedelta(days=n)) for n in range(5)]
+    late = event(5, "purchase", "ann", items[5], datetime(2001, 1, 1, tzinfo=UTC))
+    store.create_tenant("acme")
+    store.record_events("acme", [*bought, late, event(6, "purchase", "u1", items[0], far)])
+    model = load_deployed(tmp_path / "acme" / "v1")
+    assert model.known_until is not None
+    assert model.known_until.year < 2099
+    (observer,) = model.observers
+    told = stored_events(store)("acme", observer)
+    assert [one["event_id"] for one in told] == ["e5", "e0", "e1", "e2", "e3", "e4"]
+
+
 def test_variety_goes_by_the_retrievers_vectors(tmp_path: Path) -> None:
     deployment().save(tmp_path / "acme" / "v1")
     plain = load_deployed(tmp_path / "acme" / "v1")

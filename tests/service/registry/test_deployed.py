@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from adwright.core.clock import FixedClock
@@ -100,6 +103,45 @@ def test_a_model_that_cannot_decide_is_found_out(
 ) -> None:
     with pytest.raises(error):
         probe(deployed(**changes), clock)
+
+
+class LongId(Shuffle):
+    policy_id = "x" * 501
+
+
+class Blank(Shuffle):
+    def decide(self, request: Request, candidates: Candidates, rng: Any) -> Decision:
+        found = super().decide(request, candidates, rng)
+        return replace(found, item_ids=tuple(" " * (n + 1) for n in range(len(found.item_ids))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"item_ids": ("a", "x" * 600)}, "600 characters"),
+        ({"item_ids": ("a", "nan")}, "a word for nothing.*nan"),
+        ({"item_ids": (" ",)}, "blank"),
+        ({"item_ids": ("a\0b",)}, "control character"),
+        ({"policy": LongId()}, "policy_id must have at most 500"),
+        ({"policy": Blank()}, "item_id must not be empty"),
+    ],
+)
+def test_a_model_whose_decisions_cannot_be_stored_is_found_out(
+    clock: FixedClock, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueInvalidError, match=message):
+        probe(deployed(**changes), clock)
+    probe(deployed(item_ids=("a", "x" * 500)), clock)
+
+
+def test_a_model_that_knows_each_event_is_asked_about_all_of_them() -> None:
+    noon, few = datetime(2024, 6, 1, tzinfo=UTC), pl.DataFrame({"kind": []})
+    plain = deployed(observe=print, known_until=noon)
+    exact = deployed(observe=print, known_until=noon, unknown=lambda _: few)
+    assert [one.since for one in (*plain.observers, *exact.observers)] == [noon, None]
+    (observer,) = exact.observers
+    assert observer.unknown is not None
+    assert observer.unknown(pl.DataFrame()) is few
 
 
 def test_a_model_is_told_what_it_wants_to_know() -> None:

@@ -108,7 +108,7 @@ def test_what_cannot_be_served_is_refused(version: Path) -> None:
         load_deployed(version)
     for text in ("", "[]", "{}", "[" * 100_000):
         (version / "manifest.json").write_text(text)
-        with pytest.raises(ArtifactError, match="manifest cannot be read"):
+        with pytest.raises(ArtifactError, match="manifest"):
             load_deployed(version)
 
 

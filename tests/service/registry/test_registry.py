@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError
+from adwright.core.regular import read_regular
 from adwright.service.registry.deployed import Deployed, Observer
 from adwright.service.registry.registry import (
     POINTER,
+    SETTINGS,
     FixedModels,
     FolderModels,
     ModelStatus,
@@ -175,6 +178,68 @@ def test_a_pointer_never_leaves_the_folder(tmp_path: Path, clock: FixedClock, po
     assert status.deployed is None
     assert status.refused
     assert status.reason
+
+
+def fifo(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+def linked(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to("/etc/hostname")
+
+
+def folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [fifo, huge, linked, folder])
+@pytest.mark.parametrize("name", [POINTER, SETTINGS, "v2/manifest.json"])
+def test_what_is_no_plain_file_is_refused_and_keeps_nobody_waiting(
+    tmp_path: Path, clock: FixedClock, name: str, spoil: Callable[[Path], None]
+) -> None:
+    save_version(tmp_path, "acme", "v1")
+    publish(tmp_path, "acme", "v1")
+    models = folder_models(tmp_path, clock)
+    models.look()
+    save_version(tmp_path, "acme", "v2")
+    publish(tmp_path, "acme", "v2")
+    spoil(tmp_path / "acme" / name)
+    save_version(tmp_path, "umbrella", "v1")
+    publish(tmp_path, "umbrella", "v1")
+    models.start()
+    models.stop()
+    assert decides(models).name == "v1"
+    assert decides(models, "umbrella").name == "v1"
+    status = models.status("acme")
+    assert status is not None
+    assert status.refused
+    assert "Error" in status.reason
+
+
+def test_a_tenant_that_cannot_be_looked_at_keeps_nobody_waiting(
+    tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tenant in ("acme", "umbrella"):
+        save_version(tmp_path, tenant, "v1")
+        publish(tmp_path, tenant, "v1")
+
+    def read(path: Path, *, most: int) -> bytes:
+        if path.parent.name == "acme":
+            raise MemoryError
+        return read_regular(path, most=most)
+
+    monkeypatch.setattr("adwright.service.registry.registry.read_regular", read)
+    models = folder_models(tmp_path, clock)
+    models.look()
+    assert list(models.statuses()) == ["umbrella"]
 
 
 def test_a_model_that_fails_its_probe_is_refused(tmp_path: Path, clock: FixedClock) -> None:

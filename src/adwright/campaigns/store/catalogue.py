@@ -15,6 +15,7 @@ from adwright.campaigns.store.queries import frame_of_rows, of_tenant, portions
 from adwright.campaigns.store.tables import CAMPAIGNS, CREATIVES
 from adwright.core.errors import ValueInvalidError
 from adwright.data.columns import TIME, empty_table
+from adwright.data.ids import LONGEST_ID
 from adwright.data.schema import (
     CAMPAIGN_SCHEMA,
     CREATIVE_SCHEMA,
@@ -23,7 +24,6 @@ from adwright.data.schema import (
 )
 
 __all__ = [
-    "LONGEST_ID",
     "campaign_rows",
     "creative_rows",
     "insert_ignoring",
@@ -33,8 +33,6 @@ __all__ = [
     "upsert_creatives",
 ]
 
-#: Characters of an id in an index, whose rows PostgreSQL bounds.
-LONGEST_ID = 500
 _IDS = {"campaign_id": LONGEST_ID}
 
 Insert = sqlite.Insert | postgresql.Insert

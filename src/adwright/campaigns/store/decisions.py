@@ -17,11 +17,12 @@ import numpy as np
 import polars as pl
 from sqlalchemy import Connection, select
 
-from adwright.campaigns.store.catalogue import LONGEST_ID, insert_ignoring
+from adwright.campaigns.store.catalogue import insert_ignoring
 from adwright.campaigns.store.queries import frame_of_rows, of_tenant, portions
 from adwright.campaigns.store.tables import DECISIONS
 from adwright.campaigns.store.times import from_micros, to_micros
 from adwright.core.errors import ValueInvalidError
+from adwright.data.ids import LONGEST_ID
 from adwright.delivery.decision import Decision, Request
 
 __all__ = ["DECISION_TYPES", "decision_of", "decision_row", "insert_decisions", "read_decisions"]

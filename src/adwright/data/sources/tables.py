@@ -27,6 +27,7 @@ from adwright.core.atomic import resource_error
 from adwright.core.errors import FileUnreadableError, ResourceError, SchemaError
 from adwright.data.checks import Locate, in_file
 from adwright.data.columns import TIME
+from adwright.data.ids import warn_of_bad_ids
 from adwright.data.schema import (
     CAMPAIGN_SCHEMA,
     CREATIVE_SCHEMA,
@@ -75,7 +76,9 @@ def read_items(path: Path, *, key: str = "item_id") -> pl.DataFrame:
     of text need Parquet.
     """
     frame, locate = _scan(path, None, key=key)
-    return _reading(path, lambda: check_items(frame, locate, key=key).collect())
+    items = _reading(path, lambda: check_items(frame, locate, key=key).collect())
+    warn_of_bad_ids(items[key], str(path))
+    return items
 
 
 def read_creatives(path: Path) -> pl.DataFrame:

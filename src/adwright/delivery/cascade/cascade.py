@@ -29,8 +29,9 @@ from adwright.delivery.cascade.budget import Meter
 from adwright.delivery.cascade.latency import Pace
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.stages.histories import Histories, RequestBatch
+from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.protocols import CandidateSource, Scorer, Shortlist, best_of
+from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.delivery.stages.sequence_source import SequenceSource
 from adwright.delivery.stages.vector_source import VectorSource
 

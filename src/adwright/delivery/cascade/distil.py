@@ -13,8 +13,9 @@ from adwright.core.errors import ConfigError
 from adwright.core.progress import progress
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.cascade import Cascade
-from adwright.delivery.stages.histories import RequestBatch, visit_requests
+from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import Shortlist
+from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.training.retrieval.distillation import DistillationTargets
 
 __all__ = ["distil"]

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.errors import ValueInvalidError
-from adwright.delivery.stages.histories import RequestBatch
 from adwright.delivery.stages.protocols import CallCost, Scorer, Shortlist
+from adwright.delivery.stages.request_batch import RequestBatch
 
 __all__ = ["Blend", "BlendedScorer", "fit_blend"]
 

@@ -6,6 +6,10 @@ bytes beside that: Complete Journey's 1.47 million events of 2,469 users are 19 
 takes no lock: an append puts a new record of the user in place of the old one in a single
 step, and nothing that a reader holds is written to again.
 
+Users who come up later, with ids that nobody has checked, are bounded in number: of these the one
+whose latest event was told longest ago is forgotten first, and is a new user when it comes back.
+Those of the log and of the profiles stay.
+
     histories = Histories.from_events(events, items, profiles=profiles)
     histories.append("17", ["825123"], [datetime.now(UTC)])
     histories.batch(requests)          # the history of each request, before its time
@@ -16,8 +20,8 @@ from __future__ import annotations
 import io
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,78 +36,20 @@ from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ConfigError, SchemaError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.data.features import ItemTable
-from adwright.data.ranges import ranges, run_starts
+from adwright.data.ranges import run_starts
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.data.tasks.personal import Personal, personal
 from adwright.delivery.decision import Request
+from adwright.delivery.stages.request_batch import RequestBatch
 
-__all__ = ["Histories", "RequestBatch", "microseconds", "visit_requests"]
+__all__ = ["Histories", "microseconds", "visit_requests"]
 
 Ints = NDArray[np.int64]
 KIND = "histories"
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST = 16
-
-
-@dataclass(frozen=True, eq=False)
-class RequestBatch:
-    """U requests with the histories before each request's time.
-
-    user: int64 [U], numbers of the users from 1, 0 for an unknown one. at: int64 [U], the
-    request's time in microseconds since 1970. item: int64 [E] codes; time: int64 [E]
-    microseconds; request u has the events offsets[u] to offsets[u + 1], oldest first.
-    version: int64 [U]; an equal user, version and number of events mean an equal history.
-    """
-
-    requests: tuple[Request, ...]
-    user: Ints
-    at: Ints
-    item: Ints
-    time: Ints
-    offsets: Ints
-    version: Ints
-
-    def __len__(self) -> int:
-        return len(self.requests)
-
-    @property
-    def lengths(self) -> Ints:
-        """int64 [U], events of each request."""
-        return np.diff(self.offsets)
-
-    def some(self, rows: Sequence[int]) -> RequestBatch:
-        """The requests `rows`, in that order."""
-        chosen = np.asarray(rows, dtype=np.int64)
-        place, offsets = ranges(self.offsets[chosen], self.lengths[chosen])
-        return RequestBatch(
-            tuple(self.requests[row] for row in rows),
-            self.user[chosen],
-            self.at[chosen],
-            self.item[place],
-            self.time[place],
-            offsets,
-            self.version[chosen],
-        )
-
-    def latest(self, most: int) -> tuple[Ints, Ints]:
-        """Places of the latest `most` events of each request, int64 [E'], and their offsets
-        int64 [U + 1]."""
-        kept = np.minimum(self.lengths, most)
-        return ranges(self.offsets[1:] - kept, kept)
-
-    def counts(self, owner: Ints, asked: Ints) -> Personal:
-        """What the users `owner` (int64 [C], places in the batch) had of the items `asked`
-        (int64 [C] codes) until their request."""
-        return personal(
-            self.item,
-            self.time,
-            self.offsets,
-            owner=owner,
-            asked=asked,
-            end=self.offsets[owner + 1],
-            at=self.at[owner],
-        )
+#: So many users who come up later are kept, or as many as the log has where that is more: 70 MB.
+_NEWCOMERS = 100_000
 
 
 class _Record(NamedTuple):
@@ -123,7 +69,8 @@ class Histories:
 
     items: the catalogue whose codes are kept; an item that it lacks is code 0. profiles: one
     row per user, user_id and text columns named as the user features of the models. kinds: of
-    the events that `observe` takes for history.
+    the events that `observe` takes for history. newcomers: the most users that are kept beyond
+    those of the log and the profiles; by default 100,000, or as many as these are.
     """
 
     def __init__(
@@ -132,12 +79,16 @@ class Histories:
         *,
         profiles: pl.DataFrame | None = None,
         kinds: Sequence[str] = ("purchase",),
+        newcomers: int | None = None,
     ) -> None:
         self.items, self.kinds = items, tuple(kinds)
+        self.newcomers = newcomers
         self.profiles = _people(profiles)
         self._number = {user: n for n, user in enumerate(self.profiles["user_id"], start=1)}
-        # Number 0 is every unknown user.
-        self._records = [_EMPTY] * (self.profiles.height + 1)
+        # By number, which is never given twice; number 0 is every unknown user.
+        self._records = dict.fromkeys(range(self.profiles.height + 1), _EMPTY)
+        self._next = len(self._records)
+        self._late = OrderedDict[str, None]()  # the newcomers, by their latest event
         self._lock = threading.Lock()
 
     @classmethod
@@ -193,23 +144,29 @@ class Histories:
 
     def __len__(self) -> int:
         """Users with a profile or an event."""
-        return len(self._records) - 1
+        return len(self._number)
 
     @property
     def events(self) -> int:
         """Events of all users."""
-        return sum(record.length for record in self._records)
+        return sum(record.length for record in self._all())
 
     @property
     def latest(self) -> int | None:
         """Time of the latest event of all, in microseconds; None without events."""
-        times = [int(r.time[r.length - 1]) for r in self._records if r.length]
+        times = [int(r.time[r.length - 1]) for r in self._all() if r.length]
         return max(times, default=None)
+
+    def latest_until(self, instant: datetime) -> int | None:
+        """As `latest`, of the events that are not after `instant`."""
+        end = microseconds(instant)
+        before = [r.time[: np.searchsorted(r.time[: r.length], end, "right")] for r in self._all()]
+        return max((int(times[-1]) for times in before if len(times)), default=None)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays, spare places included."""
-        return sum(record.item.nbytes + record.time.nbytes for record in self._records)
+        return sum(record.item.nbytes + record.time.nbytes for record in self._all())
 
     def users(self) -> list[str]:
         """Ids of the users, in the order of their numbers from 1."""
@@ -221,7 +178,7 @@ class Histories:
 
     def version(self, user_id: str) -> int:
         """Grows with every append to this user's history."""
-        return self._records[self.number_of(user_id)].version
+        return self._record(self.number_of(user_id)).version
 
     def append(self, user_id: str, item_ids: Sequence[str], times: Sequence[datetime]) -> None:
         """Add events of one user; an event that arrives late takes its place by time.
@@ -240,8 +197,11 @@ class Histories:
         instants = np.array([microseconds(time) for time in times], np.int64)
         order = np.argsort(instants, kind="stable")
         with self._lock:
-            old = self._records[self.number_of(user_id)]
+            old = self._record(self.number_of(user_id))
+            late = user_id not in self._number or user_id in self._late
             self._put(user_id, _grown(old, codes[order], instants[order]))
+            if late:
+                self._came(user_id)
 
     def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Add what just happened: rows in EVENT_SCHEMA columns, of any users; those of other
@@ -255,11 +215,37 @@ class Histories:
         for user, (items, times) in mine.items():
             self.append(user, items, times)
 
+    def unknown(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Those of `events` (in EVENT_SCHEMA columns) that are not in the histories.
+
+        An event is known by its user, item and time, so that one counts that is older than others
+        and came later; of equal ones as many are known as there are in the user's history.
+        """
+        users = events["user_id"].unique(maintain_order=True)
+        records = [self._record(self.number_of(user)) for user in users]
+        key = ["user", "time", "item"]
+        asked = events.select(
+            user=pl.col("user_id").cast(pl.Enum(users)).to_physical().cast(pl.Int64),
+            time=pl.col("time").dt.epoch("us"),
+            item=pl.Series(self.items.rows(events.to_arrow()["item_id"]), dtype=pl.Int64),
+        )
+        had = pl.DataFrame(
+            {
+                "user": np.repeat(np.arange(len(records)), [r.length for r in records]),
+                "time": np.concatenate([_EMPTY.time, *(r.time[: r.length] for r in records)]),
+                "item": np.concatenate([_EMPTY.item, *(r.item[: r.length] for r in records)]),
+            }
+        ).with_columns(pl.col("item").cast(pl.Int64))
+        counts = had.group_by(key).len("had")
+        nth = asked.select(pl.int_range(pl.len()).over(key)).to_series()
+        known = asked.join(counts, on=key, how="left", maintain_order="left")["had"].fill_null(0)
+        return events.filter(nth >= known)
+
     def batch(self, requests: Sequence[Request]) -> RequestBatch:
         """The requests, with what came before each request's time."""
         user = [self.number_of(request.user_id) for request in requests]
         at = [microseconds(request.time) for request in requests]
-        records = [self._records[number] for number in user]
+        records = [self._record(number) for number in user]
         ends = [
             int(np.searchsorted(r.time[: r.length], instant))
             for r, instant in zip(records, at, strict=True)
@@ -283,10 +269,11 @@ class Histories:
 
         It holds what users did, under their ids: keep it where the log itself may be kept.
         """
-        records = list(self._records)
+        with self._lock:
+            users = self.users()
+            records = [_EMPTY, *(self._record(self._number[user]) for user in users)]
         buffer = io.BytesIO()
         self.profiles.write_parquet(buffer, compression="zstd")
-        users = self.users()[: len(records) - 1]
         return save_artifact(
             folder,
             kind=KIND,
@@ -330,12 +317,29 @@ class Histories:
 
     def _put(self, user: str, record: _Record) -> None:
         """Replace the user's record; a reader sees a new user only once there is a record."""
-        number = self._number.get(user, len(self._records))
-        if number == len(self._records):
-            self._records.append(record)
+        number = self._number.get(user, self._next)
+        self._records[number] = record
+        if number == self._next:
+            self._next += 1
             self._number[user] = number
-        else:
-            self._records[number] = record
+
+    def _came(self, user: str) -> None:
+        """Take note that a newcomer did something, and forget who did nothing for longest."""
+        self._late[user] = None
+        self._late.move_to_end(user)
+        most = self.newcomers
+        if most is None:
+            most = max(_NEWCOMERS, len(self._number) - len(self._late))
+        while len(self._late) > most:
+            forgotten, _ = self._late.popitem(last=False)
+            del self._records[self._number.pop(forgotten)]
+
+    def _record(self, number: int) -> _Record:
+        """The record; nothing where it was forgotten while somebody asked."""
+        return self._records.get(number, _EMPTY)
+
+    def _all(self) -> list[_Record]:
+        return list(self._records.values())
 
 
 def visit_requests(task: NextBasket, visits: Ints, *, k: int = 10) -> list[Request]:

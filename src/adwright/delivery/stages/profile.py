@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from adwright.data.features import Feature
 from adwright.data.tasks.next_basket import moment
 from adwright.delivery.decision import Request
-from adwright.delivery.stages.histories import Histories, RequestBatch
+from adwright.delivery.stages.histories import Histories
+from adwright.delivery.stages.request_batch import RequestBatch
 
 __all__ = ["ProfileCodes"]
 

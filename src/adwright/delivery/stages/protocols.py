@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.delivery.stages.histories import RequestBatch
+from adwright.delivery.stages.request_batch import RequestBatch
 
 __all__ = ["CallCost", "CandidateSource", "Scorer", "Shortlist", "best_of"]
 

@@ -10,7 +10,8 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.features import ItemTable
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.time import MICROSECONDS_PER_SECOND
-from adwright.delivery.stages.histories import Histories, RequestBatch
+from adwright.delivery.stages.histories import Histories
+from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.training.sequential.artifact import SequenceArtifact
 
 __all__ = ["items_of", "require_catalogue", "sequence_batch"]

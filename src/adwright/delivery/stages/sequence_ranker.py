@@ -26,8 +26,9 @@ from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import Draws, popular_share
 from adwright.data.time import MICROSECONDS_PER_SECOND
-from adwright.delivery.stages.histories import Histories, RequestBatch
+from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.protocols import CallCost, Shortlist
+from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.delivery.stages.sequence_batch import require_catalogue, sequence_batch
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon

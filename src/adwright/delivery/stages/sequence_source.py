@@ -28,8 +28,9 @@ from adwright.data.popularity import most_popular
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.time import MICROSECONDS_PER_SECOND
 from adwright.delivery.index.index import Index
-from adwright.delivery.stages.histories import Histories, RequestBatch
+from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.protocols import CallCost, Shortlist
+from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.delivery.stages.sequence_batch import require_catalogue, sequence_batch
 from adwright.delivery.stages.vector_cache import VectorCache
 from adwright.delivery.stages.vector_source import catalogue_index

@@ -19,9 +19,10 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
 from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_HOUR
 from adwright.delivery.index.index import Index, IndexConfig, IndexKind, build_index, search_many
-from adwright.delivery.stages.histories import Histories, RequestBatch
+from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.profile import ProfileCodes
 from adwright.delivery.stages.protocols import CallCost, Shortlist
+from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.delivery.stages.vector_cache import VectorCache
 from adwright.models.retrieval.multi_interest import combine
 from adwright.training.retrieval.artifact import RetrieverArtifact

@@ -1,8 +1,7 @@
 """What comes in and goes out over HTTP: every field, its limits and an example.
 
 The limits are part of the contract, so they stand here and in the OpenAPI, not in a setting.
-Unknown fields are refused. Ids are printable in one line: no control characters, no halves of
-a surrogate pair.
+Unknown fields are refused. What an id is stands in `data.ids`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from adwright.data.columns import NOT_IDS
+from adwright.data.ids import LONGEST_ID, PRINTABLE, why_no_id
 from adwright.data.schema import EventKind
 
 __all__ = [
@@ -49,17 +48,15 @@ __all__ = [
     "SimilarOut",
 ]
 
-ID_LENGTH = 128
+ID_LENGTH = LONGEST_ID
 MAX_PLACES = 100
 MAX_IDS = 5_000
 MAX_EVENTS = 1_000
 MAX_CAMPAIGNS = 1_000
-_REQUEST_ID_LENGTH = 120  # an impression's id adds a dash and the place
+_REQUEST_ID_LENGTH = ID_LENGTH - 8  # an impression's id adds a dash and the place
 _CONTEXT_KEYS = 32
 _CONTEXT_TEXT = 256
 _NUMBER = 1e15
-#: The C0 controls and DEL; a class that Python's, Rust's and ECMAScript's expressions share.
-_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 #: Keys with an underscore in front are the service's own.
 _CONTEXT_KEY = r"^[^_\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 _PRINTABLE_OR_EMPTY = r"^[^\x00-\x1f\x7f]*$"
@@ -80,20 +77,19 @@ def _in_utc(value: datetime) -> datetime:
 
 
 def _an_id(value: str) -> str:
-    # What data files hold where there is no id: the log refuses them too.
-    if not value.strip() or value in NOT_IDS:
-        raise ValueError("must be an id: neither blank nor a word for nothing")
+    if why := why_no_id(value):
+        raise ValueError(f"must be an id: {why}")
     return value
 
 
 Id = Annotated[
     str,
-    StringConstraints(strict=True, min_length=1, max_length=ID_LENGTH, pattern=_PRINTABLE),
+    StringConstraints(strict=True, min_length=1, max_length=ID_LENGTH, pattern=PRINTABLE),
     AfterValidator(_an_id),
 ]
 _RequestId = Annotated[
     str,
-    StringConstraints(strict=True, min_length=1, max_length=_REQUEST_ID_LENGTH, pattern=_PRINTABLE),
+    StringConstraints(strict=True, min_length=1, max_length=_REQUEST_ID_LENGTH, pattern=PRINTABLE),
     AfterValidator(_an_id),
 ]
 _Text = Annotated[

@@ -138,7 +138,7 @@ class Writer:
         except DataError as error:
             if len(writes) == 1:
                 self._metrics.commit_failures.inc()
-                return [_refused(error)]
+                return [_refused(error, writes[0].entry)]
             # One bad row must not take the others with it.
             return [result for write in writes for result in self._results(tenant, [write])]
         except Exception as error:
@@ -168,7 +168,12 @@ class Writer:
             self._answers.deliver(results)
 
 
-def _refused(error: DataError) -> ApiError:
+def _refused(error: DataError, entry: Decision | Events) -> ApiError:
+    if isinstance(entry, Decision):
+        # The request was checked at the door: this is the model's doing.
+        _log.error("the decision of model %s cannot be stored: %s", entry.model, error)
+        hint = "nothing was stored; let another version decide"
+        return ApiError(500, "the model made a decision that cannot be stored", hint=hint)
     where = f"{error.column}: " if error.column else ""
     return ApiError(422, f"{where}{error.what}", hint=error.hint)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adwright.core.artifacts import Artifact
 from adwright.core.clock import Clock
 from adwright.core.errors import ValueInvalidError
 from adwright.delivery.deadline import Deadline
@@ -24,18 +24,22 @@ KIND = "cascade"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def deployed_cascade(folder: Path, settings: PolicySettings, clock: Clock) -> Deployed:
-    """The model of a folder that `delivery.cascade.deployment` wrote, warmed up.
+def deployed_cascade(artifact: Artifact, settings: PolicySettings, clock: Clock) -> Deployed:
+    """The model of an artifact that `delivery.cascade.deployment` wrote, warmed up.
+
+    Which of the stored events it knows, its histories say for each event, whatever its date. For
+    the policy's evidence the date has to do: that of the latest event that was over when the
+    model was made, so that a date in the future does no harm.
 
     Raises what `Deployment.load`, `Deployment.cascade` and `PolicySettings.build` raise.
     """
     from adwright.delivery.cascade.deployment import Deployment
 
-    saved = Deployment.load(folder)
+    saved = Deployment.load(artifact)
     cascade = saved.cascade(clock=clock)
     cascade.warm_up()
     histories = cascade.histories
-    latest = histories.latest
+    latest = histories.latest_until(datetime.fromisoformat(artifact.manifest["created"]))
     known_until = None if latest is None else _EPOCH + timedelta(microseconds=latest + 1)
     vectors = histories.items.ids, cascade.vectors.item_vectors[1:]
 
@@ -47,7 +51,7 @@ def deployed_cascade(folder: Path, settings: PolicySettings, clock: Clock) -> De
 
     policy, records = settings.build(known_until=known_until, vectors=vectors, clock=clock)
     return Deployed(
-        name=folder.name,
+        name=artifact.folder.name,
         artifact_id=saved.artifact_id,
         kind=KIND,
         recommender=cascade,
@@ -58,7 +62,9 @@ def deployed_cascade(folder: Path, settings: PolicySettings, clock: Clock) -> De
         observe=histories.observe,
         kinds=frozenset(histories.kinds),
         known_until=known_until,
+        unknown=histories.unknown,
         records=records,
+        item_ids=histories.items.ids,
     )
 
 

@@ -14,9 +14,13 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
+import polars as pl
 
+from adwright.campaigns.store.decisions import decision_row
+from adwright.campaigns.store.incoming import event_rows
 from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.data.ids import first_bad_id
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Decision, Policy, Recommender, Request
 from adwright.delivery.policy.records import PolicyRecords
@@ -27,6 +31,7 @@ __all__ = [
     "Observe",
     "Observer",
     "Similar",
+    "Unknown",
     "decision_rng",
     "probe",
 ]
@@ -48,6 +53,8 @@ class BatchRecommender(Protocol):
 
 #: Given an item and k: up to k pairs of item and similarity, nearest first; None: unknown item.
 Similar = Callable[[str, int], Sequence[tuple[str, float]] | None]
+#: Picks from a table of events, in EVENT_SCHEMA columns, those that were not known before.
+Unknown = Callable[[pl.DataFrame], pl.DataFrame]
 #: Takes note of events, rows in EVENT_SCHEMA columns that are stored; each comes once.
 Observe = Callable[[Sequence[Mapping[str, Any]]], None]
 
@@ -55,11 +62,13 @@ Observe = Callable[[Sequence[Mapping[str, Any]]], None]
 @dataclass(frozen=True)
 class Observer:
     """Follows a tenant's events. kinds: of the events that it wants to see. since: it knows the
-    events before this instant, or does not need them; None is the beginning."""
+    events before this instant, or does not need them; None is the beginning. unknown: picks from
+    a table of events those that it does not know; None for all of them."""
 
     observe: Observe
     kinds: frozenset[str]
     since: datetime | None
+    unknown: Unknown | None = None
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Pass on those of the events that it wants to see."""
@@ -77,7 +86,9 @@ class Deployed:
     "popularity". seed: of the policy's chance. similar: None where the model knows none.
     observe: keeps histories up to date, on another thread than the recommender's; None where
     there are none. kinds: of the events that it wants to see. known_until: the events before
-    this instant are in the model already. records: the policy's caps, budgets and evidence.
+    this instant are in the model already. unknown: where the model can tell for each event
+    whether it has it; then events count that are dated before known_until and came later.
+    records: the policy's caps, budgets and evidence. item_ids: all that it may decide.
 
     The recommender is called from one thread at a time, and so is the policy.
     """
@@ -93,14 +104,17 @@ class Deployed:
     observe: Observe | None = None
     kinds: frozenset[str] = frozenset()
     known_until: datetime | None = None
+    unknown: Unknown | None = None
     records: PolicyRecords = field(default_factory=PolicyRecords, repr=False)
+    item_ids: Sequence[str] = field(default=(), repr=False)
 
     @property
     def observers(self) -> list[Observer]:
         """The model, and the policy's records, where they want to see events."""
         found = []
         if self.observe is not None:
-            found.append(Observer(self.observe, self.kinds, self.known_until))
+            since = self.known_until if self.unknown is None else None
+            found.append(Observer(self.observe, self.kinds, since, self.unknown))
         if self.records.kinds:
             found.append(Observer(self.records.observe, self.records.kinds, self.records.since))
         return found
@@ -138,11 +152,20 @@ def decision_rng(seed: int, tenant: str, request_id: str) -> np.random.Generator
 def probe(deployed: Deployed, clock: Clock) -> None:
     """Let a model that was just loaded decide for an unknown user, on every path.
 
-    A model that cannot do that is not put in place. It also warms up what is built on first use.
-    Nothing is recorded.
+    A model that cannot do that, or whose decisions the store would refuse, is not put in place. It
+    also warms up what is built on first use. Nothing is recorded.
 
-    Raises ValueInvalidError where an answer is not usable, and whatever the model raises.
+    Raises ValueInvalidError where an answer is not usable or an item's id is none, and whatever the
+    model raises.
     """
+    bad = first_bad_id(deployed.item_ids)
+    if bad is not None:
+        raise ValueInvalidError(
+            f"the model has an item whose id cannot be served: {bad[1]}",
+            column="item_id",
+            value=bad[0],
+            hint="rename the item in the catalogue and the log, and train it again",
+        )
     request = Request(request_id="probe", user_id="probe", time=clock.now(), k=3)
     for deadline in (None, Deadline.after(60, clock), Deadline.after(0, clock)):
         answers = deployed.recommender.recommend_many([request, request], deadline)
@@ -158,4 +181,7 @@ def probe(deployed: Deployed, clock: Clock) -> None:
                 where=deployed.name,
                 hint="it needs at least one item",
             )
-        deployed.policy.decide(request, candidates, decision_rng(0, "probe", "probe"))
+        decision = deployed.policy.decide(request, candidates, decision_rng(0, "probe", "probe"))
+        # As the store takes it: it refuses what a database cannot keep.
+        decision_row(replace(decision, model=deployed.name))
+        event_rows(decision.impressions())

@@ -9,12 +9,11 @@ without a new artifact, and is exchanged in the same way.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from adwright.campaigns.store.store import Store
-from adwright.core.artifacts import MANIFEST
+from adwright.core.artifacts import load_artifact
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import load_toml
 from adwright.core.errors import ArtifactError
@@ -35,7 +34,7 @@ def load_settings(folder: Path) -> PolicySettings:
     Raises ConfigError that names the file and the key.
     """
     settings = folder.parent / SETTINGS
-    return load_toml(settings, PolicySettings) if settings.is_file() else PolicySettings()
+    return load_toml(settings, PolicySettings) if settings.exists() else PolicySettings()
 
 
 def load_deployed(folder: Path, *, clock: Clock | None = None) -> Deployed:
@@ -47,14 +46,23 @@ def load_deployed(folder: Path, *, clock: Clock | None = None) -> Deployed:
     """
     clock = SystemClock() if clock is None else clock
     settings = load_settings(folder)
-    match _kind(folder):
+    artifact = load_artifact(folder)
+    match artifact.kind:
         case popularity.KIND:
-            popular, artifact_id, _ = load_popularity(folder)
+            popular, artifact_id, _ = load_popularity(artifact)
             policy, records = settings.build(clock=clock)
             named = folder.name, artifact_id, popularity.KIND
-            return Deployed(*named, popular, policy, popular, seed=settings.seed, records=records)
+            return Deployed(
+                *named,
+                popular,
+                policy,
+                popular,
+                seed=settings.seed,
+                records=records,
+                item_ids=popular.item_ids,
+            )
         case cascades.KIND:
-            return deployed_cascade(folder, settings, clock)
+            return deployed_cascade(artifact, settings, clock)
         case kind:
             raise ArtifactError(
                 f"an artifact of kind {kind!r} cannot be served",
@@ -70,19 +78,7 @@ def stored_events(store: Store) -> Stored:
     """
 
     def stored(tenant: str, observer: Observer) -> list[dict[str, Any]]:
-        return store.events(tenant, since=observer.since, kinds=observer.kinds).to_dicts()
+        events = store.events(tenant, since=observer.since, kinds=observer.kinds)
+        return (events if observer.unknown is None else observer.unknown(events)).to_dicts()
 
     return stored
-
-
-def _kind(folder: Path) -> object:
-    """The kind that the manifest states; loading the artifact verifies it."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        return manifest["kind"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ArtifactError(
-            "the artifact's manifest cannot be read",
-            where=str(folder / MANIFEST),
-            hint="copy or make the artifact again",
-        ) from error

@@ -7,7 +7,8 @@
 `publish` writes the pointer in one step. A thread looks at the contents of pointer, manifest and
 settings, loads what is new, probes it with decisions that are not recorded, and only then puts
 it in place: the next batch uses it. What cannot be loaded is refused and the old model goes on;
-it is tried again when one of the three changes.
+it is tried again when one of the three changes. Each of the three is a plain file: what is none,
+or is larger than such a file can be, is refused and not read.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError
 from adwright.core.hashing import sha256_bytes
+from adwright.core.manifest import MOST_MANIFEST_BYTES
+from adwright.core.regular import read_regular
 from adwright.service.registry.deployed import Deployed, Observer, probe
 
 __all__ = [
@@ -41,6 +44,7 @@ __all__ = [
 POINTER = "current"
 SETTINGS = "serving.toml"
 _MAX_NAME = 128
+_MOST_POINTER, _MOST_SETTINGS = 4 << 10, 16 << 20
 _log = logging.getLogger("adwright.service")
 
 Load = Callable[[Path], Deployed]
@@ -184,7 +188,11 @@ class FolderModels:
             tenants = []
         for tenant in tenants:
             if not tenant.startswith("."):
-                self._look_at(tenant)
+                try:
+                    self._look_at(tenant)
+                except Exception:
+                    # What is wrong with one tenant's folder does not keep the others waiting.
+                    _log.exception("the folder of tenant %s could not be looked at", tenant)
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._seconds):
@@ -195,18 +203,28 @@ class FolderModels:
 
     def _look_at(self, tenant: str) -> None:
         folder = self._root / tenant
-        pointer = _read(folder / POINTER)
+        pointer = _read(folder / POINTER, _MOST_POINTER)
         if pointer is None:
             return  # no version was published yet, or the pointer was taken away: the old goes on
-        name = pointer.decode("utf-8", "replace").strip()
-        manifest = _read(folder / name / MANIFEST) if _is_name(name) else None
-        settings = _read(folder / SETTINGS)
+        name = pointer.decode("utf-8", "replace").strip() if isinstance(pointer, bytes) else ""
+        manifest = _read(folder / name / MANIFEST, MOST_MANIFEST_BYTES) if _is_name(name) else None
+        settings = _read(folder / SETTINGS, _MOST_SETTINGS)
         content = repr(
-            [None if one is None else sha256_bytes(one) for one in (pointer, manifest, settings)]
+            [
+                sha256_bytes(one) if isinstance(one, bytes) else str(one)
+                for one in (pointer, manifest, settings)
+            ]
         )
         if self._seen.get(tenant) == content:
             return
         try:
+            for one, file in ((pointer, POINTER), (settings, SETTINGS)):
+                if isinstance(one, OSError):
+                    raise ArtifactError(
+                        f"{file} cannot be read: {one.strerror}",
+                        where=f"{tenant}/{file}",
+                        hint="write a plain file that the service may read",
+                    ) from one
             deployed = self._loaded(folder, name)
             self._put_in_place(tenant, deployed)
             _log.info("the model %s decides for tenant %s", name, tenant)
@@ -214,7 +232,7 @@ class FolderModels:
             _log.error("the model %s of tenant %s is refused: %s", name[:_MAX_NAME], tenant, error)
             before = self._statuses.get(tenant, ModelStatus())
             reason = f"{type(error).__name__}: {error}"[:500]
-            refused = name[:_MAX_NAME] or "(empty)"
+            refused = name[:_MAX_NAME] or ("(empty)" if pointer == b"" else "(unreadable)")
             self._statuses[tenant] = replace(before, refused=refused, reason=reason)
         self._seen[tenant] = content
 
@@ -281,11 +299,14 @@ def _tell(status: ModelStatus, events: Sequence[Mapping[str, Any]]) -> None:
         status.deployed.tell(events)
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Path, most: int) -> bytes | OSError | None:
+    """The bytes of a file, or why they cannot be read; None where there is no file."""
     try:
-        return path.read_bytes()
-    except OSError:
+        return read_regular(path, most=most)
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        return error
 
 
 def _is_name(name: str) -> bool:
