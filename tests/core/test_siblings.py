@@ -87,3 +87,20 @@ def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
     dead = left_behind(tmp_path / "a")
     remove_dead(tmp_path / "a")
     assert dead.exists()
+
+
+def test_who_loses_its_folder_before_it_is_opened_makes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir, lost = Path.mkdir, list[str]()
+
+    def slow(path: Path) -> None:
+        mkdir(path)
+        if not lost:
+            lost.extend(names(tmp_path))
+            remove_dead(tmp_path / "a")
+
+    monkeypatch.setattr(Path, "mkdir", slow)
+    with new_folder(tmp_path / "a") as folder:
+        assert names(tmp_path) == [folder.name]
+        assert folder.name not in lost

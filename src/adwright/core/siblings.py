@@ -45,7 +45,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     while True:
         temporary = _sibling(path)
         temporary.mkdir()
-        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process took it for a dead one
         try:
             if _claimed(temporary, descriptor):
                 yield temporary
