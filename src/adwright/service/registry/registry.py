@@ -232,7 +232,9 @@ class FolderModels:
             _log.error("the model %s of tenant %s is refused: %s", name[:_MAX_NAME], tenant, error)
             before = self._statuses.get(tenant, ModelStatus())
             reason = f"{type(error).__name__}: {error}"[:500]
-            refused = name[:_MAX_NAME] or ("(empty)" if pointer == b"" else "(unreadable)")
+            refused = name[:_MAX_NAME] or (
+                "(empty)" if isinstance(pointer, bytes) else "(unreadable)"
+            )
             self._statuses[tenant] = replace(before, refused=refused, reason=reason)
         self._seen[tenant] = content
 
