@@ -86,14 +86,19 @@ def test_it_serves_until_it_is_told_to_stop(here: Path) -> None:
 
 def test_ray_gets_the_same_settings(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deployed: list[Any] = []
-    monkeypatch.setattr(on_ray, "deploy", lambda config, **rest: deployed.append((config, rest)))
+
+    def deploy(config: Any, **rest: Any) -> int:
+        deployed.append((config, rest))
+        return 9001
+
+    monkeypatch.setattr(on_ray, "deploy", deploy)
     monkeypatch.setattr(on_ray, "connected", lambda cpus: nullcontext())
     monkeypatch.setattr(server, "wait_for_signal", lambda: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (here / "service.toml").write_text("max_queue = 9\n")
     options = ["--ray", "--replicas", "3", "--port", "9000", "--store", "sqlite:///other.db"]
     output = run("serve", "service.toml", *options)
-    assert "9000 from 3 replicas" in output
+    assert "9001 from 3 replicas" in output
     ((config, rest),) = deployed
     assert config.max_queue == 9
     assert rest == {

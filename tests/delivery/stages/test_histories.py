@@ -226,7 +226,7 @@ def test_invented_users_push_out_each_other_and_nobody_of_the_log(tmp_path: Path
 
 
 def test_so_many_newcomers_are_kept_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adwright.delivery.stages.histories._NEWCOMERS", 3)
+    monkeypatch.setattr("adwright.delivery.stages.histories.NEWCOMERS", 3)
     log = rows_of(*((f"u{n}", "i1", on_day(1)) for n in range(5)))
     for known, kept in ((Histories(ITEMS), 3), (Histories.from_events(log, ITEMS), 10)):
         for n in range(20):

@@ -41,7 +41,7 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.decision import Request
 from adwright.delivery.stages.request_batch import RequestBatch
 
-__all__ = ["Histories", "microseconds", "visit_requests"]
+__all__ = ["NEWCOMERS", "Histories", "microseconds", "visit_requests"]
 
 Ints = NDArray[np.int64]
 KIND = "histories"
@@ -49,7 +49,7 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST = 16
 #: So many users who come up later are kept, or as many as the log has where that is more: 70 MB.
-_NEWCOMERS = 100_000
+NEWCOMERS = 100_000
 
 
 class _Record(NamedTuple):
@@ -329,7 +329,7 @@ class Histories:
         self._late.move_to_end(user)
         most = self.newcomers
         if most is None:
-            most = max(_NEWCOMERS, len(self._number) - len(self._late))
+            most = max(NEWCOMERS, len(self._number) - len(self._late))
         while len(self._late) > most:
             forgotten, _ = self._late.popitem(last=False)
             del self._records[self._number.pop(forgotten)]
