@@ -1,5 +1,5 @@
-"""`adwright serve --ray` on a cluster of this machine: a port for all, large bodies without a key, and
-a replica that is killed."""
+"""`adwright serve --ray` on a cluster of this machine: a port that is free, large bodies
+without a key, and a replica that is killed."""
 
 from __future__ import annotations
 

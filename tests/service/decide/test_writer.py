@@ -3,21 +3,22 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adwright.campaigns.store.group_commit import Events, StoredDecision
 from adwright.campaigns.store.store import Recorded
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError, ValueInvalidError
-from adwright.delivery.decision import Decision
+from adwright.delivery.decision import Decision, Request
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.pending import Answers
 from adwright.service.decide.writer import Write, Writer
 from adwright.web.errors import ApiError
 from adwright.web.metrics import ServiceMetrics
-from tests.support.service.small_shop import Hashed, deployed, request
 
 
 class Ledger:
@@ -108,9 +109,8 @@ def test_a_bad_row_fails_alone() -> None:
 
 
 def test_a_decision_that_can_never_be_stored_is_the_models_fault() -> None:
-    asked = request()
-    (candidates,) = Hashed().recommend_many([asked], None)
-    decision = deployed("odd").decide("acme", asked, candidates)
+    asked = Request("r1", "u1", datetime(2024, 6, 1, tzinfo=UTC))
+    decision = Decision(asked, "greedy", ("a",), np.ones(1), np.ones(1), ("best",), "fine", "odd")
 
     class Refusing(Ledger):
         def record_group(self, tenant: str, entries: Any) -> Any:
