@@ -9,6 +9,7 @@ import pickle
 import socket
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -340,8 +341,12 @@ BOMBS = [
     refuses("3 TB, as its manifest says", resized("report.json", 3 << 40, honest=True)),
     refuses("9 GB, as its manifest says", resized("report.json", 9 << 30, honest=True)),
     refuses("a manifest of 1 GB", resized(MANIFEST, GIB)),
-    Attack("a pointer of 1 GB", pointer(large), quick=True),
+    Attack("a pointer of 1 GB", pointer(large)),
     Attack("a pointer that is a FIFO", pointer(os.mkfifo), quick=True),
-    Attack("a pointer that is a folder", pointer(os.mkdir), quick=True),
+    Attack("a pointer that is a folder", pointer(os.mkdir)),
 ]
-AREAS = [Area("artifacts", ARTIFACTS), Area("size bombs", BOMBS)]
+#: Every fourth runs at each change, and what would hang.
+CHOSEN = [
+    replace(each, quick=n % 4 == 0 or "FIFO" in each.name) for n, each in enumerate(ARTIFACTS)
+]
+AREAS = [Area("artifacts", CHOSEN), Area("size bombs", BOMBS)]

@@ -336,8 +336,11 @@ def ended_under_load(times: int, seconds: float) -> Callable[[Running], Mapping[
 
 
 SWAPPED = [
-    *(swap(name, spoil, quick=n % 8 == 0) for n, (name, spoil) in enumerate(POINTERS.items())),
-    *(swap(f"a version {name}", artifact(spoil)) for name, spoil in ARTIFACTS.items()),
+    *(swap(name, spoil, quick="FIFO" in name) for name, spoil in POINTERS.items()),
+    *(
+        swap(f"a version {name}", artifact(spoil), quick="nan" in name)
+        for name, spoil in ARTIFACTS.items()
+    ),
     *(swap(name, spoil, quick="FIFO" in name) for name, spoil in SETTINGS_TOML.items()),
     Attack("an item of 500 characters, decided and reported", long_ids),
 ]
