@@ -356,3 +356,23 @@ def test_fixed_models_are_told_too(clock: FixedClock) -> None:
     models.tell("acme", named("a"))
     models.tell("umbrella", named("b"))
     assert listener.heard == {"v1": ["a"]}
+
+
+def test_settings_that_are_mounted_as_a_link_are_noticed_when_they_change(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    for number in (1, 2):
+        (tmp_path / f"settings-{number}").write_text(f"seed = {number}\n")
+    save_version(tmp_path / "models", "acme", "v1")
+    link = tmp_path / "models" / "acme" / SETTINGS
+    link.symlink_to(tmp_path / "settings-1")
+    publish(tmp_path / "models", "acme", "v1")
+    models = folder_models(tmp_path / "models", clock)
+    models.look()
+    before = models.status("acme")
+    link.unlink()
+    link.symlink_to(tmp_path / "settings-2")
+    models.look()
+    after = models.status("acme")
+    assert before is not None and after is not None
+    assert after.refused == "" and after.deployed is not before.deployed

@@ -14,6 +14,7 @@ or is larger than such a file can be, is refused and not read.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -208,7 +209,8 @@ class FolderModels:
             return  # no version was published yet, or the pointer was taken away: the old goes on
         name = pointer.decode("utf-8", "replace").strip() if isinstance(pointer, bytes) else ""
         manifest = _read(folder / name / MANIFEST, MOST_MANIFEST_BYTES) if _is_name(name) else None
-        settings = _read(folder / SETTINGS, _MOST_SETTINGS)
+        # A configuration that is mounted into a container is a link to its present version.
+        settings = _read(Path(os.path.realpath(folder / SETTINGS)), _MOST_SETTINGS)
         content = repr(
             [
                 sha256_bytes(one) if isinstance(one, bytes) else str(one)
