@@ -127,7 +127,7 @@ def check_footer(path: Path, footer: pq.FileMetaData, bounds: ReadBounds) -> Non
             )
         if (zone := _unknown_zone(field.type)) is not None:
             raise SchemaError(
-                f"the time zone {zone!r} is unknown",
+                f"the time zone {zone[:60]!r} is unknown",
                 file=file,
                 column=field.name,
                 hint="write the times in UTC",
