@@ -20,6 +20,7 @@ from typing import Any, Literal
 from adwright.core.assets import ASSETS, asset, derived
 from adwright.core.errors import AssetError, MissingExtraError
 from adwright.core.hashing import sha256_file
+from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
 
 __all__ = [
     "SMOLLM2",
@@ -128,16 +129,13 @@ def locate(model: str, *, offline: bool = False, cache: Path | None = None) -> L
 
 def _dequantise(gguf: Path, folder: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet():
         try:
-            read: Any = AutoModelForCausalLM.from_pretrained(
-                str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
-            )
-            tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-        except (OSError, ValueError, NotImplementedError, KeyError) as error:
-            raise _unreadable(gguf, error) from error
+            read = load_hf_model(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+            tokenizer = load_hf_tokenizer(gguf.parent, gguf_file=gguf.name)
+        except AssetError as error:
+            raise _unreadable(gguf, error.__cause__ or error) from error
         settings = read.config.to_dict()
         settings.pop("quantization_config", None)
         for key in [key for key in settings if "name_or_path" in key]:
@@ -200,7 +198,7 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _unreadable(gguf: Path, error: Exception) -> AssetError:
+def _unreadable(gguf: Path, error: BaseException) -> AssetError:
     return AssetError(
         f"the GGUF file cannot be read: {str(error).strip().splitlines()[0] if str(error) else ''}",
         where=str(gguf),
