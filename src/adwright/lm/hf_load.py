@@ -51,8 +51,6 @@ def load_hf_model(
             trust_remote_code=False,
             use_safetensors=None if gguf_file else True,
         )
-    except MemoryError:
-        raise
     except Exception as error:
         # Any value may stand in a config, and each version of transformers has its own errors.
         raise _refused(place, "the model cannot be loaded", error) from error
@@ -73,8 +71,6 @@ def load_hf_tokenizer(
             local_files_only=local_files_only,
             trust_remote_code=False,
         )
-    except MemoryError:
-        raise
     except Exception as error:
         raise _refused(place, "no tokeniser can be read", error) from error
 

@@ -180,7 +180,7 @@ def _scan(
         numbers = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
         return reading(path, lambda: parse_columns(frame, times, numbers, locate)), locate
     footer = _check_parquet(path, bounds, whole=whole)
-    frame = pl.scan_parquet(path)
+    frame = _lazily(path)
     reading(path, lambda: check_cells(frame, [footer], bounds, locate))
     return frame, locate
 
@@ -214,9 +214,15 @@ def _scan_parts(folder: Path, bounds: ReadBounds, *, whole: bool) -> tuple[pl.La
                 return str(part), row - start
         return str(folder), row
 
-    frame = pl.scan_parquet(parts)
+    frame = _lazily(parts)
     reading(folder, lambda: check_cells(frame, footers, bounds, locate))
     return frame, locate
+
+
+def _lazily(source: Path | list[Path]) -> pl.LazyFrame:
+    # Statistics are believed without a look at the pages: what is damaged in them would come to
+    # light, or not, in whatever is asked of the table later.
+    return pl.scan_parquet(source, use_statistics=False)
 
 
 def _parts_differ(first: Path, wanted: Types, part: Path, found: Types) -> SchemaError:
