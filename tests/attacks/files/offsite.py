@@ -186,15 +186,15 @@ def _wrong(value: Tensor) -> bytes:
 GOOD = ADAPTER[NAME]
 HEAD = {"kind": "adapter", "fields": FIELDS}
 LIES: dict[str, Callable[[], bytes]] = {
-    "a layer of 5,000 digits": lambda: lied({}, {"first." + "9" * 5000 + ".x": GOOD}),
-    "a layer of four digits": lambda: lied({}, {"first.9999.x": GOOD}),
-    "a layer in Arabic digits": lambda: lied({}, {"first.\u0661.x": GOOD}),
-    "a name with a path": lambda: lied({}, {"../../evil": GOOD}),
-    "a name with a colour": lambda: lied({}, {"\x1b[31mred": GOOD}),
-    "one tensor too many": lambda: lied({}, {"first.0.more": GOOD}),
+    "a layer of 5,000 digits": lambda: lied({}, {"first." + "9" * 5000 + ".x": GOOD.clone()}),
+    "a layer of four digits": lambda: lied({}, {"first.9999.x": GOOD.clone()}),
+    "a layer in Arabic digits": lambda: lied({}, {"first.\u0661.x": GOOD.clone()}),
+    "a name with a path": lambda: lied({}, {"../../evil": GOOD.clone()}),
+    "a name with a colour": lambda: lied({}, {"\x1b[31mred": GOOD.clone()}),
+    "one tensor too many": lambda: lied({}, {"first.0.more": GOOD.clone()}),
     "NaN": lambda: _wrong(torch.full_like(GOOD, float("nan"))),
     "infinity": lambda: _wrong(torch.full_like(GOOD, float("inf"))),
-    "numbers that overflow": lambda: _wrong(torch.full_like(GOOD, 3e38)),
+    "numbers that overflow": lambda: lied({}, {n: v + 3e38 for n, v in ADAPTER.items()}),
     "another shape": lambda: _wrong(torch.zeros(3)),
     "whole numbers": lambda: _wrong(torch.zeros(GOOD.shape, dtype=torch.int64)),
     "rank 1,000,000,000": lambda: lied({"rank": 10**9}, {}),
