@@ -2,7 +2,8 @@
 
 Each command runs once undisturbed; then, for each kill, again in a folder of its own, until a
 moment that is drawn from the time between its first file and its end, and once more as a person
-would resume it. What counts are the tensors that are left and the reports but for what a clock wrote.
+would resume it. What counts are the tensors that are left, and the reports but for what a clock
+wrote.
 """
 
 from __future__ import annotations
