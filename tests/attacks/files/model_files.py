@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -146,12 +147,12 @@ def _verb(top: Path, verb: str, kind: str) -> None:
 def _attacks() -> Iterator[Attack]:
     for seed in range(ALTERED):
         name = f"GGUF, {HOWS[seed % len(HOWS)]}, seed {seed}"
-        yield Attack(name, lambda top, s=seed: _gguf(top, s), quick=seed < 4, seconds=120.0)
+        yield Attack(name, partial(_gguf, seed=seed), quick=seed < 4, seconds=120.0)
     for kind, verbs in (("pickle", list(VERBS)), ("code", list(VERBS)[:2])):
         for verb in verbs:
             what = "weights in pickle" if kind == "pickle" else "Python code in the folder"
             name = f"{what}, adwright {verb}"
-            yield Attack(name, lambda top, v=verb, k=kind: _verb(top, v, k), seconds=SECONDS + 10)
+            yield Attack(name, partial(_verb, verb=verb, kind=kind), seconds=SECONDS + 10)
 
 
 # No bound on the address space, of which torch reserves more than it uses: memory is measured.

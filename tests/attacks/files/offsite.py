@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from tempfile import TemporaryDirectory
@@ -270,11 +271,11 @@ def _bomb(folder: Path, kind: str, size: int) -> dict[str, float]:
 def _attacks() -> Iterator[Attack]:
     for label, said in STRANGERS.items():
         quick = label == "a wrong token"
-        yield Attack(f"a stranger: {label}", lambda f, s=said: _stranger(f, s), quick, "", 60.0)
+        yield Attack(f"a stranger: {label}", partial(_stranger, said=said), quick, "", 60.0)
     for label, lie in LIES.items():
         quick = label == "a layer of 5,000 digits"
         name = f"an adapter that lies: {label}"
-        yield Attack(name, lambda f, s=lie: _liar(f, s), quick, "", 60.0)
+        yield Attack(name, partial(_liar, said=lie), quick, "", 60.0)
     yield Attack("three that know the token and say nothing more", _silent_with_the_token)
     yield Attack("200 silent connections in front", _silent_strangers)
     yield Attack("an adapter of noise from one without the token", _poison)
@@ -282,7 +283,7 @@ def _attacks() -> Iterator[Attack]:
         ("an adapter of 2 GiB of zeros", "adapter", 2 << 30),
         ("a message of another kind of 2 GiB", "hello", 2 << 30),
     ):
-        yield Attack(label, lambda f, k=kind, s=size: _bomb(f, k, s), False, "", 60.0)
+        yield Attack(label, partial(_bomb, kind=kind, size=size), False, "", 60.0)
 
 
 AREAS = [Area("offsite sockets", list(_attacks()), shared=base)]

@@ -178,7 +178,8 @@ def _large(path: Path, *, before: str, size: int, after: str) -> None:
 def _sizes() -> Iterator[Attack]:
     """What is far larger than anybody means."""
     beyond = ("columns, the bound is 4,000", "column c3999")
-    for columns, wanted in ((2_000, 1), (4_000, 1), (5_000, beyond), (100_000, beyond)):
+    widths: list[tuple[int, Wanted]] = [(2_000, 1), (4_000, 1), (5_000, beyond), (100_000, beyond)]
+    for columns, wanted in widths:
         name = f"CSV of {columns:,} columns"
         yield odd_file(name, "wide.csv", partial(_wide_csv, columns), wanted, items_of)
     yield odd_file(
@@ -189,9 +190,9 @@ def _sizes() -> Iterator[Attack]:
         lambda path: read_items(path, bounds=ReadBounds(columns=20_000)).height,
     )
     field, line = GOOD.rpartition(",")[0] + ",", "has more than 4,194,304 bytes"
-    for size, wanted in ((3_000_000, 1), (5_000_000, (line,)), (20_000_000, (line,))):
+    for size, found in ((3_000_000, 1), (5_000_000, (line,)), (20_000_000, (line,))):
         made = partial(_large, before=f"{HEAD}\n{field}", size=size, after="\n")
-        yield odd_file(f"CSV, a field of {size:,} bytes", "long.csv", made, wanted)
+        yield odd_file(f"CSV, a field of {size:,} bytes", "long.csv", made, found)
     for size, words in ((2_000, ("more than 1,000 bytes",)), (5_000_000, (line,))):
         made = partial(_large, before=f"{HEAD},", size=size, after=f"\n{GOOD},1\n")
         yield odd_file(f"CSV, a name of {size:,} bytes", "name.csv", made, words)
