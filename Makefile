@@ -12,7 +12,7 @@ WORKERS ?= 2
 BENCHMARKS := $(filter-out benchmarks/common/% benchmarks/peers/%,$(wildcard benchmarks/*/[a-z]*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test lint docs bench lock install-locked clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,20 @@ bench-%: $(VENV)/.installed-dev
 	@test -n "$(filter %/$*.py,$(BENCHMARKS))" || \
 	  { echo "there is no benchmark $*: make bench lists them"; exit 1; }
 	$(BIN)/python -m $(subst /,.,$(basename $(filter %/$*.py,$(BENCHMARKS))))
+
+lock: $(VENV)/.installed-dev ## pin what development needs, by hash, in requirements/*.lock
+	$(BIN)/python -m pip install --disable-pip-version-check -q uv
+	$(BIN)/python requirements/lock.py
+
+# For builds of torch from an index of one's own: make install-locked TORCH=torch==2.13.0, whose hash
+# is then not looked at.
+TORCH ?= -r requirements/torch.lock -r requirements/dev.lock --require-hashes
+install-locked: ## a fresh .venv of the very files that requirements/*.lock name
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q $(TORCH)
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@touch $(VENV)/.installed $(VENV)/.installed-dev
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,6 +20,7 @@ from adwright.core.config import to_jsonable
 from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import quiet, smollm2_folder
+from adwright.lm.hf_load import load_hf_model
 from adwright.lm.serving import passes
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
@@ -40,11 +41,9 @@ SIZE = 0.02
 
 def opened(dtype: torch.dtype = torch.bfloat16) -> Any:
     """Load the base model, frozen."""
-    from transformers import AutoModelForCausalLM
-
     torch.set_num_threads(1)
     with quiet():
-        model: Any = AutoModelForCausalLM.from_pretrained(smollm2_folder(), dtype=dtype)
+        model: Any = load_hf_model(smollm2_folder(), dtype=dtype)
     return model.eval().requires_grad_(False)
 
 

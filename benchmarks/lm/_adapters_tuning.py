@@ -28,6 +28,7 @@ import torch
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import smollm2_folder
+from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
 from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.coserve import Beside, Bounds, Pending, ServedBeside
 from adwright.training.tuning.jobs import Job, tune_jobs
@@ -47,13 +48,11 @@ TEXTS = 64
 
 def opened(dtype: torch.dtype) -> tuple[Any, Any]:
     """The base, and its tokeniser without a template, so that texts stay short."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     torch.set_num_threads(1)
     folder = smollm2_folder()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_hf_tokenizer(folder)
     tokenizer.chat_template = None
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    model: Any = load_hf_model(folder, dtype=dtype)
     return model.eval(), tokenizer
 
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional
-from transformers import AutoModelForCausalLM
 
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import smollm2_folder
+from adwright.lm.hf_load import load_hf_model
 from adwright.lm.native_engines.llamacpp_config import LoraFile, XllamacppConfig
 from adwright.lm.native_engines.llamacpp_model import XllamacppModel
 from adwright.lm.torch_engine.model import TorchModel
@@ -43,7 +43,7 @@ LESSONS = (
 
 def trained(folder: Path, *, steps: int = 12) -> Tuned:
     """A LoRA of rank 8 on every map of the model in `folder`, after a few steps on LESSONS."""
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model: Any = load_hf_model(folder, dtype=torch.float32)
     tuned = apply(model, LoRA(rank=8, alpha=16.0), seed=0)
     tokens = HuggingFaceTokens.load(folder)
     optimizer = torch.optim.AdamW(tuned.groups(2e-3), weight_decay=0.0)
@@ -66,7 +66,7 @@ def adapter_figures(
     """
     folder = smollm2_folder()
     tokens = HuggingFaceTokens.load(folder)
-    base: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    base: Any = load_hf_model(folder, dtype=torch.float32)
     before = _scored(TorchModel(base.eval(), tokens, name="base"), prompts, sentences)
     del base
     tuned = trained(folder)

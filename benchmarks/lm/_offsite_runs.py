@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from adwright.lm.engine.weights import smollm2_folder
+from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.offsite.cloud import serve_base
 from adwright.training.offsite.device import tune_on_device
@@ -41,17 +42,13 @@ BF16 = fitting_dtype() == torch.bfloat16
 
 def base() -> Any:
     """SmolLM2-135M in the type that fits."""
-    from transformers import AutoModelForCausalLM
-
-    model: Any = AutoModelForCausalLM.from_pretrained(smollm2_folder(), dtype=fitting_dtype())
+    model: Any = load_hf_model(smollm2_folder(), dtype=fitting_dtype())
     return model.eval()
 
 
 def texts() -> tuple[Texts, Texts, Texts]:
     """To train on, held, and of titles that only the model's owner has (for distilling)."""
-    from transformers import AutoTokenizer
-
-    read: Any = AutoTokenizer.from_pretrained(smollm2_folder())
+    read: Any = load_hf_tokenizer(smollm2_folder())
     pairs = [
         (
             tuple(read(f"Product: {title}\nCategory:", add_special_tokens=False)["input_ids"]),
@@ -74,7 +71,7 @@ def owner(told: Queue[Any], steps: int) -> None:
         found["distil_loss"] = distil(small, model, mine, ends=ENDS, steps=steps, rate=1e-4)
         found["distil_cpu"] = time.process_time() - start
     listener = Listener()
-    told.put(listener.port)
+    told.put(listener.address)
     channel = listener.accept(timeout=600)
     tuned = own(model, channel, ends=ENDS, kept=KEPT, emulator=small, wait=1200)
     found |= {"sent": dict(channel.sent), "received": dict(channel.received)}
@@ -88,7 +85,7 @@ def offsite(rank: int, steps: int) -> dict[str, Any]:
     other = get_context("spawn").Process(target=owner, args=(told, steps), daemon=True)
     other.start()
     train, held, _ = texts()
-    channel = connect("127.0.0.1", told.get(timeout=200), timeout=120)
+    channel = connect(told.get(timeout=200), timeout=120)
     config = TuneConfig(epochs=3, batch=16, micro=16, learning_rate=5e-4, bfloat16=BF16)
 
     def texts_of(_: Any) -> tuple[Texts, Texts]:
@@ -114,7 +111,7 @@ def cloud(told: Queue[Any]) -> None:
     """The side with the base."""
     torch.set_num_threads(1)
     model, listener = base(), Listener()
-    told.put(listener.port)
+    told.put(listener.address)
     channel = listener.accept(timeout=600)
     start = time.process_time()
     passes = serve_base(model, channel, targets=("q_proj", "v_proj"))
@@ -130,7 +127,7 @@ def shared(share: float, steps: int) -> dict[str, Any]:
     config = TuneConfig(steps=steps, batch=16, micro=16, learning_rate=1e-3)
     rule = None if share == 1 else KillRevive(window=4, alive=share, revived=0.05)
     lora = LoRA(rank=8, targets=("q_proj", "v_proj"))
-    channel = connect("127.0.0.1", told.get(timeout=600), timeout=120)
+    channel = connect(told.get(timeout=600), timeout=120)
     start = time.monotonic()
     _, report = tune_on_device(channel, train, config, lora=lora, rule=rule, valid=held)
     found = asdict(report)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from adwright.core.errors import AdwrightError
 from adwright.lm.engine.weights import smollm2_folder
+from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
 from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.tune import answer_loss_of, tune
 from adwright.tuning.methods import apply, method_of
@@ -211,15 +212,13 @@ def opened(*, float32: bool) -> tuple[Any, Task]:
 @cache
 def loaded(float32: bool) -> tuple[Any, Task]:
     """The base as it was stored."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     place = smollm2_folder()
     dtype = torch.float32 if float32 else torch.bfloat16
-    model: nn.Module = AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
+    model: nn.Module = load_hf_model(place, dtype=dtype)
     # Read through once, so that the pages of a mapped file are not counted as the method's.
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
-    return model, task(AutoTokenizer.from_pretrained(place))
+    return model, task(load_hf_tokenizer(place))
 
 
 def rss() -> float:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pyarrow as pa
 import pytest
+from polars._typing import TimeUnit
 
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.checks import in_file, run_checks
@@ -17,6 +18,7 @@ from adwright.data.columns import (
     conform,
     empty_table,
     from_arrow,
+    in_years,
     is_category,
     need_columns,
     present,
@@ -132,3 +134,23 @@ def test_a_column_of_nulls_fits_every_type() -> None:
     types = dict(frame.collect_schema())
     check_types(types, SCHEMA, "")
     assert conform(frame, types, SCHEMA).collect().schema == empty_table(SCHEMA).schema
+
+
+def test_a_hundred_thousand_unknown_columns_are_counted_not_listed() -> None:
+    types = {f"c{number}": pl.Int64() for number in range(100_000)} | {"key_id": pl.String()}
+    with pytest.raises(SchemaError, match=r"c0, c1, .*, c19 and 99,980 more") as error:
+        check_columns(types, SCHEMA, "")
+    assert len(str(error.value)) < 500
+    with pytest.raises(SchemaError, match=r"the table has c0, .* and 99,981 more"):
+        need_columns(list(types), ["none"], "lacks")
+
+
+@pytest.mark.parametrize(("unit", "checks"), [("us", 1), ("ms", 1), ("ns", 0)])
+def test_times_that_no_datetime_is_are_shown_as_numbers(unit: TimeUnit, checks: int) -> None:
+    frame = pl.select(at=pl.lit(-(2**62), pl.Int64).cast(pl.Datetime(unit))).lazy()
+    found = in_years({"at": pl.Datetime(unit)}, SCHEMA)
+    assert len(found) == checks
+    if checks:
+        with pytest.raises(ValueInvalidError, match=rf"1 to 9999 .*value {-(2**62)}\] .*seconds"):
+            run_checks(frame, found, in_file(""))
+    assert in_years({"at": pl.Null()}, SCHEMA) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from adwright.data import time
 
@@ -14,3 +14,9 @@ def test_units_are_those_of_timedelta() -> None:
     assert timedelta(days=1) // microsecond == time.MICROSECONDS_PER_DAY
     assert timedelta(days=1) // second == time.SECONDS_PER_DAY
     assert timedelta(weeks=1) // second == time.SECONDS_PER_WEEK
+
+
+def test_the_first_and_the_last_instant_are_those_of_a_datetime() -> None:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    assert epoch + timedelta(microseconds=time.FIRST) == datetime(1, 1, 1, tzinfo=UTC)
+    assert epoch + timedelta(microseconds=time.LAST) == datetime.max.replace(tzinfo=UTC)

@@ -26,12 +26,14 @@ class Check:
     bad: a boolean expression, true where the rule is broken; null counts as kept.
     what: the rule, one sentence without a full stop: "event_id must not be empty".
     hint: what to do where it is broken.
+    shown: the value that an error shows; None for the column itself.
     """
 
     column: str
     bad: pl.Expr
     what: str
     hint: str
+    shown: pl.Expr | None = None
 
 
 def in_file(file: str) -> Locate:
@@ -90,7 +92,8 @@ def check_unique(frame: pl.LazyFrame, column: str, what: str, hint: str, locate:
 
 def raise_at(frame: pl.LazyFrame, check: Check, row: int, count: int, locate: Locate) -> None:
     """Raise ValueInvalidError for `check`, first broken at `row` of `frame` and `count` times."""
-    value = frame.slice(row, 1).select(check.column).collect().item()
+    shown = pl.col(check.column) if check.shown is None else check.shown
+    value = frame.slice(row, 1).select(shown).collect().item()
     file, row_there = locate(row)
     rows = "1 row breaks this" if count == 1 else f"{count:,} rows break this, the first is named"
     raise ValueInvalidError(

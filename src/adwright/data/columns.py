@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from adwright.core.errors import SchemaError
 from adwright.data.checks import Check
+from adwright.data.time import FIRST, LAST
 
 __all__ = [
     "NOT_IDS",
@@ -19,6 +20,7 @@ __all__ = [
     "conform",
     "empty_table",
     "from_arrow",
+    "in_years",
     "is_category",
     "need_columns",
     "present",
@@ -26,6 +28,11 @@ __all__ = [
 ]
 
 TIME = pa.timestamp("us", tz="UTC")
+
+#: Units of a timestamp: its name, and microseconds in it. Nanoseconds end in the year 2262 anyway.
+_UNITS = {"us": ("microseconds", 1), "ms": ("milliseconds", 1000)}
+#: Names that an error lists at most.
+_LISTED = 20
 
 #: How programs that stringify their missing values spell them.
 NOT_IDS = ("nan", "NaN", "None", "<NA>")
@@ -37,7 +44,7 @@ def need_columns(
     """Raise SchemaError, which says `what`, for the first of `names` that is not in `columns`."""
     for name in names:
         if name not in columns:
-            hint = f"the table has {', '.join(columns)}"
+            hint = f"the table has {_listed(columns)}"
             raise SchemaError(what, file=file, column=name, hint=hint)
 
 
@@ -46,10 +53,11 @@ def check_columns(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str
 
     types: the columns of the table; file: name shown in the error.
     """
+    known = set(schema.names)
     missing = [f.name for f in schema if not f.nullable and f.name not in types]
-    unknown = [name for name in types if name not in schema.names]
+    unknown = [name for name in types if name not in known]
     if missing:
-        alike = difflib.get_close_matches(missing[0], unknown, n=1)
+        alike = difflib.get_close_matches(missing[0], unknown[:1000], n=1)
         rename = f" (rename {alike[0]!r}?)" if alike else ""
         raise SchemaError(
             f"needed columns are missing: {', '.join(missing)}",
@@ -62,7 +70,7 @@ def check_columns(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str
         rename = f"rename it to {alike[0]}" if alike else "drop it"
         more = ", or put it into the context as JSON" if "context" in schema.names else ""
         raise SchemaError(
-            f"unknown columns: {', '.join(unknown)}",
+            f"unknown columns: {_listed(unknown)}",
             file=file,
             column=unknown[0],
             hint=f"{rename}{more}; the columns are {', '.join(schema.names)}",
@@ -145,9 +153,38 @@ def present(column: str) -> Check:
     )
 
 
+def in_years(types: Mapping[str, pl.DataType], schema: pa.Schema) -> list[Check]:
+    """Checks that the timestamps of `schema` lie in the years 1 to 9999 of UTC.
+
+    Outside of them no store keeps a time and no datetime is one, though a timestamp of 64 bits
+    reaches further. The error shows the number, since there is no date to show.
+    """
+    checks = []
+    for field in schema:
+        dtype = types.get(field.name)
+        if field.type != TIME or not isinstance(dtype, pl.Datetime) or dtype.time_unit == "ns":
+            continue
+        (name, unit), number = _UNITS[dtype.time_unit], pl.col(field.name).to_physical()
+        checks.append(
+            Check(
+                field.name,
+                ~number.is_between(-(-FIRST // unit), LAST // unit),
+                f"{field.name} must lie in the years 1 to 9999 of UTC",
+                f"correct the time; the value counts {name} since 1970",
+                shown=number,
+            )
+        )
+    return checks
+
+
 def is_category(dtype: pl.DataType) -> bool:
     """Whether a column of this type holds text by reference."""
     return dtype == pl.Categorical or isinstance(dtype, pl.Enum)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return ", ".join(name[:60] for name in names[:_LISTED]) + more
 
 
 def _polars_types(schema: pa.Schema) -> dict[str, pl.DataType]:

@@ -26,6 +26,7 @@ from adwright.data.columns import (
     conform,
     empty_table,
     from_arrow,
+    in_years,
     is_category,
     present,
     text_checks,
@@ -163,9 +164,10 @@ def validate_events(
     stays lazy. An Arrow table comes back as a polars table.
 
     Raises SchemaError for a missing, unknown or wrongly typed column, ValueInvalidError for
-    an empty or repeated event_id, an empty id, an unknown kind, an absent time, a negative
-    position, a propensity outside (0, 1], a value that is not finite and a context that is no
-    JSON object. Each names the file, the first row (from 0), the column and the value.
+    an empty or repeated event_id, an empty id, an unknown kind, an absent time or one outside
+    of the years 1 to 9999, a negative position, a propensity outside (0, 1], a value that is not
+    finite and a context that is no JSON object. Each names the file, the first row (from 0), the
+    column and the value.
     """
     frame = from_arrow(table) if isinstance(table, pa.Table) else table
     lazy = check_events(
@@ -184,7 +186,7 @@ def check_events(
     checks = text_checks(types, EVENT_SCHEMA)
     run_checks(frame, checks, locate)  # before the types, so that a NaN id is called that
     check_types(types, EVENT_SCHEMA, file)
-    checks = [present("time"), *_event_checks(types)]
+    checks = [present("time"), *in_years(types, EVENT_SCHEMA), *_event_checks(types)]
     if strict_time_order:
         time = pl.col("time")
         checks.append(
@@ -275,7 +277,8 @@ def validate_campaigns(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.
     """The campaigns in the columns of CAMPAIGN_SCHEMA, after checking them.
 
     Raises SchemaError and ValueInvalidError: a column missing, unknown or of a wrong type, an
-    empty or repeated campaign_id, no start, an end before the start.
+    empty or repeated campaign_id, no start, a time outside of the years 1 to 9999, an end before
+    the start.
     """
     ends_early = Check(
         "end",
@@ -316,7 +319,8 @@ def _validate_small(
     check_columns(types, schema, file)
     run_checks(frame, text_checks(types, schema), locate)
     check_types(types, schema, file)
-    run_checks(frame, [check for check in checks if check.column in types], locate)
+    checks = [*in_years(types, schema), *(check for check in checks if check.column in types)]
+    run_checks(frame, checks, locate)
     conformed = conform(frame, types, schema)
     key = schema.names[0]
     check_unique(conformed, key, f"{key} must be unique", "keep one row an id", locate)

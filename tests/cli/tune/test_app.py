@@ -46,6 +46,9 @@ def test_it_tunes_and_compares(base: Path, pairs: Path, tmp_path: Path) -> None:
     said = tuned(base, pairs, first, "--set", "rank=2", "--epochs", "2", "--rate", "0.01")
     assert "trainable" in said
     assert (first / "tuned" / "manifest.json").is_file()
+    # What a run has left itself is replaced without asking where it is resumed.
+    options = ("--set", "rank=2", "--epochs", "2", "--rate", "0.01", "--resume")
+    assert "trainable" in tuned(base, pairs, first, *options)
     tuned(base, pairs, second, "--method", "IA3")
     picture = tmp_path / "both.svg"
     found = RUN.invoke(app, ["tune", "compare", str(first), str(second), "--picture", str(picture)])

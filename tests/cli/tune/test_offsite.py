@@ -63,10 +63,10 @@ def test_a_model_is_tuned_where_the_texts_are(tmp_path: Path) -> None:
     assert len(AutoTokenizer.from_pretrained(out)("word01 word02")["input_ids"]) == 2
 
 
-@pytest.mark.parametrize("address", ["4711", "here:", "here:99999", "here:x"])
+@pytest.mark.parametrize("address", ["4711", "here:", "here:99999", "here:x", "here:7000"])
 def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
     found = RUN.invoke(
         app, ["tune", "offsite", "train", "--data", str(tmp_path), "--connect", address]
     )
     assert found.exit_code != 0
-    assert "HOST:PORT" in f"{found.output}{found.exception}"
+    assert "HOST:PORT/TOKEN" in f"{found.output}{found.exception}"

@@ -65,7 +65,14 @@ def test_a_device_tunes_beside_a_cloud(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_says_what_would_be_done(data: Path, tmp_path: Path) -> None:
-    options = ["--data", str(data), "--connect", "127.0.0.1:9", "--out", str(tmp_path / "none")]
+    options = [
+        "--data",
+        str(data),
+        "--connect",
+        "127.0.0.1:9/token",
+        "--out",
+        str(tmp_path / "none"),
+    ]
     options += ["--targets", "v_proj,q_proj", "--window", "3", "--dry-run"]
     found = RUN.invoke(app, [*DEVICE, *options])
     assert found.exit_code == 0, found.output
@@ -87,7 +94,7 @@ def test_a_dry_run_says_what_would_be_done(data: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_explained(data: Path, more: list[str], message: str) -> None:
-    options = ["--data", str(data), "--connect", "127.0.0.1:9", *more, "--dry-run"]
+    options = ["--data", str(data), "--connect", "127.0.0.1:9/token", *more, "--dry-run"]
     found = RUN.invoke(app, [*DEVICE, *options])
     assert found.exit_code == 2
     assert message in found.output

@@ -9,18 +9,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adwright.core.errors import (
     AdwrightError,
+    DataError,
     FileUnreadableError,
     ResourceError,
     SchemaError,
     ValueInvalidError,
 )
 from adwright.data.schema import KINDS, validate_events
+from adwright.data.sources.bounds import ReadBounds
 from adwright.data.sources.tables import (
     read_campaigns,
     read_creatives,
@@ -130,7 +134,8 @@ def test_parts_must_agree(tmp_path: Path) -> None:
         tmp_path / "b.parquet"
     )
     with pytest.raises(
-        SchemaError, match=r"parts differ.*of a\.parquet .*b\.parquet, column position"
+        SchemaError,
+        match=r"differ: Int64, which is Int32 in a\.parquet .*b\.parquet, column position",
     ):
         read_events(tmp_path)
     (tmp_path / "b.parquet").write_bytes(b"")
@@ -259,3 +264,69 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, ending: str) -> None:
         signal.signal(signal.SIGXFSZ, ignored)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert read_events(path).collect().equals(_log(1))
+
+
+@pytest.mark.parametrize(
+    ("unit", "number", "reads"),
+    [
+        ("us", -62135596800000000, True),
+        ("us", -62135596800000001, False),
+        ("us", 253402300799999999, True),
+        ("us", 253402300800000000, False),
+        ("ms", -62135596800001, False),
+        ("ms", 2**62, False),
+        ("ns", -(2**63) + 1, True),
+    ],
+)
+def test_times_outside_of_the_calendar_are_named_by_row_and_number(
+    tmp_path: Path, unit: str, number: int, *, reads: bool
+) -> None:
+    """They ended in a panic of the library when the log was described."""
+    times = pa.array([0, number], pa.timestamp(unit))
+    table = _log(2).to_arrow().drop_columns("time").append_column("time", times)
+    pq.write_table(table, tmp_path / "log.parquet")
+    if reads:
+        assert read_events(tmp_path / "log.parquet").select("time").collect().height == 2
+        return
+    words = rf"years 1 to 9999 .*log\.parquet, row 1, column time, value {number}\]"
+    with pytest.raises(ValueInvalidError, match=words):
+        read_events(tmp_path / "log.parquet")
+
+
+def test_a_campaign_before_the_calendar_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("campaign_id,start\nc0,2024-01-01\nc1,-90000000000\n")
+    with pytest.raises(ValueInvalidError, match=r"years 1 to 9999 .*row 1, column start"):
+        read_campaigns(tmp_path / "c.csv")
+
+
+def test_bounds_are_settable(tmp_path: Path) -> None:
+    items = pl.DataFrame({"item_id": ["a", "b"], "x": [1, 2], "y": ["z" * 50, "z"]})
+    for ending, cell in (
+        ("csv", "a field has more than 40"),
+        ("parquet", "a text has more than 40"),
+    ):
+        path = tmp_path / f"items.{ending}"
+        write_table(path, items)
+        assert read_items(path, bounds=ReadBounds(columns=3, cell_bytes=50, memory=500)).height == 2
+        with pytest.raises(SchemaError, match="3 columns, the bound is 2"):
+            read_items(path, bounds=ReadBounds(columns=2))
+        with pytest.raises(DataError, match=cell):
+            read_items(path, bounds=ReadBounds(cell_bytes=40))
+        with pytest.raises(FileUnreadableError, match="GB of memory or more"):
+            read_items(path, bounds=ReadBounds(memory=50))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.csv")
+    with pytest.raises(FileUnreadableError, match="neither a file nor a folder"):
+        read_events(tmp_path / "log.csv")
+
+
+def test_parts_in_another_order_are_told(tmp_path: Path) -> None:
+    _log(1).write_parquet(tmp_path / "a.parquet")
+    _log(1, first=1).select(sorted(_log(1).columns)).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(SchemaError, match=r"another order in a\.parquet"):
+        read_events(tmp_path)
+    _log(1, first=1).drop("position").write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(SchemaError, match=r"absent, which is Int32 in a\.parquet .*position"):
+        read_events(tmp_path)

@@ -186,10 +186,10 @@ class Both:
 
         self.thread = threading.Thread(target=serve, daemon=True)
         self.thread.start()
-        self.channel: Channel = connect(listener.host, listener.port, timeout=20)
+        self.channel: Channel = connect(listener.address, timeout=20)
 
     def ends(self) -> WireMessage:
-        self.channel.send(WireMessage("hello"))
+        self.channel.greet()
         return self.channel.receive("ends")
 
     def bye(self) -> None:

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.atomic import atomic_write_text
+from adwright.training.offsite.address import Address
 from adwright.training.offsite.cloud import serve_base
 from adwright.training.offsite.device import tune_on_device
 from adwright.training.offsite.kill_revive import KillRevive
@@ -34,11 +35,12 @@ from tests.support.training.offsite_pair import model, pairs, tokenizer, tokens
 
 CONFIG = TuneConfig(epochs=8, batch=4, micro=4, learning_rate=0.01)
 DEVICE = TuneConfig(epochs=4, batch=4, micro=2, learning_rate=0.01)
+TOKEN = "known to both sides"
 RULE = KillRevive(window=2, alive=0.25, revived=0.1)
 
 
 def listening(folder: Path) -> Channel:
-    listener = Listener()
+    listener = Listener(token=TOKEN)
     atomic_write_text(folder / "port", str(listener.port))
     return listener.accept()
 
@@ -57,13 +59,13 @@ def main(role: str, folder: Path, arguments: list[str]) -> None:
         tensors = {name: value.detach().numpy() for name, value in plain.state_dict().items()}
         save_artifact(folder / "plugged", kind="weights", config={}, tensors=tensors)
     elif role == "train":
-        channel = connect("127.0.0.1", int(arguments[0]))
+        channel = connect(Address("127.0.0.1", int(arguments[0]), TOKEN))
         _, result = train_offsite(channel, texts, CONFIG, rank=int(arguments[1]))
         atomic_write_text(folder / "report.json", json.dumps(asdict(result)))
     elif role == "cloud":
         serve_base(model(layers=4), listening(folder))
     else:
-        channel = connect("127.0.0.1", int(arguments[0]))
+        channel = connect(Address("127.0.0.1", int(arguments[0]), TOKEN))
         share = float(arguments[1])
         rule = None if share == 1 else RULE
         lora, valid = LoRA(rank=4), tokens(8, seed=1)

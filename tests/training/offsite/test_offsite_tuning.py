@@ -43,7 +43,7 @@ from tests.support.training.offsite_pair import (
     side,
     tokens,
 )
-from tests.support.training.offsite_side import CONFIG
+from tests.support.training.offsite_side import CONFIG, TOKEN
 
 
 @pytest.mark.parametrize("rank", [0, 4])
@@ -62,7 +62,7 @@ def test_neither_side_sees_what_is_the_others(tmp_path: Path, rank: int) -> None
     # To the model's owner: a greeting, and numbers of the ends. No word, and no run of tokens.
     said = list(messages(up))
     assert [head["kind"] for head, _ in said] == ["hello", "adapter"]
-    assert said[0][0]["fields"] == {}
+    assert said[0][0]["fields"] == {"token": TOKEN}
     assert said[1][0]["fields"] == {"ends": 2, "rank": rank, "alpha": 16.0}
     assert all(name.startswith(("first.", "last.")) for name in said[1][1])
     assert all(value.is_floating_point() for value in said[1][1].values())
@@ -139,8 +139,8 @@ def owned(*fields: tuple[str, Any]) -> Tuned:
     listener = Listener()
 
     def peer() -> None:
-        with connect(listener.host, listener.port) as channel:
-            channel.send(WireMessage("hello"))
+        with connect(listener.address) as channel:
+            channel.greet()
             channel.receive("emulator")
             asked = {"ends": 2, "rank": 4, "alpha": 16.0, **dict(fields)}
             channel.send(WireMessage("adapter", asked, sent))
@@ -190,7 +190,7 @@ def test_an_adapter_is_kept_where_its_owner_has_left(monkeypatch: pytest.MonkeyP
 def test_a_peer_without_a_greeting_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "_HELLO", 0.05)
     listener = Listener()
-    silent = connect(listener.host, listener.port)
+    silent = connect(listener.address)
     with pytest.raises(ResourceError, match="no hello came"):
         own(model(), listener.accept(), ends=2, kept=2)
     silent.close()

@@ -35,7 +35,7 @@ def asked(tmp_path: Path) -> DeviceRun:
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
     return DeviceRun(
         PairsConfig(file),
-        "127.0.0.1:9",
+        "127.0.0.1:9/token",
         model=str(tmp_path / "base"),
         lora=LoRA(rank=2, targets=("q_proj",)),
         rule=KillRevive(window=1, alive=0.5, revived=0.0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import socket
 import struct
 import threading
@@ -13,16 +14,27 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from adwright.core.errors import ConfigError, DataError, ResourceError
 from adwright.training.offsite import wire
-from adwright.training.offsite.wire import VERSION, Channel, Listener, WireMessage, connect
+from adwright.training.offsite.address import TOKEN, read_address
+from adwright.training.offsite.wire import (
+    VERSION,
+    Channel,
+    Listener,
+    WireMessage,
+    connect,
+    printable,
+)
+
+ONE = torch.zeros(1)
 
 
 @contextmanager
 def pair(timeout: float = 5.0, limit: int = 1 << 20) -> Iterator[tuple[Channel, Channel]]:
     listener = Listener()
-    one = connect(listener.host, listener.port, timeout=timeout, limit=limit)
+    one = connect(listener.address, timeout=timeout, limit=limit)
     other = listener.accept(timeout=timeout, limit=limit)
     try:
         yield one, other
@@ -90,10 +102,10 @@ def test_a_number_has_to_be_finite(value: object) -> None:
 def test_it_listens_on_the_loopback_to_one_peer() -> None:
     listener = Listener()
     assert listener.host == "127.0.0.1"
-    with connect(listener.host, listener.port) as one, listener.accept():
+    with connect(listener.address) as one, listener.accept():
         assert one.peer == f"127.0.0.1:{listener.port}"
         with pytest.raises(ResourceError, match="cannot connect"):
-            connect(listener.host, listener.port, timeout=1.0)
+            connect(listener.address, timeout=1.0)
     listener = Listener()
     with pytest.raises(ResourceError, match="nobody connected"):
         listener.accept(timeout=0.05)
@@ -114,7 +126,11 @@ def test_it_listens_on_the_loopback_to_one_peer() -> None:
         (lambda: frame({"kind": 1, "fields": {}}), "cannot be read"),
         (lambda: frame({"kind": "x", "fields": {}}, b"no tensors at all"), "cannot be read"),
         (lambda: frame({"kind": "y", "fields": {}}), "sent 'y' where x was due"),
-        (lambda: struct.pack("!6sHIQ", b"ADWOFF", VERSION, 2, 1 << 50), "too many"),
+        (
+            lambda: frame({"kind": "x", "fields": {}}, bytes((1 << 20) + 1)),
+            "too many: x has 1,048,",
+        ),
+        (lambda: frame({"kind": "x", "fields": {}}, save({"\x1b[31m": ONE})), "cannot be shown"),
         (lambda: struct.pack("!6sHIQ", b"ADWOFF", VERSION, 1 << 30, 0), "too many"),
     ],
 )
@@ -128,7 +144,7 @@ def test_a_peer_that_talks_nonsense_is_refused(sent: Callable[[], bytes], what: 
 def test_another_version_is_refused() -> None:
     with stranger() as (raw, channel):
         raw.sendall(frame({"kind": "x", "fields": {}}, version=VERSION + 1))
-        with pytest.raises(ConfigError, match=r"speaks version 2, this is version 1"):
+        with pytest.raises(ConfigError, match=r"speaks version 3, this is version 2"):
             channel.receive("x")
 
 
@@ -166,14 +182,14 @@ def test_who_gives_up_says_so_without_details() -> None:
 def test_a_listener_goes_on_where_it_is_told() -> None:
     with Listener() as listener:
         for _ in range(2):
-            one = connect(listener.host, listener.port)
+            one = connect(listener.address)
             with one, listener.accept(wait=5.0, last=False) as other:
                 one.send(WireMessage("x"))
                 assert other.receive("x").kind == "x"
         with pytest.raises(ResourceError, match=r"nobody connected.*0\.05 s"):
             listener.accept(wait=0.05, last=False)
     with pytest.raises(ResourceError, match="cannot connect"):
-        connect(listener.host, listener.port, timeout=1.0)
+        connect(listener.address, timeout=1.0)
 
 
 def test_who_hung_up_before_it_was_accepted_is_gone() -> None:
@@ -227,12 +243,92 @@ def test_a_peer_that_drips_is_not_waited_for() -> None:
 
 def test_a_greeting_gets_little_time_and_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     with stranger(timeout=60.0) as (raw, channel):
-        raw.sendall(frame({"kind": "hello", "fields": {}}))
-        assert channel.receive_hello().kind == "hello"
-        raw.sendall(struct.pack("!6sHIQ", b"ADWOFF", VERSION, 2, 1 << 13))
-        with pytest.raises(DataError, match="too many"):
+        raw.sendall(frame({"kind": "hello", "fields": {}})[:-1])
+        raw.sendall(b"}" + struct.pack("!6sHIQ", b"ADWOFF", VERSION, 2, 1 << 13))
+        with pytest.raises(DataError, match="does not know the token"):
+            channel.receive_hello()
+    with stranger(timeout=60.0) as (raw, channel):
+        raw.sendall(struct.pack("!6sHIQ", b"ADWOFF", VERSION, 1 << 13, 0))
+        with pytest.raises(DataError, match="a head of 8,192 bytes, too many"):
             channel.receive_hello()
     monkeypatch.setattr(wire, "_HELLO", 0.05)
     silent = pytest.raises(ResourceError, match="silent or too slow: no hello came")
     with stranger(timeout=60.0) as (_, channel), silent:
         channel.receive_hello()
+
+
+@pytest.mark.parametrize("said", ["", "wrong", None, 3, ["a"], "ü"])
+def test_a_hello_must_carry_the_token(said: object) -> None:
+    with Listener(token="the-token") as listener:
+        with connect(listener.address) as one, listener.accept(last=False) as other:
+            one.greet()
+            other.receive_hello()
+            other.receive_hello()  # it has come
+        with connect(listener.address) as one, listener.accept(last=False) as other:
+            one.send(WireMessage("hello", {"token": said}))
+            with pytest.raises(DataError, match="does not know the token") as refused:
+                other.receive_hello()
+            assert "the-token" not in str(refused.value)
+
+
+def test_tokens_are_drawn_or_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Listener() as one, Listener() as other:
+        assert len(one.token) >= 20
+        assert one.token != other.token
+        assert read_address(str(one.address)) == one.address
+    monkeypatch.setenv(TOKEN, "of both")
+    with Listener() as one:
+        assert one.token == "of both"
+        assert read_address(f"{one.host}:{one.port}") == one.address
+
+
+def test_the_limit_of_a_body_may_follow_from_its_head() -> None:
+    def limit(head: WireMessage) -> int:
+        return 100 * head.number("n")
+
+    message = WireMessage("x", {"n": 1}, {"a": torch.zeros(4)})
+    with pair() as (one, other):
+        one.send(message)
+        assert len(other.receive("x", limit=limit).tensor("a")) == 4
+        one.send(WireMessage("x", {"n": 1}, {"a": torch.zeros(40)}))
+        with pytest.raises(DataError, match="232 bytes, too many: x has 100"):
+            other.receive("x", limit=limit)
+
+
+def test_a_body_is_read_without_a_second_copy() -> None:
+    """Of zeros, which are no safetensors, so that nothing but the reading takes memory."""
+    size = 256 << 20
+    with stranger(timeout=30.0) as (raw, channel):
+        head = frame({"kind": "x", "fields": {}})
+        start = struct.pack("!6sHIQ", b"ADWOFF", VERSION, len(head) - 20, size) + head[20:]
+
+        def flood() -> None:
+            raw.sendall(start)
+            for _ in range(size >> 20):
+                raw.sendall(bytes(1 << 20))
+
+        sender = threading.Thread(target=flood, daemon=True)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        sender.start()
+        with pytest.raises(DataError, match="cannot be read"):
+            channel.receive("x", limit=size)
+        sender.join(30)
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+        assert grown < 1.5 * size
+
+
+def test_words_of_a_peer_colour_no_terminal() -> None:
+    assert printable("a\x1b[31mb\n\u202ec") == "a?[31mb??c"
+    assert printable("x" * 500) == "x" * 200 + "..."
+    with pair() as (one, other):
+        one.send(WireMessage("failed", {"what": "\x1b[2J" + "y" * 1000}))
+        with pytest.raises(ResourceError, match=r"gave up: \?\[2Jy{196}\.\.\.") as caught:
+            other.receive("x")
+        assert str(caught.value).isprintable()
+
+
+def test_a_wait_may_be_ended_from_another_thread() -> None:
+    with pair(timeout=30.0) as (_, other):
+        threading.Timer(0.1, other.interrupt).start()
+        with pytest.raises(ResourceError, match="the peer is gone"):
+            other.receive("x")

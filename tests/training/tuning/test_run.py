@@ -173,6 +173,23 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, run: str, after: int) -> Callable[[
     return lambda: monkeypatch.setattr(tune_pipeline, "tune", kept)
 
 
+def test_a_resumed_run_reports_what_an_undisturbed_one_does(
+    asked: TuneRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in training, and killed when the adapter is written and the report is not."""
+    clocked = {"cpu_seconds": 0.0, "tokens_per_cpu_second": 0.0, "peak_bytes": 0}
+    whole = replace(run_tuning(replace(asked, out=asked.out / "whole")), **clocked)
+    assert whole.base_nll is not None
+    heal = cut_off(monkeypatch, "run", 5)
+    with pytest.raises(_Cut):
+        run_tuning(asked)
+    heal()
+    assert replace(run_tuning(asked, resume=True), **clocked) == whole
+    (asked.out / "report.json").unlink()
+    assert replace(run_tuning(asked, resume=True), **clocked) == whole
+    assert (asked.out / "report.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("method", "run"),
     [(PRUNED, "run"), (PRUNED, "run-pruned"), (FishMask(0.02), "run"), (LTSFT(0.02), "run")],

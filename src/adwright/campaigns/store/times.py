@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from adwright.core.errors import ValueInvalidError
+from adwright.data.time import FIRST, LAST
 
 __all__ = ["EPOCH", "FIRST", "LAST", "from_micros", "to_micros"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-#: The instants that a datetime in UTC can be, the years 1 to 9999.
-FIRST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MICROSECOND
-LAST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MICROSECOND
 
 
 def to_micros(time: datetime) -> int:

@@ -137,7 +137,8 @@ def run(  # noqa: PLR0913
         plain["method"] = {"class": type(asked.method).__name__, **plain["method"]}
         typer.echo(json.dumps(plain, indent=1))
         return
-    replacing = allowed_to_replace(out / "tuned", force=force)
+    # What a run that is resumed has left is its own.
+    replacing = resume or allowed_to_replace(out / "tuned", force=force)
     with_ray = partial(tune_on_ray, workers=ray_workers, retries=retries) if ray_workers else None
     replacing = replacing or force
     _tell(run_tuning(asked, resume=resume, overwrite=replacing, tune_with=with_ray), out)

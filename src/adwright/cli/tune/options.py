@@ -38,7 +38,14 @@ MaxLength = Annotated[int, typer.Option("--max-length", min=8, help="Tokens per 
 Host = Annotated[str, typer.Option("--host", help="Address to listen on; nothing is encrypted.")]
 Port = Annotated[int, typer.Option("--port", min=0, help="0 for a free one.")]
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for the other side.")]
-Connect = Annotated[str, typer.Option("--connect", help="HOST:PORT that the other side printed.")]
+Connect = Annotated[
+    str,
+    typer.Option(
+        "--connect",
+        help="HOST:PORT/TOKEN that the other side printed; HOST:PORT where ADWRIGHT_OFFSITE_TOKEN "
+        "holds the token; or @FILE, whose first line is one of them.",
+    ),
+]
 
 
 def as_loss(value: float | None) -> str:

@@ -106,9 +106,9 @@ def device(  # noqa: PLR0913 - one argument per option
     spent. --model names the cloud's base, of which the tokenizer alone is read here.
     """
     from adwright.core.config import to_jsonable
+    from adwright.training.offsite.address import read_address
     from adwright.training.offsite.kill_revive import KillRevive
     from adwright.training.offsite.revive import DeviceRun, run_device
-    from adwright.training.offsite.wire import read_address
     from adwright.training.tuning.config import TuneConfig
     from adwright.training.tuning.texts import PairsConfig
     from adwright.tuning.reparameterised.lora import LoRA

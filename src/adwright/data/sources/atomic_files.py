@@ -29,6 +29,7 @@ from adwright.core.errors import FileUnreadableError, SchemaError
 from adwright.data.checks import Check, Locate, in_file, run_checks
 from adwright.data.columns import present
 from adwright.data.schema import EVENT_SCHEMA, check_events, validate_events, validate_items
+from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, check_memory, reading
 from adwright.data.sources.csvfile import parse_time, scan_csv
 
 __all__ = ["AtomicTables", "AtomicType", "read_atomic", "write_atomic"]
@@ -49,23 +50,24 @@ class AtomicTables(NamedTuple):
     users: pl.DataFrame
 
 
-def read_atomic(folder: Path, name: str) -> AtomicTables:
+def read_atomic(folder: Path, name: str, *, bounds: ReadBounds = USUAL_BOUNDS) -> AtomicTables:
     """The data set `name` in `folder`, checked; without NAME.item or NAME.user, the ids alone.
 
     Raises FileUnreadableError where NAME.inter is absent or a file is malformed, SchemaError for
     a header field without a known type or a needed column that is missing, ValueInvalidError
-    for a cell that cannot be used. Each names the file.
+    for a cell that cannot be used, and as `scan_csv` for `bounds`. Each names the file.
     """
     inter = folder / f"{name}.inter"
     if not inter.is_file():
         raise FileUnreadableError(
             "there is no such file", file=str(inter), hint="name the folder and its data set"
         )
-    events = _events(inter)
+    events = reading(inter, lambda: _events(inter, bounds))
+    item, user = folder / f"{name}.item", folder / f"{name}.user"
     return AtomicTables(
         events,
-        _entities(folder / f"{name}.item", "item_id", events),
-        _entities(folder / f"{name}.user", "user_id", events),
+        reading(item, lambda: _entities(item, "item_id", events, bounds)),
+        reading(user, lambda: _entities(user, "user_id", events, bounds)),
     )
 
 
@@ -99,8 +101,8 @@ def write_atomic(
         atomic_write_text(folder / (name + ending), text)
 
 
-def _events(path: Path) -> pl.LazyFrame:
-    frame, types = _scan(path, ["user_id", "item_id"])
+def _events(path: Path, bounds: ReadBounds) -> pl.LazyFrame:
+    frame, types = _scan(path, ["user_id", "item_id"], bounds)
     locate = in_file(str(path))
     for column in ("user_id", "item_id", "timestamp"):
         if column not in types:
@@ -151,12 +153,13 @@ def _events(path: Path) -> pl.LazyFrame:
     return check_events(log, locate)
 
 
-def _entities(path: Path, key: str, events: pl.LazyFrame) -> pl.DataFrame:
+def _entities(path: Path, key: str, events: pl.LazyFrame, bounds: ReadBounds) -> pl.DataFrame:
     """The items or users of a file, or where it is absent their ids in the log, sorted."""
     if not path.is_file():
         ids = events.select(pl.col(key).unique().sort()).collect(engine="streaming")
         return validate_items(ids, key=key)
-    frame, types = _scan(path, [key])
+    check_memory(path, None, bounds)
+    frame, types = _scan(path, [key], bounds)
     if key not in types:
         raise SchemaError(
             f"the needed column {key} is missing",
@@ -169,9 +172,12 @@ def _entities(path: Path, key: str, events: pl.LazyFrame) -> pl.DataFrame:
     return validate_items(frame.select(key, **parsed).collect(), file=str(path), key=key)
 
 
-def _scan(path: Path, needed: list[str]) -> tuple[pl.LazyFrame, dict[str, AtomicType]]:
+def _scan(
+    path: Path, needed: list[str], bounds: ReadBounds
+) -> tuple[pl.LazyFrame, dict[str, AtomicType]]:
     """The file as text columns without the types in their names, and those types."""
-    frame = scan_csv(path, needed=[f"{c}:token" for c in needed], text=None, separator="\t")
+    tokens = [f"{column}:token" for column in needed]
+    frame = scan_csv(path, needed=tokens, text=None, separator="\t", bounds=bounds)
     types: dict[str, AtomicType] = {}
     names = {}
     for field in frame.collect_schema().names():

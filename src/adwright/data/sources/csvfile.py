@@ -13,10 +13,12 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from adwright.core.errors import FileUnreadableError, SchemaError
+from adwright.core.errors import AdwrightError, FileUnreadableError, SchemaError
 from adwright.data.checks import Check, Locate, run_checks
+from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, check_names, reading
 from adwright.data.time import MICROSECONDS_PER_SECOND
 
 __all__ = ["parse_columns", "parse_time", "scan_csv"]
@@ -25,7 +27,12 @@ _BLOCK_BYTES = 1 << 22
 
 
 def scan_csv(
-    path: Path, *, needed: Sequence[str], text: Sequence[str] | None, separator: str = ","
+    path: Path,
+    *,
+    needed: Sequence[str],
+    text: Sequence[str] | None,
+    separator: str = ",",
+    bounds: ReadBounds = USUAL_BOUNDS,
 ) -> pl.LazyFrame:
     """The lazy table of a CSV file, after one pass that checks its form.
 
@@ -33,12 +40,14 @@ def scan_csv(
     types follow from their values; None leaves all as text. Blank lines are passed over and are
     not counted as rows. separator: with any but a comma, quotes have no meaning.
     Raises FileUnreadableError naming the line (from 1, as editors count): not UTF-8, a row with
-    more or fewer fields than the header, a quote that is never closed; SchemaError where the
-    header lacks a needed column or names one twice.
+    more or fewer fields than the header, a quote that is never closed, a field or a header longer
+    than `bounds`; SchemaError where the header lacks a needed column, names one twice, or has
+    more columns than `bounds`.
     """
-    header = _header(path, separator)
+    header = _header(path, separator, bounds)
+    check_names(header, bounds, file=str(path))
     _check_header(path, header, needed, separator)
-    _check_form(path, header, separator)
+    reading(path, lambda: _check_form(path, header, separator, bounds))
     quote = '"' if separator == "," else None
     if text is None:
         frame = pl.scan_csv(path, separator=separator, quote_char=quote, infer_schema=False)
@@ -50,8 +59,15 @@ def scan_csv(
             infer_schema_length=None,
             schema_overrides={name: pl.String() for name in text},
         )
-    # polars reads a blank line as a row of nulls.
-    return frame.filter(~pl.all_horizontal(pl.all().is_null()))
+    # As a batch, not as a filter of the scan: the reader would evaluate a test of all columns once
+    # for each of them, and take gigabytes for a header of a few thousand names.
+    return frame.map_batches(
+        _without_blank_lines,
+        streamable=True,
+        predicate_pushdown=False,
+        projection_pushdown=False,
+        validate_output_schema=False,
+    )
 
 
 def parse_columns(
@@ -115,8 +131,13 @@ def parse_time(text: pl.Expr) -> pl.Expr:
     return pl.coalesce(unix.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), iso)
 
 
-def _header(path: Path, separator: str) -> list[str]:
-    for _, fields in _rows(path, separator):
+def _without_blank_lines(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are not null throughout, which is how polars reads a blank line."""
+    return rows.filter(~pl.all_horizontal(pl.all().is_null()))
+
+
+def _header(path: Path, separator: str, bounds: ReadBounds) -> list[str]:
+    for _, fields in _rows(path, separator, bounds):
         return fields
     raise FileUnreadableError("the file is empty", file=str(path), hint="write a header line")
 
@@ -128,34 +149,50 @@ def _check_header(path: Path, header: Sequence[str], needed: Sequence[str], sepa
             file=str(path),
             hint=f"put a line with the column names first: {separator.join(needed)}{separator}...",
         )
-    twice = [name for name in header if header.count(name) > 1]
-    if twice:
-        raise SchemaError(
-            "the header names a column twice", file=str(path), column=twice[0], hint="rename one"
-        )
 
 
-def _check_form(path: Path, header: Sequence[str], separator: str) -> None:
+def _check_form(path: Path, header: Sequence[str], separator: str, bounds: ReadBounds) -> None:
     options = pacsv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
-    reading = pacsv.ReadOptions(block_size=_BLOCK_BYTES)
+    blocks = pacsv.ReadOptions(block_size=max(_BLOCK_BYTES, bounds.cell_bytes))
     quoted = separator == ","
     parsing = pacsv.ParseOptions(
         delimiter=separator, quote_char='"' if quoted else False, newlines_in_values=quoted
     )
     try:
-        with pacsv.open_csv(path, reading, parsing, options) as reader:
-            for _ in reader:
-                pass
+        with pacsv.open_csv(path, blocks, parsing, options) as reader:
+            for batch in reader:
+                _check_cells(path, batch, bounds)
     except pa.ArrowInvalid as error:
-        _diagnose(path, len(header), separator)
+        _diagnose(path, len(header), separator, bounds)
+        if "straddling" in str(error):  # a row that does not end within two blocks
+            raise _too_long(path, "a line", bounds) from error
         raise FileUnreadableError(
             f"not a well-formed CSV file: {error}", file=str(path), hint="write it again"
         ) from error
 
 
-def _diagnose(path: Path, width: int, separator: str) -> None:
+def _check_cells(path: Path, batch: pa.RecordBatch, bounds: ReadBounds) -> None:
+    """Raise FileUnreadableError for a text of the batch that is longer than the bound."""
+    if batch.nbytes <= bounds.cell_bytes:
+        return
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if (pc.max(pc.binary_length(column)).as_py() or 0) > bounds.cell_bytes:
+            raise _too_long(path, "a field", bounds, column=name)
+
+
+def _too_long(path: Path, what: str, bounds: ReadBounds, *, column: str = "") -> AdwrightError:
+    return FileUnreadableError(
+        f"{what} has more than {bounds.cell_bytes:,} bytes",
+        file=str(path),
+        column=column,
+        hint="keep fields short, or raise ReadBounds.cell_bytes in Python; a double quote that is "
+        "never closed makes one field of the rest of the file",
+    )
+
+
+def _diagnose(path: Path, width: int, separator: str, bounds: ReadBounds) -> None:
     """Go through the file line by line and raise the error that names the first bad line."""
-    for line, fields in _rows(path, separator):
+    for line, fields in _rows(path, separator, bounds):
         if fields and len(fields) != width:
             raise FileUnreadableError(
                 f"line {line} has {len(fields)} fields where the header has {width}",
@@ -167,27 +204,41 @@ def _diagnose(path: Path, width: int, separator: str) -> None:
             )
 
 
-def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, separator: str, bounds: ReadBounds) -> Iterator[tuple[int, list[str]]]:
     """Each row and the line on which it ends, counted from 1."""
     with path.open("rb") as stream:
-        lines = _lines(path, stream)
+        lines = _lines(path, stream, bounds)
         if separator == ",":
             reader = csv.reader(lines, strict=True)
         else:
             reader = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
-        try:
-            for fields in reader:
-                yield reader.line_num, fields
-        except csv.Error as error:
-            raise FileUnreadableError(
-                f"line {reader.line_num} is not CSV: {error}",
-                file=str(path),
-                hint='close every double quote, and double a " inside a quoted field',
-            ) from error
+        while True:
+            # One limit for all readers of the process, in characters: ours is in force for as long
+            # as a row takes.
+            before = csv.field_size_limit(bounds.cell_bytes)
+            try:
+                fields = next(reader, None)
+            except csv.Error as error:
+                if "field limit" in str(error):
+                    raise _too_long(path, f"line {reader.line_num}: a field", bounds) from error
+                raise FileUnreadableError(
+                    f"line {reader.line_num} is not CSV: {error}",
+                    file=str(path),
+                    hint='close every double quote, and double a " inside a quoted field',
+                ) from error
+            finally:
+                csv.field_size_limit(before)
+            if fields is None:
+                return
+            yield reader.line_num, fields
 
 
-def _lines(path: Path, stream: io.BufferedReader) -> Iterator[str]:
-    for number, line in enumerate(stream, start=1):
+def _lines(path: Path, stream: io.BufferedReader, bounds: ReadBounds) -> Iterator[str]:
+    # A row of nothing but fields of the bound is not one that anybody writes.
+    limit = 2 * bounds.cell_bytes
+    for number, line in enumerate(iter(lambda: stream.readline(limit + 1), b""), start=1):
+        if len(line) > limit:
+            raise _too_long(path, f"line {number}: one of its fields, or the line,", bounds)
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

@@ -23,6 +23,7 @@ from adwright.core.atomic import atomic_folder
 from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.data.schema import Catalogue, check_items_known, validate_items
 from adwright.data.sources.atomic_files import read_atomic, write_atomic
+from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.movielens import MovieLens
 from adwright.data.sources.open_bandit import BanditCampaign, BanditPolicy, OpenBandit
@@ -81,12 +82,14 @@ class Description:
     features: tuple[str, ...]
 
 
-def open_log(source: str | Path, *, offline: bool = False) -> Log:
+def open_log(
+    source: str | Path, *, offline: bool = False, bounds: ReadBounds = USUAL_BOUNDS
+) -> Log:
     """A log by the name of a public data set, or from the folder or file in which it is.
 
     source: "complete-journey", "open-bandit" (all six logs), "movielens", a folder that
     `save_log` wrote as Parquet or CSV, or a file of events, whose items are then the ids alone.
-    offline: never download.
+    offline: never download. bounds: of each table that is a file.
     Raises AssetError where a public data set cannot be had, FileUnreadableError, SchemaError
     and ValueInvalidError for files.
     """
@@ -108,8 +111,8 @@ def open_log(source: str | Path, *, offline: bool = False) -> Log:
         )
     for ending in (".parquet", ".csv"):
         if (path / f"events{ending}").is_file():
-            return _open_folder(path, ending)
-    return read_log(path)
+            return _open_folder(path, ending, bounds)
+    return read_log(path, bounds=bounds)
 
 
 def read_log(
@@ -118,30 +121,31 @@ def read_log(
     items: Path | None = None,
     creatives: Path | None = None,
     campaigns: Path | None = None,
+    bounds: ReadBounds = USUAL_BOUNDS,
 ) -> Log:
     """A user's own tables, Parquet or CSV, checked; see `adwright.data.sources.tables`.
 
     Without `items` the catalogue holds the ids of the log alone; with it, every event's item
     must be in it. Raises as `read_events` and `read_items`.
     """
-    log = read_events(events)
+    log = read_events(events, bounds=bounds)
     if items is None:
         ids = log.filter(pl.col("kind") != "redemption").select(pl.col("item_id").unique().sort())
         table = validate_items(ids.collect(engine="streaming"))
     else:
-        table = read_items(items)
+        table = read_items(items, bounds=bounds)
         check_items_known(log, table, file=str(events))
     catalogue = Catalogue.checked(
         table,
-        None if creatives is None else read_creatives(creatives),
-        None if campaigns is None else read_campaigns(campaigns),
+        None if creatives is None else read_creatives(creatives, bounds=bounds),
+        None if campaigns is None else read_campaigns(campaigns, bounds=bounds),
     )
     return Log(log, catalogue)
 
 
-def read_atomic_log(folder: Path, name: str) -> Log:
+def read_atomic_log(folder: Path, name: str, *, bounds: ReadBounds = USUAL_BOUNDS) -> Log:
     """The data set `name` of RecBole's atomic files in `folder`; raises as `read_atomic`."""
-    tables = read_atomic(folder, name)
+    tables = read_atomic(folder, name, bounds=bounds)
     return Log(tables.events, Catalogue.checked(tables.items), tables.users)
 
 
@@ -212,7 +216,7 @@ def _tables(log: Log) -> dict[str, pl.DataFrame]:
     return tables if log.users is None else {**tables, "users": log.users}
 
 
-def _open_folder(folder: Path, ending: str) -> Log:
+def _open_folder(folder: Path, ending: str, bounds: ReadBounds) -> Log:
     def path(what: str) -> Path | None:
         found = folder / f"{what}{ending}"
         return found if found.is_file() else None
@@ -222,11 +226,12 @@ def _open_folder(folder: Path, ending: str) -> Log:
         items=path("items"),
         creatives=path("creatives"),
         campaigns=path("campaigns"),
+        bounds=bounds,
     )
     people = path("users")
     if people is None:
         return log
-    return Log(log.events, log.catalogue, read_items(people, key="user_id"))
+    return Log(log.events, log.catalogue, read_items(people, key="user_id", bounds=bounds))
 
 
 def _open_bandit(bandit: OpenBandit) -> Log:

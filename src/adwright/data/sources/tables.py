@@ -6,7 +6,7 @@
 
 A file that cannot be read is refused with its name, the line where there is one, and what to
 do. In CSV a time is either ISO 8601, with or without a zone (then UTC), or seconds since 1970.
-An empty field is an absent value.
+An empty field is an absent value. `bounds` says how large a table may be.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -38,6 +38,14 @@ from adwright.data.schema import (
     validate_creatives,
     validate_events,
 )
+from adwright.data.sources.bounds import (
+    USUAL_BOUNDS,
+    ReadBounds,
+    check_cells,
+    check_footer,
+    check_memory,
+    reading,
+)
 from adwright.data.sources.csvfile import parse_columns, scan_csv
 
 __all__ = [
@@ -49,48 +57,53 @@ __all__ = [
     "write_table",
 ]
 
+Types = Mapping[str, pl.DataType]
+
 _PARQUET = (".parquet", ".pq")
 _MAGIC = b"PAR1"
 
-Checked = TypeVar("Checked")
 
-
-def read_events(path: Path, *, strict_time_order: bool = False) -> pl.LazyFrame:
+def read_events(
+    path: Path, *, strict_time_order: bool = False, bounds: ReadBounds = USUAL_BOUNDS
+) -> pl.LazyFrame:
     """An EventLog from a Parquet file, a folder of Parquet parts (in name order) or a CSV file.
 
     The file is streamed through once to check it; the result is lazy and streams again.
 
     strict_time_order: also refuse a row that is earlier than the row before it.
     Raises FileUnreadableError where the file is absent, empty, truncated, of another format or
-    not UTF-8; SchemaError and ValueInvalidError as `adwright.data.schema.validate_events`.
+    not UTF-8; SchemaError and ValueInvalidError as `adwright.data.schema.validate_events`; all
+    three where it is beyond `bounds`.
     """
-    frame, locate = _scan(path, EVENT_SCHEMA)
-    return _reading(path, lambda: check_events(frame, locate, strict_time_order=strict_time_order))
+    frame, locate = _scan(path, EVENT_SCHEMA, bounds)
+    return reading(path, lambda: check_events(frame, locate, strict_time_order=strict_time_order))
 
 
-def read_items(path: Path, *, key: str = "item_id") -> pl.DataFrame:
+def read_items(
+    path: Path, *, key: str = "item_id", bounds: ReadBounds = USUAL_BOUNDS
+) -> pl.DataFrame:
     """The items of a catalogue; read and refused as `read_events`, checked as `validate_items`.
 
     key: the id column, for tables of the same form about something else, such as users.
     In CSV the id is text, and the type of each feature column follows from its values. Lists
     of text need Parquet.
     """
-    frame, locate = _scan(path, None, key=key)
-    items = _reading(path, lambda: check_items(frame, locate, key=key).collect())
+    frame, locate = _scan(path, None, bounds, key=key, whole=True)
+    items = reading(path, lambda: check_items(frame, locate, key=key).collect())
     warn_of_bad_ids(items[key], str(path))
     return items
 
 
-def read_creatives(path: Path) -> pl.DataFrame:
+def read_creatives(path: Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> pl.DataFrame:
     """The creatives of a catalogue; read as `read_events`, checked as `validate_creatives`."""
-    frame, _ = _scan(path, CREATIVE_SCHEMA)
-    return _reading(path, lambda: validate_creatives(frame.collect(), file=str(path)))
+    frame, _ = _scan(path, CREATIVE_SCHEMA, bounds, whole=True)
+    return reading(path, lambda: validate_creatives(frame.collect(), file=str(path)))
 
 
-def read_campaigns(path: Path) -> pl.DataFrame:
+def read_campaigns(path: Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> pl.DataFrame:
     """The campaigns of a catalogue; read as `read_events`, checked as `validate_campaigns`."""
-    frame, _ = _scan(path, CAMPAIGN_SCHEMA)
-    return _reading(path, lambda: validate_campaigns(frame.collect(), file=str(path)))
+    frame, _ = _scan(path, CAMPAIGN_SCHEMA, bounds, whole=True)
+    return reading(path, lambda: validate_campaigns(frame.collect(), file=str(path)))
 
 
 def write_events(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
@@ -127,11 +140,18 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
             lazy.sink_parquet(temporary, compression="zstd")
 
 
-def _scan(path: Path, schema: pa.Schema | None, *, key: str = "") -> tuple[pl.LazyFrame, Locate]:
+def _scan(
+    path: Path,
+    schema: pa.Schema | None,
+    bounds: ReadBounds,
+    *,
+    key: str = "",
+    whole: bool = False,
+) -> tuple[pl.LazyFrame, Locate]:
     """The lazy table, and what maps its rows to files.
 
     schema: which columns of a CSV file are not text; None leaves that to their values, but
-    for the text of `key`.
+    for the text of `key`. whole: it will lie in memory.
     """
     if not path.exists():
         raise FileUnreadableError(
@@ -142,25 +162,33 @@ def _scan(path: Path, schema: pa.Schema | None, *, key: str = "") -> tuple[pl.La
             "no permission to read", file=str(path), hint="change the rights of the file"
         )
     if path.is_dir():
-        return _scan_parts(path)
+        return _scan_parts(path, bounds, whole=whole)
+    if not path.is_file():
+        raise FileUnreadableError(
+            "this is neither a file nor a folder", file=str(path), hint="check the path"
+        )
     if path.stat().st_size == 0:
         raise FileUnreadableError(
             "the file is empty", file=str(path), hint="write at least a header or a schema"
         )
     locate = in_file(str(path))
     if _ending(path) == ".csv":
+        if whole:
+            check_memory(path, None, bounds)
         if schema is None:
-            return scan_csv(path, needed=[key], text=[key]), locate
+            return scan_csv(path, needed=[key], text=[key], bounds=bounds), locate
         needed = [field.name for field in schema if not field.nullable]
-        frame = scan_csv(path, needed=needed, text=None)
+        frame = scan_csv(path, needed=needed, text=None, bounds=bounds)
         times = [field.name for field in schema if field.type == TIME]
         numbers = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
-        return _reading(path, lambda: parse_columns(frame, times, numbers, locate)), locate
-    _check_parquet(path)
-    return pl.scan_parquet(path), locate
+        return reading(path, lambda: parse_columns(frame, times, numbers, locate)), locate
+    footer = _check_parquet(path, bounds, whole=whole)
+    frame = _lazily(path)
+    reading(path, lambda: check_cells(frame, [footer], bounds, locate))
+    return frame, locate
 
 
-def _scan_parts(folder: Path) -> tuple[pl.LazyFrame, Locate]:
+def _scan_parts(folder: Path, bounds: ReadBounds, *, whole: bool) -> tuple[pl.LazyFrame, Locate]:
     parts = sorted(
         part
         for part in folder.rglob("*")
@@ -173,21 +201,15 @@ def _scan_parts(folder: Path) -> tuple[pl.LazyFrame, Locate]:
             hint="name a folder whose files end in .parquet, or a single file",
         )
     ends: list[int] = []
+    footers: list[pq.FileMetaData] = []
     first = None
     for part in parts:
-        metadata = _check_parquet(part)
-        ends.append(metadata.num_rows + (ends[-1] if ends else 0))
-        schema = pl.read_parquet_schema(part)
+        footers.append(_check_parquet(part, bounds, whole=whole))
+        ends.append(footers[-1].num_rows + (ends[-1] if ends else 0))
+        schema = reading(part, partial(pl.read_parquet_schema, part))
         first = schema if first is None else first
         if schema != first:
-            differing = {*schema.items()} ^ {*first.items()}
-            name = min(column for column, _ in differing) if differing else next(iter(schema))
-            raise SchemaError(
-                f"the parts differ: not the columns and types of {parts[0].name}",
-                file=str(part),
-                column=name,
-                hint="write all parts with one schema, in one column order",
-            )
+            raise _parts_differ(parts[0], first, part, schema)
 
     def locate(row: int) -> tuple[str, int]:
         for part, end, start in zip(parts, ends, [0, *ends], strict=False):
@@ -195,11 +217,34 @@ def _scan_parts(folder: Path) -> tuple[pl.LazyFrame, Locate]:
                 return str(part), row - start
         return str(folder), row
 
-    return pl.scan_parquet(parts), locate
+    frame = _lazily(parts)
+    reading(folder, lambda: check_cells(frame, footers, bounds, locate))
+    return frame, locate
 
 
-def _check_parquet(path: Path) -> pq.FileMetaData:
-    """Look at both ends of the file, which tells a cut-off one from another format."""
+def _lazily(source: Path | list[Path]) -> pl.LazyFrame:
+    # Statistics are believed without a look at the pages: what is damaged in them would come to
+    # light, or not, in whatever is asked of the table later.
+    return pl.scan_parquet(source, use_statistics=False)
+
+
+def _parts_differ(first: Path, wanted: Types, part: Path, found: Types) -> SchemaError:
+    """What a part has otherwise than the first one: the two types of a column, or its absence."""
+    names = [*dict.fromkeys([*wanted, *found])]
+    name = next((n for n in names if wanted.get(n) != found.get(n)), names[0])
+    ours, theirs = (str(types.get(name, "absent")) for types in (found, wanted))
+    other = "another order" if ours == theirs else f"{ours}, which is {theirs}"
+    return SchemaError(
+        f"the parts differ: {other} in {first.name}",
+        file=str(part),
+        column=name,
+        hint="write all parts with one schema, in one column order",
+    )
+
+
+def _check_parquet(path: Path, bounds: ReadBounds, *, whole: bool) -> pq.FileMetaData:
+    """Look at both ends of the file, which tells a cut-off one from another format, and hold what
+    its footer says against the bounds."""
     if path.stat().st_size == 0:
         raise FileUnreadableError("the file is empty", file=str(path), hint="write it again")
     with path.open("rb") as stream:
@@ -218,27 +263,10 @@ def _check_parquet(path: Path) -> pq.FileMetaData:
             file=str(path),
             hint="copy or write it again; the writer probably stopped half way",
         )
-    try:
-        return pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _reading(path: Path, read: Callable[[], Checked]) -> Checked:
-    """Run `read`, turning what polars says of a damaged file into an error that names it."""
-    try:
-        return read()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> FileUnreadableError:
-    said = str(error).strip().splitlines()
-    return FileUnreadableError(
-        f"the file is damaged: {said[0] if said else type(error).__name__}",
-        file=str(path),
-        hint="copy or write it again",
-    )
+    footer: pq.FileMetaData = reading(path, lambda: pq.read_metadata(path))
+    check_footer(path, footer, bounds)
+    check_memory(path, footer, bounds, whole=whole)
+    return footer
 
 
 def _ending(path: Path) -> str:

@@ -122,7 +122,7 @@ class Task:
         path = self.folder / "items.parquet"
         try:
             return pl.read_parquet(path)
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise FileUnreadableError(
                 "the items of the task cannot be read", file=str(path), hint="build the task again"
             ) from error

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adwright.core.errors import AssetError, ConfigError, MissingExtraError
+from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
+from adwright.lm.hf_load import load_hf_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,19 +36,7 @@ class HuggingFaceTokens:
 
         Raises AssetError where there is no tokeniser, MissingExtraError without transformers.
         """
-        try:
-            from transformers import AutoTokenizer
-        except ImportError as error:
-            raise MissingExtraError("a Hugging Face tokeniser", "lm") from error
-        try:
-            found = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise AssetError(
-                f"no tokeniser can be read: {_first_line(error)}",
-                where=str(folder),
-                hint="name a folder with tokenizer.json, or the name of a model on the hub",
-            ) from error
-        return cls(found, end_ids)
+        return cls(load_hf_tokenizer(folder), end_ids)
 
     @property
     def end_ids(self) -> frozenset[int]:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from adwright.core.assets import ASSETS, asset, derived
 from adwright.core.errors import AssetError, MissingExtraError
 from adwright.core.hashing import sha256_file
+from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
 
 __all__ = [
     "SMOLLM2",
@@ -97,8 +98,15 @@ def gguf_rewritten(
     del _gguf
     name = f"{gguf.stem.lower()}-{weights}-{(key or sha256_file(gguf))[:12]}"
     file = f"{gguf.stem}.{weights}.gguf"
-    folder = derived(name, lambda made: _rewrite(gguf, made / file, weights), cache=cache)
-    return folder / file
+
+    def make(made: Path) -> None:
+        try:
+            _rewrite(gguf, made / file, weights)
+        except Exception as error:
+            # Any number may stand in the file, and the reader believes them.
+            raise _unreadable(gguf, error) from error
+
+    return derived(name, make, cache=cache) / file
 
 
 def locate(model: str, *, offline: bool = False, cache: Path | None = None) -> Located:
@@ -128,16 +136,13 @@ def locate(model: str, *, offline: bool = False, cache: Path | None = None) -> L
 
 def _dequantise(gguf: Path, folder: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet():
         try:
-            read: Any = AutoModelForCausalLM.from_pretrained(
-                str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
-            )
-            tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-        except (OSError, ValueError, NotImplementedError, KeyError) as error:
-            raise _unreadable(gguf, error) from error
+            read = load_hf_model(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+            tokenizer = load_hf_tokenizer(gguf.parent, gguf_file=gguf.name)
+        except AssetError as error:
+            raise _unreadable(gguf, error.__cause__ or error) from error
         settings = read.config.to_dict()
         settings.pop("quantization_config", None)
         for key in [key for key in settings if "name_or_path" in key]:
@@ -156,11 +161,8 @@ def _rewrite(source: Path, target: Path, weights: GgufWeights) -> None:
     from gguf.quants import dequantize, quantize
 
     kind = GGMLQuantizationType.Q8_0 if weights == "q8_0" else GGMLQuantizationType.F16
-    try:
-        reader: Any = GGUFReader(source)
-        writer: Any = GGUFWriter(target, reader.fields["general.architecture"].contents())
-    except (OSError, ValueError, KeyError) as error:
-        raise _unreadable(source, error) from error
+    reader: Any = GGUFReader(source)
+    writer: Any = GGUFWriter(target, reader.fields["general.architecture"].contents())
     # The writer adds these three by itself.
     own = ("general.architecture", "general.file_type", "general.quantization_version")
     for key, entry in reader.fields.items():
@@ -200,9 +202,10 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _unreadable(gguf: Path, error: Exception) -> AssetError:
+def _unreadable(gguf: Path, error: BaseException) -> AssetError:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     return AssetError(
-        f"the GGUF file cannot be read: {str(error).strip().splitlines()[0] if str(error) else ''}",
+        f"the GGUF file cannot be read: {said}",
         where=str(gguf),
         hint="name a GGUF file of an architecture that transformers knows",
     )

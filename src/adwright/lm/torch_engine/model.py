@@ -23,13 +23,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adwright.core.errors import AssetError, ConfigError, MissingExtraError
+from adwright.core.errors import ConfigError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.engine.weights import locate, quiet
+from adwright.lm.hf_load import load_hf_model
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.constraint import Grammars
 from adwright.lm.torch_engine.decode import decode
@@ -60,30 +61,16 @@ def load_causal(config: TorchConfig, *, folded: bool = False) -> tuple[Any, Hugg
     folded: attention is that of `folded_attention`. Threads and type are set as `config` says.
     Raises as `TorchModel.open`.
     """
-    try:
-        from transformers import AutoModelForCausalLM
-    except ImportError as error:
-        raise MissingExtraError("language models on torch", "lm") from error
     torch.set_num_threads(fitting_threads(config.threads))
     where, note = locate(config.model, offline=config.offline)
     dtype = fitting_dtype(config.device) if config.dtype == "auto" else _DTYPES[config.dtype]
-    try:
-        with quiet():
-            # Safetensors only: other files would be unpickled.
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                where,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=config.offline,
-                attn_implementation=folded_attention() if folded else None,
-            )
-    except (OSError, ValueError) as error:
-        raise AssetError(
-            f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
-            where=where,
-            hint="name a folder with config.json and weights in safetensors",
-        ) from error
+    with quiet():
+        model = load_hf_model(
+            where,
+            dtype=dtype,
+            attention=folded_attention() if folded else None,
+            local_files_only=config.offline,
+        )
     model = model.to(config.device).eval().requires_grad_(False)
     return model, HuggingFaceTokens.load(where, _end_ids(model)), note
 

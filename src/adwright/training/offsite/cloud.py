@@ -45,6 +45,8 @@ __all__ = ["serve_base"]
 
 #: Seconds that the device may take for its share of a step.
 _WAIT = 600.0
+#: Tokens of a pass at most, and bytes of a message beside its numbers.
+_TOKENS, _SLACK = 1 << 16, 1 << 16
 
 
 def serve_base(
@@ -74,9 +76,12 @@ def serve_base(
 
 
 def _serve(model: Any, channel: Channel, maps: list[_Map], passes: int) -> int:
-    done = 0
+    done, width = 0, model.config.hidden_size
+    # States of a pass, or the killed modules of all maps, of the largest rank.
+    maps_bytes = sum(4 * m.base.weight.numel() * 2 + _SLACK for m in maps)
+    most = max(4 * _TOKENS * (width + 2), maps_bytes) + _SLACK
     while True:
-        asked = channel.receive("forward", "killed", "revived", "bye", timeout=_WAIT)
+        asked = channel.receive("forward", "killed", "revived", "bye", timeout=_WAIT, limit=most)
         match asked.kind:
             case "bye":
                 return done
@@ -108,7 +113,8 @@ def _pass(model: Any, channel: Channel, asked: WireMessage) -> None:
         ).last_hidden_state[0]
     channel.send(WireMessage("hidden", {}, {"hidden": hidden}))
     if trains:
-        slope = channel.receive("backward", timeout=_WAIT).tensor("slope")
+        most = 4 * hidden.numel() + _SLACK
+        slope = channel.receive("backward", timeout=_WAIT, limit=most).tensor("slope")
         if slope.shape != hidden.shape:
             raise DataError("the device sends a slope of another size", column="slope")
         hidden.backward(slope.to(hidden.dtype))
@@ -149,15 +155,18 @@ class _Ask(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, number: int, width: int, channel: Channel) -> Tensor:
         ctx.number, ctx.channel, ctx.shape = number, channel, x.shape
         channel.send(WireMessage("input", {"module": number}, {"x": x.reshape(-1, x.shape[-1])}))
-        delta = channel.receive("delta", timeout=_WAIT).tensor("delta")
-        return _shaped(delta, (*x.shape[:-1], width), x.dtype)
+        shape = (*x.shape[:-1], width)
+        most = 4 * torch.Size(shape).numel() + _SLACK
+        delta = channel.receive("delta", timeout=_WAIT, limit=most).tensor("delta")
+        return _shaped(delta, shape, x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
         slope = {"slope": above.reshape(-1, above.shape[-1])}
         ctx.channel.send(WireMessage("slope", {"module": ctx.number}, slope))
-        back = ctx.channel.receive("slope_in", timeout=_WAIT).tensor("slope")
+        most = 4 * ctx.shape.numel() + _SLACK
+        back = ctx.channel.receive("slope_in", timeout=_WAIT, limit=most).tensor("slope")
         return _shaped(back, ctx.shape, above.dtype), None, None, None
 
 

@@ -13,7 +13,7 @@ that of `tune` with LoRA up to the order of sums.
     serve_base(model, listener.accept())
     ...
     here, report = tune_on_device(                                   # the device
-        connect("127.0.0.1", port), texts, TuneConfig(), lora=LoRA(rank=8), rule=KillRevive())
+        connect(listener.address), texts, TuneConfig(), lora=LoRA(rank=8), rule=KillRevive())
     here.save(folder)
 """
 
@@ -201,7 +201,7 @@ def tune_on_device(
     if not len(texts):
         raise ValueInvalidError("there are no texts to tune on")
     with channel:
-        channel.send(WireMessage("hello"))
+        channel.greet()
         ends = channel.receive("ends")
         once = sum(channel.received.values())
         _require_known(texts, len(ends.tensor("embedding")))

@@ -13,7 +13,7 @@ See `sandwich` for the method and its paper. `own` and `train_offsite` are the t
     tuned = own(model, listener.accept(), ends=2, kept=8)      # waits
     ...
     tuned, result = train_offsite(                             # in the other process
-        connect("127.0.0.1", port), texts_of, TuneConfig(), rank=8)
+        connect(listener.address), texts_of, TuneConfig(), rank=8)
 """
 
 from __future__ import annotations
@@ -29,16 +29,32 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import DataError, MissingExtraError, ResourceError
+from adwright.lm.hf_load import load_hf_tokenizer
 from adwright.lm.torch_engine.model import fitting_dtype
-from adwright.training.offsite.sandwich import Sandwich, adapter_of, emulator_of, plug_in
-from adwright.training.offsite.wire import Channel, WireMessage
+from adwright.training.offsite.sandwich import (
+    Sandwich,
+    adapter_bytes,
+    adapter_of,
+    emulator_of,
+    plug_in,
+)
+from adwright.training.offsite.wire import Channel, WireMessage, printable
 from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import tune
 from adwright.tuning.sizes import decoder_layers
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["FAMILIES", "WAIT", "own", "received_emulator", "shipped_emulator", "train_offsite"]
+__all__ = [
+    "FAMILIES",
+    "WAIT",
+    "offered",
+    "own",
+    "plugged",
+    "received_emulator",
+    "shipped_emulator",
+    "train_offsite",
+]
 
 #: Types of model that are built from what a stranger sends: plain code of transformers.
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -89,14 +105,31 @@ def own(
     with channel:
         channel.receive_hello()
         small = emulator_of(model, ends, kept) if emulator is None else emulator
-        channel.send(shipped_emulator(small, ends, tokenizer))
-        came = channel.receive("adapter", timeout=wait)
-        method = _method(came, ends)
-        tuned = plug_in(model, method, came.tensors)
-        # What came is of use whether or not the peer still listens.
-        with suppress(ResourceError):
-            channel.send(WireMessage("plugged"))
-        return tuned
+        came = offered(model, channel, shipped_emulator(small, ends, tokenizer), ends, wait)
+        return plugged(model, channel, came, ends)
+
+
+def offered(
+    model: Any, channel: Channel, emulator: WireMessage, ends: int, wait: float
+) -> WireMessage:
+    """Give away the emulator and wait for the adapter, of which no more bytes are read than one of
+    its rank has in `model`. Raises as `Channel.receive`, and ConfigError for a rank that cannot be.
+    """
+    channel.send(emulator)
+
+    def bytes_of(head: WireMessage) -> int:
+        return adapter_bytes(model, _method(head, ends))
+
+    return channel.receive("adapter", timeout=wait, limit=bytes_of)
+
+
+def plugged(model: Any, channel: Channel, came: WireMessage, ends: int) -> Tuned:
+    """Put the adapter that came into `model`, and say so. Raises as `plug_in`."""
+    tuned = plug_in(model, _method(came, ends), came.tensors)
+    # What came is of use whether or not the peer still listens.
+    with suppress(ResourceError):
+        channel.send(WireMessage("plugged"))
+    return tuned
 
 
 def train_offsite(
@@ -117,7 +150,7 @@ def train_offsite(
     texts stay here. Raises what `tune`, `received_emulator` and `Channel.receive` do.
     """
     with channel:
-        channel.send(WireMessage("hello"))
+        channel.greet()
         came = channel.receive("emulator", timeout=_ANSWER)
         method = Sandwich(ends=came.number("ends"), rank=rank, alpha=alpha)
         emulator, tokenizer = received_emulator(came)
@@ -181,7 +214,8 @@ def received_emulator(message: WireMessage) -> tuple[Any, Any]:
             claimed = {name: value.shape for name, value in build(config).state_dict().items()}
     except Exception as error:
         # Any value may have come, and each version of transformers has its own errors for it.
-        raise DataError(f"the emulator cannot be built: {error}", column="config") from error
+        said = printable(str(error))
+        raise DataError(f"the emulator cannot be built: {said}", column="config") from error
     if config.tie_word_embeddings:
         claimed.pop("lm_head.weight", None)
     for name in sorted(claimed.keys() | weights.keys()):
@@ -194,8 +228,6 @@ def received_emulator(message: WireMessage) -> tuple[Any, Any]:
 
 
 def _tokenizer(files: Mapping[str, Tensor]) -> Any:
-    from transformers import AutoTokenizer
-
     if "tokenizer.json" not in files:
         return None
     with TemporaryDirectory() as folder:
@@ -203,7 +235,7 @@ def _tokenizer(files: Mapping[str, Tensor]) -> Any:
             if name not in _FILES:
                 raise DataError("the tokeniser has a file of no known name", column=name)
             (Path(folder) / name).write_bytes(content.to(torch.uint8).numpy().tobytes())
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        return load_hf_tokenizer(folder)
 
 
 def _named(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Event
 from typing import Any
 
 import torch
@@ -28,9 +30,17 @@ from adwright.core.errors import (
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.loop.run_folder import RunFolder
-from adwright.training.offsite.offsite_tuning import WAIT, own, train_offsite
+from adwright.training.offsite.address import read_address
+from adwright.training.offsite.offsite_tuning import (
+    WAIT,
+    offered,
+    plugged,
+    shipped_emulator,
+    train_offsite,
+)
+from adwright.training.offsite.reception import Reception
 from adwright.training.offsite.sandwich import distil, emulator_of
-from adwright.training.offsite.wire import Listener, connect, read_address
+from adwright.training.offsite.wire import Channel, Listener, WireMessage, connect, printable
 from adwright.training.tuning.base import load_base
 from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
@@ -39,8 +49,8 @@ from adwright.tuning.tuned import Tuned
 __all__ = ["OffsiteReport", "OwnerRun", "TrainerRun", "run_owner", "run_trainer"]
 
 _logger = logging.getLogger("adwright")
-#: Seconds between a peer that failed and the next.
-_PAUSE = 0.5
+#: Seconds after which the owner looks whether its time is over.
+_LOOK = 0.2
 
 
 @dataclass(frozen=True)
@@ -63,8 +73,8 @@ class OwnerRun:
 
 @dataclass(frozen=True)
 class TrainerRun:
-    """What the texts' owner asks for. address: HOST:PORT. rank: of LoRA in the ends, 0 to train
-    them whole."""
+    """What the texts' owner asks for. address: HOST:PORT/TOKEN, see `read_address`. rank: of LoRA
+    in the ends, 0 to train them whole."""
 
     data: PairsConfig
     address: str
@@ -94,10 +104,11 @@ def run_owner(
 ) -> None:
     """Give the thinned model to a peer, and write the whole one with the ends that come back.
 
-    Where a peer fails, its reason is logged and the next may connect, until an adapter has come or
-    `asked.wait` is over. on_listening: called once with HOST:PORT. overwrite: replace
-    `asked.out`. Raises ConfigError where layers or port do not allow it, ResourceError where nobody
-    comes, and as `held_apart` and `load_base`; as `own` where the last peer fails after that time.
+    Several peers may train at once, the first adapter that fits is taken; where a peer fails, its
+    reason is logged. New ones are taken until `asked.wait` is over. on_listening: called once with
+    HOST:PORT/TOKEN. overwrite: replace `asked.out`. Raises ConfigError where layers or port do not
+    allow it, ResourceError where nobody comes, and as `held_apart` and `load_base`; what the last
+    peer failed of where none brought an adapter.
     """
     model, tokenizer, _ = load_base(asked.model)
     model.eval()
@@ -109,32 +120,45 @@ def run_owner(
         # First, so that a folder that cannot be written is known before the wait.
         tokenizer.save_pretrained(folder)
         with Listener(asked.host, asked.port) as listener:
-            on_listening(f"{listener.host}:{listener.port}")
+            on_listening(str(listener.address))
             plain: Any = _served(asked, listener, model, small, folder).merge()
         plain.save_pretrained(folder)
 
 
 def _served(asked: OwnerRun, listener: Listener, model: Any, small: Any, tokenizer: Path) -> Tuned:
-    """Call `own` with one peer after another, until an adapter has come."""
-    until = time.monotonic() + asked.wait
-    while True:
-        left = max(until - time.monotonic(), 0.0)
-        try:
-            return own(
-                model,
-                listener.accept(wait=left, last=False),
-                ends=asked.ends,
-                kept=asked.kept,
-                emulator=small,
-                tokenizer=tokenizer,
-                wait=asked.wait,
-            )
-        except (AdwrightError, OSError) as error:
-            # A mistake of a peer, or a port scan, must not cost an hour of distillation.
-            if time.monotonic() + _PAUSE >= until:
-                raise
-            _logger.warning("no adapter came, still listening: %s", error)
-            time.sleep(_PAUSE)
+    """Serve all that know the token, each in a thread, until an adapter has come that fits."""
+    until, adapters = time.monotonic() + asked.wait, Queue[tuple[Channel, WireMessage, Event]]()
+    emulator = shipped_emulator(small, asked.ends, tokenizer)
+
+    def serve(channel: Channel) -> None:
+        done = Event()
+        with channel:
+            came = offered(model, channel, emulator, asked.ends, asked.wait)
+            adapters.put((channel, came, done))
+            done.wait()
+
+    with Reception(listener, serve) as reception:
+        while reception.served or time.monotonic() < until:
+            try:
+                channel, came, done = adapters.get(timeout=_LOOK)
+            except Empty:
+                continue
+            try:
+                return plugged(model, channel, came, asked.ends)
+            except Exception as error:
+                # Whatever a peer sent must not cost an hour of distillation.
+                reception.last = error
+                _logger.warning("no adapter yet, still listening: %s", printable(str(error)))
+                channel.refuse(type(error).__name__)
+            finally:
+                done.set()
+    if isinstance(reception.last, AdwrightError):
+        raise reception.last
+    raise ResourceError(
+        "nobody brought an adapter",
+        where=f"{listener.host}:{listener.port}, {asked.wait:g} s",
+        hint="start the other side with the token, or wait longer",
+    ) from reception.last
 
 
 def run_trainer(asked: TrainerRun, *, resume: bool = False) -> OffsiteReport:
@@ -144,7 +168,7 @@ def run_trainer(asked: TrainerRun, *, resume: bool = False) -> OffsiteReport:
     Raises ConfigError for an address that is none, and as `train_offsite` and `held_apart`. What
     can be checked here is checked before the model is asked for.
     """
-    host, port = read_address(asked.address)
+    address = read_address(asked.address)
     _require_startable(asked, resume=resume)
     counts: dict[str, int] = {}
 
@@ -155,7 +179,7 @@ def run_trainer(asked: TrainerRun, *, resume: bool = False) -> OffsiteReport:
         counts.update(texts=len(train), held=len(valid))
         return train, valid if len(valid) else None
 
-    channel = connect(host, port)
+    channel = connect(address)
     in_bfloat16 = asked.tune.bfloat16 or fitting_dtype() == torch.bfloat16
     tuned, result = train_offsite(
         channel,

@@ -11,14 +11,18 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, Queue
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import check_literals, to_jsonable
+from adwright.core.errors import ResourceError
 from adwright.lm.engine.weights import SMOLLM2
+from adwright.training.offsite.address import read_address
 from adwright.training.offsite.cloud import serve_base
 from adwright.training.offsite.device import DeviceReport, tune_on_device
 from adwright.training.offsite.kill_revive import KillRevive
-from adwright.training.offsite.wire import Listener, connect, read_address
+from adwright.training.offsite.reception import Reception
+from adwright.training.offsite.wire import Channel, Listener, connect
 from adwright.training.run_settings import require_free
 from adwright.training.tuning.base import load_base, load_tokenizer
 from adwright.training.tuning.config import TuneConfig
@@ -51,8 +55,8 @@ class CloudRun:
 
 @dataclass(frozen=True)
 class DeviceRun:
-    """What the device trains. address: HOST:PORT of the cloud. model: the cloud's; its tokenizer
-    alone is read. rule: which modules are killed and revived."""
+    """What the device trains. address: HOST:PORT/TOKEN of the cloud. model: the cloud's; its
+    tokenizer alone is read. rule: which modules are killed and revived."""
 
     data: PairsConfig
     address: str
@@ -66,14 +70,28 @@ class DeviceRun:
 def run_cloud(asked: CloudRun, *, on_listening: Callable[[str], None]) -> int:
     """Compute the base for one device until it says goodbye; returns the passes.
 
-    on_listening: called once with HOST:PORT. Raises ResourceError where nobody comes, and as
-    `load_base` and `serve_base`.
+    on_listening: called once with HOST:PORT/TOKEN. Raises ResourceError where nobody comes who
+    knows the token, and as `load_base` and `serve_base`.
     """
     model, _, _ = load_base(asked.model)
     with Listener(asked.host, asked.port) as listener:
-        on_listening(f"{listener.host}:{listener.port}")
-        channel = listener.accept(wait=asked.wait)
+        on_listening(str(listener.address))
+        channel = _first(listener, asked.wait)
     return serve_base(model, channel, targets=asked.targets, passes=asked.passes)
+
+
+def _first(listener: Listener, wait: float) -> Channel:
+    """The first peer that knows the token; strangers keep nobody waiting meanwhile."""
+    greeted = Queue[Channel]()
+    with Reception(listener, greeted.put) as reception:
+        try:
+            return greeted.get(timeout=wait)
+        except Empty:
+            raise ResourceError(
+                "nobody connected who knows the token",
+                where=f"{listener.host}:{listener.port}, {wait:g} s",
+                hint="start the other side, or wait longer",
+            ) from reception.last
 
 
 def run_device(asked: DeviceRun, *, overwrite: bool = False) -> DeviceReport:
@@ -82,13 +100,13 @@ def run_device(asked: DeviceRun, *, overwrite: bool = False) -> DeviceReport:
     overwrite: replace an adapter that is there. Raises ResourceError where it is there, and as
     `read_address`, `held_apart`, `connect` and `tune_on_device`.
     """
-    host, port = read_address(asked.address)
+    address = read_address(asked.address)
     folder = asked.out / "tuned"
     if not overwrite:
         require_free(folder, "an adapter")
     train, valid = held_apart(asked.data, load_tokenizer(asked.model), asked.tune.seed)
     here, report = tune_on_device(
-        connect(host, port),
+        connect(address),
         train,
         asked.tune,
         lora=asked.lora,

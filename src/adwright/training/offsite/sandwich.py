@@ -47,6 +47,7 @@ from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
 __all__ = [
     "Sandwich",
+    "adapter_bytes",
     "adapter_of",
     "distil",
     "emulator_of",
@@ -56,7 +57,10 @@ __all__ = [
 
 _LAYER = re.compile(r"model\.model\.layers\.(\d+)\.(.+)")
 _CAME = "the adapter that came back"
-_SHIPPED = re.compile(r"(first|last)\.(\d+)\.(.+)")
+#: Bytes for what safetensors says of a tensor: its name, type, shape and place.
+_NAMED = 1024
+#: Few digits, and of ASCII: the name comes from a peer, and int() refuses thousands of them.
+_SHIPPED = re.compile(r"(first|last)\.([0-9]{1,4})\.(.+)")
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,15 @@ def adapter_of(tuned: Tuned) -> dict[str, Tensor]:
             side = f"first.{number}" if number < ends else f"last.{number - (layers - ends)}"
             found[f"{side}.{match[2]}"] = value.detach()
     return found
+
+
+def adapter_bytes(model: Any, method: Sandwich) -> int:
+    """Bytes of the message with an adapter of `method` for `model`, at most: float32 and names.
+
+    Raises ConfigError where the model has no such ends or rank.
+    """
+    wanted = _wanted(model, method)
+    return sum(4 * value.numel() + _NAMED for value in wanted.values()) + _NAMED
 
 
 def plug_in(model: Any, method: Sandwich, adapter: Mapping[str, Tensor]) -> Tuned:

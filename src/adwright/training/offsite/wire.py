@@ -8,19 +8,25 @@ it, and whoever waits does so for a stated time: for a message to begin as long 
 each MiB as long as the channel says, so that a large message may take its time and a peer that
 drips may not.
 
-The bytes are neither encrypted nor signed, and any process of the machine can connect: addresses
-are of the loopback unless another is asked for, and between machines this belongs into a tunnel.
+Whoever listens draws a token, and a peer's hello must carry it: any process of the machine can
+connect, and is turned away without it. An address is therefore HOST:PORT/TOKEN. The bytes are
+neither encrypted nor signed, so that who can read the wire can read the token: addresses are of the
+loopback unless another is asked for, and between machines this belongs into a tunnel.
 """
 
 from __future__ import annotations
 
+import hmac
+import io
 import json
+import os
+import secrets
 import socket
 import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
@@ -30,10 +36,20 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, DataError, ResourceError
+from adwright.training.offsite.address import TOKEN, Address
 
-__all__ = ["VERSION", "Channel", "Listener", "WireMessage", "connect", "read_address"]
+__all__ = [
+    "VERSION",
+    "Channel",
+    "Limit",
+    "Listener",
+    "WireMessage",
+    "connect",
+    "printable",
+]
 
-VERSION = 1
+#: The hello of version 1 carried no token.
+VERSION = 2
 _MAGIC = b"ADWOFF"
 _FRONT = struct.Struct("!6sHIQ")
 _HEAD_LIMIT = 1 << 20
@@ -43,6 +59,8 @@ _BODY_LIMIT = 16 << 30
 _PIECE = 1 << 20
 #: Seconds for a hello to begin, and then for each of its parts; bytes of its head and of its body.
 _HELLO, _HELLO_LIMIT = 10.0, 1 << 12
+#: Characters of a peer's words that are shown or kept.
+_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -77,18 +95,28 @@ class WireMessage:
         return self.tensors[name]
 
 
+#: Bytes of a body, or what tells them from the head of the message to which it belongs.
+Limit = int | Callable[[WireMessage], int]
+
+
 class Channel:
     """One end of a connection; close it, or use it as a context.
 
     timeout: seconds for each MiB of a message, and for a message to begin, unless `receive` is told
-    otherwise. limit: bytes of a body. sent, received: bytes by
-    kind of message, everything counted.
+    otherwise. limit: bytes of a body. token: what the hello carries, or must. sent, received: bytes
+    by kind of message, everything counted.
     """
 
     def __init__(
-        self, connected: socket.socket, *, timeout: float = 60.0, limit: int = _BODY_LIMIT
+        self,
+        connected: socket.socket,
+        *,
+        timeout: float = 60.0,
+        limit: int = _BODY_LIMIT,
+        token: str = "",
     ) -> None:
         self._socket, self._timeout, self._limit = connected, timeout, limit
+        self._token, self._greeted = token, False
         try:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # Who waits a day for an adapter should learn that the other machine is off.
@@ -120,20 +148,49 @@ class Channel:
         except OSError as error:
             raise self._gone(error, f"{message.kind} could not be sent") from error
 
-    def receive(self, *kinds: str, timeout: float | None = None) -> WireMessage:
+    def receive(
+        self, *kinds: str, timeout: float | None = None, limit: Limit | None = None
+    ) -> WireMessage:
         """Wait for the next message, which must be of one of these kinds.
 
-        timeout: seconds, instead of the channel's, for its first byte. Raises ResourceError where
-        the peer is gone, gave up (its own words), or is silent or too slow; ConfigError where it
-        speaks another version; DataError where it sends what is no such message, or too much.
+        timeout: seconds, instead of the channel's, for its first byte. limit: of its body, instead
+        of the channel's. Raises ResourceError where the peer is gone, gave up (its own words), or
+        is silent or too slow; ConfigError where it speaks another version; DataError where it sends
+        what is no such message, or too much.
         """
         first = self._timeout if timeout is None else timeout
-        return self._received(kinds, first, self._timeout, (_HEAD_LIMIT, self._limit))
+        body = self._limit if limit is None else limit
+        return self._received(kinds, first, self._timeout, _HEAD_LIMIT, body)
 
-    def receive_hello(self) -> WireMessage:
-        """Wait for a greeting, as `receive`, with little time and memory for a stranger."""
+    def greet(self) -> None:
+        """Send the hello. Raises as `send`."""
+        self.send(WireMessage("hello", {"token": self._token}))
+
+    def receive_hello(self) -> None:
+        """Wait for the peer's hello, with little time and memory for a stranger; where it has come
+        already, this does nothing. Raises as `receive`, and DataError for another token."""
+        if self._greeted:
+            return
         seconds = min(_HELLO, self._timeout)
-        return self._received(("hello",), seconds, seconds, (_HELLO_LIMIT, _HELLO_LIMIT))
+        came = self._received(("hello",), seconds, seconds, _HELLO_LIMIT, _HELLO_LIMIT)
+        said = came.fields.get("token")
+        # In constant time: a stranger may not learn the token letter by letter.
+        if not isinstance(said, str) or not hmac.compare_digest(
+            said.encode(), self._token.encode()
+        ):
+            raise self._wrong("the peer does not know the token")
+        self._greeted = True
+
+    def refuse(self, why: str) -> None:
+        """Tell the peer that it is turned away, where it still listens, and close."""
+        with suppress(ResourceError, OSError):
+            self.send(WireMessage("failed", {"what": why}))
+        self.close()
+
+    def interrupt(self) -> None:
+        """End the connection from another thread: who waits on it learns that the peer is gone."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; a second time does nothing."""
@@ -145,14 +202,13 @@ class Channel:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, Exception):
             # Our own reason, so that the other side need not guess; without values of any text.
-            with suppress(ResourceError, OSError):
-                self.send(WireMessage("failed", {"what": type(error).__name__}))
+            self.refuse(type(error).__name__)
         self.close()
 
     def _received(
-        self, kinds: tuple[str, ...], first: float, each: float, limits: tuple[int, int]
+        self, kinds: tuple[str, ...], first: float, each: float, head_limit: int, limit: Limit
     ) -> WireMessage:
-        """first: seconds for the first byte, each: for each piece. limits: of head and body."""
+        """first: seconds for the first byte, each: for each piece."""
         front = self._read(1, kinds, first) + self._read(_FRONT.size - 1, kinds, each)
         magic, version, head_size, body_size = _FRONT.unpack(front)
         if magic != _MAGIC:
@@ -163,34 +219,53 @@ class Channel:
                 where=self.peer,
                 hint="install the same version of adwright on both sides",
             )
-        if head_size > limits[0] or body_size > limits[1]:
-            raise self._wrong(f"the peer announces {head_size + body_size:,} bytes, too many")
-        head = self._read(head_size, kinds, each)
-        message = self._parsed(head, self._read(body_size, kinds, each))
-        self.received[message.kind] += _FRONT.size + head_size + body_size
+        if head_size > head_limit:
+            raise self._wrong(f"the peer announces a head of {head_size:,} bytes, too many")
+        message = self._parsed(self._read(head_size, kinds, each))
+        self.received[message.kind] += _FRONT.size + head_size
         if message.kind == "failed":
             raise ResourceError(
-                f"the peer gave up: {message.fields.get('what', '')}",
+                f"the peer gave up: {printable(str(message.fields.get('what', '')))}",
                 where=self.peer,
                 hint="see its own error",
             )
         if message.kind not in kinds:
             raise self._wrong(f"the peer sent {message.kind!r} where {' or '.join(kinds)} was due")
-        return message
+        most = limit if isinstance(limit, int) else limit(message)
+        if body_size > most:
+            raise self._wrong(
+                f"the peer announces {body_size:,} bytes, too many: {message.kind} has {most:,}"
+            )
+        self.received[message.kind] += body_size
+        return WireMessage(message.kind, message.fields, self._loaded(body_size, kinds, each))
 
-    def _parsed(self, head: bytes, body: bytes) -> WireMessage:
+    def _parsed(self, head: bytes) -> WireMessage:
+        """A message without its tensors."""
         try:
             found = json.loads(head, parse_constant=_no_number)
             kind, fields = found["kind"], found["fields"]
             if not isinstance(kind, str) or not isinstance(fields, dict):
                 raise TypeError
-            return WireMessage(kind, fields, load(body) if body else {})
-        except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+            return WireMessage(printable(kind), fields)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._wrong("the peer sent a message that cannot be read") from error
 
+    def _loaded(self, size: int, kinds: tuple[str, ...], seconds: float) -> dict[str, Tensor]:
+        body = self._read(size, kinds, seconds)
+        try:
+            tensors: dict[str, Tensor] = load(body) if body else {}
+        except (ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+            raise self._wrong("the peer sent a message that cannot be read") from error
+        if not all(name.isprintable() and len(name) <= _SHOWN for name in tensors):
+            raise self._wrong("the peer sent a tensor whose name cannot be shown")
+        return tensors
+
     def _read(self, size: int, kinds: tuple[str, ...], seconds: float) -> bytes:
-        sizes = (min(_PIECE, size - start) for start in range(0, size, _PIECE))
-        return b"".join([self._piece(each, kinds, seconds) for each in sizes])
+        # Grows as bytes come, and gives its own memory away: joined pieces would need it twice.
+        buffer = io.BytesIO()
+        for start in range(0, size, _PIECE):
+            buffer.write(self._piece(min(_PIECE, size - start), kinds, seconds))
+        return buffer.getvalue()
 
     def _piece(self, size: int, kinds: tuple[str, ...], seconds: float) -> bytes:
         """Read `size` bytes within `seconds`, however small the pieces in which they come."""
@@ -228,18 +303,27 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
+def printable(text: str) -> str:
+    """Words of a peer as they may be shown: no signs that move a cursor or colour a terminal."""
+    shown = "".join(sign if sign.isprintable() else "?" for sign in text[:_SHOWN])
+    return shown + "..." * (len(text) > _SHOWN)
+
+
 class Listener:
     """Listens for peers until the last `accept`, `close`, or the end of its context. host: an
-    address of this machine. port: 0 for a free one."""
+    address of this machine. port: 0 for a free one. token: what a peer has to know; None for that
+    of the environment (`TOKEN`), or a fresh one."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> None:
+        self.token = token or os.environ.get(TOKEN) or secrets.token_urlsafe(16)
         try:
-            self._socket = socket.create_server((host, port), backlog=8)
+            self._socket = socket.create_server((host, port), backlog=64)
         except OSError as error:
             raise ResourceError(
                 f"cannot listen: {error}", where=f"{host}:{port}", hint="choose another port"
             ) from error
         self.host, self.port = self._socket.getsockname()[:2]
+        self.address = Address(self.host, self.port, self.token)
 
     def accept(
         self,
@@ -267,7 +351,7 @@ class Listener:
         finally:
             if last:
                 self.close()
-        return Channel(connected, timeout=timeout, limit=limit)
+        return Channel(connected, timeout=timeout, limit=limit, token=self.token)
 
     def close(self) -> None:
         """Stop listening; a second time does nothing."""
@@ -280,20 +364,13 @@ class Listener:
         self.close()
 
 
-def connect(host: str, port: int, *, timeout: float = 60.0, limit: int = _BODY_LIMIT) -> Channel:
+def connect(address: Address, *, timeout: float = 60.0, limit: int = _BODY_LIMIT) -> Channel:
     """Connect to a listener. Raises ResourceError where there is none."""
+    host, port, token = address
     try:
         connected = socket.create_connection((host, port), timeout=timeout)
     except OSError as error:
         raise ResourceError(
             f"cannot connect: {error}", where=f"{host}:{port}", hint="start the other side first"
         ) from error
-    return Channel(connected, timeout=timeout, limit=limit)
-
-
-def read_address(address: str) -> tuple[str, int]:
-    """Read HOST:PORT. Raises ConfigError where it is none."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise ConfigError("an address is HOST:PORT", where=address, hint="127.0.0.1:4711")
-    return host, int(port)
+    return Channel(connected, timeout=timeout, limit=limit, token=token)

@@ -22,6 +22,7 @@ import torch
 
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.lm.engine.weights import locate, quiet
+from adwright.lm.hf_load import load_hf_model, load_hf_tokenizer
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.tuning.methods import METHODS, Method
 from adwright.tuning.tuned import Tuned
@@ -71,23 +72,14 @@ def load_base(
     model: as `adwright lm generate --model` takes it. method: what will tune it, for its checks.
     quantise: "nf4" for four bits on the first CUDA device. dtype: None for float32 where the method
     moves the base's own weights, whose steps are small, and else for `fitting_dtype`.
-    Raises MissingExtraError without transformers, and as `require_four_bit` and `locate`.
+    Raises as `require_four_bit`, `locate` and `load_hf_model`: neither code that a folder brings is
+    run, nor are pickled weights read.
     """
-    try:
-        from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-    except ImportError as error:
-        raise MissingExtraError("tuning of language models", "lm") from error
-    given: dict[str, Any] = {}
+    device_map, quantization = None, None
     if quantise:
         if method is not None:
             require_four_bit(method)
-        given["device_map"] = {"": 0}
-        given["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
+        device_map, quantization = {"": 0}, _four_bits()
         dtype = torch.bfloat16
     elif dtype is None:
         whole = method is not None and method.trains_base
@@ -95,16 +87,26 @@ def load_base(
     tokenizer = load_tokenizer(model, offline=offline)
     place, note = locate(model, offline=offline)
     with quiet():
-        return AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **given), tokenizer, note
+        loaded = load_hf_model(place, dtype=dtype, device_map=device_map, quantization=quantization)
+    return loaded, tokenizer, note
+
+
+def _four_bits() -> Any:
+    try:
+        from transformers import BitsAndBytesConfig
+    except ImportError as error:
+        raise MissingExtraError("tuning of language models", "lm") from error
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def load_tokenizer(model: str, *, offline: bool = False) -> Any:
     """Load the tokenizer of a base; raises as `load_base`."""
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise MissingExtraError("tuning of language models", "lm") from error
-    return AutoTokenizer.from_pretrained(locate(model, offline=offline)[0])
+    return load_hf_tokenizer(locate(model, offline=offline)[0], local_files_only=offline)
 
 
 def beside_base(tuned: Tuned) -> None:

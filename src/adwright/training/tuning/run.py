@@ -159,7 +159,8 @@ def run_tuning(
 ) -> TuningReport:
     """Tune, save and measure; tune again what the method leaves then (`TuningMethod.then`).
 
-    resume: continue the run in `asked.out`. overwrite: replace an adapter that is there. Under
+    resume: continue the run in `asked.out`, and replace an adapter that it left there. overwrite:
+    replace an adapter that is there. Under
     torchrun all processes call it, and the first one writes. tune_with: trains in other
     processes, as `tune_on_ray` does; None for `tune` in this one.
     Raises as `load_base`, `held_apart`, `apply` and `tune`, and ConfigError for what `tune_with`
@@ -192,7 +193,8 @@ def _run(
     config = _settled(asked.tune, asked.method, asked.seed)
     tuned = _attached(model, asked, train)
     before = None
-    if len(valid) and tuned.method.exact_start and not resume:
+    # On a resumed run as well, whose report is that of a run that nobody disturbed.
+    if len(valid) and tuned.method.exact_start:
         before = answer_nll(tuned, valid, bfloat16=config.bfloat16)
     held = valid if len(valid) else None
     if tune_with is not None:
@@ -204,7 +206,8 @@ def _run(
     report = _report(tuned, asked.method, result, (train, valid), note or asked.model, before)
 
     def write() -> None:
-        tuned.save(asked.out / "tuned", overwrite=overwrite)
+        # Killed after this and before the report: the adapter is the run's own.
+        tuned.save(asked.out / "tuned", overwrite=overwrite or resume)
         _write(report, asked.out)
 
     on_first(write)
@@ -284,14 +287,13 @@ class LoadedJobs:
         `tune_jobs`.
         """
         by_name = {job.name: job for job in self.jobs}
-        before = {job.name: None if resume else self._untuned(job, border) for job in self.jobs}
+        before = {job.name: self._untuned(job, border) for job in self.jobs}
         reports: dict[str, TuningReport] = {}
 
         def write(name: str, result: TuneResult) -> None:
             job, folder = by_name[name], self.asked.out / name
-            first = _first(folder) if resume else before[name]
             tuned = apply(share_base(self.model), job.method, seed=job.config.seed)
-            found = _report(tuned, job.method, result, self._texts[name], self.note, first)
+            found = _report(tuned, job.method, result, self._texts[name], self.note, before[name])
             reports[name] = found
             _write(found, folder)
             if on_done is not None:
@@ -363,15 +365,6 @@ def _report(
 
 def _write(report: TuningReport, folder: Path) -> None:
     atomic_write_text(folder / "report.json", json.dumps(to_jsonable(report), indent=1) + "\n")
-
-
-def _first(folder: Path) -> float | None:
-    """The base's loss as an earlier report of the same job has it."""
-    try:
-        found = json.loads((folder / "report.json").read_text("utf-8"))["base_nll"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if isinstance(found, float) else None
 
 
 def _shown(train: Texts, seed: int) -> Losses:
