@@ -36,15 +36,15 @@ def test_a_long_line_of_one_tenant_does_not_stand_before_another() -> None:
 
 def test_turns_are_equal_in_cost_and_a_heavy_item_goes_alone() -> None:
     lines = queue(10, lambda item: item)
-    for item in (4, 6, 5, 5, 1, 30, 2):
+    for item in (4, 6, 7, 3, 1, 30, 2):
         lines.put("a", item)
-    for item in (9, 9):
+    for item in (9, 8):
         lines.put("b", item)
     assert turns(lines) == [
         ("a", [4, 6]),
         ("b", [9]),
-        ("a", [5, 5]),
-        ("b", [9]),
+        ("a", [7, 3]),
+        ("b", [8]),
         ("a", [1]),
         ("a", [30]),
         ("a", [2]),

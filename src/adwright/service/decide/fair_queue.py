@@ -18,9 +18,7 @@ class FairQueue(Generic[T]):
     item. Items are hashable, and each is put once. Holds no lock: whoever shares it does.
     """
 
-    def __init__(
-        self, size: Callable[[], int], cost: Callable[[T], int] = lambda _: 1
-    ) -> None:
+    def __init__(self, size: Callable[[], int], cost: Callable[[T], int] = lambda _: 1) -> None:
         self._size = size
         self._cost = cost
         # Tenants in the order of their turns, the items of each in the order they came.
