@@ -37,6 +37,9 @@ class _Aside:
     times: int = 1
     returned: bool = False
 
+    def lasts(self, now: float) -> bool:
+        return not self.returned or now < self.retry
+
 
 class HungModels:
     """Watches the calls to models, one a tenant at a time, and remembers who is set aside.
@@ -54,15 +57,16 @@ class HungModels:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """How many tenants' models are set aside or wait to be tried again."""
-        return len(self._aside)
+        """How many models are set aside."""
+        now = self._clock.monotonic()
+        return sum(one.lasts(now) for one in list(self._aside.values()))
 
     def aside(self, tenant: str, deployed: Deployed) -> bool:
         """Whether this model must not be called now."""
         found = self._aside.get(tenant)
         if found is None or found.deployed is not deployed:
             return False
-        return not found.returned or self._clock.monotonic() < found.retry
+        return found.lasts(self._clock.monotonic())
 
     @contextmanager
     def call(self, tenant: str, deployed: Deployed, deadline: Deadline) -> Iterator[None]:
