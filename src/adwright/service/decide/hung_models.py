@@ -25,7 +25,7 @@ _log = logging.getLogger("adwright.service")
 
 
 @dataclass(eq=False)
-class _Call:
+class _ModelCall:
     deployed: Deployed
     due: float
 
@@ -52,7 +52,7 @@ class HungModels:
         self._clock = clock
         self._seconds = seconds
         self._retry = retry
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, _ModelCall] = {}
         self._aside: dict[str, _Aside] = {}
         self._lock = threading.Lock()
 
@@ -72,7 +72,7 @@ class HungModels:
     def call(self, tenant: str, deployed: Deployed, deadline: Deadline) -> Iterator[None]:
         """Around a call to the model that is to end by `deadline`."""
         due = max(self._clock.monotonic(), deadline.at) + self._seconds
-        call = _Call(deployed, due)
+        call = _ModelCall(deployed, due)
         with self._lock:
             self._calls[tenant] = call
         try:
@@ -101,7 +101,7 @@ class HungModels:
         self._aside[tenant] = _Aside(deployed, now + self._retry * times, times)
         _log.error("the model %s of tenant %s hangs and is set aside", deployed.name, tenant)
 
-    def _ended(self, tenant: str, call: _Call) -> None:
+    def _ended(self, tenant: str, call: _ModelCall) -> None:
         found = self._aside.get(tenant)
         if self._calls.get(tenant) is call:
             del self._calls[tenant]

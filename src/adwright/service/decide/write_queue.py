@@ -17,7 +17,7 @@ from adwright.campaigns.store.group_commit import Events
 from adwright.delivery.decision import Decision
 from adwright.service.decide.fair_queue import FairQueue
 
-__all__ = ["Piece", "TransactionSize", "Write", "WriteQueue", "pieces_of"]
+__all__ = ["WritePiece", "TransactionSize", "Write", "WriteQueue", "pieces_of"]
 
 #: Rows that are written together in any case: so many cost no more than the wait for the disk.
 PIECE_ROWS = 50
@@ -47,7 +47,7 @@ class Write:
 
 
 @dataclass(eq=False)
-class Piece:
+class WritePiece:
     """A part of a write that is not divided further. last: whether it ends the write."""
 
     write: Write
@@ -69,13 +69,13 @@ class Piece:
         return _sum(self.write.recorded) if self.last else None
 
 
-def pieces_of(write: Write) -> list[Piece]:
+def pieces_of(write: Write) -> list[WritePiece]:
     """The write in pieces, in order: a decision whole, events by `PIECE_ROWS`."""
     entry, rows = write.entry, write.rows
     if isinstance(entry, Decision) or rows <= PIECE_ROWS:
-        return [Piece(write, entry, rows)]
+        return [WritePiece(write, entry, rows)]
     return [
-        Piece(write, part, len(part), at + PIECE_ROWS >= rows)
+        WritePiece(write, part, len(part), at + PIECE_ROWS >= rows)
         for at in range(0, rows, PIECE_ROWS)
         if (part := entry[at : at + PIECE_ROWS])
     ]
@@ -107,8 +107,8 @@ class WriteQueue:
     decisions, then one turn of one tenant that has events."""
 
     def __init__(self, size: Callable[[], int]) -> None:
-        self._decisions: FairQueue[Piece] = FairQueue(size, lambda piece: piece.rows)
-        self._events: FairQueue[Piece] = FairQueue(size, lambda piece: piece.rows)
+        self._decisions: FairQueue[WritePiece] = FairQueue(size, lambda piece: piece.rows)
+        self._events: FairQueue[WritePiece] = FairQueue(size, lambda piece: piece.rows)
         self._served: set[str] = set()  # whose decisions had their turn in this round
 
     def deciding(self, tenant: str) -> int:
@@ -119,7 +119,7 @@ class WriteQueue:
         """Pieces of one tenant."""
         return self._decisions.waits(tenant) + self._events.waits(tenant)
 
-    def put(self, tenant: str, item: Piece) -> None:
+    def put(self, tenant: str, item: WritePiece) -> None:
         """Add a piece."""
         self._of(item).put(tenant, item)
 
@@ -132,7 +132,7 @@ class WriteQueue:
                 return due
         return None
 
-    def take(self, tenant: str) -> list[Piece]:
+    def take(self, tenant: str) -> list[WritePiece]:
         """The pieces of one turn, without those that nobody waits for any more."""
         in_turn = tenant not in self._served or not self._events.tenants
         if in_turn and self._decisions.waits(tenant):
@@ -141,15 +141,15 @@ class WriteQueue:
         self._served.clear()
         return [piece for piece in self._events.take(tenant) if piece.wanted]
 
-    def drop(self, tenant: str, item: Piece) -> bool:
+    def drop(self, tenant: str, item: WritePiece) -> bool:
         """Take one piece out."""
         return self._of(item).drop(tenant, item)
 
-    def drain(self, tenant: str) -> list[Piece]:
+    def drain(self, tenant: str) -> list[WritePiece]:
         """Take all pieces of a tenant."""
         return self._decisions.drain(tenant) + self._events.drain(tenant)
 
-    def _of(self, piece: Piece) -> FairQueue[Piece]:
+    def _of(self, piece: WritePiece) -> FairQueue[WritePiece]:
         return self._decisions if isinstance(piece.entry, Decision) else self._events
 
 

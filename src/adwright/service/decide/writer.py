@@ -21,9 +21,9 @@ from adwright.service.config import ServiceConfig
 from adwright.service.decide.batcher import Batcher, MovingAverage
 from adwright.service.decide.pending import Answers, unavailable
 from adwright.service.decide.write_queue import (
-    Piece,
     TransactionSize,
     Write,
+    WritePiece,
     WriteQueue,
     pieces_of,
 )
@@ -72,7 +72,7 @@ class Writer:
         self._commit = MovingAverage()
         self._size = TransactionSize(config.commit_rows, config.commit_ms / 1e3)
         self._queue = WriteQueue(lambda: self._size.rows)
-        self._batcher: Batcher[Piece] = Batcher(
+        self._batcher: Batcher[WritePiece] = Batcher(
             "adwright-writer", self._handle, self._queue, clock=clock, failed=self._failed
         )
         self._began: float | None = None
@@ -106,7 +106,7 @@ class Writer:
         for write in writes:
             self._batcher.put(write.tenant, *pieces_of(write))
 
-    def _handle(self, tenant: str, pieces: list[Piece]) -> None:
+    def _handle(self, tenant: str, pieces: list[WritePiece]) -> None:
         try:
             results = self._results(tenant, pieces)
         finally:
@@ -115,7 +115,7 @@ class Writer:
         answers = [(p.write.answer, p.result(r)) for p, r in zip(pieces, results, strict=True)]
         self._answer([(answer, result) for answer, result in answers if result is not None])
 
-    def _results(self, tenant: str, pieces: list[Piece]) -> Sequence[Any]:
+    def _results(self, tenant: str, pieces: list[WritePiece]) -> Sequence[Any]:
         """What the ledger says of each piece: its result, or the error."""
         rows = sum(piece.rows for piece in pieces)
         self._began = began = self._clock.monotonic()
@@ -141,11 +141,14 @@ class Writer:
         self._tell(tenant, pieces, results)
         return results
 
-    def _failed(self, pieces: list[Piece], error: Exception) -> None:
+    def _failed(self, pieces: list[WritePiece], error: Exception) -> None:
         self._answer([(piece.write.answer, error) for piece in pieces])
 
     def _tell(
-        self, tenant: str, pieces: Sequence[Piece], results: Sequence[StoredDecision | Recorded]
+        self,
+        tenant: str,
+        pieces: Sequence[WritePiece],
+        results: Sequence[StoredDecision | Recorded],
     ) -> None:
         pairs = zip((piece.entry for piece in pieces), results, strict=True)
         events = [event for entry, result in pairs for event in new_events(entry, result)]
