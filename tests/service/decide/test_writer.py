@@ -147,10 +147,14 @@ def test_writes_gather_while_a_transaction_waits_for_the_disk() -> None:
         for one in writes[1:]:
             writer.put(one)
         assert not writes[0].answer.done()
+        await asyncio.sleep(0.05)
+        assert 0.04 < writer.age < 10
+        assert writer.before("umbrella") == 0, "the one in work should be over"
         ledger.go_on.set()
         await asyncio.gather(*(one.answer for one in writes))
         await asyncio.to_thread(writer.stop)
         assert writer.per_commit > 0
+        assert writer.age == 0
 
     asyncio.run(main())
     assert ledger.groups == [("acme", 1), ("acme", 19)]

@@ -56,26 +56,26 @@ class Load:
     """What stands before a request that comes now, where all tenants are served in turn.
 
     decisions: of these, its own tenant's and others' that have their turn before it. per_rescue:
-    seconds of one that is taken from the fallback. commits: transactions until its own can
-    begin. per_commit: seconds of one.
+    seconds of one that is taken from the fallback. store: seconds until a transaction of its own
+    can begin. per_commit: seconds of one.
     """
 
     decisions: int
     per_rescue: float
-    commits: int
+    store: float
     per_commit: float
 
     def wait(self) -> float:
         """The least seconds until a decision that comes now is written.
 
         All decisions before it and itself taken from the fallback, which is what happens when
-        the model is late; then the transactions before it and its own. With nobody before it the
-        answer is 0: an estimate that is wrong must not shut the door for good, and whoever is
-        let in alone renews it.
+        the model is late; then the transactions before its own, and that one. With nobody before
+        it the answer is 0: an estimate that is wrong must not shut the door for good, and whoever
+        is let in alone renews it.
         """
-        if not self.decisions and not self.commits:
+        if not self.decisions and not self.store:
             return 0.0
-        return (self.decisions + 1) * self.per_rescue + (self.commits + 1) * self.per_commit
+        return (self.decisions + 1) * self.per_rescue + self.store + self.per_commit
 
 
 def shed(load: Load, seconds: float) -> Busy | None:

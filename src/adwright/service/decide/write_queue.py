@@ -17,7 +17,7 @@ from adwright.campaigns.store.group_commit import Events
 from adwright.delivery.decision import Decision
 from adwright.service.decide.fair_queue import FairQueue
 
-__all__ = ["WritePiece", "TransactionSize", "Write", "WriteQueue", "pieces_of"]
+__all__ = ["TransactionSize", "Write", "WritePiece", "WriteQueue", "pieces_of"]
 
 #: Rows that are written together in any case: so many cost no more than the wait for the disk.
 PIECE_ROWS = 50

@@ -88,9 +88,12 @@ class Writer:
         began = self._began
         return 0.0 if began is None else self._clock.monotonic() - began
 
-    def before(self, tenant: str) -> int:
-        """Transactions until one with decisions of this tenant can begin."""
-        return self._queue.deciding(tenant) + (self._began is not None)
+    def before(self, tenant: str) -> float:
+        """Seconds until a transaction with decisions of this tenant can begin: the rest of the
+        one in work, and the turns of others."""
+        began, usual = self._began, self._commit.value
+        rest = 0.0 if began is None else max(0.0, began + usual - self._clock.monotonic())
+        return rest + self._queue.deciding(tenant) * usual
 
     def start(self, answers: Answers) -> None:
         """Begin to write."""
