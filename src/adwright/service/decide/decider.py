@@ -28,7 +28,7 @@ from adwright.service.decide.fair_queue import FairQueue
 from adwright.service.decide.hung_models import HungModels
 from adwright.service.decide.loop_lag import Pulse
 from adwright.service.decide.pending import Answers, DecisionJob, unavailable
-from adwright.service.decide.shedding import Load, Shares, commit_reserve, shed
+from adwright.service.decide.shedding import Floods, Load, Shares, commit_reserve, shed
 from adwright.service.decide.write_queue import Write
 from adwright.service.decide.writer import Ledger, Writer
 from adwright.service.registry.deployed import Deployed
@@ -65,6 +65,7 @@ class Decider:
         self._pulse = Pulse(clock, self._look)
         self._decisions = Shares(config.max_queue)
         self._rows = Shares(config.max_pending_rows)
+        self._floods = Floods()
         self._hung = HungModels(clock, seconds=config.hung_seconds, retry=config.retry_seconds)
         self._told: dict[str, float] = {}  # when the failure of a tenant's model was last logged
         self._writer = Writer(ledger, config, metrics, clock, stored=models.tell)
@@ -130,18 +131,19 @@ class Decider:
         """
         deployed = self._require_model(tenant)
         self._require_store()
-        if not self._decisions.fits(tenant):
-            raise self._counted(Busy("queue", 1.0))
         # Subtract the time the request already spent queued in the event loop.
         seconds = max(0.0, seconds - self._pulse.lag)
         per_commit = self._writer.per_commit
         before = self._decisions.before(tenant, _RESCUES)
         load = Load(before, self._rescuer.seconds, self._writer.before(tenant), per_commit)
-        refusal = shed(load, seconds)
-        if refusal is not None:
-            raise self._counted(refusal)
+        if not self._decisions.fits(tenant):
+            await self._refuse(tenant, Busy("queue", 1.0))
+        if self._floods_now(tenant):
+            await self._refuse(tenant, Busy("flood", 1.0))
+        if (refusal := shed(load, seconds)) is not None:
+            await self._refuse(tenant, refusal)
         reserve = commit_reserve(per_commit, seconds)
-        with self._decisions.held(tenant):
+        with self._decisions.held(tenant), self._floods.request(tenant):
             stored = await self._answer(deployed, tenant, request, seconds, reserve)
         if stored.repeated:
             self._metrics.repeats.inc()
@@ -175,12 +177,14 @@ class Decider:
         """
         self._require_store()
         if not self._rows.fits(tenant, len(events)):
-            raise self._counted(Busy("store", self._writer.per_commit))
+            await self._refuse(tenant, Busy("store", self._writer.per_commit))
+        if self._floods_now(tenant):
+            await self._refuse(tenant, Busy("flood", 1.0))
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         timer = loop.call_later(self._config.events_seconds, _give_up, answer)
         try:
-            with self._rows.held(tenant, len(events)):
+            with self._rows.held(tenant, len(events)), self._floods.request(tenant):
                 self._writer.put(Write(tenant, answer, events))
                 recorded: Recorded = await answer
         finally:
@@ -203,7 +207,8 @@ class Decider:
 
     def _give_up(self, job: DecisionJob) -> None:
         if not job.answer.done() and job.claim():
-            job.answer.set_exception(self._counted(Busy("deadline", 1.0)))
+            self._metrics.shed.labels("deadline").inc()
+            job.answer.set_exception(Busy("deadline", 1.0))
         else:
             _give_up(job.answer)
 
@@ -214,9 +219,16 @@ class Decider:
             for job in self._worker.drain(tenant):
                 self._rescue(job, "hung")
 
-    def _counted(self, busy: Busy) -> Busy:
+    def _floods_now(self, tenant: str) -> bool:
+        return self._floods.floods(tenant, self._pulse.lag, self._clock.monotonic())
+
+    async def _refuse(self, tenant: str, busy: Busy) -> None:
+        """Raise `busy`, once it is the turn of this refusal among those of the tenant."""
         self._metrics.shed.labels(busy.reason).inc()
-        return busy
+        wait = self._floods.wait(tenant, self._clock.monotonic())
+        if wait > 0:
+            await asyncio.sleep(wait)
+        raise busy
 
     def _require_model(self, tenant: str) -> Deployed:
         status = self._models.status(tenant)
