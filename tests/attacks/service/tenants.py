@@ -133,7 +133,7 @@ def _faulty(kinds: tuple[str, ...], rate: float, service: Running) -> Mapping[st
 
     with _model(service, *kinds):
         measures = kept(service, first, *attackers)
-    assert statuses[200] > 0.8 * statuses.total(), f"not even the fallback answers: {statuses}"
+    assert statuses[200] > 10, f"not even the fallback answers: {statuses}"
     return {**measures, "attacker_200": statuses[200], "attacker_429": statuses[429]}
 
 

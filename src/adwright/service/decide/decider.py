@@ -134,8 +134,8 @@ class Decider:
         # Subtract the time the request already spent queued in the event loop.
         seconds = max(0.0, seconds - self._pulse.lag)
         per_commit = self._writer.per_commit
-        before = self._decisions.before(tenant, _RESCUES)
-        load = Load(before, self._rescuer.seconds, self._writer.before(tenant), per_commit)
+        own, before = self._decisions.of(tenant), self._decisions.before(tenant, _RESCUES)
+        load = Load(own, before, self._rescuer.seconds, self._writer.before(tenant), per_commit)
         if not self._decisions.fits(tenant):
             await self._refuse(tenant, Busy("queue", 1.0))
         if self._floods_now(tenant):

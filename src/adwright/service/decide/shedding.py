@@ -101,11 +101,12 @@ class Floods:
 class Load:
     """What stands before a request that comes now, where all tenants are served in turn.
 
-    decisions: of these, its own tenant's and others' that have their turn before it. per_rescue:
-    seconds of one that is taken from the fallback. store: seconds until a transaction of its own
-    can begin. per_commit: seconds of one.
+    own: decisions of its tenant that are in work. decisions: these and those of others that have
+    their turn before it. per_rescue: seconds of one that is taken from the fallback. store:
+    seconds until a transaction of its own can begin. per_commit: seconds of one.
     """
 
+    own: int
     decisions: int
     per_rescue: float
     store: float
@@ -115,11 +116,11 @@ class Load:
         """The least seconds until a decision that comes now is written.
 
         All decisions before it and itself taken from the fallback, which is what happens when
-        the model is late; then the transactions before its own, and that one. With nobody before
-        it the answer is 0: an estimate that is wrong must not shut the door for good, and whoever
-        is let in alone renews it.
+        the model is late; then the transactions before its own, and that one. For a tenant that
+        has nothing in work the answer is 0: what others do must not shut the door before it, nor
+        an estimate that is wrong, which whoever is let in renews.
         """
-        if not self.decisions and not self.store:
+        if not self.own:
             return 0.0
         return (self.decisions + 1) * self.per_rescue + self.store + self.per_commit
 
