@@ -165,7 +165,8 @@ def test_it_ends_only_when_what_it_let_in_is_answered(store: Store) -> None:
 def test_a_busy_service_sheds_and_recovers(store: Store) -> None:
     recommender = Hashed()
     recommender.go_on.clear()
-    config = ServiceConfig(deadline_ms=2000, max_queue=4)
+    # Of what is free, one tenant gets half.
+    config = ServiceConfig(deadline_ms=2000, max_queue=8)
     app = create_app(config, store, fixed(acme=deployed(recommender=recommender)))
     with running(app) as client:
         client.headers = key_of(store, "acme")

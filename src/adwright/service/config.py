@@ -9,6 +9,16 @@ from adwright.web.limits import GateLimits, is_positive, require
 
 __all__ = ["ServiceConfig"]
 
+_COUNTS = ("batch_size", "max_queue", "max_pending_rows", "commit_rows", "model_threads")
+_TIMES = (
+    *("deadline_ms", "max_deadline_ms", "poll_seconds", "commit_ms", "hung_seconds"),
+    *("events_seconds", "late_store_seconds", "stop_seconds", "store_seconds"),
+)
+_OPTIONAL_TIMES = (
+    *("batch_wait_ms", "key_seconds", "key_stale_seconds", "drain_seconds", "grace_ms"),
+    "retry_seconds",
+)
+
 
 @dataclass(frozen=True)
 class ServiceConfig(GateLimits):
@@ -18,11 +28,22 @@ class ServiceConfig(GateLimits):
         that a request may name.
     batch_size, batch_wait_ms: a batch of decisions closes at this many, or so long after its
         first one; also the most that are computed together.
-    max_queue: decisions that may wait for the worker. max_pending_rows: events that may wait for
-        the store. Beyond either, as beyond max_in_flight, a request is shed with 429.
-    commit_rows: the most rows of one transaction.
+    max_queue: decisions that may be in work. max_pending_rows: events that may wait for the
+        store. Of either a tenant may have as much as is still free, so that one that floods
+        leaves half to the others. Beyond, as beyond max_in_flight, a request is shed with 429.
+    commit_rows: the most rows of one transaction. commit_ms: how long one should take: it gets
+        as many rows as the latest ones could write in that time.
     store_seconds: how long a connection, a lock or a statement of the store may take; a call about
         campaigns that takes longer is answered with 503.
+    model_threads: models of so many tenants run side by side.
+    hung_seconds: a call to a model that is so late after its deadline is given up: another
+        thread goes on, and the tenant is served from the fallback. hung_threads: given up at a
+        time, at most. retry_seconds: until such a model is tried again once its call returned;
+        twice as long each time that it hangs again.
+    grace_ms: how long after its deadline a decision waits for the store; then it is answered 503.
+    events_seconds: the same for events, from their arrival. late_store_seconds: while a
+        transaction takes longer than this, what comes is answered 503 at once.
+    stop_seconds: how long the end waits for models and the store.
     key_seconds: how long a key is believed without asking the store; a revoked key lives on at
         most so long.
     key_stale_seconds: how long it is believed since it was last asked for, while the store cannot
@@ -42,6 +63,15 @@ class ServiceConfig(GateLimits):
     max_pending_rows: int = 20_000
     commit_rows: int = 5_000
     store_seconds: float = 5.0
+    commit_ms: float = 8.0
+    model_threads: int = 4
+    hung_seconds: float = 1.0
+    hung_threads: int = 8
+    retry_seconds: float = 10.0
+    grace_ms: float = 1000.0
+    events_seconds: float = 10.0
+    late_store_seconds: float = 2.0
+    stop_seconds: float = 15.0
     key_seconds: float = 5.0
     key_stale_seconds: float = 300.0
     poll_seconds: float = 1.0
@@ -49,11 +79,12 @@ class ServiceConfig(GateLimits):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("batch_size", "max_queue", "max_pending_rows", "commit_rows"):
+        for name in _COUNTS:
             require(self, name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("deadline_ms", "max_deadline_ms", "poll_seconds", "store_seconds"):
+        for name in _TIMES:
             require(self, name, is_positive(getattr(self, name)), "must be above 0")
-        for name in ("batch_wait_ms", "key_seconds", "key_stale_seconds", "drain_seconds"):
+        require(self, "hung_threads", self.hung_threads >= 0, "must not be negative")
+        for name in _OPTIONAL_TIMES:
             value = getattr(self, name)
             require(self, name, math.isfinite(value) and value >= 0, "must not be negative")
         require(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,44 +10,13 @@ import pytest
 
 from adwright.campaigns.store.group_commit import Events
 from adwright.campaigns.store.store import Store
-from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError
 from adwright.delivery.decision import Candidates, Decision, Request
-from adwright.service.config import ServiceConfig
 from adwright.service.decide.answers import decision_answer
 from adwright.service.decide.decider import Decider
-from adwright.service.registry.deployed import Deployed
-from adwright.service.registry.registry import FixedModels
 from adwright.web.errors import ApiError, Busy
-from adwright.web.metrics import ServiceMetrics
+from tests.support.service.bench import AMPLE, Bench, Held, event
 from tests.support.service.small_shop import ITEMS, Hashed, Shuffle, deployed, request
-
-AMPLE = 5.0
-
-
-class Bench:
-    """A decider over a store, and its measures."""
-
-    def __init__(self, store: Any, models: Mapping[str, Deployed], **settings: Any) -> None:
-        clock = SystemClock()
-        self.metrics = ServiceMetrics()
-        config = ServiceConfig(**settings)
-        self.decider = Decider(config, FixedModels(models, clock), store, self.metrics, clock)
-
-    def run(self, what: Callable[[Decider], Awaitable[Any]]) -> Any:
-        """The result of `what` between the start and the end of the decider."""
-
-        async def main() -> Any:
-            self.decider.start()
-            try:
-                return await what(self.decider)
-            finally:
-                await asyncio.to_thread(self.decider.stop)
-
-        return asyncio.run(main())
-
-    def value(self, name: str, **labels: str) -> float | None:
-        return self.metrics.registry.get_sample_value(name, labels)
 
 
 def items(decision: Decision) -> list[str]:
@@ -98,8 +67,8 @@ def test_requests_that_come_together_are_computed_and_written_together(store: St
         "first",
         *(f"r{n}" for n in range(14)),
     ]
-    assert recommender.batches == [1, 8, 4]
-    assert other.batches == [2]
+    assert recommender.batches == [1, 10, 2]
+    assert sum(other.batches) == 2
     assert bench.value("adwright_batch_size_sum") == 15
     assert store.decisions("acme").height == 13
     assert store.decisions("umbrella")["request_id"].to_list() == ["r0", "r7"]
@@ -205,7 +174,8 @@ def test_a_full_queue_refuses_at_once(store: Store) -> None:
     recommender = Hashed()
     recommender.go_on.clear()
     model = deployed(recommender=recommender)
-    bench = Bench(store, {"acme": model}, max_queue=3, batch_size=1)
+    # Of what is free, one tenant gets half.
+    bench = Bench(store, {"acme": model, "umbrella": deployed()}, max_queue=6, batch_size=1)
 
     async def decide(decider: Decider) -> None:
         tasks = [
@@ -215,6 +185,7 @@ def test_a_full_queue_refuses_at_once(store: Store) -> None:
         with pytest.raises(Busy) as busy:
             await decider.decide("acme", request("r9"), AMPLE)
         assert (busy.value.status, busy.value.reason) == (429, "queue")
+        await decider.decide("umbrella", request("r1"), AMPLE)
         recommender.go_on.set()
         await asyncio.gather(*tasks)
         await decider.decide("acme", request("r9"), AMPLE)
@@ -222,6 +193,38 @@ def test_a_full_queue_refuses_at_once(store: Store) -> None:
     bench.run(decide)
     assert bench.value("adwright_shed_total", reason="queue") == 1
     assert store.decisions("acme").height == 4
+
+
+def test_events_of_one_tenant_leave_room_for_those_of_another(store: Store) -> None:
+    held = Held(store)
+    bench = Bench(held, {"acme": deployed()}, max_pending_rows=100)
+
+    async def record(decider: Decider) -> list[Any]:
+        calls = [decider.record("acme", [event(f"{n}-{i}") for i in range(20)]) for n in range(5)]
+        tasks = [asyncio.create_task(call) for call in calls]
+        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(decider.record("umbrella", [event("e1")] * 20)))
+        await asyncio.sleep(0)
+        held.go_on.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    results = bench.run(record)
+    assert [isinstance(result, Busy) for result in results] == [False] * 3 + [True] * 2 + [False]
+    assert bench.value("adwright_shed_total", reason="store") == 2
+    assert store.events("acme").height == 60
+
+
+def test_an_event_that_conflicts_is_told_and_counted(store: Store) -> None:
+    bench = Bench(store, {"acme": deployed()})
+
+    async def record(decider: Decider) -> Any:
+        await decider.record("acme", [event("e1")])
+        changed = [event("e1"), event("e1", item_id="item-002"), event("e2")]
+        return await decider.record("acme", changed)
+
+    recorded = bench.run(record)
+    assert (recorded.accepted, recorded.duplicates, recorded.conflicting) == (1, 2, 1)
+    assert bench.value("adwright_events_total", outcome="conflicting") == 1
 
 
 def test_too_many_events_are_refused_before_they_wait(store: Store) -> None:

@@ -30,3 +30,17 @@ def test_a_loop_that_was_blocked_is_late_and_is_forgiven() -> None:
         pulse.stop()
 
     asyncio.run(main())
+
+
+def test_what_is_to_be_looked_at_is_looked_at_at_each_beat() -> None:
+    async def main() -> None:
+        beats: list[int] = []
+        pulse = Pulse(SystemClock(), lambda: beats.append(1))
+        pulse.start()
+        ends = time.monotonic() + 10
+        while len(beats) < 3:
+            assert time.monotonic() < ends
+            await asyncio.sleep(0.01)
+        pulse.stop()
+
+    asyncio.run(main())

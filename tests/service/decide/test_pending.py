@@ -8,7 +8,7 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.delivery.deadline import Deadline
-from adwright.service.decide.pending import Answers, DecisionJob
+from adwright.service.decide.pending import Answers, DecisionJob, unavailable
 from tests.support.service.small_shop import request
 
 
@@ -53,3 +53,9 @@ def test_a_loop_that_is_closed_is_no_error() -> None:
     answers, future = asyncio.run(main())
     answers.deliver([(future, 1)])
     assert not future.done()
+
+
+def test_what_the_store_does_not_take_may_be_sent_again() -> None:
+    error = unavailable("the store sleeps")
+    assert (error.status, error.code, error.headers) == (503, "unavailable", {"Retry-After": "1"})
+    assert "send it again" in error.hint

@@ -109,10 +109,10 @@ def test_a_request_is_decided_once_and_belongs_to_one_person(client: Client) -> 
 def test_events_count_once(client: Client, store: Store) -> None:
     events = [event(event_id=f"e{n}") for n in range(5)]
     first = client.post("/v1/events", json={"events": events})
-    assert first.json() == {"accepted": 5, "duplicates": 0}
+    assert first.json() == {"accepted": 5, "duplicates": 0, "conflicts": 0}
     more = [*events[2:], event(event_id="new"), event(event_id="new")]
     again = client.post("/v1/events", json={"events": more})
-    assert again.json() == {"accepted": 1, "duplicates": 4}
+    assert again.json() == {"accepted": 1, "duplicates": 4, "conflicts": 0}
     assert store.events("acme").height == 6
 
 

@@ -1,59 +1,110 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack, suppress
 
 import pytest
 
-from adwright.service.config import ServiceConfig
-from adwright.service.decide.shedding import Load, commit_reserve, shed
+from adwright.service.decide.shedding import Floods, Load, Shares, commit_reserve, shed
 
-CONFIG = ServiceConfig(max_queue=10, max_pending_rows=100)
-LOAD = Load(waiting=4, per_rescue=0.002, rows=20, per_commit=0.005)
+LOAD = Load(own=1, decisions=4, per_rescue=0.002, store=0.005, per_commit=0.005)
 
 
-def test_the_wait_is_to_rescue_all_before_and_two_transactions() -> None:
+def test_the_wait_is_to_rescue_all_before_and_the_transactions() -> None:
     assert LOAD.wait() == pytest.approx(5 * 0.002 + 2 * 0.005)
-    assert dataclasses.replace(LOAD, rows=0).wait() == pytest.approx(5 * 0.002 + 0.005)
-    assert dataclasses.replace(LOAD, waiting=0).wait() == pytest.approx(0.002 + 0.010)
+    assert dataclasses.replace(LOAD, store=0).wait() == pytest.approx(5 * 0.002 + 0.005)
+    assert dataclasses.replace(LOAD, decisions=0).wait() == pytest.approx(0.002 + 0.010)
 
 
-def test_whoever_is_alone_is_let_in_whatever_was_measured() -> None:
-    assert Load(waiting=0, per_rescue=100, rows=0, per_commit=100).wait() == 0
+def test_whoever_has_nothing_in_work_is_let_in_whatever_others_do() -> None:
+    load = Load(own=0, decisions=80, per_rescue=100, store=100, per_commit=100)
+    assert load.wait() == 0
+    assert shed(load, 0.001) is None
+    assert shed(load, 0) is not None, "its time is over"
 
 
 def test_only_what_can_be_answered_in_time_is_let_in() -> None:
-    assert shed(LOAD, 0.021, CONFIG) is None
-    refusal = shed(LOAD, 0.019, CONFIG)
+    assert shed(LOAD, 0.021) is None
+    refusal = shed(LOAD, 0.019)
     assert refusal is not None
     assert (refusal.status, refusal.reason, refusal.code) == (429, "deadline", "too_busy")
     assert refusal.headers == {"Retry-After": "1"}
-    idle = Load(waiting=0, per_rescue=0, rows=0, per_commit=0)
-    assert shed(idle, 0.001, CONFIG) is None
-    over = shed(idle, 0.0, CONFIG)
+    idle = Load(own=0, decisions=0, per_rescue=0, store=0, per_commit=0)
+    assert shed(idle, 0.001) is None
+    over = shed(idle, 0.0)
     assert over is not None
     assert over.reason == "deadline"
 
 
-def test_full_queues_refuse() -> None:
-    full = shed(dataclasses.replace(LOAD, waiting=10), 10, CONFIG)
-    assert full is not None
-    assert full.reason == "queue"
-    rows = shed(dataclasses.replace(LOAD, rows=100), 10, CONFIG)
-    assert rows is not None
-    assert rows.reason == "store"
-
-
 def test_the_time_to_come_back_grows_with_the_wait_within_bounds() -> None:
-    slow = dataclasses.replace(LOAD, per_rescue=1.0)
-    later = shed(slow, 0.02, CONFIG)
+    later = shed(dataclasses.replace(LOAD, per_rescue=1.0), 0.02)
     assert later is not None
     assert 5 <= int(later.headers["Retry-After"]) <= 6
-    never = shed(dataclasses.replace(LOAD, per_rescue=1e6), 0.02, CONFIG)
+    never = shed(dataclasses.replace(LOAD, per_rescue=1e6), 0.02)
     assert never is not None
     assert never.headers["Retry-After"] == "60"
+
+
+def test_a_tenant_may_hold_as_much_as_is_still_free() -> None:
+    shares = Shares(100)
+    with ExitStack() as held:
+        for tenant, total in (("a", 50), ("b", 75)):
+            for _ in range(100):
+                if shares.fits(tenant):
+                    held.enter_context(shares.held(tenant))
+            assert shares.total == total
+        assert shares.fits("c", 25)
+        assert not shares.fits("c", 26)
+        assert not shares.fits("a")
+
+
+def test_what_is_held_is_given_back_whatever_happens() -> None:
+    shares = Shares(10)
+    with suppress(ZeroDivisionError), shares.held("a", 6):
+        assert shares.total == 6
+        assert not shares.fits("a")
+        raise ZeroDivisionError
+    assert shares.total == 0
+    assert shares.fits("a", 10)
+
+
+def test_what_stands_before_a_tenant_is_its_own_line_and_turns_of_others() -> None:
+    shares = Shares(1000)
+    with shares.held("flood", 400), shares.held("some", 3):
+        assert shares.before("new", 8) == 8 + 3
+        assert shares.before("some", 8) == 3 + 8
+        assert shares.before("flood", 8) == 400 + 3
+        with shares.held("new", 20):
+            assert shares.before("new", 8) == 20 + 24 + 3
 
 
 def test_the_reserve_for_writing_is_bounded() -> None:
     assert commit_reserve(0.0, 0.04) == 0.004
     assert commit_reserve(0.005, 0.04) == 0.010
     assert commit_reserve(1.0, 0.04) == 0.02
+
+
+def test_a_tenant_floods_that_has_most_in_work_while_the_loop_is_late_for_others() -> None:
+    floods = Floods()
+    with ExitStack() as work:
+        for _ in range(4):
+            work.enter_context(floods.request("flood"))
+        assert not floods.floods("flood", lag=0.05, now=10), "nobody else is there"
+        assert not floods.floods("other", lag=0.05, now=10), "it has little in work"
+        assert floods.floods("flood", lag=0.05, now=10.5)
+        assert not floods.floods("flood", lag=0.001, now=10.5), "the loop is in time"
+        assert not floods.floods("flood", lag=0.05, now=12), "the other one has gone"
+        assert not floods.floods("other", lag=0.05, now=12)
+        for _ in range(4):
+            work.enter_context(floods.request("other"))
+        assert not floods.floods("flood", lag=0.05, now=12), "both have as much"
+    assert not floods.floods("flood", lag=0.05, now=12)
+
+
+def test_refusals_of_one_tenant_come_one_after_the_other() -> None:
+    floods = Floods()
+    assert floods.wait("a", now=1) == 0
+    assert floods.wait("a", now=1) == pytest.approx(0.01)
+    assert floods.wait("a", now=1.005) == pytest.approx(0.015)
+    assert floods.wait("b", now=1) == 0
+    assert floods.wait("a", now=5) == 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,15 +11,19 @@ import numpy as np
 import pytest
 
 from adwright.campaigns.store.group_commit import Events, StoredDecision
-from adwright.campaigns.store.store import Recorded
+from adwright.campaigns.store.store import Recorded, Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.delivery.decision import Decision, Request
 from adwright.service.config import ServiceConfig
+from adwright.service.decide.decider import Decider
 from adwright.service.decide.pending import Answers
-from adwright.service.decide.writer import Write, Writer
+from adwright.service.decide.write_queue import Write
+from adwright.service.decide.writer import Writer
 from adwright.web.errors import ApiError
 from adwright.web.metrics import ServiceMetrics
+from tests.support.service.bench import AMPLE, Bench, Held, event
+from tests.support.service.small_shop import deployed, request, wait_until
 
 
 class Ledger:
@@ -37,13 +42,13 @@ class Ledger:
         self.entered.set()
         self.go_on.wait(10)
         batches = [entry for entry in entries if not isinstance(entry, Decision)]
-        events = [event for batch in batches for event in batch]
-        for event in events:
-            if event["kind"] == "bad":
+        kinds = [row["kind"] for batch in batches for row in batch]
+        for kind in kinds:
+            if kind == "bad":
                 raise ValueInvalidError("a bad row", column="kind", hint="mend it")
-            if event["kind"] == "down":
+            if kind == "down":
                 raise ResourceError("the store is down")
-            if event["kind"] == "bug":
+            if kind == "bug":
                 raise ZeroDivisionError
         return [Recorded(len(batch), 0) for batch in batches]
 
@@ -68,11 +73,9 @@ async def write(
         for tenant, kinds in parts
     ]
     writer.put(*writes)
-    assert writer.rows == sum(len(kinds) for _, kinds in parts)
     writer.start(Answers(loop))
     results = await asyncio.gather(*(one.answer for one in writes), return_exceptions=True)
     await asyncio.to_thread(writer.stop)
-    assert writer.rows == 0
     return results
 
 
@@ -170,10 +173,14 @@ def test_writes_gather_while_a_transaction_waits_for_the_disk() -> None:
         for one in writes[1:]:
             writer.put(one)
         assert not writes[0].answer.done()
+        await asyncio.sleep(0.05)
+        assert 0.04 < writer.age < 10
+        assert writer.before("umbrella") == 0, "the one in work should be over"
         ledger.go_on.set()
         await asyncio.gather(*(one.answer for one in writes))
         await asyncio.to_thread(writer.stop)
         assert writer.per_commit > 0
+        assert writer.age == 0
 
     asyncio.run(main())
     assert ledger.groups == [("acme", 1), ("acme", 19)]
@@ -197,3 +204,80 @@ def test_whoever_waits_to_settle_is_called_after_the_events_were_told(kind: str)
 
     asyncio.run(main())
     assert calls == (["told", "settled"] if kind == "click" else ["settled"])
+
+
+def test_decisions_are_written_before_events_that_wait(store: Store) -> None:
+    held = Held(store)
+    bench = Bench(held, {"acme": deployed(), "umbrella": deployed()})
+
+    async def main(decider: Decider) -> None:
+        flood = [event(f"e{n}") for n in range(1000)]
+        recording = asyncio.create_task(decider.record("acme", flood))
+        await asyncio.to_thread(wait_until, lambda: len(held.groups) == 1)
+        deciding = asyncio.create_task(decider.decide("umbrella", request(), AMPLE))
+        await asyncio.sleep(0.2)
+        held.go_on.set()
+        await deciding
+        assert not recording.done()
+        assert (await recording).accepted == 1000
+
+    bench.run(main)
+    assert held.groups[1] == ("umbrella", 1)
+    assert len(held.groups) > 4, "the events are cut into portions"
+
+
+def test_a_decision_that_the_store_confirms_too_late_is_kept_for_the_next_try(store: Store) -> None:
+    held = Held(store)
+    bench = Bench(held, {"acme": deployed()}, grace_ms=100, late_store_seconds=0.3)
+
+    async def main(decider: Decider) -> Decision:
+        began = time.monotonic()
+        with pytest.raises(ApiError) as late:
+            await decider.decide("acme", request(k=3), 0.05)
+        assert 0.15 <= time.monotonic() - began < 8
+        assert (late.value.status, late.value.headers) == (503, {"Retry-After": "1"})
+        await asyncio.sleep(0.4)
+        for call in (
+            decider.decide("acme", request("r2"), 1),
+            decider.record("acme", [event("e")]),
+        ):
+            with pytest.raises(ApiError) as shut:
+                await call
+            assert shut.value.status == 503
+        held.go_on.set()
+        await asyncio.to_thread(wait_until, lambda: not store.decisions("acme").is_empty())
+        await asyncio.sleep(0.05)
+        again: Decision = await decider.decide("acme", request(k=9), AMPLE)
+        return again
+
+    assert len(bench.run(main).item_ids) == 3
+    assert bench.value("adwright_shed_total", reason="late_store") == 2
+
+
+def test_events_wait_for_the_store_for_a_while(store: Store) -> None:
+    held = Held(store)
+    bench = Bench(held, {}, events_seconds=0.1)
+
+    async def main(decider: Decider) -> None:
+        calls = [decider.record("acme", [event(f"{n}-{i}") for i in range(99)]) for n in range(2)]
+        for result in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(result, ApiError)
+            assert result.status == 503
+        held.go_on.set()
+
+    bench.run(main)
+    assert store.events("acme").height < 198, "what nobody waits for is not written"
+
+
+def test_the_end_comes_although_the_store_does_not_answer(store: Store) -> None:
+    held = Held(store)
+    bench = Bench(held, {}, events_seconds=0.1, stop_seconds=0.2)
+
+    async def main(decider: Decider) -> float:
+        with pytest.raises(ApiError):
+            await decider.record("acme", [event("e1")])
+        return time.monotonic()
+
+    began = bench.run(main)
+    assert time.monotonic() - began < 10
+    held.go_on.set()

@@ -27,7 +27,7 @@ def decision_answer(decision: Decision) -> bytes:
 
 def event_row(event: EventIn) -> dict[str, Any]:
     """The event in the columns of EVENT_SCHEMA."""
-    row = {name: getattr(event, name) for name in EventIn.model_fields}
+    row = dict(event.__dict__)  # a model without extra fields keeps there just its fields
     if event.context is not None:
         row["context"] = json.dumps(event.context, allow_nan=False)
     return row

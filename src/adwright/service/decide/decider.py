@@ -3,16 +3,19 @@
     decide() -> shed? -> queue -> model and policy, in batches -> group commit -> answer
                               \\-> late or failed: rescue from the fallback -/
 
-Three threads beside the event loop: one runs models, one rescues, one writes. What is late is
-decided from the fallback instead; what cannot even be rescued in time is not let in.
+Beside the event loop, threads run models, one rescues, one writes; each serves the tenants in
+turn. What is late is decided from the fallback instead; what cannot even be rescued in time is
+not let in; nothing waits without end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from adwright.campaigns.store.bulk import Recorded
 from adwright.campaigns.store.group_commit import Events, StoredDecision
@@ -21,10 +24,13 @@ from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Decision, Request
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.batcher import Batcher
+from adwright.service.decide.fair_queue import FairQueue
+from adwright.service.decide.hung_models import HungModels
 from adwright.service.decide.loop_lag import Pulse
-from adwright.service.decide.pending import Answers, DecisionJob
-from adwright.service.decide.shedding import Load, commit_reserve, shed
-from adwright.service.decide.writer import Ledger, Write, Writer
+from adwright.service.decide.pending import Answers, DecisionJob, unavailable
+from adwright.service.decide.shedding import Floods, Load, Shares, commit_reserve, shed
+from adwright.service.decide.write_queue import Write
+from adwright.service.decide.writer import Ledger, Writer
 from adwright.service.registry.deployed import Deployed
 from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, Busy
@@ -34,6 +40,9 @@ __all__ = ["Decider"]
 
 #: The part of a deadline that a model may run over before the rescue decides in its place.
 _GRACE = 0.1
+#: Decisions of one tenant that are rescued in one turn.
+_RESCUES = 8
+_LOG_SECONDS = 10.0
 _log = logging.getLogger("adwright.service")
 
 
@@ -53,27 +62,50 @@ class Decider:
         self._metrics = metrics
         self._clock = clock
         self._answers: Answers | None = None
-        self._pulse = Pulse(clock)
+        self._pulse = Pulse(clock, self._look)
+        self._decisions = Shares(config.max_queue)
+        self._rows = Shares(config.max_pending_rows)
+        self._floods = Floods()
+        self._hung = HungModels(clock, seconds=config.hung_seconds, retry=config.retry_seconds)
+        self._told: dict[str, float] = {}  # when the failure of a tenant's model was last logged
         self._writer = Writer(ledger, config, metrics, clock, stored=models.tell)
         self._worker: Batcher[DecisionJob] = Batcher(
             "adwright-models",
             self._run_batch,
-            size=config.batch_size,
+            FairQueue(lambda: config.batch_size),
+            clock=clock,
+            enough=config.batch_size,
             wait=config.batch_wait_ms / 1e3,
+            threads=config.model_threads,
+            spare=config.hung_threads,
+            failed=self._fail,
+        )
+        self._rescuer: Batcher[DecisionJob] = Batcher(
+            "adwright-rescue",
+            self._rescue_batch,
+            FairQueue(lambda: _RESCUES),
             clock=clock,
             failed=self._fail,
         )
-        self._rescuer: Batcher[tuple[DecisionJob, str]] = Batcher(
-            "adwright-rescue",
-            self._rescue_batch,
-            size=config.batch_size,
-            wait=0.0,
-            clock=clock,
-            failed=lambda batch, error: self._fail([job for job, _ in batch], error),
-        )
-        metrics.gauge("decisions_waiting", "Decisions not taken yet.", self._worker_pending)
+        metrics.gauge("decisions_waiting", "Decisions in work.", lambda: self._decisions.total)
         metrics.gauge("loop_lag_seconds", "How late the event loop is.", lambda: self._pulse.lag)
-        metrics.gauge("rows_waiting", "Rows not committed yet.", lambda: self._writer.rows)
+        metrics.gauge("rows_waiting", "Rows of events not committed yet.", lambda: self._rows.total)
+        metrics.gauge("models_hung", "Models set aside.", lambda: len(self._hung))
+        metrics.gauge("commit_age_seconds", "Of the one in work.", lambda: self._writer.age)
+
+    @property
+    def hung(self) -> int:
+        """How many models are set aside because a call to them does not end."""
+        return len(self._hung)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether calls that do not end hold every thread, so that no model runs any more."""
+        return self._worker.stalled
+
+    def is_hung(self, tenant: str, deployed: Deployed) -> bool:
+        """Whether this model of the tenant is set aside."""
+        return self._hung.aside(tenant, deployed)
 
     def start(self) -> None:
         """Begin to work; called in the event loop."""
@@ -84,11 +116,12 @@ class Decider:
         self._pulse.start()
 
     def stop(self) -> None:
-        """Finish everything that was let in, then end. Blocks: call it on another thread."""
+        """Finish what was let in, then end; within `stop_seconds` where a model or the store
+        does not return. Blocks: call it on another thread."""
+        ends = self._clock.monotonic() + self._config.stop_seconds
+        for part in (self._worker, self._rescuer, self._writer):
+            part.stop(max(0.0, ends - self._clock.monotonic()))
         self._pulse.stop()
-        self._worker.stop()
-        self._rescuer.stop()
-        self._writer.stop()
 
     async def decide(self, tenant: str, request: Request, seconds: float) -> Decision:
         """The recorded decision of a request that has `seconds` of time.
@@ -96,49 +129,106 @@ class Decider:
         Raises Busy where it could not be answered in time, ApiError where the tenant has no
         model or the store cannot be written.
         """
-        self._require_model(tenant)
-        load = Load(
-            self._worker.pending, self._rescuer.seconds, self._writer.rows, self._writer.per_commit
-        )
+        deployed = self._require_model(tenant)
+        self._require_store()
         # Subtract the time the request already spent queued in the event loop.
         seconds = max(0.0, seconds - self._pulse.lag)
-        refusal = shed(load, seconds, self._config)
-        if refusal is not None:
-            raise self._counted(refusal)
-        loop = asyncio.get_running_loop()
-        reserve = commit_reserve(self._writer.per_commit, seconds)
-        soft = Deadline.after((seconds - reserve) * (1 - _GRACE), self._clock)
-        job = DecisionJob(tenant, request, soft, loop.create_future())
-        self._worker.put(job)
-        late = loop.call_later(max(0.0, seconds - reserve), self._rescue, job, "late")
-        try:
-            stored: StoredDecision = await job.answer
-        finally:
-            late.cancel()
+        per_commit = self._writer.per_commit
+        own, before = self._decisions.of(tenant), self._decisions.before(tenant, _RESCUES)
+        load = Load(own, before, self._rescuer.seconds, self._writer.before(tenant), per_commit)
+        if not self._decisions.fits(tenant):
+            await self._refuse(tenant, Busy("queue", 1.0))
+        if self._floods_now(tenant):
+            await self._refuse(tenant, Busy("flood", 1.0))
+        if (refusal := shed(load, seconds)) is not None:
+            await self._refuse(tenant, refusal)
+        reserve = commit_reserve(per_commit, seconds)
+        with self._decisions.held(tenant), self._floods.request(tenant):
+            stored = await self._answer(deployed, tenant, request, seconds, reserve)
         if stored.repeated:
             self._metrics.repeats.inc()
         return stored.decision
 
+    async def _answer(
+        self, deployed: Deployed, tenant: str, request: Request, seconds: float, reserve: float
+    ) -> StoredDecision:
+        """From the queue to the store's word; `reserve` of the `seconds` is for writing."""
+        loop = asyncio.get_running_loop()
+        soft = Deadline.after((seconds - reserve) * (1 - _GRACE), self._clock)
+        job = DecisionJob(tenant, request, soft, loop.create_future())
+        late = seconds - reserve
+        patience = reserve + self._config.grace_ms / 1e3
+        job.timer = loop.call_later(max(0.0, late), self._late, job, patience)
+        if self._hung.aside(tenant, deployed):
+            self._rescue(job, "hung")
+        else:
+            self._worker.put(tenant, job)
+        try:
+            stored: StoredDecision = await job.answer
+        finally:
+            job.timer.cancel()
+        return stored
+
     async def record(self, tenant: str, events: Events) -> Recorded:
         """Store events; what became of them, once they are committed.
 
-        Raises Busy where too much waits for the store, ApiError where it cannot be written.
+        Raises Busy where too much of the tenant waits for the store, ApiError where it cannot be
+        written, or not in time; part of the events may be stored then.
         """
-        if self._writer.rows + len(events) > self._config.max_pending_rows:
-            raise self._counted(Busy("store", self._writer.per_commit))
-        answer = asyncio.get_running_loop().create_future()
-        self._writer.put(Write(tenant, answer, events))
-        recorded: Recorded = await answer
+        self._require_store()
+        if not self._rows.fits(tenant, len(events)):
+            await self._refuse(tenant, Busy("store", self._writer.per_commit))
+        if self._floods_now(tenant):
+            await self._refuse(tenant, Busy("flood", 1.0))
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        timer = loop.call_later(self._config.events_seconds, _give_up, answer)
+        try:
+            with self._rows.held(tenant, len(events)), self._floods.request(tenant):
+                self._writer.put(Write(tenant, answer, events))
+                recorded: Recorded = await answer
+        finally:
+            timer.cancel()
         self._metrics.events.labels("accepted").inc(recorded.accepted)
         self._metrics.events.labels("duplicate").inc(recorded.duplicates)
+        self._metrics.events.labels("conflicting").inc(recorded.conflicting)
         return recorded
 
-    def _worker_pending(self) -> float:
-        return self._worker.pending
+    def _require_store(self) -> None:
+        """Whoever comes while a transaction does not end would only wait in vain."""
+        if self._writer.age > self._config.late_store_seconds:
+            self._metrics.shed.labels("late_store").inc()
+            raise unavailable("the store does not answer now")
 
-    def _counted(self, busy: Busy) -> Busy:
+    def _late(self, job: DecisionJob, patience: float) -> None:
+        """The model is late: rescue the decision, and give it up after `patience` seconds."""
+        job.timer = asyncio.get_running_loop().call_later(patience, self._give_up, job)
+        self._rescue(job, "late")
+
+    def _give_up(self, job: DecisionJob) -> None:
+        if not job.answer.done() and job.claim():
+            self._metrics.shed.labels("deadline").inc()
+            job.answer.set_exception(Busy("deadline", 1.0))
+        else:
+            _give_up(job.answer)
+
+    def _look(self) -> None:
+        """Set aside the models that hang: another thread goes on, others decide what waits."""
+        for tenant in self._hung.look():
+            self._worker.give_up(tenant)
+            for job in self._worker.drain(tenant):
+                self._rescue(job, "hung")
+
+    def _floods_now(self, tenant: str) -> bool:
+        return self._floods.floods(tenant, self._pulse.lag, self._clock.monotonic())
+
+    async def _refuse(self, tenant: str, busy: Busy) -> None:
+        """Raise `busy`, once it is the turn of this refusal among those of the tenant."""
         self._metrics.shed.labels(busy.reason).inc()
-        return busy
+        wait = self._floods.wait(tenant, self._clock.monotonic())
+        if wait > 0:
+            await asyncio.sleep(wait)
+        raise busy
 
     def _require_model(self, tenant: str) -> Deployed:
         status = self._models.status(tenant)
@@ -151,44 +241,55 @@ class Decider:
             )
         return status.deployed
 
-    def _run_batch(self, jobs: list[DecisionJob]) -> None:
+    def _run_batch(self, tenant: str, jobs: list[DecisionJob]) -> None:
         self._metrics.batch.observe(len(jobs))
         began = self._clock.monotonic()
-        by_tenant: dict[str, list[DecisionJob]] = {}
-        for job in jobs:
-            if not job.claimed:
-                by_tenant.setdefault(job.tenant, []).append(job)
-        for tenant, group in by_tenant.items():
-            deployed = self._require_model(tenant)
-            in_time = [job for job in group if not job.soft.passed()]
-            late = [job for job in group if job.soft.passed()]
-            # Those that waited too long must not hurry the others.
-            for part in filter(None, (in_time, late)):
+        deployed = self._require_model(tenant)
+        in_time = [job for job in jobs if not job.soft.passed()]
+        late = [job for job in jobs if job.soft.passed()]
+        # Those that waited too long must not hurry the others.
+        for part in (in_time, late):
+            if part and self._hung.aside(tenant, deployed):
+                for job in part:
+                    self._rescue(job, "hung")
+            elif part:
                 self._run_part(deployed, part)
         self._metrics.model_seconds.observe(self._clock.monotonic() - began)
 
     def _run_part(self, deployed: Deployed, jobs: list[DecisionJob]) -> None:
         deadline = min((job.soft for job in jobs), key=lambda soft: soft.at)
         try:
-            answers = deployed.recommender.recommend_many([job.request for job in jobs], deadline)
+            with self._hung.call(jobs[0].tenant, deployed, deadline):
+                requests = [job.request for job in jobs]
+                answers = deployed.recommender.recommend_many(requests, deadline)
             pairs = list(zip(jobs, answers, strict=True))
         except Exception:
-            _log.exception("the model %s failed", deployed.name)
+            self._log_failure(deployed, jobs[0].tenant)
             for job in jobs:
                 self._rescue(job, "failed")
             return
         writes = [self._conclude(deployed, job, candidates) for job, candidates in pairs]
         self._writer.put(*filter(None, writes))
 
-    def _rescue(self, job: DecisionJob, reason: str) -> None:
-        if not job.claimed:
-            self._rescuer.put((job, reason))
+    def _log_failure(self, deployed: Deployed, tenant: str) -> None:
+        """One in a while: a model that fails at each call must not fill the disk."""
+        now = self._clock.monotonic()
+        if now - self._told.get(tenant, -math.inf) >= _LOG_SECONDS:
+            self._told[tenant] = now
+            _log.exception("the model %s of tenant %s failed", deployed.name, tenant)
 
-    def _rescue_batch(self, batch: list[tuple[DecisionJob, str]]) -> None:
-        for job, reason in batch:
+    def _rescue(self, job: DecisionJob, reason: str) -> None:
+        """Have it decided from the fallback, unless it is decided or on its way there already."""
+        self._worker.drop(job.tenant, job)
+        if not job.claimed and not job.reason:
+            job.reason = reason
+            self._rescuer.put(job.tenant, job)
+
+    def _rescue_batch(self, tenant: str, batch: list[DecisionJob]) -> None:
+        deployed = self._require_model(tenant)
+        for job in batch:
             if not job.claimed:
-                self._metrics.rescued.labels(reason).inc()
-                deployed = self._require_model(job.tenant)
+                self._metrics.rescued.labels(job.reason).inc()
                 try:
                     candidates = deployed.fallback.recommend(job.request)
                 except Exception as error:
@@ -215,3 +316,8 @@ class Decider:
     def _fail(self, jobs: Sequence[DecisionJob], error: Exception) -> None:
         if self._answers is not None:
             self._answers.deliver([(job.answer, error) for job in jobs])
+
+
+def _give_up(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(unavailable("the store did not confirm it in time"))

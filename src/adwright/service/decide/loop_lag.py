@@ -8,6 +8,7 @@ comes late, shows how long that queue is.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from adwright.core.clock import Clock
 
@@ -19,10 +20,14 @@ _KEPT = 0.9
 
 
 class Pulse:
-    """Measures the lag of the event loop that it is started in."""
+    """Measures the lag of the event loop that it is started in.
 
-    def __init__(self, clock: Clock) -> None:
+    beat: called at each measurement, for what must be looked at now and then.
+    """
+
+    def __init__(self, clock: Clock, beat: Callable[[], None] = lambda: None) -> None:
         self._clock = clock
+        self._each = beat
         self._lag = 0.0
         self._expected = 0.0
         self._stopped = False
@@ -50,4 +55,5 @@ class Pulse:
             return
         late = self._clock.monotonic() - self._expected
         self._lag = max(late, _KEPT * self._lag, 0.0)
+        self._each()
         self._plan()

@@ -10,8 +10,9 @@ from typing import Any
 
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Request
+from adwright.web.errors import ApiError
 
-__all__ = ["Answers", "DecisionJob"]
+__all__ = ["Answers", "DecisionJob", "unavailable"]
 
 
 @dataclass(eq=False)
@@ -26,6 +27,8 @@ class DecisionJob:
     request: Request
     soft: Deadline
     answer: asyncio.Future[Any]
+    reason: str = ""
+    timer: asyncio.TimerHandle | None = None
     _claimed: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -42,6 +45,16 @@ class DecisionJob:
         with self._lock:
             first, self._claimed = not self._claimed, True
         return first
+
+
+def unavailable(what: str) -> ApiError:
+    """503: the store does not take it, or not in time."""
+    return ApiError(
+        503,
+        what,
+        hint="send it again with the same ids: what was stored already counts once",
+        headers={"Retry-After": "1"},
+    )
 
 
 class Answers:

@@ -115,7 +115,9 @@ async def decide(body: DecideIn, tenant: Tenant, state: State) -> Response:
 async def events(body: EventsIn, tenant: Tenant, state: State) -> EventsOut:
     """Store a batch of events; the answer comes when they are durable."""
     result = await state.decider.record(tenant, [event_row(event) for event in body.events])
-    return EventsOut(accepted=result.accepted, duplicates=result.duplicates)
+    return EventsOut(
+        accepted=result.accepted, duplicates=result.duplicates, conflicts=result.conflicting
+    )
 
 
 @router.get(
@@ -197,6 +199,7 @@ async def models(tenant: Tenant, state: State) -> ModelsOut:
         since=status.since,
         refused=status.refused or None,
         reason=status.reason or None,
+        hung=deployed is not None and state.decider.is_hung(tenant, deployed),
     )
     return ModelsOut(models=[model])
 
@@ -218,13 +221,14 @@ async def ready(state: State, response: Response) -> ReadyOut:
     about to end."""
     loaded, refused = state.counts()
     store = await state.store_answers()
-    fine = store and loaded > 0 and not state.draining
+    fine = store and loaded > 0 and not state.draining and not state.decider.stalled
     response.status_code = 200 if fine else 503
     return ReadyOut(
         status="ready" if fine else "not_ready",
         store=store,
         models=loaded,
         refused=refused,
+        hung=state.decider.hung,
         draining=state.draining,
     )
 

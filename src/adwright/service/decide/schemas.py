@@ -242,9 +242,12 @@ class EventsIn(_Body):
 class EventsOut(_Body):
     """All events of the batch are stored durably; `duplicates` were there before."""
 
-    model_config = _example({"accepted": 1, "duplicates": 0})
+    model_config = _example({"accepted": 1, "duplicates": 0, "conflicts": 0})
     accepted: int
     duplicates: int
+    conflicts: int = Field(
+        description="Those of the duplicates that differ from what is stored, which is kept."
+    )
 
 
 class SimilarItem(_Body):
@@ -317,6 +320,9 @@ class ModelOut(_Body):
     since: datetime | None
     refused: str | None = Field(description="Name of a newer one that could not be loaded.")
     reason: str | None = Field(description="Why it was refused.")
+    hung: bool = Field(
+        description="A call to it does not end: it is set aside, and popularity decides."
+    )
 
 
 class ModelsOut(_Body):
@@ -338,4 +344,5 @@ class ReadyOut(_Body):
     store: bool = Field(description="The store answers.")
     models: int = Field(description="Models that are loaded.")
     refused: int = Field(description="Newer models that could not be loaded; the old ones go on.")
+    hung: int = Field(description="Models that hang; popularity decides in their place.")
     draining: bool

@@ -1,51 +1,133 @@
-"""When to say no: an estimate of the wait, against the time that the caller has."""
+"""When to say no: an estimate of the wait, against the time that the caller has, and shares."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from adwright.service.config import ServiceConfig
 from adwright.web.errors import Busy
 
-__all__ = ["Load", "commit_reserve", "shed"]
+__all__ = ["Floods", "Load", "Shares", "commit_reserve", "shed"]
 
 _MIN_RESERVE = 0.004
+#: Seconds from one refusal of a tenant to its next.
+_REFUSAL = 0.01
+#: The event loop is late, and a tenant has much in work, from so many seconds and requests on.
+_LATE, _MUCH = 0.01, 4
+#: A tenant that came within so many seconds is there.
+_THERE = 1.0
+
+
+class Shares:
+    """How much of a whole each tenant holds. A tenant may hold as much as is still free.
+
+    So one that floods gets half of the whole, two get a third each, and a last part stays free
+    for those who come next. most: the whole. Belongs to one event loop.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: Counter[str] = Counter()
+        self.total = 0
+
+    def of(self, tenant: str) -> int:
+        """What the tenant holds."""
+        return self._held[tenant]
+
+    def fits(self, tenant: str, amount: int = 1) -> bool:
+        """Whether the tenant may hold so much more."""
+        return self._held[tenant] + amount <= self._most - self.total
+
+    def before(self, tenant: str, turn: int) -> int:
+        """What is served before something that this tenant adds now, where each tenant gets `turn`
+        in a round: all that it holds itself, and of the others no more than in the same rounds."""
+        own = self._held[tenant]
+        most = (own // turn + 1) * turn
+        return own + sum(min(held, most) for other, held in self._held.items() if other != tenant)
+
+    @contextmanager
+    def held(self, tenant: str, amount: int = 1) -> Iterator[None]:
+        """Hold so much during the block."""
+        self._held[tenant] += amount
+        self.total += amount
+        try:
+            yield
+        finally:
+            self.total -= amount
+            self._held[tenant] -= amount
+            if not self._held[tenant]:
+                del self._held[tenant]
+
+
+class Floods:
+    """Notices who floods, and slows down the refusals.
+
+    A refusal costs the event loop a part of what an answer costs, so that callers who send again
+    at once would fill it with refusals alone. Belongs to one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._came: dict[str, float] = {}
+        self._next: dict[str, float] = {}
+        self._requests = Shares(0)
+
+    @contextmanager
+    def request(self, tenant: str) -> Iterator[None]:
+        """Around each request that is let in."""
+        with self._requests.held(tenant):
+            yield
+
+    def floods(self, tenant: str, lag: float, now: float) -> bool:
+        """Whether the event loop is late by `lag`, others are there, and most of the requests in
+        work are this tenant's; called for each that comes, at `now` of a monotonic clock."""
+        self._came[tenant] = now
+        if lag < _LATE:
+            return False
+        mine = self._requests.of(tenant)
+        if mine < _MUCH or 2 * mine <= self._requests.total:
+            return False
+        return any(now - at < _THERE for other, at in self._came.items() if other != tenant)
+
+    def wait(self, tenant: str, now: float) -> float:
+        """Seconds until a refusal of this tenant is due; for one that is refused rarely, none."""
+        due = max(now, self._next.get(tenant, now))
+        self._next[tenant] = due + _REFUSAL
+        return due - now
 
 
 @dataclass(frozen=True)
 class Load:
-    """The load before a request that comes now.
+    """What stands before a request that comes now, where all tenants are served in turn.
 
-    waiting: decisions queued or in work. per_rescue: seconds of one that is taken from the
-    fallback. rows: rows queued or in work at the store. per_commit: seconds of one transaction.
+    own: decisions of its tenant that are in work. decisions: these and those of others that have
+    their turn before it. per_rescue: seconds of one that is taken from the fallback. store:
+    seconds until a transaction of its own can begin. per_commit: seconds of one.
     """
 
-    waiting: int
+    own: int
+    decisions: int
     per_rescue: float
-    rows: int
+    store: float
     per_commit: float
 
     def wait(self) -> float:
         """The least seconds until a decision that comes now is written.
 
         All decisions before it and itself taken from the fallback, which is what happens when
-        the model is late; then the transaction in work and its own. With nobody before it the
-        answer is 0: an estimate that is wrong must not shut the door for good, and whoever is
-        let in alone renews it.
+        the model is late; then the transactions before its own, and that one. For a tenant that
+        has nothing in work the answer is 0: what others do must not shut the door before it, nor
+        an estimate that is wrong, which whoever is let in renews.
         """
-        if not self.waiting and not self.rows:
+        if not self.own:
             return 0.0
-        commits = 2 if self.rows else 1
-        return (self.waiting + 1) * self.per_rescue + commits * self.per_commit
+        return (self.decisions + 1) * self.per_rescue + self.store + self.per_commit
 
 
-def shed(load: Load, seconds: float, config: ServiceConfig) -> Busy | None:
+def shed(load: Load, seconds: float) -> Busy | None:
     """The refusal of a decision that has `seconds` of time left; None where it may come in."""
     wait = load.wait()
-    if load.waiting >= config.max_queue:
-        return Busy("queue", wait)
-    if load.rows >= config.max_pending_rows:
-        return Busy("store", wait)
     if wait > seconds or seconds <= 0:
         return Busy("deadline", wait - seconds)
     return None

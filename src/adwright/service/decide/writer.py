@@ -1,15 +1,15 @@
 """Group commit: write the decisions and events of many requests in one transaction, then answer.
 
 Nothing is acknowledged before the store has committed it. While one transaction waits for the
-disk the next gathers, so that the number of commits does not grow with the load.
+disk the next gathers, so that the number of commits does not grow with the load. Each transaction
+is of one tenant and short; tenants take turns.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from adwright.campaigns.store.bulk import Recorded
@@ -19,34 +19,20 @@ from adwright.core.errors import DataError
 from adwright.delivery.decision import Decision
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.batcher import Batcher, MovingAverage
-from adwright.service.decide.pending import Answers
+from adwright.service.decide.pending import Answers, unavailable
+from adwright.service.decide.write_queue import (
+    TransactionSize,
+    Write,
+    WritePiece,
+    WriteQueue,
+    pieces_of,
+)
 from adwright.web.errors import ApiError
 from adwright.web.metrics import ServiceMetrics
 
-__all__ = ["Ledger", "Write", "Writer"]
+__all__ = ["Ledger", "Writer"]
 
 _log = logging.getLogger("adwright.service")
-
-
-@dataclass(frozen=True)
-class Write:
-    """One request's part of a transaction.
-
-    answer: gets what the ledger says of the entry, a decision or events. settled: called once it
-    is known whether the entry was written, after new events were passed on.
-    """
-
-    tenant: str
-    answer: asyncio.Future[Any]
-    entry: Decision | Events
-    settled: Callable[[], None] = lambda: None
-
-    @property
-    def rows(self) -> int:
-        """Rows that it adds to the transaction."""
-        if isinstance(self.entry, Decision):
-            return 1 + len(self.entry.item_ids)
-        return len(self.entry)
 
 
 class Ledger(Protocol):
@@ -64,7 +50,7 @@ class Ledger(Protocol):
 
 
 class Writer:
-    """Writes on one thread what it is given, and answers through `answers`.
+    """Writes on one thread what it is given, tenants in turn, and answers through `answers`.
 
     stored: called with the tenant and the new events of each transaction that went through.
     """
@@ -84,78 +70,90 @@ class Writer:
         self._stored = stored
         self._answers: Answers | None = None
         self._commit = MovingAverage()
-        self._batcher: Batcher[Write] = Batcher(
-            "adwright-writer",
-            self._handle,
-            size=config.commit_rows,
-            wait=0.0,
-            clock=clock,
-            weight=lambda write: write.rows,
-            failed=lambda batch, error: self._answer([(write.answer, error) for write in batch]),
+        self._size = TransactionSize(config.commit_rows, config.commit_ms / 1e3)
+        self._queue = WriteQueue(lambda: self._size.rows)
+        self._batcher: Batcher[WritePiece] = Batcher(
+            "adwright-writer", self._handle, self._queue, clock=clock, failed=self._failed
         )
-
-    @property
-    def rows(self) -> int:
-        """Rows that are not committed yet."""
-        return self._batcher.pending
+        self._began: float | None = None
 
     @property
     def per_commit(self) -> float:
         """Seconds of a transaction, lately."""
         return self._commit.value
 
+    @property
+    def age(self) -> float:
+        """For how many seconds the transaction in work is under way; 0 where there is none."""
+        began = self._began
+        return 0.0 if began is None else self._clock.monotonic() - began
+
+    def before(self, tenant: str) -> float:
+        """Seconds until a transaction with decisions of this tenant can begin: the rest of the
+        one in work, and the turns of others."""
+        began, usual = self._began, self._commit.value
+        rest = 0.0 if began is None else max(0.0, began + usual - self._clock.monotonic())
+        return rest + self._queue.deciding(tenant) * usual
+
     def start(self, answers: Answers) -> None:
         """Begin to write."""
         self._answers = answers
         self._batcher.start()
 
-    def stop(self) -> None:
-        """Write what was put before, then end."""
-        self._batcher.stop()
+    def stop(self, seconds: float = math.inf) -> None:
+        """Write what was put before, then end; returns after `seconds` in any case."""
+        self._batcher.stop(seconds)
 
     def put(self, *writes: Write) -> None:
         """Add writes; from any thread, returns at once."""
-        self._batcher.put(*writes)
+        for write in writes:
+            self._batcher.put(write.tenant, *pieces_of(write))
 
-    def _handle(self, batch: list[Write]) -> None:
-        by_tenant: dict[str, list[Write]] = {}
-        for write in batch:
-            by_tenant.setdefault(write.tenant, []).append(write)
-        for tenant, writes in by_tenant.items():
-            try:
-                results = self._results(tenant, writes)
-            finally:
-                for write in writes:
-                    write.settled()
-            self._answer(list(zip((w.answer for w in writes), results, strict=True)))
-
-    def _results(self, tenant: str, writes: list[Write]) -> Sequence[Any]:
-        """The answer to each write: the ledger's result, or the error."""
-        rows = sum(write.rows for write in writes)
-        began = self._clock.monotonic()
+    def _handle(self, tenant: str, pieces: list[WritePiece]) -> None:
         try:
-            results = self._ledger.record_group(tenant, [write.entry for write in writes])
+            results = self._results(tenant, pieces)
+        finally:
+            for piece in pieces:
+                piece.write.settled()
+        answers = [(p.write.answer, p.result(r)) for p, r in zip(pieces, results, strict=True)]
+        self._answer([(answer, result) for answer, result in answers if result is not None])
+
+    def _results(self, tenant: str, pieces: list[WritePiece]) -> Sequence[Any]:
+        """What the ledger says of each piece: its result, or the error."""
+        rows = sum(piece.rows for piece in pieces)
+        self._began = began = self._clock.monotonic()
+        try:
+            results = self._ledger.record_group(tenant, [piece.entry for piece in pieces])
         except DataError as error:
-            if len(writes) == 1:
+            if len(pieces) == 1:
                 self._metrics.commit_failures.inc()
-                return [_refused(error, writes[0].entry)]
+                return [_refused(error, pieces[0].entry)]
             # One bad row must not take the others with it.
-            return [result for write in writes for result in self._results(tenant, [write])]
+            return [result for piece in pieces for result in self._results(tenant, [piece])]
         except Exception as error:
             _log.error("the store cannot be written: %s", error)
-            self._metrics.commit_failures.inc(len(writes))
-            return [_unavailable()] * len(writes)
+            self._metrics.commit_failures.inc(len(pieces))
+            return [unavailable("the store cannot be written now")] * len(pieces)
+        finally:
+            self._began = None
         took = self._clock.monotonic() - began
         self._commit.add(took)
+        self._size.add(rows, took)
         self._metrics.commit_seconds.observe(took)
         self._metrics.commit_rows.observe(rows)
-        self._tell(tenant, writes, results)
+        self._tell(tenant, pieces, results)
         return results
 
+    def _failed(self, pieces: list[WritePiece], error: Exception) -> None:
+        self._answer([(piece.write.answer, error) for piece in pieces])
+
     def _tell(
-        self, tenant: str, writes: Sequence[Write], results: Sequence[StoredDecision | Recorded]
+        self,
+        tenant: str,
+        pieces: Sequence[WritePiece],
+        results: Sequence[StoredDecision | Recorded],
     ) -> None:
-        pairs = zip((write.entry for write in writes), results, strict=True)
+        pairs = zip((piece.entry for piece in pieces), results, strict=True)
         events = [event for entry, result in pairs for event in new_events(entry, result)]
         try:
             self._stored(tenant, events)
@@ -176,12 +174,3 @@ def _refused(error: DataError, entry: Decision | Events) -> ApiError:
         return ApiError(500, "the model made a decision that cannot be stored", hint=hint)
     where = f"{error.column}: " if error.column else ""
     return ApiError(422, f"{where}{error.what}", hint=error.hint)
-
-
-def _unavailable() -> ApiError:
-    return ApiError(
-        503,
-        "the store cannot be written now",
-        hint="nothing was stored; send it again",
-        headers={"Retry-After": "1"},
-    )
