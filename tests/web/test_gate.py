@@ -18,11 +18,11 @@ def make_app(metrics: ServiceMetrics, **settings: Any) -> FastAPI:
     app = FastAPI()
     app.state.waiting = asyncio.Event()
 
-    @app.post("/echo")
+    @app.post("/v1/echo")
     async def echo(request: Request) -> int:
         return len(await request.body())
 
-    @app.get("/wait/{name}")
+    @app.get("/v1/wait/{name}")
     async def wait(name: str) -> str:
         await app.state.waiting.wait()
         return name
@@ -42,17 +42,17 @@ def value(metrics: ServiceMetrics, name: str, **labels: str) -> float | None:
 def test_answers_carry_the_headers_and_are_counted() -> None:
     metrics = ServiceMetrics()
     with running(make_app(metrics, replica="a1")) as client:
-        answer = client.post("/echo", content=b"12345")
-        missing = client.get("/nowhere/SECRET")
+        answer = client.post("/v1/echo", content=b"12345")
+        missing = client.get("/v1/nowhere/SECRET")
     assert (answer.json(), missing.status_code) == (5, 404)
     for headers in (answer.headers, missing.headers):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
         assert headers["cache-control"] == "no-store"
         assert headers["x-replica"] == "a1"
-    counted = {"route": "/echo", "method": "POST", "status": "200"}
+    counted = {"route": "/v1/echo", "method": "POST", "status": "200"}
     assert value(metrics, "adwright_requests_total", **counted) == 1
-    assert value(metrics, "adwright_request_seconds_count", route="/echo") == 1
+    assert value(metrics, "adwright_request_seconds_count", route="/v1/echo") == 1
     other = {"route": "other", "method": "other", "status": "404"}
     assert value(metrics, "adwright_requests_total", **other) == 1
     assert b"SECRET" not in metrics.text()
@@ -70,10 +70,10 @@ async def pieces(count: int) -> AsyncIterator[bytes]:
 
 def test_a_body_is_measured_while_it_arrives() -> None:
     with running(make_app(ServiceMetrics(), max_body_bytes=100)) as client:
-        assert client.post("/echo", content=b"x" * 100).json() == 100
-        assert client.post("/echo", content=pieces(10)).json() == 100
+        assert client.post("/v1/echo", content=b"x" * 100).json() == 100
+        assert client.post("/v1/echo", content=pieces(10)).json() == 100
         for content in (b"x" * 101, pieces(11), pieces(1000)):
-            answer = client.post("/echo", content=content)
+            answer = client.post("/v1/echo", content=content)
             assert answer.status_code == 413
             assert answer.json()["error"]["code"] == "too_large"
             assert answer.headers["connection"] == "close"
@@ -95,8 +95,8 @@ def call(app: Any, messages: Callable[[], AsyncIterator[Any]], *headers: Any) ->
         scope = {
             "type": "http",
             "method": "POST",
-            "path": "/echo",
-            "raw_path": b"/echo",
+            "path": "/v1/echo",
+            "raw_path": b"/v1/echo",
             "query_string": b"",
             "root_path": "",
             "scheme": "http",
@@ -148,9 +148,9 @@ def test_beyond_the_most_in_flight_a_request_is_shed_but_health_is_answered() ->
     metrics = ServiceMetrics()
     app = make_app(metrics, max_in_flight=3)
     with running(app) as client:
-        held = [client.start("GET", f"/wait/{n}") for n in range(3)]
+        held = [client.start("GET", f"/v1/wait/{n}") for n in range(3)]
         wait_for(client, metrics, 3)
-        shed = client.get("/wait/9")
+        shed = client.get("/v1/wait/9")
         assert (shed.status_code, shed.headers["retry-after"]) == (429, "2")
         assert client.get("/healthz").status_code == 200
 
@@ -159,7 +159,7 @@ def test_beyond_the_most_in_flight_a_request_is_shed_but_health_is_answered() ->
 
         client.run(go_on())
         assert [answer.result(10).json() for answer in held] == ["0", "1", "2"]
-        assert client.get("/wait/9").status_code == 200
+        assert client.get("/v1/wait/9").status_code == 200
     assert value(metrics, "adwright_shed_total", reason="in_flight") == 1
     assert value(metrics, "adwright_in_flight") == 0
 

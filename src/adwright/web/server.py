@@ -11,6 +11,9 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from adwright.core.errors import MissingExtraError, ResourceError
+from adwright.web.connections import Connections, raise_file_limit
+from adwright.web.limits import GateLimits
+from adwright.web.metrics import ServiceMetrics
 
 if TYPE_CHECKING:
     import uvicorn
@@ -52,10 +55,15 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     """The settings of the server. Raises MissingExtraError without uvicorn."""
     try:
         import uvicorn
+
+        from adwright.web.protocol import door_protocol
     except ImportError as error:
         raise MissingExtraError("the HTTP service", "service") from error
+    book = getattr(app.state, "connections", None) or Connections(GateLimits(), ServiceMetrics())
     return uvicorn.Config(
         app,
+        http=door_protocol(book),
+        ws="none",
         access_log=False,
         log_level="warning",
         lifespan="on",
@@ -75,6 +83,7 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
     Raises MissingExtraError without uvicorn.
     """
     config = uvicorn_config(app)
+    raise_file_limit()
     import uvicorn
 
     class Server(uvicorn.Server):
