@@ -25,11 +25,11 @@ from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.loading import load_deployed
-from adwright.service.registry.registry import FolderModels
+from adwright.service.registry.registry import FolderModels, Load
 from adwright.web.server import listen, serve
 from benchmarks.common.processes import ROOT, command
 
-__all__ = ["Service"]
+__all__ = ["Service", "main"]
 
 PATIENCE = 180.0
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -39,13 +39,20 @@ class Service:
     """One service at one port.
 
     models: folder of the models of all tenants. settings: of ServiceConfig. cpu: the core that
-    it is bound to; None for any.
+    it is bound to; None for any. module: whose `main` serves, with the arguments of this one's.
     """
 
     def __init__(
-        self, url: str, models: Path, *, settings: dict[str, Any], cpu: int | None = None
+        self,
+        url: str,
+        models: Path,
+        *,
+        settings: dict[str, Any],
+        cpu: int | None = None,
+        module: str = "benchmarks.service._process",
     ) -> None:
         self._arguments = (url, str(models))
+        self._module = module
         self._settings = settings
         self._cpu = cpu
         self._socket = listen("127.0.0.1", 0)
@@ -62,7 +69,7 @@ class Service:
         descriptor = self._socket.fileno()
         settings = json.dumps(self._settings)
         self._process = subprocess.Popen(
-            command("benchmarks.service._process", *self._arguments, descriptor, settings),
+            command(self._module, *self._arguments, descriptor, settings),
             cwd=ROOT,
             pass_fds=[descriptor],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -86,6 +93,13 @@ class Service:
                 return error.code, error.read().decode()
         except (URLError, OSError):
             return 0, ""
+
+    @property
+    def pid(self) -> int:
+        """Of the process. Raises RuntimeError where none runs."""
+        if self._process is None:
+            raise RuntimeError("the service does not run")
+        return self._process.pid
 
     def cpu_seconds(self) -> float:
         """What the process used so far."""
@@ -114,11 +128,13 @@ class Service:
         self._socket.close()
 
 
-def main(url: str, models: str, descriptor: str, settings: str) -> None:
-    """Serve until a signal comes."""
+def main(
+    url: str, models: str, descriptor: str, settings: str, *, load: Load = load_deployed
+) -> None:
+    """Serve until a signal comes. load: makes the model of a version."""
     config = ServiceConfig(**json.loads(settings))
     with Store.open(url, seconds=config.store_seconds) as store:
-        folder = FolderModels(models, load_deployed, SystemClock(), seconds=config.poll_seconds)
+        folder = FolderModels(models, load, SystemClock(), seconds=config.poll_seconds)
         app = create_app(config, store, folder)
         serve(app, socket.socket(fileno=int(descriptor)))
 

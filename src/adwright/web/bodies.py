@@ -72,11 +72,11 @@ class _Parsed(Request):
 class _Wanted:
     """The model of a body, and its fields that are lists of models, which may be long."""
 
-    def __init__(self, model: type[BaseModel]) -> None:
-        self._model = model
-        self._lists = {
-            name: TypeAdapter(list[get_args(kind)[0]])  # type: ignore[misc]
-            for name, kind in ((n, f.annotation) for n, f in model.model_fields.items())
+    def __init__(self, model: Any) -> None:
+        self._model: type[BaseModel] = model
+        self._lists: dict[str, TypeAdapter[Any]] = {
+            name: TypeAdapter(kind)
+            for name, kind in ((n, f.annotation) for n, f in self._model.model_fields.items())
             if get_origin(kind) is list and _is_model(get_args(kind)[0])
         }
 

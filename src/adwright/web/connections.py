@@ -61,13 +61,12 @@ class Connections:
 
     def opened(self, one: Connection, address: str) -> bool:
         """Count a new connection, which waits from now on; False where there is no room."""
-        if len(self._address) >= self.most:
-            if not self._make_room("most", None):
-                return False
+        if len(self._address) >= self.most and not self._make_room("most", None):
+            return False
         bound = self.limits.connections_per_address
-        if bound and self._of_address[address] >= bound:
-            if not self._make_room("address", address):
-                return False
+        full = bound and self._of_address[address] >= bound
+        if full and not self._make_room("address", address):
+            return False
         self._address[one] = address
         self._of_address[address] += 1
         self.waits(one, self.limits.head_seconds)

@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from adwright.core.errors import AdwrightError, ResourceError
 
@@ -78,6 +79,7 @@ _MEANINGS = {
     429: "Too busy to answer in time: come back after Retry-After seconds.",
     503: "The store cannot be reached: come back later.",
 }
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _MAX_DETAILS = 20
 _MAX_NAME = 64
 _log = logging.getLogger("adwright.service")
@@ -202,12 +204,25 @@ async def _on_api_error(_: Request, error: Exception) -> Response:
     return error.response()
 
 
-async def _on_http_error(_: Request, error: Exception) -> Response:
+async def _on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     headers = {name: value for name, value in (error.headers or {}).items()}
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
     status = error.status_code
     return error_response(status, _MEANINGS.get(status, str(error.detail)), headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of a path; the framework names those of its first route alone."""
+    routes = request.app.router.routes
+    asked = ((method, {**request.scope, "method": method}) for method in _METHODS)
+    return [
+        method
+        for method, scope in asked
+        if any(route.matches(scope)[0] == Match.FULL for route in routes)
+    ]
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:
