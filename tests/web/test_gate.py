@@ -6,15 +6,21 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
+from starlette.types import Scope
 
 from adwright.core.clock import SystemClock
-from adwright.web.gate import Gate
+from adwright.core.errors import ResourceError
+from adwright.web.errors import ApiError
+from adwright.web.gate import Authenticate, Gate, admitted
 from adwright.web.limits import GateLimits
 from adwright.web.metrics import ServiceMetrics
+from adwright.web.origin import header
 from tests.support.service.small_shop import Client, running
 
 
-def make_app(metrics: ServiceMetrics, **settings: Any) -> FastAPI:
+def make_app(
+    metrics: ServiceMetrics, authenticate: Authenticate | None = None, **settings: Any
+) -> FastAPI:
     app = FastAPI()
     app.state.waiting = asyncio.Event()
 
@@ -31,7 +37,8 @@ def make_app(metrics: ServiceMetrics, **settings: Any) -> FastAPI:
     async def health() -> str:
         return "ok"
 
-    app.add_middleware(Gate, limits=GateLimits(**settings), metrics=metrics, clock=SystemClock())
+    limits, clock = GateLimits(**settings), SystemClock()
+    app.add_middleware(Gate, limits=limits, metrics=metrics, clock=clock, authenticate=authenticate)
     return app
 
 
@@ -170,3 +177,83 @@ def wait_for(client: Client, metrics: ServiceMetrics, count: int) -> None:
             await asyncio.sleep(0.001)
 
     client.run(until())
+
+
+async def by_header(scope: Scope) -> str:
+    key = header(scope, b"x-api-key")
+    if key == "broken":
+        raise ResourceError("the password is hunter2")
+    if not key:
+        raise ApiError(401, "no key")
+    return key
+
+
+def guarded(metrics: ServiceMetrics, **settings: Any) -> FastAPI:
+    return make_app(metrics, by_header, **settings)
+
+
+def test_without_a_key_no_byte_of_a_body_is_read() -> None:
+    async def messages() -> AsyncIterator[Any]:
+        raise AssertionError("it is read")
+        yield
+
+    length = (b"content-length", b"1000")
+    sent = call(guarded(ServiceMetrics()), messages, length)
+    assert (sent[0]["status"], (b"connection", b"close") in sent[0]["headers"]) == (401, True)
+
+
+def test_a_store_that_cannot_say_who_calls_is_told_of() -> None:
+    with running(guarded(ServiceMetrics())) as client:
+        answer = client.get("/v1/wait/1", headers={"X-API-Key": "broken"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "hunter2" not in answer.text
+
+
+def test_a_tenant_has_its_share_of_what_is_in_flight_and_bodies_in_arrival_have_none() -> None:
+    metrics = ServiceMetrics()
+    app = guarded(metrics, max_in_flight=4)
+    with running(app) as client:
+        a, b = {"X-API-Key": "a"}, {"X-API-Key": "b"}
+
+        async def never() -> AsyncIterator[bytes]:
+            yield b"x"
+            await app.state.waiting.wait()
+
+        slow = [client.start("POST", "/v1/echo", headers=a, content=never()) for _ in range(9)]
+        held = [client.start("GET", f"/v1/wait/{n}", headers=a) for n in range(2)]
+        wait_for(client, metrics, 2)
+        assert client.get("/v1/wait/9", headers=a).status_code == 429
+        held += [client.start("GET", f"/v1/wait/{n}", headers=b) for n in range(2)]
+        wait_for(client, metrics, 4)
+        assert client.get("/v1/wait/9", headers={"X-API-Key": "c"}).status_code == 429
+        assert client.get("/v1/wait/9").status_code == 401
+        assert client.get("/healthz").status_code == 200
+
+        async def go_on() -> None:
+            app.state.waiting.set()
+
+        client.run(go_on())
+        assert [answer.result(10).status_code for answer in held] == [200] * 4
+        assert {answer.result(10).status_code for answer in slow} <= {200, 429}
+    assert value(metrics, "adwright_in_flight") == 0
+    assert value(metrics, "adwright_arriving") == 0
+
+
+def test_only_its_own_names_call_it() -> None:
+    with running(make_app(ServiceMetrics(), allowed_hosts=("test",))) as client:
+        assert client.get("/v1/nowhere").status_code == 404
+        answer = client.get("/healthz", headers={"Host": "evil.example"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+
+
+def test_an_endpoint_finds_who_was_let_in() -> None:
+    app = guarded(ServiceMetrics())
+
+    @app.get("/v1/who")
+    async def who(request: Request) -> list[Any]:
+        found = admitted(request.scope)
+        return [found.tenant, found.requests, found.turn.locked()]
+
+    with running(app) as client:
+        answer = client.get("/v1/who", headers={"X-API-Key": "acme"})
+        assert answer.json() == ["acme", 1, False]

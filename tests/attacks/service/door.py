@@ -34,9 +34,7 @@ def head(service: Running | None, length: int | None, path: str = "/v1/decide") 
     return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{key}{kind}\r\n{size}\r\n\r\n".encode()
 
 
-async def _one(
-    port: int, first: bytes, drip: bytes, every: float, stop: threading.Event
-) -> None:
+async def _one(port: int, first: bytes, drip: bytes, every: float, stop: threading.Event) -> None:
     """One connection that sends a little now and then, opened again when it is closed."""
     while not stop.is_set():
         with suppress(OSError):
@@ -206,9 +204,7 @@ FLOODS: dict[str, Attackers] = {
     "90,000 unknown fields": partial(bodies, True, FIELDS, "/v1/decide"),
     "50,000 unknown fields": partial(bodies, True, UNKNOWN, "/v1/events"),
     "300,000 wrong ids": partial(bodies, True, IDS, "/v1/decide"),
-    "50,000 keys of a context": partial(
-        bodies, True, json.dumps(CONTEXT).encode(), "/v1/decide"
-    ),
+    "50,000 keys of a context": partial(bodies, True, json.dumps(CONTEXT).encode(), "/v1/decide"),
     "9,000 wrong events": partial(bodies, True, EVENTS, "/v1/events"),
     "everything at once": at_once,
 }
@@ -217,9 +213,7 @@ CROWDS: dict[str, Attackers] = {
     "1,000 heads for 300 places": half_open,
     "1,000 silent ones for 300 places": lambda s: [hold(s.port, 1000, b"", b"")],
     "550 slow bodies for 300 places": partial(slow_bodies, known=True),
-    "answered ones that stay, for 300 places": lambda s: [
-        hold(s.port, 1000, GET + b"\r\n", b"")
-    ],
+    "answered ones that stay, for 300 places": lambda s: [hold(s.port, 1000, GET + b"\r\n", b"")],
 }
 
 

@@ -60,7 +60,7 @@ _CONTEXT_TEXT = 256
 _NUMBER = 1e15
 #: The C0 controls and DEL; a class that Python's, Rust's and ECMAScript's expressions share.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
-#: The years of a time, for the OpenAPI; a day on either side lies in them in some timezone.
+#: The years of a time, for the OpenAPI.
 _YEARS: dict[str, Any] = {"pattern": r"^(19[789]\d|20\d\d|21\d\d)-"}
 #: Keys with an underscore in front are the service's own.
 _CONTEXT_KEY = r"^[^_\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
