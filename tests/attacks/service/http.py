@@ -206,8 +206,8 @@ RAW: dict[str, str] = {
     "HTTP/2 at once": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "HTTP/2 by upgrade": f"GET /v1/models HTTP/1.1\r\n{HOST}Connection: Upgrade, HTTP2-Settings\r\n"
     "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
-    "a web socket": f"GET /v1/models HTTP/1.1\r\n{HOST}Connection: Upgrade\r\nUpgrade: websocket\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    "a web socket": f"GET /v1/models HTTP/1.1\r\n{HOST}Connection: Upgrade\r\n"
+    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
     "HTTP/0.9": "GET /v1/models\r\n\r\n",
     "HTTP/3.7": f"GET /v1/models HTTP/3.7\r\n{HOST}\r\n",
     "a method that does not exist": f"BREW /v1/models HTTP/1.1\r\n{HOST}\r\n",
@@ -223,7 +223,8 @@ RAW: dict[str, str] = {
     "a space in the path": f"GET /v1/models x HTTP/1.1\r\n{HOST}\r\n",
     "TLS": "\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n",
     "a slash too many": f"GET /v1/models/ HTTP/1.1\r\n{HOST}\r\n",
-    "a slash too many after a POST": f"POST /v1/decide/ HTTP/1.1\r\n{HOST}Content-Length: 0\r\n\r\n",
+    "a slash too many after a POST": f"POST /v1/decide/ HTTP/1.1\r\n{HOST}"
+    "Content-Length: 0\r\n\r\n",
     "another method by a header": f"GET /v1/decide HTTP/1.1\r\n{HOST}X-HTTP-Method-Override: POST"
     "\r\n\r\n",
 }
