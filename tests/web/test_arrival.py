@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive
 
-from adwright.web.arrival import Arrivals, too_large
+from adwright.web.arrival import ArrivingBodies, too_large
 from adwright.web.errors import ApiError
 from adwright.web.limits import GateLimits
 
@@ -26,11 +26,11 @@ def receiver(*pieces: bytes, ends: bool = True) -> Receive:
     return receive
 
 
-def arrivals(**settings: Any) -> Arrivals:
-    return Arrivals(GateLimits(**settings))
+def arrivals(**settings: Any) -> ArrivingBodies:
+    return ArrivingBodies(GateLimits(**settings))
 
 
-async def status(receiving: Arrivals, tenant: str, receive: Receive) -> int | bytes | None:
+async def status(receiving: ArrivingBodies, tenant: str, receive: Receive) -> int | bytes | None:
     try:
         return await receiving.body(tenant, receive)
     except ApiError as error:

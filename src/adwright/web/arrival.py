@@ -14,10 +14,10 @@ from starlette.types import Receive
 from adwright.web.errors import ApiError
 from adwright.web.limits import GateLimits
 
-__all__ = ["Arrivals"]
+__all__ = ["ArrivingBodies", "too_large"]
 
 
-class Arrivals:
+class ArrivingBodies:
     """Receives bodies; belongs to one event loop."""
 
     def __init__(self, limits: GateLimits) -> None:

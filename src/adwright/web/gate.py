@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwright.core.clock import Clock
 from adwright.core.errors import AdwrightError
-from adwright.web.arrival import Arrivals, too_large
+from adwright.web.arrival import ArrivingBodies, too_large
 from adwright.web.errors import ApiError, Busy, own_error_response
 from adwright.web.limits import GateLimits
 from adwright.web.metrics import ServiceMetrics
@@ -76,7 +76,7 @@ class Gate:
         self._metrics = metrics
         self._clock = clock
         self._authenticate = authenticate
-        self._arrivals = Arrivals(limits)
+        self._arrivals = ArrivingBodies(limits)
         most = limits.max_in_flight
         self._share = most if authenticate is None else limits.share_of(most)
         self._in_flight = 0
@@ -170,7 +170,7 @@ class _Request:
         self._receive = receive
         self._read: bytes | None = None
 
-    async def read(self, arrivals: Arrivals, tenant: str) -> bool:
+    async def read(self, arrivals: ArrivingBodies, tenant: str) -> bool:
         """Read the whole body; False where the caller went away."""
         self._read = await arrivals.body(tenant, self._receive)
         self.complete = self._read is not None

@@ -207,7 +207,8 @@ RAW: dict[str, str] = {
     "HTTP/2 by upgrade": f"GET /v1/models HTTP/1.1\r\n{HOST}Connection: Upgrade, HTTP2-Settings\r\n"
     "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
     "a web socket": f"GET /v1/models HTTP/1.1\r\n{HOST}Connection: Upgrade\r\n"
-    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
     "HTTP/0.9": "GET /v1/models\r\n\r\n",
     "HTTP/3.7": f"GET /v1/models HTTP/3.7\r\n{HOST}\r\n",
     "a method that does not exist": f"BREW /v1/models HTTP/1.1\r\n{HOST}\r\n",
