@@ -175,8 +175,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models speak the protocol of
     OpenAI. Where ADWRIGHT_LM_KEY is set, callers send it as a bearer token; without it, only this
     machine can be listened on, and web pages of other sites are refused. With --adapters requests
-    for all of its adapters are computed together, /v1/adapters says where each of them is, and POST /v1/adapters/rescan looks at the
-    folder again.
+    for all of its adapters are computed together, /v1/adapters says where each of them
+    is, and POST /v1/adapters/rescan looks at the folder again.
 
     With --tune the model that the file names is served while its jobs are tuned over the same
     weights, in the same process. Answers keep --token-bound and --first-bound, tuning has the rest
