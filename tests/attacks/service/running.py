@@ -35,6 +35,8 @@ VERSION = "popular"
 #: The latency beside which another one is judged is at least this: below it, what the machine
 #: does beside the service decides more than the service.
 LEAST_P99_MS = 10.0
+#: Of the honest decisions, those that must be answered.
+SHARE = 0.99
 #: Attackers share the honest caller's core, not its turn: it is the service that is measured.
 NICER = 10
 
@@ -126,9 +128,9 @@ class Caller:
 
 
 @contextmanager
-def caller(running: Running, tenant: str = ATTACKER) -> Iterator[Caller]:
-    """A caller of that tenant."""
-    calling = Caller(running.port, running.keys[tenant])
+def caller(running: Running, tenant: str = ATTACKER, *, key: str | None = None) -> Iterator[Caller]:
+    """A caller with the key of that tenant, or with another one."""
+    calling = Caller(running.port, running.keys[tenant] if key is None else key)
     try:
         yield calling
     finally:
@@ -150,13 +152,17 @@ def kept(
     quiet; what an attacker raises is raised here.
     """
     key = running.keys[HONEST]
-    quiet = ask(running.port, key, seconds=seconds, rate=rate)
-    assert quiet.share == 1, f"already before the attack: {quiet}"
+    for _ in range(3):  # what an earlier attack left behind, or the machine, may still be at work
+        quiet = ask(running.port, key, seconds=seconds, rate=rate)
+        if quiet.share >= SHARE:
+            break
+    else:
+        raise AssertionError(f"already without the attack: {quiet}")
     with _attacked(attackers):
         then = ask(running.port, key, seconds=seconds, rate=rate, seed=1)
     measures = _measures(quiet, then)
     told = f"{measures}, {then.statuses}, quiet {quiet.p99_ms:.1f} ms, then {then.p99_ms:.1f} ms"
-    assert then.share >= 0.99, told
+    assert then.share >= SHARE, told
     assert measures["honest_p99_ratio"] <= ratio, told
     return measures
 
