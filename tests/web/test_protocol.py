@@ -166,9 +166,13 @@ def test_pipelined_requests_are_answered() -> None:
             came += more
 
 
-def test_what_is_no_http_is_refused_as_before() -> None:
+def test_what_is_no_http_is_refused_and_does_not_fill_the_log(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with served() as port, connected(port) as door:
         assert answer(door, b"\x16\x03\x01\x02\x00\x01\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        assert ended(door)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_client_that_reads_nothing_may_be_closed_for_others() -> None:

@@ -7,6 +7,7 @@ parser takes quadratic time for a long one.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,8 +15,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from adwright.web.connections import Connections
 from adwright.web.errors import error_response
 
-__all__ = ["DoorProtocol", "door_protocol"]
+__all__ = ["PARSER_LOG", "DoorProtocol", "door_protocol"]
 
+#: The parser's own logger. Whoever sends what is no HTTP would fill the log with warnings of it;
+#: they are counted instead.
+PARSER_LOG = "uvicorn.error.door"
 #: Of a head; and of everything else that is not the content of a body, such as trailers.
 _HEAD_BYTES = 1 << 16
 _HEADERS = 256
@@ -31,6 +35,7 @@ class DoorProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count it, or refuse it where there is no room."""
         super().connection_made(transport)
+        self.logger = logging.getLogger(PARSER_LOG)
         # Bytes since a head was complete or content of a body came.
         self._loose = 0
         self._in_head = False
@@ -94,14 +99,13 @@ class DoorProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What the parser refuses."""
-        if self._oversized:
-            self.book.end(self, "size")
-        else:
-            super().send_400_response(msg)
+        self.book.end(self, "size" if self._oversized else "http")
 
     def give_up(self, reason: str) -> None:
         """Close it; who was in the middle of a head is told why."""
-        if reason == "size" and self._is_idle():
+        if reason == "http":
+            super().send_400_response("Invalid HTTP request received.")
+        elif reason == "size" and self._is_idle():
             self._refuse(431, "the head of the request is too long")
         elif reason == "time" and self._in_head and self._is_idle():
             self._refuse(408, "the head of the request did not arrive in time")

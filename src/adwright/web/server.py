@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import sys
@@ -56,11 +57,11 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     try:
         import uvicorn
 
-        from adwright.web.protocol import door_protocol
+        from adwright.web.protocol import PARSER_LOG, door_protocol
     except ImportError as error:
         raise MissingExtraError("the HTTP service", "service") from error
     book = getattr(app.state, "connections", None) or Connections(GateLimits(), ServiceMetrics())
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         http=door_protocol(book),
         ws="none",
@@ -72,6 +73,9 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
+    # After the configuration, which resets it.
+    logging.getLogger(PARSER_LOG).setLevel(logging.ERROR)
+    return config
 
 
 def serve(app: FastAPI, opened: socket.socket) -> None:

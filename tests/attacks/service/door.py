@@ -142,7 +142,8 @@ def half_open(service: Running, count: int = 1000) -> list[Attacker]:
 
 def slow_bodies(service: Running, known: bool, count: int = 550) -> list[Attacker]:
     """Bodies of which a byte comes now and then."""
-    return [hold(service.port, count, head(service if known else None, 1000) + b"{", b" ")]
+    first = head(service if known else None, 1000) + b"{"
+    return [hold(service.port, count, first, b" ", 4.0)]
 
 
 def bodies(known: bool, body: bytes, path: str, service: Running) -> list[Attacker]:
