@@ -127,15 +127,17 @@ def test_text_may_hold_any_brackets() -> None:
 
 
 def test_of_many_errors_few_are_told() -> None:
-    unknown, deep = post(
+    unknown, entry, deep = post(
         {f"f{n}": n for n in range(50_000)} | {"name": 1},
         {"entries": [{f"f{n}": n for n in range(5_000)}]},
+        {"entries": [{"number": "x", "a": 1, "b": 2, "c": 3}] * 30},
     )
     assert unknown[0] == 422
     assert len(where(unknown)) == 20
     assert where(unknown)[0] == "body.name"
     assert deep[0] == 422
-    assert deep[1]["error"]["details"][0]["message"] == "5001 fields are wrong"
+    assert deep[1]["error"]["details"][0]["message"] == "120 fields are wrong"
+    assert len(where(entry)) == 20
 
 
 def test_what_is_not_sent_as_json_is_not_parsed() -> None:
@@ -148,3 +150,10 @@ def test_a_route_without_a_body_is_as_it_was() -> None:
     with running(app()) as client:
         assert client.get("/v1/bulk").json() == "none"
         assert "Bulk" in client.get("/openapi.json").text
+
+
+def test_large_bodies_of_a_tenant_take_turns() -> None:
+    body = json.dumps({"entries": [{"number": n} for n in range(1000)], "name": "x" * 20_000})
+    with running(app()) as client:
+        sent = [client.start("POST", "/v1/bulk", content=body, headers=JSON) for _ in range(5)]
+        assert {answer.result(30).status_code for answer in sent} == {200}
