@@ -218,7 +218,8 @@ from fastapi.testclient import TestClient
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
 
-with TestClient(create_lm_app(LmServiceConfig(), {"backwards": model})) as client:
+settings = LmServiceConfig(allowed_hosts=("testserver",))
+with TestClient(create_lm_app(settings, {"backwards": model})) as client:
     (one,) = client.get("/v1/models").json()["data"]
     assert one["engine"] == "reversing"
     body = {"model": "backwards", "prompt": "abc"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,28 @@ def test_without_a_known_key_nothing_is_told(store: Store) -> None:
                 assert answer.status_code == 401, (path, headers)
                 assert answer.headers["www-authenticate"] == "ApiKey"
     assert store.events("acme").is_empty()
+
+
+def test_a_slash_too_many_leads_nowhere(store: Store) -> None:
+    with running(create_app(PATIENT, store, fixed())) as client:
+        key = key_of(store, "acme")
+        for path in ("/v1/models/", "/v1/decide/"):
+            assert client.get(path).status_code == 401
+            assert client.get(path, headers=key).status_code == 404
+        assert client.get("/healthz/").status_code == 404
+        allowed = client.send("DELETE", "/v1/campaigns", headers=key).headers["allow"]
+        assert allowed == "GET, POST"
+
+
+def test_the_limits_of_times_and_lists_stand_in_the_openapi(store: Store) -> None:
+    schemas = create_app(PATIENT, store, fixed()).openapi()["components"]["schemas"]
+    time = schemas["EventIn"]["properties"]["time"]
+    assert "1970 to 2199" in time["description"]
+    for text, fits in (("1970-01-01", True), ("2199-12-31", True), ("1969-12-31", False)):
+        assert bool(re.match(time["pattern"], text)) is fits
+    assert not re.match(time["pattern"], "2200-01-01")
+    candidates = json.dumps(schemas["DecideIn"]["properties"]["candidates"])
+    assert '"uniqueItems": true' in candidates
 
 
 def test_a_revoked_key_opens_nothing_once_its_time_is_over(store: Store) -> None:

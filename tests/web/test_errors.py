@@ -4,7 +4,7 @@ import json
 from typing import get_args
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 
@@ -171,3 +171,20 @@ def test_an_answer_of_another_shape_is_no_error_body() -> None:
     for wrong in ({**good, "code": "odd"}, {**good, "more": 1}, {"code": "invalid"}):
         with pytest.raises(ValidationError):
             ErrorBody.model_validate({"error": wrong})
+
+
+def test_a_method_that_a_path_lacks_is_told_all_that_it_has() -> None:
+    app, router = make_app(), APIRouter()
+
+    @router.get("/{name:path}/both")
+    async def read(name: str) -> str:
+        return name
+
+    @router.post("/{name:path}/both")
+    async def write(name: str) -> str:
+        return name
+
+    app.include_router(router)
+    with running(app) as client:
+        answer = client.send("DELETE", "/a/b/both")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")

@@ -6,23 +6,29 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
+from starlette.types import Scope
 
 from adwright.core.clock import SystemClock
-from adwright.web.gate import Gate
+from adwright.core.errors import ResourceError
+from adwright.web.errors import ApiError
+from adwright.web.gate import Authenticate, Gate, admitted
 from adwright.web.limits import GateLimits
 from adwright.web.metrics import ServiceMetrics
+from adwright.web.origin import header
 from tests.support.service.small_shop import Client, running
 
 
-def make_app(metrics: ServiceMetrics, **settings: Any) -> FastAPI:
+def make_app(
+    metrics: ServiceMetrics, authenticate: Authenticate | None = None, **settings: Any
+) -> FastAPI:
     app = FastAPI()
     app.state.waiting = asyncio.Event()
 
-    @app.post("/echo")
+    @app.post("/v1/echo")
     async def echo(request: Request) -> int:
         return len(await request.body())
 
-    @app.get("/wait/{name}")
+    @app.get("/v1/wait/{name}")
     async def wait(name: str) -> str:
         await app.state.waiting.wait()
         return name
@@ -31,7 +37,8 @@ def make_app(metrics: ServiceMetrics, **settings: Any) -> FastAPI:
     async def health() -> str:
         return "ok"
 
-    app.add_middleware(Gate, limits=GateLimits(**settings), metrics=metrics, clock=SystemClock())
+    limits, clock = GateLimits(**settings), SystemClock()
+    app.add_middleware(Gate, limits=limits, metrics=metrics, clock=clock, authenticate=authenticate)
     return app
 
 
@@ -42,17 +49,17 @@ def value(metrics: ServiceMetrics, name: str, **labels: str) -> float | None:
 def test_answers_carry_the_headers_and_are_counted() -> None:
     metrics = ServiceMetrics()
     with running(make_app(metrics, replica="a1")) as client:
-        answer = client.post("/echo", content=b"12345")
-        missing = client.get("/nowhere/SECRET")
+        answer = client.post("/v1/echo", content=b"12345")
+        missing = client.get("/v1/nowhere/SECRET")
     assert (answer.json(), missing.status_code) == (5, 404)
     for headers in (answer.headers, missing.headers):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
         assert headers["cache-control"] == "no-store"
         assert headers["x-replica"] == "a1"
-    counted = {"route": "/echo", "method": "POST", "status": "200"}
+    counted = {"route": "/v1/echo", "method": "POST", "status": "200"}
     assert value(metrics, "adwright_requests_total", **counted) == 1
-    assert value(metrics, "adwright_request_seconds_count", route="/echo") == 1
+    assert value(metrics, "adwright_request_seconds_count", route="/v1/echo") == 1
     other = {"route": "other", "method": "other", "status": "404"}
     assert value(metrics, "adwright_requests_total", **other) == 1
     assert b"SECRET" not in metrics.text()
@@ -70,10 +77,10 @@ async def pieces(count: int) -> AsyncIterator[bytes]:
 
 def test_a_body_is_measured_while_it_arrives() -> None:
     with running(make_app(ServiceMetrics(), max_body_bytes=100)) as client:
-        assert client.post("/echo", content=b"x" * 100).json() == 100
-        assert client.post("/echo", content=pieces(10)).json() == 100
+        assert client.post("/v1/echo", content=b"x" * 100).json() == 100
+        assert client.post("/v1/echo", content=pieces(10)).json() == 100
         for content in (b"x" * 101, pieces(11), pieces(1000)):
-            answer = client.post("/echo", content=content)
+            answer = client.post("/v1/echo", content=content)
             assert answer.status_code == 413
             assert answer.json()["error"]["code"] == "too_large"
             assert answer.headers["connection"] == "close"
@@ -95,8 +102,8 @@ def call(app: Any, messages: Callable[[], AsyncIterator[Any]], *headers: Any) ->
         scope = {
             "type": "http",
             "method": "POST",
-            "path": "/echo",
-            "raw_path": b"/echo",
+            "path": "/v1/echo",
+            "raw_path": b"/v1/echo",
             "query_string": b"",
             "root_path": "",
             "scheme": "http",
@@ -148,9 +155,9 @@ def test_beyond_the_most_in_flight_a_request_is_shed_but_health_is_answered() ->
     metrics = ServiceMetrics()
     app = make_app(metrics, max_in_flight=3)
     with running(app) as client:
-        held = [client.start("GET", f"/wait/{n}") for n in range(3)]
+        held = [client.start("GET", f"/v1/wait/{n}") for n in range(3)]
         wait_for(client, metrics, 3)
-        shed = client.get("/wait/9")
+        shed = client.get("/v1/wait/9")
         assert (shed.status_code, shed.headers["retry-after"]) == (429, "2")
         assert client.get("/healthz").status_code == 200
 
@@ -159,7 +166,7 @@ def test_beyond_the_most_in_flight_a_request_is_shed_but_health_is_answered() ->
 
         client.run(go_on())
         assert [answer.result(10).json() for answer in held] == ["0", "1", "2"]
-        assert client.get("/wait/9").status_code == 200
+        assert client.get("/v1/wait/9").status_code == 200
     assert value(metrics, "adwright_shed_total", reason="in_flight") == 1
     assert value(metrics, "adwright_in_flight") == 0
 
@@ -170,3 +177,83 @@ def wait_for(client: Client, metrics: ServiceMetrics, count: int) -> None:
             await asyncio.sleep(0.001)
 
     client.run(until())
+
+
+async def by_header(scope: Scope) -> str:
+    key = header(scope, b"x-api-key")
+    if key == "broken":
+        raise ResourceError("the password is hunter2")
+    if not key:
+        raise ApiError(401, "no key")
+    return key
+
+
+def guarded(metrics: ServiceMetrics, **settings: Any) -> FastAPI:
+    return make_app(metrics, by_header, **settings)
+
+
+def test_without_a_key_no_byte_of_a_body_is_read() -> None:
+    async def messages() -> AsyncIterator[Any]:
+        raise AssertionError("it is read")
+        yield
+
+    length = (b"content-length", b"1000")
+    sent = call(guarded(ServiceMetrics()), messages, length)
+    assert (sent[0]["status"], (b"connection", b"close") in sent[0]["headers"]) == (401, True)
+
+
+def test_a_store_that_cannot_say_who_calls_is_told_of() -> None:
+    with running(guarded(ServiceMetrics())) as client:
+        answer = client.get("/v1/wait/1", headers={"X-API-Key": "broken"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "hunter2" not in answer.text
+
+
+def test_a_tenant_has_its_share_of_what_is_in_flight_and_bodies_in_arrival_have_none() -> None:
+    metrics = ServiceMetrics()
+    app = guarded(metrics, max_in_flight=4)
+    with running(app) as client:
+        a, b = {"X-API-Key": "a"}, {"X-API-Key": "b"}
+
+        async def never() -> AsyncIterator[bytes]:
+            yield b"x"
+            await app.state.waiting.wait()
+
+        slow = [client.start("POST", "/v1/echo", headers=a, content=never()) for _ in range(9)]
+        held = [client.start("GET", f"/v1/wait/{n}", headers=a) for n in range(2)]
+        wait_for(client, metrics, 2)
+        assert client.get("/v1/wait/9", headers=a).status_code == 429
+        held += [client.start("GET", f"/v1/wait/{n}", headers=b) for n in range(2)]
+        wait_for(client, metrics, 4)
+        assert client.get("/v1/wait/9", headers={"X-API-Key": "c"}).status_code == 429
+        assert client.get("/v1/wait/9").status_code == 401
+        assert client.get("/healthz").status_code == 200
+
+        async def go_on() -> None:
+            app.state.waiting.set()
+
+        client.run(go_on())
+        assert [answer.result(10).status_code for answer in held] == [200] * 4
+        assert {answer.result(10).status_code for answer in slow} <= {200, 429}
+    assert value(metrics, "adwright_in_flight") == 0
+    assert value(metrics, "adwright_arriving") == 0
+
+
+def test_only_its_own_names_call_it() -> None:
+    with running(make_app(ServiceMetrics(), allowed_hosts=("test",))) as client:
+        assert client.get("/v1/nowhere").status_code == 404
+        answer = client.get("/healthz", headers={"Host": "evil.example"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+
+
+def test_an_endpoint_finds_who_was_let_in() -> None:
+    app = guarded(ServiceMetrics())
+
+    @app.get("/v1/who")
+    async def who(request: Request) -> list[Any]:
+        found = admitted(request.scope)
+        return [found.tenant, found.requests, found.turn.locked()]
+
+    with running(app) as client:
+        answer = client.get("/v1/who", headers={"X-API-Key": "acme"})
+        assert answer.json() == ["acme", 1, False]

@@ -17,6 +17,13 @@ from adwright.web.limits import GateLimits, is_positive, require
     [
         {"max_in_flight": 0},
         {"max_body_bytes": 0},
+        {"max_arriving": 0},
+        {"max_connections": 0},
+        {"connections_per_address": -1},
+        {"head_seconds": 0.0},
+        {"tenant_share": 0.0},
+        {"tenant_share": 1.1},
+        {"tenant_share": math.nan},
         {"body_seconds": 0.0},
         {"body_seconds": math.nan},
         {"replica": "café"},
@@ -68,3 +75,9 @@ def test_a_secret_is_named_and_not_shown() -> None:
         require(Door(1.0, "hunter2"), "code", False, "is too short")
     assert caught.value.where == "code"
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_share_is_at_least_one() -> None:
+    limits = GateLimits(tenant_share=0.5)
+    assert [limits.share_of(most) for most in (1, 2, 3, 512)] == [1, 1, 1, 256]
+    assert GateLimits(tenant_share=1.0).share_of(7) == 7

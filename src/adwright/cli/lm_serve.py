@@ -59,6 +59,14 @@ MaxRunning = Annotated[
 MaxQueue = Annotated[
     int, typer.Option("--max-queue", min=0, help="Requests that may wait; more get a 429.")
 ]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        help="Name that callers may have for this machine, and pages in a browser as their"
+        " origin; may be repeated. Without a key: localhost and --host by default.",
+    ),
+]
 AdapterTop = Annotated[
     Path | None,
     typer.Option(
@@ -148,6 +156,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     threads: Threads = 0,
     max_running: MaxRunning = 16,
     max_queue: MaxQueue = 64,
+    allow_host: AllowHost = None,
     adapters: AdapterTop = None,
     pool_mb: PoolMb = 512,
     host_mb: HostMb = 256,
@@ -165,9 +174,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
 
     /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models speak the protocol of
     OpenAI. Where ADWRIGHT_LM_KEY is set, callers send it as a bearer token; without it, only this
-    machine can be listened on. With --adapters requests for all of its adapters are computed
-    together, /v1/adapters says where each of them is, and POST /v1/adapters/rescan looks at the
-    folder again.
+    machine can be listened on, and web pages of other sites are refused. With --adapters requests
+    for all of its adapters are computed together, /v1/adapters says where each of them
+    is, and POST /v1/adapters/rescan looks at the folder again.
 
     With --tune the model that the file names is served while its jobs are tuned over the same
     weights, in the same process. Answers keep --token-bound and --first-bound, tuning has the rest
@@ -185,8 +194,12 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     key = os.environ.get(KEY_VARIABLE, "")
     _require_key(host, key)
     from adwright.service.lm.config import LmServiceConfig
+    from adwright.web.origin import LOCAL_HOSTS
 
-    settings = LmServiceConfig(max_running=max_running, max_queue=max_queue, key=key)
+    names = tuple(allow_host or ()) or (() if key else (host, *LOCAL_HOSTS))
+    settings = LmServiceConfig(
+        max_running=max_running, max_queue=max_queue, key=key, allowed_hosts=names
+    )
     tuning = _tuning(tune, out, (token_bound, first_bound, tuning_share), progress, resume=resume)
     if tuning is not None:
         model = _model_of(tuning.jobs, model, str(tune))

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import Scope
 
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock, SystemClock
@@ -23,10 +24,12 @@ from adwright.service.decide import routes
 from adwright.service.decide.decider import Decider
 from adwright.service.decide.state import ServiceState
 from adwright.service.registry.registry import Models
-from adwright.web.errors import add_error_handlers
-from adwright.web.gate import Gate
+from adwright.web.connections import Connections
+from adwright.web.errors import ApiError, add_error_handlers
+from adwright.web.gate import Authenticate, Gate
 from adwright.web.key_cache import KeyCache
 from adwright.web.metrics import ServiceMetrics
+from adwright.web.origin import header
 
 __all__ = ["create_app"]
 
@@ -76,12 +79,34 @@ def create_app(
         # Their pages would load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.service = state
+    app.state.connections = Connections(config, metrics)
     app.include_router(routes.router)
     add_error_handlers(app)
-    app.add_middleware(Gate, limits=config, metrics=metrics, clock=clock)
+    app.add_middleware(
+        Gate, limits=config, metrics=metrics, clock=clock, authenticate=_by_key(state.keys)
+    )
     return app
+
+
+def _by_key(keys: KeyCache) -> Authenticate:
+    """Find the tenant by the header X-API-Key."""
+
+    async def authenticate(scope: Scope) -> str:
+        key = header(scope, b"x-api-key")
+        tenant = await keys.tenant(key) if key else None
+        if tenant is None:
+            raise ApiError(
+                401,
+                "the key is not known" if key else "the header X-API-Key is missing",
+                hint="send the key of a tenant in X-API-Key",
+                headers={"WWW-Authenticate": "ApiKey"},
+            )
+        return tenant
+
+    return authenticate
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ class ServiceConfig(GateLimits):
         be asked; 0 for no longer than key_seconds.
     poll_seconds: how often the folder of models is looked at.
     drain_seconds: how long the service still answers, not ready, after it was told to stop.
-    max_in_flight, max_body_bytes, body_seconds, replica: those of `GateLimits`.
+    max_in_flight, max_body_bytes, body_seconds, head_seconds and so on: those of `GateLimits`.
 
     Raises ConfigError that names the setting.
     """

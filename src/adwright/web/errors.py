@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from adwright.core.errors import AdwrightError, ResourceError
 
@@ -30,12 +31,14 @@ __all__ = [
     "add_error_handlers",
     "error_docs",
     "error_response",
+    "own_error_response",
 ]
 
 ErrorCode = Literal[
     "invalid",  # 422: a field is missing, unknown or out of range
     "bad_request",  # 400: the body is not JSON
     "unauthorized",  # 401: no key, or one that is not known
+    "forbidden",  # 403: asked by another host's name, or by a page of another site
     "not_found",  # 404: no such path, item or campaign of this tenant
     "method_not_allowed",  # 405
     "too_slow",  # 408: the body did not arrive in time
@@ -44,12 +47,14 @@ ErrorCode = Literal[
     "too_large",  # 413: the body is longer than allowed
     "unsupported",  # 415: the body is of another content type
     "too_busy",  # 429: come back after Retry-After seconds
+    "head_too_large",  # 431: the head of the request is longer than allowed
     "internal",  # 500: a fault of the service
     "unavailable",  # 503: the store cannot be written now
 ]
 _CODES: dict[int, ErrorCode] = {
     400: "bad_request",
     401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     408: "too_slow",
@@ -58,12 +63,14 @@ _CODES: dict[int, ErrorCode] = {
     415: "unsupported",
     422: "invalid",
     429: "too_busy",
+    431: "head_too_large",
     500: "internal",
     503: "unavailable",
 }
 _MEANINGS = {
     400: "The body is not JSON.",
     401: "The header X-API-Key is missing, or its key is not known.",
+    403: "The service is not called by this name, or from pages of other sites.",
     404: "There is no such thing of this tenant.",
     408: "The body did not arrive in time.",
     409: "The id is taken by something else, or no model is deployed.",
@@ -72,6 +79,7 @@ _MEANINGS = {
     429: "Too busy to answer in time: come back after Retry-After seconds.",
     503: "The store cannot be reached: come back later.",
 }
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _MAX_DETAILS = 20
 _MAX_NAME = 64
 _log = logging.getLogger("adwright.service")
@@ -196,12 +204,25 @@ async def _on_api_error(_: Request, error: Exception) -> Response:
     return error.response()
 
 
-async def _on_http_error(_: Request, error: Exception) -> Response:
+async def _on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     headers = {name: value for name, value in (error.headers or {}).items()}
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
     status = error.status_code
     return error_response(status, _MEANINGS.get(status, str(error.detail)), headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of a path; the framework names those of its first route alone."""
+    routes = request.app.router.routes
+    asked = ((method, {**request.scope, "method": method}) for method in _METHODS)
+    return [
+        method
+        for method, scope in asked
+        if any(route.matches(scope)[0] == Match.FULL for route in routes)
+    ]
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:
@@ -218,6 +239,11 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 
 
 async def _on_own_error(_: Request, error: Exception) -> Response:
+    return own_error_response(error)
+
+
+def own_error_response(error: Exception) -> Response:
+    """The answer to an error of this package that no caller made; it is logged."""
     if isinstance(error, ResourceError):
         _log.error("the store cannot be used: %s", error)
         return error_response(503, _MEANINGS[503], headers={"Retry-After": "1"})

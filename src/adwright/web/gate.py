@@ -1,21 +1,27 @@
-"""What every request passes first: how many at once, how long a body, which headers go out.
+"""What every request passes first: who calls, how long a body, how many at once.
 
-A plain ASGI layer, so that a request that is shed costs next to nothing: it is refused before it
-is parsed.
+A plain ASGI layer, so that a request that is refused costs next to nothing. The order is that of
+trust: the head says by what name and with which key the service is called, and only then a byte
+of the body is read; only a whole body counts as work.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwright.core.clock import Clock
-from adwright.web.errors import Busy, error_response
+from adwright.core.errors import AdwrightError
+from adwright.web.arrival import ArrivingBodies, too_large
+from adwright.web.errors import ApiError, Busy, own_error_response
 from adwright.web.limits import GateLimits
 from adwright.web.metrics import ServiceMetrics
+from adwright.web.origin import header, stranger
 
-__all__ = ["Gate"]
+__all__ = ["Admitted", "Authenticate", "Gate", "admitted"]
 
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),
@@ -23,25 +29,63 @@ _SECURITY = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
-#: Never shed: whoever watches the service must see it when it is busiest.
-_ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))
+#: What stands below it needs a key and counts as work. The rest says how the service is, and must
+#: be answered when it is busiest.
+_GUARDED = "/v1/"
+_ADMITTED = "adwright.admitted"
+#: Methods that have a body only where the head announces one.
+_BARE = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
+#: nginx's word for a caller that went away before the answer.
+_GONE = 499
+
+#: The tenant of a request, from its head alone; raises ApiError where it has none.
+Authenticate = Callable[[Scope], Awaitable[str]]
+
+
+@dataclass(eq=False)
+class Admitted:
+    """A tenant with requests in work. turn: held by the one that parses a large body."""
+
+    tenant: str
+    requests: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+def admitted(scope: Scope) -> Admitted:
+    """Who called, as the gate found it."""
+    found: Admitted = scope[_ADMITTED]
+    return found
 
 
 class Gate:
-    """Counts requests in flight, limits bodies, times answers and adds headers to them."""
+    """Lets requests in, times answers and adds headers to them.
+
+    authenticate: None where nobody needs a key, and all are one tenant.
+    """
 
     def __init__(
-        self, app: ASGIApp, limits: GateLimits, metrics: ServiceMetrics, clock: Clock
+        self,
+        app: ASGIApp,
+        limits: GateLimits,
+        metrics: ServiceMetrics,
+        clock: Clock,
+        authenticate: Authenticate | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
+        self._authenticate = authenticate
+        self._arrivals = ArrivingBodies(limits)
+        most = limits.max_in_flight
+        self._share = most if authenticate is None else limits.share_of(most)
         self._in_flight = 0
+        self._tenants: dict[str, Admitted] = {}
         self._headers = list(_SECURITY)
         if limits.replica:
             self._headers.append((b"x-replica", limits.replica.encode("ascii")))
         metrics.gauge("in_flight", "Requests in work.", lambda: self._in_flight)
+        metrics.gauge("arriving", "Bodies that are being received.", lambda: self._arrivals.count)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the ASGI protocol."""
@@ -49,93 +93,93 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = self._clock.monotonic()
+        request = _Request(scope, receive)
         status = 500
 
         async def send_on(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message["headers"], *self._headers]}
+                headers = [*message["headers"], *self._headers]
+                if not request.complete:
+                    # The rest of the body is not read: the connection cannot be used again.
+                    headers.append((b"connection", b"close"))
+                message = {**message, "headers": headers}
             await send(message)
 
-        self._in_flight += 1
         try:
-            await self._pass(scope, receive, send_on)
+            await self._pass(scope, request, send_on)
+        except ApiError as error:
+            if isinstance(error, Busy):
+                self._metrics.shed.labels(error.reason).inc()
+            await error.response()(scope, receive, send_on)
         finally:
-            self._in_flight -= 1
+            status = _GONE if request.gone else status
             route = getattr(scope.get("route"), "path_format", "other")
             method = scope["method"] if route != "other" else "other"
             self._metrics.requests.labels(route, method, str(status)).inc()
             self._metrics.seconds.labels(route).observe(self._clock.monotonic() - began)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._in_flight > self._limits.max_in_flight and scope["path"] not in _ALWAYS:
-            busy = Busy("in_flight", 1.0)
-            self._metrics.shed.labels(busy.reason).inc()
-            await busy.response()(scope, receive, send)
-        elif _announced(scope) > self._limits.max_body_bytes:
-            await _too_large(self._limits.max_body_bytes)(scope, receive, send)
-        else:
-            await self._limited(scope, receive, send)
-
-    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the body while it arrives; the answer is 413 as soon as it is too long."""
-        received, complete, begun = 0, False, False
-        limit, seconds = self._limits.max_body_bytes, self._limits.body_seconds
-        over = asyncio.get_running_loop().time() + seconds
-
-        async def receive_on() -> Message:
-            nonlocal received, complete
-            if complete:
-                return await receive()
-            try:
-                async with asyncio.timeout_at(over):
-                    message = await receive()
-            except TimeoutError:
-                raise _Refused(_too_slow(seconds)) from None
-            complete = not message.get("more_body", False)
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise _Refused(_too_large(limit))
-            return message
-
-        async def send_on(message: Message) -> None:
-            nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
-            await send(message)
-
+    async def _pass(self, scope: Scope, request: _Request, send: Send) -> None:
+        why = stranger(scope, self._limits.allowed_hosts)
+        if why:
+            raise ApiError(403, why, hint="call it by a name of allowed_hosts, from a program")
+        if not scope["path"].startswith(_GUARDED):
+            await self._app(scope, request.receive, send)
+            return
         try:
-            await self._app(scope, receive_on, send_on)
-        except _Refused as refused:
-            if begun:
-                raise
-            await refused.response(scope, receive, send)
+            tenant = "" if self._authenticate is None else await self._authenticate(scope)
+        except AdwrightError as error:
+            await own_error_response(error)(scope, request.receive, send)
+            return
+        if request.announced > self._limits.max_body_bytes:
+            raise too_large(self._limits.max_body_bytes)
+        if not request.complete and not await request.read(self._arrivals, tenant):
+            return
+        await self._work(tenant, scope, request, send)
+
+    async def _work(self, tenant: str, scope: Scope, request: _Request, send: Send) -> None:
+        mine = self._tenants.setdefault(tenant, Admitted(tenant))
+        if self._in_flight >= self._limits.max_in_flight or mine.requests >= self._share:
+            if not mine.requests:
+                del self._tenants[tenant]
+            raise Busy("in_flight", 1.0)
+        self._in_flight += 1
+        mine.requests += 1
+        scope[_ADMITTED] = mine
+        try:
+            await self._app(scope, request.receive, send)
+        finally:
+            self._in_flight -= 1
+            mine.requests -= 1
+            if not mine.requests:
+                del self._tenants[tenant]
 
 
-class _Refused(BaseException):
-    """Ends the reading of a body; no error, so that no handler of errors in between takes it."""
+class _Request:
+    """The body of one request: announced, then read as a whole, then handed on once."""
 
-    def __init__(self, response: ASGIApp) -> None:
-        super().__init__()
-        self.response = response
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        length = header(scope, b"content-length")
+        # Longer numbers than of 18 digits are left to the count.
+        self.announced = int(length[:18]) if length.isascii() and length.isdigit() else 0
+        bare = scope["method"] in _BARE and not header(scope, b"transfer-encoding")
+        #: Whether nothing of the body is left to read.
+        self.complete = bare and not length.strip("0")
+        self.gone = False
+        self._receive = receive
+        self._read: bytes | None = None
 
+    async def read(self, arrivals: ArrivingBodies, tenant: str) -> bool:
+        """Read the whole body; False where the caller went away."""
+        self._read = await arrivals.body(tenant, self._receive)
+        self.complete = self._read is not None
+        self.gone = not self.complete
+        return self.complete
 
-def _too_large(limit: int) -> ASGIApp:
-    # The rest of the body is not read: the connection cannot be used again.
-    return _closing(413, f"the body is longer than {limit} bytes", "send it in several requests")
-
-
-def _too_slow(seconds: float) -> ASGIApp:
-    what = f"the body did not arrive within {seconds:g} s"
-    return _closing(408, what, "send it faster, or in several requests")
-
-
-def _closing(status: int, what: str, hint: str) -> ASGIApp:
-    return error_response(status, what, hint=hint, headers={"Connection": "close"})
-
-
-def _announced(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
+    async def receive(self) -> Message:
+        """What the app receives: the body where it was read, and then what follows it."""
+        if self._read is None:
+            return await self._receive()
+        body, self._read = self._read, None
+        return {"type": "http.request", "body": body, "more_body": False}

@@ -18,10 +18,22 @@ __all__ = ["GateLimits", "is_positive", "require"]
 class GateLimits:
     """Limits of one process for requests of all kinds.
 
-    max_in_flight: requests at a time; beyond it a request is shed with 429.
+    max_in_flight: requests at a time, counted once their body is there; beyond it a request is
+        shed with 429.
     max_body_bytes, body_seconds: a longer body is refused with 413 while it arrives, one that
         takes longer with 408.
     replica: name of this process, sent as X-Replica where it is not empty.
+    max_arriving: bodies that are received at a time; for one more, the oldest of the tenant that
+        has the most of them is given up with 408.
+    tenant_share: the part of max_in_flight and of max_arriving that one tenant may have.
+    head_seconds: how long a connection may take to send the head of its first request, and each
+        further head from its first byte on; then it is closed.
+    max_connections: at a time, and never more than the limit on open files leaves; for one more,
+        the oldest that is not in the middle of a request is closed.
+    connections_per_address: the same for one address of a caller; 0 for no bound of its own. All
+        callers behind a proxy have the address of the proxy.
+    allowed_hosts: names that the header Host may have, without a port; empty for any. A page of
+        another site that a browser shows may then call nothing either.
 
     Raises ConfigError that names the setting.
     """
@@ -30,13 +42,27 @@ class GateLimits:
     max_body_bytes: int = 1 << 20
     body_seconds: float = 10.0
     replica: str = ""
+    max_arriving: int = 256
+    tenant_share: float = 0.5
+    head_seconds: float = 10.0
+    max_connections: int = 2048
+    connections_per_address: int = 0
+    allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("max_in_flight", "max_body_bytes"):
+        for name in ("max_in_flight", "max_body_bytes", "max_arriving", "max_connections"):
             require(self, name, getattr(self, name) >= 1, "must be at least 1")
-        require(self, "body_seconds", is_positive(self.body_seconds), "must be above 0")
+        for name in ("body_seconds", "head_seconds"):
+            require(self, name, is_positive(getattr(self, name)), "must be above 0")
+        require(self, "tenant_share", 0 < self.tenant_share <= 1, "must be above 0 and at most 1")
+        none = self.connections_per_address >= 0
+        require(self, "connections_per_address", none, "must not be negative")
         plain = self.replica.isascii() and self.replica.isprintable()
         require(self, "replica", plain, "must be plain text")
+
+    def share_of(self, most: int) -> int:
+        """What one tenant may have of `most`: at least 1."""
+        return max(1, int(most * self.tenant_share))
 
 
 def require(config: DataclassInstance, name: str, holds: bool, what: str) -> None:

@@ -36,6 +36,11 @@ class ServiceMetrics:
             "reason",
         )
         self.shed = count("shed", "Requests refused with 429, by what was full.", "reason")
+        self.connections_closed = count(
+            "connections_closed",
+            "Connections that were closed by the service before they had an answer.",
+            "reason",
+        )
         self.events = count("events", "Acknowledged events.", "outcome")
         self.batch = spread("batch_size", "Decisions computed together.", _SIZES)
         self.model_seconds = spread(

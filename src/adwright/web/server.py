@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import sys
@@ -11,6 +12,9 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from adwright.core.errors import MissingExtraError, ResourceError
+from adwright.web.connections import Connections, raise_file_limit
+from adwright.web.limits import GateLimits
+from adwright.web.metrics import ServiceMetrics
 
 if TYPE_CHECKING:
     import uvicorn
@@ -52,10 +56,15 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     """The settings of the server. Raises MissingExtraError without uvicorn."""
     try:
         import uvicorn
+
+        from adwright.web.protocol import PARSER_LOG, door_protocol
     except ImportError as error:
         raise MissingExtraError("the HTTP service", "service") from error
-    return uvicorn.Config(
+    book = getattr(app.state, "connections", None) or Connections(GateLimits(), ServiceMetrics())
+    config = uvicorn.Config(
         app,
+        http=door_protocol(book),
+        ws="none",
         access_log=False,
         log_level="warning",
         lifespan="on",
@@ -64,6 +73,9 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
+    # After the configuration, which resets it.
+    logging.getLogger(PARSER_LOG).setLevel(logging.ERROR)
+    return config
 
 
 def serve(app: FastAPI, opened: socket.socket) -> None:
@@ -75,6 +87,7 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
     Raises MissingExtraError without uvicorn.
     """
     config = uvicorn_config(app)
+    raise_file_limit()
     import uvicorn
 
     class Server(uvicorn.Server):

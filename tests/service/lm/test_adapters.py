@@ -122,7 +122,12 @@ def test_services_without_parts() -> None:
 
 
 def test_fixed_parts(models: AdapterModels) -> None:
-    app = create_lm_app(LmServiceConfig(), models, adapters=Adapters(models), clock=FixedClock())
+    app = create_lm_app(
+        LmServiceConfig(allowed_hosts=("test",)),
+        models,
+        adapters=Adapters(models),
+        clock=FixedClock(),
+    )
     with running(app) as client:
         assert client.get("/v1/adapters").json()["data"] == []
         assert client.post("/v1/adapters/rescan").status_code == 404

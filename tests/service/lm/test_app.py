@@ -235,3 +235,25 @@ def test_models_may_be_exchanged_while_it_runs(model: Recorded) -> None:
         assert chat(client, model="other")["choices"][0]["message"]["content"] == "second"
         del app.state.service.models["m"]
         assert client.post("/v1/embeddings", json={"model": "m", "input": "a"}).status_code == 404
+
+
+def test_a_web_page_of_another_site_calls_nothing_without_a_key() -> None:
+    with running(app_of(Recorded())) as client:
+        body = {"model": "m", "prompt": "a"}
+        for headers in (
+            {"Origin": "https://evil.example"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Host": "evil.example"},
+        ):
+            for path in ("/v1/completions", "/v1/adapters/rescan"):
+                answer = client.post(path, json=body, headers=headers)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+        assert client.post("/v1/completions", json=body).status_code == 200
+    with running(app_of(Recorded(), key="s3cret", allowed_hosts=())) as client:
+        headers = {"Host": "models.example", "Authorization": "bearer s3cret"}
+        assert client.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_a_slash_too_many_is_not_redirected() -> None:
+    with running(app_of(Recorded())) as client:
+        assert client.post("/v1/models/", json={}).status_code == 404

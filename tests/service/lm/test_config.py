@@ -37,3 +37,16 @@ def test_the_key_is_never_shown() -> None:
 def test_the_gate_has_the_same_limits() -> None:
     gate = LmServiceConfig(max_in_flight=7, max_body_bytes=9, body_seconds=3.0).gate()
     assert (gate.max_in_flight, gate.max_body_bytes, gate.body_seconds) == (7, 9, 3.0)
+
+
+def test_without_a_key_only_local_names_call_it() -> None:
+    assert LmServiceConfig().gate().allowed_hosts == ("localhost", "127.0.0.1", "::1")
+    assert LmServiceConfig(key="k").gate().allowed_hosts == ()
+    assert LmServiceConfig(key="k", allowed_hosts=("a",)).gate().allowed_hosts == ("a",)
+
+
+@pytest.mark.parametrize("name", ["head_seconds", "max_connections", "max_arriving"])
+def test_the_settings_of_the_door_are_those_of_the_gate(name: str) -> None:
+    assert getattr(LmServiceConfig(**{name: 7}).gate(), name) == 7
+    with pytest.raises(ConfigError, match=name):
+        LmServiceConfig(**{name: 0})

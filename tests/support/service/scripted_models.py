@@ -22,6 +22,7 @@ from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
+from adwright.web.origin import LOCAL_HOSTS
 
 
 class Recorded(ScriptedModel):
@@ -71,7 +72,8 @@ class Recorded(ScriptedModel):
 
 
 def app_of(model: LanguageModel, name: str = "m", **settings: Any) -> FastAPI:
-    """The application with one model."""
+    """The application with one model, which the tests' client calls "test"."""
+    settings.setdefault("allowed_hosts", ("test", *LOCAL_HOSTS))
     return create_lm_app(LmServiceConfig(**settings), {name: model}, clock=FixedClock())
 
 

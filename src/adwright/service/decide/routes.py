@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import APIKeyHeader
@@ -30,7 +30,9 @@ from adwright.service.decide.schemas import (
     SimilarOut,
 )
 from adwright.service.decide.state import ServiceState
+from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, error_docs
+from adwright.web.gate import admitted
 from adwright.web.metrics import CONTENT_TYPE
 
 __all__ = [
@@ -46,7 +48,8 @@ __all__ = [
     "similar",
 ]
 
-router = APIRouter()
+_SLICE = 128
+router = APIRouter(route_class=BodyRoute)
 _key_header = APIKeyHeader(
     name="X-API-Key", auto_error=False, description="The key of a tenant; it is shown once."
 )
@@ -60,16 +63,9 @@ async def _state(request: Request) -> ServiceState:
 State = Annotated[ServiceState, Depends(_state)]
 
 
-async def _tenant(state: State, key: Annotated[str | None, Depends(_key_header)]) -> str:
-    tenant = None if not key else await state.keys.tenant(key)
-    if tenant is None:
-        raise ApiError(
-            401,
-            "the header X-API-Key is missing" if not key else "the key is not known",
-            hint="send the key of a tenant in X-API-Key",
-            headers={"WWW-Authenticate": "ApiKey"},
-        )
-    return tenant
+async def _tenant(request: Request, _: Annotated[str | None, Depends(_key_header)]) -> str:
+    # The gate has looked at the key; the header stands here for the OpenAPI.
+    return admitted(request.scope).tenant
 
 
 Tenant = Annotated[str, Depends(_tenant)]
@@ -114,7 +110,12 @@ async def decide(body: DecideIn, tenant: Tenant, state: State) -> Response:
 )
 async def events(body: EventsIn, tenant: Tenant, state: State) -> EventsOut:
     """Store a batch of events; the answer comes when they are durable."""
-    result = await state.decider.record(tenant, [event_row(event) for event in body.events])
+    rows = list[dict[str, Any]]()
+    for event in body.events:
+        if len(rows) % _SLICE == _SLICE - 1:
+            await asyncio.sleep(0)  # other callers wait for the event loop
+        rows.append(event_row(event))
+    result = await state.decider.record(tenant, rows)
     return EventsOut(
         accepted=result.accepted, duplicates=result.duplicates, conflicts=result.conflicting
     )

@@ -57,6 +57,8 @@ _REQUEST_ID_LENGTH = ID_LENGTH - 8  # an impression's id adds a dash and the pla
 _CONTEXT_KEYS = 32
 _CONTEXT_TEXT = 256
 _NUMBER = 1e15
+#: The years of a time, for the OpenAPI.
+_YEARS: dict[str, Any] = {"pattern": r"^(19[789]\d|20\d\d|21\d\d)-"}
 #: Keys with an underscore in front are the service's own.
 _CONTEXT_KEY = r"^[^_\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 _PRINTABLE_OR_EMPTY = r"^[^\x00-\x1f\x7f]*$"
@@ -96,12 +98,18 @@ _Text = Annotated[
     str, StringConstraints(strict=True, max_length=_CONTEXT_TEXT, pattern=_PRINTABLE_OR_EMPTY)
 ]
 _Number = Annotated[float, Field(strict=True, ge=-_NUMBER, le=_NUMBER, allow_inf_nan=False)]
-_Time = Annotated[AwareDatetime, BeforeValidator(_text_only), AfterValidator(_in_utc)]
+_Time = Annotated[
+    AwareDatetime,
+    BeforeValidator(_text_only),
+    AfterValidator(_in_utc),
+    Field(description="With a timezone, in the years 1970 to 2199.", json_schema_extra=_YEARS),
+]
 _ContextKey = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=64, pattern=_CONTEXT_KEY)
 ]
 Context = Annotated[dict[_ContextKey, _Text | _Number], Field(max_length=_CONTEXT_KEYS)]
-_Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
+# Of thousands of wrong ids, the first is enough.
+_Ids = Annotated[list[Id], Field(max_length=MAX_IDS, fail_fast=True)]
 
 
 class _Body(BaseModel):
@@ -143,7 +151,11 @@ class DecideIn(_Body):
     context: Annotated[Context, Field(description="What is known of the moment; logged.")] = {}
     exclude: Annotated[_Ids, Field(description="Items that must not be shown.")] = []
     candidates: Annotated[
-        _Ids | None, Field(description="The only items that may be shown; null: all of them.")
+        _Ids | None,
+        Field(
+            description="The only items that may be shown, none twice; null: all of them.",
+            json_schema_extra={"uniqueItems": True},
+        ),
     ] = None
     deadline_ms: Annotated[
         _Number | None,

@@ -9,12 +9,14 @@ Any client of that protocol can call it, `HttpModel` among them.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError, ConfigError, DataError
@@ -24,9 +26,11 @@ from adwright.service.lm.adapters import AdapterMeasures, Adapters
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.routes import LmState, router
 from adwright.service.lm.work import LmWork
-from adwright.web.errors import Busy, add_error_handlers, error_response
-from adwright.web.gate import Gate
+from adwright.web.connections import Connections
+from adwright.web.errors import ApiError, Busy, add_error_handlers, error_response
+from adwright.web.gate import Authenticate, Gate
 from adwright.web.metrics import ServiceMetrics
+from adwright.web.origin import header
 
 __all__ = ["create_lm_app"]
 
@@ -68,14 +72,37 @@ def create_lm_app(
         # Their pages would load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.service = LmState(config, models, work, measures, clock, adapters)
     app.include_router(router)
     add_error_handlers(app)
     app.add_exception_handler(AdwrightError, _on_own_error)
     app.add_exception_handler(Busy, _on_busy)
-    app.add_middleware(Gate, limits=config.gate(), metrics=measures, clock=clock)
+    limits, authenticate = config.gate(), _by_key(config.key) if config.key else None
+    app.state.connections = Connections(limits, measures)
+    app.add_middleware(
+        Gate, limits=limits, metrics=measures, clock=clock, authenticate=authenticate
+    )
     return app
+
+
+def _by_key(wanted: str) -> Authenticate:
+    """Let in who has the key as a bearer token."""
+
+    async def authenticate(scope: Scope) -> str:
+        scheme, _, sent = header(scope, b"authorization").partition(" ")
+        known = hmac.compare_digest(sent.encode("utf-8"), wanted.encode("utf-8"))
+        if scheme.lower() != "bearer" or not known:
+            raise ApiError(
+                401,
+                "the key is missing or not known",
+                hint="send it as a bearer token",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return ""
+
+    return authenticate
 
 
 @asynccontextmanager

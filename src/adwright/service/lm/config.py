@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from adwright.web.limits import GateLimits, is_positive, require
+from adwright.web.origin import LOCAL_HOSTS
 
 __all__ = ["LmServiceConfig"]
 
@@ -23,6 +24,9 @@ class LmServiceConfig:
         takes longer with 408.
     drain_seconds: how long the service still answers, not ready, after it was told to stop.
     key: where it is not empty, each call has to carry it as a bearer token.
+    allowed_hosts: names that the header Host may have, and the origin of a page that calls. Where
+        it is empty: any with a key; without one, those that a machine has for itself.
+    head_seconds, max_connections, connections_per_address, max_arriving: those of `GateLimits`.
 
     Raises ConfigError that names the setting.
     """
@@ -36,6 +40,11 @@ class LmServiceConfig:
     body_seconds: float = 10.0
     drain_seconds: float = 0.0
     key: str = field(default="", repr=False)
+    allowed_hosts: tuple[str, ...] = ()
+    head_seconds: float = GateLimits.head_seconds
+    max_connections: int = GateLimits.max_connections
+    connections_per_address: int = GateLimits.connections_per_address
+    max_arriving: int = GateLimits.max_arriving
 
     def __post_init__(self) -> None:
         names = ("max_running", "max_in_flight", "max_tokens", "max_texts", "max_body_bytes")
@@ -46,6 +55,7 @@ class LmServiceConfig:
         drains = self.drain_seconds == 0 or is_positive(self.drain_seconds)
         require(self, "drain_seconds", drains, "must not be negative")
         require(self, "key", self.key.isascii() and self.key.isprintable(), "must be plain text")
+        self.gate()
 
     def gate(self) -> GateLimits:
         """The limits that the gate in front of every request checks."""
@@ -53,4 +63,10 @@ class LmServiceConfig:
             max_in_flight=self.max_in_flight,
             max_body_bytes=self.max_body_bytes,
             body_seconds=self.body_seconds,
+            allowed_hosts=self.allowed_hosts or (() if self.key else LOCAL_HOSTS),
+            head_seconds=self.head_seconds,
+            max_connections=self.max_connections,
+            connections_per_address=self.connections_per_address,
+            max_arriving=self.max_arriving,
+            tenant_share=1.0,  # there is one
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -33,6 +32,7 @@ from adwright.service.lm.answers import (
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.schemas import ChatIn, CompletionIn, EmbeddingIn
 from adwright.service.lm.work import Gone, LmWork
+from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, error_docs
 from adwright.web.metrics import CONTENT_TYPE, ServiceMetrics
 
@@ -50,7 +50,7 @@ __all__ = [
     "router",
 ]
 
-router = APIRouter()
+router = APIRouter(route_class=BodyRoute)
 _log = logging.getLogger("adwright.service")
 _ERRORS = error_docs(401, 404, 408, 413, 422, 429, 503)
 #: The connection is closed, so nobody reads it; it is for the counters.
@@ -96,19 +96,7 @@ async def _state(request: Request) -> LmState:
 State = Annotated[LmState, Depends(_state)]
 
 
-async def _known(request: Request, state: State) -> None:
-    wanted = state.config.key
-    if not wanted:
-        return
-    sent = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if not hmac.compare_digest(sent.encode("utf-8"), wanted.encode("utf-8")):
-        raise ApiError(401, "the key is missing or not known", hint="send it as a bearer token")
-
-
-_guarded = [Depends(_known)]
-
-
-@router.get("/v1/models", dependencies=_guarded, responses=error_docs(401))
+@router.get("/v1/models", responses=error_docs(401))
 async def models(state: State) -> JSONResponse:
     """The models that can be asked."""
     data = [
@@ -126,13 +114,13 @@ async def models(state: State) -> JSONResponse:
     return JSONResponse({"object": "list", "data": data})
 
 
-@router.get("/v1/adapters", dependencies=_guarded, responses=error_docs(401, 404))
+@router.get("/v1/adapters", responses=error_docs(401, 404))
 async def adapters(state: State) -> JSONResponse:
     """Where each adapter is (pool, host or disk), and how full the pool is."""
     return JSONResponse(adapters_of(_adapters(state).models))
 
 
-@router.post("/v1/adapters/rescan", dependencies=_guarded, responses=error_docs(401, 404))
+@router.post("/v1/adapters/rescan", responses=error_docs(401, 404))
 async def rescan(state: State) -> JSONResponse:
     """Look at the folder of adapters again: add what is new, take away what is gone."""
     folder = _adapters(state).folder
@@ -142,13 +130,13 @@ async def rescan(state: State) -> JSONResponse:
     return JSONResponse(asdict(found))
 
 
-@router.post("/v1/chat/completions", dependencies=_guarded, responses=_ERRORS)
+@router.post("/v1/chat/completions", responses=_ERRORS)
 async def chat_completions(body: ChatIn, request: Request, state: State) -> Response:
     """The answer of a model to a chat, whole or as server-sent events."""
     return await _answered("chat", body, request, state)
 
 
-@router.post("/v1/completions", dependencies=_guarded, responses=_ERRORS)
+@router.post("/v1/completions", responses=_ERRORS)
 async def completions(body: CompletionIn, request: Request, state: State) -> Response:
     """What a model continues a text with, or how likely it finds the text itself."""
     if not body.echo:
@@ -164,7 +152,7 @@ async def completions(body: CompletionIn, request: Request, state: State) -> Res
     return JSONResponse(found)
 
 
-@router.post("/v1/embeddings", dependencies=_guarded, responses=_ERRORS)
+@router.post("/v1/embeddings", responses=_ERRORS)
 async def embeddings(body: EmbeddingIn, request: Request, state: State) -> Response:
     """Vectors of texts."""
     model = state.model(body.model)

@@ -1,0 +1,180 @@
+"""How a body becomes the model that an endpoint takes: bounded before anything costly is done.
+
+FastAPI would parse and check a whole body in one go and in the event loop, where other callers
+wait meanwhile, and would describe every one of its errors.
+
+    router = APIRouter(route_class=BodyRoute)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+from itertools import islice
+from typing import Any, get_args, get_origin
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from adwright.web.errors import ApiError
+from adwright.web.gate import admitted
+
+__all__ = ["BodyRoute"]
+
+#: Objects and lists, and fields of objects, of one body.
+_CONTAINERS = 10_000
+_FIELDS = 60_000
+#: A string of JSON; one that does not end goes up to the end.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)', re.DOTALL)
+#: Entries of a list that are checked in one go; about a millisecond.
+_SLICE = 32
+#: A body of so few bytes takes no turn. After its turn a tenant rests as long, but no longer than
+#: so many seconds.
+_SMALL = 1 << 14
+_LONGEST_REST = 0.1
+#: Unknown fields that are looked at, and errors that pydantic is asked to describe.
+_UNKNOWN = 20
+_DESCRIBED = 100
+
+
+class BodyRoute(APIRoute):
+    """A route whose body is parsed and checked here; FastAPI finds it done."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of FastAPI behind the parsing."""
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+        wanted = _Wanted(self.body_field.field_info.annotation)
+
+        async def parse_and_handle(request: Request) -> Response:
+            if not _is_json(request):
+                return await handle(request)
+            raw = await request.body()
+            parsed = await wanted.parse(raw, request) if raw else None
+            return await handle(_Parsed(request, raw, parsed))
+
+        return parse_and_handle
+
+
+class _Parsed(Request):
+    """A request whose body is a model already."""
+
+    def __init__(self, request: Request, raw: bytes, parsed: BaseModel | None) -> None:
+        super().__init__(request.scope, request.receive)
+        self._body = raw
+        self._parsed = parsed
+
+    async def json(self) -> Any:
+        return self._parsed
+
+
+class _Wanted:
+    """The model of a body, and its fields that are lists of models, which may be long."""
+
+    def __init__(self, model: Any) -> None:
+        self._model: type[BaseModel] = model
+        self._lists: dict[str, tuple[type[BaseModel], TypeAdapter[Any]]] = {
+            name: (get_args(kind)[0], TypeAdapter(kind))
+            for name, kind in ((n, f.annotation) for n, f in self._model.model_fields.items())
+            if get_origin(kind) is list and _is_model(get_args(kind)[0])
+        }
+
+    async def parse(self, raw: bytes, request: Request) -> BaseModel:
+        """The body as a model. Raises ApiError with 400, RequestValidationError."""
+        if len(raw) <= _SMALL:
+            return await self._parsed(raw)
+        loop = asyncio.get_running_loop()
+        async with admitted(request.scope).turn:
+            began = loop.time()
+            try:
+                return await self._parsed(raw)
+            finally:
+                # One tenant's large bodies have half of the event loop, however many come.
+                await asyncio.sleep(min(loop.time() - began, _LONGEST_REST))
+
+    async def _parsed(self, raw: bytes) -> BaseModel:
+        _require_small(raw)
+        try:
+            value = from_json(raw, allow_inf_nan=False)
+        except ValueError:
+            raise ApiError(400, "The body is not JSON.") from None
+        value = _few_unknown(value, self._model)
+        for name, (kind, adapter) in self._lists.items():
+            entries = value.get(name) if isinstance(value, dict) else None
+            if isinstance(entries, list) and len(entries) <= _CONTAINERS:
+                entries = [_few_unknown(entry, kind) for entry in entries]
+                long = len(entries) > _SLICE
+                value[name] = await _in_slices(name, entries, adapter) if long else entries
+        try:
+            return self._model.model_validate(value)
+        except ValidationError as error:
+            raise _invalid(error) from None
+
+
+def _few_unknown(value: Any, model: type[BaseModel]) -> Any:
+    """The object itself, or where it has many unknown fields, with only some of these."""
+    known = model.model_fields
+    if not isinstance(value, dict) or len(value) <= len(known) + _UNKNOWN:
+        return value
+    unknown = islice((name for name in value if name not in known), _UNKNOWN)
+    kept = {name: value[name] for name in known if name in value}
+    return kept | {name: value[name] for name in unknown}
+
+
+async def _in_slices(name: str, entries: list[Any], adapter: TypeAdapter[Any]) -> list[Any]:
+    """Check entries, and let others have the event loop between slices of them."""
+    checked = list[Any]()
+    for at in range(0, len(entries), _SLICE):
+        try:
+            checked += adapter.validate_python(entries[at : at + _SLICE])
+        except ValidationError as error:
+            raise _invalid(error, name, at) from None
+        await asyncio.sleep(0)
+    return checked
+
+
+def _invalid(error: ValidationError, name: str = "", at: int = 0) -> RequestValidationError:
+    """What FastAPI would raise; of very many errors, only that there are."""
+    count = error.error_count()
+    if count > _DESCRIBED:
+        what = f"{count} fields are wrong"
+        return RequestValidationError([{"type": "many", "loc": ("body",), "msg": what}])
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    if not name:
+        return RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found])
+    moved = [(name, int(one["loc"][0]) + at, *one["loc"][1:]) for one in found]
+    pairs = zip(found, moved, strict=True)
+    return RequestValidationError([{**one, "loc": ("body", *loc)} for one, loc in pairs])
+
+
+def _require_small(raw: bytes) -> None:
+    """Raise ApiError where the body has more parts than any that is allowed."""
+    if _within(raw):
+        return
+    # Text may hold as many brackets as it likes.
+    if raw.count(b'"') > 4 * _FIELDS or not _within(_STRING.sub(b"", raw)):
+        raise ApiError(
+            422,
+            f"the body has more than {_CONTAINERS} lists and objects, or {_FIELDS} fields",
+            hint="send it in several requests",
+        )
+
+
+def _within(raw: bytes) -> bool:
+    return raw.count(b"[") + raw.count(b"{") <= _CONTAINERS and raw.count(b":") <= _FIELDS
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
