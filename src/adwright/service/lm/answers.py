@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.lm.engine.generation import (
+    Cancellation,
     Chunk,
     Completion,
     Completions,
@@ -22,6 +23,7 @@ from adwright.lm.engine.generation import (
     Usage,
 )
 from adwright.lm.engine.language_model import LanguageModel, Tokenizer
+from adwright.lm.engine.prompts import require_text
 from adwright.lm.engine.stopping import AnswerText
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.schemas import ChatIn, CompletionIn, EmbeddingIn, SamplingIn
@@ -150,8 +152,20 @@ def usage_event(kind: Kind, ident: str, name: str, now: int, usage: Usage) -> di
     }
 
 
-def echo_of(name: str, model: LanguageModel, prompts: Sequence[Prompt], now: int) -> dict[str, Any]:
-    """The prompts themselves with the log-probability of each of their tokens but the first."""
+def echo_of(
+    name: str,
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    now: int,
+    cancel: Cancellation | None = None,
+) -> dict[str, Any]:
+    """The prompts themselves with the log-probability of each of their tokens but the first.
+
+    Raises as `LanguageModel.score`, and ApiError where a prompt has fewer than two tokens.
+    """
+    for row, prompt in enumerate(prompts):
+        if isinstance(prompt, str):
+            require_text(prompt, row=row)
     rows = [
         list(prompt.ids) if isinstance(prompt, TokenPrompt) else model.tokens.encode(str(prompt))
         for prompt in prompts
@@ -159,7 +173,9 @@ def echo_of(name: str, model: LanguageModel, prompts: Sequence[Prompt], now: int
     if any(len(ids) < 2 for ids in rows):
         raise ApiError(422, "an echoed prompt needs at least two tokens")
     scores = model.score(
-        [TokenPrompt(tuple(ids[:1])) for ids in rows], [TokenPrompt(tuple(ids[1:])) for ids in rows]
+        [TokenPrompt(tuple(ids[:1])) for ids in rows],
+        [TokenPrompt(tuple(ids[1:])) for ids in rows],
+        cancel=cancel,
     )
     choices = []
     for row, ids in enumerate(rows):
