@@ -6,7 +6,6 @@ pytest.importorskip("llguidance", reason="the extra lm is not installed")
 
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.compiling.bounds import ConstraintBounds
-from adwright.lm.compiling.compiler import shared_compiler
 from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.engine.grammar import (
     check_bounds,
@@ -82,4 +81,3 @@ def test_a_template_that_never_ends() -> None:
     check_template("{{ messages[0]['content'] }}")
     with pytest.raises(ConfigError, match="more than 1 s of computing"):
         check_template("{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3)
-    assert shared_compiler().pid is None
