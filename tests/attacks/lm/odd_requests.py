@@ -249,4 +249,8 @@ def _raw() -> list[OddRequest]:
         + b"".join(b',"f%d":1' % n for n in range(90_000))
         + b"}",
     }
-    return [OddRequest(f"bytes: {name}", "completions", body) for name, body in bodies.items()]
+    # JSON in UTF-16 is read as what it is.
+    return [
+        OddRequest(f"bytes: {name}", "completions", body, _EITHER if name == "UTF-16" else REFUSED)
+        for name, body in bodies.items()
+    ]

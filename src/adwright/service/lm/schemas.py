@@ -31,7 +31,9 @@ _MOST_MESSAGES = 1000
 _MOST = 2**31 - 1
 _Zero = Annotated[float, Field(ge=0, le=0)]
 # A long list ends at its first error: a message for each item would take seconds to write.
-_Ids = Annotated[list[Annotated[int, Field(ge=0, le=_MOST)]], Field(min_length=1, fail_fast=True)]
+_Ids = Annotated[
+    list[Annotated[int, Field(ge=0, le=_MOST, strict=True)]], Field(min_length=1, fail_fast=True)
+]
 _Texts = Annotated[list[str], Field(min_length=1, fail_fast=True)]
 _Stop = Annotated[str, Field(max_length=_LONGEST_STOP)]
 
