@@ -76,11 +76,21 @@ def test_it_has_little_memory_and_stack() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [("schema", '{"type": "nothing"}'), ("gbnf", "root ::= other"), ("gbnf", "root ::= (")],
+    [
+        ("schema", '{"type": "nothing"}'),
+        ("schema", '{"$ref": "#"}'),
+        ("gbnf", "root ::= other"),
+        ("gbnf", "root ::= ("),
+    ],
 )
 def test_why_it_cannot_be_used(kind: str, text: str) -> None:
-    with pytest.raises(Exception, match=r"nothing|other|Expected"):
+    with pytest.raises(Exception, match=r"nothing|other|Expected|NoExtension"):
         compile_text(kind, text)  # type: ignore[arg-type]
+
+
+def test_words_of_one_form_alone() -> None:
+    for text in ('root ::= ""', 'root ::= "a"', "root ::= [a-z]+"):
+        assert compile_text("gbnf", text)
 
 
 def test_a_template_may_refuse_but_not_swell() -> None:

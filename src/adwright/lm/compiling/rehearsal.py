@@ -57,13 +57,13 @@ def compile_text(kind: Kind, text: str) -> str:
         form = LLMatcher.grammar_from_lark(gbnf_to_lark(text))
     matcher = LLMatcher(_byte_tokens(), form, log_level=0, limits=parser_limits())
     for _ in range(2):
+        mask = matcher.compute_bitmask()
         if matcher.is_error():
             raise ValueError(matcher.get_error())
-        mask = matcher.compute_bitmask()
-        allowed = [at for at in range(8 * len(mask)) if mask[at // 8] >> at % 8 & 1]
-        if matcher.is_stopped() or not allowed:
+        allowed = next((at for at in range(8 * len(mask)) if mask[at // 8] >> at % 8 & 1), None)
+        if matcher.is_stopped() or allowed is None:
             break
-        matcher.consume_token(allowed[0])
+        matcher.consume_token(allowed)
     return form
 
 
