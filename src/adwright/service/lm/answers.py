@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.lm.engine.generation import (
-    Cancellation,
     Chunk,
     Completion,
     Completions,
@@ -152,17 +151,8 @@ def usage_event(kind: Kind, ident: str, name: str, now: int, usage: Usage) -> di
     }
 
 
-def echo_of(
-    name: str,
-    model: LanguageModel,
-    prompts: Sequence[Prompt],
-    now: int,
-    cancel: Cancellation | None = None,
-) -> dict[str, Any]:
-    """The prompts themselves with the log-probability of each of their tokens but the first.
-
-    Raises as `LanguageModel.score`, and ApiError where a prompt has fewer than two tokens.
-    """
+def echo_of(name: str, model: LanguageModel, prompts: Sequence[Prompt], now: int) -> dict[str, Any]:
+    """The prompts themselves with the log-probability of each of their tokens but the first."""
     for row, prompt in enumerate(prompts):
         if isinstance(prompt, str):
             require_text(prompt, row=row)
@@ -173,9 +163,7 @@ def echo_of(
     if any(len(ids) < 2 for ids in rows):
         raise ApiError(422, "an echoed prompt needs at least two tokens")
     scores = model.score(
-        [TokenPrompt(tuple(ids[:1])) for ids in rows],
-        [TokenPrompt(tuple(ids[1:])) for ids in rows],
-        cancel=cancel,
+        [TokenPrompt(tuple(ids[:1])) for ids in rows], [TokenPrompt(tuple(ids[1:])) for ids in rows]
     )
     choices = []
     for row, ids in enumerate(rows):
