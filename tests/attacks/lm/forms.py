@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from typing import Any
 
-__all__ = ["FORMS", "Form", "chained", "nested", "rule_chain"]
+__all__ = ["FORMS", "LATE", "Form", "chained", "nested", "rule_chain"]
 
 #: The field `structured_outputs` of a request.
 Form = Mapping[str, Any]
@@ -89,6 +89,15 @@ _PATTERNS = {
     "200 groups deep": "(" * 200 + "a" + ")*" * 200,
     "8,192 letters": "a" * 8192,
 }
+#: What llguidance takes and another compiler refuses.
+_DISPUTED: dict[str, Any] = {
+    "a property that nothing fits": {"properties": {"a": False}},
+    "two properties of none": {"type": "object", "minProperties": 2},
+    "an escape that does not end": {"type": "string", "pattern": "a\\"},
+    "a reference with an escape": {"$defs": {"a/b": _TEXT}, "$ref": "#/$defs/a~1b"},
+    "a whole number from 1.5": {"type": "integer", "minimum": 1.5},
+    "a whole number to 10^30": {"type": "integer", "maximum": 10**30},
+}
 _SCHEMAS: dict[str, Any] = {
     "refers to itself": {"$ref": "#"},
     "a list of itself": {"type": "array", "items": {"$ref": "#"}},
@@ -143,6 +152,7 @@ _SCHEMAS: dict[str, Any] = {
     },
     "options that are none": {"type": "object", "x-guidance": 7},
 }
+_DISPUTED_GRAMMARS = {"any character": 'root ::= . "a"', "an empty choice": 'root ::= "a" | '}
 _GRAMMARS = {
     "empty": "",
     "blank": " \n",
@@ -243,3 +253,8 @@ FORMS: dict[str, Callable[[], Form]] = (
     }
     | {f"a grammar: {name}": _grammar(text) for name, text in _GRAMMARS.items()}
 )
+#: Those of them that come last, since XGrammar refuses them late.
+LATE: dict[str, Callable[[], Form]] = {
+    f"a disputed schema: {name}": _schema(schema) for name, schema in _DISPUTED.items()
+} | {f"a disputed grammar: {name}": _grammar(text) for name, text in _DISPUTED_GRAMMARS.items()}
+FORMS |= LATE

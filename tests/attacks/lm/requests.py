@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 
 from tests.attacks.attack import Area, Attack
-from tests.attacks.lm.forms import FORMS
+from tests.attacks.lm.forms import FORMS, LATE
 from tests.attacks.lm.lm_door import ENGINES, REFUSED, LmDoor, lm_door
 from tests.attacks.lm.odd_requests import odd_requests
 
@@ -30,7 +30,12 @@ _QUICK = {
     "a grammar: left recursion",
 }
 #: Schemas and grammars that each engine's own compiler gets; `compile` has all of them.
-_FORMS = [name for at, name in enumerate(FORMS) if at % 3 == 0 or name in _QUICK]
+_FORMS = [name for at, name in enumerate(FORMS) if at % 3 == 0 or name in {*_QUICK, *LATE}]
+#: Not on OpenVINO; what its other callers are answered meanwhile is the worker's concern.
+_LATELY = (
+    "OpenVINO tells only in a step that all requests share that XGrammar refuses what llguidance "
+    "takes: the answer is 503, and the pipeline is opened again"
+)
 
 
 def _odd(name: str, vocabulary: int, door: LmDoor) -> Mapping[str, float]:
@@ -49,7 +54,16 @@ def _area(engine: str) -> Area:
         Attack(one.name, partial(_odd, one.name, vocabulary), quick=one.name in _QUICK)
         for one in odd_requests(vocabulary)
     ]
-    forms = [Attack(name, partial(_form, name), quick=name in _QUICK) for name in _FORMS]
+    late = _LATELY if engine == "openvino" else ""
+    forms = [
+        Attack(
+            name,
+            partial(_form, name),
+            quick=name in _QUICK,
+            accepted=late if name in LATE else "",
+        )
+        for name in _FORMS
+    ]
     return Area(f"lm-requests-{engine}", [*odd, *forms], shared=partial(lm_door, engine), memory=0)
 
 

@@ -29,6 +29,7 @@ def test_an_ordinary_one_passes() -> None:
     [
         ("", "the grammar is empty"),
         (" \n", "the grammar is empty"),
+        ("a ::= [a]\na ::= [b]", r"a rule stands twice in the grammar \[rule a\]"),
         ("".join(f"r{at} ::= [a]\n" for at in range(4)), "has 4 rules, at most 3"),
         ("root ::= ((([a])))", "has 4 levels of nesting, at most 3"),
         ("root ::= a\na ::= b\nb ::= [b]", "has 3 rules in a row, at most 2"),

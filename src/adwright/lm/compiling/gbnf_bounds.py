@@ -36,6 +36,11 @@ def check_gbnf(grammar: str, bounds: ConstraintBounds) -> None:
         if token == "::=":
             require_at_most("rules", len(rules) + 1, bounds.parts)
             rule, name = name, ""
+            # Compilers disagree: one takes the last of them, another fails at it late.
+            if rule in rules:
+                raise ConfigError(
+                    "a rule stands twice in the grammar", where=f"rule {rule[:80]}", hint="drop one"
+                )
             rules[rule] = []
             continue
         if name:
