@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.lm.engine.generation import Prompt, TokenPrompt
+from adwright.lm.engine.generation import GenerationConfig, Prompt, TokenPrompt
+from adwright.lm.engine.grammar import check_bounds
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig
 from adwright.lm.open_model import open_model
@@ -71,6 +72,24 @@ PROMPTS = [
         scripted(lambda model: model.generate("buy tea")),
         ConfigError,
         ("prompts is one string", "pass a list with the string in it"),
+    ),
+    Case(
+        "half a character",
+        scripted(lambda model: model.generate(["fine", "a\ud800"])),
+        ValueInvalidError,
+        ("row 1", "half a character", "leave out the surrogate at character 1"),
+    ),
+    Case(
+        "an empty grammar",
+        lambda *_: lambda: GenerationConfig(grammar=" "),
+        ConfigError,
+        ("grammar must have a rule: root ::= ...",),
+    ),
+    Case(
+        "too many objects in a schema",
+        lambda *_: lambda: check_bounds(GenerationConfig(json_schema={"anyOf": [{}] * 600})),
+        ConfigError,
+        ("501 objects, at most 500 are taken", "make it smaller"),
     ),
     Case(
         "no continuation",

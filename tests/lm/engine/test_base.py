@@ -29,7 +29,7 @@ class Reversed(TokenEngine):
     def close(self) -> None:
         """Nothing to free."""
 
-    def _check(self, config: GenerationConfig) -> None:
+    def _check(self, config: GenerationConfig, cancel: Cancellation | None) -> None:
         if config.top_k:
             raise ConfigError("no top_k", where="top_k", hint="leave it")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import threading
@@ -29,15 +30,27 @@ from adwright.lm.engine.generation import (
     "wrong",
     [
         {"max_tokens": 0},
+        {"max_tokens": 2**31},
         {"temperature": -0.1},
         {"temperature": float("nan")},
+        {"temperature": 1e-320},
         {"top_p": 0.0},
+        {"top_p": 1e-320},
+        {"top_p": float("nan")},
         {"top_p": 1.1},
         {"top_k": -1},
+        {"top_k": 10**30},
         {"seed": -1},
         {"stop": "text"},
         {"stop": ("",)},
+        {"stop": ("a" * 1001,)},
         {"repetition_penalty": 0.0},
+        {"repetition_penalty": 1e-320},
+        {"repetition_penalty": float("inf")},
+        {"grammar": ""},
+        {"grammar": " \n"},
+        {"json_schema": {"minimum": float("nan")}},
+        {"json_schema": {"enum": functools.reduce(lambda inner, _: [inner], range(50_000), [])}},
         {"grammar": "root ::= [a]", "json_schema": {}},
         {"json_schema": {"enum": {1, 2}}},
     ],
@@ -53,13 +66,15 @@ def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
         {"max_tokens": 1},
         {"temperature": 0.0},
         {"top_p": 1.0},
-        {"top_p": 1e-9},
+        {"top_p": 1e-6},
         {"top_k": 0},
         {"seed": 2**62 - 1},
         {"stop": ()},
-        {"repetition_penalty": 1e-9},
+        {"repetition_penalty": 0.01},
         {"json_schema": {}},
-        {"grammar": ""},
+        {"temperature": 1e-6},
+        {"top_k": 2**31 - 1},
+        {"stop": ("a" * 1000,)},
     ],
 )
 def test_the_edges_are_allowed(edge: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ def test_chat() -> None:
     assert tokens.tokenizer.decode(ids) == "<|begin|>user\ntea?<|end|><|begin|>assistant\n"
     with pytest.raises(ConfigError, match="the system speaks first"):
         tokens.chat([Message("user", "a"), Message("system", "b")])
+
+
+def test_a_template_that_never_ends() -> None:
+    loops = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.chat_template = loops
+    with pytest.raises(ConfigError, match="more than 1 s of computing"):
+        HuggingFaceTokens(tokenizer).chat([Message("user", "tea?")])
 
 
 def test_load(tmp_path: Path) -> None:

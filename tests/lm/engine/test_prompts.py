@@ -12,6 +12,7 @@ from adwright.lm.engine.prompts import (
     prompts_ids,
     require_known,
     require_room,
+    require_text,
 )
 from adwright.lm.engine.scripted import ByteTokens
 
@@ -49,8 +50,22 @@ def test_tokens_that_the_network_lacks_are_refused() -> None:
             continuation_ids(tokens, [pair[0]], [pair[1]], vocabulary=98)
     require_known([10**9], 0)
     require_known([97], 98)
+    for beyond in (2**31, 2**63, 10**30):
+        with pytest.raises(ValueInvalidError, match="no such token"):
+            require_known([beyond], 0)
     with pytest.raises(ValueInvalidError, match="row 3, value 98"):
         require_known([97, 98], 98, row=3)
+
+
+def test_half_a_character_has_no_tokens() -> None:
+    tokens = ByteTokens()
+    for prompt in ("a\udc00", [Message("user", "a\ud800")]):
+        with pytest.raises(ValueInvalidError, match="half a character") as caught:
+            prompts_ids(tokens, ["a", prompt], 0, vocabulary=300)
+        assert caught.value.row == 1
+    with pytest.raises(ValueInvalidError, match="half a character"):
+        continuation_ids(tokens, ["a"], ["\ud83d"], vocabulary=300)
+    require_text("\U0001f600")
 
 
 def test_room() -> None:

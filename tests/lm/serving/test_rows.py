@@ -91,11 +91,12 @@ def test_a_row_that_cannot_be_drawn_ends_alone() -> None:
         writing(drawn),
         writing(GenerationConfig()),
         writing(config, grammars=grammars),
-        writing(GenerationConfig(temperature=1e-300)),
+        writing(GenerationConfig(temperature=1e-6)),
         writing(GenerationConfig()),
     ]
     logits[0, 3], logits[2, 4], logits[3, 7] = torch.nan, torch.nan, torch.inf
     logits[1, 5] = -torch.inf  # a token that is never taken is no fault
+    logits[4] *= 1e35  # finite, until the temperature divides it
     sample(jobs, logits)
     assert [job.error is None for job in jobs] == [False, True, False, False, False, True]
     assert all(job.over == (job.error is not None) for job in jobs)

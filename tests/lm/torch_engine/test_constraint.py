@@ -58,6 +58,20 @@ def test_a_token_that_is_not_allowed_is_noticed(grammars: Grammars) -> None:
         constraint.take([tiny_tokens().encode("b")[0]])
 
 
+def test_one_that_grows_too_complex_on_the_way(grammars: Grammars) -> None:
+    schema = {"type": "string", "pattern": "^(" + ".*" * 100 + ")$"}
+    constraint = grammars.constraint(GenerationConfig(json_schema=schema), 1)
+    assert constraint is not None
+
+    def write() -> None:
+        for token in tiny_tokens().encode('"a b c d e'):
+            constraint.apply(torch.zeros(1, VOCABULARY))
+            constraint.take([token])
+
+    with pytest.raises(ConfigError, match=r"too many|too complex|limit"):
+        write()
+
+
 def test_a_head_that_is_wider_than_the_tokeniser(grammars: Grammars) -> None:
     constraint = grammars.constraint(GenerationConfig(grammar='root ::= "a"'), 1)
     assert constraint is not None

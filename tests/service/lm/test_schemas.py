@@ -16,8 +16,14 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "a"}]}
         {"messages": [{"role": "tool", "content": "a"}]},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "text": "a"}]}]},
         {"temperature": 3},
+        {"temperature": float("nan")},
         {"top_p": 0},
+        {"top_p": float("nan")},
+        {"top_k": 2**31},
+        {"repetition_penalty": 0.001},
         {"seed": -1},
+        {"stop": "a" * 1001},
+        {"stop": ["a", "b" * 1001]},
         {"stop": ["a"] * 17},
         {"top_logprobs": 3},
         {"presence_penalty": 1},
@@ -62,6 +68,9 @@ def test_what_clients_send_is_understood() -> None:
     [
         {"prompt": []},
         {"prompt": [[]]},
+        {"prompt": [2**31]},
+        {"prompt": [["1"]]},
+        {"prompt": [True]},
         {"prompt": "a", "max_tokens": 0},
         {"prompt": "a", "echo": True, "max_tokens": 0},
         {"prompt": "a", "echo": True, "max_tokens": 0, "logprobs": 1, "stream": True},
@@ -71,3 +80,13 @@ def test_what_clients_send_is_understood() -> None:
 def test_completions_are_checked(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CompletionIn.model_validate({"model": "m"} | fields)
+
+
+def test_a_long_list_ends_at_its_first_error() -> None:
+    for fields in ({"prompt": [None] * 50_000}, {"prompt": [[-1]] * 50_000}):
+        with pytest.raises(ValidationError) as caught:
+            CompletionIn.model_validate({"model": "m"} | fields)
+        assert caught.value.error_count() < 10
+    with pytest.raises(ValidationError) as caught:
+        ChatIn.model_validate({"model": "m", "messages": [{}] * 900})
+    assert caught.value.error_count() < 10

@@ -86,7 +86,7 @@ class Engine(ABC):
                 "prompts is one string", where="prompts", hint="pass a list with the string in it"
             )
         self._require_open()
-        self._check(config)
+        self._check(config, cancel)
         return Completions(tuple(self._complete(prompts, config, cancel)))
 
     def stream(
@@ -98,7 +98,7 @@ class Engine(ABC):
     ) -> Iterator[Chunk]:
         """Answer one prompt piece by piece; closing the iterator ends the computation."""
         self._require_open()
-        self._check(config)
+        self._check(config, cancel)
         return self._chunks(prompt, config, cancel)
 
     def score(
@@ -120,7 +120,9 @@ class Engine(ABC):
         self._require_open()
         return self._vectors(list(texts)) if texts else np.empty((0, 0), dtype=np.float32)
 
-    def _check(self, config: GenerationConfig) -> None:  # noqa: B027 - most refuse nothing
+    def _check(  # noqa: B027 - most refuse nothing
+        self, config: GenerationConfig, cancel: Cancellation | None
+    ) -> None:
         """Raise ConfigError where the engine cannot do what `config` asks for."""
 
     def _require_open(self) -> None:  # noqa: B027 - the core of most tells by itself

@@ -43,6 +43,15 @@ Role = Literal["system", "user", "assistant"]
 #: up. "cancelled": the caller wanted no more.
 FinishReason = Literal["stop", "length", "cancelled"]
 
+#: Engines count in 32 bits, and compute with as many.
+_MOST = 2**31 - 1
+_LEAST = 1e-6
+_PENALTIES = (0.01, 1e6)
+#: Each new token is compared with all beginnings of stop strings.
+_LONGEST_STOP = 1000
+#: Characters of a value that an error shows.
+_SHOWN = 200
+
 
 @dataclass(frozen=True)
 class Message:
@@ -85,6 +94,9 @@ class GenerationConfig:
         the two; where max_tokens are used up first, the answer is a beginning of such a word.
     logprobs: also return the log-probability of each token.
 
+    Below 1e-6, temperature and top_p are too near to 0 for numbers of 32 bits; a greedy answer has
+    temperature 0.
+
     Raises ConfigError that names the setting.
     """
 
@@ -100,25 +112,32 @@ class GenerationConfig:
     logprobs: bool = False
 
     def __post_init__(self) -> None:
-        self._require("max_tokens", self.max_tokens >= 1, "must be at least 1")
+        counts = 1 <= self.max_tokens <= _MOST
+        self._require("max_tokens", counts, "must be between 1 and 2^31 - 1")
+        warm = math.isfinite(self.temperature) and self.temperature >= _LEAST
         self._require(
             "temperature",
-            math.isfinite(self.temperature) and self.temperature >= 0,
-            "must be finite and not negative",
+            self.temperature == 0 or warm,
+            f"must be 0, or finite and from {_LEAST:g}",
         )
-        self._require("top_p", 0 < self.top_p <= 1, "must be above 0 and at most 1")
-        self._require("top_k", self.top_k >= 0, "must not be negative")
+        self._require("top_p", _LEAST <= self.top_p <= 1, f"must be from {_LEAST:g} to 1")
+        self._require("top_k", 0 <= self.top_k <= _MOST, "must be between 0 and 2^31 - 1")
         self._require("seed", 0 <= self.seed < 2**62, "must be between 0 and 2^62")
         alone = isinstance(self.stop, str)
         self._require("stop", not alone, "must be a tuple of strings, not one string")
         self._require("stop", all(self.stop), "must hold no empty string")
+        short = all(len(one) <= _LONGEST_STOP for one in self.stop)
+        self._require("stop", short, f"must hold strings of at most {_LONGEST_STOP} characters")
+        low, high = _PENALTIES
         self._require(
             "repetition_penalty",
-            math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0,
-            "must be finite and above 0",
+            low <= self.repetition_penalty <= high,
+            f"must be from {low:g} to {high:g}",
         )
         both = self.json_schema is not None and self.grammar is not None
         self._require("grammar", not both, "cannot be asked for beside json_schema")
+        empty = self.grammar is not None and not self.grammar.strip()
+        self._require("grammar", not empty, "must have a rule: root ::= ...")
         if self.json_schema is not None:
             self._check_schema()
 
@@ -129,16 +148,17 @@ class GenerationConfig:
 
     def _check_schema(self) -> None:
         try:
-            json.dumps(self.json_schema)
-        except (TypeError, ValueError) as error:
+            json.dumps(self.json_schema, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(
-                f"json_schema has no JSON: {error}", where="json_schema", hint="correct it"
+                f"json_schema is no JSON: {error}", where="json_schema", hint="correct it"
             ) from error
 
     def _require(self, name: str, holds: bool, what: str) -> None:
         if not holds:
             value = getattr(self, name)
-            raise ConfigError(f"{name} {what}", where=f"{name} {value!r}", hint="correct it")
+            where = f"{name} {value!r}"[:_SHOWN]
+            raise ConfigError(f"{name} {what}", where=where, hint="correct it")
 
 
 @dataclass(frozen=True)

@@ -1,56 +1,89 @@
-"""JSON schemas and GBNF grammars, translated and checked by llguidance.
+"""JSON schemas and GBNF grammars: bounded, translated and checked, before an engine sees them.
 
-JSON is written without free white space, since a small model that may put blanks between two
-braces often does nothing else.
+Sizes are looked at first, see `ConstraintBounds`. Then a process that may die compiles them with
+llguidance, see `lm.compiling.compiler`. JSON is written without free white space, since a small
+model that may put blanks between two braces often does nothing else.
 """
 
 from __future__ import annotations
 
-from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.lm.engine.generation import GenerationConfig
+import json
+from importlib.util import find_spec
 
-__all__ = ["check_constraint", "compiled", "refused"]
+from adwright.core.errors import MissingExtraError
+from adwright.lm.compiling.bounds import ConstraintBounds, require_at_most
+from adwright.lm.compiling.compiler import refused, shared_compiler
+from adwright.lm.compiling.gbnf_bounds import check_gbnf
+from adwright.lm.compiling.rehearsal import Kind
+from adwright.lm.compiling.schema_bounds import check_schema
+from adwright.lm.engine.generation import Cancellation, GenerationConfig
+
+__all__ = ["check_bounds", "check_constraint", "check_template", "compiled", "refused"]
+
+_BOUNDS = ConstraintBounds()
 
 
-def compiled(config: GenerationConfig) -> str:
+def check_bounds(config: GenerationConfig, bounds: ConstraintBounds = _BOUNDS) -> None:
+    """Check the size of the schema or grammar, for an engine that compiles it by itself.
+
+    Raises ConfigError that names the bound and the value found.
+    """
+    if config.json_schema is not None:
+        require_at_most("bytes", len(_text(config)), bounds.text_bytes)
+        check_schema(config.json_schema, bounds)
+    elif config.grammar is not None:
+        try:
+            length = len(config.grammar.encode())
+        except UnicodeEncodeError as error:
+            raise refused("it has half a character, a surrogate") from error
+        require_at_most("bytes", length, bounds.text_bytes)
+        check_gbnf(config.grammar, bounds)
+
+
+def compiled(
+    config: GenerationConfig,
+    *,
+    cancel: Cancellation | None = None,
+    bounds: ConstraintBounds = _BOUNDS,
+) -> str:
     """Translate the schema or grammar of `config` into the form that llguidance reads.
 
-    Raises ConfigError where it is none, MissingExtraError without llguidance.
+    Raises ConfigError where it is none, is above a bound or takes too much to compile;
+    ResourceError where the machine has no time for it, or it is cancelled; MissingExtraError
+    without llguidance.
     """
-    try:
-        from llguidance import LLMatcher
-        from llguidance.gbnf_to_lark import gbnf_to_lark
-    except ImportError as error:
-        raise MissingExtraError("constrained output", "lm") from error
-    try:
-        if config.json_schema is not None:
-            return LLMatcher.grammar_from_json_schema(
-                dict(config.json_schema), overrides={"whitespace_flexible": False}
-            )
-        return LLMatcher.grammar_from_lark(gbnf_to_lark(config.grammar or ""))
-    except Exception as error:  # the converters raise errors of many kinds
-        raise refused(str(error)) from error
+    if find_spec("llguidance") is None:
+        raise MissingExtraError("constrained output", "lm")
+    check_bounds(config, bounds)
+    kind: Kind = "gbnf" if config.json_schema is None else "schema"
+    never = Cancellation() if cancel is None else cancel
+    return shared_compiler().compile(kind, _text(config), cancelled=lambda: never.cancelled)
 
 
-def check_constraint(config: GenerationConfig) -> None:
+def check_constraint(
+    config: GenerationConfig,
+    *,
+    cancel: Cancellation | None = None,
+    bounds: ConstraintBounds = _BOUNDS,
+) -> None:
     """Check the constraint at once, for engines that would notice only while they compute.
 
-    Raises ConfigError where the schema or grammar of `config` is none.
+    Raises as `compiled`.
     """
     if config.constrained:
-        text = compiled(config)
-        from llguidance import LLMatcher
-
-        why = LLMatcher.validate_grammar(text)
-        if why and not why.startswith("WARNING"):
-            raise refused(why)
+        compiled(config, cancel=cancel, bounds=bounds)
 
 
-def refused(why: str) -> ConfigError:
-    """Make the error that says why a schema or grammar cannot be used."""
-    lines = [line.strip() for line in why.splitlines() if line.strip()]
-    return ConfigError(
-        f"the schema or grammar cannot be used: {lines[0] if lines else 'it is empty'}",
-        where="json_schema, grammar",
-        hint="correct it",
-    )
+def check_template(template: str) -> None:
+    """Render a short and a long chat in a process that may die, the first time that this template
+    is met.
+
+    Raises ConfigError where it takes too long or makes far too much of them.
+    """
+    shared_compiler().compile("template", template)
+
+
+def _text(config: GenerationConfig) -> str:
+    if config.json_schema is None:
+        return config.grammar or ""
+    return json.dumps(dict(config.json_schema))

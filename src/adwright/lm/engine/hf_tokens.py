@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
+from adwright.lm.engine.grammar import check_template
 from adwright.lm.hf_load import load_hf_tokenizer
 
 if TYPE_CHECKING:
@@ -71,16 +72,18 @@ class HuggingFaceTokens:
     def chat(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of a chat in the model's template, up to where its answer begins.
 
-        Raises ConfigError where there is no template, or it refuses the messages.
+        Raises ConfigError where there is no template, it refuses the messages, or it takes too
+        long or writes far too much for others.
         """
         from jinja2 import TemplateError
 
         turns = [{"role": turn.role, "content": turn.content} for turn in messages]
         try:
+            check_template(str(self.tokenizer.get_chat_template()))
             text = self.tokenizer.apply_chat_template(
                 turns, tokenize=False, add_generation_prompt=True
             )
-        except (ValueError, TemplateError) as error:
+        except (ValueError, TemplateError, ArithmeticError, MemoryError) as error:
             raise ConfigError(
                 f"the messages do not fit the chat template of the model: {_first_line(error)}",
                 where="messages",

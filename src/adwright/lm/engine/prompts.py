@@ -16,7 +16,10 @@ __all__ = [
     "prompts_ids",
     "require_known",
     "require_room",
+    "require_text",
 ]
+
+_MOST_TOKENS = 2**31
 
 
 def prompt_ids(
@@ -27,14 +30,18 @@ def prompt_ids(
     vocabulary: tokens that the network knows, 0 where nothing tells. row: of the prompt among
     others, for errors.
     Raises ConfigError where messages do not fit the model's template; ValueInvalidError where the
-    prompt is empty and the model has no token to begin with, or a token is none of the network's.
+    prompt is empty and the model has no token to begin with, a token is none of the network's, or
+    a text has half a character.
     """
     match prompt:
         case TokenPrompt():
             ids = list(prompt.ids)
         case str():
+            require_text(prompt, row=row)
             ids = tokens.encode(prompt)
         case _:
+            for turn in prompt:
+                require_text(turn.content, row=row)
             ids = tokens.chat(prompt)
     if not ids:
         if tokens.begin_id is None:
@@ -79,8 +86,11 @@ def continuation_ids(
     """
     rows = []
     for row, (prompt, after) in enumerate(zip(prompts, continuations, strict=True)):
-        ids = list(after.ids) if isinstance(after, TokenPrompt) else None
-        ids = tokens.encode(str(after), special=False) if ids is None else ids
+        if isinstance(after, TokenPrompt):
+            ids = list(after.ids)
+        else:
+            require_text(after, row=row)
+            ids = tokens.encode(after, special=False)
         if not ids:
             raise ValueInvalidError("the continuation is empty", row=row, hint="give it a text")
         require_known(ids, vocabulary, row=row)
@@ -109,8 +119,10 @@ def require_room(rows: Sequence[Sequence[int]], context: int, *, room: int) -> N
 
 
 def require_known(ids: Sequence[int], vocabulary: int, *, row: int | None = None) -> None:
-    """Raises ValueInvalidError for a token outside a vocabulary of so many; 0 is no known one."""
-    wrong = next((one for one in ids if one < 0 or (vocabulary and one >= vocabulary)), None)
+    """Raises ValueInvalidError for a token outside a vocabulary of so many; 0 is no known one, and
+    then tokens have 31 bits."""
+    most = vocabulary or _MOST_TOKENS
+    wrong = next((one for one in ids if not 0 <= one < most), None)
     if wrong is not None:
         raise ValueInvalidError(
             "the model has no such token",
@@ -118,6 +130,19 @@ def require_known(ids: Sequence[int], vocabulary: int, *, row: int | None = None
             value=wrong,
             hint=f"its tokens are 0 to {vocabulary - 1}" if vocabulary else "tokens begin at 0",
         )
+
+
+def require_text(text: str, *, row: int | None = None) -> None:
+    """Raises ValueInvalidError for a text with half a character, which has no bytes in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueInvalidError(
+            "the text has half a character",
+            row=row,
+            value=text[error.start],
+            hint=f"leave out the surrogate at character {error.start}",
+        ) from error
 
 
 def cancelled_score() -> ResourceError:

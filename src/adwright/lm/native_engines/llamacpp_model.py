@@ -33,6 +33,7 @@ from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
+from adwright.lm.engine.grammar import check_bounds, check_constraint
 from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.native_engines.llamacpp_config import (
@@ -153,8 +154,11 @@ class XllamacppModel(TokenEngine):
                 self._embedder = self._start(embedding=True)
             return self._embedder
 
-    def _check(self, config: GenerationConfig) -> None:
-        sampling_fields(config, 0)
+    def _check(self, config: GenerationConfig, cancel: Cancellation | None) -> None:
+        if config.json_schema is not None:
+            check_constraint(config, cancel=cancel)
+        # llama.cpp checks a grammar in GBNF itself, when it gets it.
+        check_bounds(config)
 
     def _write(
         self,

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from adwright.core.assets import ASSETS
 from adwright.core.config import check_literals
 from adwright.core.errors import AssetError, ConfigError, MissingExtraError
+from adwright.lm.compiling.bounds import ConstraintBounds
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine
 from adwright.lm.engine.capabilities import Capabilities, check_least
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["OpenVinoConfig", "OpenVinoModel"]
 
 _LOOK_SECONDS = 0.05
+#: XGrammar takes up to 20 ms for a state, and all threads of Python wait for it.
+_BOUNDS = ConstraintBounds(states=200)
 
 
 @dataclass(frozen=True)
@@ -164,8 +167,8 @@ class OpenVinoModel(TokenEngine):
         if scorer is not None:
             scorer.close()
 
-    def _check(self, config: GenerationConfig) -> None:
-        check_constraint(config)
+    def _check(self, config: GenerationConfig, cancel: Cancellation | None) -> None:
+        check_constraint(config, cancel=cancel, bounds=_BOUNDS)
 
     def _write(
         self,

@@ -88,7 +88,7 @@ class AdapterModel(TokenEngine):
             index,
             min(most, context) if context else most,
             vocabulary=self._engine.vocabulary,
-            constraint=self._engine.grammars.constraint(config, 1),
+            constraint=self._engine.grammars.constraint(config, 1, cancel=cancel),
             chunks=chunks,
             cancel=cancel,
         )

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.compiling.limits import parser_limits
+from adwright.lm.engine.generation import Cancellation, GenerationConfig
 from adwright.lm.engine.grammar import compiled, refused
 
 if TYPE_CHECKING:
@@ -31,10 +32,15 @@ class Constraint:
         self._matchers = list(matchers)
 
     def apply(self, logits: Tensor) -> Tensor:
-        """Logits float32 [B, V] with forbidden tokens at minus infinity."""
+        """Logits float32 [B, V] with forbidden tokens at minus infinity.
+
+        Raises ConfigError where the grammar grew too complex on the way.
+        """
         rows = []
         for matcher in self._matchers:
             packed = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
+            if matcher.is_error():
+                raise refused(matcher.get_error())
             rows.append(np.unpackbits(packed, bitorder="little", count=None))
         allowed = torch.from_numpy(np.stack(rows)).bool()
         V = logits.shape[-1]
@@ -75,18 +81,20 @@ class Grammars:
         self._end_ids = sorted(end_ids)
         self._tables: LLTokenizer | None = None
 
-    def constraint(self, config: GenerationConfig, rows: int) -> Constraint | None:
+    def constraint(
+        self, config: GenerationConfig, rows: int, *, cancel: Cancellation | None = None
+    ) -> Constraint | None:
         """Make the constraint of `config` on so many rows; None where it has none.
 
-        Raises ConfigError where the schema or grammar is none, MissingExtraError without
-        llguidance.
+        Raises as `compiled`.
         """
         if not config.constrained:
             return None
-        text = compiled(config)
+        text = compiled(config, cancel=cancel)
         from llguidance import LLMatcher
 
-        first = LLMatcher(self._table(), text, log_level=0)
+        # It was built before, on a smaller stack and with the same limits.
+        first = LLMatcher(self._table(), text, log_level=0, limits=parser_limits())
         if first.is_error():
             raise refused(first.get_error())
         return Constraint([first, *(first.deep_copy() for _ in range(rows - 1))])

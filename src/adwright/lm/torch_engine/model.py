@@ -156,7 +156,7 @@ class TorchModel(TokenEngine):
         cancel: Cancellation | None,
     ) -> Generator[None, None, None]:
         network = self._open()
-        constraint = self._grammars.constraint(config, len(batch))
+        constraint = self._grammars.constraint(config, len(batch), cancel=cancel)
         steps = decode(network, batch, rows, config, constraint=constraint, cancel=cancel)
         while True:
             # Never held across a yield: who reads a stream slowly, or asks something else in

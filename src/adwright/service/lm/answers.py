@@ -22,6 +22,7 @@ from adwright.lm.engine.generation import (
     Usage,
 )
 from adwright.lm.engine.language_model import LanguageModel, Tokenizer
+from adwright.lm.engine.prompts import require_text
 from adwright.lm.engine.stopping import AnswerText
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.schemas import ChatIn, CompletionIn, EmbeddingIn, SamplingIn
@@ -152,6 +153,9 @@ def usage_event(kind: Kind, ident: str, name: str, now: int, usage: Usage) -> di
 
 def echo_of(name: str, model: LanguageModel, prompts: Sequence[Prompt], now: int) -> dict[str, Any]:
     """The prompts themselves with the log-probability of each of their tokens but the first."""
+    for row, prompt in enumerate(prompts):
+        if isinstance(prompt, str):
+            require_text(prompt, row=row)
     rows = [
         list(prompt.ids) if isinstance(prompt, TokenPrompt) else model.tokens.encode(str(prompt))
         for prompt in prompts

@@ -25,9 +25,17 @@ __all__ = [
 ]
 
 _MOST_STOPS = 16
+_LONGEST_STOP = 1000
 _MOST_MESSAGES = 1000
+#: No vocabulary is larger, and no engine counts further.
+_MOST = 2**31 - 1
 _Zero = Annotated[float, Field(ge=0, le=0)]
-_Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+# A long list ends at its first error: a message for each item would take seconds to write.
+_Ids = Annotated[
+    list[Annotated[int, Field(ge=0, le=_MOST, strict=True)]], Field(min_length=1, fail_fast=True)
+]
+_Texts = Annotated[list[str], Field(min_length=1, fail_fast=True)]
+_Stop = Annotated[str, Field(max_length=_LONGEST_STOP)]
 
 
 class _ModelBody(BaseModel):
@@ -45,7 +53,7 @@ class MessageIn(_ModelBody):
     """One turn of a chat. name: is allowed and not used."""
 
     role: Literal["system", "user", "assistant"]
-    content: str | list[TextPartIn]
+    content: str | Annotated[list[TextPartIn], Field(fail_fast=True)]
     name: str | None = None
 
 
@@ -95,12 +103,14 @@ class SamplingIn(_ModelBody):
 
     model: str
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=-1)] = 0
-    repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    top_k: Annotated[int, Field(ge=-1, le=_MOST)] = 0
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=10, allow_inf_nan=False)] = 1.0
     n: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**62)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=_MOST_STOPS)] | None = None
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=_MOST_STOPS, fail_fast=True)] | None = (
+        None
+    )
     stream: bool = False
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
@@ -121,7 +131,9 @@ class SamplingIn(_ModelBody):
 class ChatIn(SamplingIn):
     """The body of /v1/chat/completions."""
 
-    messages: Annotated[list[MessageIn], Field(min_length=1, max_length=_MOST_MESSAGES)]
+    messages: Annotated[
+        list[MessageIn], Field(min_length=1, max_length=_MOST_MESSAGES, fail_fast=True)
+    ]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool = False
@@ -132,12 +144,7 @@ class CompletionIn(SamplingIn):
     """The body of /v1/completions. echo: with max_tokens 0, tells the log-probabilities of the
     prompt itself."""
 
-    prompt: (
-        str
-        | _Ids
-        | Annotated[list[str], Field(min_length=1)]
-        | Annotated[list[_Ids], Field(min_length=1)]
-    )
+    prompt: str | _Ids | _Texts | Annotated[list[_Ids], Field(min_length=1, fail_fast=True)]
     max_tokens: Annotated[int, Field(ge=0)] = 16
     logprobs: Annotated[int, Field(ge=0, le=1)] | None = None
     echo: bool = False
@@ -157,6 +164,6 @@ class EmbeddingIn(_ModelBody):
     """The body of /v1/embeddings."""
 
     model: str
-    input: str | Annotated[list[str], Field(min_length=1)]
+    input: str | _Texts
     encoding_format: Literal["float", "base64"] = "float"
     user: str | None = None
