@@ -1,10 +1,10 @@
 """A language model on llama.cpp, in a process of its own: GGUF files, their grammars, and LoRA.
 
 The package xllamacpp brings llama.cpp's server as a wheel. It runs in a process of its own (see
-`xllamacpp_process`), so that a crash or a kill of it is an error here and nothing more, and
-closing the model gives all of its memory back. Requests of all callers are computed together;
-beside others the order of sums differs from run to run, so equal seeds give equal answers only
-where the model's choice is not a close one.
+`llamacpp_process`), so that a crash or a kill of it is an error here and nothing more, after which
+it is started again, and closing the model gives all of its memory back. Requests of all callers are
+computed together; beside others the order of sums differs from run to run, so equal seeds give
+equal answers only where the model's choice is not a close one.
 
 llama.cpp has no request for the score of a given text, so `score` makes it write that text: a
 grammar that admits one row of tokens and no other. The log-probabilities that it tells are those
@@ -21,7 +21,7 @@ Tokens of bytes that never become a character are missing in an answer, at its e
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
-from adwright.lm.engine.prompts import cancelled_score
+from adwright.lm.engine.language_model import Health
+from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.native_engines.llamacpp_config import (
     XllamacppConfig,
@@ -100,6 +101,11 @@ class XllamacppModel(TokenEngine):
     def processes(self) -> tuple[Process, ...]:
         """The process that answers, and the one that embeds where there is one."""
         return (self._process,) if self._embedder is None else (self._process, self._embedder)
+
+    def health(self) -> Health:
+        """How its processes are; the first that is not ready decides."""
+        told = (one.health() for one in self.processes)
+        return next((one for one in told if one != "ready"), "ready")
 
     @property
     def lora_scales(self) -> tuple[float, ...]:
@@ -193,10 +199,14 @@ class XllamacppModel(TokenEngine):
                 values[at] = self._untold(before + after[:at], after[at], cancel)
         return found
 
-    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
+    def _embed_ids(self, rows: Sequence[list[int]], cancel: Cancellation | None) -> Vectors:
         """Raise ConfigError for a text of more than 2,048 tokens."""
-        told = self._embedding().ask("/v1/embeddings", {"input": rows})["data"]
-        ordered = sorted(told, key=lambda one: one["index"])
+        request = self._embedding().submit({"input": rows}, "/v1/embeddings")
+        try:
+            (event,) = _until(request, cancel, cancelled_embedding)
+        finally:
+            request.drop()
+        ordered = sorted(event["data"], key=lambda one: one["index"])
         return np.array([one["embedding"] for one in ordered], dtype=np.float32)
 
     def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> CompletionRequest:
@@ -291,12 +301,16 @@ def _parts(after: Sequence[int], ends: frozenset[int]) -> Iterator[tuple[int, in
             start = at
 
 
-def _until(request: CompletionRequest, cancel: Cancellation | None) -> Iterator[Event]:
+def _until(
+    request: CompletionRequest,
+    cancel: Cancellation | None,
+    cancelled: Callable[[], ResourceError] = cancelled_score,
+) -> Iterator[Event]:
     """The events of a request up to its last; ResourceError where it is cancelled before."""
     while True:
         event = request.next(_LOOK_SECONDS)
         if cancel is not None and cancel.cancelled:
-            raise cancelled_score()
+            raise cancelled()
         if event is not None:
             yield event
             if event["stop"]:
