@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
@@ -22,7 +23,9 @@ from adwright.core.version import __version__
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.service.lm.adapters import AdapterMeasures, Adapters
 from adwright.service.lm.config import LmServiceConfig
+from adwright.service.lm.keys import Callers
 from adwright.service.lm.routes import LmState, router
+from adwright.service.lm.shares import Shares
 from adwright.service.lm.work import LmWork
 from adwright.web.errors import Busy, add_error_handlers, error_response
 from adwright.web.gate import Gate
@@ -56,7 +59,15 @@ def create_lm_app(
     """
     clock = SystemClock() if clock is None else clock
     measures = ServiceMetrics()
-    work = LmWork(running=config.max_running, waiting=config.max_queue, clock=clock)
+    callers = Callers(config.key, config.keys)
+    shares: Shares[Any] = Shares(
+        running=config.max_running,
+        waiting=config.max_queue,
+        several=callers.several,
+        tenant_waiting=config.tenant_queue,
+        tenant_tokens=config.tenant_tokens,
+    )
+    work = LmWork(shares, clock=clock, seconds=config.max_seconds)
     measures.gauge("lm_pending", "Requests for a model, in work or waiting.", lambda: work.pending)
     if adapters is not None:
         measures.registry.register(AdapterMeasures(adapters.models))
@@ -69,7 +80,7 @@ def create_lm_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.service = LmState(config, models, work, measures, clock, adapters)
+    app.state.service = LmState(config, models, work, measures, clock, callers, adapters)
     app.include_router(router)
     add_error_handlers(app)
     app.add_exception_handler(AdwrightError, _on_own_error)
