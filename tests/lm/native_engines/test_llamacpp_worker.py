@@ -34,6 +34,7 @@ def test_parameters() -> None:
     assert (found.n_ctx, found.n_parallel, found.kv_unified) == (4096, 3, True)
     assert found.n_threads_http > 3
     assert [(one.path, one.scale) for one in found.lora_adapters] == [("b.gguf", 1.0)]
+    assert found.n_ubatch == found.n_batch == 256
     assert not hasattr(found, "embedding")
     found = parameters(settings | {"embedding": True}, llama())
     assert (found.embedding, found.pooling_type) == (True, 1)

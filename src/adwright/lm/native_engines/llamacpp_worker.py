@@ -19,6 +19,7 @@ __all__ = ["main", "parameters"]
 
 #: HTTP threads beside those of the requests that are computed: for tokens, and for going away.
 _SPARE_THREADS = 4
+_STEP_TOKENS = 256
 #: llama.cpp has the hidden states of one text in one step, or not at all.
 _EMBED_TOKENS = 2048
 
@@ -38,6 +39,8 @@ def parameters(settings: Mapping[str, Any], llama: Any) -> Any:
     found.cache_ram_mib = 0
     found.cpuparams.n_threads = settings["threads"]
     found.cpuparams_batch.n_threads = settings["threads"]
+    # What is cancelled leaves between two steps, and a step reads so many tokens of prompts.
+    found.n_batch = found.n_ubatch = min(settings["context"], _STEP_TOKENS)
     found.n_threads_http = settings["running"] + _SPARE_THREADS
     found.ui = False
     found.verbosity = 1  # errors, which the parent reads where the start fails

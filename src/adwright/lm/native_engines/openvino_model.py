@@ -19,7 +19,6 @@ is an error here and nothing more, after which it is started again. The tokenise
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,7 @@ from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
 from adwright.lm.native_engines.openvino_process import PipelineProcess, PipelineRequest
 from adwright.lm.native_engines.openvino_tokens import OpenVinoTokens
+from adwright.lm.native_engines.second import Second
 
 __all__ = ["OpenVinoConfig", "OpenVinoModel"]
 
@@ -122,8 +122,7 @@ class OpenVinoModel(TokenEngine):
         # OpenVINO itself answers to tokens that it does not know.
         self._vocabulary = vocabulary or self._tokens.vocabulary
         self._process = self._start(scoring=False)
-        self._scorer: PipelineProcess | None = None
-        self._lock = threading.Lock()
+        self._scorer = Second(lambda: self._start(scoring=True))
         self._closed = False
 
     @classmethod
@@ -165,7 +164,8 @@ class OpenVinoModel(TokenEngine):
     @property
     def processes(self) -> tuple[PipelineProcess, ...]:
         """The process that answers, and the one that scores where there is one."""
-        return (self._process,) if self._scorer is None else (self._process, self._scorer)
+        scorer = self._scorer.opened
+        return (self._process,) if scorer is None else (self._process, scorer)
 
     def health(self) -> Health:
         """How its processes are; the first that is not ready decides."""
@@ -174,12 +174,9 @@ class OpenVinoModel(TokenEngine):
 
     def close(self) -> None:
         """End the processes, whatever they compute."""
-        with self._lock:
-            self._closed = True
-            scorer, self._scorer = self._scorer, None
+        self._closed = True
         self._process.close()
-        if scorer is not None:
-            scorer.close()
+        self._scorer.close()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -206,7 +203,7 @@ class OpenVinoModel(TokenEngine):
         self, pairs: Sequence[Pair], cancel: Cancellation | None
     ) -> list[npt.NDArray[np.float64]]:
         settings = self._settings(GenerationConfig(logprobs=True), 0, most=0) | {"echo": True}
-        process = self._scoring()
+        process = self._scorer.get(cancel, cancelled_score)
         return [
             values
             for some in _cut(pairs, _SCORED_TOKENS)
@@ -242,13 +239,6 @@ class OpenVinoModel(TokenEngine):
         elif config.grammar is not None:
             settings["grammar"] = config.grammar
         return settings
-
-    def _scoring(self) -> PipelineProcess:
-        with self._lock:
-            self._require_open()
-            if self._scorer is None:
-                self._scorer = self._start(scoring=True)
-            return self._scorer
 
     def _start(self, *, scoring: bool) -> PipelineProcess:
         config = self._config
