@@ -224,8 +224,6 @@ class XllamacppModel(TokenEngine):
             "n_predict": most,
             "n_probs": logprobs,
             "return_tokens": True,
-            # A connection that was closed is noticed when something is written to it.
-            "return_progress": True,
             "repeat_last_n": self._info.context,
             "cache_prompt": self._config.prefix_caching,
             "lora": [{"id": at, "scale": scale} for at, scale in enumerate(self._scales)],

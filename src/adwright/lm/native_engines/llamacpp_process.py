@@ -212,8 +212,6 @@ class Process:
                 event = json.loads(text)
                 _check(event)
                 self._lives.worked()
-                if "prompt_progress" in event and not event["tokens"]:
-                    continue  # a part of the prompt has been read
                 request.arrived.put(event)
                 if event["stop"]:
                     return

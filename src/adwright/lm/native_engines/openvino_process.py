@@ -71,18 +71,24 @@ class PipelineProcess:
 
     settings: those of the worker but `socket` and `parent`. Where the process dies, every request
     in it raises a ResourceError that says how it died, and the process is started again within
-    `bounds`; what is asked meanwhile waits for it.
+    `bounds`; what is asked meanwhile waits for it. start: begins a life, that of the worker by
+    default.
 
     Raises AssetError where OpenVINO cannot load the model, ResourceError where the process cannot
     be started.
     """
 
-    def __init__(self, settings: Mapping[str, Any], bounds: RestartBounds = _DEFAULT) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        bounds: RestartBounds = _DEFAULT,
+        start: Callable[[], WorkerProcess] | None = None,
+    ) -> None:
         self._link: _Link | None = None
         self._idents = count(1)
         self._lives = Supervisor(
             "OpenVINO",
-            lambda: WorkerProcess(_WORKER, settings),
+            start or (lambda: WorkerProcess(_WORKER, settings)),
             refusal=lambda told, _: _refused(str(settings["model"]), told),
             ping=self._ping,
             joined=self._join,

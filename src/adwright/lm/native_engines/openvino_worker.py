@@ -19,6 +19,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +75,9 @@ def serve(
 
     def say(what: Mapping[str, Any]) -> None:
         data = json.dumps(what).encode() + b"\n"
-        try:
-            with lock:
-                connection.sendall(data)
-        except OSError:  # the parent has gone, or has given this life up
-            os._exit(1)
+        # Where the parent has gone, or has given this life up, the loop below ends too.
+        with suppress(OSError), lock:
+            connection.sendall(data)
 
     live: dict[int, StepRequest] = {}
     with connection.makefile("rb") as lines:
