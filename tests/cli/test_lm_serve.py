@@ -45,6 +45,20 @@ def test_strangers_need_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "without a key" in run("serve", "--host", "somewhere", code=2)
 
 
+def test_a_file_of_keys_lets_tenants_in(tiny: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("shop-1 k1\nshop-2 k2\n")
+    options = ("--model", tiny, "--engine", "torch", "--keys", str(file), "--max-seconds", "20")
+    with serving(*options) as (url, _):
+        codes = [
+            httpx.get(f"{url}/models", headers={"Authorization": f"Bearer {key}"}).status_code
+            for key in ("k1", "k2", "k3")
+        ]
+    assert codes == [200, 200, 401]
+    file.write_text("shop-1 k1\nshop-1 k2\n")
+    assert "line 2" in run("serve", "--model", tiny, "--keys", str(file), code=2)
+
+
 def test_without_the_packages_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verbs, "find_spec", lambda name: None)
     assert "adwright[service]" in run("serve", code=2)

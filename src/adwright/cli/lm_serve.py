@@ -67,6 +67,20 @@ AllowHost = Annotated[
         " origin; may be repeated. Without a key: localhost and --host by default.",
     ),
 ]
+MaxSeconds = Annotated[
+    float,
+    typer.Option(
+        "--max-seconds", min=1, help="The longest that a request may wait and be computed."
+    ),
+]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        help="File with `tenant key` in each line: callers send one of the keys as a bearer token,"
+        " and tenants have equal shares.",
+    ),
+]
 AdapterTop = Annotated[
     Path | None,
     typer.Option(
@@ -157,6 +171,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     max_running: MaxRunning = 16,
     max_queue: MaxQueue = 64,
     allow_host: AllowHost = None,
+    max_seconds: MaxSeconds = 300.0,
+    keys: Keys = None,
     adapters: AdapterTop = None,
     pool_mb: PoolMb = 512,
     host_mb: HostMb = 256,
@@ -173,10 +189,10 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     """Serve a language model over HTTP until it is interrupted.
 
     /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models speak the protocol of
-    OpenAI. Where ADWRIGHT_LM_KEY is set, callers send it as a bearer token; without it, only this
-    machine can be listened on, and web pages of other sites are refused. With --adapters requests
-    for all of its adapters are computed together, /v1/adapters says where each of them
-    is, and POST /v1/adapters/rescan looks at the folder again.
+    OpenAI. Where ADWRIGHT_LM_KEY is set, or --keys given, callers send a key as a bearer token;
+    without one, only this machine can be listened on, and web pages of other sites are refused.
+    With --adapters requests for all of its adapters are computed together, /v1/adapters says where
+    each of them is, and POST /v1/adapters/rescan looks at the folder again.
 
     With --tune the model that the file names is served while its jobs are tuned over the same
     weights, in the same process. Answers keep --token-bound and --first-bound, tuning has the rest
@@ -192,13 +208,20 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
 
     _need_service()
     key = os.environ.get(KEY_VARIABLE, "")
-    _require_key(host, key)
+    _require_key(host, bool(key) or keys is not None)
     from adwright.service.lm.config import LmServiceConfig
+    from adwright.service.lm.keys import read_keys
     from adwright.web.origin import LOCAL_HOSTS
 
-    names = tuple(allow_host or ()) or (() if key else (host, *LOCAL_HOSTS))
+    tenants = {} if keys is None else read_keys(keys)
+    names = tuple(allow_host or ()) or (() if key or tenants else (host, *LOCAL_HOSTS))
     settings = LmServiceConfig(
-        max_running=max_running, max_queue=max_queue, key=key, allowed_hosts=names
+        max_running=max_running,
+        max_queue=max_queue,
+        max_seconds=max_seconds,
+        key=key,
+        keys=tenants,
+        allowed_hosts=names,
     )
     tuning = _tuning(tune, out, (token_bound, first_bound, tuning_share), progress, resume=resume)
     if tuning is not None:
@@ -366,17 +389,17 @@ def _on_torch(model: str, engine: str, threads: int, offline: bool) -> TorchConf
     return TorchConfig(model, threads=threads, offline=offline)
 
 
-def _require_key(host: str, key: str) -> None:
+def _require_key(host: str, has_key: bool) -> None:
     """Raises ConfigError where strangers could call without a key."""
     try:
         near = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         near = False
-    if not near and not key:
+    if not near and not has_key:
         raise ConfigError(
             "other machines could use the model without a key",
             where=f"--host {host}",
-            hint=f"set {KEY_VARIABLE}, or listen on 127.0.0.1",
+            hint=f"set {KEY_VARIABLE}, give --keys, or listen on 127.0.0.1",
         )
 
 

@@ -59,7 +59,7 @@ class Complete(Reversed):
     ) -> Iterable[npt.NDArray[np.float64]]:
         return (np.array([-float(len(before))] * len(after)) for before, after in pairs)
 
-    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
+    def _embed_ids(self, rows: Sequence[list[int]], cancel: Cancellation | None) -> Vectors:
         return np.array([[len(ids), 0] for ids in rows], dtype=np.float32)
 
 
@@ -122,6 +122,11 @@ def test_scores_and_vectors() -> None:
     scores = model.score(["a", "abc"], ["bc", TokenPrompt((7,))])
     assert scores.log_likelihood.tolist() == [-2.0, -3.0]
     assert model.embed(["a", "abc"]).tolist() == [[1, 0], [3, 0]]
+    assert model.health() == "ready"
+    cancel = Cancellation()
+    cancel.cancel()
+    with pytest.raises(ResourceError, match="cancelled"):
+        model.embed(["a"], cancel=cancel)
     assert model.embed([]).shape == (0, 0)
     assert math.isfinite(model.embed(["a" * CONTEXT])[0, 0])
 

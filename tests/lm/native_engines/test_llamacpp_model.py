@@ -214,16 +214,26 @@ def test_what_it_cannot_do(model: XllamacppModel, file: Path, tmp_path: Path) ->
         XllamacppModel.open(config_of(file, LoraFile(str(file))))
 
 
-def test_a_kill_while_it_writes_is_an_error(file: Path) -> None:
+def test_a_kill_while_it_writes_is_an_error_and_the_next_answer_comes(file: Path) -> None:
     with closing(XllamacppModel.open(config_of(file))) as opened:
         chunks = opened.stream(TEA, LONG)
         next(chunks)
         os.kill(opened.processes[0].pid, signal.SIGKILL)
         with pytest.raises(ResourceError, match="killed by SIGKILL"):
             list(chunks)
-        for again in (lambda: opened.generate([TEA]), lambda: opened.tokens.encode("a")):
-            with pytest.raises(ResourceError, match="killed by SIGKILL"):
-                again()
+        assert opened.tokens.encode("a")
+        assert opened.generate([TEA], GenerationConfig(max_tokens=2))[0].token_ids
+        assert opened.health() == "ready"
+
+
+def test_an_embedding_that_is_cancelled_ends(file: Path) -> None:
+    with closing(XllamacppModel.open(config_of(file))) as opened:
+        assert opened.embed(["a", "b"]).shape[0] == 2
+        cancel = Cancellation()
+        threading.Timer(0.05, cancel.cancel).start()
+        with pytest.raises(ResourceError, match="cancelled"):
+            opened.embed(["a tea " * 20] * 2000, cancel=cancel)
+        assert opened.embed(["a"]).shape[0] == 1
 
 
 def test_closing_while_it_writes_is_an_error(file: Path) -> None:

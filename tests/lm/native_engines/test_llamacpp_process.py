@@ -17,6 +17,7 @@ pytest.importorskip("gguf", reason="the extra lm is not installed")
 
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.native_engines.llamacpp_process import Process
+from adwright.lm.native_engines.supervisor import RestartBounds
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 
 LONG = {"prompt": [5, 6, 7], "n_predict": 900, "ignore_eos": True, "return_tokens": True}
@@ -89,20 +90,35 @@ def test_a_dropped_request_leaves(process: Process) -> None:
     assert list(process.submit(LONG | {"n_predict": 1}))
 
 
-def test_a_kill_is_an_error_and_nothing_is_left(process: Process) -> None:
-    folder = process.folder
-    first, waiting = process.submit(LONG), [process.submit(LONG) for _ in range(3)]
+def test_a_kill_is_an_error_and_it_is_started_again(process: Process) -> None:
+    folder, pid = process.folder, process.pid
+    first, other, *waiting = [process.submit(LONG) for _ in range(4)]
     next(iter(first))
-    os.kill(process.pid, signal.SIGKILL)
-    for ticket in (first, *waiting):
+    next(iter(other))
+    os.kill(pid, signal.SIGKILL)
+    for ticket in (first, other):
         with pytest.raises(ResourceError, match="killed by SIGKILL"):
             list(ticket)
-    with pytest.raises(ResourceError, match="killed by SIGKILL"):
-        process.ask("/health")
-    with pytest.raises(ResourceError, match="killed by SIGKILL"):
-        list(process.submit(LONG))
-    assert not alive(process.pid)
+    # What had not begun waits for the next life.
+    assert [list(ticket)[-1]["tokens_predicted"] for ticket in waiting] == [253, 253]
+    assert process.health() == "ready"
+    assert process.pid != pid
+    assert gone(pid)
     assert not folder.exists()
+
+
+def test_one_that_is_stopped_is_stuck_and_then_started_again(settings: dict[str, Any]) -> None:
+    bounds = RestartBounds(quiet=1.0, kill=4.0)
+    with closing(Process(settings, bounds)) as process:
+        pid = process.pid
+        os.kill(pid, signal.SIGSTOP)
+        until = time.monotonic() + 30
+        while process.health() == "ready" and time.monotonic() < until:
+            time.sleep(0.05)
+        assert process.health() != "ready"
+        assert gone(pid)
+        assert list(process.submit(LONG | {"n_predict": 1}))
+        assert process.pid != pid
 
 
 def test_closing_ends_what_runs(process: Process) -> None:
@@ -117,6 +133,7 @@ def test_closing_ends_what_runs(process: Process) -> None:
             list(ticket)
     with pytest.raises(ConfigError, match="is closed"):
         process.submit(LONG)
+    assert process.health() == "dead"
     assert not alive(process.pid)
     assert not process.folder.exists()
 

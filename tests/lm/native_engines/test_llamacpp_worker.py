@@ -4,19 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from adwright.lm.native_engines.llamacpp_worker import follow, parameters
-
-FOLLOW = (
-    "import os, pathlib, sys, time\n"
-    "from adwright.lm.native_engines import llamacpp_worker as worker\n"
-    "worker._LOOK_SECONDS = 0.05\n"
-    "worker.follow(int(sys.argv[1]), 0, pathlib.Path(sys.argv[2]))\n"
-)
+from adwright.lm.native_engines.llamacpp_worker import parameters
 
 
 def llama() -> Any:
@@ -42,34 +34,11 @@ def test_parameters() -> None:
     assert (found.n_ctx, found.n_parallel, found.kv_unified) == (4096, 3, True)
     assert found.n_threads_http > 3
     assert [(one.path, one.scale) for one in found.lora_adapters] == [("b.gguf", 1.0)]
+    assert found.n_ubatch == found.n_batch == 256
     assert not hasattr(found, "embedding")
     found = parameters(settings | {"embedding": True}, llama())
     assert (found.embedding, found.pooling_type) == (True, 1)
     assert found.n_ubatch == found.n_batch == 2048
-
-
-def following(parent: int, folder: Path) -> subprocess.Popen[bytes]:
-    folder.mkdir()
-    return subprocess.Popen(
-        [sys.executable, "-c", FOLLOW, str(parent), str(folder)], stdin=subprocess.PIPE
-    )
-
-
-def test_it_ends_with_its_lifeline(tmp_path: Path) -> None:
-    process = following(os.getpid(), tmp_path / "a")
-    time.sleep(0.2)
-    assert process.poll() is None
-    process.communicate()
-    assert process.returncode == 0
-    assert not (tmp_path / "a").exists()
-
-
-def test_it_ends_where_its_parent_is_another_one(tmp_path: Path) -> None:
-    process = following(os.getpid() + 1, tmp_path / "a")
-    assert process.wait(20) == 0
-    assert not (tmp_path / "a").exists()
-    process.communicate()
-    assert callable(follow)
 
 
 def test_a_start_that_fails_is_told_in_one_line(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -110,6 +112,21 @@ def test_what_is_cancelled_or_left_is_out_of_the_pipeline(model: OpenVinoModel) 
     assert idle(model)
     with pytest.raises(ResourceError, match="cancelled"):
         model.score(["a"], ["b"], cancel=cancel)
+
+
+def test_a_kill_is_an_error_and_it_is_started_again(model: OpenVinoModel) -> None:
+    chunks = model.stream(TEXT, GenerationConfig(max_tokens=500, temperature=1.0))
+    next(chunks)
+    pid = model.processes[0].pid
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ResourceError, match="killed by SIGKILL"):
+        list(chunks)
+    assert model.health() == "starting"
+    until = time.monotonic() + 120
+    while model.health() != "ready" and time.monotonic() < until:
+        time.sleep(0.05)
+    assert "Paris" in model.generate([CAPITAL], GenerationConfig(max_tokens=8)).texts[0]
+    assert model.processes[0].pid != pid
 
 
 def test_what_it_cannot_do(model: OpenVinoModel) -> None:

@@ -116,3 +116,13 @@ def test_opening_a_base(tmp_path: Path) -> None:
     assert models["shop"].info.context == plain.info.context
     with pytest.raises(AssetError):
         open_base(TorchConfig(str(tmp_path / "none")), ServingConfig())
+
+
+def test_a_manifest_that_is_no_file_is_refused_and_the_rest_served(tmp_path: Path) -> None:
+    models = models_of({})
+    saved_parts(tmp_path, {"one": IA3(), "two": IA3()})
+    (tmp_path / "two" / "manifest.json").unlink()
+    os.mkfifo(tmp_path / "two" / "manifest.json")
+    found = AdapterFolder(models, tmp_path).rescan()
+    assert found.added == ("one",)
+    assert "regular file" in found.refused["two"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, TokenPrompt
+from adwright.lm.serving.adapter_cache import AdapterCache
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.rows import ScoreRow
@@ -426,3 +428,50 @@ def test_closing_while_texts_are_read(folders: dict[str, Path]) -> None:
     for thread in threads:
         thread.join(60)
     assert sorted(errors) == ["the embedding was cancelled", "the score was cancelled"]
+
+
+def test_an_embedding_that_is_cancelled_is_none(folders: dict[str, Path]) -> None:
+    models = models_of(folders)
+    cancel = Cancellation()
+    cancel.cancel()
+    with pytest.raises(ResourceError, match="cancelled"):
+        models["base"].embed(["a cup of tea"], cancel=cancel)
+    assert models["base"].embed(["a cup of tea"]).shape[0] == 1
+
+
+def test_how_it_is(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    models = models_of(folders, config=ServingConfig(drive="outside"))
+    assert models.health() == models["lora"].health() == "ready"
+    models.submit([ScoreRow(None, [5], [6])])
+    assert models.health() == "ready"
+    later = time.monotonic() + 1000
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert models.health() == "stuck"
+    while models.step():
+        pass
+    assert models.health() == "ready"
+    models.close()
+    assert models.health() == "dead"
+
+
+def test_a_folder_that_does_not_answer_holds_up_nobody(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = models_of({})
+    reading, go_on = threading.Event(), threading.Event()
+    check = AdapterCache.check
+
+    def slow(self: AdapterCache, folder: str | Path) -> Any:
+        reading.set()
+        go_on.wait(20)
+        return check(self, folder)
+
+    monkeypatch.setattr(AdapterCache, "check", slow)
+    thread = threading.Thread(target=models.add, args=("lora", folders["lora"]))
+    thread.start()
+    assert reading.wait(20)
+    assert models["base"].generate(["tea"], GenerationConfig(max_tokens=2))[0].token_ids
+    assert "lora" not in models
+    go_on.set()
+    thread.join(20)
+    assert "lora" in models

@@ -12,7 +12,7 @@ from adwright.lm.engine.generation import Cancellation
 from adwright.lm.torch_engine import score as torch_score
 from adwright.lm.torch_engine.network import Network
 from adwright.lm.torch_engine.score import batches_of_pairs, embed_rows, score_rows
-from tests.support.lm.tiny_llama import tiny_llama
+from tests.support.lm.tiny_llama import tiny_llama, tiny_model
 
 
 def test_families_of_one_prompt_are_kept_together() -> None:
@@ -57,3 +57,18 @@ def test_embeddings_are_the_mean_of_the_last_hidden_states() -> None:
     for row, ids in enumerate(rows):
         hidden = model.model(torch.tensor([ids])).last_hidden_state[0].mean(0)
         np.testing.assert_allclose(found[row], hidden / hidden.norm(), atol=1e-5)
+
+
+def test_an_embedding_that_is_cancelled_is_none() -> None:
+    cancel = Cancellation()
+    cancel.cancel()
+    with pytest.raises(ResourceError, match="cancelled"):
+        tiny_model().embed(["tea"], cancel=cancel)
+
+
+def test_no_batch_is_longer_than_a_caller_would_wait() -> None:
+    pairs = [([1] * 900, [2] * (at + 1)) for at in range(5)]
+    other = [([at + 3] * 900, [2] * 100) for at in range(5)]
+    batches = list(batches_of_pairs(pairs + other, 32))
+    assert sorted(row for rows in batches for row in rows) == list(range(10))
+    assert [len(rows) for rows in batches] == [5, 2, 2, 1]

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adwright.core.errors import ResourceError
 from adwright.lm.engine.generation import (
+    Cancellation,
     Chunk,
     Completion,
     Completions,
@@ -86,7 +88,7 @@ def test_answers() -> None:
     row = Completion("ab", (97, 98), (-1.0, -2.0), "cancelled", Usage(1, 2))
     found = answer_of("chat", "m", Completions((row,)), ByteTokens(), 7)
     assert (found["created"], found["model"], found["usage"]["total_tokens"]) == (7, "m", 3)
-    assert found["choices"][0]["finish_reason"] == "stop"
+    assert found["choices"][0]["finish_reason"] == "length"
     assert [one["bytes"] for one in found["choices"][0]["logprobs"]["content"]] == [[97], [98]]
     text = answer_of("completion", "m", Completions((row,)), ByteTokens(), 7)
     assert text["choices"][0]["text"] == "ab"
@@ -106,12 +108,20 @@ def test_events() -> None:
     assert new_id("chat") != new_id("chat")
 
 
+def test_an_echo_that_is_cancelled_is_none() -> None:
+    cancel = Cancellation()
+    cancel.cancel()
+    with pytest.raises(ResourceError, match="cancelled"):
+        echo_of("m", ScriptedModel(ScriptedConfig()), ["ab"], 1, cancel)
+
+
 def test_echo_counts_characters() -> None:
-    found = echo_of("m", ScriptedModel(ScriptedConfig()), ["é!"], 1)["choices"][0]
+    told = echo_of("m", ScriptedModel(ScriptedConfig()), ["é!"], 1, Cancellation())
+    found = told["choices"][0]
     assert found["text"] == "é!"
     # Two bytes make the first character, so the second token begins where the first does.
     assert found["logprobs"]["text_offset"] == [0, 0, 1]
-    ids = echo_of("m", ScriptedModel(ScriptedConfig()), [TokenPrompt((97, 98))], 1)
+    ids = echo_of("m", ScriptedModel(ScriptedConfig()), [TokenPrompt((97, 98))], 1, Cancellation())
     assert ids["choices"][0]["logprobs"]["tokens"] == ["a", "b"]
 
 

@@ -120,7 +120,7 @@ def test_models_and_health(client: Client) -> None:
     (one,) = client.get("/v1/models").json()["data"]
     assert (one["id"], one["engine"]) == ("m", "scripted")
     assert client.get("/healthz").status_code == 200
-    assert client.get("/readyz").json() == {"ready": True}
+    assert client.get("/readyz").json() == {"ready": True, "models": {"m": "ready"}}
     assert "adwright_lm_pending 0.0" in client.get("/metrics").text
 
 

@@ -20,6 +20,10 @@ from adwright.service.lm.config import LmServiceConfig
         {"body_seconds": 0.0},
         {"drain_seconds": -1.0},
         {"key": "a\nb"},
+        {"keys": {"a": "k k"}},
+        {"max_seconds": 0.0},
+        {"tenant_queue": 0},
+        {"tenant_tokens": 0},
     ],
 )
 def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
@@ -28,7 +32,7 @@ def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
 
 
 def test_the_key_is_never_shown() -> None:
-    assert "s3cret" not in repr(LmServiceConfig(key="s3cret"))
+    assert "s3cret" not in repr(LmServiceConfig(key="s3cret", keys={"a": "s3cret-2"}))
     with pytest.raises(ConfigError) as caught:
         LmServiceConfig(key="s3cret\n")
     assert "s3cret" not in str(caught.value)

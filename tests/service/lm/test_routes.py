@@ -11,10 +11,12 @@ import pytest
 
 from adwright.core.clock import FixedClock
 from adwright.lm.engine.generation import ModelInfo
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.language_model import Health, LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.lm.config import LmServiceConfig
+from adwright.service.lm.keys import Callers
 from adwright.service.lm.routes import LmState, router
+from adwright.service.lm.shares import Shares
 from adwright.service.lm.work import LmWork
 from adwright.web.errors import ApiError
 from adwright.web.loopback import on_loopback
@@ -40,14 +42,21 @@ def test_every_path_is_there() -> None:
 
 def test_state() -> None:
     clock = FixedClock()
-    work = LmWork(running=1, waiting=0, clock=clock)
+    work = LmWork(Shares(running=1, waiting=0), clock=clock)
     model = ScriptedModel(ScriptedConfig())
-    state = LmState(LmServiceConfig(), {"m": model}, work, ServiceMetrics(), clock)
+    state = LmState(LmServiceConfig(), {"m": model}, work, ServiceMetrics(), clock, Callers("", {}))
     assert state.model("m") is model
     assert state.now() == int(clock.now().timestamp())
     with pytest.raises(ApiError, match="no model of this name"):
         state.model("x")
     work.close()
+
+
+class Dead(ScriptedModel):
+    """Its process cannot be started."""
+
+    def health(self) -> Health:
+        return "dead"
 
 
 def test_not_ready_without_a_model_or_while_it_drains() -> None:
@@ -56,6 +65,10 @@ def test_not_ready_without_a_model_or_while_it_drains() -> None:
         app.state.service.draining = True
         assert client.get("/readyz").status_code == 503
         app.state.service.draining = False
+        assert client.get("/readyz").json() == {"ready": True, "models": {"m": "ready"}}
+        app.state.service.models["other"] = Dead(ScriptedConfig())
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["models"]["other"]) == (503, "dead")
         app.state.service.models.clear()
         assert client.get("/readyz").status_code == 503
         assert client.get("/healthz").status_code == 200
@@ -205,10 +218,47 @@ class Waiting(ScriptedModel):
         self._wait()
         return super().score(*given, **named)
 
-    def embed(self, texts: Any) -> Any:
+    def embed(self, *given: Any, **named: Any) -> Any:
         self._wait()
-        return super().embed(texts)
+        return super().embed(*given, **named)
 
     def _wait(self) -> None:
         self.entered.set()
         self.go_on.wait(20)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_takes_too_long_ends(stream: bool) -> None:
+    model = ScriptedModel(ScriptedConfig(replies=("a" * 1000,), seconds_per_token=0.02))
+    with running(app_of(model, max_seconds=0.3)) as client:
+        body = {"model": "m", "prompt": "a", "max_tokens": 900, "stream": stream}
+        answer = client.post("/v1/completions", json=body)
+    assert answer.status_code == 200
+    last = events_of(answer)[-1] if stream else answer.json()
+    assert last["choices"][0]["finish_reason"] == "length"
+
+
+def test_what_has_nothing_in_time_is_unavailable() -> None:
+    model = Recorded()
+    model.go_on.clear()
+    with running(app_of(model, max_seconds=0.2)) as client:
+        answer = client.post("/v1/completions", json={"model": "m", "prompt": "a"})
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert model.cancelled
+        model.go_on.set()
+
+
+def test_tenants_have_keys_of_their_own() -> None:
+    keys = {"shop-1": "k1", "shop-2": "k2"}
+    with running(app_of(Recorded(), keys=keys)) as client:
+        body = {"model": "m", "prompt": "a"}
+        codes = [
+            client.post(
+                "/v1/completions", json=body, headers={"Authorization": f"Bearer {key}"}
+            ).status_code
+            for key in ("k1", "k2", "k3")
+        ]
+        assert codes == [200, 200, 401]
+        shown = client.get("/metrics").text + client.get("/readyz").text
+        assert not any(text in shown for text in ("shop-1", "k1", "shop-2"))

@@ -10,8 +10,9 @@ from starlette.requests import Request
 
 from adwright.core.clock import SystemClock
 from adwright.lm.engine.generation import Cancellation
-from adwright.service.lm.work import Gone, LmWork
-from adwright.web.errors import Busy
+from adwright.service.lm.shares import Asked, Shares
+from adwright.service.lm.work import Gone, LmWork, TimeUp, in_thread
+from adwright.web.errors import ApiError, Busy
 
 
 def request_of(gone: asyncio.Event) -> Request:
@@ -23,7 +24,7 @@ def request_of(gone: asyncio.Event) -> Request:
 
 
 def make(running: int = 1, waiting: int = 0) -> LmWork:
-    return LmWork(running=running, waiting=waiting, clock=SystemClock())
+    return LmWork(Shares(running=running, waiting=waiting), clock=SystemClock())
 
 
 def test_a_result_and_an_error() -> None:
@@ -145,5 +146,67 @@ def test_closing_ends_what_runs() -> None:
         await asyncio.to_thread(entered.wait, 10)
         await asyncio.to_thread(work.close)
         assert await task == "cancelled"
+
+    asyncio.run(run())
+
+
+def test_nobody_waits_for_longer_than_the_bound() -> None:
+    async def run() -> None:
+        work = LmWork(Shares(running=1, waiting=1), clock=SystemClock(), seconds=0.2)
+        here = request_of(asyncio.Event())
+        go_on = threading.Event()
+        # What does not look at its cancellation, and what waits behind it.
+        tasks = [asyncio.create_task(work.run(lambda _: go_on.wait(20), here)) for _ in range(2)]
+        for task in tasks:
+            with pytest.raises(TimeUp):
+                await task
+        assert work.pending == 1
+        assert not work.stuck
+
+        def wait(cancel: Cancellation) -> str:
+            while not cancel.cancelled:
+                go_on.wait(0.005)
+            return "what it has"
+
+        go_on.set()
+        assert await work.run(wait, here) == "what it has"
+        work.close()
+        with pytest.raises(ApiError, match="ending"):
+            await work.run(wait, here)
+
+    asyncio.run(run())
+
+
+def test_one_that_is_pushed_out_of_the_queue_is_told() -> None:
+    async def run() -> None:
+        shares: Shares[Any] = Shares(
+            running=1, waiting=1, several=True, tenant_waiting=9, tenant_tokens=9
+        )
+        work, go_on = LmWork(shares, clock=SystemClock()), threading.Event()
+        here = request_of(asyncio.Event())
+
+        def ask(tenant: str) -> Any:
+            return asyncio.create_task(work.run(lambda _: go_on.wait(20), here, Asked(tenant)))
+
+        first = ask("a")
+        await asyncio.sleep(0.05)
+        stream = work.stream(lambda _: iter("ab"), here, Asked("a"))
+        with pytest.raises(Busy):
+            work.stream(lambda _: iter("ab"), here, Asked("a"))
+        go_on.set()
+        assert await first
+        assert [one async for one in stream] == ["a", "b"]
+        work.close()
+
+    asyncio.run(run())
+
+
+def test_aside_in_a_thread() -> None:
+    async def run() -> None:
+        assert await in_thread(lambda: 7, 20) == 7
+        with pytest.raises(ZeroDivisionError):
+            await in_thread(lambda: 1 // 0, 20)
+        with pytest.raises(TimeUp):
+            await in_thread(lambda: threading.Event().wait(1), 0.05)
 
     asyncio.run(run())

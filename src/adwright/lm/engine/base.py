@@ -34,8 +34,9 @@ from adwright.lm.engine.generation import (
     Scores,
     TokenPrompt,
 )
-from adwright.lm.engine.language_model import Tokenizer
+from adwright.lm.engine.language_model import Health, Tokenizer
 from adwright.lm.engine.prompts import (
+    cancelled_embedding,
     cancelled_score,
     continuation_ids,
     paired,
@@ -115,10 +116,20 @@ class Engine(ABC):
             raise cancelled_score()
         return Scores(tuple(self._log_probabilities(prompts, continuations, cancel)))
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], *, cancel: Cancellation | None = None) -> Vectors:
         """Return vectors of length 1, float32 [B, D]; [0, 0] for no text."""
         self._require_open()
-        return self._vectors(list(texts)) if texts else np.empty((0, 0), dtype=np.float32)
+        if cancel is not None and cancel.cancelled:
+            raise cancelled_embedding()
+        return self._vectors(list(texts), cancel) if texts else np.empty((0, 0), dtype=np.float32)
+
+    def health(self) -> Health:
+        """What computes in the threads of its callers is ready for as long as it is open."""
+        try:
+            self._require_open()
+        except ConfigError:
+            return "dead"
+        return "ready"
 
     def _check(  # noqa: B027 - most refuse nothing
         self, config: GenerationConfig, cancel: Cancellation | None
@@ -150,7 +161,7 @@ class Engine(ABC):
         """Log-probability of each token of each continuation: B times float64 [tokens]."""
 
     @abstractmethod
-    def _vectors(self, texts: list[str]) -> Vectors:
+    def _vectors(self, texts: list[str], cancel: Cancellation | None) -> Vectors:
         """Vectors of length 1 of at least one text: float32 [B, D]."""
 
 
@@ -181,8 +192,11 @@ class TokenEngine(Engine):
         """Log-probability of each token of B continuations, each after its prompt."""
         raise self._cannot("scores")
 
-    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
-        """Mean of the last hidden states over the tokens of each row, of length 1: [B, D]."""
+    def _embed_ids(self, rows: Sequence[list[int]], cancel: Cancellation | None) -> Vectors:
+        """Mean of the last hidden states over the tokens of each row, of length 1: [B, D].
+
+        Raises `cancelled_embedding` between two pieces of work.
+        """
         raise self._cannot("embeddings")
 
     def _cannot(self, what: str) -> ConfigError:
@@ -228,8 +242,8 @@ class TokenEngine(Engine):
         require_room([before + after for before, after in pairs], self.info.context, room=0)
         return self._score_pairs(pairs, cancel)
 
-    def _vectors(self, texts: list[str]) -> Vectors:
-        return self._embed_ids(self._ids(texts, room=0))
+    def _vectors(self, texts: list[str], cancel: Cancellation | None) -> Vectors:
+        return self._embed_ids(self._ids(texts, room=0), cancel)
 
     def _ids(self, prompts: Sequence[Prompt], *, room: int) -> list[list[int]]:
         context, vocabulary = self.info.context, self._vocabulary

@@ -186,7 +186,7 @@ class HttpModel(Engine):
 
         return self._each(one, len(prompts))
 
-    def _vectors(self, texts: list[str]) -> Vectors:
+    def _vectors(self, texts: list[str], cancel: Cancellation | None) -> Vectors:
         """What /embeddings gives, scaled to length 1."""
         with self._translated():
             found = self._client.embeddings.create(

@@ -7,7 +7,7 @@ one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,11 @@ from adwright.lm.engine.generation import (
     TokenPrompt,
 )
 
-__all__ = ["LanguageModel", "Tokenizer"]
+__all__ = ["Health", "LanguageModel", "Tokenizer"]
+
+#: Whether a model answers now. starting: again, after its process died. stuck: it has work, and
+#: nothing comes of it. dead: it is closed, or its process cannot be started.
+Health = Literal["ready", "starting", "stuck", "dead"]
 
 
 @runtime_checkable
@@ -115,9 +119,17 @@ class LanguageModel(Protocol):
         ResourceError where it was cancelled, since half a score is none.
         """
 
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], *, cancel: Cancellation | None = None
+    ) -> npt.NDArray[np.float32]:
         """Vectors of length 1, float32 [B, D]: the mean of the last hidden states over the tokens
-        of each text."""
+        of each text.
+
+        Raises ResourceError where it was cancelled.
+        """
+
+    def health(self) -> Health:
+        """Whether it would answer now, as far as this can be told at once, without asking it."""
 
     def close(self) -> None:
         """Free what the model holds; it cannot be used afterwards. Any number of times."""

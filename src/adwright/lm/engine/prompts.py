@@ -9,6 +9,7 @@ from adwright.lm.engine.generation import Prompt, TokenPrompt
 from adwright.lm.engine.language_model import Tokenizer
 
 __all__ = [
+    "cancelled_embedding",
     "cancelled_score",
     "continuation_ids",
     "paired",
@@ -148,3 +149,8 @@ def require_text(text: str, *, row: int | None = None) -> None:
 def cancelled_score() -> ResourceError:
     """Make the error that `score` raises when it is cancelled."""
     return ResourceError("the score was cancelled", hint="half a score is none; ask again")
+
+
+def cancelled_embedding() -> ResourceError:
+    """Make the error that `embed` raises when it is cancelled."""
+    return ResourceError("the embedding was cancelled", hint="ask again")

@@ -153,7 +153,7 @@ class ScriptedModel(TokenEngine):
     ) -> Iterator[npt.NDArray[np.float64]]:
         return (np.full(len(after), -math.log(256)) for _, after in pairs)
 
-    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
+    def _embed_ids(self, rows: Sequence[list[int]], cancel: Cancellation | None) -> Vectors:
         digests = [hashlib.sha256(self._tokens.bytes_of(ids)).digest()[:_D] for ids in rows]
         found = np.array([list(one) for one in digests], dtype=np.float32) - 127.5
         unit: Vectors = found / np.linalg.norm(found, axis=1, keepdims=True)

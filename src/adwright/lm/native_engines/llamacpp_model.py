@@ -1,10 +1,10 @@
 """A language model on llama.cpp, in a process of its own: GGUF files, their grammars, and LoRA.
 
 The package xllamacpp brings llama.cpp's server as a wheel. It runs in a process of its own (see
-`xllamacpp_process`), so that a crash or a kill of it is an error here and nothing more, and
-closing the model gives all of its memory back. Requests of all callers are computed together;
-beside others the order of sums differs from run to run, so equal seeds give equal answers only
-where the model's choice is not a close one.
+`llamacpp_process`), so that a crash or a kill of it is an error here and nothing more, after which
+it is started again, and closing the model gives all of its memory back. Requests of all callers are
+computed together; beside others the order of sums differs from run to run, so equal seeds give
+equal answers only where the model's choice is not a close one.
 
 llama.cpp has no request for the score of a given text, so `score` makes it write that text: a
 grammar that admits one row of tokens and no other. The log-probabilities that it tells are those
@@ -20,9 +20,9 @@ Tokens of bytes that never become a character are missing in an answer, at its e
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.grammar import check_bounds, check_constraint
-from adwright.lm.engine.prompts import cancelled_score
+from adwright.lm.engine.language_model import Health
+from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.native_engines.llamacpp_config import (
     XllamacppConfig,
@@ -44,6 +45,7 @@ from adwright.lm.native_engines.llamacpp_config import (
 )
 from adwright.lm.native_engines.llamacpp_process import CompletionRequest, Event, Process
 from adwright.lm.native_engines.llamacpp_tokens import XllamacppTokens, gguf_fields
+from adwright.lm.native_engines.second import Second
 
 __all__ = ["XllamacppModel"]
 
@@ -52,6 +54,9 @@ _LOOK_SECONDS = 0.05
 _BROKEN = "\ufffd"
 #: Tokens of one forced text; a longer one is asked for in parts.
 _FORCED = 256
+#: Tokens of the texts that are embedded together, at least one of them. llama.cpp computes what it
+#: has begun to the end, so that is what a cancelled call leaves behind.
+_EMBEDDED = 512
 
 
 class XllamacppModel(TokenEngine):
@@ -71,8 +76,7 @@ class XllamacppModel(TokenEngine):
         context = min(trained or config.cache_tokens, config.cache_tokens)
         self._info = ModelInfo(config.model, "xllamacpp", context, note)
         self._scales = tuple(one.scale for one in config.loras)
-        self._embedder: Process | None = None
-        self._lock = threading.Lock()
+        self._embedder = Second(lambda: self._start(embedding=True))
         self._closed = False
 
     @classmethod
@@ -100,7 +104,13 @@ class XllamacppModel(TokenEngine):
     @property
     def processes(self) -> tuple[Process, ...]:
         """The process that answers, and the one that embeds where there is one."""
-        return (self._process,) if self._embedder is None else (self._process, self._embedder)
+        embedder = self._embedder.opened
+        return (self._process,) if embedder is None else (self._process, embedder)
+
+    def health(self) -> Health:
+        """How its processes are; the first that is not ready decides."""
+        told = (one.health() for one in self.processes)
+        return next((one for one in told if one != "ready"), "ready")
 
     @property
     def lora_scales(self) -> tuple[float, ...]:
@@ -123,12 +133,9 @@ class XllamacppModel(TokenEngine):
 
     def close(self) -> None:
         """End the process, whatever it computes; answers that are awaited raise ResourceError."""
-        with self._lock:
-            self._closed = True
-            embedder, self._embedder = self._embedder, None
+        self._closed = True
         self._process.close()
-        if embedder is not None:
-            embedder.close()
+        self._embedder.close()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -147,18 +154,12 @@ class XllamacppModel(TokenEngine):
             }
         )
 
-    def _embedding(self) -> Process:
-        with self._lock:
-            self._require_open()
-            if self._embedder is None:
-                self._embedder = self._start(embedding=True)
-            return self._embedder
-
     def _check(self, config: GenerationConfig, cancel: Cancellation | None) -> None:
         if config.json_schema is not None:
             check_constraint(config, cancel=cancel)
         # llama.cpp checks a grammar in GBNF itself, when it gets it.
         check_bounds(config)
+        sampling_fields(config, 0)
 
     def _write(
         self,
@@ -177,31 +178,45 @@ class XllamacppModel(TokenEngine):
     def _score_pairs(
         self, pairs: Sequence[Pair], cancel: Cancellation | None
     ) -> list[npt.NDArray[np.float64]]:
-        """Each continuation is written by force, a step per token."""
+        """Each continuation is written by force, a step per token.
+
+        The parts of one follow each other, so that each finds what is before it in the cache:
+        llama.cpp reads a prompt that it has begun to its end, whoever waits for it.
+        """
         found = [np.full(len(after), np.nan) for _, after in pairs]
-        forced = []
-        for row, (before, after) in enumerate(pairs):
-            for start, end in _parts(after, self._tokens.end_ids):
-                body = self._forced(before + after[:start], after[start:end])
-                forced.append((row, start, self._process.submit(body)))
-        try:
-            for row, start, request in forced:
-                for event in _until(request, cancel):
-                    for one in event.get("completion_probabilities", ())[-1:]:
-                        found[row][start + event["tokens_predicted"] - 1] = one["logprob"]
-        finally:
-            for *_, request in forced:
-                request.drop()
+        parts = [_parts(after, self._tokens.end_ids) for _, after in pairs]
+        for wave in zip_longest(*parts):
+            forced = []
+            for row, part in enumerate(wave):
+                if part is not None:
+                    before, after = pairs[row]
+                    body = self._forced(before + after[: part[0]], after[part[0] : part[1]])
+                    forced.append((row, part[0], self._process.submit(body)))
+            try:
+                for row, start, request in forced:
+                    for event in _until(request, cancel):
+                        for one in event.get("completion_probabilities", ())[-1:]:
+                            found[row][start + event["tokens_predicted"] - 1] = one["logprob"]
+            finally:
+                for *_, request in forced:
+                    request.drop()
         for values, (before, after) in zip(found, pairs, strict=True):
             for at in np.flatnonzero(np.isnan(values)):
                 values[at] = self._untold(before + after[:at], after[at], cancel)
         return found
 
-    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
+    def _embed_ids(self, rows: Sequence[list[int]], cancel: Cancellation | None) -> Vectors:
         """Raise ConfigError for a text of more than 2,048 tokens."""
-        told = self._embedding().ask("/v1/embeddings", {"input": rows})["data"]
-        ordered = sorted(told, key=lambda one: one["index"])
-        return np.array([one["embedding"] for one in ordered], dtype=np.float32)
+        process = self._embedder.get(cancel, cancelled_embedding)
+        found: list[Any] = []
+        for first, last in _runs(rows, _EMBEDDED):
+            request = process.submit({"input": rows[first:last]}, "/v1/embeddings")
+            try:
+                (event,) = _until(request, cancel, cancelled_embedding)
+            finally:
+                request.drop()
+            found += sorted(event["data"], key=lambda one: one["index"])
+        return np.array([one["embedding"] for one in found], dtype=np.float32)
 
     def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> CompletionRequest:
         most = min(config.max_tokens, self._info.context - len(ids))
@@ -295,12 +310,27 @@ def _parts(after: Sequence[int], ends: frozenset[int]) -> Iterator[tuple[int, in
             start = at
 
 
-def _until(request: CompletionRequest, cancel: Cancellation | None) -> Iterator[Event]:
+def _runs(rows: Sequence[Sequence[int]], most: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of runs of rows of at most so many tokens, or of a single row."""
+    first, tokens = 0, 0
+    for at, row in enumerate(rows):
+        if at > first and tokens + len(row) > most:
+            yield first, at
+            first, tokens = at, 0
+        tokens += len(row)
+    yield first, len(rows)
+
+
+def _until(
+    request: CompletionRequest,
+    cancel: Cancellation | None,
+    cancelled: Callable[[], ResourceError] = cancelled_score,
+) -> Iterator[Event]:
     """The events of a request up to its last; ResourceError where it is cancelled before."""
     while True:
         event = request.next(_LOOK_SECONDS)
         if cancel is not None and cancel.cancelled:
-            raise cancelled_score()
+            raise cancelled()
         if event is not None:
             yield event
             if event["stop"]:

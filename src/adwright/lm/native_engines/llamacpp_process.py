@@ -1,43 +1,40 @@
-"""Start the process that llama.cpp runs in, send it requests, and notice when it dies.
+"""Send llama.cpp's process requests, and start it again when it dies.
 
-Requests go over a socket file in a folder that only its owner can open. The events of a
-`CompletionRequest` are read by threads, so that its caller can look at a cancellation in between;
-dropping it closes its connection, and llama.cpp then ends it within a step.
+The events of a `CompletionRequest` are read by threads, so that its caller can look at a
+cancellation in between; dropping it closes its connection, and llama.cpp then ends it within a
+step.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO, Any, cast
+from typing import Any
 
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
+from adwright.lm.engine.language_model import Health
+from adwright.lm.native_engines.supervisor import RestartBounds, Supervisor
+from adwright.lm.native_engines.worker_process import WorkerProcess
 
 __all__ = ["CompletionRequest", "Event", "Process"]
 
-#: What llama.cpp tells of one step of an answer.
+#: What llama.cpp tells of one step of an answer, or the whole answer of another kind.
 Event = dict[str, Any]
 
 _WORKER = "adwright.lm.native_engines.llamacpp_worker"
-#: A socket's path may have 107 bytes.
-_LONGEST = 90
-#: How long a process that broke a connection may take to be gone.
-_GONE_SECONDS = 2.0
+#: What is asked in passing, such as the tokens of a text, is answered within so many seconds.
+_ASK_SECONDS = 15.0
+_PING_SECONDS = 1.0
 _WHERE = "xllamacpp"
+_DEFAULT = RestartBounds()
+_COMPLETION = "/completion"
 
 
 @dataclass(eq=False)
@@ -45,6 +42,7 @@ class CompletionRequest:
     """A request that is being computed. Iterate over its events; `drop` cancels it."""
 
     body: Mapping[str, Any]
+    path: str = _COMPLETION
     arrived: SimpleQueue[Event | Exception] = field(default_factory=SimpleQueue)
     dropped: bool = False
     connection: _Connection | None = None
@@ -81,25 +79,23 @@ class Process:
     """llama.cpp on one model, in a process of its own.
 
     settings: those of the worker but `socket` and `parent`. At most `running` requests are
-    computed at a time, more wait. Where the process dies, every request that waits for it, and
-    every later one, raises a ResourceError that says how it died; nothing of it is left then.
-    folder: of its socket and its log, removed at its end.
+    computed at a time, more wait. Where the process dies, every request in it raises a
+    ResourceError that says how it died, and the process is started again within `bounds`; what is
+    asked meanwhile waits for it.
 
     Raises ConfigError where llama.cpp cannot open the model, ResourceError where the process
     cannot be started.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.folder = _folder()
-        self._socket = str(self.folder / "s.sock")
+    def __init__(self, settings: Mapping[str, Any], bounds: RestartBounds = _DEFAULT) -> None:
         self._closed = False
-        try:
-            self._process = self._start(settings)
-        except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise
-        # Where nobody closes it, the end of the program does.
-        self._end = weakref.finalize(self, _ended, self._process, self.folder, os.getpid())
+        self._lives = Supervisor(
+            "llama.cpp",
+            lambda: WorkerProcess(_WORKER, settings),
+            refusal=lambda told, log: _refused(str(settings["model"]), told, log),
+            ping=_answers,
+            bounds=bounds,
+        )
         self._queue: SimpleQueue[CompletionRequest | None] = SimpleQueue()
         self._live: set[CompletionRequest] = set()
         self._lock = threading.Lock()
@@ -113,36 +109,50 @@ class Process:
     @property
     def pid(self) -> int:
         """Id of the process."""
-        return self._process.pid
+        return self._lives.current.pid
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its socket and its log, removed at its end."""
+        return self._lives.current.folder
 
     @property
     def running(self) -> int:
         """Requests that are computed or wait."""
         return len(self._live)
 
+    def health(self) -> Health:
+        """How the process is."""
+        return self._lives.health(working=bool(self._live))
+
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON at `path`, with `body` a POST. Raises as a request does."""
-        connection = _Connection(self._socket)
+        life = self._lives.life()
+        connection = _Connection(life.socket, _ASK_SECONDS)
         try:
             connection.send_json(path, body)
             response = connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise self._broken() from error
+            raise self._lives.broken(life) from error
         finally:
             connection.close()
         return _content(response.status, text)
 
-    def submit(self, body: Mapping[str, Any]) -> CompletionRequest:
-        """Ask for the events of a completion. Raises ConfigError once it is closed.
+    def submit(self, body: Mapping[str, Any], path: str = _COMPLETION) -> CompletionRequest:
+        """Ask for the events of a completion, or for the one of another path. Raises ConfigError
+        once it is closed.
 
         Its request raises ConfigError where llama.cpp refuses the request, ResourceError where it
         fails at it, or the process is gone.
         """
-        request = CompletionRequest(dict(body) | {"stream": True})
+        streamed = {"stream": True} if path == _COMPLETION else {}
+        request = CompletionRequest(dict(body) | streamed, path)
         with self._lock:
             if self._closed:
                 raise ConfigError("the model is closed", where=_WHERE, hint="open it again")
+            if not self._live:
+                self._lives.moved()
             self._live.add(request)
             self._queue.put(request)
         return request
@@ -153,65 +163,20 @@ class Process:
             first, self._closed = not self._closed, True
         if not first:
             return
-        self._end()
+        self._lives.close()
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
         for request in list(self._live):
-            request.arrived.put(self._broken())
-
-    def _start(self, settings: Mapping[str, Any]) -> subprocess.Popen[str]:
-        log = self.folder / "log"
-        with log.open("w") as errors:
-            try:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", _WORKER],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    text=True,
-                    # An interrupt from the keyboard is for the parent, which then closes this.
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise ResourceError(
-                    f"no process can be started: {error}", where=_WHERE, hint="end others first"
-                ) from error
-        asked = dict(settings) | {"socket": self._socket, "parent": os.getpid()}
-        stdin, stdout = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
-        line = ""
-        try:
-            stdin.write(json.dumps(asked) + "\n")
-            stdin.flush()
-            line = stdout.readline()
-        except BrokenPipeError:  # it died as it started
-            pass
-        except BaseException:
-            _ended(process, self.folder, os.getpid())
-            raise
-        if "address" not in (json.loads(line) if line else {}):
-            logged = _logged(log)
-            _ended(process, self.folder, os.getpid())
-            told = json.loads(line)["error"] if line else _how(process.returncode)
-            raise ConfigError(
-                f"llama.cpp cannot open the model: {logged or told}",
-                where=str(settings["model"]),
-                hint="name a GGUF file that llama.cpp knows, and adapters of the same base",
-            )
-        return process
+            request.arrived.put(_closed())
 
     def _run(self) -> None:
         while (request := self._queue.get()) is not None:
             try:
                 self._read(request)
             except AdwrightError as error:
-                request.arrived.put(error)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                if not request.dropped:  # then nobody waits for why
-                    broken = self._broken()
-                    broken.__cause__ = error
-                    request.arrived.put(broken)
+                request.arrived.put(_closed() if self._closed else error)
             finally:
                 with self._lock:
                     self._live.discard(request)
@@ -220,20 +185,33 @@ class Process:
 
     def _read(self, request: CompletionRequest) -> None:
         """Pass on the events of a request until its last."""
-        with request.lock:
-            if request.dropped:
-                return
-            connection = request.connection = _Connection(self._socket)
-            connection.connect()
-        connection.send_json("/completion", request.body)
-        response = connection.getresponse()
-        if response.status != http.HTTPStatus.OK:
-            _content(response.status, response.read())
+        if request.dropped:
+            return
+        life = self._lives.life()
+        try:
+            with request.lock:
+                if request.dropped:
+                    return
+                connection = request.connection = _Connection(life.socket)
+                connection.connect()
+            connection.send_json(request.path, request.body)
+            self._pass_on(request, connection.getresponse())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if not request.dropped:  # then nobody waits for why
+                raise self._lives.broken(life) from error
+
+    def _pass_on(self, request: CompletionRequest, response: http.client.HTTPResponse) -> None:
+        if request.path != _COMPLETION or response.status != http.HTTPStatus.OK:
+            found = _content(response.status, response.read())
+            self._lives.worked()
+            request.arrived.put({"stop": True, **found})
+            return
         while line := response.readline():
             name, _, text = line.partition(b": ")
             if name == b"data":
                 event = json.loads(text)
                 _check(event)
+                self._lives.worked()
                 request.arrived.put(event)
                 if event["stop"]:
                     return
@@ -241,29 +219,15 @@ class Process:
                 _check({"error": json.loads(text)})
         raise http.client.IncompleteRead(b"")
 
-    def _broken(self) -> ResourceError:
-        """Find out why a connection broke."""
-        if self._closed:
-            return ResourceError("the model was closed", where=_WHERE, hint="open it again")
-        try:
-            self._process.wait(_GONE_SECONDS)
-        except subprocess.TimeoutExpired:
-            return ResourceError("llama.cpp broke the connection", where=_WHERE, hint="ask again")
-        self._end()
-        return ResourceError(
-            f"the process of llama.cpp {_how(self._process.returncode)}",
-            where=_WHERE,
-            hint="open the model again; where it was killed for memory, lower cache_tokens",
-        )
-
 
 class _Connection(http.client.HTTPConnection):
-    """HTTP over a socket file."""
+    """HTTP over a socket file. seconds: that an answer may take, None for no bound."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, seconds: float | None = None) -> None:
         super().__init__("localhost")
         self._path = path
         self._raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._raw.settimeout(seconds)
 
     def connect(self) -> None:
         self.sock = self._raw
@@ -282,35 +246,28 @@ class _Connection(http.client.HTTPConnection):
             self._raw.shutdown(socket.SHUT_RDWR)
 
 
-def _folder() -> Path:
-    found = Path(tempfile.mkdtemp(prefix="adwright-"))
-    if len(os.fsencode(found)) > _LONGEST:
-        found.rmdir()
-        found = Path(tempfile.mkdtemp(prefix="adwright-", dir="/tmp"))
-    return found
+def _closed() -> ResourceError:
+    return ResourceError("the model was closed", where=_WHERE, hint="open it again")
 
 
-def _ended(process: subprocess.Popen[str], folder: Path, owner: int) -> None:
-    """Kill the process and remove its folder. Its weights are mapped from their file, and it writes
-    nothing, so it may be killed in the middle of a step."""
-    if os.getpid() != owner:  # a fork of the owner comes to its end
-        return
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(BrokenPipeError):
-                pipe.close()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"ended with code {code}"
+def _answers(life: WorkerProcess) -> bool:
+    """Whether its server answers at all; it does so while it computes, too."""
+    connection = _Connection(life.socket, _PING_SECONDS)
     try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
+        connection.send_json("/health", None)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _refused(model: str, told: str, log: Path) -> ConfigError:
+    return ConfigError(
+        f"llama.cpp cannot open the model: {_logged(log) or told}",
+        where=model,
+        hint="name a GGUF file that llama.cpp knows, and adapters of the same base",
+    )
 
 
 def _logged(log: Path) -> str:

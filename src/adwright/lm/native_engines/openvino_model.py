@@ -1,4 +1,4 @@
-"""A language model in this process, on OpenVINO GenAI: the engine to serve with on a CPU.
+"""A language model on OpenVINO GenAI, in a process of its own: the engine to serve with on a CPU.
 
 Requests of all callers are computed together, each joins and leaves at any step (continuous
 batching), and the keys and values of a beginning that was seen before are read instead of computed
@@ -9,6 +9,9 @@ OpenVINO reads GGUF files by itself, but rounds the float minimum of a group of 
 number, and the model is another one then: hardly an answer stays the same. So the matrices are
 first rewritten, once, in float16 or eight bits (`weights`). docs/language-models.md has figures.
 
+The pipeline runs in a process of its own (see `openvino_process`), so that a crash or a kill of it
+is an error here and nothing more, after which it is started again. The tokeniser runs here.
+
     with closing(OpenVinoModel.open(OpenVinoConfig())) as model:
         print(model.generate(["The best tea"]).texts)
 """
@@ -16,11 +19,10 @@ first rewritten, once, in float16 or eight bits (`weights`). docs/language-model
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,20 +36,23 @@ from adwright.lm.engine.base import Pair, TokenEngine
 from adwright.lm.engine.capabilities import Capabilities, check_least
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.grammar import check_constraint
+from adwright.lm.engine.language_model import Health
 from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
+from adwright.lm.native_engines.openvino_process import PipelineProcess, PipelineRequest
 from adwright.lm.native_engines.openvino_tokens import OpenVinoTokens
-from adwright.lm.native_engines.openvino_worker import PipelineRequest, Worker
-
-if TYPE_CHECKING:
-    import openvino_genai
+from adwright.lm.native_engines.second import Second
 
 __all__ = ["OpenVinoConfig", "OpenVinoModel"]
 
 _LOOK_SECONDS = 0.05
 #: XGrammar takes up to 20 ms for a state, and all threads of Python wait for it.
 _BOUNDS = ConstraintBounds(states=200)
+#: Tokens that are scored together: what is cancelled is free again after those.
+_SCORED_TOKENS = 1024
+#: More than any vocabulary has, and fewer than OpenVINO's own number may be.
+_MOST_TOP_K = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ class OpenVinoConfig:
         with AMX, where OpenVINO cannot do bfloat16 with less than two.
     cache_gb: memory for keys and values. prefix_caching: keep them for later prompts.
     max_running: the most requests that are computed together.
-    step_tokens: the most tokens of one step; longer prompts take several. OpenVINO keeps Python's
-        other threads waiting until a step ends, which is a quarter of a second for 256 tokens.
+    step_tokens: the most tokens of one step; longer prompts take several. What is cancelled leaves
+        between two steps, and 256 tokens take a quarter of a second.
     offline: never download.
 
     Raises ConfigError that names the setting.
@@ -103,23 +108,24 @@ class OpenVinoConfig:
 class OpenVinoModel(TokenEngine):
     """A ContinuousBatchingPipeline as a LanguageModel; calls of many threads run together.
 
-    `score` runs on a second pipeline without prefix caching, made when it is first asked for: the
-    first one does not tell the log-probabilities of tokens that it read from its cache.
+    `score` runs on a second pipeline without prefix caching, in a second process, made when it is
+    first asked for: the first one does not tell the log-probabilities of tokens that it read from
+    its cache.
     """
 
     def __init__(
         self, config: OpenVinoConfig, path: Path, note: str, context: int, vocabulary: int = 0
     ) -> None:
+        import openvino_genai as genai
+
         self._config = config
         self._path = path
         self._info = ModelInfo(config.model, "openvino", context, note)
-        pipeline = self._pipeline(scoring=False)
-        self._tokens = OpenVinoTokens(pipeline.get_tokenizer())
+        self._tokens = OpenVinoTokens(genai.Tokenizer(str(path)))
         # OpenVINO itself answers to tokens that it does not know.
         self._vocabulary = vocabulary or self._tokens.vocabulary
-        self._worker = Worker(pipeline, lambda: self._pipeline(scoring=False))
-        self._scorer: Worker | None = None
-        self._lock = threading.Lock()
+        self._process = self._start(scoring=False)
+        self._scorer = Second(lambda: self._start(scoring=True))
         self._closed = False
 
     @classmethod
@@ -156,16 +162,28 @@ class OpenVinoModel(TokenEngine):
     @property
     def running(self) -> int:
         """Requests for answers that are computed now."""
-        return self._worker.running
+        return self._process.running
+
+    @property
+    def processes(self) -> tuple[PipelineProcess, ...]:
+        """The process that answers, and the one that scores where there is one."""
+        scorer = self._scorer.opened
+        return (self._process,) if scorer is None else (self._process, scorer)
+
+    def health(self) -> Health:
+        """How its processes are; the first that is not ready decides."""
+        told = (one.health() for one in self.processes)
+        return next((one for one in told if one != "ready"), "ready")
 
     def close(self) -> None:
-        """Cancel what runs and free the weights."""
-        with self._lock:
-            self._closed = True
-            scorer, self._scorer = self._scorer, None
-        self._worker.close()
-        if scorer is not None:
-            scorer.close()
+        """End the processes, whatever they compute."""
+        self._closed = True
+        self._process.close()
+        self._scorer.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ConfigError("the model is closed", where="openvino", hint="open it again")
 
     def _check(self, config: GenerationConfig, cancel: Cancellation | None) -> None:
         check_constraint(config, cancel=cancel, bounds=_BOUNDS)
@@ -187,80 +205,95 @@ class OpenVinoModel(TokenEngine):
     def _score_pairs(
         self, pairs: Sequence[Pair], cancel: Cancellation | None
     ) -> list[npt.NDArray[np.float64]]:
-        settings = self._settings(GenerationConfig(logprobs=True), 0, most=0)
-        settings.echo = True
-        worker = self._scoring()
-        requests = [worker.submit(before + after, settings) for before, after in pairs]
-        found = []
-        try:
-            for (_, after), request in zip(pairs, requests, strict=True):
-                if cancel is not None and cancel.cancelled:
-                    raise cancelled_score()
-                logprobs = [value for output in request for value in output.logprobs]
-                found.append(np.array(logprobs[-len(after) :], dtype=np.float64))
-        finally:
-            for request in requests:
-                request.drop()
-        return found
+        settings = self._settings(GenerationConfig(logprobs=True), 0, most=0) | {"echo": True}
+        process = self._scorer.get(cancel, cancelled_score)
+        return [
+            values
+            for some in _cut(pairs, _SCORED_TOKENS)
+            for values in _scored(process, some, settings, cancel)
+        ]
 
     def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> PipelineRequest:
         most = config.max_tokens
         if self._info.context:
             most = min(most, self._info.context - len(ids))
-        return self._worker.submit(ids, self._settings(config, row, most=most))
+        return self._process.submit(ids, self._settings(config, row, most=most))
 
-    def _settings(
-        self, config: GenerationConfig, row: int, *, most: int
-    ) -> openvino_genai.GenerationConfig:
-        import openvino_genai as genai
-
-        settings = genai.GenerationConfig()
-        settings.max_new_tokens = most
-        settings.apply_chat_template = False
-        settings.repetition_penalty = config.repetition_penalty
-        settings.logprobs = int(config.logprobs)
+    def _settings(self, config: GenerationConfig, row: int, *, most: int) -> dict[str, Any]:
+        """As `openvino_worker.generation_config` takes them."""
+        settings: dict[str, Any] = {
+            "max_new_tokens": most,
+            "apply_chat_template": False,
+            "repetition_penalty": config.repetition_penalty,
+            "logprobs": int(config.logprobs),
+            "end": min(self._tokens.end_ids, default=-1),
+        }
         if config.temperature > 0:
-            settings.do_sample = True
-            settings.temperature = config.temperature
-            settings.top_p = config.top_p
-            # Its own default, 2^64 - 1, means all of them.
-            settings.top_k = config.top_k or settings.top_k
-            settings.rng_seed = config.seed + row
+            settings |= {
+                "do_sample": True,
+                "temperature": config.temperature,
+                "top_p": config.top_p,
+                "rng_seed": config.seed + row,
+            }
+            if config.top_k:  # its own default means all of them
+                settings["top_k"] = min(config.top_k, _MOST_TOP_K)
         if config.json_schema is not None:
-            text = json.dumps(dict(config.json_schema))
-            settings.structured_output_config = genai.StructuredOutputConfig(json_schema=text)
+            settings["json_schema"] = json.dumps(dict(config.json_schema))
         elif config.grammar is not None:
-            settings.structured_output_config = genai.StructuredOutputConfig(grammar=config.grammar)
-        settings.set_eos_token_id(min(self._tokens.end_ids, default=-1))
+            settings["grammar"] = config.grammar
         return settings
 
-    def _scoring(self) -> Worker:
-        with self._lock:
-            if self._closed:
-                raise ConfigError("the model is closed", where="openvino", hint="open it again")
-            if self._scorer is None:
-                self._scorer = Worker(
-                    self._pipeline(scoring=True), lambda: self._pipeline(scoring=True)
-                )
-            return self._scorer
+    def _start(self, *, scoring: bool) -> PipelineProcess:
+        config = self._config
+        # A prompt that is cut into parts loses the log-probabilities at the cuts.
+        step = max(8192, self._info.context) if scoring else config.step_tokens
+        return PipelineProcess(
+            {
+                "model": str(self._path),
+                "threads": fitting_threads(config.threads),
+                "cache_gb": config.cache_gb,
+                "max_running": config.max_running,
+                "prefix_caching": config.prefix_caching and not scoring,
+                "step_tokens": step,
+            }
+        )
 
-    def _pipeline(self, *, scoring: bool) -> openvino_genai.ContinuousBatchingPipeline:
-        import openvino_genai as genai
 
-        scheduler = genai.SchedulerConfig()
-        scheduler.cache_size = self._config.cache_gb
-        scheduler.max_num_seqs = self._config.max_running
-        scheduler.enable_prefix_caching = self._config.prefix_caching and not scoring
-        scheduler.max_num_batched_tokens = self._config.step_tokens
-        if scoring:
-            # A prompt that is cut into parts loses the log-probabilities at the cuts.
-            scheduler.max_num_batched_tokens = max(8192, self._info.context)
-        threads = fitting_threads(self._config.threads)
-        properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads}
-        if threads == 1 and _has_amx():
-            # The plugin's layers for bf16 on AMX divide by half the threads: the process dies.
-            properties["INFERENCE_PRECISION_HINT"] = "f32"
-        return genai.ContinuousBatchingPipeline(str(self._path), scheduler, "CPU", properties)
+def _cut(pairs: Sequence[Pair], most: int) -> Iterator[Sequence[Pair]]:
+    """Pairs in runs of at most so many tokens, or a single pair."""
+    first, tokens = 0, 0
+    for at, (before, after) in enumerate(pairs):
+        length = len(before) + len(after)
+        if at > first and tokens + length > most:
+            yield pairs[first:at]
+            first, tokens = at, 0
+        tokens += length
+    yield pairs[first:]
+
+
+def _scored(
+    process: PipelineProcess,
+    pairs: Sequence[Pair],
+    settings: dict[str, Any],
+    cancel: Cancellation | None,
+) -> Iterator[npt.NDArray[np.float64]]:
+    """The log-probabilities of the continuations, computed together."""
+    requests = [process.submit(before + after, settings) for before, after in pairs]
+    try:
+        for (_, after), request in zip(pairs, requests, strict=True):
+            logprobs: list[float] = []
+            ended = False
+            while not ended:
+                output = request.next(_LOOK_SECONDS)
+                if cancel is not None and cancel.cancelled:
+                    raise cancelled_score()
+                if output is not None:
+                    logprobs += output.logprobs
+                    ended = output.ended
+            yield np.array(logprobs[-len(after) :], dtype=np.float64)
+    finally:
+        for request in requests:
+            request.drop()
 
 
 def _written(
@@ -280,14 +313,6 @@ def _written(
                 answer.end("length" if output.full else "stop")
         if output is not None or answer.finish_reason is not None:
             yield
-
-
-def _has_amx() -> bool:
-    """Whether the processor multiplies tiles of bfloat16; False where nothing tells."""
-    try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        return False
 
 
 def _located(config: OpenVinoConfig) -> tuple[Path, str]:

@@ -1,220 +1,160 @@
-"""The thread that steps an OpenVINO pipeline: requests join and leave between two steps."""
+"""The process that OpenVINO runs in: `python -P -m adwright.lm.native_engines.openvino_worker`.
+
+It opens the pipeline, takes one connection on its socket file and ends with its lifeline. What goes
+over the connection are lines of JSON, of any number of requests at once:
+
+    {"id": 7, "prompt": [5, 6], "settings": {"max_new_tokens": 3}}     a request
+    {"drop": 7}                                                        cancel it
+    {"ping": 1}                                                        answered {"pong": 1}
+    {"id": 7, "ids": [8], "logprobs": [], "ended": false, "full": false}    what a step added
+    {"id": 7, "error": "...", "hint": "...", "refused": true}               the end of the request
+
+OpenVINO keeps Python waiting while it computes a step, so all of that happens between two steps.
+"""
 
 from __future__ import annotations
 
-import re
+import json
+import os
+import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.errors import AdwrightError, ConfigError
+from adwright.lm.native_engines.lifeline import take_up
+from adwright.lm.native_engines.openvino_steps import StepOutput, Stepper, StepRequest
 
 if TYPE_CHECKING:
     import openvino_genai
 
-__all__ = ["PipelineRequest", "StepOutput", "Worker"]
+__all__ = ["generation_config", "main", "pipeline", "serve"]
+
+Say = Callable[[Mapping[str, Any]], None]
 
 
-@dataclass(frozen=True)
-class StepOutput:
-    """What one step added to an answer.
+def pipeline(settings: Mapping[str, Any]) -> openvino_genai.ContinuousBatchingPipeline:
+    """Open the model with the settings of `OpenVinoModel`."""
+    import openvino_genai as genai
 
-    ended: whether it was the last one. full: whether it ended because its tokens were used up.
-    """
-
-    ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    ended: bool
-    full: bool = False
-
-
-@dataclass(eq=False)
-class PipelineRequest:
-    """A request that is being computed. Iterate over its outputs; `drop` cancels it."""
-
-    ids: Sequence[int]
-    settings: openvino_genai.GenerationConfig
-    handle: Any = None
-    dropped: bool = False
-    arrived: SimpleQueue[StepOutput | Exception] = field(default_factory=SimpleQueue)
-
-    def __iter__(self) -> Iterator[StepOutput]:
-        """Yield its outputs up to the last. Raises what went wrong in the pipeline."""
-        while True:
-            output = self.arrived.get()
-            if isinstance(output, Exception):
-                raise output
-            yield output
-            if output.ended:
-                return
-
-    def next(self, seconds: float) -> StepOutput | None:
-        """The next output, or None where none came within so many seconds."""
-        try:
-            output = self.arrived.get(timeout=seconds)
-        except Empty:
-            return None
-        if isinstance(output, Exception):
-            raise output
-        return output
-
-    def drop(self) -> None:
-        """Cancel the request; its memory is free after the next step."""
-        self.dropped = True
+    scheduler = genai.SchedulerConfig()
+    scheduler.cache_size = settings["cache_gb"]
+    scheduler.max_num_seqs = settings["max_running"]
+    scheduler.enable_prefix_caching = settings["prefix_caching"]
+    scheduler.max_num_batched_tokens = settings["step_tokens"]
+    properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": settings["threads"]}
+    if settings["threads"] == 1 and _has_amx():
+        # The plugin's layers for bf16 on AMX divide by half the threads: the process dies.
+        properties["INFERENCE_PRECISION_HINT"] = "f32"
+    return genai.ContinuousBatchingPipeline(settings["model"], scheduler, "CPU", properties)
 
 
-class Worker:
-    """Runs a ContinuousBatchingPipeline for as many requests at once as there are.
+def generation_config(settings: Mapping[str, Any]) -> openvino_genai.GenerationConfig:
+    """Its fields by name; beside them `end`, a token, and `json_schema` or `grammar`, texts."""
+    import openvino_genai as genai
 
-    pipeline: used by nobody else from now on. It computes only while there are requests.
-    again: makes a new one, after a request that made a step fail: it would be in the way of every
-    further step, and cannot be taken out.
-    """
+    found = genai.GenerationConfig()
+    for name, value in settings.items():
+        if name in ("json_schema", "grammar"):
+            found.structured_output_config = genai.StructuredOutputConfig(**{name: value})
+        elif name != "end":
+            setattr(found, name, value)
+    found.set_eos_token_id(settings["end"])
+    return found
 
-    def __init__(
-        self,
-        pipeline: openvino_genai.ContinuousBatchingPipeline,
-        again: Callable[[], openvino_genai.ContinuousBatchingPipeline],
-    ) -> None:
-        self._pipeline: Any = pipeline
-        self._again = again
-        self._queue: SimpleQueue[PipelineRequest | None] = SimpleQueue()
-        self._live: list[PipelineRequest] = []
-        self._count = 0
-        self._closed = False
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="adwright-openvino", daemon=True)
-        self._thread.start()
 
-    @property
-    def running(self) -> int:
-        """Requests that the pipeline works on."""
-        return len(self._live)
+def serve(
+    connection: socket.socket,
+    stepper: Stepper,
+    settings_of: Callable[[Mapping[str, Any]], Any] = generation_config,
+) -> None:
+    """Take requests from the connection, and tell what becomes of them, until it is closed."""
+    lock = threading.Lock()
 
-    def submit(
-        self, ids: Sequence[int], settings: openvino_genai.GenerationConfig
-    ) -> PipelineRequest:
-        """Ask for an answer to a prompt of these tokens. Raises ConfigError once it is closed."""
-        request = PipelineRequest(ids, settings)
-        with self._lock:
-            if self._closed:
-                raise ConfigError("the model is closed", where="openvino", hint="open it again")
-            self._queue.put(request)
-        return request
+    def say(what: Mapping[str, Any]) -> None:
+        data = json.dumps(what).encode() + b"\n"
+        # Where the parent has gone, or has given this life up, the loop below ends too.
+        with suppress(OSError), lock:
+            connection.sendall(data)
 
-    def close(self) -> None:
-        """Cancel what runs and free the pipeline; any number of times."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._queue.put(None)
-        self._thread.join()
+    live: dict[int, StepRequest] = {}
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            told = json.loads(line)
+            if "ping" in told:
+                say({"pong": told["ping"]})
+            elif "drop" in told:
+                dropped = live.get(told["drop"])
+                if dropped is not None:
+                    dropped.dropped = True
+            else:
+                tell = _teller(told["id"], live, say)
+                try:
+                    request = StepRequest(told["prompt"], settings_of(told["settings"]), tell)
+                    live[told["id"]] = request
+                    stepper.submit(request)
+                except Exception as error:  # whatever is wrong with one request, the others go on
+                    tell(error if isinstance(error, AdwrightError) else _refused(error))
 
-    def _run(self) -> None:
-        ended: Exception = ResourceError(
-            "the model was closed", where="openvino", hint="open it again"
-        )
-        try:
-            self._serve()
-        except RuntimeError as error:  # no new pipeline
-            ended = ResourceError(_reason(error), where="openvino", hint="open the model again")
-        with self._lock:
-            self._closed = True
-        self._fail(ended)
-        self._pipeline = None
-        while True:
-            try:
-                late = self._queue.get_nowait()
-            except Empty:
-                return
-            if late is not None:
-                late.arrived.put(ended)
 
-    def _serve(self) -> None:
-        while self._admit():
-            try:
-                self._pipeline.step()
-                self._live = [request for request in self._live if not self._read(request)]
-                if not self._live and self._pipeline.has_non_finished_requests():
-                    # Cancelled ones give their memory back in the step after.
-                    self._pipeline.step()
-            except RuntimeError as error:
-                self._fail(ResourceError(_reason(error), where="openvino", hint=_TO_DO))
-                self._pipeline = None  # first, so that there are never two
-                self._pipeline = self._again()
+def main() -> None:
+    """Serve until the lifeline ends."""
+    lifeline = take_up()
+    settings = lifeline.settings
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(settings["socket"])
+        listener.listen(1)
+        first = pipeline(settings)
+    except Exception as error:  # its errors are of any kind
+        lifeline.failed(error)
+    stepper = Stepper(first, lambda: pipeline(settings))
+    del first
+    lifeline.ready()
+    connection, _ = listener.accept()
+    threading.Thread(target=_end_with, args=(stepper,), daemon=True).start()
+    serve(connection, stepper)
+    os._exit(0)
 
-    def _admit(self) -> bool:
-        """Take new requests, waiting where there is nothing to do; False at the end."""
-        while True:
-            try:
-                request = self._queue.get(block=not self._live, timeout=None)
-            except Empty:
-                return True
-            if request is None:
-                return False
-            if request.dropped:
-                request.arrived.put(StepOutput((), (), ended=True))
-                continue
-            try:
-                request.handle = self._add(request)
-                self._live.append(request)
-            except RuntimeError as error:
-                request.arrived.put(
-                    ConfigError(_reason(error), where="openvino", hint="correct the request")
-                )
 
-    def _add(self, request: PipelineRequest) -> Any:
-        import openvino
+def _end_with(stepper: Stepper) -> None:
+    """End the process when nothing steps any more, so that the parent starts another."""
+    stepper.join()
+    os._exit(1)
 
-        self._count += 1
-        ids = openvino.Tensor(np.array([list(request.ids)], dtype=np.int64))
-        return self._pipeline.add_request(self._count, ids, request.settings)
 
-    def _read(self, request: PipelineRequest) -> bool:
-        """Pass on the output of the last step; return whether the request has ended."""
-        handle = request.handle
-        status = handle.get_status().name
-        ended = status != "RUNNING"
-        ids: list[int] = []
-        logprobs: list[float] = []
-        full = False
-        while handle.can_read():
-            for output in handle.read().values():
-                ids.extend(output.generated_ids)
-                logprobs.extend(output.generated_log_probs)
-                full = output.finish_reason.name == "LENGTH"
-        if status == "IGNORED" and not request.dropped:
-            request.arrived.put(ResourceError(_FULL, where="openvino", hint=_TO_DO))
-        elif ids or ended:
-            request.arrived.put(StepOutput(tuple(ids), tuple(logprobs), ended, full))
-        if request.dropped and not ended:
-            handle.cancel()
-            request.arrived.put(StepOutput((), (), ended=True))
-        if ended or request.dropped:
-            # The pipeline goes on with a request for as long as somebody holds its handle.
-            request.handle = None
-            return True
+def _teller(
+    ident: int, live: dict[int, StepRequest], say: Say
+) -> Callable[[StepOutput | Exception], None]:
+    def tell(output: StepOutput | Exception) -> None:
+        ended = True
+        if isinstance(output, StepOutput):
+            ended = output.ended
+            say({"id": ident, **vars(output)})
+        else:
+            what = output.what if isinstance(output, AdwrightError) else str(output)
+            hint = output.hint if isinstance(output, AdwrightError) else ""
+            refused = isinstance(output, ConfigError)
+            say({"id": ident, "error": what, "hint": hint, "refused": refused})
+        if ended:
+            live.pop(ident, None)
+
+    return tell
+
+
+def _refused(error: Exception) -> ConfigError:
+    return ConfigError(str(error), where="openvino", hint="correct the request")
+
+
+def _has_amx() -> bool:
+    """Whether the processor multiplies tiles of bfloat16; False where nothing tells."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
         return False
 
-    def _fail(self, error: Exception) -> None:
-        for request in self._live:
-            if request.handle is not None:
-                request.handle.cancel()
-                request.handle = None
-            request.arrived.put(error)
-        self._live = []
 
-
-_FULL = "the cache of keys and values is full"
-_SOURCE = re.compile(r"^(\[[\d:]+\] )?\S+\.(cc|cpp|hpp|h):\d+:? ?")
-_TO_DO = "send less at once, or raise cache_gb"
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # OpenVINO begins with where in its source it was; the reason comes last.
-    return _SOURCE.sub("", lines[-1]) if lines else "it failed"
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ is in one of the two at most.
     disk -> pool     the folder is read and checked again
 
 A registered adapter keeps only its settings and layout, so there may be thousands. Not safe for
-several threads, but for `states`: the engine computes on one at a time.
+several threads, but for `states` and `check`: the engine computes on one at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ from adwright.lm.serving.gathered_adapters import BaseMaps, StoredAdapter
 from adwright.lm.serving.page_pool import PagePool
 from adwright.tuning.reparameterised.dora import DoRA
 
-__all__ = ["AdapterCache", "AdapterState", "CacheCounts", "PooledAdapter", "Tier"]
+__all__ = [
+    "AdapterCache",
+    "AdapterState",
+    "CacheCounts",
+    "CheckedAdapter",
+    "PooledAdapter",
+    "Tier",
+]
 
 Tier = Literal["pool", "host", "disk"]
 
@@ -79,6 +86,15 @@ class CacheCounts:
     dropped: int = 0
 
 
+@dataclass(frozen=True)
+class CheckedAdapter:
+    """A folder that can be served. pages: that its adapter takes in the pool."""
+
+    folder: Path
+    layout: Layout
+    pages: int
+
+
 @dataclass
 class _Known:
     folder: Path
@@ -120,13 +136,17 @@ class AdapterCache:
         return name in self._known
 
     def add(self, name: str, folder: str | Path) -> None:
-        """Register what `Tuned.save` wrote: it is read and checked, and not kept.
+        """Register what `Tuned.save` wrote: `check` it, and `register` it."""
+        self._require_free(name)
+        self.register(name, self.check(folder))
 
-        Raises ConfigError where the name is taken; ArtifactError where it is larger than the
-        pool, has nothing in it, or is not finite with its scale; and as `BaseMaps.read` does.
+    def check(self, folder: str | Path) -> CheckedAdapter:
+        """Read and check a folder, and keep nothing of it. From any thread: it may take long, and
+        changes nothing.
+
+        Raises ArtifactError where it is larger than the pool, has nothing in it, or is not finite
+        with its scale; and as `BaseMaps.read` does.
         """
-        if name in self._known:
-            raise ConfigError("the name is taken", where=name, hint="remove that adapter first")
         adapter = self._base.read(folder)
         layout = layout_of(adapter.method, self._base.sizes, self.grain)
         pages = layout.pages(self._pool.shape, self.grain)
@@ -146,7 +166,12 @@ class AdapterCache:
             # Its norms need all of the base's weights, far more than reading it: they are looked
             # at when it is loaded.
             self._image(adapter, layout, folder)
-        self._known[name] = _Known(Path(folder), layout, pages)
+        return CheckedAdapter(Path(folder), layout, pages)
+
+    def register(self, name: str, checked: CheckedAdapter) -> None:
+        """Take what was checked; ConfigError where the name is taken."""
+        self._require_free(name)
+        self._known[name] = _Known(checked.folder, checked.layout, checked.pages)
 
     def remove(self, name: str) -> None:
         """Forget an adapter; ConfigError where there is none, or a request uses it."""
@@ -222,6 +247,10 @@ class AdapterCache:
         size = 0 if tier == "disk" else known.pages * self._pool.page_bytes
         method = type(known.layout.method).__name__
         return AdapterState(name, method, tier, size, known.pages, known.pins, known.hits)
+
+    def _require_free(self, name: str) -> None:
+        if name in self._known:
+            raise ConfigError("the name is taken", where=name, hint="remove that adapter first")
 
     def _of(self, name: str) -> _Known:
         # One look: another thread may ask while the adapter is removed.

@@ -11,8 +11,9 @@ import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
-from adwright.core.errors import AdwrightError, ConfigError
+from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.torch_engine.config import TorchConfig
@@ -20,6 +21,8 @@ from adwright.lm.torch_engine.model import load_causal
 
 __all__ = ["AdapterFolder", "Scanned", "open_base"]
 
+#: How long a scan waits for one that is under way.
+_SCAN_SECONDS = 10.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
@@ -46,37 +49,49 @@ class AdapterFolder:
             raise ConfigError("there is no such folder", where=str(top), hint="name another")
 
     def rescan(self) -> Scanned:
-        """Bring what is served in step with the folder. From any thread."""
-        with self._lock:
-            found, refused = self._found()
-            removed = []
-            for name, stamp in list(self._stamps.items()):
-                # A folder that cannot be read counts as unchanged.
-                if name not in refused and found.get(name) != stamp:
-                    try:
-                        self._models.remove(name)
-                    except AdwrightError as error:
-                        refused[name] = error.what
-                        continue
-                    del self._stamps[name]
-                    if name not in found:
-                        removed.append(name)
-            added = []
-            for name, stamp in found.items():
-                if name in self._stamps:
-                    continue
+        """Bring what is served in step with the folder. From any thread.
+
+        Raises ResourceError where another scan has not ended after some seconds.
+        """
+        if not self._lock.acquire(timeout=_SCAN_SECONDS):
+            raise ResourceError(
+                "another scan of the folder has not ended", where=str(self._top), hint="ask later"
+            )
+        try:
+            return self._scan()
+        finally:
+            self._lock.release()
+
+    def _scan(self) -> Scanned:
+        found, refused = self._found()
+        removed = []
+        for name, stamp in list(self._stamps.items()):
+            # A folder that cannot be read counts as unchanged.
+            if name not in refused and found.get(name) != stamp:
                 try:
-                    if not _NAME.fullmatch(name):
-                        raise ConfigError("the name has other signs than letters, digits, _ . -")
-                    self._models.add(name, self._top / name)
+                    self._models.remove(name)
                 except AdwrightError as error:
                     refused[name] = error.what
-                except OSError as error:
-                    refused[name] = _told(error)
-                else:
-                    self._stamps[name] = stamp
-                    added.append(name)
-            return Scanned(tuple(added), tuple(removed), refused)
+                    continue
+                del self._stamps[name]
+                if name not in found:
+                    removed.append(name)
+        added = []
+        for name, stamp in found.items():
+            if name in self._stamps:
+                continue
+            try:
+                if not _NAME.fullmatch(name):
+                    raise ConfigError("the name has other signs than letters, digits, _ . -")
+                self._models.add(name, self._top / name)
+            except AdwrightError as error:
+                refused[name] = error.what
+            except OSError as error:
+                refused[name] = _told(error)
+            else:
+                self._stamps[name] = stamp
+                added.append(name)
+        return Scanned(tuple(added), tuple(removed), refused)
 
     def _found(self) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
         """Sub-folders by name, with time and size of the manifest; and why some cannot be read."""
@@ -85,7 +100,9 @@ class AdapterFolder:
             try:
                 if folder.is_dir() and not folder.name.startswith("."):
                     manifest = folder / "manifest.json"
-                    state = manifest.stat() if manifest.is_file() else None
+                    state = manifest.stat() if manifest.exists() else None
+                    if state is not None and not S_ISREG(state.st_mode):
+                        raise OSError("its manifest is no regular file")
                     found[folder.name] = (state.st_mtime_ns, state.st_size) if state else (0, 0)
             except OSError as error:
                 refused[folder.name] = _told(error)

@@ -13,6 +13,7 @@ from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
 from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
+from adwright.lm.engine.language_model import Health
 from adwright.lm.engine.prompts import cancelled_score
 from adwright.lm.serving.rows import AnswerRow, EmbeddingRow, Row, ScoreRow
 from adwright.lm.torch_engine.constraint import Grammars
@@ -34,6 +35,9 @@ class Batching(Protocol):
     @property
     def vocabulary(self) -> int:
         """Size of the vocabulary."""
+
+    def health(self) -> Health:
+        """Whether it computes."""
 
     def run(self, rows: Sequence[Row]) -> None:
         """Compute until all are over; raise the error of the first that has one."""
@@ -59,6 +63,10 @@ class AdapterModel(TokenEngine):
     def tokens(self) -> HuggingFaceTokens:
         """The base's tokeniser."""
         return self._engine.tokens
+
+    def health(self) -> Health:
+        """How the engine is."""
+        return self._engine.health()
 
     def close(self) -> None:
         """Do nothing: the engine is closed by its owner."""
@@ -122,7 +130,7 @@ class AdapterModel(TokenEngine):
             raise cancelled_score()
         return [row.logprobs for row in rows]
 
-    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
-        own = [EmbeddingRow(self._adapter, ids) for ids in rows]
+    def _embed_ids(self, rows: Sequence[list[int]], cancel: Cancellation | None) -> Vectors:
+        own = [EmbeddingRow(self._adapter, ids, cancel) for ids in rows]
         self._engine.run(own)
         return np.stack([row.vector for row in own])

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,7 +34,7 @@ from typing import TYPE_CHECKING
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.generation import Chunk, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.language_model import Health, LanguageModel
 from adwright.lm.serving.adapter_cache import AdapterCache, AdapterState
 from adwright.lm.serving.adapter_folding import Merger
 from adwright.lm.serving.adapter_model import AdapterModel
@@ -55,6 +56,8 @@ _log = logging.getLogger("adwright.lm")
 _DEFAULT = ServingConfig()
 #: Seconds after which a waiting thread looks again by itself.
 _PATIENCE = 0.05
+#: Seconds without a pass, while there are rows, after which it is stuck.
+_QUIET = 60.0
 
 
 class AdapterModels(Mapping[str, LanguageModel]):
@@ -102,6 +105,7 @@ class AdapterModels(Mapping[str, LanguageModel]):
         self._arrivals: SimpleQueue[Row] = SimpleQueue()
         self._wanting = 0
         self._closed = False
+        self._moved = time.monotonic()
         self._thread: threading.Thread | None = None
         if config.drive == "thread":
             self._thread = threading.Thread(target=self._loop, name="adwright-serving", daemon=True)
@@ -133,10 +137,14 @@ class AdapterModels(Mapping[str, LanguageModel]):
     def add(self, name: str, folder: str | Path) -> None:
         """Register what `Tuned.save` wrote; errors as `AdapterCache.add`, and ConfigError for the
         name of the base."""
+        if name == self.name:
+            raise ConfigError("the base has this name", where=name, hint="take another")
+        if name in self._cache:
+            raise ConfigError("the name is taken", where=name, hint="remove that adapter first")
+        # Reading may take long, for ever where the folder does not answer: passes go on meanwhile.
+        checked = self._cache.check(folder)
         with self._still():
-            if name == self.name:
-                raise ConfigError("the base has this name", where=name, hint="take another")
-            self._cache.add(name, folder)
+            self._cache.register(name, checked)
 
     def remove(self, name: str) -> None:
         """Forget an adapter; ConfigError where there is none, or a request needs it."""
@@ -147,6 +155,13 @@ class AdapterModels(Mapping[str, LanguageModel]):
             self._cache.remove(name)
             if self._merger is not None and self._merger.merged == name:
                 self._merger.unmerge()
+
+    def health(self) -> Health:
+        """Whether passes run: stuck where there are rows, and no pass has ended for long."""
+        if self._closed or (self._thread is not None and not self._thread.is_alive()):
+            return "dead"
+        rows = len(self._scheduler.live) + len(self._scheduler.waiting) + self._arrivals.qsize()
+        return "stuck" if rows and time.monotonic() - self._moved > _QUIET else "ready"
 
     def adapters(self) -> Sequence[AdapterState]:
         """Say where each adapter is now, in the order they came. Waits for nothing."""
@@ -176,6 +191,8 @@ class AdapterModels(Mapping[str, LanguageModel]):
             raise ConfigError("the models are closed", where=self.name, hint="open them again")
         for index, row in enumerate(rows):
             self._scheduler.check(row, index)
+        if not (self._scheduler.live or self._scheduler.waiting or self._arrivals.qsize()):
+            self._moved = time.monotonic()
         for row in rows:
             self._arrivals.put(row)
         with self._told:
@@ -311,6 +328,7 @@ class AdapterModels(Mapping[str, LanguageModel]):
             _log.exception("a pass for %d requests failed", len(rows))
             told = ResourceError(f"the pass failed: {error}", hint="ask again")
             self._scheduler.fail(rows, told)
+        self._moved = time.monotonic()
         live, waiting = len(self._scheduler.live), len(self._scheduler.waiting)
         return PassResult(written, new - written, live, waiting)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from adwright.core.errors import AdwrightError, ResourceError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, Chunk, FinishReason, GenerationConfig
-from adwright.lm.engine.prompts import cancelled_score
+from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
 from adwright.lm.serving.adapter_cache import PooledAdapter
 from adwright.lm.torch_engine.constraint import Constraint
 from adwright.lm.torch_engine.network import Network
@@ -187,8 +187,10 @@ class ScoreRow(Row):
 class EmbeddingRow(Row):
     """The mean of a text's last hidden states, of length 1."""
 
-    def __init__(self, adapter: str | None, tokens: list[int]) -> None:
-        super().__init__(adapter, tokens, len(tokens), None)
+    def __init__(
+        self, adapter: str | None, tokens: list[int], cancel: Cancellation | None = None
+    ) -> None:
+        super().__init__(adapter, tokens, len(tokens), cancel)
         self._parts: dict[int, Tensor] = {}
 
     @property
@@ -202,7 +204,7 @@ class EmbeddingRow(Row):
     def end(self, reason: FinishReason) -> None:
         """As `Row.end`; where it is cancelled, with an error: half a mean is none."""
         if reason == "cancelled":
-            self.error = ResourceError("the embedding was cancelled", hint="ask again")
+            self.error = cancelled_embedding()
         super().end(reason)
 
     def take(self, hidden: Tensor, first: int, network: Network) -> None:

@@ -144,9 +144,12 @@ class TorchModel(TokenEngine):
         with self._lock, torch.inference_mode():
             return score_rows(self._open(), pairs, self._batch_size, cancel)
 
-    def _embed_ids(self, rows: Sequence[list[int]]) -> Vectors:
+    def _embed_ids(self, rows: Sequence[list[int]], cancel: Cancellation | None) -> Vectors:
         with self._lock, torch.inference_mode():
-            return embed_rows(self._open(), rows, self._batch_size)
+            return embed_rows(self._open(), rows, self._batch_size, cancel)
+
+    def _require_open(self) -> None:
+        self._open()
 
     def _steps(
         self,

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from adwright.lm.engine.base import Pair
 from adwright.lm.engine.generation import Cancellation
-from adwright.lm.engine.prompts import cancelled_score
+from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
 from adwright.lm.torch_engine.network import Network, shared_beginning
 
 __all__ = ["batches_of_pairs", "embed_rows", "score_rows"]
 
 #: So many continuations of one prompt are computed by themselves, their prompt once.
 _FAMILY = 4
+#: Tokens that are computed between two looks at a cancellation, at least one row.
+_BATCH_TOKENS = 2048
 #: Rows of logits that exist at a time: 512 of a vocabulary of 49,152 take 100 MB.
 _HEAD_ROWS = 512
 
@@ -49,22 +51,27 @@ def batches_of_pairs(pairs: Sequence[Pair], batch_size: int) -> Iterator[list[in
         rows = list(family)
         if len(rows) < _FAMILY:
             others.extend(rows)
-            continue
-        for start in range(0, len(rows), batch_size):
-            yield rows[start : start + batch_size]
+        else:
+            yield from _cut(rows, [len(pairs[row][1]) for row in rows], batch_size)
     others.sort(key=lambda row: -len(pairs[row][0]) - len(pairs[row][1]))
-    for start in range(0, len(others), batch_size):
-        yield others[start : start + batch_size]
+    yield from _cut(others, [len(pairs[row][0]) + len(pairs[row][1]) for row in others], batch_size)
 
 
 def embed_rows(
-    network: Network, rows: Sequence[Sequence[int]], batch_size: int
+    network: Network,
+    rows: Sequence[Sequence[int]],
+    batch_size: int,
+    cancel: Cancellation | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Mean of the last hidden states over the tokens of each row, of length 1: [B, D]."""
+    """Mean of the last hidden states over the tokens of each row, of length 1: [B, D].
+
+    Raises ResourceError where it is cancelled, between two batches.
+    """
     order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
     found: list[tuple[int, Tensor]] = []
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
+    for batch in _cut(order, [len(rows[row]) for row in order], batch_size):
+        if cancel is not None and cancel.cancelled:
+            raise cancelled_embedding()
         ids = _padded([rows[row] for row in batch]).to(network.device)  # [b, L]
         positions = torch.arange(ids.shape[1], device=network.device)[None].expand_as(ids)
         hidden = network.hidden(ids, positions=positions).float()  # [b, L, D]
@@ -115,6 +122,20 @@ def _log_probabilities(
         chosen = logits.gather(-1, targets[start : start + _HEAD_ROWS, None])[:, 0]
         found.append((chosen - logits.logsumexp(-1)).double())
     return torch.cat(found).cpu().numpy()
+
+
+def _cut(rows: Sequence[int], lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Rows in batches of at most `most`, and of so many tokens with their padding."""
+    batch: list[int] = []
+    longest = 0
+    for row, length in zip(rows, lengths, strict=True):
+        longest = max(longest, length)
+        if batch and (len(batch) == most or longest * (len(batch) + 1) > _BATCH_TOKENS):
+            yield batch
+            batch, longest = [], length
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.lm.engine.generation import (
+    Cancellation,
     Chunk,
     Completion,
     Completions,
@@ -22,7 +23,7 @@ from adwright.lm.engine.generation import (
     Usage,
 )
 from adwright.lm.engine.language_model import LanguageModel, Tokenizer
-from adwright.lm.engine.prompts import require_text
+from adwright.lm.engine.prompts import cancelled_score, require_text
 from adwright.lm.engine.stopping import AnswerText
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.schemas import ChatIn, CompletionIn, EmbeddingIn, SamplingIn
@@ -151,8 +152,13 @@ def usage_event(kind: Kind, ident: str, name: str, now: int, usage: Usage) -> di
     }
 
 
-def echo_of(name: str, model: LanguageModel, prompts: Sequence[Prompt], now: int) -> dict[str, Any]:
-    """The prompts themselves with the log-probability of each of their tokens but the first."""
+def echo_of(
+    name: str, model: LanguageModel, prompts: Sequence[Prompt], now: int, cancel: Cancellation
+) -> dict[str, Any]:
+    """The prompts themselves with the log-probability of each of their tokens but the first.
+
+    Raises ResourceError where it is cancelled.
+    """
     for row, prompt in enumerate(prompts):
         if isinstance(prompt, str):
             require_text(prompt, row=row)
@@ -163,13 +169,17 @@ def echo_of(name: str, model: LanguageModel, prompts: Sequence[Prompt], now: int
     if any(len(ids) < 2 for ids in rows):
         raise ApiError(422, "an echoed prompt needs at least two tokens")
     scores = model.score(
-        [TokenPrompt(tuple(ids[:1])) for ids in rows], [TokenPrompt(tuple(ids[1:])) for ids in rows]
+        [TokenPrompt(tuple(ids[:1])) for ids in rows],
+        [TokenPrompt(tuple(ids[1:])) for ids in rows],
+        cancel=cancel,
     )
     choices = []
     for row, ids in enumerate(rows):
         text = AnswerText(model.tokens.decode)
         offsets = []
         for one in ids:
+            if cancel.cancelled:
+                raise cancelled_score()
             offsets.append(len(text.text))
             text.add(one)
         text.finish()
@@ -272,5 +282,5 @@ def _logprobs(
 
 
 def _reason(reason: FinishReason | None) -> str | None:
-    # The protocol has no word for cancelled, and its caller does not listen any more.
-    return "stop" if reason == "cancelled" else reason
+    # The protocol has no word for cancelled; who still listens had all that the time was for.
+    return "length" if reason == "cancelled" else reason

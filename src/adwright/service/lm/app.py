@@ -9,10 +9,10 @@ Any client of that protocol can call it, `HttpModel` among them.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
@@ -24,7 +24,9 @@ from adwright.core.version import __version__
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.service.lm.adapters import AdapterMeasures, Adapters
 from adwright.service.lm.config import LmServiceConfig
+from adwright.service.lm.keys import Callers
 from adwright.service.lm.routes import LmState, router
+from adwright.service.lm.shares import Shares
 from adwright.service.lm.work import LmWork
 from adwright.web.connections import Connections
 from adwright.web.errors import ApiError, Busy, add_error_handlers, error_response
@@ -60,7 +62,15 @@ def create_lm_app(
     """
     clock = SystemClock() if clock is None else clock
     measures = ServiceMetrics()
-    work = LmWork(running=config.max_running, waiting=config.max_queue, clock=clock)
+    callers = Callers(config.key, config.keys)
+    shares: Shares[Any] = Shares(
+        running=config.max_running,
+        waiting=config.max_queue,
+        several=callers.several,
+        tenant_waiting=config.tenant_queue,
+        tenant_tokens=config.tenant_tokens,
+    )
+    work = LmWork(shares, clock=clock, seconds=config.max_seconds)
     measures.gauge("lm_pending", "Requests for a model, in work or waiting.", lambda: work.pending)
     if adapters is not None:
         measures.registry.register(AdapterMeasures(adapters.models))
@@ -74,12 +84,13 @@ def create_lm_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.service = LmState(config, models, work, measures, clock, adapters)
+    app.state.service = LmState(config, models, work, measures, clock, callers, adapters)
     app.include_router(router)
     add_error_handlers(app)
     app.add_exception_handler(AdwrightError, _on_own_error)
     app.add_exception_handler(Busy, _on_busy)
-    limits, authenticate = config.gate(), _by_key(config.key) if config.key else None
+    limits = config.gate()
+    authenticate = _by_key(callers) if config.key or config.keys else None
     app.state.connections = Connections(limits, measures)
     app.add_middleware(
         Gate, limits=limits, metrics=measures, clock=clock, authenticate=authenticate
@@ -87,20 +98,19 @@ def create_lm_app(
     return app
 
 
-def _by_key(wanted: str) -> Authenticate:
-    """Let in who has the key as a bearer token."""
+def _by_key(callers: Callers) -> Authenticate:
+    """Let in who has a key as a bearer token."""
 
     async def authenticate(scope: Scope) -> str:
-        scheme, _, sent = header(scope, b"authorization").partition(" ")
-        known = hmac.compare_digest(sent.encode("utf-8"), wanted.encode("utf-8"))
-        if scheme.lower() != "bearer" or not known:
+        tenant = callers.tenant_of(header(scope, b"authorization"))
+        if tenant is None:
             raise ApiError(
                 401,
                 "the key is missing or not known",
                 hint="send it as a bearer token",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        return ""
+        return tenant
 
     return authenticate
 

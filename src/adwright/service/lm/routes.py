@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -14,8 +13,15 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from adwright.core.clock import Clock
 from adwright.core.errors import AdwrightError
-from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, Prompt, Usage
-from adwright.lm.engine.language_model import LanguageModel
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    Completion,
+    GenerationConfig,
+    Prompt,
+    Usage,
+)
+from adwright.lm.engine.language_model import Health, LanguageModel
 from adwright.service.lm.adapters import Adapters, adapters_of
 from adwright.service.lm.answers import (
     Kind,
@@ -30,10 +36,13 @@ from adwright.service.lm.answers import (
     usage_event,
 )
 from adwright.service.lm.config import LmServiceConfig
+from adwright.service.lm.keys import Callers
 from adwright.service.lm.schemas import ChatIn, CompletionIn, EmbeddingIn
-from adwright.service.lm.work import Gone, LmWork
+from adwright.service.lm.shares import Asked, prompt_tokens
+from adwright.service.lm.work import Gone, LmWork, TimeUp, in_thread
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, error_docs
+from adwright.web.gate import admitted
 from adwright.web.metrics import CONTENT_TYPE, ServiceMetrics
 
 __all__ = [
@@ -63,7 +72,7 @@ class LmState:
 
     models: by the name that a request carries; looked up for each request, so whoever owns the
     mapping may add to it and take from it while the service runs. adapters: they themselves where
-    they are adapters of one base.
+    they are adapters of one base. callers: who they are, by their keys.
     """
 
     config: LmServiceConfig
@@ -71,6 +80,7 @@ class LmState:
     work: LmWork
     metrics: ServiceMetrics
     clock: Clock
+    callers: Callers
     adapters: Adapters | None = None
     draining: bool = False
 
@@ -126,7 +136,7 @@ async def rescan(state: State) -> JSONResponse:
     folder = _adapters(state).folder
     if folder is None:
         raise ApiError(404, "the adapters of this service are fixed")
-    found = await asyncio.to_thread(folder.rescan)
+    found = await in_thread(folder.rescan, state.config.max_seconds)
     return JSONResponse(asdict(found))
 
 
@@ -145,7 +155,9 @@ async def completions(body: CompletionIn, request: Request, state: State) -> Res
     prompts = prompts_of(body, state.config)
     try:
         found = await state.work.run(
-            lambda _: echo_of(body.model, model, prompts, state.now()), request
+            lambda cancel: echo_of(body.model, model, prompts, state.now(), cancel),
+            request,
+            _asked(request, prompts),
         )
     except Gone:
         return Response(status_code=_CLOSED)
@@ -160,12 +172,12 @@ async def embeddings(body: EmbeddingIn, request: Request, state: State) -> Respo
     if len(texts) > state.config.max_texts:
         raise ApiError(422, f"one request has at most {state.config.max_texts} texts here")
 
-    def work(_: Cancellation) -> dict[str, Any]:
-        vectors = model.embed(texts)
+    def work(cancel: Cancellation) -> dict[str, Any]:
+        vectors = model.embed(texts, cancel=cancel)
         return embeddings_of(body, vectors, sum(map(model.tokens.count, texts)))
 
     try:
-        return JSONResponse(await state.work.run(work, request))
+        return JSONResponse(await state.work.run(work, request, _asked(request, texts)))
     except Gone:
         return Response(status_code=_CLOSED)
 
@@ -179,8 +191,9 @@ async def health() -> JSONResponse:
 @router.get("/readyz")
 async def ready(state: State) -> JSONResponse:
     """Whether requests should be sent here."""
-    is_ready = bool(state.models) and not state.draining
-    return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
+    told = _health(state)
+    is_ready = bool(told) and set(told.values()) == {"ready"} and not state.draining
+    return JSONResponse({"ready": is_ready, "models": told}, status_code=200 if is_ready else 503)
 
 
 @router.get("/metrics")
@@ -196,6 +209,22 @@ def _present(models: Mapping[str, LanguageModel]) -> Iterator[tuple[str, Languag
             yield name, models[name]
         except KeyError:
             continue
+
+
+def _health(state: LmState) -> dict[str, Health]:
+    """How each model is; of adapters the base alone, which computes for all."""
+    models: Mapping[str, LanguageModel] = state.models
+    if state.adapters is not None:
+        models = {state.adapters.models.name: models[state.adapters.models.name]}
+    told = {name: model.health() for name, model in _present(models)}
+    # Work that was cancelled long ago goes on: nobody knows in which of them.
+    return dict.fromkeys(told, "stuck") if state.work.stuck else told
+
+
+def _asked(request: Request, prompts: Sequence[Prompt], most: int = 0) -> Asked:
+    """The share that a request asks for. most: tokens of each of its answers."""
+    tokens = prompt_tokens(prompts) + most * len(prompts)
+    return Asked(admitted(request.scope).tenant, len(prompts), tokens)
 
 
 def _adapters(state: LmState) -> Adapters:
@@ -214,10 +243,14 @@ async def _answered(
         if body.stream:
             return await _streamed(kind, body, model, prompts[0], settings, request, state)
         answers = await state.work.run(
-            lambda cancel: model.generate(prompts, settings, cancel=cancel), request
+            lambda cancel: model.generate(prompts, settings, cancel=cancel),
+            request,
+            _asked(request, prompts, settings.max_tokens),
         )
     except Gone:
         return Response(status_code=_CLOSED)
+    if any(_is_empty(one) for one in answers):
+        raise TimeUp(state.config.max_seconds)
     return JSONResponse(answer_of(kind, body.model, answers, model.tokens, state.now()))
 
 
@@ -233,10 +266,12 @@ async def _streamed(
     def work(cancel: Cancellation) -> Iterator[Chunk]:
         return model.stream(prompt, settings, cancel=cancel)
 
-    chunks = state.work.stream(work, request)
+    chunks = state.work.stream(work, request, _asked(request, [prompt], settings.max_tokens))
     # The first piece before the head of the answer: what is wrong with the request shows by then,
     # and can still be answered with its status.
     first = await anext(chunks)
+    if _is_empty(first):
+        raise TimeUp(state.config.max_seconds)
     usage = body.stream_options is not None and body.stream_options.include_usage
     events = _events(kind, body.model, model, first, chunks, usage, state.now())
     return StreamingResponse(events, media_type="text/event-stream")
@@ -262,7 +297,7 @@ async def _events(
                 yield _event(chunk_event(kind, ident, name, now, chunk, model.tokens))
     except Gone:
         return
-    except AdwrightError as error:
+    except (AdwrightError, TimeUp) as error:
         _log.error("a stream failed: %s", error)
         yield _event({"error": {"code": "unavailable", "message": "the answer broke off"}})
         return
@@ -275,6 +310,11 @@ async def _chained(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncIterator[Ch
     yield first
     async for chunk in rest:
         yield chunk
+
+
+def _is_empty(one: Chunk | Completion) -> bool:
+    """Whether it was cancelled before anything was written."""
+    return one.finish_reason == "cancelled" and not (one.text or one.token_ids)
 
 
 def _event(content: dict[str, Any]) -> bytes:

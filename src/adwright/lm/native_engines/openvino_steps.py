@@ -1,0 +1,197 @@
+"""The thread that steps an OpenVINO pipeline: requests join and leave between two steps."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adwright.core.errors import ConfigError, ResourceError
+
+if TYPE_CHECKING:
+    import openvino_genai
+
+__all__ = ["StepOutput", "StepRequest", "Stepper"]
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What one step added to an answer.
+
+    ended: whether it was the last one. full: whether it ended because its tokens were used up.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    ended: bool
+    full: bool = False
+
+
+@dataclass(eq=False)
+class StepRequest:
+    """A request that is being computed. tell: is given its outputs up to the last, or what went
+    wrong. dropped: set to cancel it; its memory is free after the next step."""
+
+    ids: Sequence[int]
+    settings: openvino_genai.GenerationConfig
+    tell: Callable[[StepOutput | Exception], None]
+    handle: Any = None
+    dropped: bool = False
+
+
+class Stepper:
+    """Runs a ContinuousBatchingPipeline for as many requests at once as there are.
+
+    pipeline: used by nobody else from now on. It computes only while there are requests.
+    again: makes a new one, after a request that made a step fail: it would be in the way of every
+    further step, and cannot be taken out.
+    """
+
+    def __init__(
+        self,
+        pipeline: openvino_genai.ContinuousBatchingPipeline,
+        again: Callable[[], openvino_genai.ContinuousBatchingPipeline],
+    ) -> None:
+        self._pipeline: Any = pipeline
+        self._again = again
+        self._queue: SimpleQueue[StepRequest | None] = SimpleQueue()
+        self._live: list[StepRequest] = []
+        self._count = 0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="adwright-openvino", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> int:
+        """Requests that the pipeline works on."""
+        return len(self._live)
+
+    def submit(self, request: StepRequest) -> None:
+        """Compute an answer to a prompt of these tokens. Raises ConfigError once it is closed."""
+        with self._lock:
+            if self._closed:
+                raise ConfigError("the model is closed", where="openvino", hint="open it again")
+            self._queue.put(request)
+
+    def join(self) -> None:
+        """Return when it computes no more, for whatever reason; no request is left waiting."""
+        self._thread.join()
+
+    def close(self) -> None:
+        """Cancel what runs and free the pipeline; any number of times."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        ended: Exception = ResourceError(
+            "the model was closed", where="openvino", hint="open it again"
+        )
+        try:
+            self._serve()
+        except Exception as error:  # no new pipeline, or a fault of ours
+            ended = ResourceError(_reason(error), where="openvino", hint="open the model again")
+        with self._lock:
+            self._closed = True
+        self._fail(ended)
+        self._pipeline = None
+        while True:
+            try:
+                late = self._queue.get_nowait()
+            except Empty:
+                return
+            if late is not None:
+                late.tell(ended)
+
+    def _serve(self) -> None:
+        while self._admit():
+            try:
+                self._pipeline.step()
+                self._live = [request for request in self._live if not self._read(request)]
+                if not self._live and self._pipeline.has_non_finished_requests():
+                    # Cancelled ones give their memory back in the step after.
+                    self._pipeline.step()
+            except Exception as error:  # whatever a step raises, the thread goes on
+                self._fail(ResourceError(_reason(error), where="openvino", hint=_TO_DO))
+                self._pipeline = None  # first, so that there are never two
+                self._pipeline = self._again()
+
+    def _admit(self) -> bool:
+        """Take new requests, waiting where there is nothing to do; False at the end."""
+        while True:
+            try:
+                request = self._queue.get(block=not self._live, timeout=None)
+            except Empty:
+                return True
+            if request is None:
+                return False
+            if request.dropped:
+                request.tell(StepOutput((), (), ended=True))
+                continue
+            try:
+                request.handle = self._add(request)
+                self._live.append(request)
+            except Exception as error:  # whatever is wrong with one request, the others go on
+                request.tell(
+                    ConfigError(_reason(error), where="openvino", hint="correct the request")
+                )
+
+    def _add(self, request: StepRequest) -> Any:
+        import openvino
+
+        self._count += 1
+        ids = openvino.Tensor(np.array([list(request.ids)], dtype=np.int64))
+        return self._pipeline.add_request(self._count, ids, request.settings)
+
+    def _read(self, request: StepRequest) -> bool:
+        """Pass on the output of the last step; return whether the request has ended."""
+        handle = request.handle
+        status = handle.get_status().name
+        ended = status != "RUNNING"
+        ids: list[int] = []
+        logprobs: list[float] = []
+        full = False
+        while handle.can_read():
+            for output in handle.read().values():
+                ids.extend(output.generated_ids)
+                logprobs.extend(output.generated_log_probs)
+                full = output.finish_reason.name == "LENGTH"
+        if status == "IGNORED" and not request.dropped:
+            request.tell(ResourceError(_FULL, where="openvino", hint=_TO_DO))
+        elif ids or ended:
+            request.tell(StepOutput(tuple(ids), tuple(logprobs), ended, full))
+        if request.dropped and not ended:
+            handle.cancel()
+            request.tell(StepOutput((), (), ended=True))
+        if ended or request.dropped:
+            # The pipeline goes on with a request for as long as somebody holds its handle.
+            request.handle = None
+            return True
+        return False
+
+    def _fail(self, error: Exception) -> None:
+        for request in self._live:
+            if request.handle is not None:
+                request.handle.cancel()
+                request.handle = None
+            request.tell(error)
+        self._live = []
+
+
+_FULL = "the cache of keys and values is full"
+_SOURCE = re.compile(r"^(\[[\d:]+\] )?\S+\.(cc|cpp|hpp|h):\d+:? ?")
+_TO_DO = "send less at once, or raise cache_gb"
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # OpenVINO begins with where in its source it was; the reason comes last.
+    return _SOURCE.sub("", lines[-1]) if lines else "it failed"
