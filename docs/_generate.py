@@ -19,6 +19,7 @@ from _command_line import cli_page
 from _delivery import DELIVERY
 from _language_models import LANGUAGE_MODELS
 from _ranking import RANKING
+from _security import SECURITY
 from _sequences import SEQUENCES
 from _tuning import TUNING
 
@@ -41,6 +42,7 @@ PAGES = (
             "tuning-choice",
             "adapters",
             "offsite",
+            "security",
         )
     ),
 )
@@ -50,6 +52,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **SEQUENCES,
     **LANGUAGE_MODELS,
     **TUNING,
+    **SECURITY,
 }
 
 
