@@ -30,6 +30,7 @@ from adwright.web.gate import Authenticate, Gate
 from adwright.web.key_cache import KeyCache
 from adwright.web.metrics import ServiceMetrics
 from adwright.web.origin import header
+from adwright.web.turns import Turns
 
 __all__ = ["create_app"]
 
@@ -55,11 +56,12 @@ def create_app(
     """
     clock = SystemClock() if clock is None else clock
     metrics = ServiceMetrics()
+    turns = Turns(clock)
     state = ServiceState(
         config=config,
         store=store,
         models=models,
-        decider=Decider(config, models, store, metrics, clock),
+        decider=Decider(config, models, store, metrics, clock, late=turns.beat),
         keys=KeyCache(
             store.tenants_of_keys,
             clock,
@@ -69,6 +71,7 @@ def create_app(
         metrics=metrics,
         clock=clock,
     )
+    metrics.gauge("turns_waiting", "Requests that wait for a turn.", lambda: turns.waiting)
     metrics.gauge("models_loaded", "Models that decide.", lambda: state.counts()[0])
     metrics.gauge("models_refused", "Newer models that were refused.", lambda: state.counts()[1])
     app = FastAPI(
@@ -86,7 +89,12 @@ def create_app(
     app.include_router(routes.router)
     add_error_handlers(app)
     app.add_middleware(
-        Gate, limits=config, metrics=metrics, clock=clock, authenticate=_by_key(state.keys)
+        Gate,
+        limits=config,
+        metrics=metrics,
+        clock=clock,
+        authenticate=_by_key(state.keys),
+        turns=turns,
     )
     return app
 

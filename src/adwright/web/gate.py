@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,8 +21,9 @@ from adwright.web.errors import ApiError, Busy, own_error_response
 from adwright.web.limits import GateLimits
 from adwright.web.metrics import ServiceMetrics
 from adwright.web.origin import header, stranger
+from adwright.web.turns import Turns
 
-__all__ = ["Admitted", "Authenticate", "Gate", "admitted"]
+__all__ = ["Admitted", "Authenticate", "Gate", "admitted", "waited"]
 
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),
@@ -33,6 +35,7 @@ _SECURITY = [
 #: be answered when it is busiest.
 _GUARDED = "/v1/"
 _ADMITTED = "adwright.admitted"
+_WAITED = "adwright.waited"
 #: Methods that have a body only where the head announces one.
 _BARE = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
 #: nginx's word for a caller that went away before the answer.
@@ -57,10 +60,17 @@ def admitted(scope: Scope) -> Admitted:
     return found
 
 
+def waited(scope: Scope) -> float:
+    """Seconds that a request waited for the turn of its tenant."""
+    found: float = scope[_WAITED]
+    return found
+
+
 class Gate:
     """Lets requests in, times answers and adds headers to them.
 
-    authenticate: None where nobody needs a key, and all are one tenant.
+    authenticate: None where nobody needs a key, and all are one tenant. turns: of the
+    tenants, told by its owner how late the event loop is; None where requests never wait for one.
     """
 
     def __init__(
@@ -70,12 +80,14 @@ class Gate:
         metrics: ServiceMetrics,
         clock: Clock,
         authenticate: Authenticate | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
         self._authenticate = authenticate
+        self._turns = turns
         self._arrivals = ArrivingBodies(limits)
         most = limits.max_in_flight
         self._share = most if authenticate is None else limits.share_of(most)
@@ -148,7 +160,9 @@ class Gate:
         mine.requests += 1
         scope[_ADMITTED] = mine
         try:
-            await self._app(scope, request.receive, send)
+            async with nullcontext(0.0) if self._turns is None else self._turns.turn(tenant) as at:
+                scope[_WAITED] = at
+                await self._app(scope, request.receive, send)
         finally:
             self._in_flight -= 1
             mine.requests -= 1

@@ -34,8 +34,8 @@ def test_a_loop_that_was_blocked_is_late_and_is_forgiven() -> None:
 
 def test_what_is_to_be_looked_at_is_looked_at_at_each_beat() -> None:
     async def main() -> None:
-        beats: list[int] = []
-        pulse = Pulse(SystemClock(), lambda: beats.append(1))
+        beats: list[float] = []
+        pulse = Pulse(SystemClock(), beats.append)
         pulse.start()
         ends = time.monotonic() + 10
         while len(beats) < 3:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from adwright.service.decide.shedding import Floods, Load, Shares, commit_reserve, shed
+from adwright.service.decide.shedding import Load, Refusals, Shares, commit_reserve, shed
 
 LOAD = Load(own=1, decisions=4, per_rescue=0.002, store=0.005, per_commit=0.005)
 
@@ -84,27 +84,10 @@ def test_the_reserve_for_writing_is_bounded() -> None:
     assert commit_reserve(1.0, 0.04) == 0.02
 
 
-def test_a_tenant_floods_that_has_most_in_work_while_the_loop_is_late_for_others() -> None:
-    floods = Floods()
-    with ExitStack() as work:
-        for _ in range(4):
-            work.enter_context(floods.request("flood"))
-        assert not floods.floods("flood", lag=0.05, now=10), "nobody else is there"
-        assert not floods.floods("other", lag=0.05, now=10), "it has little in work"
-        assert floods.floods("flood", lag=0.05, now=10.5)
-        assert not floods.floods("flood", lag=0.001, now=10.5), "the loop is in time"
-        assert not floods.floods("flood", lag=0.05, now=12), "the other one has gone"
-        assert not floods.floods("other", lag=0.05, now=12)
-        for _ in range(4):
-            work.enter_context(floods.request("other"))
-        assert not floods.floods("flood", lag=0.05, now=12), "both have as much"
-    assert not floods.floods("flood", lag=0.05, now=12)
-
-
 def test_refusals_of_one_tenant_come_one_after_the_other() -> None:
-    floods = Floods()
-    assert floods.wait("a", now=1) == 0
-    assert floods.wait("a", now=1) == pytest.approx(0.01)
-    assert floods.wait("a", now=1.005) == pytest.approx(0.015)
-    assert floods.wait("b", now=1) == 0
-    assert floods.wait("a", now=5) == 0
+    refusals = Refusals()
+    assert refusals.wait("a", now=1) == 0
+    assert refusals.wait("a", now=1) == pytest.approx(0.01)
+    assert refusals.wait("a", now=1.005) == pytest.approx(0.015)
+    assert refusals.wait("b", now=1) == 0
+    assert refusals.wait("a", now=5) == 0

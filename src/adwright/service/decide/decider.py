@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ from adwright.service.decide.fair_queue import FairQueue
 from adwright.service.decide.hung_models import HungModels
 from adwright.service.decide.loop_lag import Pulse
 from adwright.service.decide.pending import Answers, DecisionJob, unavailable
-from adwright.service.decide.shedding import Floods, Load, Shares, commit_reserve, shed
+from adwright.service.decide.shedding import Load, Refusals, Shares, commit_reserve, shed
 from adwright.service.decide.write_queue import Write
 from adwright.service.decide.writer import Ledger, Writer
 from adwright.service.registry.deployed import Deployed
@@ -47,7 +47,10 @@ _log = logging.getLogger("adwright.service")
 
 
 class Decider:
-    """Decides and records; belongs to one event loop between `start` and `stop`."""
+    """Decides and records; belongs to one event loop between `start` and `stop`.
+
+    late: told each few milliseconds how late the event loop is, in seconds.
+    """
 
     def __init__(
         self,
@@ -56,16 +59,19 @@ class Decider:
         ledger: Ledger,
         metrics: ServiceMetrics,
         clock: Clock,
+        *,
+        late: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._models = models
         self._metrics = metrics
         self._clock = clock
         self._answers: Answers | None = None
+        self._late_by = late
         self._pulse = Pulse(clock, self._look)
         self._decisions = Shares(config.max_queue)
         self._rows = Shares(config.max_pending_rows)
-        self._floods = Floods()
+        self._refusals = Refusals()
         self._hung = HungModels(clock, seconds=config.hung_seconds, retry=config.retry_seconds)
         self._told: dict[str, float] = {}  # when the failure of a tenant's model was last logged
         self._writer = Writer(ledger, config, metrics, clock, stored=models.tell)
@@ -138,12 +144,10 @@ class Decider:
         load = Load(own, before, self._rescuer.seconds, self._writer.before(tenant), per_commit)
         if not self._decisions.fits(tenant):
             await self._refuse(tenant, Busy("queue", 1.0))
-        if self._floods_now(tenant):
-            await self._refuse(tenant, Busy("flood", 1.0))
         if (refusal := shed(load, seconds)) is not None:
             await self._refuse(tenant, refusal)
         reserve = commit_reserve(per_commit, seconds)
-        with self._decisions.held(tenant), self._floods.request(tenant):
+        with self._decisions.held(tenant):
             stored = await self._answer(deployed, tenant, request, seconds, reserve)
         if stored.repeated:
             self._metrics.repeats.inc()
@@ -178,13 +182,11 @@ class Decider:
         self._require_store()
         if not self._rows.fits(tenant, len(events)):
             await self._refuse(tenant, Busy("store", self._writer.per_commit))
-        if self._floods_now(tenant):
-            await self._refuse(tenant, Busy("flood", 1.0))
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         timer = loop.call_later(self._config.events_seconds, _give_up, answer)
         try:
-            with self._rows.held(tenant, len(events)), self._floods.request(tenant):
+            with self._rows.held(tenant, len(events)):
                 self._writer.put(Write(tenant, answer, events))
                 recorded: Recorded = await answer
         finally:
@@ -212,20 +214,18 @@ class Decider:
         else:
             _give_up(job.answer)
 
-    def _look(self) -> None:
+    def _look(self, late: float) -> None:
         """Set aside the models that hang: another thread goes on, others decide what waits."""
+        self._late_by(late)
         for tenant in self._hung.look():
             self._worker.give_up(tenant)
             for job in self._worker.drain(tenant):
                 self._rescue(job, "hung")
 
-    def _floods_now(self, tenant: str) -> bool:
-        return self._floods.floods(tenant, self._pulse.lag, self._clock.monotonic())
-
     async def _refuse(self, tenant: str, busy: Busy) -> None:
         """Raise `busy`, once it is the turn of this refusal among those of the tenant."""
         self._metrics.shed.labels(busy.reason).inc()
-        wait = self._floods.wait(tenant, self._clock.monotonic())
+        wait = self._refusals.wait(tenant, self._clock.monotonic())
         if wait > 0:
             await asyncio.sleep(wait)
         raise busy

@@ -22,10 +22,10 @@ _KEPT = 0.9
 class Pulse:
     """Measures the lag of the event loop that it is started in.
 
-    beat: called at each measurement, for what must be looked at now and then.
+    beat: called at each measurement with what it found, in seconds.
     """
 
-    def __init__(self, clock: Clock, beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, clock: Clock, beat: Callable[[float], None] = lambda _: None) -> None:
         self._clock = clock
         self._each = beat
         self._lag = 0.0
@@ -53,7 +53,7 @@ class Pulse:
     def _beat(self) -> None:
         if self._stopped:
             return
-        late = self._clock.monotonic() - self._expected
-        self._lag = max(late, _KEPT * self._lag, 0.0)
-        self._each()
+        late = max(0.0, self._clock.monotonic() - self._expected)
+        self._lag = max(late, _KEPT * self._lag)
+        self._each(late)
         self._plan()

@@ -32,7 +32,7 @@ from adwright.service.decide.schemas import (
 from adwright.service.decide.state import ServiceState
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, error_docs
-from adwright.web.gate import admitted
+from adwright.web.gate import admitted, waited
 from adwright.web.metrics import CONTENT_TYPE
 
 __all__ = [
@@ -78,10 +78,10 @@ Tenant = Annotated[str, Depends(_tenant)]
     responses=error_docs(400, 401, 408, 409, 413, 422, 429, 503),
     tags=["delivery"],
 )
-async def decide(body: DecideIn, tenant: Tenant, state: State) -> Response:
+async def decide(body: DecideIn, tenant: Tenant, state: State, asking: Request) -> Response:
     """Fill `k` places for somebody, in time, and log the choice with its propensities."""
     asked = state.config.deadline_ms if body.deadline_ms is None else body.deadline_ms
-    seconds = min(asked, state.config.max_deadline_ms) / 1e3
+    seconds = min(asked, state.config.max_deadline_ms) / 1e3 - waited(asking.scope)
     request = decision.Request(
         request_id=body.request_id,
         user_id=body.user_id,

@@ -9,15 +9,11 @@ from dataclasses import dataclass
 
 from adwright.web.errors import Busy
 
-__all__ = ["Floods", "Load", "Shares", "commit_reserve", "shed"]
+__all__ = ["Load", "Refusals", "Shares", "commit_reserve", "shed"]
 
 _MIN_RESERVE = 0.004
 #: Seconds from one refusal of a tenant to its next.
 _REFUSAL = 0.01
-#: The event loop is late, and a tenant has much in work, from so many seconds and requests on.
-_LATE, _MUCH = 0.01, 4
-#: A tenant that came within so many seconds is there.
-_THERE = 1.0
 
 
 class Shares:
@@ -61,34 +57,15 @@ class Shares:
                 del self._held[tenant]
 
 
-class Floods:
-    """Notices who floods, and slows down the refusals.
+class Refusals:
+    """Slows down the refusals of each tenant.
 
     A refusal costs the event loop a part of what an answer costs, so that callers who send again
     at once would fill it with refusals alone. Belongs to one event loop.
     """
 
     def __init__(self) -> None:
-        self._came: dict[str, float] = {}
         self._next: dict[str, float] = {}
-        self._requests = Shares(0)
-
-    @contextmanager
-    def request(self, tenant: str) -> Iterator[None]:
-        """Around each request that is let in."""
-        with self._requests.held(tenant):
-            yield
-
-    def floods(self, tenant: str, lag: float, now: float) -> bool:
-        """Whether the event loop is late by `lag`, others are there, and most of the requests in
-        work are this tenant's; called for each that comes, at `now` of a monotonic clock."""
-        self._came[tenant] = now
-        if lag < _LATE:
-            return False
-        mine = self._requests.of(tenant)
-        if mine < _MUCH or 2 * mine <= self._requests.total:
-            return False
-        return any(now - at < _THERE for other, at in self._came.items() if other != tenant)
 
     def wait(self, tenant: str, now: float) -> float:
         """Seconds until a refusal of this tenant is due; for one that is refused rarely, none."""
