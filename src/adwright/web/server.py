@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -93,6 +94,16 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
     class Server(uvicorn.Server):
         """Says that it will end before it does."""
 
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            """Begin, and let the collector of garbage pass over what is here to stay.
+
+            A look at all modules and models would stop every thread for a tenth of a second,
+            again and again.
+            """
+            await super().startup(sockets)
+            gc.collect()
+            gc.freeze()
+
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             """At a signal, in the thread of the event loop.
 
@@ -117,6 +128,7 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
     try:
         Server(config).run(sockets=[opened])
     finally:
+        gc.unfreeze()
         sys.setswitchinterval(before)
         opened.close()
 

@@ -1,17 +1,20 @@
-"""Tenants in turn at the event loop: while it is late, nobody may have much in work.
+"""Tenants in turn at the event loop: while it is late, nobody may fill it.
 
 All tenants share one interpreter. A tenant whose callers come back at once fills it, and everybody
 else's requests come late, however fair the queues behind are. So requests that have arrived whole
 wait here, where they cost nothing, while their tenant has as many in work as is allowed now. That
 number grows as long as the loop is in time, and shrinks when it is late: what the processor can do
-is used, and the loop stays in time. A tenant that is alone never waits.
+is used, and the loop stays in time. Where it has shrunk to one, a tenant rests after each for twice
+as long as it took.
+
+A tenant that is alone never waits, nor does one that has had nothing in work for half of the time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,12 +24,19 @@ from adwright.web.errors import Busy
 __all__ = ["Turns"]
 
 #: The loop is late from so many seconds on.
-_LATE = 0.004
-#: The least that each tenant may have in work, and what the number loses and gains at a beat.
-_LEAST, _LESS, _MORE = 1.0, 0.7, 0.25
-_MOST = 64.0
+_LATE = 0.003
+#: Requests that a tenant may have in work at least and at most; what the number loses and gains
+#: at a beat.
+_LEAST, _MOST = 1.0, 64.0
+_LESS, _MORE = 0.7, 0.05
+#: Where fewer are allowed, a tenant rests so many times as long as it worked, so many seconds at
+#: most.
+_TIGHT, _REST, _LONGEST_REST = 2.0, 2.0, 0.05
 #: A tenant that came within so many seconds is there.
 _THERE = 1.0
+#: Of how busy a tenant was, so much is believed a beat later: half of it after a third of a second.
+_KEPT = 0.98
+_BUSY = 0.5
 
 
 class Turns:
@@ -39,28 +49,35 @@ class Turns:
         self._clock = clock
         self._patience = patience
         self._allowed = _MOST
-        self._working: dict[str, int] = {}
+        self._working: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._resting: set[str] = set()
         self._came: dict[str, float] = {}
-
-    @property
-    def allowed(self) -> float:
-        """Requests that each tenant may have in work now, where there are several."""
-        return self._allowed if len(self._came) > 1 else math.inf
+        self._busy: dict[str, float] = {}
 
     @property
     def waiting(self) -> int:
         """Requests that wait for their turn."""
         return sum(map(len, self._waiting.values()))
 
+    def allowed(self, tenant: str) -> float:
+        """Requests that the tenant may have in work now."""
+        fills = len(self._came) > 1 and self._busy.get(tenant, 0.0) > _BUSY
+        return self._allowed if fills else math.inf
+
     def beat(self, late: float) -> None:
-        """Take note of how late the loop is, in seconds; called each few milliseconds."""
+        """Take note of how late the loop is, in seconds; called a hundred times a second."""
         if late > _LATE:
-            self._allowed = max(_LEAST, min(self._allowed, self._most_in_work()) * _LESS)
+            most = max(self._working.values(), default=1)
+            self._allowed = max(_LEAST, min(self._allowed, most) * _LESS)
         else:
             self._allowed = min(_MOST, self._allowed + _MORE)
         gone = self._clock.monotonic() - _THERE
         self._came = {t: at for t, at in self._came.items() if at > gone or t in self._working}
+        self._busy = {
+            tenant: _KEPT * self._busy.get(tenant, 0.0) + (1 - _KEPT) * (tenant in self._working)
+            for tenant in self._came
+        }
         for tenant in list(self._waiting):
             self._let_in(tenant)
 
@@ -68,19 +85,35 @@ class Turns:
     async def turn(self, tenant: str) -> AsyncIterator[float]:
         """Around the work on one request; gives the seconds that it waited. Raises Busy."""
         came = self._came[tenant] = self._clock.monotonic()
-        if self._working.get(tenant, 0) >= self.allowed or tenant in self._waiting:
+        if tenant in self._waiting or not self._fits(tenant):
             await self._wait(tenant)
         else:
-            self._working[tenant] = self._working.get(tenant, 0) + 1
+            self._working[tenant] += 1
+        began = self._clock.monotonic()
         try:
-            yield self._clock.monotonic() - came
+            yield began - came
         finally:
-            self._leave(tenant)
+            self._leave(tenant, self._clock.monotonic() - began)
 
-    def _leave(self, tenant: str) -> None:
+    def _fits(self, tenant: str) -> bool:
+        allowed = self.allowed(tenant)
+        return self._working[tenant] < allowed and not (
+            tenant in self._resting and allowed < _TIGHT
+        )
+
+    def _leave(self, tenant: str, took: float) -> None:
         self._working[tenant] -= 1
         if not self._working[tenant]:
             del self._working[tenant]
+        if self.allowed(tenant) < _TIGHT and tenant not in self._resting:
+            self._resting.add(tenant)
+            rest = min(_REST * took, _LONGEST_REST)
+            asyncio.get_running_loop().call_later(rest, self._rested, tenant)
+        else:
+            self._let_in(tenant)
+
+    def _rested(self, tenant: str) -> None:
+        self._resting.discard(tenant)
         self._let_in(tenant)
 
     async def _wait(self, tenant: str) -> None:
@@ -92,7 +125,7 @@ class Turns:
                 await let_in
         except BaseException as error:
             if let_in.done() and not let_in.cancelled():
-                self._leave(tenant)  # it was let in at the moment at which its caller went
+                self._leave(tenant, 0.0)  # it was let in at the moment at which its caller went
             elif tenant in self._waiting and let_in in self._waiting[tenant]:
                 self._waiting[tenant].remove(let_in)
                 self._let_in(tenant)
@@ -102,13 +135,10 @@ class Turns:
 
     def _let_in(self, tenant: str) -> None:
         line = self._waiting.get(tenant)
-        while line and self._working.get(tenant, 0) < self.allowed:
+        while line and self._fits(tenant):
             let_in = line.popleft()
             if not let_in.done():
-                self._working[tenant] = self._working.get(tenant, 0) + 1
+                self._working[tenant] += 1
                 let_in.set_result(None)
         if line is not None and not line:
             del self._waiting[tenant]
-
-    def _most_in_work(self) -> int:
-        return max(self._working.values(), default=1)

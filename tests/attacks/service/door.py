@@ -21,7 +21,7 @@ Attacker = Callable[[threading.Event], object]
 Attackers = Callable[[Running], Sequence[Attacker]]
 
 HEALTHZ_MS = 100.0
-SECONDS = 8.0
+SECONDS = 15.0
 MB = 1 << 20
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 

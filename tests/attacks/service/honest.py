@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 
 import numpy as np
@@ -35,7 +35,7 @@ class Honest:
     """What came back: how many were asked, which share was answered 200, their latencies.
 
     healthz_ms: the 95th percentile of /healthz; unanswered counts as `PATIENCE`.
-    statuses: how many of each, 0 for no answer.
+    statuses: how many of each, 0 for no answer. latencies_ms: of those answered 200.
     """
 
     requests: int
@@ -44,6 +44,7 @@ class Honest:
     p99_ms: float
     healthz_ms: float
     statuses: dict[str, int]
+    latencies_ms: list[float] = field(repr=False)
 
 
 def ask(port: int, key: str, *, seconds: float, rate: float, seed: int = 0) -> Honest:
@@ -84,7 +85,8 @@ async def _drive(port: int, key: str, rate: float, seconds: float, seed: int) ->
     p50, p99 = np.percentile(answered, [50, 99]) if answered.size else (np.inf, np.inf)
     share = answered.size / max(1, len(arrivals))
     healthz = float(np.percentile(await health, 95)) * 1e3
-    return Honest(len(arrivals), share, float(p50), float(p99), healthz, dict(statuses))
+    latencies = [round(float(one), 2) for one in answered]
+    return Honest(len(arrivals), share, float(p50), float(p99), healthz, dict(statuses), latencies)
 
 
 async def _health(port: int, until: float) -> list[float]:

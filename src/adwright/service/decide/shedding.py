@@ -12,6 +12,8 @@ from adwright.web.errors import Busy
 __all__ = ["Load", "Refusals", "Shares", "commit_reserve", "shed"]
 
 _MIN_RESERVE = 0.004
+#: Decisions that a tenant may have in work whatever an estimate says.
+_FEW = 3
 #: Seconds from one refusal of a tenant to its next.
 _REFUSAL = 0.01
 
@@ -93,17 +95,19 @@ class Load:
         """The least seconds until a decision that comes now is written.
 
         All decisions before it and itself taken from the fallback, which is what happens when
-        the model is late; then the transactions before its own, and that one. For a tenant that
-        has nothing in work the answer is 0: what others do must not shut the door before it, nor
-        an estimate that is wrong, which whoever is let in renews.
+        the model is late; then the transactions before its own, and that one.
         """
-        if not self.own:
-            return 0.0
         return (self.decisions + 1) * self.per_rescue + self.store + self.per_commit
 
 
 def shed(load: Load, seconds: float) -> Busy | None:
-    """The refusal of a decision that has `seconds` of time left; None where it may come in."""
+    """The refusal of a decision that has `seconds` of time left; None where it may come in.
+
+    A tenant that has hardly anything in work is always let in: neither what others do may shut the
+    door before it, nor an estimate that is wrong, which whoever is let in renews.
+    """
+    if load.own < _FEW:
+        return None
     wait = load.wait()
     if wait > seconds or seconds <= 0:
         return Busy("deadline", wait - seconds)
