@@ -15,8 +15,12 @@ from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.native_engines.openvino_steps import StepOutput, Stepper, StepRequest
 
 
+#: Steps that do not end while a test does something else.
+MANY = 20_000
+
+
 class Handle:
-    """Counts down from the first token of its prompt."""
+    """Counts down from the first token of its prompt, less what follows it."""
 
     def __init__(self, left: int) -> None:
         self.left, self.ready, self.status = left, 0, "RUNNING"
@@ -66,7 +70,7 @@ class Pipeline:
         if first == 98:
             raise RuntimeError("[12:00:01] /src/a.cc:12: it is not taken")
         self.broken = self.broken or first == 99
-        handle = Handle(first)
+        handle = Handle(first - len(ids.data.reshape(-1)) + 1)
         if first == 97:
             handle.status = "IGNORED"
         self.handles.append(handle)
@@ -89,9 +93,10 @@ class Pipeline:
 class Ticket:
     """A request, and what is told of it."""
 
-    def __init__(self, stepper: Stepper, ids: list[int]) -> None:
+    def __init__(self, stepper: Stepper, ids: list[int], *, shaped: bool = False) -> None:
         self.arrived: SimpleQueue[StepOutput | Exception] = SimpleQueue()
-        self.request = StepRequest(ids, None, self.arrived.put)  # type: ignore[arg-type]
+        settings: Any = SimpleNamespace(max_new_tokens=ids[0])
+        self.request = StepRequest(ids, settings, self.arrived.put, shaped)
         stepper.submit(self.request)
 
     def __iter__(self) -> Iterator[StepOutput]:
@@ -172,6 +177,36 @@ def test_a_step_that_fails_ends_its_requests_and_a_new_pipeline_goes_on() -> Non
         ids_of(bad)
     assert ids_of(Ticket(worker, [2])) == [1, 0]
     assert len(made) == 2
+    worker.close()
+
+
+def test_a_schema_that_is_not_taken_ends_its_own_request_and_the_others_go_on() -> None:
+    worker, made = make()
+    going, bound = Ticket(worker, [MANY]), Ticket(worker, [MANY], shaped=True)
+    first = [next(iter(going)), next(iter(bound))]
+    made[0].may_step.clear()
+    bad = Ticket(worker, [99], shaped=True)
+    made[0].may_step.set()
+    with pytest.raises(ConfigError, match="the schema or grammar is not taken: what went wrong"):
+        ids_of(bad)
+    assert [*first[0].ids, *ids_of(going)] == list(reversed(range(MANY)))
+    assert going.request.settings.max_new_tokens < MANY
+    with pytest.raises(ResourceError, match="what went wrong"):
+        ids_of(bound)
+    assert len(made) == 2
+    worker.close()
+
+
+def test_of_two_new_schemas_neither_is_called_wrong() -> None:
+    worker, made = make()
+    made[0].may_step.clear()
+    waiting = Ticket(worker, [5])
+    tickets = [Ticket(worker, [n], shaped=True) for n in (99, 6)]
+    made[0].may_step.set()
+    assert ids_of(waiting) == [4, 3, 2, 1, 0]
+    for ticket in tickets:
+        with pytest.raises((ResourceError, ConfigError)):
+            ids_of(ticket)
     worker.close()
 
 

@@ -49,6 +49,8 @@ __all__ = ["OpenVinoConfig", "OpenVinoModel"]
 _LOOK_SECONDS = 0.05
 #: XGrammar takes up to 20 ms for a state, and all threads of Python wait for it.
 _BOUNDS = ConstraintBounds(states=200)
+#: Schemas and grammars that OpenVINO did not take, and that are remembered.
+_REFUSED = 256
 #: Tokens that are scored together: what is cancelled is free again after those.
 _SCORED_TOKENS = 1024
 #: More than any vocabulary has, and fewer than OpenVINO's own number may be.
@@ -127,6 +129,7 @@ class OpenVinoModel(TokenEngine):
         self._process = self._start(scoring=False)
         self._scorer = Second(lambda: self._start(scoring=True))
         self._closed = False
+        self._refused: dict[str, ConfigError] = {}
 
     @classmethod
     def open(cls, config: OpenVinoConfig) -> OpenVinoModel:
@@ -187,6 +190,9 @@ class OpenVinoModel(TokenEngine):
 
     def _check(self, config: GenerationConfig, cancel: Cancellation | None) -> None:
         check_constraint(config, cancel=cancel, bounds=_BOUNDS)
+        refused = self._refused.get(_shape(config))
+        if refused is not None:
+            raise ConfigError(refused.what, where=refused.where, hint=refused.hint)
 
     def _write(
         self,
@@ -198,6 +204,12 @@ class OpenVinoModel(TokenEngine):
         try:
             for answer, request in zip(answers, requests, strict=True):
                 yield from _written(answer, request, cancel)
+        except ConfigError as error:
+            # OpenVINO finds out in a step that all requests share: once is enough.
+            if config.json_schema is not None or config.grammar is not None:
+                kept = self._refused if len(self._refused) < _REFUSED else {}
+                self._refused = {**kept, _shape(config): error}
+            raise
         finally:
             for request in requests:
                 request.drop()
@@ -257,6 +269,11 @@ class OpenVinoModel(TokenEngine):
                 "step_tokens": step,
             }
         )
+
+
+def _shape(config: GenerationConfig) -> str:
+    """What binds the answer, as a text."""
+    return json.dumps([config.json_schema, config.grammar], sort_keys=True, default=dict)
 
 
 def _cut(pairs: Sequence[Pair], most: int) -> Iterator[Sequence[Pair]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,14 @@ class StepOutput:
 @dataclass(eq=False)
 class StepRequest:
     """A request that is being computed. tell: is given its outputs up to the last, or what went
-    wrong. dropped: set to cancel it; its memory is free after the next step."""
+    wrong. shaped: whether a schema or grammar binds the answer. dropped: set to cancel it; its
+    memory is free after the next step. written: the tokens that were told."""
 
     ids: Sequence[int]
     settings: openvino_genai.GenerationConfig
     tell: Callable[[StepOutput | Exception], None]
+    shaped: bool = False
+    written: list[int] = field(default_factory=list)
     handle: Any = None
     dropped: bool = False
 
@@ -49,7 +52,7 @@ class Stepper:
 
     pipeline: used by nobody else from now on. It computes only while there are requests.
     again: makes a new one, after a request that made a step fail: it would be in the way of every
-    further step, and cannot be taken out.
+    further step, and cannot be taken out. The others go on in the new one where they stood.
     """
 
     def __init__(
@@ -120,9 +123,37 @@ class Stepper:
                     # Cancelled ones give their memory back in the step after.
                     self._pipeline.step()
             except Exception as error:  # whatever a step raises, the thread goes on
-                self._fail(ResourceError(_reason(error), where="openvino", hint=_TO_DO))
-                self._pipeline = None  # first, so that there are never two
-                self._pipeline = self._again()
+                self._begin_again(error)
+
+    def _begin_again(self, error: Exception) -> None:
+        """Fail those that may have made a step fail, and go on with the others.
+
+        OpenVINO compiles a schema in the step that all share, so it is one whose schema or grammar
+        had its first step. An answer that is bound by one cannot be gone on with from its middle.
+        """
+        guilty = [one for one in self._live if one.shaped and not one.written]
+        others = [one for one in self._live if not one.shaped] if guilty else []
+        refused = ConfigError(
+            f"the schema or grammar is not taken: {_reason(error)}",
+            where="openvino",
+            hint="leave out its rarer parts",
+        )
+        failed = ResourceError(_reason(error), where="openvino", hint=_TO_DO)
+        lost = [one for one in self._live if one not in others]
+        for request in self._live:
+            request.handle = None
+        self._live = others
+        for request in lost:
+            request.tell(refused if guilty == [request] else failed)
+        self._pipeline = None  # first, so that there are never two
+        self._pipeline = self._again()
+        self._live = []
+        for request in others:
+            request.ids = [*request.ids, *request.written]
+            if request.written:
+                request.settings.max_new_tokens -= len(request.written)
+                request.written = []
+            self._take(request)
 
     def _admit(self) -> bool:
         """Take new requests, waiting where there is nothing to do; False at the end."""
@@ -136,13 +167,14 @@ class Stepper:
             if request.dropped:
                 request.tell(StepOutput((), (), ended=True))
                 continue
-            try:
-                request.handle = self._add(request)
-                self._live.append(request)
-            except Exception as error:  # whatever is wrong with one request, the others go on
-                request.tell(
-                    ConfigError(_reason(error), where="openvino", hint="correct the request")
-                )
+            self._take(request)
+
+    def _take(self, request: StepRequest) -> None:
+        try:
+            request.handle = self._add(request)
+            self._live.append(request)
+        except Exception as error:  # whatever is wrong with one request, the others go on
+            request.tell(ConfigError(_reason(error), where="openvino", hint="correct the request"))
 
     def _add(self, request: StepRequest) -> Any:
         import openvino
@@ -167,6 +199,7 @@ class Stepper:
         if status == "IGNORED" and not request.dropped:
             request.tell(ResourceError(_FULL, where="openvino", hint=_TO_DO))
         elif ids or ended:
+            request.written += ids
             request.tell(StepOutput(tuple(ids), tuple(logprobs), ended, full))
         if request.dropped and not ended:
             handle.cancel()

@@ -92,7 +92,9 @@ def serve(
             else:
                 tell = _teller(told["id"], live, say)
                 try:
-                    request = StepRequest(told["prompt"], settings_of(told["settings"]), tell)
+                    settings = told["settings"]
+                    shaped = "json_schema" in settings or "grammar" in settings
+                    request = StepRequest(told["prompt"], settings_of(settings), tell, shaped)
                     live[told["id"]] = request
                     stepper.submit(request)
                 except Exception as error:  # whatever is wrong with one request, the others go on
