@@ -1,7 +1,7 @@
 """What an attack is, and how a whole area of them is run so that none can harm the next.
 
 An attack holds where its function returns, and broke where it raises: plain asserts say what was
-expected. It runs in a process of its own kind, which is bounded in memory and time and may die;
+expected, and `NotKept` one that measured something. It runs in a process of its own kind, which is bounded in memory and time and may die;
 the next attack then begins in a fresh one.
 """
 
@@ -21,11 +21,19 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Area", "Attack", "Outcome", "run_area", "scratch_folder"]
+__all__ = ["Area", "Attack", "NotKept", "Outcome", "run_area", "scratch_folder"]
 
 GIB = 1 << 30
 #: Seconds that opening what an area shares may take.
 OPENING = 180.0
+
+
+class NotKept(AssertionError):
+    """What was measured is not what has to be kept. measures: it, by name."""
+
+    def __init__(self, what: str, measures: Mapping[str, float]) -> None:
+        super().__init__(what)
+        self.measures = dict(measures)
 
 
 @dataclass(frozen=True)
@@ -152,6 +160,7 @@ def _work(module: str, area_name: str, names: Sequence[str], results: Connection
             try:
                 measures = dict(attacks[name].run(shared) or {})
             except Exception as error:
+                measures = dict(getattr(error, "measures", {}))
                 broke = "".join(traceback.format_exception_only(error)).strip()[:500]
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 broke += f" ({Path(where.filename).name}:{where.lineno})"

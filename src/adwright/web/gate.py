@@ -21,6 +21,7 @@ from adwright.web.errors import ApiError, Busy, own_error_response
 from adwright.web.limits import GateLimits
 from adwright.web.metrics import ServiceMetrics
 from adwright.web.origin import header, stranger
+from adwright.web.refusals import Refusals
 from adwright.web.turns import Turns
 
 __all__ = ["Admitted", "Authenticate", "Gate", "admitted", "waited"]
@@ -91,6 +92,7 @@ class Gate:
         self._arrivals = ArrivingBodies(limits)
         most = limits.max_in_flight
         self._share = most if authenticate is None else limits.share_of(most)
+        self._strangers = Refusals()
         self._in_flight = 0
         self._tenants: dict[str, Admitted] = {}
         self._headers = list(_SECURITY)
@@ -144,6 +146,9 @@ class Gate:
         except AdwrightError as error:
             await own_error_response(error)(scope, request.receive, send)
             return
+        except ApiError:
+            await asyncio.sleep(self._strangers.wait("", self._clock.monotonic()))
+            raise
         if request.announced > self._limits.max_body_bytes:
             raise too_large(self._limits.max_body_bytes)
         if not request.complete and not await request.read(self._arrivals, tenant):

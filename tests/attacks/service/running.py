@@ -26,6 +26,7 @@ from adwright.campaigns.store.store import Store
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
 from benchmarks.service._process import Service
+from tests.attacks.attack import NotKept
 from tests.attacks.service.honest import Honest, ask
 
 __all__ = ["ATTACKER", "HONEST", "THIRD", "Caller", "Running", "caller", "kept", "running"]
@@ -160,8 +161,8 @@ def kept(
     with _attacked(attackers):
         then = ask(running.port, running.keys[HONEST], seconds=seconds, rate=rate)
     measures = _measures(running.quiet, then)
-    assert then.share >= SHARE, f"{measures}, {then.statuses}"
-    assert measures["honest_p99_ratio"] <= ratio, f"{measures}, {then.statuses}"
+    if then.share < SHARE or measures["honest_p99_ratio"] > ratio:
+        raise NotKept(f"{measures}, {then.statuses}", measures)
     return measures
 
 

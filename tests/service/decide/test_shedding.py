@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from adwright.service.decide.shedding import Load, Refusals, Shares, commit_reserve, shed
+from adwright.service.decide.shedding import Load, Shares, commit_reserve, shed
 
 LOAD = Load(own=3, decisions=4, per_rescue=0.002, store=0.005, per_commit=0.005)
 
@@ -84,12 +84,3 @@ def test_the_reserve_for_writing_is_bounded() -> None:
     assert commit_reserve(0.0, 0.04) == 0.004
     assert commit_reserve(0.005, 0.04) == 0.010
     assert commit_reserve(1.0, 0.04) == 0.02
-
-
-def test_refusals_of_one_tenant_come_one_after_the_other() -> None:
-    refusals = Refusals()
-    assert refusals.wait("a", now=1) == 0
-    assert refusals.wait("a", now=1) == pytest.approx(0.01)
-    assert refusals.wait("a", now=1.005) == pytest.approx(0.015)
-    assert refusals.wait("b", now=1) == 0
-    assert refusals.wait("a", now=5) == 0

@@ -28,13 +28,14 @@ from adwright.service.decide.fair_queue import FairQueue
 from adwright.service.decide.hung_models import HungModels
 from adwright.service.decide.loop_lag import Pulse
 from adwright.service.decide.pending import Answers, DecisionJob, unavailable
-from adwright.service.decide.shedding import Load, Refusals, Shares, commit_reserve, shed
+from adwright.service.decide.shedding import Load, Shares, commit_reserve, shed
 from adwright.service.decide.write_queue import Write
 from adwright.service.decide.writer import Ledger, Writer
 from adwright.service.registry.deployed import Deployed
 from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, Busy
 from adwright.web.metrics import ServiceMetrics
+from adwright.web.refusals import Refusals
 
 __all__ = ["Decider"]
 

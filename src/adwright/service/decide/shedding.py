@@ -9,13 +9,11 @@ from dataclasses import dataclass
 
 from adwright.web.errors import Busy
 
-__all__ = ["Load", "Refusals", "Shares", "commit_reserve", "shed"]
+__all__ = ["Load", "Shares", "commit_reserve", "shed"]
 
 _MIN_RESERVE = 0.004
 #: Decisions that a tenant may have in work whatever an estimate says.
 _FEW = 3
-#: Seconds from one refusal of a tenant to its next.
-_REFUSAL = 0.01
 
 
 class Shares:
@@ -57,23 +55,6 @@ class Shares:
             self._held[tenant] -= amount
             if not self._held[tenant]:
                 del self._held[tenant]
-
-
-class Refusals:
-    """Slows down the refusals of each tenant.
-
-    A refusal costs the event loop a part of what an answer costs, so that callers who send again
-    at once would fill it with refusals alone. Belongs to one event loop.
-    """
-
-    def __init__(self) -> None:
-        self._next: dict[str, float] = {}
-
-    def wait(self, tenant: str, now: float) -> float:
-        """Seconds until a refusal of this tenant is due; for one that is refused rarely, none."""
-        due = max(now, self._next.get(tenant, now))
-        self._next[tenant] = due + _REFUSAL
-        return due - now
 
 
 @dataclass(frozen=True)
