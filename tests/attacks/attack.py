@@ -1,8 +1,8 @@
 """What an attack is, and how a whole area of them is run so that none can harm the next.
 
 An attack holds where its function returns, and broke where it raises: plain asserts say what was
-expected, and `NotKept` one that measured something. It runs in a process of its own kind, which is bounded in memory and time and may die;
-the next attack then begins in a fresh one.
+expected, and `NotKept` that what was measured is not enough. It runs in a process of its own kind,
+which is bounded in memory and time and may die; the next attack then begins in a fresh one.
 """
 
 from __future__ import annotations
