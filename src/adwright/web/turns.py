@@ -4,8 +4,8 @@ All tenants share one interpreter. A tenant whose callers come back at once fill
 else's requests come late, however fair the queues behind are. So requests that have arrived whole
 wait here, where they cost nothing, while their tenant has as many in work as is allowed now. That
 number grows as long as the loop is in time, and shrinks when it is late: what the processor can do
-is used, and the loop stays in time. Where it has shrunk to one, a tenant rests after each for twice
-as long as it took.
+is used, and the loop stays in time. Where it has shrunk to one, a tenant rests after each three
+times as long as it took.
 
 A tenant that is alone never waits, nor does one that has had nothing in work for half of the time.
 """
@@ -31,7 +31,7 @@ _LEAST, _MOST = 1.0, 64.0
 _LESS, _MORE = 0.7, 0.05
 #: Where fewer are allowed, a tenant rests so many times as long as it worked, so many seconds at
 #: most.
-_TIGHT, _REST, _LONGEST_REST = 2.0, 2.0, 0.05
+_TIGHT, _REST, _LONGEST_REST = 2.0, 3.0, 0.05
 #: A tenant that came within so many seconds is there.
 _THERE = 1.0
 #: Of how busy a tenant was, so much is believed a beat later: half of it after a third of a second.
