@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from _results import ABSENT, figures_of, number, result, source
 
 MEASURES = {
-    "honest_share": ("share of decisions answered", ".4f"),
+    "honest_share": ("share of the honest answered", ".4f"),
     "honest_p99_ratio": ("p99 over the quiet one", ".2f"),
     "healthz_ms": ("slowest /healthz, ms", ".0f"),
 }
@@ -32,9 +32,10 @@ def attacks() -> Iterator[str]:
     yield "|---|---|---|---|"
     for row in rows:
         for name, measures in row["measures"].items():
-            if measures.keys() & MEASURES.keys():
-                cells = [_cell(measures.get(key), form) for key, (_, form) in MEASURES.items()]
-                yield f"| {name} | {' | '.join(cells)} |"
+            kept = {key.removeprefix("lm_"): value for key, value in measures.items()}
+            if kept.keys() & MEASURES.keys():
+                cells = [_cell(kept.get(key), form) for key, (_, form) in MEASURES.items()]
+                yield f"| {row['area']}: {name} | {' | '.join(cells)} |"
     yield ""
     yield result("attacks").get("protocol", f"The attacks are {ABSENT}.")
     yield from source("attacks")

@@ -30,7 +30,10 @@ PROTOCOL = (
     "reason beside it. broke: the rest. honest_share: of the decisions that an honest tenant asked "
     "for during the attack, the part that was answered with 200; honest_p99_ratio: their 99th "
     "percentile over that of the same server left in peace just before; the attackers share the "
-    "machine's cores with the service. Seeds are fixed in the attacks."
+    "machine's cores with the service, at a lower priority than the honest caller, whose requests "
+    "come at random moments that are the same in both. lm_: the same for whole answers of language "
+    "models, which wait for a batch of others to end. _worst: over all attacks but the accepted. "
+    "Seeds are fixed in the attacks."
 )
 
 
@@ -77,6 +80,7 @@ def row_of(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     row["reasons"] = sorted({o.attack.accepted for o in outcomes if _kind(o) == "accepted"})
     row["what_broke"] = [f"{o.attack.name}: {o.broke}" for o in outcomes if _kind(o) == "broke"]
     row["measures"] = {o.attack.name: dict(o.measures) for o in outcomes if o.measures}
+    row["known"] = [o.attack.name for o in outcomes if _kind(o) == "accepted"]
     return row
 
 
@@ -92,10 +96,15 @@ def figures_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     figures: dict[str, float] = {
         key: sum(row[key] for row in rows) for key in ("tried", "held", "accepted")
     }
-    for key, worst in (("honest_share", min), ("honest_p99_ratio", max)):
-        values = [m[key] for row in rows for m in row["measures"].values() if key in m]
+    for key in ("honest_share", "honest_p99_ratio", "lm_honest_share", "lm_honest_p99_ratio"):
+        values = [
+            measures[key]
+            for row in rows
+            for name, measures in row["measures"].items()
+            if key in measures and name not in row["known"]
+        ]
         if values:
-            figures[f"{key}_worst"] = worst(values)
+            figures[f"{key}_worst"] = min(values) if key.endswith("share") else max(values)
     return figures
 
 

@@ -111,7 +111,11 @@ def flood(
     # The last place is its own: it never waits for the end of an answer of the other's, which
     # takes many times as long as its own.
     assert max(took) < 10, f"{max(took):.1f} s"
-    return {"honest_share": share, "honest_p99_ratio": ratio, "refused": float(evil.statuses[429])}
+    return {
+        "lm_honest_share": share,
+        "lm_honest_p99_ratio": ratio,
+        "refused": float(evil.statuses[429]),
+    }
 
 
 @contextmanager
