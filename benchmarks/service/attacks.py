@@ -101,7 +101,7 @@ def figures_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
             measures[key]
             for row in rows
             for name, measures in row["measures"].items()
-            if key in measures and name not in row["known"]
+            if key in measures and name not in row.get("known", ())
         ]
         if values:
             figures[f"{key}_worst"] = min(values) if key.endswith("share") else max(values)
