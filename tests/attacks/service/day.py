@@ -198,7 +198,9 @@ async def garbage_model(world: World, rng: np.random.Generator) -> None:
     folder = world.models / STRANGER / world.new("bad")
     folder.mkdir()
     (folder / "manifest.json").write_bytes(rng.bytes(200))
-    (world.models / STRANGER / "current").write_text(folder.name)
+    pointer = world.models / STRANGER / "current"
+    pointer.unlink(missing_ok=True)  # it may be a FIFO, on which writing never ends
+    pointer.write_text(folder.name)
 
 
 async def pipe_as_pointer(world: World, rng: np.random.Generator) -> None:
