@@ -114,7 +114,7 @@ def test_what_was_shown_is_no_history(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "about"),
     [
-        (["--events", "nowhere.csv"], "not a readable"),
+        (["--events", "nowhere.csv"], "there is no such file"),
         (["--events", "items"], "does not exist"),
         (["--width", "7"], "multiple of heads"),
         (["--households", "0"], "share in"),

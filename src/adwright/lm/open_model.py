@@ -56,9 +56,12 @@ def open_model(config: EngineConfig) -> LanguageModel:
     match config:
         case TorchConfig():
             try:
+                import transformers
+
                 from adwright.lm.torch_engine.model import TorchModel
             except ImportError as error:
                 raise MissingExtraError("language models on torch", config.extra) from error
+            del transformers  # it is only asked whether it is there
             return TorchModel.open(config)
         case OpenVinoConfig():
             return OpenVinoModel.open(config)

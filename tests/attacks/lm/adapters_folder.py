@@ -266,9 +266,7 @@ PUT: dict[str, Callable[[Shop, Path], None]] = {
     "NaN": partial(_filled, value=float("nan")),
     "infinity": partial(_filled, value=float("inf")),
     "3e38, too large with its scale": partial(_filled, value=3e38),
-    **{
-        f"tensors of {dtype}": partial(_cast, dtype=dtype) for dtype in ("int32", "int64", "bool")
-    },
+    **{f"tensors of {dtype}": partial(_cast, dtype=dtype) for dtype in ("int32", "int64", "bool")},
     "a tensor too few": partial(_reshaped, change=lambda a: dict(list(a.items())[1:])),
     "a tensor too many": partial(
         _reshaped, change=lambda a: {**a, "further": np.zeros(3, dtype=np.float32)}

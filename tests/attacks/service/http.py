@@ -264,7 +264,7 @@ def same_event(service: Running) -> None:
     for tenant in (ATTACKER, HONEST):
         body = {"events": [{**EVENTS["events"][0], "event_id": "crossing"}]}
         answer = ask(service, "POST", "/v1/events", body, key(service, tenant))
-        assert answer == (200, {"accepted": 1, "duplicates": 0}), answer
+        assert answer == (200, {"accepted": 1, "duplicates": 0, "conflicts": 0}), answer
 
 
 def same_campaign(service: Running) -> None:

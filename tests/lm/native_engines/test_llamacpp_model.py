@@ -216,11 +216,11 @@ def test_what_it_cannot_do(model: XllamacppModel, file: Path, tmp_path: Path) ->
 
 def test_a_kill_while_it_writes_is_an_error_and_the_next_answer_comes(file: Path) -> None:
     with closing(XllamacppModel.open(config_of(file))) as opened:
-        chunks = opened.stream(TEA, LONG)
-        next(chunks)
-        os.kill(opened.processes[0].pid, signal.SIGKILL)
+        pid = opened.processes[0].pid
+        os.kill(pid, signal.SIGSTOP)  # it would be done before it is killed
+        threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
         with pytest.raises(ResourceError, match="killed by SIGKILL"):
-            list(chunks)
+            list(opened.stream(TEA, LONG))
         assert opened.tokens.encode("a")
         assert opened.generate([TEA], GenerationConfig(max_tokens=2))[0].token_ids
         assert opened.health() == "ready"
@@ -242,18 +242,17 @@ def test_closing_while_it_writes_is_an_error(file: Path) -> None:
     pids = [process.pid for process in opened.processes]
     assert len(pids) == 2
     found: list[Exception] = []
-    began = threading.Event()
+    os.kill(pids[0], signal.SIGSTOP)  # it would be done before it is closed
 
     def write() -> None:
         try:
-            for _ in opened.stream(TEA, LONG):
-                began.set()
+            list(opened.stream(TEA, LONG))
         except ResourceError as error:
             found.append(error)
 
     thread = threading.Thread(target=write)
     thread.start()
-    began.wait(20)
+    thread.join(0.5)
     opened.close()
     opened.close()
     thread.join(20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Cancellation, Completions, GenerationConfig, TokenPrompt
-from adwright.lm.serving.adapter_cache import AdapterCache
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.rows import ScoreRow
@@ -405,73 +403,3 @@ def test_logits_that_are_no_numbers_end_their_request_alone(
     with pytest.raises(ResourceError, match=r"logits are not finite .*wild"):
         models.run([models["wild"].row(jobs[0].tokens, hot), *jobs[1:]])
     same(Completions(tuple(job.answer.completion() for job in jobs[1:])), wanted["lora"])
-
-
-def test_closing_while_texts_are_read(folders: dict[str, Path]) -> None:
-    models = models_of(folders, config=ServingConfig(drive="outside"))
-    errors: list[str] = []
-
-    def ask(what: Callable[[], object]) -> None:
-        with pytest.raises(ResourceError) as found:
-            what()
-        errors.append(found.value.what)
-
-    own = models["lora"]
-    asks = (lambda: own.score(["the best"], [" tea in the world"]), lambda: own.embed(["the best"]))
-    threads = [threading.Thread(target=ask, args=(one,)) for one in asks]
-    for thread in threads:
-        thread.start()
-    while models.step(prompt_tokens=0).waiting < 2:
-        pass
-    models.step(prompt_tokens=1)
-    models.close()
-    for thread in threads:
-        thread.join(60)
-    assert sorted(errors) == ["the embedding was cancelled", "the score was cancelled"]
-
-
-def test_an_embedding_that_is_cancelled_is_none(folders: dict[str, Path]) -> None:
-    models = models_of(folders)
-    cancel = Cancellation()
-    cancel.cancel()
-    with pytest.raises(ResourceError, match="cancelled"):
-        models["base"].embed(["a cup of tea"], cancel=cancel)
-    assert models["base"].embed(["a cup of tea"]).shape[0] == 1
-
-
-def test_how_it_is(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    models = models_of(folders, config=ServingConfig(drive="outside"))
-    assert models.health() == models["lora"].health() == "ready"
-    models.submit([ScoreRow(None, [5], [6])])
-    assert models.health() == "ready"
-    later = time.monotonic() + 1000
-    monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert models.health() == "stuck"
-    while models.step():
-        pass
-    assert models.health() == "ready"
-    models.close()
-    assert models.health() == "dead"
-
-
-def test_a_folder_that_does_not_answer_holds_up_nobody(
-    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    models = models_of({})
-    reading, go_on = threading.Event(), threading.Event()
-    check = AdapterCache.check
-
-    def slow(self: AdapterCache, folder: str | Path) -> Any:
-        reading.set()
-        go_on.wait(20)
-        return check(self, folder)
-
-    monkeypatch.setattr(AdapterCache, "check", slow)
-    thread = threading.Thread(target=models.add, args=("lora", folders["lora"]))
-    thread.start()
-    assert reading.wait(20)
-    assert models["base"].generate(["tea"], GenerationConfig(max_tokens=2))[0].token_ids
-    assert "lora" not in models
-    go_on.set()
-    thread.join(20)
-    assert "lora" in models

@@ -16,7 +16,7 @@ from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.keys import Callers
 from adwright.service.lm.routes import LmState, router
-from adwright.service.lm.shares import Shares
+from adwright.service.lm.shares import LmShares
 from adwright.service.lm.work import LmWork
 from adwright.web.errors import ApiError
 from adwright.web.loopback import on_loopback
@@ -42,7 +42,7 @@ def test_every_path_is_there() -> None:
 
 def test_state() -> None:
     clock = FixedClock()
-    work = LmWork(Shares(running=1, waiting=0), clock=clock)
+    work = LmWork(LmShares(running=1, waiting=0), clock=clock)
     model = ScriptedModel(ScriptedConfig())
     state = LmState(LmServiceConfig(), {"m": model}, work, ServiceMetrics(), clock, Callers("", {}))
     assert state.model("m") is model

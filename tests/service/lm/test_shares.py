@@ -1,30 +1,30 @@
 from __future__ import annotations
 
 from adwright.lm.engine.generation import Message, TokenPrompt
-from adwright.service.lm.shares import Asked, Shares, prompt_tokens
+from adwright.service.lm.shares import Asked, LmShares, prompt_tokens
 
 
-def filled(shares: Shares[str], *jobs: str, answers: int = 1, tokens: int = 0) -> list[str]:
+def filled(shares: LmShares[str], *jobs: str, answers: int = 1, tokens: int = 0) -> list[str]:
     """Put jobs, each named by its tenant and a number; return those that begin."""
     for job in jobs:
         shares.put(job, Asked(job[0], answers, tokens))
     return begun(shares)
 
 
-def begun(shares: Shares[str]) -> list[str]:
+def begun(shares: LmShares[str]) -> list[str]:
     found = []
     while (job := shares.take()) is not None:
         found.append(job)
     return found
 
 
-def many(**bounds: int) -> Shares[str]:
+def many(**bounds: int) -> LmShares[str]:
     defaults = {"running": 3, "waiting": 6, "tenant_waiting": 4, "tenant_tokens": 100}
-    return Shares(several=True, **(defaults | bounds))  # type: ignore[arg-type]
+    return LmShares(several=True, **(defaults | bounds))  # type: ignore[arg-type]
 
 
 def test_one_tenant_has_all() -> None:
-    shares: Shares[str] = Shares(running=2, waiting=1)
+    shares: LmShares[str] = LmShares(running=2, waiting=1)
     assert filled(shares, "a1", "a2", "a3", "a4", answers=5, tokens=10**9) == ["a1", "a2"]
     assert shares.over() == ["a4"]
     assert (shares.waiting, shares.working) == (1, ("a1", "a2"))

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from adwright.core.clock import SystemClock
 from adwright.lm.engine.generation import Cancellation
-from adwright.service.lm.shares import Asked, Shares
+from adwright.service.lm.shares import Asked, LmShares
 from adwright.service.lm.work import Gone, LmWork, TimeUp, in_thread
 from adwright.web.errors import ApiError, Busy
 
@@ -24,7 +24,7 @@ def request_of(gone: asyncio.Event) -> Request:
 
 
 def make(running: int = 1, waiting: int = 0) -> LmWork:
-    return LmWork(Shares(running=running, waiting=waiting), clock=SystemClock())
+    return LmWork(LmShares(running=running, waiting=waiting), clock=SystemClock())
 
 
 def test_a_result_and_an_error() -> None:
@@ -152,7 +152,7 @@ def test_closing_ends_what_runs() -> None:
 
 def test_nobody_waits_for_longer_than_the_bound() -> None:
     async def run() -> None:
-        work = LmWork(Shares(running=1, waiting=1), clock=SystemClock(), seconds=0.2)
+        work = LmWork(LmShares(running=1, waiting=1), clock=SystemClock(), seconds=0.2)
         here = request_of(asyncio.Event())
         go_on = threading.Event()
         # What does not look at its cancellation, and what waits behind it.
@@ -179,7 +179,7 @@ def test_nobody_waits_for_longer_than_the_bound() -> None:
 
 def test_one_that_is_pushed_out_of_the_queue_is_told() -> None:
     async def run() -> None:
-        shares: Shares[Any] = Shares(
+        shares: LmShares[Any] = LmShares(
             running=1, waiting=1, several=True, tenant_waiting=9, tenant_tokens=9
         )
         work, go_on = LmWork(shares, clock=SystemClock()), threading.Event()

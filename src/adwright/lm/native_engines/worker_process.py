@@ -94,7 +94,7 @@ class WorkerProcess:
         """
         stdin, stdout = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
         line = ""
-        with suppress(BrokenPipeError):  # it died as it started
+        with suppress(BrokenPipeError, ValueError):  # it died as it started, or was ended meanwhile
             stdin.write(json.dumps(self._asked) + "\n")
             stdin.flush()
             if not select.select([stdout], [], [], seconds)[0]:

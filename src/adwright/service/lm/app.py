@@ -26,7 +26,7 @@ from adwright.service.lm.adapters import AdapterMeasures, Adapters
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.keys import Callers
 from adwright.service.lm.routes import LmState, router
-from adwright.service.lm.shares import Shares
+from adwright.service.lm.shares import LmShares
 from adwright.service.lm.work import LmWork
 from adwright.web.connections import Connections
 from adwright.web.errors import ApiError, Busy, add_error_handlers, error_response
@@ -63,7 +63,7 @@ def create_lm_app(
     clock = SystemClock() if clock is None else clock
     measures = ServiceMetrics()
     callers = Callers(config.key, config.keys)
-    shares: Shares[Any] = Shares(
+    shares: LmShares[Any] = LmShares(
         running=config.max_running,
         waiting=config.max_queue,
         several=callers.several,

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from adwright.lm.engine.generation import Prompt, TokenPrompt
 
-__all__ = ["Asked", "Shares", "prompt_tokens"]
+__all__ = ["Asked", "LmShares", "prompt_tokens"]
 
 J = TypeVar("J")
 #: Characters of a token, for a first guess.
@@ -45,7 +45,7 @@ def prompt_tokens(prompts: Sequence[Prompt]) -> int:
     )
 
 
-class Shares(Generic[J]):
+class LmShares(Generic[J]):
     """Jobs that wait or are in work. Not safe for several threads.
 
     running: answers in work. waiting: jobs in the queue. several: whether there are several

@@ -20,7 +20,7 @@ from starlette.requests import Request
 
 from adwright.core.clock import Clock
 from adwright.lm.engine.generation import Cancellation
-from adwright.service.lm.shares import Asked, Shares
+from adwright.service.lm.shares import Asked, LmShares
 from adwright.web.errors import ApiError, Busy
 
 __all__ = ["Gone", "LmWork", "TimeUp", "in_thread"]
@@ -63,8 +63,8 @@ class _Job:
 class LmWork:
     """Runs work for requests in the order of `shares`, each for at most so many seconds."""
 
-    def __init__(self, shares: Shares[Any], *, clock: Clock, seconds: float = 300.0) -> None:
-        self._shares: Shares[_Job] = shares
+    def __init__(self, shares: LmShares[Any], *, clock: Clock, seconds: float = 300.0) -> None:
+        self._shares: LmShares[_Job] = shares
         self._clock, self._most = clock, seconds
         self._told = threading.Condition()
         self._closed = False
