@@ -112,9 +112,10 @@ class _Wanted:
         for name, (kind, adapter) in self._lists.items():
             entries = value.get(name) if isinstance(value, dict) else None
             if isinstance(entries, list) and len(entries) <= _CONTAINERS:
-                entries = [_few_unknown(entry, kind) for entry in entries]
-                long = len(entries) > _SLICE
-                value[name] = await _in_slices(name, entries, adapter) if long else entries
+                if len(entries) > _SLICE:
+                    value[name] = await _in_slices(name, entries, kind, adapter)
+                else:
+                    value[name] = [_few_unknown(entry, kind) for entry in entries]
         try:
             return self._model.model_validate(value)
         except ValidationError as error:
@@ -137,12 +138,15 @@ def _few_unknown(value: Any, model: type[BaseModel]) -> Any:
     return kept | {name: value[name] for name in unknown}
 
 
-async def _in_slices(name: str, entries: list[Any], adapter: TypeAdapter[Any]) -> list[Any]:
+async def _in_slices(
+    name: str, entries: list[Any], kind: type[BaseModel], adapter: TypeAdapter[Any]
+) -> list[Any]:
     """Check entries, and let others have the event loop between slices of them."""
     checked = list[Any]()
     for at in range(0, len(entries), _SLICE):
+        some = [_few_unknown(entry, kind) for entry in entries[at : at + _SLICE]]
         try:
-            checked += adapter.validate_python(entries[at : at + _SLICE])
+            checked += adapter.validate_python(some)
         except ValidationError as error:
             raise _invalid(error, name, at) from None
         await asyncio.sleep(0)

@@ -30,7 +30,7 @@ from tests.attacks.attack import Area, Attack
 __all__ = ["AREAS"]
 
 SEED = 20261127
-ROUNDS, QUICK_ROUNDS = 1440, 12
+ROUNDS, QUICK_ROUNDS = 1440, 6
 WARM = ROUNDS // 4
 EVERY = 60
 #: Of the resident memory after warming, all processes together.
@@ -270,7 +270,7 @@ AREAS = (
         Area(
             "a day of language models",
             [
-                Attack("12 rounds", lambda _: passes(QUICK_ROUNDS), quick=True, seconds=180),
+                Attack("6 rounds", lambda _: passes(QUICK_ROUNDS), quick=True, seconds=180),
                 Attack("1,440 rounds", lambda _: passes(ROUNDS), seconds=3600),
             ],
             memory=0,

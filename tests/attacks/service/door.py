@@ -21,7 +21,7 @@ Attacker = Callable[[threading.Event], object]
 Attackers = Callable[[Running], Sequence[Attacker]]
 
 HEALTHZ_MS = 100.0
-SECONDS = 15.0
+SECONDS = 30.0
 MB = 1 << 20
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -235,7 +235,7 @@ def crowded() -> Iterator[Running]:
 
 def attacks(floods: Mapping[str, Attackers]) -> list[Attack]:
     """One attack for each."""
-    return [Attack(name, partial(flood, make), seconds=120) for name, make in floods.items()]
+    return [Attack(name, partial(flood, make), seconds=300) for name, make in floods.items()]
 
 
 AREAS = [

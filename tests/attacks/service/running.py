@@ -145,7 +145,7 @@ def caller(running: Running, tenant: str = ATTACKER, *, key: str | None = None) 
 def kept(
     running: Running,
     *attackers: Callable[[threading.Event], object],
-    seconds: float = 20.0,
+    seconds: float = 30.0,
     rate: float = 20.0,
     ratio: float = 2.0,
 ) -> dict[str, float]:

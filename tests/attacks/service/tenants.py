@@ -198,7 +198,7 @@ SAME = json.dumps({"request_id": "the same", "user_id": "u", "k": 50})
 def _attack(
     name: str, run: Callable[[Running], Mapping[str, float] | None], *, accepted: str = ""
 ) -> Attack:
-    return Attack(name, run, seconds=150, accepted=accepted)
+    return Attack(name, run, seconds=300, accepted=accepted)
 
 
 AREAS = [

@@ -52,7 +52,8 @@ def told_by(code: str, tmp_path: Path) -> tuple[dict[str, object], int]:
         process.stdin.write(json.dumps(settings) + "\n")
         process.stdin.flush()
         line = json.loads(process.stdout.readline())
-        process.stdin.close()
+        if "ready" in line:  # one that failed ends by itself
+            process.stdin.close()
         return line, process.wait(20)
 
 

@@ -131,8 +131,9 @@ def test_closing_ends_what_runs(process: Process) -> None:
     for ticket in (first, *waiting):
         with pytest.raises(ResourceError, match="was closed"):
             list(ticket)
-    with pytest.raises(ConfigError, match="is closed"):
-        process.submit(LONG)
+    for asked in (lambda: process.submit(LONG), lambda: process.ask("/health")):
+        with pytest.raises(ResourceError, match="was closed"):
+            asked()
     assert process.health() == "dead"
     assert not alive(process.pid)
     assert not process.folder.exists()

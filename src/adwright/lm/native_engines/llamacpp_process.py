@@ -140,8 +140,8 @@ class Process:
         return _content(response.status, text)
 
     def submit(self, body: Mapping[str, Any], path: str = _COMPLETION) -> CompletionRequest:
-        """Ask for the events of a completion, or for the one of another path. Raises ConfigError
-        once it is closed.
+        """Ask for the events of a completion, or for the one of another path. Raises
+        ResourceError once it is closed.
 
         Its request raises ConfigError where llama.cpp refuses the request, ResourceError where it
         fails at it, or the process is gone.
@@ -150,7 +150,7 @@ class Process:
         request = CompletionRequest(dict(body) | streamed, path)
         with self._lock:
             if self._closed:
-                raise ConfigError("the model is closed", where=_WHERE, hint="open it again")
+                raise _closed()
             if not self._live:
                 self._lives.moved()
             self._live.add(request)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from adwright.core.errors import AdwrightError, ConfigError, ResourceError
+from adwright.core.errors import AdwrightError, ResourceError
 from adwright.lm.engine.language_model import Health
 from adwright.lm.native_engines.worker_process import Refusal, WorkerProcess
 
@@ -98,7 +98,7 @@ class Supervisor:
     def life(self) -> WorkerProcess:
         """The life that answers; waits for a start, within the bound.
 
-        Raises ConfigError once it is closed; ResourceError where none answers in time.
+        Raises ResourceError once it is closed, or where none answers in time.
         """
         until = time.monotonic() + self._bounds.wait
         with self._told:
@@ -113,7 +113,7 @@ class Supervisor:
                         hint="ask again later",
                     )
                 self._told.wait(min(left, _LOOK_SECONDS))
-        raise ConfigError("the model is closed", where=self._name, hint="open it again")
+        raise self._ended()
 
     def heard(self) -> None:
         """The life has given a sign."""
@@ -142,7 +142,7 @@ class Supervisor:
     def broken(self, life: WorkerProcess) -> ResourceError:
         """Find out why a connection to this life broke."""
         if self._closed.is_set():
-            return ResourceError("the model was closed", where=self._name, hint="open it again")
+            return self._ended()
         if not life.gone_within(_GONE_SECONDS):
             return ResourceError(
                 f"{self._name} broke the connection", where=self._name, hint="ask again"
@@ -152,6 +152,9 @@ class Supervisor:
             where=self._name,
             hint="ask again: it is started again; where it was killed for memory, give it less",
         )
+
+    def _ended(self) -> ResourceError:
+        return ResourceError("the model was closed", where=self._name, hint="open it again")
 
     def close(self) -> None:
         """End the process, at once and whatever it computes; any number of times."""
