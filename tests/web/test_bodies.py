@@ -158,3 +158,44 @@ def test_large_bodies_of_a_tenant_take_turns() -> None:
     with running(app()) as client:
         sent = [client.start("POST", "/v1/bulk", content=body, headers=JSON) for _ in range(5)]
         assert {answer.result(30).status_code for answer in sent} == {200}
+
+
+class Shelf(BaseModel):
+    """A body that can hold 1 + 1 + 50 * (1 + 1) objects and lists."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    class Item(BaseModel):
+        """With an object of scalars."""
+
+        model_config = ConfigDict(extra="forbid")
+        number: int
+        context: Annotated[dict[str, int | str], Field(max_length=10)] | None = None
+
+    items: Annotated[list[Item], Field(max_length=50)]
+    name: str = ""
+
+
+def test_a_large_body_has_no_more_parts_than_its_model_can_take() -> None:
+    made = FastAPI()
+    router = APIRouter(route_class=BodyRoute)
+
+    @router.post("/v1/shelf")
+    async def shelf(body: Shelf) -> int:
+        return len(body.items)
+
+    made.include_router(router)
+    add_error_handlers(made)
+    limits, metrics = GateLimits(max_body_bytes=4 << 20), ServiceMetrics()
+    made.add_middleware(Gate, limits=limits, metrics=metrics, clock=SystemClock())
+    padding = "x" * (1 << 14)
+    fits = {"items": [{"number": n, "context": {"a": n}} for n in range(50)], "name": padding}
+    over = {"items": [{"number": n} for n in range(103)], "name": padding}
+    long = {"items": [{"number": n} for n in range(51)]}
+    with running(made) as client:
+        answers = [client.post("/v1/shelf", json=body) for body in (fits, over, long)]
+    assert [answer.status_code for answer in answers] == [200, 422, 422]
+    assert answers[0].json() == 50
+    assert "more than 102 lists and objects" in answers[1].text
+    # A small body is told what is wrong with it.
+    assert where((422, answers[2].json())) == ["body.items"]
