@@ -207,9 +207,7 @@ def _require_small(raw: bytes, containers: int) -> None:
     if _within(raw, containers):
         return
     # A long text, such as a prompt, may hold as many brackets as it likes.
-    quotes = (
-        raw.count(b'"') - raw.count(b'\\"') if _count(raw, b'"') <= 2 * _QUOTES else _QUOTES + 1
-    )
+    quotes = _count(raw, b'"') - raw.count(b'\\"')
     if not 0 < quotes <= _QUOTES or not _within(_STRING.sub(b"", raw), containers):
         raise ApiError(
             422,
