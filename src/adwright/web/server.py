@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from adwright.core.errors import MissingExtraError, ResourceError
+from adwright.core.log_repeats import fewer_repeats
 from adwright.web.connections import Connections, raise_file_limit
 from adwright.web.limits import GateLimits
 from adwright.web.metrics import ServiceMetrics
@@ -27,6 +28,8 @@ __all__ = ["listen", "serve", "uvicorn_config", "wait_for_signal"]
 #: wait that long for a model that is busy in Python.
 _SWITCH_SECONDS = 0.0005
 _BACKLOG = 2048
+#: What the services say; while a database is away, each request would say it.
+_LOG = "adwright.service"
 _KEEP_ALIVE_SECONDS = 30
 _SHUTDOWN_SECONDS = 30
 
@@ -126,7 +129,8 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
-        Server(config).run(sockets=[opened])
+        with fewer_repeats(_LOG):
+            Server(config).run(sockets=[opened])
     finally:
         gc.unfreeze()
         sys.setswitchinterval(before)
