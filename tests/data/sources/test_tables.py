@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import resource
 import signal
@@ -170,10 +171,12 @@ def test_absent_files_empty_folders_and_other_endings(tmp_path: Path) -> None:
     with pytest.raises(FileUnreadableError, match="the folder holds no Parquet files"):
         read_events(tmp_path)
     (tmp_path / "log.xlsx").write_bytes(b"PK")
-    with pytest.raises(SchemaError, match=r"end in .parquet, .pq or .csv, not in \.xlsx"):
+    with pytest.raises(SchemaError, match=r"spreadsheet .*save the sheet as CSV"):
         read_events(tmp_path / "log.xlsx")
-    with pytest.raises(SchemaError, match="not in nothing"):
+    with pytest.raises(SchemaError, match=r"written as .parquet, .pq or .csv, not as nothing"):
         write_events(tmp_path / "log", _log())
+    with pytest.raises(SchemaError, match=r"not as \.xlsx"):
+        write_events(tmp_path / "log.xlsx", _log())
 
 
 def test_truncation_at_any_length_is_refused(tmp_path: Path) -> None:
@@ -231,6 +234,31 @@ def test_items_creatives_and_campaigns_from_csv(tmp_path: Path) -> None:
     (tmp_path / "campaigns.csv").write_text("campaign_id,start,end\nk,2024-05-01,2024-04-01\n")
     with pytest.raises(ValueInvalidError, match=r"before start.*campaigns\.csv, row 0"):
         read_campaigns(tmp_path / "campaigns.csv")
+
+
+def test_other_forms_of_the_same_tables(tmp_path: Path) -> None:
+    write_events(tmp_path / "log.csv", _log())
+    text = (tmp_path / "log.csv").read_text()
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(text.encode()))
+    assert read_events(tmp_path / "log.csv.gz").collect().equals(_log())
+    lines = _log().with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    lines.write_ndjson(tmp_path / "log.jsonl")
+    assert read_events(tmp_path / "log.jsonl").collect().equals(_log())
+
+
+def test_the_id_of_items_may_have_another_name(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("title;SKU;price\nTea; 007 ;2,5\n")
+    assert read_items(tmp_path / "items.csv").rows() == [("007", "Tea", 2.5)]
+    (tmp_path / "more.csv").write_text("item_id,artnr\n1,a\n2,b\n")
+    found = read_items(tmp_path / "more.csv", column="artnr")
+    assert found["item_id"].to_list() == ["a", "b"]
+    with pytest.raises(SchemaError, match=r"user_id is missing .*more\.csv.*has item_id, artnr"):
+        read_items(tmp_path / "more.csv", key="user_id")
+
+
+def test_items_of_other_libraries() -> None:
+    found = read_items([{"item_id": 1, "codes": [1, 2], "since": START}])
+    assert found.row(0)[:2] == ("1", ["1", "2"])
 
 
 def test_items_from_parquet_keep_lists(tmp_path: Path) -> None:
