@@ -103,7 +103,9 @@ MISTAKES = [
         "event_id is made of a hash of the row",
     ),
     reads(16, "a column more", with_column("store", "1"), "columns left out:   store (--context"),
-    reads(16, "a column kept", with_column("store", "1"), "store: category", do="--context store"),
+    reads(
+        16, "a column kept", with_column("store", "1", "2"), "store: category", do="--context store"
+    ),
     refuses(16, "a column that is not there", table(), "no column 'store'", do="--context store"),
     refuses(
         17,

@@ -51,7 +51,7 @@ def test_the_rule_of_each_kind_of_column(name: str) -> None:
 
 
 def test_what_is_found_is_said_in_words() -> None:
-    found = find_kinds(pl.DataFrame({"store": [1, 2] * 50, "price": [0.5] * 100}))
+    found = find_kinds(pl.DataFrame({"store": [1, 2] * 50, "price": [0.5, 1.5] * 50}))
     assert found["store"].in_words() == "category, 2 values (its name says store)"
     assert found["price"].in_words() == "number (fractions)"
     assert "code" in RULE
@@ -75,6 +75,9 @@ def test_a_column_of_nothing_is_told() -> None:
     table = pl.DataFrame({"a": pl.Series([None, None], dtype=pl.String), "b": ["", " "]})
     found = find_kinds(table)
     assert [one.odd for one in found.values()] == [f"{n}: no row has a value" for n in "ab"]
+    assert {one.kind for one in found.values()} == {"none"}
+    one = find_kinds(pl.DataFrame({"a": [7, 7], "b": [["x"], ["x"]]}))
+    assert [found.in_words() for found in one.values()] == ["none (one value for all)"] * 2
 
 
 def test_tables_get_the_types_of_their_kinds() -> None:
@@ -92,12 +95,14 @@ def test_tables_get_the_types_of_their_kinds() -> None:
 
 def test_what_a_person_says_wins() -> None:
     table = pl.DataFrame({"year": [1990, 1991] * 9, "size": ["1", "2"] * 9, "words": ["a b"] * 18})
+    table = table.with_columns(tags=pl.lit(["x"]))
     said: dict[str, ColumnKind] = {"year": "category", "size": "number", "words": "list"}
+    said["tags"] = "none"
     found = find_kinds(table, said)
     assert {name: one.kind for name, one in found.items()} == said
     assert {one.why for one in found.values()} == {"as you say"}
     made = with_kinds(table, found)
-    assert made.row(0) == ("1990", 1, ["a", "b"])
+    assert made.row(0) == ("1990", 1, ["a", "b"], ["x"])
 
 
 def test_what_cannot_be_is_refused_by_its_cell() -> None:

@@ -119,7 +119,7 @@ ColumnKinds = Annotated[
     typer.Option(
         "--column-kinds",
         help="What columns of the catalogue or the context are: brand=category,year=number; also "
-        "list and text. Without it their values decide, as is shown.",
+        "list, text, and none for what means nothing. Without it their values decide, as is shown.",
     ),
 ]
 

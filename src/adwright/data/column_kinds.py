@@ -45,7 +45,7 @@ __all__ = [
     "with_kinds",
 ]
 
-ColumnKind = Literal["category", "number", "list", "text"]
+ColumnKind = Literal["category", "number", "list", "text", "none"]
 
 #: The rule of whole numbers, in one sentence.
 RULE = (
@@ -87,7 +87,7 @@ class FoundColumn:
 
     def in_words(self) -> str:
         """For example "category, 12 values"."""
-        counted = "" if self.kind in ("number", "text") else f", {self.values:,} values"
+        counted = "" if self.kind in ("number", "text", "none") else f", {self.values:,} values"
         return f"{self.kind}{counted} ({self.why})"
 
 
@@ -146,6 +146,8 @@ def with_kinds(
                 columns.append(_as_number(column, lenient=bool(one.odd), file=file))
             case "list":
                 columns.append(_as_list(column, one.separator))
+            case "none":
+                continue
     return table.with_columns(columns)
 
 
@@ -180,7 +182,9 @@ def number_kind(column: pl.Series) -> tuple[ColumnKind, str]:
 def _by_rule(column: pl.Series) -> FoundColumn:
     dtype = column.dtype
     if len(column) and column.null_count() == len(column):
-        return FoundColumn("category", 0, "empty", odd=f"{column.name}: no row has a value")
+        return FoundColumn("none", 0, "empty", odd=f"{column.name}: no row has a value")
+    if len(column) > 1 and column.n_unique() == 1:
+        return FoundColumn("none", 1, "one value for all")
     if isinstance(dtype, pl.List):
         return FoundColumn("list", column.explode().n_unique(), "lists")
     if dtype == pl.Boolean:
@@ -197,7 +201,7 @@ def _of_text(column: pl.Series) -> FoundColumn:
     filled = column.filter(column.str.strip_chars() != "").drop_nulls()
     values = filled.n_unique()
     if not len(filled):
-        return FoundColumn("category", 0, "empty", odd=f"{column.name}: no row has a value")
+        return FoundColumn("none", 0, "empty", odd=f"{column.name}: no row has a value")
     numbers = _numbers(filled)
     bad = numbers.is_null()
     if bad.mean() <= 1 - _MOSTLY:  # type: ignore[operator]
@@ -247,7 +251,7 @@ def _as_given(column: pl.Series, kind: ColumnKind, file: str) -> FoundColumn:
             for one in (*_SEPARATORS, ",", " ")
         }
         separator = max(counts, key=lambda one: counts[one])
-    if nested != (kind == "list") and not separator:
+    if kind != "none" and nested != (kind == "list") and not separator:
         raise SchemaError(
             f"{column.name} cannot be a {kind}: it holds {dtype}",
             file=file,

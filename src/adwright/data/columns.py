@@ -193,7 +193,12 @@ def text_checks(types: Mapping[str, pl.DataType], schema: pa.Schema) -> list[Che
         else:
             bad = needed
         checks.append(
-            Check(name, bad, f"{name} must not be empty or NaN", "fill in the id, or drop the row")
+            Check(
+                name,
+                bad,
+                f"{name} must not be empty or NaN",
+                "fill in the id, or drop the row (--drop-incomplete)",
+            )
         )
     return checks
 

@@ -127,11 +127,11 @@ def test_a_foreign_log_is_opened_by_its_names(
 ) -> None:
     """A folder as it is downloaded: events.csv and items.csv in their own columns."""
     (tmp_path / "events.csv").write_text("visitorid,itemid,timestamp,event\n1,x,5,view\n")
-    (tmp_path / "items.csv").write_text("sku,category\nx,7\ny,7\n")
+    (tmp_path / "items.csv").write_text("sku,category\nx,7\ny,8\n")
     with caplog.at_level("INFO", "adwright"):
         found = open_log(tmp_path)
     assert found.events.collect()["kind"].to_list() == ["view"]
-    assert found.catalogue.items.rows() == [("x", "7"), ("y", "7")]
+    assert found.catalogue.items.rows() == [("x", "7"), ("y", "8")]
     assert found.column_kinds == {"category": "category"}
     assert "visitorid is taken as user_id" in caplog.text
 

@@ -101,6 +101,7 @@ SUMMARY = LogSummary(
     Description(3, 2, 2, START, START, {"click": 3}, {"median": 1.5}, {"items": 2}, ("type",)),
     {
         "type": FoundColumn("category", 2, "text"),
+        "year": FoundColumn("number", 3, "its name says year"),
         "price": FoundColumn("number", 3, "fractions", odd="price: 1 cell is no number"),
     },
     ImportNotes(
@@ -119,6 +120,7 @@ def test_a_summary_is_read_by_people() -> None:
     assert SUMMARY.sentences() == [
         "sku is taken as item_id",
         "type: category, 2 values (text)",
+        "year: number (its name says year)",
         "price: number (fractions)",
         f"(By rule {RULE}. --column-kinds says otherwise)",
         "Warning: odd ids",

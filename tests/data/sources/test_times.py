@@ -11,7 +11,7 @@ import pytest
 
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.checks import in_file
-from adwright.data.sources.times import TimeColumn, format_of, time_column
+from adwright.data.sources.times import TimeColumn, format_of, is_format, time_column
 
 NOON = datetime(2024, 3, 4, 12, tzinfo=UTC)
 SECONDS = int(NOON.timestamp())
@@ -54,6 +54,7 @@ def moments(values: list[Any], **settings: str) -> list[datetime | None]:
         ("04/03/2024 13:00", {"time_format": "%d/%m/%Y %H:%M", "time_zone": "Europe/Paris"}),
         ("4 Mar 2024, 17:30 +0530", {"time_format": "%d %b %Y, %H:%M %z"}),
         (20240304120000, {"time_format": "%Y%m%d%H%M%S"}),
+        ("24030412", {"time_format": "%y%m%d%H"}),
     ],
 )
 def test_one_instant_in_many_spellings(value: object, settings: dict[str, str]) -> None:
@@ -124,6 +125,13 @@ def test_times_outside_of_the_calendar_are_refused() -> None:
 def test_a_column_of_something_else_is_refused() -> None:
     with pytest.raises(SchemaError, match=r"t must be a timestamp, text or a number, not List"):
         read([[1]])
+
+
+def test_what_is_a_format() -> None:
+    for text in ("%d/%m/%Y", "%y%m%d%H", "%Y-%m-%dT%H:%M:%S%z", "%d %b %Y %I:%M %p", "%F %T"):
+        assert is_format(text)
+    for text in ("%Q", "%", "%H%"):
+        assert not is_format(text)
 
 
 def test_formats_of_dates() -> None:

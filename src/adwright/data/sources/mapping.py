@@ -13,7 +13,6 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple, TypeAlias
 
 import polars as pl
@@ -22,6 +21,7 @@ from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.data.column_kinds import ColumnKind, check_column_kinds
 from adwright.data.schema import EVENT_SCHEMA, KINDS, EventKind
+from adwright.data.sources.times import is_format
 
 __all__ = [
     "KINDS_BY_NAME",
@@ -267,7 +267,7 @@ def _missing(
             hint="put a line with the column names first, or say which is which: --columns "
             f"{','.join(f'{name}=THEIRS' for name in missing)}",
         )
-    alike = difflib.get_close_matches(missing[0], list(names)[:1000], n=1)
+    alike = difflib.get_close_matches(missing[0], list(names)[:1000], n=1, cutoff=0.75)
     theirs = alike[0] if alike else "THEIRS"
     return SchemaError(
         f"needed columns are missing: {', '.join(missing)}",
@@ -290,15 +290,12 @@ def _check_kind(theirs: str, ours: str) -> None:
 
 
 def _check_time(time_format: str, time_zone: str) -> None:
-    if time_format not in ("", "s", "ms"):
-        try:
-            pl.select(pl.lit(datetime(2024, 1, 31, tzinfo=UTC)).dt.strftime(time_format))
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            raise ConfigError(
-                f"{time_format!r} is no format of a time",
-                where="time_format",
-                hint='write it like "%d/%m/%Y %H:%M", or s or ms for numbers since 1970',
-            ) from error
+    if time_format not in ("", "s", "ms") and not is_format(time_format):
+        raise ConfigError(
+            f"{time_format!r} is no format of a time",
+            where="time_format",
+            hint='write it like "%d/%m/%Y %H:%M", or s or ms for numbers since 1970',
+        )
     if time_zone:
         try:
             pl.Series([], dtype=pl.Datetime("us", time_zone))

@@ -22,6 +22,8 @@ __all__ = ["Description", "LogSummary", "early_responses", "find_oddities", "say
 
 _log = logging.getLogger("adwright")
 
+#: How the reasons begin that the rule of whole numbers gives.
+_BY_RULE = ("its name says", "whole numbers", "values ")
 _DAY = timedelta(days=1)
 _YEAR = timedelta(days=365)
 #: Outliers of time are rarer than that, or they are none.
@@ -87,7 +89,7 @@ class LogSummary:
     def sentences(self) -> list[str]:
         """What was decided, what each column is, and the warnings, a line each."""
         columns = [f"{name}: {found.in_words()}" for name, found in self.columns.items()]
-        if columns:
+        if any(found.why.startswith(_BY_RULE) for found in self.columns.values()):
             columns.append(f"(By rule {RULE}. --column-kinds says otherwise)")
         warnings = [*self.notes.odd, *(found.odd for found in self.columns.values()), *self.odd]
         return [*self.notes.said, *columns, *(f"Warning: {one}" for one in warnings if one)]

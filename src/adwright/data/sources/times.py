@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import polars as pl
@@ -19,7 +20,7 @@ from adwright.data.checks import Check, Locate, run_checks
 from adwright.data.columns import TIME, in_years
 from adwright.data.sources.csvfile import parse_time
 
-__all__ = ["TimeColumn", "format_of", "time_column"]
+__all__ = ["TimeColumn", "format_of", "is_format", "time_column"]
 
 #: Where numbers since 1970 lie, microseconds in one, and what they are called. Between these lie
 #: none of the years 2001 to 2286, but dates written as one number.
@@ -31,6 +32,8 @@ _UNITS = (
 )
 _FINER = r"^(?:\d{13}|\d{16}|\d{19})$"
 _COMPACT = "%Y%m%d"
+#: What a format has that says the hour, and the minute.
+_CLOCK, _MINUTE = r"%[-.]?[HIMTRXcsf+]", r"%-?[MTRXcs+]"
 _ZONED = r"(?:[Zz]|UTC|[+-]\d\d:?\d\d|:\d\d(?:\.\d+)?[+-]\d\d)$"
 _DATE = re.compile(
     r"^\s*(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:([ T])(\d{1,2}:\d{2})(:\d{2})?)?"
@@ -94,6 +97,20 @@ def time_column(
         said = () if "%z" in time_format else (_zone_in_words(column, time_zone),)
         return TimeColumn(value, said)
     return _of_text(frame, cell, column, locate, time_zone)
+
+
+def is_format(text: str) -> bool:
+    """Whether `text` is a format that times can be read by.
+
+    >>> is_format("%d/%m/%Y %H"), is_format("%Q")
+    (True, False)
+    """
+    try:
+        pl.select(pl.lit(datetime(2024, 1, 31, tzinfo=UTC)).dt.strftime(text))
+        pl.select(_formatted(pl.lit("x"), text, ""))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return False
+    return True
 
 
 def format_of(texts: Sequence[str]) -> tuple[str, ...]:
@@ -194,9 +211,11 @@ def _check_dates(frame: pl.LazyFrame, column: str, locate: Locate, time_format: 
 
 
 def _formatted(text: pl.Expr, time_format: str, time_zone: str) -> pl.Expr:
-    clock = re.search(r"%[HIMTRXcsf+]|%-?[HIM]|%\.", time_format)
-    if clock is None:
+    if not re.search(_CLOCK, time_format):
         return _in_zone(text.str.to_date(time_format, strict=False).cast(pl.Datetime), time_zone)
+    if not re.search(_MINUTE, time_format):
+        # An hour alone is no time to the library.
+        text, time_format = text + ":00", f"{time_format}:%M"
     if "%z" in time_format:
         return text.str.to_datetime(time_format, time_unit="us", time_zone="UTC", strict=False)
     naive = text.str.to_datetime(time_format, time_unit="us", strict=False)

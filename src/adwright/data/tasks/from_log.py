@@ -58,8 +58,8 @@ class LogTaskConfig:
     context: keys of the log's context, or creative_id and campaign_id, that are features with
       a known set of values; numbers: keys that are numbers.
     item_features: columns of the items; None for all of them, but for free text.
-    column_kinds: column of the items -> category, number, list or text (which is left out); of the
-        others, `adwright.data.column_kinds` tells whole numbers from codes.
+    column_kinds: column of the items -> category, number, list, or text and none, which are left
+        out; of the others, `adwright.data.column_kinds` tells whole numbers from codes.
     min_count: training rows or items in which a value must be seen to get a code of its own.
     """
 
@@ -118,7 +118,7 @@ def build_task_of_log(
     if not config.context and not config.numbers:
         config = replace(
             config,
-            context=tuple(n for n in log.context if kinds.get(n) != "number"),
+            context=tuple(n for n in log.context if kinds.get(n) not in ("number", "none")),
             numbers=tuple(n for n in log.context if kinds.get(n) == "number"),
         )
     return build_log_task(log.events, log.catalogue, cache, config, name=name)
@@ -181,7 +181,8 @@ def log_features(items: pl.DataFrame, config: LogTaskConfig) -> tuple[Feature, .
     multi-valued, numbers stay numbers; see `LogTaskConfig.column_kinds`. Raises SchemaError for a
     column that is not there."""
     said = config.column_kinds
-    chosen = [c for c in items.columns if c != "item_id" and said.get(c) != "text"]
+    left = {c for c, kind in said.items() if kind in ("text", "none")}
+    chosen = [c for c in items.columns if c != "item_id" and c not in left]
     if config.item_features is not None:
         chosen = list(config.item_features)
     least = config.min_count
@@ -271,6 +272,12 @@ def _parts(
             bar.advance(rows.height)
     # Before the folder stands under its name.
     check_splits(counts, cut.valid_from, cut.test_from, (cut.first, cut.last))
+    if cut.impressions > counts.total():
+        _log.info(
+            "%d of %d impressions show an item again in one request; the first counts",
+            cut.impressions - counts.total(),
+            cut.impressions,
+        )
     if early:
         _log.warning(
             "%d of %d responses are dated before the first impression of their request; they "
