@@ -42,6 +42,11 @@ def test_describe(here: Path) -> None:
     values = json.loads(run("data", "describe", "log.csv", "--json"))
     assert values["kinds"] == {"impression": 1, "click": 1, "purchase": 1}
     assert values["first"] == "2024-01-01T10:00:00+00:00"
+    items = ("--items", "items.csv")
+    values = json.loads(run("data", "describe", "log.csv", *items, "--json"))
+    assert values["columns"]["price"]["kind"] == "number"
+    (warning,) = values["warnings"]
+    assert warning.startswith("time: 1 times name no zone")
 
 
 def test_import_checks_and_keeps(here: Path) -> None:

@@ -71,6 +71,14 @@ def test_one_text_does_not_make_categories_of_prices() -> None:
     assert "2 cells are no number" in many["price"].odd
 
 
+def test_prices_below_nothing_are_told() -> None:
+    table = pl.DataFrame({"price": [1.5, -2.5, None], "text_price": ["1.5", "-1", "-2"]})
+    found = find_kinds(table.with_columns(change=pl.lit(-1.5) + pl.int_range(3)))
+    assert found["price"].odd == "price: 1 cell is negative, the first in row 1: -2.5"
+    assert found["text_price"].odd.startswith("text_price: 2 cells are negative")
+    assert found["change"].odd == ""
+
+
 def test_a_column_of_nothing_is_told() -> None:
     table = pl.DataFrame({"a": pl.Series([None, None], dtype=pl.String), "b": ["", " "]})
     found = find_kinds(table)

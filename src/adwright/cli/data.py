@@ -134,11 +134,13 @@ def describe_log(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count events, people, items and kinds; say what each column is, and what is odd."""
+    from adwright.core.config import to_jsonable
     from adwright.data.sources.log import summarise
 
     found = summarise(_opened(source, atomic, items, asked=_mapping(mapping), offline=offline))
     if as_json:
-        typer.echo(json.dumps(_plain(found.holds), indent=1))
+        more = {"columns": to_jsonable(found)["columns"], "warnings": found.warnings()}
+        typer.echo(json.dumps({**_plain(found.holds), **more}, indent=1))
         return
     _show(found)
 

@@ -66,6 +66,7 @@ _NUMBER_WORDS = {
     *("days", "date", "time", "timestamp", "percent", "share", "rate", "margin", "duration"),
     *("minutes", "seconds", "pages", "popularity", "position", "rank", "calories", "budget"),
 }
+_NEVER_NEGATIVE = {"price", "cost", "age", "quantity", "qty", "count", "stock", "weight", "size"}
 _ROWS_PER_VALUE, _FILLED, _MOSTLY = 5, 0.5, 0.9
 _SEPARATORS = ("|", ";")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -160,7 +161,7 @@ def number_kind(column: pl.Series) -> tuple[ColumnKind, str]:
         column = finite.cast(pl.Int64, strict=False)
     elif not column.dtype.is_integer():
         return "number", "decimals"
-    words = {word.lower() for word in _WORD.findall(column.name)}
+    words = _words_of(column.name)
     # Of "number of categories" it is the number that counts.
     for kind, known in (("number", _NUMBER_WORDS), ("category", _CATEGORY_WORDS)):
         named = sorted(words & known)
@@ -191,7 +192,7 @@ def _by_rule(column: pl.Series) -> FoundColumn:
         return FoundColumn("category", column.drop_nulls().n_unique(), "true or false")
     if dtype.is_numeric():
         kind, why = number_kind(column)
-        return FoundColumn(kind, column.drop_nulls().n_unique(), why)
+        return FoundColumn(kind, column.drop_nulls().n_unique(), why, _negative(column))
     if dtype == pl.String or is_category(dtype):
         return _of_text(column.cast(pl.String))
     return FoundColumn("category", column.drop_nulls().n_unique(), str(dtype))
@@ -209,7 +210,8 @@ def _of_text(column: pl.Series) -> FoundColumn:
         # A code with a zero in front is no number, and neither is one with a letter.
         zeros = filled.str.contains(r"^0\d").any()
         if kind == "number" and not zeros:
-            return FoundColumn(kind, values, why, _odd_cells(column) if bad.any() else "")
+            odd = _odd_cells(column) if bad.any() else _negative(numbers.alias(column.name))
+            return FoundColumn(kind, values, why, odd)
         return FoundColumn("category", values, why if kind == "category" else "zeros in front")
     for separator in _SEPARATORS:
         parted = filled.str.contains(separator, literal=True)
@@ -223,6 +225,20 @@ def _of_text(column: pl.Series) -> FoundColumn:
     if values * 2 >= len(filled) and words.mean() >= 2:  # type: ignore[operator]
         return FoundColumn("text", values, "words, most of them once")
     return FoundColumn("category", values, "text")
+
+
+def _negative(column: pl.Series) -> str:
+    """The warning about cells below nothing of what counts or costs."""
+    below = (column < 0).fill_null(value=False)
+    if _words_of(column.name).isdisjoint(_NEVER_NEGATIVE) or not below.any():
+        return ""
+    cells = "1 cell is" if below.sum() == 1 else f"{below.sum():,} cells are"
+    row = int(below.arg_max() or 0)
+    return f"{column.name}: {cells} negative, the first in row {row}: {column[row]}"
+
+
+def _words_of(name: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(name)}
 
 
 def _numbers(text: pl.Series) -> pl.Series:

@@ -91,8 +91,12 @@ class LogSummary:
         columns = [f"{name}: {found.in_words()}" for name, found in self.columns.items()]
         if any(found.why.startswith(_BY_RULE) for found in self.columns.values()):
             columns.append(f"(By rule {RULE}. --column-kinds says otherwise)")
-        warnings = [*self.notes.odd, *(found.odd for found in self.columns.values()), *self.odd]
-        return [*self.notes.said, *columns, *(f"Warning: {one}" for one in warnings if one)]
+        return [*self.notes.said, *columns, *(f"Warning: {one}" for one in self.warnings())]
+
+    def warnings(self) -> list[str]:
+        """What may be wrong: in the table that was imported, in its columns, in the log."""
+        of_columns = (found.odd for found in self.columns.values() if found.odd)
+        return [*self.notes.odd, *of_columns, *self.odd]
 
 
 def say_notes(notes: ImportNotes, columns: Mapping[str, FoundColumn]) -> None:
