@@ -27,6 +27,10 @@ COLUMNS: dict[str, tuple[list[object], ColumnKind, str]] = {
     "year": ([1990 + n % 20 for n in range(N)], "number", "its name says year"),
     "dense": ([n % 20 for n in range(N)], "category", "whole numbers that repeat"),
     "gaps": ([n % 20 * 50 for n in range(N)], "number", "values with gaps between them"),
+    "rated": (
+        *([1] * 60 + [2] * 50 + [3] * 40 + [4] * 30 + [5] * 10 + [12] * 8 + [30] * 2,),
+        *("number", "values with gaps between them"),
+    ),
     "cents": ([RANDOM.randint(1, 99) * 7 + n for n in range(N)], "number", "seldom repeat"),
     "fraction": ([n % 7 / 2 for n in range(N)], "number", "fractions"),
     "whole": ([float(n % 5) if n else None for n in range(N)], "category", "repeat"),

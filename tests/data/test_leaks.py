@@ -113,6 +113,7 @@ def test_counts_of_what_was_still_to_come_are_found() -> None:
             "sold_before": np.bincount(chosen[:2500], minlength=60),
             "known_from_elsewhere": likes + rng.gamma(1.0, 1.0, 60),
             "log_of_it": np.log1p(counts),
+            "as_text": counts.astype(str),
             "name": [f"n{n}" for n in range(60)],
         }
     )
@@ -120,6 +121,7 @@ def test_counts_of_what_was_still_to_come_are_found() -> None:
     assert found == (
         FutureCount("sold_this_year", "purchase", pytest.approx(1.0)),
         FutureCount("log_of_it", "purchase", pytest.approx(1.0)),
+        FutureCount("as_text", "purchase", pytest.approx(1.0)),
     )
     assert find_future_counts(items, events.lazy(), times[-1] + timedelta(days=1)) == ()
     assert find_future_counts(items, events.lazy(), until, same=1.5) == ()

@@ -9,8 +9,8 @@ without a word about it is read by these rules, in this order:
     whole numbers              by a word of the name: category for id, code, category, type, brand
                                and the like, number for price, year, age, count and the like;
                                else category where a value stands in five rows or more on average
-                               and the values leave no gaps (fill half of their range or more);
-                               else number
+                               and the values leave few gaps, low as high (fill both halves of
+                               their range to 40% or more; counts thin out); else number
     text, nine in ten cells    as these numbers; where that is a number, the other cells are left
     of it numbers              empty, and named in a warning
     text with | or ; in one    list, where the parts repeat more than the wholes
@@ -50,7 +50,8 @@ ColumnKind = Literal["category", "number", "list", "text", "none"]
 #: The rule of whole numbers, in one sentence.
 RULE = (
     "whole numbers are a category where their name says so (id, code, category, type, ...) or "
-    "where a value stands in 5 rows or more and the values leave no gaps; else a number"
+    "where a value stands in 5 rows or more and the values leave few gaps, low as high; else a "
+    "number"
 )
 _CATEGORY_WORDS = {
     *("id", "ids", "code", "codes", "category", "categories", "cat", "subcategory", "type", "kind"),
@@ -170,12 +171,14 @@ def number_kind(column: pl.Series) -> tuple[ColumnKind, str]:
     filled = column.drop_nulls()
     if not len(filled):
         return "number", "empty"
-    values = filled.n_unique()
-    low, high = filled.to_numpy().min(), filled.to_numpy().max()
-    spread = int(high) - int(low) + 1
-    if values * _ROWS_PER_VALUE > len(filled):
+    values = filled.unique().to_numpy()
+    if len(values) * _ROWS_PER_VALUE > len(filled):
         return "number", "values that seldom repeat"
-    if values < _FILLED * spread:
+    # Counts are dense where they are low and thin out, codes are as dense everywhere.
+    low, high = int(values.min()), int(values.max())
+    middle = low + (high - low) // 2
+    lower, upper = (values <= middle).sum(), (values > middle).sum()
+    if lower < _FILLED * (middle - low + 1) or upper < _FILLED * (high - middle):
         return "number", "values with gaps between them"
     return "category", "whole numbers that repeat"
 

@@ -107,11 +107,8 @@ def find_future_counts(
         .agg(all=pl.len(), before=(pl.col("time") < until).sum())
         .collect(engine="streaming")
     )
-    numbers = [
-        name
-        for name, dtype in items.schema.items()
-        if name != "item_id" and dtype.is_numeric() and items[name].n_unique() > 2
-    ]
+    items = _with_numbers(items)
+    numbers = [name for name in items.columns if name != "item_id"]
     found = []
     for kind in sorted(counted["kind"].unique()):
         mine = counted.filter(pl.col("kind") == kind)
@@ -200,6 +197,17 @@ def _other_half(values: pl.Series, label: NDArray[np.bool_]) -> NDArray[np.float
         rates, on=["value", "half"], how="left", maintain_order="left", nulls_equal=True
     )
     return joined.select(rate.fill_null(mean)).to_series().to_numpy()
+
+
+def _with_numbers(items: pl.DataFrame) -> pl.DataFrame:
+    """The items with their columns of numbers, those that are written as text included."""
+    columns = [items["item_id"].cast(pl.String)]
+    for column in items.drop("item_id").iter_columns():
+        plain = column.dtype.is_numeric() or column.dtype == pl.String
+        number = column.cast(pl.Float64, strict=False) if plain else None
+        if number is not None and number.null_count() == column.null_count():
+            columns.append(number)
+    return pl.DataFrame([one for one in columns if one.name == "item_id" or one.n_unique() > 2])
 
 
 def _rank_correlation(one: pl.Series, other: pl.Series) -> float:
