@@ -27,10 +27,12 @@ from adwright.core.errors import (
 from adwright.data.schema import KINDS, validate_events
 from adwright.data.sources.bounds import ReadBounds
 from adwright.data.sources.tables import (
+    item_ids,
     read_campaigns,
     read_creatives,
     read_events,
     read_items,
+    with_missing_items,
     write_events,
     write_table,
 )
@@ -358,3 +360,21 @@ def test_parts_in_another_order_are_told(tmp_path: Path) -> None:
     _log(1, first=1).drop("position").write_parquet(tmp_path / "b.parquet")
     with pytest.raises(SchemaError, match=r"absent, which is Int32 in a\.parquet .*position"):
         read_events(tmp_path)
+
+
+def test_items_that_a_log_shows_beside_its_catalogue() -> None:
+    log = _log(4).with_columns(
+        item_id=pl.Series(["b", "a", "x", "coupon"]),
+        kind=pl.Series(["click", "click", "click", "redemption"]),
+    )
+    assert item_ids(log.lazy()).collect()["item_id"].to_list() == ["a", "b", "x"]
+    known = pl.DataFrame({"item_id": ["a", "b", "c"], "n": [1, 2, 3]})
+    items, said = with_missing_items(log.lazy(), known, "log.csv")
+    assert items.rows() == [("a", 1), ("b", 2), ("c", 3), ("x", None)]
+    assert said == (
+        "1 events are of 1 items that the catalogue lacks; these are added with their ids alone, "
+        "the first is 'x'",
+    )
+    assert with_missing_items(log.head(2).lazy(), known, "")[1] == ()
+    with pytest.raises(ValueInvalidError, match=r"not in the items table.*log\.csv, row 0"):
+        with_missing_items(log.lazy(), known[1:2].with_columns(item_id=pl.lit("c")), "log.csv")

@@ -37,10 +37,12 @@ from adwright.data.sources.movielens import MovieLens
 from adwright.data.sources.open_bandit import OpenBandit
 from adwright.data.sources.summary import Description, LogSummary, find_oddities, say_notes
 from adwright.data.sources.tables import (
+    item_ids,
     read_campaigns,
     read_creatives,
     read_events,
     read_items,
+    with_missing_items,
     write_events,
     write_table,
 )
@@ -163,12 +165,12 @@ def read_log(
     mapped = reading(Path(table.name), lambda: map_events(table, mapping))
     notes = mapped.notes
     if items is None:
-        ids = _item_ids(mapped.events)
+        ids = item_ids(mapped.events)
         catalogue = validate_items(ids.collect(engine="streaming"))
     else:
         column = mapping.columns.get("item_id", "")
         catalogue = read_items(items, column=column, bounds=bounds)
-        catalogue, odd = _with_missing_items(mapped.events, catalogue, table.name)
+        catalogue, odd = with_missing_items(mapped.events, catalogue, table.name)
         notes = replace(notes, odd=(*notes.odd, *odd))
     log = Log(
         mapped.events,
@@ -346,7 +348,7 @@ def _open_folder(
         )
     events = read_events(file, bounds=bounds)
     if items is None:
-        table = validate_items(_item_ids(events).collect(engine="streaming"))
+        table = validate_items(item_ids(events).collect(engine="streaming"))
     else:
         table = read_items(items, bounds=bounds)
         check_items_known(events, table, file=str(file))
@@ -400,40 +402,6 @@ def _kinds_alone(mapping: LogMapping) -> dict[str, ColumnKind]:
 def _read_users(users: Tabular, mapping: LogMapping, bounds: ReadBounds) -> pl.DataFrame:
     column = mapping.columns.get("user_id", "")
     return read_items(users, key="user_id", column=column, bounds=bounds)
-
-
-def _item_ids(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The ids of the items in a log, sorted; a coupon is no item."""
-    items = events.filter(pl.col("kind") != "redemption")
-    return items.select(pl.col("item_id").unique().sort())
-
-
-def _with_missing_items(
-    events: pl.LazyFrame, items: pl.DataFrame, file: str
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """The items, and those that the log shows and the catalogue lacks, by their ids alone.
-
-    Raises ValueInvalidError where it lacks more than it knows: it is another catalogue, then, or
-    its ids are written in another way.
-    """
-    shown = _item_ids(events).collect(engine="streaming")
-    missing = shown.join(items, on="item_id", how="anti", maintain_order="left")
-    if not missing.height:
-        return items, ()
-    if missing.height * 2 > shown.height:
-        check_items_known(events, items, file=file)
-    number = (
-        events.filter(pl.col("kind") != "redemption")
-        .join(missing.lazy(), on="item_id", how="semi")
-        .select(pl.len())
-        .collect(engine="streaming")
-        .item()
-    )
-    said = (
-        f"{number:,} events are of {missing.height:,} items that the catalogue lacks; these are "
-        f"added with their ids alone, the first is {missing.item(0, 0)!r:.60}"
-    )
-    return pl.concat([items, missing], how="diagonal"), (said,)
 
 
 def _context_columns(table: SourceTable, mapped: MappedEvents) -> pl.DataFrame | None:

@@ -32,6 +32,7 @@ from adwright.data.schema import (
     EVENT_SCHEMA,
     check_events,
     check_items,
+    check_items_known,
     validate_campaigns,
     validate_creatives,
     validate_events,
@@ -43,10 +44,12 @@ from adwright.data.sources.mapping import id_column
 from adwright.data.sources.parquetfile import PARQUET_ENDINGS
 
 __all__ = [
+    "item_ids",
     "read_campaigns",
     "read_creatives",
     "read_events",
     "read_items",
+    "with_missing_items",
     "write_events",
     "write_table",
 ]
@@ -116,6 +119,40 @@ def read_campaigns(path: Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> pl.DataF
     """The campaigns of a catalogue; read as `read_events`, checked as `validate_campaigns`."""
     frame = _opened(path, CAMPAIGN_SCHEMA, bounds, whole=True).frame
     return reading(path, lambda: validate_campaigns(frame.collect(), file=str(path)))
+
+
+def item_ids(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The ids of the items in a log, sorted; a coupon is no item."""
+    items = events.filter(pl.col("kind") != "redemption")
+    return items.select(pl.col("item_id").unique().sort())
+
+
+def with_missing_items(
+    events: pl.LazyFrame, items: pl.DataFrame, file: str
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The items, and those that the log shows and the catalogue lacks, by their ids alone.
+
+    Raises ValueInvalidError where it lacks more than it knows: it is another catalogue, then, or
+    its ids are written in another way.
+    """
+    shown = item_ids(events).collect(engine="streaming")
+    missing = shown.join(items, on="item_id", how="anti", maintain_order="left")
+    if not missing.height:
+        return items, ()
+    if missing.height * 2 > shown.height:
+        check_items_known(events, items, file=file)
+    number = (
+        events.filter(pl.col("kind") != "redemption")
+        .join(missing.lazy(), on="item_id", how="semi")
+        .select(pl.len())
+        .collect(engine="streaming")
+        .item()
+    )
+    said = (
+        f"{number:,} events are of {missing.height:,} items that the catalogue lacks; these are "
+        f"added with their ids alone, the first is {missing.item(0, 0)!r:.60}"
+    )
+    return pl.concat([items, missing], how="diagonal"), (said,)
 
 
 def write_events(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
