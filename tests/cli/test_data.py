@@ -42,6 +42,11 @@ def test_describe(here: Path) -> None:
     values = json.loads(run("data", "describe", "log.csv", "--json"))
     assert values["kinds"] == {"impression": 1, "click": 1, "purchase": 1}
     assert values["first"] == "2024-01-01T10:00:00+00:00"
+    items = ("--items", "items.csv")
+    values = json.loads(run("data", "describe", "log.csv", *items, "--json"))
+    assert values["columns"]["price"]["kind"] == "number"
+    (warning,) = values["warnings"]
+    assert warning.startswith("time: 1 times name no zone")
 
 
 def test_import_checks_and_keeps(here: Path) -> None:
@@ -117,3 +122,89 @@ def test_offline_is_heard(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADWRIGHT_CACHE", str(here / "empty"))
     text = run("data", "describe", "movielens", "--offline", code=2)
     assert "downloads are switched off" in text
+
+
+RATINGS = "userId;movieId;rating;timestamp;shop\n" + "".join(
+    f"{n % 5};{n % 7};{n % 5 + 1},5;{1_500_000_000 + 86_400 * n};{n % 3}\n" for n in range(60)
+)
+FILMS = "movieId;title;genres;year\n" + "".join(
+    f"{n};A film {n};{'a|b' if n % 2 else 'b|c'};{1990 + n}\n" for n in range(6)
+)
+
+
+def test_a_log_of_ones_own_by_one_command(here: Path) -> None:
+    (here / "ratings.csv").write_text(RATINGS)
+    (here / "films.csv").write_text(FILMS)
+    text = run(
+        *("data", "import", "ratings.csv", "mine", "--items", "films.csv"),
+        *("--context", "shop", "--min-rating", "2", "--column-kinds", "year=category"),
+    )
+    for words in (
+        "events:             48",
+        "left out:           12 rows with a rating below 2",
+        "userId is taken as user_id",
+        "title: text (words, most of them once)",
+        "genres: list, 3 values",
+        "year: category, 6 values (as you say)",
+        "shop: category, 3 values",
+        "items that the catalogue lacks",
+        "Written to mine",
+    ):
+        assert words in text
+    kept = json.loads((here / "mine" / "mapping.json").read_text())
+    assert kept["columns"]["item_id"] == "movieId"
+    assert json.loads((here / "mine" / "summary.json").read_text())["holds"]["events"] == 48
+    again = run("data", "describe", "mine")
+    assert "year: category, 6 values (as you say)" in again
+    assert "12 rows with a rating below 2" in again
+    run("data", "export", "mine", "out", "--format", "parquet")
+    assert (here / "out" / "summary.json").is_file()
+
+
+def test_options_and_a_file_say_the_same(here: Path) -> None:
+    (here / "log.csv").write_text(
+        "kunde|artikel|wann|was|laden\n1|tea|31.01.2024 10:00|Bestellung|7\n"
+        "1|tea|31.01.2024 10:00|Bestellung|7\n1||31.01.2024 10:00|Blick|7\n"
+    )
+    options = [
+        *("--columns", "user_id=kunde,item_id=artikel,time=wann,kind=was"),
+        *("--kinds", "Bestellung=purchase,Blick=view", "--time-format", "%d.%m.%Y %H:%M"),
+        *("--time-zone", "Europe/Berlin", "--context", "laden"),
+        *("--drop-repeated", "--drop-incomplete"),
+    ]
+    (here / "m.toml").write_text(
+        'time_format = "%d.%m.%Y %H:%M"\ntime_zone = "Asia/Tokyo"\ncontext = ["laden"]\n'
+        "drop_repeated = true\ndrop_incomplete = true\n"
+        '[columns]\nuser_id = "kunde"\nitem_id = "artikel"\ntime = "wann"\nkind = "was"\n'
+        '[kinds]\nBestellung = "purchase"\nBlick = "view"\n'
+    )
+    run("data", "import", "log.csv", "one", *options)
+    # An option wins over the file.
+    zone = ("--time-zone", "Europe/Berlin")
+    run("data", "import", "log.csv", "other", "--mapping", "m.toml", *zone)
+    one, other = (pl.read_parquet(here / name / "events.parquet") for name in ("one", "other"))
+    assert one.equals(other)
+    assert one.height == 1
+    assert one["time"][0].hour == 9
+    assert "events:             1" in run("data", "describe", "log.csv", "--mapping", "m.toml")
+
+
+def test_a_failed_task_leaves_nothing_behind(here: Path) -> None:
+    bought = "".join(LOG.splitlines(keepends=True)[::3])
+    (here / "bought.csv").write_text(bought)
+    before = set(here.iterdir())
+    text = run("data", "import", "bought.csv", "o", "--task", code=2)
+    assert "the log has no impressions; it has purchase 1" in text
+    assert "adwright train cascade LOG" in text
+    assert set(here.iterdir()) == before
+    # A dry run says it, too.
+    run("data", "import", "bought.csv", "o", "--task", "--dry-run", code=2)
+    assert set(here.iterdir()) == before
+    run("data", "import", "bought.csv", "o")
+
+
+def test_what_is_in_the_splits_is_shown(here: Path) -> None:
+    save_log(here / "log", small_log())
+    text = run("data", "import", "log", "mine", "--task")
+    assert "train │ 48" in text
+    assert "item_id: categorical of the item, 7 values" in text

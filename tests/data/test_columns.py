@@ -13,6 +13,8 @@ from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.checks import in_file, run_checks
 from adwright.data.columns import (
     TIME,
+    ArrowStream,
+    as_polars,
     check_columns,
     check_types,
     conform,
@@ -154,3 +156,29 @@ def test_times_that_no_datetime_is_are_shown_as_numbers(unit: TimeUnit, checks: 
         with pytest.raises(ValueInvalidError, match=rf"1 to 9999 .*value {-(2**62)}\] .*seconds"):
             run_checks(frame, found, in_file(""))
     assert in_years({"at": pl.Null()}, SCHEMA) == []
+
+
+class Stream:
+    """A table of another library: no more than Arrow's stream."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        table = pa.table({"a": [1], "__index_level_0__": ["x"]})
+        return table.__arrow_c_stream__(requested_schema)
+
+
+def test_tables_of_other_libraries_are_read() -> None:
+    lazy = pl.LazyFrame({"a": [1]})
+    assert as_polars(lazy) is lazy
+    for table in (Stream(), pa.table({"a": [1]}), [{"a": 1}], pl.DataFrame({"a": [1]})):
+        found = as_polars(table)
+        assert (found.columns, found.rows()) == (["a"], [(1,)])
+    assert isinstance(Stream(), ArrowStream)
+    with pytest.raises(SchemaError, match=r"int is no table.*pandas"):
+        as_polars(3)  # type: ignore[call-overload]
+    with pytest.raises(SchemaError, match="list makes no table"):
+        as_polars([{"a": 1}, {"a": object()}])
+
+
+def test_capitals_are_guessed_at() -> None:
+    with pytest.raises(SchemaError, match=r"missing: key_id.*rename 'KEY_ID'"):
+        check_columns({"KEY_ID": pl.String(), "at": pl.Datetime()}, SCHEMA, "")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adwright.cli.shared import DryRun, Force, Offline, allowed_to_replace, show_facts
+from adwright.cli.shared import DryRun, Force, Offline, allowed_to_replace, show_facts, show_table
+from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.data.sources.log import Description, Log
+    from adwright.data.sources.mapping import LogMapping
+    from adwright.data.sources.summary import LogSummary
+    from adwright.data.tasks.from_log import LogTaskConfig
 
 __all__ = ["app", "describe_log", "export_log", "import_log"]
 
@@ -38,6 +43,85 @@ Items = Annotated[
     Path | None,
     typer.Option("--items", help="Catalogue of items; without it, the ids of the log alone."),
 ]
+MappingFile = Annotated[
+    Path | None,
+    typer.Option("--mapping", help="TOML file of the options below; an option wins over it."),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        help="Which column is which, OURS=THEIRS,... as in user_id=customer_id. Obvious names are "
+        "taken without it, and said.",
+    ),
+]
+Kinds = Annotated[
+    str | None,
+    typer.Option(
+        "--kinds",
+        help="What the kinds of the log mean, THEIRS=OURS,... as in order=purchase; =none leaves "
+        "events out.",
+    ),
+]
+OneKind = Annotated[
+    str | None,
+    typer.Option("--kind", help="Kind of all events, where no column says it: purchase, click..."),
+]
+Out = Annotated[Path, typer.Argument(help="Folder for the validated log, in Parquet.")]
+Creatives = Annotated[Path | None, typer.Option("--creatives", help="Table of creatives.")]
+Campaigns = Annotated[Path | None, typer.Option("--campaigns", help="Table of campaigns.")]
+MakeTask = Annotated[
+    bool,
+    typer.Option("--task", help="Also make the task folder that `adwright train` reads."),
+]
+TaskFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--task-config",
+        help="TOML file of the task: responses, history, dates of the split, context.",
+    ),
+]
+Users = Annotated[
+    Path | None, typer.Option("--users", help="Table of what is known of the people.")
+]
+Clicked = Annotated[
+    str | None,
+    typer.Option(
+        "--clicked",
+        help="Column of 0 and 1: every row is an impression, and a click too where it is 1.",
+    ),
+]
+TimeFormat = Annotated[
+    str | None,
+    typer.Option("--time-format", help="Of times, as in %d/%m/%Y %H:%M; or s or ms since 1970."),
+]
+TimeZone = Annotated[
+    str | None,
+    typer.Option("--time-zone", help="Of times that name none, as in Europe/Paris; else UTC."),
+]
+Context = Annotated[
+    str | None,
+    typer.Option("--context", help="Columns to put into the context: store,channel."),
+]
+MinRating = Annotated[
+    float | None,
+    typer.Option("--min-rating", help="Leave out ratings below this one."),
+]
+DropRepeated = Annotated[
+    bool, typer.Option("--drop-repeated", help="Keep one of events that are told twice.")
+]
+DropIncomplete = Annotated[
+    bool,
+    typer.Option("--drop-incomplete", help="Leave out rows without a user, an item or a time."),
+]
+ColumnKinds = Annotated[
+    str | None,
+    typer.Option(
+        "--column-kinds",
+        help="What columns of the catalogue or the context are: brand=category,year=number; also "
+        "list, text, and none for what means nothing. Without it their values decide, as is shown.",
+    ),
+]
 
 
 @app.command("describe")
@@ -45,82 +129,88 @@ def describe_log(
     source: Source,
     atomic: Atomic = None,
     items: Items = None,
+    mapping: MappingFile = None,
     offline: Offline = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count events, people, items and kinds; give the time span and the lengths of histories."""
-    from adwright.data.sources.log import describe
+    """Count events, people, items and kinds; say what each column is, and what is odd."""
+    from adwright.core.config import to_jsonable
+    from adwright.data.sources.log import summarise
 
-    found = describe(_opened(source, atomic, items, offline=offline))
+    found = summarise(_opened(source, atomic, items, asked=_mapping(mapping), offline=offline))
     if as_json:
-        typer.echo(json.dumps(_plain(found), indent=1))
+        more = {"columns": to_jsonable(found)["columns"], "warnings": found.warnings()}
+        typer.echo(json.dumps({**_plain(found.holds), **more}, indent=1))
         return
-    span = f"{found.first:%Y-%m-%d} to {found.last:%Y-%m-%d}" if found.first else "none"
-    show_facts(
-        {
-            "events": f"{found.events:,}",
-            "kinds": ", ".join(f"{kind} {n:,}" for kind, n in found.kinds.items()),
-            "time": span,
-            "people": f"{found.users:,}",
-            "events of a person": ", ".join(f"{n} {v:,.0f}" for n, v in found.history.items()),
-            "items in events": f"{found.items:,}",
-            "catalogue": ", ".join(f"{what} {n:,}" for what, n in found.catalogue.items()),
-            "item features": ", ".join(found.features) or "none",
-        }
-    )
+    _show(found)
 
 
 @app.command("import")
-def import_log(
+def import_log(  # noqa: PLR0913, PLR0917 - one argument per option
     source: Source,
-    out: Annotated[Path, typer.Argument(help="Folder for the validated log, in Parquet.")],
+    out: Out,
     items: Items = None,
-    creatives: Annotated[
-        Path | None, typer.Option("--creatives", help="Table of creatives.")
-    ] = None,
-    campaigns: Annotated[
-        Path | None, typer.Option("--campaigns", help="Table of campaigns.")
-    ] = None,
+    creatives: Creatives = None,
+    campaigns: Campaigns = None,
+    users: Users = None,
     atomic: Atomic = None,
-    task: Annotated[
-        bool,
-        typer.Option("--task", help="Also make the task folder that `adwright train` reads."),
-    ] = False,
-    task_config: Annotated[
-        Path | None,
-        typer.Option(
-            "--task-config",
-            help="TOML file of the task: responses, history, dates of the split, context.",
-        ),
-    ] = None,
+    mapping: MappingFile = None,
+    columns: Columns = None,
+    kinds: Kinds = None,
+    kind: OneKind = None,
+    clicked: Clicked = None,
+    time_format: TimeFormat = None,
+    time_zone: TimeZone = None,
+    context: Context = None,
+    min_rating: MinRating = None,
+    drop_repeated: DropRepeated = False,
+    drop_incomplete: DropIncomplete = False,
+    column_kinds: ColumnKinds = None,
+    task: MakeTask = False,
+    task_config: TaskFile = None,
     offline: Offline = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Check a log row by row and keep it as Parquet.
+    """Check a log row by row, say what is in it and what is odd, and keep it as Parquet.
 
-    SOURCE is Parquet (a file or a folder of parts) or CSV with the columns event_id, time,
-    request_id, user_id, kind and item_id, and optionally more; or RecBole atomic files with
-    --atomic NAME. The first bad row is named by file, row and column.
+    SOURCE is a table of purchases, clicks, ratings or impressions with at least a user, an item
+    and a time: CSV (with , ; tab or |), JSON lines, either also in .gz, Parquet or a folder of its
+    parts; or RecBole atomic files with --atomic NAME. The first bad row is named by file, row and
+    column; what fails leaves nothing behind.
     """
     from adwright.core.config import load_toml
-    from adwright.data.sources.log import describe, open_log, save_log
-    from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
+    from adwright.data.sources.log import summarise
+    from adwright.data.tasks.from_log import LogTaskConfig, build_task_of_log
 
-    asked = None if task_config is None else load_toml(task_config, LogTaskConfig)
-    log = _opened(source, atomic, items, creatives, campaigns, offline=offline)
-    found = describe(log)
-    facts = f"{found.events:,} events of {found.users:,} people, {found.items:,} items"
+    wanted = LogTaskConfig() if task_config is None else load_toml(task_config, LogTaskConfig)
+    asked = _mapping(
+        mapping,
+        columns=_pairs("--columns", columns),
+        kinds=_pairs("--kinds", kinds),
+        kind=kind,
+        clicked=clicked,
+        time_format=time_format,
+        time_zone=time_zone,
+        context=_names(context),
+        min_rating=min_rating,
+        drop_repeated=drop_repeated or None,
+        drop_incomplete=drop_incomplete or None,
+        column_kinds=_pairs("--column-kinds", column_kinds),
+    )
+    replacing = not dry_run and allowed_to_replace(out, force=force)
+    log = _opened(source, atomic, items, creatives, campaigns, users, asked=asked, offline=offline)
+    found = summarise(log)
+    _show(found)
+    with_task = wanted if task or task_config is not None else None
     if dry_run:
-        typer.echo(f"{facts}: all rows are valid. Would write {out}")
-        return
-    replacing = allowed_to_replace(out, force=force)
-    save_log(out, log, overwrite=replacing)
-    typer.echo(f"{facts}: all rows are valid. Written to {out}")
-    if task or asked is not None:
-        kept = open_log(out)
-        made = build_log_task(kept.events, kept.catalogue, out, asked, name="task")
-        typer.echo(f"{made.protocol}\nTask, for adwright train --task: {made.folder}")
+        # What fails in earnest fails here, too.
+        with TemporaryDirectory(prefix="adwright-dry-run-") as scratch:
+            if with_task is not None:
+                build_task_of_log(log, scratch, with_task)
+        typer.echo(f"{_counted(found)}: all rows are valid. Would write {out}")
+    else:
+        _save(out, log, found, with_task, overwrite=replacing)
 
 
 @app.command("export")
@@ -138,14 +228,15 @@ def export_log(
     dry_run: DryRun = False,
 ) -> None:
     """Write a log as Parquet, CSV or RecBole atomic files, for other tools to read."""
-    from adwright.data.sources.log import save_log
+    from adwright.data.sources.log import save_log, summarise
 
-    log = _opened(source, None, items, offline=offline)
+    log = _opened(source, None, items, asked=None, offline=offline)
     if dry_run:
         typer.echo(f"Would write {out} as {form}")
         return
     replacing = allowed_to_replace(out, force=force)
-    save_log(out, log, format=form, name=name, overwrite=replacing)
+    kept = summarise(log) if log.columns else None
+    save_log(out, log, format=form, name=name, overwrite=replacing, summary=kept)
     typer.echo(f"Written to {out}")
 
 
@@ -155,16 +246,113 @@ def _opened(
     items: Path | None,
     creatives: Path | None = None,
     campaigns: Path | None = None,
+    users: Path | None = None,
     *,
+    asked: LogMapping | None,
     offline: bool,
 ) -> Log:
     from adwright.data.sources.log import open_log, read_atomic_log, read_log
 
     if atomic is not None:
-        return read_atomic_log(Path(source), atomic)
-    if items is None and creatives is None and campaigns is None:
-        return open_log(source, offline=offline)
-    return read_log(Path(source), items=items, creatives=creatives, campaigns=campaigns)
+        return read_atomic_log(Path(source), atomic, mapping=asked)
+    if items is None and creatives is None and campaigns is None and users is None:
+        return open_log(source, mapping=asked, offline=offline, tell=False)
+    return read_log(
+        Path(source),
+        items=items,
+        creatives=creatives,
+        campaigns=campaigns,
+        users=users,
+        mapping=asked,
+        tell=False,
+    )
+
+
+def _mapping(file: Path | None, **options: object) -> LogMapping | None:
+    """What the file says, with the options that are given in its place; None for neither."""
+    from adwright.core.config import from_jsonable, read_toml
+    from adwright.data.sources.mapping import LogMapping
+
+    values = {} if file is None else read_toml(file)
+    given = {name: value for name, value in options.items() if value is not None}
+    if not values and not given:
+        return None
+    return from_jsonable(
+        LogMapping, {**values, **given}, source="the options" if file is None else str(file)
+    )
+
+
+def _pairs(option: str, text: str | None) -> dict[str, str] | None:
+    """The pairs of a=b,c=d."""
+    if text is None:
+        return None
+    pairs = {}
+    for part in text.split(","):
+        name, sign, value = part.partition("=")
+        if not sign or not name.strip() or not value.strip():
+            raise ConfigError(
+                f"{part.strip()!r} is no pair", where=option, hint="write NAME=VALUE,NAME=VALUE"
+            )
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _save(
+    out: Path, log: Log, found: LogSummary, task: LogTaskConfig | None, *, overwrite: bool
+) -> None:
+    """Write the log, and a task inside its folder where `task` is given: both or nothing."""
+    from adwright.data.sources.log import open_log, save_log
+    from adwright.data.tasks.from_log import build_task_of_log
+
+    made: list[str] = []
+
+    def build(folder: Path) -> None:
+        made.append(build_task_of_log(open_log(folder), folder, task, name="task").folder.name)
+
+    also = None if task is None else build
+    save_log(out, log, overwrite=overwrite, summary=found, also=also)
+    typer.echo(f"{_counted(found)}: all rows are valid. Written to {out}")
+    for name in made:
+        _show_task(out / name)
+
+
+def _counted(found: LogSummary) -> str:
+    holds = found.holds
+    return f"{holds.events:,} events of {holds.users:,} people, {holds.items:,} items"
+
+
+def _show(found: LogSummary) -> None:
+    show_facts(found.facts())
+    for sentence in found.sentences():
+        typer.echo(sentence)
+
+
+def _show_task(folder: Path) -> None:
+    """Rows, positives and people of each split, and what each feature is."""
+    from adwright.data.tasks.task import Task
+
+    made = Task.open(folder)
+    parts = made.meta["splits"]
+    show_table(
+        ("split", "rows", "positives", "people"),
+        [
+            (
+                split,
+                f"{part['rows']:,}",
+                f"{part['positives']:,} ({part['positives'] / max(part['rows'], 1):.1%})",
+                f"{part['users']:,}",
+            )
+            for split, part in parts.items()
+        ],
+    )
+    for feature in made.spec.features:
+        values = f", {len(feature.vocabulary):,} values" if feature.vocabulary else ""
+        typer.echo(f"{feature.name}: {feature.kind} of the {feature.of}{values}")
+    typer.echo(f"{made.protocol}\nTask, for adwright train --task: {made.folder}")
 
 
 def _plain(found: Description) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
 
 import polars as pl
 import pyarrow as pa
@@ -15,6 +16,9 @@ from adwright.data.time import FIRST, LAST
 __all__ = [
     "NOT_IDS",
     "TIME",
+    "ArrowStream",
+    "TableInMemory",
+    "as_polars",
     "check_columns",
     "check_types",
     "conform",
@@ -36,6 +40,56 @@ _LISTED = 20
 
 #: How programs that stringify their missing values spell them.
 NOT_IDS = ("nan", "NaN", "None", "<NA>")
+#: Columns that pandas makes of the labels of its rows.
+_LABELS = "__index_level_"
+
+
+@runtime_checkable
+class ArrowStream(Protocol):
+    """A table of pandas, DuckDB, Arrow or another library that hands out Arrow's C stream."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The PyCapsule of the stream."""
+
+
+#: A table of polars, pandas, Arrow or the like, or rows as dicts.
+TableInMemory: TypeAlias = pl.DataFrame | ArrowStream | Sequence[Mapping[str, Any]]
+
+
+@overload
+def as_polars(table: pl.LazyFrame) -> pl.LazyFrame:
+    """What is lazy stays so."""
+
+
+@overload
+def as_polars(table: TableInMemory) -> pl.DataFrame:
+    """What is in memory stays there."""
+
+
+def as_polars(table: pl.LazyFrame | TableInMemory) -> pl.LazyFrame | pl.DataFrame:
+    """The table of another library as one of polars; its row labels are no columns.
+
+    Raises SchemaError for what is no table, or has a column of several types.
+    """
+    if isinstance(table, pl.DataFrame | pl.LazyFrame):
+        return table
+    kind = type(table).__name__
+    try:
+        if isinstance(table, ArrowStream):
+            frame = from_arrow(pa.RecordBatchReader.from_stream(table).read_all())
+            return frame.drop(name for name in frame.columns if name.startswith(_LABELS))
+        if isinstance(table, Sequence) and all(isinstance(row, Mapping) for row in table):
+            return pl.DataFrame(table, infer_schema_length=None)
+    except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        said = str(error).strip().splitlines()
+        raise SchemaError(
+            f"the {kind} makes no table: {said[0][:200] if said else type(error).__name__}",
+            hint="give each column one type",
+        ) from error
+    raise SchemaError(
+        f"{kind} is no table",
+        hint="pass a table of polars, pandas or Arrow, or a list of dicts",
+    )
 
 
 def need_columns(
@@ -57,8 +111,9 @@ def check_columns(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str
     missing = [f.name for f in schema if not f.nullable and f.name not in types]
     unknown = [name for name in types if name not in known]
     if missing:
-        alike = difflib.get_close_matches(missing[0], unknown[:1000], n=1)
-        rename = f" (rename {alike[0]!r}?)" if alike else ""
+        plain = {name.strip().lower(): name for name in unknown[:1000]}
+        alike = difflib.get_close_matches(missing[0], plain, n=1)
+        rename = f" (rename {plain[alike[0]]!r}?)" if alike else ""
         raise SchemaError(
             f"needed columns are missing: {', '.join(missing)}",
             file=file,
@@ -138,7 +193,12 @@ def text_checks(types: Mapping[str, pl.DataType], schema: pa.Schema) -> list[Che
         else:
             bad = needed
         checks.append(
-            Check(name, bad, f"{name} must not be empty or NaN", "fill in the id, or drop the row")
+            Check(
+                name,
+                bad,
+                f"{name} must not be empty or NaN",
+                "fill in the id, or drop the row (--drop-incomplete)",
+            )
         )
     return checks
 

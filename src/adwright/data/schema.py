@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args, overload
 
 import polars as pl
 import pyarrow as pa
@@ -21,11 +21,12 @@ from adwright.core.errors import SchemaError
 from adwright.data.checks import Check, Locate, check_unique, in_file, run_checks
 from adwright.data.columns import (
     TIME,
+    TableInMemory,
+    as_polars,
     check_columns,
     check_types,
     conform,
     empty_table,
-    from_arrow,
     in_years,
     is_category,
     present,
@@ -108,9 +109,6 @@ CAMPAIGN_SCHEMA = pa.schema(
 )
 
 
-Table = TypeVar("Table", pl.DataFrame, pl.LazyFrame)
-
-
 @dataclass(frozen=True)
 class Catalogue:
     """What can be shown.
@@ -128,9 +126,9 @@ class Catalogue:
     @classmethod
     def checked(
         cls,
-        items: pl.DataFrame,
-        creatives: pl.DataFrame | None = None,
-        campaigns: pl.DataFrame | None = None,
+        items: TableInMemory,
+        creatives: TableInMemory | None = None,
+        campaigns: TableInMemory | None = None,
     ) -> Catalogue:
         """Validate the tables, and that each creative's item exists; None means an empty table.
 
@@ -150,9 +148,27 @@ def empty_events() -> pl.DataFrame:
     return empty_table(EVENT_SCHEMA)
 
 
+@overload
 def validate_events(
-    table: Table, *, file: str = "", strict_time_order: bool = False, unique: bool = True
-) -> Table:
+    table: pl.LazyFrame, *, file: str = ..., strict_time_order: bool = ..., unique: bool = ...
+) -> pl.LazyFrame:
+    """What is lazy stays so."""
+
+
+@overload
+def validate_events(
+    table: TableInMemory, *, file: str = ..., strict_time_order: bool = ..., unique: bool = ...
+) -> pl.DataFrame:
+    """What is in memory stays there."""
+
+
+def validate_events(
+    table: pl.LazyFrame | TableInMemory,
+    *,
+    file: str = "",
+    strict_time_order: bool = False,
+    unique: bool = True,
+) -> pl.LazyFrame | pl.DataFrame:
     """The table in the columns, order and types of EVENT_SCHEMA, after checking every row.
 
     file: name shown in errors.
@@ -161,7 +177,7 @@ def validate_events(
 
     Absent optional columns are added as nulls. Integers are taken as ids in their decimal
     form, a time without a zone as UTC. A lazy table is streamed through once to check it and
-    stays lazy. An Arrow table comes back as a polars table.
+    stays lazy. A table of pandas, Arrow or another library comes back as one of polars.
 
     Raises SchemaError for a missing, unknown or wrongly typed column, ValueInvalidError for
     an empty or repeated event_id, an empty id, an unknown kind, an absent time or one outside
@@ -169,11 +185,11 @@ def validate_events(
     finite and a context that is no JSON object. Each names the file, the first row (from 0), the
     column and the value.
     """
-    frame = from_arrow(table) if isinstance(table, pa.Table) else table
+    frame = as_polars(table)
     lazy = check_events(
         frame.lazy(), in_file(file), strict_time_order=strict_time_order, unique=unique
     )
-    return lazy if isinstance(table, pl.LazyFrame) else lazy.collect()
+    return lazy if isinstance(frame, pl.LazyFrame) else lazy.collect()
 
 
 def check_events(
@@ -204,7 +220,7 @@ def check_events(
             conformed,
             "event_id",
             "event_id must be unique",
-            "drop the repeated rows, or give each event its own id",
+            "drop the repeated rows (--drop-repeated), or give each event its own id",
             locate,
         )
     return conformed
@@ -221,9 +237,7 @@ def as_events(frame: pl.LazyFrame) -> pl.LazyFrame:
     return conform(frame, types, EVENT_SCHEMA)
 
 
-def validate_items(
-    table: pl.DataFrame | pa.Table, *, file: str = "", key: str = "item_id"
-) -> pl.DataFrame:
+def validate_items(table: TableInMemory, *, file: str = "", key: str = "item_id") -> pl.DataFrame:
     """The items table with item_id as text in front, after checking it.
 
     key: the id column, for tables of the same form about something else, such as users.
@@ -233,9 +247,7 @@ def validate_items(
     Raises SchemaError and ValueInvalidError: item_id missing, empty or repeated, a feature
     of another type, a null inside a list.
     """
-    if isinstance(table, pa.Table):
-        table = from_arrow(table)
-    return check_items(table.lazy(), in_file(file), key=key).collect()
+    return check_items(as_polars(table).lazy(), in_file(file), key=key).collect()
 
 
 def check_items(frame: pl.LazyFrame, locate: Locate, *, key: str = "item_id") -> pl.LazyFrame:
@@ -264,7 +276,7 @@ def check_items(frame: pl.LazyFrame, locate: Locate, *, key: str = "item_id") ->
     return items
 
 
-def validate_creatives(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.DataFrame:
+def validate_creatives(table: TableInMemory, *, file: str = "") -> pl.DataFrame:
     """The creatives in the columns of CREATIVE_SCHEMA, after checking them.
 
     Raises SchemaError and ValueInvalidError: a column missing, unknown or of a wrong type, an
@@ -273,7 +285,7 @@ def validate_creatives(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.
     return _validate_small(table, CREATIVE_SCHEMA, [], file)
 
 
-def validate_campaigns(table: pl.DataFrame | pa.Table, *, file: str = "") -> pl.DataFrame:
+def validate_campaigns(table: TableInMemory, *, file: str = "") -> pl.DataFrame:
     """The campaigns in the columns of CAMPAIGN_SCHEMA, after checking them.
 
     Raises SchemaError and ValueInvalidError: a column missing, unknown or of a wrong type, an
@@ -311,11 +323,10 @@ def check_items_known(
 
 
 def _validate_small(
-    table: pl.DataFrame | pa.Table, schema: pa.Schema, checks: list[Check], file: str
+    table: TableInMemory, schema: pa.Schema, checks: list[Check], file: str
 ) -> pl.DataFrame:
-    if isinstance(table, pa.Table):
-        table = from_arrow(table)
-    frame, locate, types = table.lazy(), in_file(file), dict(table.schema)
+    given = as_polars(table)
+    frame, locate, types = given.lazy(), in_file(file), dict(given.schema)
     check_columns(types, schema, file)
     run_checks(frame, text_checks(types, schema), locate)
     check_types(types, schema, file)
@@ -381,6 +392,10 @@ def _feature(name: str, dtype: pl.DataType, file: str) -> pl.Expr:
         return column.cast(pl.Float64)
     if isinstance(dtype, pl.List) and dtype.inner in (pl.Float32, pl.Float64):
         return column.cast(pl.List(pl.Float64))
+    if isinstance(dtype, pl.List) and dtype.inner is not None and dtype.inner.is_integer():
+        return column.cast(pl.List(pl.String))
+    if dtype in (pl.Date, pl.Datetime):
+        return column.cast(pl.String)
     if dtype in (pl.String, pl.Boolean, pl.List(pl.String)) or dtype.is_integer():
         return column
     raise SchemaError(

@@ -49,7 +49,7 @@ def _text(size: int) -> pa.Array:
 
 YEARS: tuple[str, ...] = ("years 1 to 9999", "row 0", "column time")
 TABLES: list[tuple[str, pa.Table, Wanted]] = [
-    ("no rows", events(0), 0),
+    ("no rows", events(0), ("holds no event",)),
     ("a time before year 1", _time(-62_135_596_800_000_001, "us"), YEARS),
     ("a time after year 9999", _time(253_402_300_800_000_000, "us"), YEARS),
     ("the first number of 64 bits", _time(-(2**63), "us"), YEARS),
@@ -60,10 +60,10 @@ TABLES: list[tuple[str, pa.Table, Wanted]] = [
     ("a zone of 5,000 signs", _time(0, "us", "A" * 5000), ("is unknown", "column time")),
     ("a zone by hours", _time(0, "us", "+05:00"), 1),
     ("a zone by name", _time(0, "us", "Asia/Kathmandu"), 1),
-    ("dates", events(1, time=pa.array([1], pa.date32())), ("time must be a timestamp",)),
+    ("dates", events(1, time=pa.array([1], pa.date32())), 1),
     ("times of day", events(1, time=pa.array([1], pa.time64("us"))), ("must be a timestamp",)),
     ("durations", events(1, time=pa.array([1], pa.duration("us"))), ("must be a timestamp",)),
-    ("times as text", events(1, time=pa.array(["2024-01-01"])), ("must be a timestamp",)),
+    ("times as text", events(1, time=pa.array(["2024-01-01"])), 1),
     ("times of nothing", events(1, time=pa.array([None], US)), ("time must not be empty",)),
     ("ids of whole numbers", events(2, user_id=pa.array([1, 2])), 2),
     ("ids of the largest number", events(1, user_id=pa.array([2**64 - 1], pa.uint64())), 1),
@@ -75,9 +75,9 @@ TABLES: list[tuple[str, pa.Table, Wanted]] = [
     ("ids of lists", events(1, user_id=pa.array([["a"]])), ("user_id must be text",)),
     ("ids in a dictionary", events(1, user_id=pa.array(["a"]).dictionary_encode()), 1),
     ("ids of no type", events(1, user_id=pa.nulls(1)), ("user_id must not be empty",)),
-    ("a column missing", events(1, kind=None), ("missing: kind",)),
-    ("a column too many", events(1, **{"\x1b[31m": pa.array([1])}), ("unknown columns",)),
-    ("a column without a name", events(1, **{"": pa.array([1])}), ("unknown columns",)),
+    ("a column missing", events(1, item_id=None), ("missing: item_id",)),
+    ("a column too many", events(1, **{"\x1b[31m": pa.array([1])}), 1),
+    ("a column without a name", events(1, **{"": pa.array([1])}), 1),
     ("a text of 6 MB", events(1, context=_text(6_000_000)), ("4,194,",)),
     ("a text of 3 MB", events(1, context=_text(3_000_000)), 1),
 ]

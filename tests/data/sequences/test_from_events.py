@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,10 @@ def test_numbers_may_be_ids(tmp_path: Path) -> None:
     ("table", "error", "about"),
     [
         (EVENTS.drop("time"), SchemaError, "time"),
-        (EVENTS.with_columns(time=pl.lit("soon")), SchemaError, "timestamps"),
-        (EVENTS.with_columns(time=pl.lit(0.5)), SchemaError, "Float64"),
-        (EVENTS.with_columns(item_id=pl.lit(None, pl.String)), ValueInvalidError, "missing"),
+        (EVENTS.with_columns(time=pl.lit("soon")), ValueInvalidError, "cannot be read as a time"),
+        (EVENTS.with_columns(time=pl.lit("03/04/2024")), ValueInvalidError, "which is the day"),
+        (EVENTS.with_columns(time=pl.lit([1])), SchemaError, "List"),
+        (EVENTS.with_columns(item_id=pl.lit(None, pl.String)), ValueInvalidError, "item_id must"),
         (EVENTS.head(0), ValueInvalidError, "no event"),
     ],
 )
@@ -106,6 +108,24 @@ def test_what_was_shown_is_no_history(form: str, tmp_path: Path) -> None:
     assert found.time.tolist() == [10, 40, 10, 20]
     # The folder of a log stands for its events.
     assert np.array_equal(read_event_file(tmp_path).item, found.item)
+
+
+def test_a_log_of_ones_own_is_found_by_its_names(tmp_path: Path) -> None:
+    (tmp_path / "shop.csv.gz").write_bytes(
+        gzip.compress(b"customer;sku;date;event\nb;x;1970-01-01;order\nb;y;1970-01-02;shown\n")
+    )
+    found = read_event_file(tmp_path / "shop.csv.gz")
+    assert (found.name, found.users, found.ids) == ("shop", ("b",), ("x",))
+
+
+def test_parts_and_the_whole_are_one_log(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    EVENTS[:3].write_parquet(tmp_path / "parts" / "a.parquet")
+    EVENTS[3:].write_parquet(tmp_path / "parts" / "b.parquet")
+    EVENTS.write_parquet(tmp_path / "parts.parquet")
+    one, other = read_event_file(tmp_path / "parts"), read_event_file(tmp_path / "parts.parquet")
+    assert np.array_equal(one.item, other.item)
+    assert one.data_hash != other.data_hash
 
 
 def test_a_log_of_impressions_alone_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adwright.core.errors import FileUnreadableError, SchemaError, ValueInvalidError
 from adwright.data.checks import in_file
 from adwright.data.sources.bounds import ReadBounds
-from adwright.data.sources.csvfile import parse_columns, parse_time, scan_csv
+from adwright.data.sources.csvfile import parse_columns, parse_time, scan_csv, sniff_separator
 
 
 def _write(folder: Path, content: str | bytes) -> Path:
@@ -40,10 +40,11 @@ def test_spellings_of_one_instant() -> None:
             "2017-01-01 06:53:26-0500",
             "2017-01-01 06:53:26-05",
             "2017-01-01T11:53:26.000",
+            "2017-01-01 11:53:26 UTC",
             "1483271606",
             "1483271606.0",
         )
-        == [second] * 9
+        == [second] * 10
     )
     assert _times("2017-01-01", "2017-01-01T00:00", "2017-01-01T02:00+02:00") == (
         [datetime(2017, 1, 1, tzinfo=UTC)] * 3
@@ -120,9 +121,41 @@ def test_malformed_files_are_refused_with_the_line(
 def test_headers_are_looked_at(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match=r"header is missing: the first line is '1,2'"):
         scan_csv(_write(tmp_path, "1,2\n3,4\n"), needed=["id"], text=None)
+    with pytest.raises(SchemaError, match=r"is missing, or names other.*id \(rename 'ID'\?\)"):
+        scan_csv(_write(tmp_path, "ID,n\n1,2\n"), needed=["id"], text=None)
+    with pytest.raises(SchemaError, match=r"header is missing: the first line is blank"):
+        scan_csv(_write(tmp_path, " \n1,2\n"), needed=["id"], text=None)
     with pytest.raises(SchemaError, match=r"names a column twice .*column n"):
         scan_csv(_write(tmp_path, "id,n,n\n1,2,3\n"), needed=["id"], text=None)
-    assert scan_csv(_write(tmp_path, "id,n\n"), needed=["id"], text=None).collect().height == 0
+    for header in ("id,n\n", "id,n"):
+        path = _write(tmp_path, header)
+        assert scan_csv(path, needed=["id"], text=None).collect().height == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "separator"),
+    [
+        ("a,b;c,d", ","),
+        ("a;b", ";"),
+        ("a\tb", "\t"),
+        ("a|b", "|"),
+        ("a", ","),
+        ('"a,b,c";d', ";"),
+        ("\ufeffa;b", ";"),
+    ],
+)
+def test_the_separator_is_seen_in_the_header(tmp_path: Path, header: str, separator: str) -> None:
+    found, names = sniff_separator(_write(tmp_path, f"{header}\n1,2,3,4\n"))
+    assert found == separator
+    assert separator.join(names).replace('"', "") == header.replace('"', "").lstrip("\ufeff")
+
+
+def test_quotes_and_decimal_commas_between_semicolons(tmp_path: Path) -> None:
+    path = _write(tmp_path, 'id;price\n"a;b";1,5\n')
+    found = scan_csv(path, needed=["id"], text=["id"], separator=";", quoted=True)
+    assert found.collect().rows() == [("a;b", 1.5)]
+    with pytest.raises(FileUnreadableError, match="line 2 has 3 fields"):
+        scan_csv(path, needed=["id"], text=["id"], separator=";")
 
 
 def test_cells_that_cannot_be_read_are_named() -> None:

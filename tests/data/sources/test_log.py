@@ -22,7 +22,10 @@ from adwright.data.sources.log import (
     read_atomic_log,
     read_log,
     save_log,
+    summarise,
+    with_column_kinds,
 )
+from adwright.data.sources.mapping import LogMapping
 
 TIMES = [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3, 3)]
 EVENTS = validate_events(
@@ -102,9 +105,95 @@ def test_a_file_alone_gives_the_ids_as_catalogue(tmp_path: Path) -> None:
 
 def test_items_must_be_known(tmp_path: Path) -> None:
     EVENTS.write_parquet(tmp_path / "e.parquet")
-    ITEMS[:1].write_csv(tmp_path / "items.csv")
-    with pytest.raises(ValueInvalidError, match=r"e\.parquet, row 1, column item_id, value 'y'"):
+    ITEMS[2:].write_csv(tmp_path / "items.csv")
+    with pytest.raises(ValueInvalidError, match=r"e\.parquet, row 0, column item_id, value 'x'"):
         read_log(tmp_path / "e.parquet", items=tmp_path / "items.csv")
+
+
+def test_items_that_the_catalogue_lacks_are_added_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    EVENTS.write_parquet(tmp_path / "e.parquet")
+    with caplog.at_level("WARNING", "adwright"):
+        found = read_log(tmp_path / "e.parquet", items=ITEMS[:1])
+    assert found.catalogue.items.rows() == [("x", "tea", 1), ("y", None, None)]
+    (odd,) = found.notes.odd
+    assert odd.startswith("1 events are of 1 items that the catalogue lacks")
+    assert odd in caplog.text
+
+
+def test_a_foreign_log_is_opened_by_its_names(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder as it is downloaded: events.csv and items.csv in their own columns."""
+    (tmp_path / "events.csv").write_text("visitorid,itemid,timestamp,event\n1,x,5,view\n")
+    (tmp_path / "items.csv").write_text("sku,category\nx,7\ny,8\n")
+    with caplog.at_level("INFO", "adwright"):
+        found = open_log(tmp_path)
+    assert found.events.collect()["kind"].to_list() == ["view"]
+    assert found.catalogue.items.rows() == [("x", "7"), ("y", "8")]
+    assert found.column_kinds == {"category": "category"}
+    assert "visitorid is taken as user_id" in caplog.text
+
+
+def test_tables_in_memory_are_logs() -> None:
+    rows = [
+        {"user": "a", "item": "x", "time": 5, "store": 1},
+        {"user": "b", "item": "y", "time": 6},
+    ]
+    found = open_log(rows, mapping=LogMapping(context=("store",), column_kinds={"store": "number"}))
+    assert found.events.collect()["item_id"].to_list() == ["x", "y"]
+    assert (found.context, found.column_kinds) == (("store",), {"store": "number"})
+    with pytest.raises(ConfigError, match=r"no column of this name .*colour"):
+        open_log(rows, mapping=LogMapping(column_kinds={"colour": "number"}))
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_what_was_said_of_a_log_is_kept_with_it(form: LogFormat, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(
+        "user,sku,time,event,store,note\na,x,5,order,1,n\na,y,6,view,2,n\n"
+    )
+    items = [{"sku": "x", "year": 1990, "brand": 3}, {"sku": "y", "year": 1991, "brand": 4}]
+    mapping = LogMapping(context=("store",), column_kinds={"year": "category"})
+    log = read_log(tmp_path / "log.csv", items=items, mapping=mapping)
+    summary = summarise(log)
+    save_log(tmp_path / "kept", log, format=form, summary=summary)
+    again = open_log(tmp_path / "kept")
+    assert again.catalogue.items.rows() == [("x", "1990", "3"), ("y", "1991", "4")]
+    assert again.column_kinds == {"year": "category", "brand": "category", "store": "category"}
+    assert again.context == ("store",)
+    assert again.notes == log.notes
+    assert "note" in again.notes.columns_left
+    assert summarise(again) == summary
+    (tmp_path / "kept" / "summary.json").write_text("{")
+    with pytest.raises(FileUnreadableError, match=r"cannot be read .*summary\.json"):
+        open_log(tmp_path / "kept")
+
+
+def test_what_fails_after_the_tables_leaves_nothing(tmp_path: Path) -> None:
+    def fails(folder: Path) -> None:
+        assert (folder / "events.parquet").is_file()
+        raise ValueInvalidError("no")
+
+    with pytest.raises(ValueInvalidError):
+        save_log(tmp_path / "log", made(), also=fails)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_people_may_be_known_too(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("customer,sku,time\na,x,5\nb,y,6\n")
+    (tmp_path / "people.csv").write_text("customer;city\na;Bonn\nb;Ulm\n")
+    found = read_log(tmp_path / "log.csv", users=tmp_path / "people.csv")
+    assert found.users is not None
+    assert found.users.rows() == [("a", "Bonn"), ("b", "Ulm")]
+    assert found.column_kinds == {"city": "category"}
+
+
+def test_columns_of_any_log_are_told_apart() -> None:
+    found = with_column_kinds(made(), {"age": "category"})
+    assert found.column_kinds == {"type": "category", "price": "number", "age": "category"}
+    assert found.users is not None
+    assert found.users["age"].to_list() == ["30", "40"]
 
 
 def test_creatives_and_campaigns_are_read(tmp_path: Path) -> None:
@@ -184,3 +273,15 @@ def test_a_log_without_items_gets_the_ids_it_shows(tmp_path: Path) -> None:
     # A coupon is no item.
     assert found.catalogue.items["item_id"].to_list() == ["x", "y"]
     assert found.users is None
+
+
+def test_a_log_whose_columns_are_known_takes_kinds_alone(tmp_path: Path) -> None:
+    save_log(tmp_path / "log", made(), format="atomic", name="mine")
+    kinds = LogMapping(column_kinds={"price": "category"})
+    found = read_atomic_log(tmp_path / "log", "mine", mapping=kinds)
+    assert found.column_kinds["price"] == "category"
+    with pytest.raises(ConfigError, match="only their kinds can be said"):
+        read_atomic_log(tmp_path / "log", "mine", mapping=LogMapping(time_zone="UTC"))
+    with pytest.raises(ConfigError, match="only their kinds"):
+        open_log("movielens", mapping=LogMapping(context=("a",)))
+    assert open_log("movielens", mapping=LogMapping(column_kinds={"year": "category"})).column_kinds

@@ -123,3 +123,10 @@ def test_wrong_names_and_missing_files(bandit: OpenBandit, tmp_path: Path) -> No
         OpenBandit.open(tmp_path)
     unpacked = bandit.folder.parent.parent.parent
     assert OpenBandit.open(unpacked, offline=True).folder == bandit.folder
+
+
+def test_all_logs_are_one(bandit: OpenBandit) -> None:
+    events, catalogue = bandit.whole()
+    assert events.select(pl.len()).collect().item() == 60_000 + sum(CLICKS.values())
+    assert events.select(pl.col("time").is_sorted()).collect().item()
+    assert catalogue.items.height == sum(ITEMS.values())

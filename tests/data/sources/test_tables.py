@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import resource
 import signal
@@ -26,10 +27,12 @@ from adwright.core.errors import (
 from adwright.data.schema import KINDS, validate_events
 from adwright.data.sources.bounds import ReadBounds
 from adwright.data.sources.tables import (
+    item_ids,
     read_campaigns,
     read_creatives,
     read_events,
     read_items,
+    with_missing_items,
     write_events,
     write_table,
 )
@@ -170,10 +173,12 @@ def test_absent_files_empty_folders_and_other_endings(tmp_path: Path) -> None:
     with pytest.raises(FileUnreadableError, match="the folder holds no Parquet files"):
         read_events(tmp_path)
     (tmp_path / "log.xlsx").write_bytes(b"PK")
-    with pytest.raises(SchemaError, match=r"end in .parquet, .pq or .csv, not in \.xlsx"):
+    with pytest.raises(SchemaError, match=r"spreadsheet .*save the sheet as CSV"):
         read_events(tmp_path / "log.xlsx")
-    with pytest.raises(SchemaError, match="not in nothing"):
+    with pytest.raises(SchemaError, match=r"written as .parquet, .pq or .csv, not as nothing"):
         write_events(tmp_path / "log", _log())
+    with pytest.raises(SchemaError, match=r"not as \.xlsx"):
+        write_events(tmp_path / "log.xlsx", _log())
 
 
 def test_truncation_at_any_length_is_refused(tmp_path: Path) -> None:
@@ -231,6 +236,31 @@ def test_items_creatives_and_campaigns_from_csv(tmp_path: Path) -> None:
     (tmp_path / "campaigns.csv").write_text("campaign_id,start,end\nk,2024-05-01,2024-04-01\n")
     with pytest.raises(ValueInvalidError, match=r"before start.*campaigns\.csv, row 0"):
         read_campaigns(tmp_path / "campaigns.csv")
+
+
+def test_other_forms_of_the_same_tables(tmp_path: Path) -> None:
+    write_events(tmp_path / "log.csv", _log())
+    text = (tmp_path / "log.csv").read_text()
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(text.encode()))
+    assert read_events(tmp_path / "log.csv.gz").collect().equals(_log())
+    lines = _log().with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    lines.write_ndjson(tmp_path / "log.jsonl")
+    assert read_events(tmp_path / "log.jsonl").collect().equals(_log())
+
+
+def test_the_id_of_items_may_have_another_name(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("title;SKU;price\nTea; 007 ;2,5\n")
+    assert read_items(tmp_path / "items.csv").rows() == [("007", "Tea", 2.5)]
+    (tmp_path / "more.csv").write_text("item_id,artnr\n1,a\n2,b\n")
+    found = read_items(tmp_path / "more.csv", column="artnr")
+    assert found["item_id"].to_list() == ["a", "b"]
+    with pytest.raises(SchemaError, match=r"user_id is missing .*more\.csv.*has item_id, artnr"):
+        read_items(tmp_path / "more.csv", key="user_id")
+
+
+def test_items_of_other_libraries() -> None:
+    found = read_items([{"item_id": 1, "codes": [1, 2], "since": START}])
+    assert found.row(0)[:2] == ("1", ["1", "2"])
 
 
 def test_items_from_parquet_keep_lists(tmp_path: Path) -> None:
@@ -330,3 +360,21 @@ def test_parts_in_another_order_are_told(tmp_path: Path) -> None:
     _log(1, first=1).drop("position").write_parquet(tmp_path / "b.parquet")
     with pytest.raises(SchemaError, match=r"absent, which is Int32 in a\.parquet .*position"):
         read_events(tmp_path)
+
+
+def test_items_that_a_log_shows_beside_its_catalogue() -> None:
+    log = _log(4).with_columns(
+        item_id=pl.Series(["b", "a", "x", "coupon"]),
+        kind=pl.Series(["click", "click", "click", "redemption"]),
+    )
+    assert item_ids(log.lazy()).collect()["item_id"].to_list() == ["a", "b", "x"]
+    known = pl.DataFrame({"item_id": ["a", "b", "c"], "n": [1, 2, 3]})
+    items, said = with_missing_items(log.lazy(), known, "log.csv")
+    assert items.rows() == [("a", 1), ("b", 2), ("c", 3), ("x", None)]
+    assert said == (
+        "1 events are of 1 items that the catalogue lacks; these are added with their ids alone, "
+        "the first is 'x'",
+    )
+    assert with_missing_items(log.head(2).lazy(), known, "")[1] == ()
+    with pytest.raises(ValueInvalidError, match=r"not in the items table.*log\.csv, row 0"):
+        with_missing_items(log.lazy(), known[1:2].with_columns(item_id=pl.lit("c")), "log.csv")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ import pytest
 
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.data.schema import Catalogue, validate_events
-from adwright.data.tasks.from_log import LogTaskConfig, build_log_task, log_features
+from adwright.data.sources.log import read_log
+from adwright.data.sources.mapping import LogMapping
+from adwright.data.tasks.from_log import (
+    LogTaskConfig,
+    build_log_task,
+    build_task_of_log,
+    log_features,
+)
 from adwright.data.tasks.task import SPLITS, Task
 
 START = datetime(2024, 1, 1, 20, tzinfo=UTC)
@@ -198,11 +206,21 @@ def test_the_own_request_is_never_in_the_history(tmp_path: Path) -> None:
             "request_id": "last",
         },
     ]
-    made = rows_of(
-        build_log_task(as_log(events), CATALOGUE, tmp_path, LogTaskConfig(shares=(0.5, 0.25)))
+    # Another person, so that each split has both labels.
+    for day in (1, 10, 11):
+        other = {"user_id": "v", "request_id": f"r{day}", "time": START + timedelta(days=day)}
+        for item, kinds in (("i3", ("impression", "click")), ("i4", ("impression",))):
+            events += [
+                {**other, "event_id": f"{day}{item}{kind}", "kind": kind, "item_id": item}
+                for kind in kinds
+            ]
+    dates = LogTaskConfig(
+        valid_from=moment + timedelta(days=8), test_from=moment + timedelta(days=10)
     )
-    assert [row["visible"] for row in made.values()] == [0, 0, 1, 1]
-    assert [row["popularity"] for row in made.values()] == [0, 0, 1, 1]
+    made = rows_of(build_log_task(as_log(events), CATALOGUE, tmp_path, dates))
+    mine = [row for (user, _, _), row in made.items() if user == "u"]
+    assert [row["visible"] for row in mine] == [0, 0, 1, 1]
+    assert [row["popularity"] for row in mine] == [0, 0, 1, 1]
 
 
 def test_a_response_before_its_impression_is_no_history_of_its_request(
@@ -220,8 +238,11 @@ def test_a_response_before_its_impression_is_no_history_of_its_request(
             # The second impression comes much later, and after the next request's click.
             time = shown + timedelta(days=2 * item)
             events.append({**impression, "item_id": f"i{item}", "time": time})
+    dates = LogTaskConfig(
+        valid_from=datetime(2024, 1, 6, tzinfo=UTC), test_from=datetime(2024, 1, 8, tzinfo=UTC)
+    )
     with caplog.at_level("WARNING", "adwright"):
-        task = build_log_task(as_log(events), CATALOGUE, tmp_path)
+        task = build_log_task(as_log(events), CATALOGUE, tmp_path, dates)
     assert "8 of 8 responses are dated before the first impression" in caplog.text
     made = rows_of(task)
     assert sum(row["label"] for row in made.values()) == 8
@@ -247,9 +268,10 @@ def test_clocks_that_differ_are_told_and_leak_nothing(
     responses = number + sum(e["kind"] == "purchase" for e in EVENTS)
     assert f"{number} of {responses} responses" in caplog.text
     caplog.clear()
-    with caplog.at_level("WARNING", "adwright"):
+    with caplog.at_level("INFO", "adwright"):
         build_log_task(as_log(EVENTS), CATALOGUE, tmp_path, CONFIG)
-    assert not caplog.records
+    assert {record.levelname for record in caplog.records} == {"INFO"}
+    assert "impressions show an item again in one request" in caplog.text
 
 
 def test_the_parts_in_which_it_is_built_do_not_show(task: Task, tmp_path: Path) -> None:
@@ -280,6 +302,7 @@ CHANGES: dict[str, Any] = {
     "context": ("device",),
     "numbers": (),
     "item_features": ("brand",),
+    "column_kinds": {"price": "category"},
     "min_count": 3,
 }
 
@@ -335,6 +358,7 @@ def test_features_follow_the_types_of_the_columns() -> None:
         ({"responses": ()}, "kinds of events"),
         ({"history": ("impression",)}, "kinds of events"),
         ({"context": ("label",)}, "cannot have this name"),
+        ({"column_kinds": {"price": "money"}}, "price cannot be 'money'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], words: str) -> None:
@@ -356,3 +380,70 @@ def test_logs_that_make_no_task_are_refused_and_leave_nothing(tmp_path: Path) ->
             as_log(EVENTS), CATALOGUE, tmp_path, LogTaskConfig(item_features=("colour",))
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def refused(events: list[Event], folder: Path, config: LogTaskConfig, words: str) -> None:
+    with pytest.raises(ValueInvalidError, match=words):
+        build_log_task(as_log(events), CATALOGUE, folder, config)
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_log_lacks_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    """Each lack has its test in test_log_checks."""
+    shown = [e for e in EVENTS if e["kind"] in ("impression", "view")]
+    refused(shown, tmp_path, CONFIG, "no event is a response")
+    refused(EVENTS, tmp_path, replace(CONFIG, numbers=("store",)), r"no impression has.*'store'")
+    late = datetime(2040, 1, 1, tzinfo=UTC)
+    dates = LogTaskConfig(valid_from=late, test_from=late + timedelta(days=1))
+    refused(EVENTS, tmp_path, dates, "no validation rows: validation begins 2040-01-01")
+
+
+def test_codes_are_categories_and_what_is_said_wins() -> None:
+    items = ITEMS.with_columns(
+        category=pl.int_range(11) % 2, size=pl.int_range(11), title=pl.lit("a b")
+    )
+    kinds = {f.name: f.kind for f in log_features(items, LogTaskConfig())}
+    assert (kinds["category"], kinds["size"], kinds["title"]) == (
+        *("categorical", "numeric", "categorical"),
+    )
+    said = LogTaskConfig(column_kinds={"category": "number", "size": "category", "title": "text"})
+    said = replace(said, column_kinds={**said.column_kinds, "brand": "none"})
+    kinds = {f.name: f.kind for f in log_features(items, said)}
+    assert (kinds["category"], kinds["size"]) == ("numeric", "categorical")
+    assert kinds.keys().isdisjoint({"title", "brand"})
+    with pytest.raises(SchemaError, match="column colour"):
+        log_features(items, LogTaskConfig(column_kinds={"colour": "text"}))
+
+
+def test_an_imported_log_brings_its_context_and_kinds(tmp_path: Path) -> None:
+    rows = []
+    for number in range(200):
+        own = {"user": number % 9, "time": 1_700_000_000 + 3600 * number, "store": number % 3}
+        own |= {"hour": number % 24 + 0.5, "order": number}
+        for item in range(2):
+            rows.append({**own, "item": item, "event": "impression"})
+        rows.append({**own, "item": number // 3 % 2, "event": "click"})
+    mapping = LogMapping(
+        columns={"request_id": "order"},
+        context=("store", "hour"),
+        column_kinds={"year": "category"},
+    )
+    items = [{"item_id": n, "year": 1990 + n} for n in range(2)]
+    log = read_log(rows, items=items, mapping=mapping)
+    task = build_task_of_log(log, tmp_path)
+    kinds = {f.name: (f.kind, f.of) for f in task.spec.features}
+    assert kinds["store"] == ("categorical", "context")
+    assert kinds["hour"] == ("numeric", "context")
+    assert kinds["year"] == ("categorical", "item")
+    other = build_task_of_log(log, tmp_path, LogTaskConfig(context=("hour",)))
+    assert "store" not in {f.name for f in other.spec.features}
+
+
+def test_labels_that_leak_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    key = itemgetter("user_id", "request_id", "item_id")
+    clicked = {key(e) for e in EVENTS if e["kind"] in ("click", "purchase")}
+    leaking = [{**e, "context": json.dumps({"sold": key(e) in clicked})} for e in EVENTS]
+    config = LogTaskConfig(context=("sold",))
+    with caplog.at_level("WARNING", "adwright"):
+        build_log_task(as_log(leaking), CATALOGUE, tmp_path, config)
+    assert "sold alone tells positives from negatives (AUC 1.000)" in caplog.text

@@ -88,8 +88,8 @@ def test_a_log_becomes_a_task(tmp_path: Path) -> None:
     assert task.n_rows("train") + task.n_rows("valid") + task.n_rows("test") == 60
     viewed = replace(config, from_log=LogTaskConfig(history=("view", "click")))
     assert open_task(viewed).history_kinds == ("view", "click")
-    purchases = replace(config, from_log=LogTaskConfig(responses=("purchase",)))
-    assert open_task(purchases).data_hash != task.data_hash
+    both = replace(config, from_log=LogTaskConfig(responses=("click", "view")))
+    assert open_task(both).data_hash != task.data_hash
     (tmp_path / "run.toml").write_text(
         '[task]\nkind = "log"\nfolder = "log"\n[task.from_log]\nresponses = ["click"]\n'
         "valid_from = 2024-01-02T00:00:00Z\ntest_from = 2024-01-03T00:00:00Z\n"

@@ -8,27 +8,16 @@ from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from adwright.core.errors import (
-    ConfigError,
-    FileUnreadableError,
-    ValueInvalidError,
-)
+from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.data.columns import need_columns
 from adwright.data.hashing import hash_order
 from adwright.data.ranges import run_starts
 from adwright.data.sequences.item_sequences import ItemSequences
-from adwright.data.sources.bounds import (
-    USUAL_BOUNDS,
-    ReadBounds,
-    check_footer,
-    check_memory,
-    check_names,
-    reading,
-)
+from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
+from adwright.data.sources.frames import as_frame
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.time import MICROSECONDS_PER_SECOND
 
@@ -218,30 +207,15 @@ def _column(table: pl.DataFrame, name: str) -> Ints | None:
 
 
 def read_table(path: Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> pl.DataFrame:
-    """A Parquet file, or a CSV file whose ids are text.
+    """Any file that `as_frame` reads; where it is text, the ids stay text.
 
     Raises FileUnreadableError, and SchemaError for columns beyond `bounds`.
     """
-
-    def read() -> pl.DataFrame:
-        if path.suffix.lower() != ".csv":
-            footer = pq.read_metadata(path)
-            check_footer(path, footer, bounds)
-            check_memory(path, footer, bounds)
-            return pl.read_parquet(path)
-        check_memory(path, None, bounds)
-        types = {"user_id": pl.String, "item_id": pl.String}
-        with path.open("rb") as stream:
-            # As wide as it says: a name that holds a comma counts twice here.
-            names = stream.readline(bounds.columns * bounds.name_bytes).split(b",")
-        check_names([str(number) for number in range(len(names))], bounds, file=str(path))
-        return pl.read_csv(path, try_parse_dates=True, schema_overrides=types)
-
-    if not path.is_file():
-        raise FileUnreadableError(
-            "there is no such file", file=str(path), hint="name a Parquet or CSV file"
-        )
-    return reading(path, read)
+    ids = {"user_id", "item_id"}
+    table = as_frame(
+        path, text=lambda names: [n for n in names if n in ids], whole=True, bounds=bounds
+    )
+    return reading(path, table.frame.collect)
 
 
 def _columns_of(path: Path, columns: Sequence[str]) -> pl.DataFrame:

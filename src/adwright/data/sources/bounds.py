@@ -29,6 +29,7 @@ __all__ = [
     "check_footer",
     "check_memory",
     "check_names",
+    "memory_left",
     "reading",
 ]
 
@@ -152,7 +153,7 @@ def check_memory(
         row = sum(_VIEW if kind == "BYTE_ARRAY" else _NUMBER for kind in types)
         parts = (footer.row_group(number) for number in range(footer.num_row_groups))
         needed = max(footer.num_rows * row, sum(part.total_byte_size for part in parts))
-    there = bounds.memory or _available()
+    there = bounds.memory or memory_left()
     if needed > there:
         raise FileUnreadableError(
             f"the table takes {needed / 1e9:,.2f} GB of memory or more, the bound is "
@@ -214,7 +215,7 @@ def _unknown_zone(kind: pa.DataType) -> str | None:
     return None
 
 
-def _available() -> int:
+def memory_left() -> int:
     """Bytes of memory that are left; where the system does not tell, all that it has."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:

@@ -7,9 +7,12 @@ looks for such rows; only a file that fails it is gone through line by line to n
 from __future__ import annotations
 
 import csv
+import difflib
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -21,9 +24,18 @@ from adwright.data.checks import Check, Locate, run_checks
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, check_names, reading
 from adwright.data.time import MICROSECONDS_PER_SECOND
 
-__all__ = ["parse_columns", "parse_time", "scan_csv"]
+__all__ = ["parse_columns", "parse_time", "scan_csv", "sniff_separator"]
 
 _BLOCK_BYTES = 1 << 22
+#: The first of those that part the header into most names is taken.
+_SEPARATORS = (",", ";", "\t", "|")
+
+
+class _Form(NamedTuple):
+    """What parts the fields, and whether double quotes enclose them."""
+
+    separator: str
+    quoted: bool
 
 
 def scan_csv(
@@ -32,23 +44,27 @@ def scan_csv(
     needed: Sequence[str],
     text: Sequence[str] | None,
     separator: str = ",",
+    quoted: bool | None = None,
     bounds: ReadBounds = USUAL_BOUNDS,
 ) -> pl.LazyFrame:
     """The lazy table of a CSV file, after one pass that checks its form.
 
     needed: columns that the header must name. text: columns to leave as text while the other
     types follow from their values; None leaves all as text. Blank lines are passed over and are
-    not counted as rows. separator: with any but a comma, quotes have no meaning.
+    not counted as rows. quoted: whether double quotes enclose fields; None for where the
+    separator is a comma. With a semicolon, numbers whose types follow from their values have a
+    decimal comma.
     Raises FileUnreadableError naming the line (from 1, as editors count): not UTF-8, a row with
     more or fewer fields than the header, a quote that is never closed, a field or a header longer
     than `bounds`; SchemaError where the header lacks a needed column, names one twice, or has
     more columns than `bounds`.
     """
-    header = _header(path, separator, bounds)
+    form = _Form(separator, separator == "," if quoted is None else quoted)
+    header = _header(path, form, bounds)
     check_names(header, bounds, file=str(path))
     _check_header(path, header, needed, separator)
-    reading(path, lambda: _check_form(path, header, separator, bounds))
-    quote = '"' if separator == "," else None
+    reading(path, lambda: _check_form(path, header, form, bounds))
+    quote = '"' if form.quoted else None
     if text is None:
         frame = pl.scan_csv(path, separator=separator, quote_char=quote, infer_schema=False)
     else:
@@ -56,6 +72,7 @@ def scan_csv(
             path,
             separator=separator,
             quote_char=quote,
+            decimal_comma=separator == ";",
             infer_schema_length=None,
             schema_overrides={name: pl.String() for name in text},
         )
@@ -68,6 +85,18 @@ def scan_csv(
         projection_pushdown=False,
         validate_output_schema=False,
     )
+
+
+def sniff_separator(path: Path, bounds: ReadBounds = USUAL_BOUNDS) -> tuple[str, list[str]]:
+    """What separates the fields of the header, and its names: a comma, a semicolon, a tab or |.
+
+    Raises FileUnreadableError for a file without text, or not in UTF-8.
+    """
+    with path.open("rb") as stream:
+        first = next(_lines(path, stream, bounds), "")
+    outside = re.sub('"[^"]*"', "", first)
+    best = max(_SEPARATORS, key=outside.count)
+    return best, _header(path, _Form(best, best != "\t"), bounds)
 
 
 def parse_columns(
@@ -120,7 +149,7 @@ def parse_time(text: pl.Expr) -> pl.Expr:
     unix = pl.when(plausible).then(pl.coalesce(signed, rounded))
     # Bring every accepted spelling to one, so that one format reads it.
     iso = (
-        text.str.replace("[Zz]$", "+00:00")
+        text.str.replace(r"(?: ?UTC|[Zz])$", "+00:00")
         .str.replace(r"^(\d{4}-\d\d-\d\d)$", "${1} 00:00:00")
         .str.replace(r"^(\d{4}-\d\d-\d\d)[Tt]", "${1} ")
         .str.replace(r"^(.{10} \d\d:\d\d)($|[+-])", "${1}:00${2}")
@@ -136,34 +165,58 @@ def _without_blank_lines(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(~pl.all_horizontal(pl.all().is_null()))
 
 
-def _header(path: Path, separator: str, bounds: ReadBounds) -> list[str]:
-    for _, fields in _rows(path, separator, bounds):
+def _header(path: Path, form: _Form, bounds: ReadBounds) -> list[str]:
+    for _, fields in _rows(path, form, bounds):
+        if not any(field.strip() for field in fields):
+            raise SchemaError(
+                "the header is missing: the first line is blank",
+                file=str(path),
+                hint="put a line with the column names first",
+            )
         return fields
     raise FileUnreadableError("the file is empty", file=str(path), hint="write a header line")
 
 
 def _check_header(path: Path, header: Sequence[str], needed: Sequence[str], separator: str) -> None:
-    if not set(header) & set(needed):
-        raise SchemaError(
-            f"the header is missing: the first line is {separator.join(header)[:60]!r}",
-            file=str(path),
-            hint=f"put a line with the column names first: {separator.join(needed)}{separator}...",
+    """Raise SchemaError where none of the names is needed: there is no header, or another one."""
+    if not needed or set(header) & set(needed):
+        return
+    if any(name[:1].isalpha() for name in header):
+        alike = difflib.get_close_matches(
+            needed[0].lower(), [n.lower() for n in header[:1000]], n=1
         )
+        found = [name for name in header if name.lower() in alike]
+        rename = f" (rename {found[0]!r}?)" if found else ""
+        raise SchemaError(
+            f"the header is missing, or names other columns: the first line is "
+            f"{separator.join(header)[:60]!r}",
+            file=str(path),
+            column=needed[0],
+            hint=f"the columns needed are {separator.join(needed)}{rename}",
+        )
+    raise SchemaError(
+        f"the header is missing: the first line is {separator.join(header)[:60]!r}",
+        file=str(path),
+        hint=f"put a line with the column names first: {separator.join(needed)}{separator}...",
+    )
 
 
-def _check_form(path: Path, header: Sequence[str], separator: str, bounds: ReadBounds) -> None:
+def _check_form(path: Path, header: Sequence[str], form: _Form, bounds: ReadBounds) -> None:
     options = pacsv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
     blocks = pacsv.ReadOptions(block_size=max(_BLOCK_BYTES, bounds.cell_bytes))
-    quoted = separator == ","
     parsing = pacsv.ParseOptions(
-        delimiter=separator, quote_char='"' if quoted else False, newlines_in_values=quoted
+        delimiter=form.separator,
+        quote_char='"' if form.quoted else False,
+        newlines_in_values=form.quoted,
     )
     try:
         with pacsv.open_csv(path, blocks, parsing, options) as reader:
             for batch in reader:
                 _check_cells(path, batch, bounds)
     except pa.ArrowInvalid as error:
-        _diagnose(path, len(header), separator, bounds)
+        _diagnose(path, len(header), form, bounds)
+        if "Empty CSV" in str(error):  # a header without a line end, and no rows
+            return
         if "straddling" in str(error):  # a row that does not end within two blocks
             raise _too_long(path, "a line", bounds) from error
         raise FileUnreadableError(
@@ -190,9 +243,10 @@ def _too_long(path: Path, what: str, bounds: ReadBounds, *, column: str = "") ->
     )
 
 
-def _diagnose(path: Path, width: int, separator: str, bounds: ReadBounds) -> None:
+def _diagnose(path: Path, width: int, form: _Form, bounds: ReadBounds) -> None:
     """Go through the file line by line and raise the error that names the first bad line."""
-    for line, fields in _rows(path, separator, bounds):
+    separator = form.separator
+    for line, fields in _rows(path, form, bounds):
         if fields and len(fields) != width:
             raise FileUnreadableError(
                 f"line {line} has {len(fields)} fields where the header has {width}",
@@ -200,18 +254,20 @@ def _diagnose(path: Path, width: int, separator: str, bounds: ReadBounds) -> Non
                 value=separator.join(fields)[:60],
                 hint='put fields that hold a comma into double quotes, and double a " inside'
                 if separator == ","
+                else f"put fields that hold a {separator!r} into double quotes"
+                if form.quoted
                 else f"separate fields by one {separator!r} each, and use it nowhere else",
             )
 
 
-def _rows(path: Path, separator: str, bounds: ReadBounds) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, form: _Form, bounds: ReadBounds) -> Iterator[tuple[int, list[str]]]:
     """Each row and the line on which it ends, counted from 1."""
     with path.open("rb") as stream:
         lines = _lines(path, stream, bounds)
-        if separator == ",":
-            reader = csv.reader(lines, strict=True)
+        if form.quoted:
+            reader = csv.reader(lines, delimiter=form.separator, strict=True)
         else:
-            reader = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
+            reader = csv.reader(lines, delimiter=form.separator, quoting=csv.QUOTE_NONE)
         while True:
             # One limit for all readers of the process, in characters: ours is in force for as long
             # as a row takes.

@@ -6,32 +6,43 @@ A saved log is a folder in one of three formats, checked before it is written:
     csv       the same as .csv; lists in the catalogue need Parquet
     atomic    NAME.inter, NAME.item, NAME.user, RecBole's atomic files
 
-Tables without rows are left out, but for the events.
+Tables without rows are left out, but for the events. Beside Parquet and CSV lie mapping.json, how
+the log was read, and summary.json, what is in it and what is odd about it, where these are known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import polars as pl
 
-from adwright.core.atomic import atomic_folder
+from adwright.core.atomic import atomic_folder, atomic_write_text
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, FileUnreadableError
-from adwright.data.schema import Catalogue, check_items_known, validate_items
+from adwright.data.column_kinds import ColumnKind, FoundColumn, find_kinds, with_kinds
+from adwright.data.history_kinds import events_file
+from adwright.data.schema import EVENT_SCHEMA, Catalogue, check_items_known, validate_items
 from adwright.data.sources.atomic_files import read_atomic, write_atomic
-from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds
+from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.sources.frames import SourceTable, Tabular, as_frame
+from adwright.data.sources.mapped import ImportNotes, MappedEvents, map_events
+from adwright.data.sources.mapping import LogMapping
 from adwright.data.sources.movielens import MovieLens
-from adwright.data.sources.open_bandit import BanditCampaign, BanditPolicy, OpenBandit
+from adwright.data.sources.open_bandit import OpenBandit
+from adwright.data.sources.summary import Description, LogSummary, find_oddities, say_notes
 from adwright.data.sources.tables import (
+    item_ids,
     read_campaigns,
     read_creatives,
     read_events,
     read_items,
+    with_missing_items,
     write_events,
     write_table,
 )
@@ -46,62 +57,73 @@ __all__ = [
     "read_atomic_log",
     "read_log",
     "save_log",
+    "summarise",
+    "with_column_kinds",
 ]
 
 PublicLog = Literal["complete-journey", "open-bandit", "movielens"]
 LogFormat = Literal["parquet", "csv", "atomic"]
 
+_Kept = TypeVar("_Kept", LogMapping, LogSummary)
+
 
 @dataclass(frozen=True)
 class Log:
     """events: an EventLog, lazy. catalogue: its items, creatives and campaigns. users: user_id
-    and what is known of them, or None."""
+    and what is known of them, or None. columns: column of the items or users, or key of the
+    context, -> what it is, as far as that was looked at. mapping: how a table was read, None for
+    other logs. notes: what became of it then."""
 
     events: pl.LazyFrame
     catalogue: Catalogue
     users: pl.DataFrame | None = None
+    columns: Mapping[str, FoundColumn] = field(default_factory=dict)
+    mapping: LogMapping | None = None
+    notes: ImportNotes = field(default_factory=ImportNotes)
 
+    @property
+    def column_kinds(self) -> dict[str, ColumnKind]:
+        """Column of the items or users, or key of the context -> what it is."""
+        return {name: found.kind for name, found in self.columns.items()}
 
-@dataclass(frozen=True)
-class Description:
-    """What a log holds.
-
-    kinds: kind of event -> number. first, last: times of events, None without any.
-    history: name of a quantile -> events of a user. catalogue: table -> rows.
-    features: columns of the items.
-    """
-
-    events: int
-    users: int
-    items: int
-    first: datetime | None
-    last: datetime | None
-    kinds: Mapping[str, int]
-    history: Mapping[str, float]
-    catalogue: Mapping[str, int]
-    features: tuple[str, ...]
+    @property
+    def context(self) -> tuple[str, ...]:
+        """The keys that an import put into the context."""
+        return () if self.mapping is None else self.mapping.context
 
 
 def open_log(
-    source: str | Path, *, offline: bool = False, bounds: ReadBounds = USUAL_BOUNDS
+    source: Tabular,
+    *,
+    mapping: LogMapping | None = None,
+    offline: bool = False,
+    tell: bool = True,
+    bounds: ReadBounds = USUAL_BOUNDS,
 ) -> Log:
-    """A log by the name of a public data set, or from the folder or file in which it is.
+    """A log by the name of a public data set, from the folder or file in which it is, or from a
+    table in memory.
 
     source: "complete-journey", "open-bandit" (all six logs), "movielens", a folder that
-    `save_log` wrote as Parquet or CSV, or a file of events, whose items are then the ids alone.
-    offline: never download. bounds: of each table that is a file.
+    `save_log` wrote as Parquet or CSV, or whatever `read_log` takes, whose items are then the ids
+    alone. mapping: of a log that is not ours; what it leaves open follows from obvious names.
+    offline: never download. tell: see `read_log`. bounds: of each table that is a file.
     Raises AssetError where a public data set cannot be had, FileUnreadableError, SchemaError
     and ValueInvalidError for files.
     """
+    if not isinstance(source, str | Path):
+        return read_log(source, mapping=mapping, tell=tell, bounds=bounds)
+    public: Log | None = None
     match str(source):
         case "complete-journey":
             journey = CompleteJourney.open(offline=offline)
-            return Log(journey.events(), journey.catalogue())
+            public = Log(journey.events(), journey.catalogue())
         case "movielens":
             films = MovieLens.open(offline=offline)
-            return Log(films.events(), films.catalogue(), films.users())
+            public = Log(films.events(), films.catalogue(), films.users())
         case "open-bandit":
-            return _open_bandit(OpenBandit.open(offline=offline))
+            public = Log(*OpenBandit.open(offline=offline).whole())
+    if public is not None:
+        return public if mapping is None else with_column_kinds(public, _kinds_alone(mapping))
     path = Path(source)
     if not path.exists():
         raise FileUnreadableError(
@@ -111,42 +133,118 @@ def open_log(
         )
     for ending in (".parquet", ".csv"):
         if (path / f"events{ending}").is_file():
-            return _open_folder(path, ending, bounds)
-    return read_log(path, bounds=bounds)
+            return _open_folder(path, ending, mapping, bounds, tell=tell)
+    return read_log(path, mapping=mapping, tell=tell, bounds=bounds)
 
 
 def read_log(
-    events: Path,
+    events: Tabular,
     *,
-    items: Path | None = None,
+    items: Tabular | None = None,
     creatives: Path | None = None,
     campaigns: Path | None = None,
+    users: Tabular | None = None,
+    mapping: LogMapping | None = None,
+    tell: bool = True,
     bounds: ReadBounds = USUAL_BOUNDS,
 ) -> Log:
-    """A user's own tables, Parquet or CSV, checked; see `adwright.data.sources.tables`.
+    """A log of one's own, every row checked: from a file that `as_frame` reads, or a table of
+    pandas, Arrow or polars, or rows as dicts.
 
-    Without `items` the catalogue holds the ids of the log alone; with it, every event's item
-    must be in it. Raises as `read_events` and `read_items`.
+    mapping: which column is which, and what else is to be known; what it leaves open follows from
+    obvious names. items, users: what is known of them, with their ids as the log has them.
+    tell: what was taken for what, and what is odd, to the logger "adwright"; it is in `Log.notes`,
+    too.
+    Without `items` the catalogue holds the ids of the log alone; with it, items that it lacks are
+    added with their ids alone, unless it lacks most. Raises as `map_events` and `read_items`.
     """
-    log = read_events(events, bounds=bounds)
+    mapping = mapping or LogMapping()
+    if isinstance(events, str | Path):
+        events = events_file(events)
+    table = as_frame(events, bounds=bounds)
+    mapped = reading(Path(table.name), lambda: map_events(table, mapping))
+    notes = mapped.notes
     if items is None:
-        ids = log.filter(pl.col("kind") != "redemption").select(pl.col("item_id").unique().sort())
-        table = validate_items(ids.collect(engine="streaming"))
+        ids = item_ids(mapped.events)
+        catalogue = validate_items(ids.collect(engine="streaming"))
     else:
-        table = read_items(items, bounds=bounds)
-        check_items_known(log, table, file=str(events))
-    catalogue = Catalogue.checked(
-        table,
-        None if creatives is None else read_creatives(creatives, bounds=bounds),
-        None if campaigns is None else read_campaigns(campaigns, bounds=bounds),
+        column = mapping.columns.get("item_id", "")
+        catalogue = read_items(items, column=column, bounds=bounds)
+        catalogue, odd = with_missing_items(mapped.events, catalogue, table.name)
+        notes = replace(notes, odd=(*notes.odd, *odd))
+    log = Log(
+        mapped.events,
+        Catalogue.checked(
+            catalogue,
+            None if creatives is None else read_creatives(creatives, bounds=bounds),
+            None if campaigns is None else read_campaigns(campaigns, bounds=bounds),
+        ),
+        None if users is None else _read_users(users, mapping, bounds),
+        mapping=mapped.mapping,
+        notes=notes,
     )
-    return Log(log, catalogue)
+    log = with_column_kinds(log, mapping.column_kinds, context=_context_columns(table, mapped))
+    if tell:
+        say_notes(log.notes, log.columns)
+    return log
 
 
-def read_atomic_log(folder: Path, name: str, *, bounds: ReadBounds = USUAL_BOUNDS) -> Log:
-    """The data set `name` of RecBole's atomic files in `folder`; raises as `read_atomic`."""
+def with_column_kinds(
+    log: Log,
+    given: Mapping[str, ColumnKind] | None = None,
+    *,
+    context: pl.DataFrame | None = None,
+) -> Log:
+    """The log with its columns told apart into categories, numbers, lists and text, and its
+    catalogue in the types that go with these.
+
+    given: what a person says of a column; it wins over the rules of
+    `adwright.data.column_kinds`. context: the values of keys of the context, a column each.
+    Raises ConfigError where `given` names a column that is not there, SchemaError and
+    ValueInvalidError for a column that cannot be what is said of it.
+    """
+    given = dict(given or {})
+    items, users = log.catalogue.items, log.users
+    tables = [table for table in (items, users, context) if table is not None]
+    names = [name for table in tables for name in table.columns]
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            raise ConfigError(
+                "the log has no column of this name to call by a kind",
+                where=f"column_kinds {name}",
+                hint=f"is it {close[0]}?" if close else f"it has {', '.join(names[:20])}",
+            )
+    found = find_kinds(items, given)
+    log = replace(log, catalogue=replace(log.catalogue, items=with_kinds(items, found)))
+    if users is not None:
+        of_users = find_kinds(users, given)
+        log, found = replace(log, users=with_kinds(users, of_users)), {**found, **of_users}
+    if context is not None:
+        found = {**found, **find_kinds(context, given, skip=())}
+    return replace(log, columns={**log.columns, **found})
+
+
+def read_atomic_log(
+    folder: Path,
+    name: str,
+    *,
+    mapping: LogMapping | None = None,
+    bounds: ReadBounds = USUAL_BOUNDS,
+) -> Log:
+    """The data set `name` of RecBole's atomic files in `folder`; raises as `read_atomic`.
+
+    mapping: its column kinds count, and ConfigError where it says anything else."""
     tables = read_atomic(folder, name, bounds=bounds)
-    return Log(tables.events, Catalogue.checked(tables.items), tables.users)
+    log = Log(tables.events, Catalogue.checked(tables.items), tables.users)
+    return log if mapping is None else with_column_kinds(log, _kinds_alone(mapping))
+
+
+def summarise(log: Log) -> LogSummary:
+    """What the log holds, what was decided when it was read, and what is odd about it; a few
+    streamed passes over its events."""
+    columns = log.columns or find_kinds(log.catalogue.items)
+    return LogSummary(describe(log), columns, log.notes, find_oddities(log.events))
 
 
 def save_log(
@@ -156,10 +254,14 @@ def save_log(
     format: LogFormat = "parquet",
     name: str = "log",
     overwrite: bool = False,
+    summary: LogSummary | None = None,
+    also: Callable[[Path], object] | None = None,
 ) -> None:
     """Write the log to a folder, whole or not at all.
 
-    name: of the data set, for atomic files; these have no place for creatives and campaigns.
+    name: of the data set, for atomic files; these have no place for creatives, campaigns and what
+    is written of the import. summary: kept beside the tables. also: called with the folder before
+    it stands under its name; what it raises leaves nothing behind.
     Raises SchemaError and ValueInvalidError for what the format cannot hold, ResourceError
     where the folder exists (without `overwrite`) or the disk is full.
     """
@@ -177,6 +279,12 @@ def save_log(
         for what, table in _tables(log).items():
             if table.height:
                 write_table(new / f"{what}.{format}", table)
+        for file, known in (("mapping.json", log.mapping), ("summary.json", summary)):
+            if known is not None:
+                text = json.dumps(to_jsonable(known), indent=1, ensure_ascii=False)
+                atomic_write_text(new / file, text)
+        if also is not None:
+            also(new)
 
 
 def describe(log: Log) -> Description:
@@ -216,29 +324,87 @@ def _tables(log: Log) -> dict[str, pl.DataFrame]:
     return tables if log.users is None else {**tables, "users": log.users}
 
 
-def _open_folder(folder: Path, ending: str, bounds: ReadBounds) -> Log:
+def _open_folder(
+    folder: Path, ending: str, mapping: LogMapping | None, bounds: ReadBounds, *, tell: bool
+) -> Log:
     def path(what: str) -> Path | None:
         found = folder / f"{what}{ending}"
         return found if found.is_file() else None
 
-    log = read_log(
-        folder / f"events{ending}",
-        items=path("items"),
-        creatives=path("creatives"),
-        campaigns=path("campaigns"),
-        bounds=bounds,
-    )
+    file = folder / f"events{ending}"
+    names = as_frame(file, bounds=bounds).frame.collect_schema().names()
+    items, creatives, campaigns = path("items"), path("creatives"), path("campaigns")
     people = path("users")
-    if people is None:
-        return log
-    return Log(log.events, log.catalogue, read_items(people, key="user_id", bounds=bounds))
-
-
-def _open_bandit(bandit: OpenBandit) -> Log:
-    campaigns: tuple[BanditCampaign, ...] = get_args(BanditCampaign)
-    policies: tuple[BanditPolicy, ...] = get_args(BanditPolicy)
-    events = [bandit.events(policy, one) for one in campaigns for policy in policies]
-    items = [bandit.catalogue(one).items for one in campaigns]
-    return Log(
-        pl.concat(events).sort("time", maintain_order=True), Catalogue.checked(pl.concat(items))
+    if mapping is not None or not set(names) <= set(EVENT_SCHEMA.names):
+        return read_log(
+            file,
+            items=items,
+            creatives=creatives,
+            campaigns=campaigns,
+            users=people,
+            mapping=mapping,
+            tell=tell,
+            bounds=bounds,
+        )
+    events = read_events(file, bounds=bounds)
+    if items is None:
+        table = validate_items(item_ids(events).collect(engine="streaming"))
+    else:
+        table = read_items(items, bounds=bounds)
+        check_items_known(events, table, file=str(file))
+    catalogue = Catalogue.checked(
+        table,
+        None if creatives is None else read_creatives(creatives, bounds=bounds),
+        None if campaigns is None else read_campaigns(campaigns, bounds=bounds),
     )
+    users = None if people is None else read_items(people, key="user_id", bounds=bounds)
+    known = _kept(folder / "summary.json", LogSummary)
+    log = Log(events, catalogue, users, mapping=_kept(folder / "mapping.json", LogMapping))
+    if known is None:
+        return log
+    # In CSV the types are read anew from the values.
+    here = {n: c for n, c in known.columns.items() if n in table.columns}
+    catalogue = replace(catalogue, items=with_kinds(table, here))
+    if users is not None:
+        here = {n: c for n, c in known.columns.items() if n in users.columns}
+        users = with_kinds(users, here)
+    return replace(log, catalogue=catalogue, users=users, columns=known.columns, notes=known.notes)
+
+
+def _kept(path: Path, cls: type[_Kept]) -> _Kept | None:
+    """What was written of an import, where there is something."""
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return from_jsonable(cls, values, source=str(path))
+    except (OSError, ValueError, ConfigError) as error:
+        raise FileUnreadableError(
+            "what is written of the import cannot be read",
+            file=str(path),
+            hint="import the log again, or remove the file",
+        ) from error
+
+
+def _kinds_alone(mapping: LogMapping) -> dict[str, ColumnKind]:
+    """The column kinds of a mapping for a log whose columns are known.
+
+    Raises ConfigError for what else it says, which nothing would hear."""
+    if replace(mapping, column_kinds={}) != LogMapping():
+        raise ConfigError(
+            "the columns of this log are known, and only their kinds can be said",
+            where="mapping",
+            hint="leave out all but --column-kinds",
+        )
+    return mapping.column_kinds
+
+
+def _read_users(users: Tabular, mapping: LogMapping, bounds: ReadBounds) -> pl.DataFrame:
+    column = mapping.columns.get("user_id", "")
+    return read_items(users, key="user_id", column=column, bounds=bounds)
+
+
+def _context_columns(table: SourceTable, mapped: MappedEvents) -> pl.DataFrame | None:
+    """The values that an import puts into the context."""
+    names = mapped.mapping.context
+    return table.frame.select(names).collect() if names else None

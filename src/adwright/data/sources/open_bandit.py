@@ -123,6 +123,15 @@ class OpenBandit:
         ).with_columns(**codes)
         return Catalogue.checked(items)
 
+    def whole(self) -> tuple[pl.LazyFrame, Catalogue]:
+        """All six logs as one in the order of time, and the items of all campaigns."""
+        campaigns: tuple[BanditCampaign, ...] = get_args(BanditCampaign)
+        policies: tuple[BanditPolicy, ...] = get_args(BanditPolicy)
+        events = [self.events(policy, one) for one in campaigns for policy in policies]
+        items = [self.catalogue(one).items for one in campaigns]
+        ordered = pl.concat(events).sort("time", maintain_order=True)
+        return ordered, Catalogue.checked(pl.concat(items))
+
     def arrays(self, policy: BanditPolicy, campaign: BanditCampaign) -> BanditArrays:
         """One log as arrays, in the order of its impressions in `events`, with the affinities
         that the EventLog leaves out."""

@@ -1,4 +1,4 @@
-"""A user's own tables: Parquet (one file or a folder of parts) and CSV in UTF-8.
+"""A user's own tables, in columns named as ours: any file that `as_frame` reads.
 
     events = read_events(Path("log.parquet"))     # checked, lazy
     items = read_items(Path("items.csv"))
@@ -14,18 +14,16 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from adwright.core.atomic import resource_error
-from adwright.core.errors import FileUnreadableError, ResourceError, SchemaError
-from adwright.data.checks import Locate, in_file
+from adwright.core.errors import ResourceError, SchemaError
 from adwright.data.columns import TIME
 from adwright.data.ids import warn_of_bad_ids
 from adwright.data.schema import (
@@ -34,39 +32,35 @@ from adwright.data.schema import (
     EVENT_SCHEMA,
     check_events,
     check_items,
+    check_items_known,
     validate_campaigns,
     validate_creatives,
     validate_events,
 )
-from adwright.data.sources.bounds import (
-    USUAL_BOUNDS,
-    ReadBounds,
-    check_cells,
-    check_footer,
-    check_memory,
-    reading,
-)
-from adwright.data.sources.csvfile import parse_columns, scan_csv
+from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
+from adwright.data.sources.csvfile import parse_columns
+from adwright.data.sources.frames import SourceTable, Tabular, as_frame, id_text
+from adwright.data.sources.mapping import id_column
+from adwright.data.sources.parquetfile import PARQUET_ENDINGS
 
 __all__ = [
+    "item_ids",
     "read_campaigns",
     "read_creatives",
     "read_events",
     "read_items",
+    "with_missing_items",
     "write_events",
     "write_table",
 ]
 
-Types = Mapping[str, pl.DataType]
-
-_PARQUET = (".parquet", ".pq")
-_MAGIC = b"PAR1"
+_NUMBERS = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
 
 
 def read_events(
     path: Path, *, strict_time_order: bool = False, bounds: ReadBounds = USUAL_BOUNDS
 ) -> pl.LazyFrame:
-    """An EventLog from a Parquet file, a folder of Parquet parts (in name order) or a CSV file.
+    """An EventLog from a file or a folder of Parquet parts (in name order), columns named as ours.
 
     The file is streamed through once to check it; the result is lazy and streams again.
 
@@ -75,35 +69,90 @@ def read_events(
     not UTF-8; SchemaError and ValueInvalidError as `adwright.data.schema.validate_events`; all
     three where it is beyond `bounds`.
     """
-    frame, locate = _scan(path, EVENT_SCHEMA, bounds)
-    return reading(path, lambda: check_events(frame, locate, strict_time_order=strict_time_order))
+    table = _opened(path, EVENT_SCHEMA, bounds)
+    return reading(
+        path,
+        lambda: check_events(table.frame, table.locate, strict_time_order=strict_time_order),
+    )
 
 
 def read_items(
-    path: Path, *, key: str = "item_id", bounds: ReadBounds = USUAL_BOUNDS
+    source: Tabular,
+    *,
+    key: str = "item_id",
+    column: str = "",
+    bounds: ReadBounds = USUAL_BOUNDS,
 ) -> pl.DataFrame:
     """The items of a catalogue; read and refused as `read_events`, checked as `validate_items`.
 
-    key: the id column, for tables of the same form about something else, such as users.
+    key: the id column, for tables of the same form about something else, such as users. column:
+    what it is called in the table; by default an obvious name of it, such as sku.
     In CSV the id is text, and the type of each feature column follows from its values. Lists
-    of text need Parquet.
+    of text need Parquet or JSON.
     """
-    frame, locate = _scan(path, None, bounds, key=key, whole=True)
-    items = reading(path, lambda: check_items(frame, locate, key=key).collect())
-    warn_of_bad_ids(items[key], str(path))
+    file = str(source) if isinstance(source, str | Path) else ""
+    table = as_frame(
+        source,
+        text=lambda names: [id_column(names, key, column, file=file)],
+        whole=True,
+        bounds=bounds,
+    )
+    names = table.frame.collect_schema().names()
+    name = id_column(names, key, column, file=table.name)
+    frame = table.frame.with_columns(id_text(table.frame, name))
+    if name != key:
+        # Of two the one that was asked for is the id.
+        frame = frame.drop(key, strict=False).rename({name: key})
+    place = Path(table.name)
+    items = reading(place, lambda: check_items(frame, table.locate, key=key).collect())
+    warn_of_bad_ids(items[key], table.name)
     return items
 
 
 def read_creatives(path: Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> pl.DataFrame:
     """The creatives of a catalogue; read as `read_events`, checked as `validate_creatives`."""
-    frame, _ = _scan(path, CREATIVE_SCHEMA, bounds, whole=True)
+    frame = _opened(path, CREATIVE_SCHEMA, bounds, whole=True).frame
     return reading(path, lambda: validate_creatives(frame.collect(), file=str(path)))
 
 
 def read_campaigns(path: Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> pl.DataFrame:
     """The campaigns of a catalogue; read as `read_events`, checked as `validate_campaigns`."""
-    frame, _ = _scan(path, CAMPAIGN_SCHEMA, bounds, whole=True)
+    frame = _opened(path, CAMPAIGN_SCHEMA, bounds, whole=True).frame
     return reading(path, lambda: validate_campaigns(frame.collect(), file=str(path)))
+
+
+def item_ids(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The ids of the items in a log, sorted; a coupon is no item."""
+    items = events.filter(pl.col("kind") != "redemption")
+    return items.select(pl.col("item_id").unique().sort())
+
+
+def with_missing_items(
+    events: pl.LazyFrame, items: pl.DataFrame, file: str
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The items, and those that the log shows and the catalogue lacks, by their ids alone.
+
+    Raises ValueInvalidError where it lacks more than it knows: it is another catalogue, then, or
+    its ids are written in another way.
+    """
+    shown = item_ids(events).collect(engine="streaming")
+    missing = shown.join(items, on="item_id", how="anti", maintain_order="left")
+    if not missing.height:
+        return items, ()
+    if missing.height * 2 > shown.height:
+        check_items_known(events, items, file=file)
+    number = (
+        events.filter(pl.col("kind") != "redemption")
+        .join(missing.lazy(), on="item_id", how="semi")
+        .select(pl.len())
+        .collect(engine="streaming")
+        .item()
+    )
+    said = (
+        f"{number:,} events are of {missing.height:,} items that the catalogue lacks; these are "
+        f"added with their ids alone, the first is {missing.item(0, 0)!r:.60}"
+    )
+    return pl.concat([items, missing], how="diagonal"), (said,)
 
 
 def write_events(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
@@ -140,143 +189,39 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame) -> None:
             lazy.sink_parquet(temporary, compression="zstd")
 
 
-def _scan(
-    path: Path,
-    schema: pa.Schema | None,
-    bounds: ReadBounds,
-    *,
-    key: str = "",
-    whole: bool = False,
-) -> tuple[pl.LazyFrame, Locate]:
-    """The lazy table, and what maps its rows to files.
+def _opened(
+    path: Path, schema: pa.Schema, bounds: ReadBounds, *, whole: bool = False
+) -> SourceTable:
+    """The table of a file whose columns are named as those of `schema`; what of its times and
+    numbers is text is read. whole: it will lie in memory."""
+    table = as_frame(path, whole=whole, bounds=bounds)
+    _check_header(table, [field.name for field in schema if not field.nullable])
+    text = [n for n, dtype in table.frame.collect_schema().items() if dtype == pl.String]
+    times = [field.name for field in schema if field.type == TIME and field.name in text]
+    numbers = {name: dtype for name, dtype in _NUMBERS.items() if name in text}
+    frame = reading(path, lambda: parse_columns(table.frame, times, numbers, table.locate))
+    return replace(table, frame=frame)
 
-    schema: which columns of a CSV file are not text; None leaves that to their values, but
-    for the text of `key`. whole: it will lie in memory.
-    """
-    if not path.exists():
-        raise FileUnreadableError(
-            "there is no such file or folder", file=str(path), hint="check the path"
+
+def _check_header(table: SourceTable, needed: Sequence[str]) -> None:
+    """Raise SchemaError where the first line of a CSV file names nothing that is needed."""
+    if table.first_line and not set(table.frame.collect_schema().names()) & set(needed):
+        raise SchemaError(
+            f"the header is missing, or names other columns: the first line is "
+            f"{table.first_line!r}",
+            file=table.name,
+            hint=f"put a line with the column names first: {','.join(needed)},...",
         )
-    if not os.access(path, os.R_OK):
-        raise FileUnreadableError(
-            "no permission to read", file=str(path), hint="change the rights of the file"
-        )
-    if path.is_dir():
-        return _scan_parts(path, bounds, whole=whole)
-    if not path.is_file():
-        raise FileUnreadableError(
-            "this is neither a file nor a folder", file=str(path), hint="check the path"
-        )
-    if path.stat().st_size == 0:
-        raise FileUnreadableError(
-            "the file is empty", file=str(path), hint="write at least a header or a schema"
-        )
-    locate = in_file(str(path))
-    if _ending(path) == ".csv":
-        if whole:
-            check_memory(path, None, bounds)
-        if schema is None:
-            return scan_csv(path, needed=[key], text=[key], bounds=bounds), locate
-        needed = [field.name for field in schema if not field.nullable]
-        frame = scan_csv(path, needed=needed, text=None, bounds=bounds)
-        times = [field.name for field in schema if field.type == TIME]
-        numbers = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
-        return reading(path, lambda: parse_columns(frame, times, numbers, locate)), locate
-    footer = _check_parquet(path, bounds, whole=whole)
-    frame = _lazily(path)
-    reading(path, lambda: check_cells(frame, [footer], bounds, locate))
-    return frame, locate
-
-
-def _scan_parts(folder: Path, bounds: ReadBounds, *, whole: bool) -> tuple[pl.LazyFrame, Locate]:
-    parts = sorted(
-        part
-        for part in folder.rglob("*")
-        if part.suffix in _PARQUET and part.is_file() and not part.name.startswith((".", "_"))
-    )
-    if not parts:
-        raise FileUnreadableError(
-            "the folder holds no Parquet files",
-            file=str(folder),
-            hint="name a folder whose files end in .parquet, or a single file",
-        )
-    ends: list[int] = []
-    footers: list[pq.FileMetaData] = []
-    first = None
-    for part in parts:
-        footers.append(_check_parquet(part, bounds, whole=whole))
-        ends.append(footers[-1].num_rows + (ends[-1] if ends else 0))
-        schema = reading(part, partial(pl.read_parquet_schema, part))
-        first = schema if first is None else first
-        if schema != first:
-            raise _parts_differ(parts[0], first, part, schema)
-
-    def locate(row: int) -> tuple[str, int]:
-        for part, end, start in zip(parts, ends, [0, *ends], strict=False):
-            if row < end:
-                return str(part), row - start
-        return str(folder), row
-
-    frame = _lazily(parts)
-    reading(folder, lambda: check_cells(frame, footers, bounds, locate))
-    return frame, locate
-
-
-def _lazily(source: Path | list[Path]) -> pl.LazyFrame:
-    # Statistics are believed without a look at the pages: what is damaged in them would come to
-    # light, or not, in whatever is asked of the table later.
-    return pl.scan_parquet(source, use_statistics=False)
-
-
-def _parts_differ(first: Path, wanted: Types, part: Path, found: Types) -> SchemaError:
-    """What a part has otherwise than the first one: the two types of a column, or its absence."""
-    names = [*dict.fromkeys([*wanted, *found])]
-    name = next((n for n in names if wanted.get(n) != found.get(n)), names[0])
-    ours, theirs = (str(types.get(name, "absent")) for types in (found, wanted))
-    other = "another order" if ours == theirs else f"{ours}, which is {theirs}"
-    return SchemaError(
-        f"the parts differ: {other} in {first.name}",
-        file=str(part),
-        column=name,
-        hint="write all parts with one schema, in one column order",
-    )
-
-
-def _check_parquet(path: Path, bounds: ReadBounds, *, whole: bool) -> pq.FileMetaData:
-    """Look at both ends of the file, which tells a cut-off one from another format, and hold what
-    its footer says against the bounds."""
-    if path.stat().st_size == 0:
-        raise FileUnreadableError("the file is empty", file=str(path), hint="write it again")
-    with path.open("rb") as stream:
-        head = stream.read(4)
-        stream.seek(-min(4, path.stat().st_size), os.SEEK_END)
-        tail = stream.read(4)
-    if head != _MAGIC:
-        raise FileUnreadableError(
-            "not a Parquet file",
-            file=str(path),
-            hint="rename it to .csv if it is CSV, or convert it to Parquet",
-        )
-    if tail != _MAGIC:
-        raise FileUnreadableError(
-            "the Parquet file is truncated: its end is missing",
-            file=str(path),
-            hint="copy or write it again; the writer probably stopped half way",
-        )
-    footer: pq.FileMetaData = reading(path, lambda: pq.read_metadata(path))
-    check_footer(path, footer, bounds)
-    check_memory(path, footer, bounds, whole=whole)
-    return footer
 
 
 def _ending(path: Path) -> str:
     ending = path.suffix.lower()
-    if ending in _PARQUET or ending == ".csv":
+    if ending in PARQUET_ENDINGS or ending == ".csv":
         return ending
     raise SchemaError(
-        f"tables end in .parquet, .pq or .csv, not in {ending or 'nothing'}",
+        f"tables are written as .parquet, .pq or .csv, not as {ending or 'nothing'}",
         file=str(path),
-        hint="rename or convert the file",
+        hint="name it so",
     )
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -22,21 +23,26 @@ import numpy as np
 import polars as pl
 
 from adwright.core.config import check_literals, to_jsonable
-from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
+from adwright.core.errors import ConfigError, SchemaError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
+from adwright.data.column_kinds import ColumnKind, check_column_kinds, find_kinds, with_kinds
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_expr
+from adwright.data.leaks import find_future_counts, find_leaks, warn_of_leaks
+from adwright.data.log_checks import check_context, check_kinds, check_splits, context_value
 from adwright.data.schema import RESPONSE_KINDS, Catalogue, EventKind, check_items_known
+from adwright.data.sources.log import Log
 from adwright.data.tasks.split import split_by_time
 from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
-__all__ = ["LogTaskConfig", "build_log_task", "log_features"]
+__all__ = ["LogTaskConfig", "build_log_task", "build_task_of_log", "log_features"]
 
 _log = logging.getLogger("adwright")
 
-VERSION = 2
-_COLUMNS = ("creative_id", "campaign_id")
+VERSION = 3
+#: Training rows that are looked at for leaks.
+_LOOKED_AT = 400_000
 _TAKEN = {"user_id", "item_id", "request_id", "time", "label", "split", "visible", "frequency"}
 _REQUEST = ["user_id", "request_id"]
 
@@ -51,7 +57,9 @@ class LogTaskConfig:
     shares: without dates, shares of the impressions, in order of time, that train and validate.
     context: keys of the log's context, or creative_id and campaign_id, that are features with
       a known set of values; numbers: keys that are numbers.
-    item_features: columns of the items; None for all of them.
+    item_features: columns of the items; None for all of them, but for free text.
+    column_kinds: column of the items -> category, number, list, or text and none, which are left
+        out; of the others, `adwright.data.column_kinds` tells whole numbers from codes.
     min_count: training rows or items in which a value must be seen to get a code of its own.
     """
 
@@ -63,10 +71,12 @@ class LogTaskConfig:
     context: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     item_features: tuple[str, ...] | None = None
+    column_kinds: dict[str, ColumnKind] = field(default_factory=dict)
     min_count: int = 1
 
     def __post_init__(self) -> None:
         check_literals(self)
+        check_column_kinds(self.column_kinds, "column_kinds")
         train, valid = self.shares
         if min(train, valid) <= 0 or train + valid >= 1:
             raise ConfigError(
@@ -93,6 +103,27 @@ class LogTaskConfig:
             )
 
 
+def build_task_of_log(
+    log: Log, cache: str | Path, config: LogTaskConfig | None = None, *, name: str = "log"
+) -> Task:
+    """The task of a log as `open_log` gives it, with what its import said of its columns.
+
+    Where `config` names no context, the keys that the import put into the context are features,
+    each by its kind. Raises as `build_log_task`.
+    """
+    config = config or LogTaskConfig()
+    kinds, items = log.column_kinds, log.catalogue.items
+    known = {column: kind for column, kind in kinds.items() if column in items.columns}
+    config = replace(config, column_kinds={**known, **config.column_kinds})
+    if not config.context and not config.numbers:
+        config = replace(
+            config,
+            context=tuple(n for n in log.context if kinds.get(n) not in ("number", "none")),
+            numbers=tuple(n for n in log.context if kinds.get(n) == "number"),
+        )
+    return build_log_task(log.events, log.catalogue, cache, config, name=name)
+
+
 def build_log_task(
     events: pl.LazyFrame,
     catalogue: Catalogue,
@@ -116,32 +147,42 @@ def build_log_task(
     """
     config = config or LogTaskConfig()
     features = log_features(catalogue.items, config)
+    items = _as_said(catalogue.items, config)
     key = content_hash(
-        {"data": _digest(events, catalogue.items), "config": to_jsonable(config), "code": VERSION}
+        {"data": _digest(events, items), "config": to_jsonable(config), "code": VERSION}
     )
     folder = Path(cache) / f"{name}-{key[:16]}"
 
     def build() -> Task:
-        check_items_known(events, catalogue.items)
+        check_items_known(events, items)
+        check_kinds(events, config.responses)
+        check_context(_shown(events), (*config.context, *config.numbers))
         cut = _cut(events, config)
-        return write_task_parts(
+        made = write_task_parts(
             folder,
             name=name,
             protocol=_protocol(name, cut, config),
             data_hash=key,
             parts=_parts(events, config, cut, rows_per_part),
-            items=catalogue.items,
+            items=items,
             features=features,
             history=config.history,
         )
+        rows = made.rows("train").head(_LOOKED_AT).collect()
+        leaks = find_leaks(rows, items, made.spec.features)
+        warn_of_leaks(leaks, find_future_counts(items, events, cut.valid_from))
+        return made
 
     return cached_task(folder, build)
 
 
 def log_features(items: pl.DataFrame, config: LogTaskConfig) -> tuple[Feature, ...]:
-    """The features of a log's task: text and booleans become categories, lists are
-    multi-valued, numbers stay numbers. Raises SchemaError for a column that is not there."""
-    chosen = [c for c in items.columns if c != "item_id"]
+    """The features of a log's task: text, booleans and codes become categories, lists are
+    multi-valued, numbers stay numbers; see `LogTaskConfig.column_kinds`. Raises SchemaError for a
+    column that is not there."""
+    said = config.column_kinds
+    left = {c for c, kind in said.items() if kind in ("text", "none")}
+    chosen = [c for c in items.columns if c != "item_id" and c not in left]
     if config.item_features is not None:
         chosen = list(config.item_features)
     least = config.min_count
@@ -150,20 +191,24 @@ def log_features(items: pl.DataFrame, config: LogTaskConfig) -> tuple[Feature, .
         Feature("user_id", "categorical", "user", min_count=least),
         Feature("item_id", "categorical", "item", min_count=least),
     ]
-    for column in chosen:
+    for column in (*chosen, *said):
         if column not in items.columns:
             raise SchemaError(
                 "the items have no such column",
                 column=column,
                 hint=f"they have {', '.join(items.columns)}",
             )
-        dtype = items.schema[column]
-        if isinstance(dtype, pl.List):
-            features.append(Feature(column, "multi", "item", min_count=least))
-        elif dtype.is_numeric():
-            features.append(Feature(column, "numeric", "item"))
-        else:
-            features.append(Feature(column, "categorical", "item", min_count=least))
+    numbers = [c for c in chosen if items.schema[c].is_numeric() and c not in said]
+    kinds = {**{c: f.kind for c, f in find_kinds(items.select(numbers)).items()}, **said}
+    for column in chosen:
+        lists = isinstance(items.schema[column], pl.List)
+        match kinds.get(column, "list" if lists else "category"):
+            case "list":
+                features.append(Feature(column, "multi", "item", min_count=least))
+            case "number":
+                features.append(Feature(column, "numeric", "item"))
+            case _:
+                features.append(Feature(column, "categorical", "item", min_count=least))
     features += [Feature(c, "categorical", "context", min_count=least) for c in config.context]
     features += [Feature(c, "numeric", "context") for c in config.numbers]
     return (
@@ -175,30 +220,32 @@ def log_features(items: pl.DataFrame, config: LogTaskConfig) -> tuple[Feature, .
 
 
 class _Cut(NamedTuple):
-    """Impressions of the log, and the first instants of validation and test."""
+    """Impressions of the log, the first instants of validation and test, and of the impressions
+    the first and last one."""
 
     impressions: int
     valid_from: datetime
     test_from: datetime
+    first: datetime
+    last: datetime
+
+
+def _as_said(items: pl.DataFrame, config: LogTaskConfig) -> pl.DataFrame:
+    """The items, with the columns of `column_kinds` in the types that go with what is said."""
+    said = items.select("item_id", *config.column_kinds)
+    return with_kinds(items, find_kinds(said, config.column_kinds))
 
 
 def _cut(events: pl.LazyFrame, config: LogTaskConfig) -> _Cut:
     times = _shown(events).select("time").collect(engine="streaming")["time"]
-    if not len(times):
-        raise ValueInvalidError(
-            "the log has no impressions",
-            column="kind",
-            value="impression",
-            hint="a ranking task needs what was shown, not only what was taken",
-        )
-    if config.valid_from is not None and config.test_from is not None:
-        return _Cut(len(times), config.valid_from, config.test_from)
     times = times.sort()
+    if config.valid_from is not None and config.test_from is not None:
+        return _Cut(len(times), config.valid_from, config.test_from, times[0], times[-1])
     train, valid = config.shares
     bounds = [
         times[min(int(len(times) * share), len(times) - 1)] for share in (train, train + valid)
     ]
-    return _Cut(len(times), bounds[0], bounds[1])
+    return _Cut(len(times), bounds[0], bounds[1], times[0], times[-1])
 
 
 def _parts(
@@ -208,6 +255,7 @@ def _parts(
     n_parts = -(-cut.impressions // rows_per_part)
     popularity = _popularity(events, config)
     early = responses = 0
+    counts: Counter[tuple[str, int]] = Counter()
     part_of = hash_expr(["user_id"], 0) % n_parts
     with progress(cut.impressions, "build the task", "rows") as bar:
         for number in range(n_parts):
@@ -215,11 +263,21 @@ def _parts(
             rows = _rows(mine, popularity, config, cut)
             taken = _taken(mine.lazy(), {*config.responses, *config.history}).collect()
             early, responses = early + int(taken["early"].sum()), responses + taken.height
+            for split, label, n in rows.group_by("split", "label").len().iter_rows():
+                counts[split, label] += n
             if rows.height:
                 past = taken.filter(pl.col("kind").is_in(config.history))
                 past = past.sort("time", "event_id").select("user_id", "item_id", "time")
                 yield TaskPart(rows, past)
             bar.advance(rows.height)
+    # Before the folder stands under its name.
+    check_splits(counts, cut.valid_from, cut.test_from, (cut.first, cut.last))
+    if cut.impressions > counts.total():
+        _log.info(
+            "%d of %d impressions show an item again in one request; the first counts",
+            cut.impressions - counts.total(),
+            cut.impressions,
+        )
     if early:
         _log.warning(
             "%d of %d responses are dated before the first impression of their request; they "
@@ -253,8 +311,8 @@ def _rows(
             pl.col("label").fill_null(0),
             split_by_time(pl.col("time"), cut.valid_from, cut.test_from),
             pl.col("popularity").fill_null(0),
-            *(_context(key) for key in config.context),
-            *(_context(key).cast(pl.Float64, strict=False) for key in config.numbers),
+            *(context_value(key) for key in config.context),
+            *(context_value(key).cast(pl.Float64, strict=False) for key in config.numbers),
         )
     )
 
@@ -297,12 +355,6 @@ def _taken(events: pl.LazyFrame, kinds: Collection[str]) -> pl.LazyFrame:
 
 def _shown(events: pl.LazyFrame) -> pl.LazyFrame:
     return events.filter(pl.col("kind") == "impression")
-
-
-def _context(key: str) -> pl.Expr:
-    if key in _COLUMNS:
-        return pl.col(key)
-    return pl.col("context").str.json_path_match(f"$['{key}']").alias(key)
 
 
 def _digest(events: pl.LazyFrame, items: pl.DataFrame) -> str:

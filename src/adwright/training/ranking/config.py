@@ -13,7 +13,7 @@ from adwright.data.batches.stream import StreamConfig
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.log import open_log
 from adwright.data.sources.movielens import MovieLens
-from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
+from adwright.data.tasks.from_log import LogTaskConfig, build_task_of_log
 from adwright.data.tasks.movielens import build_movielens_task
 from adwright.data.tasks.response import ResponseConfig, build_response_task
 from adwright.data.tasks.task import Task
@@ -112,8 +112,7 @@ def response_task(
 def open_task(config: TaskConfig) -> Task:
     """The task of a config; raises as `response_task` and `Task.open`."""
     if config.folder is not None and config.kind == "log":
-        log = open_log(config.folder)
-        return build_log_task(log.events, log.catalogue, _cache(config.cache), config.from_log)
+        return build_task_of_log(open_log(config.folder), _cache(config.cache), config.from_log)
     if config.folder is not None:
         return Task.open(config.folder)
     if config.kind == "movielens":

@@ -192,7 +192,8 @@ def with_options(
     """
     kind = None
     if events is not None:
-        listed = (events / "sequences.txt").is_file() or not events_file(events).is_file()
+        log = events_file(events).is_file() or any(events.rglob("*.parquet"))
+        listed = (events / "sequences.txt").is_file() or not log
         kind = "items" if events.is_dir() and listed else "events"
     return with_overrides(
         run,

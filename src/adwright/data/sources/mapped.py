@@ -1,0 +1,388 @@
+"""Make an EventLog of a table that others wrote, as a `LogMapping` and the obvious names say.
+
+    mapped = map_events(as_frame("ratings.csv"))
+    mapped.notes.said       # ("userId is taken as user_id", ...)
+
+What is decided, left out or odd is kept in the notes. Nothing is guessed at that could be read two
+ways. Ids are made where there are none: an event's from a hash of its row, a request's from the
+user and the second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.data.checks import Check, run_checks
+from adwright.data.columns import NOT_IDS, check_types, is_category
+from adwright.data.hashing import hash_expr
+from adwright.data.schema import EVENT_SCHEMA, KINDS, check_events
+from adwright.data.sources.bounds import memory_left
+from adwright.data.sources.frames import SourceTable, id_text
+from adwright.data.sources.mapping import KINDS_BY_NAME, LogMapping, NamedColumns, name_columns
+from adwright.data.sources.times import time_column
+
+__all__ = ["ImportNotes", "MappedEvents", "map_events"]
+
+_IDS = ("event_id", "request_id", "user_id", "item_id", "creative_id", "campaign_id", "policy_id")
+_NUMBERS = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
+_TRUE, _FALSE = ("1", "1.0", "true"), ("0", "0.0", "false")
+_ROW = "__row"
+#: Bytes that a cell takes, about, and how much of the memory that is left a log may take.
+_CELL, _SHARE = 32, 0.2
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class ImportNotes:
+    """What became of a table.
+
+    said: what was taken for what, and made. left_out: why -> rows. columns_left: columns that the
+    log does not keep. odd: what was accepted and may be wrong.
+    """
+
+    said: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    columns_left: tuple[str, ...] = ()
+    odd: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MappedEvents:
+    """events: an EventLog, lazy and checked. notes: what was decided. mapping: what was asked for,
+    with the columns that were found."""
+
+    events: pl.LazyFrame
+    notes: ImportNotes
+    mapping: LogMapping
+
+
+def map_events(table: SourceTable, mapping: LogMapping | None = None) -> MappedEvents:
+    """The EventLog of a table, every row checked.
+
+    Raises SchemaError for columns that are missing or of other types, ConfigError for a mapping
+    that does not fit the table, ValueInvalidError for the first row that cannot be read, breaks a
+    rule of the EventLog's or repeats an event, and where no event is left.
+    """
+    mapping = mapping or LogMapping()
+    table = replace(table, frame=_held(table.frame))
+    source = table.frame
+    named = name_columns(
+        source.collect_schema().names(),
+        mapping,
+        lambda name: bool(source.select(pl.col(name).is_duplicated().any()).collect().item()),
+        lambda name: _is_flag(source, name),
+        file=table.name,
+        first_line=table.first_line,
+    )
+    _check_settings(named, mapping)
+    work = _Mapper(table, mapping, named)
+    if mapping.drop_incomplete:
+        work.leave_out(
+            pl.any_horizontal(work.blank(name) for name in ("user_id", "item_id", "time")),
+            "without a user, an item or a time",
+        )
+    return work.finished(work.columns())
+
+
+class _Mapper:
+    """A table on its way: its rows so far, what names them, and what is to be said."""
+
+    def __init__(self, table: SourceTable, mapping: LogMapping, named: NamedColumns) -> None:
+        self.frame, self.locate, self.file = table.frame, table.locate, table.name
+        self.types = table.frame.collect_schema()
+        self.decimal_comma = table.decimal_comma
+        self.mapping, self.named = mapping, named
+        self.said = list(named.said)
+        self.odd: list[str] = []
+        self.left_out: dict[str, int] = {}
+
+    def leave_out(self, which: pl.Expr, why: str) -> None:
+        """Go on without these rows; errors still name the rows of the file."""
+        kept = (
+            self.frame.select(which.fill_null(value=False).not_().alias("kept"))
+            .with_row_index(_ROW)
+            .collect(engine="streaming")
+        )
+        rows = kept.filter("kept")[_ROW]
+        if len(rows) == kept.height:
+            return
+        self.left_out[why] = kept.height - len(rows)
+        locate = self.locate
+        self.frame = self.frame.filter(~which.fill_null(value=False))
+        self.locate = lambda row: locate(int(rows[row]) if row < len(rows) else row)
+
+    def blank(self, ours: str) -> pl.Expr:
+        """Whether the table has nothing in the column of `ours`."""
+        name = self.named.columns[ours]
+        cell, dtype = pl.col(name), self.types[name]
+        if dtype == pl.String:
+            bare = cell.str.strip_chars()
+            return cell.is_null() | (bare == "") | bare.is_in(list(NOT_IDS))
+        return cell.is_null() | cell.is_nan() if dtype.is_float() else cell.is_null()
+
+    def columns(self) -> dict[str, pl.Expr]:
+        """Each column of the EventLog that there is, as an expression over the table."""
+        columns, mapping = self.named.columns, self.mapping
+        made: dict[str, pl.Expr] = {}
+        for ours, theirs in columns.items():
+            if ours in _IDS:
+                made[ours] = id_text(self.frame, theirs)
+            elif ours in _NUMBERS:
+                made[ours] = self._number(ours, theirs)
+        self._check_ids(made)
+        self._say_blanks()
+        time = time_column(
+            self.frame,
+            columns["time"],
+            self.locate,
+            time_format=mapping.time_format,
+            time_zone=mapping.time_zone,
+        )
+        self.said += time.said
+        self.odd += time.odd
+        made["time"] = time.value
+        made["kind"] = self._kind()
+        if mapping.context:
+            made["context"] = _json(self.named.context, self.types)
+        elif "context" in columns:
+            theirs = columns["context"]
+            nested = isinstance(self.types[theirs], pl.Struct)
+            cell = pl.col(theirs)
+            made["context"] = (
+                pl.when(cell.is_not_null()).then(cell.struct.json_encode()) if nested else cell
+            )
+        self._make_ids(made)
+        return made
+
+    def _check_ids(self, made: Mapping[str, pl.Expr]) -> None:
+        """Raise SchemaError for an id or a kind that is neither text nor a whole number."""
+        ids = self.frame.select(*(made[ours].alias(ours) for ours in _IDS if ours in made))
+        types = dict(ids.collect_schema())
+        if "kind" in self.named.columns:
+            types["kind"] = self.types[self.named.columns["kind"]]
+        check_types(types, EVENT_SCHEMA, self.file)
+
+    def finished(self, made: Mapping[str, pl.Expr]) -> MappedEvents:
+        """Check every row; then see to events that come twice, and to what is left out."""
+        self.frame = _held(self.frame.select(*(e.alias(n) for n, e in made.items())))
+        if "none" in self.mapping.kinds.values():
+            self.leave_out(pl.col("kind") == "none", "of kinds that are not wanted")
+        if self.mapping.min_rating is not None:
+            low = (pl.col("kind") == "rating") & (pl.col("value") < self.mapping.min_rating)
+            self.leave_out(low, f"with a rating below {self.mapping.min_rating:g}")
+        own = "event_id" in self.named.columns
+        drop = self.mapping.drop_repeated
+        events = check_events(self.frame, self.locate, unique=own and not drop)
+        if not own or drop:
+            events = self._told_apart(events, own=own)
+        if self.named.clicked:
+            events = _with_clicks(events)
+        rows = events.select(pl.len()).collect(engine="streaming").item()
+        if not rows:
+            raise ValueInvalidError(
+                "the log holds no event",
+                file=self.file,
+                hint="see whether the file is complete, and whether the options leave all out",
+            )
+        notes = ImportNotes(tuple(self.said), self.left_out, self.named.left, tuple(self.odd))
+        found = replace(
+            self.mapping,
+            columns=self.named.columns,
+            context=self.named.context,
+            clicked=self.named.clicked,
+        )
+        return MappedEvents(events, notes, found)
+
+    def _number(self, ours: str, theirs: str) -> pl.Expr:
+        cell, dtype, target = pl.col(theirs), self.types[theirs], _NUMBERS[ours]
+        if dtype == pl.String:
+            text = cell.str.strip_chars()
+            text = text.str.replace(",", ".", literal=True) if self.decimal_comma else text
+            read = text.cast(target, strict=False)
+            what, hint = "a number", "write numbers such as 3 or 0.25, or leave the field empty"
+            bad = cell.is_not_null() & read.is_null()
+        elif dtype.is_float() and target.is_integer():
+            known = cell.fill_nan(None)
+            read = known.cast(target, strict=False)
+            what, hint = "a whole number", "write whole numbers, or leave the cell empty"
+            bad = known.is_not_null() & (read != known).fill_null(value=True)
+        else:
+            # Of a column of pandas, NaN is what is missing.
+            return cell.fill_nan(None) if dtype.is_float() and ours == "value" else cell
+        check = Check(theirs, bad, f"{theirs} cannot be read as {what}", hint)
+        run_checks(self.frame, [check], self.locate)
+        return read
+
+    def _kind(self) -> pl.Expr:
+        theirs = self.named.columns.get("kind")
+        if self.named.clicked:
+            clicked = _flag(self.named.clicked).is_in(_TRUE)
+            return pl.when(clicked).then(pl.lit("click")).otherwise(pl.lit("impression"))
+        if theirs is None:
+            kind = self.mapping.kind or ("rating" if self.named.rated else "purchase")
+            if self.mapping.kind is None:
+                self.said.append(f"no column says the kind: every event is a {kind} (--kind)")
+            return pl.lit(kind)
+        cell = pl.col(theirs).cast(pl.String)
+        bare = cell.str.strip_chars().str.to_lowercase()
+        wanted = {name.strip().lower(): kind for name, kind in self.mapping.kinds.items()}
+        found = self.frame.select(bare.unique().drop_nulls()).collect()[theirs].sort().to_list()
+        meant = {}
+        for kind in found:
+            plain = re.sub(r"[\W_]", "", kind)
+            meant[kind] = wanted.get(kind) or KINDS_BY_NAME.get(plain, kind)
+            if kind not in wanted and plain != meant[kind]:
+                self.said.append(f"{theirs} {kind!r} is taken as {meant[kind]}")
+        unknown = [kind for kind in found if meant[kind] not in (*KINDS, "none") and kind]
+        if unknown:
+            shown = ", ".join(repr(kind[:30]) for kind in unknown[:_LISTED])
+            check = Check(
+                theirs,
+                bare.is_in(unknown),
+                f"{theirs} is not one that adwright knows",
+                f"use one of {', '.join(KINDS)}, or say what it is: --kinds "
+                f"{unknown[0][:30]}=purchase (=none leaves it out); unknown are {shown}",
+            )
+            run_checks(self.frame, [check], self.locate)
+        return bare.replace(list(meant), list(meant.values())) if meant else bare
+
+    def _make_ids(self, made: dict[str, pl.Expr]) -> None:
+        user = made["user_id"].cast(pl.String).fill_null("?")
+        visit = pl.format("{}-{}", user, made["time"].dt.epoch("s").fill_null(0))
+        if "request_id" in made:
+            given = made["request_id"].cast(pl.String)
+            made["request_id"] = pl.when(self.blank("request_id")).then(visit).otherwise(given)
+        else:
+            made["request_id"] = visit
+            self.said.append("request_id is made of the user and the second")
+        if "event_id" not in made:
+            plain = [n for n, dtype in self.types.items() if _can_be_hashed(dtype)]
+            made["event_id"] = pl.format("e{}", hash_expr(plain, 0))
+            self.said.append("event_id is made of a hash of the row")
+
+    def _say_blanks(self) -> None:
+        """Count ids that have blanks around them, which are taken off, and requests without one."""
+        columns, counts = self.named.columns, []
+        for ours in ("user_id", "item_id"):
+            if self.types[columns[ours]] == pl.String:
+                cell = pl.col(columns[ours])
+                counts.append((cell.str.strip_chars() != cell).sum().alias(ours))
+        if "request_id" in columns:
+            counts.append(self.blank("request_id").sum().alias("request_id"))
+        if not counts:
+            return
+        found = self.frame.select(counts).collect(engine="streaming").row(0, named=True)
+        for ours, number in found.items():
+            if number and ours == "request_id":
+                self.said.append(
+                    f"{columns[ours]} is empty in {number:,} rows; their request_id is made of "
+                    "the user and the second"
+                )
+            elif number:
+                self.odd.append(
+                    f"{columns[ours]}: {number:,} ids have blanks around them, which are taken off"
+                )
+
+    def _told_apart(self, events: pl.LazyFrame, *, own: bool) -> pl.LazyFrame:
+        """Events that come twice: kept once, or where ids are made told apart by a number."""
+        totals = events.select(rows=pl.len(), different=pl.col("event_id").n_unique())
+        rows, different = totals.collect(engine="streaming").row(0)
+        again = rows - different
+        if not again:
+            return events
+        if self.mapping.drop_repeated:
+            self.left_out["whose event came before" if own else "equal to an earlier row"] = again
+            return events.unique("event_id", keep="first", maintain_order=True)
+        self.odd.append(
+            f"{again:,} rows equal an earlier one in all columns and are kept as events of their "
+            "own; where they are one event told twice, say --drop-repeated"
+        )
+        number = pl.int_range(pl.len()).over("event_id")
+        numbered = pl.format("{}-{}", "event_id", number)
+        return events.with_columns(
+            event_id=pl.when(number > 0).then(numbered).otherwise("event_id")
+        )
+
+
+def _held(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The table in memory where there is plenty, since it is gone through a dozen times; else as
+    it is, to be streamed each time."""
+    names = frame.collect_schema().names()
+    rows = frame.select(pl.len()).collect(engine="streaming").item()
+    if rows * len(names) * _CELL > memory_left() * _SHARE:
+        return frame
+    return frame.collect(engine="streaming").lazy()
+
+
+def _check_settings(named: NamedColumns, mapping: LogMapping) -> None:
+    """Raise ConfigError for settings that have nothing to work on."""
+    if mapping.context and "context" in named.columns:
+        raise ConfigError(
+            "the table has a context already, so no columns can be put into one",
+            where=f"context {', '.join(mapping.context)}",
+            hint="leave --context out, or rename the column",
+        )
+    if named.clicked and ("kind" in named.columns or mapping.kind is not None):
+        raise ConfigError(
+            "a row cannot be of a kind and be an impression that may be clicked",
+            where=f"clicked {named.clicked}",
+            hint="leave out --clicked, or the kind",
+        )
+    if mapping.min_rating is not None and "value" not in named.columns:
+        raise ConfigError(
+            "the table has no ratings, so none can be too low",
+            where="min_rating",
+            hint="say which column holds them: --columns value=THEIRS",
+        )
+    if mapping.kinds and "kind" not in named.columns:
+        raise ConfigError(
+            "the table has no column of kinds, so none can be mapped",
+            where="kinds",
+            hint="say which column holds them, --columns kind=THEIRS, or --kind for all events",
+        )
+    for name in mapping.column_kinds:
+        if name in EVENT_SCHEMA.names:
+            raise ConfigError(
+                f"{name} is a column of the log, which needs no kind",
+                where="column_kinds",
+                hint="name columns of the catalogue, or keys of the context",
+            )
+
+
+def _flag(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String).str.strip_chars().str.to_lowercase()
+
+
+def _is_flag(frame: pl.LazyFrame, name: str) -> bool:
+    """Whether a column holds nothing but 0 and 1, and not only one of them."""
+    if frame.collect_schema()[name].is_nested():
+        return False
+    found = set(frame.select(_flag(name).unique()).collect()[name])
+    return found <= {*_TRUE, *_FALSE} and bool(found & {*_TRUE}) and bool(found & {*_FALSE})
+
+
+def _with_clicks(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows as impressions, and those that were clicked as clicks after them."""
+    clicks = events.filter(pl.col("kind") == "click")
+    clicks = clicks.with_columns(event_id=pl.format("{}-click", "event_id"))
+    return pl.concat([events.with_columns(kind=pl.lit("impression")), clicks])
+
+
+def _json(names: Sequence[str], types: Mapping[str, pl.DataType]) -> pl.Expr:
+    """A JSON object of these columns; what JSON has no type for is text."""
+    no_json = {
+        name: types[name].is_temporal() or types[name].is_decimal() or is_category(types[name])
+        for name in names
+    }
+    cells = [pl.col(n).cast(pl.String) if no_json[n] else pl.col(n) for n in names]
+    return pl.struct(cells).struct.json_encode()
+
+
+def _can_be_hashed(dtype: pl.DataType) -> bool:
+    plain = dtype in (pl.String, pl.Boolean, pl.Date) or isinstance(dtype, pl.Datetime)
+    return plain or dtype.is_integer() or dtype.is_float()
