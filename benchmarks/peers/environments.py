@@ -25,8 +25,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
-PeerName = Literal["fuxictr", "deepctr", "recbole", "rechub", "rectools"]
-#: Those whose DIN is compared; of rectools the sequential models are (sequential/_peers.py).
+PeerName = Literal["fuxictr", "deepctr", "recbole", "rechub", "rectools", "implicit"]
+#: Those whose DIN is compared; of rectools the sequential models are (sequential/_peers.py), of
+#: implicit how it recommends to everybody (delivery/recommend.py).
 PEERS: tuple[PeerName, ...] = ("fuxictr", "deepctr", "recbole", "rechub")
 
 # A range and no pin: whichever build of torch the machine's own pip configuration prefers.
@@ -83,6 +84,13 @@ REQUIREMENTS: dict[PeerName, tuple[str, ...]] = {
         "pandas==2.3.3",
         "pytorch-lightning==2.5.2",
         "torchmetrics==1.9.0",
+    ),
+    "implicit": (
+        "pyarrow==21.0.0",
+        "implicit==0.7.2",
+        "numpy==1.26.4",
+        "scipy==1.14.1",
+        "tqdm==4.67.1",
     ),
 }
 _MARKER = "adwright-peer.json"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.data.schema import Catalogue
 from adwright.data.sources.log import Log, open_log, save_log
+from adwright.delivery import retrain as again
 from adwright.delivery.joined_log import JoinedLog, join_logs
 from adwright.delivery.popularity import load_popularity, save_popularity
 from adwright.delivery.retrain import RETRAINABLE, RetrainedModel, retrain
@@ -80,7 +82,8 @@ def test_a_published_model_without_its_run_keeps_its_sizes(
     artifact = run_sequence(asked).artifact
     past = joined.log.events.collect()
     ServedModel.of_log(artifact, past).save(tmp_path / "shop" / "v1")
-    monkeypatch.setattr("adwright.training.sequential.runfile.default_fit", lambda: FIT_SEQUENCES)
+    quick = replace(asked, out=tmp_path / "quick")
+    monkeypatch.setattr(again, "default_run", lambda kind, own: quick if own else None)
     found = retrain(tmp_path / "shop" / "v1", joined, tmp_path / "b")
     assert SequenceArtifact.load(found.model).model.config.width == SIZES.width
     assert "trained with the defaults" in caplog.text

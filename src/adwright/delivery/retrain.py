@@ -50,7 +50,7 @@ from adwright.training.run_settings import require_free
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.run import run_sequence
-from adwright.training.sequential.runfile import SequenceDataConfig, SequenceRun
+from adwright.training.sequential.runfile import SequenceDataConfig, SequenceRun, default_run
 
 __all__ = ["RETRAINABLE", "RetrainedModel", "retrain"]
 
@@ -142,7 +142,7 @@ def _sequence(
     if config:
         asked = from_jsonable(SequenceRun, config, source=f"{folder.parent}/config.json")
     else:
-        asked = SequenceRun(model=old.model.config)
+        asked = replace(default_run(old.model.config.kind, own=True), model=old.model.config)
     save_log(out / "log", joined.log)
     repeats = asked.data.allow_repeats
     data = SequenceDataConfig(kind="events", path=out / "log", allow_repeats=repeats)
