@@ -175,12 +175,12 @@ def sequences(data: str) -> ItemSequences:
 
 
 def exchanged(data: str) -> Path:
-    """The histories as a file for the peers: user, item (codes from 0), in order."""
+    """The histories as a file for the peers: user and item, codes from 0, in order."""
     known = sequences(data)
-    path = SCRATCH / f"{data}.parquet"
+    path = SCRATCH / f"{data}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     user = np.repeat(np.arange(len(known)), np.diff(known.offsets))
-    pl.DataFrame({"user": user, "item": known.item - 1}).write_parquet(path)
+    np.savez(path, user=user, item=known.item - 1)
     return path
 
 

@@ -2,7 +2,7 @@
 
     run_recommend.py MODEL HISTORIES K PASSES
 
-HISTORIES is a Parquet file of user and item, codes from 0, in the order in which things happened.
+HISTORIES is an .npz of user and item, codes from 0, in the order in which things happened.
 Prints one line of JSON: users, cpu_seconds (the best pass), passes.
 """
 
@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 _WIDTH, _BATCH = 64, 512
 
 
 def main(model: str, path: str, k: str, passes: str) -> None:
     """Time one model."""
-    table = pq.read_table(path)
-    user, item = table["user"].to_numpy(), table["item"].to_numpy()
+    with np.load(path, allow_pickle=False) as stored:
+        user, item = stored["user"], stored["item"]
     make = recbole_sasrec if model == "recbole_sasrec" else implicit_model
     call = make(model, user, item, int(k))
     call()

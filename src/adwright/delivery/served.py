@@ -64,8 +64,9 @@ Alone = Ranker | RetrieverArtifact | SequenceArtifact
 #: Items are offered again where at least this share of events is of an item had before.
 REPEAT_SHARE = 0.01
 _PARTS = ("model", "histories")
-#: A ranker that serves alone orders all that a request names.
-_NAMED = 5_000
+#: A ranker that serves alone orders all that a request names; else so many popular and own items,
+#: which it can within the deadline of a decision.
+_NAMED, _FOUND = 5_000, 100
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class ServedModel:
                     fine=FineRanker(ranker, known),
                     count=count,
                     past=past,
-                    config=CascadeConfig(unseen=unseen, coarse=_NAMED),
+                    config=CascadeConfig(_FOUND, _FOUND, coarse=_NAMED, unseen=unseen),
                     clock=clock,
                 )
 
