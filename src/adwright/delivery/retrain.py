@@ -140,7 +140,10 @@ def _sequence(
     """HSTU or SASRec; the last event of each user tests, as in every training on own data."""
     old = SequenceArtifact.load(artifact)
     if config:
-        asked = from_jsonable(SequenceRun, config, source=f"{folder.parent}/config.json")
+        # A run names its model by a table without a kind, which the artifact says.
+        table = {"kind": old.model.config.kind, **config.get("model", {})}
+        source = f"{folder.parent}/config.json"
+        asked = from_jsonable(SequenceRun, {**config, "model": table}, source=source)
     else:
         asked = replace(default_run(old.model.config.kind, own=True), model=old.model.config)
     save_log(out / "log", joined.log)
@@ -205,9 +208,9 @@ def _ranker(
 ) -> RetrainedModel:
     """DIN or another ranker of impressions; the newest of them test."""
     old = Ranker.load(artifact)
-    asked = RunConfig(model=old.model.config)
-    if config:
-        asked = from_jsonable(RunConfig, config, source="config.json")
+    settings = {name: value for name, value in config.items() if name != "model"}
+    asked = from_jsonable(RunConfig, settings, source="config.json")
+    asked = replace(asked, model=old.model.config)
     save_log(out / "log", joined.log)
     about = asked.task.from_log if asked.task.kind == "log" else _log_task(old.spec, old)
     # Dates of the old log would leave nothing new to test.

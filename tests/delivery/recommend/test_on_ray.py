@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.delivery.recommend import on_ray
@@ -20,7 +21,7 @@ def test_processes_of_ray_share_the_parts(tmp_path: Path) -> None:
     sasrec().save(run / "model")
     told = recommend_file(run, tmp_path / "recs.parquet", k=2, chunk=3, ray_workers=2)
     assert told.users == 10
-    assert pl.read_parquet(tmp_path / "recs.parquet").equals(recommend_all(run, k=2))
+    assert_frame_equal(pl.read_parquet(tmp_path / "recs.parquet"), recommend_all(run, k=2))
 
 
 def test_workers_are_at_least_one_and_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from adwright.core.errors import ConfigError, ResourceError, ResumeError, SchemaError
 from adwright.delivery.recommend.opened import Wanted
@@ -48,7 +49,7 @@ def test_the_file_holds_the_same_and_nothing_else_is_left(run: Path, tmp_path: P
     out = tmp_path / "recs" / "all.parquet"
     wanted = Wanted(users=("u3", "nobody", "u1"))
     told = recommend_file(run, out, wanted, k=2, chunk=2)
-    assert pl.read_parquet(out).equals(recommend_all(run, wanted, k=2))
+    assert_frame_equal(pl.read_parquet(out), recommend_all(run, wanted, k=2))
     assert [path.name for path in out.parent.iterdir()] == ["all.parquet"]
     assert (told.users, told.unknown, told.rows) == (3, 1, 6)
     assert (told.kind, told.unseen, told.source) == ("sequence", False, str(run.parent / "log"))
@@ -84,7 +85,7 @@ def test_a_run_that_was_cut_off_goes_on(
         recommend_file(run, out, k=9, chunk=3, resume=True)
     recommend_file(run, out, chunk=3, resume=True)
     assert done == [0, 1, 2, 3]
-    assert pl.read_parquet(out).equals(recommend_all(run))
+    assert_frame_equal(pl.read_parquet(out), recommend_all(run))
     assert not (tmp_path / ".recs.parquet.parts").exists()
 
 
@@ -100,7 +101,7 @@ def test_parts_of_another_model_are_not_taken_up(
     with pytest.raises(ResumeError):
         recommend_file(run, out, resume=True)
     recommend_file(run, out, overwrite=True)
-    assert pl.read_parquet(out).equals(recommend_all(run))
+    assert_frame_equal(pl.read_parquet(out), recommend_all(run))
 
 
 def test_users_are_read_from_tables_and_lines(tmp_path: Path) -> None:

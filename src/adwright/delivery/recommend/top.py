@@ -8,6 +8,7 @@ then the columns of k groups: of 12,000 columns and k = 10 some 700, not all of 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
@@ -16,11 +17,13 @@ __all__ = ["top_of_rows"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+#: What a column of a chosen group costs more than a group, as measured.
+_DEARER = 2
 
 
 def top_of_rows(scores: Floats, k: int) -> tuple[Ints, Floats]:
     """(columns int64 [U, k], scores [U, k]), best first, of scores [U, N]; of equal scores the
-    lower column stands first, and any of those that are equal to the last one may be left out.
+    lower column stands first.
 
     Where a row has fewer than k columns above -inf, the rest is column -1 at -inf.
 
@@ -32,30 +35,44 @@ def top_of_rows(scores: Floats, k: int) -> tuple[Ints, Floats]:
         raise ConfigError("k must be at least 1", where=f"k {k}")
     users, number = scores.shape
     kept = min(k, number)
-    size = int(np.sqrt(number / kept))
-    if size < 4:
-        columns = np.broadcast_to(np.arange(number), (users, number))
-        values = scores
-    else:
-        groups = number // size
-        best = scores[:, : groups * size].reshape(users, size, groups).max(axis=1)
-        chosen = np.argpartition(best, groups - kept, axis=1)[:, groups - kept :]
-        dealt = (chosen[:, :, None] + groups * np.arange(size)).reshape(users, -1)
-        rest = np.arange(groups * size, number)
-        columns = np.concatenate([dealt, np.broadcast_to(rest, (users, len(rest)))], axis=1)
-        values = np.take_along_axis(scores, columns, axis=1)
-    last = values.shape[1] - kept
-    place = np.argpartition(values, last, axis=1)[:, last:] if last else None
-    if place is not None:
-        columns = np.take_along_axis(columns, place, axis=1)
-        values = np.take_along_axis(values, place, axis=1)
-    order = np.argsort(columns, axis=1)
-    columns = np.take_along_axis(columns, order, axis=1)
-    values = np.take_along_axis(values, order, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    found = np.full((users, k), -np.inf, np.float32)
-    found[:, :kept] = np.take_along_axis(values, order, axis=1)
-    ids = np.full((users, k), -1, np.int64)
-    ids[:, :kept] = np.take_along_axis(columns, order, axis=1)
+    columns, values, tied = _chosen(scores, kept)
+    ids, found = np.full((users, k), -1, np.int64), np.full((users, k), -np.inf, np.float32)
+    ids[:, :kept], found[:, :kept] = columns, values
+    for row in np.flatnonzero(tied):
+        ids[row, :kept] = np.argsort(-scores[row], kind="stable")[:kept]
+        found[row, :kept] = scores[row, ids[row, :kept]]
     ids[found == -np.inf] = -1
     return ids, found
+
+
+def _chosen(scores: Floats, kept: int) -> tuple[Ints, Floats, NDArray[np.bool_]]:
+    """The best columns [U, kept] and their scores, best first, and the rows [U] in which equal
+    scores may stand in another order, or others equal the last one."""
+    users, number = scores.shape
+    # As many groups as columns of the groups that are looked at, by what both cost.
+    size = int(np.sqrt(number / (_DEARER * kept)))
+    if size < 2:
+        values, columns = torch.topk(torch.from_numpy(scores), kept, dim=1)
+        return _checked(columns.numpy(), values.numpy(), scores)
+    groups = number // size
+    dealt = scores[:, : groups * size].reshape(users, size, groups)
+    best = dealt.max(axis=1)
+    first = torch.topk(torch.from_numpy(best), kept, dim=1, sorted=False).indices.numpy()
+    few = np.take_along_axis(dealt, first[:, None, :], axis=2).reshape(users, size * kept)
+    few = np.concatenate([few, scores[:, groups * size :]], axis=1)
+    values, place = (part.numpy() for part in torch.topk(torch.from_numpy(few), kept, dim=1))
+    turn, which = np.divmod(np.minimum(place, size * kept - 1), kept)
+    columns = np.take_along_axis(first, which, axis=1) + groups * turn
+    columns = np.where(place < size * kept, columns, place - size * kept + groups * size)
+    columns, values, tied = _checked(columns, values, few)
+    # The best of another group that equals the last one found may be of a lower column.
+    return columns, values, tied | ((best >= values[:, -1:]).sum(1) > kept)
+
+
+def _checked(
+    columns: Ints, values: Floats, among: Floats
+) -> tuple[Ints, Floats, NDArray[np.bool_]]:
+    """With the rows that hold equal scores, or of which more of `among` equal the last one."""
+    equal = (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -np.inf)
+    last = (among >= values[:, -1:]).sum(1) > values.shape[1]
+    return columns, values, equal.any(1) | (last & (values[:, -1] > -np.inf))
