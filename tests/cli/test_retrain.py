@@ -3,7 +3,6 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -88,12 +87,13 @@ def test_the_new_model_was_trained_on_both_and_decides(
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log) -> Path:
-    """A popularity model of the log, and a store with later events."""
+    """A model that puts the least popular first, and a store with later events."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     save_log(tmp_path / "log", log)
-    weight = np.random.default_rng(0).random(ITEMS.height)
-    save_popularity(tmp_path / "a" / "model", ITEMS["item_id"].to_list(), weight)
+    counts = log.events.collect()["item_id"].value_counts()
+    rare = 1 / counts["count"].to_numpy()
+    save_popularity(tmp_path / "a" / "model", counts["item_id"].to_list(), rare)
     (tmp_path / "a" / "config.json").write_text('{"log": "log"}')
     late = (
         log.events.collect()

@@ -38,7 +38,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 def test_a_key_is_made_and_revoked(here: Path) -> None:
-    made = run("key", "acme").strip()
+    made = run("key", "acme").split()[-1]
     with Store.open("sqlite:///adwright.db") as store:
         assert store.tenant_of_key(made) == "acme"
         assert "revoked" in run("key", "acme", "--revoke", made)
@@ -56,7 +56,7 @@ def test_a_version_is_published(here: Path) -> None:
 
 
 def test_it_serves_until_it_is_told_to_stop(here: Path) -> None:
-    key = run("key", "acme").strip()
+    key = run("key", "acme").split()[-1]
     run("publish", "models/acme/v1")
     (here / "service.toml").write_text("deadline_ms = 1000.0\n")
     process = subprocess.Popen(
@@ -186,7 +186,7 @@ def test_what_cannot_be_served_is_not_published(here: Path) -> None:
 
 def test_keys_are_listed_without_their_secrets(here: Path) -> None:
     assert "made a new store: sqlite:///adwright.db" in run("key", "acme")
-    made = run("key", "acme").strip()
+    made = run("key", "acme").split()[-1]
     run("key", "acme", "--revoke", made)
     text = run("key", "acme", "--list")
     assert made.split("_")[1] in text
