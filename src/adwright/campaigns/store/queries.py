@@ -41,11 +41,12 @@ def count_rows(connection: Connection, tenant: str) -> Totals:
         select(func.coalesce(func.sum(COMPACTIONS.c.rows), 0), func.count()).where(*done)
     ).one()
     folders = connection.execute(select(COMPACTIONS.c.folder).where(*done).distinct()).scalars()
-    numbers = [
+    decisions, campaigns, creatives = (
         connection.execute(select(func.count()).where(table.c.tenant == tenant)).scalar_one()
         for table in (DECISIONS, CAMPAIGNS, CREATIVES)
-    ]
-    return Totals(*numbers, int(rows), files, tuple(sorted(folders)))
+    )
+    where = tuple(sorted(folders))
+    return Totals(decisions, campaigns, creatives, int(rows), files, where)
 
 
 def portions(ids: Sequence[T], size: int = _AT_ONCE) -> Iterator[Sequence[T]]:

@@ -50,8 +50,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Scores of one product: what fits into the second-level cache of a core.
-_SCORES = 1 << 19
+#: Scores of one product, 16 MB: of fewer users at a time, laying out the items costs too much.
+_SCORES = 1 << 22
 #: Users whose histories are read in one pass of a network.
 _READ = 512
 _REQUESTS = 64

@@ -166,12 +166,12 @@ def _arranged(
     asked = pl.Series("user_id", list(users), pl.String)
     twice = asked.is_duplicated()
     if twice.any():
-        row = int(twice.arg_max() or 0)
+        first = int(twice.arg_max() or 0)
         raise ValueInvalidError(
             "a user is asked for twice",
-            row=row,
+            row=first,
             column="user_id",
-            value=asked[row],
+            value=asked[first],
             hint="name each once",
         )
     index = pl.DataFrame({"user_id": known}).with_row_index("row")

@@ -52,21 +52,27 @@ def _chosen(scores: Floats, kept: int) -> tuple[Ints, Floats, NDArray[np.bool_]]
     # As many groups as columns of the groups that are looked at, by what both cost.
     size = int(np.sqrt(number / (_DEARER * kept)))
     if size < 2:
-        values, columns = torch.topk(torch.from_numpy(scores), kept, dim=1)
-        return _checked(columns.numpy(), values.numpy(), scores)
-    groups = number // size
+        every, values = _sorted(scores, kept)
+        return _checked(every, values, scores)
+    groups, few = number // size, size * kept
     dealt = scores[:, : groups * size].reshape(users, size, groups)
     best = dealt.max(axis=1)
-    first = torch.topk(torch.from_numpy(best), kept, dim=1, sorted=False).indices.numpy()
-    few = np.take_along_axis(dealt, first[:, None, :], axis=2).reshape(users, size * kept)
-    few = np.concatenate([few, scores[:, groups * size :]], axis=1)
-    values, place = (part.numpy() for part in torch.topk(torch.from_numpy(few), kept, dim=1))
-    turn, which = np.divmod(np.minimum(place, size * kept - 1), kept)
+    first, _ = _sorted(best, kept)
+    looked = np.take_along_axis(dealt, first[:, None, :], axis=2).reshape(users, few)
+    looked = np.concatenate([looked, scores[:, groups * size :]], axis=1)
+    place, values = _sorted(looked, kept)
+    turn, which = np.divmod(np.minimum(place, few - 1), kept)
     columns = np.take_along_axis(first, which, axis=1) + groups * turn
-    columns = np.where(place < size * kept, columns, place - size * kept + groups * size)
-    columns, values, tied = _checked(columns, values, few)
+    columns = np.where(place < few, columns, place - few + groups * size)
+    columns, values, tied = _checked(columns, values, looked)
     # The best of another group that equals the last one found may be of a lower column.
     return columns, values, tied | ((best >= values[:, -1:]).sum(1) > kept)
+
+
+def _sorted(values: Floats, kept: int) -> tuple[Ints, Floats]:
+    """The best places [U, kept] of values [U, C] and what stands there, best first."""
+    found = torch.topk(torch.from_numpy(values), kept, dim=1)
+    return found.indices.numpy(), found.values.numpy()
 
 
 def _checked(

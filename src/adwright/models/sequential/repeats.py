@@ -228,7 +228,8 @@ def own_cells(
 
 
 def _often(number: NDArray[np.integer]) -> NDArray[np.int64]:
-    return np.minimum(_OFTEN[np.minimum(number, len(_OFTEN) - 1)], COUNT_BUCKETS - 1)
+    buckets: NDArray[np.int64] = _OFTEN[np.minimum(number, len(_OFTEN) - 1)]
+    return np.minimum(buckets, COUNT_BUCKETS - 1)
 
 
 def _bucket(since: NDArray[np.int64]) -> NDArray[np.int64]:
