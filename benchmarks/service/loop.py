@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from adwright.core.hashing import content_hash
@@ -92,12 +93,12 @@ def movielens(folder: Path) -> Log:
     return Log(validate_events(events).lazy(), Catalogue.checked(items))
 
 
-def checked(played: PlayedLoop, folder: Path, log: Log, decisions: int) -> dict[str, float]:
+def checked(played: PlayedLoop, folder: Path, log: Log, decisions: int) -> dict[str, Any]:
     """The figures; raises AssertionError where something was lost."""
     written = played.served.filter(kind="impression")
     keys = ["request_id", "position", "item_id"]
     both = played.shown.join(written, on=keys, suffix="_written")
-    error = (both["propensity"] - both["propensity_written"]).abs().max()
+    error = np.abs(both["propensity"].to_numpy() - both["propensity_written"].to_numpy()).max()
     joined = pl.read_parquet(folder / "runs" / "b" / "log" / "events.parquet")
     bought = joined.filter(kind="purchase").height
     lost = {

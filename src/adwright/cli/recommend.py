@@ -14,52 +14,57 @@ from adwright.core.errors import ConfigError
 __all__ = ["recommend", "register"]
 
 
+Model = Annotated[Path, typer.Argument(help="Folder of a model, or of the run that made it.")]
+Out = Annotated[Path, typer.Option("--out", help="Parquet file: user_id, rank, item_id, score.")]
+Users = Annotated[
+    str,
+    typer.Option(
+        "--users",
+        help="File of users (a column user_id, or one id a line), or all: everybody with an event.",
+    ),
+]
+Events = Annotated[
+    str | None,
+    typer.Option(
+        "--events",
+        help="Log of what they did; by default what the model was saved with, or trained on.",
+    ),
+]
+Unseen = Annotated[
+    bool | None,
+    typer.Option(
+        "--unseen/--repeats", help="Leave out what a user had, or not; by default as the log shows."
+    ),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at", help="The moment that is asked about, in UTC; by default after the last event."
+    ),
+]
+Chunk = Annotated[
+    int, typer.Option("--chunk", min=1, help="Users of one part, which is kept once done.")
+]
+Workers = Annotated[
+    int, typer.Option("--ray-workers", min=0, help="Processes of Ray that share it; 0 for none.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     app.command("recommend")(recommend)
 
 
 def recommend(  # noqa: PLR0913, PLR0917 - one argument per option
-    model: Annotated[Path, typer.Argument(help="Folder of a model, or of the run that made it.")],
-    out: Annotated[
-        Path, typer.Option("--out", help="Parquet file: user_id, rank, item_id, score.")
-    ],
-    users: Annotated[
-        str,
-        typer.Option(
-            "--users",
-            help="File of users (a column user_id, or one id a line), or all: everybody with an "
-            "event.",
-        ),
-    ] = "all",
-    events: Annotated[
-        str | None,
-        typer.Option(
-            "--events",
-            help="Log of what they did; by default what the model was saved with, or trained on.",
-        ),
-    ] = None,
+    model: Model,
+    out: Out,
+    users: Users = "all",
+    events: Events = None,
     k: Annotated[int, typer.Option("--k", min=1, help="Items for each.")] = 10,
-    unseen: Annotated[
-        bool | None,
-        typer.Option(
-            "--unseen/--repeats",
-            help="Leave out what a user had, or not; by default as the log shows.",
-        ),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at", help="The moment that is asked about, in UTC; by default after the last event."
-        ),
-    ] = None,
-    chunk: Annotated[
-        int, typer.Option("--chunk", min=1, help="Users of one part, which is kept once done.")
-    ] = 20_000,
-    ray_workers: Annotated[
-        int,
-        typer.Option("--ray-workers", min=0, help="Processes of Ray that share it; 0 for none."),
-    ] = 0,
+    unseen: Unseen = None,
+    at: At = None,
+    chunk: Chunk = 20_000,
+    ray_workers: Workers = 0,
     offline: Offline = False,
     resume: Resume = False,
     force: Force = False,

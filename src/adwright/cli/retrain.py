@@ -17,6 +17,27 @@ if TYPE_CHECKING:
 __all__ = ["register", "retrain"]
 
 
+Served = Annotated[
+    list[str],
+    typer.Option(
+        "--served",
+        help="What the service wrote: a folder that events were compacted into, a file of events, "
+        "or the URL of a store; may be repeated.",
+    ),
+]
+OldLog = Annotated[
+    str | None,
+    typer.Option("--log", help="The old log; by default the one the model was trained on."),
+]
+Tenant = Annotated[
+    str | None,
+    typer.Option("--tenant", help="Whose events of a store; and for whom --publish is."),
+]
+Publish = Annotated[
+    bool, typer.Option("--publish", help="Publish the new model, unless it is worse than the old.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     app.command("retrain")(retrain)
@@ -24,27 +45,11 @@ def register(app: typer.Typer) -> None:
 
 def retrain(
     model: Annotated[Path, typer.Argument(help="Folder of the model, or of the run that made it.")],
-    served: Annotated[
-        list[str],
-        typer.Option(
-            "--served",
-            help="What the service wrote: a folder that events were compacted into, a file of "
-            "events, or the URL of a store; may be repeated.",
-        ),
-    ],
+    served: Served,
     out: Annotated[Path, typer.Option("--out", help="New folder for the run and its model.")],
-    log: Annotated[
-        str | None,
-        typer.Option("--log", help="The old log; by default the one the model was trained on."),
-    ] = None,
-    tenant: Annotated[
-        str | None,
-        typer.Option("--tenant", help="Whose events of a store; and for whom --publish is."),
-    ] = None,
-    publish: Annotated[
-        bool,
-        typer.Option("--publish", help="Publish the new model, unless it is worse than the old."),
-    ] = False,
+    log: OldLog = None,
+    tenant: Tenant = None,
+    publish: Publish = False,
     models: Annotated[
         Path, typer.Option("--models", help="Folder of the models, for --publish.")
     ] = Path("models"),

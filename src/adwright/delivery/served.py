@@ -70,7 +70,7 @@ _NAMED, _FOUND = 5_000, 100
 
 
 @dataclass(frozen=True)
-class _Config:
+class _ServedConfig:
     unseen: bool
 
 
@@ -113,7 +113,7 @@ class ServedModel:
             model = load_alone(artifact)
             kinds = history_kinds_of(model)
             return cls(model, Histories(catalogue_of(model), kinds=kinds), False, artifact.id)
-        config = from_jsonable(_Config, artifact.config)
+        config = from_jsonable(_ServedConfig, artifact.config)
         model = load_alone(artifact.part("model"))
         known = Histories.load(artifact.part("histories"), catalogue_of(model))
         return cls(model, known, config.unseen, artifact.id)
@@ -135,7 +135,7 @@ class ServedModel:
         return save_artifact(
             folder,
             kind=KIND,
-            config=to_jsonable(_Config(self.unseen)),
+            config=to_jsonable(_ServedConfig(self.unseen)),
             files=files,
             data_hash=self.model.data_hash,
             seed=self.model.seed,
