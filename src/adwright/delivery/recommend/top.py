@@ -18,7 +18,7 @@ __all__ = ["top_of_rows"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 #: What a column of a chosen group costs more than a group, as measured.
-_DEARER = 2
+_DEARER = 8
 
 
 def top_of_rows(scores: Floats, k: int) -> tuple[Ints, Floats]:
