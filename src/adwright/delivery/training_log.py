@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import polars as pl
 
-from adwright.core.errors import ArtifactError, ValueInvalidError
+from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.core.manifest import MANIFEST
 from adwright.data.history_kinds import check_history
-from adwright.data.sources.log import open_log
+from adwright.data.sources.log import PublicLog, open_log
 from adwright.data.tasks.attributed_sequences import read_sequences
 from adwright.data.tasks.task import SPLITS, Task
 from adwright.data.time import MICROSECONDS_PER_DAY
@@ -72,12 +72,22 @@ def training_log(model: str | Path) -> str | None:
     return _named(config.get("data")) or _named(config.get("task"))
 
 
-def open_history(source: str | Path, kinds: Sequence[str], *, offline: bool = False) -> HistoryLog:
+def open_history(
+    source: str | Path, kinds: Sequence[str], *, offline: bool = False, gone: str = ""
+) -> HistoryLog:
     """What users did, in a log: the events of these kinds, and what is known of the users.
 
-    Raises ValueInvalidError where no event is of these kinds, and as `open_log`.
+    gone: what to do where the log, which a run names, is not there any more.
+    Raises ValueInvalidError where no event is of these kinds, ConfigError for a log that is gone,
+    and as `open_log`.
     """
     path = Path(source)
+    if gone and str(source) not in get_args(PublicLog) and not path.exists():
+        raise ConfigError(
+            "the log that the model was trained on is not there any more",
+            where=str(source),
+            hint=gone,
+        )
     if (path / "sequences.txt").is_file():
         events, _ = read_sequences(path)
         # There the position stands for the time, in days.

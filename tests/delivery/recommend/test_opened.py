@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from adwright.core.artifacts import save_artifact
-from adwright.core.errors import ArtifactError, ConfigError
+from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError
 from adwright.delivery.popularity import save_popularity
 from adwright.delivery.recommend.opened import RECOMMENDING, Wanted, open_model
 from adwright.delivery.served import ServedModel
@@ -95,3 +96,13 @@ def test_what_cannot_recommend_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no log is known") as unknown:
         open_model(tmp_path / "alone" / "model", Wanted())
     assert "--events" in unknown.value.hint
+
+
+def test_a_log_that_is_gone_is_said(run: Path) -> None:
+    sasrec().save(run / "model")
+    shutil.rmtree(run.parent / "log")
+    with pytest.raises(ConfigError, match="not there any more") as error:
+        open_model(run, Wanted())
+    assert "--events" in error.value.hint
+    with pytest.raises(FileUnreadableError, match="no such log"):
+        open_model(run, Wanted(log="nowhere"))

@@ -128,3 +128,13 @@ def test_names_stay_below_the_folder_and_versions_stay(run: Path, tmp_path: Path
     publish_model(run, tmp_path / "models", "shop", version="v1")
     with pytest.raises(ResourceError, match="there already"):
         publish_model(run, tmp_path / "models", "shop", version="v1")
+
+
+def test_a_log_that_is_gone_is_said_and_may_be_done_without(run: Path, tmp_path: Path) -> None:
+    shutil.rmtree(run.parent / "log")
+    with pytest.raises(ConfigError, match="not there any more") as error:
+        publish_model(run, tmp_path / "models", "shop")
+    assert "--log" in error.value.hint
+    assert not (tmp_path / "models").exists()
+    done = publish_model(run, tmp_path / "models", "shop", histories=False)
+    assert done.version == "v1"

@@ -179,7 +179,8 @@ def _log(artifact: Artifact, wanted: Wanted, kinds: Sequence[str]) -> tuple[str,
             where=str(artifact.folder),
             hint="name it with --events",
         )
-    return source, open_history(source, kinds, offline=wanted.offline)
+    gone = "name it with --events" if wanted.log is None else ""
+    return source, open_history(source, kinds, offline=wanted.offline, gone=gone)
 
 
 def _moment(wanted: Wanted) -> int | None:

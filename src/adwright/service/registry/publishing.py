@@ -162,7 +162,12 @@ def _with_histories(
             "no log is known that histories could be read from: nobody's past is known until "
             "events come in (name the log with --log)"
         ]
-    known: HistoryLog = open_history(source, history_kinds_of(model), offline=offline)
+    known: HistoryLog = open_history(
+        source,
+        history_kinds_of(model),
+        offline=offline,
+        gone="" if log is not None else "name it with --log, or publish with --no-histories",
+    )
     served = ServedModel.of_log(model, known.events, known.profiles)
     served.save(target, clock=clock)
     again = "not offered again" if served.unseen else "offered again"
