@@ -63,3 +63,13 @@ def test_items_that_the_catalogue_lacks_are_left_out_and_said(
 def test_nothing_new_is_refused(served: list[pl.DataFrame]) -> None:
     with pytest.raises(ValueInvalidError, match="nothing that the old log has not"):
         join_logs(log(), served)
+
+
+def test_what_was_taken_from_slates_of_the_service_is_said() -> None:
+    slate = {"kind": "impression", "request_id": "s", "item_id": "i5"}
+    taken = {"request_id": "s", "item_id": "i5"}
+    other = {"request_id": "s", "item_id": "i6"}
+    found = join_logs(log(), [written(slate, taken, other)])
+    assert found.slated == 0.5
+    assert "50% of what users did there" in found.sentences()[1]
+    assert join_logs(log(), [written({})]).slated == 0

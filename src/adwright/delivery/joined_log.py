@@ -10,6 +10,7 @@ from datetime import datetime
 import polars as pl
 
 from adwright.core.errors import ValueInvalidError
+from adwright.data.schema import ACTION_KINDS
 from adwright.data.sources.log import Log
 
 __all__ = ["JoinedLog", "join_logs"]
@@ -21,7 +22,8 @@ _log = logging.getLogger("adwright")
 class JoinedLog:
     """log: of both. old, served: events of each in it. repeated: events of the service that the
     old log has already, or that came twice; they count once. unknown: events of items that the
-    catalogue lacks, which are left out. since: the earliest event that the service wrote."""
+    catalogue lacks, which are left out. since: the earliest event that the service wrote. slated:
+    the share of what users did there that was taken from slates of the service."""
 
     log: Log
     old: int
@@ -29,6 +31,7 @@ class JoinedLog:
     repeated: int
     unknown: int
     since: datetime
+    slated: float = 0.0
 
     def sentences(self) -> list[str]:
         """What was joined, in words."""
@@ -38,6 +41,11 @@ class JoinedLog:
         ]
         if self.repeated:
             found.append(f"{self.repeated:,} events of the service were there already")
+        if self.slated:
+            found.append(
+                f"{self.slated:.0%} of what users did there was taken from slates that the service "
+                "chose: asked about it, the model that chose them is ahead by that alone"
+            )
         if self.unknown:
             found.append(
                 f"{self.unknown:,} events are of items that the old log's catalogue lacks, and are "
@@ -66,6 +74,10 @@ def join_logs(old: Log, served: Sequence[pl.DataFrame]) -> JoinedLog:
             hint="name the folder that its events were compacted into, or the store itself",
         )
     events = pl.concat([before, kept]).sort("time", "event_id")
+    pair = ["request_id", "item_id"]
+    shown = kept.filter(kind="impression")
+    done = kept.filter(pl.col("kind").is_in(list(ACTION_KINDS)))
+    slated = done.join(shown.select(pair).unique(), on=pair, how="semi").height
     found = JoinedLog(
         log=Log(events.lazy(), old.catalogue, old.users),
         old=before.height,
@@ -73,6 +85,7 @@ def join_logs(old: Log, served: Sequence[pl.DataFrame]) -> JoinedLog:
         repeated=written.height - new.height,
         unknown=new.height - kept.height,
         since=kept.sort("time").row(0, named=True)["time"],
+        slated=slated / max(done.height, 1),
     )
     if found.unknown:
         _log.warning("%s", found.sentences()[-1])
