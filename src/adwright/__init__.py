@@ -17,6 +17,7 @@ from adwright.core.version import __version__
 if TYPE_CHECKING:
     from adwright.data.sources.log import open_log
     from adwright.data.tasks.task import Task
+    from adwright.delivery.recommend.run import recommend_all
     from adwright.demos.ranker import DemoConfig, demo
     from adwright.models.ranking.din import DINConfig
     from adwright.training.ranking.config import RunConfig, response_task
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "demo",
     "open_log",
+    "recommend_all",
     "response_task",
     "run",
     "score_file",
@@ -51,6 +53,7 @@ _ROOMS = {
     "Task": "adwright.data.tasks.task",
     "demo": "adwright.demos.ranker",
     "open_log": "adwright.data.sources.log",
+    "recommend_all": "adwright.delivery.recommend.run",
     "response_task": "adwright.training.ranking.config",
     "run": "adwright.training.ranking.run",
     "score_file": "adwright.training.ranking.scoring",

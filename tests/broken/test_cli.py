@@ -9,8 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
+from adwright.core.artifacts import load_artifact, save_artifact
 from tests.broken.cases import (
     CSV_HEAD,
+    Call,
     Make,
     Shop,
     artifact,
@@ -22,6 +24,13 @@ from tests.broken.cases import (
     run_file,
     scored,
 )
+
+
+def adapter(here: Path, _: Shop) -> Call:
+    """An artifact of a kind that is neither served nor asked."""
+    save_artifact(here / "adapter", kind="adapter", config={})
+    return lambda: load_artifact(here / "adapter", kind="ranker")
+
 
 CLI: list[tuple[str, Make, tuple[str, ...], tuple[str, ...]]] = [
     (
@@ -77,6 +86,60 @@ CLI: list[tuple[str, Make, tuple[str, ...], tuple[str, ...]]] = [
         artifact(lambda f: forge(f, "tensors.safetensors", pickle.dumps({"a": 1}))),
         ("explain", "ranker", "i0", "--user", "u0", "--events", "none.parquet"),
         ("is a pickle", "ranker", "store arrays as tensors"),
+    ),
+    (
+        "published adapter",
+        adapter,
+        ("publish", "adapter", "--tenant", "shop"),
+        ("'adapter' cannot be served", "adapter", "publish one of kind"),
+    ),
+    (
+        "published damage",
+        artifact(lambda f: flip(f / "tensors.safetensors")),
+        ("publish", "ranker", "--tenant", "shop"),
+        ("SHA-256 differs", "ranker/tensors.safetensors", "copy or make"),
+    ),
+    (
+        "published folder of nothing",
+        adapter,
+        ("publish", "nowhere", "--tenant", "shop"),
+        ("no model here", "nowhere", "manifest.json"),
+    ),
+    (
+        "asked adapter",
+        adapter,
+        ("recommend", "adapter", "--out", "recs.parquet"),
+        ("recommends nothing", "adapter", "those of kind"),
+    ),
+    (
+        "model without a log",
+        artifact(lambda f: None),
+        ("recommend", "ranker", "--out", "recs.parquet"),
+        ("no log is known", "ranker", "--events"),
+    ),
+    (
+        "log without the model's kinds",
+        log(kind=["impression", "impression", "impression"]),
+        ("recommend", "{ranker}", "--events", "log.parquet", "--out", "recs.parquet"),
+        ("no event is history", "log.parquet, column kind", "of these kinds"),
+    ),
+    (
+        "store with a typo",
+        adapter,
+        ("store", "show", "--store", "sqlite:///sub/typo.db"),
+        ("no such store", "typo.db", "check --store"),
+    ),
+    (
+        "keys of a store with a typo",
+        adapter,
+        ("key", "shop", "--list", "--store", "sqlite:///typo.db"),
+        ("no such store", "typo.db", "check --store"),
+    ),
+    (
+        "retrained on nothing new",
+        log(),
+        ("retrain", "{ranker}", "--log", "log.parquet", "--served", "log.parquet", "--out", "new"),
+        ("wrote nothing", "column event_id", "compacted into"),
     ),
 ]
 

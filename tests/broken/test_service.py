@@ -102,7 +102,7 @@ SETTINGS = [
         "kind that is not served",
         of_no_kind_that_is_served,
         ArtifactError,
-        ("kind 'din' cannot be served", "/v1]", "export the model for delivery first"),
+        ("kind 'din' cannot be served", "/v1]", "publish one of these"),
     ),
     Case(
         "version without a manifest",

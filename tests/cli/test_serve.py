@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from adwright.campaigns.store.store import Store
 from adwright.cli import app
 from adwright.cli import serve as verbs
+from adwright.core.artifacts import save_artifact
 from adwright.delivery.popularity import save_popularity
 from adwright.service import on_ray
 from adwright.service.registry import registry as models
@@ -37,7 +38,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 def test_a_key_is_made_and_revoked(here: Path) -> None:
-    made = run("key", "acme").strip()
+    made = run("key", "acme").split()[-1]
     with Store.open("sqlite:///adwright.db") as store:
         assert store.tenant_of_key(made) == "acme"
         assert "revoked" in run("key", "acme", "--revoke", made)
@@ -55,7 +56,7 @@ def test_a_version_is_published(here: Path) -> None:
 
 
 def test_it_serves_until_it_is_told_to_stop(here: Path) -> None:
-    key = run("key", "acme").strip()
+    key = run("key", "acme").split()[-1]
     run("publish", "models/acme/v1")
     (here / "service.toml").write_text("deadline_ms = 1000.0\n")
     process = subprocess.Popen(
@@ -156,3 +157,66 @@ def test_waiting_ends_at_a_signal_and_puts_the_handlers_back() -> None:
     assert process.communicate(timeout=20)[0] == "done\n"
     assert process.returncode == 0
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_model_is_copied_for_a_tenant_and_says_what_it_did(here: Path) -> None:
+    save_popularity(here / "runs" / "a" / "model", ["tea", "jam"], np.array([1.0, 2.0]))
+    text = run("publish", "runs/a", "--tenant", "shop")
+    assert "copied runs/a/model to models/shop/v1: popularity" in text
+    assert text.endswith("v1 decides for shop\n")
+    text = run("publish", "runs/a/model", "--tenant", "shop", "--version", "spring")
+    assert "spring decides for shop, as v1 did until now" in text
+    assert run("publish", "models/shop/v1") == "v1 decides for shop, as spring did until now\n"
+    assert "another with --version" in run(
+        "publish", "runs/a", "--tenant", "shop", "--version", "v1", code=2
+    )
+    assert "--tenant" in run("publish", "models/shop/v1", "--version", "v3", code=2)
+
+
+def test_what_cannot_be_served_is_not_published(here: Path) -> None:
+    save_artifact(here / "runs" / "a" / "model", kind="adapter", config={})
+    text = run("publish", "runs/a", "--tenant", "shop", code=2)
+    assert "'adapter' cannot be served" in text
+    assert "ranker" in text
+    assert not (here / "models" / "shop").exists()
+    save_artifact(here / "models" / "acme" / "v2", kind="adapter", config={})
+    assert "cannot be served" in run("publish", "models/acme/v2", code=2)
+    assert not (here / "models" / "acme" / models.POINTER).exists()
+
+
+def test_keys_are_listed_without_their_secrets(here: Path) -> None:
+    assert "made a new store: sqlite:///adwright.db" in run("key", "acme")
+    made = run("key", "acme").split()[-1]
+    run("key", "acme", "--revoke", made)
+    text = run("key", "acme", "--list")
+    assert made.split("_")[1] in text
+    assert made.split("_")[2] not in text
+    assert text.count("in use") == text.count("revoked") == 1
+    assert "has no key" in run("key", "nobody", "--list")
+    assert "there is no such store" in run(
+        "key", "acme", "--list", "--store", "sqlite:///x.db", code=2
+    )
+    assert not (here / "x.db").exists()
+
+
+def test_it_says_at_the_start_what_is_there_and_what_is_missing(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "serve", lambda app, door: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    start = ("serve", "--port", "0")
+    text = run(*start, "--models", "nosuch")
+    assert "made a new store: sqlite:///adwright.db" in text
+    assert "there is no folder nosuch yet" in text
+    run("publish", "models/acme/v1")
+    with Store.open("sqlite:///adwright.db") as store:
+        store.create_tenant("umbrella")
+    text = run(*start)
+    assert "store: sqlite:///adwright.db, 1 tenants" in text
+    assert "acme: v1 (popularity) decides" in text
+    assert "acme has no key, so nobody can call: `adwright key acme" in text
+    assert "umbrella has no model in models" in text
+    run("key", "acme")
+    assert "has no key" not in run(*start)
+    (here / "empty").mkdir()
+    assert "holds no tenant yet" in run(*start, "--models", "empty")

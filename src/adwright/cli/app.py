@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from adwright.cli import data, demo, lm, ranker, serve, simulate
+from adwright.cli import data, demo, lm, ranker, recommend, retrain, serve, simulate, store
 from adwright.cli import train_sequences as sequences
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import fail
@@ -87,10 +87,13 @@ sequences.register(train)
 
 demo.register(app)
 ranker.register(app)
+recommend.register(app)
 serve.register(app)
+retrain.register(app)
 simulate.register(app)
 app.add_typer(train, name="train")
 app.add_typer(data.app, name="data")
+app.add_typer(store.app, name="store")
 app.add_typer(lm.app, name="lm")
 app.add_typer(tune.app, name="tune")
 

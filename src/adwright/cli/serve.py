@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.core.errors import ArtifactError, MissingExtraError
+from adwright.cli.shared import Offline, show_table
+from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
+    from adwright.campaigns.store.store import Key, Store
     from adwright.service.config import ServiceConfig
 
-__all__ = ["key", "publish", "register", "serve"]
+__all__ = ["StoreUrl", "key", "need_service", "publish", "register", "serve", "show_keys"]
 
 StoreUrl = Annotated[
     str,
@@ -55,7 +58,7 @@ def serve(
     Each call carries the key of a tenant in X-API-Key; /openapi.json describes them all. The
     models of --models can be exchanged while it runs, see `adwright publish`.
     """
-    _need_service()
+    need_service()
     # Read by the libraries of a model when they are loaded: threads of one decision would only
     # take the processor from others.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -67,26 +70,67 @@ def serve(
 
 
 def publish(
-    version: Annotated[Path, typer.Argument(help="Folder of the version: MODELS/TENANT/VERSION.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a model or of the run that made it; or, without --tenant, of a version "
+            "that lies in MODELS/TENANT/VERSION already."
+        ),
+    ],
+    models: Models = _MODELS,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", help="For whom the model is copied and decides.")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", help="Its name there; by default the next of v1, v2.")
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log",
+            help="Log of the histories that a single model is asked with; by default the one it "
+            "was trained on.",
+        ),
+    ] = None,
+    histories: Annotated[
+        bool,
+        typer.Option("--histories/--no-histories", help="Publish what users did until now, too."),
+    ] = True,
+    offline: Offline = False,
 ) -> None:
-    """Let a version of a model decide for its tenant.
+    """Let a model decide for a tenant, after it was loaded and asked as the service does it.
 
-    Running services load it within a second; one that cannot be loaded is refused, and the old
-    one goes on. GET /v1/models and /readyz say so.
+    With --tenant the model is copied to MODELS/TENANT/VERSION; DIN, two towers, HCN, HSTU and
+    SASRec get the histories of their log, a cascade has them. Running services load it within a
+    second; one that cannot be loaded is refused, and the old one goes on. GET /v1/models and
+    /readyz say so.
     """
-    _need_service()
-    from adwright.service.registry.registry import publish as write_pointer
+    need_service()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from adwright.service.registry.publishing import publish_model, publish_version
 
-    version = version.resolve()
-    if not version.is_dir():
-        raise ArtifactError(
-            "there is no such version",
-            where=str(version),
-            hint="name a folder MODELS/TENANT/VERSION that holds an artifact",
+    if tenant is None:
+        if version is not None or log is not None:
+            raise ConfigError(
+                "a version that lies there already is published as it is",
+                where="--version" if version is not None else "--log",
+                hint="name a tenant with --tenant to copy the model",
+            )
+        done = publish_version(model)
+    else:
+        done = publish_model(
+            model,
+            models,
+            tenant,
+            version=version,
+            log=log,
+            histories=histories,
+            offline=offline,
         )
-    tenant = version.parent
-    write_pointer(tenant.parent, tenant.name, version.name)
-    typer.echo(f"{version.name} decides for {tenant.name}")
+    for note in done.notes:
+        typer.echo(note)
+    before = f", as {done.before} did until now" if done.before not in ("", done.version) else ""
+    typer.echo(f"{done.version} decides for {done.tenant}{before}")
 
 
 def key(
@@ -95,19 +139,43 @@ def key(
     revoke: Annotated[
         str | None, typer.Option("--revoke", help="Instead take this key, or its id, out of use.")
     ] = None,
+    show: Annotated[
+        bool, typer.Option("--list", help="Instead list the ids and dates of its keys.")
+    ] = False,
 ) -> None:
     """Make a key for a tenant. It is shown here and never again."""
-    _need_service()
+    need_service()
     from adwright.campaigns.store.store import Store
 
-    with Store.open(store) as opened:
-        if revoke is None:
+    making = revoke is None and not show
+    with Store.open(store, create=making) as opened:
+        if opened.is_new:
+            typer.echo(f"made a new store: {opened.url}", err=True)
+        if show:
+            show_keys(opened.keys(tenant), tenant)
+        elif revoke is None:
             typer.echo(opened.create_key(tenant))
         elif opened.revoke_key(tenant, revoke):
             typer.echo("revoked; running services believe it for some seconds more")
         else:
             typer.echo(f"{tenant} has no such key in use", err=True)
             raise typer.Exit(1)
+
+
+def show_keys(keys: Sequence[Key], tenant: str) -> None:
+    """Print the ids and dates of keys; their secrets are nowhere."""
+    if not keys:
+        typer.echo(f"{tenant} has no key: `adwright key {tenant}` makes one")
+        return
+    rows = [
+        (
+            one.key_id,
+            f"{one.created:%Y-%m-%d %H:%M} UTC",
+            "in use" if one.revoked is None else f"revoked {one.revoked:%Y-%m-%d %H:%M} UTC",
+        )
+        for one in keys
+    ]
+    show_table(("key id", "made", "state"), rows, title=f"Keys of {tenant}")
 
 
 def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, port: int) -> None:
@@ -120,6 +188,7 @@ def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, po
 
     limit = settings.store_seconds
     with Store.open(store, seconds=limit) as opened, listen(host, port) as door:
+        _tell(opened, models)
         stored, seconds = stored_events(opened), settings.poll_seconds
         folder = FolderModels(models, load_deployed, SystemClock(), stored=stored, seconds=seconds)
         app = create_app(settings, opened, folder)
@@ -127,12 +196,44 @@ def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, po
         serve(app, door)
 
 
+def _tell(opened: Store, models: Path) -> None:
+    """Say what is served from, and what is missing, before it starts."""
+    from adwright.service.registry.inventory import inventory
+
+    found, tenants = inventory(models), opened.tenants()
+    if opened.is_new:
+        typer.echo(f"made a new store: {opened.url}", err=True)
+    else:
+        typer.echo(f"store: {opened.url}, {len(tenants)} tenants", err=True)
+    if not models.is_dir():
+        typer.echo(
+            f"there is no folder {models} yet: `adwright publish RUN --models {models} --tenant "
+            "NAME` makes it, and this service then loads it",
+            err=True,
+        )
+    elif not found:
+        typer.echo(f"the folder {models} holds no tenant yet", err=True)
+    for one in found:
+        typer.echo(one.line(), err=True)
+        if not any(key.revoked is None for key in opened.keys(one.tenant)):
+            typer.echo(
+                f"{one.tenant} has no key, so nobody can call: `adwright key {one.tenant} "
+                f"--store {opened.url}` makes one",
+                err=True,
+            )
+    for name in sorted(set(tenants) - {one.tenant for one in found}):
+        typer.echo(f"{name} has no model in {models}", err=True)
+
+
 def _serve_on_ray(
     settings: ServiceConfig, store: str, models: Path, host: str, port: int, replicas: int
 ) -> None:
+    from adwright.campaigns.store.store import Store
     from adwright.service.on_ray import connected, deploy
     from adwright.web.server import wait_for_signal
 
+    with Store.open(store) as opened:
+        _tell(opened, models)
     with connected(cpus=max(replicas, os.cpu_count() or 1)):
         port = deploy(
             settings, store_url=store, models=models, replicas=replicas, host=host, port=port
@@ -148,7 +249,8 @@ def _settings(config: Path | None) -> ServiceConfig:
     return ServiceConfig() if config is None else load_toml(config, ServiceConfig)
 
 
-def _need_service() -> None:
+def need_service() -> None:
+    """Raise MissingExtraError where a package of the extra `service` is missing."""
     for name in ("fastapi", "sqlalchemy", "alembic", "prometheus_client", "uvicorn"):
         if find_spec(name) is None:
             raise MissingExtraError("the HTTP service", "service")

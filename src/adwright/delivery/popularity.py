@@ -59,6 +59,11 @@ class Popularity:
         """The items, the most popular first."""
         return self._item_ids
 
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """[N], of the items in that order."""
+        return self._weight
+
     def recommend(self, request: Request) -> Candidates:
         """The best k + 20 that the request allows, in stage "popularity"."""
         rows = list(itertools.islice(self._allowed(request), request.k + _SPARE))

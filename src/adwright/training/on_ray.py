@@ -28,7 +28,7 @@ from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, TuneResult, require_startable, tune
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["fit_on_ray", "require_ray", "tune_on_ray"]
+__all__ = ["fit_on_ray", "ray_cluster", "require_ray", "tune_on_ray"]
 
 #: Batches are read from files: the object store holds next to nothing.
 _OBJECT_STORE_BYTES = 100 * 2**20
@@ -157,7 +157,7 @@ def _in_workers(
     # Beside the run's own files, since all nodes see this folder; it holds no results.
     scratch = run / "ray"
     try:
-        with environment(_ENVIRONMENT), _cluster(workers):
+        with environment(_ENVIRONMENT), ray_cluster(workers):
             from ray.train import FailureConfig, RunConfig, ScalingConfig
             from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -196,7 +196,7 @@ def _cause(error: BaseException) -> AdwrightError | None:
 
 
 @contextmanager
-def _cluster(workers: int) -> Iterator[None]:
+def ray_cluster(workers: int) -> Iterator[None]:
     """Connect to Ray: as it is, to RAY_ADDRESS, or to a cluster of this machine alone."""
     import ray
     import ray.train.torch

@@ -142,15 +142,24 @@ class ApiError(Exception):
 class Busy(ApiError):
     """429: the service cannot answer in time.
 
-    reason: what is full, for the metrics. seconds: when to come back.
+    reason: what is full, for the metrics. seconds: when to come back. what, hint: in words, where
+    there is more to say.
     """
 
-    def __init__(self, reason: str, seconds: float) -> None:
+    def __init__(
+        self,
+        reason: str,
+        seconds: float,
+        *,
+        what: str = "too busy to answer in time",
+        hint: str = "",
+    ) -> None:
         retry = str(max(1, min(60, round(seconds + 0.5))))
+        later = f"come back in {retry} s, and add a random part to it"
         super().__init__(
             429,
-            "too busy to answer in time",
-            hint=f"come back in {retry} s, and add a random part to it",
+            what,
+            hint=f"{hint}; or {later}" if hint else later,
             headers={"Retry-After": retry},
         )
         self.reason = reason

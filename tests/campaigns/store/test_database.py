@@ -301,3 +301,22 @@ def test_a_write_that_does_not_come_through_says_that_none_does(
         opened.check_writes()
     opened.check_writes()
     opened.close()
+
+
+def test_a_file_that_is_not_there_is_not_made_unasked(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'sub' / 'store.db'}"
+    with pytest.raises(ConfigError, match="no such store"):
+        Database.open(url, create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_its_size_on_the_disk(store_url: str) -> None:
+    opened = Database.open(store_url)
+    with opened.write() as connection:
+        connection.execute(text("CREATE TABLE big (words TEXT)"))
+    before = opened.bytes()
+    with opened.write() as connection:
+        for _ in range(50):
+            connection.execute(text("INSERT INTO big VALUES (:words)"), {"words": "x" * 100_000})
+    assert opened.bytes() >= before + (100_000 if opened.is_sqlite else 0)
+    opened.close()

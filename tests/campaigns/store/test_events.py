@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from adwright.campaigns.store.bulk import Recorded
-from adwright.campaigns.store.events import fingerprints, insert_batches, select_events, to_frame
+from adwright.campaigns.store.events import (
+    count_events,
+    fingerprints,
+    insert_batches,
+    select_events,
+    to_frame,
+)
 from adwright.campaigns.store.incoming import event_rows, frame_of
 from adwright.campaigns.store.store import Store
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, empty_events
-from tests.support.store.events import event, events
+from tests.support.store.events import START, event, events
 
 
 def test_fingerprints_never_change() -> None:
@@ -60,3 +68,20 @@ def test_no_rows_are_a_table_of_none() -> None:
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(ValueInvalidError, match=r"no such kind of event.*'klick'"):
         select_events("acme", kinds=["click", "klick"])
+
+
+def test_events_are_counted_by_day_and_kind(store: Store, tenant: str) -> None:
+    first = datetime(1, 1, 1, tzinfo=UTC)
+    before = datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)
+    rows = [*events(241), event(300, time=first), event(301, time=before, kind="click")]
+    store.record_events(tenant, rows)
+    found = store.event_counts(tenant)
+    assert found.rows() == [
+        (first.date(), "impression", 1),
+        (before.date(), "click", 1),
+        (START.date(), "impression", 240),
+        (START.date() + timedelta(days=1), "impression", 1),
+    ]
+    with store._database.read() as connection:
+        assert count_events(connection, tenant).equals(found)
+    assert store.event_counts("nobody").height == 0

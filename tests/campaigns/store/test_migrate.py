@@ -61,3 +61,14 @@ def test_a_store_of_the_future_is_refused(store_url: str) -> None:
     with pytest.raises(ConfigError, match="revision 9999, which this version does not know"):
         migrate(opened)
     opened.close()
+
+
+def test_it_tells_whether_there_was_a_store_and_makes_none_unasked(store_url: str) -> None:
+    opened = Database.open(store_url)
+    with pytest.raises(ConfigError, match="no store in this database"):
+        migrate(opened, create=False)
+    assert inspect(opened.engine).get_table_names() == []
+    assert migrate(opened)
+    assert not migrate(opened)
+    assert not migrate(opened, create=False)
+    opened.close()

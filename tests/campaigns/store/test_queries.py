@@ -6,9 +6,11 @@ import polars as pl
 import pytest
 from sqlalchemy import select
 
-from adwright.campaigns.store.queries import frame_of_rows, of_tenant, portions
+from adwright.campaigns.store.queries import Totals, frame_of_rows, of_tenant, portions
+from adwright.campaigns.store.store import Store
 from adwright.campaigns.store.tables import CAMPAIGNS, EVENTS
 from adwright.campaigns.store.times import to_micros
+from tests.support.store.events import decision
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 
@@ -57,3 +59,12 @@ def test_no_rows_become_an_empty_table_of_the_types() -> None:
     frame = frame_of_rows([], types)
     assert frame.schema == types
     assert frame.height == 0
+
+
+def test_rows_of_one_tenant_are_counted(store: Store, tenant: str) -> None:
+    store.record_decisions(tenant, [decision(n) for n in range(4)])
+    store.put_campaign(tenant, {"campaign_id": "c", "start": START})
+    store.put_creative(tenant, {"creative_id": "x", "item_id": "i1"})
+    store.create_tenant(f"{tenant[:90]} 2")
+    assert store.totals(tenant) == Totals(4, 1, 1, 0, 0, ())
+    assert store.totals(f"{tenant[:90]} 2") == Totals(0, 0, 0, 0, 0, ())

@@ -192,3 +192,15 @@ def test_killed_at_random_what_was_acknowledged_is_kept_once(
         assert len(kept) % 10 == 0
         again = store.record_events("acme", events(len(kept) + 10))
         assert again == Recorded(10, len(kept), 0)
+
+
+def test_a_store_says_whether_it_is_new_and_where_it_is(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with pytest.raises(ConfigError, match="no such store"):
+        Store.open(url, create=False)
+    with Store.open(url) as made:
+        assert made.is_new
+        assert made.url == url
+        assert made.size() > 0
+    with Store.open(url, create=False) as again:
+        assert not again.is_new

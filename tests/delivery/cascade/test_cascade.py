@@ -229,3 +229,16 @@ def test_similar_items() -> None:
 def test_sizes_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         CascadeConfig(**wrong)
+
+
+def test_what_was_had_is_not_offered_again_unless_it_is_named() -> None:
+    known = {IDS[code - 1] for code in cascade().histories.batch([request("u1")]).item}
+    assert known & set(cascade(coarse=12, retrieve=12).recommend(request("u1", k=12)).item_ids)
+    new = cascade(unseen=True, coarse=12, retrieve=12)
+    assert set(new.recommend(request("u1", k=12)).item_ids) == set(IDS) - known
+    named = tuple(sorted(known))
+    assert set(new.recommend(request("u1", candidates=named)).item_ids) == known
+    late = new.recommend_many([request("u1", k=3)], Deadline.after(0, FixedClock()))[0]
+    assert late.stage == "popularity"
+    assert late.item_ids
+    assert not known & set(late.item_ids)

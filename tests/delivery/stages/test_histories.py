@@ -232,3 +232,41 @@ def test_so_many_newcomers_are_kept_by_default(monkeypatch: pytest.MonkeyPatch) 
         for n in range(20):
             known.append(f"new{n}", ["i1"], [on_day(1)])
         assert len(known) == kept
+
+
+def test_events_of_each_item_are_counted_as_they_come() -> None:
+    known = histories()
+    assert known.count.tolist() == np.bincount(task().item, minlength=13).tolist()
+    before = known.count.copy()
+    time = START + timedelta(days=40)
+    known.append("new", ["i3", "i3", "strange"], [time] * 3)
+    expected = before.copy()
+    expected[ITEMS.rows(pl.Series(["i3"]).to_arrow())[0]] += 2
+    expected[0] += 1
+    assert known.count.tolist() == expected.tolist()
+
+
+def test_repeats_are_the_share_of_events_of_an_item_had_before() -> None:
+    known = Histories(ITEMS)
+    assert known.repeats == 0
+    known.append("ann", ["i1", "i2", "i1", "i1"], [START] * 4)
+    known.append("bob", ["i1"], [START])
+    assert known.repeats == pytest.approx(2 / 5)
+
+
+def test_arrays_are_all_users_one_after_the_other() -> None:
+    known = Histories(ITEMS)
+    known.append("ann", ["i1", "i2"], [START, START])
+    known.append("bob", ["i3"], [START])
+    users, item, time, lengths = known.arrays()
+    assert (users, lengths.tolist()) == (["ann", "bob"], [2, 1])
+    assert item.tolist() == ITEMS.rows(pl.Series(["i1", "i2", "i3"]).to_arrow()).tolist()
+    assert time.tolist() == [microseconds(START)] * 3
+
+
+def test_later_events_of_the_kinds_of_a_log_count() -> None:
+    events = pl.DataFrame({"user_id": ["ann"], "item_id": ["i1"], "time": [START]})
+    known = Histories.from_events(events, ITEMS, kinds=("view",))
+    row = {"user_id": "ann", "item_id": "i2", "time": START}
+    known.observe([{**row, "kind": "view"}, {**row, "kind": "purchase"}])
+    assert known.events == 2

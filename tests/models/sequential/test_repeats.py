@@ -16,7 +16,7 @@ from adwright.models.kernels.attention_spec import TIME_BUCKETS, time_bucket
 from adwright.models.sequential import losses as sequence_losses
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.losses import LossConfig, unit
-from adwright.models.sequential.repeats import COUNT_BUCKETS, own_cells, own_items
+from adwright.models.sequential.repeats import COUNT_BUCKETS, last_own_items, own_cells, own_items
 
 ITEMS, TAU = 7, 0.2
 LISTS = [[3, 1, 3, 3, 2, 1], [], [5], [6, 6, 6, 6, 6, 6, 6, 6, 4]]
@@ -172,3 +172,28 @@ def test_a_new_model_orders_own_items_by_how_often_they_were_taken() -> None:
     assert own.codes.tolist() == [1, 2, 3]
     rho = model.repeats.table[own.cell[0]] / TAU
     torch.testing.assert_close(rho, torch.tensor([2.0, 1.0, 2 * 2**0.5]).log() - math.log(256))
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_all_users_at_their_last_event_are_as_each_of_them_alone(times: bool) -> None:
+    batch, model = _batch(times=times), _model(times=times)
+    found = last_own_items(batch)
+    with torch.no_grad():
+        queries = model.queries(batch)
+        rows, codes, terms = model.own_terms(batch, queries)
+    assert rows.equal(found.row)
+    assert codes.equal(found.codes)
+    assert model.repeats is not None
+    for person in range(len(batch)):
+        mine = found.row == person
+        if not batch.items.lengths[person]:
+            assert not mine.any()
+            continue
+        own = own_items(batch, person, batch.items.offsets[person + 1, None] - 1)
+        assert found.codes[mine].equal(own.codes)
+        assert found.cell[mine].equal(own.cell[0])
+        vector = queries[person, None, : model.config.width] * model.config.loss.temperature
+        with torch.no_grad():
+            items = model.item_vectors(own.codes)
+            expected = model.repeats.terms(vector, queries[person, None], items, own)[0]
+        torch.testing.assert_close(terms[mine], expected)

@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from adwright.service.decide.shedding import Load, Shares, commit_reserve, shed
+from adwright.service.decide.shedding import Load, Shares, commit_reserve, missed, shed
 
 LOAD = Load(own=3, decisions=4, per_rescue=0.002, store=0.005, per_commit=0.005)
 
@@ -84,3 +84,13 @@ def test_the_reserve_for_writing_is_bounded() -> None:
     assert commit_reserve(0.0, 0.04) == 0.004
     assert commit_reserve(0.005, 0.04) == 0.010
     assert commit_reserve(1.0, 0.04) == 0.02
+
+
+def test_a_missed_deadline_names_what_sets_it() -> None:
+    refusal = missed(0.2)
+    assert "deadline" in refusal.message
+    for words in ("deadline_ms with it", "setting deadline_ms", "come back in 1 s"):
+        assert words in refusal.hint
+    late = shed(LOAD, 0.019)
+    assert late is not None
+    assert late.message == refusal.message

@@ -8,17 +8,28 @@ from typing import Any
 import pytest
 
 from adwright.campaigns.store.store import Store
+from adwright.core.artifacts import load_artifact
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ArtifactCorruptError
+from adwright.delivery import served
 from adwright.delivery.decision import Request
+from adwright.delivery.served import ServedModel, history_kinds_of
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.cascades import KIND
+from adwright.service.registry.cascades import ALONE, KIND
 from adwright.service.registry.deployed import Deployed
 from adwright.service.registry.loading import load_deployed, stored_events
 from adwright.service.registry.registry import SETTINGS, FolderModels, publish
-from tests.support.delivery.cascade_parts import deployment, histories, request
-from tests.support.delivery.sequence_parts import hstu, hstu_ranker
+from tests.support.delivery.cascade_parts import (
+    deployment,
+    hcn,
+    histories,
+    ranker,
+    request,
+    two_tower,
+)
+from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
+from tests.support.delivery.single_models import past
 from tests.support.service.small_shop import running
 
 
@@ -179,3 +190,45 @@ def test_a_damaged_part_is_refused(version: Path, tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes()[:-1] + b"\0")
     with pytest.raises(ArtifactCorruptError):
         load_deployed(tmp_path / "acme" / "v1")
+
+
+@pytest.mark.parametrize("make", [two_tower, hcn, sasrec, hstu, ranker])
+def test_a_model_serves_alone_as_training_wrote_it(make: Any, tmp_path: Path, store: Store) -> None:
+    model = make()
+    model.save(tmp_path / "acme" / "v1")
+    publish(tmp_path, "acme", "v1")
+    deployed = load_deployed(tmp_path / "acme" / "v1")
+    assert deployed.kind == load_artifact(tmp_path / "acme" / "v1").kind in ALONE
+    assert deployed.known_until is None
+    assert deployed.kinds == set(history_kinds_of(model))
+    bought = [event(n, "purchase", "u1", f"i{n}", request().time) for n in range(3)]
+    store.record_events("acme", bought)
+    models = FolderModels(tmp_path, load_deployed, SystemClock(), stored=stored_events(store))
+    models.look()
+    status = models.status("acme")
+    assert status is not None
+    assert status.deployed is not None
+    cascade: Any = status.deployed.recommender
+    later = Request("r1", "u1", request().time + timedelta(hours=1))
+    assert len(cascade.histories.batch([later]).item) == 3
+    assert status.deployed.similar is not None
+    assert len(status.deployed.similar("i3", 2) or ()) == 2
+    assert len(status.deployed.fallback.recommend(later)) > 0
+
+
+def test_a_model_with_histories_knows_the_events_up_to_its_latest(
+    tmp_path: Path, store: Store
+) -> None:
+    ServedModel.of_log(sasrec(), past().events).save(tmp_path / "acme" / "v1")
+    deployed = load_deployed(tmp_path / "acme" / "v1")
+    assert deployed.kind == "served"
+    known = past().events.row(0, named=True)
+    had = event(0, "purchase", known["user_id"], known["item_id"], known["time"])
+    new = event(1, "view", "u1", "i3", request().time)
+    store.record_events("acme", [had, new])
+    (observer,) = deployed.observers
+    assert [one["event_id"] for one in stored_events(store)("acme", observer)] == ["e1"]
+
+
+def test_the_kinds_that_serve_alone_are_those_of_the_delivery() -> None:
+    assert (served.KIND, *served.ALONE) == ALONE

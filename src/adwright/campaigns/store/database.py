@@ -97,17 +97,26 @@ class Database:
         return f"Database({self.url!r})"
 
     @classmethod
-    def open(cls, url: str, *, connections: int = 20, seconds: float = 30.0) -> Database:
+    def open(
+        cls, url: str, *, connections: int = 20, seconds: float = 30.0, create: bool = True
+    ) -> Database:
         """Connect lazily; the folder of an SQLite file is created.
 
         url: "sqlite:///relative/path", "sqlite:////absolute/path" or "postgresql://...".
         connections: at most so many at once; a thread waits for a free one.
         seconds: how long a lock, a free connection, a new connection (2 to 10 s) and a statement
             of PostgreSQL is waited for; ten minutes for statements of long transactions.
-        Raises ConfigError for another URL, MissingExtraError without psycopg, ResourceError
-        where the folder cannot be created.
+        create: without it, the file of SQLite has to be there.
+        Raises ConfigError for another URL and for a file that is not there, MissingExtraError
+        without psycopg, ResourceError where the folder cannot be created.
         """
         parsed = _checked(url)
+        if not create and not _is_there(parsed):
+            raise ConfigError(
+                "there is no such store",
+                where=masked(parsed),
+                hint="check --store; `adwright key` and `adwright serve` make a new store",
+            )
         options: dict[str, Any] = {
             "hide_parameters": True,  # what people did is not for logs
             "pool_size": connections,
@@ -210,6 +219,17 @@ class Database:
                     hint="see why default_transaction_read_only is on: a provider may do so, "
                     "for one, when its disk is full",
                 )
+
+    def bytes(self) -> int:
+        """How large the database is on its disk, the log of writes included."""
+        if self.is_sqlite:
+            path = str(self.engine.url.database)
+            files = [Path(f"{path}{ending}") for ending in ("", "-wal")]
+            return sum(file.stat().st_size for file in files if file.exists())
+        with self.read() as connection:
+            size = "SELECT pg_database_size(current_database())"
+            found: int = connection.exec_driver_sql(size).scalar_one()
+            return found
 
     def close(self) -> None:
         """Close all connections."""
@@ -315,6 +335,11 @@ def _checked(url: str) -> URL:
             hint=hint,
         )
     return parsed
+
+
+def _is_there(url: URL) -> bool:
+    """Whether the file of an SQLite database is there; a server is asked later."""
+    return url.get_backend_name() != "sqlite" or Path(str(url.database)).is_file()
 
 
 def _set_up_sqlite(connection: Any, seconds: float) -> None:

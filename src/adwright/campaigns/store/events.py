@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from adwright.campaigns.store.bulk import Recorded, append, claim
 from adwright.campaigns.store.incoming import EventRow
 from adwright.campaigns.store.queries import frame_of_rows, of_tenant
 from adwright.campaigns.store.tables import EVENT_IDS, EVENTS
+from adwright.campaigns.store.times import FIRST, from_micros
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, KINDS, empty_events
+from adwright.data.time import MICROSECONDS_PER_DAY
 
-__all__ = ["fingerprints", "insert_batches", "select_events", "to_frame"]
+__all__ = ["count_events", "fingerprints", "insert_batches", "select_events", "to_frame"]
 
 _COLUMNS = tuple(EVENT_SCHEMA.names)
 _ID_BYTES, _CONTENT_BYTES = 16, 8
@@ -105,6 +107,21 @@ def select_events(
     if kinds is not None:
         query = query.where(EVENTS.c.kind.in_(sorted(kinds)))
     return query.order_by(EVENTS.c.time, EVENTS.c.seq)
+
+
+def count_events(connection: Connection, tenant: str) -> pl.DataFrame:
+    """A tenant's events by day (a date, in UTC) and kind: day, kind, events, by day and kind."""
+    # From the first instant that there is, so that the division of every database rounds down.
+    day = (EVENTS.c.time - FIRST) // MICROSECONDS_PER_DAY
+    query = (
+        select(day, EVENTS.c.kind, func.count())
+        .where(EVENTS.c.tenant == tenant)
+        .group_by(day, EVENTS.c.kind)
+    )
+    first, found = from_micros(FIRST).date(), connection.execute(query)
+    rows = [(first + timedelta(days=int(days)), kind, count) for days, kind, count in found]
+    schema = {"day": pl.Date, "kind": pl.String, "events": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("day", "kind")
 
 
 def to_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:

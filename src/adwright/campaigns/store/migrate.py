@@ -25,19 +25,28 @@ _POSTGRESQL_LOCK = 0x6164777269676874
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def migrate(database: Database) -> None:
-    """Run the revisions that the database lacks, all or none, in one transaction.
+def migrate(database: Database, *, create: bool = True) -> bool:
+    """Run the revisions that the database lacks, all or none, in one transaction; whether there
+    was no store in it before.
 
     Several processes may do so at once: one migrates, the others wait and find it done.
-    Raises ConfigError where the database is of a newer adwright, ResourceError where it cannot
-    be used.
+    create: make a store where there is none.
+    Raises ConfigError where the database is of a newer adwright, or holds no store and none is
+    to be made, ResourceError where it cannot be used.
     """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     newest = ScriptDirectory.from_config(config).get_current_head()
     with database.read() as connection:
-        if _revision(connection) == newest:
-            return
+        before = _revision(connection)
+    if before == newest:
+        return False
+    if before is None and not create:
+        raise ConfigError(
+            "there is no store in this database",
+            where=database.url,
+            hint="check the URL; `adwright key` and `adwright serve` make a new store",
+        )
     with _ONE_AT_A_TIME, database.write(long=True) as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _POSTGRESQL_LOCK})
@@ -51,6 +60,7 @@ def migrate(database: Database) -> None:
                 where=database.url,
                 hint="install the adwright that wrote it, or a newer one",
             ) from error
+    return before is None
 
 
 def _revision(connection: Connection) -> str | None:

@@ -33,7 +33,12 @@ from adwright.campaigns.store.catalogue import (
 from adwright.campaigns.store.compaction import EVENTS_A_PART, Compactor, done_parts
 from adwright.campaigns.store.database import Database
 from adwright.campaigns.store.decisions import decision_row, insert_decisions, read_decisions
-from adwright.campaigns.store.events import insert_batches, select_events, to_frame
+from adwright.campaigns.store.events import (
+    count_events,
+    insert_batches,
+    select_events,
+    to_frame,
+)
 from adwright.campaigns.store.group_commit import Events, StoredDecision, record_group
 from adwright.campaigns.store.incoming import event_rows
 from adwright.campaigns.store.keys import (
@@ -46,6 +51,7 @@ from adwright.campaigns.store.keys import (
     tenants_of,
 )
 from adwright.campaigns.store.migrate import migrate
+from adwright.campaigns.store.queries import Totals, count_rows
 from adwright.campaigns.store.tables import CAMPAIGNS, CREATIVES, TENANTS
 from adwright.campaigns.store.times import to_micros
 from adwright.core.clock import Clock, SystemClock
@@ -60,12 +66,15 @@ _LONGEST_TENANT = 100
 class Store:
     """Tenants, API keys, campaigns, creatives, decisions and events in one database.
 
+    is_new: whether opening it made it.
+
     May be shared by threads. A process that was forked opens its own. Methods that write raise
     ValueInvalidError for a tenant that does not exist; all raise ResourceError where the
     database cannot be reached or used.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, is_new: bool = False) -> None:
+        self.is_new = is_new
         self._database = database
         self._clock = clock
         self._known: set[str] = set()  # tenants seen in the database, where none is ever deleted
@@ -87,6 +96,7 @@ class Store:
         clock: Clock | None = None,
         connections: int = 20,
         seconds: float = 30.0,
+        create: bool = True,
     ) -> Store:
         """The store at the URL, created or brought to the newest tables where need be.
 
@@ -95,16 +105,23 @@ class Store:
         clock: gives the times of keys and compactions; the machine's own if None.
         connections: at most so many at once; further threads wait.
         seconds: how long a lock, a connection or a statement is waited for, see `Database.open`.
-        Raises ConfigError for another URL or the store of a newer adwright, MissingExtraError
-        without psycopg, ResourceError where the database cannot be reached.
+        create: make a new store where there is none, which `is_new` tells.
+        Raises ConfigError for another URL, the store of a newer adwright, and without `create`
+        where there is no store, MissingExtraError without psycopg, ResourceError where the
+        database cannot be reached.
         """
-        database = Database.open(url, connections=connections, seconds=seconds)
+        database = Database.open(url, connections=connections, seconds=seconds, create=create)
         try:
-            migrate(database)
+            is_new = migrate(database, create=create)
         except BaseException:
             database.close()
             raise
-        return cls(database, clock or SystemClock())
+        return cls(database, clock or SystemClock(), is_new=is_new)
+
+    @property
+    def url(self) -> str:
+        """Of the database, fit to be shown: without its password."""
+        return self._database.url
 
     def close(self) -> None:
         """Close all connections."""
@@ -293,6 +310,22 @@ class Store:
         query = select_events(tenant, since=since, until=until, kinds=kinds)
         with self._database.read(long=True) as connection:
             return to_frame(connection.execute(query).all())
+
+    # What there is of a tenant
+
+    def event_counts(self, tenant: str) -> pl.DataFrame:
+        """How many events are not compacted yet: day (a date, in UTC), kind and events, by day."""
+        with self._database.read(long=True) as connection:
+            return count_events(connection, tenant)
+
+    def totals(self, tenant: str) -> Totals:
+        """How much else there is of the tenant."""
+        with self._database.read(long=True) as connection:
+            return count_rows(connection, tenant)
+
+    def size(self) -> int:
+        """Bytes of the database on its disk, of all tenants together."""
+        return self._database.bytes()
 
     # Compaction
 

@@ -30,6 +30,7 @@ from adwright.delivery.cascade.latency import Pace
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.stages.histories import Histories
+from adwright.delivery.stages.popular_source import PopularSource
 from adwright.delivery.stages.protocols import CandidateSource, Scorer, Shortlist, best_of
 from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.delivery.stages.sequence_source import SequenceSource
@@ -48,7 +49,8 @@ class CascadeConfig:
     retrieve: items that the vectors find. past: of the user's own past, at most so many; 0
     for none. coarse: items that the coarse stage lets through; a request for more gets more.
     together: requests of one call to the fine stage. safety: a stage is begun where so many
-    times its usual duration is left.
+    times its usual duration is left. unseen: what a user had is not offered again, unless a
+    request names it: for catalogues of which nobody takes a thing twice.
     """
 
     retrieve: int = 500
@@ -56,6 +58,7 @@ class CascadeConfig:
     coarse: int = 50
     together: int = 8
     safety: float = 1.5
+    unseen: bool = False
 
     def __post_init__(self) -> None:
         for name in ("retrieve", "coarse", "together"):
@@ -88,7 +91,7 @@ class Cascade:
         self,
         histories: Histories,
         *,
-        vectors: VectorSource | SequenceSource,
+        vectors: VectorSource | SequenceSource | PopularSource,
         coarse: Scorer,
         fine: Scorer | None,
         count: Ints,
@@ -152,12 +155,14 @@ class Cascade:
             open_ = [n for n, r in enumerate(batch.requests) if r.candidates is None]
             asked = batch if len(open_) == len(batch) else batch.some(open_)
             spare = max((len(r.exclude) for r in asked.requests), default=0)
+            if self.config.unseen:
+                spare += int(asked.lengths.max(initial=0))
             found = [np.zeros(0, np.int64)] * len(batch)
             for n, codes in zip(open_, self._found(asked, spare), strict=True):
                 found[n] = codes
             lists = [
-                self._allowed(request, codes)
-                for request, codes in zip(batch.requests, found, strict=True)
+                self._allowed(request, codes, had)
+                for request, codes, had in zip(batch.requests, found, batch.items(), strict=True)
             ]
             short = Shortlist.of(lists)
         if meter:
@@ -195,10 +200,13 @@ class Cascade:
         own = self.past.find(batch, self.config.past + spare).lists()
         return [np.union1d(a, b) for a, b in zip(near, own, strict=True)]
 
-    def _allowed(self, request: Request, codes: Ints) -> Ints:
+    def _allowed(self, request: Request, codes: Ints, had: Ints) -> Ints:
+        """Those of the codes found that may be shown; had: int64 [L], of the user's history."""
         if request.candidates is not None:
             codes = np.unique(self._codes(request.candidates))
             codes = codes[codes > 0]
+        elif self.config.unseen:
+            codes = codes[~np.isin(codes, had)]
         if request.exclude:
             codes = codes[~np.isin(codes, self._codes(sorted(request.exclude)))]
         return codes
@@ -227,7 +235,12 @@ class Cascade:
         """Items by their training events; no model is asked."""
         places = int(self._places([request])[0])
         if request.candidates is None:
-            popular = self._popular[: places + len(request.exclude)]
+            popular = self._popular
+            if self.config.unseen:
+                (had,) = self.histories.batch([request]).items()
+                popular = popular[: places + len(request.exclude) + len(had)]
+                popular = popular[~np.isin(popular, had)]
+            popular = popular[: places + len(request.exclude)]
         else:
             popular = self._codes(request.candidates)
             popular = popular[np.argsort(-self.count[popular], kind="stable")]

@@ -83,6 +83,8 @@ class Histories:
     ) -> None:
         self.items, self.kinds = items, tuple(kinds)
         self.newcomers = newcomers
+        #: int64 [N + 1], events of each item code that anybody ever had here.
+        self.count = np.zeros(len(items), np.int64)
         self.profiles = _people(profiles)
         self._number = {user: n for n, user in enumerate(self.profiles["user_id"], start=1)}
         # By number, which is never given twice; number 0 is every unknown user.
@@ -93,18 +95,24 @@ class Histories:
 
     @classmethod
     def from_events(
-        cls, events: pl.DataFrame, items: ItemTable, *, profiles: pl.DataFrame | None = None
+        cls,
+        events: pl.DataFrame,
+        items: ItemTable,
+        *,
+        profiles: pl.DataFrame | None = None,
+        kinds: Sequence[str] = ("purchase",),
     ) -> Histories:
         """The histories that a log tells.
 
         events: user_id, item_id, time (a timestamp with a zone, or microseconds), in any order;
         events of one user and time keep the order given. Which kinds of event are a history
-        is the caller's choice: filter before. Raises SchemaError for a missing column.
+        is the caller's choice: filter before. kinds: of later events, for `observe`.
+        Raises SchemaError for a missing column.
         """
         for column in ("user_id", "item_id", "time"):
             if column not in events.columns:
                 raise SchemaError("the events lack a column", column=column, hint="add it")
-        found = cls(items, profiles=profiles)
+        found = cls(items, profiles=profiles, kinds=kinds)
         ids = pl.col("user_id", "item_id").cast(pl.String)
         time = events.schema["time"]
         micro = pl.col("time") if time.is_integer() else pl.col("time").dt.epoch("us")
@@ -152,6 +160,13 @@ class Histories:
         return sum(record.length for record in self._all())
 
     @property
+    def repeats(self) -> float:
+        """The share of the events that are of an item which their user had before."""
+        records = self._all()
+        first = sum(len(np.unique(r.item[: r.length])) for r in records)
+        return 1 - first / max(sum(r.length for r in records), 1) if first else 0.0
+
+    @property
     def latest(self) -> int | None:
         """Time of the latest event of all, in microseconds; None without events."""
         times = [int(r.time[r.length - 1]) for r in self._all() if r.length]
@@ -171,6 +186,19 @@ class Histories:
     def users(self) -> list[str]:
         """Ids of the users, in the order of their numbers from 1."""
         return list(self._number)
+
+    def arrays(self) -> tuple[list[str], NDArray[np.int32], Ints, Ints]:
+        """All users at this moment, and what each did: (U ids, item codes int32 [E] and times
+        int64 [E] of one user after the other, events of each int64 [U])."""
+        with self._lock:
+            users = self.users()
+            records = [_EMPTY, *(self._record(self._number[user]) for user in users)]
+        return (
+            users,
+            np.concatenate([r.item[: r.length] for r in records]),
+            np.concatenate([r.time[: r.length] for r in records]),
+            np.array([r.length for r in records[1:]], np.int64),
+        )
 
     def number_of(self, user_id: str) -> int:
         """The user's number from 1; 0 for unknown users."""
@@ -200,6 +228,7 @@ class Histories:
             old = self._record(self.number_of(user_id))
             late = user_id not in self._number or user_id in self._late
             self._put(user_id, _grown(old, codes[order], instants[order]))
+            np.add.at(self.count, codes, 1)
             if late:
                 self._came(user_id)
 
@@ -269,9 +298,7 @@ class Histories:
 
         It holds what users did, under their ids: keep it where the log itself may be kept.
         """
-        with self._lock:
-            users = self.users()
-            records = [_EMPTY, *(self._record(self._number[user]) for user in users)]
+        users, item, time, length = self.arrays()
         buffer = io.BytesIO()
         self.profiles.write_parquet(buffer, compression="zstd")
         return save_artifact(
@@ -279,9 +306,9 @@ class Histories:
             kind=KIND,
             config={"kinds": list(self.kinds), "items": content_hash(list(self.items.ids))},
             tensors={
-                "item": np.concatenate([r.item[: r.length] for r in records]),
-                "time": np.concatenate([r.time[: r.length] for r in records]),
-                "length": np.array([r.length for r in records[1:]], np.int64),
+                "item": item,
+                "time": time,
+                "length": length,
             },
             files={"users.json": json.dumps(users), "profiles.parquet": buffer.getvalue()},
             overwrite=overwrite,
@@ -312,6 +339,7 @@ class Histories:
     ) -> None:
         """The first events of these users: stretches of two arrays, sorted by time."""
         item = codes.astype(np.int32)
+        self.count += np.bincount(codes, minlength=len(self.count))
         for user, start, end in zip(users, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             self._put(user, _Record(item[start:end], instants[start:end], end - start, 1))
 

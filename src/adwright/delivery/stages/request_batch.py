@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,10 @@ class RequestBatch:
     def lengths(self) -> Ints:
         """int64 [U], events of each request."""
         return np.diff(self.offsets)
+
+    def items(self) -> list[Ints]:
+        """The item codes of each request's history, oldest first."""
+        return [self.item[a:b] for a, b in pairwise(self.offsets.tolist())]
 
     def some(self, rows: Sequence[int]) -> RequestBatch:
         """The requests `rows`, in that order."""

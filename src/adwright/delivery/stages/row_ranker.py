@@ -51,7 +51,7 @@ class FineRanker:
             raise ConfigError(
                 "a request has no lists of values beside its history", where=spec.multi_rows[0].name
             )
-        self.ranker, self.draws = ranker, draws
+        self.ranker, self.draws, self._histories = ranker, draws, histories
         said = [f for f in spec.coded_rows if f.kind != "bucketised"]
         self._said = ProfileCodes(said, histories)
         self._share = popular_share(_popularity(ranker)) if draws else np.zeros(0)
@@ -94,6 +94,8 @@ class FineRanker:
             "frequency": counts.frequency.astype(np.float64),
             "recent": counts.recent.astype(np.float64),
             "recency": counts.recency,
+            # As a row of a log's task has it: what was taken so far, by anyone.
+            "popularity": self._histories.count[items.codes].astype(np.float64),
         }
         said = self._said.codes(batch)[owner]
         categorical = {f.name: said[:, n] for n, f in enumerate(self._said.features)}

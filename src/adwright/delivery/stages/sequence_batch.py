@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
@@ -11,16 +14,34 @@ from adwright.data.features import ItemTable
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.time import MICROSECONDS_PER_SECOND
 from adwright.delivery.stages.histories import Histories
-from adwright.delivery.stages.request_batch import RequestBatch
 from adwright.training.sequential.artifact import SequenceArtifact
 
-__all__ = ["items_of", "require_catalogue", "sequence_batch"]
+__all__ = ["AskedHistories", "items_of", "require_catalogue", "sequence_batch"]
 
-#: A second in the microseconds that histories count.
+Ints = NDArray[np.int64]
+
+
+class AskedHistories(Protocol):
+    """What is read of U users, as `RequestBatch` has it."""
+
+    @property
+    def item(self) -> Ints:
+        """int64 [E], item codes."""
+
+    @property
+    def time(self) -> Ints:
+        """int64 [E], microseconds since 1970."""
+
+    @property
+    def at(self) -> Ints:
+        """int64 [U], the moment that each is asked at."""
+
+    def latest(self, most: int) -> tuple[Ints, Ints]:
+        """Places of the latest events of each, and their offsets."""
 
 
 def sequence_batch(
-    batch: RequestBatch,
+    batch: AskedHistories,
     longest: int,
     *,
     timed: bool = True,

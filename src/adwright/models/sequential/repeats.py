@@ -33,11 +33,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from adwright.data.ranges import run_starts
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, time_bucket
 from adwright.models.sequential.losses import OwnItemTerms
 
-__all__ = ["COUNT_BUCKETS", "Own", "Repeats", "own_cells", "own_items"]
+__all__ = [
+    "COUNT_BUCKETS",
+    "LastOwn",
+    "Own",
+    "Repeats",
+    "last_own_items",
+    "own_cells",
+    "own_items",
+]
 
 #: Buckets of the count n: floor(2 log2 n), so 1, 2, 3, 4 to 5, 6 to 7, 8 to 11, ...
 COUNT_BUCKETS = 16
@@ -54,6 +63,18 @@ class Own(NamedTuple):
     -1 where the item was not taken until then.
     """
 
+    codes: Tensor
+    cell: Tensor
+
+
+class LastOwn(NamedTuple):
+    """The items in the histories of all users of a batch, at the last event of each.
+
+    row: int64 [M], the user, rising. codes: int64 [M], rising within a user. cell: int64 [M], place
+    in the flattened table of the term.
+    """
+
+    row: Tensor
     codes: Tensor
     cell: Tensor
 
@@ -113,6 +134,15 @@ class Repeats(nn.Module):
         rho = self._rho(vectors, items, own.cell)
         return functional.softplus(rho - queries @ items.T).masked_fill(own.cell < 0, 0)
 
+    def last_terms(self, vectors: Tensor, queries: Tensor, items: Tensor, own: LastOwn) -> Tensor:
+        """As `terms`, [M], of the pairs of a batch: vectors [U, D] and queries of its users, items
+        [M, ...] of `own`."""
+        pointed = (vectors @ self.usual.T)[own.row]
+        rho = self.table[own.cell] + (vectors * self.moment).sum(1)[own.row]
+        rho = (rho + (pointed * items[:, : self.width]).sum(1)) / self.temperature
+        rho = rho + self.popularity * items[:, self.width :].sum(1)
+        return functional.softplus(rho - (queries[own.row] * items).sum(1))
+
     def _rho(self, vectors: Tensor, items: Tensor, cell: Tensor) -> Tensor:
         table = self.table.index_select(0, cell.clamp(min=0).flatten()).view(cell.shape)
         moment = (vectors * self.moment).sum(1)
@@ -148,6 +178,25 @@ def own_items(batch: SequenceBatch, person: int, event: Tensor) -> Own:
     return Own(torch.from_numpy(codes), torch.from_numpy(cell))
 
 
+def last_own_items(batch: SequenceBatch) -> LastOwn:
+    """Find the own items of all users of a batch at the last event of each; one sort of the
+    events, whoever they are of."""
+    code, owner = batch.items.values.numpy(), batch.items.owner().numpy()
+    width = int(code.max(initial=0)) + 1
+    order = np.argsort(owner * width + code, kind="stable")
+    bounds = run_starts(owner[order], code[order])
+    # The sort is stable: of several events of an item the latest stands last.
+    latest = order[bounds[1:] - 1]
+    row, number = owner[latest], np.diff(bounds)
+    ends = batch.items.offsets[1:].numpy()
+    if batch.time is None or batch.next_time is None:
+        since = ends[row] - latest
+    else:
+        since = batch.next_time.numpy()[ends[row] - 1] - batch.time.numpy()[latest]
+    cell = _often(number) * TIME_BUCKETS + _bucket(since)
+    return LastOwn(*(torch.from_numpy(column) for column in (row, code[latest], cell)))
+
+
 def own_cells(
     place: NDArray[np.int64],
     items: int,
@@ -174,9 +223,13 @@ def own_cells(
         since = asked[:, None] + 1 - latest
     else:
         since = now[:, None] - then[np.maximum(latest, 0)]
-    often = np.minimum(_OFTEN[np.minimum(number, len(_OFTEN) - 1)], COUNT_BUCKETS - 1)
-    cell = often * TIME_BUCKETS + _bucket(since)
+    cell = _often(number) * TIME_BUCKETS + _bucket(since)
     return np.where(latest >= 0, cell, -1)
+
+
+def _often(number: NDArray[np.integer]) -> NDArray[np.int64]:
+    buckets: NDArray[np.int64] = _OFTEN[np.minimum(number, len(_OFTEN) - 1)]
+    return np.minimum(buckets, COUNT_BUCKETS - 1)
 
 
 def _bucket(since: NDArray[np.int64]) -> NDArray[np.int64]:

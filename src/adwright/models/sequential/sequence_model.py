@@ -27,7 +27,7 @@ from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.retrieval.retriever import counts_tensor
 from adwright.models.sequential.losses import LossConfig, next_item_loss, unit
-from adwright.models.sequential.repeats import Repeats, own_items
+from adwright.models.sequential.repeats import Repeats, last_own_items
 
 __all__ = ["Encoded", "SequenceConfig", "SequenceInput", "SequenceModel", "SequenceTokens"]
 
@@ -287,18 +287,13 @@ class SequenceModel(nn.Module):
     def own_terms(self, batch: SequenceBatch, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `repeats` adds to the scores of users with `queries` [U, D]: (int64 [M] users, int64
         [M] item codes, [M] terms); empty without it."""
-        none = batch.items.values[:0]
-        rows, codes, terms = [none], [none], [queries.new_zeros(0)]
-        if self.repeats is not None:
-            unit_vectors = queries[:, : self.config.width] * self.config.loss.temperature
-            for person in batch.items.lengths.nonzero()[:, 0].tolist():
-                own = own_items(batch, person, batch.items.offsets[person + 1, None] - 1)
-                rows.append(torch.full_like(own.codes, person))
-                codes.append(own.codes)
-                one = slice(person, person + 1)
-                items = self.item_vectors(own.codes)
-                terms.append(self.repeats.terms(unit_vectors[one], queries[one], items, own)[0])
-        return torch.cat(rows), torch.cat(codes), torch.cat(terms)
+        if self.repeats is None:
+            none = batch.items.values[:0]
+            return none, none, queries.new_zeros(0)
+        own = last_own_items(batch)
+        unit_vectors = queries[:, : self.config.width] * self.config.loss.temperature
+        items = self.item_vectors(own.codes)
+        return own.row, own.codes, self.repeats.last_terms(unit_vectors, queries, items, own)
 
     def loss(self, batch: SequenceBatch) -> Tensor:
         """Loss [] summed over the events that have a target, see `losses`; of a sample of positions

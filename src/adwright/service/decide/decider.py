@@ -28,7 +28,7 @@ from adwright.service.decide.fair_queue import FairQueue
 from adwright.service.decide.hung_models import HungModels
 from adwright.service.decide.loop_lag import Pulse
 from adwright.service.decide.pending import Answers, DecisionJob, unavailable
-from adwright.service.decide.shedding import Load, Shares, commit_reserve, shed
+from adwright.service.decide.shedding import Load, Shares, commit_reserve, missed, shed
 from adwright.service.decide.write_queue import Write
 from adwright.service.decide.writer import Ledger, Writer
 from adwright.service.registry.deployed import Deployed
@@ -211,7 +211,7 @@ class Decider:
     def _give_up(self, job: DecisionJob) -> None:
         if not job.answer.done() and job.claim():
             self._metrics.shed.labels("deadline").inc()
-            job.answer.set_exception(Busy("deadline", 1.0))
+            job.answer.set_exception(missed(1.0))
         else:
             _give_up(job.answer)
 

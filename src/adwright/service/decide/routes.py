@@ -9,8 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import APIKeyHeader
 
+from adwright.core.version import __version__
 from adwright.delivery import decision
 from adwright.service.decide.answers import decision_answer, event_row
+from adwright.service.decide.pages import docs_page, front
 from adwright.service.decide.schemas import (
     MAX_CAMPAIGNS,
     MAX_PLACES,
@@ -38,8 +40,10 @@ from adwright.web.metrics import CONTENT_TYPE
 __all__ = [
     "campaigns",
     "decide",
+    "docs",
     "events",
     "health",
+    "home",
     "metrics",
     "models",
     "put_campaign",
@@ -210,6 +214,18 @@ async def models(tenant: Tenant, state: State) -> ModelsOut:
         hung=deployed is not None and state.decider.is_hung(tenant, deployed),
     )
     return ModelsOut(models=[model])
+
+
+@router.get("/", include_in_schema=False)
+async def home() -> dict[str, str]:
+    """What this is, and where it is described."""
+    return front(__version__)
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(asking: Request) -> Response:
+    """The calls, for people to read."""
+    return Response(docs_page(asking.app.openapi()), media_type="text/html; charset=utf-8")
 
 
 @router.get("/healthz", summary="Is it alive", tags=["operation"])

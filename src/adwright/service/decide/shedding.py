@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from adwright.web.errors import Busy
 
-__all__ = ["Load", "Shares", "commit_reserve", "shed"]
+__all__ = ["Load", "Shares", "commit_reserve", "missed", "shed"]
 
 _MIN_RESERVE = 0.004
 #: Decisions that a tenant may have in work whatever an estimate says.
@@ -91,8 +91,18 @@ def shed(load: Load, seconds: float) -> Busy | None:
         return None
     wait = load.wait()
     if wait > seconds or seconds <= 0:
-        return Busy("deadline", wait - seconds)
+        return missed(wait - seconds)
     return None
+
+
+def missed(seconds: float) -> Busy:
+    """The refusal of a decision whose time is not enough. seconds: when to come back."""
+    return Busy(
+        "deadline",
+        seconds,
+        what="too busy to answer within the deadline of this request",
+        hint="send a longer deadline_ms with it, or raise the setting deadline_ms of the service",
+    )
 
 
 def commit_reserve(per_commit: float, seconds: float) -> float:

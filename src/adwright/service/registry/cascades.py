@@ -1,4 +1,4 @@
-"""A saved cascade as a model that the service runs."""
+"""A saved cascade, or one model alone, as a model that the service runs."""
 
 from __future__ import annotations
 
@@ -18,25 +18,46 @@ from adwright.service.registry.deployed import Deployed
 if TYPE_CHECKING:
     from adwright.delivery.cascade.cascade import Cascade
 
-__all__ = ["KIND", "deployed_cascade"]
+__all__ = ["ALONE", "KIND", "deployed_alone", "deployed_cascade"]
 
 KIND = "cascade"
+#: Kinds of artifacts that serve alone: those of `delivery.served`, which needs torch.
+ALONE = ("served", "ranker", "retriever", "sequence")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def deployed_cascade(artifact: Artifact, settings: PolicySettings, clock: Clock) -> Deployed:
     """The model of an artifact that `delivery.cascade.deployment` wrote, warmed up.
 
-    Which of the stored events it knows, its histories say for each event, whatever its date. For
-    the policy's evidence the date has to do: that of the latest event that was over when the
-    model was made, so that a date in the future does no harm.
-
     Raises what `Deployment.load`, `Deployment.cascade` and `PolicySettings.build` raise.
     """
     from adwright.delivery.cascade.deployment import Deployment
 
-    saved = Deployment.load(artifact)
-    cascade = saved.cascade(clock=clock)
+    cascade = Deployment.load(artifact).cascade(clock=clock)
+    return _deployed(cascade, artifact, settings, clock)
+
+
+def deployed_alone(artifact: Artifact, settings: PolicySettings, clock: Clock) -> Deployed:
+    """One model that serves alone, as `delivery.served` says, warmed up.
+
+    artifact: of kind "served", or the model as training wrote it, which knows no histories.
+    Raises what `ServedModel.load`, `ServedModel.cascade` and `PolicySettings.build` raise.
+    """
+    from adwright.delivery.served import ServedModel
+
+    cascade = ServedModel.load(artifact).cascade(clock=clock)
+    return _deployed(cascade, artifact, settings, clock)
+
+
+def _deployed(
+    cascade: Cascade, artifact: Artifact, settings: PolicySettings, clock: Clock
+) -> Deployed:
+    """A recommender over histories as the service runs it.
+
+    Which of the stored events it knows, its histories say for each event, whatever its date. For
+    the policy's evidence the date has to do: that of the latest event that was over when the
+    model was made, so that a date in the future does no harm.
+    """
     cascade.warm_up()
     histories = cascade.histories
     latest = histories.latest_until(datetime.fromisoformat(artifact.manifest["created"]))
@@ -52,8 +73,8 @@ def deployed_cascade(artifact: Artifact, settings: PolicySettings, clock: Clock)
     policy, records = settings.build(known_until=known_until, vectors=vectors, clock=clock)
     return Deployed(
         name=artifact.folder.name,
-        artifact_id=saved.artifact_id,
-        kind=KIND,
+        artifact_id=artifact.id,
+        kind=artifact.kind,
         recommender=cascade,
         policy=policy,
         fallback=_Popular(cascade, clock),

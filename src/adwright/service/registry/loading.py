@@ -21,11 +21,14 @@ from adwright.delivery import popularity
 from adwright.delivery.policy.settings import PolicySettings
 from adwright.delivery.popularity import load_popularity
 from adwright.service.registry import cascades
-from adwright.service.registry.cascades import deployed_cascade
+from adwright.service.registry.cascades import deployed_alone, deployed_cascade
 from adwright.service.registry.deployed import Deployed, Observer
 from adwright.service.registry.registry import SETTINGS, Stored
 
-__all__ = ["load_deployed", "load_settings", "stored_events"]
+__all__ = ["SERVABLE", "load_deployed", "load_settings", "stored_events"]
+
+#: Kinds of artifacts that a service can run.
+SERVABLE = (cascades.KIND, *cascades.ALONE, popularity.KIND)
 
 
 def load_settings(folder: Path) -> PolicySettings:
@@ -63,11 +66,13 @@ def load_deployed(folder: Path, *, clock: Clock | None = None) -> Deployed:
             )
         case cascades.KIND:
             return deployed_cascade(artifact, settings, clock)
+        case kind if kind in cascades.ALONE:
+            return deployed_alone(artifact, settings, clock)
         case kind:
             raise ArtifactError(
                 f"an artifact of kind {kind!r} cannot be served",
                 where=str(folder),
-                hint="export the model for delivery first",
+                hint=f"a model of kind {', '.join(SERVABLE)} can: publish one of these",
             )
 
 

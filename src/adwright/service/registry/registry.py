@@ -39,6 +39,7 @@ __all__ = [
     "Load",
     "ModelStatus",
     "Models",
+    "checked_name",
     "publish",
 ]
 
@@ -267,7 +268,7 @@ class FolderModels:
         return {event["event_id"] for event in events}
 
     def _loaded(self, folder: Path, name: str) -> Deployed:
-        target = folder / _checked(name, folder)
+        target = folder / checked_name(name, folder)
         if target.is_symlink() or not target.is_dir():
             raise ArtifactError(
                 "the pointer names a version that is not there",
@@ -288,8 +289,8 @@ def publish(root: str | Path, tenant: str, name: str) -> None:
     Raises ArtifactUnsafeError for a name that leaves the folder, ArtifactError where the folder
     holds no artifact, ResourceError where the pointer cannot be written.
     """
-    folder = Path(root) / _checked(tenant, Path(root))
-    if not (folder / _checked(name, folder) / MANIFEST).is_file():
+    folder = Path(root) / checked_name(tenant, Path(root))
+    if not (folder / checked_name(name, folder) / MANIFEST).is_file():
         raise ArtifactError(
             "there is no artifact to publish",
             where=str(folder / name),
@@ -319,7 +320,8 @@ def _is_name(name: str) -> bool:
     return 0 < len(name) <= _MAX_NAME and plain and not name.startswith(".") and name != POINTER
 
 
-def _checked(name: str, folder: Path) -> str:
+def checked_name(name: str, folder: Path) -> str:
+    """The name; ArtifactUnsafeError where it is no single visible part of a path below `folder`."""
     if not _is_name(name):
         raise ArtifactUnsafeError(
             f"{name[:_MAX_NAME]!r} is no name of a folder",

@@ -1,0 +1,188 @@
+"""Recommend to everybody: people a CPU-second, beside implicit and RecBole (10 minutes).
+
+    python -m benchmarks.delivery.recommend
+
+Beauty (22,363 users, 12,101 items) and MovieLens 1M; the ten best items of the whole catalogue for
+everybody, without those that they had, one thread. Each measurement is a process of its own, one
+after the other in one run; peers run in their own environments (peers/environments.py).
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import polars as pl
+
+from adwright.core.assets import cache_folder
+from adwright.core.hashing import content_hash
+from adwright.data.sequences.item_sequences import ItemSequences
+from benchmarks.common.result import write_result
+from benchmarks.peers.environments import build
+from benchmarks.peers.harness import ALLOCATOR
+
+Ours = Literal["popularity", "sasrec", "hstu", "two_tower"]
+Theirs = Literal["implicit_als", "implicit_item_item", "recbole_sasrec"]
+K, PASSES, WIDTH = 10, 3, 64
+SCRATCH = cache_folder() / "bench" / "recommend"
+PROTOCOL = (
+    f"The {K} best items of the whole catalogue for every user, without those that they had; one "
+    f"thread, CPU-seconds of the process for the call alone, the model loaded and the histories "
+    f"in memory; the best of {PASSES} passes after one that does not count. Models have "
+    f"{WIDTH} numbers an item and learned nothing or little: speed does not depend on it. "
+    "implicit 0.7: AlternatingLeastSquares and CosineRecommender (20 neighbours, its default), "
+    "recommend() for all users in one call. RecBole 1.2: SASRec by utils.case_study's "
+    "full_sort_topk, 512 users a call. Ours: adwright.delivery.recommend."
+)
+
+
+def main() -> None:
+    """Measure what is asked for, one after the other, and write recommend.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", nargs="*", default=["beauty", "ml-1m"])
+    parser.add_argument("--only", nargs="*", default=[*get_args(Ours), *get_args(Theirs)])
+    parser.add_argument("--one", help="Measure this one of ours here, and print it.")
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(ours(arguments.one, arguments.data[0])))
+        return
+    rows: list[dict[str, Any]] = []
+    for data in arguments.data:
+        for name in arguments.only:
+            rows.append({"data": data, "model": name, **measured(name, data)})
+            print(rows[-1], flush=True)
+    figures: dict[str, float] = {}
+    for row in rows:
+        short = f"{row['data'].replace('-', '')}_{row['model']}"
+        figures[f"{short}_users_per_cpu_second"] = row["users"] / row["cpu_seconds"]
+    hashes = content_hash({data: sequences(data).data_hash for data in arguments.data})
+    write_result("recommend", protocol=PROTOCOL, data=hashes, seeds=[0], rows=rows, figures=figures)
+
+
+def measured(name: str, data: str) -> dict[str, Any]:
+    """The measurement of one model, in a process of its own."""
+    environment = {**os.environ, **ALLOCATOR}
+    if name in get_args(Ours):
+        command = [sys.executable, "-m", "benchmarks.delivery.recommend", "--one", name]
+        command += ["--data", data]
+    else:
+        peer: Literal["implicit", "recbole"] = (
+            "implicit" if name.startswith("implicit") else "recbole"
+        )
+        script = Path(__file__).parents[1] / "peers" / "run_recommend.py"
+        command = [str(build(peer)), str(script), name, str(exchanged(data)), str(K), str(PASSES)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name} failed:\n{done.stdout}\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def ours(name: Ours, data: str) -> dict[str, Any]:
+    """Time one of our own models."""
+    from adwright.data.time import MICROSECONDS_PER_DAY
+    from adwright.delivery.recommend.people import People
+
+    known = sequences(data)
+    place = np.arange(len(known.item)) - np.repeat(known.offsets[:-1], np.diff(known.offsets))
+    people = People(
+        pl.Series("user_id", known.users, pl.String),
+        known.item,
+        place * MICROSECONDS_PER_DAY,
+        known.offsets,
+        np.diff(known.offsets) * MICROSECONDS_PER_DAY,
+    )
+    best = _top(name, known, data)
+    seconds = _timed(lambda: best(people))
+    return {"users": len(people), "cpu_seconds": min(seconds), "passes": seconds}
+
+
+def _timed(call: Callable[[], object]) -> list[float]:
+    call()
+    seconds = []
+    for _ in range(PASSES):
+        began = time.process_time()
+        call()
+        seconds.append(time.process_time() - began)
+    return seconds
+
+
+def _top(name: Ours, known: ItemSequences, data: str) -> Callable[[Any], object]:
+    import torch
+
+    from adwright.delivery.popularity import Popularity
+    from adwright.delivery.recommend.models import (
+        PopularityTop,
+        RetrieverTop,
+        SequenceTop,
+        TopItems,
+    )
+    from adwright.models.sequential.hstu import HSTUConfig
+    from adwright.models.sequential.sasrec import SASRecConfig
+    from adwright.models.sequential.union import sequence_retriever
+    from adwright.training.retrieval.artifact import RetrieverArtifact
+    from adwright.training.sequential.artifact import SequenceArtifact
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"width": WIDTH, "max_length": 50, "blocks": 2, "heads": 2}
+    top: TopItems
+    match name:
+        case "popularity":
+            # In the order of the codes, which the histories have.
+            rule = Popularity(known.ids, -np.arange(len(known.ids), dtype=np.float64))
+            top = PopularityTop(rule, unseen=True)
+        case "sasrec" | "hstu":
+            config = SASRecConfig(**sizes)
+            if name == "hstu":
+                config = HSTUConfig(**sizes, qk_width=32, v_width=32).without_time()  # type: ignore[assignment]
+            model = sequence_retriever(config, known.items, count=known.count)
+            top = SequenceTop(SequenceArtifact.of(model, known), unseen=True)
+        case "two_tower":
+            from adwright.data.tasks.next_basket_sources import build_next_item
+            from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
+
+            task = build_next_item(Path(os.environ["ADWRIGHT_DATA"]) / data)
+            towers = TwoTower(
+                TwoTowerConfig(width=WIDTH, views="none"), task.spec, task.items, task.count
+            )
+            top = RetrieverTop(RetrieverArtifact.of(towers, task), unseen=True)
+    return lambda people: top.best(people, K)
+
+
+def sequences(data: str) -> ItemSequences:
+    """The histories of everybody, whole."""
+    from dataclasses import replace
+
+    from adwright.data.sequences.datasets import read_movielens_1m, sequences_of_task
+    from adwright.data.tasks.next_basket_sources import build_next_item
+
+    folder = Path(os.environ["ADWRIGHT_DATA"]) / data
+    if data == "ml-1m":
+        return read_movielens_1m(folder)
+    return replace(sequences_of_task(build_next_item(folder)), time=None)
+
+
+def exchanged(data: str) -> Path:
+    """The histories as a file for the peers: user and item, codes from 0, in order."""
+    known = sequences(data)
+    path = SCRATCH / f"{data}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    user = np.repeat(np.arange(len(known)), np.diff(known.offsets))
+    np.savez(path, user=user, item=known.item - 1)
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""adwright recommend."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adwright.cli.shared import DryRun, Force, Offline, Resume, allowed_to_replace
+from adwright.core.errors import ConfigError
+
+__all__ = ["recommend", "register"]
+
+
+Model = Annotated[Path, typer.Argument(help="Folder of a model, or of the run that made it.")]
+Out = Annotated[Path, typer.Option("--out", help="Parquet file: user_id, rank, item_id, score.")]
+Users = Annotated[
+    str,
+    typer.Option(
+        "--users",
+        help="File of users (a column user_id, or one id a line), or all: everybody with an event.",
+    ),
+]
+Events = Annotated[
+    str | None,
+    typer.Option(
+        "--events",
+        help="Log of what they did; by default what the model was saved with, or trained on.",
+    ),
+]
+Unseen = Annotated[
+    bool | None,
+    typer.Option(
+        "--unseen/--repeats", help="Leave out what a user had, or not; by default as the log shows."
+    ),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at", help="The moment that is asked about, in UTC; by default after the last event."
+    ),
+]
+Chunk = Annotated[
+    int, typer.Option("--chunk", min=1, help="Users of one part, which is kept once done.")
+]
+Workers = Annotated[
+    int, typer.Option("--ray-workers", min=0, help="Processes of Ray that share it; 0 for none.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("recommend")(recommend)
+
+
+def recommend(  # noqa: PLR0913, PLR0917 - one argument per option
+    model: Model,
+    out: Out,
+    users: Users = "all",
+    events: Events = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="Items for each.")] = 10,
+    unseen: Unseen = None,
+    at: At = None,
+    chunk: Chunk = 20_000,
+    ray_workers: Workers = 0,
+    offline: Offline = False,
+    resume: Resume = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Write the best items of the whole catalogue for everybody, by any model that can be served.
+
+    A run that was cut off goes on with --resume after the last part that it wrote. With
+    --ray-workers the processes of Ray share the parts, on the cluster of RAY_ADDRESS or on this
+    machine; it needs the extra `ray`.
+    """
+    from adwright.delivery.recommend.opened import Wanted, open_model
+    from adwright.delivery.recommend.run import read_users, recommend_file
+
+    wanted = Wanted(
+        users=None if users == "all" else read_users(users),
+        log=events,
+        at=None if at is None else _moment(at),
+        unseen=unseen,
+        offline=offline,
+    )
+    if dry_run:
+        opened = open_model(model, wanted)
+        typer.echo(
+            f"{opened.kind} of {len(opened.top.items.ids):,} items, {len(opened.people):,} users "
+            f"with {len(opened.people.item):,} events from {opened.source}; "
+            f"{_had(opened.unseen)}. Would write {out}"
+        )
+        return
+    replacing = allowed_to_replace(out, force=force)
+    found = recommend_file(
+        model,
+        out,
+        wanted,
+        k=k,
+        chunk=chunk,
+        resume=resume,
+        overwrite=replacing or force,
+        ray_workers=ray_workers,
+    )
+    typer.echo(
+        f"{found.rows:,} rows for {found.users:,} users written to {out}, by {found.kind} and "
+        f"{found.source}; {_had(found.unseen)}"
+    )
+    if found.unknown:
+        typer.echo(f"{found.unknown:,} of the users have no event there: they get what is popular")
+
+
+def _had(unseen: bool) -> str:
+    return "what a user had is left out" if unseen else "what a user had may come again"
+
+
+def _moment(text: str) -> datetime:
+    from datetime import UTC
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(
+            "a moment is written as 2026-05-31T18:30:00", where=f"--at {text}", hint="in UTC"
+        ) from error
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,187 @@
+"""A saved model made ready to recommend: with its catalogue, its users and their histories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from adwright.core.artifacts import Artifact, load_artifact
+from adwright.core.errors import ArtifactError, ConfigError
+from adwright.data.schema import ACTION_KINDS
+from adwright.delivery import popularity, served
+from adwright.delivery.cascade import deployment
+from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.popularity import load_popularity
+from adwright.delivery.recommend.models import (
+    CascadeTop,
+    PopularityTop,
+    RetrieverTop,
+    SequenceTop,
+    TopItems,
+    catalogue_of_ids,
+)
+from adwright.delivery.recommend.people import People, people_of_histories, people_of_log
+from adwright.delivery.served import (
+    ALONE,
+    REPEAT_SHARE,
+    ServedModel,
+    catalogue_of,
+    history_kinds_of,
+)
+from adwright.delivery.stages.histories import Histories, microseconds
+from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
+from adwright.training.ranking.ranker import Ranker
+from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.sequential.artifact import SequenceArtifact
+
+__all__ = ["RECOMMENDING", "Opened", "Wanted", "open_model"]
+
+#: Kinds of artifacts that can recommend to everybody.
+RECOMMENDING = (deployment.KIND, popularity.KIND, served.KIND, *ALONE)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """For whom, and from what.
+
+    users: text ids; None is everybody with an event. log: that says what they did, as every verb
+    names it; None for the histories that the model was saved with, or the log that it was trained
+    on. at: the moment that is asked about; None is just after the latest event. unseen: what a
+    user had is left out; None lets the log decide: it is, where fewer than one event in a hundred
+    is of an item had before. offline: never download a public log.
+    """
+
+    users: tuple[str, ...] | None = None
+    log: str | None = None
+    at: datetime | None = None
+    unseen: bool | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """The model and its people. source: where the histories came from. identity: the id of the
+    artifact. unseen: whether what a user had is left out."""
+
+    top: TopItems
+    people: People
+    kind: str
+    identity: str
+    source: str
+    unseen: bool
+
+
+def open_model(model: str | Path, wanted: Wanted) -> Opened:
+    """Load a model of a kind in `RECOMMENDING`, and the histories of those who are asked for.
+
+    model: its folder, or that of the run which made it.
+    Raises ArtifactError for another kind, ConfigError where no log is known, and as
+    `load_artifact` and `open_history`.
+    """
+    folder = model_folder(model)
+    artifact = load_artifact(folder)
+    match artifact.kind:
+        case popularity.KIND:
+            return _popularity(artifact, wanted)
+        case deployment.KIND:
+            return _cascade(artifact, wanted)
+        case kind if kind == served.KIND or kind in ALONE:
+            return _alone(artifact, wanted)
+        case kind:
+            raise ArtifactError(
+                f"a model of kind {kind!r} recommends nothing to everybody",
+                where=str(folder),
+                hint=f"those of kind {', '.join(RECOMMENDING)} do",
+            )
+
+
+def _popularity(artifact: Artifact, wanted: Wanted) -> Opened:
+    found, _, _ = load_popularity(artifact)
+    source = wanted.log or training_log(artifact.folder)
+    items = catalogue_of_ids(found.item_ids)
+    if source is None and wanted.users is not None:
+        # The same for everybody, so that no log is needed.
+        people, source = people_of_histories(Histories(items), users=wanted.users), "no log"
+    else:
+        source, known = _log(artifact, wanted, ACTION_KINDS)
+        people = people_of_log(known, items, users=wanted.users, at=_moment(wanted))
+    return _opened(
+        artifact, people, source, wanted, lambda unseen: PopularityTop(found, unseen=unseen)
+    )
+
+
+def _cascade(artifact: Artifact, wanted: Wanted) -> Opened:
+    saved = Deployment.load(artifact)
+    known, source = saved.histories, "the histories of the model"
+    if wanted.log is not None or known is None:
+        kinds = ACTION_KINDS if known is None else known.kinds
+        source, log = _log(artifact, wanted, kinds)
+        items = saved.cascade().histories.items
+        known = Histories.from_events(log.events, items, profiles=log.profiles, kinds=kinds)
+    people = people_of_histories(known, users=wanted.users, at=_moment(wanted))
+    cascade = saved.cascade(known)
+    return _opened(
+        artifact, people, source, wanted, lambda unseen: CascadeTop(cascade, unseen=unseen)
+    )
+
+
+def _alone(artifact: Artifact, wanted: Wanted) -> Opened:
+    saved = ServedModel.load(artifact)
+    model, unseen = saved.model, None
+    if artifact.kind == served.KIND and wanted.log is None:
+        source = "the histories of the model"
+        people = people_of_histories(saved.histories, users=wanted.users, at=_moment(wanted))
+        unseen = saved.unseen
+    else:
+        source, log = _log(artifact, wanted, history_kinds_of(model))
+        items = catalogue_of(model)
+        people = people_of_log(log, items, users=wanted.users, at=_moment(wanted))
+        if isinstance(model, Ranker):
+            saved = ServedModel.of_log(model, log.events, log.profiles)
+
+    def top(unseen: bool) -> TopItems:
+        match model:
+            case SequenceArtifact():
+                return SequenceTop(model, unseen=unseen)
+            case RetrieverArtifact():
+                return RetrieverTop(model, unseen=unseen)
+            case Ranker():
+                return CascadeTop(saved.cascade(), unseen=unseen)
+
+    return _opened(artifact, people, source, wanted, top, unseen=unseen)
+
+
+def _opened(
+    artifact: Artifact,
+    people: People,
+    source: str,
+    wanted: Wanted,
+    top: Callable[[bool], TopItems],
+    *,
+    unseen: bool | None = None,
+) -> Opened:
+    """The model with its people; what a user had is left out as wanted, as it was saved, or as
+    the histories show."""
+    if wanted.unseen is not None:
+        unseen = wanted.unseen
+    elif unseen is None:
+        unseen = len(people.item) > 0 and people.repeats < REPEAT_SHARE
+    return Opened(top(unseen), people, artifact.kind, artifact.id, source, unseen)
+
+
+def _log(artifact: Artifact, wanted: Wanted, kinds: Sequence[str]) -> tuple[str, HistoryLog]:
+    source = wanted.log or training_log(artifact.folder)
+    if source is None:
+        raise ConfigError(
+            "no log is known that says what users did",
+            where=str(artifact.folder),
+            hint="name it with --events",
+        )
+    gone = "name it with --events" if wanted.log is None else ""
+    return source, open_history(source, kinds, offline=wanted.offline, gone=gone)
+
+
+def _moment(wanted: Wanted) -> int | None:
+    return None if wanted.at is None else microseconds(wanted.at)

@@ -1,0 +1,192 @@
+"""Who is asked for, with all that they did, as flat arrays: no loop over users anywhere.
+
+Letters: U users, E events of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from adwright.core.errors import ValueInvalidError
+from adwright.data.features import ItemTable
+from adwright.data.ranges import ranges, run_starts
+from adwright.delivery.stages.histories import Histories
+from adwright.delivery.training_log import HistoryLog
+
+__all__ = ["LastVisit", "People", "last_visits", "people_of_histories", "people_of_log"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """U users with their histories.
+
+    users: text [U]. item: int64 [E] item codes, 0 for an unknown item; time: int64 [E]
+    microseconds since 1970; user u has the events offsets[u] to offsets[u + 1] (int64 [U + 1]),
+    oldest first, all of them before at[u] (int64 [U]), the moment that is asked about. profiles:
+    one row a user in the same order, text columns, or None.
+    """
+
+    users: pl.Series
+    item: Ints
+    time: Ints
+    offsets: Ints
+    at: Ints
+    profiles: pl.DataFrame | None = None
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def lengths(self) -> Ints:
+        """int64 [U], events of each user."""
+        return np.diff(self.offsets)
+
+    @property
+    def owner(self) -> Ints:
+        """int64 [E], the user of each event."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def repeats(self) -> float:
+        """The share of the events that are of an item which their user had before."""
+        pairs = self.owner * (int(self.item.max(initial=0)) + 1) + self.item
+        return 1 - len(np.unique(pairs)) / len(pairs) if len(pairs) else 0.0
+
+    def some(self, start: int, end: int) -> People:
+        """The users from `start` to before `end`."""
+        first, last = self.offsets[start], self.offsets[end]
+        return People(
+            self.users[start:end],
+            self.item[first:last],
+            self.time[first:last],
+            self.offsets[start : end + 1] - first,
+            self.at[start:end],
+            None if self.profiles is None else self.profiles[start:end],
+        )
+
+    def latest(self, most: int) -> tuple[Ints, Ints]:
+        """Places of the latest `most` events of each user, int64 [E'], and their offsets int64
+        [U + 1]."""
+        kept = np.minimum(self.lengths, most)
+        return ranges(self.offsets[1:] - kept, kept)
+
+
+class LastVisit(NamedTuple):
+    """Users as they were before the last moment in which each did something, and the distinct
+    items of that moment: targets int64 [T], those of user u from offsets[u] to offsets[u + 1]."""
+
+    people: People
+    targets: Ints
+    offsets: Ints
+
+
+def people_of_log(
+    log: HistoryLog, items: ItemTable, *, users: Sequence[str] | None = None, at: int | None = None
+) -> People:
+    """The users of a log, by id; or `users`, in their order, where one without events has none.
+
+    items: the catalogue whose codes are used. at: microseconds since 1970, by default just after
+    the latest event; what happened from then on is left out.
+    """
+    ids = pl.col("user_id", "item_id").cast(pl.String)
+    time = log.events.schema["time"]
+    micro = pl.col("time") if time.is_integer() else pl.col("time").dt.epoch("us")
+    table = log.events.select(ids, micro.cast(pl.Int64)).drop_nulls()
+    if at is not None:
+        table = table.filter(pl.col("time") < at)
+    # The ids of a million users are compared once, as the integers that they are sorted by.
+    table = table.sort("user_id", "time", maintain_order=True)
+    bounds = run_starts(table["user_id"].rle_id().to_numpy())
+    known = table["user_id"].gather(bounds[:-1])
+    codes = items.rows(table["item_id"].to_arrow())
+    times = table["time"].to_numpy()
+    found = _arranged(known, codes, times, bounds, users)
+    moment = int(times.max(initial=0)) + 1 if at is None else at
+    return _asked(found, moment, log.profiles)
+
+
+def people_of_histories(
+    histories: Histories, *, users: Sequence[str] | None = None, at: int | None = None
+) -> People:
+    """As `people_of_log`, of the histories that a model was published with; their events are all
+    taken, whenever they are."""
+    known, item, time, lengths = histories.arrays()
+    bounds = np.concatenate(([0], np.cumsum(lengths)))
+    names = pl.Series("user_id", known, pl.String)
+    found = _arranged(names, item.astype(np.int64), time, bounds, users)
+    moment = int(time.max(initial=0)) + 1 if at is None else at
+    return _asked(found, moment, histories.profiles)
+
+
+def last_visits(people: People) -> LastVisit:
+    """Split off the last moment of each user; users with nothing before it are left out.
+
+    Unknown items are no targets, and who has no other is left out too.
+    """
+    filled = people.lengths > 0
+    last = np.zeros(len(people), np.int64)
+    last[filled] = people.time[people.offsets[1:][filled] - 1]
+    owner = people.owner
+    before = people.time < last[owner]
+    ends = np.bincount(owner[before], minlength=len(people))
+    target = ~before & (people.item > 0)
+    asked = (ends > 0) & (np.bincount(owner[target], minlength=len(people)) > 0)
+    width = int(people.item.max(initial=0)) + 1
+    keys = np.unique(owner[target] * width + people.item[target])
+    chosen = np.flatnonzero(asked)
+    kept = asked[keys // width]
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(keys[kept] // width)[chosen])))
+    place, bounds = ranges(people.offsets[chosen], ends[chosen])
+    left = People(
+        people.users.gather(chosen),
+        people.item[place],
+        people.time[place],
+        bounds,
+        last[chosen],
+        None if people.profiles is None else people.profiles[chosen],
+    )
+    return LastVisit(left, keys[kept] % width, offsets)
+
+
+def _arranged(
+    known: pl.Series, item: Ints, time: Ints, bounds: Ints, users: Sequence[str] | None
+) -> People:
+    """The users that are asked for, out of all of them."""
+    none = np.zeros(0, np.int64)
+    if users is None:
+        return People(known.alias("user_id"), item, time, bounds, none)
+    asked = pl.Series("user_id", list(users), pl.String)
+    twice = asked.is_duplicated()
+    if twice.any():
+        first = int(twice.arg_max() or 0)
+        raise ValueInvalidError(
+            "a user is asked for twice",
+            row=first,
+            column="user_id",
+            value=asked[first],
+            hint="name each once",
+        )
+    index = pl.DataFrame({"user_id": known}).with_row_index("row")
+    row = asked.to_frame().join(index, on="user_id", how="left", maintain_order="left")["row"]
+    at = row.fill_null(0).to_numpy().astype(np.int64)
+    sizes = np.append(np.diff(bounds), 0)[at] * row.is_not_null().to_numpy()
+    place, offsets = ranges(bounds[at], sizes)
+    return People(asked, item[place], time[place], offsets, none)
+
+
+def _asked(people: People, at: int, profiles: pl.DataFrame | None) -> People:
+    """The users at one moment, with their profiles."""
+    if profiles is not None:
+        table = profiles.with_columns(pl.col("user_id").cast(pl.String))
+        asked = people.users.to_frame()
+        profiles = asked.join(table, on="user_id", how="left", maintain_order="left")
+    moments = np.full(len(people), at, np.int64)
+    return People(people.users, people.item, people.time, people.offsets, moments, profiles)

@@ -1,0 +1,228 @@
+"""A trained model that serves alone, with the histories that it is asked with.
+
+A cascade needs several models; one is enough to serve:
+
+    two towers, HCN, HSTU, SASRec   search the catalogue, and order what they find
+    DIN                             orders the items that a request names, or else the most
+                                    popular ones and the user's own
+
+Saved as an artifact of kind "served":
+
+    manifest.json    whether items are offered again
+    model/           the artifact as training wrote it: kind "retriever", "sequence" or "ranker"
+    histories/       what users did until then          (kind "histories")
+
+A model that was published without histories is served too; it knows of its users what they do
+from then on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from adwright.core.artifacts import Artifact, load_artifact, save_artifact
+from adwright.core.clock import Clock
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ArtifactError, ConfigError
+from adwright.data.features import ItemTable
+from adwright.data.schema import ACTION_KINDS
+from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
+from adwright.delivery.stages.histories import Histories
+from adwright.delivery.stages.popular_source import PopularScorer, PopularSource
+from adwright.delivery.stages.row_ranker import FineRanker
+from adwright.delivery.stages.sequence_batch import items_of
+from adwright.delivery.stages.sequence_source import SequenceQueries
+from adwright.delivery.stages.vector_source import PastSource, QueryVectors
+from adwright.models.sequential.hstu_ranker import HSTURanker
+from adwright.training.ranking.ranker import KIND as RANKER
+from adwright.training.ranking.ranker import Ranker
+from adwright.training.retrieval.artifact import KIND as RETRIEVER
+from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.lookup import embed_catalogue
+from adwright.training.sequential.artifact import KIND as SEQUENCE
+from adwright.training.sequential.artifact import SequenceArtifact
+
+__all__ = [
+    "ALONE",
+    "KIND",
+    "REPEAT_SHARE",
+    "Alone",
+    "ServedModel",
+    "catalogue_of",
+    "history_kinds_of",
+    "load_alone",
+]
+
+KIND = "served"
+#: Kinds of artifacts that serve alone.
+ALONE = (RANKER, RETRIEVER, SEQUENCE)
+Alone = Ranker | RetrieverArtifact | SequenceArtifact
+#: Items are offered again where at least this share of events is of an item had before.
+REPEAT_SHARE = 0.01
+_PARTS = ("model", "histories")
+#: A ranker that serves alone orders all that a request names; else so many popular and own items,
+#: which it can within the deadline of a decision.
+_NAMED, _FOUND = 5_000, 100
+
+
+@dataclass(frozen=True)
+class _ServedConfig:
+    unseen: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model, and the histories that it is asked with.
+
+    unseen: what a user had is not offered again, see `CascadeConfig`. artifact_id: of what was
+    loaded.
+    """
+
+    model: Alone
+    histories: Histories
+    unseen: bool = False
+    artifact_id: str = ""
+
+    @classmethod
+    def of_log(
+        cls, model: Alone, events: pl.DataFrame, profiles: pl.DataFrame | None = None
+    ) -> ServedModel:
+        """The model with the histories of a log; whether items are offered again, follows from
+        how often users took an item again (`REPEAT_SHARE`).
+
+        events: user_id, item_id and time of the kinds that are history. profiles: user_id and
+        text columns. Raises as `Histories.from_events`.
+        """
+        kinds = history_kinds_of(model)
+        known = Histories.from_events(events, catalogue_of(model), profiles=profiles, kinds=kinds)
+        return cls(model, known, known.repeats < REPEAT_SHARE and known.events > 0)
+
+    @classmethod
+    def load(cls, source: str | Path | Artifact) -> ServedModel:
+        """What `save` wrote; or the model of an artifact that training wrote, without histories.
+
+        source: its folder, or the artifact where it was read already. Raises ArtifactError for
+        another kind, and as `load_artifact`.
+        """
+        artifact = load_artifact(source)
+        if artifact.kind != KIND:
+            model = load_alone(artifact)
+            kinds = history_kinds_of(model)
+            return cls(model, Histories(catalogue_of(model), kinds=kinds), False, artifact.id)
+        config = from_jsonable(_ServedConfig, artifact.config)
+        model = load_alone(artifact.part("model"))
+        known = Histories.load(artifact.part("histories"), catalogue_of(model))
+        return cls(model, known, config.unseen, artifact.id)
+
+    def save(
+        self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
+    ) -> str:
+        """Write the folder, whole or not at all; returns its id. What the histories hold is
+        personal. Raises as `save_artifact`."""
+        with tempfile.TemporaryDirectory(prefix="adwright-served-") as scratch:
+            root = Path(scratch)
+            pairs = zip(_PARTS, (self.model, self.histories), strict=True)
+            ids = [part.save(root / name, clock=clock) for name, part in pairs]
+            files = {
+                path.relative_to(root).as_posix(): path.read_bytes()
+                for path in sorted(root.rglob("*"))
+                if path.is_file()
+            }
+        return save_artifact(
+            folder,
+            kind=KIND,
+            config=to_jsonable(_ServedConfig(self.unseen)),
+            files=files,
+            data_hash=self.model.data_hash,
+            seed=self.model.seed,
+            parents=ids,
+            overwrite=overwrite,
+            clock=clock,
+        )
+
+    def cascade(self, *, clock: Clock | None = None) -> Cascade:
+        """The recommender: a cascade of one model.
+
+        Raises ConfigError for a ranker of sequences, which needs a model that finds items for it,
+        and for a model that reads what a request cannot say.
+        """
+        known, unseen = self.histories, self.unseen
+        past = None if unseen else PastSource()
+        match self.model:
+            case SequenceArtifact() as sequence:
+                if isinstance(sequence.model, HSTURanker):
+                    raise ConfigError(
+                        "a ranker of sequences does not serve alone: it finds no items",
+                        where=sequence.name,
+                        hint="make it the fine stage of a cascade",
+                    )
+                queries = SequenceQueries(sequence, known)
+                return Cascade(
+                    known,
+                    vectors=queries.source(),
+                    coarse=queries.scorer(),
+                    fine=None,
+                    count=sequence.count,
+                    config=CascadeConfig(unseen=unseen),
+                    clock=clock,
+                )
+            case RetrieverArtifact() as towers:
+                vectors = QueryVectors(towers, known)
+                return Cascade(
+                    known,
+                    vectors=vectors.source(),
+                    coarse=vectors.scorer(),
+                    fine=None,
+                    count=towers.count,
+                    past=past,
+                    config=CascadeConfig(unseen=unseen),
+                    clock=clock,
+                )
+            case Ranker() as ranker:
+                count = known.count.copy()
+                items = embed_catalogue(ranker.model.item, len(ranker.items)).float().numpy()
+                return Cascade(
+                    known,
+                    vectors=PopularSource(count, items),
+                    coarse=PopularScorer(count),
+                    fine=FineRanker(ranker, known),
+                    count=count,
+                    past=past,
+                    config=CascadeConfig(_FOUND, _FOUND, coarse=_NAMED, unseen=unseen),
+                    clock=clock,
+                )
+
+
+def load_alone(artifact: Artifact) -> Alone:
+    """The model of an artifact that serves alone. Raises ArtifactError for another kind."""
+    match artifact.kind:
+        case kind if kind == RANKER:
+            return Ranker.load(artifact)
+        case kind if kind == RETRIEVER:
+            return RetrieverArtifact.load(artifact)
+        case kind if kind == SEQUENCE:
+            return SequenceArtifact.load(artifact)
+        case kind:
+            raise ArtifactError(
+                f"a model of kind {kind!r} does not serve alone",
+                where=str(artifact.folder),
+                hint=f"those of kind {', '.join(ALONE)} do",
+            )
+
+
+def catalogue_of(model: Alone) -> ItemTable:
+    """The items that a model knows, by whose codes histories are kept."""
+    return items_of(model) if isinstance(model, SequenceArtifact) else model.items
+
+
+def history_kinds_of(model: Alone) -> tuple[str, ...]:
+    """The kinds of events that a model's histories are made of: as it was trained."""
+    match model:
+        case Ranker():
+            return model.history_kinds
+        case SequenceArtifact() | RetrieverArtifact():
+            return ACTION_KINDS

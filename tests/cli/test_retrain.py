@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from adwright.campaigns.store.store import Store
+from adwright.cli import app
+from adwright.core.artifacts import load_artifact
+from adwright.data.schema import Catalogue
+from adwright.data.sources.log import Log, open_log, save_log
+from adwright.delivery.popularity import save_popularity
+from tests.support.service.served_loop import PLACES, PlayedLoop, play_loop
+from tests.support.store.small_world import ITEMS, events
+
+RUN = """draws = 20
+threads = 1
+[model]
+width = 16
+max_length = 32
+blocks = 1
+heads = 2
+repeats = true
+[fit]
+epochs = 2
+learning_rate = 0.01
+"""
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["--quiet", *arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def log() -> Log:
+    """The purchases of some villagers."""
+    return Log(events(people=40).lazy(), Catalogue.checked(ITEMS))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("loop")
+
+
+@pytest.fixture(scope="module")
+def loop(folder: Path, log: Log) -> PlayedLoop:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "200")
+        return play_loop(folder, log, RUN, decisions=500)
+
+
+def test_what_was_answered_is_what_was_written(loop: PlayedLoop) -> None:
+    shown = loop.served.filter(kind="impression")
+    assert shown.height == loop.shown.height == 500 * PLACES
+    keys = ["request_id", "position"]
+    both = loop.shown.join(shown, on=keys, suffix="_written", maintain_order="left")
+    assert both["item_id"].equals(both["item_id_written"], check_names=False)
+    assert both["propensity"].equals(both["propensity_written"], check_names=False)
+    assert (loop.shown["propensity"] < 1).mean() > 0.5  # type: ignore[operator]
+    assert loop.sent == loop.accepted == loop.served.filter(kind="purchase").height
+    assert loop.sent > 150
+    assert loop.left == 0
+
+
+def test_the_new_model_was_trained_on_both_and_decides(
+    loop: PlayedLoop, folder: Path, log: Log
+) -> None:
+    old = log.events.collect()
+    joined = open_log(folder / "runs" / "b" / "log").events.collect()
+    assert joined.height == old.height + loop.served.height
+    assert f"{old.height:,} events of the old log and {loop.served.height:,}" in loop.retrained
+    for words in ("ndcg@10", "Saved in runs/b/model", "adwright publish runs/b/model"):
+        assert words in loop.retrained
+    version, known = loop.decided
+    assert version == "v2"
+    assert known == joined.filter(kind="purchase").height
+    assert loop.after["model"] == "v2"
+    assert len(loop.after["items"]) == PLACES
+    assert load_artifact(folder / "models" / "shop" / "v2").kind == "served"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log) -> Path:
+    """A model that puts the least popular first, and a store with later events."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    save_log(tmp_path / "log", log)
+    counts = log.events.collect()["item_id"].value_counts()
+    rare = 1 / counts["count"].to_numpy()
+    save_popularity(tmp_path / "a" / "model", counts["item_id"].to_list(), rare)
+    (tmp_path / "a" / "config.json").write_text('{"log": "log"}')
+    late = (
+        log.events.collect()
+        .head(300)
+        .with_columns(
+            pl.format("late-{}", "event_id").alias("event_id"),
+            pl.col("time") + timedelta(days=200),
+        )
+    )
+    late.write_parquet(tmp_path / "late.parquet")
+    with Store.open("sqlite:///adwright.db") as store:
+        store.create_tenant("shop")
+        store.record_events("shop", late)
+    return tmp_path
+
+
+def test_a_file_and_a_store_are_served_logs_too_and_repeated_events_count_once(here: Path) -> None:
+    both = ("--served", "late.parquet", "--served", "sqlite:///adwright.db", "--tenant", "shop")
+    text = run("retrain", "a", *both, "--out", "b", "--dry-run")
+    assert "300 that the service wrote" in text
+    assert "300 events of the service were there already" in text
+    assert not (here / "b").exists()
+    text = run("retrain", "a", *both, "--out", "b", "--publish")
+    assert "the new model is better" in text
+    assert "v1 decides for shop" in text
+    assert (here / "models" / "shop" / "current").read_text() == "v1\n"
+
+
+def test_publishing_is_left_to_the_user(here: Path) -> None:
+    found = run("retrain", "a", "--served", "late.parquet", "--out", "b", "--tenant", "shop")
+    assert "publish it: adwright publish b/model --tenant shop" in found
+    assert not (here / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        (("a", "--served", "late.parquet", "--publish"), "published for a tenant"),
+        (("a", "--served", "sqlite:///adwright.db"), "several tenants"),
+        (("a", "--served", "sqlite:///adwright.db", "--tenant", "x"), "no such tenant"),
+        (("a", "--served", "sqlite:///typo.db", "--tenant", "shop"), "no such store"),
+        (("a", "--served", "nowhere"), "there is no such file"),
+        (("nowhere", "--served", "late.parquet"), "no model here"),
+        (("a", "--served", "late.parquet", "--log", "nowhere"), "no such log"),
+        (("a", "--served", "log"), "event_id"),
+    ],
+)
+def test_mistakes_are_told_and_leave_nothing(
+    here: Path, arguments: tuple[str, ...], about: str
+) -> None:
+    before = sorted(path.name for path in here.iterdir() if "-" not in path.name)
+    assert about in run("retrain", *arguments, "--out", "b", code=2)
+    assert sorted(path.name for path in here.iterdir() if "-" not in path.name) == before

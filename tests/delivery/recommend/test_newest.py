@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from adwright.core.errors import ValueInvalidError
+from adwright.delivery.popularity import Popularity
+from adwright.delivery.recommend.models import PopularityTop
+from adwright.delivery.recommend.newest import newest_visits, ranks_of
+from adwright.delivery.training_log import HistoryLog
+
+IDS = ("tea", "jam", "rye", "oil")
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def log(*rows: tuple[str, str, int]) -> HistoryLog:
+    users, items, hours = zip(*rows, strict=True)
+    times = [NOON + timedelta(hours=hour) for hour in hours]
+    return HistoryLog(pl.DataFrame({"user_id": users, "item_id": items, "time": times}), None)
+
+
+def crowd(people: int) -> HistoryLog:
+    """Each takes tea; then jam, the first half early and the others late."""
+    rows = [(f"u{n:03}", "tea", 0) for n in range(people)]
+    return log(*rows, *((f"u{n:03}", "jam", 1 if n < people // 2 else 9) for n in range(people)))
+
+
+def test_users_are_asked_what_they_did_last() -> None:
+    found = newest_visits(
+        log(("ann", "tea", 0), ("ann", "jam", 5), ("ann", "oil", 5), ("bob", "rye", 1)), IDS, NOON
+    )
+    assert found.people.users.to_list() == ["ann"]
+    assert [IDS[code - 1] for code in found.targets] == ["jam", "oil"]
+    assert found.unseen
+    assert "1 users" in found.about
+
+
+def test_where_enough_came_late_only_these_are_asked() -> None:
+    late = NOON + timedelta(hours=5)
+    assert len(newest_visits(crowd(80), IDS, late).people) == 40
+    assert len(newest_visits(crowd(40), IDS, late).people) == 40
+    assert "after" in newest_visits(crowd(80), IDS, late).about
+    assert "in the whole log" in newest_visits(crowd(40), IDS, late).about
+    few = newest_visits(crowd(80), IDS, late, most=7, seed=1)
+    assert len(few.people) == 7
+    again = newest_visits(crowd(80), IDS, late, most=7, seed=1)
+    assert few.people.users.to_list() == again.people.users.to_list()
+
+
+def test_what_was_had_is_no_target_where_nothing_repeats() -> None:
+    rows = log(("ann", "tea", 0), ("ann", "tea", 1), ("bob", "tea", 0), ("bob", "jam", 1))
+    assert newest_visits(rows, IDS, NOON, unseen=True).people.users.to_list() == ["bob"]
+    assert newest_visits(rows, IDS, NOON, unseen=False).people.users.to_list() == ["ann", "bob"]
+    assert not newest_visits(rows, IDS, NOON).unseen
+
+
+def test_ranks_are_places_in_the_models_own_list() -> None:
+    rows = log(("ann", "tea", 0), ("ann", "jam", 5), ("ann", "oil", 5), ("bob", "tea", 0))
+    visits = newest_visits(rows, IDS, NOON, unseen=False)
+    model = Popularity(("oil", "new", "tea"), np.array([1.0, 3.0, 2.0]))
+    ranks = ranks_of(PopularityTop(model, unseen=False), visits)
+    # The model does not know jam, and puts oil third.
+    assert ranks.ranks.tolist() == [3, np.inf]
+    seen = ranks_of(PopularityTop(model, unseen=True), visits)
+    assert seen.ranks.tolist() == [2, np.inf]
+
+
+def test_without_a_second_event_nobody_can_be_asked() -> None:
+    with pytest.raises(ValueInvalidError, match="nobody did something twice"):
+        newest_visits(log(("ann", "tea", 0), ("bob", "jam", 0)), IDS, NOON)
