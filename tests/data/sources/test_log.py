@@ -184,3 +184,13 @@ def test_a_log_without_items_gets_the_ids_it_shows(tmp_path: Path) -> None:
     # A coupon is no item.
     assert found.catalogue.items["item_id"].to_list() == ["x", "y"]
     assert found.users is None
+
+
+def test_a_log_is_shown_in_a_line_and_by_its_first_events() -> None:
+    log = made()
+    n = log.catalogue.items.height
+    assert repr(log).startswith(f"<Log of {n} items, of which is known: ")
+    html = log._repr_html_()
+    assert f"<p>Log of {n} items" in html
+    assert "<table" in html
+    assert log.events.head(1).collect()["event_id"][0] in html

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -60,6 +61,16 @@ class Log:
     events: pl.LazyFrame
     catalogue: Catalogue
     users: pl.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        """What is known without reading the events."""
+        items = self.catalogue.items
+        known = ", ".join(name for name in items.columns if name != "item_id") or "their ids"
+        return f"<Log of {items.height:,} items, of which is known: {known}>"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same, and the first events."""
+        return f"<p>{escape(repr(self)[1:-1])}</p>{self.events.head(5).collect()._repr_html_()}"
 
 
 @dataclass(frozen=True)
