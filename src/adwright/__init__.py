@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adwright.data.tasks.task import Task
     from adwright.demos.ranker import DemoConfig, demo
     from adwright.models.ranking.din import DINConfig
+    from adwright.training.loop.callbacks import Callback
     from adwright.training.ranking.config import RunConfig, response_task
     from adwright.training.ranking.fit import FitConfig
     from adwright.training.ranking.ranker import Ranker
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from adwright.training.ranking.scoring import score_file
 
 __all__ = [
+    "Callback",
     "DINConfig",
     "DemoConfig",
     "FitConfig",
@@ -43,6 +45,7 @@ __all__ = [
 
 
 _ROOMS = {
+    "Callback": "adwright.training.loop.callbacks",
     "DINConfig": "adwright.models.ranking.din",
     "DemoConfig": "adwright.demos.ranker",
     "FitConfig": "adwright.training.ranking.fit",
