@@ -107,7 +107,8 @@ def read_floors(top: Path) -> Floors:
     place = {}
     for name, module in modules.items():
         _, *parts = name.split(".")
-        if not parts or not module.counts:
+        # `python -m adwright` is no room.
+        if not parts or parts == ["__main__"] or not module.counts:
             continue
         is_folder = module.path.name == "__init__.py"
         deep = len(parts) > 2 or (is_folder and len(parts) == 2)

@@ -40,6 +40,7 @@ OWN_TESTS = {"test_layout.py", "test_docs.py", "test_adding_one.py", "test_lock.
 SECOND_TESTS = {
     "test_engine_ends.py": "lm/serving/engine.py",
     "test_hstu_layer.py": "models/sequential/hstu.py",
+    "test_mistakes.py": "cli/app.py",
 }
 #: Folders that may hold fewer or more files than the rule says, each with its reason.
 OTHER_SIZES = {

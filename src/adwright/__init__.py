@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from adwright.delivery.recommend.run import recommend_all
     from adwright.demos.ranker import DemoConfig, demo
     from adwright.models.ranking.din import DINConfig
+    from adwright.training.loop.callbacks import Callback
     from adwright.training.ranking.config import RunConfig, response_task
     from adwright.training.ranking.fit import FitConfig
     from adwright.training.ranking.ranker import Ranker
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from adwright.training.ranking.scoring import score_file
 
 __all__ = [
+    "Callback",
     "DINConfig",
     "DemoConfig",
     "FitConfig",
@@ -45,6 +47,7 @@ __all__ = [
 
 
 _ROOMS = {
+    "Callback": "adwright.training.loop.callbacks",
     "DINConfig": "adwright.models.ranking.din",
     "DemoConfig": "adwright.demos.ranker",
     "FitConfig": "adwright.training.ranking.fit",

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from adwright.cli import app
 from adwright.core.errors import FileUnreadableError
 from adwright.core.version import __version__
+from adwright.training.ranking.config import RunConfig
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,65 @@ def test_each_verb_explains_itself(verb: list[str]) -> None:
     result = CliRunner().invoke(app, [*verb, "--help"])
     assert result.exit_code == 0
     assert "Usage: " in result.output
+
+
+@pytest.mark.parametrize("verb", [[], ["train"], ["train", "din"], ["data"], ["data", "import"]])
+def test_h_is_help(verb: list[str]) -> None:
+    short = CliRunner().invoke(app, [*verb, "-h"])
+    assert short.exit_code == 0
+    assert short.output == CliRunner().invoke(app, [*verb, "--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("tr", ["train"]), ("train hs", ["hstu"]), ("train hstu --ev", ["--events"])],
+)
+def test_a_shell_completes_verbs_and_options(typed: str, offered: list[str]) -> None:
+    words = f"adwright {typed}"
+    env = {
+        "_ADWRIGHT_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    result = CliRunner().invoke(app, [], prog_name="adwright", env=env)
+    assert result.output.split() == offered
+    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("words", "ways"),
+    [
+        (["train", "din", "a b.toml", "--force"], ["train din 'a b.toml' --force"]),
+        (["--quiet", "train", "--task", "hstu", "--resume"], ["--quiet train --task hstu"]),
+        (["train", "hstu", "--events", "e.csv"], ["train hstu --events e.csv"]),
+    ],
+)
+def test_after_ctrl_c_it_says_how_to_go_on(
+    words: list[str], ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adwright.training.ranking.run.run", press)
+    monkeypatch.setattr("adwright.training.sequential.run.run_sequence", press)
+    monkeypatch.setattr("adwright.core.config.load_toml", lambda *_: RunConfig())
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 130
+    (way,) = ways
+    assert result.stderr.splitlines()[-3:] == [
+        "Interrupted.",
+        f"  to go on: adwright {way} --resume",
+        f"  to close it with what it has: adwright {way} --stop-now",
+    ]
+
+
+def test_what_cannot_be_resumed_just_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adwright.data.sources.log.open_log", press)
+    result = CliRunner().invoke(app, ["data", "describe", "log"])
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
 
 
 def test_a_mistake_is_one_readable_message() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -9,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from adwright.cli.default_group import DefaultGroup
+from adwright.core.errors import ConfigError
 
 made = typer.Typer(cls=DefaultGroup, help="Make something.")
 app = typer.Typer()
@@ -68,3 +70,14 @@ def test_the_help_tells_of_all_verbs_and_of_the_options_of_the_first() -> None:
 
 def test_a_mistake_is_the_verbs() -> None:
     assert "--nonsense" in run("make", "--nonsense", code=2)
+
+
+def test_a_word_that_is_nearly_a_verb_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["make", "tee"])
+    assert isinstance(result.exception, ConfigError)
+    assert "did you mean tea? The verbs are tea, coffee" in str(result.exception)
+    (tmp_path / "tee").touch()
+    assert run("make", "tee") == "1 tee\n"

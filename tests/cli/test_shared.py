@@ -7,13 +7,22 @@ from pathlib import Path
 import pytest
 import typer
 
-from adwright.cli.shared import allowed_to_replace, console, fail, show_facts, show_table
-from adwright.core.errors import AdwrightError, ResourceError
+from adwright.cli.shared import (
+    agree_to_journey,
+    allowed_to_replace,
+    console,
+    fail,
+    show_facts,
+    show_table,
+)
+from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 
 
 def test_facts_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     show_facts({"a": "1", "long": "2"})
     assert capsys.readouterr().out == "a:    1\nlong: 2\n"
+    show_facts({"a": "1"}, err=True)
+    assert capsys.readouterr() == ("", "a: 1\n")
 
 
 def test_tables_show_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,3 +68,26 @@ def test_replacing_needs_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(typer, "confirm", refuse)
     with pytest.raises(typer.Abort):
         allowed_to_replace(tmp_path, force=False)
+
+
+def test_a_download_that_nobody_named_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(ConfigError, match=r"nothing named.*adwright train din.*--task.*an hour"):
+        agree_to_journey("train din", "an hour", option="--task")
+    asked: list[str] = []
+
+    class Person(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def answer(question: str, *, abort: bool) -> None:
+        assert abort
+        asked.append(question)
+
+    monkeypatch.setattr(sys, "stdin", Person())
+    monkeypatch.setattr(typer, "confirm", answer)
+    agree_to_journey("train din", "an hour", option="--task")
+    assert asked == ["Train on Complete Journey?"]
+    assert "On Complete Journey: an hour." in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -43,6 +44,10 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table.write_csv(folder / "events.csv")
     (folder / "run.toml").write_text(RUN)
     (folder / "items").mkdir()
+    (folder / "items" / "sequences.txt").write_text("1 5 6 7 8\n2 6 7 8 5\n3 7 8 5 6\n")
+    attributes = '{"5": [1], "6": [1], "7": [2], "8": [2]}'
+    (folder / "items" / "item_attributes.json").write_text(attributes)
+    (folder / "empty").mkdir()
     return folder
 
 
@@ -58,17 +63,24 @@ def run(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
+def plan(*arguments: str) -> dict[str, Any]:
+    """The settings that a dry run prints."""
+    result = CliRunner().invoke(app, ["--quiet", *arguments, "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "trains: " in result.stderr
+    values: dict[str, Any] = json.loads(result.stdout)
+    return values
+
+
 @pytest.mark.parametrize("verb", ["hstu", "sasrec"])
 def test_options_win_over_the_run_file(verb: str) -> None:
-    values = json.loads(run("train", verb, "run.toml", "--dry-run"))
+    values = plan("train", verb, "run.toml")
     assert (values["seed"], values["fit"]["epochs"], values["out"]) == (3, 1, "out")
     assert (values["model"]["width"], values["data"]["path"]) == (8, "events.csv")
-    changed = json.loads(
-        run(
-            *("train", verb, "run.toml", "--dry-run", "--seed", "5", "--epochs", "2"),
-            *("--out", "there", "--events", "items", "--max-length", "9", "--blocks", "3"),
-            *("--width", "12"),
-        )
+    changed = plan(
+        *("train", verb, "run.toml", "--seed", "5", "--epochs", "2"),
+        *("--out", "there", "--events", "items", "--max-length", "9", "--blocks", "3"),
+        *("--width", "12"),
     )
     assert (changed["seed"], changed["fit"]["epochs"], changed["out"]) == (5, 2, "there")
     assert changed["data"]["kind"] == "items"
@@ -76,9 +88,9 @@ def test_options_win_over_the_run_file(verb: str) -> None:
     assert (model["max_length"], model["blocks"], model["width"]) == (9, 3, 12)
     if verb == "hstu":
         assert (model["qk_width"], model["v_width"]) == (6, 6)
-    default = json.loads(run("train", verb, "--dry-run", "--households", "0.1"))
+    default = plan("train", verb, "--households", "0.01")
     assert default["data"]["kind"] == "journey"
-    assert (default["data"]["households"], default["out"]) == (0.1, f"runs/{verb}")
+    assert (default["data"]["households"], default["out"]) == (0.01, f"runs/{verb}")
 
 
 @pytest.mark.parametrize(("verb", "name"), [("hstu", "HSTU"), ("sasrec", "SASRec")])
@@ -115,7 +127,7 @@ def test_what_was_shown_is_no_history(here: Path) -> None:
     ("arguments", "about"),
     [
         (["--events", "nowhere.csv"], "there is no such file"),
-        (["--events", "items"], "does not exist"),
+        (["--events", "empty"], "does not exist"),
         (["--width", "7"], "multiple of heads"),
         (["--households", "0"], "share in"),
         (["--households", "0.5"], "alone"),
@@ -129,11 +141,9 @@ def test_mistakes_are_told(arguments: list[str], about: str) -> None:
 
 def test_the_model_is_an_option_and_a_name_of_the_verb() -> None:
     for kind in ("hstu", "sasrec"):
-        named = run("train", kind, "run.toml", "--dry-run")
-        assert run("train", "sequence", "run.toml", "--model", kind, "--dry-run") == named
-    assert run("train", "sequence", "run.toml", "--dry-run") == run(
-        *("train", "hstu", "run.toml", "--dry-run")
-    )
+        named = plan("train", kind, "run.toml")
+        assert plan("train", "sequence", "run.toml", "--model", kind) == named
+    assert plan("train", "sequence", "run.toml") == plan("train", "hstu", "run.toml")
     text = run("train", "sequence", "--model", "gru", code=2)
     assert "no sequence model 'gru'" in text
     assert "--model" not in run("train", "hstu", "--help")

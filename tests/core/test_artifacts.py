@@ -429,3 +429,13 @@ def test_a_part_that_is_not_what_its_manifest_says(
     save_plain(tmp_path / "outer", files=files)
     with pytest.raises(ArtifactCorruptError, match=message):
         load_artifact(tmp_path / "outer").part("model")
+
+
+def test_the_folder_below_and_the_verbs_of_another_kind_are_named(tmp_path: Path) -> None:
+    save_artifact(tmp_path / "runs" / "ranker", kind="ranker", config={}, tensors={})
+    with pytest.raises(ArtifactError, match=r"holds manifest.json; .*runs/ranker does"):
+        load_artifact(tmp_path / "runs")
+    with pytest.raises(ArtifactError, match=r"holds manifest.json$"):
+        load_artifact(tmp_path)
+    with pytest.raises(ArtifactError, match=r"this one is for adwright evaluate, score, explain"):
+        load_artifact(tmp_path / "runs" / "ranker", kind="cascade")

@@ -14,7 +14,15 @@ from typing import Any, get_args
 import pytest
 
 from adwright.core import assets
-from adwright.core.assets import ASSETS, AssetName, Pin, asset, cache_folder, derived
+from adwright.core.assets import (
+    ASSETS,
+    AssetName,
+    Pin,
+    asset,
+    cache_folder,
+    derived,
+    naming_the_cache,
+)
 from adwright.core.errors import AssetError, ResourceError
 from adwright.core.hashing import sha256_file
 
@@ -401,3 +409,17 @@ def test_a_changed_byte_in_the_cache_is_noticed(tmp_path: Path, wheel: Path) -> 
     folder = asset("obp", cache=tmp_path / "cache")
     (folder / "tiny/data/a.csv").write_bytes(b"x,y\n1,3\n")
     assert files_under(asset("obp", cache=tmp_path / "cache")) == WANTED
+
+
+def test_of_a_cache_that_cannot_be_written_it_says_how_to_name_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADWRIGHT_CACHE", "/proc/x")
+    for call in (lambda: asset("obp"), lambda: derived("made", lambda _: None)):
+        with pytest.raises(ResourceError, match="ADWRIGHT_CACHE names that of the cache"):
+            call()
+    full = ResourceError("full", where="here", hint="free some")
+    for folder, said in ((Path("/proc/x/tasks"), True), (tmp_path, False)):
+        with pytest.raises(ResourceError) as caught, naming_the_cache(folder):
+            raise full
+        assert ("ADWRIGHT_CACHE" in caught.value.hint) is said

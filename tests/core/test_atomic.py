@@ -345,3 +345,14 @@ def test_a_folder_that_is_not_there_is_not_synced(tmp_path: Path) -> None:
     sync_folder(tmp_path / "none")
     sync_folder(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc here")
+def test_where_no_folder_can_be_made_it_says_so() -> None:
+    with pytest.raises(ResourceError, match=r"no folder can be made here .*/proc/x"):
+        atomic_write_text("/proc/x/file", "text")
+    with (
+        pytest.raises(ResourceError, match="no folder can be made here"),
+        atomic_folder("/proc/x/folder"),
+    ):
+        pass

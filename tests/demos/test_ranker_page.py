@@ -26,7 +26,7 @@ HOUSEHOLD = Household(
     taken=1,
     shown=(
         ShownProduct("i1", "tea & <jam>", 0.123, True, (Activated("i2", "milk", 3, 0.5),)),
-        ShownProduct("i2", "milk", 0.05, False, (Activated("i2", "milk", 3, -0.25),)),
+        ShownProduct("i2", "milk", 0.05, False, (Activated("i2", "milk", 3, 0.25),)),
     ),
     past=("×3 milk", "×1 jam"),
     weights=((0.5, -0.25), (0.0, 0.1)),
@@ -81,7 +81,7 @@ def test_text_is_escaped(page: str) -> None:
 
 
 def test_everything_is_told(page: str, result: RunResult) -> None:
-    for text in ("1,234 purchases", "12.3%", "×3", "+0.50", "-0.25", "12.3 s", "01 January 2024"):
+    for text in ("1,234 purchases", "12.3%", "×3, 50%", "×3, 25%", "12.3 s", "01 January 2024"):
         assert text in page, text
     for row in result.comparison.rows():
         assert row[1] in page

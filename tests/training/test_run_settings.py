@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.errors import ConfigError, ResourceError, ResumeError
 from adwright.training.run_settings import (
+    begun_runs,
     check_ranges,
     check_run_settings,
     require_free,
+    require_writable,
     seeded,
 )
 
@@ -68,3 +70,35 @@ def test_first_weights_depend_on_the_seed_alone() -> None:
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_folders_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    require_writable(tmp_path / "new" / "folder")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    for folder in (Path("/proc/x/y"), tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(ResourceError, match="choose another") as caught:
+            require_writable(folder)
+        assert str(folder) in str(caught.value)
+
+
+def test_what_is_taken_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folders = {"DIN": tmp_path / "din", "Base": tmp_path / "base"}
+    assert begun_runs(folders, resume=False, stop_now=False) == set()
+    assert not caplog.text
+    assert begun_runs(folders, resume=True, stop_now=False) == set()
+    assert f"nothing to resume in {tmp_path / 'din'}" in caplog.text
+    with pytest.raises(ResumeError, match="no run to close"):
+        begun_runs(folders, resume=True, stop_now=True)
+    (tmp_path / "din").mkdir()
+    (tmp_path / "din" / "config.json").touch()
+    caplog.clear()
+    assert begun_runs(folders, resume=True, stop_now=False) == {"DIN"}
+    assert not caplog.text
+    assert begun_runs(folders, resume=True, stop_now=True) == {"DIN"}
+    assert "Base was not begun" in caplog.text
+
+
+def test_the_types_come_first() -> None:
+    with pytest.raises(ConfigError, match="epochs is a whole number, not '3'"):
+        check_ranges(Numbers("3"), counts=("epochs",))  # type: ignore[arg-type]

@@ -113,6 +113,16 @@ def test_a_taken_port_is_said_in_words() -> None:
         listen("192.0.2.1", 0)
 
 
+def test_a_port_of_the_administrator_is_no_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(ResourceError, match="choose a port from 1024 on") as caught:
+        listen("127.0.0.1", 80)
+    assert "stop what uses it" not in caught.value.hint
+
+
 def test_without_uvicorn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with socket.socket() as opened, pytest.raises(MissingExtraError, match=r"adwright\[service\]"):

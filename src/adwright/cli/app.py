@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shlex
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -20,10 +22,20 @@ __all__ = ["Root", "app", "main"]
 
 #: Exit code where the user can do something about it: a wrong file, setting or folder.
 MISTAKE = 2
+#: Exit code after Ctrl-C, as of a shell.
+INTERRUPTED = 130
+#: Where a context keeps the words of the command line.
+_WORDS = "adwright.words"
 
 
 class Root(TyperGroup):
-    """Turns an AdwrightError of any verb into one readable message and exit code 2."""
+    """Turns an AdwrightError of any verb into one readable message and exit code 2, and Ctrl-C into
+    one that says how to go on."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words, for what is said after Ctrl-C."""
+        ctx.meta[_WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb; with --debug, errors pass through with their traceback."""
@@ -34,6 +46,31 @@ class Root(TyperGroup):
                 raise
             fail(error)
             raise typer.Exit(MISTAKE) from error
+        except KeyboardInterrupt as error:
+            typer.secho("Interrupted.", fg=typer.colors.RED, err=True)
+            for line in _ways_on(self, ctx.meta[_WORDS]):
+                typer.echo(line, err=True)
+            raise typer.Exit(INTERRUPTED) from error
+
+
+def _ways_on(root: Any, words: Sequence[str]) -> list[str]:
+    """What to type after the command `words` was interrupted."""
+    command = root
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    if isinstance(command, DefaultGroup):
+        command = command.commands[command.default]
+    options = {name for one in command.params for name in one.opts}
+    if "--resume" not in options:
+        return []
+    # Not without --force: what it was to replace is still there.
+    kept = [word for word in words if word not in ("--resume", "--stop-now")]
+    ways = {"--resume": "to go on", "--stop-now": "to close it with what it has"}
+    return [
+        f"  {what}: {shlex.join(['adwright', *kept, option])}"
+        for option, what in ways.items()
+        if option in options
+    ]
 
 
 app = typer.Typer(
@@ -43,10 +80,10 @@ app = typer.Typer(
         "Ads written, judged, delivered, audited, operated and retired on one stack.\n\n"
         "Begin with `adwright demo`: it trains a ranker on real promotions and writes a page "
         "to read. With data of your own, go `adwright data import`, `adwright train`, "
-        "`adwright score`. Each verb explains itself: `adwright train --help`."
+        "`adwright score`. Each verb explains itself: `adwright train -h`."
     ),
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )

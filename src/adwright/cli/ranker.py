@@ -12,10 +12,13 @@ import typer
 from adwright.cli.shared import (
     DryRun,
     Force,
+    LogTo,
     RayWorkers,
     Resume,
     Retries,
     Seed,
+    StopNow,
+    agree_to_journey,
     allowed_to_replace,
     require_ray_options,
     show_facts,
@@ -42,6 +45,25 @@ NegativeRate = Annotated[
         "--negative-rate", min=0.0, max=1.0, help="Share of the label-0 rows that is kept."
     ),
 ]
+Config = Annotated[Path | None, typer.Argument(help="Run file in TOML; without one, the defaults.")]
+TaskPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--task",
+        help="Folder of a task or of an imported log; complete-journey, whose response task is "
+        "built; or movielens.",
+    ),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the run and its ranker.")]
+RunSeed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="The same seed gives the same ranker.")
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs", min=1, help="Passes over the data, at most; with --resume, also more."
+    ),
+]
 Base = Annotated[
     bool | None,
     typer.Option("--base/--no-base", help="Also train the base model, to compare with."),
@@ -56,28 +78,19 @@ def register(app: typer.Typer) -> None:
     app.command("export")(export)
 
 
-def train(
-    config: Annotated[
-        Path | None, typer.Argument(help="Run file in TOML; without one, the defaults.")
-    ] = None,
-    task: Annotated[
-        Path | None,
-        typer.Option("--task", help="Task folder; without one, the response task is built."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the run and its ranker.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="The same seed gives the same ranker.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over the data, at most.")
-    ] = None,
+def train(  # noqa: PLR0913, PLR0917 - one argument per option
+    config: Config = None,
+    task: TaskPath = None,
+    out: Out = None,
+    seed: RunSeed = None,
+    epochs: Epochs = None,
     negative_rate: NegativeRate = None,
     base: Base = None,
     ray_workers: RayWorkers = 0,
     retries: Retries = 0,
+    log_to: LogTo = None,
     resume: Resume = False,
+    stop_now: StopNow = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -85,31 +98,47 @@ def train(
 
     Training rows fit the weights, validation rows stop the training and calibrate, test rows
     are looked at once. An option given here wins over the run file. A run that was killed
-    continues with --resume and ends with the same bits. With --ray-workers the processes of Ray
-    divide each batch, on the cluster of RAY_ADDRESS or on this machine; it needs the extra `ray`.
+    continues with --resume and ends with the same bits; --stop-now closes it instead. With
+    --ray-workers the processes of Ray divide each batch, on the cluster of RAY_ADDRESS or on this
+    machine; it needs the extra `ray`.
     """
     from adwright.core.config import load_toml, to_jsonable, with_overrides
+    from adwright.training.dry_run import plan_ranking
+    from adwright.training.loop.trackers import trackers
     from adwright.training.on_ray import fit_on_ray
-    from adwright.training.ranking.config import RunConfig, TaskConfig
+    from adwright.training.ranking.config import RunConfig, task_config
     from adwright.training.ranking.run import run
 
     require_ray_options(ray_workers, retries)
     asked = RunConfig() if config is None else load_toml(config, RunConfig)
     stream = with_overrides(asked.fit.stream, {"negative_rate": negative_rate})
     changes = {
-        "task": None if task is None else TaskConfig(kind="folder", folder=task),
+        "task": None if task is None else task_config(task),
         "fit": with_overrides(asked.fit, {"epochs": epochs, "stream": stream}),
         "out": out,
         "seed": seed,
         "base": base,
     }
     asked = with_overrides(asked, changes)
+    callbacks = trackers([log_to] if log_to else [], asked.out)
     if dry_run:
+        plan = plan_ranking(asked, resume=resume or stop_now, overwrite=force)
         typer.echo(json.dumps(to_jsonable(asked), indent=1))
+        show_facts(plan, err=True)
         return
+    if config is None and task is None:
+        work = "a download of 31 MB, and some five minutes of two cores"
+        agree_to_journey("train din", work, option="--task")
     replacing = allowed_to_replace(asked.out / "ranker", force=force)
-    fit_with = partial(fit_on_ray, workers=ray_workers, retries=retries) if ray_workers else None
-    result = run(asked, resume=resume, overwrite=replacing or force, fit_with=fit_with)
+    on_ray = partial(fit_on_ray, workers=ray_workers, retries=retries, callbacks=callbacks)
+    result = run(
+        asked,
+        resume=resume,
+        stop_now=stop_now,
+        overwrite=replacing or force,
+        fit_with=on_ray if ray_workers else None,
+        callbacks=callbacks,
+    )
     show_table(
         result.comparison.header(),
         result.comparison.rows(),

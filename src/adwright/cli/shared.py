@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 __all__ = [
     "DryRun",
     "Force",
+    "LogTo",
     "Offline",
     "RayWorkers",
     "Resume",
     "Retries",
     "Seed",
+    "StopNow",
+    "agree_to_journey",
     "allowed_to_replace",
     "console",
     "fail",
@@ -40,6 +43,21 @@ Offline = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume a run that was interrupted.")]
+StopNow = Annotated[
+    bool,
+    typer.Option(
+        "--stop-now",
+        help="Close an interrupted run: no further step; measure and save the best so far.",
+    ),
+]
+LogTo = Annotated[
+    Literal["tensorboard", "mlflow"] | None,
+    typer.Option(
+        "--log-to",
+        help="tensorboard or mlflow: log losses and measures there, too; needs the extra of that "
+        "name.",
+    ),
+]
 RayWorkers = Annotated[
     int,
     typer.Option("--ray-workers", min=0, help="Train with so many processes of Ray; 0 for none."),
@@ -69,11 +87,11 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: s
     console().print(table, soft_wrap=False)
 
 
-def show_facts(facts: Mapping[str, str]) -> None:
-    """Print `name: value` lines, aligned."""
+def show_facts(facts: Mapping[str, str], *, err: bool = False) -> None:
+    """Print `name: value` lines, aligned. err: to standard error."""
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        typer.echo(f"{name + ':':<{width + 2}}{value}")
+        typer.echo(f"{name + ':':<{width + 2}}{value}", err=err)
 
 
 def fail(error: AdwrightError) -> None:
@@ -94,6 +112,23 @@ def require_ray_options(workers: int, retries: int) -> None:
     elif retries:
         hint = "add --ray-workers, or leave --retries out"
         raise ConfigError("retries restart the workers of Ray", where="--retries", hint=hint)
+
+
+def agree_to_journey(verb: str, work: str, *, option: str) -> None:
+    """Ask before work is begun that nobody named: the download of Complete Journey and the training
+    on it. verb: as it was typed. work: what it takes. option: that names data.
+
+    Raises ConfigError where there is nobody to ask, and leaves with exit code 1 on a no.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "there is nothing named to train on",
+            where=f"adwright {verb}",
+            hint=f"name data of your own ({option}), a run file, or `{option} complete-journey`: "
+            f"{work}; `adwright demo` shows all of it at work",
+        )
+    typer.echo(f"Nothing was named to train on. On Complete Journey: {work}.", err=True)
+    typer.confirm("Train on Complete Journey?", abort=True)
 
 
 def allowed_to_replace(path: Path, *, force: bool) -> bool:

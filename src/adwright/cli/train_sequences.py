@@ -11,7 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
-from adwright.cli.shared import DryRun, Force, Resume, allowed_to_replace, show_table
+from adwright.cli.shared import (
+    DryRun,
+    Force,
+    LogTo,
+    Resume,
+    StopNow,
+    agree_to_journey,
+    allowed_to_replace,
+    show_facts,
+    show_table,
+)
 
 __all__ = ["register", "sequence"]
 
@@ -22,7 +32,7 @@ On Complete Journey it takes some ten minutes on two cores: weeks 1-44 train, we
 the training, and the baskets of weeks 49-53 are asked once, beside popularity and personal
 frequency. Of data of your own, the last event of each user is asked. An option given here
 wins over the run file. A run that was killed continues with --resume and ends with the same
-bits. Attention is faster with the extra `fast`."""
+bits; --stop-now closes it instead. Attention is faster with the extra `fast`."""
 SASREC = """Train SASRec, the Transformer that HSTU is compared with, in the same way.
 
 Data, measures and time are those of `adwright train hstu`."""
@@ -34,7 +44,7 @@ Events = Annotated[
         "--events",
         help="Data of your own: Parquet or CSV with user_id, item_id and time, an imported log, or "
         "a folder with sequences.txt. Where there is a column kind, clicks and purchases count. "
-        "Without it, Complete Journey.",
+        "Or complete-journey.",
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the run and its model.")]
@@ -42,7 +52,10 @@ RunSeed = Annotated[
     int | None, typer.Option("--seed", min=0, help="The same seed gives the same model.")
 ]
 Epochs = Annotated[
-    int | None, typer.Option("--epochs", min=1, help="Passes over the data, at most.")
+    int | None,
+    typer.Option(
+        "--epochs", min=1, help="Passes over the data, at most; with --resume, also more."
+    ),
 ]
 Households = Annotated[
     float | None,
@@ -84,7 +97,9 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     max_length: MaxLength = None,
     blocks: Blocks = None,
     width: Width = None,
+    log_to: LogTo = None,
     resume: Resume = False,
+    stop_now: StopNow = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -94,11 +109,14 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     hstu.
     """
     from adwright.core.config import to_jsonable
+    from adwright.training.dry_run import plan_sequence
+    from adwright.training.loop.trackers import trackers
     from adwright.training.sequential.run import run_sequence
-    from adwright.training.sequential.runfile import read_run, with_options
+    from adwright.training.sequential.runfile import names_journey, read_run, with_options
 
+    named = config is not None or events is not None or households is not None
     asked = with_options(
-        read_run(config, model, own=events is not None),
+        read_run(config, model, own=events is not None and not names_journey(events)),
         events=events,
         households=households,
         epochs=epochs,
@@ -108,11 +126,23 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
         seed=seed,
         out=out,
     )
+    callbacks = trackers([log_to] if log_to else [], asked.out)
     if dry_run:
+        plan = plan_sequence(asked, resume=resume or stop_now, overwrite=force)
         typer.echo(json.dumps(to_jsonable(asked), indent=1))
+        show_facts(plan, err=True)
         return
+    if not named:
+        work = "a download of 31 MB, and some ten minutes of two cores"
+        agree_to_journey(f"train {asked.model.kind}", work, option="--events")
     replacing = allowed_to_replace(asked.out / "model", force=force)
-    result = run_sequence(asked, resume=resume, overwrite=replacing or force)
+    result = run_sequence(
+        asked,
+        resume=resume,
+        stop_now=stop_now,
+        overwrite=replacing or force,
+        callbacks=callbacks,
+    )
     comparison = result.comparison
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
     typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")

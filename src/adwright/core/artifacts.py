@@ -48,6 +48,14 @@ from adwright.core.manifest import (
 
 __all__ = ["FORMAT_VERSION", "MANIFEST", "TENSORS", "Artifact", "load_artifact", "save_artifact"]
 
+#: The verbs for each kind, for whoever brought another one.
+_TAKEN_BY = {
+    "ranker": "adwright evaluate, score, explain and export",
+    "sequence": "adwright export",
+    "cascade": "adwright publish",
+    "lm-tuned": "adwright tune export and adwright lm",
+}
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -196,7 +204,9 @@ def load_artifact(source: str | Path | Artifact, *, kind: str | None = None) -> 
 def _check_kind(found: str, wanted: str | None, folder: Path) -> None:
     if wanted is not None and found != wanted:
         what = f"the artifact is of kind {found!r}, not {wanted!r}"
-        raise refused(what, folder, "pass the folder of the right one")
+        verbs = _TAKEN_BY.get(found)
+        hint = f"; this one is for {verbs}" if verbs else ""
+        raise refused(what, folder, f"pass the folder of the right one{hint}")
 
 
 def _artifact(

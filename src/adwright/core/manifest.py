@@ -90,7 +90,9 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], ArtifactManifest]:
             raise _unsafe("the artifact is a symbolic link", folder, "pass the real folder")
         data = read_regular(path, most=MOST_MANIFEST_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
-        hint = f"pass a folder that holds {MANIFEST}"
+        below = sorted(one.parent for one in folder.glob(f"*/{MANIFEST}"))
+        meant = f"; {', '.join(str(one) for one in below[:3])} does" if below else ""
+        hint = f"pass a folder that holds {MANIFEST}{meant}"
         raise refused("there is no artifact here", folder, hint) from error
     except OSError as error:
         raise _unreadable("the manifest", path, error) from error

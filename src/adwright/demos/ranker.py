@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from adwright.core.clock import Clock
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.hashing import hash_order
 from adwright.data.tasks.task import Task
@@ -32,6 +33,7 @@ _PICTURED = 18  # past purchases in the picture of activations
 _LIVELY = 100  # events of a person whose history is worth looking at
 
 
+@checked
 @dataclass(frozen=True)
 class DemoConfig:
     """What the demonstration may spend.
@@ -172,16 +174,24 @@ def _household(
             name=row["name"],
             probability=row["probability"],
             taken=row["item_id"] in taken,
-            because=tuple(
-                Activated(past["item_id"], past["name"], past["count"], past["weight"])
-                for past in found.head(because).iter_rows(named=True)
-            ),
+            because=_strongest(found, because),
         )
         for row, found in zip(best.iter_rows(named=True), reasons, strict=True)
     ]
     past, weights = _pictured(reasons)
     return Household(
         user, time, events.height, candidates.height, len(taken), tuple(shown), past, weights
+    )
+
+
+def _strongest(found: pl.DataFrame, k: int) -> tuple[Activated, ...]:
+    """The k past purchases of largest weight, of all that `explain` found."""
+    if not found.height:
+        return ()
+    whole = found["weight"].abs().sum() or 1.0
+    return tuple(
+        Activated(past["item_id"], past["name"], past["count"], abs(past["weight"]) / whole)
+        for past in found.head(k).iter_rows(named=True)
     )
 
 

@@ -35,12 +35,16 @@ __all__ = ["Activated", "Household", "ShownProduct", "write_page"]
 
 @dataclass(frozen=True)
 class Activated:
-    """A past purchase that activated a product: how often it was bought, and its weight."""
+    """A past purchase that activated a product.
+
+    count: how often it was bought. share: of the activation by all past purchases together, in
+    [0, 1]; the network's own weights have no unit, and their signs no meaning.
+    """
 
     item_id: str
     name: str
     count: int
-    weight: float
+    share: float
 
 
 @dataclass(frozen=True)

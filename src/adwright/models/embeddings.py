@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged, lengths_to_offsets
@@ -23,6 +24,7 @@ from adwright.data.features import Feature, FeatureSpec, ItemTable
 __all__ = ["EmbeddingConfig", "ItemEmbedding", "RowEmbedding", "embed_lists"]
 
 
+@checked
 @dataclass(frozen=True)
 class EmbeddingConfig:
     """Width of the embeddings.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from torch import distributed, nn
 from adwright.core.environment import environment
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError
 from adwright.data.tasks.task import Task
+from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import require_startable as run_startable
 from adwright.training.ranking.fit import FitConfig, FitResult, fit, load_best, run_folder
 from adwright.training.tuning.texts import Texts
@@ -55,13 +56,14 @@ def fit_on_ray(
     workers: int = 2,
     resume: bool = False,
     retries: int = 0,
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[nn.Module, FitResult]:
     """Train with `workers` processes of Ray Train; returns the trained model and what `fit` does.
 
     make_model: builds the model; called in each worker and here. Only the first worker's
     weights count. task_folder, run: as for fit(), at paths that all nodes of the cluster see.
     resume: continue the run of that folder. retries: how often a group of workers that died
-    is started again, from the last checkpoint.
+    is started again, from the last checkpoint. callbacks: travel to the first worker by value.
     Runs on the cluster that this process is connected to or that RAY_ADDRESS names, else on
     one of its own on this machine, which ends with the call; each worker takes one CPU.
     Raises MissingExtraError where Ray is not installed, and what fit() raises.
@@ -70,9 +72,8 @@ def fit_on_ray(
     run, task = Path(run).resolve(), Task.open(Path(task_folder).resolve())
     # What fit() would refuse is refused before any worker starts.
     run_startable(run_folder(task, config, run), resume=resume)
-    _in_workers(
-        partial(_fit, make_model, task.folder, config, run), run, workers, retries, resume=resume
-    )
+    work = partial(_fit, make_model, task.folder, config, run, callbacks)
+    _in_workers(work, run, workers, retries, resume=resume)
     model = make_model(task)
     return model, load_best(model, run)
 
@@ -123,11 +124,12 @@ def _fit(
     folder: Path,
     config: FitConfig,
     run: Path,
+    callbacks: Sequence[Callback],
     *,
     resume: bool,
 ) -> None:
     task = Task.open(folder)
-    fit(make_model(task), task, config, run, resume=resume)
+    fit(make_model(task), task, config, run, resume=resume, callbacks=callbacks)
 
 
 def _tune(

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Sequence
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.atomic import resource_error
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError, ResourceError, ResumeError
 
-__all__ = ["check_ranges", "check_run_settings", "require_free", "seeded"]
+__all__ = [
+    "begun_runs",
+    "check_ranges",
+    "check_run_settings",
+    "require_free",
+    "require_writable",
+    "seeded",
+]
 
 T = TypeVar("T")
+_logger = logging.getLogger("adwright")
 
 
 def check_ranges(
@@ -25,8 +38,9 @@ def check_ranges(
 ) -> None:
     """Check fields of a config: counts from 1 on, finite numbers above 0, and from 0 on.
 
-    Raises ConfigError for the first that is out of range.
+    Raises ConfigError for the first that is out of range, and as `check_literals`.
     """
+    check_literals(config)
     for name in counts:
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} must be at least 1", where=str(getattr(config, name)))
@@ -63,6 +77,43 @@ def require_free(folder: Path, what: str) -> None:
             where=str(folder),
             hint="name another folder, or allow it to be replaced",
         )
+
+
+def require_writable(folder: Path) -> None:
+    """Raise ResourceError where `folder` cannot be made or written; nothing is left there."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".adwright-", suffix=".tmp", dir=there))
+    except OSError as error:
+        raise resource_error(error, folder) or ResourceError(
+            f"no folder can be made here: {error.strerror}",
+            where=str(folder),
+            hint="choose another path",
+        ) from error
+
+
+def begun_runs(folders: Mapping[str, Path], *, resume: bool, stop_now: bool) -> set[str]:
+    """The names of those runs that are taken up: of which there is a checkpoint, where `resume`.
+
+    folders: of the runs by name; the first one is that of the model that is saved. stop_now: runs
+    that were not begun are left out, which is said in a warning; and so it is where there is
+    nothing to resume at all. Raises ResumeError where there is nothing to close.
+    """
+    if not resume:
+        return set()
+    begun = {name for name, folder in folders.items() if (folder / "config.json").is_file()}
+    main, where = next(iter(folders)), str(next(iter(folders.values())))
+    if stop_now and main not in begun:
+        hint = "train first; --stop-now closes a run that was begun before"
+        raise ResumeError("there is no run to close", where=where, hint=hint)
+    if not begun:
+        _logger.warning("there is nothing to resume in %s: a new run begins", where)
+    for name in folders if stop_now else ():
+        if name not in begun:
+            _logger.warning("%s was not begun, so the comparison goes without it", name)
+    return begun
 
 
 def seeded(seed: int, build: Callable[[], T]) -> T:

@@ -47,10 +47,11 @@ def listen(host: str, port: int) -> socket.socket:
         opened.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         opened.close()
+        hint = "choose another port, or stop what uses it"
+        if isinstance(error, PermissionError):
+            hint = "choose a port from 1024 on: those below are for the administrator"
         raise ResourceError(
-            f"the address cannot be listened on: {error}",
-            where=f"{host}:{port}",
-            hint="choose another port, or stop what uses it",
+            f"the address cannot be listened on: {error}", where=f"{host}:{port}", hint=hint
         ) from error
     opened.set_inheritable(True)
     return opened

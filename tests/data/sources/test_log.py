@@ -285,3 +285,13 @@ def test_a_log_whose_columns_are_known_takes_kinds_alone(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="only their kinds"):
         open_log("movielens", mapping=LogMapping(context=("a",)))
     assert open_log("movielens", mapping=LogMapping(column_kinds={"year": "category"})).column_kinds
+
+
+def test_a_log_is_shown_in_a_line_and_by_its_first_events() -> None:
+    log = made()
+    n = log.catalogue.items.height
+    assert repr(log).startswith(f"<Log of {n} items, of which is known: ")
+    html = log._repr_html_()
+    assert f"<p>Log of {n} items" in html
+    assert "<table" in html
+    assert log.events.head(1).collect()["event_id"][0] in html

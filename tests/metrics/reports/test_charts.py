@@ -163,3 +163,16 @@ def test_importing_the_module_does_not_pay_for_altair(root: Path) -> None:
     code = "import sys; import adwright.metrics.reports.charts; sys.exit('altair' in sys.modules)"
     environment = {"PYTHONPATH": str(root / "src")}
     assert run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def test_small_rates_have_labels_that_differ() -> None:
+    """Two decimals of a percent would be 0% for each of them."""
+    rng = np.random.default_rng(0)
+    prediction = 10 ** rng.uniform(-5.5, -3.5, 20_000)
+    label = rng.random(20_000) < prediction
+    chart = charts.reliability_diagram(reliability_table(label, prediction))
+    labels = [text for text in texts(chart) if text.endswith("%")]
+    across, down = labels[: len(labels) // 2], labels[len(labels) // 2 :]
+    assert len(across) > 2
+    assert len(set(across)) == len(across)
+    assert len(set(down)) == len(down)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -18,7 +19,7 @@ from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.tasks.task import Task
 from adwright.training.loop.loop import require_startable, train
 from adwright.training.loop.position import RunPosition
-from adwright.training.loop.trainee import LoopConfig, Trainee
+from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 
 CONFIG = LoopConfig(epochs=3, patience=9, seed=4, checkpoint_every=2)
 SCENARIOS = (
@@ -44,7 +45,7 @@ class Line(Trainee[Tensor]):
         goals: tuple[float | None, ...] = (),
         bad: tuple[int, ...] = (),
         rate: float = 0.1,
-        **asked: int,
+        **asked: Any,
     ) -> None:
         torch.manual_seed(0)
         model = nn.Linear(1, 1)
@@ -296,6 +297,102 @@ def test_runs_are_never_mixed_up(tmp_path: Path) -> None:
     forgetful.load_state = lambda state: state["more"]  # type: ignore[method-assign]
     with pytest.raises(ResumeError, match="no checkpoint that can be read"):
         train(forgetful, forgetful.folder(tmp_path / "run"), resume=True)
+
+
+def test_ctrl_c_leaves_the_last_step_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, first, second = Line(), Line(), Line()
+    train(whole)
+
+    def press(_: StepLoss) -> None:
+        if len(first.calls) - 1 == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    first.counted = press  # type: ignore[method-assign]
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(first, first.folder(run))
+    assert [path.name for path in run.glob("checkpoint-*")] == ["checkpoint-000000007-0002"]
+    assert f"checkpoint of step 7 in {run}" in capsys.readouterr().err
+    train(second, second.folder(run), resume=True)
+    assert second.weights() == whole.weights()
+    assert second.noise == whole.noise
+
+
+def test_ctrl_c_in_a_validation_loses_no_step(tmp_path: Path) -> None:
+    whole, first, second = Line(), Line(), Line()
+    train(whole)
+    first.validated = lambda: signal.raise_signal(signal.SIGINT)  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        train(first, first.folder(tmp_path))
+    at = train(second, second.folder(tmp_path), resume=True)
+    assert second.weights() == whole.weights()
+    assert [one["steps"] for one in at.records] == [5, 10, 15]
+
+
+def test_ctrl_c_in_a_validation_within_an_epoch_goes_back_to_the_checkpoint(
+    tmp_path: Path,
+) -> None:
+    def made() -> Line:
+        line = Line(replace(CONFIG, checkpoint_every=0))
+        line.is_due = lambda at: at.step == 2  # type: ignore[method-assign]
+        return line
+
+    def press(at: RunPosition) -> tuple[float, dict[str, Any]]:
+        signal.raise_signal(signal.SIGINT)
+        return 0.0, {}
+
+    whole, first, second = made(), made(), made()
+    train(whole, whole.folder(tmp_path / "whole"))
+    first.validate = press  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        train(first, first.folder(tmp_path / "run"))
+    (kept,) = (tmp_path / "run").glob("checkpoint-*")
+    assert kept.name == "checkpoint-000000000-0000"
+    train(second, second.folder(tmp_path / "run"), resume=True)
+    assert lines(tmp_path / "run") == lines(tmp_path / "whole")
+
+
+def grown(epochs: int) -> Line:
+    line = Line(replace(CONFIG, epochs=epochs), fit={"epochs": epochs, "rate": 1})
+    line.grows = ("fit.epochs",)  # type: ignore[misc]
+    return line
+
+
+def test_a_run_may_go_on_for_more_epochs(tmp_path: Path) -> None:
+    whole, first, longer = grown(4), grown(2), grown(4)
+    train(whole, whole.folder(tmp_path / "whole"))
+    train(first, first.folder(tmp_path / "run"))
+    train(longer, longer.folder(tmp_path / "run"), resume=True)
+    assert longer.weights() == whole.weights()
+    assert lines(tmp_path / "run") == lines(tmp_path / "whole")
+    # From now on it is a run of four epochs.
+    fewer = grown(3)
+    with pytest.raises(ResumeError, match=r"fit.epochs was 4 and is now 3.*--stop-now ends the"):
+        train(fewer, fewer.folder(tmp_path / "run"), resume=True)
+    other = Line(replace(CONFIG, epochs=5), fit={"epochs": 5, "rate": 2})
+    other.grows = ("fit.epochs",)  # type: ignore[misc]
+    with pytest.raises(ResumeError, match=r"epochs was 4 and is now 5; fit.rate was 1 and is now"):
+        train(other, other.folder(tmp_path / "run"), resume=True)
+
+
+def test_a_run_can_be_closed(tmp_path: Path) -> None:
+    """With the best weights so far; measured where that was not done yet."""
+    for step, steps, best in ((3, 3, None), (12, 12, 5)):
+        first, closed, run = Line(goals=(3.0, 2.0, 1.0)), Line(goals=(7.0,)), tmp_path / f"{step}"
+        seen: dict[int, list[float]] = {}
+        first.counted = lambda _, one=first, seen=seen: seen.update(  # type: ignore[method-assign]
+            {len(one.calls) - 1: one.weights()}
+        )
+        with pytest.raises(Interrupted):
+            train(first, first.folder(run), on_step=stop_at(step))
+        at = train(closed, closed.folder(run), resume=True, stop_now=True)
+        assert at.steps <= steps
+        assert closed.weights() == seen[best or at.steps]
+        assert len(closed.calls) == 1  # no step was taken
+    with pytest.raises(ConfigError, match="only a run that is resumed"):
+        train(Line(), stop_now=True)
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:

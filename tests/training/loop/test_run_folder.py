@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.core.version import __version__
 from adwright.training.loop.position import RunPosition
-from adwright.training.loop.run_folder import RunFolder
+from adwright.training.loop.run_folder import RunFolder, different_settings
 
 ASKED = {"fit": {"epochs": 3, "stream": {"window": 8}}, "data_hash": "abc"}
 TENSORS = {"model/w": torch.arange(6.0).view(2, 3), "adam/0/step": torch.tensor(3.0)}
@@ -176,3 +177,49 @@ def test_a_run_of_the_last_release_is_taken_up(tmp_path: Path) -> None:
     )
     with pytest.raises(ResumeError, match="more than is known: more"):
         run.load()
+
+
+def folder_of(path: Path, asked: dict[str, Any]) -> RunFolder:
+    about = {"protocol": "made up"}
+    return RunFolder(path, asked, "test-checkpoint", about=about, grows=("fit.epochs",))
+
+
+def test_all_settings_that_differ_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    begun(path)
+    fit = {"epochs": 4, "stream": {"window": 9}}
+    asked = {"fit": fit, "data_hash": "abd"}
+    with pytest.raises(ResumeError) as caught:
+        folder_of(path, asked).require_same()
+    assert "fit.epochs was 3 and is now 4; fit.stream.window was 8 and is now 9 [" in str(
+        caught.value
+    )
+    many = {f"s{n}": n for n in range(9)}
+    with pytest.raises(ResumeError, match="; and 3 more"):
+        folder_of(path, {**ASKED, **many}).require_same()
+
+
+def test_of_some_settings_there_may_be_more(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    begun(path)
+    more = {**ASKED, "fit": {"epochs": 5, "stream": {"window": 8}}}
+    run = folder_of(path, more)
+    run.require_same()
+    assert run.grown == [("fit.epochs", 3, 5)]
+    assert json.loads(run.config.read_text())["fit"]["epochs"] == 3
+    run.tidy([])
+    assert json.loads(run.config.read_text())["fit"]["epochs"] == 5
+    folder_of(path, more).require_same()
+    less = folder_of(path, ASKED)
+    with pytest.raises(ResumeError, match=r"epochs was 5 and is now 3.*--stop-now"):
+        less.require_same()
+
+
+def test_different_settings_are_flat_and_hashes_come_last() -> None:
+    before = {"fit": {"whole": 1, "rate": 2}, "data_hash": "a"}
+    now = {"fit": {"all": 2, "rate": 2}, "data_hash": "b"}
+    assert different_settings(before, now, {"whole": "all"}) == [("fit.all", 1, 2)]
+    now["fit"]["all"] = 1
+    assert different_settings(before, now, {"whole": "all"}) == [("data_hash", "a", "b")]
+    assert different_settings(now, now) == []
+    assert different_settings({}, {"new": 1}) == [("new", None, 1)]

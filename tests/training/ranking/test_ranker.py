@@ -293,3 +293,20 @@ def test_changed_bytes_and_pickles_are_refused(folder: Path, tmp_path: Path) -> 
         Ranker.load(tmp_path / "p")
     with pytest.raises(AdwrightError, match="no artifact"):
         Ranker.load(tmp_path / "nowhere")
+
+
+def test_tables_of_other_libraries_are_taken(ranker: Ranker, task: Task) -> None:
+    rows, events = task.rows("test").head(50).collect(), pl.read_parquet(task.events_path("test"))
+    expected = ranker.score_rows(rows, events)
+    for make in (pl.DataFrame.lazy, pl.DataFrame.to_arrow):
+        assert np.array_equal(ranker.score_rows(make(rows), make(events)), expected)
+    best = ranker.recommend(events.lazy(), rows.to_arrow(), k=2)
+    assert best.equals(ranker.recommend(events, rows, k=2))
+    mine = events.filter(user_id="u1")
+    assert ranker.explain(mine.to_arrow(), "i1").equals(ranker.explain(mine, "i1"))
+    for wrong in ([{"user_id": "u1"}], Path("rows.parquet"), None):
+        with pytest.raises(SchemaError, match=r"rows are a table, not .*polars, pandas or Arrow"):
+            ranker.score_rows(wrong, events)  # type: ignore[arg-type]
+    for k in ("3", 2.0):
+        with pytest.raises(ConfigError, match="k is a whole number, not"):
+            ranker.recommend(events, rows, k=k)  # type: ignore[arg-type]

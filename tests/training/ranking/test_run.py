@@ -7,21 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from adwright.core.artifacts import load_artifact
 from adwright.core.config import from_jsonable
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.errors import ConfigError, ResourceError, ResumeError, SchemaError
 from adwright.data.sequences.stochastic_length import StochasticLength
+from adwright.data.sources.log import save_log
 from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison
+from adwright.training.loop.callbacks import Callback, RunBegins, StepDone
 from adwright.training.ranking import run as pipeline
-from adwright.training.ranking.config import RunConfig
+from adwright.training.ranking.config import RunConfig, task_of
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import RunResult, measure, run, train
-from tests.support.data.ranking_task import FIT, HSTU, MODEL, shop_run, shop_task
+from tests.broken.cases import contents
+from tests.support.data.ranking_task import FIT, HSTU, MODEL, shop_run, shop_task, small_log
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +195,89 @@ def test_on_ray_the_workers_build_and_train_the_same_network(tmp_path: Path) -> 
     there = run(small(tmp_path / "ray"), task=task, fit_with=fit_on_ray)
     assert given == {"resume": False, "folder": task.folder}
     assert np.array_equal(there.probabilities["DIN"], alone.probabilities["DIN"])
+
+
+class Stop(Callback):
+    """Stops a run after so many steps, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, step: StepDone) -> None:
+        if step.step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_run_is_closed_with_what_it_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    task, config = shop_task(tmp_path / "task", users=10), small(tmp_path / "run", base=True)
+    with pytest.raises(ResumeError, match="no run to close"):
+        run(config, task=task, stop_now=True)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(KeyboardInterrupt):
+        run(config, task=task, callbacks=[Stop(3)])
+    found = run(config, task=task, stop_now=True)
+    assert list(found.probabilities) == ["DIN", "popularity", "frequency", "logistic"]
+    assert "Base was not begun" in caplog.text
+    assert Ranker.load(tmp_path / "run" / "ranker").report == found.ranker.report
+    whole = run(replace(config, out=tmp_path / "whole"), task=task)
+    assert not np.array_equal(found.probabilities["DIN"], whole.probabilities["DIN"])
+    # And it may go on after all.
+    on = run(config, task=task, resume=True, overwrite=True)
+    assert np.array_equal(on.probabilities["DIN"], whole.probabilities["DIN"])
+    assert np.array_equal(on.probabilities["Base"], whole.probabilities["Base"])
+
+
+def test_more_epochs_are_taken_up(tmp_path: Path) -> None:
+    task, config = shop_task(tmp_path / "task", users=10), small(tmp_path / "run")
+    longer = replace(config, fit=replace(FIT, epochs=2))
+    run(config, task=task)
+    on = run(longer, task=task, resume=True, overwrite=True)
+    whole = run(replace(longer, out=tmp_path / "whole"), task=task)
+    assert np.array_equal(on.probabilities["DIN"], whole.probabilities["DIN"])
+
+
+def test_another_model_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    task, config = shop_task(tmp_path / "task", users=10), small(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        run(config, task=task, callbacks=[Stop(3)])
+    before = contents(tmp_path)
+    other = replace(config, model=replace(MODEL, mlp_hidden=(8,)))
+    with pytest.raises(ResumeError, match=r"mlp_hidden was \[16, 8\] and is now \[8\]"):
+        run(other, task=task, resume=True)
+    other = replace(config, fit=replace(FIT, decay=0.5, clip_norm=1.0))
+    with pytest.raises(ResumeError, match=r"clip_norm was 10.0 .*fit.decay was 0.0"):
+        run(other, task=task, resume=True)
+    assert contents(tmp_path) == before
+
+
+def test_each_training_is_told_to_the_callbacks(tmp_path: Path) -> None:
+    task, names = shop_task(tmp_path / "task", users=10), list[str]()
+
+    class Names(Callback):
+        def on_begin(self, run: RunBegins) -> None:
+            names.append(run.name)
+
+    run(small(tmp_path / "run", base=True), task=task, callbacks=[Names()])
+    train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out", callbacks=[Names()])
+    assert names == ["din", "base", "din"]
+
+
+def test_train_takes_folders_and_says_what_it_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = shop_task(tmp_path / "task", users=10)
+    ranker = train(str(task.folder), model=MODEL, fit=FIT, draws=20, out=tmp_path / "out")
+    assert ranker.data_hash == task.data_hash
+    monkeypatch.setenv("ADWRIGHT_CACHE", str(tmp_path / "cache"))
+    save_log(tmp_path / "log", small_log())
+    logged = task_of(tmp_path / "log")
+    assert (logged.items.height, logged.n_rows("train")) == (40, 48)
+    assert task_of(logged) is logged
+    for wrong in (pl.DataFrame({"a": [1]}), None, 3):
+        with pytest.raises(SchemaError, match=r"trained on a task, not on .*data import"):
+            train(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"did you mean fit=FitConfig\(epochs=...\)\?"):
+        train(task, epochs=1)  # type: ignore[call-arg]
+    assert "DIN: " in repr(ranker)
+    assert "40 items" in repr(ranker)
+    assert "<table>" in ranker._repr_html_()

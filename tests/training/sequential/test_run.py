@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.errors import ConfigError, ResourceError, ResumeError
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.reports.comparison import RankingComparison
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
+from adwright.training.loop.callbacks import Callback, StepDone
 from adwright.training.retrieval.ranks import retrieved_ranks
 from adwright.training.sequential import run as module
 from adwright.training.sequential.artifact import SequenceArtifact
@@ -26,6 +27,7 @@ from adwright.training.sequential.ranks import rank_next
 from adwright.training.sequential.run import SequenceResult, run_sequence
 from adwright.training.sequential.runfile import SequenceData, SequenceRun
 from adwright.training.sequential.visit_ranks import visit_scorer
+from tests.broken.cases import contents
 from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences
 
@@ -181,3 +183,43 @@ def test_it_reads_what_the_config_names(tmp_path: Path, monkeypatch: pytest.Monk
     result = run_sequence(replace(SASREC_RUN, out=tmp_path / "out"))
     assert result.artifact.name == "walks"
     assert "read the sequences" in result.stages
+
+
+class Stop(Callback):
+    """Stops a run after so many steps, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, step: StepDone) -> None:
+        if step.step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_run_is_closed_with_what_it_has_or_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(ResumeError, match="no run to close"):
+        run(SASREC_RUN, WALKS, tmp_path / "cut", stop_now=True)
+    with pytest.raises(KeyboardInterrupt):
+        run(SASREC_RUN, WALKS, tmp_path / "cut", callbacks=[Stop(2)])
+    closed = run(SASREC_RUN, WALKS, tmp_path / "cut", stop_now=True)
+    assert (closed.fitted.steps, len(closed.fitted.records)) == (2, 1)
+    assert SequenceArtifact.load(tmp_path / "cut" / "model").report is not None
+    longer = replace(SASREC_RUN, fit=replace(FIT, epochs=3))
+    first = run(SASREC_RUN, WALKS, tmp_path / "run")
+    on = run(longer, WALKS, tmp_path / "run", resume=True, overwrite=True)
+    whole = run(longer, WALKS, tmp_path / "whole")
+    assert on.fitted == whole.fitted
+    assert on.fitted.steps > first.fitted.steps
+    assert np.array_equal(on.artifact.vectors, whole.artifact.vectors)
+
+
+def test_a_refused_run_leaves_the_settings_of_the_one_that_is_there(tmp_path: Path) -> None:
+    run(SASREC_RUN, WALKS, tmp_path / "run")
+    (tmp_path / "run" / "model").rename(tmp_path / "moved")
+    before = contents(tmp_path)
+    other = replace(SASREC_RUN, fit=replace(FIT, learning_rate=0.5, batch=4))
+    with pytest.raises(ResumeError, match=r"fit.batch was 8 and is now 4; fit.learning_rate was"):
+        run(other, WALKS, tmp_path / "run", resume=True)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run(other, WALKS, tmp_path / "run")
+    assert contents(tmp_path) == before

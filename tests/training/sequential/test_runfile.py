@@ -13,10 +13,12 @@ from adwright.core.errors import ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.sasrec import SASRecConfig
+from adwright.models.sequential.union import default_config
 from adwright.training.sequential.runfile import (
     SequenceDataConfig,
     SequenceRun,
     default_run,
+    names_journey,
     open_sequences,
     read_run,
     with_options,
@@ -52,13 +54,13 @@ def test_a_run_file_says_any_part(kind: str, tmp_path: Path) -> None:
 def test_a_run_file_may_name_its_model(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text('[model]\nkind = "sasrec"\nblocks = 3\n')
-    assert read_run(path).model == SASRecConfig(blocks=3)
+    assert read_run(path).model == replace(default_config("sasrec"), blocks=3)
     assert read_run(path) == read_run(path, "sasrec")
     assert read_run(path).out == Path("runs/sasrec")
     with pytest.raises(ConfigError, match="another model than hstu"):
         read_run(path, "hstu")
     path.write_text("[model]\nblocks = 3\n")
-    assert read_run(path).model == HSTUConfig(blocks=3)
+    assert read_run(path).model == replace(default_config("hstu"), blocks=3)
     for kind, message in (("gru", "no sequence model"), ("hstu_ranker", "no retriever")):
         path.write_text(f'[model]\nkind = "{kind}"\n')
         with pytest.raises(ConfigError, match=message):
@@ -106,9 +108,20 @@ def test_the_defaults_follow_the_data(kind: str, tmp_path: Path) -> None:
     assert type(own.model) is KINDS[kind]
     assert (own.model.max_length, own.model.loss.positions) == (200, 0)
     assert own.fit.epochs > default_run(kind).fit.epochs
+    # A run file of the same data has the same defaults, and so has each of its tables.
     path = tmp_path / "run.toml"
     path.write_text("seed = 4\n")
-    assert read_run(path, kind, own=True) == replace(default_run(kind), seed=4)
+    assert read_run(path, kind) == replace(default_run(kind), seed=4)
+    assert read_run(path, kind, own=True) == replace(own, seed=4)
+    data = SequenceDataConfig("events", Path("e.csv"))
+    named = '[data]\nkind = "events"\npath = "e.csv"\n'
+    path.write_text(named)
+    assert read_run(path, kind) == replace(own, data=data)
+    path.write_text(f"{named}[fit]\nepochs = 7\n[model]\nblocks = 3\n")
+    fit, model = replace(own.fit, epochs=7), replace(own.model, blocks=3)
+    assert read_run(path, kind) == replace(own, data=data, fit=fit, model=model)
+    path.write_text("[fit]\nepochs = 7\n")
+    assert read_run(path, kind).fit == replace(default_run(kind).fit, epochs=7)
     assert to_jsonable(read_run(None, kind))["out"] == f"runs/{kind}"
 
 
@@ -134,7 +147,9 @@ def test_what_cannot_be_meant_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_options_replace_what_is_given_and_nothing_else(kind: str, tmp_path: Path) -> None:
+def test_options_replace_what_is_given_and_nothing_else(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = default_run(kind)
     assert with_options(run) == run
     assert with_options(run, blocks=3) == replace(run, model=replace(run.model, blocks=3))
@@ -150,6 +165,14 @@ def test_options_replace_what_is_given_and_nothing_else(kind: str, tmp_path: Pat
     assert with_options(run, events=tmp_path).data == SequenceDataConfig("events", tmp_path)
     (tmp_path / "sequences.txt").touch()
     assert with_options(run, events=tmp_path).data == SequenceDataConfig("items", tmp_path)
+    named = with_options(run, events=file)
+    again = with_options(named, events=Path("complete-journey"), households=0.5)
+    assert again.data == SequenceDataConfig(households=0.5)
+    monkeypatch.chdir(tmp_path)
+    assert names_journey(Path("complete-journey"))
+    assert not names_journey(None)
+    Path("complete-journey").touch()
+    assert not names_journey(Path("complete-journey"))
 
 
 def test_whether_people_take_items_again_is_read_off_the_training_events(tmp_path: Path) -> None:

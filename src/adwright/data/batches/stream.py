@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged
@@ -33,6 +34,7 @@ __all__ = ["Position", "Stream", "StreamConfig", "to_batch"]
 IDS = ("user_id", "item_id")
 
 
+@checked
 @dataclass(frozen=True)
 class StreamConfig:
     """How rows become batches.

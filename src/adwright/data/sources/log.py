@@ -16,6 +16,7 @@ import difflib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
@@ -85,6 +86,16 @@ class Log:
     def column_kinds(self) -> dict[str, ColumnKind]:
         """Column of the items or users, or key of the context -> what it is."""
         return {name: found.kind for name, found in self.columns.items()}
+
+    def __repr__(self) -> str:
+        """What is known without reading the events."""
+        items = self.catalogue.items
+        known = ", ".join(name for name in items.columns if name != "item_id") or "their ids"
+        return f"<Log of {items.height:,} items, of which is known: {known}>"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same, and the first events."""
+        return f"<p>{escape(repr(self)[1:-1])}</p>{self.events.head(5).collect()._repr_html_()}"
 
     @property
     def context(self) -> tuple[str, ...]:

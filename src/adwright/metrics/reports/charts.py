@@ -70,7 +70,8 @@ def reliability_diagram(
     ]
     kind: Any = "log" if log else "linear"
     scale = alt.Scale(type=kind, domain=[edge, top], nice=False)
-    axis = alt.Axis(format=".2~%", tickCount=6, grid=not log, labelFlush=False)
+    # Significant digits: of a click rate, two decimals of a percent may all be 0.
+    axis = alt.Axis(format=".3~p", tickCount=6, grid=not log, labelFlush=False)
     x = alt.X("prediction:Q", title="Mean predicted probability", scale=scale, axis=axis)
     y_title = "Observed response rate"
     y = alt.Y("rate:Q", title=y_title, scale=scale, axis=axis)
@@ -85,7 +86,7 @@ def reliability_diagram(
     )
     subtitle = f"{len(rows)} bins of {int(table.count.sum()):,} rows; bars: Wilson interval"
     return alt.layer(diagonal, bars, points).properties(
-        width=360, height=360, title=alt.Title(title, subtitle=subtitle)
+        width=480, height=480, title=alt.Title(title, subtitle=subtitle)
     )
 
 
@@ -126,7 +127,7 @@ def learning_curves(
             color=_by_series(names),
         )
     )
-    return alt.layer(line).properties(width=480, height=280, title=title)
+    return alt.layer(line).properties(width=640, height=320, title=title)
 
 
 def attention_map(
@@ -215,7 +216,7 @@ def interval_chart(
         line = _chart([{"value": reference}]).mark_rule(strokeDash=[5, 4], color=_GREY)
         layers.insert(0, line.encode(x=alt.X("value:Q", title=x_title, scale=scale)))
     return alt.layer(*layers).properties(
-        width=420,
+        width=560,
         height=alt.Step(30),
         title=alt.Title(title, subtitle=f"bars: {confidence:.0%} interval"),
     )

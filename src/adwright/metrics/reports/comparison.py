@@ -19,6 +19,7 @@ from adwright.core.errors import ArtifactError, ConfigError
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.ranking import hit_rate_per_user, ndcg_per_user, recall_per_user
 from adwright.metrics.ranks import Ranks
+from adwright.metrics.reports.notebook import html_table
 from adwright.metrics.reports.report import (
     EvaluationProtocol,
     Report,
@@ -78,6 +79,16 @@ class Comparison:
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in lines
         )
+
+    def __repr__(self) -> str:
+        lead = self.MEASURES[self.LEAD]
+        values = (f"{n} {r.metrics[self.LEAD].value:.4f}" for n, r in self.reports.items())
+        return f"<{type(self).__name__} by {lead}: {', '.join(values)}>"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the table."""
+        about = "in brackets: intervals of the bootstrap over users"
+        return html_table(self.header(), self.rows(), about=about)
 
     def to_json(self) -> str:
         """JSON text; `from_json` gives back an equal comparison."""

@@ -35,6 +35,7 @@ from adwright.metrics.bootstrap import (
 )
 from adwright.metrics.calibration import mass_bins
 from adwright.metrics.classification import auc, group_auc_parts, log_loss_per_row
+from adwright.metrics.reports.notebook import html_table
 
 __all__ = [
     "EvaluationProtocol",
@@ -88,6 +89,23 @@ class Report:
     rows: int
     draws: int
     confidence: float = 0.95
+
+    def brief(self) -> str:
+        """The first two measures in a few words: "auc 0.7123, gauc 0.6871"."""
+        return ", ".join(f"{name} {one.value:.4f}" for name, one in [*self.metrics.items()][:2])
+
+    def __repr__(self) -> str:
+        return f"<Report {self.brief()}: {self.rows:,} rows of {self.users:,} users>"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the measures as a table."""
+        header = ("measure", "value", f"{self.confidence:.0%} interval")
+        rows = [
+            (name, f"{one.value:.4f}", f"{one.low:.4f} to {one.high:.4f}")
+            for name, one in self.metrics.items()
+        ]
+        about = f"{self.rows:,} rows of {self.users:,} users. {self.protocol.split}"
+        return html_table(header, rows, about=about)
 
     def to_json(self) -> str:
         """JSON text; `from_json` gives back an equal Report."""

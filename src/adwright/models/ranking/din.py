@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import check_literals
+from adwright.core.config import check_literals, checked
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch, distinct_history
 from adwright.data.features import FeatureSpec, ItemTable
@@ -44,6 +44,7 @@ from adwright.models.ranking.mlp import row_mlp
 __all__ = ["DIN", "DINConfig"]
 
 
+@checked
 @dataclass(frozen=True)
 class DINConfig:
     """Sizes and choices of DIN and of its base model.

@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import check_literals
+from adwright.core.config import check_literals, checked
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
@@ -65,6 +65,7 @@ PART = 1 << 14
 GAIN, THRESHOLDS = 32.0, (0.8, 0.5)
 
 
+@checked
 @dataclass(frozen=True)
 class HSTUTargetConfig:
     """Sizes and choices. kind: names this model in a run file; title: in tables and pages.

@@ -31,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.retrieval.interest import AGE_BUCKETS, Behaviours, attend
@@ -39,6 +40,7 @@ from adwright.models.retrieval.multi_interest import InterestConfig, MultiIntere
 __all__ = ["MIND", "ComiRec", "ComiRecConfig", "MINDConfig"]
 
 
+@checked
 @dataclass(frozen=True)
 class ComiRecConfig(InterestConfig):
     """attention: rows of W. ages: whether the attention knows how old an event is."""
@@ -52,6 +54,7 @@ class ComiRecConfig(InterestConfig):
             raise ConfigError("attention must be at least 1", where=str(self.attention))
 
 
+@checked
 @dataclass(frozen=True)
 class MINDConfig(InterestConfig):
     """rounds: of the routing. spread: standard deviation of the logits it starts from."""

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.retrieval.interest import Behaviours, CoInterest, HierarchicalExtraction
@@ -45,6 +46,7 @@ from adwright.models.retrieval.multi_interest import InterestConfig, MultiIntere
 __all__ = ["HCN", "HCNConfig"]
 
 
+@checked
 @dataclass(frozen=True)
 class HCNConfig(InterestConfig):
     """What HCN adds to the sizes and losses of `InterestConfig`.

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import check_literals
+from adwright.core.config import check_literals, checked
 from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
@@ -75,6 +75,7 @@ RETRIEVAL_EMBEDDING = EmbeddingConfig(
 )
 
 
+@checked
 @dataclass(frozen=True)
 class TwoTowerConfig:
     """Sizes and losses.

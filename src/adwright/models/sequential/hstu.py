@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from adwright.core.config import check_literals
+from adwright.core.config import check_literals, checked
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, Terms
@@ -56,6 +56,7 @@ RequestTime = Literal["known", "last_event"]
 _EPS = 1e-6
 
 
+@checked
 @dataclass(frozen=True)
 class HSTUConfig(SequenceConfig):
     """What HSTU adds to the sizes of `SequenceConfig`.

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.sequential.hstu import HSTUConfig, HSTUStack
@@ -37,6 +38,7 @@ __all__ = ["HSTURanker", "HSTURankerConfig", "Task"]
 Task = tuple[str, tuple[int, ...]]
 
 
+@checked
 @dataclass(frozen=True)
 class HSTURankerConfig(HSTUConfig):
     """What the ranker adds to the sizes of `HSTUConfig`.

@@ -36,7 +36,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from adwright.core.config import check_literals
+from adwright.core.config import check_literals, checked
 from adwright.core.errors import ConfigError
 
 __all__ = [
@@ -57,6 +57,7 @@ EXACT_BELOW = 50_000
 _EPS = 1e-6
 
 
+@checked
 @dataclass(frozen=True)
 class LossConfig:
     """kind: see the module; "auto" is exact below 50,000 items, else shared.

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.bucketed import by_group, gathered
@@ -32,6 +33,7 @@ from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, S
 __all__ = ["SASRec", "SASRecBlock", "SASRecConfig", "causal_attention"]
 
 
+@checked
 @dataclass(frozen=True)
 class SASRecConfig(SequenceConfig):
     """hidden: width of the FFN, 0 for that of the model. attention_dropout: of the softmax's

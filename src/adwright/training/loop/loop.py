@@ -1,17 +1,17 @@
 """train(): the loop behind everything that is trained.
 
 The loop seeds the random numbers of each step by its position, refuses a loss that is not finite,
-validates, keeps the best weights, stops when patience runs out, shows progress, and keeps the run
-folder, from which a run that was killed goes on and ends with the same bits. Under torchrun or Ray
-Train the processes stay together: all begin with the weights of the first one, which alone writes.
+validates, keeps the best weights, stops when patience runs out, tells how it goes, and keeps the
+run folder, from which a run that was killed goes on and ends with the same bits. Ctrl-C leaves a
+checkpoint of the last step behind. Under torchrun or Ray Train the processes stay together: all
+begin with the weights of the first one, which alone writes.
 What differs between models is in their `Trainee`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Literal, TypeVar
 
@@ -22,7 +22,8 @@ from torch import Tensor
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.core.hashing import content_hash
-from adwright.core.progress import Progress, progress
+from adwright.core.progress import Progress, say
+from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.distributed import (
     gather,
     on_first,
@@ -31,8 +32,10 @@ from adwright.training.loop.distributed import (
     told_by_first,
     world_size,
 )
+from adwright.training.loop.interrupts import Interrupts
 from adwright.training.loop.position import RunPosition
 from adwright.training.loop.run_folder import RunFolder
+from adwright.training.loop.telling import Telling
 from adwright.training.loop.trainee import Trainee
 
 __all__ = ["require_startable", "train"]
@@ -47,6 +50,8 @@ def train(
     run: RunFolder | None = None,
     *,
     resume: bool = False,
+    stop_now: bool = False,
+    callbacks: Sequence[Callback] = (),
     on_step: Callable[[int], None] | None = None,
     clock: Clock | None = None,
 ) -> RunPosition:
@@ -54,20 +59,36 @@ def train(
     where nothing was measured. Returns how far the run came.
 
     run: its folder; None keeps nothing. resume: continue from the folder's checkpoint; without it
-    an existing run is refused. on_step: called after each step with the number of steps done.
+    an existing run is refused. stop_now: take no further step of the run that is resumed, and
+    measure it where that was not done yet. callbacks: see `Callback`.
+    on_step: called after each step with the number of steps done.
     Under torchrun called alike in all processes, which see the same folders.
     Raises ConfigError (an existing run without resume, a loss or goal that is not finite, processes
-    that were asked for different runs), ResumeError (no run, or one of something else),
-    ResourceError (disk full; in the other processes whatever the first one failed of).
+    that were asked for different runs, nothing to close), ResumeError (no run, or one of something
+    else), ResourceError (disk full; in the other processes whatever the first one failed of).
     """
-    loop = _Loop(trainee, run, on_step or (lambda _: None), clock or SystemClock())
-    with process_group():
-        loop.begin(resume=resume)
-        # The random numbers of a step must not disturb those of the caller.
-        with trainee.during():
-            with torch.random.fork_rng(devices=[]):
-                loop.all_epochs()
-            loop.end()
+    if stop_now and (run is None or not resume):
+        raise ConfigError(
+            "only a run that is resumed can be closed", where="stop_now", hint="set resume, too"
+        )
+    clock = clock or SystemClock()
+    telling = Telling(trainee, callbacks, clock)
+    loop = _Loop(trainee, run, on_step or (lambda _: None), clock, telling)
+    try:
+        with process_group():
+            loop.begin(resume=resume)
+            # The random numbers of a step must not disturb those of the caller.
+            with trainee.during():
+                with torch.random.fork_rng(devices=[]):
+                    if stop_now:
+                        loop.close()
+                    else:
+                        loop.all_epochs()
+                loop.end()
+    except BaseException as error:
+        telling.end(loop.at, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    telling.end(loop.at, "closed" if stop_now else None)
     return loop.at
 
 
@@ -88,8 +109,10 @@ class _Loop(Generic[B]):
         run: RunFolder | None,
         on_step: Callable[[int], None],
         clock: Clock,
+        telling: Telling,
     ) -> None:
         self.trainee, self.run, self.on_step, self.clock = trainee, run, on_step, clock
+        self.telling, self.interrupts = telling, Interrupts()
         self.at, self.saved_at = RunPosition(), -1
         self.best: dict[str, Tensor] = {}
         self.drawn = clock.monotonic()
@@ -105,18 +128,34 @@ class _Loop(Generic[B]):
             on_first(lambda: self._load(run))
             if rank():
                 self._load(run)
-            return
-        self.trainee.same_in_all()
-        if run is not None:
-            on_first(lambda: run.begin(self.at, self.trainee.state(), self._tensors()))
-        self._keep()
+        else:
+            self.trainee.same_in_all()
+            if run is not None:
+                on_first(lambda: run.begin(self.at, self.trainee.state(), self._tensors()))
+            self._keep()
+        self.telling.begin(self.at, run)
 
     def all_epochs(self) -> None:
-        """All epochs that are left."""
+        """All epochs that are left; Ctrl-C leaves a checkpoint of the last step behind."""
         trainee = self.trainee
-        while self.at.epoch < trainee.loop.epochs and not trainee.is_finished(self.at):
-            if self._epoch():
-                self._end_of_epoch()
+        with self.interrupts.watched(alone=world_size() == 1):
+            try:
+                while self.at.epoch < trainee.loop.epochs and not trainee.is_finished(self.at):
+                    if self._epoch():
+                        self._end_of_epoch()
+            except KeyboardInterrupt:
+                if self.run is not None and self.interrupts.whole:
+                    self._write(self.run)
+                    say(f"checkpoint of step {self.at.steps:,} in {self.run.path}")
+                raise
+
+    def close(self) -> None:
+        """Take no further step; measure once where that was to be done and was not yet."""
+        trainee = self.trainee
+        last = replace(self.at, epoch=trainee.loop.epochs - 1)
+        if not self.at.records and trainee.is_due_after_epoch(last):
+            self._take(*self._validated(), is_end=False)
+            self._save()
 
     def end(self) -> None:
         """Put the best weights in place."""
@@ -131,7 +170,7 @@ class _Loop(Generic[B]):
         batches = iter(trainee.epoch(self.at))
         while True:
             trainee.train_mode()
-            with self._bar() as bar:
+            with self.telling.bar(self.at, lambda: self.at) as bar:
                 why = self._steps(batches, bar)
             if why == "due":
                 self._validate_within()
@@ -143,7 +182,9 @@ class _Loop(Generic[B]):
         until the run stops here: it is finished, or went back."""
         trainee = self.trainee
         for batch in batches:
-            if not self._step(batch, bar):
+            with self.interrupts.step():
+                taken = self._step(batch, bar)
+            if not taken:
                 return "stop"
             if trainee.is_due(self.at):
                 if trainee.shows_validation:
@@ -159,25 +200,28 @@ class _Loop(Generic[B]):
         return "end"
 
     def _validate_within(self) -> None:
-        self._validate()
+        try:
+            found = self._validated()
+        except KeyboardInterrupt:
+            # A run that goes on from this step would leave the validation out.
+            self.interrupts.whole = False
+            raise
+        with self.interrupts.step():
+            self._take(*found, is_end=False)
         self._save()
         self.on_step(self.at.steps)
 
     def _end_of_epoch(self) -> None:
         due = self.trainee.is_due_after_epoch(self.at)
-        if due:
-            self._validate()
-        self.at = self.at.next_epoch()
+        found = self._validated() if due else (None, {})
+        # As one step: a run that was interrupted between would validate again.
+        with self.interrupts.step():
+            if due:
+                self._take(*found, is_end=True)
+            self.at = self.at.next_epoch()
         # Where nothing was measured, the checkpoint of the last step says the same.
         if due or self.at.steps != self.saved_at:
             self._save()
-
-    def _bar(self) -> AbstractContextManager[Progress]:
-        trainee, at = self.trainee, self.at
-        left = trainee.left(at)
-        if rank() or left == 0:
-            return nullcontext(Progress())
-        return progress(left, trainee.label(at), trainee.unit)
 
     def _step(self, batch: B, bar: Progress) -> bool:
         """One update; False where the run went back instead."""
@@ -193,6 +237,7 @@ class _Loop(Generic[B]):
         trainee.counted(found)
         self.at = at.after(found.loss, found.count)
         bar.advance(found.shown)
+        self.telling.step(self.at, found)
         return True
 
     def _seed(self) -> None:
@@ -221,10 +266,15 @@ class _Loop(Generic[B]):
         trainee.rolled_back(self.at.rollbacks)
         self._save()
 
-    def _validate(self) -> None:
-        trainee, at = self.trainee, self.at
-        together = trainee.validates_together or world_size() == 1
+    def _validated(self) -> tuple[float | None, dict[str, Any]]:
+        """Goal and measures of the present weights, the same in all processes."""
+        together = self.trainee.validates_together or world_size() == 1
         goal, measures = self._measured() if together else told_by_first(self._measured)
+        return goal, measures
+
+    def _take(self, goal: float | None, measures: dict[str, Any], *, is_end: bool) -> None:
+        """Note a validation, which ends the epoch or does not, and keep the best weights."""
+        trainee, at = self.trainee, self.at
         better = goal is None or at.best is None
         if goal is not None and at.best is not None:
             better = goal > at.best if trainee.higher_is_better else goal < at.best
@@ -233,6 +283,7 @@ class _Loop(Generic[B]):
             self.best = {name: value.detach().clone() for name, value in now.items()}
         self.at = at.validated(goal, {**trainee.line(at), **measures}, better=better)
         trainee.validated()
+        self.telling.validation(self.at, goal, measures, is_best=better, is_end=is_end)
 
     def _measured(self) -> tuple[float | None, dict[str, Any]]:
         goal, measures = self.trainee.validate(self.at)

@@ -31,7 +31,10 @@ from adwright.core.version import __version__
 from adwright.training.loop.curves import draw_curves
 from adwright.training.loop.position import RunPosition
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "different_settings"]
+
+#: Settings that an error names.
+_NAMED = 6
 
 
 class RunFolder:
@@ -40,6 +43,7 @@ class RunFolder:
     asked: plain values that have to be the same when the run is resumed, data_hash among them.
     kind: of its checkpoints. old_names: names of settings in runs of the last release, to those of
     today. about: plain values to keep beside `asked`, for readers alone.
+    grows: names of settings of `asked`, such as "fit.epochs", of which a run may get more.
     clock: stamps the checkpoints, the machine's own by default.
     """
 
@@ -51,10 +55,13 @@ class RunFolder:
         *,
         old_names: Mapping[str, str] | None = None,
         about: Mapping[str, Any] | None = None,
+        grows: Sequence[str] = (),
         clock: Clock | None = None,
     ) -> None:
         self.path, self.kind, self._clock = Path(path), kind, clock
-        self._old_names = dict(old_names or {})
+        self._old_names, self._grows = dict(old_names or {}), tuple(grows)
+        #: (name, what it was, what it is) of the settings of which the resumed run gets more.
+        self.grown: list[tuple[str, Any, Any]] = []
         self.asked: dict[str, Any] = json.loads(json.dumps(asked))
         self._about = {**(about or {}), "adwright": __version__, "torch": torch.__version__}
 
@@ -74,7 +81,7 @@ class RunFolder:
             raise ConfigError(
                 "this folder already holds a run",
                 where=str(self.path),
-                hint="resume it, or name another folder",
+                hint="resume it (--resume), replace it (--force), or name another folder",
             )
 
     def begin(self, at: RunPosition, own: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -88,25 +95,29 @@ class RunFolder:
         for stale in self._checkpoints():
             shutil.rmtree(stale)
         self.save(at, own, tensors)
-        text = json.dumps({**self.asked, **self._about}, indent=1) + "\n"
-        atomic_write_text(self.config, text)
+        self._write_config()
 
     def require_same(self) -> None:
         """Raise ResumeError where the folder holds no run, or one that was asked for otherwise;
-        the message names the first value that differs."""
+        the message names the settings that differ, with both values. Of some there may be more."""
         # What a run keeps beside that is for readers.
         found = {k: v for k, v in self.read_config().items() if k not in self._about}
-        before, now = self._flat(found), self._flat(self.asked)
-        # A digest differs with what it is of, and says less.
-        names = sorted(before.keys() | now.keys(), key=lambda name: (name.endswith("hash"), name))
-        for name in names:
-            if before.get(name) != now.get(name):
-                raise ResumeError(
-                    f"the run was started with another config, model or data: {name} was "
-                    f"{before.get(name)!r} and is now {now.get(name)!r}",
-                    where=str(self.config),
-                    hint="resume with what it was started with, or begin a new run",
-                )
+        differing = different_settings(found, self.asked, self._old_names)
+        grown = [one for one in differing if one[0] in self._grows and _is_more(*one[1:])]
+        if len(grown) == len(differing):
+            self.grown = grown or self.grown
+            return
+        named = [f"{name} was {was!r} and is now {now!r}" for name, was, now in differing]
+        more = f"; and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+        hint = "resume with what it was started with, or begin a new run"
+        if any(name in self._grows for name, _, _ in differing):
+            hint += "; --stop-now ends the run where it is"
+        raise ResumeError(
+            "the run was started with another config, model or data: "
+            f"{'; '.join(named[:_NAMED])}{more}",
+            where=str(self.config),
+            hint=hint,
+        )
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.json. Raises ResumeError where the folder holds no run."""
@@ -177,8 +188,11 @@ class RunFolder:
         return at, own, tensors
 
     def tidy(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Remove what a killed process left, and bring metrics.jsonl to the checkpoint."""
+        """Remove what a killed process left, and bring metrics.jsonl to the checkpoint and
+        config.json to what is asked for now."""
         self._clean()
+        if self.grown:
+            self._write_config()
         for old in self._checkpoints()[:-1]:
             shutil.rmtree(old)
         self._write_records(records)
@@ -204,12 +218,9 @@ class RunFolder:
             records = [json.loads(line) for line in lines]
         return RunPosition.from_last_release({**values, "records": records}, renamed)
 
-    def _flat(self, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-        flat: dict[str, Any] = {}
-        for key, value in values.items():
-            name = f"{prefix}{self._old_names.get(key, key)}"
-            flat |= self._flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-        return flat
+    def _write_config(self) -> None:
+        text = json.dumps({**self.asked, **self._about}, indent=1) + "\n"
+        atomic_write_text(self.config, text)
 
     def _write_records(self, records: Sequence[Mapping[str, Any]]) -> None:
         text = "".join(f"{json.dumps(line)}\n" for line in records)
@@ -221,3 +232,37 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.path.glob("checkpoint-*"))
+
+
+def different_settings(
+    before: Mapping[str, Any], now: Mapping[str, Any], old_names: Mapping[str, str] | None = None
+) -> list[tuple[str, Any, Any]]:
+    """(name, value before, value now) of the settings that differ, as "fit.epochs", by name;
+    digests only where nothing else differs, since they say less than what they are of.
+
+    old_names: names in `before`, to those of today.
+    """
+    was, is_now = _flat(before, old_names or {}), _flat(now, old_names or {})
+    differing = [
+        (name, was.get(name), is_now.get(name))
+        for name in sorted(was.keys() | is_now.keys())
+        if was.get(name) != is_now.get(name)
+    ]
+    return [one for one in differing if not one[0].endswith("hash")] or differing
+
+
+def _flat(
+    values: Mapping[str, Any], old_names: Mapping[str, str], prefix: str = ""
+) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{old_names.get(key, key)}"
+        if isinstance(value, Mapping):
+            flat |= _flat(value, old_names, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _is_more(was: object, now: object) -> bool:
+    return isinstance(was, int) and isinstance(now, int) and now > was

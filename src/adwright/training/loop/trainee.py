@@ -88,6 +88,10 @@ class Trainee(ABC, Generic[B]):
     renamed: ClassVar[Mapping[str, str]] = {}
     #: Names of settings in runs of the last release, to those of today.
     old_names: ClassVar[Mapping[str, str]] = {}
+    #: Settings of which a resumed run may be asked for more, as "fit.epochs".
+    grows: ClassVar[tuple[str, ...]] = ()
+    #: What that changes, in words.
+    when_longer: str = ""
     #: What to do where the loss is not finite.
     hint: ClassVar[str] = "lower the learning rate or clip_norm"
 
@@ -107,7 +111,10 @@ class Trainee(ABC, Generic[B]):
         """The folder of its run; None where there is no path."""
         if path is None:
             return None
-        return RunFolder(path, self.asked, self.kind, old_names=self.old_names, clock=clock)
+        names = self.old_names
+        return RunFolder(
+            path, self.asked, self.kind, old_names=names, grows=self.grows, clock=clock
+        )
 
     @abstractmethod
     def epoch(self, at: RunPosition) -> Iterable[B]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from adwright.core.assets import cache_folder
-from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError
+from adwright.core.assets import cache_folder, naming_the_cache
+from adwright.core.config import check_literals, checked
+from adwright.core.errors import ConfigError, SchemaError
 from adwright.data.batches.stream import StreamConfig
+from adwright.data.history_kinds import events_file
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.log import open_log
 from adwright.data.sources.movielens import MovieLens
@@ -23,7 +24,15 @@ from adwright.models.ranking.union import RankerConfig
 from adwright.training.ranking.fit import FitConfig
 from adwright.training.run_settings import check_run_settings
 
-__all__ = ["RunConfig", "TaskConfig", "default_fit", "open_task", "response_task"]
+__all__ = [
+    "RunConfig",
+    "TaskConfig",
+    "default_fit",
+    "open_task",
+    "response_task",
+    "task_config",
+    "task_of",
+]
 
 
 def default_fit() -> FitConfig:
@@ -31,6 +40,7 @@ def default_fit() -> FitConfig:
     return FitConfig(epochs=1, stream=StreamConfig(negative_rate=0.05))
 
 
+@checked
 @dataclass(frozen=True)
 class TaskConfig:
     """Which task to train on.
@@ -63,6 +73,7 @@ class TaskConfig:
             raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
 
 
+@checked
 @dataclass(frozen=True)
 class RunConfig:
     """A training run from data to artifact; every field has a default.
@@ -106,23 +117,56 @@ def response_task(
     """
     source = CompleteJourney.open(None if path is None else Path(path), offline=offline)
     asked = ResponseConfig(households=households, seed=seed)
-    return build_response_task(source, _cache(cache), asked)
+    with naming_the_cache(_cache(cache)):
+        return build_response_task(source, _cache(cache), asked)
 
 
 def open_task(config: TaskConfig) -> Task:
     """The task of a config; raises as `response_task` and `Task.open`."""
     if config.folder is not None and config.kind == "log":
-        return build_task_of_log(open_log(config.folder), _cache(config.cache), config.from_log)
+        log, kept = open_log(config.folder), _cache(config.cache)
+        with naming_the_cache(kept):
+            return build_task_of_log(log, kept, config.from_log)
     if config.folder is not None:
         return Task.open(config.folder)
     if config.kind == "movielens":
-        films = MovieLens.open(offline=config.offline)
-        return build_movielens_task(films, _cache(config.cache), seed=config.seed)
+        films, kept = MovieLens.open(offline=config.offline), _cache(config.cache)
+        with naming_the_cache(kept):
+            return build_movielens_task(films, kept, seed=config.seed)
     return response_task(
         households=config.households,
         seed=config.seed,
         offline=config.offline,
         cache=config.cache,
+    )
+
+
+def task_config(path: Path) -> TaskConfig:
+    """What `--task` means: the folder of a task or of an imported log; where there is no such
+    folder, the names complete-journey and movielens."""
+    if not path.exists():
+        match str(path):
+            case "complete-journey":
+                return TaskConfig()
+            case "movielens":
+                return TaskConfig(kind="movielens")
+    is_log = not (path / "task.json").exists() and events_file(path) != path
+    return TaskConfig(kind="log" if is_log else "folder", folder=path)
+
+
+def task_of(source: Task | str | Path) -> Task:
+    """The task itself, or that of a folder: one that was written before, or an imported log.
+
+    Raises SchemaError for something else, and as `open_task`.
+    """
+    match source:
+        case Task():
+            return source
+        case str() | Path():
+            return open_task(task_config(Path(source)))
+    raise SchemaError(
+        f"a ranker is trained on a task, not on {type(source).__name__}",
+        hint="pass the folder that `adwright data import` wrote, or Task.open(folder)",
     )
 
 

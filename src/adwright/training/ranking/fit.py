@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import check_literals, checked, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.stream import Position, StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.metrics.classification import group_auc, log_loss
+from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.distributed import share_of, sum_gradients
 from adwright.training.loop.loop import train
 from adwright.training.loop.optimisers import RowWise, Rule
@@ -43,11 +44,13 @@ __all__ = [
     "Rankable",
     "fit",
     "load_best",
+    "require_both_labels",
     "run_folder",
     "validation_windows",
 ]
 
 
+@checked
 @dataclass(frozen=True)
 class FitConfig:
     """How a model is trained.
@@ -128,13 +131,17 @@ def fit(
     run: str | Path,
     *,
     resume: bool = False,
+    stop_now: bool = False,
+    callbacks: Sequence[Callback] = (),
     clock: Clock | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> FitResult:
     """Train `model` in place on the task; afterwards it holds the best validation's weights.
 
     run: folder for config.json, metrics.jsonl, curves.svg and the checkpoint.
-    resume: continue from the folder's checkpoint; without it an existing run is refused.
+    resume: continue from the folder's checkpoint; without it an existing run is refused. More
+    epochs than at its start may be asked for. stop_now: close the run that is resumed, with the
+    best weights so far. callbacks: told how it goes, see `Callback`.
     clock: stamps the lines of metrics.jsonl, the machine's own by default.
     on_batch: called after each batch with the number of batches done.
     Under torchrun the processes divide each batch among them; all see the same folders.
@@ -144,7 +151,15 @@ def fit(
     """
     trainee = _Ranking(model, task, config, clock or SystemClock())
     folder = run_folder(task, config, run, clock=clock)
-    at = train(trainee, folder, resume=resume, on_step=on_batch, clock=clock)
+    at = train(
+        trainee,
+        folder,
+        resume=resume,
+        stop_now=stop_now,
+        callbacks=callbacks,
+        on_step=on_batch,
+        clock=clock,
+    )
     found = _result(at, trainee.best_log_loss, config.epochs, config.patience, folder)
     return replace(found, valid=trainee.valid)
 
@@ -154,7 +169,9 @@ def run_folder(
 ) -> RunFolder:
     """The folder of a run of `fit`, to check what it would refuse before the model is built."""
     about = {"protocol": task.protocol}
-    return RunFolder(run, _asked(task, config), _Ranking.kind, about=about, clock=clock)
+    return RunFolder(
+        run, _asked(task, config), _Ranking.kind, about=about, grows=_Ranking.grows, clock=clock
+    )
 
 
 def _asked(task: Task, config: FitConfig) -> dict[str, Any]:
@@ -190,10 +207,11 @@ class _Ranking(Trainee[tuple[Batch, Position]]):
     unit = "rows"
     divides_batches = validates_together = shows_validation = True
     renamed: ClassVar = {"batches": "steps", "loss_rows": "loss_count", "best_gauc": "best"}
+    grows: ClassVar = ("fit.epochs",)
     hint = "lower the learning rates or clip_norm"
 
     def __init__(self, model: nn.Module, task: Task, config: FitConfig, clock: Clock) -> None:
-        _check_validation(task)
+        require_both_labels(task)
         self.task, self.config, self.clock = task, config, clock
         self.stream = open_stream(task, "train", replace(config.stream, seed=config.seed))
         self.dense, self.tables = dense_and_sparse(model)
@@ -327,8 +345,9 @@ def validation_windows(n_windows: int, wanted: int) -> set[int]:
     return {window for window in ends if window < n_windows}
 
 
-def _check_validation(task: Task) -> None:
-    """Better before the first epoch than after it."""
+def require_both_labels(task: Task) -> None:
+    """Raise ValueInvalidError where the validation rows are all of one label: better before the
+    first epoch than after it."""
     counts = task.meta["splits"]["valid"]
     if not 0 < counts["positives"] < counts["rows"]:
         raise ValueInvalidError(

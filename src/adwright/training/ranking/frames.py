@@ -9,6 +9,7 @@ since what a row may know depends on its time alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -22,7 +23,17 @@ from adwright.data.columns import is_category
 from adwright.data.features import FeatureSpec, ItemTable, check_feature_types
 from adwright.data.tasks.history import add_history
 
-__all__ = ["COUNTED", "batches_of", "check_ids", "check_rows", "check_types", "needed_columns"]
+__all__ = [
+    "COUNTED",
+    "AnyTable",
+    "HandsOutArrow",
+    "batches_of",
+    "check_ids",
+    "check_rows",
+    "check_types",
+    "needed_columns",
+    "table_of",
+]
 
 #: Row features that are counted from the events.
 COUNTED = ("visible", "frequency")
@@ -30,6 +41,32 @@ COUNTED = ("visible", "frequency")
 _TIME = pl.Datetime("us", "UTC")
 _ROWS_PER_GROUP = 512
 _ROWS_PER_BATCH = 8192
+
+
+@runtime_checkable
+class HandsOutArrow(Protocol):
+    """A table of pandas, pyarrow, DuckDB or another library that speaks Arrow."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The PyCapsule of the stream."""
+
+
+#: Tables that are taken for one of polars.
+AnyTable: TypeAlias = pl.DataFrame | pl.LazyFrame | HandsOutArrow
+
+
+def table_of(table: AnyTable, what: str) -> pl.DataFrame:
+    """The table as one of polars. Raises SchemaError, which says `what`, where it is none."""
+    if isinstance(table, pl.DataFrame):
+        return table
+    if isinstance(table, pl.LazyFrame):
+        return table.collect()
+    if isinstance(table, HandsOutArrow):
+        return pl.DataFrame(table)
+    raise SchemaError(
+        f"the {what} are a table, not {type(table).__name__}",
+        hint="pass a table of polars, pandas or Arrow; score_file reads files",
+    )
 
 
 def needed_columns(spec: FeatureSpec) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
-from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.config import from_jsonable, require_count, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
@@ -58,15 +59,13 @@ from adwright.training.model_artifacts import (
     saved_report,
     weights_of,
 )
-from adwright.training.ranking.frames import batches_of
+from adwright.training.ranking.frames import AnyTable, batches_of, table_of
+from adwright.training.ranking.item_names import item_names
 from adwright.training.ranking.predict import predict
 
 __all__ = ["KIND", "Ranker", "item_names"]
 
 KIND = "ranker"
-
-# Columns that name an item: the first line whose first column the catalogue has.
-_NAMES = (("title",), ("name",), ("type", "brand", "size"), ("category", "brand", "size"))
 
 _OWN_FILES = ("items.parquet", "calibrator.json", REPORT)
 
@@ -101,6 +100,21 @@ class Ranker:
     def __post_init__(self) -> None:
         self.model.eval()
         object.__setattr__(self, "items", self.spec.encode_items(self.catalogue))
+
+    def __repr__(self) -> str:
+        """What it is, in a line; printing a network would list its layers."""
+        weights = sum(weight.numel() for weight in self.model.parameters())
+        measured = "" if self.report is None else f", {self.report.brief()}"
+        kinds = " and ".join(self.history_kinds)
+        return (
+            f"<Ranker {self.model.config.title}: {weights:,} parameters, "
+            f"{self.catalogue.height:,} items, histories of {kinds}{measured}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same, and what was measured."""
+        table = "" if self.report is None else self.report._repr_html_()
+        return f"<p>{escape(repr(self)[1:-1])}</p>{table}"
 
     def save(
         self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
@@ -157,9 +171,10 @@ class Ranker:
         found = predict(self.model, task, split, max_history=self.max_history)
         return self.calibrator(undo_negative_sampling(found.probability, self.negative_rate))
 
-    def score_rows(self, rows: pl.DataFrame, events: pl.DataFrame) -> NDArray[np.float64]:
+    def score_rows(self, rows: AnyTable, events: AnyTable) -> NDArray[np.float64]:
         """Calibrated probabilities [N] of rows in any order, in that order.
 
+        Tables are of polars, pandas, Arrow or the like.
         rows: user_id, item_id, time and the columns of the row features; without a time all
         events of the person are history. events: user_id, item_id, time; with a column `kind`
         those of `history_kinds` count.
@@ -167,12 +182,11 @@ class Ranker:
         a user without events by an empty history.
         Raises SchemaError for a missing column, ValueInvalidError for an empty id or time.
         """
-        history = only_history(events, self.history_kinds)
-        return self.calibrated(self._logits(rows.height, self._batches(rows, history)))
+        table = table_of(rows, "rows")
+        history = only_history(table_of(events, "events"), self.history_kinds)
+        return self.calibrated(self._logits(table.height, self._batches(table, history)))
 
-    def recommend(
-        self, events: pl.DataFrame, candidates: pl.DataFrame, *, k: int = 10
-    ) -> pl.DataFrame:
+    def recommend(self, events: AnyTable, candidates: AnyTable, *, k: int = 10) -> pl.DataFrame:
         """Choose the k candidates that each user most probably responds to.
 
         events: the users' histories (user_id, item_id, time). candidates: rows as in
@@ -181,8 +195,8 @@ class Ranker:
         the candidates several times is shown once, at its best.
         Raises as `score_rows`, and SchemaError where the user is not known.
         """
-        if k < 1:
-            raise ConfigError("k must be at least 1", where=f"k {k}")
+        require_count("k", k)
+        events, candidates = table_of(events, "events"), table_of(candidates, "candidates")
         if "user_id" not in candidates.columns:
             candidates = candidates.with_columns(user_id=pl.lit(_only_person(events)))
         probability = self.score_rows(candidates, events)
@@ -197,7 +211,7 @@ class Ranker:
             "user_id", "rank", "item_id", self._named(shown["item_id"]), "probability"
         )
 
-    def explain(self, events: pl.DataFrame, item_id: str, *, k: int = 5) -> pl.DataFrame:
+    def explain(self, events: AnyTable, item_id: str, *, k: int = 5) -> pl.DataFrame:
         """Show which past events activated an item: the local activation unit, made visible.
 
         events: one user's history (item_id, and time where there is one); all of it counts,
@@ -212,9 +226,8 @@ class Ranker:
         that the catalogue lacks, and where no event is of a kind that counts; past items that the
         catalogue lacks are passed over.
         """
-        model = self._explained()
-        if k < 1:
-            raise ConfigError("k must be at least 1", where=f"k {k}")
+        model, events = self._explained(), table_of(events, "events")
+        require_count("k", k)
         (target,) = self._known([str(item_id)])
         if events.height and "kind" in events.columns:
             check_history(kinds_of(events), self.history_kinds)
@@ -285,20 +298,6 @@ class Ranker:
             for batch in batches:
                 logits[batch.row.numpy()] = self.model(batch).float().numpy()
         return logits
-
-
-def item_names(catalogue: pl.DataFrame) -> pl.DataFrame:
-    """item_id and name: the title; or else the type (without one, the category), brand and
-    size, whichever there are; or else the id."""
-    first = next((names for names in _NAMES if names[0] in catalogue.columns), ("brand", "size"))
-    columns = [name for name in first if name in catalogue.columns]
-    parts = [pl.col(name).cast(pl.String).str.strip_chars() for name in columns]
-    # An empty text says as little as a null.
-    parts = [pl.when(part != "").then(part) for part in parts]
-    name = pl.concat_str(parts, separator=", ", ignore_nulls=True) if parts else pl.lit("")
-    return catalogue.select(
-        "item_id", name=pl.when(name != "").then(name).otherwise(pl.col("item_id"))
-    )
 
 
 def _only_person(events: pl.DataFrame) -> str:

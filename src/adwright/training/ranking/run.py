@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,23 +26,38 @@ from torch import nn
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import to_jsonable
+from adwright.core.config import suggesting, to_jsonable
+from adwright.core.errors import ResumeError
 from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison, compare
 from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate_response
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.union import RankerConfig, RankerModel, base_config, ranker_model
+from adwright.training.loop.callbacks import Callback
+from adwright.training.loop.loop import require_startable
+from adwright.training.loop.run_folder import different_settings
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.baselines import has_rules, rule_probabilities
-from adwright.training.ranking.config import RunConfig, default_fit, open_task
-from adwright.training.ranking.fit import FitConfig, FitResult, fit
+from adwright.training.ranking.config import RunConfig, default_fit, open_task, task_of
+from adwright.training.ranking.fit import (
+    FitConfig,
+    FitResult,
+    fit,
+    require_both_labels,
+    run_folder,
+)
 from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.run_settings import require_free, seeded
+from adwright.training.run_settings import (
+    begun_runs,
+    require_free,
+    require_writable,
+    seeded,
+)
 
-__all__ = ["RunResult", "measure", "run", "train"]
+__all__ = ["RunResult", "measure", "models_of", "run", "train"]
 
 Floats = NDArray[np.float64]
 #: `fit_on_ray` with its workers: takes what builds the model, task folder, config, run and resume.
@@ -72,74 +87,81 @@ def run(
     *,
     task: Task | None = None,
     resume: bool = False,
+    stop_now: bool = False,
     overwrite: bool = False,
     fit_with: FitWith | None = None,
+    callbacks: Sequence[Callback] = (),
     clock: Clock | None = None,
     stages: Stages | None = None,
 ) -> RunResult:
     """Train, calibrate, measure and save the ranker of `config` in `config.out`/ranker.
 
     task: used instead of building `config.task`. resume: continue an interrupted run with the
-    same config. overwrite: replace a ranker and its training runs that are there.
+    same config, or with more epochs; where there is none, a new one begins with a warning.
+    stop_now: close the run that was begun: take no further step, measure and save what is best so
+    far. overwrite: replace a ranker and its training runs that are there.
     fit_with: trains in other processes, as `fit_on_ray` does; None for `fit` in this one.
+    callbacks: told how each of the trainings in this process goes.
     stages: collects the times, for a caller that has stages of its own.
-    Raises ResourceError where the ranker exists (without `overwrite`), ResumeError where a run
-    cannot be taken up, and as the stages do.
+    Raises ResourceError where the ranker exists (without `overwrite`) or the folder cannot be
+    written, ResumeError where a run cannot be taken up, and as the stages do.
     """
     done = Stages(clock) if stages is None else stages
-    out = config.out
+    out, resume = config.out, resume or stop_now
+    models, folders = models_of(config), _folders(config)
     if not overwrite:
         require_free(out / "ranker", "a ranker")
+    require_writable(out)
+    begun = begun_runs(folders, resume=resume, stop_now=stop_now)
+    if begun:
+        _require_same_model(config)
     if task is None:
         with done.stage("build the task"):
             task = open_task(config.task)
+    _require_startable(config, task, begun, replacing=overwrite and not resume)
     atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
-    subject = config.model.title
-    models: dict[str, RankerConfig] = {subject: config.model}
-    if config.base:
-        base = base_config(config.model)
-        models.setdefault(base.title, base)
     rankers: dict[str, Ranker] = {}
     probabilities: dict[str, Floats] = {}
-    for name, model in models.items():
-        folder = out / "runs" / name.lower()
-        if overwrite and not resume and folder.exists():
-            shutil.rmtree(folder)
+    for name in [one for one in models if one in begun or not stop_now]:
+        if overwrite and not resume and folders[name].exists():
+            shutil.rmtree(folders[name])
+        make, started = partial(_fresh, models[name], config.seed), name in begun
         with done.stage(f"train {name}"), torch_threads(config.threads):
-            fitted = _fitted(config, model, task, folder, fit_with, resume=resume)
+            if fit_with is not None and not stop_now:
+                fit_config, folder = _seeded_fit(config), folders[name]
+                found = fit_with(make, task.folder, fit_config, folder, resume=started)
+                fitted = (cast("RankerModel", found[0]), found[1])
+            else:
+                asked = (config, task, make(task), folders[name], callbacks)
+                fitted = _fitted(*asked, resume=started, stop_now=stop_now)
             rankers[name] = _calibrated(config, task, *fitted)
         with done.stage(f"score {name}"), torch_threads(config.threads):
-            found = _predicted(rankers[name], task, "test")
-            probabilities[name] = rankers[name].calibrator(found.probability)
-    if has_rules(task):
-        with done.stage("fit the rules"):
-            rules = rule_probabilities(task, seed=config.seed, calibration=config.calibration)
-            probabilities |= rules
-    with done.stage("compare"):
-        comparison = compare(
-            found.label,
-            probabilities,
-            found.user,
-            subject=subject,
-            protocol=_protocol(task, config),
-            data_hash=task.data_hash,
-            seed=config.seed,
-            draws=config.draws,
-        )
+            scored = _predicted(rankers[name], task, "test")
+            probabilities[name] = rankers[name].calibrator(scored.probability)
+    comparison = _compared(config, task, scored, probabilities, done)
     ranker = replace(
-        rankers[subject],
-        report=comparison.reports[subject],
+        rankers[comparison.subject],
+        report=comparison.reports[comparison.subject],
         files={"comparison.json": comparison.to_json().encode("utf-8")},
     )
     with done.stage("save"):
         artifact = ranker.save(out / "ranker", overwrite=overwrite, clock=clock)
-    return RunResult(
-        ranker, comparison, probabilities, found.label, dict(done.seconds), out, artifact
-    )
+    times = dict(done.seconds)
+    return RunResult(ranker, comparison, probabilities, scored.label, times, out, artifact)
 
 
+def models_of(config: RunConfig) -> dict[str, RankerConfig]:
+    """The models that a run trains, by name: the one that is saved, and the base model."""
+    models: dict[str, RankerConfig] = {config.model.title: config.model}
+    if config.base:
+        base = base_config(config.model)
+        models.setdefault(base.title, base)
+    return models
+
+
+@suggesting
 def train(
-    task: Task,
+    task: Task | str | Path,
     *,
     model: RankerConfig | None = None,
     fit: FitConfig | None = None,
@@ -149,9 +171,12 @@ def train(
     seed: int = 0,
     out: str | Path = "runs/ranker",
     overwrite: bool = False,
+    callbacks: Sequence[Callback] = (),
 ) -> Ranker:
     """Train, calibrate, measure and save a ranker on a task; see `RunConfig` and `run`.
 
+    task: a task, the folder of one, or that of an imported log. callbacks: told how it goes.
+    Raises SchemaError for something else, ConfigError for a keyword that there is not.
     The Report of the test rows is `ranker.report`; comparison.json beside the saved ranker
     holds the simple rules too, and the base model where `base` asks for it.
     """
@@ -164,7 +189,7 @@ def train(
         seed=seed,
         out=Path(out),
     )
-    return run(config, task=task, overwrite=overwrite).ranker
+    return run(config, task=task_of(task), overwrite=overwrite, callbacks=callbacks).ranker
 
 
 def measure(
@@ -198,22 +223,90 @@ def measure(
     )
 
 
+def _folders(config: RunConfig) -> dict[str, Path]:
+    """The folder of each training run."""
+    return {name: config.out / "runs" / name.lower() for name in models_of(config)}
+
+
+def _require_startable(
+    config: RunConfig, task: Task, begun: Collection[str], *, replacing: bool
+) -> None:
+    """Raise what a training would refuse before its first step, while nothing is written yet."""
+    require_both_labels(task)
+    for name, folder in _folders(config).items():
+        if not replacing:
+            run = run_folder(task, _seeded_fit(config), folder)
+            require_startable(run, resume=name in begun)
+
+
+def _seeded_fit(config: RunConfig) -> FitConfig:
+    return replace(config.fit, seed=config.seed)
+
+
 def _fitted(
     config: RunConfig,
-    model: RankerConfig,
     task: Task,
+    model: RankerModel,
     folder: Path,
-    fit_with: FitWith | None,
+    callbacks: Sequence[Callback],
     *,
     resume: bool,
+    stop_now: bool,
 ) -> tuple[RankerModel, FitResult]:
-    fit_config, make = replace(config.fit, seed=config.seed), partial(_fresh, model, config.seed)
-    resume = resume and folder.exists()
-    if fit_with is not None:
-        network, found = fit_with(make, task.folder, fit_config, folder, resume=resume)
-        return cast("RankerModel", network), found
-    fresh = make(task)
-    return fresh, fit(fresh, task, fit_config, folder, resume=resume)
+    found = fit(
+        model,
+        task,
+        _seeded_fit(config),
+        folder,
+        resume=resume,
+        stop_now=stop_now,
+        callbacks=callbacks,
+    )
+    return model, found
+
+
+def _require_same_model(config: RunConfig) -> None:
+    """Raise ResumeError where the run in the folder was begun with other settings of the model,
+    of which the run's own checkpoints know the weights alone."""
+    path = config.out / "config.json"
+    try:
+        before = json.loads(path.read_text("utf-8"))["model"]
+        differing = different_settings(before, to_jsonable(config)["model"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    # A setting that one of them lacks came with another version.
+    named = [f"{n} was {was!r} and is now {now!r}" for n, was, now in differing if was is not None]
+    if named:
+        raise ResumeError(
+            f"the run was started with another model: {'; '.join(named)}",
+            where=str(path),
+            hint="resume with what it was started with, or begin a new run (--force)",
+        )
+
+
+def _compared(
+    config: RunConfig,
+    task: Task,
+    found: Predictions,
+    probabilities: dict[str, Floats],
+    done: Stages,
+) -> Comparison:
+    """The models and the rules, whose probabilities are added, on the test rows of `found`."""
+    if has_rules(task):
+        with done.stage("fit the rules"):
+            rules = rule_probabilities(task, seed=config.seed, calibration=config.calibration)
+            probabilities |= rules
+    with done.stage("compare"):
+        return compare(
+            found.label,
+            probabilities,
+            found.user,
+            subject=config.model.title,
+            protocol=_protocol(task, config),
+            data_hash=task.data_hash,
+            seed=config.seed,
+            draws=config.draws,
+        )
 
 
 def _fresh(model: RankerConfig, seed: int, task: Task) -> RankerModel:

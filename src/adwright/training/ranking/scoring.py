@@ -286,6 +286,9 @@ def _replacing(path: Path) -> Iterator[Path]:
         os.chmod(name, 0o666 & ~mask)
         os.replace(name, path)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not name:
+            what, hint = "no folder can be made here", "choose another path"
+            raise ResourceError(what, where=str(path), hint=hint) from error
         raise resource_error(error, path) or error from error
     finally:
         if name:

@@ -9,7 +9,7 @@ or a function of the position, so a run that was killed continues and ends with 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adwright.core.config import to_jsonable
+from adwright.core.config import checked, to_jsonable
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranking import recall
+from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import train
 from adwright.training.loop.optimisers import RowWise
 from adwright.training.loop.position import RunPosition
@@ -35,6 +36,7 @@ __all__ = ["RetrievalConfig", "RetrievalResult", "fit_retriever"]
 Ints = NDArray[np.int64]
 
 
+@checked
 @dataclass(frozen=True)
 class RetrievalConfig:
     """How a retrieval model is trained.
@@ -92,6 +94,8 @@ def fit_retriever(
     *,
     distillation: DistillationTargets | None = None,
     resume: bool = False,
+    stop_now: bool = False,
+    callbacks: Sequence[Callback] = (),
     checkpoint_every: int = 500,
     on_step: Callable[[int], None] | None = None,
 ) -> RetrievalResult:
@@ -100,13 +104,22 @@ def fit_retriever(
     distillation: what a finer ranker thinks of candidates of some visits; the model's loss must
     take a Teacher then (`MultiInterest` does).
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
-    resume: continue from the folder's checkpoint. checkpoint_every: steps, beside each epoch.
+    resume: continue from the folder's checkpoint; more epochs than at its start may be asked for.
+    stop_now: close the run that is resumed, with the best weights so far. callbacks: told how it
+    goes, see `Callback`. checkpoint_every: steps, beside each epoch.
     on_step: called after each step with the number of steps done.
     Raises ConfigError (an existing run without resume, a loss that is not finite), ResumeError
     (no run, another config, task or distillation), ResourceError (disk full).
     """
     trainee = _Retrieval(model, task, config, distillation, checkpoint_every)
-    at = train(trainee, trainee.folder(run), resume=resume, on_step=on_step)
+    at = train(
+        trainee,
+        trainee.folder(run),
+        resume=resume,
+        stop_now=stop_now,
+        callbacks=callbacks,
+        on_step=on_step,
+    )
     best = math.nan if at.best is None else at.best
     return RetrievalResult(best, at.best_epoch, at.steps, at.records)
 
@@ -117,6 +130,7 @@ class _Retrieval(Trainee[Ints]):
     kind = "retrieval-checkpoint"
     renamed: ClassVar = {"pairs": "loss_count"}
     old_names: ClassVar = {"lessons": "distillation"}
+    grows: ClassVar = ("fit.epochs",)
     hint = "lower the learning rates or clip_norm, or raise the temperature"
 
     def __init__(

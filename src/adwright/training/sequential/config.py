@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import check_literals, checked
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.training.run_settings import check_ranges
@@ -23,6 +23,7 @@ OLD_NAMES = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class SequentialConfig:
     """How a sequence model is trained; the defaults are those of the HSTU paper's public

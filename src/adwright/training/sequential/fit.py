@@ -38,17 +38,26 @@ from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.sequence_model import SequenceModel
+from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.distributed import is_distributed, rank, sum_gradients, world_size
 from adwright.training.loop.loop import train
 from adwright.training.loop.position import RunPosition
 from adwright.training.loop.rowwise_adamw import RowWiseAdamW
+from adwright.training.loop.run_folder import RunFolder
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.sequential.balance import cost_of, divided, people_of
 from adwright.training.sequential.config import OLD_NAMES, SequentialConfig, SequentialResult
 from adwright.training.sequential.samples import SequenceSamples
 from adwright.training.sequential.validation import validation
 
-__all__ = ["SequentialConfig", "SequentialResult", "Validate", "fit_sequential", "optimisers_of"]
+__all__ = [
+    "SequentialConfig",
+    "SequentialResult",
+    "Validate",
+    "fit_sequential",
+    "optimisers_of",
+    "run_folder",
+]
 
 Ints = NDArray[np.int64]
 #: Measures the model as it stands: (goal, higher is better; measures for the line).
@@ -63,6 +72,8 @@ def fit_sequential(
     *,
     validate: Validate | None = None,
     resume: bool = False,
+    stop_now: bool = False,
+    callbacks: Sequence[Callback] = (),
     checkpoint_every: int = 500,
     on_step: Callable[[int], None] | None = None,
 ) -> SequentialResult:
@@ -72,7 +83,9 @@ def fit_sequential(
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
     validate: measures `model`, which is in eval mode then, in place of the held targets; it must
     say the same of the same weights, or a resumed run may end otherwise.
-    resume: continue from the folder's checkpoint. checkpoint_every: steps, beside each epoch.
+    resume: continue from the folder's checkpoint; more epochs than at its start may be asked for.
+    stop_now: close the run that is resumed, with the best weights so far. callbacks: told how it
+    goes, see `Callback`. checkpoint_every: steps, beside each epoch.
     on_step: called after each step with the number of steps done.
     Under torchrun all processes call it alike; `validate` is asked in the first one, for which
     the others wait, half an hour at most.
@@ -82,10 +95,49 @@ def fit_sequential(
     (disk full; in the other processes, whatever the first one failed of).
     """
     trainee = _Sequences(model, sequences, config, validate, checkpoint_every)
-    at = train(trainee, trainee.folder(run), resume=resume, on_step=on_step)
+    at = train(
+        trainee,
+        trainee.folder(run),
+        resume=resume,
+        stop_now=stop_now,
+        callbacks=callbacks,
+        on_step=on_step,
+    )
     best = math.nan if at.best is None else at.best
     epoch = at.epoch if config.train_on_validation else at.best_epoch
     return SequentialResult(best, epoch, at.steps, at.records)
+
+
+def run_folder(
+    model: SequenceModel | HSTURanker,
+    sequences: ItemSequences,
+    config: SequentialConfig,
+    run: str | Path,
+    *,
+    given: bool = False,
+) -> RunFolder:
+    """The folder of a run of `fit_sequential`, to check what it would refuse. given: whether that
+    has a `validate`."""
+    asked, kind = _asked(model, sequences, config, given=given), _Sequences.kind
+    return RunFolder(run, asked, kind, old_names=OLD_NAMES, grows=_Sequences.grows)
+
+
+def _asked(
+    model: SequenceModel | HSTURanker,
+    sequences: ItemSequences,
+    config: SequentialConfig,
+    *,
+    given: bool,
+) -> dict[str, Any]:
+    asked: dict[str, Any] = {
+        "fit": to_jsonable(config),
+        "model": {"class": type(model).__name__, **to_jsonable(model.config)},
+        "data_hash": sequences.data_hash,
+    }
+    if given:
+        # A goal of another kind is not comparable with the best so far.
+        asked["validate"] = "given"
+    return asked
 
 
 class _Sequences(Trainee[Ints]):
@@ -95,6 +147,7 @@ class _Sequences(Trainee[Ints]):
     divides_batches = True
     renamed: ClassVar = {"positions": "loss_count"}
     old_names: ClassVar = OLD_NAMES
+    grows: ClassVar = ("fit.epochs",)
     hint = "lower the learning rate or set clip_norm, or raise the temperature"
 
     def __init__(
@@ -113,14 +166,7 @@ class _Sequences(Trainee[Ints]):
             )
         self.sequences, self.config = sequences, config
         self.given = validate or self._held
-        asked: dict[str, Any] = {
-            "fit": to_jsonable(config),
-            "model": {"class": type(model).__name__, **to_jsonable(model.config)},
-            "data_hash": sequences.data_hash,
-        }
-        if validate is not None:
-            # A goal of another kind is not comparable with the best so far.
-            asked["validate"] = "given"
+        asked = _asked(model, sequences, config, given=validate is not None)
         loop = LoopConfig(
             epochs=config.epochs,
             patience=config.patience,
@@ -143,6 +189,8 @@ class _Sequences(Trainee[Ints]):
         self.cost = cost_of(model)
         self.steps_per_epoch = 1
         self.goal = f"valid_ndcg@{config.k}"
+        if config.schedule == "linear":
+            self.when_longer = "; the learning rate now falls to 0 at the new end"
 
     def epoch(self, at: RunPosition) -> Sequence[Ints]:
         """The samples of each step that is left."""

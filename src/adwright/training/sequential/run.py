@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,19 +24,29 @@ from adwright.metrics.ranks import Ranks
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
 from adwright.models.sequential.union import SequenceRetriever, sequence_retriever
+from adwright.training.loop.callbacks import Callback, RunBegins
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.retrieval.ranks import retrieved_ranks
-from adwright.training.run_settings import require_free, seeded
+from adwright.training.run_settings import (
+    begun_runs,
+    require_free,
+    require_writable,
+    seeded,
+)
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.baselines import Rule, rank_by_rule, visit_rule
 from adwright.training.sequential.choice_validation import some_visits
-from adwright.training.sequential.fit import SequentialResult, fit_sequential
+from adwright.training.sequential.fit import (
+    SequentialConfig,
+    SequentialResult,
+    fit_sequential,
+)
 from adwright.training.sequential.ranks import rank_next
 from adwright.training.sequential.runfile import SequenceData, SequenceRun, open_sequences
 from adwright.training.sequential.visit_ranks import visit_scorer, visit_validation
 
-__all__ = ["SequenceResult", "run_sequence"]
+__all__ = ["SequenceResult", "by_visits", "fit_of", "model_of", "run_sequence"]
 
 #: Length of a visit's ranked list that is measured.
 DEPTH = 50
@@ -64,30 +74,37 @@ def run_sequence(
     *,
     data: SequenceData | None = None,
     resume: bool = False,
+    stop_now: bool = False,
     overwrite: bool = False,
+    callbacks: Sequence[Callback] = (),
     clock: Clock | None = None,
 ) -> SequenceResult:
     """Train, measure and save the model of `config` in `config.out`/model.
 
     data: used instead of reading `config.data`. resume: continue an interrupted run with the same
-    config. overwrite: replace a model and its training run that are there.
+    config, or with more epochs; where there is none, a new one begins with a warning. stop_now:
+    close the run that was begun: take no further step, measure and save what is best so far.
+    overwrite: replace a model and its training run that are there. callbacks: told how it goes.
     The model reads no times where the data has none, and scores no repeats where items do not.
-    Raises ResourceError where the model exists (without `overwrite`), ResumeError where a run
-    cannot be taken up, and as `open_sequences` and `fit_sequential` do.
+    Raises ResourceError where the model exists (without `overwrite`) or the folder cannot be
+    written, ResumeError where a run cannot be taken up, and as `open_sequences` and
+    `fit_sequential` do.
     """
-    done, out = Stages(clock), config.out
+    done, out, resume = Stages(clock), config.out, resume or stop_now
     if not overwrite:
         require_free(out / "model", "a model")
+    require_writable(out)
+    name = config.model.title
+    begun = name in begun_runs({name: out / "run"}, resume=resume, stop_now=stop_now)
     if data is None:
         with done.stage("read the sequences"):
             data = open_sequences(config.data)
-    atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
-    name = config.model.title
+    model = model_of(config, data)
+    callbacks = (_Begun(config), *callbacks)
     if overwrite and not resume and (out / "run").exists():
         shutil.rmtree(out / "run")
     with done.stage(f"train {name}"), torch_threads(config.threads):
-        model = _model(config, data)
-        fitted = _fit(model, config, data, resume=resume)
+        fitted = _fit(model, config, data, resume=begun, stop_now=stop_now, callbacks=callbacks)
     with done.stage("measure"), torch_threads(config.threads):
         comparison = _compared(name, model, config, data)
     with done.stage("save"):
@@ -103,8 +120,19 @@ def run_sequence(
     return SequenceResult(artifact, comparison, fitted, dict(done.seconds), out, identity)
 
 
-def _model(config: SequenceRun, data: SequenceData) -> SequenceRetriever:
-    """A model with first weights, which reads nothing that the data lacks."""
+class _Begun(Callback):
+    """Writes down what was asked for, once nothing spoke against it."""
+
+    def __init__(self, config: SequenceRun) -> None:
+        self.config = config
+
+    def on_begin(self, run: RunBegins) -> None:
+        text = json.dumps(to_jsonable(self.config), indent=1) + "\n"
+        atomic_write_text(self.config.out / "config.json", text)
+
+
+def model_of(config: SequenceRun, data: SequenceData) -> SequenceRetriever:
+    """The model of a run with first weights, which reads nothing that the data lacks."""
     sequences, asked = data.sequences, config.model
     if not data.allow_repeats:
         asked = replace(asked, repeats=False)
@@ -116,22 +144,38 @@ def _model(config: SequenceRun, data: SequenceData) -> SequenceRetriever:
     )
 
 
+def fit_of(config: SequenceRun, data: SequenceData) -> SequentialConfig:
+    """How the model of a run is trained on its data."""
+    return replace(config.fit, seed=config.seed, exclude_seen=not data.allow_repeats)
+
+
+def by_visits(config: SequenceRun, data: SequenceData) -> bool:
+    """Whether visits validate, and not the event before each user's last."""
+    return data.task is not None and not config.fit.train_on_validation
+
+
 def _fit(
-    model: SequenceRetriever, config: SequenceRun, data: SequenceData, *, resume: bool
+    model: SequenceRetriever,
+    config: SequenceRun,
+    data: SequenceData,
+    *,
+    resume: bool,
+    stop_now: bool,
+    callbacks: Sequence[Callback],
 ) -> SequentialResult:
-    fit = replace(config.fit, seed=config.seed, exclude_seen=not data.allow_repeats)
-    validate = None
-    if data.task is not None and not fit.train_on_validation:
+    fit, validate = fit_of(config, data), None
+    if by_visits(config, data) and data.task is not None:
         asked = some_visits(data.task, fit.validation_people, config.seed)
         validate = visit_validation(model, data.task, asked, depth=DEPTH, k=fit.k)
-    folder = config.out / "run"
     return fit_sequential(
         model,
         data.sequences,
         fit,
-        folder,
+        config.out / "run",
         validate=validate,
-        resume=resume and folder.exists(),
+        resume=resume,
+        stop_now=stop_now,
+        callbacks=callbacks,
     )
 
 

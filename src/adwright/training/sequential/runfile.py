@@ -11,8 +11,10 @@ import numpy as np
 
 from adwright.core.config import (
     check_literals,
+    checked,
     from_jsonable,
     read_toml,
+    to_jsonable,
     with_current_names,
     with_overrides,
 )
@@ -25,7 +27,11 @@ from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
 from adwright.models.sequential.losses import LossConfig
-from adwright.models.sequential.union import RetrieverConfig, default_config
+from adwright.models.sequential.union import (
+    RetrieverConfig,
+    default_config,
+    retriever_config,
+)
 from adwright.training.run_settings import check_run_settings
 from adwright.training.sequential.config import OLD_NAMES, SequentialConfig
 
@@ -35,6 +41,7 @@ __all__ = [
     "SequenceRun",
     "default_fit",
     "default_run",
+    "names_journey",
     "open_sequences",
     "read_run",
     "with_options",
@@ -56,6 +63,7 @@ def default_fit() -> SequentialConfig:
     )
 
 
+@checked
 @dataclass(frozen=True)
 class SequenceDataConfig:
     """Which sequences to train on.
@@ -93,6 +101,7 @@ class SequenceDataConfig:
             )
 
 
+@checked
 @dataclass(frozen=True)
 class SequenceRun:
     """A training run from sequences to artifact; every field has a default.
@@ -113,6 +122,7 @@ class SequenceRun:
     model: RetrieverConfig = field(default_factory=lambda: default_config("hstu"))
 
     def __post_init__(self) -> None:
+        check_literals(self)
         check_run_settings(draws=self.draws, threads=self.threads, fit_seed=self.fit.seed)
         if not self.fit.exclude_seen:
             raise ConfigError(
@@ -143,7 +153,9 @@ def read_run(path: Path | None, kind: str | None = None, *, own: bool = False) -
     """Read the run of a run file; without one `default_run`.
 
     kind: of the model; None for that of the file's [model], or "hstu" where it names none.
-    own: as in `default_run`. Keys of older versions are read, with a warning.
+    What the file leaves out is as `default_run` has it for its data: a key of a table may be given
+    alone. own: as in `default_run`, and true for a file that names data of one's own. Keys of older
+    versions are read, with a warning.
     Raises ConfigError as `load_toml`, for an unknown kind, and where the file names another one.
     """
     if path is None:
@@ -163,13 +175,19 @@ def read_run(path: Path | None, kind: str | None = None, *, own: bool = False) -
             hint="leave the key out, or ask for that model",
         )
     kind = kind or str(named or "hstu")
-    default = default_run(kind)
-    values.setdefault("out", str(default.out))
-    if isinstance(asked, dict):
-        values["model"] = {**asked, "kind": kind}
-    elif asked is None:
-        run = from_jsonable(SequenceRun, values, source=source)
-        return replace(run, model=default.model)
+    retriever_config({"kind": kind})  # there is such a model
+    data = values.get("data")
+    own = own or (isinstance(data, dict) and data.get("kind", "journey") != "journey")
+    default = default_run(kind, own=own)
+    plain = to_jsonable(default)
+    # What a table says of `kind` is of the model's class and not of its fields.
+    plain["model"] |= {"kind": kind}
+    for table, inner in plain.items():
+        given = values.get(table, {})
+        if isinstance(inner, dict) and isinstance(given, dict):
+            values[table] = inner | given
+        else:
+            values.setdefault(table, inner)
     return from_jsonable(SequenceRun, values, source=source)
 
 
@@ -188,9 +206,12 @@ def with_options(
     """Replace what is not None in a run.
 
     max_length, blocks, width: see `SequenceConfig.resized`. events: a file of events, the folder of
-    an imported log, or a folder of items. Raises ConfigError for values that do not fit each other.
+    an imported log, or a folder of items; or what `names_journey`. Raises ConfigError for values
+    that do not fit each other.
     """
-    kind = None
+    kind, data = None, run.data
+    if names_journey(events):
+        data, events = replace(data, kind="journey", path=None), None
     if events is not None:
         log = events_file(events).is_file() or any(events.rglob("*.parquet"))
         listed = (events / "sequences.txt").is_file() or not log
@@ -198,15 +219,18 @@ def with_options(
     return with_overrides(
         run,
         {
-            "data": with_overrides(
-                run.data, {"kind": kind, "path": events, "households": households}
-            ),
+            "data": with_overrides(data, {"kind": kind, "path": events, "households": households}),
             "fit": with_overrides(run.fit, {"epochs": epochs}),
             "model": run.model.resized(max_length=max_length, blocks=blocks, width=width),
             "seed": seed,
             "out": out,
         },
     )
+
+
+def names_journey(events: Path | None) -> bool:
+    """Whether `--events` means Complete Journey: its name, where there is no such file."""
+    return str(events) == "complete-journey" and events is not None and not events.exists()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.core.hashing import content_hash
 from adwright.tuning.packing.texts import Packed, pack
@@ -20,6 +21,7 @@ __all__ = ["PairsConfig", "Texts", "held_apart", "read_rows"]
 Ints = NDArray[np.int64]
 
 
+@checked
 @dataclass(frozen=True)
 class PairsConfig:
     """Where the texts are.

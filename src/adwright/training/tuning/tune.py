@@ -32,6 +32,7 @@ from torch.optim import AdamW
 
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.distributed import rank, sum_gradients, world_size
 from adwright.training.loop.loop import require_startable as startable
 from adwright.training.loop.loop import train
@@ -67,6 +68,7 @@ def tune(
     *,
     valid: Texts | None = None,
     resume: bool = False,
+    callbacks: Sequence[Callback] = (),
     on_step: Callable[[int], None] | None = None,
 ) -> TuneResult:
     """Train `tuned` in place; afterwards it holds the best validation's weights, or the last
@@ -74,14 +76,18 @@ def tune(
 
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing. valid:
     texts whose answers' loss decides which weights are kept. resume: continue from the folder's
-    checkpoint. on_step: called after each step with the number of steps done.
+    checkpoint. callbacks: told how it goes, see `Callback`. on_step: called after each step with
+    the number of steps done.
     Under torchrun: called in each process with the same arguments, and seconds are those of this
     process. Raises ConfigError (an existing run without resume, a loss that is not finite, other
     arguments in another process), ResumeError (no run, or one of something else),
     ValueInvalidError (no texts), ResourceError (disk full).
     """
     trainee = TuningTrainee(tuned, texts, config, valid)
-    return trainee.result(train(trainee, trainee.folder(run), resume=resume, on_step=on_step))
+    folder = trainee.folder(run)
+    return trainee.result(
+        train(trainee, folder, resume=resume, callbacks=callbacks, on_step=on_step)
+    )
 
 
 def require_startable(

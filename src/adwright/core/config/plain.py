@@ -2,8 +2,8 @@
 
 Inside adwright a config is a frozen dataclass. At the border, where a person's file comes
 in, pydantic checks it: a key that nobody reads is an error (it is nearly always a typing
-mistake), and so is a number written as text. A config that is built in Python is checked by
-nobody but itself: `check_literals` in its `__post_init__` refuses what is none of the choices.
+mistake), and so is a number written as text. A config that is built in Python checks itself, see
+`checked`.
 """
 
 from __future__ import annotations
@@ -12,32 +12,19 @@ import json
 import os
 import tomllib
 import warnings
-from collections.abc import Collection, Hashable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass, replace
 from datetime import date, datetime, time
-from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import (
-    Any,
-    Literal,
-    NamedTuple,
-    TypeVar,
-    Union,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from adwright.core.config.names import closest_name, names_at
 from adwright.core.errors import ConfigError
 from adwright.core.regular import read_regular
 
 __all__ = [
-    "check_literals",
     "from_jsonable",
     "load_toml",
     "read_toml",
@@ -50,39 +37,8 @@ T = TypeVar("T")
 
 #: Of a run file.
 _MOST_BYTES = 16 << 20
-
-
-class _Choices(NamedTuple):
-    """A field that takes one of `allowed`, or where `many` is true a tuple of them."""
-
-    name: str
-    allowed: tuple[object, ...]
-    many: bool
-
-
-def check_literals(config: object) -> None:
-    """Refuse a value that is none of the choices of its field; the first line of `__post_init__`.
-
-    Checked are the fields of the dataclass instance `config` that are annotated as a `Literal`,
-    as one or None, or as a tuple of them; other fields may be unset still.
-    Raises ConfigError naming the class, the field, the value, the choices and the closest one.
-    """
-    cls: type[Any] = type(config)
-    for name, allowed, many in _choices(cast(Hashable, cls)):
-        value = getattr(config, name)
-        if not many:
-            if not _is_one_of(value, allowed):
-                raise _no_choice(config, name, value, allowed)
-        elif isinstance(value, str) or not isinstance(value, Collection):
-            raise ConfigError(
-                f"{name} is a tuple of choices, not {value!r}",
-                where=f"{cls.__name__}.{name}",
-                hint=f"write ({value!r},)",
-            )
-        else:
-            for one in value:
-                if not _is_one_of(one, allowed):
-                    raise _no_choice(config, name, one, allowed)
+#: Problems of a file that an error names, beside the first.
+_NAMED = 10
 
 
 def load_toml(path: str | Path, cls: type[T]) -> T:
@@ -125,7 +81,7 @@ def from_jsonable(cls: type[T], values: dict[str, Any], *, source: str | None = 
     source: where they stand, for errors; by default the name of the class.
     Raises ConfigError naming the key: for a missing or unknown key, or a value of the wrong
     type. Types are strict: "8" and true are not numbers; an integer is accepted where a float is
-    asked for.
+    asked for. All problems are named, unknown keys with the closest that there is.
     """
     source = source or cls.__name__
     # Strict checking of Python objects would refuse a list for a tuple and text for a path;
@@ -141,7 +97,7 @@ def from_jsonable(cls: type[T], values: dict[str, Any], *, source: str | None = 
     try:
         return TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
-        raise _config_error(error, source) from error
+        raise _config_error(error, source, cls) from error
     except ConfigError as error:
         # From a dataclass that checks itself: keep its words, add the file.
         where = f"{source}, {error.where}" if error.where else source
@@ -202,19 +158,26 @@ def to_jsonable(config: object) -> dict[str, Any]:
     return dict(values)
 
 
-def _config_error(error: ValidationError, source: str) -> ConfigError:
-    first, *others = error.errors(include_url=False)
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        what, hint = "unknown key", "remove it, or correct its spelling"
-    elif first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        what, hint = "a required key is missing", "add it"
-    else:
-        what = f"{first['msg']}, got {json.dumps(first['input'], default=str)[:80]}"
-        hint = "correct the value"
+def _config_error(error: ValidationError, source: str, cls: type[Any]) -> ConfigError:
+    (key, what, hint), *others = [_problem(one, cls) for one in error.errors(include_url=False)]
     if others:
-        hint += f" ({len(others)} more problems in this config)"
+        named = [f"{key}: {what} ({hint})" for key, what, hint in others]
+        hint += f"; {len(others)} more: {'; '.join(named[:_NAMED])}"
     return ConfigError(what, where=f"{source}, key {key}" if key else source, hint=hint)
+
+
+def _problem(found: Any, cls: type[Any]) -> tuple[str, str, str]:
+    """(key, what is wrong, what to do) of one error of pydantic's."""
+    path: Sequence[int | str] = found["loc"]
+    key = ".".join(str(part) for part in path)
+    if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        close = closest_name(str(path[-1]), names_at(cls, path[:-1]))
+        hint = f"did you mean {close}? Else remove it" if close else "remove it"
+        return key, "unknown key", hint
+    if found["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return key, "a required key is missing", "add it"
+    shown = json.dumps(found["input"], default=str)[:80]
+    return key, f"{found['msg']}, got {shown}", "correct the value"
 
 
 def _plain(value: object) -> str:
@@ -223,55 +186,3 @@ def _plain(value: object) -> str:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} {value!r}")
-
-
-@cache
-def _choices(cls: type[Any]) -> tuple[_Choices, ...]:
-    # Reading annotations takes longer than building a config: once a class.
-    hints = get_type_hints(cls)
-    found: list[_Choices] = []
-    for each in fields(cls):
-        hint, many = hints[each.name], False
-        if get_origin(hint) is tuple and get_args(hint)[1:] == (...,):
-            hint, many = get_args(hint)[0], True
-        allowed = _allowed(hint)
-        if allowed:
-            found.append(_Choices(each.name, allowed, many))
-    return tuple(found)
-
-
-def _allowed(hint: Any) -> tuple[object, ...]:
-    """What a Literal, or a union of Literals and None, admits; nothing for other types."""
-    if get_origin(hint) is Literal:
-        return get_args(hint)
-    if get_origin(hint) not in (Union, UnionType):
-        return ()
-    parts = [(None,) if part is NoneType else _allowed(part) for part in get_args(hint)]
-    literal = all(parts) and any(part != (None,) for part in parts)
-    return tuple(value for part in parts for value in part) if literal else ()
-
-
-def _is_one_of(value: object, allowed: tuple[object, ...]) -> bool:
-    for one in allowed:
-        if value is one:
-            return True
-        # True is not 1; and arrays, whose == gives no single answer, are of no choice's type.
-        same_kind = isinstance(value, type(one)) and isinstance(value, bool) == isinstance(
-            one, bool
-        )
-        if same_kind and value == one:
-            return True
-    return False
-
-
-def _no_choice(
-    config: object, name: str, value: object, allowed: tuple[object, ...]
-) -> ConfigError:
-    choices = {str(one): repr(one) for one in allowed}
-    hint = f"use one of {', '.join(choices.values())}"
-    close = get_close_matches(str(value), choices, n=1)
-    if close:
-        hint += f"; the closest is {choices[close[0]]}"
-    return ConfigError(
-        f"{name} cannot be {repr(value)[:80]}", where=f"{type(config).__name__}.{name}", hint=hint
-    )

@@ -1,0 +1,8 @@
+"""python -m adwright: the command line, where the `adwright` command is not on the path."""
+
+from adwright.cli.app import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()
