@@ -113,8 +113,7 @@ def run(
             probabilities[name] = rankers[name].calibrator(found.probability)
     if has_rules(task):
         with done.stage("fit the rules"):
-            rules = rule_probabilities(task, seed=config.seed, calibration=config.calibration)
-            probabilities |= rules
+            probabilities |= rule_probabilities(task, seed=config.seed)
     with done.stage("compare"):
         comparison = compare(
             found.label,
