@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from adwright.cli import data, demo, lm, ranker, serve, simulate
+from adwright.cli import data, demo, lm, ranker, serve, simulate, train_item_item
 from adwright.cli import train_sequences as sequences
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import fail
@@ -84,6 +84,7 @@ train = typer.Typer(
 )
 train.command("din")(ranker.train)
 sequences.register(train)
+train_item_item.register(train)
 
 demo.register(app)
 ranker.register(app)

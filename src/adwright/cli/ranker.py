@@ -110,6 +110,7 @@ def train(
     replacing = allowed_to_replace(asked.out / "ranker", force=force)
     fit_with = partial(fit_on_ray, workers=ray_workers, retries=retries) if ray_workers else None
     result = run(asked, resume=resume, overwrite=replacing or force, fit_with=fit_with)
+    typer.echo(result.comparison.verdict())
     show_table(
         result.comparison.header(),
         result.comparison.rows(),

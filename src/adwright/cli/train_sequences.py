@@ -114,6 +114,7 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     replacing = allowed_to_replace(asked.out / "model", force=force)
     result = run_sequence(asked, resume=resume, overwrite=replacing or force)
     comparison = result.comparison
+    typer.echo(comparison.verdict())
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
     typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
 

@@ -1,0 +1,152 @@
+"""Fit the simple rules to a log, and rank what was taken by each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adwright.data.ranges import distinct
+from adwright.data.sequences.next_log import NextLog, NextQuestions
+from adwright.data.sequences.pasts import Pasts
+from adwright.data.time import SECONDS_PER_DAY
+from adwright.metrics.ranking import ndcg
+from adwright.metrics.ranks import Ranks
+from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
+from adwright.models.retrieval.rules import TITLES, NextRule, NextRules
+from adwright.training.retrieval.item_item import (
+    fit_item_item,
+    listed_ranks,
+    search_item_item,
+)
+
+__all__ = ["fit_rules", "new_targets", "rule_ranks", "rules_ranks"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+#: Half-lives of "lately", in days, of which validation chooses.
+HALF_LIVES = (7, 28, 91)
+#: Validation questions that choose a category or a half-life.
+QUESTIONS = 200
+#: Scores of one call, 32 MB.
+_CELLS = 1 << 22
+
+
+def fit_rules(
+    log: NextLog,
+    *,
+    repeats: bool,
+    item_item: ItemItemConfig | None = None,
+    seed: int = 0,
+) -> NextRules:
+    """The rules of a log, fitted on its training events and chosen on its validation.
+
+    repeats: whether what a user had may come again. item_item: its settings; None searches them.
+    seed: of the questions that choose.
+    """
+    config = item_item or search_item_item(log, repeats=repeats, seed=seed).config
+    model = fit_item_item(log, config)
+    few = np.random.default_rng(seed).permutation(len(log.valid))[:QUESTIONS]
+    asked = log.valid.some(np.sort(few))
+    lately = [_decayed(log, days) for days in HALF_LIVES] if log.time is not None else []
+    return NextRules(
+        model,
+        lately=_best(model, "lately", lately, log, asked, repeats=repeats),
+        category=_best(
+            model, "category", list(log.categories.values()), log, asked, repeats=repeats
+        ),
+        repeats=repeats,
+    )
+
+
+def rules_ranks(
+    rules: NextRules, log: NextLog, asked: NextQuestions, *, unseen: bool, depth: int = 50
+) -> Mapping[str, Ranks]:
+    """`rule_ranks` of every rule that the log allows, by the name that a table gives it."""
+    return {
+        TITLES[rule]: rule_ranks(rules, rule, log, asked, unseen=unseen, depth=depth)
+        for rule in rules.known
+    }
+
+
+def rule_ranks(
+    rules: NextRules,
+    rule: NextRule,
+    log: NextLog,
+    asked: NextQuestions,
+    *,
+    unseen: bool,
+    depth: int = 50,
+) -> Ranks:
+    """Ranks of the targets among all items, `depth` + 1 where they are not among the first.
+
+    unseen: what a user had is no candidate, and targets that the user had are left out.
+    """
+    lists = []
+    step = max(1, _CELLS // (log.items + 1))
+    for start in range(0, len(asked), step):
+        some = asked.some(np.arange(start, min(start + step, len(asked))))
+        lists.append(_listed(rules, rule, log.pasts(some), min(depth, log.items), unseen=unseen))
+    if unseen:
+        asked = new_targets(log, asked)
+    found = listed_ranks(np.concatenate([np.zeros((0, min(depth, log.items)), int), *lists]), asked)
+    beyond = found.ranks > min(depth, log.items)
+    return Ranks(np.where(beyond, depth + 1, found.ranks), found.offsets, found.tied, found.tie)
+
+
+def new_targets(log: NextLog, asked: NextQuestions) -> NextQuestions:
+    """The questions without the targets that the user had before; each stays, if with none."""
+    width = log.items + 1
+    pasts = log.pasts(asked)
+    had, bounds = distinct(pasts.item, pasts.offsets, width)
+    of = np.repeat(np.arange(len(asked)), np.diff(bounds))
+    owner = np.repeat(np.arange(len(asked)), np.diff(asked.offsets))
+    kept = ~np.isin(owner * width + asked.targets, of * width + had)
+    total = np.concatenate(([0], np.cumsum(kept)))
+    return NextQuestions(
+        asked.first, asked.end, asked.user, asked.targets[kept], total[asked.offsets]
+    )
+
+
+def _listed(rules: NextRules, rule: NextRule, pasts: Pasts, depth: int, *, unseen: bool) -> Ints:
+    """The first `depth` items of each history: int64 [B, depth]."""
+    scores = rules.scores(rule, pasts)
+    scores[:, 0] = -np.inf
+    if unseen:
+        scores[pasts.owner, pasts.item] = -np.inf
+    found = torch.topk(torch.from_numpy(scores), depth, dim=1)
+    return np.where(np.isfinite(found.values.numpy()), found.indices.numpy(), 0)
+
+
+def _best(
+    model: ItemItem,
+    rule: NextRule,
+    choices: Sequence[NDArray[np.generic]],
+    log: NextLog,
+    asked: NextQuestions,
+    *,
+    repeats: bool,
+) -> NDArray[np.generic] | None:
+    """Of the values that a rule may go by those of the highest NDCG@10; None where there are none."""
+    if len(choices) < 2 or not len(asked):
+        return choices[0] if choices else None
+    goals = []
+    for values in choices:
+        if rule == "lately":
+            rules = NextRules(model, lately=values)
+        else:
+            rules = NextRules(model, category=values)
+        ranks = rule_ranks(rules, rule, log, asked, unseen=not repeats)
+        goals.append(ndcg(ranks, 10) if len(ranks.ranks) else 0.0)
+    return choices[int(np.argmax(goals))]
+
+
+def _decayed(log: NextLog, days: float) -> Floats:
+    """Training events of each item, each worth 1/2^(age / days) at the last of them: [N + 1]."""
+    place, _ = log.training
+    if log.time is None or not len(place):
+        return log.count.astype(np.float64)
+    age = (log.time[place].max() - log.time[place]) / SECONDS_PER_DAY
+    return np.bincount(log.item[place], 0.5 ** (age / days), minlength=log.items + 1)
