@@ -61,7 +61,8 @@ def fit_logistic(
 ) -> LogisticBaseline:
     """Maximum likelihood by Newton's method with a ridge of 1e-6 per row.
 
-    popularity, frequency: counts [N]. item_item: scores [N], or None. labels: 0 or 1 [N]. weights: of the rows [N], 1 if None.
+    popularity, frequency: counts [N]. item_item: scores [N], or None. labels: 0 or 1 [N].
+    weights: of the rows [N], 1 if None.
     Raises ValueInvalidError where the labels hold one class only.
     """
     if labels.min() == labels.max():

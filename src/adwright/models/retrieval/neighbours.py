@@ -20,6 +20,7 @@ same neighbours on every machine.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,8 @@ class NeighbourConfig:
 @dataclass(frozen=True, eq=False)
 class Neighbours:
     """codes: int32 [N + 1, n], the neighbours of each item, best first, 0 where there are no
-    more. score: float32 [N + 1, n], s; 0 where there are none. Row 0, the unknown item, has none."""
+    more. score: float32 [N + 1, n], s; 0 where there are none. Row 0, the unknown item, has
+    none."""
 
     codes: NDArray[np.int32]
     score: NDArray[np.float32]
@@ -132,7 +134,7 @@ def _blocks(pairs: Ints) -> list[tuple[int, int]]:
     cuts = np.flatnonzero(np.diff(part)) + 1
     cuts = np.union1d(cuts, np.arange(0, len(pairs), _ROWS))
     bounds = [*np.union1d(cuts, [0]).tolist(), len(pairs)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))
 
 
 def _pairs(

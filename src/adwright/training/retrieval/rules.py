@@ -129,7 +129,7 @@ def _best(
     *,
     repeats: bool,
 ) -> NDArray[np.generic] | None:
-    """Of the values that a rule may go by those of the highest NDCG@10; None where there are none."""
+    """Of the values that a rule may go by, those of the highest NDCG@10; None without any."""
     if len(choices) < 2 or not len(asked):
         return choices[0] if choices else None
     goals = []
