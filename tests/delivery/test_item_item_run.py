@@ -39,7 +39,7 @@ def test_it_is_measured_beside_the_other_rules(result: ItemItemResult) -> None:
     told = RankingComparison.from_json((result.folder / "report.json").read_text())
     assert told == result.comparison
     assert set(told.reports) < {*TITLES.values()}
-    assert list(told.reports)[0] == told.subject == "Item-item"
+    assert next(iter(told.reports)) == told.subject == "Item-item"
     log = next_log(WALKS)
     rules = fit_rules(log, repeats=False, item_item=result.search.config)
     ranks = rule_ranks(rules, "item-item", log, log.test, unseen=True)
@@ -63,7 +63,7 @@ def test_what_is_saved_is_counted_from_all_events(result: ItemItemResult) -> Non
 def test_visits_are_asked_where_there_are_any(tmp_path: Path) -> None:
     found = train_item_item(VISITS, tmp_path, draws=20)
     assert found.comparison.reports["Item-item"].rows == len(TASK.visits("test"))
-    assert list(found.comparison.reports)[0] == "Item-item"
+    assert next(iter(found.comparison.reports)) == "Item-item"
     assert set(found.comparison.reports) == {*TITLES.values()}
 
 

@@ -46,7 +46,7 @@ def told(rule: NextRule, past: list[tuple[int, int]]) -> dict[int, float]:
             return {item: 1 / (1 + min(b for i, b in past if i == item)) for item, _ in past}
         case "category":
             latest = [CATEGORY[i] for i, back in past if back < LATEST and CATEGORY[i]]
-            whole = Counter({c: COUNT[CATEGORY == c].sum() for c in (1, 2)})
+            whole = Counter({c: COUNT[c == CATEGORY].sum() for c in (1, 2)})
             share = Counter(latest)
             return {
                 j: share[c] / len(latest) * COUNT[j] / whole[c]

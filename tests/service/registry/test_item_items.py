@@ -8,15 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from adwright.core.clock import SystemClock
 from adwright.data.schema import validate_events
+from adwright.data.sequences.next_log import log_of_sequences
 from adwright.delivery.item_item import ItemItemRecommender, with_histories
 from adwright.delivery.item_item_run import sequence_histories
-from adwright.data.sequences.next_log import log_of_sequences
 from adwright.service.registry.deployed import Deployed, probe
 from adwright.service.registry.item_items import KIND
 from adwright.service.registry.loading import load_deployed
 from adwright.service.registry.registry import SETTINGS
-from adwright.core.clock import SystemClock
 from adwright.training.retrieval.item_item import fit_item_item
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
 from tests.support.data.small_sequences import small_sequences
