@@ -40,6 +40,9 @@ def test_some_and_until_cut_histories_and_events() -> None:
     whole = Pasts.between(ITEM, moment, np.array([0, 5, 0]), np.array([5, 6, 3]))
     some = whole.some(1, 3)
     assert (some.item.tolist(), some.offsets.tolist()) == ([4, 3, 1, 2], [0, 1, 4])
+    turned = whole.take(np.array([2, 1]))
+    assert (turned.item.tolist(), turned.offsets.tolist()) == ([3, 1, 2, 4], [0, 3, 4])
+    assert turned.back.tolist() == [1, 1, 0, 0]
     latest = whole.until(1)
     assert (latest.item.tolist(), latest.offsets.tolist()) == ([3, 5, 4, 2], [0, 2, 3, 4])
     assert latest.back.tolist() == [0, 0, 0, 0]

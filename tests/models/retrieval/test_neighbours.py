@@ -94,12 +94,8 @@ def test_an_event_meets_the_nearest_of_a_large_moment(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "REACH", 1)
     item, offsets = np.array([1, 2, 3, 4]), np.array([0, 4])
     found = count_neighbours(item, np.zeros(4, np.int64), offsets, 4, NeighbourConfig())
-    assert [sorted(set(row.tolist()) - {0}) for row in found.codes[1:]] == [
-        [2],
-        [1, 3],
-        [2, 4],
-        [3],
-    ]
+    met = [sorted(set(row.tolist()) - {0}) for row in found.codes[1:]]
+    assert met == [[2], [1, 3], [2, 4], [3]]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,11 @@ class Pasts:
         offsets = self.offsets[start : stop + 1] - self.offsets[start]
         return Pasts(self.item[events], self.back[events], offsets)
 
+    def take(self, rows: Ints) -> Pasts:
+        """The histories `rows` (int64 [R]), in that order."""
+        place, offsets = ranges(self.offsets[rows], np.diff(self.offsets)[rows])
+        return Pasts(self.item[place], self.back[place], offsets)
+
     def until(self, most: int) -> Pasts:
         """Only the events of the latest `most` moments."""
         kept = self.back < most

@@ -119,6 +119,11 @@ class ItemItem:
         score = np.zeros((len(pasts), k), np.float32)
         buffer = np.zeros(self._together(pasts) * (self.items + 1), np.float32)
         order = np.empty(len(buffer), np.int32)
+        # Histories of one length together: the table that the best are taken from is as wide as
+        # the longest of them.
+        pasts = pasts.until(self.config.moments)
+        people = np.argsort(np.diff(pasts.offsets), kind="stable")
+        pasts, seen = pasts.take(people), None if seen is None else seen.take(people)
         for block in self._blocks(pasts):
             keys = block.keys
             np.add.at(buffer, keys, block.values)
@@ -131,7 +136,8 @@ class ItemItem:
             order[keys] = entry
             value = np.where(order[keys] == entry, buffer[keys], 0)
             top = _top(value, keys % (self.items + 1), block.offsets, k)
-            codes[block.rows], score[block.rows] = top
+            rows = people[block.rows]
+            codes[rows], score[rows] = top
             buffer[keys] = 0
         return codes, score
 
