@@ -1,8 +1,8 @@
 """Builds one virtual environment for each peer library, with pinned requirements.
 
 The peers contradict each other and us (RecBole needs NumPy below 2, FuxiCTR needs a recent Ray),
-so each gets its own folder, `CACHE/peers/NAME`, and shares nothing with the others. Each installs
-torch itself: on disk that costs about a gigabyte a peer, and it keeps every peer's own pins.
+so each gets its own folder, `CACHE/peers/NAME`, and shares nothing with the others. Each but
+implicit installs torch itself: on disk that costs about a gigabyte a peer, and it keeps every peer's own pins.
 
 An environment is complete when `adwright-peer.json` lies in it, which is written last and names
 the requirements. A folder without it, or with other requirements, is built again.
@@ -25,8 +25,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
-PeerName = Literal["fuxictr", "deepctr", "recbole", "rechub", "rectools"]
-#: Those whose DIN is compared; of rectools the sequential models are (sequential/_peers.py).
+PeerName = Literal["fuxictr", "deepctr", "recbole", "rechub", "rectools", "implicit"]
+#: Those whose DIN is compared; of rectools the sequential models are
+#: (sequential/_peers.py), of implicit the item-item models (delivery/item_item.py).
 PEERS: tuple[PeerName, ...] = ("fuxictr", "deepctr", "recbole", "rechub")
 
 # A range and no pin: whichever build of torch the machine's own pip configuration prefers.
@@ -84,6 +85,7 @@ REQUIREMENTS: dict[PeerName, tuple[str, ...]] = {
         "pytorch-lightning==2.5.2",
         "torchmetrics==1.9.0",
     ),
+    "implicit": ("implicit==0.7.3", "numpy==2.2.6", "scipy==1.15.3"),
 }
 _MARKER = "adwright-peer.json"
 
