@@ -34,9 +34,8 @@ from adwright.training.sequential.runfile import (
     SequenceDataConfig,
     open_sequences,
 )
-from benchmarks.common.result import write_result
+from benchmarks.common.result import ROOT, write_result
 from benchmarks.peers.environments import build
-from benchmarks.peers.harness import ROOT
 
 Row = dict[str, Any]
 RUNNER = ROOT / "benchmarks" / "peers" / "run_implicit.py"

@@ -2,7 +2,8 @@
 
 The peers contradict each other and us (RecBole needs NumPy below 2, FuxiCTR needs a recent Ray),
 so each gets its own folder, `CACHE/peers/NAME`, and shares nothing with the others. Each but
-implicit installs torch itself: on disk that costs about a gigabyte a peer, and it keeps every peer's own pins.
+implicit installs torch itself: on disk that costs about a gigabyte a peer, and it keeps every
+peer's own pins.
 
 An environment is complete when `adwright-peer.json` lies in it, which is written last and names
 the requirements. A folder without it, or with other requirements, is built again.

@@ -1,4 +1,4 @@
-"""Fits the item-item models of implicit and answers for many people; runs in implicit's environment.
+"""Fits the item-item models of implicit and answers for many; runs in implicit's environment.
 
     python run_implicit.py DATA.npz OUT.npz K
 
