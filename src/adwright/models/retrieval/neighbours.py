@@ -89,19 +89,28 @@ def count_neighbours(
     twice in a moment counts once there.
     """
     item, moment, offsets = _distinct(item, moment, offsets, items + 1)
-    count = np.bincount(item, minlength=items + 1).astype(np.float64)
+    number = np.bincount(item, minlength=items + 1)
     first, end = _reach(moment, offsets, config)
     order = np.argsort(item, kind="stable")
-    per_item = np.bincount(item, (end - first).astype(np.float64), minlength=items + 1)
-    bounds = np.concatenate(([0], np.cumsum(np.bincount(item, minlength=items + 1))))
+    pairs = np.bincount(item, (end - first).astype(np.float64), minlength=items + 1)
+    bounds = np.concatenate(([0], np.cumsum(number)))
+    source, target = (number.astype(np.float64) ** p for p in (config.source, config.target))
+    weights = config.weights()
+    # A pair is one integer: the row, the other item, and the step from the one to the other. Half
+    # of it is of the one event, half of the other.
+    steps = len(weights).bit_length()
+    tail = (item << steps) + moment + len(weights) // 2
     codes = np.zeros((items + 1, config.neighbours), np.int32)
     score = np.zeros((items + 1, config.neighbours), np.float32)
-    for start, stop in _blocks(per_item.astype(np.int64)):
+    for start, stop in _blocks(pairs.astype(np.int64)):
         events = order[bounds[start] : bounds[stop]]
-        row, other, weight = _pairs(
-            (item, moment), events, (first[events], end[events]), start, config.weights()
-        )
-        scale = count[row + start] ** config.source * count[other] ** config.target
+        if not len(events):
+            continue
+        head = ((item[events] - start) << (steps + items.bit_length())) - moment[events]
+        place, _ = ranges(first[events], (end - first)[events])
+        key = tail[place] + np.repeat(head, (end - first)[events])
+        row, other, weight = _counted_pairs(key, weights, items.bit_length(), start)
+        scale = source[row + start] * target[other]
         value = (weight / (scale + config.shrink)).astype(np.float32)
         _keep_best(row, other, value, codes[start:stop], score[start:stop])
     return Neighbours(codes, score)
@@ -137,37 +146,26 @@ def _blocks(pairs: Ints) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
-def _pairs(
-    log: tuple[Ints, Ints],
-    events: Ints,
-    reach: tuple[Ints, Ints],
-    start: int,
-    weights: NDArray[np.float64],
+def _counted_pairs(
+    key: Ints, weights: NDArray[np.float64], bits: int, start: int
 ) -> tuple[Ints, Ints, NDArray[np.float64]]:
-    """c of a block: (item less `start`, other item, c), sorted by the two, of other items only."""
-    item, moment = log
-    first, end = reach
-    place, _ = ranges(first, end - first)
-    size = end - first
-    middle = len(weights) // 2
-    step = moment[place] - np.repeat(moment[events] - middle, size)
-    other = item[place]
-    row = np.repeat(item[events] - start, size)
-    width = int(item.max(initial=0)) + 1
-    kept = other != row + start
-    key = np.sort(((row * width + other) * len(weights) + step)[kept])
+    """c of a block: (item less `start`, other item, c), sorted by the two, of other items only.
+
+    key: int64 [P], the pairs as integers. bits: of the other item in them.
+    """
+    steps = len(weights).bit_length()
+    if key.max() < 1 << 32:
+        key = key.astype(np.uint32)
+    key.sort()
     runs = run_starts(key)
-    cell = key[runs[:-1]]
-    mass = np.diff(runs) * weights[cell % len(weights)]
-    pair = cell // len(weights)
+    cell = key[runs[:-1]].astype(np.int64)
+    mass = np.diff(runs) * weights[cell & ((1 << steps) - 1)]
+    pair = cell >> steps
     starts = run_starts(pair)[:-1]
-    if not len(starts):
-        none = np.zeros(0, np.int64)
-        return none, none, np.zeros(0)
-    total = np.add.reduceat(mass, starts)
-    pair = pair[starts]
-    some = total > 0
-    return pair[some] // width, pair[some] % width, total[some]
+    total, pair = np.add.reduceat(mass, starts), pair[starts]
+    row, other = pair >> bits, pair & ((1 << bits) - 1)
+    some = (total > 0) & (other != row + start)
+    return row[some], other[some], total[some]
 
 
 def _keep_best(
