@@ -157,7 +157,7 @@ def _rate(model: ItemItem, log: NextLog, *, repeats: bool) -> float:
     for _ in range(RUNS):
         start = time.process_time()
         pasts = _everybody(log)
-        model.best(pasts, K, seen=None if repeats else pasts)
+        model.best(pasts, K, unseen=not repeats)
         taken.append(time.process_time() - start)
     return len(log.users) / min(taken)
 

@@ -22,6 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table = pl.DataFrame({"user_id": user, "item_id": items, "time": walks.time})
     table.write_csv(tmp_path / "events.csv")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
     return tmp_path
 
 

@@ -70,8 +70,8 @@ class ItemItemRecommender:
             return [self._popular(request) for request in requests]
         pasts = request_pasts(self.histories.batch(requests))
         most = max(r.k + _SPARE + len(r.exclude) for r in requests)
-        seen = None if self.repeats else pasts
-        codes, score = self.model.best(pasts, min(most, self.model.items), seen=seen)
+        most = min(most, self.model.items)
+        codes, score = self.model.best(pasts, most, unseen=not self.repeats)
         answers = []
         for n, request in enumerate(requests):
             past = pasts.some(n, n + 1)

@@ -35,6 +35,12 @@ def test_events_count_the_moments_back() -> None:
     assert len(found) == 4
 
 
+def test_an_empty_log_has_empty_histories() -> None:
+    none = np.zeros(0, np.int64)
+    found = Pasts.between(none, none, np.zeros(2, np.int64), np.zeros(2, np.int64))
+    assert (len(found), len(found.item)) == (2, 0)
+
+
 def test_some_and_until_cut_histories_and_events() -> None:
     moment = moment_numbers(OFFSETS, INSTANT)
     whole = Pasts.between(ITEM, moment, np.array([0, 5, 0]), np.array([5, 6, 3]))

@@ -35,7 +35,7 @@ def test_the_source_finds_the_best(repeats: bool) -> None:
     batch = histories().batch([request("u1"), request("nobody"), request("u4")])
     found = NeighbourSource(MODEL, repeats=repeats).find(batch, 4)
     pasts = request_pasts(batch)
-    codes, _ = MODEL.best(pasts, 4, seen=None if repeats else pasts)
+    codes, _ = MODEL.best(pasts, 4, unseen=not repeats)
     assert [one.tolist() for one in found.lists()] == [row[row > 0].tolist() for row in codes]
     assert not len(found.lists()[1])
     had = {*batch.item[: batch.offsets[1]].tolist()}

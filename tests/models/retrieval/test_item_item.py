@@ -79,7 +79,7 @@ def test_the_best_are_those_of_the_scores(rule: ItemItem, unseen: bool, k: int) 
     scores = literal(rule, asked)
     if unseen:
         scores[asked.owner, asked.item] = 0
-    codes, score = rule.best(asked, k, seen=asked if unseen else None)
+    codes, score = rule.best(asked, k, unseen=unseen)
     assert codes.shape == score.shape == (PEOPLE, k)
     for person in range(PEOPLE):
         order = np.argsort(-scores[person], kind="stable")[:k]
@@ -95,7 +95,7 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     owner, codes = np.repeat(np.arange(PEOPLE), 9), np.tile(np.arange(1, 10), PEOPLE)
 
     def answers() -> list[np.ndarray]:
-        best = rule.best(asked, 5, seen=asked)
+        best = rule.best(asked, 5, unseen=True)
         return [rule.scores(asked), rule.pair_scores(asked, owner, codes), *best]
 
     whole = answers()

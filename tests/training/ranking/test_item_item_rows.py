@@ -32,8 +32,8 @@ def test_the_table_knows_no_validation_and_no_test(task: Task) -> None:
     last = rows.group_by("user_id").agg(pl.col("time").max())
     events = pl.read_parquet(task.events_path("train")).join(last, on="user_id", suffix="_last")
     seen = events.filter(pl.col("time") < pl.col("time_last")).sort("user_id", "time")
-    number = seen.group_by("user_id").len().sort("user_id")["len"]
-    offsets = np.concatenate(([0], np.cumsum(number)))
+    number = seen.group_by("user_id").len().sort("user_id")["len"].to_numpy()
+    offsets = np.concatenate(([0], np.cumsum(number))).astype(np.int64)
     moment = moment_numbers(offsets, seen["time"].to_physical().to_numpy())
     item = codes_of(task, seen["item_id"])
     table = count_neighbours(item, moment, offsets, len(task.item_table) - 1, CONFIG.neighbours)

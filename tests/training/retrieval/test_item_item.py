@@ -59,7 +59,7 @@ def test_the_best_trial_is_kept(log: NextLog, repeats: bool) -> None:
     assert any(t.config.own for t in found.trials) == repeats
     model = fit_item_item(log, found.config)
     pasts = log.pasts(log.valid)
-    codes, _ = model.best(pasts, min(50, log.items), seen=None if repeats else pasts)
+    codes, _ = model.best(pasts, min(50, log.items), unseen=not repeats)
     ranks = listed_ranks(codes, log.valid)
     assert ndcg(ranks, 10) == pytest.approx(best.ndcg)
     assert recall(ranks, 50) == pytest.approx(best.recall)

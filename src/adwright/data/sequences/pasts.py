@@ -46,8 +46,11 @@ class Pasts:
         item: [E]; moment: int64 [E] as `moment_numbers` gives it, rising within a history.
         """
         place, offsets = ranges(first, end - first)
-        last = np.repeat(moment[np.maximum(end, 1) - 1], end - first)
-        return cls(item[place].astype(np.int64), last - moment[place], offsets)
+        last = np.zeros(len(end), np.int64)
+        filled = end > first
+        last[filled] = moment[end[filled] - 1]
+        back = np.repeat(last, end - first) - moment[place]
+        return cls(item[place].astype(np.int64), back, offsets)
 
     def some(self, start: int, stop: int) -> Pasts:
         """The histories `start` to `stop`."""

@@ -35,8 +35,7 @@ class NeighbourSource:
     def find(self, batch: RequestBatch, k: int) -> Shortlist:
         """At most k items per user, the best of them."""
         pasts = request_pasts(batch)
-        seen = None if self.repeats else pasts
-        codes, _ = self.model.best(pasts, min(k, self.model.items), seen=seen)
+        codes, _ = self.model.best(pasts, min(k, self.model.items), unseen=not self.repeats)
         return Shortlist.of([row[row > 0] for row in codes])
 
     def cost(self, batch: RequestBatch, k: int) -> CallCost:

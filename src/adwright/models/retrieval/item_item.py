@@ -12,8 +12,8 @@ Nothing is trained: the model is a table of counts, and a user who takes somethi
 it from the next request on. Weights that fall with the place in the history are those of
 session-based neighbours (Ludewig and Jannach, UMUAI 2018).
 
-A few histories at a time share one row of scores each, so that one item's neighbours are added
-by one indexed sum; what is looked at is cleared afterwards, and no row is ever sorted whole.
+The sums of some thousand histories are one product of sparse rows: of each history its items with
+their weights, of each item its neighbours.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from adwright.core.errors import ConfigError
 from adwright.data.popularity import most_popular
-from adwright.data.ranges import ranges
 from adwright.data.sequences.pasts import Pasts
 from adwright.models.retrieval.neighbours import NeighbourConfig, Neighbours
+from adwright.models.retrieval.sparse_rows import SparseRows, sparse_table, times
 
 __all__ = ["ItemItem", "ItemItemConfig"]
 
@@ -38,10 +38,10 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 #: Events of a smaller weight do not count.
 _LEAST = 0.01
-#: Scores held at once, 8 MB: they stay in the cache of a core.
-_CELLS = 1 << 21
-#: Neighbours of one block of histories, all their events together.
-_ENTRIES = 1 << 19
+#: Numbers that one product adds up, and scores that are held at once.
+_ENTRIES, _CELLS = 1 << 20, 1 << 22
+#: What an own item loses where it is no answer: more than any sum of neighbours.
+_BARRED = np.float32(-1e9)
 
 
 @dataclass(frozen=True)
@@ -90,55 +90,40 @@ class ItemItem:
     def scores(self, pasts: Pasts) -> NDArray[np.float64]:
         """Scores of all items: [B, N + 1]; column 0 is 0."""
         found = np.zeros((len(pasts), self.items + 1))
-        for block in self._blocks(pasts):
-            np.add.at(found[block.rows].reshape(-1), block.keys, block.values)
-        found[:, 0] = 0
+        for start, part in self._sums(pasts):
+            found[start + part.owner, part.columns] = part.values
         return found
 
     def pair_scores(self, pasts: Pasts, owner: Ints, asked: Ints) -> NDArray[np.float64]:
         """Scores of the items `asked` (int64 [C]) for the histories `owner` (int64 [C], rising):
         [C]."""
-        found = np.zeros(len(asked))
-        buffer = np.zeros(self._together(pasts) * (self.items + 1), np.float32)
-        for block in self._blocks(pasts):
-            np.add.at(buffer, block.keys, block.values)
-            first, end = np.searchsorted(owner, (block.rows.start, block.rows.stop))
-            mine = slice(first, end)
-            cells = (owner[mine] - block.rows.start) * (self.items + 1) + asked[mine]
-            found[mine] = buffer[cells]
-            buffer[block.keys] = 0
-        return np.where(asked > 0, found, 0.0)
+        found, width = np.zeros(len(asked)), self.items + 1
+        most = max(1, _CELLS // width)
+        buffer = np.zeros(min(most, len(pasts)) * width, np.float32)
+        for start, part in self._sums(pasts, most=most):
+            first, end = np.searchsorted(owner, (start, start + len(part)))
+            cells = part.owner * width + part.columns
+            buffer[cells] = part.values
+            found[first:end] = buffer[(owner[first:end] - start) * width + asked[first:end]]
+            buffer[cells] = 0
+        return found
 
-    def best(self, pasts: Pasts, k: int, *, seen: Pasts | None = None) -> tuple[Ints, Floats]:
+    def best(self, pasts: Pasts, k: int, *, unseen: bool = False) -> tuple[Ints, Floats]:
         """The k best items of each history: (codes int64 [B, k], scores float32 [B, k]), best
         first, ties by code; code 0 and score 0 where the neighbours reach fewer.
 
-        seen: histories of the same users whose items are left out, or None.
+        unseen: items of the history are left out, also those of events that do not count.
         """
         codes = np.zeros((len(pasts), k), np.int64)
         score = np.zeros((len(pasts), k), np.float32)
-        buffer = np.zeros(self._together(pasts) * (self.items + 1), np.float32)
-        order = np.empty(len(buffer), np.int32)
-        # Histories of one length together: the table that the best are taken from is as wide as
-        # the longest of them.
-        pasts = pasts.until(self.config.moments)
-        people = np.argsort(np.diff(pasts.offsets), kind="stable")
-        pasts, seen = pasts.take(people), None if seen is None else seen.take(people)
-        for block in self._blocks(pasts):
-            keys = block.keys
-            np.add.at(buffer, keys, block.values)
-            if seen is not None:
-                had = seen.some(block.rows.start, block.rows.stop)
-                barred = had.owner * (self.items + 1) + had.item
-                buffer[barred] = 0
-            # Several events reach one item: of its entries the last one written stands for all.
-            entry = np.arange(len(keys), dtype=np.int32)
-            order[keys] = entry
-            value = np.where(order[keys] == entry, buffer[keys], 0)
-            top = _top(value, keys % (self.items + 1), block.offsets, k)
-            rows = people[block.rows]
-            codes[rows], score[rows] = top
-            buffer[keys] = 0
+        # Histories of one length together: a part is looked through as wide as its longest row.
+        people = np.argsort(np.diff(pasts.until(self.config.moments).offsets), kind="stable")
+        for start, part in self._sums(pasts.take(people), unseen=unseen):
+            row, column, value = _first(part, k)
+            place = np.arange(len(row)) - np.searchsorted(row, np.arange(len(part)))[row]
+            row = people[start + row]
+            codes[row, place] = column
+            score[row, place] = value
         return codes, score
 
     def similar(self, code: int, k: int) -> tuple[Ints, Floats]:
@@ -147,64 +132,73 @@ class ItemItem:
         known = int((codes > 0).sum())
         return codes[: min(k, known)], self.neighbours.score[code, : min(k, known)]
 
-    def _blocks(self, pasts: Pasts) -> Iterator[_Block]:
-        """The entries of some histories at a time."""
-        pasts = pasts.until(self.config.moments)
+    @cached_property
+    def _table(self) -> Tensor:
+        """The rows that are added up, [2 N + 2, N + 1]: neighbours and own weight of each item, and
+        from N + 1 on what an item loses that is no answer."""
         table, width = self.neighbours, self.items + 1
-        per = table.codes.shape[1] + 1
-        most = self._together(pasts)
+        own = np.arange(width)[:, None]
+        columns = np.concatenate((table.codes, own), axis=1).astype(np.int64)
+        weight = np.full((width, 1), self.config.own, np.float32)
+        values = np.concatenate((table.score, weight), axis=1)
+        order = np.argsort(columns, axis=1, kind="stable")
+        columns, values = (np.take_along_axis(a, order, 1) for a in (columns, values))
+        kept = (columns > 0) & (values > 0)
+        lengths = np.concatenate((kept.sum(1), np.ones(width, np.int64)))
+        return sparse_table(
+            SparseRows(
+                np.concatenate(([0], np.cumsum(lengths))),
+                np.concatenate((columns[kept], own[:, 0])),
+                np.concatenate((values[kept], np.full(width, _BARRED))),
+            ),
+            width,
+        )
+
+    def _sums(
+        self, pasts: Pasts, *, unseen: bool = False, most: int = 1 << 62
+    ) -> Iterator[tuple[int, SparseRows]]:
+        """The scores of some histories at a time: the first of them, and their rows [R, N + 1] of
+        what neighbours reach. most: histories of one part."""
+        counted = pasts.until(self.config.moments)
+        per = self.neighbours.codes.shape[1] + 1
         start = 0
         while start < len(pasts):
-            full = pasts.offsets[start] + _ENTRIES // per
-            stop = int(np.searchsorted(pasts.offsets, full, side="right")) - 1
+            full = counted.offsets[start] + _ENTRIES // per
+            stop = int(np.searchsorted(counted.offsets, full, side="right")) - 1
             stop = min(start + most, max(start + 1, stop), len(pasts))
-            some = pasts.some(start, stop)
-            owner = some.owner
-            weight = (self.config.recency ** some.back.astype(np.float64)).astype(np.float32)
-            codes = np.concatenate((table.codes[some.item], some.item[:, None]), axis=1)
-            keys = owner[:, None] * width + codes
-            value = np.empty(codes.shape, np.float32)
-            np.multiply(table.score[some.item], weight[:, None], out=value[:, :-1])
-            value[:, -1] = weight * self.config.own
-            yield _Block(
-                slice(start, stop),
-                keys.reshape(-1),
-                value.reshape(-1),
-                some.offsets * per,
-            )
+            yield start, times(self._weighted(pasts, counted, start, stop, unseen), self._table)
             start = stop
 
-    def _together(self, pasts: Pasts) -> int:
-        """Histories of one block, at most."""
-        return max(1, min(len(pasts), _CELLS // (self.items + 1)))
+    def _weighted(
+        self, pasts: Pasts, counted: Pasts, start: int, stop: int, unseen: bool
+    ) -> SparseRows:
+        """Histories as rows over the items, and with `unseen` over what their items lose."""
+        some = counted.some(start, stop)
+        weight = (self.config.recency ** some.back.astype(np.float64)).astype(np.float32)
+        if not unseen:
+            return SparseRows(some.offsets, some.item, weight)
+        had = pasts.some(start, stop)
+        owner = np.concatenate((some.owner, had.owner))
+        order = np.argsort(owner, kind="stable")
+        items = np.concatenate((some.item, had.item + self.items + 1))
+        weight = np.concatenate((weight, np.ones(len(had.item), np.float32)))
+        return SparseRows(some.offsets + had.offsets, items[order], weight[order])
 
 
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Entries of the histories `rows`: cell `keys` of their scores [rows, N + 1] gains `values`;
-    those of a history lie between two of `offsets`."""
-
-    rows: slice
-    keys: Ints
-    values: Floats
-    offsets: Ints
-
-
-def _top(value: Floats, codes: Ints, offsets: Ints, k: int) -> tuple[Ints, Floats]:
-    """The k best entries of each history that are above 0: (codes [R, k], values [R, k]).
-
-    value: [E], codes: int64 [E], of which 0 is passed over.
-    """
-    lengths = np.diff(offsets)
+def _first(rows: SparseRows, k: int) -> tuple[Ints, Ints, Floats]:
+    """The k greatest numbers of each row that are above 0, by row, greatest first, ties by column:
+    (row, column, number), each [at most R k]."""
+    lengths = np.diff(rows.offsets)
     longest = max(int(lengths.max(initial=0)), k)
-    table = np.zeros((len(lengths), longest), np.float32)
-    place, _ = ranges(np.arange(len(lengths)) * longest, lengths)
-    table.reshape(-1)[place] = np.where(codes > 0, value, 0)
-    found = torch.topk(torch.from_numpy(table), k, dim=1, sorted=False)
-    best, which = found.values.numpy(), found.indices.numpy()
-    if not len(codes):
-        return np.zeros(best.shape, np.int64), best
-    entry = np.minimum(offsets[:-1, None] + which, len(codes) - 1)
-    chosen = np.where(best > 0, codes[entry], 0)
-    order = np.lexsort((chosen, -best))
-    return np.take_along_axis(chosen, order, 1), np.take_along_axis(best, order, 1)
+    # A table as wide as the longest row says which number is the k-th of each.
+    table = np.zeros((len(rows), longest), np.float32)
+    table[np.arange(longest) < lengths[:, None]] = rows.values
+    least = np.partition(table, longest - k, axis=1)[:, longest - k]
+    least = np.maximum(least, np.finfo(np.float32).tiny)
+    kept = np.flatnonzero(rows.values >= np.repeat(least, lengths))
+    row = np.searchsorted(rows.offsets, kept, side="right") - 1
+    column, value = rows.columns[kept].astype(np.int64), rows.values[kept]
+    order = np.lexsort((column, -value, row))
+    row, column, value = row[order], column[order], value[order]
+    place = np.arange(len(row)) - np.searchsorted(row, np.arange(len(rows)))[row]
+    return row[place < k], column[place < k], value[place < k]

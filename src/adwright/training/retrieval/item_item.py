@@ -157,8 +157,8 @@ class _Bench:
             self.table = _counted(self.log, self.people, stop, config)
             self.of = config.neighbours
         model = ItemItem(config, self.table, self.log.count)
-        seen = None if self.repeats else self.pasts
-        codes, _ = model.best(self.pasts, min(DEPTH, self.log.items), seen=seen)
+        depth = min(DEPTH, self.log.items)
+        codes, _ = model.best(self.pasts, depth, unseen=not self.repeats)
         if not len(self.asked):
             return ItemItemTrial(config, 0.0, 0.0)
         ranks = listed_ranks(codes, self.asked)
