@@ -44,7 +44,7 @@ def test_the_product_is_the_dense_one(
     ready = sparse_table(right, 9)
     if not compressed:
         # As in a build of torch without a library for it.
-        def refuse(*_: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise RuntimeError("not built for this")
 
         monkeypatch.setattr(torch, "sparse_csr_tensor", refuse)

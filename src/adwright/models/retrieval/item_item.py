@@ -39,7 +39,7 @@ Floats = NDArray[np.float32]
 #: Events of a smaller weight do not count.
 _LEAST = 0.01
 #: Numbers that one product adds up, and scores that are held at once.
-_ENTRIES, _CELLS = 1 << 20, 1 << 22
+_ENTRIES, _CELLS = 1 << 19, 1 << 22
 #: What an own item loses where it is no answer: more than any sum of neighbours.
 _BARRED = np.float32(-1e9)
 
@@ -116,15 +116,33 @@ class ItemItem:
         """
         codes = np.zeros((len(pasts), k), np.int64)
         score = np.zeros((len(pasts), k), np.float32)
-        # Histories of one length together: a part is looked through as wide as its longest row.
-        people = np.argsort(np.diff(pasts.until(self.config.moments).offsets), kind="stable")
-        for start, part in self._sums(pasts.take(people), unseen=unseen):
-            row, column, value = _first(part, k)
+        bits = int(self.items).bit_length()
+        least = self._least(pasts, k, unseen=unseen)
+        # The history, the score and the item make one integer of 64 bits.
+        for start, part in self._sums(pasts, unseen=unseen, most=1 << (32 - bits)):
+            kept = part.values >= np.repeat(least[start : start + len(part)], np.diff(part.offsets))
+            row, column, value = _sorted(part, np.flatnonzero(kept), bits)
             place = np.arange(len(row)) - np.searchsorted(row, np.arange(len(part)))[row]
-            row = people[start + row]
-            codes[row, place] = column
-            score[row, place] = value
+            first = place < k
+            row, place = start + row[first], place[first]
+            codes[row, place], score[row, place] = column[first], value[first]
         return codes, score
+
+    def _least(self, pasts: Pasts, k: int, *, unseen: bool) -> Floats:
+        """A score that k items of each history reach at least: float32 [B], above 0.
+
+        The neighbours of the latest event alone reach s: of the first k + h of them, in a history
+        of h events that are left out, at least k are answers.
+        """
+        lengths = np.diff(pasts.offsets)
+        filled = np.flatnonzero(lengths)
+        latest = pasts.item[pasts.offsets[filled + 1] - 1]
+        place = k - 1 + (lengths[filled] if unseen else np.zeros(len(filled), np.int64))
+        table = self.neighbours.score
+        there = place < table.shape[1]
+        found = np.zeros(len(pasts), np.float32)
+        found[filled[there]] = table[latest[there], place[there]]
+        return np.maximum(found, np.finfo(np.float32).tiny)
 
     def similar(self, code: int, k: int) -> tuple[Ints, Floats]:
         """The at most k best neighbours of an item: (codes, s), best first."""
@@ -185,20 +203,16 @@ class ItemItem:
         return SparseRows(some.offsets + had.offsets, items[order], weight[order])
 
 
-def _first(rows: SparseRows, k: int) -> tuple[Ints, Ints, Floats]:
-    """The k greatest numbers of each row that are above 0, by row, greatest first, ties by column:
-    (row, column, number), each [at most R k]."""
-    lengths = np.diff(rows.offsets)
-    longest = max(int(lengths.max(initial=0)), k)
-    # A table as wide as the longest row says which number is the k-th of each.
-    table = np.zeros((len(rows), longest), np.float32)
-    table[np.arange(longest) < lengths[:, None]] = rows.values
-    least = np.partition(table, longest - k, axis=1)[:, longest - k]
-    least = np.maximum(least, np.finfo(np.float32).tiny)
-    kept = np.flatnonzero(rows.values >= np.repeat(least, lengths))
-    row = np.searchsorted(rows.offsets, kept, side="right") - 1
-    column, value = rows.columns[kept].astype(np.int64), rows.values[kept]
-    order = np.lexsort((column, -value, row))
-    row, column, value = row[order], column[order], value[order]
-    place = np.arange(len(row)) - np.searchsorted(row, np.arange(len(rows)))[row]
-    return row[place < k], column[place < k], value[place < k]
+def _sorted(rows: SparseRows, kept: Ints, bits: int) -> tuple[Ints, Ints, Floats]:
+    """The numbers `kept` (int64 [K] places, above 0) by row, greatest first, ties by column: (row,
+    column, number), each [K]. bits: of a column."""
+    row = (np.searchsorted(rows.offsets, kept, side="right") - 1).astype(np.uint64)
+    # The bits of positive floats rise with them.
+    number = np.uint64(0xFFFFFFFF) - rows.values[kept].view(np.uint32).astype(np.uint64)
+    key = ((row << np.uint64(32)) | number) << np.uint64(bits)
+    key |= rows.columns[kept].astype(np.uint64)
+    key.sort()
+    column = (key & np.uint64((1 << bits) - 1)).astype(np.int64)
+    key >>= np.uint64(bits)
+    value = (np.uint64(0xFFFFFFFF) - (key & np.uint64(0xFFFFFFFF))).astype(np.uint32)
+    return (key >> np.uint64(32)).astype(np.int64), column, value.view(np.float32)
