@@ -74,7 +74,8 @@ def _by_cells(rows: SparseRows, table: Tensor) -> SparseRows:
     """The same where torch cannot multiply compressed rows."""
     cells = torch.from_numpy(np.stack((rows.owner, rows.columns)))
     size = (len(rows), table.shape[0])
-    left = torch.sparse_coo_tensor(cells, torch.from_numpy(rows.values), size).coalesce()
+    numbers = torch.from_numpy(rows.values)
+    left = torch.sparse_coo_tensor(cells, numbers, size, check_invariants=False).coalesce()
     found = torch.sparse.mm(left, table.to_sparse_coo()).coalesce()
     row, columns = found.indices().numpy()
     offsets = np.searchsorted(row, np.arange(len(rows) + 1))
