@@ -28,7 +28,7 @@ from adwright.core.errors import ValueInvalidError
 from adwright.data.sequences.pasts import Pasts
 from adwright.models.retrieval.item_item import ItemItem
 
-__all__ = ["LATEST", "TITLES", "NextRule", "NextRules"]
+__all__ = ["LATEST", "TITLES", "NextRule", "NextRules", "needed"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -79,9 +79,9 @@ class NextRules:
         """
         match rule:
             case "popularity":
-                return np.tile(self._places, (len(pasts), 1))
+                return np.tile(self.places, (len(pasts), 1))
             case "lately":
-                return np.tile(_places(_needed(self.lately, rule)), (len(pasts), 1))
+                return np.tile(_places(needed(self.lately, rule)), (len(pasts), 1))
             case "category":
                 return self._by_category(pasts)
             case "frequency":
@@ -92,13 +92,19 @@ class NextRules:
                 return self._after(self.item_item.scores(pasts))
 
     @cached_property
-    def _places(self) -> Floats:
+    def places(self) -> Floats:
+        """Popularity as distinct values in [0, 1): float64 [N + 1]."""
         return _places(self.item_item.count)
+
+    def order(self, rule: NextRule) -> Ints:
+        """Item codes [N] in which items stand that `rule` says nothing of, the first one first."""
+        places = _places(needed(self.lately, rule)) if rule == "lately" else self.places
+        return 1 + np.argsort(-places[1:])
 
     def _after(self, scores: Floats) -> Floats:
         """The scores, those of 0 replaced by places in [-1, 0); ties of others by popularity."""
         step = 1e-9 * np.maximum(scores, 0)
-        return np.where(scores > 0, scores + step * self._places, self._places - 1)
+        return np.where(scores > 0, scores + step * self.places, self.places - 1)
 
     def _counts(self, pasts: Pasts, weight: Floats) -> Floats:
         width = self.item_item.items + 1
@@ -112,7 +118,7 @@ class NextRules:
         return found
 
     def _by_category(self, pasts: Pasts) -> Floats:
-        category = _needed(self.category, "category")
+        category = needed(self.category, "category")
         latest = pasts.until(LATEST)
         size = int(category.max(initial=0)) + 1
         mine = np.zeros((len(pasts), size))
@@ -125,7 +131,8 @@ class NextRules:
         return self._after(mine[:, category] * share)
 
 
-def _needed(values: T | None, rule: NextRule) -> T:
+def needed(values: T | None, rule: NextRule) -> T:
+    """The values that a rule goes by. Raises ValueInvalidError where the log has none."""
     if values is None:
         raise ValueInvalidError(
             "this log does not allow the rule", value=rule, hint="ask for one of `known`"

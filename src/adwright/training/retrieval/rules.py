@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from adwright.data.ranges import distinct
 from adwright.data.sequences.next_log import NextLog, NextQuestions
-from adwright.data.sequences.pasts import Pasts
 from adwright.data.time import SECONDS_PER_DAY
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.ranks import Ranks
 from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
+from adwright.models.retrieval.rule_lists import rule_lists
 from adwright.models.retrieval.rules import TITLES, NextRule, NextRules
 from adwright.training.retrieval.item_item import (
     fit_item_item,
@@ -30,8 +29,8 @@ Floats = NDArray[np.float64]
 HALF_LIVES = (7, 28, 91)
 #: Validation questions that choose a category or a half-life.
 QUESTIONS = 200
-#: Scores of one call, 32 MB.
-_CELLS = 1 << 22
+#: Questions of one call.
+_TOGETHER = 1_000
 
 
 def fit_rules(
@@ -85,15 +84,12 @@ def rule_ranks(
     unseen: what a user had is no candidate, and targets that the user had are left out.
     """
     lists = []
-    step = max(1, _CELLS // (log.items + 1))
-    for start in range(0, len(asked), step):
-        some = asked.some(np.arange(start, min(start + step, len(asked))))
-        lists.append(_listed(rules, rule, log.pasts(some), min(depth, log.items), unseen=unseen))
+    for start in range(0, len(asked), _TOGETHER):
+        some = asked.some(np.arange(start, min(start + _TOGETHER, len(asked))))
+        lists.append(rule_lists(rules, rule, log.pasts(some), depth, unseen=unseen))
     if unseen:
         asked = new_targets(log, asked)
-    found = listed_ranks(np.concatenate([np.zeros((0, min(depth, log.items)), int), *lists]), asked)
-    beyond = found.ranks > min(depth, log.items)
-    return Ranks(np.where(beyond, depth + 1, found.ranks), found.offsets, found.tied, found.tie)
+    return listed_ranks(np.concatenate([np.zeros((0, depth), np.int64), *lists]), asked)
 
 
 def new_targets(log: NextLog, asked: NextQuestions) -> NextQuestions:
@@ -108,16 +104,6 @@ def new_targets(log: NextLog, asked: NextQuestions) -> NextQuestions:
     return NextQuestions(
         asked.first, asked.end, asked.user, asked.targets[kept], total[asked.offsets]
     )
-
-
-def _listed(rules: NextRules, rule: NextRule, pasts: Pasts, depth: int, *, unseen: bool) -> Ints:
-    """The first `depth` items of each history: int64 [B, depth]."""
-    scores = rules.scores(rule, pasts)
-    scores[:, 0] = -np.inf
-    if unseen:
-        scores[pasts.owner, pasts.item] = -np.inf
-    found = torch.topk(torch.from_numpy(scores), depth, dim=1)
-    return np.where(np.isfinite(found.values.numpy()), found.indices.numpy(), 0)
 
 
 def _best(
