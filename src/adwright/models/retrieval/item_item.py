@@ -124,8 +124,8 @@ class ItemItem:
             row, column, value = _sorted(part, np.flatnonzero(kept), bits)
             place = np.arange(len(row)) - np.searchsorted(row, np.arange(len(part)))[row]
             first = place < k
-            row, place = start + row[first], place[first]
-            codes[row, place], score[row, place] = column[first], value[first]
+            cells = start + row[first], place[first]
+            codes[cells], score[cells] = column[first], value[first]
         return codes, score
 
     def _least(self, pasts: Pasts, k: int, *, unseen: bool) -> Floats:
@@ -155,18 +155,18 @@ class ItemItem:
         """The rows that are added up, [2 N + 2, N + 1]: neighbours and own weight of each item, and
         from N + 1 on what an item loses that is no answer."""
         table, width = self.neighbours, self.items + 1
-        own = np.arange(width)[:, None]
-        columns = np.concatenate((table.codes, own), axis=1).astype(np.int64)
-        weight = np.full((width, 1), self.config.own, np.float32)
-        values = np.concatenate((table.score, weight), axis=1)
-        order = np.argsort(columns, axis=1, kind="stable")
-        columns, values = (np.take_along_axis(a, order, 1) for a in (columns, values))
-        kept = (columns > 0) & (values > 0)
+        own = np.arange(width)
+        columns, values = table.codes, table.score
+        if self.config.own:
+            weight = np.full((width, 1), self.config.own, np.float32)
+            columns = np.concatenate((columns, own[:, None].astype(np.int32)), axis=1)
+            values = np.concatenate((values, weight), axis=1)
+        kept = columns > 0
         lengths = np.concatenate((kept.sum(1), np.ones(width, np.int64)))
         return sparse_table(
             SparseRows(
                 np.concatenate(([0], np.cumsum(lengths))),
-                np.concatenate((columns[kept], own[:, 0])),
+                np.concatenate((columns[kept], own)),
                 np.concatenate((values[kept], np.full(width, _BARRED))),
             ),
             width,

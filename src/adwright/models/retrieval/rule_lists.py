@@ -43,7 +43,7 @@ def rule_lists(
     said = _said(rules, rule, pasts, k, unseen=unseen)
     if unseen:
         kept = ~np.isin(said.row * width + said.item, had)
-        said = _Said(*(part[kept] for part in said))
+        said = _Said(said.row[kept], said.item[kept], said.score[kept])
     # Ties stand by popularity.
     order = np.lexsort((-rules.places[said.item], -said.score, said.row))
     row, item = said.row[order], said.item[order]

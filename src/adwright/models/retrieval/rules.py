@@ -109,7 +109,7 @@ class NextRules:
     def _counts(self, pasts: Pasts, weight: Floats) -> Floats:
         width = self.item_item.items + 1
         cells = pasts.owner * width + pasts.item
-        found = np.bincount(cells, weight, minlength=len(pasts) * width)
+        found: Floats = np.bincount(cells, weight, minlength=len(pasts) * width).astype(np.float64)
         return found.reshape(len(pasts), width)
 
     def _again(self, pasts: Pasts) -> Floats:

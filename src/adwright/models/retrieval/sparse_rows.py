@@ -76,7 +76,7 @@ def _by_cells(rows: SparseRows, table: Tensor) -> SparseRows:
     size = (len(rows), table.shape[0])
     numbers = torch.from_numpy(rows.values)
     left = torch.sparse_coo_tensor(cells, numbers, size, check_invariants=False).coalesce()
-    found = torch.sparse.mm(left, table.to_sparse_coo()).coalesce()
+    found = torch.sparse.mm(left, table.to_sparse(layout=torch.sparse_coo)).coalesce()
     row, columns = found.indices().numpy()
     offsets = np.searchsorted(row, np.arange(len(rows) + 1))
     return SparseRows(offsets, columns, found.values().numpy())

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import with_overrides
 from adwright.data.ranges import ranges
 from adwright.data.sequences.next_log import NextLog, NextQuestions
 from adwright.metrics.ranking import ndcg, recall
@@ -197,9 +198,7 @@ def _some_people(log: NextLog, events: int, rng: np.random.Generator) -> Ints:
 def _changed(
     config: ItemItemConfig, names: Sequence[str], values: Sequence[float]
 ) -> ItemItemConfig:
-    for name, value in zip(names, values, strict=True):
-        if name in ("recency", "own"):
-            config = replace(config, **{name: value})
-        else:
-            config = replace(config, neighbours=replace(config.neighbours, **{name: value}))
-    return config
+    asked = dict(zip(names, values, strict=True))
+    if asked.keys() <= {"recency", "own"}:
+        return with_overrides(config, asked)
+    return replace(config, neighbours=with_overrides(config.neighbours, asked))

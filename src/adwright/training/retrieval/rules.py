@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from adwright.data.sequences.next_log import NextLog, NextQuestions
 from adwright.data.time import SECONDS_PER_DAY
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.ranks import Ranks
-from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
+from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.rule_lists import rule_lists
 from adwright.models.retrieval.rules import TITLES, NextRule, NextRules
 from adwright.training.retrieval.item_item import (
@@ -49,14 +50,15 @@ def fit_rules(
     model = fit_item_item(log, config)
     few = np.random.default_rng(seed).permutation(len(log.valid))[:QUESTIONS]
     asked = log.valid.some(np.sort(few))
-    lately = [_decayed(log, days) for days in HALF_LIVES] if log.time is not None else []
-    return NextRules(
-        model,
-        lately=_best(model, "lately", lately, log, asked, repeats=repeats),
-        category=_best(
-            model, "category", list(log.categories.values()), log, asked, repeats=repeats
-        ),
-        repeats=repeats,
+    base = NextRules(model, repeats=repeats)
+    lately = [replace(base, lately=_decayed(log, days)) for days in HALF_LIVES]
+    category = [replace(base, category=codes) for codes in log.categories.values()]
+    found = _best("lately", lately if log.time is not None else [], log, asked)
+    other = _best("category", category, log, asked)
+    return replace(
+        base,
+        lately=None if found is None else found.lately,
+        category=None if other is None else other.category,
     )
 
 
@@ -107,24 +109,14 @@ def new_targets(log: NextLog, asked: NextQuestions) -> NextQuestions:
 
 
 def _best(
-    model: ItemItem,
-    rule: NextRule,
-    choices: Sequence[NDArray[np.generic]],
-    log: NextLog,
-    asked: NextQuestions,
-    *,
-    repeats: bool,
-) -> NDArray[np.generic] | None:
-    """Of the values that a rule may go by, those of the highest NDCG@10; None without any."""
+    rule: NextRule, choices: Sequence[NextRules], log: NextLog, asked: NextQuestions
+) -> NextRules | None:
+    """Of these the rules of the highest NDCG@10 by `rule`; None where there are none."""
     if len(choices) < 2 or not len(asked):
         return choices[0] if choices else None
     goals = []
-    for values in choices:
-        if rule == "lately":
-            rules = NextRules(model, lately=values)
-        else:
-            rules = NextRules(model, category=values)
-        ranks = rule_ranks(rules, rule, log, asked, unseen=not repeats)
+    for rules in choices:
+        ranks = rule_ranks(rules, rule, log, asked, unseen=not rules.repeats)
         goals.append(ndcg(ranks, 10) if len(ranks.ranks) else 0.0)
     return choices[int(np.argmax(goals))]
 
@@ -135,4 +127,5 @@ def _decayed(log: NextLog, days: float) -> Floats:
     if log.time is None or not len(place):
         return log.count.astype(np.float64)
     age = (log.time[place].max() - log.time[place]) / SECONDS_PER_DAY
-    return np.bincount(log.item[place], 0.5 ** (age / days), minlength=log.items + 1)
+    worth = 0.5 ** (age / days)
+    return np.bincount(log.item[place], worth, minlength=log.items + 1).astype(np.float64)
