@@ -83,7 +83,7 @@ def test_it_is_the_formula(config: NeighbourConfig, seed: int) -> None:
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     item, moment, offsets = made_up(9, users=20)
     whole = count_neighbours(item, moment, offsets, ITEMS, CONFIGS[0])
-    for name, size in (("_ROWS", 3), ("_PAIRS", 40)):
+    for name, size in (("ROWS", 3), ("PAIRS", 40)):
         monkeypatch.setattr(module, name, size)
         parts = count_neighbours(item, moment, offsets, ITEMS, CONFIGS[0])
         assert np.array_equal(parts.codes, whole.codes)

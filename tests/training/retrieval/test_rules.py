@@ -46,7 +46,7 @@ def test_parts_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     rules = fit_rules(BASKETS, repeats=True, item_item=PLAIN)
     whole = rules_ranks(rules, BASKETS, BASKETS.test, unseen=False)
     assert list(whole) == list(TITLES.values())
-    monkeypatch.setattr(module, "_TOGETHER", 3)
+    monkeypatch.setattr(module, "TOGETHER", 3)
     for name, ranks in rules_ranks(rules, BASKETS, BASKETS.test, unseen=False).items():
         assert np.array_equal(ranks.ranks, whole[name].ranks)
 

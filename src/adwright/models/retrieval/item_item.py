@@ -39,7 +39,7 @@ Floats = NDArray[np.float32]
 #: Events of a smaller weight do not count.
 _LEAST = 0.01
 #: Numbers that one product adds up, and scores that are held at once.
-_ENTRIES, _CELLS = 1 << 19, 1 << 22
+ENTRIES, CELLS = 1 << 19, 1 << 22
 #: What an own item loses where it is no answer: more than any sum of neighbours.
 _BARRED = np.float32(-1e9)
 
@@ -98,7 +98,7 @@ class ItemItem:
         """Scores of the items `asked` (int64 [C]) for the histories `owner` (int64 [C], rising):
         [C]."""
         found, width = np.zeros(len(asked)), self.items + 1
-        most = max(1, _CELLS // width)
+        most = max(1, CELLS // width)
         buffer = np.zeros(min(most, len(pasts)) * width, np.float32)
         for start, part in self._sums(pasts, most=most):
             first, end = np.searchsorted(owner, (start, start + len(part)))
@@ -181,7 +181,7 @@ class ItemItem:
         per = self.neighbours.codes.shape[1] + 1
         start = 0
         while start < len(pasts):
-            full = counted.offsets[start] + _ENTRIES // per
+            full = counted.offsets[start] + ENTRIES // per
             stop = int(np.searchsorted(counted.offsets, full, side="right")) - 1
             stop = min(start + most, max(start + 1, stop), len(pasts))
             yield start, times(self._weighted(pasts, counted, start, stop, unseen), self._table)

@@ -31,7 +31,7 @@ HALF_LIVES = (7, 28, 91)
 #: Validation questions that choose a category or a half-life.
 QUESTIONS = 200
 #: Questions of one call.
-_TOGETHER = 1_000
+TOGETHER = 1_000
 
 
 def fit_rules(
@@ -86,8 +86,8 @@ def rule_ranks(
     unseen: what a user had is no candidate, and targets that the user had are left out.
     """
     lists = []
-    for start in range(0, len(asked), _TOGETHER):
-        some = asked.some(np.arange(start, min(start + _TOGETHER, len(asked))))
+    for start in range(0, len(asked), TOGETHER):
+        some = asked.some(np.arange(start, min(start + TOGETHER, len(asked))))
         lists.append(rule_lists(rules, rule, log.pasts(some), depth, unseen=unseen))
     if unseen:
         asked = new_targets(log, asked)
