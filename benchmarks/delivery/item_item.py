@@ -213,7 +213,7 @@ def _implicit(
             k=k,
             unseen=int(unseen),
         )
-        command = [str(python), str(RUNNER), str(source), str(out), str(neighbours)]
+        command = [str(python), "-W", "ignore", str(RUNNER), str(source), str(out), str(neighbours)]
         subprocess.run(command, check=True)
         with np.load(out, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
