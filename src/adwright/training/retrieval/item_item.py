@@ -36,7 +36,7 @@ __all__ = [
 
 Ints = NDArray[np.int64]
 _log = logging.getLogger("adwright")
-QUESTIONS, EVENTS, DEPTH = 2_000, 100_000, 50
+QUESTIONS, EVENTS, DEPTH = 2_000, 200_000, 50
 
 #: Settings that are tried, one after another. A value is what the fields of that name become.
 STEPS: tuple[tuple[tuple[str, ...], tuple[tuple[float, ...], ...]], ...] = (
