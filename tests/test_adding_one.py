@@ -145,7 +145,10 @@ def test_a_sequence_model_is_trained_saved_loaded_and_measured(tmp_path: Path) -
         told = run(*VERB, "train", "sequence", "run.toml", "--model", "mean")
         assert "Saved in runs/mean/model as" in told
         report = json.loads((tmp_path / "runs/mean/report.json").read_text())
-        assert list(report["reports"]) == ["Mean", "Popularity", "Personal frequency"]
+        assert list(report["reports"]) == [
+            *("Mean", "Popularity", "Popularity lately", "Personal frequency"),
+            *("Last items again", "Item-item"),
+        ]
         run("-c", SEQUENCE_USE)
 
 

@@ -125,7 +125,7 @@ def test_the_second_half_can_be_left_out(
 def test_what_is_shown(first: DemoResult, capsys: pytest.CaptureFixture[str]) -> None:
     show(first)
     text = capsys.readouterr().out
-    for name in ("DIN", "Base", "popularity", "frequency", "logistic"):
+    for name in ("DIN", "Base", "popularity", "frequency", "item-item", "logistic"):
         assert name in text
     for household in first.households:
         assert f"Household {household.user_id} on" in text

@@ -44,8 +44,21 @@ def test_both_counts_matter() -> None:
 
 
 def test_features_are_those_documented() -> None:
-    row = baseline_features(np.array([np.e - 1]), np.array([np.e**2 - 1]))[0]
+    counts = np.array([np.e - 1]), np.array([np.e**2 - 1])
+    row = baseline_features(*counts)[0]
     np.testing.assert_allclose(row, [1, 0.1, 2, 0.01, 4, 0.2])
+    row = baseline_features(*counts, np.array([np.e**3 - 1]))[0]
+    np.testing.assert_allclose(row, [1, 0.1, 2, 0.01, 4, 0.2, 3, 9, 0.3, 6])
+
+
+def test_the_item_item_score_is_one_more_thing_to_go_by() -> None:
+    popularity, frequency, labels = _rows()
+    noise = np.random.default_rng(3).random(len(labels))
+    model = fit_logistic(popularity, frequency, labels, item_item=labels + noise)
+    assert len(model.coefficients) == 10
+    found = model(popularity, frequency, labels + noise)
+    plain = fit_logistic(popularity, frequency, labels)(popularity, frequency)
+    assert np.abs(found - labels).mean() < np.abs(plain - labels).mean() / 2
 
 
 def test_one_class_is_refused() -> None:

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from adwright.cli import data, demo, lm, ranker, recommend, retrain, serve, simulate, store
+from adwright.cli import (
+    data,
+    demo,
+    lm,
+    ranker,
+    recommend,
+    retrain,
+    serve,
+    simulate,
+    store,
+    train_item_item,
+)
 from adwright.cli import train_sequences as sequences
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import fail
@@ -121,6 +132,7 @@ train = typer.Typer(
 )
 train.command("din")(ranker.train)
 sequences.register(train)
+train_item_item.register(train)
 
 demo.register(app)
 ranker.register(app)

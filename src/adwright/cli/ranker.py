@@ -139,6 +139,7 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
         fit_with=on_ray if ray_workers else None,
         callbacks=callbacks,
     )
+    typer.echo(result.comparison.verdict())
     show_table(
         result.comparison.header(),
         result.comparison.rows(),

@@ -144,6 +144,7 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
         callbacks=callbacks,
     )
     comparison = result.comparison
+    typer.echo(comparison.verdict())
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
     typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
 

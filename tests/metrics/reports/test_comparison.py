@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -73,11 +74,25 @@ def test_each_argument_counts() -> None:
 
 
 def test_the_table_has_a_line_a_model() -> None:
-    lines = comparison().table().splitlines()
+    found = comparison()
+    first, nothing, *lines = found.table().splitlines()
+    assert (first, nothing) == (found.verdict(), "")
+    assert first.startswith("true is ahead of all 2 others; of noisy, the best, by ")
     assert [line.split()[0] for line in lines] == ["model", "noisy", "true", "flat"]
     assert all(name in lines[0] for name in Comparison.MEASURES.values())
     assert "+0." in lines[1]
     assert [line.count("+") for line in lines] == [0, 3, 0, 3]
+
+
+def test_the_verdict_stands_first_and_may_be_lacking() -> None:
+    found = comparison(subject="noisy")
+    told = json.loads(found.to_json())
+    assert told["verdict"] == found.verdict()
+    assert told["verdict"].startswith("true is ahead of noisy by ")
+    assert "The probabilities of noisy are worse than those of " in told["verdict"]
+    del told["verdict"]
+    assert Comparison.from_json(json.dumps(told)) == found
+    assert not comparison(against=[]).verdict()
 
 
 def test_json_round_trip_and_refusal() -> None:

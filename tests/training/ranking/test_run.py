@@ -44,7 +44,7 @@ def small(out: Path, **more: object) -> RunConfig:
 
 
 def test_everything_is_measured_on_the_same_rows(result: RunResult, folder: Path) -> None:
-    names = ["DIN", "Base", "popularity", "frequency", "logistic"]
+    names = ["DIN", "Base", "popularity", "frequency", "item-item", "logistic"]
     assert list(result.probabilities) == list(result.comparison.reports) == names
     n_rows = Task.open(folder / "task").n_rows("test")
     assert all(len(found) == n_rows for found in result.probabilities.values())
@@ -112,7 +112,7 @@ def test_hstu_is_trained_like_din_and_learns_what_shoppers_like(tmp_path: Path) 
     task = shop_task(tmp_path / "task", users=30)
     config = small(tmp_path / "run", model=HSTU, base=True)
     found = run(config, task=task)
-    names = ["HSTU", "Base", "popularity", "frequency", "logistic"]
+    names = ["HSTU", "Base", "popularity", "frequency", "item-item", "logistic"]
     assert list(found.probabilities) == names
     assert found.comparison.subject == "HSTU"
     values = {n: r.metrics["gauc"].value for n, r in found.comparison.reports.items()}

@@ -1,71 +1,58 @@
-"""Popularity and personal frequency against counting by hand."""
+"""The rules beside a sequence model: which they are, and on which questions."""
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from adwright.data.sequences.item_sequences import Held
-from adwright.training.retrieval.ranks import retrieved_ranks
-from adwright.training.sequential.baselines import Rule, rank_by_rule, visit_rule
+from adwright.data.sequences.datasets import sequences_of_task
+from adwright.models.retrieval.rules import TITLES
+from adwright.training.retrieval.rules import fit_rules, rules_ranks
+from adwright.training.sequential.baselines import baseline_ranks, next_log
+from adwright.training.sequential.runfile import SequenceData
 from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences
 
-RULES: list[Rule] = ["popularity", "frequency"]
-SEQUENCES = small_sequences()
 TASK = small_task()
+VISITS = SequenceData(sequences_of_task(TASK, split="task"), TASK, True)
+WALKS = SequenceData(small_sequences(), None, True)
 
 
-def best_first(rule: Rule, past: list[int], count: list[int]) -> list[int]:
-    """Item codes in the order of the rule, the unknown item left out."""
-    often = Counter(past) if rule == "frequency" else Counter()
-    # Of two items of one count the later code is taken for the more popular.
-    codes = range(1, len(count))
-    return sorted(codes, key=lambda c: (often[c], count[c], c), reverse=True)
-
-
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("split", ["valid", "test"])
-@pytest.mark.parametrize("unseen", [False, True])
-def test_held_events_by_hand(rule: Rule, split: Held, unseen: bool) -> None:
-    people = SEQUENCES.people(split)
-    target, end = SEQUENCES.held(split)
-    pasts = [SEQUENCES.item[SEQUENCES.offsets[u] : end[u]].tolist() for u in people]
-    wanted = SEQUENCES.item[target[people]].tolist()
-    if unseen:
-        new = [w not in past for w, past in zip(wanted, pasts, strict=True)]
-        people = people[np.array(new)]
-    found = rank_by_rule(rule, SEQUENCES, split, people, unseen=unseen)
-    assert not found.tied.any()
-    ranks = []
-    for past, item in zip(pasts, wanted, strict=True):
-        order = best_first(rule, past, SEQUENCES.count.tolist())
-        kept = [code for code in order if not (unseen and code in past)]
-        if not (unseen and item in past):
-            ranks.append(kept.index(item) + 1)
-    assert found.ranks.tolist() == ranks
-    assert found.offsets.tolist() == list(range(len(people) + 1))
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_visits_by_hand(rule: Rule) -> None:
+def test_a_task_asks_all_visits_of_its_test() -> None:
     visits = TASK.visits("test")
-    found = retrieved_ranks(visit_rule(rule, TASK), TASK, visits, depth=12)
-    ranks = []
-    for visit in visits:
-        first = TASK.user_offsets[TASK.visit_user[visit]]
-        past = TASK.item[first : TASK.visit_end[visit]].tolist()
-        order = best_first(rule, past, TASK.count.tolist())
-        start, end = TASK.target_offsets[visit : visit + 2]
-        ranks += [order.index(code) + 1 for code in TASK.targets[start:end].tolist()]
-    assert found.rank.tolist() == ranks
+    found = baseline_ranks(VISITS, TASK.visit_user[visits], depth=10)
+    assert list(found) == list(TITLES.values())
+    log = next_log(VISITS)
+    expected = rules_ranks(fit_rules(log, repeats=True), log, log.test, unseen=False, depth=10)
+    for name, ranks in found.items():
+        assert np.array_equal(ranks.ranks, expected[name].ranks)
+        assert ranks.users == len(visits)
 
 
-def test_the_rules_differ() -> None:
-    visits = TASK.visits("test")
-    one, other = (
-        retrieved_ranks(visit_rule(rule, TASK), TASK, visits, depth=12).rank for rule in RULES
-    )
-    assert not np.array_equal(one, other)
+@pytest.mark.parametrize("repeats", [False, True])
+def test_sequences_ask_those_whom_the_model_was_asked_for(repeats: bool) -> None:
+    data = replace(WALKS, allow_repeats=repeats)
+    sequences = data.sequences
+    people = sequences.people("test")
+    if not repeats:
+        had = [
+            sequences.item[sequences.offsets[u + 1] - 1]
+            in sequences.item[sequences.offsets[u] : sequences.offsets[u + 1] - 1]
+            for u in people
+        ]
+        people = people[~np.array(had)]
+    found = baseline_ranks(data, people, depth=15)
+    assert ("Last items again" in found) == repeats
+    assert "Popularity by category" not in found
+    for ranks in found.values():
+        # One target each, and none that the user had where it is left out.
+        assert ranks.offsets.tolist() == list(range(len(people) + 1))
+
+
+def test_categories_are_passed_on() -> None:
+    parity = np.arange(16) % 2 + 1
+    people = WALKS.sequences.people("test")
+    found = baseline_ranks(replace(WALKS, categories={"parity": parity}), people, depth=15)
+    assert "Popularity by category" in found

@@ -16,6 +16,7 @@ from adwright.core.errors import ConfigError, ResourceError, ResumeError
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.reports.comparison import RankingComparison
+from adwright.models.retrieval.rules import TITLES
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.loop.callbacks import Callback, StepDone
@@ -66,8 +67,9 @@ def test_a_split_by_time_is_asked_by_visits(config: Any, tmp_path: Path) -> None
     result = run(config, VISITS, tmp_path / "out")
     assert torch.equal(state, torch.get_rng_state())
     name = "HSTU" if config is HSTU_RUN else "SASRec"
-    assert list(result.comparison.reports) == [name, "Popularity", "Personal frequency"]
-    assert set(result.comparison.differences) == {"Popularity", "Personal frequency"}
+    assert list(result.comparison.reports) == [name, *TITLES.values()]
+    assert set(result.comparison.differences) == {*TITLES.values()}
+    assert result.comparison.verdict()
     model = result.artifact.model
     assert isinstance(model, HSTU if name == "HSTU" else SASRec)
     found = retrieved_ranks(visit_scorer(model, TASK), TASK, TASK.visits("test"), depth=12)

@@ -26,6 +26,7 @@ from adwright.metrics.reports.report import (
     compare_response,
     evaluate_response,
 )
+from adwright.metrics.reports.verdict import verdict
 
 __all__ = ["Comparison", "RankingComparison", "compare", "compare_rankings"]
 
@@ -71,14 +72,26 @@ class Comparison:
             found.append((name, *cells, lead[self.LEAD].text("+.4f") if lead else ""))
         return found
 
+    def verdict(self) -> str:
+        """The sentence that every report begins with: who is ahead, by how much, and what to do;
+        empty where nothing was compared."""
+        of = {name: found[self.LEAD] for name, found in self.differences.items()}
+        losses = {
+            name: found["log_loss"]
+            for name, found in self.differences.items()
+            if "log_loss" in found
+        }
+        return verdict(self.subject, of, self.MEASURES[self.LEAD], losses=losses)
+
     def table(self) -> str:
-        """Plain text, one line per model."""
+        """Plain text: the verdict, then one line per model."""
         lines = [self.header(), *self.rows()]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        return "\n".join(
+        told = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in lines
-        )
+        ]
+        return "\n".join(([self.verdict(), ""] if self.differences else []) + told)
 
     def __repr__(self) -> str:
         lead = self.MEASURES[self.LEAD]
@@ -94,6 +107,7 @@ class Comparison:
         """JSON text; `from_json` gives back an equal comparison."""
         values = {
             "format": _FORMAT,
+            "verdict": self.verdict(),
             "subject": self.subject,
             "reports": {name: json.loads(one.to_json()) for name, one in self.reports.items()},
             "differences": {

@@ -20,15 +20,16 @@ from adwright.core.errors import ArtifactError
 from adwright.delivery import popularity
 from adwright.delivery.policy.settings import PolicySettings
 from adwright.delivery.popularity import load_popularity
-from adwright.service.registry import cascades
+from adwright.service.registry import cascades, item_items
 from adwright.service.registry.cascades import deployed_alone, deployed_cascade
 from adwright.service.registry.deployed import Deployed, Observer
+from adwright.service.registry.item_items import deployed_item_item
 from adwright.service.registry.registry import SETTINGS, Stored
 
 __all__ = ["SERVABLE", "load_deployed", "load_settings", "stored_events"]
 
 #: Kinds of artifacts that a service can run.
-SERVABLE = (cascades.KIND, *cascades.ALONE, popularity.KIND)
+SERVABLE = (cascades.KIND, *cascades.ALONE, item_items.KIND, popularity.KIND)
 
 
 def load_settings(folder: Path) -> PolicySettings:
@@ -68,6 +69,8 @@ def load_deployed(folder: Path, *, clock: Clock | None = None) -> Deployed:
             return deployed_cascade(artifact, settings, clock)
         case kind if kind in cascades.ALONE:
             return deployed_alone(artifact, settings, clock)
+        case item_items.KIND:
+            return deployed_item_item(artifact, settings, clock)
         case kind:
             raise ArtifactError(
                 f"an artifact of kind {kind!r} cannot be served",

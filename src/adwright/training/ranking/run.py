@@ -294,8 +294,7 @@ def _compared(
     """The models and the rules, whose probabilities are added, on the test rows of `found`."""
     if has_rules(task):
         with done.stage("fit the rules"):
-            rules = rule_probabilities(task, seed=config.seed, calibration=config.calibration)
-            probabilities |= rules
+            probabilities |= rule_probabilities(task, seed=config.seed)
     with done.stage("compare"):
         return compare(
             found.label,

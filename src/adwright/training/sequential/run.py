@@ -3,7 +3,7 @@
     OUT/
       config.json      what was asked for
       run              the training run, resumable
-      report.json      the model beside popularity and personal frequency, on the test
+      report.json      the model beside the simple rules, on the test
       model            the artifact, with its own report.json
 
 Training events fit the weights, validation stops the training, the test is measured once.
@@ -35,7 +35,7 @@ from adwright.training.run_settings import (
     seeded,
 )
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.baselines import Rule, rank_by_rule, visit_rule
+from adwright.training.sequential.baselines import baseline_ranks
 from adwright.training.sequential.choice_validation import some_visits
 from adwright.training.sequential.fit import (
     SequentialConfig,
@@ -50,7 +50,6 @@ __all__ = ["SequenceResult", "by_visits", "fit_of", "model_of", "run_sequence"]
 
 #: Length of a visit's ranked list that is measured.
 DEPTH = 50
-_RULES: Mapping[str, Rule] = {"Popularity": "popularity", "Personal frequency": "frequency"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,15 +187,12 @@ def _compared(
     if task is not None:
         asked = task.visits("test")
         person = task.visit_user[asked]
-        scorers = {name: visit_scorer(model, task)}
-        scorers |= {about: visit_rule(rule, task) for about, rule in _RULES.items()}
-        for about, score in scorers.items():
-            ranks[about] = retrieved_ranks(score, task, asked, depth=DEPTH, unseen=unseen).ranks()
+        score = visit_scorer(model, task)
+        ranks[name] = retrieved_ranks(score, task, asked, depth=DEPTH, unseen=unseen).ranks()
     else:
         found = rank_next(model, sequences, "test", unseen=unseen)
         ranks[name], person = found.ranks, found.people
-        for about, rule in _RULES.items():
-            ranks[about] = rank_by_rule(rule, sequences, "test", person, unseen=unseen)
+    ranks |= baseline_ranks(data, person, depth=DEPTH, seed=config.seed)
     return compare_rankings(
         ranks,
         person,

@@ -3,11 +3,13 @@ that it names."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adwright.core.config import (
     check_literals,
@@ -23,6 +25,7 @@ from adwright.data.history_kinds import events_file
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.from_events import read_event_file
 from adwright.data.sequences.item_sequences import ItemSequences
+from adwright.data.sequences.next_log import item_categories
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
@@ -238,12 +241,14 @@ class SequenceData:
     """What a run trains on and is measured by.
 
     sequences: to train on. task: whose visits are asked; None where the last event of each user
-    is. allow_repeats: whether what a user had stays a candidate.
+    is. allow_repeats: whether what a user had stays a candidate. categories: name -> code of each
+    item, int64 [N + 1], 0 for none, for the rules that go by them; of a task, the task knows them.
     """
 
     sequences: ItemSequences
     task: NextBasket | None
     allow_repeats: bool
+    categories: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def open_sequences(config: SequenceDataConfig) -> SequenceData:
@@ -253,12 +258,16 @@ def open_sequences(config: SequenceDataConfig) -> SequenceData:
     `build_next_item`.
     """
     if config.path is not None:
+        categories: Mapping[str, NDArray[np.int64]] = {}
         if config.kind == "events":
             sequences = read_event_file(config.path)
         else:
+            items = build_next_item(config.path)
             # There the position stands for the time.
-            sequences = replace(sequences_of_task(build_next_item(config.path)), time=None)
-        return SequenceData(sequences, None, _allow_repeats(config, sequences))
+            sequences = replace(sequences_of_task(items), time=None)
+            categories = item_categories(items)
+        repeats = _allow_repeats(config, sequences)
+        return SequenceData(sequences, None, repeats, categories)
     task = build_next_basket(
         CompleteJourney.open(offline=config.offline),
         households=config.households,

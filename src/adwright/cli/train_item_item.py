@@ -1,0 +1,65 @@
+"""adwright train item-item."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adwright.cli.shared import DryRun, Force, Seed, allowed_to_replace, show_facts, show_table
+
+__all__ = ["item_item", "register"]
+
+JOURNEY = "complete-journey"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("item-item")(item_item)
+
+
+def item_item(
+    log: Annotated[
+        str,
+        typer.Argument(
+            help="Parquet or CSV with user_id, item_id and time, an imported log, a folder with "
+            f"sequences.txt, or {JOURNEY}."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the report and the model.")] = Path(
+        "runs/item-item"
+    ),
+    seed: Seed = 0,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Count which items are taken near each other, measure it and save it: a model in seconds.
+
+    What a user took lately is looked up, and what is usually taken with it is recommended. Nothing
+    is trained but a few settings, which are searched on validation. The model can be published and
+    served at once, and is the rule that any network should beat first.
+    """
+    from adwright.delivery.item_item_run import train_item_item
+    from adwright.training.sequential.runfile import default_run, open_sequences, with_options
+
+    events = None if log == JOURNEY else Path(log)
+    data = open_sequences(with_options(default_run(), events=events).data)
+    if dry_run:
+        sequences = data.sequences
+        show_facts(
+            {
+                "users": f"{len(sequences):,}",
+                "items": f"{sequences.items:,}",
+                "events": f"{len(sequences.item):,}",
+                "items come again": "yes" if data.allow_repeats else "no",
+                "model": str(out / "model"),
+            }
+        )
+        return
+    replacing = allowed_to_replace(out / "model", force=force)
+    result = train_item_item(data, out, seed=seed, overwrite=replacing or force)
+    comparison = result.comparison
+    typer.echo(comparison.verdict())
+    show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
+    typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")

@@ -1,0 +1,138 @@
+"""From a log to a served item-item rule: search its settings, measure it, count all of it, save.
+
+    OUT/
+      report.json      the rule beside the other simple rules, on the test
+      model            the artifact, with the histories of the log's users in it
+
+Validation questions choose the settings, the test is asked once of a table that is counted from
+training events, and what is saved is counted from all events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from adwright.core.atomic import atomic_write_text
+from adwright.core.clock import Clock
+from adwright.data.schema import ACTION_KINDS
+from adwright.data.sequences.item_sequences import ItemSequences
+from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND
+from adwright.delivery.item_item import item_table, with_histories
+from adwright.delivery.stages.histories import Histories
+from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
+from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.models.retrieval.rules import TITLES
+from adwright.training.loop.stage_timer import Stages
+from adwright.training.retrieval.item_item import (
+    ItemItemSearch,
+    fit_item_item,
+    search_item_item,
+)
+from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.rules import fit_rules, new_targets, rules_ranks
+from adwright.training.run_settings import require_free
+from adwright.training.sequential.baselines import next_log
+from adwright.training.sequential.runfile import SequenceData
+
+__all__ = ["ItemItemResult", "sequence_histories", "train_item_item"]
+
+#: Length of a list that is measured.
+DEPTH = 50
+
+
+@dataclass(frozen=True, eq=False)
+class ItemItemResult:
+    """What `train_item_item` made. artifact: the saved one. comparison: on the test, the rule
+    first. search: of its settings. stages: name -> seconds. folder: of the run. id: of the
+    artifact."""
+
+    artifact: ItemItemArtifact
+    comparison: RankingComparison
+    search: ItemItemSearch
+    stages: Mapping[str, float]
+    folder: Path
+    id: str
+
+
+def train_item_item(
+    data: SequenceData,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    draws: int = 500,
+    overwrite: bool = False,
+    clock: Clock | None = None,
+) -> ItemItemResult:
+    """Make, measure and save the rule of `data` in OUT/model.
+
+    seed: of the search and of the bootstrap's `draws`. Raises ResourceError where the model
+    exists (without `overwrite`).
+    """
+    folder, done = Path(out), Stages(clock)
+    if not overwrite:
+        require_free(folder / "model", "a model")
+    log, repeats = next_log(data), data.allow_repeats
+    with done.stage("search the settings"):
+        search = search_item_item(log, repeats=repeats, seed=seed)
+    with done.stage("measure"):
+        rules = fit_rules(log, repeats=repeats, item_item=search.config, seed=seed)
+        asked = log.test if repeats else new_targets(log, log.test)
+        asked = asked.some(np.flatnonzero(np.diff(asked.offsets) > 0))
+        ranks = rules_ranks(rules, log, asked, unseen=not repeats, depth=DEPTH)
+        mine = TITLES["item-item"]
+        comparison = compare_rankings(
+            {mine: ranks[mine], **ranks},
+            asked.user,
+            subject=mine,
+            protocol=EvaluationProtocol(
+                split=data.sequences.protocol,
+                candidates=f"all {log.items:,} items",
+                ties="by popularity",
+                seen_items="not removed" if repeats else "removed",
+                k=(10, DEPTH),
+            ),
+            data_hash=data.sequences.data_hash,
+            seed=seed,
+            draws=draws,
+        )
+    with done.stage("count all events and save"):
+        artifact = ItemItemArtifact(
+            fit_item_item(log, search.config, whole=True),
+            log.ids,
+            repeats,
+            data.sequences.name,
+            data.sequences.data_hash,
+            seed,
+        )
+        artifact = with_histories(artifact, sequence_histories(data.sequences))
+        identity = artifact.save(folder / "model", overwrite=overwrite, clock=clock)
+        atomic_write_text(folder / "report.json", comparison.to_json())
+    return ItemItemResult(artifact, comparison, search, dict(done.seconds), folder, identity)
+
+
+def sequence_histories(sequences: ItemSequences) -> Histories:
+    """What the users of sequences did; where there are no times the position stands for the day.
+    Events of every kind that is an action are taken as history later on."""
+    lengths = np.diff(sequences.offsets)
+    if sequences.time is not None:
+        time = sequences.time * MICROSECONDS_PER_SECOND
+    else:
+        place = np.arange(len(sequences.item)) - np.repeat(sequences.offsets[:-1], lengths)
+        time = place * MICROSECONDS_PER_DAY
+    events = pl.DataFrame(
+        {
+            "user_id": pl.Series(sequences.users).gather(
+                np.repeat(np.arange(len(lengths)), lengths)
+            ),
+            "item_id": pl.Series(sequences.ids).gather(sequences.item - 1),
+            "time": time,
+        }
+    )
+    found = Histories.from_events(events, item_table(sequences.ids))
+    found.kinds = tuple(ACTION_KINDS)
+    return found

@@ -1,0 +1,65 @@
+"""A saved item-item rule as a model that the service runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from adwright.core.artifacts import Artifact
+from adwright.core.clock import Clock
+from adwright.delivery.deadline import Deadline
+from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.policy.settings import PolicySettings
+from adwright.service.registry.deployed import Deployed
+
+if TYPE_CHECKING:
+    from adwright.delivery.item_item import ItemItemRecommender
+
+__all__ = ["KIND", "deployed_item_item"]
+
+KIND = "item-item"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def deployed_item_item(artifact: Artifact, settings: PolicySettings, clock: Clock) -> Deployed:
+    """The model of an artifact that `adwright train item-item` wrote.
+
+    Its histories follow the events of the service, and say which of the stored ones they know, as
+    those of a cascade do. Raises what `load_item_item` and `PolicySettings.build` raise.
+    """
+    from adwright.delivery.item_item import load_item_item
+
+    found = load_item_item(artifact)
+    histories = found.histories
+    latest = histories.latest_until(datetime.fromisoformat(artifact.manifest["created"]))
+    known_until = None if latest is None else _EPOCH + timedelta(microseconds=latest + 1)
+    policy, records = settings.build(known_until=known_until, clock=clock)
+    return Deployed(
+        name=artifact.folder.name,
+        artifact_id=artifact.id,
+        kind=KIND,
+        recommender=found,
+        policy=policy,
+        fallback=_PopularItems(found, clock),
+        seed=settings.seed,
+        similar=found.similar,
+        observe=histories.observe,
+        kinds=frozenset(histories.kinds),
+        known_until=known_until,
+        unknown=histories.unknown,
+        records=records,
+        item_ids=histories.items.ids,
+    )
+
+
+@dataclass(frozen=True)
+class _PopularItems:
+    """Recommends the most popular items of the rule, as it does where no time is left."""
+
+    found: ItemItemRecommender
+    clock: Clock
+
+    def recommend(self, request: Request) -> Candidates:
+        """The most popular items that the request allows."""
+        return self.found.recommend_many([request], Deadline.after(0, self.clock))[0]
