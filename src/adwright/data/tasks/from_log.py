@@ -28,6 +28,7 @@ from adwright.core.progress import progress
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_expr
 from adwright.data.schema import RESPONSE_KINDS, Catalogue, EventKind, check_items_known
+from adwright.data.tasks.day_popularity import popularity_by_day
 from adwright.data.tasks.split import split_by_time
 from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
@@ -35,7 +36,7 @@ __all__ = ["LogTaskConfig", "build_log_task", "log_features"]
 
 _log = logging.getLogger("adwright")
 
-VERSION = 2
+VERSION = 3
 _COLUMNS = ("creative_id", "campaign_id")
 _TAKEN = {"user_id", "item_id", "request_id", "time", "label", "split", "visible", "frequency"}
 _REQUEST = ["user_id", "request_id"]
@@ -133,6 +134,7 @@ def build_log_task(
             items=catalogue.items,
             features=features,
             history=config.history,
+            popularity=config.responses,
         )
 
     return cached_task(folder, build)
@@ -206,7 +208,7 @@ def _parts(
 ) -> Iterator[TaskPart]:
     """Rows and events of some users at a time: those whose hash falls into the same part."""
     n_parts = -(-cut.impressions // rows_per_part)
-    popularity = _popularity(events, config)
+    popularity = popularity_by_day(_taken(events, config.responses))
     early = responses = 0
     part_of = hash_expr(["user_id"], 0) % n_parts
     with progress(cut.impressions, "build the task", "rows") as bar:
@@ -256,20 +258,6 @@ def _rows(
             *(_context(key) for key in config.context),
             *(_context(key).cast(pl.Float64, strict=False) for key in config.numbers),
         )
-    )
-
-
-def _popularity(events: pl.LazyFrame, config: LogTaskConfig) -> pl.DataFrame:
-    """Per item, the responses of all days before `day`; only days on which that changes."""
-    return (
-        _taken(events, config.responses)
-        .group_by("item_id", day=pl.col("time").dt.date())
-        .agg(popularity=pl.len().cast(pl.Float32))
-        .sort("day", "item_id")
-        .with_columns(pl.col("popularity").cum_sum().over("item_id"))
-        # What happened on a day is known from the next one on.
-        .with_columns(pl.col("day").dt.offset_by("1d"))
-        .collect(engine="streaming")
     )
 
 

@@ -1,0 +1,198 @@
+"""What the columns of a catalogue are, told from their values, and the features made of them.
+
+    category   text or whole numbers that repeat; a value that two rows share gets a code
+    number     cut into 16 parts that hold about as many rows each
+    list       several categories a row
+    text       its words, as a list
+    none       left out: one value for all, an id in other words, or a vector
+
+The rule is short, so that it can be said and overruled: integers are codes where each stands for
+ten rows on average (a genre, not a price), and text is a category where each value stands for two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import polars as pl
+
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError, SchemaError
+from adwright.data.features import Feature
+
+__all__ = ["ColumnChoice", "ColumnKind", "choose_columns", "item_features", "user_features"]
+
+ColumnKind = Literal["category", "number", "list", "text", "none"]
+
+#: Rows that one integer stands for on average, where integers are codes.
+ROWS_A_CODE = 10
+#: Rows that one text stands for on average, where texts are categories.
+ROWS_A_TEXT = 2
+#: Parts into which a number of a user is cut.
+PARTS = 8
+_WORD = r"[\p{L}\p{N}]{2,}"
+
+
+@dataclass(frozen=True)
+class ColumnChoice:
+    """What a column is taken for, and why."""
+
+    column: str
+    kind: ColumnKind
+    why: str
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+    def text(self) -> str:
+        """For a reader: `genre: category (18 values)`."""
+        return f"{self.column}: {self.kind} ({self.why})"
+
+
+def choose_columns(
+    table: pl.DataFrame, *, key: str = "item_id", given: Mapping[str, ColumnKind] | None = None
+) -> tuple[ColumnChoice, ...]:
+    """What each column of `table` but its `key` is, in their order.
+
+    given: kinds that are known, which win. Raises SchemaError where these name a column that is not
+    there or that cannot be of the kind.
+
+    >>> items = pl.DataFrame({"item_id": ["a", "b"], "title": ["red hat", "blue hat"]})
+    >>> choose_columns(items)[0].text()
+    'title: text (2.0 words on average)'
+    """
+    said = dict(given or {})
+    for name in said:
+        if name not in table.columns or name == key:
+            raise SchemaError(
+                "a kind is given of a column that is not there",
+                column=name,
+                hint=f"the columns are {', '.join(c for c in table.columns if c != key)}",
+            )
+    return tuple(
+        _given(table[name], said[name]) if name in said else _told(table[name])
+        for name in table.columns
+        if name != key
+    )
+
+
+def item_features(
+    items: pl.DataFrame, choices: Sequence[ColumnChoice], *, min_count: int = 2
+) -> tuple[pl.DataFrame, tuple[Feature, ...]]:
+    """The catalogue with what the features read, and the features, `item_id` among them.
+
+    min_count: rows that must share a value for it to get a code; `item_id` needs one event.
+    """
+    features = [Feature("item_id", "categorical", "item")]
+    for choice in choices:
+        name = choice.column
+        match choice.kind:
+            case "category":
+                items = items.with_columns(pl.col(name).cast(pl.String))
+                features.append(Feature(name, "categorical", "item", min_count=min_count))
+            case "number":
+                features.append(Feature(name, "bucketised", "item"))
+            case "list":
+                features.append(Feature(name, "multi", "item", min_count=min_count))
+            case "text":
+                words = _unused(f"{name} words", items.columns)
+                lower = pl.col(name).cast(pl.String).str.to_lowercase()
+                items = items.with_columns(lower.str.extract_all(_WORD).alias(words))
+                features.append(Feature(words, "multi", "item", min_count=min_count))
+            case "none":
+                continue
+    return items, tuple(features)
+
+
+def user_features(
+    users: pl.DataFrame, choices: Sequence[ColumnChoice], *, taken: Sequence[str]
+) -> tuple[pl.DataFrame, tuple[Feature, ...]]:
+    """The users' table with user_id and a text column a feature, and the features.
+
+    A number is cut into parts that hold about as many users each, and its part is the category.
+    Lists and texts are left out. taken: names that other features have; a column of such a name is
+    renamed.
+    """
+    columns, features = [pl.col("user_id")], []
+    for choice in choices:
+        if choice.kind not in ("category", "number"):
+            continue
+        name = choice.column if choice.column not in taken else f"user {choice.column}"
+        column = pl.col(choice.column)
+        if choice.kind == "number":
+            column = _parts(users[choice.column])
+        columns.append(column.cast(pl.String).alias(name))
+        features.append(Feature(name, "categorical", "user", min_count=2))
+    return users.select(columns), tuple(features)
+
+
+def _parts(numbers: pl.Series) -> pl.Expr:
+    """Each number's part, as text that names its bounds."""
+    known = numbers.cast(pl.Float64).drop_nulls().drop_nans().to_numpy()
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, PARTS + 1)[1:-1])) if len(known) else []
+    return pl.col(numbers.name).cast(pl.Float64).cut(list(edges), left_closed=True)
+
+
+def _given(column: pl.Series, kind: ColumnKind) -> ColumnChoice:
+    if kind not in get_args(ColumnKind):
+        raise ConfigError(
+            f"a column cannot be of kind {kind!r}",
+            where=column.name,
+            hint=f"use one of {', '.join(get_args(ColumnKind))}",
+        )
+    dtype = column.dtype
+    fits = {
+        "number": dtype.is_numeric() or dtype == pl.Boolean,
+        "list": isinstance(dtype, pl.List) and dtype.inner == pl.String,
+        "category": not dtype.is_nested(),
+        "text": dtype == pl.String,
+        "none": True,
+    }
+    if not fits[kind]:
+        raise SchemaError(
+            f"the column holds {dtype} and cannot be a {kind}",
+            column=column.name,
+            hint="convert the column, or choose another kind",
+        )
+    return ColumnChoice(column.name, kind, "as was said")
+
+
+def _told(column: pl.Series) -> ColumnChoice:
+    """What the values say."""
+    name, dtype = column.name, column.dtype
+    if isinstance(dtype, pl.List):
+        if dtype.inner == pl.String:
+            return ColumnChoice(name, "list", f"{_count(column.explode())} values in lists")
+        return ColumnChoice(name, "none", "lists of numbers are not read")
+    known = column.drop_nulls()
+    distinct, each = known.n_unique(), len(known) / max(known.n_unique(), 1)
+    values = f"{distinct:,} values"
+    if distinct < 2:
+        return ColumnChoice(name, "none", "one value for all" if distinct else "empty")
+    if dtype == pl.Boolean:
+        return ColumnChoice(name, "category", values)
+    if dtype.is_float():
+        return ColumnChoice(name, "number", f"{known.min():g} to {known.max():g}")
+    if dtype.is_integer():
+        if each >= ROWS_A_CODE:
+            return ColumnChoice(name, "category", f"{values}, {each:.0f} rows each")
+        return ColumnChoice(name, "number", f"{known.min()} to {known.max()}")
+    if each >= ROWS_A_TEXT:
+        return ColumnChoice(name, "category", values)
+    words = float(known.cast(pl.String).str.count_matches(_WORD).mean() or 0)  # type: ignore[arg-type]
+    if words >= 2:
+        return ColumnChoice(name, "text", f"{words:.1f} words on average")
+    return ColumnChoice(name, "none", f"{values}, as good as an id")
+
+
+def _count(values: pl.Series) -> str:
+    return f"{values.drop_nulls().n_unique():,}"
+
+
+def _unused(name: str, taken: Sequence[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
