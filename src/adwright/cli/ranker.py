@@ -42,6 +42,12 @@ NegativeRate = Annotated[
         "--negative-rate", min=0.0, max=1.0, help="Share of the label-0 rows that is kept."
     ),
 ]
+Search = Annotated[
+    int,
+    typer.Option(
+        "--search", min=0, help="Trainings of a search for better settings on validation rows."
+    ),
+]
 Base = Annotated[
     bool | None,
     typer.Option("--base/--no-base", help="Also train the base model, to compare with."),
@@ -56,7 +62,7 @@ def register(app: typer.Typer) -> None:
     app.command("export")(export)
 
 
-def train(
+def train(  # noqa: PLR0913, PLR0917 - one argument per option
     config: Annotated[
         Path | None, typer.Argument(help="Run file in TOML; without one, the defaults.")
     ] = None,
@@ -75,6 +81,7 @@ def train(
     ] = None,
     negative_rate: NegativeRate = None,
     base: Base = None,
+    search: Search = 0,
     ray_workers: RayWorkers = 0,
     retries: Retries = 0,
     resume: Resume = False,
@@ -109,7 +116,16 @@ def train(
         return
     replacing = allowed_to_replace(asked.out / "ranker", force=force)
     fit_with = partial(fit_on_ray, workers=ray_workers, retries=retries) if ray_workers else None
-    result = run(asked, resume=resume, overwrite=replacing or force, fit_with=fit_with)
+    result = run(
+        asked,
+        resume=resume,
+        overwrite=replacing or force,
+        fit_with=fit_with,
+        tell=lambda sentence: typer.echo(f"Default: {sentence}"),
+        search=search,
+    )
+    if result.search is not None:
+        show_table(result.search.header(), result.search.rows(), title="Search")
     show_table(
         result.comparison.header(),
         result.comparison.rows(),
@@ -155,6 +171,10 @@ def score(
     ],
     events: Events,
     out: Annotated[Path, typer.Option("--out", help="Parquet file for the scores.")],
+    items: Annotated[
+        Path | None,
+        typer.Option("--items", help="Table of items: new ones are scored by their features."),
+    ] = None,
     chunk: Annotated[
         int, typer.Option("--chunk", min=1, help="Rows held in memory at once.")
     ] = 100_000,
@@ -165,18 +185,21 @@ def score(
 
     Writes user_id, request_id, time, item_id and label as far as they are there, the calibrated
     probability, and known_item: false where the catalogue lacks the item, which is then scored
-    by its context alone. Memory follows --chunk and the histories of its users.
+    by its context alone, unless --items tells its features. Popularity that the rows do not say is
+    counted from the events, of earlier days. Memory follows --chunk and the histories of its users.
     """
     from adwright.training.ranking.frames import needed_columns
     from adwright.training.ranking.ranker import Ranker
-    from adwright.training.ranking.scoring import score_file
+    from adwright.training.ranking.scoring import counts_popularity, score_file
 
     loaded = Ranker.load(ranker)
     if dry_run:
-        typer.echo(f"The rows need the columns: {', '.join(needed_columns(loaded.spec))}, time")
+        counted = {"popularity"} if counts_popularity(loaded, ()) else set()
+        needed = [name for name in needed_columns(loaded.spec) if name not in counted]
+        typer.echo(f"The rows need the columns: {', '.join(needed)}, time")
         return
     replacing = allowed_to_replace(out, force=force)
-    n = score_file(loaded, rows, events, out, chunk=chunk, overwrite=replacing)
+    n = score_file(loaded, rows, events, out, items=items, chunk=chunk, overwrite=replacing)
     typer.echo(f"{n:,} rows scored into {out}")
 
 

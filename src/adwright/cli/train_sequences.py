@@ -60,6 +60,10 @@ Width = Annotated[
 ]
 
 
+Search = Annotated[
+    int,
+    typer.Option("--search", min=0, help="Trainings of a search for better settings."),
+]
 Model = Annotated[
     str | None,
     typer.Option("--model", help="hstu or sasrec; by default the run file's, or hstu."),
@@ -84,6 +88,7 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     max_length: MaxLength = None,
     blocks: Blocks = None,
     width: Width = None,
+    search: Search = 0,
     resume: Resume = False,
     force: Force = False,
     dry_run: DryRun = False,
@@ -112,7 +117,9 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
         typer.echo(json.dumps(to_jsonable(asked), indent=1))
         return
     replacing = allowed_to_replace(asked.out / "model", force=force)
-    result = run_sequence(asked, resume=resume, overwrite=replacing or force)
+    result = run_sequence(asked, resume=resume, overwrite=replacing or force, search=search)
+    if result.search is not None:
+        show_table(result.search.header(), result.search.rows(), title="Search")
     comparison = result.comparison
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
     typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")

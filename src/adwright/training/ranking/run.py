@@ -2,6 +2,7 @@
 
     OUT/
       config.json      what was asked for
+      defaults.txt     what followed from the data, and why
       runs/din         the training run (or runs/hstu; and runs/base), resumable
       ranker           the artifact, with report.json and comparison.json
 
@@ -33,14 +34,18 @@ from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.union import RankerConfig, RankerModel, base_config, ranker_model
+from adwright.training.defaults import Defaults
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.baselines import has_rules, rule_probabilities
-from adwright.training.ranking.config import RunConfig, default_fit, open_task
-from adwright.training.ranking.fit import FitConfig, FitResult, fit
+from adwright.training.ranking.config import DecidedRun, RunConfig, decide, open_task
+from adwright.training.ranking.defaults import ranker_search
+from adwright.training.ranking.fit import FitResult, fit
+from adwright.training.ranking.fit_config import PartialFit
 from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.run_settings import require_free, seeded
+from adwright.training.search import SearchResult
 
 __all__ = ["RunResult", "measure", "run", "train"]
 
@@ -55,6 +60,7 @@ class RunResult:
 
     ranker: the saved one. comparison: on the test rows, the ranker's model first.
     probabilities: model -> calibrated probabilities [N] of the test rows; label: int8 [N].
+    why: the settings that followed from the data, a sentence each. search: its trials, if any.
     stages: name -> seconds. folder: of the run. artifact: its id.
     """
 
@@ -65,6 +71,8 @@ class RunResult:
     stages: Mapping[str, float]
     folder: Path
     artifact: str
+    why: tuple[str, ...] = ()
+    search: SearchResult | None = None
 
 
 def run(
@@ -76,13 +84,17 @@ def run(
     fit_with: FitWith | None = None,
     clock: Clock | None = None,
     stages: Stages | None = None,
+    tell: Callable[[str], None] | None = None,
+    search: int = 0,
 ) -> RunResult:
     """Train, calibrate, measure and save the ranker of `config` in `config.out`/ranker.
 
     task: used instead of building `config.task`. resume: continue an interrupted run with the
     same config. overwrite: replace a ranker and its training runs that are there.
     fit_with: trains in other processes, as `fit_on_ray` does; None for `fit` in this one.
-    stages: collects the times, for a caller that has stages of its own.
+    stages: collects the times, for a caller that has stages of its own. tell: takes each sentence
+    about a setting that followed from the data, before the training. search: 0, or trials of a
+    search for better settings on validation rows (`ranker_search`).
     Raises ResourceError where the ranker exists (without `overwrite`), ResumeError where a run
     cannot be taken up, and as the stages do.
     """
@@ -94,6 +106,14 @@ def run(
         with done.stage("build the task"):
             task = open_task(config.task)
     atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
+    config, searched = decide(config, task), None
+    if search:
+        with done.stage("search"), torch_threads(config.threads):
+            config, searched = _searched(config, task, search)
+    atomic_write_text(out / "defaults.txt", "\n".join(config.why) + "\n")
+    for sentence in config.why:
+        if tell is not None:
+            tell(sentence)
     subject = config.model.title
     models: dict[str, RankerConfig] = {subject: config.model}
     if config.base:
@@ -129,12 +149,23 @@ def run(
     ranker = replace(
         rankers[subject],
         report=comparison.reports[subject],
-        files={"comparison.json": comparison.to_json().encode("utf-8")},
+        files={
+            "comparison.json": comparison.to_json().encode("utf-8"),
+            "defaults.txt": "\n".join(config.why).encode("utf-8"),
+        },
     )
     with done.stage("save"):
         artifact = ranker.save(out / "ranker", overwrite=overwrite, clock=clock)
     return RunResult(
-        ranker, comparison, probabilities, found.label, dict(done.seconds), out, artifact
+        ranker,
+        comparison,
+        probabilities,
+        found.label,
+        dict(done.seconds),
+        out,
+        artifact,
+        config.why,
+        searched,
     )
 
 
@@ -142,7 +173,7 @@ def train(
     task: Task,
     *,
     model: RankerConfig | None = None,
-    fit: FitConfig | None = None,
+    fit: PartialFit | None = None,
     calibration: Method = "platt",
     base: bool = False,
     draws: int = 500,
@@ -152,12 +183,15 @@ def train(
 ) -> Ranker:
     """Train, calibrate, measure and save a ranker on a task; see `RunConfig` and `run`.
 
+    What `model` and `fit` leave open follows from the data; why, stands in defaults.txt beside the
+    saved ranker.
+
     The Report of the test rows is `ranker.report`; comparison.json beside the saved ranker
     holds the simple rules too, and the base model where `base` asks for it.
     """
     config = RunConfig(
         model=model or DINConfig(),
-        fit=fit or default_fit(),
+        fit=fit or PartialFit(),
         calibration=calibration,
         base=base,
         draws=draws,
@@ -198,8 +232,17 @@ def measure(
     )
 
 
+def _searched(config: DecidedRun, task: Task, trials: int) -> tuple[DecidedRun, SearchResult]:
+    """The run with the best settings of so many trials, which are kept in its folder."""
+    before = Defaults(config.model, config.fit, config.why)
+    found, result = ranker_search(
+        task, before, trials=trials, folder=config.out / "search", seed=config.seed
+    )
+    return replace(config, model=found.model, fit=found.fit, why=found.why), result
+
+
 def _fitted(
-    config: RunConfig,
+    config: DecidedRun,
     model: RankerConfig,
     task: Task,
     folder: Path,
@@ -220,7 +263,7 @@ def _fresh(model: RankerConfig, seed: int, task: Task) -> RankerModel:
     return seeded(seed, lambda: ranker_model(model, task.spec, task.item_table))
 
 
-def _calibrated(config: RunConfig, task: Task, model: RankerModel, fitted: FitResult) -> Ranker:
+def _calibrated(config: DecidedRun, task: Task, model: RankerModel, fitted: FitResult) -> Ranker:
     """A fitted and calibrated ranker, not yet measured."""
     ranker = Ranker(
         model=model,
@@ -229,6 +272,7 @@ def _calibrated(config: RunConfig, task: Task, model: RankerModel, fitted: FitRe
         negative_rate=config.fit.stream.negative_rate,
         max_history=config.fit.stream.max_history,
         history_kinds=task.history_kinds,
+        popularity_kinds=task.popularity_kinds,
         data_hash=task.data_hash,
         seed=config.seed,
     )
@@ -254,7 +298,7 @@ def _undone(ranker: Ranker, found: Predictions) -> Predictions:
     return replace(found, probability=undone)
 
 
-def _protocol(task: Task, config: RunConfig) -> EvaluationProtocol:
+def _protocol(task: Task, config: DecidedRun) -> EvaluationProtocol:
     rate = config.fit.stream.negative_rate
     sampling = (
         "none: every row is used"
