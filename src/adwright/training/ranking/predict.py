@@ -87,7 +87,8 @@ def predict(
 def predict_batches(
     model: nn.Module, stream: Stream, *, divided: bool = False
 ) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
-    """Batches of a stream with the logits of their rows (`Batch.of_rows`); the model is left in the mode it was in.
+    """Batches of a stream with the logits of their rows (`Batch.of_rows`); the model is left in
+    the mode it was in.
 
     divided: only the groups that this process of a distributed run is to score.
     """

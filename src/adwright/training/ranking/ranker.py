@@ -81,9 +81,9 @@ class Ranker:
     rows that training kept. max_history: most recent events that a row sees, 0 for all.
     history_kinds: kinds of events that histories are made of; where events have a column `kind`,
     the others are passed over. popularity_kinds: kinds that the row feature `popularity` counts, of
-    earlier days; None where nobody can count it from events. report: of the test rows. data_hash: of the task. seed: of the
-    run. parents: ids of the artifacts it was made from. files: further files that are saved with
-    it.
+    earlier days; None where nobody can count it from events. report: of the test rows. data_hash:
+    of the task. seed: of the run. parents: ids of the artifacts it was made from. files: further
+    files that are saved with it.
     """
 
     model: RankerModel

@@ -66,8 +66,8 @@ def score_file(
     rows: .parquet or .csv with the columns of `Ranker.score_rows`. events: .parquet or .csv
     with user_id, item_id, time, or the folder of an imported log; with a column `kind`, the
     ranker's `history_kinds` count; for popularity the whole log. items: a table of items, of which
-    those that the ranker does not know are scored by their features. chunk: rows held at once; more is faster where the rows do
-    not lie together by user.
+    those that the ranker does not know are scored by their features. chunk: rows held at once; more
+    is faster where the rows do not lie together by user.
     out: a Parquet file, whole or not at all, one row per row of `rows` in the same order:
     user_id, request_id, time, item_id, label as far as `rows` has them, probability, and
     known_item, false where the catalogue lacks the item and the context alone was scored.

@@ -43,6 +43,7 @@ _VISIT = [*_WHO, "time"]
 KNOWN_SHARE = 0.5
 #: Visits that validation and test must have each, for a split by time.
 LEAST_VISITS = 100
+_PARTS = {"train": "visits train", "valid": "validate", "test": "test"}
 #: Times before this one count something else than the time since 1970.
 _REAL = datetime(1971, 1, 1, tzinfo=UTC)
 
@@ -90,9 +91,8 @@ def read_visits(
 
 def _of_requests(found: pl.DataFrame, shown: pl.DataFrame, kinds: tuple[str, ...]) -> Visits:
     """found: what was taken. shown: impressions of the same requests."""
-    moments = (
-        pl.concat([found.select(_VISIT), shown]).unique().sort("user_id", "time", "request_id")
-    )
+    moments = pl.concat([found.select(_VISIT), shown]).unique()
+    moments = moments.sort("user_id", "time", "request_id")
     run = pl.struct(_WHO).rle_id().alias("run")
     requests = (
         moments.with_columns(run)
@@ -122,7 +122,7 @@ def _of_requests(found: pl.DataFrame, shown: pl.DataFrame, kinds: tuple[str, ...
 def time_kind(time: pl.Series) -> TimeKind:
     """What the times [N] (UTC) are.
 
-    >>> time_kind(pl.Series([datetime(2024, 5, 1), datetime(2024, 5, 2)]).dt.replace_time_zone("UTC"))
+    >>> time_kind(pl.Series([datetime(2024, 5, day, tzinfo=UTC) for day in (1, 2)]))
     'days'
     """
     latest = time.max()
@@ -162,9 +162,7 @@ def split_visits(
     found = events.with_columns(by_time)
     _check_splits(found, f"{cut[0]:%Y-%m-%d %H:%M} and {cut[1]:%Y-%m-%d %H:%M}")
     parts = dict(visits.with_columns(by_time).group_by("split").len().iter_rows())
-    counted = (
-        f"{parts['train']:,} visits train, {parts['valid']:,} validate, {parts['test']:,} test"
-    )
+    counted = ", ".join(f"{parts[name]:,} {what}" for name, what in _PARTS.items())
     return found, (
         f"by time: {counted}; validation from {cut[0]:%Y-%m-%d %H:%M} UTC, test from "
         f"{cut[1]:%Y-%m-%d %H:%M} UTC"
