@@ -13,12 +13,15 @@ import torch
 from adwright.core.artifacts import load_artifact
 from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, ResourceError
+from adwright.data.batches.stream import PartialStream
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison
 from adwright.training.ranking import run as pipeline
-from adwright.training.ranking.config import RunConfig
+from adwright.training.ranking.config import RunConfig, decide
+from adwright.training.ranking.defaults import ranker_defaults
 from adwright.training.ranking.fit import FitConfig, fit
+from adwright.training.ranking.fit_config import PartialFit
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import RunResult, measure, run, train
 from tests.support.data.ranking_task import FIT, HSTU, MODEL, shop_run, shop_task
@@ -191,3 +194,35 @@ def test_on_ray_the_workers_build_and_train_the_same_network(tmp_path: Path) -> 
     there = run(small(tmp_path / "ray"), task=task, fit_with=fit_on_ray)
     assert given == {"resume": False, "folder": task.folder}
     assert np.array_equal(there.probabilities["DIN"], alone.probabilities["DIN"])
+
+
+def test_what_is_left_open_follows_from_the_data(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=10)
+    told: list[str] = []
+    config = RunConfig(
+        model=MODEL,
+        fit=PartialFit(epochs=1, stream=PartialStream(max_history=9)),
+        draws=20,
+        base=False,
+        out=tmp_path / "run",
+    )
+    found = run(config, task=task, tell=told.append)
+    assert tuple(told) == found.why == ranker_defaults(task, config.fit, MODEL).why
+    assert found.ranker.max_history == 9
+    assert found.ranker.negative_rate == 1
+    assert (tmp_path / "run" / "defaults.txt").read_text().splitlines() == told
+    assert "defaults.txt" in Ranker.load(tmp_path / "run" / "ranker").files
+    # The same by Python in one call, and by a config in which nothing is open.
+    again = train(task, model=MODEL, fit=config.fit, draws=20, out=tmp_path / "again")
+    decided = replace(config, fit=decide(config, task).fit, out=tmp_path / "decided")
+    assert run(decided, task=task).ranker.report == found.ranker.report == again.report
+
+
+def test_a_search_comes_before_the_training(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=8)
+    found = run(small(tmp_path / "run"), task=task, search=2)
+    assert found.search is not None
+    assert len(found.search.trials) == 2
+    assert found.why[-1].startswith("searched 2 trainings on validation")
+    assert (tmp_path / "run" / "search" / "trials.json").exists()
+    assert "search" in found.stages
