@@ -96,11 +96,8 @@ def summarise(names: list[str]) -> None:
     figures: dict[str, Any] = {}
     hashes = []
     for name in names:
-        found = [
-            (seed, Ranker.load(_folder(name, seed)))
-            for seed in SEEDS
-            if _folder(name, seed).exists()
-        ]
+        seeds = [seed for seed in SEEDS if _folder(name, seed).exists()]
+        found = [(seed, Ranker.load(_folder(name, seed))) for seed in seeds]
         if not found:
             continue
         hashes.append(found[0][1].data_hash)
