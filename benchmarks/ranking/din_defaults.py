@@ -17,11 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
+from adwright.data.schema import as_events
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.movielens import MovieLens
-from adwright.data.tasks.movielens import build_movielens_task
+from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
 from adwright.data.tasks.own.drawn import drawn_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.data.tasks.response import ResponseConfig, build_response_task
@@ -71,12 +74,24 @@ def open_bench_task(name: str) -> Task:
     cache = cache_folder() / "tasks"
     match name:
         case "movielens":
-            return build_movielens_task(MovieLens.open(), cache)
+            films = MovieLens.open()
+            config = LogTaskConfig(item_features=("year", "genres"))
+            log = _liked(films.events())
+            return build_log_task(log, films.catalogue(), cache, config, name="movielens-liked")
         case "journey":
             config = ResponseConfig(households=0.1)
             return build_response_task(CompleteJourney.open(), cache, config)
         case _:
             return drawn_task(open_next_item(Path(os.environ["ADWRIGHT_DATA"]) / name), cache)
+
+
+def _liked(ratings: pl.LazyFrame) -> pl.LazyFrame:
+    """Every rating as an impression, and a click too where it has 4 or 5 stars."""
+    shown = ratings.with_columns(kind=pl.lit("impression"))
+    clicks = ratings.filter(pl.col("value") >= 4).with_columns(
+        event_id="liked-" + pl.col("event_id"), kind=pl.lit("click")
+    )
+    return as_events(pl.concat([shown, clicks])).sort("time", maintain_order=True)
 
 
 def _in_a_process(task_and_seed: tuple[str, int]) -> None:

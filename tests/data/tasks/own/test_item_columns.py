@@ -108,6 +108,13 @@ def test_the_features_of_a_catalogue() -> None:
     assert items["title words"][12].to_list() == ["stór", "hús", "12"]
 
 
+def test_a_name_that_rows_use_is_another_feature() -> None:
+    table = ITEMS.select("item_id", pl.col("price").alias("popularity"))
+    items, features = item_features(table, choose_columns(table))
+    assert features[1] == Feature("item popularity", "bucketised", "item")
+    assert items["item popularity"].equals(items["popularity"])
+
+
 def test_words_take_a_name_that_is_free() -> None:
     table = ITEMS.select("item_id", "title", pl.lit("x").alias("title words"))
     items, features = item_features(table, choose_columns(table))

@@ -31,6 +31,13 @@ ColumnKind = Literal["category", "number", "list", "text", "none"]
 ROWS_A_CODE = 10
 #: Rows that one text stands for on average, where texts are categories.
 ROWS_A_TEXT = 2
+#: Columns that rows, queries and events have of their own.
+RESERVED = frozenset(
+    {
+        *("user_id", "request_id", "time", "label", "split", "history", "weekday", "hour"),
+        *("popularity", "visible", "frequency", "recent", "recency", "draw_offset"),
+    }
+)
 #: Parts into which a number of a user is cut.
 PARTS = 8
 _WORD = r"[\p{L}\p{N}]{2,}"
@@ -84,11 +91,15 @@ def item_features(
 ) -> tuple[pl.DataFrame, tuple[Feature, ...]]:
     """The catalogue with what the features read, and the features, `item_id` among them.
 
-    min_count: rows that must share a value for it to get a code; `item_id` needs one event.
+    min_count: rows that must share a value for it to get a code; `item_id` needs one event. A
+    column of a name that rows and queries use is read under another.
     """
     features = [Feature("item_id", "categorical", "item")]
     for choice in choices:
         name = choice.column
+        if name in RESERVED and choice.kind != "none":
+            name = _unused(f"item {name}", items.columns)
+            items = items.with_columns(pl.col(choice.column).alias(name))
         match choice.kind:
             case "category":
                 items = items.with_columns(pl.col(name).cast(pl.String))

@@ -179,7 +179,7 @@ def build_next_item(
     events, split = split_visits(
         visits.events, config.split, shares=config.shares, dates=config.dates
     )
-    digest = visits_digest(events.select(pl.all().cast(pl.String)))
+    digest = visits_digest(events)
     catalogue, candidates = _candidates(log, events, config)
     columns = choose_columns(catalogue, given=config.item_columns)
     catalogue, of_items = item_features(catalogue, columns, min_count=config.min_count)
