@@ -356,3 +356,10 @@ def test_logs_that_make_no_task_are_refused_and_leave_nothing(tmp_path: Path) ->
             as_log(EVENTS), CATALOGUE, tmp_path, LogTaskConfig(item_features=("colour",))
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_task_says_what_popularity_counts(task: Task, tmp_path: Path) -> None:
+    assert task.popularity_kinds == ("click", "purchase")
+    config = replace(CONFIG, responses=("view",))
+    viewed = build_log_task(as_log(EVENTS), CATALOGUE, tmp_path, config)
+    assert viewed.popularity_kinds == ("view",)
