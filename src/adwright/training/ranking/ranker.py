@@ -35,6 +35,7 @@ from adwright.data.columns import need_columns
 from adwright.data.features import FeatureSpec, ItemTable, check_feature_types
 from adwright.data.history_kinds import check_history, kinds_of, only_history
 from adwright.data.schema import RESPONSE_KINDS, validate_items
+from adwright.data.tasks.own.item_columns import with_made_columns
 from adwright.data.tasks.task import Split, Task
 from adwright.metrics.reports.report import Report
 from adwright.models.calibration import (
@@ -153,6 +154,7 @@ class Ranker:
         type, ValueInvalidError for an id that is empty or stands twice.
         """
         columns = [f.name for f in self.spec.features if f.of == "item" and f.name != "item_id"]
+        items = with_made_columns(items, columns)
         need_columns(items.columns, ["item_id", *columns], "the items lack a column")
         check_feature_types(items.schema, [f for f in self.spec.features if f.of == "item"])
         given = validate_items(items)

@@ -14,6 +14,7 @@ from adwright.data.tasks.own.item_columns import (
     choose_columns,
     item_features,
     user_features,
+    with_made_columns,
 )
 
 ROWS = 40
@@ -120,6 +121,16 @@ def test_words_take_a_name_that_is_free() -> None:
     items, features = item_features(table, choose_columns(table))
     assert features[1].name == "title words_"
     assert items["title words"].dtype == pl.String
+
+
+def test_new_items_get_the_columns_that_are_made_of_others() -> None:
+    table = ITEMS.with_columns(pl.col("price").alias("popularity"), pl.col("title").alias("time"))
+    known, features = item_features(table, choose_columns(table))
+    wanted = [feature.name for feature in features]
+    assert {"item popularity", "title words", "item time words"} <= set(wanted)
+    new = with_made_columns(table, wanted)
+    assert new.select(wanted).equals(known.select(wanted).with_columns(pl.col("genre").cast(int)))
+    assert with_made_columns(ITEMS.select("item_id"), wanted).columns == ["item_id"]
 
 
 def test_the_features_of_users() -> None:

@@ -23,7 +23,14 @@ from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.data.features import Feature
 
-__all__ = ["ColumnChoice", "ColumnKind", "choose_columns", "item_features", "user_features"]
+__all__ = [
+    "ColumnChoice",
+    "ColumnKind",
+    "choose_columns",
+    "item_features",
+    "user_features",
+    "with_made_columns",
+]
 
 ColumnKind = Literal["category", "number", "list", "text", "none"]
 
@@ -40,6 +47,8 @@ RESERVED = frozenset(
 )
 #: Parts into which a number of a user is cut.
 PARTS = 8
+#: What names of columns that are made of others end or begin with.
+_WORDS, _OWN = " words", "item "
 _WORD = r"[\p{L}\p{N}]{2,}"
 
 
@@ -98,7 +107,7 @@ def item_features(
     for choice in choices:
         name = choice.column
         if name in RESERVED and choice.kind != "none":
-            name = _unused(f"item {name}", items.columns)
+            name = _unused(f"{_OWN}{name}", items.columns)
             items = items.with_columns(pl.col(choice.column).alias(name))
         match choice.kind:
             case "category":
@@ -109,13 +118,31 @@ def item_features(
             case "list":
                 features.append(Feature(name, "multi", "item", min_count=min_count))
             case "text":
-                words = _unused(f"{name} words", items.columns)
-                lower = pl.col(name).cast(pl.String).str.to_lowercase()
-                items = items.with_columns(lower.str.extract_all(_WORD).alias(words))
+                words = _unused(f"{name}{_WORDS}", items.columns)
+                items = items.with_columns(_words(name).alias(words))
                 features.append(Feature(words, "multi", "item", min_count=min_count))
             case "none":
                 continue
     return items, tuple(features)
+
+
+def with_made_columns(items: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
+    """A table of new items with those of the columns `wanted` that `item_features` makes of others:
+    the words of a text, and a column under another name.
+
+    >>> new = pl.DataFrame({"item_id": ["a"], "title": ["Red hat"]})
+    >>> with_made_columns(new, ["title words"])["title words"][0].to_list()
+    ['red', 'hat']
+    """
+    for name in wanted:
+        words, own = name.removesuffix(_WORDS), name.removeprefix(_OWN)
+        if name in items.columns:
+            continue
+        if words != name and words.removeprefix(_OWN) in items.columns:
+            items = items.with_columns(_words(words.removeprefix(_OWN)).alias(name))
+        elif own != name and own in items.columns:
+            items = items.with_columns(pl.col(own).alias(name))
+    return items
 
 
 def user_features(
@@ -138,6 +165,10 @@ def user_features(
         columns.append(column.cast(pl.String).alias(name))
         features.append(Feature(name, "categorical", "user", min_count=2))
     return users.select(columns), tuple(features)
+
+
+def _words(text: str) -> pl.Expr:
+    return pl.col(text).cast(pl.String).str.to_lowercase().str.extract_all(_WORD)
 
 
 def _parts(numbers: pl.Series) -> pl.Expr:
