@@ -126,7 +126,7 @@ def test_a_task_is_built_once_and_in_parts(log: Log, task: Task, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"negatives": 0}, {"popular": 1.2}, {"min_count": 0}, {"most_rows": -1}]
+    "wrong", [{"negatives": 0}, {"popular": 1.2, "own": 0.0}, {"min_count": 0}, {"most_rows": -1}]
 )
 def test_settings_out_of_range(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):

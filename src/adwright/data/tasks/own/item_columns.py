@@ -7,13 +7,14 @@
     none       left out: one value for all, an id in other words, or a vector
 
 The rule is short, so that it can be said and overruled: integers are codes where each stands for
-ten rows on average (a genre, not a price), and text is a category where each value stands for two.
+five rows on average (a genre, not a price), and text is a category where each value stands for two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -35,7 +36,7 @@ __all__ = [
 ColumnKind = Literal["category", "number", "list", "text", "none"]
 
 #: Rows that one integer stands for on average, where integers are codes.
-ROWS_A_CODE = 10
+ROWS_A_CODE = 5
 #: Rows that one text stands for on average, where texts are categories.
 ROWS_A_TEXT = 2
 #: Columns that rows, queries and events have of their own.
@@ -154,28 +155,33 @@ def user_features(
     Lists and texts are left out. taken: names that other features have; a column of such a name is
     renamed.
     """
-    columns, features = [pl.col("user_id")], []
+    columns, features = [users["user_id"]], []
     for choice in choices:
         if choice.kind not in ("category", "number"):
             continue
         name = choice.column if choice.column not in taken else f"user {choice.column}"
-        column = pl.col(choice.column)
-        if choice.kind == "number":
-            column = _parts(users[choice.column])
-        columns.append(column.cast(pl.String).alias(name))
+        column = users[choice.column]
+        column = _parts(column) if choice.kind == "number" else column.cast(pl.String)
+        columns.append(column.alias(name))
         features.append(Feature(name, "categorical", "user", min_count=2))
-    return users.select(columns), tuple(features)
+    return pl.DataFrame(columns), tuple(features)
 
 
 def _words(text: str) -> pl.Expr:
     return pl.col(text).cast(pl.String).str.to_lowercase().str.extract_all(_WORD)
 
 
-def _parts(numbers: pl.Series) -> pl.Expr:
-    """Each number's part, as text that names its bounds."""
-    known = numbers.cast(pl.Float64).drop_nulls().drop_nans().to_numpy()
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, PARTS + 1)[1:-1])) if len(known) else []
-    return pl.col(numbers.name).cast(pl.Float64).cut(list(edges), left_closed=True)
+def _parts(numbers: pl.Series) -> pl.Series:
+    """Each number's part, as text that names its bounds; null where there is none."""
+    values = numbers.cast(pl.Float64).fill_nan(None)
+    known = values.drop_nulls().to_numpy()
+    if not len(known):
+        return pl.Series([None] * len(numbers), dtype=pl.String)
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, PARTS + 1)[1:-1]))
+    ends = [f"{edge:g}" for edge in edges]
+    names = [f"below {ends[0]}", *(f"{a} to {b}" for a, b in pairwise(ends)), f"from {ends[-1]}"]
+    part = np.searchsorted(edges, values.fill_null(0).to_numpy(), side="right")
+    return pl.select(pl.when(values.is_not_null()).then(pl.Series(names).gather(part))).to_series()
 
 
 def _given(column: pl.Series, kind: ColumnKind) -> ColumnChoice:
