@@ -39,7 +39,7 @@ def task_of(
         {
             "user_id": [f"u{n % users}" for n in range(users * 2)],
             "request_id": [f"r{n}" for n in range(users * 2)],
-            "time": [1_000 + n // users for n in range(users * 2)],
+            "time": [10**6 + n // users for n in range(users * 2)],
             "item_id": ["a"] * users * 2,
             "label": [n % 2 for n in range(users * 2)],
             "split": "train",
