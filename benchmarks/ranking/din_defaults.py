@@ -39,7 +39,7 @@ from benchmarks.common.result import write_result
 SEEDS = (0, 1)
 #: What the rows of each task are, and about one in how many is positive.
 TASKS = {
-    "movielens": "MovieLens 100k: a row is a rating, positive from 4 stars on, split by time",
+    "movielens": "MovieLens 100k: a row is a rating, positive from 4 stars on, the last fifth tests",
     "lastfm": "LastFM: each item taken among 9 drawn by popularity and uniformly, last one tests",
     "beauty": "Beauty: each item taken among 9 drawn by popularity and uniformly, last one tests",
     "journey": "Complete Journey, a tenth of the households: products on promoted shelves",
@@ -75,7 +75,7 @@ def open_bench_task(name: str) -> Task:
     match name:
         case "movielens":
             films = MovieLens.open()
-            config = LogTaskConfig(item_features=("year", "genres"))
+            config = LogTaskConfig(item_features=("year", "genres"), shares=(0.7, 0.1))
             log = _liked(films.events())
             return build_log_task(log, films.catalogue(), cache, config, name="movielens-liked")
         case "journey":

@@ -87,6 +87,7 @@ def test_epochs_and_batches_follow_from_the_rows(tmp_path: Path) -> None:
     assert (small.fit.epochs, small.fit.stream.groups_per_batch) == (13, 16)
     large = ranker_defaults(task_of(tmp_path / "b", users=10, rows=2_000_000, positives=900_000))
     assert large.fit.epochs == 1
+    assert (small.fit.learning_rate, large.fit.learning_rate) == (2e-3, 6e-3)
     sparse = ranker_defaults(task_of(tmp_path / "c", users=20_000, rows=80_000, positives=40_000))
     assert sparse.fit.stream.groups_per_batch == 256
     tiny = ranker_defaults(task_of(tmp_path / "d", users=10, rows=100, positives=50))
@@ -109,6 +110,9 @@ def test_embeddings_follow_from_the_features(tmp_path: Path) -> None:
     assert dict(found.model.embedding.widths) == {"item_id": 32, "user_id": 4}
     found = ranker_defaults(task_of(tmp_path / "b", users=10, rows=900, positives=500))
     assert dict(found.model.embedding.widths)["user_id"] == 8
+    shop = ranker_defaults(shop_task(tmp_path / "shop", users=4))
+    assert dict(shop.model.embedding.widths)["type"] == 8
+    assert "store" not in dict(shop.model.embedding.widths)
     asked = ranker_defaults(
         task_of(tmp_path / "c", users=10, rows=900, positives=500),
         model=DINConfig(embedding=EmbeddingConfig(width=3)),
@@ -122,6 +126,7 @@ def test_what_was_asked_for_stays(tmp_path: Path) -> None:
     asked = PartialFit(epochs=4, stream=PartialStream(negative_rate=0.5))
     found = ranker_defaults(task, asked)
     assert (found.fit.epochs, found.fit.stream.negative_rate) == (4, 0.5)
+    assert found.fit.learning_rate == 2e-3
     assert "at most 4 epochs of 6,405,000 rows" in found.why[1]
     assert ranker_defaults(task, FitConfig()).fit == FitConfig()
     hstu = ranker_defaults(task, model=HSTUTargetConfig(blocks=1)).model

@@ -3,10 +3,12 @@
 negatives    all of them up to ten for a positive; else three for a positive, or as many as half
              a million rows an epoch hold. One response in sixty among millions keeps .05.
 epochs       so many that training sees a million rows, 20 at most; validation stops it earlier
+rate         .006 where the rows are seen once, .002 where they are seen again: what is learned
+             by heart in the first epoch is not unlearned in the next
 batch        about a thousand rows, however few a user has
 history      all of it, unless the longest is a freak: then the length that 99 of 100 rows
              stay below
-embeddings   32 numbers an item and 8 for what has more than a thousand values, else 4; a user
+embeddings   32 numbers an item, 8 for each other feature of it, 4 for those of a request; a user
              has 8 where the log knows 20 responses of each on average, else 4
 """
 
@@ -39,6 +41,8 @@ MOST_NEGATIVES, KEPT_NEGATIVES = 10, 3
 EPOCH_ROWS, TRAINING_ROWS = 500_000, 1_000_000
 MOST_EPOCHS = 20
 BATCH_ROWS, GROUP_ROWS = 1_024, 64
+#: Adam's learning rate where the rows are seen in one epoch, and in several.
+RATE_ONCE, RATE_AGAIN = 6e-3, 2e-3
 
 #: What `ranker_search` tries: factors of the rates and of an item's width, and the decay.
 RANKER_SPACE = {
@@ -80,6 +84,7 @@ def ranker_defaults(
     decided = asked.over(
         FitConfig(
             epochs=epochs,
+            learning_rate=RATE_ONCE if (asked.epochs or epochs) == 1 else RATE_AGAIN,
             stream=StreamConfig(groups_per_batch=groups, negative_rate=rate, max_history=history),
         )
     )
@@ -200,7 +205,7 @@ def _embedding(spec: FeatureSpec, found: _Counts) -> tuple[EmbeddingConfig, str]
     users = 8 if found.positives >= 20 * max(found.users, 1) else 4
     widths = {"item_id": 32, "user_id": users}
     for feature in spec.features:
-        if feature.name not in widths and feature.cardinality > 1_000:
+        if feature.name not in widths and feature.of == "item" and feature.cardinality:
             widths[feature.name] = 8
     told = ", ".join(f"{name} {width}" for name, width in widths.items())
     return EmbeddingConfig(widths=tuple(widths.items())), f"embeddings: {told}, all else 4 wide"
