@@ -39,7 +39,7 @@ from benchmarks.common.result import write_result
 SEEDS = (0, 1)
 #: What the rows of each task are, and about one in how many is positive.
 TASKS = {
-    "movielens": "MovieLens 100k: a row is a rating, positive from 4 stars on, the last fifth tests",
+    "movielens": "MovieLens 100k: a row is a rating, positive from 4 stars on; a fifth tests",
     "lastfm": "LastFM: each item taken among 9 drawn by popularity and uniformly, last one tests",
     "beauty": "Beauty: each item taken among 9 drawn by popularity and uniformly, last one tests",
     "journey": "Complete Journey, a tenth of the households: products on promoted shelves",

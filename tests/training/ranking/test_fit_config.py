@@ -19,6 +19,7 @@ def test_what_is_given_wins_over_what_follows_from_the_data() -> None:
     assert (found.epochs, found.decay, found.patience) == (7, 0.0, 4)
     assert found.stream == StreamConfig(32, negative_rate=0.2, max_history=9)
     assert PartialFit().over(default) == default
+    assert [one.is_complete for one in (asked, default, PartialFit())] == [False, True, False]
     assert FitConfig().over(default) == FitConfig()
 
 

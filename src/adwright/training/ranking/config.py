@@ -97,6 +97,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
+        if self.fit.is_complete:
+            # One form of the same settings, whatever they were read from.
+            object.__setattr__(self, "fit", self.fit.over(FitConfig()))
         check_run_settings(draws=self.draws, threads=self.threads, fit_seed=self.fit.seed)
 
 

@@ -63,6 +63,12 @@ class PartialFit:
                 hint="set seed, and leave stream.seed at 0",
             )
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to the data."""
+        own = [getattr(self, f.name) for f in fields(self)]
+        return None not in [*own, *(getattr(self.stream, f.name) for f in fields(self.stream))]
+
     def over(self, default: FitConfig) -> FitConfig:
         """`default` with what is given here."""
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stream"}
