@@ -84,7 +84,7 @@ def test_negatives_follow_from_the_share_of_positives(
 
 def test_epochs_and_batches_follow_from_the_rows(tmp_path: Path) -> None:
     small = ranker_defaults(task_of(tmp_path / "a", users=10, rows=80_000, positives=40_000))
-    assert (small.fit.epochs, small.fit.stream.groups_per_batch) == (13, 16)
+    assert (small.fit.epochs, small.fit.stream.groups_per_batch) == (19, 16)
     large = ranker_defaults(task_of(tmp_path / "b", users=10, rows=2_000_000, positives=900_000))
     assert large.fit.epochs == 1
     assert (small.fit.learning_rate, large.fit.learning_rate) == (2e-3, 6e-3)
@@ -126,7 +126,7 @@ def test_what_was_asked_for_stays(tmp_path: Path) -> None:
     asked = PartialFit(epochs=4, stream=PartialStream(negative_rate=0.5))
     found = ranker_defaults(task, asked)
     assert (found.fit.epochs, found.fit.stream.negative_rate) == (4, 0.5)
-    assert found.fit.learning_rate == 2e-3
+    assert found.fit.learning_rate == 6e-3
     assert "at most 4 epochs of 6,405,000 rows" in found.why[1]
     assert ranker_defaults(task, FitConfig()).fit == FitConfig()
     hstu = ranker_defaults(task, model=HSTUTargetConfig(blocks=1)).model

@@ -2,9 +2,9 @@
 
 negatives    all of them up to ten for a positive; else three for a positive, or as many as half
              a million rows an epoch hold. One response in sixty among millions keeps .05.
-epochs       so many that training sees a million rows, 20 at most; validation stops it earlier
-rate         .006 where the rows are seen once, .002 where they are seen again: what is learned
-             by heart in the first epoch is not unlearned in the next
+epochs       so many that training sees 1.5 million rows, 20 at most; validation stops it earlier
+rate         .006, and .002 where an epoch has less than a quarter of a million rows: what is
+             learned by heart in many small epochs is not unlearned
 batch        about a thousand rows, however few a user has
 history      all of it, unless the longest is a freak: then the length that 99 of 100 rows
              stay below
@@ -38,11 +38,11 @@ __all__ = ["RANKER_SPACE", "ranker_defaults", "ranker_search", "with_settings"]
 #: Negatives of a positive up to which all are kept, and those that are kept beyond.
 MOST_NEGATIVES, KEPT_NEGATIVES = 10, 3
 #: Rows of an epoch that are kept in any case, and rows that all epochs together see.
-EPOCH_ROWS, TRAINING_ROWS = 500_000, 1_000_000
+EPOCH_ROWS, TRAINING_ROWS = 500_000, 1_500_000
 MOST_EPOCHS = 20
 BATCH_ROWS, GROUP_ROWS = 1_024, 64
-#: Adam's learning rate where the rows are seen in one epoch, and in several.
-RATE_ONCE, RATE_AGAIN = 6e-3, 2e-3
+#: Adam's learning rate, and that of epochs with fewer rows than FEW_ROWS.
+RATE, SMALL_RATE, FEW_ROWS = 6e-3, 2e-3, 250_000
 
 #: What `ranker_search` tries: factors of the rates and of an item's width, and the decay.
 RANKER_SPACE = {
@@ -84,7 +84,7 @@ def ranker_defaults(
     decided = asked.over(
         FitConfig(
             epochs=epochs,
-            learning_rate=RATE_ONCE if (asked.epochs or epochs) == 1 else RATE_AGAIN,
+            learning_rate=RATE if kept >= FEW_ROWS else SMALL_RATE,
             stream=StreamConfig(groups_per_batch=groups, negative_rate=rate, max_history=history),
         )
     )
