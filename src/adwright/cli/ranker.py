@@ -42,6 +42,11 @@ NegativeRate = Annotated[
         "--negative-rate", min=0.0, max=1.0, help="Share of the label-0 rows that is kept."
     ),
 ]
+TaskFolder = Annotated[
+    Path | None,
+    typer.Option("--task", help="Task folder; without one, the response task is built."),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the run and its ranker.")]
 Search = Annotated[
     int,
     typer.Option(
@@ -66,13 +71,8 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
     config: Annotated[
         Path | None, typer.Argument(help="Run file in TOML; without one, the defaults.")
     ] = None,
-    task: Annotated[
-        Path | None,
-        typer.Option("--task", help="Task folder; without one, the response task is built."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the run and its ranker.")
-    ] = None,
+    task: TaskFolder = None,
+    out: Out = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="The same seed gives the same ranker.")
     ] = None,
@@ -115,13 +115,13 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
         typer.echo(json.dumps(to_jsonable(asked), indent=1))
         return
     replacing = allowed_to_replace(asked.out / "ranker", force=force)
-    fit_with = partial(fit_on_ray, workers=ray_workers, retries=retries) if ray_workers else None
+    on_ray = partial(fit_on_ray, workers=ray_workers, retries=retries)
     result = run(
         asked,
         resume=resume,
         overwrite=replacing or force,
-        fit_with=fit_with,
-        tell=lambda sentence: typer.echo(f"Default: {sentence}"),
+        fit_with=on_ray if ray_workers else None,
+        tell=_tell_default,
         search=search,
     )
     if result.search is not None:
@@ -132,6 +132,10 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
         title="Test rows; 95% intervals over users",
     )
     typer.echo(f"Saved in {result.folder / 'ranker'} as {result.artifact[:16]}")
+
+
+def _tell_default(sentence: str) -> None:
+    typer.echo(f"Default: {sentence}")
 
 
 def evaluate(

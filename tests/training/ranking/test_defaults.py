@@ -84,9 +84,10 @@ def test_negatives_follow_from_the_share_of_positives(
 
 def test_epochs_and_batches_follow_from_the_rows(tmp_path: Path) -> None:
     small = ranker_defaults(task_of(tmp_path / "a", users=10, rows=80_000, positives=40_000))
-    assert (small.fit.epochs, small.fit.stream.groups_per_batch) == (19, 16)
+    assert (small.fit.epochs, small.fit.stream.groups_per_batch) == (20, 16)
     large = ranker_defaults(task_of(tmp_path / "b", users=10, rows=2_000_000, positives=900_000))
-    assert large.fit.epochs == 1
+    assert large.fit.epochs == 2
+    assert (small.fit.patience, large.fit.patience) == (2, 1)
     assert (small.fit.learning_rate, large.fit.learning_rate) == (2e-3, 6e-3)
     sparse = ranker_defaults(task_of(tmp_path / "c", users=20_000, rows=80_000, positives=40_000))
     assert sparse.fit.stream.groups_per_batch == 256

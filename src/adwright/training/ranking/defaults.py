@@ -2,7 +2,8 @@
 
 negatives    all of them up to ten for a positive; else three for a positive, or as many as half
              a million rows an epoch hold. One response in sixty among millions keeps .05.
-epochs       so many that training sees 1.5 million rows, 20 at most; validation stops it earlier
+epochs       so many that training sees 3 million rows, 20 at most; one validation that is no
+             better stops it, or two in a row where an epoch is short
 rate         .006, and .002 where an epoch has less than a quarter of a million rows: what is
              learned by heart in many small epochs is not unlearned
 batch        about a thousand rows, however few a user has
@@ -38,7 +39,7 @@ __all__ = ["RANKER_SPACE", "ranker_defaults", "ranker_search", "with_settings"]
 #: Negatives of a positive up to which all are kept, and those that are kept beyond.
 MOST_NEGATIVES, KEPT_NEGATIVES = 10, 3
 #: Rows of an epoch that are kept in any case, and rows that all epochs together see.
-EPOCH_ROWS, TRAINING_ROWS = 500_000, 1_500_000
+EPOCH_ROWS, TRAINING_ROWS = 500_000, 3_000_000
 MOST_EPOCHS = 20
 BATCH_ROWS, GROUP_ROWS = 1_024, 64
 #: Adam's learning rate, and that of epochs with fewer rows than FEW_ROWS.
@@ -85,6 +86,7 @@ def ranker_defaults(
         FitConfig(
             epochs=epochs,
             learning_rate=RATE if kept >= FEW_ROWS else SMALL_RATE,
+            patience=1 if kept >= FEW_ROWS else 2,
             stream=StreamConfig(groups_per_batch=groups, negative_rate=rate, max_history=history),
         )
     )
@@ -102,8 +104,8 @@ def ranker_defaults(
         (
             f"keep {stream.negative_rate:.2g} of the negatives: {found.positives:,} of "
             f"{found.rows:,} rows are positive{of_rate}",
-            f"at most {decided.epochs} epochs of {kept:,.0f} rows, fewer when {decided.patience} "
-            "validations are no better",
+            f"at most {decided.epochs} epochs of {kept:,.0f} rows, fewer after {decided.patience} "
+            "validations that are no better",
             f"batches of {stream.groups_per_batch} users' stretches, some "
             f"{stream.groups_per_batch * each:,.0f} rows; learning rates "
             f"{decided.learning_rate:g} and {decided.embedding_learning_rate:g}, decay "

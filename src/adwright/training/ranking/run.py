@@ -105,35 +105,23 @@ def run(
     if task is None:
         with done.stage("build the task"):
             task = open_task(config.task)
-    atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
-    config, searched = decide(config, task), None
-    if search:
-        with done.stage("search"), torch_threads(config.threads):
-            config, searched = _searched(config, task, search)
-    atomic_write_text(out / "defaults.txt", "\n".join(config.why) + "\n")
-    for sentence in config.why:
-        if tell is not None:
-            tell(sentence)
-    subject = config.model.title
-    models: dict[str, RankerConfig] = {subject: config.model}
-    if config.base:
-        base = base_config(config.model)
-        models.setdefault(base.title, base)
+    decided, searched = _decided(config, task, done, tell or (lambda _: None), search)
+    subject = decided.model.title
     rankers: dict[str, Ranker] = {}
     probabilities: dict[str, Floats] = {}
-    for name, model in models.items():
+    for name, model in _models(decided).items():
         folder = out / "runs" / name.lower()
         if overwrite and not resume and folder.exists():
             shutil.rmtree(folder)
-        with done.stage(f"train {name}"), torch_threads(config.threads):
-            fitted = _fitted(config, model, task, folder, fit_with, resume=resume)
-            rankers[name] = _calibrated(config, task, *fitted)
-        with done.stage(f"score {name}"), torch_threads(config.threads):
+        with done.stage(f"train {name}"), torch_threads(decided.threads):
+            fitted = _fitted(decided, model, task, folder, fit_with, resume=resume)
+            rankers[name] = _calibrated(decided, task, *fitted)
+        with done.stage(f"score {name}"), torch_threads(decided.threads):
             found = _predicted(rankers[name], task, "test")
             probabilities[name] = rankers[name].calibrator(found.probability)
     if has_rules(task):
         with done.stage("fit the rules"):
-            rules = rule_probabilities(task, seed=config.seed, calibration=config.calibration)
+            rules = rule_probabilities(task, seed=decided.seed, calibration=decided.calibration)
             probabilities |= rules
     with done.stage("compare"):
         comparison = compare(
@@ -141,32 +129,21 @@ def run(
             probabilities,
             found.user,
             subject=subject,
-            protocol=_protocol(task, config),
+            protocol=_protocol(task, decided),
             data_hash=task.data_hash,
-            seed=config.seed,
-            draws=config.draws,
+            seed=decided.seed,
+            draws=decided.draws,
         )
+    files = {"comparison.json": comparison.to_json(), "defaults.txt": "\n".join(decided.why)}
     ranker = replace(
         rankers[subject],
         report=comparison.reports[subject],
-        files={
-            "comparison.json": comparison.to_json().encode("utf-8"),
-            "defaults.txt": "\n".join(config.why).encode("utf-8"),
-        },
+        files={name: text.encode("utf-8") for name, text in files.items()},
     )
     with done.stage("save"):
         artifact = ranker.save(out / "ranker", overwrite=overwrite, clock=clock)
-    return RunResult(
-        ranker,
-        comparison,
-        probabilities,
-        found.label,
-        dict(done.seconds),
-        out,
-        artifact,
-        config.why,
-        searched,
-    )
+    measured = (ranker, comparison, probabilities, found.label)
+    return RunResult(*measured, dict(done.seconds), out, artifact, decided.why, searched)
 
 
 def train(
@@ -232,13 +209,34 @@ def measure(
     )
 
 
-def _searched(config: DecidedRun, task: Task, trials: int) -> tuple[DecidedRun, SearchResult]:
-    """The run with the best settings of so many trials, which are kept in its folder."""
-    before = Defaults(config.model, config.fit, config.why)
-    found, result = ranker_search(
-        task, before, trials=trials, folder=config.out / "search", seed=config.seed
-    )
-    return replace(config, model=found.model, fit=found.fit, why=found.why), result
+def _decided(
+    config: RunConfig, task: Task, done: Stages, tell: Callable[[str], None], trials: int
+) -> tuple[DecidedRun, SearchResult | None]:
+    """The run with nothing left open, by the data and a search of so many trials; what was asked
+    for and what was decided are written to its folder."""
+    out = config.out
+    atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
+    decided, searched = decide(config, task), None
+    if trials:
+        before = Defaults(decided.model, decided.fit, decided.why)
+        with done.stage("search"), torch_threads(config.threads):
+            found, searched = ranker_search(
+                task, before, trials=trials, folder=out / "search", seed=config.seed
+            )
+        decided = replace(decided, model=found.model, fit=found.fit, why=found.why)
+    atomic_write_text(out / "defaults.txt", "\n".join(decided.why) + "\n")
+    for sentence in decided.why:
+        tell(sentence)
+    return decided, searched
+
+
+def _models(config: RunConfig) -> dict[str, RankerConfig]:
+    """By title: the one that is asked for, and its base model where that is."""
+    models: dict[str, RankerConfig] = {config.model.title: config.model}
+    if config.base:
+        base = base_config(config.model)
+        models.setdefault(base.title, base)
+    return models
 
 
 def _fitted(
