@@ -156,7 +156,9 @@ def draw_settings(
     most = math.prod(len(values) for values in space.values())
     found: list[dict[str, float]] = []
     while len(found) < min(trials - 1, most):
-        one = {name: float(values[rng.integers(len(values))]) for name, values in space.items()}
+        one = {
+            name: float(values[int(rng.integers(len(values)))]) for name, values in space.items()
+        }
         if one not in found:
             found.append(one)
     return [{}, *found]
