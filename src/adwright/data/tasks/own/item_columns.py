@@ -223,17 +223,22 @@ def _told(column: pl.Series) -> ColumnChoice:
     if dtype == pl.Boolean:
         return ColumnChoice(name, "category", values)
     if dtype.is_float():
-        return ColumnChoice(name, "number", f"{known.min():g} to {known.max():g}")
+        return ColumnChoice(name, "number", _span(known))
     if dtype.is_integer():
         if each >= ROWS_A_CODE:
             return ColumnChoice(name, "category", f"{values}, {each:.0f} rows each")
-        return ColumnChoice(name, "number", f"{known.min()} to {known.max()}")
+        return ColumnChoice(name, "number", _span(known))
     if each >= ROWS_A_TEXT:
         return ColumnChoice(name, "category", values)
     words = float(known.cast(pl.String).str.count_matches(_WORD).mean() or 0)  # type: ignore[arg-type]
     if words >= 2:
         return ColumnChoice(name, "text", f"{words:.1f} words on average")
     return ColumnChoice(name, "none", f"{values}, as good as an id")
+
+
+def _span(numbers: pl.Series) -> str:
+    values = numbers.cast(pl.Float64).to_numpy()
+    return f"{values.min():g} to {values.max():g}"
 
 
 def _count(values: pl.Series) -> str:
