@@ -66,7 +66,7 @@ REPEAT_SHARE = 0.01
 class NextItemConfig:
     """What is decided by hand; the rest follows from the log.
 
-    kinds: of events that count, by default all that users do (views, clicks, carts, purchases,
+    kinds: of events that count; none for all that users do (views, clicks, carts, purchases,
     conversions, ratings). min_value: events of a lower value are left out, such as ratings below 4.
     split: "time", "last" or "auto", see `split_visits`. shares: of the visits that train and
     validate. valid_from, test_from: the first instants of validation and test, both or neither.
@@ -76,7 +76,7 @@ class NextItemConfig:
     value for it to get a code. seed: of the order within a request.
     """
 
-    kinds: tuple[EventKind, ...] | None = None
+    kinds: tuple[EventKind, ...] = ()
     min_value: float | None = None
     split: SplitRule = "auto"
     shares: tuple[float, float] = (0.8, 0.1)

@@ -25,7 +25,7 @@ from adwright.data.tasks.split import split_by_time, split_last
 __all__ = [
     "SplitRule",
     "TimeKind",
-    "Visits",
+    "LogVisits",
     "check_cut",
     "read_visits",
     "split_visits",
@@ -41,7 +41,7 @@ _WHO = ["user_id", "request_id"]
 _VISIT = [*_WHO, "time"]
 #: Share of the test visits that must be of users whom training knows, for a split by time.
 KNOWN_SHARE = 0.5
-#: Visits that validation and test must have each, for a split by time.
+#: LogVisits that validation and test must have each, for a split by time.
 LEAST_VISITS = 100
 _PARTS = {"train": "visits train", "valid": "validate", "test": "test"}
 #: Times before this one count something else than the time since 1970.
@@ -49,7 +49,7 @@ _REAL = datetime(1971, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Visits:
+class LogVisits:
     """events: user_id, request_id, item_id, time, sorted by user and time. kinds: of events that
     count. why: what a visit is, in words."""
 
@@ -60,13 +60,13 @@ class Visits:
 
 def read_visits(
     events: pl.LazyFrame,
-    kinds: Sequence[str] | None = None,
+    kinds: Sequence[str] = (),
     *,
     min_value: float | None = None,
-) -> Visits:
+) -> LogVisits:
     """The visits of an EventLog.
 
-    kinds: of events that are taken and make up the histories; None for all of ACTION_KINDS that
+    kinds: of events that are taken and make up the histories; none for all of ACTION_KINDS that
     the log has. min_value: events of a lower value, or of none, are left out.
     Raises ValueInvalidError where no event counts, naming the kinds that there are.
     """
@@ -89,7 +89,7 @@ def read_visits(
     return _of_requests(found, shown.collect(engine="streaming"), wanted)
 
 
-def _of_requests(found: pl.DataFrame, shown: pl.DataFrame, kinds: tuple[str, ...]) -> Visits:
+def _of_requests(found: pl.DataFrame, shown: pl.DataFrame, kinds: tuple[str, ...]) -> LogVisits:
     """found: what was taken. shown: impressions of the same requests."""
     moments = pl.concat([found.select(_VISIT), shown]).unique()
     moments = moments.sort("user_id", "time", "request_id")
@@ -106,7 +106,7 @@ def _of_requests(found: pl.DataFrame, shown: pl.DataFrame, kinds: tuple[str, ...
     what = f"of {', '.join(kinds)}"
     if several[0] < 0.5 <= several[1]:
         why = f"each moment {what}: {several[0]:.0%} of the users have two requests"
-        return Visits(found.sort("user_id", "time", "request_id"), kinds, why)
+        return LogVisits(found.sort("user_id", "time", "request_id"), kinds, why)
     alone = pl.col("runs") == 1
     events = (
         found.join(requests, on=_WHO, how="left", maintain_order="left")
@@ -116,7 +116,7 @@ def _of_requests(found: pl.DataFrame, shown: pl.DataFrame, kinds: tuple[str, ...
     )
     torn = requests.filter(~alone).height
     more = f"; {torn:,} that others reach into count by their moments" if torn else ""
-    return Visits(events, kinds, f"each request {what}, at its first moment{more}")
+    return LogVisits(events, kinds, f"each request {what}, at its first moment{more}")
 
 
 def time_kind(time: pl.Series) -> TimeKind:
@@ -138,7 +138,7 @@ def split_visits(
     shares: tuple[float, float] = (0.8, 0.1),
     dates: tuple[datetime, datetime] | None = None,
 ) -> tuple[pl.DataFrame, str]:
-    """The events of `Visits` with the column `split`, and how it was cut, in words.
+    """The events of `LogVisits` with the column `split`, and how it was cut, in words.
 
     rule: "time", so that validation and test come after training; "last", the last visit of each
     user with three visits tests, the one before it validates; "auto", by time where users come
