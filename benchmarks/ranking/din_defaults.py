@@ -81,8 +81,8 @@ def open_bench_task(name: str) -> Task:
             log = _liked(films.events())
             return build_log_task(log, films.catalogue(), cache, config, name="movielens-liked")
         case "journey":
-            config = ResponseConfig(households=0.1)
-            return build_response_task(CompleteJourney.open(), cache, config)
+            tenth = ResponseConfig(households=0.1)
+            return build_response_task(CompleteJourney.open(), cache, tenth)
         case _:
             return drawn_task(open_next_item(Path(os.environ["ADWRIGHT_DATA"]) / name), cache)
 

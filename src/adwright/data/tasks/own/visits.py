@@ -23,9 +23,9 @@ from adwright.data.schema import ACTION_KINDS
 from adwright.data.tasks.split import split_by_time, split_last
 
 __all__ = [
+    "LogVisits",
     "SplitRule",
     "TimeKind",
-    "LogVisits",
     "check_cut",
     "read_visits",
     "split_visits",
@@ -41,7 +41,7 @@ _WHO = ["user_id", "request_id"]
 _VISIT = [*_WHO, "time"]
 #: Share of the test visits that must be of users whom training knows, for a split by time.
 KNOWN_SHARE = 0.5
-#: LogVisits that validation and test must have each, for a split by time.
+#: Visits that validation and test must have each, for a split by time.
 LEAST_VISITS = 100
 _PARTS = {"train": "visits train", "valid": "validate", "test": "test"}
 #: Times before this one count something else than the time since 1970.
