@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.training.defaults import Defaults
@@ -37,15 +36,18 @@ def test_settings_follow_from_the_visits() -> None:
     assert dict(found.model.embedding.widths) == {"item_id": 32, "words": 16}
 
 
-def test_times_in_minutes_give_short_half_lives() -> None:
+def test_half_lives_follow_the_gaps_from_a_day_on() -> None:
     task = small_task()
     quick = replace(
         task,
         visit_time=task.visit_time // 1440,
         time=task.time // 1440,
     )
-    assert two_tower_defaults(quick).model.days[1] == pytest.approx(10 / 1440, rel=0.01)
-    assert hcn_defaults(quick).model.short_days == pytest.approx(5 / 1440, rel=0.01)
+    assert two_tower_defaults(quick).model.days == (0.0, 10.0, 1.5)
+    assert hcn_defaults(quick).model.short_days == 5
+    seldom = replace(task, visit_time=task.visit_time * 3, time=task.time * 3)
+    assert two_tower_defaults(seldom).model.days == (0.0, 30.0, 4.5)
+    assert hcn_defaults(seldom).model.short_days == 15
     at_once = replace(task, visit_time=np.zeros_like(task.visit_time))
     assert two_tower_defaults(at_once).model.days == (0.0, 30.0, 5.0)
     assert task.visit_time.max() > MICROSECONDS_PER_DAY

@@ -4,7 +4,8 @@
     history      what 95 of 100 training visits see whole, from 50 to 500 events
     epochs       so many that training sees 2.5 million targets, from 2 to 20; 1,500 validation
                  visits stop it earlier
-    half-lives   1.5 and 10 times the gap between two visits of a user, beside no decay
+    half-lives   1.5 and 10 times the gap between two visits of a user, a day at least (what is done
+             in one sitting is about one thing), beside no decay
     embeddings   32 numbers an item, 16 for lists and for what has more than a thousand values, 8
                  for the rest
 
@@ -180,7 +181,7 @@ def _counted(task: NextBasket) -> _Visits:
         len(visits),
         int(number.sum()),
         int(np.quantile(seen, 0.95)) if len(seen) else 0,
-        float(np.median(gaps)) / MICROSECONDS_PER_DAY if len(gaps) else 0.0,
+        max(float(np.median(gaps)) / MICROSECONDS_PER_DAY, 1.0) if len(gaps) else 0.0,
     )
 
 
@@ -208,7 +209,7 @@ def _half_lives(gap: float) -> tuple[float, ...]:
 
 
 def _days(days: tuple[float, ...]) -> str:
-    return " and ".join(f"{day:.2g} days" if day >= 1 else f"{day * 24:.2g} hours" for day in days)
+    return " and ".join(f"{day:.2g} days" for day in days)
 
 
 def _embedding(spec: FeatureSpec) -> EmbeddingConfig:

@@ -127,7 +127,7 @@ class NextItemChoices:
 
     def lines(self) -> tuple[str, ...]:
         """For a reader, one decision a line."""
-        stay = "stays" if self.repeats else "is no"
+        stay = "stays" if self.repeats else "is no longer"
         return (
             f"visits: {self.visits}",
             f"split: {self.split}",
