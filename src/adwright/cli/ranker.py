@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,6 +25,9 @@ from adwright.cli.shared import (
     show_table,
 )
 
+if TYPE_CHECKING:
+    from adwright.training.ranking.run import RunResult
+
 __all__ = ["evaluate", "explain", "export", "register", "score", "train"]
 
 RankerPath = Annotated[
@@ -43,6 +46,12 @@ NegativeRate = Annotated[
     float | None,
     typer.Option(
         "--negative-rate", min=0.0, max=1.0, help="Share of the label-0 rows that is kept."
+    ),
+]
+Search = Annotated[
+    int,
+    typer.Option(
+        "--search", min=0, help="Trainings of a search for better settings on validation rows."
     ),
 ]
 Config = Annotated[Path | None, typer.Argument(help="Run file in TOML; without one, the defaults.")]
@@ -86,6 +95,7 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
     epochs: Epochs = None,
     negative_rate: NegativeRate = None,
     base: Base = None,
+    search: Search = 0,
     ray_workers: RayWorkers = 0,
     retries: Retries = 0,
     log_to: LogTo = None,
@@ -138,14 +148,24 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
         overwrite=replacing or force,
         fit_with=on_ray if ray_workers else None,
         callbacks=callbacks,
+        tell=_tell_default,
+        search=search,
     )
-    typer.echo(result.comparison.verdict())
-    show_table(
-        result.comparison.header(),
-        result.comparison.rows(),
-        title="Test rows; 95% intervals over users",
-    )
+    _show(result)
+
+
+def _show(result: RunResult) -> None:
+    """Print what was searched and measured, and where it is."""
+    if result.search is not None:
+        show_table(result.search.header(), result.search.rows(), title="Search")
+    comparison, title = result.comparison, "Test rows; 95% intervals over users"
+    typer.echo(comparison.verdict())
+    show_table(comparison.header(), comparison.rows(), title=title)
     typer.echo(f"Saved in {result.folder / 'ranker'} as {result.artifact[:16]}")
+
+
+def _tell_default(sentence: str) -> None:
+    typer.echo(f"Default: {sentence}")
 
 
 def evaluate(
@@ -185,6 +205,10 @@ def score(
     ],
     events: Events,
     out: Annotated[Path, typer.Option("--out", help="Parquet file for the scores.")],
+    items: Annotated[
+        Path | None,
+        typer.Option("--items", help="Table of items: new ones are scored by their features."),
+    ] = None,
     chunk: Annotated[
         int, typer.Option("--chunk", min=1, help="Rows held in memory at once.")
     ] = 100_000,
@@ -195,18 +219,21 @@ def score(
 
     Writes user_id, request_id, time, item_id and label as far as they are there, the calibrated
     probability, and known_item: false where the catalogue lacks the item, which is then scored
-    by its context alone. Memory follows --chunk and the histories of its users.
+    by its context alone, unless --items tells its features. Popularity that the rows do not say is
+    counted from the events, of earlier days. Memory follows --chunk and the histories of its users.
     """
     from adwright.training.ranking.frames import needed_columns
     from adwright.training.ranking.ranker import Ranker
-    from adwright.training.ranking.scoring import score_file
+    from adwright.training.ranking.scoring import counts_popularity, score_file
 
     loaded = Ranker.load(ranker)
     if dry_run:
-        typer.echo(f"The rows need the columns: {', '.join(needed_columns(loaded.spec))}, time")
+        counted = {"popularity"} if counts_popularity(loaded, ()) else set()
+        needed = [name for name in needed_columns(loaded.spec) if name not in counted]
+        typer.echo(f"The rows need the columns: {', '.join(needed)}, time")
         return
     replacing = allowed_to_replace(out, force=force)
-    n = score_file(loaded, rows, events, out, chunk=chunk, overwrite=replacing)
+    n = score_file(loaded, rows, events, out, items=items, chunk=chunk, overwrite=replacing)
     typer.echo(f"{n:,} rows scored into {out}")
 
 

@@ -73,6 +73,10 @@ Width = Annotated[
 ]
 
 
+Search = Annotated[
+    int,
+    typer.Option("--search", min=0, help="Trainings of a search for better settings."),
+]
 Model = Annotated[
     str | None,
     typer.Option("--model", help="hstu or sasrec; by default the run file's, or hstu."),
@@ -97,6 +101,7 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     max_length: MaxLength = None,
     blocks: Blocks = None,
     width: Width = None,
+    search: Search = 0,
     log_to: LogTo = None,
     resume: Resume = False,
     stop_now: StopNow = False,
@@ -142,7 +147,10 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
         stop_now=stop_now,
         overwrite=replacing or force,
         callbacks=callbacks,
+        search=search,
     )
+    if result.search is not None:
+        show_table(result.search.header(), result.search.rows(), title="Search")
     comparison = result.comparison
     typer.echo(comparison.verdict())
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")

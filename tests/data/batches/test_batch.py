@@ -162,3 +162,22 @@ def test_large_counts_stay_exact() -> None:
         torch.tensor([4999, 5000]),
     )
     assert matrix(distinct, 0).tolist() == [[4999.0], [4999.0]]
+
+
+def test_the_offset_of_drawn_rows_goes_where_they_go() -> None:
+    made = [([1, 2], [0, 0], [1, 2]), ([3], [0], [1])]
+    empty = torch.zeros(3)
+    batch = Batch(
+        **tensors(made),
+        item=torch.arange(3),
+        categorical={},
+        multi={},
+        numeric=torch.zeros(3, 0),
+        label=empty,
+        row=torch.arange(3),
+    )
+    logits = torch.tensor([1.0, 2.0, 3.0])
+    assert torch.equal(batch.of_rows(logits), logits)
+    drawn = replace(batch, offset=torch.tensor([0.5, -1.0, 2.0]))
+    assert drawn.of_rows(logits).tolist() == [1.5, 1.0, 5.0]
+    assert drawn.groups(torch.tensor([1, 0])).offset.tolist() == [2.0, 0.5, -1.0]  # type: ignore[union-attr]

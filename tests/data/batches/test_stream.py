@@ -348,3 +348,21 @@ def test_damaged_pages_inside_a_sound_file_are_named(tmp_path: Path) -> None:
     stream = Stream(rows, events, spec=spec, items=items, config=StreamConfig())
     with pytest.raises(FileUnreadableError, match="row group 0 is damaged"):
         next(stream.epoch())
+
+
+def test_the_offset_of_drawn_rows_is_read(small_task: Task, tmp_path: Path) -> None:
+    shutil.copytree(small_task.folder, tmp_path / "task")
+    task = Task.open(tmp_path / "task")
+    rows = task.rows("train").collect()
+    groups = pq.ParquetFile(task.rows_path("train"))
+    sizes = [groups.metadata.row_group(g).num_rows for g in range(groups.num_row_groups)]
+    drawn = rows.with_columns(draw_offset=pl.int_range(pl.len()).cast(pl.Float32) / 8)
+    with pq.ParquetWriter(task.rows_path("train"), drawn.to_arrow().schema) as writer:
+        for start, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+            writer.write_table(
+                drawn[int(start) : int(start) + size].to_arrow(), row_group_size=size
+            )
+    for batch in batches(task):
+        assert batch.offset is not None
+        assert torch.equal(batch.offset, batch.row / 8)
+    assert all(batch.offset is None for batch in batches(small_task))

@@ -447,3 +447,10 @@ def test_labels_that_leak_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixt
     with caplog.at_level("WARNING", "adwright"):
         build_log_task(as_log(leaking), CATALOGUE, tmp_path, config)
     assert "sold alone tells positives from negatives (AUC 1.000)" in caplog.text
+
+
+def test_the_task_says_what_popularity_counts(task: Task, tmp_path: Path) -> None:
+    assert task.popularity_kinds == ("click", "purchase")
+    config = replace(CONFIG, responses=("view",))
+    viewed = build_log_task(as_log(EVENTS), CATALOGUE, tmp_path, config)
+    assert viewed.popularity_kinds == ("view",)

@@ -121,6 +121,7 @@ def test_the_kinds_of_its_history_are_told(tmp_path: Path, tables: Tables) -> No
     meta = {name: value for name, value in older.meta.items() if name != "history"}
     (older.folder / "task.json").write_text(json.dumps(meta), encoding="utf-8")
     assert Task.open(older.folder).history_kinds == ("click", "purchase")
+    assert older.popularity_kinds is None
 
 
 def test_parts_give_the_same_files_as_the_whole(tmp_path: Path, tables: Tables) -> None:

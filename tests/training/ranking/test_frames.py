@@ -169,3 +169,11 @@ def test_whole_numbers_may_stand_for_times(
     ]
     with pytest.raises(SchemaError, match="like that of the events"):
         frames(task, rows, events.with_columns(count))
+
+
+def test_rows_that_were_drawn_say_so(task: Task, rows: pl.DataFrame, events: pl.DataFrame) -> None:
+    drawn = rows.with_columns(draw_offset=pl.int_range(pl.len()) / 10)
+    for batch in frames(task, drawn, events):
+        assert batch.offset is not None
+        np.testing.assert_allclose(batch.offset.numpy(), batch.row.numpy() / 10, rtol=1e-6)
+    assert all(batch.offset is None for batch in frames(task, rows, events))

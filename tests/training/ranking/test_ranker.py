@@ -295,6 +295,41 @@ def test_changed_bytes_and_pickles_are_refused(folder: Path, tmp_path: Path) -> 
         Ranker.load(tmp_path / "nowhere")
 
 
+def test_new_items_are_known_by_their_features(
+    ranker: Ranker, rows: pl.DataFrame, task: Task
+) -> None:
+    """An item that is like another one but for its id is scored as an unknown id of that type."""
+    events = pl.read_parquet(task.events_path("test"))
+    new = pl.DataFrame(
+        {"item_id": ["n1", "n2", "i0"], "type": ["tea", "never seen", "soap"], "extra": [1, 2, 3]}
+    )
+    wider = ranker.with_items(new)
+    assert wider.catalogue["item_id"].to_list() == [*ITEMS["item_id"], "n1", "n2"]
+    assert wider.catalogue.columns == ranker.catalogue.columns
+    # What was known stays as it was, also where the table says otherwise.
+    before = ranker.score_rows(rows, events)
+    np.testing.assert_array_equal(wider.score_rows(rows, events), before)
+    some = rows[:20]
+    as_new = [
+        wider.score_rows(some.with_columns(item_id=pl.lit(name)), events) for name in ("n1", "n2")
+    ]
+    unknown = ranker.score_rows(some.with_columns(item_id=pl.lit("nobody")), events)
+    assert np.abs(as_new[0] - as_new[1]).max() > 1e-4
+    assert np.abs(as_new[0] - unknown).max() > 1e-4
+    # A type that training never saw is code 0, as everything of an unknown item is.
+    np.testing.assert_allclose(as_new[1], unknown, atol=1e-6)
+    with pytest.raises(SchemaError, match="lack a column"):
+        ranker.with_items(new.drop("type"))
+    with pytest.raises(ValueInvalidError, match="unique"):
+        ranker.with_items(pl.concat([new, new]))
+
+
+def test_what_popularity_counts_is_kept(ranker: Ranker, tmp_path: Path) -> None:
+    assert ranker.popularity_kinds is None
+    replace(ranker, popularity_kinds=("click", "purchase")).save(tmp_path / "r")
+    assert Ranker.load(tmp_path / "r").popularity_kinds == ("click", "purchase")
+
+
 def test_tables_of_other_libraries_are_taken(ranker: Ranker, task: Task) -> None:
     rows, events = task.rows("test").head(50).collect(), pl.read_parquet(task.events_path("test"))
     expected = ranker.score_rows(rows, events)

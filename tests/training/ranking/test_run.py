@@ -14,14 +14,17 @@ import torch
 from adwright.core.artifacts import load_artifact
 from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, ResourceError, ResumeError, SchemaError
+from adwright.data.batches.stream import PartialStream
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.data.sources.log import save_log
 from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison
 from adwright.training.loop.callbacks import Callback, RunBegins, StepDone
 from adwright.training.ranking import run as pipeline
-from adwright.training.ranking.config import RunConfig, task_of
+from adwright.training.ranking.config import RunConfig, decide, task_of
+from adwright.training.ranking.defaults import ranker_defaults
 from adwright.training.ranking.fit import FitConfig, fit
+from adwright.training.ranking.fit_config import PartialFit
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import RunResult, measure, run, train
 from tests.broken.cases import contents
@@ -197,6 +200,38 @@ def test_on_ray_the_workers_build_and_train_the_same_network(tmp_path: Path) -> 
     assert np.array_equal(there.probabilities["DIN"], alone.probabilities["DIN"])
 
 
+def test_what_is_left_open_follows_from_the_data(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=10)
+    told: list[str] = []
+    config = RunConfig(
+        model=MODEL,
+        fit=PartialFit(epochs=1, stream=PartialStream(max_history=9)),
+        draws=20,
+        base=False,
+        out=tmp_path / "run",
+    )
+    found = run(config, task=task, tell=told.append)
+    assert tuple(told) == found.why == ranker_defaults(task, config.fit, MODEL).why
+    assert found.ranker.max_history == 9
+    assert found.ranker.negative_rate == 1
+    assert (tmp_path / "run" / "defaults.txt").read_text().splitlines() == told
+    assert "defaults.txt" in Ranker.load(tmp_path / "run" / "ranker").files
+    # The same by Python in one call, and by a config in which nothing is open.
+    again = train(task, model=MODEL, fit=config.fit, draws=20, out=tmp_path / "again")
+    decided = replace(config, fit=decide(config, task).fit, out=tmp_path / "decided")
+    assert run(decided, task=task).ranker.report == found.ranker.report == again.report
+
+
+def test_a_search_comes_before_the_training(tmp_path: Path) -> None:
+    task = shop_task(tmp_path / "task", users=8)
+    found = run(small(tmp_path / "run"), task=task, search=2)
+    assert found.search is not None
+    assert len(found.search.trials) == 2
+    assert found.why[-1].startswith("searched 2 trainings on validation")
+    assert (tmp_path / "run" / "search" / "trials.json").exists()
+    assert "search" in found.stages
+
+
 class Stop(Callback):
     """Stops a run after so many steps, as Ctrl-C does."""
 
@@ -276,7 +311,7 @@ def test_train_takes_folders_and_says_what_it_does_not_take(
     for wrong in (pl.DataFrame({"a": [1]}), None, 3):
         with pytest.raises(SchemaError, match=r"trained on a task, not on .*data import"):
             train(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"did you mean fit=FitConfig\(epochs=...\)\?"):
+    with pytest.raises(ConfigError, match=r"did you mean fit=PartialFit\(epochs=...\)\?"):
         train(task, epochs=1)  # type: ignore[call-arg]
     assert "DIN: " in repr(ranker)
     assert "40 items" in repr(ranker)

@@ -208,3 +208,59 @@ def test_of_one_person_the_kinds_count_too(files: tuple[Path, Path], tmp_path: P
     assert events_of(tmp_path / "e.parquet", "b").height == 1
     with pytest.raises(ValueInvalidError, match="no click or purchase of this user"):
         events_of(tmp_path / "e.parquet", "a")
+
+
+def test_popularity_is_counted_from_the_whole_log(
+    task: Task, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Of earlier days, of the kinds that the task counts, and of all users, not only the rows'."""
+    counting = Ranker(untrained(task), task.spec, task.items, popularity_kinds=("click",))
+    events = pl.read_parquet(files[1]).with_columns(
+        kind=pl.when(pl.int_range(pl.len()) % 3 == 0)
+        .then(pl.lit("view"))
+        .otherwise(pl.lit("click"))
+    )
+    events.write_parquet(tmp_path / "log.parquet", row_group_size=50)
+    few = rows.filter(pl.col("user_id") == "u0")[:40]
+    few.drop("popularity").write_parquet(tmp_path / "few.parquet")
+    out = tmp_path / "s.parquet"
+    score_file(counting, tmp_path / "few.parquet", tmp_path / "log.parquet", out, chunk=7)
+    clicks = events.filter(pl.col("kind") == "click")
+    counted = [
+        clicks.filter(
+            pl.col("item_id") == row["item_id"], pl.col("time").dt.date() < row["time"].date()
+        ).height
+        for row in few.iter_rows(named=True)
+    ]
+    assert max(counted) > 0
+    told = few.with_columns(popularity=pl.Series(counted, dtype=pl.Float64))
+    found = pl.read_parquet(out)["probability"].to_numpy()
+    np.testing.assert_allclose(found, counting.score_rows(told, events), atol=1e-6)
+    assert "popularity" not in pl.read_parquet(out).columns
+    assert scoring.counts_popularity(counting, ["item_id"])
+    assert not scoring.counts_popularity(counting, ["popularity"])
+
+
+def test_popularity_of_another_meaning_must_be_said(
+    ranker: Ranker, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    rows.drop("popularity").write_parquet(tmp_path / "less.parquet")
+    with pytest.raises(SchemaError, match=r"less\.parquet, column popularity"):
+        score_file(ranker, tmp_path / "less.parquet", files[1], tmp_path / "s.parquet")
+
+
+def test_new_items_are_scored_by_their_features(
+    ranker: Ranker, task: Task, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    odd = rows[:3].with_columns(item_id=pl.Series(["i1", "new", "i2"]))
+    odd.write_parquet(tmp_path / "odd.parquet")
+    pl.DataFrame({"item_id": ["new", "i1"], "type": ["jam", "soap"]}).write_csv(
+        tmp_path / "items.csv"
+    )
+    out, args = tmp_path / "s.parquet", (tmp_path / "odd.parquet", files[1])
+    score_file(ranker, *args, out, items=tmp_path / "items.csv")
+    found = pl.read_parquet(out)
+    assert found["known_item"].all()
+    without = ranker.score_rows(odd, pl.read_parquet(files[1]))
+    np.testing.assert_allclose(found["probability"].to_numpy()[[0, 2]], without[[0, 2]], atol=1e-6)
+    assert abs(found["probability"][1] - without[1]) > 1e-6

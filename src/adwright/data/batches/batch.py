@@ -19,7 +19,10 @@ from torch import Tensor
 from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 
-__all__ = ["Batch", "Distinct", "distinct_history"]
+__all__ = ["DRAW_OFFSET", "Batch", "Distinct", "distinct_history"]
+
+#: Column of a task's rows with what is known of how a row was drawn, see `Batch.offset`.
+DRAW_OFFSET = "draw_offset"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Batch:
     numeric: float32 [T, F], numeric features in the order of the feature spec.
     label: float32 [T], 0 or 1.
     row: int64 [T], position of the row in its Parquet file, to line scores up with rows.
+    offset: float32 [T], known part of the rows' logits: how much rarer than by uniform drawing a
+        row's item is a negative; None where rows were shown, not drawn.
     """
 
     history: Jagged
@@ -48,6 +53,7 @@ class Batch:
     numeric: Tensor
     label: Tensor
     row: Tensor
+    offset: Tensor | None = None
 
     def __post_init__(self) -> None:
         rows = self.item.numel()
@@ -70,6 +76,10 @@ class Batch:
         """int64 [U], rows of each group."""
         return self.offsets[1:] - self.offsets[:-1]
 
+    def of_rows(self, logits: Tensor) -> Tensor:
+        """A model's logits [T] as those of the rows: with `offset`, where there is one."""
+        return logits if self.offset is None else logits + self.offset
+
     def groups(self, chosen: Tensor) -> Batch:
         """The batch of the groups `chosen` (int64), in that order."""
         rows = Jagged(torch.arange(len(self)), self.offsets).select(chosen)
@@ -86,6 +96,7 @@ class Batch:
             numeric=self.numeric[take],
             label=self.label[take],
             row=self.row[take],
+            offset=None if self.offset is None else self.offset[take],
         )
 
 

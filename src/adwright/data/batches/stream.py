@@ -10,7 +10,7 @@ and a stream continues exactly where another stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +22,22 @@ from torch import Tensor
 
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError, FileUnreadableError
-from adwright.data.batches.batch import Batch
+from adwright.data.batches.batch import DRAW_OFFSET, Batch
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.window import Group, Piece, encode_rows, plain
 from adwright.data.columns import need_columns
 from adwright.data.features import ABSENT, FeatureSpec, ItemTable
 from adwright.data.hashing import mix64
 
-__all__ = ["Position", "Stream", "StreamConfig", "to_batch"]
+__all__ = ["PartialStream", "Position", "Stream", "StreamConfig", "to_batch"]
 
 IDS = ("user_id", "item_id")
 
 
 @checked
 @dataclass(frozen=True)
-class StreamConfig:
-    """How rows become batches.
+class PartialStream:
+    """How rows become batches, where None leaves a setting to the data (`ranker_defaults`).
 
     groups_per_batch: groups (user and stretch of time) in a batch.
     rows_per_group: most rows of one group; a long group shares more work of its history.
@@ -47,21 +47,36 @@ class StreamConfig:
     shuffle: off for scoring, where rows come in file order.
     """
 
-    groups_per_batch: int = 16
+    groups_per_batch: int | None = None
     rows_per_group: int = 64
     window: int = 8
-    negative_rate: float = 1.0
-    max_history: int = 0
+    negative_rate: float | None = None
+    max_history: int | None = None
     shuffle: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.groups_per_batch, self.rows_per_group, self.window) < 1:
+        groups = 1 if self.groups_per_batch is None else self.groups_per_batch
+        if min(groups, self.rows_per_group, self.window) < 1:
             raise ConfigError("groups_per_batch, rows_per_group and window must be at least 1")
-        if not 0 < self.negative_rate <= 1:
+        if self.negative_rate is not None and not 0 < self.negative_rate <= 1:
             raise ConfigError("negative_rate is a share in (0, 1]", where=f"{self.negative_rate}")
-        if self.max_history < 0:
+        if self.max_history is not None and self.max_history < 0:
             raise ConfigError("max_history must be 0 (no cut) or more")
+
+    def over(self, default: StreamConfig) -> StreamConfig:
+        """`default` with what is given here."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(default, **{k: v for k, v in given.items() if v is not None})
+
+
+@dataclass(frozen=True)
+class StreamConfig(PartialStream):
+    """`PartialStream` with nothing left open."""
+
+    groups_per_batch: int = 16
+    negative_rate: float = 1.0
+    max_history: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,8 +116,8 @@ class Stream:
                 file=str(rows),
                 hint="write both files with write_task",
             )
-        if "label" in self._rows.schema_arrow.names:
-            self._columns.append("label")
+        there = self._rows.schema_arrow.names
+        self._columns += [name for name in ("label", DRAW_OFFSET) if name in there]
         self._offsets = np.cumsum(
             [0, *(self._rows.metadata.row_group(g).num_rows for g in range(self.n_row_groups))]
         )
@@ -216,7 +231,13 @@ def to_batch(groups: Sequence[Group], spec: FeatureSpec) -> Batch:
             np.concatenate([piece.numeric[rows] for piece, rows, _ in groups])
         ),
         label=label.float(),
+        offset=_draw_offsets(groups),
     )
+
+
+def _draw_offsets(groups: Sequence[Group]) -> Tensor | None:
+    parts = [piece.offset[rows] for piece, rows, _ in groups if piece.offset is not None]
+    return torch.from_numpy(np.concatenate(parts)) if parts else None
 
 
 def _offsets(lengths: Sequence[int]) -> Tensor:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from adwright.core.errors import ValueInvalidError
+from adwright.data.batches.batch import DRAW_OFFSET
 from adwright.data.features import FeatureSpec, ItemTable, MultiCodes
 from adwright.data.ranges import run_starts
 
@@ -43,6 +44,7 @@ class Piece:
     row_bounds: list of G + 1 numbers, group g has the rows from g to g + 1. event_bounds: list
         of 2 G numbers, where the events of a group begin and end. (Lists of numbers: reading
         single elements of arrays is slow.)
+    offset: float32 [R], see `Batch.offset`, or None.
     """
 
     codes: NDArray[np.int32]
@@ -52,6 +54,7 @@ class Piece:
     events: NDArray[np.int32]
     row_bounds: list[int]
     event_bounds: list[int]
+    offset: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.row_bounds) - 1
@@ -78,8 +81,9 @@ def encode_rows(
 ) -> Piece:
     """Encode rows and the events behind them.
 
-    table: R rows sorted by user: user_id, item_id, visible, the row features, and label or
-        none (0 then). events: user_id and item_id of these users, sorted by user and time.
+    table: R rows sorted by user: user_id, item_id, visible, the row features, label or none
+        (0 then), and draw_offset where the rows were drawn. events: user_id and item_id of these
+        users, sorted by user and time.
     row: int64 [R], their positions in the file. max_history: 0, or the most recent events seen.
     Raises ValueInvalidError where a row sees more events than its user has.
     """
@@ -108,6 +112,9 @@ def encode_rows(
     numeric = np.empty((len(end), len(spec.numeric_rows)), np.float32)
     for i, feature in enumerate(spec.numeric_rows):
         numeric[:, i] = feature.numbers(table[feature.name])
+    offset = None
+    if DRAW_OFFSET in table.column_names:
+        offset = plain(table[DRAW_OFFSET]).astype(np.float32)
     return Piece(
         codes=codes,
         row=row,
@@ -116,6 +123,7 @@ def encode_rows(
         events=items.rows(events["item_id"]).astype(np.int32),
         row_bounds=group_starts.tolist(),
         event_bounds=np.stack((first + low, first + high), 1).ravel().tolist(),
+        offset=offset,
     )
 
 

@@ -33,6 +33,7 @@ from adwright.data.leaks import find_future_counts, find_leaks, warn_of_leaks
 from adwright.data.log_checks import check_context, check_kinds, check_splits, context_value
 from adwright.data.schema import RESPONSE_KINDS, Catalogue, EventKind, check_items_known
 from adwright.data.sources.log import Log
+from adwright.data.tasks.day_popularity import popularity_by_day
 from adwright.data.tasks.split import split_by_time
 from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 
@@ -167,6 +168,7 @@ def build_log_task(
             items=items,
             features=features,
             history=config.history,
+            popularity=config.responses,
         )
         rows = made.rows("train").head(_LOOKED_AT).collect()
         leaks = find_leaks(rows, items, made.spec.features)
@@ -253,7 +255,7 @@ def _parts(
 ) -> Iterator[TaskPart]:
     """Rows and events of some users at a time: those whose hash falls into the same part."""
     n_parts = -(-cut.impressions // rows_per_part)
-    popularity = _popularity(events, config)
+    popularity = popularity_by_day(_taken(events, config.responses))
     early = responses = 0
     counts: Counter[tuple[str, int]] = Counter()
     part_of = hash_expr(["user_id"], 0) % n_parts
@@ -314,20 +316,6 @@ def _rows(
             *(context_value(key) for key in config.context),
             *(context_value(key).cast(pl.Float64, strict=False) for key in config.numbers),
         )
-    )
-
-
-def _popularity(events: pl.LazyFrame, config: LogTaskConfig) -> pl.DataFrame:
-    """Per item, the responses of all days before `day`; only days on which that changes."""
-    return (
-        _taken(events, config.responses)
-        .group_by("item_id", day=pl.col("time").dt.date())
-        .agg(popularity=pl.len().cast(pl.Float32))
-        .sort("day", "item_id")
-        .with_columns(pl.col("popularity").cum_sum().over("item_id"))
-        # What happened on a day is known from the next one on.
-        .with_columns(pl.col("day").dt.offset_by("1d"))
-        .collect(engine="streaming")
     )
 
 

@@ -111,6 +111,13 @@ class Task:
         which did not write them, made the task."""
         return tuple(str(kind) for kind in self.meta.get("history", RESPONSE_KINDS))
 
+    @property
+    def popularity_kinds(self) -> tuple[str, ...] | None:
+        """Kinds of events that the row feature `popularity` counts, of earlier days; None where it
+        is another measure, or nobody wrote it down."""
+        kinds = self.meta.get("popularity")
+        return None if kinds is None else tuple(str(kind) for kind in kinds)
+
     @cached_property
     def spec(self) -> FeatureSpec:
         """The feature spec fitted on the training rows."""
@@ -219,10 +226,13 @@ def write_task_parts(
     items: pl.DataFrame,
     features: Sequence[Feature],
     history: Sequence[str] = RESPONSE_KINDS,
+    popularity: Sequence[str] | None = None,
     rows_per_group: int = 250_000,
 ) -> Task:
     """As `write_task`, for tasks larger than memory: `parts` come one after another.
 
+    popularity: kinds of events of which the row feature of that name counts those of earlier days,
+    as `popularity_by_day`; None where there is no such feature, or it means something else.
     The files do not depend on how the users are cut into parts, as long as users come in the
     same order: sorted inside a part, parts in the order given. Raises ValueInvalidError too
     where a user comes in two parts.
@@ -245,6 +255,8 @@ def write_task_parts(
             "history": list(history),
             "spec": to_jsonable(spec),
         }
+        if popularity is not None:
+            meta["popularity"] = list(popularity)
         meta["id"] = content_hash(meta)
         atomic_write_text(new / "task.json", json.dumps(meta, indent=1))
     return Task.open(folder)

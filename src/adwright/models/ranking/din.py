@@ -116,7 +116,7 @@ class DIN(nn.Module):
 
     def loss(self, batch: Batch) -> Tensor:
         """Binary cross-entropy, summed over the rows."""
-        logits = self(batch)
+        logits = batch.of_rows(self(batch))
         return functional.binary_cross_entropy_with_logits(logits, batch.label, reduction="sum")
 
     def activations(self, target: Tensor, history: Tensor) -> Tensor:

@@ -165,7 +165,7 @@ class HSTUTarget(nn.Module):
 
     def loss(self, batch: Batch) -> Tensor:
         """Binary cross-entropy, summed over the rows."""
-        logits = self(batch)
+        logits = batch.of_rows(self(batch))
         return functional.binary_cross_entropy_with_logits(logits, batch.label, reduction="sum")
 
     def history_cost(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -21,12 +21,15 @@ from adwright.data.tasks.task import Task
 from adwright.models.calibration import Method
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.union import RankerConfig
-from adwright.training.ranking.fit import FitConfig
+from adwright.training.ranking.defaults import ranker_defaults
+from adwright.training.ranking.fit_config import FitConfig, PartialFit
 from adwright.training.run_settings import check_run_settings
 
 __all__ = [
+    "DecidedRun",
     "RunConfig",
     "TaskConfig",
+    "decide",
     "default_fit",
     "open_task",
     "response_task",
@@ -78,9 +81,10 @@ class TaskConfig:
 class RunConfig:
     """A training run from data to artifact; every field has a default.
 
-    task, model, fit: see there; `fit` by default is `default_fit()`. calibration: fitted on
-    validation rows. base: also train the base model (DIN's, interest "sum") for the comparison.
-    draws: of the bootstrap. seed: of the weights, the order of the rows and the draws.
+    task, model, fit: see there; what `fit` leaves open, and an embedding that `model` leaves as it
+    is, follow from the data (`decide`). calibration: fitted on validation rows. base: also train
+    the base model (DIN's, interest "sum") for the comparison. draws: of the bootstrap. seed: of
+    the weights, the order of the rows and the draws.
     threads: of torch, 0 for its default. The products are small, and a thread that waits for a core
     which another process has costs far more than it saves: two threads on two busy cores took 17
     times the processor time of one. out: the folder to write.
@@ -88,7 +92,7 @@ class RunConfig:
 
     task: TaskConfig = field(default_factory=TaskConfig)
     model: RankerConfig = field(default_factory=DINConfig)
-    fit: FitConfig = field(default_factory=default_fit)
+    fit: PartialFit = field(default_factory=PartialFit)
     calibration: Method = "platt"
     base: bool = True
     draws: int = 500
@@ -98,7 +102,28 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
+        if self.fit.is_complete:
+            # One form of the same settings, whatever they were read from.
+            object.__setattr__(self, "fit", self.fit.over(FitConfig()))
         check_run_settings(draws=self.draws, threads=self.threads, fit_seed=self.fit.seed)
+
+
+@checked
+@dataclass(frozen=True)
+class DecidedRun(RunConfig):
+    """A run of which nothing is left to the data; why: a sentence a decision."""
+
+    fit: FitConfig = field(default_factory=FitConfig)
+    why: tuple[str, ...] = ()
+
+
+def decide(config: RunConfig, task: Task) -> DecidedRun:
+    """The run on `task` with everything that `config` leaves open (`ranker_defaults`)."""
+    if isinstance(config, DecidedRun):
+        return config
+    found = ranker_defaults(task, config.fit, config.model)
+    given = {each.name: getattr(config, each.name) for each in fields(config)}
+    return DecidedRun(**{**given, "fit": found.fit, "model": found.model}, why=found.why)
 
 
 def response_task(

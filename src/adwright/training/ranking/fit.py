@@ -14,29 +14,29 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import check_literals, checked, to_jsonable
-from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
+from adwright.core.config import to_jsonable
+from adwright.core.errors import ResumeError, ValueInvalidError
 from adwright.data.batches.batch import Batch
-from adwright.data.batches.stream import Position, StreamConfig
+from adwright.data.batches.stream import Position
 from adwright.data.tasks.task import Task
 from adwright.metrics.classification import group_auc, log_loss
 from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.distributed import share_of, sum_gradients
 from adwright.training.loop.loop import train
-from adwright.training.loop.optimisers import RowWise, Rule
+from adwright.training.loop.optimisers import RowWise
 from adwright.training.loop.position import RunPosition
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.loop.state import unpack
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee, dense_and_sparse
 from adwright.training.ranking.counts import training_counts
+from adwright.training.ranking.fit_config import FitConfig
 from adwright.training.ranking.predict import Predictions, open_stream, predict
-from adwright.training.run_settings import check_ranges
 
 __all__ = [
     "FitConfig",
@@ -48,53 +48,6 @@ __all__ = [
     "run_folder",
     "validation_windows",
 ]
-
-
-@checked
-@dataclass(frozen=True)
-class FitConfig:
-    """How a model is trained.
-
-    epochs: at most so many. learning_rate: Adam's, for dense weights.
-    embedding_learning_rate, embedding_rule: of the row-wise optimiser.
-    decay: lambda of the mini-batch aware regulariser, 0 for none.
-    clip_norm: gradients of dense weights are scaled down to this norm; 0 for no clipping.
-    Row-wise steps of Adagrad and Adam are bounded by their learning rate already.
-    precision: "bf16" computes the dense layers in bfloat16; weights stay in float32.
-    patience: stop after so many validations without a better group AUC.
-    validations_per_epoch: how often validation runs in an epoch, at most once a window.
-    checkpoint_every: batches between checkpoints; 0 saves only after validations.
-    seed: of the order of the rows, the sampled negatives and dropout, so also of `stream`,
-    whose own seed stays 0.
-    """
-
-    epochs: int = 2
-    learning_rate: float = 6e-3
-    embedding_learning_rate: float = 0.05
-    embedding_rule: Rule = "adagrad"
-    decay: float = 0.0
-    clip_norm: float = 10.0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    patience: int = 2
-    validations_per_epoch: int = 1
-    checkpoint_every: int = 200
-    seed: int = 0
-    stream: StreamConfig = field(default_factory=StreamConfig)
-
-    def __post_init__(self) -> None:
-        check_literals(self)
-        check_ranges(
-            self,
-            counts=("epochs", "patience", "validations_per_epoch"),
-            positive=("learning_rate", "embedding_learning_rate"),
-            not_negative=("decay", "clip_norm", "checkpoint_every", "seed"),
-        )
-        if self.stream.seed:
-            raise ConfigError(
-                "the stream takes the seed of the run",
-                where=f"stream.seed {self.stream.seed}",
-                hint="set seed, and leave stream.seed at 0",
-            )
 
 
 class Rankable(Protocol):

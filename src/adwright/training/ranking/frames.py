@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import SchemaError, ValueInvalidError
-from adwright.data.batches.batch import Batch
+from adwright.data.batches.batch import DRAW_OFFSET, Batch
 from adwright.data.batches.jagged import Jagged
 from adwright.data.columns import is_category
 from adwright.data.features import FeatureSpec, ItemTable, check_feature_types
@@ -99,6 +99,7 @@ def batches_of(
     """Turn rows into batches of users with all of their targets; order by `Batch.row`.
 
     rows: `needed_columns` and `time`; without a time every event of the user is history.
+    Where rows were drawn, `draw_offset` is read too (`Batch.offset`).
     events: user_id, item_id, time; those of other users are ignored. Times are timestamps
     (without a zone: UTC), or in both tables whole numbers. max_history: most recent events that
     a row may see; 0 for all.
@@ -139,6 +140,9 @@ def batches_of(
         ),
         label=torch.zeros(table.height),
         row=torch.from_numpy(table["__row"].to_numpy().astype(np.int64)),
+        offset=torch.from_numpy(table[DRAW_OFFSET].cast(pl.Float32).fill_null(0).to_numpy().copy())
+        if DRAW_OFFSET in table.columns
+        else None,
     )
     n_groups = len(bounds) - 1
     parts = np.array_split(np.arange(n_groups), max(1, table.height // _ROWS_PER_BATCH))

@@ -48,7 +48,7 @@ def open_stream(task: Task, split: Split, config: StreamConfig) -> Stream:
 def predict(
     model: nn.Module, task: Task, split: Split, *, max_history: int = 0, divided: bool = False
 ) -> Predictions:
-    """Probabilities of the positive class for all rows of a split.
+    """Probabilities of the positive class for all rows of a split, as they were drawn.
 
     max_history: most recent events that a row may see, as in training; 0 for all.
     divided: in a distributed run, each process scores a share and all get the whole; every
@@ -87,7 +87,8 @@ def predict(
 def predict_batches(
     model: nn.Module, stream: Stream, *, divided: bool = False
 ) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
-    """Batches of a stream with their logits; the model is left in the mode it was in.
+    """Batches of a stream with the logits of their rows (`Batch.of_rows`); the model is left in
+    the mode it was in.
 
     divided: only the groups that this process of a distributed run is to score.
     """
@@ -98,7 +99,7 @@ def predict_batches(
             for whole, _ in stream.epoch():
                 batch = share_of(whole) if divided else whole
                 if len(batch):
-                    yield batch, model(batch).float().numpy()
+                    yield batch, batch.of_rows(model(batch)).float().numpy()
     finally:
         model.train(was_training)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 
@@ -32,9 +32,11 @@ from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, require_count, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.data.batches.batch import Batch
-from adwright.data.features import FeatureSpec, ItemTable
+from adwright.data.columns import need_columns
+from adwright.data.features import FeatureSpec, ItemTable, check_feature_types
 from adwright.data.history_kinds import check_history, kinds_of, only_history
-from adwright.data.schema import RESPONSE_KINDS
+from adwright.data.schema import RESPONSE_KINDS, validate_items
+from adwright.data.tasks.own.item_columns import with_made_columns
 from adwright.data.tasks.task import Split, Task
 from adwright.metrics.reports.report import Report
 from adwright.models.calibration import (
@@ -78,9 +80,10 @@ class Ranker:
     feature. calibrator: fitted after the sampling was undone. negative_rate: share of label-0
     rows that training kept. max_history: most recent events that a row sees, 0 for all.
     history_kinds: kinds of events that histories are made of; where events have a column `kind`,
-    the others are passed over. report: of the test rows. data_hash: of the task. seed: of the
-    run. parents: ids of the artifacts it was made from. files: further files that are saved with
-    it.
+    the others are passed over. popularity_kinds: kinds that the row feature `popularity` counts, of
+    earlier days; None where nobody can count it from events. report: of the test rows. data_hash:
+    of the task. seed: of the run. parents: ids of the artifacts it was made from. files: further
+    files that are saved with it.
     """
 
     model: RankerModel
@@ -90,6 +93,7 @@ class Ranker:
     negative_rate: float = 1.0
     max_history: int = 0
     history_kinds: tuple[str, ...] = RESPONSE_KINDS
+    popularity_kinds: tuple[str, ...] | None = None
     report: Report | None = None
     data_hash: str = ""
     seed: int = 0
@@ -136,6 +140,9 @@ class Ranker:
                 "negative_rate": self.negative_rate,
                 "max_history": self.max_history,
                 "history": list(self.history_kinds),
+                "popularity": None
+                if self.popularity_kinds is None
+                else list(self.popularity_kinds),
             },
             tensors=weights_of(self.model),
             files=files,
@@ -151,6 +158,30 @@ class Ranker:
     def load(cls, source: str | Path | Artifact) -> Ranker:
         """The ranker of an artifact, or of its folder; raises as `load_trained`."""
         return load_trained(source, _built, kind=KIND, name="ranker")
+
+    def with_items(self, items: pl.DataFrame) -> Ranker:
+        """The ranker for its catalogue and new items, which it knows by their features.
+
+        items: item_id and the columns of the item features; those of ids that the catalogue has are
+        passed over. A new item shares the embedding of all unknown ids; what else is known of it
+        counts as for any other. Raises SchemaError for a column that is not there or of another
+        type, ValueInvalidError for an id that is empty or stands twice.
+        """
+        columns = [f.name for f in self.spec.features if f.of == "item" and f.name != "item_id"]
+        items = with_made_columns(items, columns)
+        need_columns(items.columns, ["item_id", *columns], "the items lack a column")
+        check_feature_types(items.schema, [f for f in self.spec.features if f.of == "item"])
+        given = validate_items(items)
+        new = given.filter(~pl.col("item_id").is_in(self.catalogue["item_id"].implode()))
+        catalogue = pl.concat([self.catalogue, new], how="diagonal_relaxed")
+        catalogue = catalogue.select(self.catalogue.columns)
+        with torch.random.fork_rng(devices=[]):
+            model = ranker_model(self.model.config, self.spec, self.spec.encode_items(catalogue))
+        # Whatever is of the catalogue's length stays as it was built; the rest is learned.
+        own = {name for name, _ in model.item.named_buffers(prefix="item")}
+        learned = {k: v for k, v in self.model.state_dict().items() if k not in own}
+        model.load_state_dict(model.state_dict() | learned)
+        return replace(self, model=model, catalogue=catalogue)
 
     def calibrated(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Logits [N] of the network to probabilities [N] of the full data."""
@@ -296,8 +327,13 @@ class Ranker:
         logits = np.zeros(rows, np.float32)
         with torch.inference_mode():
             for batch in batches:
-                logits[batch.row.numpy()] = self.model(batch).float().numpy()
+                found = batch.of_rows(self.model(batch))
+                logits[batch.row.numpy()] = found.float().numpy()
         return logits
+
+
+def _kinds(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def _only_person(events: pl.DataFrame) -> str:
@@ -326,6 +362,7 @@ def _built(artifact: Artifact) -> Ranker:
         max_history=int(artifact.config["max_history"]),
         # Artifacts of older versions do not say.
         history_kinds=tuple(artifact.config.get("history", RESPONSE_KINDS)),
+        popularity_kinds=_kinds(artifact.config.get("popularity")),
         report=saved_report(artifact),
         data_hash=artifact.data_hash,
         seed=artifact.seed,

@@ -2,6 +2,7 @@
 
     OUT/
       config.json      what was asked for
+      defaults.txt     what followed from the data, and why
       runs/din         the training run (or runs/hstu; and runs/base), resumable
       ranker           the artifact, with report.json and comparison.json
 
@@ -34,20 +35,23 @@ from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.union import RankerConfig, RankerModel, base_config, ranker_model
+from adwright.training.defaults import Defaults
 from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import require_startable
 from adwright.training.loop.run_folder import different_settings
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.baselines import has_rules, rule_probabilities
-from adwright.training.ranking.config import RunConfig, default_fit, open_task, task_of
-from adwright.training.ranking.fit import (
-    FitConfig,
-    FitResult,
-    fit,
-    require_both_labels,
-    run_folder,
+from adwright.training.ranking.config import (
+    DecidedRun,
+    RunConfig,
+    decide,
+    open_task,
+    task_of,
 )
+from adwright.training.ranking.defaults import ranker_search
+from adwright.training.ranking.fit import FitResult, fit, require_both_labels, run_folder
+from adwright.training.ranking.fit_config import FitConfig, PartialFit
 from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.run_settings import (
@@ -56,6 +60,7 @@ from adwright.training.run_settings import (
     require_writable,
     seeded,
 )
+from adwright.training.search import SearchResult
 
 __all__ = ["RunResult", "measure", "models_of", "run", "train"]
 
@@ -70,6 +75,7 @@ class RunResult:
 
     ranker: the saved one. comparison: on the test rows, the ranker's model first.
     probabilities: model -> calibrated probabilities [N] of the test rows; label: int8 [N].
+    why: the settings that followed from the data, a sentence each. search: its trials, if any.
     stages: name -> seconds. folder: of the run. artifact: its id.
     """
 
@@ -80,6 +86,8 @@ class RunResult:
     stages: Mapping[str, float]
     folder: Path
     artifact: str
+    why: tuple[str, ...] = ()
+    search: SearchResult | None = None
 
 
 def run(
@@ -93,6 +101,8 @@ def run(
     callbacks: Sequence[Callback] = (),
     clock: Clock | None = None,
     stages: Stages | None = None,
+    tell: Callable[[str], None] | None = None,
+    search: int = 0,
 ) -> RunResult:
     """Train, calibrate, measure and save the ranker of `config` in `config.out`/ranker.
 
@@ -102,7 +112,9 @@ def run(
     far. overwrite: replace a ranker and its training runs that are there.
     fit_with: trains in other processes, as `fit_on_ray` does; None for `fit` in this one.
     callbacks: told how each of the trainings in this process goes.
-    stages: collects the times, for a caller that has stages of its own.
+    stages: collects the times, for a caller that has stages of its own. tell: takes each sentence
+    about a setting that followed from the data, before the training. search: 0, or trials of a
+    search for better settings on validation rows (`ranker_search`).
     Raises ResourceError where the ranker exists (without `overwrite`) or the folder cannot be
     written, ResumeError where a run cannot be taken up, and as the stages do.
     """
@@ -118,36 +130,38 @@ def run(
     if task is None:
         with done.stage("build the task"):
             task = open_task(config.task)
-    _require_startable(config, task, begun, replacing=overwrite and not resume)
-    atomic_write_text(out / "config.json", json.dumps(to_jsonable(config), indent=1) + "\n")
+    replacing, told = overwrite and not resume, tell or (lambda _: None)
+    decided, searched = _decided(config, task, begun, done, told, search, replacing=replacing)
+    models = models_of(decided)
     rankers: dict[str, Ranker] = {}
     probabilities: dict[str, Floats] = {}
     for name in [one for one in models if one in begun or not stop_now]:
-        if overwrite and not resume and folders[name].exists():
-            shutil.rmtree(folders[name])
+        if replacing:
+            shutil.rmtree(folders[name], ignore_errors=True)
         make, started = partial(_fresh, models[name], config.seed), name in begun
         with done.stage(f"train {name}"), torch_threads(config.threads):
             if fit_with is not None and not stop_now:
-                fit_config, folder = _seeded_fit(config), folders[name]
-                found = fit_with(make, task.folder, fit_config, folder, resume=started)
+                there = (task.folder, _seeded_fit(decided), folders[name])
+                found = fit_with(make, *there, resume=started)
                 fitted = (cast("RankerModel", found[0]), found[1])
             else:
-                asked = (config, task, make(task), folders[name], callbacks)
+                asked = (decided, task, make(task), folders[name], callbacks)
                 fitted = _fitted(*asked, resume=started, stop_now=stop_now)
-            rankers[name] = _calibrated(config, task, *fitted)
+            rankers[name] = _calibrated(decided, task, *fitted)
         with done.stage(f"score {name}"), torch_threads(config.threads):
             scored = _predicted(rankers[name], task, "test")
             probabilities[name] = rankers[name].calibrator(scored.probability)
-    comparison = _compared(config, task, scored, probabilities, done)
+    comparison = _compared(decided, task, scored, probabilities, done)
+    files = {"comparison.json": comparison.to_json(), "defaults.txt": "\n".join(decided.why)}
     ranker = replace(
         rankers[comparison.subject],
         report=comparison.reports[comparison.subject],
-        files={"comparison.json": comparison.to_json().encode("utf-8")},
+        files={name: text.encode("utf-8") for name, text in files.items()},
     )
     with done.stage("save"):
         artifact = ranker.save(out / "ranker", overwrite=overwrite, clock=clock)
-    times = dict(done.seconds)
-    return RunResult(ranker, comparison, probabilities, scored.label, times, out, artifact)
+    measured = (ranker, comparison, probabilities, scored.label)
+    return RunResult(*measured, dict(done.seconds), out, artifact, decided.why, searched)
 
 
 def models_of(config: RunConfig) -> dict[str, RankerConfig]:
@@ -164,7 +178,7 @@ def train(
     task: Task | str | Path,
     *,
     model: RankerConfig | None = None,
-    fit: FitConfig | None = None,
+    fit: PartialFit | None = None,
     calibration: Method = "platt",
     base: bool = False,
     draws: int = 500,
@@ -175,14 +189,17 @@ def train(
 ) -> Ranker:
     """Train, calibrate, measure and save a ranker on a task; see `RunConfig` and `run`.
 
-    task: a task, the folder of one, or that of an imported log. callbacks: told how it goes.
+    task: a task, the folder of one, or that of an imported log. What `model` and `fit` leave open
+    follows from the data; why, stands in defaults.txt beside the saved ranker. callbacks: told how
+    it goes.
     Raises SchemaError for something else, ConfigError for a keyword that there is not.
+
     The Report of the test rows is `ranker.report`; comparison.json beside the saved ranker
     holds the simple rules too, and the base model where `base` asks for it.
     """
     config = RunConfig(
         model=model or DINConfig(),
-        fit=fit or default_fit(),
+        fit=fit or PartialFit(),
         calibration=calibration,
         base=base,
         draws=draws,
@@ -223,13 +240,49 @@ def measure(
     )
 
 
+def _decided(
+    config: RunConfig,
+    task: Task,
+    begun: Collection[str],
+    done: Stages,
+    tell: Callable[[str], None],
+    search: int,
+    *,
+    replacing: bool,
+) -> tuple[DecidedRun, SearchResult | None]:
+    """The run with nothing left open, and its search; what was asked for, and why the rest is as it
+    is, are written down, once nothing speaks against the run."""
+    decided = decide(config, task)
+    if not search:
+        _require_startable(decided, task, begun, replacing=replacing)
+    text = json.dumps(to_jsonable(config), indent=1) + "\n"
+    atomic_write_text(config.out / "config.json", text)
+    searched = None
+    if search:
+        with done.stage("search"), torch_threads(config.threads):
+            decided, searched = _searched(decided, task, search)
+    atomic_write_text(config.out / "defaults.txt", "\n".join(decided.why) + "\n")
+    for sentence in decided.why:
+        tell(sentence)
+    return decided, searched
+
+
+def _searched(config: DecidedRun, task: Task, trials: int) -> tuple[DecidedRun, SearchResult]:
+    """The run with the best settings of so many trials, which are kept in its folder."""
+    before = Defaults(config.model, config.fit, config.why)
+    found, result = ranker_search(
+        task, before, trials=trials, folder=config.out / "search", seed=config.seed
+    )
+    return replace(config, model=found.model, fit=found.fit, why=found.why), result
+
+
 def _folders(config: RunConfig) -> dict[str, Path]:
     """The folder of each training run."""
     return {name: config.out / "runs" / name.lower() for name in models_of(config)}
 
 
 def _require_startable(
-    config: RunConfig, task: Task, begun: Collection[str], *, replacing: bool
+    config: DecidedRun, task: Task, begun: Collection[str], *, replacing: bool
 ) -> None:
     """Raise what a training would refuse before its first step, while nothing is written yet."""
     require_both_labels(task)
@@ -239,12 +292,12 @@ def _require_startable(
             require_startable(run, resume=name in begun)
 
 
-def _seeded_fit(config: RunConfig) -> FitConfig:
+def _seeded_fit(config: DecidedRun) -> FitConfig:
     return replace(config.fit, seed=config.seed)
 
 
 def _fitted(
-    config: RunConfig,
+    config: DecidedRun,
     task: Task,
     model: RankerModel,
     folder: Path,
@@ -285,7 +338,7 @@ def _require_same_model(config: RunConfig) -> None:
 
 
 def _compared(
-    config: RunConfig,
+    config: DecidedRun,
     task: Task,
     found: Predictions,
     probabilities: dict[str, Floats],
@@ -312,7 +365,7 @@ def _fresh(model: RankerConfig, seed: int, task: Task) -> RankerModel:
     return seeded(seed, lambda: ranker_model(model, task.spec, task.item_table))
 
 
-def _calibrated(config: RunConfig, task: Task, model: RankerModel, fitted: FitResult) -> Ranker:
+def _calibrated(config: DecidedRun, task: Task, model: RankerModel, fitted: FitResult) -> Ranker:
     """A fitted and calibrated ranker, not yet measured."""
     ranker = Ranker(
         model=model,
@@ -321,6 +374,7 @@ def _calibrated(config: RunConfig, task: Task, model: RankerModel, fitted: FitRe
         negative_rate=config.fit.stream.negative_rate,
         max_history=config.fit.stream.max_history,
         history_kinds=task.history_kinds,
+        popularity_kinds=task.popularity_kinds,
         data_hash=task.data_hash,
         seed=config.seed,
     )
@@ -346,7 +400,7 @@ def _undone(ranker: Ranker, found: Predictions) -> Predictions:
     return replace(found, probability=undone)
 
 
-def _protocol(task: Task, config: RunConfig) -> EvaluationProtocol:
+def _protocol(task: Task, config: DecidedRun) -> EvaluationProtocol:
     rate = config.fit.stream.negative_rate
     sampling = (
         "none: every row is used"

@@ -1,5 +1,9 @@
 """Score a file of any length: Parquet or CSV in, Parquet out, in the order of its rows.
 
+What a row needs to know and does not say is counted from the events: the user's history, and where
+the ranker's `popularity` is that of earlier days, that too. New items come with a table of their
+features.
+
 Rows are read in chunks, and with each only the events of its users, so memory follows the chunk and
 its histories, not the files. It is fast where the rows of a user lie together: event row groups
 without a user of the chunk are not read.
@@ -31,14 +35,20 @@ from adwright.data.checks import in_file
 from adwright.data.history_kinds import check_history, events_file, kinds_of, only_history
 from adwright.data.schema import RESPONSE_KINDS
 from adwright.data.sources.csvfile import parse_columns, scan_csv
-from adwright.data.sources.tables import write_table
+from adwright.data.sources.tables import read_items, write_table
+from adwright.data.tasks.day_popularity import (
+    daily_counts,
+    popularity_of_days,
+    with_popularity,
+)
 from adwright.training.ranking.frames import check_ids, check_rows, check_types
 from adwright.training.ranking.ranker import Ranker
 
-__all__ = ["EventFile", "events_of", "score_file"]
+__all__ = ["EventFile", "counts_popularity", "events_of", "score_file"]
 
 _KEPT = ("user_id", "request_id", "time", "item_id", "label")
 _EVENTS = ("user_id", "item_id", "time")
+_POPULARITY = "popularity"
 
 
 def score_file(
@@ -47,6 +57,7 @@ def score_file(
     events: str | Path,
     out: str | Path,
     *,
+    items: str | Path | None = None,
     chunk: int = 100_000,
     overwrite: bool = False,
 ) -> int:
@@ -54,8 +65,9 @@ def score_file(
 
     rows: .parquet or .csv with the columns of `Ranker.score_rows`. events: .parquet or .csv
     with user_id, item_id, time, or the folder of an imported log; with a column `kind`, the
-    ranker's `history_kinds` count. chunk: rows held at once; more is faster where the rows do
-    not lie together by user.
+    ranker's `history_kinds` count; for popularity the whole log. items: a table of items, of which
+    those that the ranker does not know are scored by their features. chunk: rows held at once; more
+    is faster where the rows do not lie together by user.
     out: a Parquet file, whole or not at all, one row per row of `rows` in the same order:
     user_id, request_id, time, item_id, label as far as `rows` has them, probability, and
     known_item, false where the catalogue lacks the item and the context alone was scored.
@@ -65,6 +77,8 @@ def score_file(
     ResourceError where `out` exists (without `overwrite`) or the disk is full.
     """
     rows, events, out = Path(rows), events_file(events), Path(out)
+    if items is not None:
+        ranker = ranker.with_items(read_items(Path(items)))
     if chunk < 1:
         raise ConfigError("chunk must be at least 1", where=f"chunk {chunk}")
     if out.suffix.lower() not in (".parquet", ".pq"):
@@ -81,12 +95,22 @@ def score_file(
     with tempfile.TemporaryDirectory(prefix="adwright-score-") as scratch:
         source = _opened(rows, ("user_id", "item_id"), numbers, Path(scratch))
         history = _opened(events, _EVENTS, (), Path(scratch))
-        check_rows(source.schema_arrow.names, spec, file=str(rows))
+        names, popularity = list(source.schema_arrow.names), None
+        mine = EventFile(history, events, ranker.history_kinds)
+        if counts_popularity(ranker, names) and mine.timed:
+            popularity = mine.popularity(ranker.popularity_kinds or ())
+            names.append(_POPULARITY)
+        check_rows(names, spec, file=str(rows))
         check_types(_types(source), spec, file=str(rows))
         with _replacing(out) as temporary:
-            mine = EventFile(history, events, ranker.history_kinds)
-            _score(ranker, source, mine, temporary, rows, chunk)
+            _score(ranker, source, mine, temporary, rows, chunk, popularity)
         return int(source.metadata.num_rows)
+
+
+def counts_popularity(ranker: Ranker, columns: Sequence[str]) -> bool:
+    """Whether the feature `popularity` of rows with these columns is counted from the events."""
+    wanted = any(feature.name == _POPULARITY for feature in ranker.spec.numeric_rows)
+    return wanted and ranker.popularity_kinds is not None and _POPULARITY not in columns
 
 
 def events_of(
@@ -131,7 +155,10 @@ class EventFile:
                 column=missing[0],
                 hint="events need user_id, item_id and time",
             )
-        check_ids(_types(source), "events", file=str(path))
+        types = _types(source)
+        check_ids(types, "events", file=str(path))
+        #: Whether the events have times that days can be told by.
+        self.timed = isinstance(types["time"], pl.Datetime)
         self._source, self.path, self._kinds = source, path, kinds
         self._columns, self.what = list(_EVENTS), "event"
         if "kind" in source.schema_arrow.names:
@@ -151,6 +178,19 @@ class EventFile:
             part = only_history(part, self._kinds).select(_EVENTS)
             parts.append(part.filter(pl.col("user_id").cast(pl.String).is_in(wanted.implode())))
         return pl.concat(parts) if parts else _frame(self._source.schema_arrow.empty_table())
+
+    def popularity(self, kinds: Sequence[str]) -> pl.DataFrame:
+        """Count the events of `kinds` of all users, as `popularity_by_day`; a row group at a time.
+
+        Without a column `kind` every event counts.
+        """
+        parts = []
+        for group in range(self._source.num_row_groups):
+            with _naming(self.path):
+                part = _frame(self._source.read_row_group(group, columns=self._columns))
+            taken = only_history(part, kinds).select(pl.col("item_id").cast(pl.String), "time")
+            parts.append(daily_counts(taken.lazy()).collect())
+        return popularity_of_days(pl.concat(parts))
 
     def _check_kinds(self) -> None:
         """Raise ValueInvalidError where no event of the file counts; reads as far as the first
@@ -176,7 +216,13 @@ class EventFile:
 
 
 def _score(
-    ranker: Ranker, source: pq.ParquetFile, events: EventFile, out: Path, rows: Path, chunk: int
+    ranker: Ranker,
+    source: pq.ParquetFile,
+    events: EventFile,
+    out: Path,
+    rows: Path,
+    chunk: int,
+    popularity: pl.DataFrame | None,
 ) -> None:
     kept = [name for name in _KEPT if name in source.schema_arrow.names]
     known = pl.Series("item_id", ranker.items.ids, pl.String)
@@ -194,8 +240,12 @@ def _score(
     ):
         for part in _chunks(source, rows, chunk):
             mine = events.of(part["user_id"].cast(pl.String))
+            known_rows = part
+            if popularity is not None:
+                ids = part.with_columns(pl.col("item_id").cast(pl.String))
+                known_rows = with_popularity(ids, popularity)
             try:
-                probability = ranker.score_rows(part, mine)
+                probability = ranker.score_rows(known_rows, mine)
             except DataError as error:
                 raise _placed(error, rows, events.path, done) from error
             scored = part.select(kept).with_columns(

@@ -15,6 +15,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from adwright.core.atomic import atomic_write_text
@@ -23,7 +24,12 @@ from adwright.core.config import to_jsonable
 from adwright.metrics.ranks import Ranks
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
-from adwright.models.sequential.union import SequenceRetriever, sequence_retriever
+from adwright.models.sequential.union import (
+    RetrieverConfig,
+    SequenceRetriever,
+    sequence_retriever,
+)
+from adwright.training.defaults import Defaults
 from adwright.training.loop.callbacks import Callback, RunBegins
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
@@ -34,9 +40,11 @@ from adwright.training.run_settings import (
     require_writable,
     seeded,
 )
+from adwright.training.search import SearchResult
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.baselines import baseline_ranks
 from adwright.training.sequential.choice_validation import some_visits
+from adwright.training.sequential.defaults import sequence_search
 from adwright.training.sequential.fit import (
     SequentialConfig,
     SequentialResult,
@@ -57,7 +65,7 @@ class SequenceResult:
     """What `run_sequence` trained and measured.
 
     artifact: the saved one. comparison: on the test, the model first. fitted: how training went.
-    stages: name -> seconds. folder: of the run. id: of the artifact.
+    stages: name -> seconds. folder: of the run. id: of the artifact. search: its trials, if any.
     """
 
     artifact: SequenceArtifact
@@ -66,6 +74,7 @@ class SequenceResult:
     stages: Mapping[str, float]
     folder: Path
     id: str
+    search: SearchResult | None = None
 
 
 def run_sequence(
@@ -77,6 +86,7 @@ def run_sequence(
     overwrite: bool = False,
     callbacks: Sequence[Callback] = (),
     clock: Clock | None = None,
+    search: int = 0,
 ) -> SequenceResult:
     """Train, measure and save the model of `config` in `config.out`/model.
 
@@ -84,6 +94,7 @@ def run_sequence(
     config, or with more epochs; where there is none, a new one begins with a warning. stop_now:
     close the run that was begun: take no further step, measure and save what is best so far.
     overwrite: replace a model and its training run that are there. callbacks: told how it goes.
+    search: 0, or trials of a search for better settings by the validation (`sequence_search`).
     The model reads no times where the data has none, and scores no repeats where items do not.
     Raises ResourceError where the model exists (without `overwrite`) or the folder cannot be
     written, ResumeError where a run cannot be taken up, and as `open_sequences` and
@@ -98,8 +109,12 @@ def run_sequence(
     if data is None:
         with done.stage("read the sequences"):
             data = open_sequences(config.data)
+    asked, searched = config, None
+    if search:
+        with done.stage("search"), torch_threads(config.threads):
+            config, searched = _searched(config, data, search)
     model = model_of(config, data)
-    callbacks = (_Begun(config), *callbacks)
+    callbacks = (_Begun(asked), *callbacks)
     if overwrite and not resume and (out / "run").exists():
         shutil.rmtree(out / "run")
     with done.stage(f"train {name}"), torch_threads(config.threads):
@@ -116,7 +131,28 @@ def run_sequence(
         )
         identity = artifact.save(out / "model", overwrite=overwrite, clock=clock)
         atomic_write_text(out / "report.json", comparison.to_json())
-    return SequenceResult(artifact, comparison, fitted, dict(done.seconds), out, identity)
+    return SequenceResult(artifact, comparison, fitted, dict(done.seconds), out, identity, searched)
+
+
+def _searched(
+    config: SequenceRun, data: SequenceData, trials: int
+) -> tuple[SequenceRun, SearchResult]:
+    """The run with the best settings of so many trials, which are kept in its folder."""
+    unseen, task = not data.allow_repeats, data.task
+    before = Defaults(_readable(config, data), replace(config.fit, exclude_seen=unseen), ())
+    validate = None
+    if task is not None:
+        asked = some_visits(task, config.fit.validation_people, config.seed)
+        validate = partial(visit_validation, task=task, visits=asked, depth=DEPTH, k=config.fit.k)
+    found, result = sequence_search(
+        data.sequences,
+        before,
+        trials=trials,
+        folder=config.out / "search",
+        seed=config.seed,
+        validate=validate,
+    )
+    return replace(config, model=found.model, fit=replace(found.fit, exclude_seen=True)), result
 
 
 class _Begun(Callback):
@@ -132,15 +168,17 @@ class _Begun(Callback):
 
 def model_of(config: SequenceRun, data: SequenceData) -> SequenceRetriever:
     """The model of a run with first weights, which reads nothing that the data lacks."""
-    sequences, asked = data.sequences, config.model
-    if not data.allow_repeats:
-        asked = replace(asked, repeats=False)
-    if sequences.time is None:
-        asked = asked.without_time()
+    sequences, asked = data.sequences, _readable(config, data)
     items, count, context = sequences.items, sequences.count, sequences.context_sizes
     return seeded(
         config.seed, lambda: sequence_retriever(asked, items, count=count, context_sizes=context)
     )
+
+
+def _readable(config: SequenceRun, data: SequenceData) -> RetrieverConfig:
+    """The model's config without what the data lacks."""
+    asked = config.model if data.allow_repeats else replace(config.model, repeats=False)
+    return asked if data.sequences.time is not None else asked.without_time()
 
 
 def fit_of(config: SequenceRun, data: SequenceData) -> SequentialConfig:
