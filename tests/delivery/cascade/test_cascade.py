@@ -14,6 +14,7 @@ from adwright.delivery.cascade.budget import Meter
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.stages.protocols import CallCost, Shortlist
+from adwright.delivery.stages.ranked_source import RankedSource
 from adwright.delivery.stages.request_batch import RequestBatch
 from tests.support.delivery.cascade_parts import deployment, request, task
 
@@ -79,6 +80,60 @@ def test_both_sources_are_heard_and_can_be_left_out() -> None:
     past = set(whole.past.find(batch, 3).codes.tolist())
     assert set(whole.retrieve(batch).codes.tolist()) == near | past
     assert set(cascade(retrieve=1, past=0).retrieve(batch).codes.tolist()) == near
+
+
+def test_any_number_of_sources_is_heard_in_place_of_the_two() -> None:
+    whole = cascade()
+    assert whole.past is not None
+    popular = RankedSource(whole.count)
+    sources = [(popular, 2), (whole.past, 3), (whole.vectors, 1)]
+    wide = Cascade(
+        whole.histories,
+        vectors=whole.vectors,
+        coarse=whole.coarse,
+        fine=None,
+        count=whole.count,
+        sources=sources,
+    )
+    batch = whole.histories.batch([request("u1"), request("nobody")])
+    for n, codes in enumerate(wide.retrieve(batch).lists()):
+        asked = batch.some([n])
+        lists = [source.find(asked, k).codes for source, k in sources]
+        assert codes.tolist() == np.unique(np.concatenate(lists)).tolist()
+    meter = Meter()
+    wide.recommend_many([request("u1")], meter=meter)
+    alone = batch.some([0])
+    work = [source.cost(alone, k).flops for source, k in sources]
+    assert meter.report()[0].flops == pytest.approx(sum(work))
+    assert wide.item_vectors is not None
+
+
+@pytest.mark.parametrize("stage", ["coarse", "popularity"])
+def test_what_a_user_had_is_not_offered_where_nothing_is_taken_twice(stage: str) -> None:
+    whole, clock = cascade(unseen=True, retrieve=3), FixedClock()
+    asked = request("u1", k=2)
+    had = {IDS[code - 1] for code in whole.histories.batch([asked]).item}
+    assert had
+    deadline = Deadline.after(-1, clock) if stage == "popularity" else None
+    whole = Cascade(
+        whole.histories,
+        vectors=whole.vectors,
+        past=whole.past,
+        coarse=whole.coarse,
+        fine=None,
+        count=whole.count,
+        config=whole.config,
+        clock=clock,
+    )
+    (answer,) = whole.recommend_many([asked], deadline)
+    assert answer.stage == stage
+    assert not set(answer.item_ids) & had
+    assert len(answer) == min(3 if stage == "coarse" else 4, len(set(IDS) - had))
+    # A request that names its candidates gets them.
+    named = replace(asked, candidates=tuple(sorted(had)))
+    (answer,) = whole.recommend_many([named], deadline)
+    assert set(answer.item_ids) <= had
+    assert answer.item_ids
 
 
 def test_many_at_once_are_answered_as_one_by_one() -> None:

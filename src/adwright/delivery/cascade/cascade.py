@@ -9,6 +9,8 @@ deadline, a stage that would not end in time, judged by how long it took lately,
 the answer is in the coarse order then, or the most popular items, and `Candidates.stage` says
 so. Nobody is refused: a user without a history has a vector of profile and moment alone, and
 an item that a request names and the catalogue lacks comes last.
+
+`delivery.funnel` makes cascades of any number of sources, with orders that add several models up.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -30,13 +33,16 @@ from adwright.delivery.cascade.latency import Pace
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.stages.histories import Histories
-from adwright.delivery.stages.popular_source import PopularSource
-from adwright.delivery.stages.protocols import CandidateSource, Scorer, Shortlist, best_of
+from adwright.delivery.stages.protocols import (
+    CallCost,
+    CandidateSource,
+    Scorer,
+    Shortlist,
+    best_of,
+)
 from adwright.delivery.stages.request_batch import RequestBatch
-from adwright.delivery.stages.sequence_source import SequenceSource
-from adwright.delivery.stages.vector_source import VectorSource
 
-__all__ = ["Cascade", "CascadeConfig", "Neighbour"]
+__all__ = ["Cascade", "CascadeConfig", "Neighbour", "SimilarSource", "found_by"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -78,11 +84,19 @@ class Neighbour(NamedTuple):
     score: float
 
 
+class SimilarSource(CandidateSource, Protocol):
+    """A source that also says which items are like another."""
+
+    def similar(self, code: int, k: int) -> tuple[Ints, NDArray[np.floating]]:
+        """At most k other items, the most similar first: (codes, scores)."""
+
+
 class Cascade:
     """A Recommender of three stages.
 
     vectors: the source of items near a user; also says which items are similar. past: a
-    source of own items, or None. coarse, fine: the two orders; without a fine one the coarse
+    source of own items, or None. sources: in place of these two, any number of sources, each with
+    how many items it finds. coarse, fine: the two orders; without a fine one the coarse
     one is the last. count: int64 [N + 1], training events of each item, for the popular items.
     clock: measures how long stages take.
     """
@@ -91,16 +105,18 @@ class Cascade:
         self,
         histories: Histories,
         *,
-        vectors: VectorSource | SequenceSource | PopularSource,
+        vectors: SimilarSource,
         coarse: Scorer,
         fine: Scorer | None,
         count: Ints,
         past: CandidateSource | None = None,
+        sources: Sequence[tuple[CandidateSource, int]] = (),
         config: CascadeConfig | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.histories, self.config = histories, config or CascadeConfig()
         self.vectors, self.past, self.coarse, self.fine = vectors, past, coarse, fine
+        self.sources = tuple(sources)
         self.count = count
         self._popular = most_popular(count)
         self._ids = ("", *histories.items.ids)
@@ -154,19 +170,18 @@ class Cascade:
         with _metered(meter, "retrieve"):
             open_ = [n for n, r in enumerate(batch.requests) if r.candidates is None]
             asked = batch if len(open_) == len(batch) else batch.some(open_)
-            spare = max((len(r.exclude) for r in asked.requests), default=0)
-            if self.config.unseen:
-                spare += int(asked.lengths.max(initial=0))
             found = [np.zeros(0, np.int64)] * len(batch)
-            for n, codes in zip(open_, self._found(asked, spare), strict=True):
+            for n, codes in zip(open_, self._found(asked), strict=True):
                 found[n] = codes
             lists = [
-                self._allowed(request, codes, had)
-                for request, codes, had in zip(batch.requests, found, batch.items(), strict=True)
+                self._named(request, codes)
+                for request, codes in zip(batch.requests, found, strict=True)
             ]
             short = Shortlist.of(lists)
         if meter:
-            work = self.vectors.cost(asked, self.config.retrieve)
+            work = CallCost()
+            for source, k in self._sources():
+                work += source.cost(asked, k)
             meter.work("retrieve", len(batch), len(short.codes), work)
         return short
 
@@ -191,22 +206,44 @@ class Cascade:
             chosen = (users[start::step] or users)[:size]
             self.recommend_many([Request(f"warm-up-{u}", u, now) for u in chosen])
 
-    def _found(self, batch: RequestBatch, spare: int) -> list[Ints]:
+    @property
+    def item_vectors(self) -> NDArray[np.float32] | None:
+        """[N + 1, W] of the items under their codes, for comparing items with each other; None
+        where no model has any."""
+        found: NDArray[np.float32] | None = getattr(self.vectors, "item_vectors", None)
+        return found
+
+    def _sources(self) -> Sequence[tuple[CandidateSource, int]]:
+        """The sources, each with how many items it finds."""
+        if self.sources:
+            return self.sources
+        if self.past is None or not self.config.past:
+            return ((self.vectors, self.config.retrieve),)
+        return (self.vectors, self.config.retrieve), (self.past, self.config.past)
+
+    def _found(self, batch: RequestBatch) -> list[Ints]:
+        """What the sources find that each request of the catalogue may be shown, rising."""
         if not len(batch):
             return []
-        near = self.vectors.find(batch, self.config.retrieve + spare).lists()
-        if self.past is None or not self.config.past:
-            return near
-        own = self.past.find(batch, self.config.past + spare).lists()
-        return [np.union1d(a, b) for a, b in zip(near, own, strict=True)]
+        bounds = pairwise(batch.offsets.tolist())
+        barred = [
+            self._barred(request, batch.item[a:b])
+            for request, (a, b) in zip(batch.requests, bounds, strict=True)
+        ]
+        lists = found_by(self._sources(), batch, barred)
+        return [np.unique(np.concatenate(per)) for per in zip(*lists, strict=True)]
 
-    def _allowed(self, request: Request, codes: Ints, had: Ints) -> Ints:
-        """Those of the codes found that may be shown; had: int64 [L], of the user's history."""
-        if request.candidates is not None:
-            codes = np.unique(self._codes(request.candidates))
-            codes = codes[codes > 0]
-        elif self.config.unseen:
-            codes = codes[~np.isin(codes, had)]
+    def _barred(self, request: Request, had: Ints) -> Ints:
+        """Codes that must not be shown. had: int64 [L], of the user's history."""
+        barred = self._codes(sorted(request.exclude)) if request.exclude else had[:0]
+        return np.union1d(barred, had) if self.config.unseen else barred
+
+    def _named(self, request: Request, codes: Ints) -> Ints:
+        """The candidates that the request names, in place of the codes found."""
+        if request.candidates is None:
+            return codes
+        codes = np.unique(self._codes(request.candidates))
+        codes = codes[codes > 0]
         if request.exclude:
             codes = codes[~np.isin(codes, self._codes(sorted(request.exclude)))]
         return codes
@@ -235,12 +272,10 @@ class Cascade:
         """Items by their training events; no model is asked."""
         places = int(self._places([request])[0])
         if request.candidates is None:
-            popular = self._popular
-            if self.config.unseen:
-                (had,) = self.histories.batch([request]).items()
-                popular = popular[: places + len(request.exclude) + len(had)]
-                popular = popular[~np.isin(popular, had)]
-            popular = popular[: places + len(request.exclude)]
+            had = self.histories.batch([request]).item if self.config.unseen else self.count[:0]
+            barred = self._barred(request, had)
+            popular = self._popular[: places + len(barred)]
+            popular = popular[~np.isin(popular, barred)]
         else:
             popular = self._codes(request.candidates)
             popular = popular[np.argsort(-self.count[popular], kind="stable")]
@@ -269,6 +304,27 @@ class Cascade:
     def _places(self, requests: Sequence[Request]) -> Ints:
         """Items that the coarse stage lets through, a request: [U]."""
         return np.array([max(self.config.coarse, request.k) for request in requests])
+
+
+def found_by(
+    sources: Sequence[tuple[CandidateSource, int]], batch: RequestBatch, barred: Sequence[Ints]
+) -> list[list[Ints]]:
+    """What each source finds for each request: at most as many items as it is to, none that is
+    barred.
+
+    barred: codes that the U requests must not be shown. A source is asked for so many more, and
+    what it finds is cut where that is more than it is to find: it comes best first then.
+    """
+    spare = max((len(codes) for codes in barred), default=0)
+    found = []
+    for source, k in sources:
+        lists = source.find(batch, k + spare).lists()
+        if spare:
+            lists = [
+                codes[~np.isin(codes, out)][:k] for codes, out in zip(lists, barred, strict=True)
+            ]
+        found.append(lists)
+    return found
 
 
 def _metered(meter: Meter | None, stage: str) -> AbstractContextManager[None]:

@@ -42,6 +42,10 @@ class NeighbourSource:
         """Of the sums over the neighbours of each event, and of reading them."""
         return _cost(self.model, batch)
 
+    def similar(self, code: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """At most k neighbours of an item: (codes, scores), best first."""
+        return self.model.similar(code, k)
+
 
 class NeighbourScorer:
     """A Scorer by the same sums."""

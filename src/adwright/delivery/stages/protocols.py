@@ -75,7 +75,7 @@ class CandidateSource(Protocol):
     """Finds candidates for users."""
 
     def find(self, batch: RequestBatch, k: int) -> Shortlist:
-        """At most k items of the catalogue per user."""
+        """At most k items of the catalogue per user; where there are k, best first."""
 
     def cost(self, batch: RequestBatch, k: int) -> CallCost:
         """What `find` takes."""

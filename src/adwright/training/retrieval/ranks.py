@@ -113,8 +113,9 @@ def retrieved_ranks(
             scores[torch.from_numpy(rows), torch.from_numpy(seen)] = -torch.inf
             width = len(task.items)
             keep[mine] = ~np.isin(owner * width + item[mine], rows * width + seen)
-        best = torch.topk(scores, depth, dim=1).indices.numpy()
-        rank[mine] = _places(best, owner, item[mine], len(task.items))
+        best = torch.topk(scores, min(depth, scores.shape[1]), dim=1).indices.numpy()
+        found_at = _places(best, owner, item[mine], len(task.items))
+        rank[mine] = np.where(found_at > best.shape[1], depth + 1, found_at)
     found = Retrieved(visits, item, offsets, rank, depth)
     return found.where(keep) if unseen else found
 

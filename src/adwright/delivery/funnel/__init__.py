@@ -1,0 +1,1 @@
+"""Cascades of any number of models and rules, each measured before it serves."""
