@@ -1,0 +1,138 @@
+"""A funnel is saved, loaded, and serves as the cascade that it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adwright.core.artifacts import save_artifact
+from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
+from adwright.delivery.cascade.cascade import CascadeConfig
+from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.funnel.funnel import Funnel, Serving, load_cascade
+from adwright.delivery.funnel.mixture import ScoreMixture, standardised
+from adwright.delivery.stages.protocols import Shortlist
+from tests.support.delivery.cascade_parts import deployment, request
+from tests.support.delivery.funnel_parts import MIXED, SERVING, funnel
+
+FINE = replace(
+    SERVING,
+    fine=ScoreMixture(("two-tower", "fine"), (0.5, 1.0)),
+    cascade=CascadeConfig(coarse=6),
+)
+ASKED = [request("u1", k=3), request("u4", k=3), request("nobody", k=3)]
+
+
+def test_the_answer_is_the_mixture_of_what_the_sources_find() -> None:
+    made = funnel()
+    parts = made.parts.opened(made.histories)
+    answers = made.cascade().recommend_many(ASKED)
+    batch = parts.histories.batch(ASKED)
+    for n, answer in enumerate(answers):
+        lists = []
+        for name, k in SERVING.sources.items():
+            source = parts.source(name)
+            assert source is not None
+            lists.append(source.find(batch, k).lists()[n])
+        items = Shortlist.of([np.unique(np.concatenate(lists))])
+        columns = parts.columns(MIXED.names)
+        values = np.concatenate([c.values(batch.some([n]), items) for c in columns], 1)
+        names = [name for c in columns for name in c.names]
+        z = standardised(values, items.offsets)
+        score = sum(
+            weight * z[:, names.index(name)]
+            for name, weight in zip(MIXED.names, MIXED.weights, strict=True)
+        )
+        order = np.argsort(-(score + 1e-6 * z[:, 0]), kind="stable")
+        ids = [made.parts.ids[code - 1] for code in items.codes[order]]
+        assert list(answer.item_ids) == ids
+        assert answer.stage == "coarse"
+
+
+def test_the_fine_mixture_orders_what_the_coarse_one_lets_through() -> None:
+    coarse = funnel(replace(FINE, fine=None)).cascade().recommend_many(ASKED)
+    fine = funnel(FINE).cascade().recommend_many(ASKED)
+    for one, other in zip(coarse, fine, strict=True):
+        assert set(one.item_ids) == set(other.item_ids)
+        assert len(other) <= 6
+        assert (other.stage, other.probability) == ("fine", False)
+    assert any(a.item_ids != b.item_ids for a, b in zip(coarse, fine, strict=True))
+
+
+@pytest.mark.parametrize("serving", [SERVING, FINE])
+def test_it_is_saved_and_loaded(tmp_path: Path, serving: Serving) -> None:
+    made = funnel(serving).serving_alone()
+    identity = made.save(tmp_path / "f")
+    found = load_cascade(tmp_path / "f")
+    assert isinstance(found, Funnel)
+    assert found.artifact_id == identity
+    assert (found.serving, found.data_hash, found.seed) == (serving, "hash", 3)
+    assert (found.parts.fine is None) == (serving.fine is None)
+    assert found.parts.sequence is None
+    assert found.parts.hcn is None
+    pairs = zip(
+        made.cascade().recommend_many(ASKED), found.cascade().recommend_many(ASKED), strict=True
+    )
+    for one, other in pairs:
+        assert one.item_ids == other.item_ids
+        np.testing.assert_array_equal(one.score, other.score)
+    assert found.cascade().similar("i3", 2) == made.cascade().similar("i3", 2)
+
+
+def test_without_histories_nobody_is_known(tmp_path: Path) -> None:
+    funnel().save(tmp_path / "f", histories=False)
+    found = Funnel.load(tmp_path / "f")
+    assert found.histories is None
+    assert len(found.cascade().recommend(ASKED[0])) > 0
+
+
+def test_both_forms_of_a_cascade_are_opened(tmp_path: Path) -> None:
+    deployment().save(tmp_path / "d")
+    assert isinstance(load_cascade(tmp_path / "d"), Deployment)
+    with pytest.raises(ArtifactError, match="three fixed stages"):
+        Funnel.load(tmp_path / "d")
+    save_artifact(tmp_path / "o", kind="other", config={}, files={"a": "b"})
+    with pytest.raises(ArtifactError, match="kind 'other'"):
+        load_cascade(tmp_path / "o")
+
+
+def test_a_changed_table_is_refused(tmp_path: Path) -> None:
+    funnel().save(tmp_path / "f")
+    path = tmp_path / "f" / "item-item" / "tensors.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ArtifactCorruptError):
+        load_cascade(tmp_path / "f")
+
+
+def test_a_source_without_its_model_is_refused() -> None:
+    made = funnel()
+    bare = replace(made, parts=replace(made.parts, two_tower=None))
+    with pytest.raises(ConfigError, match="lacks its model"):
+        bare.cascade()
+    with pytest.raises(ConfigError, match="has a source"):
+        Serving({}, MIXED)
+
+
+def test_what_users_had_is_left_out_where_nothing_repeats() -> None:
+    made = funnel()
+    serving = Serving({"item-item": 5, "popularity": 8}, ScoreMixture.of("item-item"))
+    new = replace(made, parts=replace(made.parts, repeats=False), serving=serving)
+    cascade = new.cascade()
+    batch = cascade.histories.batch(ASKED[:2])
+    for n, answer in enumerate(cascade.recommend_many(ASKED[:2])):
+        had = {made.parts.ids[c - 1] for c in batch.some([n]).item}
+        assert had
+        assert not set(answer.item_ids) & had
+
+
+def test_item_vectors_are_none_where_no_model_has_any() -> None:
+    made = funnel()
+    assert made.cascade().item_vectors is not None
+    bare = replace(made.parts, two_tower=None, sequence=None, hcn=None)
+    alone = Serving({"item-item": 5, "popularity": 3}, ScoreMixture.of("item-item"))
+    assert replace(made, parts=bare, serving=alone).cascade().item_vectors is None
