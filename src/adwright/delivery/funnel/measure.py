@@ -1,0 +1,299 @@
+"""Measure a funnel on the visits of a split: each rule, source, part and stage, and what serves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from adwright.core.progress import progress
+from adwright.data.sequences.next_log import NextLog, NextQuestions
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.split import Split
+from adwright.delivery.cascade.cascade import Cascade
+from adwright.delivery.cascade.judging import ranks_in
+from adwright.delivery.funnel.bench import (
+    FoundCandidates,
+    find_candidates,
+    order_ranks,
+    score_candidates,
+    some_visits,
+    targets_of,
+)
+from adwright.delivery.funnel.choice import NETWORKS, RULES
+from adwright.delivery.funnel.funnel import Funnel, Serving
+from adwright.delivery.funnel.mixture import ScoreMixture
+from adwright.delivery.funnel.parts import OpenParts, SourceName
+from adwright.delivery.funnel.report import FunnelLine, FunnelReport, LineKind, measured_line
+from adwright.delivery.stages.histories import Histories, visit_requests
+from adwright.delivery.stages.protocols import best_of
+from adwright.metrics.ranking import ndcg_per_user, recall_per_user
+from adwright.metrics.ranks import Ranks
+from adwright.metrics.reports.verdict import verdict
+from adwright.models.retrieval.rules import NextRules
+from adwright.training.retrieval.rules import new_targets, rules_ranks
+
+__all__ = ["DEPTH", "FIRST", "SIZES", "measure_cascade", "measure_funnel", "rule_ranks_of"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+#: Places that NDCG looks at, and items that recall does.
+FIRST, DEPTH = 10, 50
+#: How many items each source finds.
+SIZES: Mapping[SourceName, int] = {
+    "sequence": 200,
+    "two-tower": 200,
+    "item-item": 200,
+    "past": 500,
+    "lately": 100,
+    "popularity": 100,
+    "hcn": 200,
+}
+_TOGETHER, _TIMED = 64, 50
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Visits of a split, what the rules make of them, and how lines about them are made. rule: the
+    gain of the best rule."""
+
+    split: Split
+    visits: Ints
+    user: Ints
+    draws: int
+    seed: int
+    ranks: Mapping[str, Ranks]
+    best: str
+    rule: Floats
+
+    def line(
+        self,
+        name: str,
+        kind: LineKind,
+        items: float,
+        recall: Floats,
+        gain: Floats | None = None,
+        ms: float | None = None,
+    ) -> FunnelLine:
+        return measured_line(
+            name,
+            kind,
+            self.user,
+            items=items,
+            recall=recall,
+            gain=gain,
+            rule=self.rule,
+            ms=ms,
+            draws=self.draws,
+            seed=self.seed,
+        )
+
+    def order(
+        self, name: str, kind: LineKind, ranks: Ranks, items: float, ms: float | None = None
+    ) -> FunnelLine:
+        gain, recall = ndcg_per_user(ranks, FIRST), recall_per_user(ranks, DEPTH)
+        return self.line(name, kind, items, recall, gain, ms)
+
+    def report(
+        self,
+        task: NextBasket,
+        about: str,
+        lines: Sequence[FunnelLine],
+        *,
+        notes: Sequence[str] = (),
+        validation: Sequence[FunnelLine] = (),
+    ) -> FunnelReport:
+        (served,) = (one for one in lines if one.kind == "served")
+        # A rule that serves is not compared with itself.
+        same = served.ahead is None or about.startswith(f"{self.best} alone")
+        leads = {} if same or served.ahead is None else {self.best: served.ahead}
+        rules = [self.order(name, "rule", one, DEPTH) for name, one in self.ranks.items()]
+        return FunnelReport(
+            first=(about + verdict("What serves", leads, "NDCG@10")).strip(),
+            split=self.split,
+            best_rule=self.best,
+            lines=(*rules, *lines),
+            visits=len(self.visits),
+            users=len(np.unique(self.user)),
+            protocol=task.protocol,
+            data_hash=task.data_hash,
+            seed=self.seed,
+            draws=self.draws,
+            notes=tuple(notes),
+            validation=tuple(validation),
+        )
+
+
+def rule_ranks_of(
+    rules: NextRules, log: NextLog, task: NextBasket, split: Split, visits: Ints
+) -> Mapping[str, Ranks]:
+    """Ranks of what `visits` (int64 [V]) of a split took, by each rule over the whole catalogue.
+
+    Each of the visits must have taken something that may be shown.
+    """
+    questions: NextQuestions = log.valid if split == "valid" else log.test
+    every = task.visits(split)
+    asked = questions.some(np.searchsorted(every, visits))
+    if not rules.repeats:
+        asked = new_targets(log, asked)
+    return rules_ranks(rules, log, asked, unseen=not rules.repeats, depth=DEPTH)
+
+
+def measure_funnel(
+    funnel: Funnel,
+    rules: NextRules,
+    log: NextLog,
+    task: NextBasket,
+    *,
+    split: Split = "test",
+    most: int = 5_000,
+    draws: int = 500,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+    validation: Sequence[FunnelLine] = (),
+) -> FunnelReport:
+    """The report of a funnel on at most `most` visits of `split`, 0 for all.
+
+    rules: fitted on the training of `log`, which is `task`'s. draws: of the bootstrap over users.
+    What each line is, says `report`. Times are of one request at a time, on this thread.
+    """
+    asked = _asked(rules, log, task, split, most, draws, seed)
+    parts = funnel.parts.opened(Histories.of_task(task))
+    found = find_candidates(parts, {n: SIZES[n] for n in parts.sources}, task, asked.visits)
+    lines = [*_sources(asked, parts, found, task), *_orders(asked, funnel, parts, found, task)]
+    served = _served(asked, funnel.opened_cascade(parts), task, found.targets)
+    about = _about(funnel.serving)
+    return asked.report(task, about, [*lines, served], notes=notes, validation=validation)
+
+
+def measure_cascade(
+    cascade: Cascade,
+    rules: NextRules,
+    log: NextLog,
+    task: NextBasket,
+    *,
+    split: Split = "test",
+    most: int = 5_000,
+    draws: int = 500,
+    seed: int = 0,
+) -> FunnelReport:
+    """The report of any cascade: its shortlist, its coarse order, and what serves. Its histories
+    must be those of `task`. The rest as in `measure_funnel`."""
+    asked = _asked(rules, log, task, split, most, draws, seed)
+    shortlists: list[Ints] = []
+    coarse: list[Ints] = []
+    with progress(len(asked.visits), "coarse", "visits") as bar:
+        for start in range(0, len(asked.visits), _TOGETHER):
+            some = asked.visits[start : start + _TOGETHER]
+            batch = cascade.histories.batch(visit_requests(task, some))
+            short = cascade.retrieve(batch)
+            score = cascade.coarse.score(batch, short)
+            best, _ = best_of(short, score, np.full(len(some), cascade.config.coarse))
+            shortlists += short.lists()
+            coarse += best.lists()
+            bar.advance(len(some))
+    targets = targets_of(task, asked.visits, unseen=not rules.repeats)
+    whole = ranks_in(shortlists, targets)
+    size = max((len(one) for one in shortlists), default=1)
+    items = float(np.mean([len(one) for one in shortlists]))
+    lines = [asked.line("all sources", "shortlist", items, recall_per_user(whole, max(size, 1)))]
+    if cascade.fine is not None:
+        ranks = ranks_in(coarse, targets)
+        lines.append(asked.order("before the fine stage", "order", ranks, DEPTH))
+    served = _served(asked, cascade, task, targets)
+    return asked.report(task, "A cascade of fixed stages serves. ", [*lines, served])
+
+
+def _asked(
+    rules: NextRules,
+    log: NextLog,
+    task: NextBasket,
+    split: Split,
+    most: int,
+    draws: int,
+    seed: int,
+) -> _Asked:
+    visits = some_visits(task, task.visits(split), most, unseen=not rules.repeats, seed=seed)
+    ranks = rule_ranks_of(rules, log, task, split, visits)
+    gains = {name: ndcg_per_user(one, FIRST) for name, one in ranks.items()}
+    best = max(gains, key=lambda name: float(gains[name].mean()))
+    user = task.visit_user[visits]
+    return _Asked(split, visits, user, draws, seed, ranks, best, gains[best])
+
+
+def _sources(
+    asked: _Asked, parts: OpenParts, found: FoundCandidates, task: NextBasket
+) -> list[FunnelLine]:
+    """A line per source."""
+    lines = []
+    few = parts.histories.batch(visit_requests(task, found.visits[:_TIMED]))
+    for name in found.lists:
+        source, short = parts.source(name), found.union([name])
+        start = time.process_time()
+        for row in range(len(few)):
+            if source is not None:
+                source.find(few.some([row]), SIZES[name])
+        ms = 1e3 * (time.process_time() - start) / max(len(few), 1)
+        recall = found.recall(short)
+        lines.append(
+            asked.line(name, "source", float(np.diff(short.offsets).mean()), recall, ms=ms)
+        )
+    return lines
+
+
+def _orders(
+    asked: _Asked, funnel: Funnel, parts: OpenParts, found: FoundCandidates, task: NextBasket
+) -> list[FunnelLine]:
+    """The shortlist, each part alone, and the coarse order where a fine one follows."""
+    serving = funnel.serving
+    short = found.union(list(serving.sources))
+    items = float(np.diff(short.offsets).mean())
+    lines = [asked.line("all sources that serve", "shortlist", items, found.recall(short))]
+    names = {*serving.coarse.names, *(n for n in NETWORKS if n in parts.parts.models)}
+    bench = score_candidates(parts, parts.columns(names), task, found, short)
+    for name in bench.names:
+        if name not in RULES and name in (*NETWORKS, "fine"):
+            score = ScoreMixture.of(name).scores(bench.names, bench.z)
+            lines.append(asked.order(name, "part", order_ranks(bench, score), DEPTH))
+    if serving.fine is not None:
+        ranks = order_ranks(bench, serving.coarse.scores(bench.names, bench.z))
+        lines.append(asked.order("before the fine stage", "order", ranks, DEPTH))
+    return lines
+
+
+def _served(
+    asked: _Asked, cascade: Cascade, task: NextBasket, targets: Sequence[Ints]
+) -> FunnelLine:
+    """What the cascade answers, and milliseconds of a request alone."""
+    lists: list[Ints] = []
+    with progress(len(asked.visits), "served", "visits") as bar:
+        for start in range(0, len(asked.visits), _TOGETHER):
+            some = asked.visits[start : start + _TOGETHER]
+            for answer in cascade.recommend_many(visit_requests(task, some)):
+                lists.append(cascade.histories.items.rows(pa.array(answer.item_ids, pa.string())))
+            bar.advance(len(some))
+    requests = visit_requests(task, asked.visits[:_TIMED])
+    begun = time.process_time()
+    for request in requests:
+        cascade.recommend(request)
+    ms = 1e3 * (time.process_time() - begun) / max(len(requests), 1)
+    ranks = ranks_in(lists, targets)
+    return asked.order("served", "served", ranks, cascade.config.coarse, ms)
+
+
+def _about(serving: Serving) -> str:
+    """What serves, in words."""
+    names = serving.coarse.names
+    if serving.fine is None and len(names) == 1:
+        if names[0] not in RULES:
+            return f"The model {names[0]} alone serves. "
+        return (
+            f"{RULES[names[0]]} alone serves: on validation nothing that was trained was ahead of "
+            "it by more than chance. "
+        )
+    then = ", then the fine stage" if serving.fine is not None else ""
+    return f"A mixture of {', '.join(names)} serves{then}. "
