@@ -1,0 +1,135 @@
+"""Measure a saved model on the visits of a task: a cascade of either form, two towers, HCN, HSTU,
+SASRec, or the item-item rule.
+
+A model alone is measured as a funnel of one order: what it finds, in its own order. A cascade of
+three fixed stages is measured as it serves.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from adwright.core.artifacts import load_artifact
+from adwright.core.errors import ArtifactError, ConfigError
+from adwright.data.sequences.next_log import log_of_task
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.split import Split
+from adwright.delivery.cascade.deployment import KIND as CASCADE
+from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.funnel.build import fit_log_rules
+from adwright.delivery.funnel.funnel import Funnel, Serving, load_cascade
+from adwright.delivery.funnel.measure import SIZES, measure_cascade, measure_funnel
+from adwright.delivery.funnel.mixture import ScoreMixture
+from adwright.delivery.funnel.parts import FunnelParts, SourceName
+from adwright.delivery.funnel.report import FunnelReport
+from adwright.delivery.stages.histories import Histories
+from adwright.models.retrieval.hcn import HCNConfig
+from adwright.training.retrieval.artifact import KIND as RETRIEVER
+from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.item_item_artifact import KIND as ITEM_ITEM
+from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.sequential.artifact import KIND as SEQUENCE
+from adwright.training.sequential.artifact import SequenceArtifact
+
+__all__ = ["EVALUATED", "evaluate_model"]
+
+#: Kinds of artifacts that are measured here.
+EVALUATED = (CASCADE, RETRIEVER, SEQUENCE, ITEM_ITEM)
+_log = logging.getLogger("adwright")
+
+
+def evaluate_model(
+    model: str | Path,
+    task: NextBasket,
+    *,
+    repeats: bool,
+    split: Split = "test",
+    most: int = 5_000,
+    draws: int = 500,
+    seed: int = 0,
+) -> FunnelReport:
+    """The report of a saved model beside the rules, which are fitted on the task's training.
+
+    model: folder of the artifact, or of the run which made it. repeats: whether what a user had
+    stays a candidate. most: visits of `split`, 0 for all. A rule that was counted from events of
+    the test too is measured with a warning.
+    Raises ArtifactError for an artifact of another kind, ConfigError for one of other items.
+    """
+    folder = _artifact_folder(Path(model))
+    artifact = load_artifact(folder)
+    log = log_of_task(task)
+    rules, _ = fit_log_rules(log, repeats=repeats, seed=seed)
+    ids = log.ids
+    parts = FunnelParts(ids=ids, count=task.count, repeats=repeats)
+    name: SourceName
+    match artifact.kind:
+        case kind if kind == CASCADE:
+            saved = load_cascade(artifact)
+            if isinstance(saved, Deployment):
+                cascade = saved.cascade(Histories.of_task(task))
+                return measure_cascade(
+                    cascade, rules, log, task, split=split, most=most, draws=draws, seed=seed
+                )
+            _require_items(saved.parts.ids, ids, folder)
+            _warn_of_test(int(saved.parts.count.sum()), task, folder)
+            funnel = replace(saved, parts=replace(saved.parts, repeats=repeats))
+            return measure_funnel(
+                funnel, rules, log, task, split=split, most=most, draws=draws, seed=seed
+            )
+        case kind if kind == RETRIEVER:
+            towers = RetrieverArtifact.load(artifact)
+            _require_items(tuple(towers.items.ids), ids, folder)
+            if isinstance(towers.model.config, HCNConfig):
+                name, parts = "hcn", replace(parts, hcn=towers)
+            else:
+                name, parts = "two-tower", replace(parts, two_tower=towers)
+        case kind if kind == SEQUENCE:
+            sequence = SequenceArtifact.load(artifact)
+            _require_items(sequence.ids, ids, folder)
+            name, parts = "sequence", replace(parts, sequence=sequence)
+        case kind if kind == ITEM_ITEM:
+            item_item = ItemItemArtifact.load(artifact)
+            _require_items(item_item.ids, ids, folder)
+            _warn_of_test(int(item_item.model.count.sum()), task, folder)
+            name, parts = "item-item", replace(parts, item_item=item_item)
+        case kind:
+            raise ArtifactError(
+                f"a model of kind {kind!r} is not measured on the visits of a log",
+                where=str(folder),
+                hint=f"those of kind {', '.join(EVALUATED)} are; a ranker is with --task",
+            )
+    sources: dict[SourceName, int] = {name: SIZES[name], "popularity": SIZES["popularity"]}
+    serving = Serving(sources, ScoreMixture.of(name))
+    funnel = Funnel(parts, serving, data_hash=artifact.data_hash, seed=artifact.seed)
+    return measure_funnel(funnel, rules, log, task, split=split, most=most, draws=draws, seed=seed)
+
+
+def _artifact_folder(path: Path) -> Path:
+    """The artifact of a folder: itself, or what a run keeps under this name."""
+    for name in (".", "deployment", "model"):
+        if (path / name / "manifest.json").is_file():
+            return path / name
+    return path
+
+
+def _require_items(mine: tuple[str, ...], ids: tuple[str, ...], folder: Path) -> None:
+    if mine != ids:
+        raise ConfigError(
+            f"the model knows {len(mine):,} items, and the log has {len(ids):,} others",
+            where=str(folder),
+            hint="measure it on the log that it was trained on",
+        )
+
+
+def _warn_of_test(counted: int, task: NextBasket, folder: Path) -> None:
+    """Say where what was counted holds more than the training of the task."""
+    if counted > int(task.count.sum()):
+        _log.warning(
+            "%s was counted from %s events, the training of this log has %s: it has seen what it "
+            "is asked, and is measured too well. The report of its own run was made before",
+            folder,
+            f"{counted:,}",
+            f"{int(task.count.sum()):,}",
+        )

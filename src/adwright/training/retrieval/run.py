@@ -1,0 +1,204 @@
+"""From a next-basket task to a saved retriever: train two towers or HCN, measure, save.
+
+    OUT/
+      config.json      what was asked for, and the settings that followed from the data
+      run              the training run, resumable
+      report.json      the model beside the simple rules, on the test
+      model            the artifact, kind "retriever"
+
+Training visits fit the weights, validation stops the training, the test is measured once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from adwright.core.atomic import atomic_write_text
+from adwright.core.clock import Clock
+from adwright.core.config import check_literals, to_jsonable
+from adwright.core.errors import ConfigError
+from adwright.data.sequences.next_log import log_of_task
+from adwright.data.tasks.next_basket import NextBasket
+from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
+from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.models.retrieval.hcn import HCN, HCNConfig
+from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
+from adwright.training.defaults import Defaults
+from adwright.training.loop.stage_timer import Stages
+from adwright.training.loop.threads import torch_threads
+from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
+from adwright.training.retrieval.defaults import (
+    hcn_defaults,
+    hcn_search,
+    two_tower_defaults,
+    two_tower_search,
+)
+from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
+from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
+from adwright.training.retrieval.rules import fit_rules, rules_ranks
+from adwright.training.run_settings import require_free, seeded
+from adwright.training.search import SearchResult
+
+__all__ = ["RetrieverKind", "RetrieverRun", "RetrieverRunResult", "run_retriever", "settings_of"]
+
+RetrieverKind = Literal["two-tower", "hcn"]
+TITLES: Mapping[RetrieverKind, str] = {"two-tower": "Two towers", "hcn": "HCN"}
+#: Length of a list that is measured.
+DEPTH = 50
+
+
+@dataclass(frozen=True)
+class RetrieverRun:
+    """What is asked for. model: of what kind. epochs: at most so many; None for what the data say.
+    search: trials of better settings on validation, 0 for none. draws: of the bootstrap. seed: of
+    all of it. threads: of torch, 0 for as many as it likes. out: the folder to write. log: how the
+    log is called, kept for what trains again."""
+
+    model: RetrieverKind = "two-tower"
+    epochs: int | None = None
+    search: int = 0
+    draws: int = 500
+    seed: int = 0
+    threads: int = 0
+    out: Path = Path("runs/two-tower")
+    log: str = ""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        low = min(self.search, self.seed, self.threads)
+        if low < 0 or self.draws < 1 or (self.epochs is not None and self.epochs < 1):
+            raise ConfigError(
+                "epochs and draws are at least 1, the other numbers not negative",
+                where=f"epochs {self.epochs}, draws {self.draws}, search {self.search}",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class RetrieverRunResult:
+    """What `run_retriever` trained and measured. comparison: on the test, the model first. why: the
+    settings that followed from the data. search: its trials, if any. stages: name -> seconds.
+    folder: of the run. id: of the artifact."""
+
+    artifact: RetrieverArtifact
+    comparison: RankingComparison
+    why: tuple[str, ...]
+    search: SearchResult | None
+    stages: Mapping[str, float]
+    folder: Path
+    id: str
+
+
+def run_retriever(
+    config: RetrieverRun,
+    task: NextBasket,
+    *,
+    repeats: bool,
+    resume: bool = False,
+    overwrite: bool = False,
+    clock: Clock | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> RetrieverRunResult:
+    """Train, measure and save the model of `config` in `config.out`/model.
+
+    repeats: whether what a user had stays a candidate (`NextItemChoices.repeats`). resume: continue
+    an interrupted run with the same config. overwrite: replace a model and its run that are there.
+    tell: takes each sentence about a setting that followed from the data, before the training.
+    Raises ResourceError where the model exists (without `overwrite`), ResumeError where a run
+    cannot be taken up, and as `fit_retriever`.
+    """
+    done, out = Stages(clock), config.out
+    if not overwrite:
+        require_free(out / "model", "a model")
+    if overwrite and not resume and (out / "run").exists():
+        shutil.rmtree(out / "run")
+    with done.stage("settings"), torch_threads(config.threads):
+        model, fit, why, searched = _settings(config, task)
+    for sentence in why:
+        if tell is not None:
+            tell(sentence)
+    asked = {
+        "run": to_jsonable(config),
+        "model": to_jsonable(model.config),
+        "fit": to_jsonable(fit),
+        "why": list(why),
+        "data_hash": task.data_hash,
+    }
+    atomic_write_text(out / "config.json", json.dumps(asked, indent=1) + "\n")
+    name = TITLES[config.model]
+    with done.stage(f"train {name}"), torch_threads(config.threads):
+        folder = out / "run"
+        fit_retriever(model, task, fit, folder, resume=resume and folder.exists())
+    with done.stage("measure"), torch_threads(config.threads):
+        comparison = _compared(name, model, config, task, repeats=repeats)
+    with done.stage("save"):
+        artifact = RetrieverArtifact.of(model, task, seed=config.seed)
+        identity = artifact.save(out / "model", overwrite=overwrite, clock=clock)
+        atomic_write_text(out / "report.json", comparison.to_json())
+    return RetrieverRunResult(
+        artifact, comparison, why, searched, dict(done.seconds), out, identity
+    )
+
+
+def settings_of(config: RetrieverRun, task: NextBasket) -> tuple[str, ...]:
+    """The settings that follow from the data, a sentence each; a search is not made."""
+    return _settings(replace(config, search=0), task)[2]
+
+
+def _settings(
+    config: RetrieverRun, task: NextBasket
+) -> tuple[RetrieverModel, RetrievalConfig, tuple[str, ...], SearchResult | None]:
+    """A model with first weights, how it is trained, and why so."""
+    searched, seed, folder = None, config.seed, config.out / "search"
+    match config.model:
+        case "two-tower":
+            towers: Defaults[TwoTowerConfig, RetrievalConfig] = two_tower_defaults(task)
+            if config.search:
+                towers, searched = two_tower_search(
+                    task, towers, trials=config.search, folder=folder, seed=seed
+                )
+            model: RetrieverModel = seeded(
+                seed, lambda: TwoTower(towers.model, task.spec, task.items, task.count)
+            )
+            fit, why = towers.fit, towers.why
+        case "hcn":
+            interests: Defaults[HCNConfig, RetrievalConfig] = hcn_defaults(task)
+            if config.search:
+                interests, searched = hcn_search(
+                    task, interests, trials=config.search, folder=folder, seed=seed
+                )
+            model = seeded(seed, lambda: HCN(interests.model, task.spec, task.items, task.count))
+            fit, why = interests.fit, interests.why
+    fit = replace(fit, seed=seed, k=min(fit.k, len(task.items) - 1))
+    return model, replace(fit, epochs=config.epochs or fit.epochs), why, searched
+
+
+def _compared(
+    name: str, model: RetrieverModel, config: RetrieverRun, task: NextBasket, *, repeats: bool
+) -> RankingComparison:
+    """The model and the rules on the test."""
+    log, visits, depth = log_of_task(task), task.visits("test"), min(DEPTH, len(task.items) - 1)
+    model.eval()
+    score = catalogue_vectors(model, task)
+    ranks = retrieved_ranks(score, task, visits, depth=depth, unseen=not repeats).ranks()
+    rules = fit_rules(log, repeats=repeats, seed=config.seed)
+    others = rules_ranks(rules, log, log.test, unseen=not repeats, depth=DEPTH)
+    return compare_rankings(
+        {name: ranks, **others},
+        task.visit_user[visits],
+        subject=name,
+        protocol=EvaluationProtocol(
+            split=task.protocol,
+            candidates=f"all {len(task.items) - 1:,} items",
+            ties="as a partial sort leaves them",
+            seen_items="not removed" if repeats else "removed",
+            k=(10, DEPTH),
+        ),
+        data_hash=task.data_hash,
+        seed=config.seed,
+        draws=config.draws,
+    )

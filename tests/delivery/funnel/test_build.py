@@ -1,0 +1,124 @@
+"""A funnel is built from a task, and taken up where it was cut off."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adwright.core.errors import ConfigError, ResumeError
+from adwright.delivery.funnel import build
+from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel, visits_within
+from adwright.delivery.funnel.funnel import Funnel
+from adwright.delivery.funnel.networks import Networks
+from adwright.delivery.funnel.plan import Planned
+from adwright.delivery.funnel.report import FunnelReport
+from tests.support.data.small_next_basket import small_task
+from tests.support.delivery.cascade_parts import request
+
+TASK = small_task(people=20)
+CONFIG = FunnelConfig(minutes=5, models=("two-tower",), draws=20, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _two_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same on every machine."""
+    monkeypatch.setattr(
+        build, "planned", lambda name, cost, left: Planned(name, 2, 1.0, "for a test")
+    )
+
+
+def test_a_run_holds_what_was_decided_and_measured(tmp_path: Path) -> None:
+    told: list[str] = []
+    built = build_funnel(
+        TASK, tmp_path / "run", CONFIG, repeats=True, log="mine.csv", tell=told.append
+    )
+    run = tmp_path / "run"
+    saved = Funnel.load(run / "deployment")
+    assert saved.artifact_id == built.funnel.artifact_id
+    asked = [request("u1", k=3), request("nobody", k=3)]
+    ours, theirs = (one.cascade().recommend_many(asked) for one in (built.funnel, saved))
+    assert [one.item_ids for one in ours] == [one.item_ids for one in theirs]
+    report = FunnelReport.from_json((run / "report.json").read_text("utf-8"))
+    assert report == built.report
+    assert report.validation
+    assert any("two-tower: at most 2 epochs" in note for note in report.notes)
+    assert {line for line in told if not line.startswith("plan: ")} <= set(report.notes)
+    assert json.loads((run / "config.json").read_text("utf-8"))["log"] == "mine.csv"
+    assert json.loads((run / "plan.json").read_text("utf-8"))[0]["model"] == "two-tower"
+    assert saved.histories is not None
+    assert "click" in saved.histories.kinds
+    assert {"train two-tower", "choose what serves", "measure"} <= set(built.seconds)
+
+
+def test_without_models_the_rules_serve(tmp_path: Path) -> None:
+    config = replace(CONFIG, models=())
+    built = build_funnel(TASK, tmp_path / "run", config, repeats=False)
+    assert set(built.funnel.parts.models) == {"item-item"}
+    assert built.plan == ()
+    assert "past" not in built.funnel.serving.sources
+    assert not built.funnel.parts.repeats
+
+
+def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "select_serving", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_funnel(TASK, run, CONFIG, repeats=True)
+    with pytest.raises(ConfigError, match="already holds a build"):
+        build_funnel(TASK, run, CONFIG, repeats=True)
+    with pytest.raises(ResumeError, match="another config"):
+        build_funnel(TASK, run, replace(CONFIG, seed=1), repeats=True, resume=True)
+    with pytest.raises(ResumeError, match="another repeats"):
+        build_funnel(TASK, run, CONFIG, repeats=False, resume=True)
+    with pytest.raises(ResumeError, match="holds no build"):
+        build_funnel(TASK, tmp_path / "other", CONFIG, repeats=True, resume=True)
+    # The decision stands, whatever another look would say.
+    monkeypatch.setattr(build, "planned", lambda name, cost, left: Planned(name, 0, 0.0, "no time"))
+    resumed = build_funnel(TASK, run, CONFIG, repeats=True, resume=True)
+    assert resumed.plan[0].epochs == 2
+    assert resumed.report.line("two-tower", "source").items > 0
+
+
+def test_a_build_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = build_funnel(TASK, run, CONFIG, repeats=True)
+    other = replace(CONFIG, models=(), seed=2)
+    second = build_funnel(TASK, run, other, repeats=True, overwrite=True)
+    assert second.funnel.artifact_id != first.funnel.artifact_id
+    assert not (run / "two-tower").exists()
+    assert Funnel.load(run / "deployment").seed == 2
+
+
+def test_a_plan_is_made_without_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    found = plan_funnel(TASK, replace(CONFIG, minutes=60), repeats=True)
+    assert [one.model for one in found] == ["two-tower"]
+    assert found[0].epochs > 0
+    (none,) = plan_funnel(TASK, replace(CONFIG, minutes=0), repeats=True)
+    assert none.epochs == 0
+
+
+@pytest.mark.parametrize("wrong", [{"minutes": -1}, {"draws": 0}, {"valid": -1}, {"seed": -1}])
+def test_settings_out_of_range_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="not negative"):
+        FunnelConfig(**wrong)  # type: ignore[arg-type]
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_large_catalogue_is_asked_fewer_visits() -> None:
+    assert visits_within(TASK, 1_500) == 1_500
+    items = replace(TASK.items, ids=tuple(f"i{n}" for n in range(39_999)))
+    assert visits_within(replace(TASK, items=items), 1_500) == 750
+    items = replace(TASK.items, ids=tuple(f"i{n}" for n in range(399_999)))
+    assert visits_within(replace(TASK, items=items), 1_500) == 500
+
+
+def test_the_networks_get_the_cache(tmp_path: Path) -> None:
+    assert Networks(TASK, True, tmp_path).folder == tmp_path

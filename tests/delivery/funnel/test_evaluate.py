@@ -1,0 +1,86 @@
+"""Saved models of every kind are measured on the visits of a task."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adwright.core.artifacts import save_artifact
+from adwright.core.errors import ArtifactError, ConfigError
+from adwright.delivery.funnel.evaluate import evaluate_model
+from adwright.delivery.funnel.measure import measure_funnel
+from adwright.models.retrieval.item_item import ItemItemConfig
+from adwright.training.retrieval.item_item import fit_item_item
+from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from tests.support.delivery.cascade_parts import deployment, hcn, task, two_tower
+from tests.support.delivery.funnel_parts import funnel, funnel_parts, log, rules
+from tests.support.delivery.sequence_parts import hstu, hstu_ranker
+
+
+def evaluated(folder: Path, **changes: object):  # type: ignore[no-untyped-def]
+    return evaluate_model(folder, task(), repeats=True, draws=20, **changes)  # type: ignore[arg-type]
+
+
+def test_a_funnel_is_measured_as_it_was_built(tmp_path: Path) -> None:
+    funnel().save(tmp_path / "run" / "deployment")
+    report = evaluated(tmp_path / "run")
+    expected = measure_funnel(funnel(), rules(), log(), task(), draws=20)
+    assert report.served.ndcg == expected.served.ndcg
+    assert report.line("two-tower", "part").ndcg == expected.line("two-tower", "part").ndcg
+
+
+@pytest.mark.parametrize("name", ["two-tower", "hcn", "sequence", "item-item"])
+def test_a_model_alone_is_measured_by_its_own_order(tmp_path: Path, name: str) -> None:
+    item_item = funnel_parts().item_item
+    models = {"two-tower": two_tower(), "hcn": hcn(), "sequence": hstu(), "item-item": item_item}
+    model = models[name]
+    assert model is not None
+    model.save(tmp_path / "model")
+    report = evaluated(tmp_path, split="valid")
+    assert report.split == "valid"
+    assert report.served.ndcg is not None
+    assert "alone serves" in report.first
+    if name != "item-item":
+        assert report.line(name, "part").ndcg == report.served.ndcg
+
+
+def test_a_cascade_of_fixed_stages_is_measured(tmp_path: Path) -> None:
+    deployment().save(tmp_path / "deployment")
+    report = evaluated(tmp_path / "deployment")
+    assert report.first.startswith("A cascade of fixed stages serves.")
+
+
+def test_a_rule_that_was_counted_from_the_test_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = fit_item_item(log(), ItemItemConfig(), whole=True)
+    ItemItemArtifact(whole, log().ids, True).save(tmp_path / "model")
+    with caplog.at_level(logging.WARNING, "adwright"):
+        evaluated(tmp_path)
+    assert "has seen what it is asked" in caplog.text
+    caplog.clear()
+    item_item = funnel_parts().item_item
+    assert item_item is not None
+    item_item.save(tmp_path / "train")
+    with caplog.at_level(logging.WARNING, "adwright"):
+        evaluated(tmp_path / "train")
+    assert not caplog.records
+
+
+def test_other_items_and_other_kinds_are_refused(tmp_path: Path) -> None:
+    two_tower().save(tmp_path / "model")
+    items = task().items
+    other = replace(task(), items=replace(items, ids=tuple(f"x{i}" for i in items.ids)))
+    with pytest.raises(ConfigError, match="12 items, and the log has 12 others"):
+        evaluate_model(tmp_path, other, repeats=True)
+    save_artifact(tmp_path / "x", kind="survival", config={}, files={"a": "b"})
+    with pytest.raises(ArtifactError, match="'survival' is not measured"):
+        evaluated(tmp_path / "x")
+    hstu_ranker().save(tmp_path / "r")
+    with pytest.raises(ConfigError, match="search the catalogue"):
+        evaluated(tmp_path / "r")
+    with pytest.raises(ArtifactError, match="no artifact"):
+        evaluated(tmp_path / "nothing")
