@@ -21,6 +21,7 @@ from adwright.cli import (
     simulate,
     store,
     train_item_item,
+    train_retrieval,
 )
 from adwright.cli import train_sequences as sequences
 from adwright.cli.default_group import DefaultGroup
@@ -133,6 +134,7 @@ train = typer.Typer(
 train.command("din")(ranker.train)
 sequences.register(train)
 train_item_item.register(train)
+train_retrieval.register(train)
 
 demo.register(app)
 ranker.register(app)

@@ -169,8 +169,13 @@ def _tell_default(sentence: str) -> None:
 
 
 def evaluate(
-    ranker: RankerPath,
-    task: Annotated[Path, typer.Option("--task", help="Folder of the task to measure on.")],
+    model: Annotated[Path, typer.Argument(help="Folder of a saved model, or of its run.")],
+    task: Annotated[
+        Path | None, typer.Option("--task", help="Of a ranker: the folder of the task.")
+    ] = None,
+    log: Annotated[
+        str | None, typer.Option("--log", help="Of what recommends: the log, as train takes it.")
+    ] = None,
     split: Annotated[
         Literal["valid", "test"], typer.Option("--split", help="Which rows to measure.")
     ] = "test",
@@ -181,18 +186,29 @@ def evaluate(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Measure a saved ranker on the rows of a task, with intervals over users."""
+    """Measure a saved model, with intervals over users: a ranker on the rows of a task, what
+    recommends (a cascade, two towers, HCN, HSTU, SASRec, item-item) on the visits of a log, beside
+    the simple rules."""
+    from adwright.cli.train_retrieval import evaluate_recommender
     from adwright.core.atomic import atomic_write_text
+    from adwright.core.errors import ConfigError
     from adwright.data.tasks.task import Task
     from adwright.training.ranking.ranker import Ranker
     from adwright.training.ranking.run import measure
 
+    if (task is None) == (log is None):
+        hint = "pass --task for a ranker, --log for a cascade, retriever or sequence model"
+        raise ConfigError("name what to measure on", where="--task, --log", hint=hint)
     if out is not None:
         allowed_to_replace(out, force=force)
-    report = measure(Ranker.load(ranker), Task.open(task), split=split, draws=draws, seed=seed)
-    typer.echo(report.table())
+    if task is not None:
+        report = measure(Ranker.load(model), Task.open(task), split=split, draws=draws, seed=seed)
+        typer.echo(report.table())
+        text = report.to_json()
+    else:
+        text = evaluate_recommender(model, str(log), split=split, draws=draws, seed=seed)
     if out is not None:
-        atomic_write_text(out, report.to_json())
+        atomic_write_text(out, text)
 
 
 def score(

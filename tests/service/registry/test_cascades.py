@@ -14,6 +14,8 @@ from adwright.core.errors import ArtifactCorruptError
 from adwright.delivery import served
 from adwright.delivery.decision import Request
 from adwright.delivery.served import ServedModel, history_kinds_of
+from adwright.delivery.funnel.funnel import Serving
+from adwright.delivery.funnel.mixture import ScoreMixture
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.cascades import ALONE, KIND
@@ -28,6 +30,7 @@ from tests.support.delivery.cascade_parts import (
     request,
     two_tower,
 )
+from tests.support.delivery.funnel_parts import funnel
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
 from tests.support.delivery.single_models import past
 from tests.support.service.small_shop import running
@@ -83,6 +86,28 @@ def test_a_cascade_with_hstu_decides_and_sees_what_happens(tmp_path: Path) -> No
     model.observe([event(1, "purchase", "u1", "i7", request().time - timedelta(hours=1))])
     (after,) = model.recommender.recommend_many([request("u1")], None)
     assert (after.score != found.score).any()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_funnel_decides_and_sees_what_happens(tmp_path: Path, alone: bool) -> None:
+    whole = funnel()
+    if alone:
+        serving = Serving({"item-item": 5, "popularity": 3}, ScoreMixture.of("item-item"))
+        whole = replace(whole, serving=serving)
+        parts = replace(whole.parts, two_tower=None, sequence=None, hcn=None, fine=None)
+        whole = replace(whole, parts=parts)
+    whole.save(tmp_path / "v1")
+    model = load_deployed(tmp_path / "v1")
+    (found,) = model.recommender.recommend_many([request("u1")], None)
+    (expected,) = whole.cascade().recommend_many([request("u1")])
+    assert found.item_ids == expected.item_ids
+    assert (found.stage, model.kind) == ("coarse", KIND)
+    assert model.similar is not None
+    assert model.similar("i3", 2) == whole.cascade().similar("i3", 2)
+    assert model.observe is not None
+    model.observe([event(1, "purchase", "u1", "i7", request().time - timedelta(hours=1))])
+    (after,) = model.recommender.recommend_many([request("u1")], None)
+    assert after.item_ids != found.item_ids or (after.score != found.score).any()
 
 
 def test_given_no_time_it_answers_with_the_most_popular(model: Deployed) -> None:

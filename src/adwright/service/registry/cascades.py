@@ -31,9 +31,9 @@ def deployed_cascade(artifact: Artifact, settings: PolicySettings, clock: Clock)
 
     Raises what `Deployment.load`, `Deployment.cascade` and `PolicySettings.build` raise.
     """
-    from adwright.delivery.cascade.deployment import Deployment
+    from adwright.delivery.funnel.funnel import load_cascade
 
-    cascade = Deployment.load(artifact).cascade(clock=clock)
+    cascade = load_cascade(artifact).cascade(clock=clock)
     return _deployed(cascade, artifact, settings, clock)
 
 
@@ -62,7 +62,8 @@ def _deployed(
     histories = cascade.histories
     latest = histories.latest_until(datetime.fromisoformat(artifact.manifest["created"]))
     known_until = None if latest is None else _EPOCH + timedelta(microseconds=latest + 1)
-    vectors = histories.items.ids, cascade.vectors.item_vectors[1:]
+    found = cascade.item_vectors
+    vectors = None if found is None else (histories.items.ids, found[1:])
 
     def similar(item_id: str, k: int) -> Sequence[tuple[str, float]] | None:
         try:

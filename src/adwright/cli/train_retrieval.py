@@ -1,0 +1,213 @@
+"""adwright train cascade, two-tower and hcn, and the part of evaluate that is about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adwright.cli.shared import (
+    DryRun,
+    Force,
+    Offline,
+    Resume,
+    Seed,
+    allowed_to_replace,
+    show_table,
+)
+
+if TYPE_CHECKING:
+    from adwright.data.tasks.own.next_item import NextItem
+    from adwright.delivery.funnel.report import FunnelReport
+    from adwright.training.retrieval.run import RetrieverKind
+
+__all__ = ["cascade", "evaluate_recommender", "hcn", "register", "show_report", "two_tower"]
+
+LogName = Annotated[
+    str,
+    typer.Argument(
+        help="An imported log, the file that would be imported, a folder with sequences.txt, or a "
+        "public log by name: complete-journey, movielens."
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="Passes over the data, at most; else as the data say."),
+]
+Search = Annotated[
+    int, typer.Option("--search", min=0, help="Trials of better settings on validation.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("cascade")(cascade)
+    app.command("two-tower")(two_tower)
+    app.command("hcn")(hcn)
+
+
+def cascade(
+    log: LogName,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/cascade"),
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.0, help="Wall time for all of it.")
+    ] = 8.0,
+    seed: Seed = 0,
+    offline: Offline = False,
+    resume: Resume = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a cascade on a log, measure it and save it: what serves is what validation favours.
+
+    Item-item and popularity are counted, and models are trained as far as --minutes go. Every rule,
+    every model alone and mixtures of them are tried on validation visits, and the order that serves
+    is the best of them, the one with fewer models where they are alike. The test is asked once. A
+    run that was killed continues with --resume.
+    """
+    from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel
+
+    found = _opened(log, offline=offline)
+    config = FunnelConfig(minutes=minutes, seed=seed)
+    if dry_run:
+        for one in plan_funnel(found.task, config, repeats=found.choices.repeats):
+            typer.echo(f"Plan: {one.text()}")
+        typer.echo(f"Would write {out}")
+        return
+    if resume and not (out / "config.json").exists():
+        typer.echo(f"{out} holds no run yet: a new one begins")
+        resume = False
+    replacing = not resume and allowed_to_replace(out / "config.json", force=force)
+    result = build_funnel(
+        found.task,
+        out,
+        config,
+        repeats=found.choices.repeats,
+        log=log,
+        resume=resume,
+        overwrite=replacing,
+        tell=typer.echo,
+    )
+    typer.echo("")
+    show_report(result.report)
+    saved, taken = out / "deployment", sum(result.seconds.values()) / 60
+    typer.echo(f"Saved in {saved} as {result.funnel.artifact_id[:16]}, after {taken:.1f} minutes")
+    typer.echo(f"Next: adwright publish {saved} --models models --tenant shop")
+    typer.echo("      adwright serve --models models")
+
+
+def two_tower(
+    log: LogName,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path(
+        "runs/two-tower"
+    ),
+    epochs: Epochs = None,
+    search: Search = 0,
+    seed: Seed = 0,
+    offline: Offline = False,
+    resume: Resume = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train two towers to find what users take next, measure them beside the rules, and save them.
+
+    A query is a user's history; items are embedded by what is known of them, so that new items can
+    be found. Settings follow from the log and are printed. A run that was killed continues with
+    --resume.
+    """
+    _retriever("two-tower", log, out, epochs, search, seed, offline, resume, force, dry_run)
+
+
+def hcn(
+    log: LogName,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/hcn"),
+    epochs: Epochs = None,
+    search: Search = 0,
+    seed: Seed = 0,
+    offline: Offline = False,
+    resume: Resume = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train HCN, which keeps several interests of each user, in the same way as two-tower."""
+    _retriever("hcn", log, out, epochs, search, seed, offline, resume, force, dry_run)
+
+
+def evaluate_recommender(
+    model: Path, log: str, *, split: str, draws: int, seed: int, offline: bool = False
+) -> str:
+    """Measure a saved cascade, retriever, sequence model or item-item rule on the visits of a log,
+    and print the table; returns the report as JSON."""
+    from adwright.delivery.funnel.evaluate import evaluate_model
+
+    found = _opened(log, offline=offline)
+    report = evaluate_model(
+        model,
+        found.task,
+        repeats=found.choices.repeats,
+        split="valid" if split == "valid" else "test",
+        draws=draws,
+        seed=seed,
+    )
+    show_report(report)
+    return report.to_json()
+
+
+def show_report(report: FunnelReport) -> None:
+    """Print the first line and the table of a report."""
+    typer.echo(report.first)
+    title = (
+        f"{report.split}: {report.visits:,} visits of {report.users:,} users; 95% intervals over "
+        "users"
+    )
+    show_table(report.header(), report.rows(), title=title)
+
+
+def _opened(log: str, *, offline: bool) -> NextItem:
+    """The task of a log; what was decided for it is printed."""
+    from adwright.data.tasks.own.next_item import open_next_item
+
+    found = open_next_item(log, offline=offline)
+    for line in found.choices.lines():
+        typer.echo(f"Default: {line}")
+    return found
+
+
+def _retriever(
+    kind: RetrieverKind,
+    log: str,
+    out: Path,
+    epochs: int | None,
+    search: int,
+    seed: int,
+    offline: bool,
+    resume: bool,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    from adwright.training.retrieval.run import RetrieverRun, run_retriever, settings_of
+
+    found = _opened(log, offline=offline)
+    asked = RetrieverRun(model=kind, epochs=epochs, search=search, seed=seed, out=out, log=log)
+    if dry_run:
+        for sentence in settings_of(asked, found.task):
+            typer.echo(f"Default: {sentence}")
+        typer.echo(f"Would write {out}")
+        return
+    replacing = allowed_to_replace(out / "model", force=force)
+    result = run_retriever(
+        asked,
+        found.task,
+        repeats=found.choices.repeats,
+        resume=resume,
+        overwrite=replacing or force,
+        tell=lambda sentence: typer.echo(f"Default: {sentence}"),
+    )
+    if result.search is not None:
+        show_table(result.search.header(), result.search.rows(), title="Search")
+    comparison = result.comparison
+    typer.echo(comparison.verdict())
+    show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
+    typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
+    typer.echo(f"Next: adwright publish {result.folder / 'model'} --models models --tenant shop")
