@@ -146,6 +146,18 @@ def test_fewer_models_where_they_are_alike() -> None:
     assert chosen([rule, twin], user).name == "twin"
 
 
+def test_a_rule_is_given_up_only_for_two_errors() -> None:
+    lead = np.random.default_rng(0).normal(size=400)
+    lead -= lead.mean()
+    error = np.sqrt((lead**2).sum()) / len(lead)
+    user = np.arange(400)
+    rule, mixed = (tried("simple", np.zeros(400), 0, columns) for columns in (1, 2))
+    for errors, simple, several in ((0.9, True, True), (1.5, True, False), (2.1, False, False)):
+        other = tried("other", lead + errors * error, 3)
+        assert (chosen([rule, other], user).name == "simple") is simple
+        assert (chosen([mixed, other], user).name == "simple") is several
+
+
 def test_the_error_is_one_over_users() -> None:
     """Of visits of one user that all say the same there is one to learn from."""
     user = np.repeat([0, 1, 2, 3], 100)

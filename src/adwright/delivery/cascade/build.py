@@ -226,9 +226,12 @@ def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool)
         atomic_write_text(path, json.dumps(asked, indent=1) + "\n")
         return
     try:
-        before = renamed(json.loads(path.read_text("utf-8")))
+        said = json.loads(path.read_text("utf-8"))
+        before = renamed(said)
         before["config"] = {OLD_NAMES.get(k, k): v for k, v in before.get("config", {}).items()}
-    except (OSError, ValueError) as error:
+        # Its names are no old names of trainings; builds of before know nothing of the last one.
+        before["config"]["cascade"] = {"unseen": False, **said["config"]["cascade"]}
+    except (KeyError, OSError, TypeError, ValueError) as error:
         raise ResumeError(
             "this folder holds no build", where=str(folder), hint="check the path"
         ) from error

@@ -3,8 +3,9 @@
 The weights of a mixture that judge a user's visits were fitted to other users: two halves of the
 users, each judged by the weights of the other. Of all orders the best by NDCG@10 sets the mark, and
 of those that are behind it by no more than one standard error the one that asks the fewest models
-is taken, the best where there are several (Breiman et al. 1984, section 3.4.3). So no rule and no
-single model is ahead of what serves, but by what users differ by chance.
+is taken, the best where there are several (Breiman et al. 1984, section 3.4.3). A single rule, of
+which nothing was fitted to these visits, is given up only where it is behind by two. So no rule and
+no single model is ahead of what serves, but by what users differ by chance.
 
     rules       what serves is one rule, or a mixture of rules: no trained model is asked
     models      one trained model alone, or mixtures of some with the rules
@@ -120,7 +121,7 @@ def try_orders(
 def chosen(orders: Sequence[TriedOrder], user: Ints) -> TriedOrder:
     """The order that serves, by the rule of the module. user: int64 [V]."""
     best = max(orders, key=lambda one: float(one.gain.mean()))
-    near = [one for one in orders if _behind(best, one, user) <= 0]
+    near = [one for one in orders if _behind(best, one, user, 2 if one.is_rule else 1) <= 0]
     fewest = min(_stages(one) for one in near)
     return max(
         (one for one in near if _stages(one) == fewest), key=lambda one: float(one.gain.mean())
@@ -132,13 +133,13 @@ def _stages(order: TriedOrder) -> int:
     return 2 * order.models + (len(order.coarse.names) > 1)
 
 
-def _behind(best: TriedOrder, other: TriedOrder, user: Ints) -> float:
-    """By how much more than a standard error, over users, the other is behind."""
+def _behind(best: TriedOrder, other: TriedOrder, user: Ints, errors: float) -> float:
+    """By how much more than so many standard errors, over users, the other is behind."""
     lost = best.gain - other.gain
     _, place = np.unique(user, return_inverse=True)
     mean = float(lost.mean())
     beside = np.bincount(place, lost - mean)
-    return mean - float(np.sqrt((beside**2).sum())) / len(lost)
+    return mean - errors * float(np.sqrt((beside**2).sum())) / len(lost)
 
 
 def _subsets(names: Sequence[ColumnName]) -> Iterator[tuple[ColumnName, ...]]:

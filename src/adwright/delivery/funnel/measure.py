@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.core.progress import progress
 from adwright.data.sequences.next_log import NextLog, NextQuestions
 from adwright.data.tasks.next_basket import NextBasket
@@ -69,6 +70,9 @@ class _Asked:
     ranks: Mapping[str, Ranks]
     best: str
     rule: Floats
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     def line(
         self,

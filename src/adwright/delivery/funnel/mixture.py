@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.ranges import ranges
 from adwright.delivery.funnel.columns import CandidateColumns, ColumnName, stacked
@@ -50,6 +51,7 @@ class ScoreMixture:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        check_literals(self)
         if not self.names or len(self.names) != len(self.weights):
             raise ConfigError(
                 "a mixture has a weight for each of its columns",

@@ -26,6 +26,7 @@ from statistics import median
 from typing import Literal, get_args
 
 from adwright.core.clock import Clock, SystemClock
+from adwright.core.config import check_literals
 
 __all__ = [
     "MODELS",
@@ -70,6 +71,9 @@ class Planned:
     epochs: int
     seconds: float
     why: str
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     def text(self) -> str:
         """One sentence."""
