@@ -13,9 +13,9 @@ from adwright.core.clock import SystemClock
 from adwright.core.errors import ArtifactCorruptError
 from adwright.delivery import served
 from adwright.delivery.decision import Request
-from adwright.delivery.served import ServedModel, history_kinds_of
 from adwright.delivery.funnel.funnel import Serving
 from adwright.delivery.funnel.mixture import ScoreMixture
+from adwright.delivery.served import ServedModel, history_kinds_of
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.cascades import ALONE, KIND
