@@ -20,12 +20,10 @@ from adwright.cli import (
     serve,
     simulate,
     store,
-    train_item_item,
-    train_retrieval,
 )
-from adwright.cli import train_sequences as sequences
 from adwright.cli.default_group import DefaultGroup
 from adwright.cli.shared import fail
+from adwright.cli.train import app as train
 from adwright.cli.tune import app as tune
 from adwright.core.errors import AdwrightError
 from adwright.core.version import __version__
@@ -126,23 +124,13 @@ def _root(
         logger.addHandler(logging.StreamHandler())
 
 
-train = typer.Typer(
-    cls=DefaultGroup,
-    help="Train a model, measure it and save it: DIN, the ranker, where no other is named.",
-    rich_markup_mode="markdown",
-)
-train.command("din")(ranker.train)
-sequences.register(train)
-train_item_item.register(train)
-train_retrieval.register(train)
-
 demo.register(app)
 ranker.register(app)
 recommend.register(app)
 serve.register(app)
 retrain.register(app)
 simulate.register(app)
-app.add_typer(train, name="train")
+app.add_typer(train.app, name="train")
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
 app.add_typer(lm.app, name="lm")

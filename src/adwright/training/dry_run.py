@@ -29,7 +29,13 @@ from adwright.models.ranking.union import ranker_model
 from adwright.training.loop.loop import require_startable
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.loop.threads import torch_threads
-from adwright.training.ranking.config import RunConfig, TaskConfig, open_task
+from adwright.training.ranking.config import (
+    DecidedRun,
+    RunConfig,
+    TaskConfig,
+    decide,
+    open_task,
+)
 from adwright.training.ranking.fit import require_both_labels, run_folder
 from adwright.training.ranking.predict import open_stream
 from adwright.training.ranking.run import models_of
@@ -44,7 +50,7 @@ __all__ = ["plan_ranking", "plan_sequence"]
 #: Steps that are tried, of which the first one warms up and is not timed.
 _TRIED = 4
 #: What a whole step costs of one that is tried, which lacks the optimiser's share; and scoring a
-#: row of training it. Measured on DIN; for an estimate they will do.
+#: row of training it. Guesses; for an estimate they will do.
 _WHOLE_STEP, _SCORING = 1.25, 0.35
 _JOURNEY = "Complete Journey, which is downloaded first (31 MB)"
 
@@ -65,21 +71,22 @@ def plan_ranking(
         return facts | _source(config.task)
     task = open_task(config.task)
     require_both_labels(task)
-    fit = replace(config.fit, seed=config.seed)
+    decided = decide(config, task)
+    fit = replace(decided.fit, seed=config.seed)
     for name in begun_runs(folders, resume=resume, stop_now=False):
         require_startable(run_folder(task, fit, folders[name]), resume=True)
-    facts |= _task_facts(task)
+    facts |= _task_facts(task) | {"defaults": "; ".join(decided.why)}
     sizes: dict[str, int] = {}
     seconds = 0.0
     with torch_threads(config.threads):
-        for name, model_config in models.items():
+        for name, model_config in models_of(decided).items():
             build = partial(ranker_model, model_config, task.spec, task.item_table)
             model = seeded(config.seed, build)
             sizes[name] = _parameters(model)
             stream = open_stream(task, "train", replace(fit.stream, seed=config.seed))
             batches = (batch for batch, _ in stream.epoch())
             row = _seconds_a_unit((model.loss(batch), len(batch)) for batch in batches)
-            seconds += row * _rows_of(task, config)
+            seconds += row * _rows_of(task, decided)
     return facts | _costs(sizes, seconds, fit.epochs)
 
 
@@ -179,7 +186,7 @@ def _task_facts(task: Task) -> dict[str, str]:
     }
 
 
-def _rows_of(task: Task, config: RunConfig) -> float:
+def _rows_of(task: Task, config: DecidedRun) -> float:
     """Training rows that cost as much as all rows that a run trains on and scores."""
     counts = task.meta["splits"]
     train, rate = counts["train"], config.fit.stream.negative_rate

@@ -175,6 +175,7 @@ def test_the_task_equals_its_definition_by_loops(task: Task) -> None:
     found = rows_of(task)
     assert found == expected
     assert {row["split"] for row in found.values()} == set(SPLITS)
+    assert task.popularity_kinds == ("click", "purchase")
     assert {row["label"] for row in found.values()} == {0, 1}
 
 
@@ -447,10 +448,3 @@ def test_labels_that_leak_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixt
     with caplog.at_level("WARNING", "adwright"):
         build_log_task(as_log(leaking), CATALOGUE, tmp_path, config)
     assert "sold alone tells positives from negatives (AUC 1.000)" in caplog.text
-
-
-def test_the_task_says_what_popularity_counts(task: Task, tmp_path: Path) -> None:
-    assert task.popularity_kinds == ("click", "purchase")
-    config = replace(CONFIG, responses=("view",))
-    viewed = build_log_task(as_log(EVENTS), CATALOGUE, tmp_path, config)
-    assert viewed.popularity_kinds == ("view",)

@@ -70,6 +70,7 @@ class PartialStream:
         return replace(default, **{k: v for k, v in given.items() if v is not None})
 
 
+@checked
 @dataclass(frozen=True)
 class StreamConfig(PartialStream):
     """`PartialStream` with nothing left open."""

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from typer.testing import CliRunner
+
+from adwright.cli.train.app import app
+
+
+def test_every_model_has_its_verb() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+    for verb in ("din", "sequence", "hstu", "sasrec", "item-item", "two-tower", "hcn", "cascade"):
+        assert verb in shown
