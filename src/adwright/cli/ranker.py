@@ -189,7 +189,7 @@ def evaluate(
     """Measure a saved model, with intervals over users: a ranker on the rows of a task, what
     recommends (a cascade, two towers, HCN, HSTU, SASRec, item-item) on the visits of a log, beside
     the simple rules."""
-    from adwright.cli.train.retrieval import evaluate_recommender
+    from adwright.cli.recommenders import evaluate_recommender
     from adwright.core.atomic import atomic_write_text
     from adwright.core.errors import ConfigError
     from adwright.data.tasks.task import Task

@@ -1,4 +1,4 @@
-"""adwright train cascade, two-tower and hcn, and the part of evaluate that is about them."""
+"""adwright train cascade, two-tower and hcn."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adwright.cli.recommenders import opened_task, show_report
 from adwright.cli.shared import (
     DryRun,
     Force,
@@ -18,11 +19,9 @@ from adwright.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from adwright.data.tasks.own.next_item import NextItem
-    from adwright.delivery.funnel.report import FunnelReport
     from adwright.training.retrieval.run import RetrieverKind
 
-__all__ = ["cascade", "evaluate_recommender", "hcn", "register", "show_report", "two_tower"]
+__all__ = ["cascade", "hcn", "register", "two_tower"]
 
 LogName = Annotated[
     str,
@@ -68,7 +67,7 @@ def cascade(
     """
     from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel
 
-    found = _opened(log, offline=offline)
+    found = opened_task(log, offline=offline)
     config = FunnelConfig(minutes=minutes, seed=seed)
     if dry_run:
         for one in plan_funnel(found.task, config, repeats=found.choices.repeats):
@@ -134,46 +133,6 @@ def hcn(
     _retriever("hcn", log, out, epochs, search, seed, offline, resume, force, dry_run)
 
 
-def evaluate_recommender(
-    model: Path, log: str, *, split: str, draws: int, seed: int, offline: bool = False
-) -> str:
-    """Measure a saved cascade, retriever, sequence model or item-item rule on the visits of a log,
-    and print the table; returns the report as JSON."""
-    from adwright.delivery.funnel.evaluate import evaluate_model
-
-    found = _opened(log, offline=offline)
-    report = evaluate_model(
-        model,
-        found.task,
-        repeats=found.choices.repeats,
-        split="valid" if split == "valid" else "test",
-        draws=draws,
-        seed=seed,
-    )
-    show_report(report)
-    return report.to_json()
-
-
-def show_report(report: FunnelReport) -> None:
-    """Print the first line and the table of a report."""
-    typer.echo(report.first)
-    title = (
-        f"{report.split}: {report.visits:,} visits of {report.users:,} users; 95% intervals over "
-        "users"
-    )
-    show_table(report.header(), report.rows(), title=title)
-
-
-def _opened(log: str, *, offline: bool) -> NextItem:
-    """The task of a log; what was decided for it is printed."""
-    from adwright.data.tasks.own.next_item import open_next_item
-
-    found = open_next_item(log, offline=offline)
-    for line in found.choices.lines():
-        typer.echo(f"Default: {line}")
-    return found
-
-
 def _retriever(
     kind: RetrieverKind,
     log: str,
@@ -188,7 +147,7 @@ def _retriever(
 ) -> None:
     from adwright.training.retrieval.run import RetrieverRun, run_retriever, settings_of
 
-    found = _opened(log, offline=offline)
+    found = opened_task(log, offline=offline)
     asked = RetrieverRun(model=kind, epochs=epochs, search=search, seed=seed, out=out, log=log)
     if dry_run:
         for sentence in settings_of(asked, found.task):
