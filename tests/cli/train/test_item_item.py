@@ -51,7 +51,7 @@ def test_a_dry_run_reads_and_writes_nothing(here: Path) -> None:
 
 
 def test_mistakes_are_told(here: Path) -> None:
-    assert "there is no such file" in run("nowhere.csv", code=2)
+    assert "there is no such log" in run("nowhere.csv", code=2)
     (here / "few.csv").write_text("user_id,item_id\na,b\n")
-    assert "lack a column" in run("few.csv", code=2)
+    assert "needed columns are missing" in run("few.csv", code=2)
     assert not (here / "runs").exists()

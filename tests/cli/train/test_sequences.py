@@ -126,7 +126,7 @@ def test_what_was_shown_is_no_history(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "about"),
     [
-        (["--events", "nowhere.csv"], "there is no such file"),
+        (["--events", "nowhere.csv"], "there is no such log"),
         (["--events", "empty"], "does not exist"),
         (["--width", "7"], "multiple of heads"),
         (["--households", "0"], "share in"),

@@ -346,7 +346,9 @@ def _open_folder(
     names = as_frame(file, bounds=bounds).frame.collect_schema().names()
     items, creatives, campaigns = path("items"), path("creatives"), path("campaigns")
     people = path("users")
-    if mapping is not None or not set(names) <= set(EVENT_SCHEMA.names):
+    needed = {field.name for field in EVENT_SCHEMA if not field.nullable}
+    ours = needed <= set(names) <= set(EVENT_SCHEMA.names)
+    if mapping is not None or not (ours or (folder / "summary.json").exists()):
         return read_log(
             file,
             items=items,
