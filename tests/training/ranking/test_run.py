@@ -251,7 +251,7 @@ def test_a_run_is_closed_with_what_it_has(tmp_path: Path, caplog: pytest.LogCapt
     with pytest.raises(KeyboardInterrupt):
         run(config, task=task, callbacks=[Stop(3)])
     found = run(config, task=task, stop_now=True)
-    assert list(found.probabilities) == ["DIN", "popularity", "frequency", "logistic"]
+    assert list(found.probabilities) == ["DIN", "popularity", "frequency", "item-item", "logistic"]
     assert "Base was not begun" in caplog.text
     assert Ranker.load(tmp_path / "run" / "ranker").report == found.ranker.report
     whole = run(replace(config, out=tmp_path / "whole"), task=task)
