@@ -132,7 +132,7 @@ def test_closing_ends_what_runs(process: PipelineProcess) -> None:
     process.close()
     with pytest.raises(ResourceError, match="closed"):
         list(request)
-    with pytest.raises(ConfigError, match="closed"):
+    with pytest.raises(ResourceError, match="closed"):
         process.submit([1], {})
 
 

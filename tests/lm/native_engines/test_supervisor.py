@@ -63,7 +63,7 @@ def test_it_is_started_again_after_each_kill(make: Callable[..., Supervisor]) ->
             assert lives.health(working=False) == "ready"
         assert "broke the connection" in str(lives.broken(lives.life()))
     assert lives.health(working=False) == "dead"
-    with pytest.raises(ConfigError, match="closed"):
+    with pytest.raises(ResourceError, match="closed"):
         lives.life()
     assert not lives.current.alive
 

@@ -112,9 +112,9 @@ class PipelineProcess:
     def submit(self, ids: Sequence[int], settings: Mapping[str, Any]) -> PipelineRequest:
         """Ask for an answer to a prompt of these tokens; settings: see `generation_config`.
 
-        Raises ConfigError once it is closed, ResourceError where the process does not come back in
-        time. Its request raises ConfigError where OpenVINO refuses the request, ResourceError where
-        it fails at it, or the process is gone.
+        Raises ResourceError once it is closed, or where the process does not come back in time. Its
+        request raises ConfigError where OpenVINO refuses the request, ResourceError where it fails
+        at it, or the process is gone.
         """
         self._lives.life()
         link = self._link
