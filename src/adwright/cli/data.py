@@ -181,7 +181,8 @@ def import_log(  # noqa: PLR0913, PLR0917 - one argument per option
     """
     from adwright.core.config import load_toml
     from adwright.data.sources.log import summarise
-    from adwright.data.tasks.from_log import LogTaskConfig, build_task_of_log
+    from adwright.data.tasks.from_log import LogTaskConfig
+    from adwright.data.tasks.own.ranking import build_ranking_task
 
     wanted = LogTaskConfig() if task_config is None else load_toml(task_config, LogTaskConfig)
     asked = _mapping(
@@ -207,7 +208,7 @@ def import_log(  # noqa: PLR0913, PLR0917 - one argument per option
         # What fails in earnest fails here, too.
         with TemporaryDirectory(prefix="adwright-dry-run-") as scratch:
             if with_task is not None:
-                build_task_of_log(log, scratch, with_task)
+                build_ranking_task(log, scratch, with_task)
         typer.echo(f"{_counted(found)}: all rows are valid. Would write {out}")
     else:
         _save(out, log, found, with_task, overwrite=replacing)
@@ -306,12 +307,12 @@ def _save(
 ) -> None:
     """Write the log, and a task inside its folder where `task` is given: both or nothing."""
     from adwright.data.sources.log import open_log, save_log
-    from adwright.data.tasks.from_log import build_task_of_log
+    from adwright.data.tasks.own.ranking import build_ranking_task
 
     made: list[str] = []
 
     def build(folder: Path) -> None:
-        made.append(build_task_of_log(open_log(folder), folder, task, name="task").folder.name)
+        made.append(build_ranking_task(open_log(folder), folder, task, name="task").folder.name)
 
     also = None if task is None else build
     save_log(out, log, overwrite=overwrite, summary=found, also=also)

@@ -4,7 +4,7 @@ The type alone does not tell: shop 7 is a number to a CSV reader, and no number 
 without a word about it is read by these rules, in this order:
 
     truth values               category
-    lists                      list
+    lists                      list; none where they hold numbers with fractions
     numbers with fractions     number
     whole numbers              by a word of the name: category for id, code, category, type, brand
                                and the like, number for price, year, age, count and the like;
@@ -190,6 +190,8 @@ def _by_rule(column: pl.Series) -> FoundColumn:
     if len(column) > 1 and column.n_unique() == 1:
         return FoundColumn("none", 1, "one value for all")
     if isinstance(dtype, pl.List):
+        if dtype.inner is not None and dtype.inner.is_float():
+            return FoundColumn("none", 0, "lists of numbers with fractions")
         return FoundColumn("list", column.explode().n_unique(), "lists")
     if dtype == pl.Boolean:
         return FoundColumn("category", column.drop_nulls().n_unique(), "true or false")
@@ -310,7 +312,7 @@ def _as_number(column: pl.Series, *, lenient: bool, file: str) -> pl.Series:
 
 def _as_list(column: pl.Series, separator: str) -> pl.Series:
     if isinstance(column.dtype, pl.List):
-        return column
+        return column.cast(pl.List(pl.String))
     parts = column.cast(pl.String).str.split(separator)
     kept = pl.element().str.strip_chars().replace("", None)
     return parts.to_frame().select(pl.col(column.name).list.eval(kept.drop_nulls())).to_series()

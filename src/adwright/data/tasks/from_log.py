@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import check_literals, checked, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
@@ -48,6 +48,7 @@ _TAKEN = {"user_id", "item_id", "request_id", "time", "label", "split", "visible
 _REQUEST = ["user_id", "request_id"]
 
 
+@checked
 @dataclass(frozen=True)
 class LogTaskConfig:
     """What counts as a response, what a row knows, and where the log is cut.

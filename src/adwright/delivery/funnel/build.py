@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import check_literals, checked, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sequences.next_log import NextLog, log_of_task
@@ -59,6 +59,7 @@ VALID, TEST, USUAL_ITEMS = 1_500, 5_000, 20_000
 _MEASURING = 0.2
 
 
+@checked
 @dataclass(frozen=True)
 class FunnelConfig:
     """minutes: of wall time, for all of it. models: that may be trained, in this order. valid,

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.popularity import most_popular
 from adwright.data.sequences.pasts import Pasts
@@ -44,6 +45,7 @@ ENTRIES, CELLS = 1 << 19, 1 << 22
 _BARRED = np.float32(-1e9)
 
 
+@checked
 @dataclass(frozen=True)
 class ItemItemConfig:
     """neighbours: how the table is counted. recency, own: see the module. Raises ConfigError

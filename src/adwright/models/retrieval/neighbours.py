@@ -25,6 +25,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.ranges import ranges, run_starts
 
@@ -39,6 +40,7 @@ REACH = 64
 PAIRS, ROWS = 1 << 20, 1 << 11
 
 
+@checked
 @dataclass(frozen=True)
 class NeighbourConfig:
     """The settings of the module's formula. neighbours: so many are kept for each item, those of

@@ -14,8 +14,9 @@ from adwright.data.history_kinds import events_file
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.log import open_log
 from adwright.data.sources.movielens import MovieLens
-from adwright.data.tasks.from_log import LogTaskConfig, build_task_of_log
+from adwright.data.tasks.from_log import LogTaskConfig
 from adwright.data.tasks.movielens import build_movielens_task
+from adwright.data.tasks.own.ranking import build_ranking_task
 from adwright.data.tasks.response import ResponseConfig, build_response_task
 from adwright.data.tasks.task import Task
 from adwright.models.calibration import Method
@@ -151,7 +152,7 @@ def open_task(config: TaskConfig) -> Task:
     if config.folder is not None and config.kind == "log":
         log, kept = open_log(config.folder), _cache(config.cache)
         with naming_the_cache(kept):
-            return build_task_of_log(log, kept, config.from_log)
+            return build_ranking_task(log, kept, config.from_log)
     if config.folder is not None:
         return Task.open(config.folder)
     if config.kind == "movielens":
@@ -167,15 +168,15 @@ def open_task(config: TaskConfig) -> Task:
 
 
 def task_config(path: Path) -> TaskConfig:
-    """What `--task` means: the folder of a task or of an imported log; where there is no such
-    folder, the names complete-journey and movielens."""
+    """What `--task` means: the folder of a task or of an imported log, or the file that would be
+    imported; where there is no such thing, the names complete-journey and movielens."""
     if not path.exists():
         match str(path):
             case "complete-journey":
                 return TaskConfig()
             case "movielens":
                 return TaskConfig(kind="movielens")
-    is_log = not (path / "task.json").exists() and events_file(path) != path
+    is_log = path.is_file() or (not (path / "task.json").exists() and events_file(path) != path)
     return TaskConfig(kind="log" if is_log else "folder", folder=path)
 
 

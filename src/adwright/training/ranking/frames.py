@@ -9,7 +9,8 @@ since what a row may know depends on its time alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -19,14 +20,13 @@ from numpy.typing import NDArray
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.batches.batch import DRAW_OFFSET, Batch
 from adwright.data.batches.jagged import Jagged
-from adwright.data.columns import is_category
+from adwright.data.columns import TableInMemory, as_polars, is_category
 from adwright.data.features import FeatureSpec, ItemTable, check_feature_types
 from adwright.data.tasks.history import add_history
 
 __all__ = [
     "COUNTED",
     "AnyTable",
-    "HandsOutArrow",
     "batches_of",
     "check_ids",
     "check_rows",
@@ -43,30 +43,20 @@ _ROWS_PER_GROUP = 512
 _ROWS_PER_BATCH = 8192
 
 
-@runtime_checkable
-class HandsOutArrow(Protocol):
-    """A table of pandas, pyarrow, DuckDB or another library that speaks Arrow."""
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """The PyCapsule of the stream."""
-
-
 #: Tables that are taken for one of polars.
-AnyTable: TypeAlias = pl.DataFrame | pl.LazyFrame | HandsOutArrow
+AnyTable: TypeAlias = pl.LazyFrame | TableInMemory
 
 
 def table_of(table: AnyTable, what: str) -> pl.DataFrame:
-    """The table as one of polars. Raises SchemaError, which says `what`, where it is none."""
-    if isinstance(table, pl.DataFrame):
-        return table
-    if isinstance(table, pl.LazyFrame):
-        return table.collect()
-    if isinstance(table, HandsOutArrow):
-        return pl.DataFrame(table)
-    raise SchemaError(
-        f"the {what} are a table, not {type(table).__name__}",
-        hint="pass a table of polars, pandas or Arrow; score_file reads files",
-    )
+    """The table as one of polars, in memory. Raises SchemaError, which says `what`, where it is
+    none."""
+    if isinstance(table, str | Path):
+        raise SchemaError(
+            f"the {what} are a table, not a file",
+            file=str(table),
+            hint="pass a table of polars, pandas or Arrow; score_file reads files",
+        )
+    return as_polars(table).lazy().collect()
 
 
 def needed_columns(spec: FeatureSpec) -> tuple[str, ...]:

@@ -217,7 +217,7 @@ def test_public_sets_are_as_published(tmp_path: Path) -> None:
     assert found.task.visits("test").size == 3
     assert not found.choices.repeats
     assert found.choices.context == ()
-    assert {c.column: c.kind for c in found.choices.columns} == {
+    assert {name: c.kind for name, c in found.choices.columns.items()} == {
         "broad": "category",
         "narrow": "category",
         "attributes": "list",

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.core.config import to_jsonable
+from adwright.core.config import checked, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import progress
@@ -43,6 +43,7 @@ Ints = NDArray[np.int64]
 VERSION = 1
 
 
+@checked
 @dataclass(frozen=True)
 class DrawnConfig:
     """negatives: rows drawn for each item taken. popular, own: shares drawn by popularity^.75 and

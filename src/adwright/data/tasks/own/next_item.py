@@ -21,9 +21,15 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from adwright.core.config import check_literals, to_jsonable
+from adwright.core.config import check_literals, checked, to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.core.hashing import content_hash
+from adwright.data.column_kinds import (
+    ColumnKind,
+    FoundColumn,
+    check_column_kinds,
+    with_kinds,
+)
 from adwright.data.features import Feature
 from adwright.data.schema import EventKind
 from adwright.data.sources.complete_journey import CompleteJourney
@@ -31,13 +37,7 @@ from adwright.data.sources.log import Log, open_log
 from adwright.data.tasks.next_basket import CONTEXT, NextBasket, build_visits
 from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.data.tasks.next_basket_sources import build_next_item as build_from_sequences
-from adwright.data.tasks.own.item_columns import (
-    ColumnChoice,
-    ColumnKind,
-    choose_columns,
-    item_features,
-    user_features,
-)
+from adwright.data.tasks.own.item_columns import choose_columns, item_features, user_features
 from adwright.data.tasks.own.visits import (
     SplitRule,
     check_cut,
@@ -62,6 +62,7 @@ VERSION = 1
 REPEAT_SHARE = 0.01
 
 
+@checked
 @dataclass(frozen=True)
 class NextItemConfig:
     """What is decided by hand; the rest follows from the log.
@@ -91,6 +92,8 @@ class NextItemConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
+        check_column_kinds(self.item_columns, "item_columns")
+        check_column_kinds(self.user_columns, "user_columns")
         check_cut(self.shares, (self.valid_from, self.test_from))
         if self.valid_from is not None and self.split == "last":
             raise ConfigError(
@@ -122,7 +125,7 @@ class NextItemChoices:
     candidates: str
     repeats: bool
     repeat_share: float
-    columns: tuple[ColumnChoice, ...] = ()
+    columns: Mapping[str, FoundColumn] = field(default_factory=dict)
     context: tuple[str, ...] = ()
 
     def lines(self) -> tuple[str, ...]:
@@ -134,7 +137,7 @@ class NextItemChoices:
             f"candidates: {self.candidates}",
             f"repeats: what a user had {stay} a candidate ({self.repeat_share:.1%} of what is "
             f"taken in training was had before, the bound is {REPEAT_SHARE:.0%})",
-            *(f"column {choice.text()}" for choice in self.columns),
+            *(f"column {name}: {found.in_words()}" for name, found in self.columns.items()),
             f"context of a query: {', '.join(self.context) or 'none'}",
         )
 
@@ -181,16 +184,20 @@ def build_next_item(
     )
     digest = visits_digest(events)
     catalogue, candidates = _candidates(log, events, config)
-    columns = choose_columns(catalogue, given=config.item_columns)
+    columns = choose_columns(catalogue, known=log.columns, given=config.item_columns)
+    catalogue = with_kinds(catalogue, columns)
     catalogue, of_items = item_features(catalogue, columns, min_count=config.min_count)
     events, context = _with_context(events)
     taken = [*(f.name for f in (*of_items, *context)), *events.columns]
     of_users: tuple[Feature, ...] = ()
     if log.users is not None and log.users.width > 1:
-        mine = choose_columns(log.users, key="user_id", given=config.user_columns)
-        known, of_users = user_features(log.users, mine, taken=taken)
+        mine = choose_columns(
+            log.users, known=log.columns, given=config.user_columns, key="user_id"
+        )
+        known, of_users = user_features(with_kinds(log.users, mine), mine, taken=taken)
         events = events.join(known, on="user_id", how="left", maintain_order="left")
-        columns = (*columns, *(choice for choice in mine if choice.kind in ("category", "number")))
+        read = {name: one for name, one in mine.items() if one.kind in ("category", "number")}
+        columns = {**read, **columns}
     task = build_visits(
         events,
         catalogue,
@@ -276,12 +283,11 @@ def _published(
     task: NextBasket, config: NextItemConfig, visits: str, kinds: tuple[str, ...]
 ) -> NextItem:
     share = repeat_share(task)
-    kept = {"multi": "list", "bucketised": "number"}
-    columns = [
-        ColumnChoice(f.name, "list" if kept.get(f.kind) == "list" else "category", "as published")
+    columns = {
+        f.name: FoundColumn("list" if f.kind == "multi" else "category", 0, "as published")
         for f in task.spec.features
         if f.of == "item" and f.name != "item_id"
-    ]
+    }
     return NextItem(
         task,
         NextItemChoices(
@@ -291,7 +297,7 @@ def _published(
             candidates=f"all {len(task.items) - 1:,} items",
             repeats=share >= REPEAT_SHARE if config.repeats is None else config.repeats,
             repeat_share=share,
-            columns=tuple(columns),
+            columns=columns,
             context=tuple(f.name for f in task.spec.features if f.of == "context"),
         ),
     )
