@@ -265,8 +265,8 @@ def explain(
     The weight of a purchase is its activation times how often it was bought: what the network
     looked at, which is not a cause.
     """
+    from adwright.training.ranking.event_file import events_of
     from adwright.training.ranking.ranker import Ranker
-    from adwright.training.ranking.scoring import events_of
 
     loaded = Ranker.load(ranker)
     mine = events_of(events, user, kinds=loaded.history_kinds)

@@ -18,8 +18,9 @@ from adwright.core.errors import (
 )
 from adwright.data.tasks.task import Task
 from adwright.training.ranking import scoring
+from adwright.training.ranking.event_file import events_of
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.ranking.scoring import events_of, score_file
+from adwright.training.ranking.scoring import score_file
 from tests.support.data.ranking_task import shop_task, untrained
 
 
@@ -73,21 +74,6 @@ def test_csv_scores_like_parquet(
     found = pl.read_parquet(tmp_path / "s.parquet")["probability"].to_numpy()
     expected = ranker.score_rows(part, pl.read_parquet(files[1]))
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_only_events_that_may_matter_are_read(
-    ranker: Ranker, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
-) -> None:
-    import pyarrow.parquet as pq
-
-    source = scoring.EventFile(pq.ParquetFile(files[1]), files[1])
-    people = pl.Series(["u0"])
-    assert source.of(people)["user_id"].unique().to_list() == ["u0"]
-    read = [
-        source.may_hold(group, people) for group in range(pq.ParquetFile(files[1]).num_row_groups)
-    ]
-    assert any(read)
-    assert not all(read)
 
 
 def test_unknown_items_are_marked(
@@ -194,20 +180,6 @@ def test_what_was_shown_is_no_history(
     viewed = replace(ranker, history_kinds=("view",))
     with pytest.raises(ValueInvalidError, match=r"view .*click, impression, purchase"):
         score_file(viewed, files[0], log, tmp_path / "s.parquet", overwrite=True)
-
-
-def test_of_one_person_the_kinds_count_too(files: tuple[Path, Path], tmp_path: Path) -> None:
-    history = pl.read_parquet(files[1])
-    log = logged(history, tmp_path / "log", ("click", "view"))
-    found, clicked = (events_of(log, "u1", kinds=kinds) for kinds in (("view",), ("click",)))
-    assert 0 < found.height < history.filter(user_id="u1").height
-    assert found.height + clicked.height == history.filter(user_id="u1").height
-    pl.DataFrame({"user_id": ["a", "b"], "item_id": ["i1", "i1"], "time": [1, 1]}).with_columns(
-        kind=pl.Series(["impression", "click"])
-    ).write_parquet(tmp_path / "e.parquet")
-    assert events_of(tmp_path / "e.parquet", "b").height == 1
-    with pytest.raises(ValueInvalidError, match="no click or purchase of this user"):
-        events_of(tmp_path / "e.parquet", "a")
 
 
 def test_popularity_is_counted_from_the_whole_log(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -25,29 +25,26 @@ from adwright.core.atomic import resource_error
 from adwright.core.errors import (
     ConfigError,
     DataError,
-    FileUnreadableError,
     ResourceError,
     SchemaError,
-    ValueInvalidError,
 )
 from adwright.core.progress import progress
-from adwright.data.checks import in_file
-from adwright.data.history_kinds import check_history, events_file, kinds_of, only_history
-from adwright.data.schema import RESPONSE_KINDS
-from adwright.data.sources.csvfile import parse_columns, scan_csv
-from adwright.data.sources.tables import read_items, write_table
-from adwright.data.tasks.day_popularity import (
-    daily_counts,
-    popularity_of_days,
-    with_popularity,
+from adwright.data.sources.tables import read_items
+from adwright.data.tasks.day_popularity import with_popularity
+from adwright.training.ranking.event_file import (
+    EventFile,
+    naming,
+    open_events,
+    open_table,
+    polars_of,
+    types_of,
 )
-from adwright.training.ranking.frames import check_ids, check_rows, check_types
+from adwright.training.ranking.frames import check_rows, check_types
 from adwright.training.ranking.ranker import Ranker
 
-__all__ = ["EventFile", "counts_popularity", "events_of", "score_file"]
+__all__ = ["counts_popularity", "score_file"]
 
 _KEPT = ("user_id", "request_id", "time", "item_id", "label")
-_EVENTS = ("user_id", "item_id", "time")
 _POPULARITY = "popularity"
 
 
@@ -63,9 +60,9 @@ def score_file(
 ) -> int:
     """Score the rows of a file; returns how many.
 
-    rows: .parquet or .csv with the columns of `Ranker.score_rows`. events: .parquet or .csv
-    with user_id, item_id, time, or the folder of an imported log; with a column `kind`, the
-    ranker's `history_kinds` count; for popularity the whole log. items: a table of items, of which
+    rows: .parquet or .csv with the columns of `Ranker.score_rows`. events: a file that
+    `open_log` reads, or the folder of an imported log; with a column `kind`, the ranker's
+    `history_kinds` count; for popularity the whole log. items: a table of items, of which
     those that the ranker does not know are scored by their features. chunk: rows held at once; more
     is faster where the rows do not lie together by user.
     out: a Parquet file, whole or not at all, one row per row of `rows` in the same order:
@@ -76,7 +73,7 @@ def score_file(
     the start of the file), and for events of which none is of a kind that counts;
     ResourceError where `out` exists (without `overwrite`) or the disk is full.
     """
-    rows, events, out = Path(rows), events_file(events), Path(out)
+    rows, out = Path(rows), Path(out)
     if items is not None:
         ranker = ranker.with_items(read_items(Path(items)))
     if chunk < 1:
@@ -92,16 +89,18 @@ def score_file(
     spec = ranker.spec
     numbers = [f.name for f in spec.numeric_rows]
     numbers += [f.name for f in spec.coded_rows if f.kind == "bucketised"]
-    with tempfile.TemporaryDirectory(prefix="adwright-score-") as scratch:
-        source = _opened(rows, ("user_id", "item_id"), numbers, Path(scratch))
-        history = _opened(events, _EVENTS, (), Path(scratch))
+    with (
+        ExitStack() as opened,
+        tempfile.TemporaryDirectory(prefix="adwright-score-") as scratch,
+    ):
+        source = open_table(rows, ("user_id", "item_id"), numbers, Path(scratch))
         names, popularity = list(source.schema_arrow.names), None
-        mine = EventFile(history, events, ranker.history_kinds)
+        mine = opened.enter_context(open_events(events, ranker.history_kinds))
         if counts_popularity(ranker, names) and mine.timed:
             popularity = mine.popularity(ranker.popularity_kinds or ())
             names.append(_POPULARITY)
         check_rows(names, spec, file=str(rows))
-        check_types(_types(source), spec, file=str(rows))
+        check_types(types_of(source), spec, file=str(rows))
         with _replacing(out) as temporary:
             _score(ranker, source, mine, temporary, rows, chunk, popularity)
         return int(source.metadata.num_rows)
@@ -111,108 +110,6 @@ def counts_popularity(ranker: Ranker, columns: Sequence[str]) -> bool:
     """Whether the feature `popularity` of rows with these columns is counted from the events."""
     wanted = any(feature.name == _POPULARITY for feature in ranker.spec.numeric_rows)
     return wanted and ranker.popularity_kinds is not None and _POPULARITY not in columns
-
-
-def events_of(
-    events: str | Path, user_id: str, *, kinds: Sequence[str] = RESPONSE_KINDS
-) -> pl.DataFrame:
-    """Read user_id, item_id, time of one user's events in a Parquet or CSV file, or in the folder
-    of an imported log.
-
-    kinds: those that count, where there is a column `kind`.
-    Raises FileUnreadableError and SchemaError for the file, ValueInvalidError where it holds
-    no event of that user, or none of these kinds.
-    """
-    path = events_file(events)
-    with tempfile.TemporaryDirectory(prefix="adwright-events-") as scratch:
-        source = EventFile(_opened(path, _EVENTS, (), Path(scratch)), path, kinds)
-        found = source.of(pl.Series([user_id], dtype=pl.String))
-    if not found.height:
-        raise ValueInvalidError(
-            f"the file holds no {source.what} of this user",
-            file=str(path),
-            column="user_id",
-            value=user_id,
-            hint="check the id",
-        )
-    return found
-
-
-class EventFile:
-    """Reads the events of some users from a Parquet file, without loading all of it.
-
-    kinds: those that count, where the file has a column `kind`. what: such events in words.
-    """
-
-    def __init__(
-        self, source: pq.ParquetFile, path: Path, kinds: Sequence[str] = RESPONSE_KINDS
-    ) -> None:
-        missing = [name for name in _EVENTS if name not in source.schema_arrow.names]
-        if missing:
-            raise SchemaError(
-                f"the events lack columns: {', '.join(missing)}",
-                file=str(path),
-                column=missing[0],
-                hint="events need user_id, item_id and time",
-            )
-        types = _types(source)
-        check_ids(types, "events", file=str(path))
-        #: Whether the events have times that days can be told by.
-        self.timed = isinstance(types["time"], pl.Datetime)
-        self._source, self.path, self._kinds = source, path, kinds
-        self._columns, self.what = list(_EVENTS), "event"
-        if "kind" in source.schema_arrow.names:
-            self._columns.append("kind")
-            self.what = " or ".join(kinds)
-            self._check_kinds()
-
-    def of(self, people: pl.Series) -> pl.DataFrame:
-        """Read user_id, item_id, time of these users (text ids)."""
-        wanted = people.unique()
-        parts = []
-        for group in range(self._source.num_row_groups):
-            if not self.may_hold(group, wanted):
-                continue
-            with _naming(self.path):
-                part = _frame(self._source.read_row_group(group, columns=self._columns))
-            part = only_history(part, self._kinds).select(_EVENTS)
-            parts.append(part.filter(pl.col("user_id").cast(pl.String).is_in(wanted.implode())))
-        return pl.concat(parts) if parts else _frame(self._source.schema_arrow.empty_table())
-
-    def popularity(self, kinds: Sequence[str]) -> pl.DataFrame:
-        """Count the events of `kinds` of all users, as `popularity_by_day`; a row group at a time.
-
-        Without a column `kind` every event counts.
-        """
-        parts = []
-        for group in range(self._source.num_row_groups):
-            with _naming(self.path):
-                part = _frame(self._source.read_row_group(group, columns=self._columns))
-            taken = only_history(part, kinds).select(pl.col("item_id").cast(pl.String), "time")
-            parts.append(daily_counts(taken.lazy()).collect())
-        return popularity_of_days(pl.concat(parts))
-
-    def _check_kinds(self) -> None:
-        """Raise ValueInvalidError where no event of the file counts; reads as far as the first
-        row group in which one does."""
-        found: set[str] = set()
-        for group in range(self._source.num_row_groups):
-            with _naming(self.path):
-                part = _frame(self._source.read_row_group(group, columns=["kind"]))
-            found |= kinds_of(part)
-            if not found.isdisjoint(self._kinds):
-                return
-        if self._source.metadata.num_rows:
-            check_history(found, self._kinds, file=str(self.path))
-
-    def may_hold(self, group: int, wanted: pl.Series) -> bool:
-        """Whether a row group may hold events of these users, by its statistics."""
-        metadata = self._source.metadata.row_group(group)
-        columns = (metadata.column(i) for i in range(metadata.num_columns))
-        found = next(c.statistics for c in columns if c.path_in_schema == "user_id")
-        if found is None or not found.has_min_max or not isinstance(found.min, str):
-            return True
-        return bool(((wanted >= found.min) & (wanted <= found.max)).any())
 
 
 def _score(
@@ -227,7 +124,7 @@ def _score(
     kept = [name for name in _KEPT if name in source.schema_arrow.names]
     known = pl.Series("item_id", ranker.items.ids, pl.String)
     schema = (
-        _frame(source.schema_arrow.empty_table())
+        polars_of(source.schema_arrow.empty_table())
         .select(kept)
         .with_columns(probability=pl.lit(0.0), known_item=pl.lit(value=True))
         .to_arrow()
@@ -260,22 +157,11 @@ def _score(
 def _chunks(source: pq.ParquetFile, path: Path, chunk: int) -> Iterator[pl.DataFrame]:
     batches = source.iter_batches(batch_size=chunk)
     while True:
-        with _naming(path):
+        with naming(path):
             batch = next(batches, None)
         if batch is None:
             return
-        yield _frame(pa.Table.from_batches([batch]))
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn Arrow's error about a damaged file into one that names it."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise FileUnreadableError(
-            f"the file is damaged: {error}", file=str(path), hint="copy or write it again"
-        ) from error
+        yield polars_of(pa.Table.from_batches([batch]))
 
 
 def _placed(error: DataError, rows: Path, events: Path, before: int) -> DataError:
@@ -285,41 +171,6 @@ def _placed(error: DataError, rows: Path, events: Path, before: int) -> DataErro
     row = None if about_events or error.row is None else error.row + before
     file = str(events if about_events else rows)
     return type(error)(error.what, file=file, row=row, column=error.column, hint=error.hint)
-
-
-def _opened(
-    path: Path, ids: Sequence[str], numbers: Sequence[str], scratch: Path
-) -> pq.ParquetFile:
-    """The file as Parquet; CSV is streamed into `scratch` first."""
-    if path.suffix.lower() == ".csv":
-        if not path.is_file():
-            raise FileUnreadableError(
-                "there is no such file", file=str(path), hint="check the path"
-            )
-        frame = scan_csv(path, needed=ids, text=None)
-        types = dict.fromkeys(numbers, pl.Float64())
-        frame = parse_columns(frame, ["time"], types, in_file(str(path)))
-        path = scratch / f"{len(list(scratch.iterdir()))}.parquet"
-        write_table(path, frame)
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise FileUnreadableError(
-            f"not a readable Parquet file: {error}",
-            file=str(path),
-            hint="check the path; files end in .parquet or .csv",
-        ) from error
-
-
-def _types(source: pq.ParquetFile) -> pl.Schema:
-    return _frame(source.schema_arrow.empty_table()).schema
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    if not isinstance(frame, pl.DataFrame):
-        raise SchemaError("the file has no columns", hint="write one with a header")
-    return frame
 
 
 @contextmanager
