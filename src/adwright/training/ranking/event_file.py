@@ -98,14 +98,6 @@ class EventFile:
     def __init__(
         self, source: pq.ParquetFile, path: Path, kinds: Sequence[str] = RESPONSE_KINDS
     ) -> None:
-        missing = [name for name in _EVENTS if name not in source.schema_arrow.names]
-        if missing:
-            raise SchemaError(
-                f"the events lack columns: {', '.join(missing)}",
-                file=str(path),
-                column=missing[0],
-                hint="events need user_id, item_id and time",
-            )
         types = types_of(source)
         check_ids(types, "events", file=str(path))
         #: Whether the events have times that days can be told by.

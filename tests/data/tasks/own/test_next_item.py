@@ -89,10 +89,10 @@ def test_every_decision_is_told() -> None:
         "split: by time: 960 visits train, 120 validate, 120 test",
         "candidates: the 25 items that were taken; the catalogue has 5 more",
         "repeats: what a user had stays a candidate",
-        "column shelf: category (3 values",
-        "column title: text (2.6 words on average)",
-        "column age: number (20.5 to 59.5)",
-        "column town: category (2 values)",
+        "column shelf: category, 3 values (whole numbers that repeat)",
+        "column title: text (words, most of them once)",
+        "column age: number (fractions)",
+        "column town: category, 2 values (text)",
         "context of a query: weekday, hour",
     ):
         assert part in text, text

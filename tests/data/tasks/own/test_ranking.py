@@ -40,7 +40,10 @@ def test_a_log_of_impressions_has_its_own(tmp_path: Path) -> None:
     shown = log.events.with_columns(
         kind=pl.lit("impression"), time=pl.col("time").dt.offset_by("-1m")
     )
-    both = replace(log, events=pl.concat([log.events, shown], how="vertical_relaxed"))
+    # Of two items shown one is taken.
+    other = shown.with_columns(item_id=pl.lit(log.catalogue.items["item_id"][0]))
+    events = pl.concat([log.events, shown, other], how="vertical_relaxed")
+    both = replace(log, events=events)
     task = build_ranking_task(both, tmp_path)
     assert task.folder == build_task_of_log(both, tmp_path).folder
     assert "Drawn negatives" not in task.protocol
