@@ -28,7 +28,7 @@ from pydantic import BeforeValidator
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import check_literals, checked, from_jsonable, to_jsonable
+from adwright.core.config import check_literals, from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.tasks.choice import ChoiceConfig, build_choice_task
 from adwright.data.tasks.next_basket import NextBasket
@@ -75,7 +75,6 @@ def _read_fine(values: object) -> object:
 FineConfig = Annotated[RankerConfig | HSTURankerConfig, BeforeValidator(_read_fine)]
 
 
-@checked
 @dataclass(frozen=True)
 class BuildConfig:
     """Models and training of the stages.
