@@ -12,7 +12,7 @@ WORKERS ?= 2
 BENCHMARKS := $(filter-out benchmarks/common/% benchmarks/peers/%,$(wildcard benchmarks/*/[a-z]*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench lock install-locked clean
+.PHONY: help demo test quick lint docs bench lock install-locked clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ demo: $(VENV)/.installed ## install, then run the main job on real data
 
 test: lint docs ## the whole check: lint, types, imports, dependencies, docs, tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -q
+
+quick: $(VENV)/.installed-dev ## in minutes: style, floors and the quick tests; says what it leaves out
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -q --quick
 
 lint: $(VENV)/.installed-dev ## style, types, floors and declared dependencies
 	$(BIN)/ruff check .

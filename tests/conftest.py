@@ -10,6 +10,14 @@ import pytest
 from hypothesis import settings
 
 from adwright.core.clock import FixedClock
+from tests.support.quick import (  # noqa: F401 - hooks of pytest
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 from tests.support.store.postgres import ABSENT, Postgres, programs, running
 
 # A busy machine is no failure: examples have no time limit of their own.

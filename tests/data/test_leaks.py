@@ -16,6 +16,7 @@ from adwright.data.leaks import (
     Leak,
     find_future_counts,
     find_leaks,
+    item_numbers,
     rank_auc,
     warn_of_leaks,
 )
@@ -127,12 +128,41 @@ def test_counts_of_what_was_still_to_come_are_found() -> None:
     assert find_future_counts(items, events.lazy(), until, same=1.5) == ()
 
 
+def test_events_may_say_whether_they_train() -> None:
+    items = pl.DataFrame({"item_id": [f"i{n}" for n in range(30)], "sold": [*range(30)]})
+    taken = [f"i{n}" for n in range(30) for _ in range(n)]
+    events = pl.DataFrame({"item_id": taken, "kind": "purchase"})
+    # What trains takes all items alike.
+    events = events.with_columns(trains=pl.int_range(pl.len()).over("item_id") < 3)
+    found = find_future_counts(items, events.lazy(), pl.col("trains"))
+    assert found == (FutureCount("sold", "purchase", pytest.approx(1.0)),)
+    assert find_future_counts(items.select("item_id"), events.lazy(), pl.col("trains")) == ()
+
+
+def test_what_rows_say_of_their_item_is_found() -> None:
+    rows = pl.DataFrame(
+        {
+            "item_id": ["a", "b", "a", "b"],
+            "sold": [3, 7, 3, None],
+            "price": [1.0, 2.0, 1.5, 2.0],
+            "name": ["x", "y", "x", "y"],
+        }
+    )
+    found = item_numbers(rows, ["sold", "price", "name"]).sort("item_id")
+    assert found.to_dict(as_series=False) == {
+        "item_id": ["a", "b"],
+        "sold": [3, 7],
+        "name": ["x", "y"],
+    }
+    assert item_numbers(rows, []).sort("item_id")["item_id"].to_list() == ["a", "b"]
+
+
 def test_leaks_are_named_in_warnings(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING", "adwright"):
         warn_of_leaks([Leak("status", 0.99876)], [FutureCount("sold", "click", 1.0)])
     first, second = (record.getMessage() for record in caplog.records)
     assert first.startswith("status alone tells positives from negatives (AUC 0.999)")
-    assert second.startswith("sold of the items counts the events of kind click in the whole log")
+    assert second.startswith("sold counts the events of kind click in the whole log")
 
 
 def test_a_task_of_a_log_tells_of_the_future(
@@ -156,4 +186,4 @@ def test_a_task_of_a_log_tells_of_the_future(
     items = items.join(clicks, on="item_id", how="left").fill_null(0)
     with caplog.at_level("WARNING", "adwright"):
         build_log_task(log.lazy(), Catalogue.checked(items), tmp_path)
-    assert "sold of the items counts the events of kind click in the whole log" in caplog.text
+    assert "sold counts the events of kind click in the whole log" in caplog.text

@@ -112,7 +112,7 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
     --ray-workers the processes of Ray divide each batch, on the cluster of RAY_ADDRESS or on this
     machine; it needs the extra `ray`.
     """
-    from adwright.core.config import load_toml, to_jsonable, with_overrides
+    from adwright.core.config import load_toml, read_toml, to_jsonable, with_overrides
     from adwright.training.dry_run import plan_ranking
     from adwright.training.loop.trackers import trackers
     from adwright.training.on_ray import fit_on_ray
@@ -136,7 +136,8 @@ def train(  # noqa: PLR0913, PLR0917 - one argument per option
         typer.echo(json.dumps(to_jsonable(asked), indent=1))
         show_facts(plan, err=True)
         return
-    if config is None and task is None:
+    # An empty run file names nothing either.
+    if task is None and (config is None or not read_toml(config)):
         work = "a download of 31 MB, and some five minutes of two cores"
         agree_to_journey("train din", work, option="--task")
     replacing = allowed_to_replace(asked.out / "ranker", force=force)

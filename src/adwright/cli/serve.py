@@ -63,6 +63,10 @@ def serve(
     # take the processor from others.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     settings = _settings(config)
+    if models.exists() and not models.is_dir():
+        raise ConfigError(
+            "the folder of the models is a file", where=str(models), hint="name a folder: --models"
+        )
     if ray:
         _serve_on_ray(settings, store, models, host, port, replicas)
     else:

@@ -209,7 +209,7 @@ def present(column: str) -> Check:
         column,
         pl.col(column).is_null(),
         f"{column} must not be empty",
-        "fill it in, or drop the row",
+        "fill it in, or drop the row (--drop-incomplete)",
     )
 
 

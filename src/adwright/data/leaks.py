@@ -5,7 +5,8 @@ Three kinds of leaks make a model look perfect and fail when it is served:
     a response that is dated before its impression, and so lies in its own history: a log's task
         sees to that itself (`adwright.data.tasks.from_log`)
     a copy of the label in a column: `find_leaks`, the AUC of each feature alone
-    a count of what was still to come, such as sales of the whole year: `find_future_counts`
+    a count of what was still to come, such as sales of the whole year: `find_future_counts`, of the
+        columns of the items and of what rows say of their item (`item_numbers`)
 
 The AUC of a number is that of its order, whichever way round; that of a category or a list is of
 the rate of positives that the other half of the rows has for the value, so that a value that
@@ -26,7 +27,15 @@ from numpy.typing import NDArray
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_order
 
-__all__ = ["FutureCount", "Leak", "find_future_counts", "find_leaks", "rank_auc", "warn_of_leaks"]
+__all__ = [
+    "FutureCount",
+    "Leak",
+    "find_future_counts",
+    "find_leaks",
+    "item_numbers",
+    "rank_auc",
+    "warn_of_leaks",
+]
 
 #: Alone, nothing that is known before a response separates so well. The strongest honest feature
 #: that we know of, popularity in a shop of groceries, reaches .89.
@@ -50,8 +59,8 @@ class Leak:
 
 @dataclass(frozen=True)
 class FutureCount:
-    """column: of the items. kind: of the events that it counts over the whole log, those after the
-    end of training included. correlation: of their ranks."""
+    """column: that says it of each item. kind: of the events that it counts over the whole log,
+    those after the end of training included. correlation: of their ranks."""
 
     column: str
     kind: str
@@ -92,23 +101,28 @@ def find_leaks(
 def find_future_counts(
     items: pl.DataFrame,
     events: pl.LazyFrame,
-    until: datetime,
+    until: datetime | pl.Expr,
     *,
     same: float = SAME,
 ) -> tuple[FutureCount, ...]:
     """The columns of the items that count events of the whole log, and so know what came after
-    `until`, the end of training.
+    training.
 
+    items: item_id and columns of any type. events: item_id and kind. until: the end of training, or
+    whether an event is of the training.
     A column counts the events of a kind where its ranks over the items agree with their numbers in
     the whole log to a correlation of `same`, and better than with those before `until`.
     """
-    counted = (
-        events.group_by("item_id", "kind")
-        .agg(all=pl.len(), before=(pl.col("time") < until).sum())
-        .collect(engine="streaming")
-    )
     items = _with_numbers(items)
     numbers = [name for name in items.columns if name != "item_id"]
+    if not numbers:
+        return ()
+    trains = until if isinstance(until, pl.Expr) else pl.col("time") < until
+    counted = (
+        events.group_by("item_id", "kind")
+        .agg(all=pl.len(), before=trains.sum())
+        .collect(engine="streaming")
+    )
     found = []
     for kind in sorted(counted["kind"].unique()):
         mine = counted.filter(pl.col("kind") == kind)
@@ -123,6 +137,15 @@ def find_future_counts(
     return tuple(found)
 
 
+def item_numbers(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """item_id, and those of the columns `names` of rows that say the same of an item wherever they
+    say something: a row each item."""
+    ids = rows.select(pl.col("item_id").cast(pl.String), *names)
+    pairs = {name: ids.select("item_id", name).drop_nulls().unique() for name in names}
+    kept = [name for name, pair in pairs.items() if pair["item_id"].is_unique().all()]
+    return ids.group_by("item_id").agg(pl.col(kept).drop_nulls().first())
+
+
 def warn_of_leaks(leaks: Collection[Leak], counts: Collection[FutureCount] = ()) -> None:
     """Say each of them to the logger "adwright", with what to do."""
     for leak in leaks:
@@ -134,9 +157,8 @@ def warn_of_leaks(leaks: Collection[Leak], counts: Collection[FutureCount] = ())
         )
     for count in counts:
         _log.warning(
-            "%s of the items counts the events of kind %s in the whole log (rank correlation "
-            "%.3f), those after training included: it knows the future. Count what came before, "
-            "or leave it out",
+            "%s counts the events of kind %s in the whole log (rank correlation %.3f), those after "
+            "training included: it knows the future. Count what came before, or leave it out",
             count.column,
             count.kind,
             count.correlation,

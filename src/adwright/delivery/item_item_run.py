@@ -35,7 +35,7 @@ from adwright.training.retrieval.item_item import (
 )
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
 from adwright.training.retrieval.rules import fit_rules, new_targets, rules_ranks
-from adwright.training.run_settings import require_free
+from adwright.training.run_settings import require_free, require_writable
 from adwright.training.sequential.baselines import next_log
 from adwright.training.sequential.runfile import SequenceData
 
@@ -71,11 +71,12 @@ def train_item_item(
     """Make, measure and save the rule of `data` in OUT/model.
 
     seed: of the search and of the bootstrap's `draws`. Raises ResourceError where the model
-    exists (without `overwrite`).
+    exists (without `overwrite`) or the folder cannot be written.
     """
     folder, done = Path(out), Stages(clock)
     if not overwrite:
         require_free(folder / "model", "a model")
+    require_writable(folder)
     log, repeats = next_log(data), data.allow_repeats
     with done.stage("search the settings"):
         search = search_item_item(log, repeats=repeats, seed=seed)

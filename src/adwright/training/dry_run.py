@@ -45,7 +45,7 @@ from adwright.training.sequential.run import by_visits, fit_of, model_of
 from adwright.training.sequential.runfile import SequenceRun, open_sequences
 from adwright.training.sequential.samples import SequenceSamples
 
-__all__ = ["plan_ranking", "plan_sequence"]
+__all__ = ["check_out", "plan_ranking", "plan_sequence"]
 
 #: Steps that are tried, of which the first one warms up and is not timed.
 _TRIED = 4
@@ -65,7 +65,7 @@ def plan_ranking(
     """
     models = models_of(config)
     folders = {name: config.out / "runs" / name.lower() for name in models}
-    _check_out(config.out, "ranker", folders.values(), resume=resume, overwrite=overwrite)
+    check_out(config.out, "ranker", folders.values(), resume=resume, overwrite=overwrite)
     facts = {"trains": ", ".join(models), "writes": f"{config.out / 'ranker'}"}
     if config.task.kind != "folder":
         return facts | _source(config.task)
@@ -96,7 +96,7 @@ def plan_sequence(
     """What `run_sequence` would do, as facts by name; raises what it would raise before its first
     step. Complete Journey is not downloaded: without it, the model is not tried."""
     name, folder = config.model.title, config.out / "run"
-    _check_out(config.out, "model", [folder], resume=resume, overwrite=overwrite)
+    check_out(config.out, "model", [folder], resume=resume, overwrite=overwrite)
     facts = {"trains": name, "writes": f"{config.out / 'model'}"}
     if config.data.kind == "journey" and not _is_there(offline=config.data.offline):
         return facts | {"data": _JOURNEY}
@@ -129,10 +129,14 @@ def plan_sequence(
     return facts | _costs({name: _parameters(model)}, seconds, fit.epochs)
 
 
-def _check_out(
+def check_out(
     out: Path, saved: str, runs: Iterable[Path], *, resume: bool, overwrite: bool
 ) -> None:
-    """Raise where the folder cannot be written, or holds what may not be replaced."""
+    """Raise what a run would raise of its folder: ResourceError where it cannot be written or holds
+    what may not be replaced, ConfigError where it holds a run. Nothing is written.
+
+    out: of the run. saved: what it will hold, such as "model". runs: the folders of its trainings.
+    """
     if not overwrite:
         require_free(out / saved, f"a {saved}")
     require_writable(out)

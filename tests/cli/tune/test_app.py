@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -74,22 +72,6 @@ def test_layers_may_be_computed_again(base: Path, pairs: Path, tmp_path: Path) -
     said = tuned(base, pairs, tmp_path, "--checkpoint-layers", "--shard", "--dry-run")
     plain = json.loads(said)["tune"]
     assert (plain["checkpoint_layers"], plain["shard"]) == (True, True)
-
-
-def test_two_processes_tune_what_one_does(base: Path, pairs: Path, tmp_path: Path) -> None:
-    options = ["tune", "--data", str(pairs), "--model", str(base), "--set", "rank=2"]
-    tools = Path(sys.executable).parent
-    command = [str(tools / "torchrun"), "--standalone", "--nproc-per-node", "2"]
-    command += ["--no-python", str(tools / "adwright"), *options, "--out", str(tmp_path / "two")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    tuned(base, pairs, tmp_path / "one", "--set", "rank=2")
-    one, two = (
-        json.loads((tmp_path / name / "report.json").read_text("utf-8")) for name in ("one", "two")
-    )
-    # Products are rounded to bfloat16, in other batches.
-    assert two["valid_nll"] == pytest.approx(one["valid_nll"], abs=1e-2)
-    assert (two["steps"], two["texts"]) == (one["steps"], one["texts"])
 
 
 def test_four_bits_need_cuda(

@@ -95,6 +95,22 @@ def test_the_verdict_stands_first_and_may_be_lacking() -> None:
     assert not comparison(against=[]).verdict()
 
 
+def test_what_is_too_good_to_be_true_is_told() -> None:
+    label = np.array([0, 1] * 50, np.int8)
+    found = compare(
+        label,
+        {"known": label * 0.8 + 0.1, "flat": np.full(100, 0.5)},
+        np.arange(100) // 4,
+        subject="known",
+        protocol=EvaluationProtocol(split="all"),
+        data_hash="",
+        seed=0,
+        draws=10,
+    )
+    assert "An AUC of 1.0000 is too good to be true" in found.verdict()
+    assert "too good" not in comparison().verdict()
+
+
 def test_json_round_trip_and_refusal() -> None:
     found = comparison()
     assert Comparison.from_json(found.to_json()) == found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.reports.verdict import advice, verdict
+from adwright.metrics.reports.verdict import advice, too_good, verdict
 
 AHEAD, LEVEL, BEHIND = (
     Interval(0.02, 0.01, 0.03),
@@ -50,6 +50,11 @@ def test_bad_probabilities_are_told_beside_a_good_order() -> None:
     assert "worse than those of popularity, by 0.1900 (0.1800 to 0.2000) log loss" in told
     fine = {"popularity": Interval(-0.1, -0.2, -0.05)}
     assert "log loss" not in verdict("DIN", {"popularity": AHEAD}, "group AUC", losses=fine)
+
+
+def test_what_is_too_good_to_be_true_is_told() -> None:
+    assert too_good(1.0).startswith("An AUC of 1.0000 is too good to be true: look for a feature")
+    assert not too_good(0.95)
 
 
 def test_alone_there_is_nothing_to_say() -> None:

@@ -19,6 +19,7 @@ from adwright.training.loop.callbacks import (
     RunEnds,
     StepDone,
     ValidationDone,
+    WritesDown,
 )
 from adwright.training.loop.loop import train
 from adwright.training.loop.position import RunPosition
@@ -134,3 +135,14 @@ def test_only_those_that_were_told_of_the_beginning_are_told_of_the_end() -> Non
 def _handler() -> Iterator[None]:
     yield
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_was_asked_is_written_once_a_run_begins(tmp_path: Path) -> None:
+    noted = WritesDown(tmp_path / "asked.json", "{}\n")
+    line = Line()
+    train(line, line.folder(tmp_path / "run"), callbacks=[noted])
+    assert (tmp_path / "asked.json").read_text() == "{}\n"
+    (tmp_path / "asked.json").unlink()
+    with pytest.raises(ConfigError, match="already holds a run"):
+        train(line, line.folder(tmp_path / "run"), callbacks=[noted])
+    assert not (tmp_path / "asked.json").exists()

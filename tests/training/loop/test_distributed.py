@@ -26,6 +26,7 @@ from adwright.training.loop.distributed import (
     world_size,
 )
 from adwright.training.ranking.predict import open_stream
+from tests.support.training import fit_distributed
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
@@ -48,8 +49,7 @@ def test_two_processes_of_torchrun_equal_one(
     task: Task, tmp_path: Path, run_script: Run, compare: Any
 ) -> None:
     names = ("sum", "attention", "attention-few")
-    one = run_script("fit_distributed", task.folder, tmp_path / "one", *names)
-    assert one.returncode == 0, one.stderr
+    fit_distributed.main(task, tmp_path / "one", list(names))
     two = run_script("fit_distributed", task.folder, tmp_path / "two", *names, launcher=TORCHRUN)
     assert two.returncode == 0, two.stderr
     for name in names:

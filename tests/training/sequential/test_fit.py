@@ -26,6 +26,7 @@ from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.sequential.fit import SequentialConfig, fit_sequential, optimisers_of
 from adwright.training.sequential.ranks import rank_next
 from tests.support.data.small_sequences import small_sequences
+from tests.support.training import fit_sequences
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
@@ -329,8 +330,7 @@ def test_a_loss_that_is_not_finite_is_refused() -> None:
 
 def test_two_processes_of_torchrun_equal_one(tmp_path: Path, run_script: Run, compare: Any) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    alone = run_script("fit_sequences", one)
-    assert alone.returncode == 0, alone.stderr
+    fit_sequences.main(one)
     together = run_script("fit_sequences", two, launcher=TORCHRUN)
     assert together.returncode == 0, together.stderr
     for name in ("plain", "ranker", "cut", "few"):

@@ -225,7 +225,7 @@ def test_a_second_training_that_is_there_is_not_mixed_in(asked: TuneRun) -> None
     assert not (asked.out / "run").exists()
 
 
-def test_two_processes_prune_what_one_does(asked: TuneRun, base: Path) -> None:
+def test_two_processes_of_the_verb_prune_what_one_does(asked: TuneRun, base: Path) -> None:
     options = ["tune", "--data", str(asked.data.path), "--model", str(base)]
     options += ["--method", "DiffPruning", "--set", "fraction=0.02", "--group", "of"]
     tools = Path(sys.executable).parent
@@ -233,9 +233,14 @@ def test_two_processes_prune_what_one_does(asked: TuneRun, base: Path) -> None:
     command += [str(tools / "adwright"), *options, "--out", str(asked.out), "--shard"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    alone = run_tuning(replace(asked, method=PRUNED, tune=TuneConfig(), out=asked.out / "one"))
+    data = PairsConfig(asked.data.path, group="of")
+    plain = replace(asked, method=PRUNED, tune=TuneConfig(), data=data)
+    alone = run_tuning(replace(plain, out=asked.out / "one"))
     two = json.loads((asked.out / "report.json").read_text("utf-8"))
-    assert (two["trainable"], two["steps"]) == (alone.trainable, 2 * 2)
+    assert (two["trainable"], two["steps"]) == (alone.trainable, alone.steps)
+    assert (two["texts"], two["held"], alone.steps) == (alone.texts, alone.held, 2 * 2)
+    # Products are rounded to bfloat16, in other batches.
+    assert two["valid_nll"] == pytest.approx(alone.valid_nll, abs=1e-2)
     stored = numbers(asked.out / "tuned")
     assert sum(len(v) for k, v in stored.items() if k.endswith(".values")) == alone.trainable
 

@@ -38,6 +38,7 @@ from adwright.tuning.reparameterised.lora import LoRA  # noqa: E402
 from adwright.tuning.reparameterised.lora_hub import LoRAHub  # noqa: E402
 from adwright.tuning.selective.diff_pruning import DiffPruning  # noqa: E402
 from adwright.tuning.tuned import Tuned  # noqa: E402
+from tests.support.training import tune_distributed  # noqa: E402
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
@@ -367,8 +368,7 @@ def test_what_would_be_refused_is_known_before(tmp_path: Path) -> None:
 
 def test_two_processes_of_torchrun_equal_one(tmp_path: Path, run_script: Run) -> None:
     names = ("lora", "prompt", "drop", "mezo", "cut", "shard", "prefix", "norms")
-    one = run_script("tune_distributed", tmp_path / "one", *names)
-    assert one.returncode == 0, one.stderr
+    tune_distributed.main(tmp_path / "one", list(names))
     two = run_script("tune_distributed", tmp_path / "two", *names, launcher=TORCHRUN)
     assert two.returncode == 0, two.stderr
 

@@ -41,11 +41,13 @@ def item_item(
     served at once, and is the rule that any network should beat first.
     """
     from adwright.delivery.item_item_run import train_item_item
+    from adwright.training.dry_run import check_out
     from adwright.training.sequential.runfile import default_run, open_sequences, with_options
 
     events = None if log == JOURNEY else Path(log)
     data = open_sequences(with_options(default_run(), events=events).data)
     if dry_run:
+        check_out(out, "model", (), resume=False, overwrite=force)
         sequences = data.sequences
         show_facts(
             {

@@ -66,10 +66,14 @@ def cascade(
     run that was killed continues with --resume.
     """
     from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel
+    from adwright.training.run_settings import require_free, require_writable
 
     found = opened_task(log, offline=offline)
     config = FunnelConfig(minutes=minutes, seed=seed)
     if dry_run:
+        if not (resume or force):
+            require_free(out / "config.json", "a build")
+        require_writable(out)
         for one in plan_funnel(found.task, config, repeats=found.choices.repeats):
             typer.echo(f"Plan: {one.text()}")
         typer.echo(f"Would write {out}")
@@ -145,11 +149,13 @@ def _retriever(
     force: bool,
     dry_run: bool,
 ) -> None:
+    from adwright.training.dry_run import check_out
     from adwright.training.retrieval.run import RetrieverRun, run_retriever, settings_of
 
     found = opened_task(log, offline=offline)
     asked = RetrieverRun(model=kind, epochs=epochs, search=search, seed=seed, out=out, log=log)
     if dry_run:
+        check_out(out, "model", [out / "run"], resume=resume, overwrite=force)
         for sentence in settings_of(asked, found.task):
             typer.echo(f"Default: {sentence}")
         typer.echo(f"Would write {out}")

@@ -113,13 +113,14 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     Data, measures and time are those of `adwright train hstu`, which is this verb with --model
     hstu.
     """
-    from adwright.core.config import to_jsonable
+    from adwright.core.config import read_toml, to_jsonable
     from adwright.training.dry_run import plan_sequence
     from adwright.training.loop.trackers import trackers
     from adwright.training.sequential.run import run_sequence
     from adwright.training.sequential.runfile import names_journey, read_run, with_options
 
-    named = config is not None or events is not None or households is not None
+    named = config is not None and bool(read_toml(config))
+    named |= events is not None or households is not None
     asked = with_options(
         read_run(config, model, own=events is not None and not names_journey(events)),
         events=events,

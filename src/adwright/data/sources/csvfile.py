@@ -302,5 +302,11 @@ def _lines(path: Path, stream: io.BufferedReader, bounds: ReadBounds) -> Iterato
                 f"line {number} is not UTF-8",
                 file=str(path),
                 value=line[max(0, error.start - 20) : error.end + 20],
-                hint="convert the file, for example: iconv -f latin1 -t utf-8",
+                hint=f"convert the file, for example: iconv -f {_looks_like(line)} -t utf-8",
             ) from error
+
+
+def _looks_like(line: bytes) -> str:
+    """The encoding of a line that is not UTF-8: one that begins with a mark, as Excel writes its
+    Unicode text, or the usual one."""
+    return "utf-16" if line.startswith((b"\xff\xfe", b"\xfe\xff")) else "latin1"

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 #: What events of a kind become: another kind, or nothing.
-MappedKind: TypeAlias = EventKind | Literal["none"]
+MappedKind: TypeAlias = Literal[EventKind, "none"]
 
 #: Obvious names, in lower case without signs. An earlier name wins where several are there.
 _USER = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import polars as pl
@@ -26,6 +26,8 @@ _log = logging.getLogger("adwright")
 _BY_RULE = ("its name says", "whole numbers", "values ")
 _DAY = timedelta(days=1)
 _YEAR = timedelta(days=365)
+#: What is before it counts from 1970, or is not known.
+_EPOCH_ENDS = datetime(1971, 1, 1, tzinfo=UTC)
 #: Outliers of time are rarer than that, or they are none.
 _RARE = 0.01
 #: Of the events, with one of at least so many people or items.
@@ -177,10 +179,16 @@ def _odd_times(events: pl.LazyFrame, totals: _Totals) -> list[str]:
     reach = max(3 * (totals.high - totals.low), _YEAR, _DAY)
     time = pl.col("time")
     far = events.filter((time < totals.low - reach) | (time > totals.high + reach))
-    number, first, last = (
-        far.select(n=pl.len(), first=time.min(), last=time.max()).collect(engine="streaming").row(0)
+    early = (time < _EPOCH_ENDS).sum()
+    number, first, last, early = (
+        far.select(n=pl.len(), first=time.min(), last=time.max(), early=early)
+        .collect(engine="streaming")
+        .row(0)
     )
-    if not number or number > _RARE * totals.events:
+    if number > _RARE * totals.events:
+        said = f"time: {early:,} events lie before 1971: is their time missing, or negative?"
+        return [said] if early else []
+    if not number:
         return []
     return [
         f"time: {number:,} events lie far from the others, from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
@@ -189,6 +197,8 @@ def _odd_times(events: pl.LazyFrame, totals: _Totals) -> list[str]:
 
 def _large_share(events: pl.LazyFrame, column: str, large: float, total: int) -> list[str]:
     counts = events.group_by(column).len().collect(engine="streaming")
+    if counts.height == 1 and total > 1:
+        return [f"{column}: all events are of one, {counts.item(0, 0)!r:.60}"]
     if counts.height < _MANY:
         return []
     top, number = counts.sort("len", descending=True).row(0)

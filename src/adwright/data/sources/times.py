@@ -105,6 +105,8 @@ def is_format(text: str) -> bool:
     >>> is_format("%d/%m/%Y %H"), is_format("%Q")
     (True, False)
     """
+    if "%" not in text:
+        return False
     try:
         pl.select(pl.lit(datetime(2024, 1, 31, tzinfo=UTC)).dt.strftime(text))
         pl.select(_formatted(pl.lit("x"), text, ""))

@@ -29,7 +29,7 @@ from adwright.core.progress import progress
 from adwright.data.column_kinds import ColumnKind, check_column_kinds, find_kinds, with_kinds
 from adwright.data.features import Feature
 from adwright.data.hashing import hash_expr
-from adwright.data.leaks import find_future_counts, find_leaks, warn_of_leaks
+from adwright.data.leaks import find_future_counts, find_leaks, item_numbers, warn_of_leaks
 from adwright.data.log_checks import check_context, check_kinds, check_splits, context_value
 from adwright.data.schema import RESPONSE_KINDS, Catalogue, EventKind, check_items_known
 from adwright.data.sources.log import Log
@@ -173,7 +173,9 @@ def build_log_task(
         )
         rows = made.rows("train").head(_LOOKED_AT).collect()
         leaks = find_leaks(rows, items, made.spec.features)
-        warn_of_leaks(leaks, find_future_counts(items, events, cut.valid_from))
+        told = (items, item_numbers(rows, (*config.context, *config.numbers)))
+        counts = [c for one in told for c in find_future_counts(one, events, cut.valid_from)]
+        warn_of_leaks(leaks, counts)
         return made
 
     return cached_task(folder, build)

@@ -42,6 +42,7 @@ from adwright.training.loop.threads import torch_threads
 from adwright.training.retrieval.item_item import search_item_item
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
 from adwright.training.retrieval.rules import fit_rules
+from adwright.training.run_settings import require_writable
 
 __all__ = [
     "FunnelConfig",
@@ -126,6 +127,7 @@ def build_funnel(
     timer = clock or SystemClock()
     began, done = timer.monotonic(), Stages(clock) if stages is None else stages
     say = tell or (lambda _: None)
+    require_writable(folder)
     if overwrite and not resume:
         _clear(folder)
     _begin(folder, config, task, log, repeats=repeats, resume=resume)

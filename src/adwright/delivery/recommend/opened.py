@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from adwright.core.artifacts import Artifact, load_artifact
-from adwright.core.errors import ArtifactError, ConfigError
+from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.schema import ACTION_KINDS
 from adwright.delivery import popularity, served
 from adwright.delivery.cascade import deployment
@@ -38,6 +39,9 @@ from adwright.training.sequential.artifact import SequenceArtifact
 
 __all__ = ["RECOMMENDING", "Opened", "Wanted", "open_model"]
 
+_logger = logging.getLogger("adwright")
+#: Share of events of unknown items from which on it is said.
+_MOSTLY = 0.5
 #: Kinds of artifacts that can recommend to everybody.
 RECOMMENDING = (deployment.KIND, popularity.KIND, served.KIND, *ALONE)
 
@@ -163,12 +167,43 @@ def _opened(
     unseen: bool | None = None,
 ) -> Opened:
     """The model with its people; what a user had is left out as wanted, as it was saved, or as
-    the histories show."""
+    the histories show. Raises ValueInvalidError where nobody and nothing of the log is known."""
+    _require_known(people, source, wanted)
     if wanted.unseen is not None:
         unseen = wanted.unseen
     elif unseen is None:
         unseen = len(people.item) > 0 and people.repeats < REPEAT_SHARE
     return Opened(top(unseen), people, artifact.kind, artifact.id, source, unseen)
+
+
+def _require_known(people: People, source: str, wanted: Wanted) -> None:
+    """Raise ValueInvalidError for a log of other items, and where all users are asked for and none
+    has an event; warn of a log most of whose events are of unknown items."""
+    if wanted.users is None and not len(people):
+        raise ValueInvalidError(
+            "nobody has an event before the moment that is asked about",
+            file=source,
+            column="time",
+            value=wanted.at,
+            hint="ask about a later one, or name users",
+        )
+    unknown = int((people.item == 0).sum())
+    if unknown and unknown == len(people.item):
+        raise ValueInvalidError(
+            "no event of the log is of an item that the model knows",
+            file=source,
+            column="item_id",
+            value=f"{unknown:,} events",
+            hint="name the log of the catalogue that the model was trained on",
+        )
+    if unknown > _MOSTLY * len(people.item):
+        _logger.warning(
+            "%d of %d events of %s are of items that the model does not know: is it the log of "
+            "another catalogue?",
+            unknown,
+            len(people.item),
+            source,
+        )
 
 
 def _log(artifact: Artifact, wanted: Wanted, kinds: Sequence[str]) -> tuple[str, HistoryLog]:

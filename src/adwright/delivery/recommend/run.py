@@ -10,6 +10,7 @@ what was asked for; a run that was cut off goes on after the last of them.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from adwright.delivery.recommend.people import People
 
 __all__ = ["PartWriter", "Recommended", "read_users", "recommend_all", "recommend_file"]
 
+_log = logging.getLogger("adwright")
 _SCHEMA = {"user_id": pl.String, "rank": pl.Int32, "item_id": pl.String, "score": pl.Float32}
 
 
@@ -88,6 +90,8 @@ def recommend_file(
         raise SchemaError(
             "recommendations are written as Parquet", file=str(out), hint="name it .parquet"
         )
+    if out.is_dir():
+        raise ResourceError("this is a folder, not a file", where=str(out), hint="name a file")
     if out.exists() and not overwrite:
         raise ResourceError(
             "the file for the recommendations exists already",
@@ -114,7 +118,8 @@ def read_users(path: str | Path) -> tuple[str, ...]:
     """The users that a file names: the column user_id of a Parquet or CSV file, each once, or the
     lines of any other text file.
 
-    Raises SchemaError where there is no such column, ConfigError where the file cannot be read.
+    Raises SchemaError where there is no such column, ConfigError where the file cannot be read or
+    names nobody.
     """
     path = Path(path)
     try:
@@ -140,6 +145,10 @@ def read_users(path: str | Path) -> tuple[str, ...]:
             hint=f"it has {', '.join(table.columns)}",
         )
     ids = table["user_id"].cast(pl.String).drop_nulls().unique(maintain_order=True)
+    if not len(ids):
+        raise ConfigError(
+            "the file names no user", where=str(path), hint="write an id a line, or leave --users"
+        )
     return tuple(ids.to_list())
 
 
@@ -185,6 +194,8 @@ class PartWriter:
         if not resume and overwrite:
             shutil.rmtree(self.folder, ignore_errors=True)
         if not self.folder.exists():
+            if resume:
+                _log.warning("there is nothing to resume in %s: a new run begins", self.folder)
             atomic_write_text(about, json.dumps({"asked": self._asked}) + "\n")
             return
         if not resume:

@@ -26,7 +26,7 @@ from adwright.metrics.reports.report import (
     compare_response,
     evaluate_response,
 )
-from adwright.metrics.reports.verdict import verdict
+from adwright.metrics.reports.verdict import too_good, verdict
 
 __all__ = ["Comparison", "RankingComparison", "compare", "compare_rankings"]
 
@@ -81,7 +81,9 @@ class Comparison:
             for name, found in self.differences.items()
             if "log_loss" in found
         }
-        return verdict(self.subject, of, self.MEASURES[self.LEAD], losses=losses)
+        said = verdict(self.subject, of, self.MEASURES[self.LEAD], losses=losses)
+        auc = self.reports[self.subject].metrics.get("auc")
+        return f"{said} {too_good(auc.value)}".strip() if auc is not None else said
 
     def table(self) -> str:
         """Plain text: the verdict, then one line per model."""

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 
 from adwright.metrics.bootstrap import Interval
 
-__all__ = ["advice", "verdict"]
+__all__ = ["advice", "too_good", "verdict"]
+
+#: An AUC from which on something is known that nobody knows before a response.
+TOO_GOOD = 0.99
 
 
 def verdict(
@@ -48,6 +51,20 @@ def verdict(
             "calibrate on later rows."
         )
     return said
+
+
+def too_good(auc: float) -> str:
+    """The sentence about an AUC that no honest model reaches; empty for any other.
+
+    >>> too_good(0.8)
+    ''
+    """
+    if auc < TOO_GOOD:
+        return ""
+    return (
+        f"An AUC of {auc:.4f} is too good to be true: look for a feature that is known only after "
+        "the response (the warnings of adwright data import --task name some)."
+    )
 
 
 def advice(other: str) -> str:

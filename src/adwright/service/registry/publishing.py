@@ -101,6 +101,10 @@ def publish_model(
     checked_name(tenant, root)
     name = _next(root, tenant) if version is None else checked_name(version, root / tenant)
     target = root / tenant / name
+    if root.exists() and not root.is_dir():
+        raise ResourceError(
+            "the folder of the models is a file", where=str(root), hint="name a folder: --models"
+        )
     if target.exists():
         raise ResourceError(
             "this version is there already",

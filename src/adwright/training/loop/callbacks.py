@@ -17,9 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from adwright.core.atomic import atomic_write_text
 from adwright.core.config import check_literals
 
-__all__ = ["Callback", "Outcome", "RunBegins", "RunEnds", "StepDone", "ValidationDone"]
+__all__ = [
+    "Callback",
+    "Outcome",
+    "RunBegins",
+    "RunEnds",
+    "StepDone",
+    "ValidationDone",
+    "WritesDown",
+]
 
 #: Why a run ended: all epochs are done, patience ran out, it was closed before its end, somebody
 #: pressed Ctrl-C, or an error was raised.
@@ -104,3 +113,14 @@ class Callback(Protocol):
     def on_end(self, run: RunEnds) -> None:
         """At the end, whatever the reason; once for each on_begin."""
         return
+
+
+class WritesDown(Callback):
+    """Writes `text` to the file `path` once a training begins, so when nothing spoke against it."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path, self.text = path, text
+
+    def on_begin(self, run: RunBegins) -> None:
+        """Write the file, whole or not at all."""
+        atomic_write_text(self.path, self.text)

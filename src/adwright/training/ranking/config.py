@@ -192,7 +192,8 @@ def task_of(source: Task | str | Path) -> Task:
             return open_task(task_config(Path(source)))
     raise SchemaError(
         f"a ranker is trained on a task, not on {type(source).__name__}",
-        hint="pass the folder that `adwright data import` wrote, or Task.open(folder)",
+        hint="pass the folder that `adwright data import` wrote, Task.open(folder), or of a table "
+        "build_ranking_task(read_log(table), folder)",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from adwright.core.config import check_literals
+from adwright.core.config import check_literals, checked
 from adwright.core.errors import ConfigError
 from adwright.data.batches.stream import PartialStream, StreamConfig
 from adwright.training.loop.optimisers import Rule
@@ -14,6 +14,7 @@ from adwright.training.run_settings import check_ranges
 __all__ = ["FitConfig", "PartialFit"]
 
 
+@checked
 @dataclass(frozen=True)
 class PartialFit:
     """How a model is trained, where None leaves a setting to the data (`ranker_defaults`).
@@ -79,6 +80,7 @@ class PartialFit:
         )
 
 
+@checked
 @dataclass(frozen=True)
 class FitConfig(PartialFit):
     """`PartialFit` with nothing left open; its own values suit a log of millions of rows."""

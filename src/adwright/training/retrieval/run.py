@@ -29,6 +29,7 @@ from adwright.metrics.reports.report import EvaluationProtocol
 from adwright.models.retrieval.hcn import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.defaults import Defaults
+from adwright.training.loop.callbacks import WritesDown
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
@@ -41,7 +42,7 @@ from adwright.training.retrieval.defaults import (
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.retrieval.rules import fit_rules, rules_ranks
-from adwright.training.run_settings import require_free, seeded
+from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
 from adwright.training.search import SearchResult
 
 __all__ = ["RetrieverKind", "RetrieverRun", "RetrieverRunResult", "run_retriever", "settings_of"]
@@ -111,9 +112,11 @@ def run_retriever(
     Raises ResourceError where the model exists (without `overwrite`), ResumeError where a run
     cannot be taken up, and as `fit_retriever`.
     """
-    done, out = Stages(clock), config.out
+    done, out, name = Stages(clock), config.out, TITLES[config.model]
     if not overwrite:
         require_free(out / "model", "a model")
+    require_writable(out)
+    begun = begun_runs({name: out / "run"}, resume=resume, stop_now=False)
     if overwrite and not resume and (out / "run").exists():
         shutil.rmtree(out / "run")
     with done.stage("settings"), torch_threads(config.threads):
@@ -128,11 +131,10 @@ def run_retriever(
         "why": list(why),
         "data_hash": task.data_hash,
     }
-    atomic_write_text(out / "config.json", json.dumps(asked, indent=1) + "\n")
-    name = TITLES[config.model]
+    text = json.dumps(asked, indent=1) + "\n"
     with done.stage(f"train {name}"), torch_threads(config.threads):
-        folder = out / "run"
-        fit_retriever(model, task, fit, folder, resume=resume and folder.exists())
+        begins = (WritesDown(out / "config.json", text),)
+        fit_retriever(model, task, fit, out / "run", resume=name in begun, callbacks=begins)
     with done.stage("measure"), torch_threads(config.threads):
         comparison = _compared(name, model, config, task, repeats=repeats)
     with done.stage("save"):

@@ -30,7 +30,7 @@ from adwright.models.sequential.union import (
     sequence_retriever,
 )
 from adwright.training.defaults import Defaults
-from adwright.training.loop.callbacks import Callback, RunBegins
+from adwright.training.loop.callbacks import Callback, WritesDown
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.retrieval.ranks import retrieved_ranks
@@ -114,7 +114,8 @@ def run_sequence(
         with done.stage("search"), torch_threads(config.threads):
             config, searched = _searched(config, data, search)
     model = model_of(config, data)
-    callbacks = (_Begun(asked), *callbacks)
+    text = json.dumps(to_jsonable(asked), indent=1) + "\n"
+    callbacks = (WritesDown(out / "config.json", text), *callbacks)
     if overwrite and not resume and (out / "run").exists():
         shutil.rmtree(out / "run")
     with done.stage(f"train {name}"), torch_threads(config.threads):
@@ -153,17 +154,6 @@ def _searched(
         validate=validate,
     )
     return replace(config, model=found.model, fit=replace(found.fit, exclude_seen=True)), result
-
-
-class _Begun(Callback):
-    """Writes down what was asked for, once nothing spoke against it."""
-
-    def __init__(self, config: SequenceRun) -> None:
-        self.config = config
-
-    def on_begin(self, run: RunBegins) -> None:
-        text = json.dumps(to_jsonable(self.config), indent=1) + "\n"
-        atomic_write_text(self.config.out / "config.json", text)
 
 
 def model_of(config: SequenceRun, data: SequenceData) -> SequenceRetriever:

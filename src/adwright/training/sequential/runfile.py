@@ -3,6 +3,7 @@ that it names."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from adwright.core.config import (
     with_current_names,
     with_overrides,
 )
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.history_kinds import events_file
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.from_events import read_event_file
@@ -50,6 +51,7 @@ __all__ = [
     "with_options",
 ]
 
+_log = logging.getLogger("adwright")
 #: Items repeat where at least this share of events is of an item that the user had before.
 REPEAT_SHARE = 0.01
 
@@ -254,8 +256,8 @@ class SequenceData:
 def open_sequences(config: SequenceDataConfig) -> SequenceData:
     """Open the data of a config.
 
-    Raises AssetError where public data cannot be had, and as `read_event_file` and
-    `build_next_item`.
+    Raises AssetError where public data cannot be had, ValueInvalidError where nobody can be asked
+    or there is nothing to choose among, and as `read_event_file` and `build_next_item`.
     """
     if config.path is not None:
         categories: Mapping[str, NDArray[np.int64]] = {}
@@ -266,6 +268,7 @@ def open_sequences(config: SequenceDataConfig) -> SequenceData:
             # There the position stands for the time.
             sequences = replace(sequences_of_task(items), time=None)
             categories = item_categories(items)
+        _check_own(sequences, str(config.path))
         repeats = _allow_repeats(config, sequences)
         return SequenceData(sequences, None, repeats, categories)
     task = build_next_basket(
@@ -275,6 +278,28 @@ def open_sequences(config: SequenceDataConfig) -> SequenceData:
     )
     sequences = sequences_of_task(task, split="task")
     return SequenceData(sequences, task, _allow_repeats(config, sequences))
+
+
+def _check_own(sequences: ItemSequences, file: str) -> None:
+    """Raise ValueInvalidError for sequences by which no model can be trained and measured."""
+    if sequences.items < 2:
+        raise ValueInvalidError(
+            "all events are of one item: there is nothing to choose among",
+            file=file,
+            column="item_id",
+            value=sequences.ids[0],
+            hint="see whether the right column is taken as the item",
+        )
+    if len(sequences) == 1:
+        _log.warning("all events are of one user: intervals over users say nothing of others")
+    if not len(sequences.people("test")):
+        raise ValueInvalidError(
+            "no user has two events at different times, one to ask for and one before it",
+            file=file,
+            column="user_id",
+            value=f"{len(sequences):,} users, {len(sequences.item):,} events",
+            hint="take a longer log, or see whether the right column is taken as the user",
+        )
 
 
 def _allow_repeats(config: SequenceDataConfig, sequences: ItemSequences) -> bool:

@@ -12,6 +12,7 @@ candidates, whether what a user had stays one, which columns are features and of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,6 +32,7 @@ from adwright.data.column_kinds import (
     with_kinds,
 )
 from adwright.data.features import Feature
+from adwright.data.leaks import find_future_counts, warn_of_leaks
 from adwright.data.schema import EventKind
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.sources.log import Log, open_log
@@ -57,6 +59,7 @@ __all__ = [
     "repeat_share",
 ]
 
+_log = logging.getLogger("adwright")
 VERSION = 1
 #: Items repeat where at least this share of what is taken in training was had before.
 REPEAT_SHARE = 0.01
@@ -183,7 +186,11 @@ def build_next_item(
         visits.events, config.split, shares=config.shares, dates=config.dates
     )
     digest = visits_digest(events)
+    if events["user_id"].n_unique() == 1:
+        _log.warning("all events are of one user: intervals over users say nothing of others")
     catalogue, candidates = _candidates(log, events, config)
+    taken_of = events.lazy().with_columns(kind=pl.lit(", ".join(visits.kinds)))
+    warn_of_leaks((), find_future_counts(catalogue, taken_of, pl.col("split") == "train"))
     columns = choose_columns(catalogue, known=log.columns, given=config.item_columns)
     catalogue = with_kinds(catalogue, columns)
     catalogue, of_items = item_features(catalogue, columns, min_count=config.min_count)
@@ -246,6 +253,13 @@ def _candidates(log: Log, events: pl.DataFrame, config: NextItemConfig) -> tuple
     """The catalogue of the task, and what is a candidate, in words."""
     items, taken = log.catalogue.items, events.select("item_id").unique()
     lacking = taken.join(items.select("item_id"), on="item_id", how="anti")
+    if taken.height < 2:
+        raise ValueInvalidError(
+            "all events are of one item: there is nothing to choose among",
+            column="item_id",
+            value=taken["item_id"].min(),
+            hint="see whether the right column is taken as the item",
+        )
     if lacking.height:
         raise ValueInvalidError(
             f"{lacking.height:,} items of the log are not in the catalogue",

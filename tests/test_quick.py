@@ -1,0 +1,116 @@
+"""What `make quick` leaves out is there, is left out, and is said."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.support import quick
+from tests.support.quick import is_slow, read_slow, slow_of
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("name", read_slow())
+def test_what_is_slow_is_there(name: str) -> None:
+    file, _, test = name.partition("::")
+    text = (ROOT / file).read_text("utf-8")
+    assert not test or re.search(rf"^ *(async )?def {test}\(", text, re.MULTILINE)
+
+
+def test_a_file_and_a_test_of_it_may_be_slow() -> None:
+    slow = {"tests/a.py", "tests/b.py::test_one"}
+    assert is_slow("tests/a.py::test_any[3]", slow)
+    assert is_slow("tests/b.py::test_one[x::y]", slow)
+    assert not is_slow("tests/b.py::test_one_more", slow)
+
+
+def test_few_long_tests_are_named_and_else_their_file() -> None:
+    found = slow_of(
+        {
+            # One long test, beside quick ones.
+            **{"a.py::long": 9.0, "a.py::one": 0.2},
+            # Many that are long together.
+            **{f"b.py::{n}": 0.5 for n in range(10)},
+            **{f"c.py::{n}": 2.0 for n in range(4)},
+            # A quick file with a long test.
+            **{"d.py::long": 3.0, "d.py::one": 0.2},
+        }
+    )
+    assert found == ["a.py::long", "b.py", "c.py"]
+
+
+class Said:
+    """Notes what the terminal would show."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write_line(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class Config:
+    """What the hooks ask of pytest's configuration."""
+
+    def __init__(self, **options: bool) -> None:
+        self.options = options
+        self.stash = pytest.Stash()
+        self.left: list[Any] = []
+        self.hook = SimpleNamespace(pytest_deselected=self._deselected)
+
+    def _deselected(self, items: list[Any]) -> None:
+        self.left += items
+
+    def getoption(self, name: str) -> bool:
+        return self.options.get(name, False)
+
+
+@pytest.mark.parametrize("workers", [False, True])
+def test_slow_tests_are_left_out_and_told(
+    workers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.txt").write_text("tests/a.py\ntests/b.py::one\n")
+    monkeypatch.setattr(quick, "SLOW", tmp_path / "slow.txt")
+    names = ["tests/a.py::one[1]", "tests/a.py::one[2]", "tests/b.py::one", "tests/b.py::two"]
+    items: Any = [SimpleNamespace(nodeid=name) for name in names]
+    config: Any = Config(quick=True)
+    quick.pytest_collection_modifyitems(config, items)
+    assert [item.nodeid for item in items] == names[3:]
+    assert len(config.left) == 3
+    if workers:
+        config.workeroutput = {}
+        quick.pytest_sessionfinish(SimpleNamespace(config=config))  # type: ignore[arg-type]
+        node = SimpleNamespace(workeroutput=config.workeroutput, config=Config(quick=True))
+        quick.pytest_testnodedown(node)
+        config = node.config
+    said = Said()
+    durations = quick.Durations(config)
+    report = SimpleNamespace(nodeid="tests/b.py::two[x]", duration=9.0)
+    durations.pytest_runtest_logreport(report)  # type: ignore[arg-type]
+    quick.pytest_terminal_summary(said, config)
+    assert said.lines == [
+        "left out as slow, run by make test: 3 tests of 2 files: a.py 2, b.py 1",
+        "slow, and not in tests/slow.txt: tests/b.py::two",
+    ]
+
+
+def test_all_tests_run_without_the_option_and_may_be_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.txt").write_text("tests/a.py\n")
+    monkeypatch.setattr(quick, "SLOW", tmp_path / "slow.txt")
+    items: Any = [SimpleNamespace(nodeid="tests/a.py::one")]
+    for noted in (False, True):
+        config: Any = Config(note_slow=noted)
+        quick.pytest_collection_modifyitems(config, items)
+        assert len(items) == 1
+        quick.Durations(config).seconds.update(Counter({"tests/b.py::one": 7.0}))  # type: ignore[arg-type]
+        quick.pytest_terminal_summary(said := Said(), config)
+        assert said.lines == []
+    assert (tmp_path / "slow.txt").read_text() == "tests/b.py::one\n"
