@@ -15,15 +15,15 @@ HEAD = (
     "| read what a verb takes | `adwright VERB -h`, or `--help` |",
     "| see what would be done, and what is wrong with it | `adwright VERB ... --dry-run`, where "
     "anything is written |",
-    "| have verbs and options completed by the shell | `adwright --install-completion`, once; bash, "
-    "zsh, fish and PowerShell |",
+    "| have verbs and options completed by the shell | `adwright --install-completion`, once; "
+    "bash, zsh, fish and PowerShell |",
     "| see that completion without installing it | `adwright --show-completion` |",
     "| go on after Ctrl-C | the line that is printed then: `--resume`, and for trainings "
     "`--stop-now`, which measures and saves what there is |",
     "| keep out how long each stage took | `adwright --quiet VERB` |",
     "",
-    "Results go to standard output, progress and warnings to standard error. Exit codes: 0, 1 for a "
-    "no to a question, 2 for a mistake, 130 after Ctrl-C.",
+    "Results go to standard output, progress and warnings to standard error. Exit codes: 0, 1 for "
+    "a no to a question, 2 for a mistake, 130 after Ctrl-C.",
     "",
 )
 

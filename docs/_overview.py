@@ -55,37 +55,60 @@ TOP, BELOW, TALL = 56, 268, 150
 BOXES = (
     Box(
         "your log",
-        *(24, TOP, 164, TALL),
-        ("CSV, JSON lines, Parquet,", "pandas, Arrow: purchases,", "clicks, ratings, or what", "was shown"),
+        *(24, TOP, 180, TALL),
+        (
+            "CSV, JSON lines, Parquet,",
+            "pandas, Arrow: purchases,",
+            "clicks, ratings, or what",
+            "was shown",
+        ),
     ),
     Box(
         "checked log",
-        *(224, TOP, 176, TALL),
+        *(236, TOP, 188, TALL),
         ("columns, kinds and times", "mapped; every row checked;", "what is odd is said"),
         ("data import", "data describe"),
     ),
     Box(
         "rules and models",
-        *(436, TOP, 272, TALL),
-        ("rules in seconds: item-item, popularity", "find: two towers, HCN, HSTU, SASRec", "rank what was shown: DIN, HSTU"),
+        *(456, TOP, 262, TALL),
+        (
+            "rules in seconds: item-item, popularity",
+            "find: two towers, HCN, HSTU, SASRec",
+            "rank what was shown: DIN, HSTU",
+        ),
         ("train item-item", "train cascade"),
     ),
     Box(
         "measured",
-        *(744, TOP, 212, TALL),
-        ("beside the rules, on later", "visits, with intervals; of a", "cascade, what validation", "does not favour is left out"),
+        *(750, TOP, 206, TALL),
+        (
+            "beside the rules, on later",
+            "visits, with intervals; of a",
+            "cascade, what validation",
+            "does not favour is left out",
+        ),
         ("evaluate",),
     ),
     Box(
         "recommend or publish",
-        *(744, BELOW, 212, TALL),
-        ("the best k for everybody into", "Parquet; or a model that was", "asked before it decides"),
+        *(750, BELOW, 206, TALL),
+        (
+            "the best k for everybody into",
+            "Parquet; or a model that was",
+            "asked before it decides",
+        ),
         ("recommend", "publish"),
     ),
     Box(
         "serve",
         *(500, BELOW, 208, TALL),
-        ("decisions over HTTP, in time", "or refused; how probable each", "place was; caps, budgets;", "API keys by tenant"),
+        (
+            "decisions over HTTP, in time",
+            "or refused; how probable each",
+            "place was; caps, budgets;",
+            "API keys by tenant",
+        ),
         ("serve",),
     ),
     Box(
@@ -114,8 +137,8 @@ ARROWS = (
 )
 STRIP = (
     "language models, on their own or beside it",
-    "engines (torch, OpenVINO, llama.cpp, any OpenAI-compatible endpoint), parameter-efficient tuning,",
-    "many adapters over one base, an endpoint of the same kind",
+    "engines (torch, OpenVINO, llama.cpp, any OpenAI-compatible endpoint), parameter-efficient",
+    "tuning, many adapters over one base, an endpoint of the same kind",
 )
 STRIP_COMMANDS = ("lm generate", "lm serve", "tune run", "tune compare")
 
@@ -172,7 +195,7 @@ def _arrow(start: str, leaves: str, end: str, arrives: str) -> Iterator[str]:
     else:
         middle = (y + to_y) / 2
         path = f"M{x} {y}V{middle}H{to_x}V{to_y}"
-    yield f'<path class="arrow" d="{path}" stroke-width="2"/>'
+    yield f'<path class="arrow" d="{path}" fill="none" stroke-width="2"/>'
     turn = {"left": 0, "top": 90, "right": 180, "bottom": 270}[arrives]
     yield (
         f'<path class="head" d="M0 0l-9 -5v10z" transform="translate({to_x} {to_y}) '

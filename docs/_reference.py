@@ -11,14 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import dedent
 
 from _imports import read_modules
 
 __all__ = ["LEFT_OUT", "as_rst", "modules_of", "with_modules"]
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Run by Alembic, not imported.
-LEFT_OUT = ("adwright.campaigns.migrations",)
+#: Run by Alembic, and by CUDA builds of torch: not to be imported here.
+LEFT_OUT = ("adwright.campaigns.migrations", "adwright.models.kernels.triton_loops")
 _PLACE = re.compile(r"<!-- modules: (\w+) -->")
 #: A line of a docstring that says what one or several names mean.
 _NAMED = re.compile(r"^[a-z_]\w*(?:, [a-z_]\w*)*: ")
@@ -61,7 +62,8 @@ def as_rst(lines: Sequence[str]) -> list[str]:
     found: list[str] = []
     for block in _blocks(lines):
         if _is_fixed(block):
-            found += ["::", "", *(f"    {line}" for line in block), ""]
+            fixed = dedent("\n".join(block)).splitlines()
+            found += ["::", "", *(f"    {line}" for line in fixed), ""]
         elif _NAMED.match(block[0]):
             found += [f"- {_escaped(one)}" for one in _entries(block)] + [""]
         else:
@@ -101,10 +103,15 @@ def _escaped(text: str) -> str:
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return re.sub(r"([\\*_|`])", r"\\\1", text)
-    return "".join(
-        f"``{part}``" if number % 2 and part.strip() == part and part else _plain(part)
-        for number, part in enumerate(parts)
-    )
+    found = ""
+    for number, part in enumerate(parts):
+        if number % 2 and part and part.strip() == part:
+            # Code ends before a letter only where something that is not seen stands between.
+            joined = "\\ " if parts[number + 1][:1].isalnum() else ""
+            found += f"{chr(92) + ' ' if found[-1:].isalnum() else ''}``{part}``{joined}"
+        else:
+            found += _plain(part)
+    return found
 
 
 def _plain(text: str) -> str:

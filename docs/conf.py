@@ -7,7 +7,7 @@ from typing import Any
 import adwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from _reference import as_rst, with_modules  # noqa: E402 - of this folder
+from _reference import as_rst, with_modules
 
 project = "adwright"
 author = "the adwright developers"
@@ -24,6 +24,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 add_module_names = False
+# Thousands of names in the margin of every page would be most of the pages.
+toc_object_entries = False
 maximum_signature_line_length = 88
 
 html_theme = "furo"
