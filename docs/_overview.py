@@ -176,7 +176,7 @@ def _box(box: Box) -> Iterator[str]:
     yield _text(box.x + PAD, y, box.name, 14, "title", weight="600")
     for line in box.lines:
         y += LINE
-        yield _text(box.x + PAD, y, line, 12.5, "text")
+        yield _text(box.x + PAD, y, line, 12, "text")
     y = box.y + box.height - PAD - (len(box.commands) - 1) * LINE
     for name in box.commands:
         yield _text(box.x + PAD, y, f"adwright {name}", 12, "command", family=MONO)
@@ -220,7 +220,7 @@ def _strip() -> Iterator[str]:
     yield f'<rect class="band" x="24" y="{top}" width="{WIDTH - 48}" height="98" rx="6"/>'
     yield _text(36, top + 24, STRIP[0], 14, "title", weight="600")
     for number, line in enumerate(STRIP[1:], 1):
-        yield _text(36, top + 24 + number * LINE, line, 12.5, "text")
+        yield _text(36, top + 24 + number * LINE, line, 12, "text")
     commands = "    ".join(f"adwright {name}" for name in STRIP_COMMANDS)
     yield _text(36, top + 84, commands, 12, "command", family=MONO)
 
