@@ -5,6 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+__all__ = ["HEAD", "cli_page", "command_names"]
+
+#: What holds for all commands, above the first of them.
+HEAD = (
+    "| to | type |",
+    "|---|---|",
+    "| call it where the command is not on the path | `python -m adwright VERB` |",
+    "| read what a verb takes | `adwright VERB -h`, or `--help` |",
+    "| see what would be done, and what is wrong with it | `adwright VERB ... --dry-run`, where "
+    "anything is written |",
+    "| have verbs and options completed by the shell | `adwright --install-completion`, once; "
+    "bash, zsh, fish and PowerShell |",
+    "| see that completion without installing it | `adwright --show-completion` |",
+    "| go on after Ctrl-C | the line that is printed then: `--resume`, and for trainings "
+    "`--stop-now`, which measures and saves what there is |",
+    "| keep out how long each stage took | `adwright --quiet VERB` |",
+    "",
+    "Results go to standard output, progress and warnings to standard error. Exit codes: 0, 1 for "
+    "a no to a question, 2 for a mistake, 130 after Ctrl-C.",
+    "",
+)
+
 
 def cli_page() -> str:
     """docs/cli.md."""
@@ -21,6 +43,7 @@ def cli_page() -> str:
         "and exit code 2; `adwright --debug VERB` shows the traceback instead. What is already",
         "there is never replaced without a question or `--force`.",
         "",
+        *HEAD,
         *_options(get_command(app)),
     ]
     for path, command in _commands(get_command(app), "adwright"):
@@ -41,6 +64,16 @@ def _commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _commands(command, f"{path} {name}")
         else:
             yield f"{path} {name}", command
+
+
+def command_names() -> set[str]:
+    """The verbs as they are typed after "adwright"."""
+    from typer.main import get_command
+
+    from adwright.cli import app
+
+    found = _commands(get_command(app), "adwright")
+    return {path.removeprefix("adwright ") for path, _ in found}
 
 
 def _options(command: Any) -> list[str]:

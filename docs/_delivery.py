@@ -284,12 +284,72 @@ def index() -> Iterator[str]:
     yield from source("index")
 
 
+#: Titles of the simple rules, as item_item.json has them, with their heads in the table.
+RULES = {
+    "Popularity": "popularity",
+    "Popularity lately": "lately",
+    "Popularity by category": "by category",
+    "Personal frequency": "frequency",
+    "Last items again": "last again",
+    "Item-item": "**item-item**",
+}
+
+
+def rules() -> Iterator[str]:
+    """NDCG@10 of each rule on each log, and implicit's best item-item model."""
+    rows = result("item_item").get("rows", ())
+    yield f"| log | users | {' | '.join(RULES.values())} | implicit's item-item |"
+    yield "|---|---|" + "---|" * (len(RULES) + 1)
+    for log in dict.fromkeys(row["log"] for row in rows):
+        here = {row["rule"]: row for row in rows if row["log"] == log}
+        cells = [_ndcg(here.get(title)) for title in RULES]
+        peers = [row for title, row in here.items() if title.startswith("implicit")]
+        cells.append(_ndcg(max(peers, key=lambda row: row["ndcg10"], default=None)))
+        yield f"| {log} | {here['Item-item']['people']:,} | {' | '.join(cells)} |"
+    if not rows:
+        yield f"| {ABSENT} |" + " |" * (len(RULES) + 2)
+    yield ""
+    yield result("item_item").get("protocol", f"The rules are {ABSENT}.")
+    yield from source("item_item")
+
+
+def rules_beside() -> Iterator[str]:
+    """The best network of other results beside item-item, on the same log."""
+    sequences, towers = figures_of("hstu_quality"), result("two_tower").get("rows", ())
+    of_beauty = [row["all/ndcg10"][0] for row in towers if row.get("data") == "beauty"]
+    networks = {
+        "beauty": ("two towers, random masking", max(of_beauty, default=None)),
+        "ml-latest-small": ("HSTU, 2 blocks", sequences.get("small_position_ndcg10")),
+        "ml-1m": ("HSTU, large", sequences.get("ml1m_hstu_large_ndcg10")),
+        "complete-journey": ("HSTU with a part for own items", sequences.get("cj_ndcg10_hstu")),
+    }
+    figures = figures_of("item_item")
+    yield "| log | network | its NDCG@10 | item-item |"
+    yield "|---|---|---|---|"
+    for log, (name, value) in networks.items():
+        rule = figures.get(f"{log.replace('-', '_')}_ndcg10")
+        yield f"| {log} | {name} | {number(value)} | {number(rule)} |"
+    yield ""
+    yield (
+        "Generated from `hstu_quality.json`, `two_tower.json` and `item_item.json` under "
+        "`benchmarks/results/`."
+    )
+
+
+def _ndcg(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    return f"{row['ndcg10']:.4f} ({number(row['ndcg10_ci'])})"
+
+
 DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "cascade": cascade,
     "delivery": delivery,
     "hcn": hcn,
     "index": index,
     "offpolicy": offpolicy,
+    "rules": rules,
+    "rules-beside": rules_beside,
     "service": service,
     "store": store,
     "two-tower": two_tower,

@@ -43,6 +43,7 @@ PAGES = (
             "adapters",
             "offsite",
             "security",
+            "which-model",
         )
     ),
 )

@@ -6,6 +6,7 @@ import doctest
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -59,10 +60,13 @@ def script_of(text: str) -> str:
     return "\n".join(lines)
 
 
-PYTHON_PAGES = [path for path in PAGES if script_of(path.read_text("utf-8")).strip()]
+#: Pages whose blocks, Python and commands, are one walk: a shell runs them in one folder.
+WALKS = [path for path in PAGES if "<!-- one walk -->" in path.read_text("utf-8")]
+OTHERS = [path for path in PAGES if path not in WALKS]
+PYTHON_PAGES = [path for path in OTHERS if script_of(path.read_text("utf-8")).strip()]
 CONSOLE_BLOCKS = [
     pytest.param(block, id=f"{page_id(path)}:{block.line}")
-    for path in PAGES
+    for path in OTHERS
     for block in blocks_of(path.read_text("utf-8"))
     if block.language == "console"
 ]
@@ -103,7 +107,7 @@ def test_examples_run(path: Path, tmp_path: Path) -> None:
 def commands_of(text: str) -> list[tuple[str, str]]:
     """The commands of a console block, each with the output that stands below it."""
     commands: list[tuple[str, str]] = []
-    for line in text.splitlines(keepends=True):
+    for line in text.replace("\\\n", " ").splitlines(keepends=True):
         if line.startswith("$ "):
             commands.append((line[2:].strip(), ""))
         elif commands and not line.startswith("#"):
@@ -154,6 +158,53 @@ def test_console_examples_run(
                 assert doctest.OutputChecker().check_output(expected, output, flags), output
 
 
+#: What a shell prints behind each command of a walk.
+DONE = "<<done>>"
+#: The port that a walk serves on; a free one is taken in its place.
+PORT = "8000"
+
+
+def walk_of(text: str) -> tuple[str, list[str]]:
+    """The shell script of a page, which prints DONE after each command, and the outputs that the
+    page shows. A block that begins with `# takes` is checked here and left out."""
+    lines = ["set -eo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]
+    expected = []
+    for block in blocks_of(text):
+        steps = commands_of(block.text) if block.language == "console" else []
+        if block.language == "python":
+            steps = [(f"python -W error - <<'EOF'\n{block.text}EOF", "")]
+        for command, output in steps:
+            if block.text.startswith("# takes"):
+                check_without_running(shlex.split(command)[1:])
+                continue
+            lines += [command, f"echo '{DONE}'"]
+            expected.append(output)
+    return "\n".join(lines), expected
+
+
+@pytest.mark.parametrize("path", WALKS, ids=page_id)
+def test_walks_run(path: Path, tmp_path: Path) -> None:
+    script, expected = walk_of(path.read_text("utf-8"))
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = str(door.getsockname()[1])
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    given = {"COLUMNS": "100", "PATH": programs, "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(
+        ["bash", "-c", script.replace(PORT, port)],
+        cwd=tmp_path,
+        env=os.environ | given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    outputs = result.stdout.replace(port, PORT).split(f"{DONE}\n")
+    assert result.returncode == 0, f"after {outputs[-2:]}\n{result.stderr}"
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for output, wanted in zip(outputs, expected, strict=False):
+        assert not wanted or doctest.OutputChecker().check_output(wanted, output, flags), output
+
+
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_fences_are_of_a_known_language(path: Path) -> None:
     for block in blocks_of(path.read_text("utf-8")):
@@ -161,7 +212,7 @@ def test_fences_are_of_a_known_language(path: Path) -> None:
         assert known, f"line {block.line}: {block.language!r}; one of {sorted(LANGUAGES)}"
 
 
-@pytest.mark.parametrize("script", ["_generate.py", "_floors.py"])
+@pytest.mark.parametrize("script", ["_generate.py", "_floors.py", "_overview.py"])
 def test_generated_parts_are_up_to_date(script: str) -> None:
     result = subprocess.run(
         [sys.executable, str(ROOT / "docs" / script), "--check"],
@@ -204,5 +255,8 @@ def test_the_checks_find_what_they_look_for() -> None:
     ]
     assert script_of(text).splitlines()[2] == "x = 1"
     assert commands_of(blocks_of(text)[1].text) == [("adwright --version", "adwright ...\n")]
+    script, outputs = walk_of("```console\n$ adwright a \\\n  b\nc\n```\n```python\nx = 1\n```\n")
+    assert f"adwright a    b\necho '{DONE}'" in script
+    assert outputs == ["c\n", ""]
     with pytest.raises(AssertionError, match="no option"):
         check_without_running(["--no-such-option"])
