@@ -63,7 +63,7 @@ def retrain(
     """
     from adwright.data.sources.log import open_log
     from adwright.delivery.joined_log import join_logs
-    from adwright.delivery.retrain import retrain as train_again
+    from adwright.delivery.retraining.retrain import retrain as train_again
     from adwright.delivery.training_log import model_folder, training_log
 
     if publish and tenant is None:

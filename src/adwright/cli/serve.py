@@ -105,7 +105,8 @@ def publish(
     """Let a model decide for a tenant, after it was loaded and asked as the service does it.
 
     With --tenant the model is copied to MODELS/TENANT/VERSION; DIN, two towers, HCN, HSTU and
-    SASRec get the histories of their log, a cascade has them. Running services load it within a
+    SASRec get the histories of their log, a cascade and item-item have them. Publishing the
+    version that decided before goes back to it. Running services load it within a
     second; one that cannot be loaded is refused, and the old one goes on. GET /v1/models and
     /readyz say so.
     """
@@ -135,6 +136,8 @@ def publish(
         typer.echo(note)
     before = f", as {done.before} did until now" if done.before not in ("", done.version) else ""
     typer.echo(f"{done.version} decides for {done.tenant}{before}")
+    if before:
+        typer.echo(f"To go back: adwright publish {done.folder.parent / done.before}")
 
 
 def key(

@@ -50,9 +50,12 @@ __all__ = ["FORMAT_VERSION", "MANIFEST", "TENSORS", "Artifact", "load_artifact",
 
 #: The verbs for each kind, for whoever brought another one.
 _TAKEN_BY = {
-    "ranker": "adwright evaluate, score, explain and export",
-    "sequence": "adwright export",
-    "cascade": "adwright publish",
+    "ranker": "adwright evaluate, score, explain, export, recommend, publish and retrain",
+    "sequence": "adwright evaluate, export, recommend, publish and retrain",
+    **dict.fromkeys(
+        ("cascade", "retriever", "item-item", "popularity", "served"),
+        "adwright evaluate, recommend, publish and retrain",
+    ),
     "lm-tuned": "adwright tune export and adwright lm",
 }
 

@@ -1,6 +1,7 @@
 """From a log to a served item-item rule: search its settings, measure it, count all of it, save.
 
     OUT/
+      config.json      which log it was, for what trains again
       report.json      the rule beside the other simple rules, on the test
       model            the artifact, with the histories of the log's users in it
 
@@ -10,6 +11,7 @@ training events, and what is saved is counted from all events.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +65,8 @@ def train_item_item(
     data: SequenceData,
     out: str | Path,
     *,
+    log: str = "",
+    events: pl.DataFrame | None = None,
     seed: int = 0,
     draws: int = 500,
     overwrite: bool = False,
@@ -70,21 +74,23 @@ def train_item_item(
 ) -> ItemItemResult:
     """Make, measure and save the rule of `data` in OUT/model.
 
-    seed: of the search and of the bootstrap's `draws`. Raises ResourceError where the model
-    exists (without `overwrite`) or the folder cannot be written.
+    log: how the log is called, kept for what trains again. events: user_id, item_id and time of
+    the log, for the histories that serve; None for those of `data`, which know whole seconds.
+    seed: of the search and of the bootstrap's `draws`. Raises ResourceError where the model exists
+    (without `overwrite`) or the folder cannot be written.
     """
     folder, done = Path(out), Stages(clock)
     if not overwrite:
         require_free(folder / "model", "a model")
     require_writable(folder)
-    log, repeats = next_log(data), data.allow_repeats
+    read, repeats = next_log(data), data.allow_repeats
     with done.stage("search the settings"):
-        search = search_item_item(log, repeats=repeats, seed=seed)
+        search = search_item_item(read, repeats=repeats, seed=seed)
     with done.stage("measure"):
-        rules = fit_rules(log, repeats=repeats, item_item=search.config, seed=seed)
-        asked = log.test if repeats else new_targets(log, log.test)
+        rules = fit_rules(read, repeats=repeats, item_item=search.config, seed=seed)
+        asked = read.test if repeats else new_targets(read, read.test)
         asked = asked.some(np.flatnonzero(np.diff(asked.offsets) > 0))
-        ranks = rules_ranks(rules, log, asked, unseen=not repeats, depth=DEPTH)
+        ranks = rules_ranks(rules, read, asked, unseen=not repeats, depth=DEPTH)
         mine = TITLES["item-item"]
         comparison = compare_rankings(
             {mine: ranks[mine], **ranks},
@@ -92,7 +98,7 @@ def train_item_item(
             subject=mine,
             protocol=EvaluationProtocol(
                 split=data.sequences.protocol,
-                candidates=f"all {log.items:,} items",
+                candidates=f"all {read.items:,} items",
                 ties="by popularity",
                 seen_items="not removed" if repeats else "removed",
                 k=(10, DEPTH),
@@ -103,17 +109,25 @@ def train_item_item(
         )
     with done.stage("count all events and save"):
         artifact = ItemItemArtifact(
-            fit_item_item(log, search.config, whole=True),
-            log.ids,
+            fit_item_item(read, search.config, whole=True),
+            read.ids,
             repeats,
             data.sequences.name,
             data.sequences.data_hash,
             seed,
         )
-        artifact = with_histories(artifact, sequence_histories(data.sequences))
+        artifact = with_histories(artifact, _histories(data.sequences, events))
         identity = artifact.save(folder / "model", overwrite=overwrite, clock=clock)
         atomic_write_text(folder / "report.json", comparison.to_json())
+        asked_for = {"log": log, "seed": seed, "draws": draws}
+        atomic_write_text(folder / "config.json", json.dumps(asked_for, indent=1) + "\n")
     return ItemItemResult(artifact, comparison, search, dict(done.seconds), folder, identity)
+
+
+def _histories(sequences: ItemSequences, events: pl.DataFrame | None) -> Histories:
+    if events is None:
+        return sequence_histories(sequences)
+    return Histories.from_events(events, item_table(sequences.ids), kinds=ACTION_KINDS)
 
 
 def sequence_histories(sequences: ItemSequences) -> Histories:

@@ -23,7 +23,8 @@ class JoinedLog:
     """log: of both. old, served: events of each in it. repeated: events of the service that the
     old log has already, or that came twice; they count once. unknown: events of items that the
     catalogue lacks, which are left out. since: the earliest event that the service wrote. slated:
-    the share of what users did there that was taken from slates of the service."""
+    the share of what users did there that was taken from slates of the service. shown: whether
+    the old log says what was shown."""
 
     log: Log
     old: int
@@ -32,6 +33,7 @@ class JoinedLog:
     unknown: int
     since: datetime
     slated: float = 0.0
+    shown: bool = True
 
     def sentences(self) -> list[str]:
         """What was joined, in words."""
@@ -86,6 +88,7 @@ def join_logs(old: Log, served: Sequence[pl.DataFrame]) -> JoinedLog:
         unknown=new.height - kept.height,
         since=kept.sort("time").row(0, named=True)["time"],
         slated=slated / max(done.height, 1),
+        shown=bool((before["kind"].cast(pl.String) == "impression").any()),
     )
     if found.unknown:
         _log.warning("%s", found.sentences()[-1])

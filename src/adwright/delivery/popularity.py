@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from adwright.core.artifacts import Artifact, load_artifact, save_artifact
+from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ValueInvalidError
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
@@ -87,13 +88,31 @@ class Popularity:
 
 
 def save_popularity(
-    folder: str | Path, item_ids: Sequence[str], weight: NDArray[np.float64], *, seed: int = 0
+    folder: str | Path,
+    item_ids: Sequence[str],
+    weight: NDArray[np.float64],
+    *,
+    data_hash: str = "",
+    seed: int = 0,
+    overwrite: bool = False,
+    clock: Clock | None = None,
 ) -> str:
-    """Write the artifact; returns its id. Raises what `save_artifact` raises."""
+    """Write the artifact; returns its id. data_hash, seed: of what the weights were counted from.
+    Raises what `save_artifact` raises."""
     Popularity(item_ids, weight)
     tensors = {"weight": np.asarray(weight, dtype=np.float64)}
     files = {_ITEMS: json.dumps(list(item_ids))}
-    return save_artifact(folder, kind=KIND, config={}, tensors=tensors, files=files, seed=seed)
+    return save_artifact(
+        folder,
+        kind=KIND,
+        config={},
+        tensors=tensors,
+        files=files,
+        data_hash=data_hash,
+        seed=seed,
+        overwrite=overwrite,
+        clock=clock,
+    )
 
 
 def load_popularity(source: str | Path | Artifact) -> tuple[Popularity, str, int]:

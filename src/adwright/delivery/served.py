@@ -30,6 +30,7 @@ from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.features import ItemTable
 from adwright.data.schema import ACTION_KINDS
+from adwright.data.tasks.own.profiles import profiles_as_trained
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.popular_source import PopularScorer, PopularSource
@@ -42,6 +43,7 @@ from adwright.training.ranking.ranker import KIND as RANKER
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import KIND as RETRIEVER
 from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
 from adwright.training.retrieval.lookup import embed_catalogue
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact
@@ -52,6 +54,7 @@ __all__ = [
     "REPEAT_SHARE",
     "Alone",
     "ServedModel",
+    "as_trained",
     "catalogue_of",
     "history_kinds_of",
     "load_alone",
@@ -97,7 +100,7 @@ class ServedModel:
         events: user_id, item_id and time of the kinds that are history. profiles: user_id and
         text columns. Raises as `Histories.from_events`.
         """
-        kinds = history_kinds_of(model)
+        kinds, profiles = history_kinds_of(model), as_trained(profiles, model)
         known = Histories.from_events(events, catalogue_of(model), profiles=profiles, kinds=kinds)
         return cls(model, known, known.repeats < REPEAT_SHARE and known.events > 0)
 
@@ -195,6 +198,16 @@ class ServedModel:
                     config=CascadeConfig(_FOUND, _FOUND, coarse=_NAMED, unseen=unseen),
                     clock=clock,
                 )
+
+
+def as_trained(
+    profiles: pl.DataFrame | None, *models: Alone | ItemItemArtifact
+) -> pl.DataFrame | None:
+    """Profiles of a log's users with the columns that the models read (`profiles_as_trained`)."""
+    if profiles is None:
+        return None
+    specs = [model.spec for model in models if isinstance(model, Ranker | RetrieverArtifact)]
+    return profiles_as_trained(profiles, [one for spec in specs for one in spec.features])
 
 
 def load_alone(artifact: Artifact) -> Alone:

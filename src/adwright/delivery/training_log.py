@@ -1,6 +1,6 @@
 """The log that a model was trained on: where its run says that it lies, and the histories in it.
 
-    RUN/config.json     names the data (`SequenceRun`, `RunConfig`)
+    RUN/config.json     names the data (`SequenceRun`, `RunConfig`), or the log itself
     RUN/model, RUN/ranker, RUN/deployment
 
 A log is named as everywhere: an imported folder, a file of events, the name of public data; and
@@ -66,18 +66,25 @@ def training_log(model: str | Path) -> str | None:
         return None
     if not isinstance(config, dict):
         return None
-    log = config.get("log")
-    if isinstance(log, str):
-        return log
+    for table in (config, config.get("run")):
+        log = table.get("log") if isinstance(table, dict) else None
+        if isinstance(log, str) and log:
+            return log
     return _named(config.get("data")) or _named(config.get("task"))
 
 
 def open_history(
-    source: str | Path, kinds: Sequence[str], *, offline: bool = False, gone: str = ""
+    source: str | Path,
+    kinds: Sequence[str],
+    *,
+    offline: bool = False,
+    gone: str = "",
+    tell: bool = True,
 ) -> HistoryLog:
     """What users did, in a log: the events of these kinds, and what is known of the users.
 
-    gone: what to do where the log, which a run names, is not there any more.
+    gone: what to do where the log, which a run names, is not there any more. tell: what is odd in
+    it, as `open_log`.
     Raises ValueInvalidError where no event is of these kinds, ConfigError for a log that is gone,
     and as `open_log`.
     """
@@ -95,7 +102,7 @@ def open_history(
         return HistoryLog(events.select("user_id", "item_id", time=time), None)
     if (path / "task.json").is_file():
         return HistoryLog(_of_task(Task.open(path)), None)
-    log = open_log(source, offline=offline)
+    log = open_log(source, offline=offline, tell=tell)
     known = pl.col("kind").is_in(list(kinds))
     events = log.events.filter(known).select(_COLUMNS).collect(engine="streaming")
     if not events.height:

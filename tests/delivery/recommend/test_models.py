@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
+from adwright.delivery.item_item import item_table
 from adwright.delivery.popularity import Popularity
 from adwright.delivery.recommend.models import (
     CascadeTop,
@@ -14,7 +15,6 @@ from adwright.delivery.recommend.models import (
     RetrieverTop,
     SequenceTop,
     TopItems,
-    catalogue_of_ids,
 )
 from adwright.delivery.recommend.people import People, people_of_log
 from adwright.delivery.served import Alone, ServedModel
@@ -81,7 +81,7 @@ def test_users_do_not_depend_on_who_else_is_asked() -> None:
 def test_popularity_leaves_out_what_was_had() -> None:
     weight = np.arange(len(IDS), dtype=np.float64)
     popular = Popularity(IDS, weight)
-    everybody = people_of_log(past(), catalogue_of_ids(popular.item_ids), users=USERS)
+    everybody = people_of_log(past(), item_table(popular.item_ids), users=USERS)
     plain = PopularityTop(popular, unseen=False)
     names = [plain.items.ids[code - 1] for code in plain.best(everybody, 3).codes[0]]
     assert names == list(popular.item_ids[:3])

@@ -6,7 +6,7 @@ import typer
 
 from adwright.cli import ranker
 from adwright.cli.default_group import DefaultGroup
-from adwright.cli.train import item_item, retrieval, sequences
+from adwright.cli.train import item_item, popularity, retrieval, sequences
 
 __all__ = ["app"]
 
@@ -17,5 +17,6 @@ app = typer.Typer(
 )
 app.command("din")(ranker.train)
 sequences.register(app)
+popularity.register(app)
 item_item.register(app)
 retrieval.register(app)

@@ -40,7 +40,9 @@ def item_item(
     is trained but a few settings, which are searched on validation. The model can be published and
     served at once, and is the rule that any network should beat first.
     """
+    from adwright.data.schema import ACTION_KINDS
     from adwright.delivery.item_item_run import train_item_item
+    from adwright.delivery.training_log import open_history
     from adwright.training.dry_run import check_out
     from adwright.training.sequential.runfile import default_run, open_sequences, with_options
 
@@ -60,8 +62,12 @@ def item_item(
         )
         return
     replacing = allowed_to_replace(out / "model", force=force)
-    result = train_item_item(data, out, seed=seed, overwrite=replacing or force)
+    known = open_history(log, ACTION_KINDS, tell=False).events
+    result = train_item_item(
+        data, out, log=log, events=known, seed=seed, overwrite=replacing or force
+    )
     comparison = result.comparison
     typer.echo(comparison.verdict())
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
     typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
+    typer.echo(f"Next: adwright publish {result.folder / 'model'} --models models --tenant shop")

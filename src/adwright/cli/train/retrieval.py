@@ -65,7 +65,9 @@ def cascade(
     is the best of them, the one with fewer models where they are alike. The test is asked once. A
     run that was killed continues with --resume.
     """
+    from adwright.data.schema import ACTION_KINDS
     from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel
+    from adwright.delivery.training_log import open_history
     from adwright.training.run_settings import require_free, require_writable
 
     found = opened_task(log, offline=offline)
@@ -88,6 +90,7 @@ def cascade(
         config,
         repeats=found.choices.repeats,
         log=log,
+        events=open_history(log, ACTION_KINDS, offline=offline, tell=False).events,
         resume=resume,
         overwrite=replacing,
         tell=typer.echo,

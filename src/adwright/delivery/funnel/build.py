@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import polars as pl
+
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import check_literals, checked, to_jsonable
@@ -107,6 +109,7 @@ def build_funnel(
     *,
     repeats: bool,
     log: str = "",
+    events: pl.DataFrame | None = None,
     cache: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -118,8 +121,10 @@ def build_funnel(
 
     repeats: whether what a user had is offered again (`NextItemChoices.repeats`). cache: for the
     fine ranker's rows, by default in the run. log: how the log is called, kept for what trains
-    again. resume: take up a build of the same config on the
-    same task. overwrite: replace a deployment that is there. tell: takes each decision as it falls.
+    again. events: user_id, item_id and time of the log, for the histories that serve; None for
+    those of the task, in which all that a visit took has the time at which it began. resume: take
+    up a build of the same config on the same task. overwrite: replace a deployment that is there.
+    tell: takes each decision as it falls.
     Raises ConfigError where the folder holds a build (without resume), ResumeError where it holds
     none or another one (with resume), and as the trainings do.
     """
@@ -153,6 +158,8 @@ def build_funnel(
     for note in report.notes[len(decisions.texts(said)) :]:
         say(note)
     with done.stage("save the deployment"):
+        if events is not None:
+            funnel = replace(funnel, histories=_known(task, events))
         identity = funnel.save(folder / "deployment", overwrite=overwrite or resume, clock=clock)
         atomic_write_text(folder / "report.json", report.to_json())
     return FunnelResult(
@@ -162,6 +169,12 @@ def build_funnel(
         dict(done.seconds),
         folder,
     )
+
+
+def _known(task: NextBasket, events: pl.DataFrame) -> Histories:
+    """The histories of a log, with what the task knows of its users."""
+    profiles = Histories.of_task(task).profiles
+    return Histories.from_events(events, task.items, profiles=profiles, kinds=ACTION_KINDS)
 
 
 def _intent(config: FunnelConfig) -> str:

@@ -159,10 +159,12 @@ def measure_funnel(
     seed: int = 0,
     notes: Sequence[str] = (),
     validation: Sequence[FunnelLine] = (),
+    about: str = "",
 ) -> FunnelReport:
     """The report of a funnel on at most `most` visits of `split`, 0 for all.
 
     rules: fitted on the training of `log`, which is `task`'s. draws: of the bootstrap over users.
+    about: what serves, in words; by default as it was chosen.
     What each line is, says `report`. Times are of one request at a time, on this thread.
     """
     asked = _asked(rules, log, task, split, most, draws, seed)
@@ -170,7 +172,7 @@ def measure_funnel(
     found = find_candidates(parts, {n: SIZES[n] for n in parts.sources}, task, asked.visits)
     lines = [*_sources(asked, parts, found, task), *_orders(asked, funnel, parts, found, task)]
     served = _served(asked, funnel.opened_cascade(parts), task, found.targets)
-    about = _about(funnel.serving)
+    about = about or _about(funnel.serving)
     return asked.report(task, about, [*lines, served], notes=notes, validation=validation)
 
 

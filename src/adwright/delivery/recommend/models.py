@@ -27,6 +27,7 @@ from adwright.data.features import Feature, ItemTable
 from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.delivery.cascade.cascade import Cascade
 from adwright.delivery.decision import Request
+from adwright.delivery.item_item import item_table
 from adwright.delivery.popularity import Popularity
 from adwright.delivery.recommend.people import People
 from adwright.delivery.recommend.top import top_of_rows
@@ -43,7 +44,6 @@ __all__ = [
     "RetrieverTop",
     "SequenceTop",
     "TopItems",
-    "catalogue_of_ids",
 ]
 
 Ints = NDArray[np.int64]
@@ -54,6 +54,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCORES = 1 << 22
 #: Users whose histories are read in one pass of a network.
 _READ = 512
+#: Requests that a cascade answers together.
 _REQUESTS = 64
 
 
@@ -156,7 +157,7 @@ class PopularityTop:
     """One order for everybody. unseen: items that a user had are left out."""
 
     def __init__(self, popularity: Popularity, *, unseen: bool) -> None:
-        self.items = catalogue_of_ids(popularity.item_ids)
+        self.items = item_table(popularity.item_ids)
         self._weight = popularity.weight.astype(np.float32)
         self._unseen = unseen
 
@@ -177,13 +178,14 @@ class PopularityTop:
 
 
 class CascadeTop:
-    """A cascade, or a single ranker, that answers as it serves. cascade: its histories hold what
-    the users did. unseen: items that a user had are left out."""
+    """A cascade of any form, or a single ranker, that answers as it serves, only more requests at
+    a time. cascade: its histories hold what the users did. unseen: items that a user had are left
+    out."""
 
     def __init__(self, cascade: Cascade, *, unseen: bool) -> None:
         self.items = cascade.histories.items
         self._cascade = cascade
-        cascade.config = replace(cascade.config, unseen=unseen)
+        cascade.config = replace(cascade.config, unseen=unseen, together=_REQUESTS)
 
     def best(self, people: People, k: int) -> Best:
         """The k best items of each user, as far as the cascade lets so many through."""
@@ -201,11 +203,6 @@ class CascadeTop:
                 codes[row, : len(ids)] = self.items.rows(ids.to_arrow())
                 scores[row, : len(ids)] = found.score[:k]
         return Best(codes, scores)
-
-
-def catalogue_of_ids(ids: Sequence[str]) -> ItemTable:
-    """A catalogue of items of which nothing is known but their ids."""
-    return ItemTable(tuple(ids), {}, {}, np.zeros((len(ids) + 1, 0), np.float32))
 
 
 class _Read(Protocol):

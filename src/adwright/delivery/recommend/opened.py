@@ -13,21 +13,23 @@ from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.schema import ACTION_KINDS
 from adwright.delivery import popularity, served
 from adwright.delivery.cascade import deployment
-from adwright.delivery.cascade.deployment import Deployment
+from adwright.delivery.funnel.funnel import Funnel, load_cascade
+from adwright.delivery.item_item import item_table
 from adwright.delivery.popularity import load_popularity
+from adwright.delivery.recommend.item_item_top import ItemItemTop
 from adwright.delivery.recommend.models import (
     CascadeTop,
     PopularityTop,
     RetrieverTop,
     SequenceTop,
     TopItems,
-    catalogue_of_ids,
 )
 from adwright.delivery.recommend.people import People, people_of_histories, people_of_log
 from adwright.delivery.served import (
     ALONE,
     REPEAT_SHARE,
     ServedModel,
+    as_trained,
     catalogue_of,
     history_kinds_of,
 )
@@ -35,6 +37,8 @@ from adwright.delivery.stages.histories import Histories, microseconds
 from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.item_item_artifact import KIND as ITEM_ITEM
+from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
 from adwright.training.sequential.artifact import SequenceArtifact
 
 __all__ = ["RECOMMENDING", "Opened", "Wanted", "open_model"]
@@ -43,7 +47,7 @@ _logger = logging.getLogger("adwright")
 #: Share of events of unknown items from which on it is said.
 _MOSTLY = 0.5
 #: Kinds of artifacts that can recommend to everybody.
-RECOMMENDING = (deployment.KIND, popularity.KIND, served.KIND, *ALONE)
+RECOMMENDING = (deployment.KIND, popularity.KIND, ITEM_ITEM, served.KIND, *ALONE)
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class Wanted:
     users: text ids; None is everybody with an event. log: that says what they did, as every verb
     names it; None for the histories that the model was saved with, or the log that it was trained
     on. at: the moment that is asked about; None is just after the latest event. unseen: what a
-    user had is left out; None lets the log decide: it is, where fewer than one event in a hundred
-    is of an item had before. offline: never download a public log.
+    user had is left out; None does as the model serves, and where it does not say, lets the log
+    decide: it is, where fewer than one event in a hundred is of an item had before. offline: never download a public log.
     """
 
     users: tuple[str, ...] | None = None
@@ -91,6 +95,8 @@ def open_model(model: str | Path, wanted: Wanted) -> Opened:
             return _popularity(artifact, wanted)
         case deployment.KIND:
             return _cascade(artifact, wanted)
+        case kind if kind == ITEM_ITEM:
+            return _item_item(artifact, wanted)
         case kind if kind == served.KIND or kind in ALONE:
             return _alone(artifact, wanted)
         case kind:
@@ -104,7 +110,7 @@ def open_model(model: str | Path, wanted: Wanted) -> Opened:
 def _popularity(artifact: Artifact, wanted: Wanted) -> Opened:
     found, _, _ = load_popularity(artifact)
     source = wanted.log or training_log(artifact.folder)
-    items = catalogue_of_ids(found.item_ids)
+    items = item_table(found.item_ids)
     if source is None and wanted.users is not None:
         # The same for everybody, so that no log is needed.
         people, source = people_of_histories(Histories(items), users=wanted.users), "no log"
@@ -117,17 +123,46 @@ def _popularity(artifact: Artifact, wanted: Wanted) -> Opened:
 
 
 def _cascade(artifact: Artifact, wanted: Wanted) -> Opened:
-    saved = Deployment.load(artifact)
+    saved = load_cascade(artifact)
     known, source = saved.histories, "the histories of the model"
     if wanted.log is not None or known is None:
         kinds = ACTION_KINDS if known is None else known.kinds
         source, log = _log(artifact, wanted, kinds)
         items = saved.cascade().histories.items
-        known = Histories.from_events(log.events, items, profiles=log.profiles, kinds=kinds)
+        models = saved.parts.models.values() if isinstance(saved, Funnel) else ()
+        profiles = as_trained(log.profiles, *models)
+        known = Histories.from_events(log.events, items, profiles=profiles, kinds=kinds)
     people = people_of_histories(known, users=wanted.users, at=_moment(wanted))
     cascade = saved.cascade(known)
+    # One of three fixed stages does not say whether things come again; its log does.
+    unseen = not saved.parts.repeats if isinstance(saved, Funnel) else None
     return _opened(
-        artifact, people, source, wanted, lambda unseen: CascadeTop(cascade, unseen=unseen)
+        artifact,
+        people,
+        source,
+        wanted,
+        lambda unseen: CascadeTop(cascade, unseen=unseen),
+        unseen=unseen,
+    )
+
+
+def _item_item(artifact: Artifact, wanted: Wanted) -> Opened:
+    saved = ItemItemArtifact.load(artifact)
+    items = item_table(saved.ids)
+    if wanted.log is None and any(name.startswith("histories/") for name in artifact.files):
+        source = "the histories of the model"
+        known = Histories.load(artifact.part("histories"), items)
+        people = people_of_histories(known, users=wanted.users, at=_moment(wanted))
+    else:
+        source, log = _log(artifact, wanted, ACTION_KINDS)
+        people = people_of_log(log, items, users=wanted.users, at=_moment(wanted))
+    return _opened(
+        artifact,
+        people,
+        source,
+        wanted,
+        lambda unseen: ItemItemTop(saved, unseen=unseen),
+        unseen=not saved.repeats,
     )
 
 
@@ -140,7 +175,7 @@ def _alone(artifact: Artifact, wanted: Wanted) -> Opened:
         unseen = saved.unseen
     else:
         source, log = _log(artifact, wanted, history_kinds_of(model))
-        items = catalogue_of(model)
+        items, log = catalogue_of(model), log._replace(profiles=as_trained(log.profiles, model))
         people = people_of_log(log, items, users=wanted.users, at=_moment(wanted))
         if isinstance(model, Ranker):
             saved = ServedModel.of_log(model, log.events, log.profiles)

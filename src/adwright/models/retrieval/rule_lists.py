@@ -16,7 +16,7 @@ from adwright.data.ranges import ranges
 from adwright.data.sequences.pasts import Pasts
 from adwright.models.retrieval.rules import LATEST, NextRule, NextRules, needed
 
-__all__ = ["rule_lists"]
+__all__ = ["fill_places", "rule_lists"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -54,13 +54,16 @@ def rule_lists(
     taken = row * width + item
     if unseen:
         taken = np.union1d(taken, had)
-    _fill(found, rules.order(rule), taken, width)
+    fill_places(found, rules.order(rule), taken, width)
     return found
 
 
-def _fill(found: Ints, popular: Ints, taken: Ints, width: int) -> None:
-    """Put popular items int64 [N] in the places of `found` [B, k] that are 0, in their order, but
-    for those that are taken (int64, row * width + item)."""
+def fill_places(found: Ints, popular: Ints, taken: Ints, width: int) -> None:
+    """Put popular items in the places of `found` that are 0, in their order.
+
+    found: int64 [B, k], in each row the places that are 0 come last. popular: int64 [N]. taken:
+    row * width + item, int64, of the items that a row has or may not have. width: N + 1.
+    """
     lacking = (found == 0).sum(1)
     rows = np.flatnonzero(lacking)
     if not len(rows):

@@ -22,7 +22,7 @@ from adwright.training.retrieval.item_item import (
     search_item_item,
 )
 
-__all__ = ["fit_rules", "new_targets", "rule_ranks", "rules_ranks"]
+__all__ = ["HALF_LIVES", "decayed_counts", "fit_rules", "new_targets", "rule_ranks", "rules_ranks"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -126,6 +126,14 @@ def _decayed(log: NextLog, days: float) -> Floats:
     place, _ = log.training
     if log.time is None or not len(place):
         return log.count.astype(np.float64)
-    age = (log.time[place].max() - log.time[place]) / SECONDS_PER_DAY
+    return decayed_counts(log.item[place], log.time[place], log.items, days)
+
+
+def decayed_counts(item: Ints, time: Ints, items: int, days: float) -> Floats:
+    """Events of each of `items` items, each worth 1/2^(age / days) at the last of them: [N + 1].
+
+    item, time: int64 [E], codes and seconds. days: the half-life.
+    """
+    age = (time.max(initial=0) - time) / SECONDS_PER_DAY
     worth = 0.5 ** (age / days)
-    return np.bincount(log.item[place], worth, minlength=log.items + 1).astype(np.float64)
+    return np.bincount(item, worth, minlength=items + 1).astype(np.float64)
