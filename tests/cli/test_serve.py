@@ -166,7 +166,11 @@ def test_a_model_is_copied_for_a_tenant_and_says_what_it_did(here: Path) -> None
     assert text.endswith("v1 decides for shop\n")
     text = run("publish", "runs/a/model", "--tenant", "shop", "--version", "spring")
     assert "spring decides for shop, as v1 did until now" in text
-    assert run("publish", "models/shop/v1") == "v1 decides for shop, as spring did until now\n"
+    assert "To go back: adwright publish models/shop/v1" in text
+    assert run("publish", "models/shop/v1") == (
+        "v1 decides for shop, as spring did until now\n"
+        f"To go back: adwright publish {here}/models/shop/spring\n"
+    )
     assert "another with --version" in run(
         "publish", "runs/a", "--tenant", "shop", "--version", "v1", code=2
     )

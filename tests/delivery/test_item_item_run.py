@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from adwright.core.artifacts import load_artifact
@@ -65,6 +67,27 @@ def test_visits_are_asked_where_there_are_any(tmp_path: Path) -> None:
     assert found.comparison.reports["Item-item"].rows == len(TASK.visits("test"))
     assert next(iter(found.comparison.reports)) == "Item-item"
     assert set(found.comparison.reports) == {*TITLES.values()}
+
+
+def test_the_run_says_what_it_was_of(tmp_path: Path) -> None:
+    people = WALKS.sequences.users[:2]
+    events = pl.DataFrame(
+        {
+            "user_id": [people[0], people[1]],
+            "item_id": list(WALKS.sequences.ids[:2]),
+            "time": [1_700_000_000_000_007, 1_700_000_000_000_009],
+        }
+    )
+    found = train_item_item(WALKS, tmp_path, log="mine.csv", events=events, seed=2, draws=20)
+    kept = json.loads((tmp_path / "config.json").read_text())
+    assert kept == {"log": "mine.csv", "seed": 2, "draws": 20}
+    served = load_item_item(load_artifact(found.folder / "model"))
+    _, item, time, _ = served.histories.arrays()
+    assert (item.tolist(), time.tolist()) == (
+        [1, 2],
+        [1_700_000_000_000_007, 1_700_000_000_000_009],
+    )
+    assert "click" in served.histories.kinds
 
 
 def test_nothing_is_replaced_unasked(result: ItemItemResult) -> None:

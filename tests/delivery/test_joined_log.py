@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,3 +74,11 @@ def test_what_was_taken_from_slates_of_the_service_is_said() -> None:
     assert found.slated == 0.5
     assert "50% of what users did there" in found.sentences()[1]
     assert join_logs(log(), [written({})]).slated == 0
+
+
+def test_whether_the_old_log_says_what_was_shown_is_kept() -> None:
+    old = log()
+    shown = written({"event_id": "shown", "kind": "impression", "time": LATER - timedelta(days=1)})
+    told = replace(old, events=pl.concat([old.events.collect(), shown]).lazy())
+    assert join_logs(told, [written({})]).shown
+    assert not join_logs(old, [shown, written({})]).shown

@@ -7,5 +7,15 @@ from adwright.cli.train.app import app
 
 def test_every_model_has_its_verb() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
-    for verb in ("din", "sequence", "hstu", "sasrec", "item-item", "two-tower", "hcn", "cascade"):
+    for verb in (
+        "din",
+        "sequence",
+        "hstu",
+        "sasrec",
+        "item-item",
+        "popularity",
+        "two-tower",
+        "hcn",
+        "cascade",
+    ):
         assert verb in shown

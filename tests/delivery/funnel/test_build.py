@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, ResumeError
@@ -51,6 +52,20 @@ def test_a_run_holds_what_was_decided_and_measured(tmp_path: Path) -> None:
     assert saved.histories is not None
     assert "click" in saved.histories.kinds
     assert {"train two-tower", "choose what serves", "measure"} <= set(built.seconds)
+
+
+def test_what_serves_knows_events_at_their_own_times(tmp_path: Path) -> None:
+    events = pl.DataFrame({"user_id": ["u1"], "item_id": ["i3"], "time": [1_700_000_000_000_007]})
+    config = replace(CONFIG, models=())
+    build_funnel(TASK, tmp_path / "run", config, repeats=True, events=events)
+    known = Funnel.load(tmp_path / "run" / "deployment").histories
+    assert known is not None
+    _, item, time, lengths = known.arrays()
+    assert time.tolist() == [1_700_000_000_000_007]
+    assert [TASK.items.ids[code - 1] for code in item] == ["i3"]
+    assert len(lengths) == len(TASK.users)
+    assert set(known.profiles["town"]) == {"north", "south"}
+    assert "click" in known.kinds
 
 
 def test_without_models_the_rules_serve(tmp_path: Path) -> None:

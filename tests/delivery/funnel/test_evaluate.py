@@ -6,18 +6,22 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.delivery.funnel.evaluate import evaluate_model
 from adwright.delivery.funnel.measure import measure_funnel
+from adwright.delivery.popularity import save_popularity
+from adwright.delivery.served import ServedModel
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.training.retrieval.item_item import fit_item_item
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
 from tests.support.delivery.cascade_parts import deployment, hcn, task, two_tower
 from tests.support.delivery.funnel_parts import funnel, funnel_parts, log, rules
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker
+from tests.support.delivery.single_models import past
 
 
 def evaluated(folder: Path, **changes: object):  # type: ignore[no-untyped-def]
@@ -45,6 +49,25 @@ def test_a_model_alone_is_measured_by_its_own_order(tmp_path: Path, name: str) -
     assert "alone serves" in report.first
     if name != "item-item":
         assert report.line(name, "part").ndcg == report.served.ndcg
+
+
+def test_popularity_is_measured_by_its_own_order(tmp_path: Path) -> None:
+    ids = log().ids
+    weight = np.where(np.arange(len(ids)) == 4, 99.0, np.arange(len(ids)) / 100)
+    save_popularity(tmp_path / "model", ids[::-1], weight[::-1])
+    report = evaluated(tmp_path)
+    assert report.first.startswith("Popularity alone serves. ")
+    save_popularity(tmp_path / "counts", ids, task().count[1:].astype(float))
+    counted = evaluated(tmp_path / "counts")
+    assert counted.served.ndcg == counted.line("Popularity", "rule").ndcg
+    assert report.served.ndcg != counted.served.ndcg
+
+
+def test_a_model_as_it_was_published_is_measured(tmp_path: Path) -> None:
+    ServedModel.of_log(two_tower(), past().events).save(tmp_path / "shop" / "v1")
+    two_tower().save(tmp_path / "model")
+    served, alone = evaluated(tmp_path / "shop" / "v1"), evaluated(tmp_path / "model")
+    assert served.served.ndcg == alone.served.ndcg
 
 
 def test_a_cascade_of_fixed_stages_is_measured(tmp_path: Path) -> None:

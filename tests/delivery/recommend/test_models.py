@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
+from adwright.delivery.funnel.mixture import ScoreMixture
 from adwright.delivery.item_item import item_table
 from adwright.delivery.popularity import Popularity
 from adwright.delivery.recommend.models import (
@@ -28,6 +30,7 @@ from tests.support.delivery.cascade_parts import (
     task,
     two_tower,
 )
+from tests.support.delivery.funnel_parts import SERVING, funnel
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
 from tests.support.delivery.single_models import past
 
@@ -93,8 +96,11 @@ def test_popularity_leaves_out_what_was_had() -> None:
 
 
 def test_a_cascade_and_a_ranker_answer_as_they_serve() -> None:
+    fine = replace(SERVING, fine=ScoreMixture(("fine", "item-item"), (1.0, 0.5)))
     for cascade in (
         deployment().cascade(),
+        funnel().cascade(),
+        funnel(fine).cascade(),
         ServedModel.of_log(ranker(), past().events, past().profiles).cascade(),
     ):
         found = CascadeTop(cascade, unseen=False).best(people(USERS), 3)

@@ -9,8 +9,10 @@ import pytest
 from adwright.core.errors import ValueInvalidError
 from adwright.delivery.popularity import Popularity
 from adwright.delivery.recommend.models import PopularityTop
-from adwright.delivery.recommend.newest import newest_visits, ranks_of
+from adwright.delivery.recommend.newest import held_visits, newest_visits, ranks_of
 from adwright.delivery.training_log import HistoryLog
+from tests.support.data.small_next_basket import small_task
+from tests.support.delivery.cascade_parts import task
 
 IDS = ("tea", "jam", "rye", "oil")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -55,6 +57,40 @@ def test_what_was_had_is_no_target_where_nothing_repeats() -> None:
     assert newest_visits(rows, IDS, NOON, unseen=True).people.users.to_list() == ["bob"]
     assert newest_visits(rows, IDS, NOON, unseen=False).people.users.to_list() == ["ann", "bob"]
     assert not newest_visits(rows, IDS, NOON).unseen
+
+
+def test_the_test_of_a_task_is_asked_once_a_user() -> None:
+    source = task()
+    found = held_visits(source, NOON + timedelta(days=999), unseen=False)
+    tested = source.visits("test")
+    assert len(found.people) == len(np.unique(source.visit_user[tested]))
+    assert found.ids == source.items.ids
+    for n, user in enumerate(found.people.users):
+        mine = tested[source.visit_user[tested] == source.users.index(user)][-1]
+        a, b = source.target_offsets[mine], source.target_offsets[mine + 1]
+        c, d = found.offsets[n : n + 2]
+        assert found.targets[c:d].tolist() == source.targets[a:b].tolist()
+        first, end = source.user_offsets[source.users.index(user)], source.visit_end[mine]
+        e, f = found.people.offsets[n : n + 2]
+        assert found.people.item[e:f].tolist() == source.item[first:end].tolist()
+        assert found.people.at[n] == source.visit_time[mine]
+        assert found.people.profiles is not None
+        assert found.people.profiles["town"][n] == ("north" if user < "u5" else "south")
+    assert "in the test" in found.about
+    assert not found.late
+
+
+def test_of_a_task_too_only_the_late_ones_are_asked_where_they_are_enough() -> None:
+    source = small_task(people=40)
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    found = held_visits(source, before, unseen=False)
+    assert found.late
+    assert "after" in found.about
+    new = held_visits(source, before, unseen=True)
+    for n in range(len(new.people)):
+        a, b = new.people.offsets[n : n + 2]
+        had = new.people.item[a:b]
+        assert not np.isin(new.targets[new.offsets[n] : new.offsets[n + 1]], had).any()
 
 
 def test_ranks_are_places_in_the_models_own_list() -> None:

@@ -2,23 +2,43 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError
+from adwright.delivery.item_item import with_histories
 from adwright.delivery.popularity import save_popularity
+from adwright.delivery.recommend.models import RetrieverTop
 from adwright.delivery.recommend.opened import RECOMMENDING, Wanted, open_model
+from adwright.delivery.recommend.people import people_of_log
 from adwright.delivery.served import ServedModel
 from adwright.delivery.stages.histories import microseconds
-from tests.support.delivery.cascade_parts import LATER, deployment, ranker, task, two_tower
+from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from tests.support.delivery.cascade_parts import (
+    LATER,
+    deployment,
+    histories,
+    ranker,
+    task,
+    two_tower,
+)
+from tests.support.delivery.funnel_parts import funnel, funnel_parts
 from tests.support.delivery.sequence_parts import sasrec
 from tests.support.delivery.single_models import past, run_folder
 
 IDS = task().items.ids
+
+
+def item_item() -> ItemItemArtifact:
+    found = funnel_parts().item_item
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -31,6 +51,8 @@ SAVE: dict[str, Callable[[Path], object]] = {
     "retriever": lambda path: two_tower().save(path),
     "ranker": lambda path: ranker().save(path),
     "cascade": lambda path: deployment().save(path, histories=False),
+    "funnel": lambda path: funnel().save(path, histories=False),
+    "item-item": lambda path: item_item().save(path),
     "popularity": lambda path: save_popularity(path, IDS, np.arange(len(IDS), dtype=float)),
 }
 
@@ -39,7 +61,8 @@ SAVE: dict[str, Callable[[Path], object]] = {
 def test_the_log_of_the_run_says_what_users_did(run: Path, kind: str) -> None:
     SAVE[kind](run / "model")
     opened = open_model(run, Wanted())
-    assert opened.kind == kind in RECOMMENDING
+    assert opened.kind == {"funnel": "cascade"}.get(kind, kind)
+    assert opened.kind in RECOMMENDING
     assert opened.source == str(run.parent / "log")
     assert opened.people.users.to_list() == sorted(task().users)
     assert not opened.unseen
@@ -48,12 +71,17 @@ def test_the_log_of_the_run_says_what_users_did(run: Path, kind: str) -> None:
     assert (codes > 0).all()
 
 
-@pytest.mark.parametrize("kind", ["cascade", "served"])
+HOLDS: dict[str, Callable[[Path], object]] = {
+    "cascade": lambda path: deployment().save(path),
+    "funnel": lambda path: funnel().save(path),
+    "item-item": lambda path: with_histories(item_item(), histories()).save(path),
+    "served": lambda path: ServedModel.of_log(sasrec(), past().events).save(path),
+}
+
+
+@pytest.mark.parametrize("kind", HOLDS)
 def test_saved_histories_need_no_log(tmp_path: Path, kind: str) -> None:
-    if kind == "cascade":
-        deployment().save(tmp_path / "v1")
-    else:
-        ServedModel.of_log(sasrec(), past().events).save(tmp_path / "v1")
+    HOLDS[kind](tmp_path / "v1")
     opened = open_model(tmp_path / "v1", Wanted(users=("u1", "nobody")))
     assert opened.source == "the histories of the model"
     assert opened.people.lengths.tolist()[1] == 0 < opened.people.lengths[0]
@@ -77,6 +105,38 @@ def test_what_nobody_takes_twice_is_left_out_by_default(tmp_path: Path) -> None:
     ServedModel.of_log(sasrec(), once).save(tmp_path / "v1")
     assert open_model(tmp_path / "v1", Wanted()).unseen
     assert not open_model(tmp_path / "v1", Wanted(unseen=False)).unseen
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_a_model_that_says_whether_things_come_again_is_believed(run: Path, repeats: bool) -> None:
+    replace(item_item(), repeats=repeats).save(run / "model")
+    assert open_model(run, Wanted()).unseen is not repeats
+    assert open_model(run, Wanted(unseen=repeats)).unseen is repeats
+    shutil.rmtree(run / "model")
+    whole = funnel()
+    replace(whole, parts=replace(whole.parts, repeats=repeats)).save(run / "deployment")
+    assert open_model(run, Wanted()).unseen is not repeats
+    named = open_model(run, Wanted(log=str(run.parent / "log")))
+    assert named.unseen is not repeats
+    assert named.source == str(run.parent / "log")
+
+
+def test_numbers_of_users_are_cut_as_the_training_cut_them(run: Path) -> None:
+    """The log says 41, where the training called it by its part."""
+    spec, towns = two_tower().spec, {"north": "below 30", "south": "from 30"}
+    features = tuple(
+        replace(f, vocabulary=tuple(towns[one] for one in f.vocabulary)) if f.name == "town" else f
+        for f in spec.features
+    )
+    replace(two_tower(), spec=replace(spec, features=features)).save(run / "model")
+    ages = pl.col("town").replace_strict({"north": "7", "south": "41"})
+    users = run.parent / "log" / "users.parquet"
+    pl.read_parquet(users).with_columns(ages).write_parquet(users)
+    opened = open_model(run, Wanted())
+    assert opened.people.profiles is not None
+    assert set(opened.people.profiles["town"]) == {"below 30", "from 30"}
+    expected = RetrieverTop(two_tower(), unseen=False).best(people_of_log(past(), task().items), 3)
+    assert opened.top.best(opened.people, 3).codes.tolist() == expected.codes.tolist()
 
 
 def test_popularity_needs_no_log_for_given_users(tmp_path: Path) -> None:

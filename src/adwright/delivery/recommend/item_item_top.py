@@ -19,7 +19,7 @@ __all__ = ["ItemItemTop"]
 
 Ints = NDArray[np.int64]
 #: Users whose lists are filled together: each has a row over the popular items.
-_FILLED = 1_024
+FILLED = 1_024
 
 
 class ItemItemTop:
@@ -36,8 +36,8 @@ class ItemItemTop:
         pasts = Pasts.between(people.item, moment, people.offsets[:-1], people.offsets[1:])
         codes, score = self._model.best(pasts, k, unseen=self._unseen)
         lacking = np.flatnonzero(codes[:, -1] == 0)
-        for start in range(0, len(lacking), _FILLED):
-            rows = lacking[start : start + _FILLED]
+        for start in range(0, len(lacking), FILLED):
+            rows = lacking[start : start + FILLED]
             some, mine = codes[rows], score[rows]
             empty = some == 0
             fill_places(some, self._model.popular, self._taken(some, pasts.take(rows)), self._width)

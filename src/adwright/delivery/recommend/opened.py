@@ -58,7 +58,8 @@ class Wanted:
     names it; None for the histories that the model was saved with, or the log that it was trained
     on. at: the moment that is asked about; None is just after the latest event. unseen: what a
     user had is left out; None does as the model serves, and where it does not say, lets the log
-    decide: it is, where fewer than one event in a hundred is of an item had before. offline: never download a public log.
+    decide: it is, where fewer than one event in a hundred is of an item had before. offline: never
+    download a public log.
     """
 
     users: tuple[str, ...] | None = None

@@ -66,9 +66,7 @@ def retrain_item_item(
     save_log(out / "log", joined.log)
     source = out / "log"
     repeats = ItemItemArtifact.load(artifact).repeats
-    data = open_sequences(
-        SequenceDataConfig(kind="events", path=source, allow_repeats=repeats)
-    )
+    data = open_sequences(SequenceDataConfig(kind="events", path=source, allow_repeats=repeats))
     seed = int(config.get("seed", artifact.seed))
     taken, _ = taken_of(joined.log)
     new = train_item_item(data, out, log=str(source), events=taken.events, seed=seed).artifact
@@ -85,9 +83,11 @@ def retrain_item_item(
 def before_asked(people: People, visits: NewestVisits) -> People:
     """Everybody, and of those who are asked only what they did before that; codes as before."""
     asked = pl.DataFrame({"user_id": visits.people.users, "end": visits.people.at})
-    ends = people.users.alias("user_id").to_frame().join(
-        asked, on="user_id", how="left", maintain_order="left"
-    )["end"]
+    ends = (
+        people.users.alias("user_id")
+        .to_frame()
+        .join(asked, on="user_id", how="left", maintain_order="left")["end"]
+    )
     end = ends.fill_null(np.iinfo(np.int64).max).to_numpy()
     kept = people.time < end[people.owner]
     total = np.concatenate(([0], np.cumsum(kept)))
