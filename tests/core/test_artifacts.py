@@ -439,3 +439,7 @@ def test_the_folder_below_and_the_verbs_of_another_kind_are_named(tmp_path: Path
         load_artifact(tmp_path)
     with pytest.raises(ArtifactError, match=r"this one is for adwright evaluate, score, explain"):
         load_artifact(tmp_path / "runs" / "ranker", kind="cascade")
+    for kind in ("cascade", "retriever", "item-item", "popularity", "served", "sequence"):
+        save_artifact(tmp_path / kind, kind=kind, config={})
+        with pytest.raises(ArtifactError, match=r"this one is for .*recommend, publish and retrai"):
+            load_artifact(tmp_path / kind, kind="adapter")

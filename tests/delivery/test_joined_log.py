@@ -37,6 +37,7 @@ def test_both_are_one_log_in_order_of_time() -> None:
     assert events.height == found.old + found.served == log().events.collect().height + 3
     assert events["time"].is_sorted()
     assert (found.repeated, found.unknown, found.since) == (0, 0, LATER)
+    assert not found.shown
     assert found.log.catalogue.items.equals(log().catalogue.items)
     (sentence,) = found.sentences()
     assert "3 that the service wrote" in sentence
