@@ -52,7 +52,8 @@ def loop(folder: Path, log: Log) -> PlayedLoop:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("COLUMNS", "200")
-        return play_loop(folder, log, RUN, decisions=500)
+        train = ("sasrec", "run.toml", "--events", "log")
+        return play_loop(folder, log, train, run_file=RUN, decisions=500)
 
 
 def test_what_was_answered_is_what_was_written(loop: PlayedLoop) -> None:
@@ -83,6 +84,46 @@ def test_the_new_model_was_trained_on_both_and_decides(
     assert loop.after["model"] == "v2"
     assert len(loop.after["items"]) == PLACES
     assert load_artifact(folder / "models" / "shop" / "v2").kind == "served"
+
+
+@pytest.mark.parametrize(
+    ("train", "kind"),
+    [
+        (("item-item", "log"), "item-item"),
+        (("popularity", "log"), "popularity"),
+        # No model is trained in no minutes: the rules are tried, and the best of them serves.
+        (("cascade", "log", "--minutes", "0"), "cascade"),
+        (("two-tower", "log", "--epochs", "1"), "served"),
+    ],
+)
+def test_models_of_every_kind_go_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log, train: tuple[str, ...], kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    coming = log.events.collect().sample(60, seed=1).select("user_id", "item_id")
+    loop = play_loop(tmp_path, log, train, decisions=60, future=coming)
+    shown = loop.served.filter(kind="impression")
+    assert shown.height == loop.shown.height == 60 * PLACES
+    assert loop.sent == loop.accepted == 60
+    taken = loop.served.filter(kind="purchase")
+    assert taken["item_id"].to_list() == coming["item_id"].to_list()
+    own = taken["request_id"].str.starts_with("own-")
+    slates = dict(loop.shown.group_by("request_id").agg("item_id").iter_rows())
+    for request, item, mine in zip(taken["request_id"], taken["item_id"], own, strict=True):
+        assert (item in slates[request.replace("own", "visit")]) is not mine
+    assert load_artifact(tmp_path / "models" / "shop" / "v2").kind == kind
+    assert "ndcg@10" in loop.retrained
+    assert loop.decided[0] == loop.after["model"] == "v2"
+    if kind != "popularity":
+        assert loop.decided[1] == log.events.collect().height + 60
+    assert load_artifact(tmp_path / "runs" / "b" / loop_folder(kind)).seed == 0
+    found = run("recommend", "models/shop/v2", "--out", "recs.parquet", "--events", "runs/b/log")
+    assert "40 users" in found
+
+
+def loop_folder(kind: str) -> str:
+    return "deployment" if kind == "cascade" else "model"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The loop by commands: a log, a model, a service over HTTP, what it wrote, and a new model.
 
-Used by a test and, ten times as long, by a benchmark.
+Used by a test and, ten times as long, by a benchmark. Users take the first item every other time,
+or what they are known to have taken next, whether it was shown or not.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["PlayedLoop", "play_loop"]
 
 POLICY = 'seed = 7\n[policy]\nkind = "softmax"\ntemperature = 1.0\n'
 PLACES = 5
-_BATCH = 50
+_BATCH, _FIRST = 50, "the first"
 _CONFIG = ServiceConfig(deadline_ms=2000, poll_seconds=0.1)
 
 
@@ -43,7 +44,7 @@ class PlayedLoop:
     shown: the places that were answered: request_id, item_id, position, propensity. sent: events
     that were sent, and accepted. served: what was compacted, in EVENT_SCHEMA. left: events that
     are still in the store. retrained: what the command said. decided: the version that decides
-    at the end, and how many events its histories have. after: an answer of the new model.
+    at the end, and how many events its histories have, if any. after: an answer of the new model.
     """
 
     shown: pl.DataFrame
@@ -57,15 +58,24 @@ class PlayedLoop:
 
 
 def play_loop(
-    folder: Path, log: Log, run_file: str, *, decisions: int, verb: str = "sasrec", seed: int = 0
+    folder: Path,
+    log: Log,
+    train: Sequence[str],
+    *,
+    decisions: int,
+    run_file: str = "",
+    future: pl.DataFrame | None = None,
+    seed: int = 0,
 ) -> PlayedLoop:
     """Play it in `folder`, which must be the working folder.
 
-    log: of purchases. run_file: TOML for `adwright train VERB`.
+    log: of purchases, in the folder "log". train: what follows `adwright train` to make runs/a.
+    run_file: TOML, in "run.toml". future: user_id and item_id, who comes in this order and what
+    they take, a row a decision; None for users by chance, who take the first item every other time.
     """
     save_log(folder / "log", log)
     (folder / "run.toml").write_text(run_file)
-    _adwright("train", verb, "run.toml", "--events", "log", "--out", "runs/a")
+    _adwright("train", *train, "--out", "runs/a")
     _adwright("publish", "runs/a", "--tenant", "shop")
     (folder / "models" / "shop" / SETTINGS).write_text(POLICY)
     key = _adwright("key", "shop").split()[-1]
@@ -77,7 +87,8 @@ def play_loop(
             on_loopback(create_app(_CONFIG, store, models)) as url,
             httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=60) as client,
         ):
-            shown, sent, accepted = _served(client, events, decisions, seed)
+            coming = _by_chance(events, decisions, seed) if future is None else future
+            shown, sent, accepted = _served(client, _moment(events), coming.head(decisions))
             _adwright("store", "compact", "--tenant", "shop", "--out", "served")
             said = _adwright("retrain", "runs/a", "--served", "served", "--out", "runs/b")
             _adwright("publish", "runs/b", "--tenant", "shop")
@@ -86,28 +97,37 @@ def play_loop(
             after = _decide(client, "after", events["user_id"][0], last)
             status = models.status("shop")
             known: Any = status.deployed.recommender if status and status.deployed else None
-            decided = _model(client)["name"], known.histories.events
+            histories = getattr(known, "histories", None)
+            decided = _model(client)["name"], 0 if histories is None else histories.events
         left = store.events("shop").filter(pl.col("request_id") != "after").height
     served = read_events(folder / "served").collect()
     return PlayedLoop(shown, sent, accepted, served, left, said, decided, after)
 
 
+def _by_chance(events: pl.DataFrame, decisions: int, seed: int) -> pl.DataFrame:
+    """Users of the log; what they take is the first item every other time."""
+    rng, users = np.random.default_rng(seed), events["user_id"].unique().sort()
+    chosen = rng.integers(len(users), size=decisions)
+    first = [_FIRST if one else None for one in rng.random(decisions) < 0.5]
+    return pl.DataFrame({"user_id": users.gather(chosen), "item_id": first})
+
+
 def _served(
-    client: httpx.Client, events: pl.DataFrame, decisions: int, seed: int
+    client: httpx.Client, latest: datetime, coming: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
-    """Decide for users of the log, who take the first item every other time."""
-    rng, users = np.random.default_rng(seed), events["user_id"].unique().sort().to_list()
-    now, places = _moment(events) + timedelta(hours=1), list[dict[str, Any]]()
+    """Decide for those who come, one every 30 seconds, and tell what they take."""
+    now, places = latest + timedelta(hours=1), list[dict[str, Any]]()
     taken, sent, accepted = list[dict[str, Any]](), 0, 0
-    for number in range(decisions):
+    for number, (user, item) in enumerate(coming.select("user_id", "item_id").iter_rows()):
         time = now + timedelta(seconds=30 * number)
-        user = users[int(rng.integers(len(users)))]
         answer = _decide(client, f"visit-{number}", user, time)
         items = answer["items"]
         places += [{"request_id": f"visit-{number}", **place} for place in items]
-        if rng.random() < 0.5:
-            taken.append(_purchase(number, user, items[0]["item_id"], time))
-        if len(taken) == _BATCH or (number == decisions - 1 and taken):
+        if item is not None:
+            offered = [place["item_id"] for place in items]
+            chosen = offered[0] if item == _FIRST else item
+            taken.append(_purchase(number, user, chosen, time, slated=chosen in offered))
+        if len(taken) == _BATCH or (number == coming.height - 1 and taken):
             stored = client.post("/v1/events", json={"events": taken}).raise_for_status().json()
             sent, accepted = sent + len(taken), accepted + int(stored["accepted"])
             taken = []
@@ -121,11 +141,12 @@ def _decide(client: httpx.Client, request_id: str, user: str, time: datetime) ->
     return found
 
 
-def _purchase(number: int, user: str, item: str, time: datetime) -> dict[str, Any]:
+def _purchase(number: int, user: str, item: str, time: datetime, *, slated: bool) -> dict[str, Any]:
+    """What was taken; of something that was not offered, under a request of its own."""
     return {
         "event_id": f"bought-{number}",
         "time": (time + timedelta(seconds=5)).isoformat(),
-        "request_id": f"visit-{number}",
+        "request_id": f"visit-{number}" if slated else f"own-{number}",
         "user_id": user,
         "kind": "purchase",
         "item_id": item,
