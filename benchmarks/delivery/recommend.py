@@ -1,6 +1,7 @@
 """Recommend to everybody: people a CPU-second, beside implicit and RecBole (10 minutes).
 
     python -m benchmarks.delivery.recommend
+    python -m benchmarks.delivery.recommend --only item_item implicit_item_item    # others stay
 
 Beauty (22,363 users, 12,101 items) and MovieLens 1M; the ten best items of the whole catalogue for
 everybody, without those that they had, one thread. Each measurement is a process of its own, one
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -28,46 +30,90 @@ import polars as pl
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
 from adwright.data.sequences.item_sequences import ItemSequences
-from benchmarks.common.result import write_result
+from adwright.data.sequences.next_log import log_of_sequences
+from adwright.delivery.recommend.models import TopItems
+from adwright.training.retrieval.item_item import fit_item_item, search_item_item
+from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from benchmarks.common.result import RESULTS, write_result
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR
 
-Ours = Literal["popularity", "sasrec", "hstu", "two_tower"]
-Theirs = Literal["implicit_als", "implicit_item_item", "recbole_sasrec"]
+Ours = Literal["item_item", "item_item_20", "popularity", "sasrec", "hstu", "two_tower"]
+Theirs = Literal["implicit_als", "implicit_item_item", "implicit_item_item_100", "recbole_sasrec"]
+#: How many neighbours the tables of item-item keep.
+NEIGHBOURS = {"item_item": 100, "item_item_20": 20}
 K, PASSES, WIDTH = 10, 3, 64
+DATA = ("beauty", "ml-1m")
 SCRATCH = cache_folder() / "bench" / "recommend"
 PROTOCOL = (
     f"The {K} best items of the whole catalogue for every user, without those that they had; one "
     f"thread, CPU-seconds of the process for the call alone, the model loaded and the histories "
     f"in memory; the best of {PASSES} passes after one that does not count. Models have "
     f"{WIDTH} numbers an item and learned nothing or little: speed does not depend on it. "
-    "implicit 0.7: AlternatingLeastSquares and CosineRecommender (20 neighbours, its default), "
-    "recommend() for all users in one call. RecBole 1.2: SASRec by utils.case_study's "
-    "full_sort_topk, 512 users a call. Ours: adwright.delivery.recommend."
+    "implicit 0.7: AlternatingLeastSquares and CosineRecommender (item_item: 20 neighbours, its "
+    "default; 100, as ours keeps), recommend() for all users in one call. RecBole 1.2: SASRec by "
+    "utils.case_study's full_sort_topk, 512 users a call. Ours: adwright.delivery.recommend; "
+    "item_item as `adwright train item-item` makes it (settings searched, 100 neighbours), "
+    "item_item_20 with 20. Tables are counted from the same events. file_cpu_seconds: of "
+    "`adwright recommend` from the saved model with its histories to the Parquet file. "
+    "peer_ratio: item_item against the fastest peer, whatever it is; same_neighbours_ratio: "
+    "item_item_20 against implicit's 20."
 )
 
 
 def main() -> None:
     """Measure what is asked for, one after the other, and write recommend.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="*", default=["beauty", "ml-1m"])
+    parser.add_argument("--data", nargs="*", choices=DATA, default=DATA)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--only", nargs="*", default=[*get_args(Ours), *get_args(Theirs)])
     parser.add_argument("--one", help="Measure this one of ours here, and print it.")
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(ours(arguments.one, arguments.data[0])))
         return
+    path = arguments.results / "recommend.json"
     rows: list[dict[str, Any]] = []
-    for data in arguments.data:
-        for name in arguments.only:
-            rows.append({"data": data, "model": name, **measured(name, data)})
-            print(rows[-1], flush=True)
-    figures: dict[str, float] = {}
-    for row in rows:
-        short = f"{row['data'].replace('-', '')}_{row['model']}"
-        figures[f"{short}_users_per_cpu_second"] = row["users"] / row["cpu_seconds"]
-    hashes = content_hash({data: sequences(data).data_hash for data in arguments.data})
-    write_result("recommend", protocol=PROTOCOL, data=hashes, seeds=[0], rows=rows, figures=figures)
+    if path.exists():
+        rows = json.loads(path.read_text("utf-8"))["rows"]
+    new = [(data, name) for data in arguments.data for name in arguments.only]
+    rows = [row for row in rows if (row["data"], row["model"]) not in new]
+    for data, name in new:
+        rows.append({"data": data, "model": name, **measured(name, data)})
+        print(rows[-1], flush=True)
+    write_result(
+        "recommend",
+        protocol=PROTOCOL,
+        data=content_hash({data: sequences(data).data_hash for data in DATA}),
+        seeds=[0],
+        rows=rows,
+        figures=figures(rows),
+        folder=arguments.results,
+    )
+
+
+def figures(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The rate of each, and how many times as fast item-item is as the fastest peer."""
+    found: dict[str, float] = {}
+    for data in sorted({row["data"] for row in rows}):
+        rates = {r["model"]: r["users"] / r["cpu_seconds"] for r in rows if r["data"] == data}
+        short = data.replace("-", "")
+        for name, rate in rates.items():
+            found[f"{short}_{name}_users_per_cpu_second"] = rate
+        peers = [rate for name, rate in rates.items() if name in get_args(Theirs)]
+        if peers and "item_item" in rates:
+            found[f"{short}_peer_ratio"] = rates["item_item"] / max(peers)
+        if {"item_item_20", "implicit_item_item"} <= set(rates):
+            ratio = rates["item_item_20"] / rates["implicit_item_item"]
+            found[f"{short}_same_neighbours_ratio"] = ratio
+    # The names under which these two are compared with what was asked for.
+    for key, name in (
+        ("recommend_users_per_cpu_second", "beauty_item_item_users_per_cpu_second"),
+        ("recommend_peer_ratio", "beauty_peer_ratio"),
+    ):
+        if name in found:
+            found[key] = found[name]
+    return found
 
 
 def measured(name: str, data: str) -> dict[str, Any]:
@@ -103,9 +149,31 @@ def ours(name: Ours, data: str) -> dict[str, Any]:
         known.offsets,
         np.diff(known.offsets) * MICROSECONDS_PER_DAY,
     )
-    best = _top(name, known, data)
-    seconds = _timed(lambda: best(people))
-    return {"users": len(people), "cpu_seconds": min(seconds), "passes": seconds}
+    top = _top(name, known, data)
+    seconds = _timed(lambda: top.best(people, K))
+    found = {"users": len(people), "cpu_seconds": min(seconds), "passes": seconds}
+    if name == "item_item":
+        found["file_cpu_seconds"] = min(_into_a_file(known))
+    return found
+
+
+def _into_a_file(known: ItemSequences) -> list[float]:
+    """What `adwright recommend` takes, from the saved rule to the file."""
+    from adwright.delivery.item_item import with_histories
+    from adwright.delivery.item_item_run import sequence_histories
+    from adwright.delivery.recommend.run import recommend_file
+
+    saved = SCRATCH / "item-item"
+    with_histories(_rule(known, 100), sequence_histories(known)).save(saved, overwrite=True)
+    return _timed(lambda: recommend_file(saved, SCRATCH / "recs.parquet", k=K, overwrite=True))
+
+
+def _rule(known: ItemSequences, neighbours: int) -> ItemItemArtifact:
+    """The rule of everything that is known, with settings as its training finds them."""
+    log = log_of_sequences(known)
+    config = search_item_item(log, repeats=False).config
+    config = replace(config, neighbours=replace(config.neighbours, neighbours=neighbours))
+    return ItemItemArtifact(fit_item_item(log, config, whole=True), known.ids, False)
 
 
 def _timed(call: Callable[[], object]) -> list[float]:
@@ -118,15 +186,15 @@ def _timed(call: Callable[[], object]) -> list[float]:
     return seconds
 
 
-def _top(name: Ours, known: ItemSequences, data: str) -> Callable[[Any], object]:
+def _top(name: Ours, known: ItemSequences, data: str) -> TopItems:
     import torch
 
     from adwright.delivery.popularity import Popularity
+    from adwright.delivery.recommend.item_item_top import ItemItemTop
     from adwright.delivery.recommend.models import (
         PopularityTop,
         RetrieverTop,
         SequenceTop,
-        TopItems,
     )
     from adwright.models.sequential.hstu import HSTUConfig
     from adwright.models.sequential.sasrec import SASRecConfig
@@ -137,18 +205,19 @@ def _top(name: Ours, known: ItemSequences, data: str) -> Callable[[Any], object]
     torch.set_num_threads(1)
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"width": WIDTH, "max_length": 50, "blocks": 2, "heads": 2}
-    top: TopItems
     match name:
+        case "item_item" | "item_item_20":
+            return ItemItemTop(_rule(known, NEIGHBOURS[name]), unseen=True)
         case "popularity":
             # In the order of the codes, which the histories have.
             rule = Popularity(known.ids, -np.arange(len(known.ids), dtype=np.float64))
-            top = PopularityTop(rule, unseen=True)
+            return PopularityTop(rule, unseen=True)
         case "sasrec" | "hstu":
             config = SASRecConfig(**sizes)
             if name == "hstu":
                 config = HSTUConfig(**sizes, qk_width=32, v_width=32).without_time()  # type: ignore[assignment]
             model = sequence_retriever(config, known.items, count=known.count)
-            top = SequenceTop(SequenceArtifact.of(model, known), unseen=True)
+            return SequenceTop(SequenceArtifact.of(model, known), unseen=True)
         case "two_tower":
             from adwright.data.tasks.next_basket_sources import build_next_item
             from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
@@ -157,14 +226,11 @@ def _top(name: Ours, known: ItemSequences, data: str) -> Callable[[Any], object]
             towers = TwoTower(
                 TwoTowerConfig(width=WIDTH, views="none"), task.spec, task.items, task.count
             )
-            top = RetrieverTop(RetrieverArtifact.of(towers, task), unseen=True)
-    return lambda people: top.best(people, K)
+            return RetrieverTop(RetrieverArtifact.of(towers, task), unseen=True)
 
 
 def sequences(data: str) -> ItemSequences:
     """The histories of everybody, whole."""
-    from dataclasses import replace
-
     from adwright.data.sequences.datasets import read_movielens_1m, sequences_of_task
     from adwright.data.tasks.next_basket_sources import build_next_item
 

@@ -50,7 +50,8 @@ def implicit_model(model: str, user: Any, item: Any, k: int) -> Callable[[], obj
             factors=_WIDTH, iterations=2, num_threads=1, use_gpu=False, random_state=0
         )
     else:
-        found = CosineRecommender(num_threads=1)
+        # implicit_item_item has the 20 neighbours that are its default.
+        found = CosineRecommender(K=100 if model.endswith("_100") else 20, num_threads=1)
     found.fit(taken, show_progress=False)
     everybody = np.arange(taken.shape[0])
     return lambda: found.recommend(everybody, taken, N=k, filter_already_liked_items=True)

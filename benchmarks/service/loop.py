@@ -1,4 +1,4 @@
-"""The loop by commands: 5,000 decisions and events, compacted, retrained, served again (10 minutes).
+"""The loop by commands: 5,000 decisions and events, compacted, retrained, served anew (10 minutes).
 
     python -m benchmarks.service.loop                        # SASRec, item-item and a cascade
     python -m benchmarks.service.loop --only item-item       # one; rows of the others stay

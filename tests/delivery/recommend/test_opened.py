@@ -12,6 +12,8 @@ import pytest
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError
+from adwright.delivery.funnel.funnel import Serving
+from adwright.delivery.funnel.mixture import ScoreMixture
 from adwright.delivery.item_item import with_histories
 from adwright.delivery.popularity import save_popularity
 from adwright.delivery.recommend.models import RetrieverTop
@@ -113,7 +115,7 @@ def test_a_model_that_says_whether_things_come_again_is_believed(run: Path, repe
     assert open_model(run, Wanted()).unseen is not repeats
     assert open_model(run, Wanted(unseen=repeats)).unseen is repeats
     shutil.rmtree(run / "model")
-    whole = funnel()
+    whole = funnel(Serving({"item-item": 5, "popularity": 3}, ScoreMixture.of("item-item")))
     replace(whole, parts=replace(whole.parts, repeats=repeats)).save(run / "deployment")
     assert open_model(run, Wanted()).unseen is not repeats
     named = open_model(run, Wanted(log=str(run.parent / "log")))

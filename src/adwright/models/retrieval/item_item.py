@@ -12,8 +12,8 @@ Nothing is trained: the model is a table of counts, and a user who takes somethi
 it from the next request on. Weights that fall with the place in the history are those of
 session-based neighbours (Ludewig and Jannach, UMUAI 2018).
 
-The sums of some thousand histories are one product of sparse rows: of each history its items with
-their weights, of each item its neighbours.
+The sums of some histories are added up in one table, in which only the cells are looked at, and
+emptied again, that an event reaches: what it costs follows from the events, not from the catalogue.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.popularity import most_popular
+from adwright.data.ranges import run_starts
 from adwright.data.sequences.pasts import Pasts
 from adwright.models.retrieval.neighbours import NeighbourConfig, Neighbours
-from adwright.models.retrieval.sparse_rows import SparseRows, sparse_table, times
 
 __all__ = ["ItemItem", "ItemItemConfig"]
 
@@ -39,10 +38,9 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 #: Events of a smaller weight do not count.
 _LEAST = 0.01
-#: Numbers that one product adds up, and scores that are held at once.
-ENTRIES, CELLS = 1 << 19, 1 << 22
-#: What an own item loses where it is no answer: more than any sum of neighbours.
-_BARRED = np.float32(-1e9)
+#: Numbers that are added up at once; cells of the table, and its rows at least: what is held in
+#: the processor's own memory. Histories that are sorted at once, as a power of two.
+ENTRIES, CELLS, ROWS, GROUP = 1 << 18, 1 << 18, 16, 12
 
 
 @checked
@@ -91,23 +89,23 @@ class ItemItem:
 
     def scores(self, pasts: Pasts) -> NDArray[np.float64]:
         """Scores of all items: [B, N + 1]; column 0 is 0."""
-        found = np.zeros((len(pasts), self.items + 1))
-        for start, part in self._sums(pasts):
-            found[start + part.owner, part.columns] = part.values
-        return found
+        space = np.zeros(len(pasts) * self._width, np.float32)
+        for part in self._reached(pasts, len(pasts)):
+            cells = part.cells + part.start * self._width
+            np.add.at(space, cells.ravel(), part.values.ravel())
+        return space.reshape(len(pasts), self._width).astype(np.float64)
 
     def pair_scores(self, pasts: Pasts, owner: Ints, asked: Ints) -> NDArray[np.float64]:
         """Scores of the items `asked` (int64 [C]) for the histories `owner` (int64 [C], rising):
         [C]."""
-        found, width = np.zeros(len(asked)), self.items + 1
-        most = max(1, CELLS // width)
-        buffer = np.zeros(min(most, len(pasts)) * width, np.float32)
-        for start, part in self._sums(pasts, most=most):
-            first, end = np.searchsorted(owner, (start, start + len(part)))
-            cells = part.owner * width + part.columns
-            buffer[cells] = part.values
-            found[first:end] = buffer[(owner[first:end] - start) * width + asked[first:end]]
-            buffer[cells] = 0
+        found, width = np.zeros(len(asked)), self._width
+        rows = self._rows(pasts)
+        space = np.zeros(rows * width, np.float32)
+        for part in self._reached(pasts, rows):
+            np.add.at(space, part.cells.ravel(), part.values.ravel())
+            first, end = np.searchsorted(owner, (part.start, part.stop))
+            found[first:end] = space[(owner[first:end] - part.start) * width + asked[first:end]]
+            space[part.cells.ravel()] = 0
         return found
 
     def best(self, pasts: Pasts, k: int, *, unseen: bool = False) -> tuple[Ints, Floats]:
@@ -118,33 +116,35 @@ class ItemItem:
         """
         codes = np.zeros((len(pasts), k), np.int64)
         score = np.zeros((len(pasts), k), np.float32)
-        bits = int(self.items).bit_length()
-        least = self._least(pasts, k, unseen=unseen)
-        # The history, the score and the item make one integer of 64 bits.
-        for start, part in self._sums(pasts, unseen=unseen, most=1 << (32 - bits)):
-            kept = part.values >= np.repeat(least[start : start + len(part)], np.diff(part.offsets))
-            row, column, value = _sorted(part, np.flatnonzero(kept), bits)
-            place = np.arange(len(row)) - np.searchsorted(row, np.arange(len(part)))[row]
+        together = 1 << min(GROUP, 32 - self._width.bit_length())
+        for start in range(0, len(pasts), together):
+            some = pasts.some(start, min(start + together, len(pasts)))
+            row, item, value = _sorted(*self._among_best(some, k, unseen), self._width)
+            place = np.arange(len(row)) - np.searchsorted(row, np.arange(len(some)))[row]
             first = place < k
             cells = start + row[first], place[first]
-            codes[cells], score[cells] = column[first], value[first]
+            codes[cells], score[cells] = item[first], value[first]
         return codes, score
 
-    def _least(self, pasts: Pasts, k: int, *, unseen: bool) -> Floats:
-        """A score that k items of each history reach at least: float32 [B], above 0.
-
-        The neighbours of the latest event alone reach s: of the first k + h of them, in a history
-        of h events that are left out, at least k are answers.
-        """
-        lengths = np.diff(pasts.offsets)
-        filled = np.flatnonzero(lengths)
-        latest = pasts.item[pasts.offsets[filled + 1] - 1]
-        place = k - 1 + (lengths[filled] if unseen else np.zeros(len(filled), np.int64))
-        table = self.neighbours.score
-        there = place < table.shape[1]
-        found = np.zeros(len(pasts), np.float32)
-        found[filled[there]] = table[latest[there], place[there]]
-        return np.maximum(found, np.finfo(np.float32).tiny)
+    def _among_best(self, pasts: Pasts, k: int, unseen: bool) -> tuple[Ints, Ints, Floats]:
+        """What can be among the k best of each history, once for each event that reaches it:
+        (history, item, score), each [C], in no order."""
+        rows, width = self._rows(pasts), self._width
+        space, found = np.zeros(rows * width, np.float32), []
+        for part in self._reached(pasts, rows):
+            cells = part.cells.ravel()
+            np.add.at(space, cells, part.values.ravel())
+            if unseen:
+                some = pasts.some(part.start, part.stop)
+                space[some.owner * width + some.item] = 0
+            sums = space.take(part.cells, mode="wrap")
+            space[cells] = 0
+            kept = np.flatnonzero(sums >= _least(part, sums, k)[part.owner][:, None])
+            row = part.owner[kept // sums.shape[1]]
+            found.append((part.start + row, cells[kept] - row * width, sums.ravel()[kept]))
+        none = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+        row, item, value = (np.concatenate(each) for each in zip(none, *found, strict=True))
+        return row, item, value
 
     def similar(self, code: int, k: int) -> tuple[Ints, Floats]:
         """The at most k best neighbours of an item: (codes, s), best first."""
@@ -152,69 +152,87 @@ class ItemItem:
         known = int((codes > 0).sum())
         return codes[: min(k, known)], self.neighbours.score[code, : min(k, known)]
 
+    @property
+    def _width(self) -> int:
+        return self.items + 1
+
     @cached_property
-    def _table(self) -> Tensor:
-        """The rows that are added up, [2 N + 2, N + 1]: neighbours and own weight of each item, and
-        from N + 1 on what an item loses that is no answer."""
-        table, width = self.neighbours, self.items + 1
-        own = np.arange(width)
-        columns, values = table.codes, table.score
-        if self.config.own:
-            weight = np.full((width, 1), self.config.own, np.float32)
-            columns = np.concatenate((columns, own[:, None].astype(np.int32)), axis=1)
-            values = np.concatenate((values, weight), axis=1)
-        kept = columns > 0
-        lengths = np.concatenate((kept.sum(1), np.ones(width, np.int64)))
-        return sparse_table(
-            SparseRows(
-                np.concatenate(([0], np.cumsum(lengths))),
-                np.concatenate((columns[kept], own)),
-                np.concatenate((values[kept], np.full(width, _BARRED))),
-            ),
-            width,
+    def _table(self) -> tuple[NDArray[np.int32], Floats]:
+        """What an event of each item adds to others, and to itself: codes and numbers [N + 1, n]."""
+        table = self.neighbours
+        if not self.config.own:
+            return table.codes, table.score
+        mine = np.arange(self._width, dtype=np.int32)[:, None]
+        own = np.full(mine.shape, self.config.own, np.float32)
+        own[0] = 0
+        return (
+            np.concatenate((table.codes, mine), axis=1),
+            np.concatenate((table.score, own), axis=1),
         )
 
-    def _sums(
-        self, pasts: Pasts, *, unseen: bool = False, most: int = 1 << 62
-    ) -> Iterator[tuple[int, SparseRows]]:
-        """The scores of some histories at a time: the first of them, and their rows [R, N + 1] of
-        what neighbours reach. most: histories of one part."""
-        counted = pasts.until(self.config.moments)
-        per = self.neighbours.codes.shape[1] + 1
+    def _rows(self, pasts: Pasts) -> int:
+        """Histories whose scores are held at once."""
+        return min(max(CELLS // self._width, ROWS), max(len(pasts), 1))
+
+    def _reached(self, pasts: Pasts, rows: int) -> Iterator[_Reached]:
+        """What the events of some histories at a time reach. rows: histories of one part."""
+        counted, (codes, score) = pasts.until(self.config.moments), self._table
+        owner, wide = counted.owner, codes.shape[1]
+        weight = (self.config.recency ** counted.back.astype(np.float64)).astype(np.float32)
         start = 0
         while start < len(pasts):
-            full = counted.offsets[start] + ENTRIES // per
+            full = counted.offsets[start] + ENTRIES // wide
             stop = int(np.searchsorted(counted.offsets, full, side="right")) - 1
-            stop = min(start + most, max(start + 1, stop), len(pasts))
-            yield start, times(self._weighted(pasts, counted, start, stop, unseen), self._table)
+            stop = min(max(stop, start + 1), start + rows, len(pasts))
+            some = slice(counted.offsets[start], counted.offsets[stop])
+            mine = owner[some] - start
+            cells = codes[counted.item[some]] + (mine * self._width)[:, None]
+            values = score[counted.item[some]]
+            values *= weight[some][:, None]
+            yield _Reached(start, stop, mine, cells, values)
             start = stop
 
-    def _weighted(
-        self, pasts: Pasts, counted: Pasts, start: int, stop: int, unseen: bool
-    ) -> SparseRows:
-        """Histories as rows over the items, and with `unseen` over what their items lose."""
-        some = counted.some(start, stop)
-        weight = (self.config.recency ** some.back.astype(np.float64)).astype(np.float32)
-        if not unseen:
-            return SparseRows(some.offsets, some.item, weight)
-        had = pasts.some(start, stop)
-        owner = np.concatenate((some.owner, had.owner))
-        order = np.argsort(owner, kind="stable")
-        items = np.concatenate((some.item, had.item + self.items + 1))
-        weight = np.concatenate((weight, np.ones(len(had.item), np.float32)))
-        return SparseRows(some.offsets + had.offsets, items[order], weight[order])
+
+@dataclass(frozen=True, eq=False)
+class _Reached:
+    """What the E events of the histories `start` to `stop` reach, n items each. owner: int64 [E],
+    the history of each event, from 0; cells: int64 [E, n], owner * (N + 1) + item; values: float32
+    [E, n], what is added there."""
+
+    start: int
+    stop: int
+    owner: Ints
+    cells: Ints
+    values: Floats
 
 
-def _sorted(rows: SparseRows, kept: Ints, bits: int) -> tuple[Ints, Ints, Floats]:
-    """The numbers `kept` (int64 [K] places, above 0) by row, greatest first, ties by column: (row,
-    column, number), each [K]. bits: of a column."""
-    row = (np.searchsorted(rows.offsets, kept, side="right") - 1).astype(np.uint64)
+def _least(part: _Reached, sums: Floats, k: int) -> Floats:
+    """A score that k items of each history of the part reach at least, above 0: of those that its
+    latest event reaches, k do. sums: float32 [E, n], in the cells of the part."""
+    owner, wide = part.owner, sums.shape[1]
+    found = np.full(part.stop - part.start, np.finfo(np.float32).tiny)
+    if k <= wide and len(owner):
+        latest = np.append(np.flatnonzero(owner[1:] != owner[:-1]), len(owner) - 1)
+        reached = np.partition(sums[latest], wide - k, axis=1)[:, wide - k]
+        found[owner[latest]] = np.maximum(reached, found[0])
+    return found
+
+
+def _sorted(row: Ints, item: Ints, value: Floats, width: int) -> tuple[Ints, Ints, Floats]:
+    """The same once each, by history, greatest score first, ties by item. value: above 0. width:
+    N + 1. A history, a score and an item make one integer."""
+    bits = int(width).bit_length()
     # The bits of positive floats rise with them.
-    number = np.uint64(0xFFFFFFFF) - rows.values[kept].view(np.uint32).astype(np.uint64)
-    key = ((row << np.uint64(32)) | number) << np.uint64(bits)
-    key |= rows.columns[kept].astype(np.uint64)
+    number = np.uint64(0xFFFFFFFF) - value.view(np.uint32).astype(np.uint64)
+    key = ((row.astype(np.uint64) << np.uint64(32)) | number) << np.uint64(bits)
+    key |= item.astype(np.uint64)
     key.sort()
-    column = (key & np.uint64((1 << bits) - 1)).astype(np.int64)
+    key = key[run_starts(key)[:-1]]
+    item = (key & np.uint64((1 << bits) - 1)).astype(np.int64)
     key >>= np.uint64(bits)
-    value = (np.uint64(0xFFFFFFFF) - (key & np.uint64(0xFFFFFFFF))).astype(np.uint32)
-    return (key >> np.uint64(32)).astype(np.int64), column, value.view(np.float32)
+    number = np.uint64(0xFFFFFFFF) - (key & np.uint64(0xFFFFFFFF))
+    return (
+        (key >> np.uint64(32)).astype(np.int64),
+        item,
+        number.astype(np.uint32).view(np.float32),
+    )
