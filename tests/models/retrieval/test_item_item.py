@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
 from adwright.models.retrieval.neighbours import NeighbourConfig, count_neighbours
 
 ITEMS, PEOPLE = 9, 14
+LOOPS = "adwright.models.retrieval.item_item_loops"
 
 
 def model(**changes: float) -> ItemItem:
@@ -99,10 +101,30 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
         return [rule.scores(asked), rule.pair_scores(asked, owner, codes), *best]
 
     whole = answers()
-    for name, size in (("CELLS", 25), ("ENTRIES", 30)):
+    monkeypatch.setattr(module, "ROWS", 1)
+    for name, size in (("CELLS", 25), ("ENTRIES", 30), ("GROUP", 2)):
         monkeypatch.setattr(module, name, size)
         for one, other in zip(answers(), whole, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@RULES
+@pytest.mark.parametrize("unseen", [False, True])
+@pytest.mark.parametrize("k", [1, 4, 12])
+def test_compiled_loops_add_up_the_same(
+    rule: ItemItem, unseen: bool, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    for seed in (1, 2, 3):
+        monkeypatch.setattr(module, "LOOPS_FROM", 1 << 60)
+        monkeypatch.delitem(sys.modules, LOOPS, raising=False)
+        plain = rule.best(pasts(seed), k, unseen=unseen)
+        assert LOOPS not in sys.modules
+        monkeypatch.setattr(module, "LOOPS_FROM", 1)
+        compiled = rule.best(pasts(seed), k, unseen=unseen)
+        assert LOOPS in sys.modules
+        assert compiled[0].tolist() == plain[0].tolist()
+        assert compiled[1].tolist() == plain[1].tolist()
 
 
 def test_nobody_and_nothing_are_answered() -> None:

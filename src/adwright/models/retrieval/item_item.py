@@ -14,13 +14,17 @@ session-based neighbours (Ludewig and Jannach, UMUAI 2018).
 
 The sums of some histories are added up in one table, in which only the cells are looked at, and
 emptied again, that an event reaches: what it costs follows from the events, not from the catalogue.
+For many users compiled loops do the same, where numba is installed (the extra `fast`).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +45,8 @@ _LEAST = 0.01
 #: Numbers that are added up at once; cells of the table, and its rows at least: what is held in
 #: the processor's own memory. Histories that are sorted at once, as a power of two.
 ENTRIES, CELLS, ROWS, GROUP = 1 << 18, 1 << 18, 16, 12
+#: From so many numbers on, compiled loops are loaded where numba is installed.
+LOOPS_FROM, _LOOPS = 1 << 24, "adwright.models.retrieval.item_item_loops"
 
 
 @checked
@@ -116,6 +122,9 @@ class ItemItem:
         """
         codes = np.zeros((len(pasts), k), np.int64)
         score = np.zeros((len(pasts), k), np.float32)
+        if self._loops_pay(pasts):
+            self._compiled(pasts, codes, score, unseen=unseen)
+            return codes, score
         together = 1 << min(GROUP, 32 - self._width.bit_length())
         for start in range(0, len(pasts), together):
             some = pasts.some(start, min(start + together, len(pasts)))
@@ -125,6 +134,32 @@ class ItemItem:
             cells = start + row[first], place[first]
             codes[cells], score[cells] = item[first], value[first]
         return codes, score
+
+    def _loops_pay(self, pasts: Pasts) -> bool:
+        """Whether there is more to add up than loading compiled loops takes, of the extra `fast`,
+        or they are there already."""
+        if _LOOPS in sys.modules:
+            return True
+        entries = len(pasts.item) * self.neighbours.codes.shape[1]
+        return entries >= LOOPS_FROM and find_spec("numba") is not None
+
+    def _compiled(self, pasts: Pasts, codes: Ints, score: Floats, *, unseen: bool) -> None:
+        """`best` by compiled loops, which write into codes and score."""
+        best_sums = import_module(_LOOPS).best_sums
+        counted = pasts.until(self.config.moments)
+        had = pasts if unseen else pasts.until(0)
+        best_sums(
+            (counted.offsets, counted.item, self._weight(counted)),
+            (had.offsets, had.item),
+            (self.neighbours.codes, self.neighbours.score),
+            np.float32(self.config.own),
+            codes,
+            score,
+        )
+
+    def _weight(self, counted: Pasts) -> Floats:
+        """recency^back of each event: float32 [E]."""
+        return (self.config.recency ** counted.back.astype(np.float64)).astype(np.float32)
 
     def _among_best(self, pasts: Pasts, k: int, unseen: bool) -> tuple[Ints, Ints, Floats]:
         """What can be among the k best of each history, once for each event that reaches it:
@@ -158,7 +193,7 @@ class ItemItem:
 
     @cached_property
     def _table(self) -> tuple[NDArray[np.int32], Floats]:
-        """What an event of each item adds to others, and to itself: codes and numbers [N + 1, n]."""
+        """What an event of each item adds, also to itself: codes and numbers [N + 1, n]."""
         table = self.neighbours
         if not self.config.own:
             return table.codes, table.score
@@ -178,7 +213,7 @@ class ItemItem:
         """What the events of some histories at a time reach. rows: histories of one part."""
         counted, (codes, score) = pasts.until(self.config.moments), self._table
         owner, wide = counted.owner, codes.shape[1]
-        weight = (self.config.recency ** counted.back.astype(np.float64)).astype(np.float32)
+        weight = self._weight(counted)
         start = 0
         while start < len(pasts):
             full = counted.offsets[start] + ENTRIES // wide
