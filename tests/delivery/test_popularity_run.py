@@ -95,7 +95,10 @@ def test_where_nothing_changes_all_events_count_alike(tmp_path: Path) -> None:
 
 def test_positions_are_no_times(tmp_path: Path) -> None:
     source = fashion()
-    days = replace(source, time=source.time % (7 * SECONDS_PER_DAY * 10**6))
+    first = int(source.time.min())
+    days = replace(
+        source, time=source.time - first, visit_time=source.visit_time - first, data_hash="days"
+    )
     found = train_popularity(days, tmp_path, repeats=True, draws=20)
     assert found.half_life is None
     assert "no times" in found.why

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def test_a_ranker_is_asked_for_the_newest_impressions(tmp_path: Path) -> None:
 def test_a_task_is_told_by_the_features_of_its_ranker(tmp_path: Path) -> None:
     """A ranker whose run names the folder of a task, which says nothing of how it was made."""
     log = shown_log()
+    about = {"campaign_id": pl.lit("spring"), "context": pl.lit('{"depth": 2}')}
+    log = replace(log, events=log.events.with_columns(**about))
     save_log(tmp_path / "log", log)
     made = LogTaskConfig(item_features=("type",), context=("campaign_id",), numbers=("depth",))
     task = build_log_task(log.events, log.catalogue, tmp_path, made)
