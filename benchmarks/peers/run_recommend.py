@@ -74,6 +74,7 @@ def recbole_sasrec(model: str, user: Any, item: Any, k: int) -> Callable[[], obj
         out.writelines(f"{u}\t{i}\t{n}\n" for u, i, n in rows)
     settings = {
         "data_path": str(folder),
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
         "use_gpu": False,
         "show_progress": False,
         "state": "ERROR",

@@ -27,7 +27,7 @@ from adwright.delivery.popularity import save_popularity
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
 from adwright.metrics.reports.report import EvaluationProtocol
-from adwright.models.retrieval.rules import TITLES, NextRules
+from adwright.models.retrieval.rules import TITLES, NextRule, NextRules
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.retrieval.rules import (
     HALF_LIVES,
@@ -84,7 +84,7 @@ def train_popularity(
     with done.stage("choose and measure"):
         rules = fit_rules(read, repeats=repeats, seed=seed)
         half_life, why, rules = _chosen(read, rules, seed)
-        mine = TITLES["popularity" if half_life is None else "lately"]
+        mine = TITLES[_rule(half_life)]
         asked = read.test if repeats else new_targets(read, read.test)
         asked = asked.some(np.flatnonzero(np.diff(asked.offsets) > 0))
         ranks = rules_ranks(rules, read, asked, unseen=not repeats, depth=DEPTH)
@@ -128,10 +128,10 @@ def _chosen(log: NextLog, rules: NextRules, seed: int) -> tuple[float | None, st
     place, _ = log.training
     found: list[tuple[float, float | None, NextRules]] = []
     for days in (None, *HALF_LIVES):
-        tried, rule = rules, "popularity"
+        tried, rule = rules, _rule(days)
         if days is not None:
             counts = decayed_counts(log.item[place], log.time[place], log.items, days)
-            tried, rule = replace(rules, lately=counts), "lately"
+            tried = replace(rules, lately=counts)
         ranks = rule_ranks(tried, rule, log, asked, unseen=not rules.repeats)
         goal = ndcg(ranks, 10) if len(ranks.ranks) else 0.0
         found.append((goal, days, tried))
@@ -142,6 +142,10 @@ def _chosen(log: NextLog, rules: NextRules, seed: int) -> tuple[float | None, st
     )
     what = "all events count alike" if best[1] is None else f"half-life {best[1]:g} days"
     return best[1], f"{what}: NDCG@10 on {len(asked):,} validation visits: {said}", best[2]
+
+
+def _rule(half_life: float | None) -> NextRule:
+    return "popularity" if half_life is None else "lately"
 
 
 def _weights(log: NextLog, half_life: float | None) -> Floats:

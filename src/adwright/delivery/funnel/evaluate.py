@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,8 @@ __all__ = ["EVALUATED", "evaluate_model"]
 
 #: Kinds of artifacts that are measured here.
 EVALUATED = (CASCADE, RETRIEVER, SEQUENCE, ITEM_ITEM, POPULARITY)
+#: Sources that order, too.
+_OneModel = Literal["two-tower", "hcn", "sequence", "item-item", "popularity"]
 _log = logging.getLogger("adwright")
 
 
@@ -101,7 +104,7 @@ def _alone(
     counted: ItemItemArtifact,
     task: NextBasket,
     folder: Path,
-) -> tuple[SourceName, FunnelParts]:
+) -> tuple[_OneModel, FunnelParts]:
     """The funnel of one model, and how the model is called in it. counted: the rule of the log,
     which says what is alike where the model does not."""
     ids = parts.ids

@@ -46,7 +46,7 @@ _LEAST = 0.01
 #: the processor's own memory. Histories that are sorted at once, as a power of two.
 ENTRIES, CELLS, ROWS, GROUP = 1 << 18, 1 << 18, 16, 12
 #: From so many numbers on, compiled loops are loaded where numba is installed.
-LOOPS_FROM, _LOOPS = 1 << 24, "adwright.models.retrieval.item_item_loops"
+LOOPS_FROM, _LOOPS = 1 << 21, "adwright.models.retrieval.item_item_loops"
 
 
 @checked
