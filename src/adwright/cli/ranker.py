@@ -188,8 +188,8 @@ def evaluate(
     force: Force = False,
 ) -> None:
     """Measure a saved model, with intervals over users: a ranker on the rows of a task, what
-    recommends (a cascade, two towers, HCN, HSTU, SASRec, item-item) on the visits of a log, beside
-    the simple rules."""
+    recommends (a cascade, two towers, HCN, HSTU, SASRec, item-item, popularity) on the visits of a
+    log, beside the simple rules."""
     from adwright.cli.recommenders import evaluate_recommender
     from adwright.core.atomic import atomic_write_text
     from adwright.core.errors import ConfigError

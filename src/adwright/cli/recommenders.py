@@ -19,8 +19,8 @@ __all__ = ["evaluate_recommender", "opened_task", "show_report"]
 def evaluate_recommender(
     model: Path, log: str, *, split: str, draws: int, seed: int, offline: bool = False
 ) -> str:
-    """Measure a saved cascade, retriever, sequence model or item-item rule on the visits of a log,
-    and print the table; returns the report as JSON."""
+    """Measure a saved cascade, retriever, sequence model or rule on the visits of a log, and print
+    the table; returns the report as JSON."""
     from adwright.delivery.funnel.evaluate import evaluate_model
 
     found = opened_task(log, offline=offline)
