@@ -53,7 +53,8 @@ def recommend_all(model: str | Path, wanted: Wanted | None = None, *, k: int = 1
     """The k best items of each user: user_id, rank (from 1), item_id, score, by user and rank.
 
     model: the folder of a cascade, a ranker, HSTU, SASRec, two towers, HCN, item-item or
-    popularity, or of the run that made it. Scores compare items of one user; their scale is the model's own.
+    popularity, or of the run that made it. Scores compare items of one user; their scale is the
+    model's own.
     Raises as `open_model`, and ConfigError for a k below 1.
     """
     _check_k(k)
