@@ -38,7 +38,7 @@ lint: $(VENV)/.installed-dev ## style, types, floors and declared dependencies
 	$(BIN)/deptry src
 
 docs: $(VENV)/.installed-dev ## build docs/_build, a warning is an error
-	$(BIN)/sphinx-build -q -W --keep-going -j auto -b html docs docs/_build
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
 bench: ## list the benchmarks with their rough duration
 	@for file in $(BENCHMARKS); do \

@@ -61,7 +61,7 @@ def script_of(text: str) -> str:
 
 
 #: Pages whose blocks, Python and commands, are one walk: a shell runs them in one folder.
-WALKS = [path for path in PAGES if "<!-- one walk -->" in path.read_text("utf-8")]
+WALKS = [path for path in PAGES if "\n<!-- one walk -->\n" in path.read_text("utf-8")]
 OTHERS = [path for path in PAGES if path not in WALKS]
 PYTHON_PAGES = [path for path in OTHERS if script_of(path.read_text("utf-8")).strip()]
 CONSOLE_BLOCKS = [
