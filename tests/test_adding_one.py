@@ -131,7 +131,7 @@ assert type(artifact.model) is MeanSequence
 unseen = artifact.report.protocol.seen_items == "removed"
 ranks = rank_next(artifact.model, read_event_file("events.csv"), "test", unseen=unseen).ranks
 assert len(ranks.ranks) == artifact.report.rows
-assert artifact.vectors.shape == (len(artifact.ids) + 1, 8)
+assert artifact.vectors.shape == (len(artifact.ids) + 1, 8 + artifact.model.config.popularity)
 try:
     export_sequence(artifact, "onnx")
 except ConfigError as error:

@@ -91,7 +91,7 @@ def test_slow_tests_are_left_out_and_told(
         config = node.config
     said = Said()
     durations = quick.Durations(config)
-    report = SimpleNamespace(nodeid="tests/b.py::two[x]", duration=9.0)
+    report = SimpleNamespace(nodeid="tests/b.py::two[x]", duration=19.0)
     durations.pytest_runtest_logreport(report)  # type: ignore[arg-type]
     quick.pytest_terminal_summary(said, config)
     assert said.lines == [

@@ -5,7 +5,7 @@ they are first used, and every room can be imported by its own name.
 
     import adwright as aw
 
-    task = aw.response_task(households=0.02)
+    task = aw.response_task(households=0.004)
     ranker = aw.train(task)
     print(ranker.report.table())
 """

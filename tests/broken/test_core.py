@@ -154,7 +154,7 @@ ARTIFACTS = [
         "unknown key",
         run_file("[fit]\nepoch = 1\n"),
         ConfigError,
-        ("run.toml, key fit.epoch", "unknown key", "spelling"),
+        ("run.toml, key fit.epoch", "unknown key", "did you mean epochs?"),
     ),
     Case(
         "wrong type",

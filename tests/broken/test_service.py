@@ -59,12 +59,12 @@ def limit(name: str, text: str, *parts: str) -> Case:
 
 
 SETTINGS = [
-    setting("unknown key", "sed = 1", "key sed", "unknown key", "spelling"),
+    setting("unknown key", "sed = 1", "key sed", "unknown key", "did you mean seed?"),
     setting("broken TOML", "seed = \n", "line 1", "mend"),
     setting("seed below zero", "seed = -1", "key seed", "must not be negative"),
     setting("id of two lines", 'policy_id = "a\\nb"', "key policy_id", "printable"),
     setting("unknown policy", '[policy]\nkind = "luck"', "key policy", "luck"),
-    setting("misspelt cap", "[[caps]]\nlimitt = 1", "key caps.0.limitt", "spelling"),
+    setting("misspelt cap", "[[caps]]\nlimitt = 1", "key caps.0.limitt", "did you mean limit?"),
     setting("cap of nothing", "[[caps]]\nlimit = 0", "limit 0"),
     setting("cap per basket", '[[caps]]\nper = "basket"', "key caps.0.per", "campaign"),
     setting("cap per absent campaign", '[[caps]]\nper = "campaign"', "key campaigns", "add"),
@@ -92,7 +92,7 @@ SETTINGS = [
         "[campaigns]\none = ['i0']\ntwo = ['i0']",
         *("key campaigns.two", "it is in one already"),
     ),
-    limit("unknown key", "deadline = 4", "key deadline", "spelling"),
+    limit("unknown key", "deadline = 4", "key deadline", "did you mean deadline_ms?"),
     limit("no batch", "batch_size = 0", "batch_size", "at least 1"),
     limit("no time", "deadline_ms = 0.0", "deadline_ms", "above 0"),
     limit("endless wait", "batch_wait_ms = inf", "batch_wait_ms", "must not be negative"),

@@ -149,7 +149,7 @@ SCORES = [
         "events without a column",
         scored(events=lambda events: events.drop("time")),
         SchemaError,
-        ("events.parquet, column time", "events lack", "need user_id"),
+        ("events.parquet, column time", "needed columns are missing: time", "--columns"),
     ),
     Case(
         "null item",

@@ -69,7 +69,7 @@ CASES = [
         "misspelt key",
         jobs("jobs = []\nmodle = 'm'\n"),
         ConfigError,
-        ("jobs.toml, key modle", "spelling"),
+        ("jobs.toml, key modle", "did you mean model?"),
     ),
     Case("no jobs", jobs('out = "x"\n'), ConfigError, ("jobs.toml, key jobs",)),
     Case(

@@ -13,8 +13,12 @@ from typing import Any
 
 import pytest
 
+#: The rules of the house are part of any check.
+ALWAYS = ("tests/test_layout.py",)
 SLOW = Path(__file__).resolve().parents[1] / "slow.txt"
 LONG, SHARE, MANY = 4.0, 1.5, 3
+#: Seconds of a file that make the quick form slow, also where the machine is busy.
+FAR_TOO_LONG = 15.0
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 _SECONDS = pytest.StashKey[Counter[str]]()
 
@@ -30,8 +34,9 @@ def is_slow(test: str, slow: Iterable[str]) -> bool:
     return not {name, name.split("::", 1)[0]}.isdisjoint(slow)
 
 
-def slow_of(seconds: Mapping[str, float]) -> list[str]:
+def slow_of(seconds: Mapping[str, float], long: float = LONG) -> list[str]:
     """What is to be left out. seconds: test, without its parameters -> how long all of it took.
+    long: what a file may take.
 
     >>> slow_of({"a.py::one": 3.0, "a.py::two": 1.2, "b.py::one": 9.0, "c.py::one": 2.0})
     ['a.py::one', 'b.py::one']
@@ -41,11 +46,11 @@ def slow_of(seconds: Mapping[str, float]) -> list[str]:
         files[test.split("::", 1)[0]][test] = taken
     found: list[str] = []
     for file, tests in sorted(files.items()):
-        if sum(tests.values()) < LONG:
+        if file in ALWAYS or sum(tests.values()) < long:
             continue
         named = sorted(test for test, taken in tests.items() if taken >= SHARE)
         rest = sum(taken for test, taken in tests.items() if test not in named)
-        found += named if 0 < len(named) <= MANY and rest < LONG else [file]
+        found += named if 0 < len(named) <= MANY and rest < long else [file]
     return found
 
 
@@ -99,11 +104,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         files = ", ".join(f"{file.removeprefix('tests/')} {n}" for file, n in sorted(left.items()))
         said = f"{left.total():,} tests of {len(left)} files"
         terminalreporter.write_line(f"left out as slow, run by make test: {said}: {files}")
-    found = slow_of(seconds)
     if config.getoption("note_slow"):
-        SLOW.write_text("\n".join(found) + "\n", encoding="utf-8")
+        SLOW.write_text("\n".join(slow_of(seconds)) + "\n", encoding="utf-8")
         return
     slow = set(read_slow())
-    new = [name for name in found if not is_slow(name, slow)]
+    new = [name for name in slow_of(seconds, FAR_TOO_LONG) if not is_slow(name, slow)]
     if new and config.getoption("quick"):
         terminalreporter.write_line(f"slow, and not in tests/slow.txt: {', '.join(new)}")
