@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.core.errors import SchemaError, ValueInvalidError
-from adwright.data.tasks.next_basket import NextBasket, build_visits, moment
+from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
+from adwright.data.tasks.next_basket import NextBasket, build_visits, moment, reordered
 from adwright.data.time import MICROSECONDS_PER_DAY
 from tests.support.data.small_next_basket import FEATURES, catalogue, events_of, small_task
 
@@ -83,6 +83,27 @@ def test_profile_codes_follow_the_visit() -> None:
 def test_order_in_a_request_is_the_seed_s() -> None:
     orders = {tuple(_task(seed).item.tolist()) for seed in range(6)}
     assert len(orders) > 1
+
+
+def test_items_in_another_order_are_the_same_task() -> None:
+    task = _task()
+    ids = [*task.items.ids[3:], *task.items.ids[:3]]
+    other = reordered(task, ids)
+    assert list(other.items.ids) == other.catalogue["item_id"].to_list() == ids
+    assert _ids(other, other.item.tolist()) == _ids(task, task.item.tolist())
+    visits = np.arange(len(task))
+    sets = [
+        [sorted(_ids(one, [int(c) for c in row])) for row in one.batch(visits).targets.to_lists()]
+        for one in (task, other)
+    ]
+    assert sets[0] == sets[1]
+    for n, item in enumerate(ids, start=1):
+        assert other.count[n] == task.count[1 + task.items.ids.index(item)]
+    expected = task.items.categorical["kind"][[task.items.ids.index(i) + 1 for i in ids]]
+    assert other.items.categorical["kind"][1:].tolist() == expected.tolist()
+    assert reordered(task, task.items.ids) is task
+    with pytest.raises(ConfigError, match="the log has"):
+        reordered(task, [*ids[1:], "another"])
 
 
 def test_the_moment_of_a_query() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import ArtifactError, ConfigError
+from adwright.data.tasks.next_basket import reordered
 from adwright.delivery.funnel.evaluate import evaluate_model
 from adwright.delivery.funnel.measure import measure_funnel
 from adwright.delivery.popularity import save_popularity
@@ -92,6 +93,13 @@ def test_a_rule_that_was_counted_from_the_test_is_said(
     with caplog.at_level(logging.WARNING, "adwright"):
         evaluated(tmp_path / "train")
     assert not caplog.records
+
+
+def test_the_order_of_the_items_is_of_no_matter(tmp_path: Path) -> None:
+    two_tower().save(tmp_path / "model")
+    other = reordered(task(), task().items.ids[::-1])
+    found = evaluate_model(tmp_path, other, repeats=True, draws=20)
+    assert found.served.ndcg == evaluated(tmp_path).served.ndcg
 
 
 def test_other_items_and_other_kinds_are_refused(tmp_path: Path) -> None:

@@ -12,16 +12,17 @@ million purchases take 30 MB, and any batch of visits is a gather.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from adwright.core.errors import ValueInvalidError
+from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
 from adwright.data.columns import need_columns
@@ -31,7 +32,7 @@ from adwright.data.ranges import distinct, ranges, run_starts
 from adwright.data.tasks.split import SPLITS, Split
 from adwright.data.time import MICROSECONDS_PER_DAY
 
-__all__ = ["CONTEXT", "NextBasket", "build_visits", "moment"]
+__all__ = ["CONTEXT", "NextBasket", "build_visits", "moment", "reordered"]
 
 Ints = NDArray[np.int64]
 #: Context of a query, read off its time.
@@ -175,6 +176,33 @@ def build_visits(
         target_offsets=target_offsets,
         profile=np.stack(profile, 1) if profile else np.zeros((len(start), 0), np.int64),
         count=np.bincount(item[in_train], minlength=len(items)),
+    )
+
+
+def reordered(task: NextBasket, ids: Sequence[str]) -> NextBasket:
+    """The same task with its items in the order of `ids`, as a model has them.
+
+    Raises ConfigError where these are not the items of the task.
+    """
+    if tuple(ids) == task.items.ids:
+        return task
+    old = task.items.rows(pa.array(ids, pa.string()))
+    if len(old) + 1 != len(task.items) or (np.diff(np.sort(old), prepend=0) != 1).any():
+        raise ConfigError(
+            f"the model knows {len(ids):,} items, and the log has {len(task.items) - 1:,} others",
+            hint="name the log that the model was trained on",
+        )
+    new = np.zeros(len(task.items), np.int64)
+    new[old] = np.arange(1, len(task.items))
+    catalogue, targets = task.catalogue[old - 1], new[task.targets]
+    owner = np.repeat(np.arange(len(task)), np.diff(task.target_offsets))
+    return replace(
+        task,
+        catalogue=catalogue,
+        items=task.spec.encode_items(catalogue),
+        item=new[task.item],
+        targets=targets[np.lexsort((targets, owner))],
+        count=np.append(task.count[:1], task.count[old]),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from adwright.core.artifacts import Artifact, load_artifact
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.sequences.next_log import log_of_task
-from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.next_basket import NextBasket, reordered
 from adwright.data.tasks.split import Split
 from adwright.delivery.cascade.deployment import KIND as CASCADE
 from adwright.delivery.cascade.deployment import Deployment
@@ -47,6 +47,7 @@ __all__ = ["EVALUATED", "evaluate_model"]
 EVALUATED = (CASCADE, RETRIEVER, SEQUENCE, ITEM_ITEM, POPULARITY)
 #: Sources that order, too.
 _OneModel = Literal["two-tower", "hcn", "sequence", "item-item", "popularity"]
+_Alone: TypeAlias = RetrieverArtifact | SequenceArtifact | ItemItemArtifact | Popularity
 _log = logging.getLogger("adwright")
 
 
@@ -71,35 +72,79 @@ def evaluate_model(
     artifact = load_artifact(folder)
     if artifact.kind == SERVED:
         artifact = artifact.part("model")
+    saved = _loaded(artifact, folder)
+    task = _in_order(task, saved, folder)
     log = log_of_task(task)
     rules, _ = fit_log_rules(log, repeats=repeats, seed=seed)
-    ids = log.ids
-    if artifact.kind == CASCADE:
-        saved = load_cascade(artifact)
-        if isinstance(saved, Deployment):
-            cascade = saved.cascade(Histories.of_task(task))
-            return measure_cascade(
-                cascade, rules, log, task, split=split, most=most, draws=draws, seed=seed
-            )
-        _require_items(saved.parts.ids, ids, folder)
+    asking = _Asking(split=split, most=most, draws=draws, seed=seed)
+    if isinstance(saved, Deployment):
+        cascade = saved.cascade(Histories.of_task(task))
+        return measure_cascade(cascade, rules, log, task, **asking)
+    if isinstance(saved, Funnel):
         _warn_of_test(int(saved.parts.count.sum()), task, folder)
         funnel = replace(saved, parts=replace(saved.parts, repeats=repeats))
-        return measure_funnel(
-            funnel, rules, log, task, split=split, most=most, draws=draws, seed=seed
-        )
-    counted = ItemItemArtifact(rules.item_item, ids, repeats)
-    name, parts = _alone(artifact, FunnelParts(ids, task.count, repeats), counted, task, folder)
+        return measure_funnel(funnel, rules, log, task, **asking)
+    counted = ItemItemArtifact(rules.item_item, log.ids, repeats)
+    name, parts = _alone(saved, FunnelParts(log.ids, task.count, repeats), counted, task, folder)
     sources: dict[SourceName, int] = {name: SIZES[name], "popularity": SIZES["popularity"]}
     serving = Serving(sources, ScoreMixture.of(name))
     funnel = Funnel(parts, serving, data_hash=artifact.data_hash, seed=artifact.seed)
     about = f"{RULES[name]} alone serves. " if name in ("item-item", "popularity") else ""
-    return measure_funnel(
-        funnel, rules, log, task, split=split, most=most, draws=draws, seed=seed, about=about
-    )
+    return measure_funnel(funnel, rules, log, task, about=about, **asking)
+
+
+class _Asking(TypedDict):
+    split: Split
+    most: int
+    draws: int
+    seed: int
+
+
+def _loaded(artifact: Artifact, folder: Path) -> _Alone | Deployment | Funnel:
+    """The model of an artifact."""
+    match artifact.kind:
+        case kind if kind == CASCADE:
+            return load_cascade(artifact)
+        case kind if kind == RETRIEVER:
+            return RetrieverArtifact.load(artifact)
+        case kind if kind == SEQUENCE:
+            return SequenceArtifact.load(artifact)
+        case kind if kind == ITEM_ITEM:
+            return ItemItemArtifact.load(artifact)
+        case kind if kind == POPULARITY:
+            return load_popularity(artifact)[0]
+        case kind:
+            raise ArtifactError(
+                f"a model of kind {kind!r} is not measured on the visits of a log",
+                where=str(folder),
+                hint=f"those of kind {', '.join(EVALUATED)} are; a ranker is with --task",
+            )
+
+
+def _in_order(task: NextBasket, saved: _Alone | Deployment | Funnel, folder: Path) -> NextBasket:
+    """The task with its items in the order of the model. Raises ConfigError for other items."""
+    match saved:
+        case Deployment():
+            return task
+        case Funnel():
+            ids = saved.parts.ids
+        case RetrieverArtifact():
+            ids = tuple(saved.items.ids)
+        case SequenceArtifact() | ItemItemArtifact():
+            ids = saved.ids
+        case Popularity():
+            # It has no codes: only the items must be the same.
+            ids = task.items.ids
+            if set(ids) != set(saved.item_ids):
+                ids = tuple(saved.item_ids)
+    try:
+        return reordered(task, ids)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=str(folder), hint=error.hint) from error
 
 
 def _alone(
-    artifact: Artifact,
+    saved: _Alone,
     parts: FunnelParts,
     counted: ItemItemArtifact,
     task: NextBasket,
@@ -107,34 +152,20 @@ def _alone(
 ) -> tuple[_OneModel, FunnelParts]:
     """The funnel of one model, and how the model is called in it. counted: the rule of the log,
     which says what is alike where the model does not."""
-    ids = parts.ids
-    match artifact.kind:
-        case kind if kind == RETRIEVER:
-            towers = RetrieverArtifact.load(artifact)
-            _require_items(tuple(towers.items.ids), ids, folder)
-            if isinstance(towers.model.config, HCNConfig):
-                return "hcn", replace(parts, hcn=towers)
-            return "two-tower", replace(parts, two_tower=towers)
-        case kind if kind == SEQUENCE:
-            sequence = SequenceArtifact.load(artifact)
-            _require_items(sequence.ids, ids, folder)
-            return "sequence", replace(parts, sequence=sequence)
-        case kind if kind == ITEM_ITEM:
-            item_item = ItemItemArtifact.load(artifact)
-            _require_items(item_item.ids, ids, folder)
-            _warn_of_test(int(item_item.model.count.sum()), task, folder)
-            return "item-item", replace(parts, item_item=item_item)
-        case kind if kind == POPULARITY:
-            popular = load_popularity(artifact)[0]
-            _require_items(tuple(sorted(popular.item_ids)), tuple(sorted(ids)), folder)
-            _warn_of_test(int(popular.weight.sum()), task, folder)
-            return "popularity", replace(parts, count=_places(popular, ids), item_item=counted)
-        case kind:
-            raise ArtifactError(
-                f"a model of kind {kind!r} is not measured on the visits of a log",
-                where=str(folder),
-                hint=f"those of kind {', '.join(EVALUATED)} are; a ranker is with --task",
-            )
+    match saved:
+        case RetrieverArtifact():
+            if isinstance(saved.model.config, HCNConfig):
+                return "hcn", replace(parts, hcn=saved)
+            return "two-tower", replace(parts, two_tower=saved)
+        case SequenceArtifact():
+            return "sequence", replace(parts, sequence=saved)
+        case ItemItemArtifact():
+            _warn_of_test(int(saved.model.count.sum()), task, folder)
+            return "item-item", replace(parts, item_item=saved)
+        case Popularity():
+            _warn_of_test(int(saved.weight.sum()), task, folder)
+            count = _places(saved, parts.ids)
+            return "popularity", replace(parts, count=count, item_item=counted)
 
 
 def _artifact_folder(path: Path) -> Path:
@@ -149,15 +180,6 @@ def _places(popular: Popularity, ids: tuple[str, ...]) -> NDArray[np.int64]:
     """Numbers that order the items as a saved popularity does: int64 [N + 1]."""
     place = {item_id: len(popular) - n for n, item_id in enumerate(popular.item_ids)}
     return np.array([0, *(place[one] for one in ids)], np.int64)
-
-
-def _require_items(mine: tuple[str, ...], ids: tuple[str, ...], folder: Path) -> None:
-    if mine != ids:
-        raise ConfigError(
-            f"the model knows {len(mine):,} items, and the log has {len(ids):,} others",
-            where=str(folder),
-            hint="measure it on the log that it was trained on",
-        )
 
 
 def _warn_of_test(counted: int, task: NextBasket, folder: Path) -> None:
