@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from _results import ABSENT, figures_of, number, result, source
 
 MODELS = {
     "din": "**DIN**",
     "base": "Base model (Embedding&MLP)",
-    "logistic": "Logistic model of both",
+    "logistic": "Logistic model of the counts",
     "frequency": "Personal frequency",
     "popularity": "Popularity",
 }
+#: Of the tasks of the defaults: one positive in so many rows.
+POSITIVE = {"movielens": "1 in 2", "lastfm": "1 in 10", "beauty": "1 in 10", "journey": "1 in 50"}
 
 
 def din_quality() -> Iterator[str]:
@@ -65,6 +68,43 @@ def din_peers() -> Iterator[str]:
     yield from source("din")
 
 
+def din_defaults() -> Iterator[str]:
+    """What a training with nothing said comes to, beside its parts and the rules."""
+    found, figures = result("din_defaults"), figures_of("din_defaults")
+    rows = [row for row in found.get("rows", ()) if row["saved"]]
+    heads = ("DIN alone", "base model", "best rule")
+    yield (
+        "| task | positive | group AUC of what is saved | ahead of "
+        + " | of ".join(heads)
+        + " | calibration error |"
+    )
+    yield "|---|---|---|---|---|---|---|"
+    for task in dict.fromkeys(row["task"] for row in rows):
+        mine = [row for row in rows if row["task"] == task]
+        saved = ", ".join(dict.fromkeys(row["model"] for row in mine))
+        rules = ("popularity", "frequency", "item_item", "logistic")
+        best = min(rules, key=lambda rule: figures.get(f"{task}_lead_{rule}", 1.0))
+        leads = (_lead(figures, f"{task}_lead_{other}") for other in ("din", "base", best))
+        cells = (
+            mine[0]["about"],
+            POSITIVE.get(task, ""),
+            f"{number(figures.get(f'{task}_gauc_saved'))} ({saved})",
+            *leads,
+            number(figures.get(f"{task}_ece")),
+        )
+        yield f"| {' | '.join(cells)} |"
+    if not rows:
+        yield f"| {ABSENT} | | | | | | |"
+    yield from source("din_defaults")
+
+
+def _lead(figures: Mapping[str, Any], key: str) -> str:
+    """A lead with its interval."""
+    interval = figures.get(f"{key}_ci")
+    beside = f" ({number(interval, '+.4f')})" if interval else ""
+    return f"{number(figures.get(key), '+.4f')}{beside}"
+
+
 def din_protocol() -> Iterator[str]:
     """How the numbers of DIN came about."""
     yield result("din").get("protocol", f"DIN is {ABSENT}.")
@@ -90,5 +130,6 @@ RANKING: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-choices": din_choices,
     "din-peers": din_peers,
     "din-protocol": din_protocol,
+    "din-defaults": din_defaults,
     "loader": loader,
 }

@@ -2,9 +2,9 @@
 
     python -m benchmarks.ranking.din_defaults [--tasks movielens lastfm journey] [--workers 2]
 
-Each run is `adwright.train(task)` with nothing said but seed and folder. Finished runs lie in the
-cache folder under bench/ and are not run again; the result file is written from whatever is
-finished.
+Each run is a training with nothing said but seed and folder: what `adwright train din --task TASK`
+and `adwright.train(task)` do. Finished runs lie in the cache folder under bench/ and are not run
+again; the result file is written from whatever is finished.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from adwright.core.assets import cache_folder
@@ -29,14 +30,16 @@ from adwright.data.tasks.own.drawn import drawn_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.data.tasks.response import ResponseConfig, build_response_task
 from adwright.data.tasks.task import Task
-from adwright.metrics.bootstrap import Interval
+from adwright.metrics.bootstrap import Interval, interval_of
+from adwright.metrics.classification import GroupAuc, group_auc_parts
 from adwright.metrics.reports.comparison import Comparison
+from adwright.training.ranking.config import RunConfig
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.ranking.run import train
+from adwright.training.ranking.run import run
 from benchmarks.common.processes import ROOT, command
 from benchmarks.common.result import write_result
 
-SEEDS = (0, 1)
+SEEDS = (0, 1, 2)
 #: What the rows of each task are, and about one in how many is positive.
 TASKS = {
     "movielens": "MovieLens 100k: a row is a rating, positive from 4 stars on; a fifth tests",
@@ -46,12 +49,17 @@ TASKS = {
 }
 #: Without Beauty, which takes as long as the others together.
 USUAL = ["movielens", "lastfm", "journey"]
+DRAWS = 1_000
+#: What is saved, whatever it is called in a run.
+SAVED = "saved"
 PROTOCOL = (
-    "adwright.train(task, base=True) with every setting left to the data: negative rate, epochs, "
-    "batch, history and embeddings. Group AUC on the test rows, calibrated on validation "
-    "rows; 95% intervals of the paired difference, bootstrap over users; of two seeds the one with "
-    "the smaller lead is told, and the larger calibration error. Rules: popularity and frequency "
-    "as of the row's time, the logistic model of both, and whatever else the comparison has."
+    "A training with nothing said but seed and folder: DIN and its base model, of which validation "
+    "rows say whether the mean of their logits or one alone is saved; negative rate, rates, "
+    "epochs, batch, history and embeddings follow from the data. Measured on the test rows, "
+    "calibrated on validation rows. Leads: group AUC of what is saved less that of another, mean "
+    "over seeds; 95% intervals by a bootstrap of two levels, seeds and users. Calibration error: "
+    "mean over seeds, and the largest. Rules: popularity and frequency as of the row's time, "
+    "item-item, and the logistic model of the three, fitted on validation rows."
 )
 
 
@@ -65,7 +73,7 @@ def main() -> None:
     if not asked.only_summarise:
         for name in asked.tasks:
             open_bench_task(name)
-        waiting = [(n, s) for s in SEEDS for n in asked.tasks if not _folder(n, s).exists()]
+        waiting = [(n, s) for s in SEEDS for n in asked.tasks if not _is_done(n, s)]
         with ThreadPoolExecutor(asked.workers) as pool:
             list(pool.map(_in_a_process, waiting))
     summarise(asked.tasks)
@@ -102,9 +110,12 @@ def _in_a_process(task_and_seed: tuple[str, int]) -> None:
 
 
 def run_one(name: str, seed: int) -> None:
-    """One training, by defaults."""
-    out = _runs() / f"{name}-{seed}"
-    train(open_bench_task(name), base=True, seed=seed, out=out, overwrite=True)
+    """One training by defaults; what every model says of the test rows is kept beside it."""
+    task, folder = open_bench_task(name), _runs() / f"{name}-{seed}"
+    found = run(RunConfig(seed=seed, out=folder), task=task, overwrite=True)
+    user = task.rows("test").select("user_id").collect()["user_id"].rle_id().to_numpy()
+    probabilities = {SAVED: found.probabilities[found.comparison.subject], **found.probabilities}
+    np.savez_compressed(folder / "test.npz", __label=found.label, __user=user, **probabilities)
 
 
 def summarise(names: list[str]) -> None:
@@ -113,31 +124,17 @@ def summarise(names: list[str]) -> None:
     figures: dict[str, Any] = {}
     hashes = []
     for name in names:
-        seeds = [seed for seed in SEEDS if _folder(name, seed).exists()]
-        found = [(seed, Ranker.load(_folder(name, seed))) for seed in seeds]
-        if not found:
+        seeds = [seed for seed in SEEDS if _is_done(name, seed)]
+        if not seeds:
             continue
-        hashes.append(found[0][1].data_hash)
-        leads: list[tuple[str, Interval]] = []
-        errors, gaucs = [], []
-        for seed, ranker in found:
-            text = ranker.files["comparison.json"].decode("utf-8")
-            comparison = Comparison.from_json(text)
-            why = ranker.files["defaults.txt"].decode("utf-8").splitlines()
-            for model, report in comparison.reports.items():
-                row = {"task": name, "about": TASKS[name], "seed": seed, "model": model}
-                row |= {m: report.metrics[m].value for m in ("gauc", "auc", "log_loss", "ece")}
-                rows.append(row | ({"defaults": "; ".join(why)} if model == "DIN" else {}))
-            leads += [(model, gap["gauc"]) for model, gap in comparison.differences.items()]
-            din = comparison.reports["DIN"].metrics
-            errors.append(din["ece"].value)
-            gaucs.append(din["gauc"].value)
-        other, least = min(leads, key=lambda lead: lead[1].value)
-        figures[f"{name}_gauc"] = sum(gaucs) / len(gaucs)
-        figures[f"{name}_least_lead"] = least.value
-        figures[f"{name}_least_lead_ci"] = [least.low, least.high]
-        figures[f"{name}_ece"] = max(errors)
-        print(f"{name}: the smallest lead is that over {other}")
+        rankers = [Ranker.load(_folder(name, seed)) for seed in seeds]
+        hashes.append(rankers[0].data_hash)
+        for seed, ranker in zip(seeds, rankers, strict=True):
+            rows += _rows_of(name, seed, ranker)
+        figures |= _figures_of(name, [_parts_of(name, seed) for seed in seeds])
+        errors = [row["ece"] for row in rows if row["task"] == name and row["saved"]]
+        figures[f"{name}_ece"] = float(np.mean(errors))
+        figures[f"{name}_ece_most"] = max(errors)
     write_result(
         "din_defaults",
         protocol=PROTOCOL,
@@ -146,6 +143,71 @@ def summarise(names: list[str]) -> None:
         rows=rows,
         figures=figures,
     )
+
+
+def _rows_of(name: str, seed: int, ranker: Ranker) -> list[dict[str, Any]]:
+    """A row a model of one run; that of what was saved has its defaults."""
+    comparison = Comparison.from_json(ranker.files["comparison.json"].decode("utf-8"))
+    why = ranker.files["defaults.txt"].decode("utf-8").splitlines()
+    found = []
+    for model, report in comparison.reports.items():
+        saved = model == comparison.subject
+        row = {"task": name, "about": TASKS[name], "seed": seed, "model": model, "saved": saved}
+        row |= {m: report.metrics[m].value for m in ("gauc", "auc", "log_loss", "ece")}
+        found.append(row | ({"defaults": "; ".join(why)} if saved else {}))
+    return found
+
+
+def _parts_of(name: str, seed: int) -> dict[str, GroupAuc]:
+    """Of each model of one run, the parts of its group AUC."""
+    with np.load(_runs() / f"{name}-{seed}" / "test.npz", allow_pickle=False) as kept:
+        models = [model for model in kept.files if not model.startswith("__")]
+        return {m: group_auc_parts(kept["__label"], kept[m], kept["__user"]) for m in models}
+
+
+def _figures_of(name: str, runs: list[dict[str, GroupAuc]]) -> dict[str, Any]:
+    """Group AUC of each model, and by how much what is saved is ahead of it."""
+    weight = runs[0][SAVED].impressions
+    area = {m: np.stack([one[m].auc for one in runs]) for m in runs[0] if _is_in_all(m, runs)}
+    figures: dict[str, Any] = {}
+    leads: dict[str, Interval] = {}
+    for model, found in area.items():
+        key = model.lower().replace("+", "_").replace("-", "_")
+        figures[f"{name}_gauc_{key}"] = float(np.average(found.mean(0), weights=weight))
+        if model != SAVED:
+            lead = two_level(area[SAVED] - found, weight, np.random.default_rng(0))
+            figures[f"{name}_lead_{key}"] = lead.value
+            figures[f"{name}_lead_{key}_ci"] = [lead.low, lead.high]
+            if lead.low != lead.high:  # 0 to 0 is what is saved itself
+                leads[model] = lead
+    other = min(leads, key=lambda model: leads[model].value)
+    figures[f"{name}_least_lead"] = leads[other].value
+    figures[f"{name}_least_lead_ci"] = [leads[other].low, leads[other].high]
+    print(f"{name}: the smallest lead is that over {other}")
+    return figures
+
+
+def two_level(
+    gaps: np.ndarray[Any, Any], weight: np.ndarray[Any, Any], rng: np.random.Generator
+) -> Interval:
+    """Interval of the weighted mean gap [S, U] over seeds and users; weight: [U]. Each draw takes
+    as many seeds and as many users as there are, with replacement."""
+    seeds, users = gaps.shape
+    drawn = np.zeros(DRAWS)
+    for draw in range(DRAWS):
+        some = gaps[rng.integers(0, seeds, seeds)].mean(0)
+        counts = np.bincount(rng.integers(0, users, users), minlength=users) * weight
+        drawn[draw] = some @ counts / counts.sum()
+    return interval_of(float(np.average(gaps.mean(0), weights=weight)), drawn)
+
+
+def _is_in_all(model: str, runs: list[dict[str, GroupAuc]]) -> bool:
+    """Whether every run has the model: the mean is measured where it was saved."""
+    return all(model in one for one in runs)
+
+
+def _is_done(name: str, seed: int) -> bool:
+    return (_runs() / f"{name}-{seed}" / "test.npz").exists()
 
 
 def _runs() -> Path:

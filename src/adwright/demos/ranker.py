@@ -66,6 +66,7 @@ class DemoConfig:
         return RunConfig(
             task=TaskConfig(households=self.households, offline=self.offline),
             fit=replace(fit, epochs=self.epochs, stream=stream),
+            mix=False,
             seed=self.seed,
             out=self.out,
         )

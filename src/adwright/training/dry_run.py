@@ -41,7 +41,7 @@ from adwright.training.ranking.predict import open_stream
 from adwright.training.ranking.run import models_of
 from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
 from adwright.training.sequential.fit import run_folder as sequence_folder
-from adwright.training.sequential.run import by_visits, fit_of, model_of
+from adwright.training.sequential.run import by_visits, decided_run, fit_of, model_of
 from adwright.training.sequential.runfile import SequenceRun, open_sequences
 from adwright.training.sequential.samples import SequenceSamples
 
@@ -50,8 +50,10 @@ __all__ = ["check_out", "plan_ranking", "plan_sequence"]
 #: Steps that are tried, of which the first one warms up and is not timed.
 _TRIED = 4
 #: What a whole step costs of one that is tried, which lacks the optimiser's share; and scoring a
-#: row of training it. Guesses; for an estimate they will do.
+#: row of training it.
 _WHOLE_STEP, _SCORING = 1.25, 0.35
+#: A time may be so many times shorter or longer, the memory so many times larger.
+_ROUGH, _MEMORY = 1.3, 1.3
 _JOURNEY = "Complete Journey, which is downloaded first (31 MB)"
 
 
@@ -77,7 +79,7 @@ def plan_ranking(
         require_startable(run_folder(task, fit, folders[name]), resume=True)
     facts |= _task_facts(task) | {"defaults": "; ".join(decided.why)}
     sizes: dict[str, int] = {}
-    seconds = 0.0
+    each = after = 0.0
     with torch_threads(config.threads):
         for name, model_config in models_of(decided).items():
             build = partial(ranker_model, model_config, task.spec, task.item_table)
@@ -86,8 +88,10 @@ def plan_ranking(
             stream = open_stream(task, "train", replace(fit.stream, seed=config.seed))
             batches = (batch for batch, _ in stream.epoch())
             row = _seconds_a_unit((model.loss(batch), len(batch)) for batch in batches)
-            seconds += row * _rows_of(task, decided)
-    return facts | _costs(sizes, seconds, fit.epochs)
+            epoch, once = _rows_of(task, decided)
+            each, after = each + row * epoch, after + row * once
+    least = min(fit.patience + 1, fit.epochs)
+    return facts | _costs(sizes, each, after, (least, fit.epochs))
 
 
 def plan_sequence(
@@ -101,6 +105,7 @@ def plan_sequence(
     if config.data.kind == "journey" and not _is_there(offline=config.data.offline):
         return facts | {"data": _JOURNEY}
     data = open_sequences(config.data)
+    config, why = decided_run(config, data)
     sequences, fit = data.sequences, config.fit
     facts |= {
         "data": sequences.name,
@@ -108,6 +113,8 @@ def plan_sequence(
         "events": f"{len(sequences.item):,} of {sequences.items:,} items",
         "own items again": "stay candidates" if data.allow_repeats else "are left out",
     }
+    if why:
+        facts["defaults"] = "; ".join(why)
     model = model_of(config, data)
     if begun_runs({name: folder}, resume=resume, stop_now=False):
         asked = fit_of(config, data)
@@ -125,8 +132,11 @@ def plan_sequence(
     with torch_threads(config.threads):
         read = (samples.read(chosen, step) for step, chosen in enumerate(batches))
         step = _seconds_a_unit((model.loss(batch), 1) for batch in read)
-    seconds = step * len(batches) * fit.epochs * _WHOLE_STEP
-    return facts | _costs({name: _parameters(model)}, seconds, fit.epochs)
+    each = step * len(batches) * _WHOLE_STEP
+    least = min(fit.patience * fit.validate_every + 1, fit.epochs)
+    if fit.train_on_validation:
+        least = fit.epochs
+    return facts | _costs({name: _parameters(model)}, each, 0.0, (least, fit.epochs))
 
 
 def check_out(
@@ -190,14 +200,17 @@ def _task_facts(task: Task) -> dict[str, str]:
     }
 
 
-def _rows_of(task: Task, config: DecidedRun) -> float:
-    """Training rows that cost as much as all rows that a run trains on and scores."""
+def _rows_of(task: Task, config: DecidedRun) -> tuple[float, float]:
+    """Training rows that cost as much as what a model trains on and scores: in each epoch, and
+    afterwards."""
     counts = task.meta["splits"]
     train, rate = counts["train"], config.fit.stream.negative_rate
     trained = train["positives"] + rate * (train["rows"] - train["positives"])
     validated = counts["valid"]["rows"] * config.fit.validations_per_epoch * _SCORING
     tested = counts["test"]["rows"] * _SCORING
-    return float(config.fit.epochs * (trained * _WHOLE_STEP + validated) + tested)
+    # The mean of two models is scored, too.
+    mean = validated + tested if config.base and config.mix else 0.0
+    return float(trained * _WHOLE_STEP + validated), float(tested + mean)
 
 
 def _seconds_a_unit(losses: Iterator[tuple[Tensor, int]]) -> float:
@@ -218,13 +231,21 @@ def _parameters(model: nn.Module) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def _costs(sizes: Mapping[str, int], seconds: float, epochs: int) -> dict[str, str]:
+def _costs(
+    sizes: Mapping[str, int], each: float, after: float, epochs: tuple[int, int]
+) -> dict[str, str]:
+    """Facts of the cost. each: seconds of an epoch; after: of what follows the last one. epochs:
+    the fewest, where validation is never better, and the most."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Kilobytes but for macOS. Beside what was tried: the best weights, and the optimiser's state.
     measured = peak * (1 if sys.platform == "darwin" else 1024)
     needed = measured + 4 * 3 * max(sizes.values())
+    least, most = epochs
+    low, high = ((each * n + after) * factor for n, factor in ((least, 1 / _ROUGH), (most, _ROUGH)))
+    number = f"{most}" if least == most else f"{least} to {most}"
     return {
         "parameters": ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
-        "memory": f"about {needed / 1e9:.1f} GB",
-        "time": f"about {duration(seconds)} for {epochs} epochs, on this machine as busy as it is",
+        "memory": f"{needed / 1e9:.1f} to {_MEMORY * needed / 1e9:.1f} GB",
+        "time": f"{duration(low)} to {duration(high)} for {number} epochs, on this machine as busy "
+        "as it is",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 from adwright.cli import app
 from adwright.metrics.reports.comparison import RankingComparison
 from adwright.training.sequential.artifact import SequenceArtifact
+from adwright.training.sequential.run import run_sequence
+from adwright.training.sequential.runfile import SequenceDataConfig, default_run
 from tests.support.data.small_sequences import small_sequences
 
 RUN = """seed = 3
@@ -108,6 +111,28 @@ def test_train(verb: str, name: str, here: Path) -> None:
         assert "Saved in" in run("train", verb, "run.toml", "--out", verb, "--force", *more)
         again = SequenceArtifact.load(here / verb / "model").model.state_dict()
         assert all(torch.equal(v, again[k]) for k, v in saved.model.state_dict().items())
+
+
+def test_settings_follow_from_the_data_and_are_told(here: Path) -> None:
+    """The command, a run file and Python say the same."""
+    text = run("train", "hstu", "--events", "events.csv", "--epochs", "1", "--out", "own")
+    told = [line[9:] for line in text.splitlines() if line.startswith("Default: ")]
+    assert told == (here / "own" / "defaults.txt").read_text().splitlines()
+    assert "histories: the latest 20 events" in told[0]
+    assert "at most 1 epochs" in told[2]
+    (here / "own.toml").write_text(
+        'out = "file"\n[data]\nkind = "events"\npath = "events.csv"\n[fit]\nepochs = 1\n'
+    )
+    run("train", "hstu", "own.toml")
+    asked = default_run(own=True)
+    data = SequenceDataConfig("events", here / "events.csv")
+    fit = replace(asked.fit, epochs=1)
+    run_sequence(replace(asked, data=data, fit=fit, out=here / "python"))
+    reports = [
+        RankingComparison.from_json((here / name / "report.json").read_text())
+        for name in ("own", "file", "python")
+    ]
+    assert reports[0] == reports[1] == reports[2]
 
 
 def test_what_was_shown_is_no_history(here: Path) -> None:

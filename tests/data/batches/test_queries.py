@@ -43,3 +43,11 @@ def test_nobody_asks_nothing() -> None:
 def test_ages_have_the_shape_of_the_events() -> None:
     with pytest.raises(ValueInvalidError, match="one age an event"):
         QueryBatch.serving(_HISTORY, torch.zeros((2, 1)), _PROFILE)
+
+
+def test_places_count_back_from_the_latest_event() -> None:
+    history = Jagged.from_lists([[3, 4, 5], [], [6]], dtype=torch.int64)
+    batch = QueryBatch.serving(history, torch.zeros(4), torch.zeros((3, 1), dtype=torch.int64))
+    assert batch.by_place().age.tolist() == [3, 2, 1, 1]
+    assert batch.by_place().age.dtype == torch.float32
+    assert batch.by_place().history is history

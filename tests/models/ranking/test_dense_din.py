@@ -30,6 +30,7 @@ VARIANTS = {
     "sum": replace(SMALL, interest="sum"),
     "no intensity": replace(SMALL, intensity=False),
     "sum without": replace(SMALL, interest="sum", intensity=False),
+    "with base": replace(SMALL, base_share=0.25),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -100,6 +101,26 @@ def test_it_overfits_one_batch(config: DINConfig) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     assert float(loss.detach()) < 0.1
+
+
+def test_a_base_model_has_its_share_of_the_logit_and_of_the_loss() -> None:
+    config = replace(SMALL, base_share=0.25)
+    assert (config.title, config.base()) == ("DIN+Base", SMALL.base())
+    both, batch = _model(config).eval(), small_batch()
+    alone = _model(SMALL).eval()
+    weights = {k: v for k, v in both.state_dict().items() if not k.startswith("base.")}
+    alone.load_state_dict(weights)
+    torch.testing.assert_close(both(batch), 0.75 * alone(batch) + 0.25 * both.base(batch))
+    torch.testing.assert_close(
+        both.loss(batch), 0.75 * alone.loss(batch) + 0.25 * both.base.loss(batch)
+    )
+    one = np.array([3]), np.array([5])
+    flops, width = both.history_cost(*one)
+    assert flops > alone.history_cost(*one)[0]
+    assert width == 2 * alone.history_cost(*one)[1]
+    for wrong in ({"base_share": 1.0}, {"base_share": 0.5, "interest": "sum"}):
+        with pytest.raises(ConfigError, match="base_share"):
+            replace(SMALL, **wrong)
 
 
 def test_saved_weights_give_the_same_scores() -> None:

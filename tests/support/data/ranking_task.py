@@ -103,7 +103,13 @@ def shop_run(folder: Path, *, users: int = 40, calibration: Method = "platt") ->
     """Train on the shop, into `folder`/run; the task is `folder`/task."""
     task = shop_task(folder / "task", users=users)
     config = RunConfig(
-        model=MODEL, fit=FIT, calibration=calibration, draws=50, seed=3, out=folder / "run"
+        model=MODEL,
+        fit=FIT,
+        calibration=calibration,
+        mix=False,
+        draws=50,
+        seed=3,
+        out=folder / "run",
     )
     return run(config, task=task)
 

@@ -25,6 +25,7 @@ from adwright.training.ranking.config import RunConfig, decide, task_of
 from adwright.training.ranking.defaults import ranker_defaults
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.fit_config import PartialFit
+from adwright.training.ranking.mix import MIXED
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import RunResult, measure, run, train
 from tests.broken.cases import contents
@@ -163,12 +164,14 @@ def test_threads_are_those_asked_for_and_given_back(
 
 def test_train_is_run_with_its_defaults(tmp_path: Path) -> None:
     task = shop_task(tmp_path / "task", users=10)
-    ranker = train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out")
+    ranker = train(task, model=MODEL, fit=FIT, base=False, draws=20, out=tmp_path / "out")
     expected = run(small(tmp_path / "same"), task=task).ranker
     assert np.array_equal(ranker.score(task, "test"), expected.score(task, "test"))
     with pytest.raises(ResourceError):
         train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out")
-    train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out", overwrite=True)
+    found = train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out", overwrite=True)
+    expected = run(small(tmp_path / "both", base=True), task=task).ranker
+    assert np.array_equal(found.score(task, "test"), expected.score(task, "test"))
 
 
 def test_measure_takes_any_task_with_the_columns(result: RunResult, folder: Path) -> None:
@@ -217,7 +220,8 @@ def test_what_is_left_open_follows_from_the_data(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "defaults.txt").read_text().splitlines() == told
     assert "defaults.txt" in Ranker.load(tmp_path / "run" / "ranker").files
     # The same by Python in one call, and by a config in which nothing is open.
-    again = train(task, model=MODEL, fit=config.fit, draws=20, out=tmp_path / "again")
+    fit = config.fit
+    again = train(task, model=MODEL, fit=fit, base=False, draws=20, out=tmp_path / "again")
     decided = replace(config, fit=decide(config, task).fit, out=tmp_path / "decided")
     assert run(decided, task=task).ranker.report == found.ranker.report == again.report
 
@@ -262,6 +266,25 @@ def test_a_run_is_closed_with_what_it_has(tmp_path: Path, caplog: pytest.LogCapt
     assert np.array_equal(on.probabilities["Base"], whole.probabilities["Base"])
 
 
+@pytest.mark.parametrize("subject", ["DIN", "Base", MIXED])
+def test_what_validation_rows_say_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subject: str
+) -> None:
+    task, told = shop_task(tmp_path / "task", users=10), list[str]()
+    monkeypatch.setattr(pipeline, "choose", lambda *_, **__: (subject, f"it is {subject}"))
+    found = run(small(tmp_path / "run", base=True), task=task, tell=told.append)
+    assert found.comparison.subject == subject
+    assert told[-1] == found.why[-1] == f"it is {subject}"
+    assert (tmp_path / "run" / "defaults.txt").read_text().splitlines() == told
+    loaded = Ranker.load(tmp_path / "run" / "ranker")
+    assert loaded.model.config.title == subject
+    assert np.array_equal(loaded.score(task, "test"), found.probabilities[subject])
+    assert loaded.report == found.comparison.reports[subject]
+    plain = run(small(tmp_path / "plain", base=True, mix=False), task=task)
+    assert plain.comparison.subject == "DIN"
+    assert np.array_equal(plain.probabilities["DIN"], found.probabilities["DIN"])
+
+
 def test_more_epochs_are_taken_up(tmp_path: Path) -> None:
     task, config = shop_task(tmp_path / "task", users=10), small(tmp_path / "run")
     longer = replace(config, fit=replace(FIT, epochs=2))
@@ -294,14 +317,15 @@ def test_each_training_is_told_to_the_callbacks(tmp_path: Path) -> None:
 
     run(small(tmp_path / "run", base=True), task=task, callbacks=[Names()])
     train(task, model=MODEL, fit=FIT, draws=20, out=tmp_path / "out", callbacks=[Names()])
-    assert names == ["din", "base", "din"]
+    assert names == ["din", "base", "din", "base"]
 
 
 def test_train_takes_folders_and_says_what_it_does_not_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = shop_task(tmp_path / "task", users=10)
-    ranker = train(str(task.folder), model=MODEL, fit=FIT, draws=20, out=tmp_path / "out")
+    asked = {"model": MODEL, "fit": FIT, "mix": False, "draws": 20}
+    ranker = train(str(task.folder), out=tmp_path / "out", **asked)  # type: ignore[arg-type]
     assert ranker.data_hash == task.data_hash
     monkeypatch.setenv("ADWRIGHT_CACHE", str(tmp_path / "cache"))
     save_log(tmp_path / "log", small_log())

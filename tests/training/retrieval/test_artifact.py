@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,23 @@ def test_a_saved_retriever_comes_back(of: type, tmp_path: Path) -> None:
     batch = source.batch(source.visits("test"))
     assert np.array_equal(again.query_vectors(batch), artifact.query_vectors(batch))
     assert np.array_equal(again.vectors, artifact.vectors)
+
+
+@MODELS
+def test_without_times_places_are_the_ages_whatever_the_time_is(of: type, tmp_path: Path) -> None:
+    artifact: RetrieverArtifact = replace(of(), timeless=True)
+    source = task()
+    batch = source.batch(source.visits("test"))
+    expected = replace(artifact, timeless=False).query_vectors(batch.by_place())
+    late = replace(batch, age=batch.age + 20_000)
+    assert np.array_equal(artifact.query_vectors(late), expected)
+    artifact.save(tmp_path / "one")
+    again = RetrieverArtifact.load(tmp_path / "one")
+    assert again.timeless
+    assert np.array_equal(again.query_vectors(late), expected)
+    early = np.arange(len(source.time))
+    assert RetrieverArtifact.of(artifact.model, replace(source, time=early)).timeless
+    assert not RetrieverArtifact.of(artifact.model, source).timeless
 
 
 def test_similar_items_by_cosine() -> None:

@@ -53,6 +53,19 @@ def test_half_lives_follow_the_gaps_from_a_day_on() -> None:
     assert task.visit_time.max() > MICROSECONDS_PER_DAY
 
 
+def test_places_stand_for_days_where_there_are_no_times() -> None:
+    task = small_task()
+    for unit in (MICROSECONDS_PER_DAY, 10**6):
+        # Whether they were read as days or as seconds.
+        visit = np.arange(len(task.visit_time)) * unit
+        places = replace(task, visit_time=visit, time=np.arange(len(task.time)) * unit)
+        assert places.timeless
+        assert two_tower_defaults(places).model.days == (0.0, 10.0, 1.5)
+        assert "half-lives of 10 places and 1.5 places" in two_tower_defaults(places).why
+        assert "the short history reaches back 5 places" in hcn_defaults(places).why
+    assert not task.timeless
+
+
 def test_hcn_has_the_same_training() -> None:
     task = small_task()
     assert hcn_defaults(task).fit == two_tower_defaults(task).fit

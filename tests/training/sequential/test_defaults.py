@@ -11,6 +11,7 @@ import pytest
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.models.sequential.sasrec import SASRecConfig
+from adwright.models.sequential.union import default_config
 from adwright.training.defaults import Defaults
 from adwright.training.sequential.config import SequentialConfig
 from adwright.training.sequential.defaults import sequence_defaults, sequence_search
@@ -68,6 +69,28 @@ def test_what_the_data_lack_is_not_read() -> None:
 def test_a_large_catalogue_is_learned_from_some_positions() -> None:
     assert sequence_defaults(sequences_of(100, 10, 60_000)).model.loss.positions == 512
     assert sequence_defaults(sequences_of(100, 10, 600)).model.loss.positions == 0
+
+
+def test_what_is_not_left_to_the_data_stays() -> None:
+    some, fit = sequences_of(3_000, 40), SequentialConfig(epochs=5, batch=7, patience=9)
+    asked = default_config("hstu").resized(width=12, max_length=9)
+    found = sequence_defaults(some, model=asked, fit=fit, chosen=("fit.batch", "model.dropout"))
+    assert found.model == replace(asked, dropout=0.2, time=False)
+    # Each history of 38 training events is read in windows of 9.
+    assert found.fit == replace(fit, batch=128, exclude_seen=False)
+    text = " ".join(found.why)
+    assert "the latest 9 events" in text
+    assert "width 12, dropout 0.2" in text
+    assert "batches of 128 of 15,000 sequences, at most 5 epochs, fewer when 9" in text
+    assert "for 512 positions a step" in text
+    whole = sequence_defaults(some, model=asked, fit=fit)
+    assert (whole.model, whole.fit) == (
+        *(sequence_defaults(some).model, sequence_defaults(some).fit),
+    )
+    once = sequence_defaults(some, model=replace(asked, repeats=False))
+    assert not once.model.repeats
+    heads = replace(default_config("sasrec"), heads=3, width=9)
+    assert sequence_defaults(some, "sasrec", model=heads).model.width == 66
 
 
 def test_a_search_changes_the_defaults(tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ from adwright.training.loop.callbacks import Callback, StepDone
 from adwright.training.retrieval.ranks import retrieved_ranks
 from adwright.training.sequential import run as module
 from adwright.training.sequential.artifact import SequenceArtifact
+from adwright.training.sequential.defaults import FROM_DATA, sequence_defaults
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.ranks import rank_next
-from adwright.training.sequential.run import SequenceResult, run_sequence
-from adwright.training.sequential.runfile import SequenceData, SequenceRun
+from adwright.training.sequential.run import SequenceResult, decided_run, run_sequence
+from adwright.training.sequential.runfile import SequenceData, SequenceRun, default_run
 from adwright.training.sequential.visit_ranks import visit_scorer
 from tests.broken.cases import contents
 from tests.support.data.small_next_basket import small_task
@@ -100,6 +101,29 @@ def test_what_is_saved(tmp_path: Path) -> None:
         assert torch.equal(one, other)
     assert (out / "run" / "metrics.jsonl").is_file()
     assert set(result.stages) == {"train HSTU", "measure", "save"}
+
+
+def test_what_is_left_open_follows_from_the_data(tmp_path: Path) -> None:
+    told: list[str] = []
+    asked = default_run(own=True)
+    asked = replace(asked, draws=20, threads=1, fit=replace(asked.fit, epochs=1))
+    found = run(asked, WALKS, tmp_path / "out", tell=told.append)
+    expected = sequence_defaults(
+        WALKS.sequences, repeats=False, fit=asked.fit, chosen=set(FROM_DATA) - {"fit.epochs"}
+    )
+    assert tuple(told) == found.why == expected.why
+    assert found.artifact.model.config == expected.model
+    assert (tmp_path / "out" / "defaults.txt").read_text().splitlines() == told
+    config = json.loads((tmp_path / "out" / "run" / "config.json").read_text())["fit"]
+    assert (config["epochs"], config["batch"]) == (1, expected.fit.batch)
+    # The same, said whole: nothing follows, and nothing is told.
+    plain, why = decided_run(asked, WALKS)
+    assert why == expected.why
+    assert decided_run(plain, WALKS) == (plain, ())
+    again = run(plain, WALKS, tmp_path / "again")
+    assert again.comparison == found.comparison
+    assert again.why == ()
+    assert not (tmp_path / "again" / "defaults.txt").exists()
 
 
 def test_the_last_event_is_asked_where_nothing_else_is_known(tmp_path: Path) -> None:

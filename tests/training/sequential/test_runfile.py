@@ -8,12 +8,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adwright.core.config import to_jsonable
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.models.sequential.union import default_config
+from adwright.training.sequential.defaults import FROM_DATA
 from adwright.training.sequential.runfile import (
     SequenceDataConfig,
     SequenceRun,
@@ -123,6 +124,29 @@ def test_the_defaults_follow_the_data(kind: str, tmp_path: Path) -> None:
     path.write_text("[fit]\nepochs = 7\n")
     assert read_run(path, kind).fit == replace(default_run(kind).fit, epochs=7)
     assert to_jsonable(read_run(None, kind))["out"] == f"runs/{kind}"
+
+
+def test_what_is_said_does_not_follow_from_the_data(tmp_path: Path) -> None:
+    assert default_run().from_data == ()
+    own = default_run(own=True)
+    assert own.from_data == FROM_DATA
+    path = tmp_path / "run.toml"
+    path.write_text(
+        '[data]\nkind = "events"\npath = "e.csv"\n[fit]\nepochs = 50\nlearning_rate = 0.01\n'
+        "[model]\nblocks = 3\n[model.loss]\npositions = 9\n"
+    )
+    left = set(FROM_DATA) - {"fit.epochs", "model.loss"}
+    assert set(read_run(path).from_data) == left
+    options = with_options(read_run(path), max_length=200, width=8, epochs=2)
+    assert set(options.from_data) == left - {"model.max_length", "model.width"}
+    path.write_text('[data]\nkind = "events"\npath = "e.csv"\n[model]\nheads = 2\n')
+    assert set(read_run(path).from_data) == set(FROM_DATA) - {"model.width"}
+    path.write_text("[fit]\nepochs = 50\n")
+    assert read_run(path).from_data == ()
+    again = from_jsonable(SequenceRun, to_jsonable(own))
+    assert again == own
+    with pytest.raises(ConfigError, match="does not follow from the data"):
+        replace(own, from_data=("fit.seed",))
 
 
 def test_what_cannot_be_meant_is_refused() -> None:

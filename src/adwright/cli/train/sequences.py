@@ -149,6 +149,7 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
         overwrite=replacing or force,
         callbacks=callbacks,
         search=search,
+        tell=lambda sentence: typer.echo(f"Default: {sentence}"),
     )
     if result.search is not None:
         show_table(result.search.header(), result.search.rows(), title="Search")

@@ -7,7 +7,7 @@ was, and codes of the profile and of the moment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -49,6 +49,12 @@ class QueryBatch:
 
     def __len__(self) -> int:
         return len(self.history)
+
+    def by_place(self) -> QueryBatch:
+        """The same with places for ages, where data has no times: 1 for a user's latest event."""
+        bounds = self.history.offsets
+        end = torch.repeat_interleave(bounds[1:], bounds[1:] - bounds[:-1])
+        return replace(self, age=(end - torch.arange(len(end))).float())
 
     @classmethod
     def serving(cls, history: Jagged, age: Tensor, profile: Tensor) -> QueryBatch:

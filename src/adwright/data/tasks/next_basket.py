@@ -38,6 +38,9 @@ Ints = NDArray[np.int64]
 #: Context of a query, read off its time.
 CONTEXT = (Feature("weekday", "categorical", "context"), Feature("hour", "categorical", "context"))
 
+#: Places that stand for days or seconds lie in these first years after 1970.
+_PLACES = 3_650 * MICROSECONDS_PER_DAY
+
 _EVENT_COLUMNS = ("user_id", "request_id", "item_id", "time", "split")
 
 
@@ -46,7 +49,7 @@ class NextBasket:
     """The task. N items in the catalogue, U users, E events, V visits.
 
     item: int64 [E] item codes (rows of `items`, from 1); time: int64 [E] microseconds since
-    1970 (for data without times the position in days). User u owns the events
+    1970 (for data without times the position in days, see `timeless`). User u owns the events
     user_offsets[u] to user_offsets[u + 1].
     visit_user, visit_time: int64 [V]. visit_end: int64 [V], the visit's history are the events
     of its user before this place. split: int8 [V], place in SPLITS. targets: the visit's
@@ -93,7 +96,7 @@ class NextBasket:
         then = np.repeat(self.visit_time[visits], end - first)
         start = self.target_offsets[visits]
         chosen, target_offsets = ranges(start, self.target_offsets[visits + 1] - start)
-        return QueryBatch(
+        batch = QueryBatch(
             history=_jagged(self.item[place], offsets),
             age=torch.from_numpy(
                 ((then - self.time[place]) / MICROSECONDS_PER_DAY).astype(np.float32)
@@ -101,6 +104,12 @@ class NextBasket:
             profile=torch.from_numpy(self.profile[visits]),
             targets=_jagged(self.targets[chosen], target_offsets),
         )
+        return batch.by_place() if self.timeless else batch
+
+    @property
+    def timeless(self) -> bool:
+        """Whether places in a sequence stand for times: all lie in the first years after 1970."""
+        return bool(self.time.max(initial=0) < _PLACES)
 
     def seen(self, visits: Ints) -> tuple[Ints, Ints]:
         """Distinct items of each visit's whole history: (codes [S], offsets [B + 1])."""

@@ -49,11 +49,13 @@ def retrain_ranker(
     rows = task.rows("test").collect()
     events = pl.read_parquet(task.events_path("test"))
     probabilities: dict[str, NDArray[np.float64]] = {
-        NEW: result.probabilities[asked.model.title],
+        NEW: result.probabilities[result.comparison.subject],
         OLD: old.score_rows(rows, events),
     }
     rules = {
-        name: found for name, found in result.probabilities.items() if name != asked.model.title
+        name: found
+        for name, found in result.probabilities.items()
+        if name != result.comparison.subject
     }
     comparison = compare(
         result.label,

@@ -34,6 +34,8 @@ def retrain_sequence(
         asked = from_jsonable(SequenceRun, {**config, "model": table}, source=source)
     else:
         asked = replace(default_run(old.model.config.kind, own=True), model=old.model.config)
+        # Its sizes are the old ones, though they may be those of `default_run`.
+        asked = replace(asked, from_data=tuple(n for n in asked.from_data if "model." not in n))
     save_log(out / "log", joined.log)
     repeats = asked.data.allow_repeats
     data = SequenceDataConfig(kind="events", path=out / "log", allow_repeats=repeats)

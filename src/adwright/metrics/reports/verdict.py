@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from adwright.metrics.bootstrap import Interval
 
-__all__ = ["advice", "too_good", "verdict"]
+__all__ = ["advice", "in_words", "too_good", "verdict"]
 
 #: An AUC from which on something is known that nobody knows before a response.
 TOO_GOOD = 0.99
@@ -34,19 +34,21 @@ def verdict(
     other = min(leads, key=lambda name: leads[name].value)
     lead = leads[other]
     behind = Interval(-lead.value, -lead.high, -lead.low)
+    name = in_words(other)
     if behind.low > 0:
-        said = f"{other} is ahead of {subject} by {behind.text()} {measure}: {advice(other)}."
+        first = name[0].upper() + name[1:]
+        said = f"{first} is ahead of {subject} by {behind.text()} {measure}: {advice(other)}."
     elif lead.low > 0:
-        said = f"{subject} is ahead of {_all(leads)}; of {other}, the best, by {lead.text()}"
+        said = f"{subject} is ahead of {_all(leads)}; of {name}, the best, by {lead.text()}"
         said += f" {measure}."
     else:
-        said = f"{subject} and {other} are not told apart: {subject} is ahead by "
+        said = f"{subject} and {name} are not told apart: {subject} is ahead by "
         said += f"{lead.text('+.4f')} {measure}. Where they are alike, {advice(other)}."
     worse = {name: loss for name, loss in (losses or {}).items() if loss.low > 0}
     if worse:
         best = max(worse, key=lambda name: worse[name].value)
         said += (
-            f" The probabilities of {subject} are worse than those of {best}, by "
+            f" The probabilities of {subject} are worse than those of {in_words(best)}, by "
             f"{worse[best].text()} log loss: keep more of the negatives (--negative-rate), or "
             "calibrate on later rows."
         )
@@ -67,6 +69,34 @@ def too_good(auc: float) -> str:
     )
 
 
+def in_words(name: str) -> str:
+    """What the row of a table is, within a sentence.
+
+    >>> in_words("Base"), in_words("frequency"), in_words("HSTU")
+    ('the base model', 'personal frequency', 'HSTU')
+    """
+    match name.lower():
+        case "base":
+            return "the base model"
+        case "frequency":
+            return "personal frequency"
+        case "logistic":
+            return "the logistic model of the counts"
+        case "din+base":
+            return "the mean of DIN and the base model"
+        case (
+            "popularity"
+            | "personal frequency"
+            | "item-item"
+            | "last items again"
+            | "popularity lately"
+            | "popularity by category"
+        ):
+            return name.lower()
+        case _:
+            return name
+
+
 def advice(other: str) -> str:
     """What to do where a model or rule of this name is ahead."""
     match other.lower():
@@ -81,6 +111,8 @@ def advice(other: str) -> str:
             )
         case "base":
             return 'use the base model (interest = "sum" under [model] in the run file)'
+        case "din":
+            return "use DIN alone (mix = false in the run file)"
         case "logistic":
             return (
                 "counts alone do better: keep more of the negatives (--negative-rate), train "

@@ -54,6 +54,8 @@ class DenseScorer(nn.Module):
         self.mlp = copy.deepcopy(model.mlp)
         if model.config.interest == "attention":
             self.unit = _Pairs(model.unit)
+        if model.config.base_share:
+            self.base = DenseScorer(model.base, spec)
         self.eval()
 
     def forward(
@@ -80,7 +82,11 @@ class DenseScorer(nn.Module):
             else:
                 parts.append(_mean(table, lists[:, column - self.n_coded]))
         logits: Tensor = self.mlp(torch.cat([*parts, numeric], 1)).squeeze(1)
-        return logits
+        if not self.config.base_share:
+            return logits
+        share = self.config.base_share
+        base: Tensor = self.base(item, history, count, codes, lists, numeric)
+        return (1 - share) * logits + share * base
 
     def _interest(self, q: Tensor, k: Tensor, count: Tensor) -> Tensor:
         """q [T, D], k [L, D], count [L] to the pooled history [T, D] (D + 1 with intensity)."""

@@ -6,6 +6,13 @@ Prediction", KDD 2018) and the Embedding&MLP base model it is compared with.
 
 The base model pools the history without looking at the target: interest = sum_j e_j.
 
+With `base_share` s, the two are one model, with nothing in common but their inputs, each of which
+learns from a cross-entropy of its own:
+
+    logit = (1 - s) logit_DIN + s logit_base
+
+That is our choice: what they learn by heart differs, and is averaged out (`training.ranking.mix`).
+
 What the paper leaves open and we chose: item vectors are the concatenated embeddings of the
 item's features and a constant 1, so that the pooled vector carries the sum of the weights, the
 intensity of the interest, as a number of its own; the plain sums of the base model are divided
@@ -23,7 +30,7 @@ Histories are sets here, as in the paper: order inside one carries nothing, repe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -43,6 +50,10 @@ from adwright.models.ranking.mlp import row_mlp
 
 __all__ = ["DIN", "DINConfig"]
 
+#: Initial scale of the base model's embeddings: smaller ones suit the plain sum (chosen on the
+#: validation weeks).
+BASE_SCALE = 0.05
+
 
 @checked
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ class DINConfig:
     intensity: whether the sum of the weights is pooled beside the items.
     mlp_hidden: units of the MLP's layers.
     history_scale: divides the plain sum of the base model.
+    base_share: of the logit that is a base model's, 0 for none; only with "attention".
     """
 
     interest: Literal["attention", "sum"] = "attention"
@@ -68,6 +80,7 @@ class DINConfig:
     history_scale: float = 10.0
     intensity: bool = True
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    base_share: float = 0.0
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -75,11 +88,24 @@ class DINConfig:
             raise ConfigError("layers have at least one unit", where="DINConfig")
         if self.history_scale <= 0:
             raise ConfigError("history_scale must be positive", where=f"{self.history_scale}")
+        if not 0 <= self.base_share < 1 or (self.base_share and self.interest != "attention"):
+            raise ConfigError(
+                "base_share is a share in [0, 1) of a model that attends",
+                where=f"{self.base_share}, interest {self.interest}",
+                hint='leave it at 0, or at interest = "sum" for the base model alone',
+            )
 
     @property
     def title(self) -> str:
         """Its name in run folders, tables and pages."""
-        return "DIN" if self.interest == "attention" else "Base"
+        if self.interest == "sum":
+            return "Base"
+        return "DIN+Base" if self.base_share else "DIN"
+
+    def base(self) -> DINConfig:
+        """The base model with the same embeddings and MLP."""
+        embedding = replace(self.embedding, scale=BASE_SCALE)
+        return replace(self, interest="sum", base_share=0.0, embedding=embedding)
 
 
 class DIN(nn.Module):
@@ -102,9 +128,18 @@ class DIN(nn.Module):
             )
         known = self.item.width + width + self.row.width + len(spec.numeric_rows)
         self.mlp = row_mlp(known, config.mlp_hidden, config.activation)
+        if config.base_share:
+            self.base = DIN(config.base(), spec, items)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [T] of the batch's rows."""
+        if not self.config.base_share:
+            return self._logits(batch)
+        base: Tensor = self.base(batch)
+        return torch.lerp(self._logits(batch), base, self.config.base_share)
+
+    def _logits(self, batch: Batch) -> Tensor:
+        """Those of the attention, or of the sum, alone."""
         distinct = distinct_history(batch.history, batch.offsets, batch.begin, batch.end)
         seen = seen_by(distinct)
         target, history = self._embed(batch.item, distinct.items.values)
@@ -115,9 +150,12 @@ class DIN(nn.Module):
         return logits
 
     def loss(self, batch: Batch) -> Tensor:
-        """Binary cross-entropy, summed over the rows."""
-        logits = batch.of_rows(self(batch))
-        return functional.binary_cross_entropy_with_logits(logits, batch.label, reduction="sum")
+        """Binary cross-entropy, summed over the rows; that of the base model counts by its share."""
+        logits = batch.of_rows(self._logits(batch))
+        loss = functional.binary_cross_entropy_with_logits(logits, batch.label, reduction="sum")
+        if not self.config.base_share:
+            return loss
+        return torch.lerp(loss, self.base.loss(batch), self.config.base_share)
 
     def activations(self, target: Tensor, history: Tensor) -> Tensor:
         """Inference only: weights [T, L] before any softmax of items `history` [L] for items
@@ -135,7 +173,11 @@ class DIN(nn.Module):
         width = self.item.width + int(self.config.intensity)
         hidden = self.config.attention_hidden
         pairs = float(candidates @ events)
-        return pairs * (2 * width * hidden + 4 * hidden + 2 * width), width
+        cost = pairs * (2 * width * hidden + 4 * hidden + 2 * width)
+        if not self.config.base_share:
+            return cost, width
+        more, read = self.base.history_cost(candidates, events)
+        return cost + more, width + read
 
     def _embed(self, target: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors of the targets [T, D] and of the distinct history items [N, D]; each item of

@@ -19,7 +19,6 @@ In a run file `kind` names a ranker; without one it is DIN:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -40,10 +39,6 @@ __all__ = [
     "ranker_config",
     "ranker_model",
 ]
-
-#: Initial scale of the base model's embeddings: smaller ones suit the plain sum (chosen on the
-#: validation weeks).
-BASE_SCALE = 0.05
 
 
 def ranker_config(values: Mapping[str, Any]) -> DINConfig | HSTUTargetConfig:
@@ -84,15 +79,12 @@ def ranker_model(config: RankerConfig, spec: FeatureSpec, items: ItemTable) -> R
 
 def base_config(config: RankerConfig) -> DINConfig:
     """The base model that a ranker is compared with: the same embeddings and MLP."""
-    embedding = replace(config.embedding, scale=BASE_SCALE)
     if isinstance(config, DINConfig):
-        return replace(config, interest="sum", embedding=embedding)
-    return DINConfig(
-        interest="sum",
-        mlp_hidden=config.mlp_hidden,
-        activation=config.activation,
-        embedding=embedding,
+        return config.base()
+    shared = DINConfig(
+        mlp_hidden=config.mlp_hidden, activation=config.activation, embedding=config.embedding
     )
+    return shared.base()
 
 
 def dense_scorer(model: RankerModel, spec: FeatureSpec) -> DenseScorer:

@@ -45,6 +45,7 @@ from adwright.models.calibration import (
     calibrator_from_jsonable,
     undo_negative_sampling,
 )
+from adwright.models.embeddings import ItemEmbedding
 from adwright.models.ranking.din import DIN
 from adwright.models.ranking.union import (
     RankerModel,
@@ -178,7 +179,12 @@ class Ranker:
         with torch.random.fork_rng(devices=[]):
             model = ranker_model(self.model.config, self.spec, self.spec.encode_items(catalogue))
         # Whatever is of the catalogue's length stays as it was built; the rest is learned.
-        own = {name for name, _ in model.item.named_buffers(prefix="item")}
+        own = {
+            name
+            for part, module in model.named_modules()
+            if isinstance(module, ItemEmbedding)
+            for name, _ in module.named_buffers(prefix=part)
+        }
         learned = {k: v for k, v in self.model.state_dict().items() if k not in own}
         model.load_state_dict(model.state_dict() | learned)
         return replace(self, model=model, catalogue=catalogue)
@@ -292,7 +298,7 @@ class Ranker:
             raise ConfigError(
                 f"{self.model.config.title} has no single weight per past event to explain with",
                 where="model",
-                hint='train DIN with interest = "attention"',
+                hint='train DIN with interest = "attention", and mix = false in the run file',
             )
         return found
 

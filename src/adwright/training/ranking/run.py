@@ -6,8 +6,9 @@
       runs/din         the training run (or runs/hstu; and runs/base), resumable
       ranker           the artifact, with report.json and comparison.json
 
-Test rows enter no choice: training rows fit weights, validation rows stop the training and fit the
-calibrator, test rows are scored once.
+Test rows enter no choice: training rows fit weights, validation rows stop the training, choose
+between DIN, its base model and their mean (`mix`), and fit the calibrator; test rows are scored
+once.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison, compare
 from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate_response
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
-from adwright.models.ranking.din import DINConfig
+from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.ranking.union import RankerConfig, RankerModel, base_config, ranker_model
 from adwright.training.defaults import Defaults
 from adwright.training.loop.callbacks import Callback
@@ -52,6 +53,7 @@ from adwright.training.ranking.config import (
 from adwright.training.ranking.defaults import ranker_search
 from adwright.training.ranking.fit import FitResult, fit, require_both_labels, run_folder
 from adwright.training.ranking.fit_config import FitConfig, PartialFit
+from adwright.training.ranking.mix import MIXED, choose, is_mixable, mixed_model
 from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.run_settings import (
@@ -134,6 +136,7 @@ def run(
     decided, searched = _decided(config, task, begun, done, told, search, replacing=replacing)
     models = models_of(decided)
     rankers: dict[str, Ranker] = {}
+    valid: dict[str, Predictions] = {}
     probabilities: dict[str, Floats] = {}
     for name in [one for one in models if one in begun or not stop_now]:
         if replacing:
@@ -147,11 +150,18 @@ def run(
             else:
                 asked = (decided, task, make(task), folders[name], callbacks)
                 fitted = _fitted(*asked, resume=started, stop_now=stop_now)
-            rankers[name] = _calibrated(decided, task, *fitted)
+            rankers[name], valid[name] = _calibrated(decided, task, *fitted)
         with done.stage(f"score {name}"), torch_threads(config.threads):
             scored = _predicted(rankers[name], task, "test")
             probabilities[name] = rankers[name].calibrator(scored.probability)
-    comparison = _compared(decided, task, scored, probabilities, done)
+    subject = config.model.title
+    if config.mix and is_mixable(config.model) and len(valid) == 2:
+        with done.stage("choose"), torch_threads(config.threads):
+            subject, decided = _chosen(decided, task, rankers, valid, told)
+            if subject == MIXED:
+                mean = _predicted(rankers[subject], task, "test").probability
+                probabilities = {subject: rankers[subject].calibrator(mean), **probabilities}
+    comparison = _compared(decided, task, scored, probabilities, done, subject)
     files = {"comparison.json": comparison.to_json(), "defaults.txt": "\n".join(decided.why)}
     ranker = replace(
         rankers[comparison.subject],
@@ -180,7 +190,8 @@ def train(
     model: RankerConfig | None = None,
     fit: PartialFit | None = None,
     calibration: Method = "platt",
-    base: bool = False,
+    base: bool = True,
+    mix: bool = True,
     draws: int = 500,
     seed: int = 0,
     out: str | Path = "runs/ranker",
@@ -195,13 +206,14 @@ def train(
     Raises SchemaError for something else, ConfigError for a keyword that there is not.
 
     The Report of the test rows is `ranker.report`; comparison.json beside the saved ranker
-    holds the simple rules too, and the base model where `base` asks for it.
+    holds the simple rules too, and the base model unless `base` is False.
     """
     config = RunConfig(
         model=model or DINConfig(),
         fit=fit or PartialFit(),
         calibration=calibration,
         base=base,
+        mix=mix,
         draws=draws,
         seed=seed,
         out=Path(out),
@@ -337,12 +349,32 @@ def _require_same_model(config: RunConfig) -> None:
         )
 
 
+def _chosen(
+    config: DecidedRun,
+    task: Task,
+    rankers: dict[str, Ranker],
+    valid: Mapping[str, Predictions],
+    tell: Callable[[str], None],
+) -> tuple[str, DecidedRun]:
+    """Name of what is saved, which is added to `rankers` where it is the mean; and the run, with a
+    sentence that says why."""
+    subject, why = choose(valid, draws=config.draws, seed=config.seed)
+    if subject == MIXED:
+        din, base = (cast("DIN", rankers[name].model) for name in valid)
+        rankers[subject], _ = _calibrated(config, task, mixed_model(din, base, task), None)
+    decided = replace(config, why=(*config.why, why))
+    atomic_write_text(config.out / "defaults.txt", "\n".join(decided.why) + "\n")
+    tell(why)
+    return subject, decided
+
+
 def _compared(
     config: DecidedRun,
     task: Task,
     found: Predictions,
     probabilities: dict[str, Floats],
     done: Stages,
+    subject: str,
 ) -> Comparison:
     """The models and the rules, whose probabilities are added, on the test rows of `found`."""
     if has_rules(task):
@@ -353,7 +385,7 @@ def _compared(
             found.label,
             probabilities,
             found.user,
-            subject=config.model.title,
+            subject=subject,
             protocol=_protocol(task, config),
             data_hash=task.data_hash,
             seed=config.seed,
@@ -365,8 +397,11 @@ def _fresh(model: RankerConfig, seed: int, task: Task) -> RankerModel:
     return seeded(seed, lambda: ranker_model(model, task.spec, task.item_table))
 
 
-def _calibrated(config: DecidedRun, task: Task, model: RankerModel, fitted: FitResult) -> Ranker:
-    """A fitted and calibrated ranker, not yet measured."""
+def _calibrated(
+    config: DecidedRun, task: Task, model: RankerModel, fitted: FitResult | None
+) -> tuple[Ranker, Predictions]:
+    """A fitted and calibrated ranker, not yet measured; and what it says of the validation rows
+    before it is calibrated."""
     ranker = Ranker(
         model=model,
         spec=task.spec,
@@ -378,15 +413,12 @@ def _calibrated(config: DecidedRun, task: Task, model: RankerModel, fitted: FitR
         data_hash=task.data_hash,
         seed=config.seed,
     )
-    if config.calibration == "none":
-        return ranker
-    if fitted.valid is None:
+    if fitted is None or fitted.valid is None:
         valid = _predicted(ranker, task, "valid")
     else:
         valid = _undone(ranker, fitted.valid)
-    return replace(
-        ranker, calibrator=fit_calibrator(config.calibration, valid.label, valid.probability)
-    )
+    calibrator = fit_calibrator(config.calibration, valid.label, valid.probability)
+    return replace(ranker, calibrator=calibrator), valid
 
 
 def _predicted(ranker: Ranker, task: Task, split: Literal["valid", "test"]) -> Predictions:

@@ -53,7 +53,8 @@ class RetrieverArtifact:
 
     tower: float32 [N + 1, W], output of the item tower for every item code; row 0 is the unknown
     item. vectors: float32 [N + 1, D], what queries are multiplied with. count: int64 [N + 1],
-    training events of each item. data_hash: of the task. parents: ids of the artifacts that it
+    training events of each item. timeless: places stood for times in training, so they stand for
+    ages now, whatever the time is. data_hash: of the task. parents: ids of the artifacts that it
     was made from.
     """
 
@@ -62,6 +63,7 @@ class RetrieverArtifact:
     catalogue: pl.DataFrame
     count: NDArray[np.int64]
     tower: Floats
+    timeless: bool = False
     data_hash: str = ""
     seed: int = 0
     parents: tuple[str, ...] = ()
@@ -88,6 +90,7 @@ class RetrieverArtifact:
             catalogue=task.catalogue,
             count=task.count,
             tower=embed_catalogue(model.item, len(task.items)).numpy(),
+            timeless=task.timeless,
             data_hash=task.data_hash,
             seed=seed,
         )
@@ -109,7 +112,7 @@ class RetrieverArtifact:
     def query_vectors(self, batch: QueryBatch) -> Floats:
         """Compute the vectors [U, K, D] of users from their histories, profiles and moments."""
         with torch.inference_mode():
-            return self._served.queries(batch).numpy()
+            return self._served.queries(batch.by_place() if self.timeless else batch).numpy()
 
     def similar(self, code: int, k: int) -> tuple[NDArray[np.int64], Floats]:
         """Find the k other items of the highest cosine with an item (of the tower's unit vectors,
@@ -126,6 +129,7 @@ class RetrieverArtifact:
             config={
                 "model": _NAMES[type(self.model.config)],
                 "config": to_jsonable(self.model.config),
+                "timeless": self.timeless,
             },
             tensors=weights_of(self.model, "model.") | {"tower": self.tower, "count": self.count},
             files={"items.parquet": parquet_bytes(self.catalogue)},
@@ -174,6 +178,8 @@ def _built(artifact: Artifact) -> RetrieverArtifact:
         catalogue=catalogue,
         count=count,
         tower=artifact.tensors["tower"],
+        # Artifacts of older versions do not say.
+        timeless=bool(artifact.config.get("timeless", False)),
         data_hash=artifact.data_hash,
         seed=artifact.seed,
         parents=artifact.parents,

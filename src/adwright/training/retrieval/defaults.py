@@ -5,7 +5,8 @@
     epochs       so many that training sees 2.5 million targets, from 2 to 20; 1,500 validation
                  visits stop it earlier
     half-lives   1.5 and 10 times the gap between two visits of a user, a day at least (what is done
-             in one sitting is about one thing), beside no decay
+             in one sitting is about one thing), beside no decay; where the log has no times,
+             places stand for days
     embeddings   32 numbers an item, 16 for lists and for what has more than a thousand values, 8
                  for the rest
 
@@ -56,12 +57,14 @@ C = TypeVar("C", TwoTowerConfig, HCNConfig)
 
 class _Visits(NamedTuple):
     """Of the training visits: how many, targets of all, events that 95 of 100 see, days between
-    two of a user (0 where nobody comes twice)."""
+    two of a user (0 where nobody comes twice; 1 for places that stand for days); and what the gaps
+    are counted in."""
 
     visits: int
     targets: int
     history: int
     gap: float
+    unit: str
 
 
 def two_tower_defaults(task: NextBasket) -> Defaults[TwoTowerConfig, RetrievalConfig]:
@@ -70,7 +73,7 @@ def two_tower_defaults(task: NextBasket) -> Defaults[TwoTowerConfig, RetrievalCo
     model = TwoTowerConfig(
         views="none", embedding=_embedding(task.spec), days=(0.0, *_half_lives(found.gap))
     )
-    return Defaults(model, *_fit(found, f"half-lives of {_days(model.days[1:])}"))
+    return Defaults(model, *_fit(found, f"half-lives of {_lengths(model.days[1:], found.unit)}"))
 
 
 def hcn_defaults(task: NextBasket) -> Defaults[HCNConfig, RetrievalConfig]:
@@ -78,7 +81,8 @@ def hcn_defaults(task: NextBasket) -> Defaults[HCNConfig, RetrievalConfig]:
     found = _counted(task)
     recent = 5 * found.gap or HCNConfig().short_days
     model = HCNConfig(embedding=_embedding(task.spec), short_days=recent)
-    return Defaults(model, *_fit(found, f"the short history reaches back {_days((recent,))}"))
+    reach = _lengths((recent,), found.unit)
+    return Defaults(model, *_fit(found, f"the short history reaches back {reach}"))
 
 
 def two_tower_search(
@@ -177,11 +181,13 @@ def _counted(task: NextBasket) -> _Visits:
     order = np.lexsort((time, user))
     gaps = np.diff(time[order])[np.diff(user[order]) == 0]
     gaps = gaps[gaps > 0]
+    gap = max(float(np.median(gaps)) / MICROSECONDS_PER_DAY, 1.0) if len(gaps) else 0.0
     return _Visits(
         len(visits),
         int(number.sum()),
         int(np.quantile(seen, 0.95)) if len(seen) else 0,
-        max(float(np.median(gaps)) / MICROSECONDS_PER_DAY, 1.0) if len(gaps) else 0.0,
+        min(gap, 1.0) if task.timeless else gap,
+        "places" if task.timeless else "days",
     )
 
 
@@ -208,8 +214,8 @@ def _half_lives(gap: float) -> tuple[float, ...]:
     return (10 * gap, 1.5 * gap) if gap else (30.0, 5.0)
 
 
-def _days(days: tuple[float, ...]) -> str:
-    return " and ".join(f"{day:.2g} days" for day in days)
+def _lengths(lengths: tuple[float, ...], unit: str) -> str:
+    return " and ".join(f"{length:.2g} {unit}" for length in lengths)
 
 
 def _embedding(spec: FeatureSpec) -> EmbeddingConfig:

@@ -11,9 +11,10 @@ loss         over the whole catalogue; of more than 50,000 items for 512 positio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +32,14 @@ from adwright.training.search import SearchResult, Settings, search
 from adwright.training.sequential.config import SequentialConfig
 from adwright.training.sequential.fit import Validate, fit_sequential
 
-__all__ = ["SEQUENCE_SPACE", "sequence_defaults", "sequence_search"]
+__all__ = ["FROM_DATA", "SEQUENCE_SPACE", "sequence_defaults", "sequence_search"]
 
 EVENTS = 10_000_000
+#: The settings that `sequence_defaults` chooses, by table and key of a run file.
+FROM_DATA = (
+    *("fit.epochs", "fit.batch", "fit.all_windows", "fit.patience"),
+    *("model.max_length", "model.width", "model.dropout", "model.loss"),
+)
 #: What `sequence_search` tries: factors of the rate and of the width, dropout and decay.
 SEQUENCE_SPACE = {
     "learning_rate": (0.3, 1.0, 3.0),
@@ -44,46 +50,67 @@ SEQUENCE_SPACE = {
 
 
 def sequence_defaults(
-    sequences: ItemSequences, kind: str = "hstu", *, repeats: bool = True
+    sequences: ItemSequences,
+    kind: str = "hstu",
+    *,
+    repeats: bool = True,
+    model: RetrieverConfig | None = None,
+    fit: SequentialConfig | None = None,
+    chosen: Collection[str] = FROM_DATA,
 ) -> Defaults[RetrieverConfig, SequentialConfig]:
     """Model and training for these sequences.
 
     kind: "hstu" or "sasrec". repeats: whether users take items again, which gets a score of its
-    own. Raises ConfigError for an unknown kind.
+    own. model, fit: what the settings that are not `chosen` are taken from, by default those of
+    the kind. Raises ConfigError for an unknown kind.
     """
     lengths = sequences.training_end() - sequences.offsets[:-1]
     lengths = lengths[lengths > 1]
     events, usual = int(lengths.sum()), int(np.quantile(lengths, 0.95)) if len(lengths) else 1
-    longest = near_power_of_two(usual, 20, 1024)
-    width = 64 if events >= 20_000 else 32
     each = events / max(sequences.items, 1)
-    # Longer sequences are read in windows: each is a sample.
-    samples = int(np.ceil(lengths / longest).sum())
-    fit = SequentialConfig(
-        epochs=within(EVENTS / max(events, 1), 3, 200),
-        batch=near_power_of_two(samples / 100, 16, 128),
-        all_windows=True,
-        patience=3,
-        exclude_seen=not repeats,
-    )
     large = sequences.items >= EXACT_BELOW
-    model = replace(
-        default_config(kind).resized(max_length=longest, width=width),
-        dropout=0.2 if each >= 20 else 0.4,
-        repeats=repeats,
-        loss=LossConfig("exact", positions=512) if large else LossConfig(draw="popular"),
+    plain = model or default_config(kind)
+    # A multiple of the heads.
+    width = -(-(64 if events >= 20_000 else 32) // plain.heads) * plain.heads
+    network = plain.resized(
+        max_length=near_power_of_two(usual, 20, 1024) if "model.max_length" in chosen else None,
+        width=width if "model.width" in chosen else None,
     )
+    of_model: dict[str, Any] = {
+        "dropout": 0.2 if each >= 20 else 0.4,
+        "loss": LossConfig("exact", positions=512) if large else LossConfig(draw="popular"),
+    }
+    network = replace(
+        network,
+        repeats=network.repeats and repeats,
+        **{name: value for name, value in of_model.items() if f"model.{name}" in chosen},
+    )
+    # Longer sequences are read in windows: each is a sample.
+    samples = int(np.ceil(lengths / network.max_length).sum())
+    of_fit: dict[str, Any] = {
+        "epochs": within(EVENTS / max(events, 1), 3, 200),
+        "batch": near_power_of_two(samples / 100, 16, 128),
+        "all_windows": True,
+        "patience": 3,
+    }
+    plan = replace(
+        fit or SequentialConfig(),
+        exclude_seen=not repeats,
+        **{name: value for name, value in of_fit.items() if f"fit.{name}" in chosen},
+    )
+    positions = network.loss.positions
     return Defaults(
-        model if sequences.time is not None else model.without_time(),
-        fit,
+        network if sequences.time is not None else network.without_time(),
+        plan,
         (
-            f"histories: the latest {longest:,} events; 95 of 100 users have at most {usual:,}",
-            f"width {width}, dropout {model.dropout:g}: {events:,} training events, {each:.0f} an "
-            "item",
-            f"batches of {fit.batch} of {samples:,} sequences, at most {fit.epochs} epochs, fewer "
-            f"when {fit.patience} validations are no better",
+            f"histories: the latest {network.max_length:,} events; 95 of 100 users have at most "
+            f"{usual:,}",
+            f"width {network.width}, dropout {network.dropout:g}: {events:,} training events, "
+            f"{each:.0f} an item",
+            f"batches of {plan.batch} of {samples:,} sequences, at most {plan.epochs} epochs, "
+            f"fewer when {plan.patience} validations are no better",
             f"the loss is over all {sequences.items:,} items"
-            + (", for 512 positions a step" if large else ""),
+            + (f", for {positions:,} positions a step" if positions else ""),
         ),
     )
 

@@ -2,6 +2,7 @@
 
     OUT/
       config.json      what was asked for
+      defaults.txt     what followed from the data, and why
       run              the training run, resumable
       report.json      the model beside the simple rules, on the test
       model            the artifact, with its own report.json
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -44,17 +45,22 @@ from adwright.training.search import SearchResult
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.baselines import baseline_ranks
 from adwright.training.sequential.choice_validation import some_visits
-from adwright.training.sequential.defaults import sequence_search
+from adwright.training.sequential.defaults import sequence_defaults, sequence_search
 from adwright.training.sequential.fit import (
     SequentialConfig,
     SequentialResult,
     fit_sequential,
 )
 from adwright.training.sequential.ranks import rank_next
-from adwright.training.sequential.runfile import SequenceData, SequenceRun, open_sequences
+from adwright.training.sequential.runfile import (
+    SequenceData,
+    SequenceRun,
+    default_run,
+    open_sequences,
+)
 from adwright.training.sequential.visit_ranks import visit_scorer, visit_validation
 
-__all__ = ["SequenceResult", "by_visits", "fit_of", "model_of", "run_sequence"]
+__all__ = ["SequenceResult", "by_visits", "decided_run", "fit_of", "model_of", "run_sequence"]
 
 #: Length of a visit's ranked list that is measured.
 DEPTH = 50
@@ -66,6 +72,7 @@ class SequenceResult:
 
     artifact: the saved one. comparison: on the test, the model first. fitted: how training went.
     stages: name -> seconds. folder: of the run. id: of the artifact. search: its trials, if any.
+    why: the settings that followed from the data, a sentence each.
     """
 
     artifact: SequenceArtifact
@@ -75,6 +82,7 @@ class SequenceResult:
     folder: Path
     id: str
     search: SearchResult | None = None
+    why: tuple[str, ...] = ()
 
 
 def run_sequence(
@@ -87,6 +95,7 @@ def run_sequence(
     callbacks: Sequence[Callback] = (),
     clock: Clock | None = None,
     search: int = 0,
+    tell: Callable[[str], None] | None = None,
 ) -> SequenceResult:
     """Train, measure and save the model of `config` in `config.out`/model.
 
@@ -95,6 +104,7 @@ def run_sequence(
     close the run that was begun: take no further step, measure and save what is best so far.
     overwrite: replace a model and its training run that are there. callbacks: told how it goes.
     search: 0, or trials of a search for better settings by the validation (`sequence_search`).
+    tell: takes each sentence about a setting that followed from the data, before the training.
     The model reads no times where the data has none, and scores no repeats where items do not.
     Raises ResourceError where the model exists (without `overwrite`) or the folder cannot be
     written, ResumeError where a run cannot be taken up, and as `open_sequences` and
@@ -110,12 +120,20 @@ def run_sequence(
         with done.stage("read the sequences"):
             data = open_sequences(config.data)
     asked, searched = config, None
+    config, why = decided_run(config, data)
     if search:
         with done.stage("search"), torch_threads(config.threads):
             config, searched = _searched(config, data, search)
+        why = (*why, searched.sentence())
+    if tell is not None:
+        for sentence in why:
+            tell(sentence)
     model = model_of(config, data)
     text = json.dumps(to_jsonable(asked), indent=1) + "\n"
     callbacks = (WritesDown(out / "config.json", text), *callbacks)
+    if why:
+        told = "\n".join(why) + "\n"
+        callbacks = (WritesDown(out / "defaults.txt", told), *callbacks)
     if overwrite and not resume and (out / "run").exists():
         shutil.rmtree(out / "run")
     with done.stage(f"train {name}"), torch_threads(config.threads):
@@ -132,7 +150,35 @@ def run_sequence(
         )
         identity = artifact.save(out / "model", overwrite=overwrite, clock=clock)
         atomic_write_text(out / "report.json", comparison.to_json())
-    return SequenceResult(artifact, comparison, fitted, dict(done.seconds), out, identity, searched)
+    times = dict(done.seconds)
+    return SequenceResult(artifact, comparison, fitted, times, out, identity, searched, why)
+
+
+def decided_run(config: SequenceRun, data: SequenceData) -> tuple[SequenceRun, tuple[str, ...]]:
+    """The run on `data` with nothing left to it, and why its settings are as they are.
+
+    Of the names in `from_data`, those whose setting is no longer that of `default_run` were said
+    in Python, and stay.
+    """
+    if not config.from_data:
+        return config, ()
+    plain = default_run(config.model.kind, own=True)
+    left = [name for name in config.from_data if _setting(config, name) == _setting(plain, name)]
+    found = sequence_defaults(
+        data.sequences,
+        config.model.kind,
+        repeats=data.allow_repeats,
+        model=config.model,
+        fit=config.fit,
+        chosen=left,
+    )
+    fit = replace(found.fit, exclude_seen=True)
+    return replace(config, model=found.model, fit=fit, from_data=()), found.why
+
+
+def _setting(config: SequenceRun, name: str) -> object:
+    table, _, key = name.partition(".")
+    return getattr(getattr(config, table), key)
 
 
 def _searched(

@@ -38,6 +38,7 @@ from adwright.models.sequential.union import (
 )
 from adwright.training.run_settings import check_run_settings
 from adwright.training.sequential.config import OLD_NAMES, SequentialConfig
+from adwright.training.sequential.defaults import FROM_DATA
 
 __all__ = [
     "SequenceData",
@@ -116,6 +117,9 @@ class SequenceRun:
     "journey". draws: of the bootstrap. seed: of the weights, the order of the samples and the
     draws. threads: of torch, 0 for as many as it likes. out: the folder to write. model: a
     retriever of the next item, by default HSTU.
+    from_data: names of `FROM_DATA` that `sequence_defaults` chooses when the data is read
+    (`decided_run`); by `default_run` for data of one's own all of them, less those that a run file
+    or an option says.
     """
 
     data: SequenceDataConfig = field(default_factory=SequenceDataConfig)
@@ -125,9 +129,16 @@ class SequenceRun:
     threads: int = 0
     out: Path = Path("runs/hstu")
     model: RetrieverConfig = field(default_factory=lambda: default_config("hstu"))
+    from_data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_literals(self)
+        for name in set(self.from_data) - set(FROM_DATA):
+            raise ConfigError(
+                "this setting does not follow from the data",
+                where=f"from_data: {name}",
+                hint=f"use some of {', '.join(FROM_DATA)}",
+            )
         check_run_settings(draws=self.draws, threads=self.threads, fit_seed=self.fit.seed)
         if not self.fit.exclude_seen:
             raise ConfigError(
@@ -140,8 +151,8 @@ class SequenceRun:
 def default_run(kind: str = "hstu", *, own: bool = False) -> SequenceRun:
     """Make the run of a model without a run file.
 
-    own: for data of one's own, of which nothing is known: shorter histories, all positions, and
-    epochs until three validations in a row were no better.
+    own: for data of one's own: what `sequence_defaults` can choose follows from the data, and
+    what stands here is of no consequence.
     Raises ConfigError for an unknown kind.
     """
     run = SequenceRun(model=default_config(kind), out=Path("runs") / kind)
@@ -151,6 +162,7 @@ def default_run(kind: str = "hstu", *, own: bool = False) -> SequenceRun:
         run,
         fit=SequentialConfig(epochs=50, batch=64, all_windows=True, patience=3),
         model=replace(run.model, max_length=200, loss=LossConfig(draw="popular")),
+        from_data=FROM_DATA,
     )
 
 
@@ -187,6 +199,7 @@ def read_run(path: Path | None, kind: str | None = None, *, own: bool = False) -
     plain = to_jsonable(default)
     # What a table says of `kind` is of the model's class and not of its fields.
     plain["model"] |= {"kind": kind}
+    plain["from_data"] = [name for name in plain["from_data"] if name not in _said(values)]
     for table, inner in plain.items():
         given = values.get(table, {})
         if isinstance(inner, dict) and isinstance(given, dict):
@@ -194,6 +207,20 @@ def read_run(path: Path | None, kind: str | None = None, *, own: bool = False) -
         else:
             values.setdefault(table, inner)
     return from_jsonable(SequenceRun, values, source=source)
+
+
+def _said(values: Mapping[str, object]) -> set[str]:
+    """Names, as in FROM_DATA, of what a run file says; widths of heads say the width."""
+    tables = {name: values.get(name) for name in ("fit", "model")}
+    said = {
+        f"{name}.{key}"
+        for name, table in tables.items()
+        if isinstance(table, Mapping)
+        for key in table
+    }
+    if said & {"model.heads", "model.qk_width", "model.v_width"}:
+        said.add("model.width")
+    return said
 
 
 def with_options(
@@ -215,6 +242,8 @@ def with_options(
     that do not fit each other.
     """
     kind, data = None, run.data
+    said = {"fit.epochs": epochs, "model.max_length": max_length, "model.width": width}
+    left = tuple(name for name in run.from_data if said.get(name) is None)
     if names_journey(events):
         data, events = replace(data, kind="journey", path=None), None
     if events is not None:
@@ -229,6 +258,7 @@ def with_options(
             "model": run.model.resized(max_length=max_length, blocks=blocks, width=width),
             "seed": seed,
             "out": out,
+            "from_data": left,
         },
     )
 

@@ -1,0 +1,95 @@
+"""What is saved of DIN and its base model: the mean of their logits, or one of them alone.
+
+Both are trained anyway. They differ in what they learn by heart, so the mean of their logits is
+nearly always ahead of both where they are alike, and a little behind the better one where they are
+not. So the mean is saved, unless validation rows tell one of them apart from it: ahead in group AUC
+by more than the interval of the paired difference. The mean is one network (`DINConfig.base_share`)
+for all that scores, serves and exports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adwright.core.errors import ConfigError
+from adwright.data.tasks.task import Task
+from adwright.metrics.bootstrap import Interval
+from adwright.metrics.reports.report import compare_response
+from adwright.models.ranking.din import DIN, DINConfig
+from adwright.models.ranking.union import RankerConfig
+from adwright.training.ranking.predict import Predictions
+
+__all__ = ["MIXED", "choose", "is_mixable", "mean_of_logits", "mixed_model"]
+
+#: Name of the mean in tables.
+MIXED = "DIN+Base"
+#: Of the base model's logit in the mean.
+SHARE = 0.5
+#: Probabilities are kept so far from 0 and 1 that their logits are finite.
+EDGE = 1e-15
+
+Floats = NDArray[np.float64]
+
+
+def is_mixable(config: RankerConfig) -> bool:
+    """Whether it is DIN, to which a base model has not yet been added."""
+    return isinstance(config, DINConfig) and config.title == "DIN"
+
+
+def choose(valid: Mapping[str, Predictions], *, draws: int = 500, seed: int = 0) -> tuple[str, str]:
+    """What is saved by what validation rows say: its name and a sentence that says why.
+
+    valid: of DIN and of its base model, by their names. draws: of the bootstrap over users.
+    """
+    parts = list(valid.values())
+    rows, mean = parts[0], mean_of_logits([one.probability for one in parts])
+    leads: dict[str, Interval] = {}
+    for name, found in valid.items():
+        leads[name] = compare_response(
+            rows.label,
+            found.probability,
+            mean,
+            rows.user,
+            rng=np.random.default_rng(seed),
+            draws=draws,
+        )["gauc"]
+    told = ", ".join(f"{name} by {lead.text('+.4f')}" for name, lead in leads.items())
+    best = max(leads, key=lambda name: leads[name].value)
+    if leads[best].low > 0:
+        return best, f"saved is {best} alone: ahead of the mean on validation rows ({told})"
+    return MIXED, (
+        f"saved is the mean of the logits of {' and '.join(valid)}: neither alone is told apart "
+        f"as better on validation rows (ahead of the mean: {told})"
+    )
+
+
+def mean_of_logits(probabilities: list[Floats]) -> Floats:
+    """Probabilities [N] of the mean logit of some models' probabilities [N]."""
+    kept = [np.clip(p, EDGE, 1 - EDGE) for p in probabilities]
+    mean = np.mean([np.log(p) - np.log1p(-p) for p in kept], axis=0)
+    found: Floats = 1 / (1 + np.exp(-mean))
+    return found
+
+
+def mixed_model(din: DIN, base: DIN, task: Task) -> DIN:
+    """One network of the weights of both, which are copied.
+
+    Raises ConfigError where they are not a DIN and its base model.
+    """
+    if din.config.base() != base.config or not is_mixable(din.config):
+        raise ConfigError(
+            "these are not DIN and its base model",
+            where=f"{din.config.title}, {base.config.title}",
+            hint="train both with the same embeddings and MLP",
+        )
+    config = replace(din.config, base_share=SHARE)
+    with torch.random.fork_rng(devices=[]):
+        model = DIN(config, task.spec, task.item_table)
+    weights = {f"base.{name}": value for name, value in base.state_dict().items()}
+    model.load_state_dict(din.state_dict() | weights)
+    return model.eval()
