@@ -105,6 +105,11 @@ def _lead(figures: Mapping[str, Any], key: str) -> str:
     return f"{number(figures.get(key), '+.4f')}{beside}"
 
 
+def din_defaults_protocol() -> Iterator[str]:
+    """How these numbers came about."""
+    yield result("din_defaults").get("protocol", f"The defaults are {ABSENT}.")
+
+
 def din_protocol() -> Iterator[str]:
     """How the numbers of DIN came about."""
     yield result("din").get("protocol", f"DIN is {ABSENT}.")
@@ -131,5 +136,6 @@ RANKING: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-peers": din_peers,
     "din-protocol": din_protocol,
     "din-defaults": din_defaults,
+    "din-defaults-protocol": din_defaults_protocol,
     "loader": loader,
 }

@@ -68,8 +68,8 @@ def demo(
 
     First half: builds the response task of Complete Journey (downloaded once, 31 MB), trains
     the base model and the Deep Interest Network, measures them beside popularity, personal
-    frequency and a logistic model of both, and names ten promoted products for each of three
-    households, with the past purchases that activated them.
+    frequency, item-item and a logistic model of these counts, and names ten promoted products for
+    each of three households, with the past purchases that activated them.
 
     Second half: trains two towers, HCN and DIN on the next-basket task, on a small budget, and
     lets them decide for baskets of the test weeks among all 68,509 items; shows what each stage

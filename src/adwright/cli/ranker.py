@@ -75,7 +75,11 @@ Epochs = Annotated[
 ]
 Base = Annotated[
     bool | None,
-    typer.Option("--base/--no-base", help="Also train the base model, to compare with."),
+    typer.Option(
+        "--base/--no-base",
+        help="Also train the base model: to compare with, and because the mean of both is saved "
+        "where validation rows do not say that one alone is better.",
+    ),
 ]
 
 

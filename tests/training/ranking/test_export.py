@@ -65,6 +65,22 @@ def scorer(ranker: Ranker, folder: Path) -> OnnxScorer:
     return OnnxScorer.load(folder / "scorer")
 
 
+def test_the_mean_of_din_and_its_base_model_is_one_network(
+    task: Task, folder: Path, visit: pl.DataFrame, events: pl.DataFrame
+) -> None:
+    """For export, new items and explanations, too."""
+    torch.manual_seed(1)
+    ranker = Ranker(untrained(task, replace(MODEL, base_share=0.5)), task.spec, task.items)
+    assert export_onnx(ranker, folder / "both") < 1e-5
+    found = OnnxScorer.load(folder / "both")(scorer_inputs(ranker, visit, events))[1]
+    expected = ranker.score_rows(visit, events)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    new = ITEMS.head(1).with_columns(item_id=pl.lit("new"))
+    wider = ranker.with_items(new)
+    assert np.array_equal(wider.score_rows(visit, events), expected)
+    assert wider.explain(events.filter(user_id=events["user_id"][0]), "new").height > 0
+
+
 def of_length(visit: pl.DataFrame, events: pl.DataFrame, length: int) -> pl.DataFrame:
     """The most recent past events of the visit's person."""
     mine = events.filter(
