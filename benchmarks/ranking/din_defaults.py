@@ -56,10 +56,11 @@ PROTOCOL = (
     "A training with nothing said but seed and folder: DIN and its base model, of which validation "
     "rows say whether the mean of their logits or one alone is saved; negative rate, rates, "
     "epochs, batch, history and embeddings follow from the data. Measured on the test rows, "
-    "calibrated on validation rows. Leads: group AUC of what is saved less that of another, mean "
-    "over seeds; 95% intervals by a bootstrap of two levels, seeds and users. Calibration error: "
-    "mean over seeds, and the largest. Rules: popularity and frequency as of the row's time, "
-    "item-item, and the logistic model of the three, fitted on validation rows."
+    "calibrated on validation rows, whose users count by what their rows say. Leads: group AUC of "
+    "what is saved less that of another, mean over seeds; 95% intervals by a bootstrap of two "
+    "levels, seeds and users. Calibration error: mean over seeds, and the largest. Rules: "
+    "popularity and frequency as of the row's time, item-item, and the logistic model of the "
+    "three, fitted on validation rows."
 )
 
 
@@ -112,7 +113,8 @@ def _in_a_process(task_and_seed: tuple[str, int]) -> None:
 def run_one(name: str, seed: int) -> None:
     """One training by defaults; what every model says of the test rows is kept beside it."""
     task, folder = open_bench_task(name), _runs() / f"{name}-{seed}"
-    found = run(RunConfig(seed=seed, out=folder), task=task, overwrite=True)
+    # What was trained of an unfinished run is taken up.
+    found = run(RunConfig(seed=seed, out=folder), task=task, overwrite=True, resume=True)
     user = task.rows("test").select("user_id").collect()["user_id"].rle_id().to_numpy()
     probabilities = {SAVED: found.probabilities[found.comparison.subject], **found.probabilities}
     np.savez_compressed(folder / "test.npz", __label=found.label, __user=user, **probabilities)

@@ -311,3 +311,43 @@ def test_what_is_saved_says_its_method_and_its_numbers_alone(method: c.Method) -
 def test_a_saved_calibrator_of_another_shape_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ArtifactError, match="saved calibrator"):
         c.calibrator_from_jsonable(values)
+
+
+def test_rows_of_a_user_count_by_what_they_say() -> None:
+    rng = np.random.default_rng(3)
+    sizes = np.array([1, 2, 40, 7, 90, 3, 30, 0, 12])
+    users = rng.permutation(np.repeat(np.arange(9), sizes))
+    likes = rng.normal(0, 1.5, 9)[users]
+    y = (rng.random(len(users)) < sigmoid(likes)).astype(np.int8)
+    p = np.full(len(users), 0.4)
+    # The analysis of variance, user by user.
+    groups = [(y - p)[users == u] for u in range(9) if (users == u).any()]
+    n, k, mean = len(y), len(groups), float((y - p).mean())
+    between = sum(len(g) * (g.mean() - mean) ** 2 for g in groups) / (k - 1)
+    within = sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / (n - k)
+    usual = (n - sum(len(g) ** 2 for g in groups) / n) / (k - 1)
+    rho = (between - within) / (between + (usual - 1) * within)
+    assert 0.1 < rho < 0.9
+    expected = [1 / (1 + (sizes[user] - 1) * rho) for user in users]
+    np.testing.assert_allclose(c.user_weights(y, p, users), expected, rtol=1e-12)
+
+
+def test_rows_that_are_not_alike_count_the_same() -> None:
+    rng = np.random.default_rng(4)
+    users = np.repeat(np.arange(30), 20)
+    y = np.tile(np.array([0, 1], np.int8), 300)
+    assert (c.user_weights(y, np.full(600, 0.5), users) == 1).all()
+    assert (c.user_weights(y, rng.random(600), np.arange(600)) == 1).all()
+    assert (c.user_weights(y, rng.random(600), np.zeros(600, np.int64)) == 1).all()
+
+
+def test_a_few_users_with_many_rows_do_not_set_the_base_rate() -> None:
+    rng = np.random.default_rng(5)
+    rate = np.clip(rng.normal(0.5, 0.2, 200), 0.02, 0.98)
+    rate[0] = 0.05
+    users = np.repeat(np.arange(200), [3000, *[20] * 199])
+    y = (rng.random(len(users)) < rate[users]).astype(np.int8)
+    p = np.full(len(users), 0.5)
+    plain = c.fit_calibrator("platt", y, p)(p)[0]
+    found = c.fit_calibrator("platt", y, p, c.user_weights(y, p, users))(p)[0]
+    assert abs(found - rate[1:].mean()) < 0.03 < abs(plain - rate[1:].mean())

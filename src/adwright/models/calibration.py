@@ -24,6 +24,7 @@ from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import AdwrightError, ArtifactError, DataError, ValueInvalidError
 from adwright.metrics.arrays import (
     Array,
+    as_codes,
     as_labels,
     as_probabilities,
     as_weights,
@@ -42,6 +43,7 @@ __all__ = [
     "fit_calibrator",
     "pool_adjacent_violators",
     "undo_negative_sampling",
+    "user_weights",
 ]
 
 Method = Literal["platt", "isotonic", "temperature", "none"]
@@ -198,6 +200,36 @@ def fit_calibrator(
                 value=method,
                 hint="use platt, isotonic, temperature or none",
             )
+
+
+def user_weights(
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, users: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
+    """Weights [N] of held-out rows for `fit_calibrator`, where the rows of a user are alike.
+
+    A row of a user with n rows counts 1 / (1 + (n - 1) rho), so that the user counts as many rows
+    as say as much (the design effect of Kish, "Survey Sampling", 1965), and a few users with many
+    rows do not set the base rate of all. rho, from 0 to 1, is the correlation within users of what
+    the model leaves unexplained, label - p, by the analysis of variance (Donner, International
+    Statistical Review 54, 1986). Weights of 1 where no user has two rows, or there is but one.
+    users: [N] codes.
+    """
+    y, p = as_labels(labels), as_probabilities(probabilities).astype(np.float64, copy=False)
+    check_same_length(len(y), {"probabilities": p})
+    codes = as_codes(users, len(y)).codes
+    rest, size = y - p, np.bincount(codes)
+    number, rows, groups = size[codes], len(y), int((size > 0).sum())
+    if not 1 < groups < rows:
+        return np.ones(rows)
+    sums = np.bincount(codes, rest)
+    of_users = float((sums[size > 0] ** 2 / size[size > 0]).sum())
+    between = (of_users - float(rest.sum()) ** 2 / rows) / (groups - 1)
+    within = (float(rest @ rest) - of_users) / (rows - groups)
+    usual = (rows - float((size.astype(np.float64) ** 2).sum()) / rows) / (groups - 1)
+    total = between + (usual - 1) * within
+    rho = min(max((between - within) / total, 0.0), 1.0) if total > 0 else 0.0
+    weights: npt.NDArray[np.float64] = 1 / (1 + (number - 1) * rho)
+    return weights
 
 
 def undo_negative_sampling(probabilities: npt.ArrayLike, rate: float) -> npt.NDArray[np.float64]:

@@ -120,7 +120,9 @@ def test_the_defaults_follow_the_data(kind: str, tmp_path: Path) -> None:
     assert read_run(path, kind) == replace(own, data=data)
     path.write_text(f"{named}[fit]\nepochs = 7\n[model]\nblocks = 3\n")
     fit, model = replace(own.fit, epochs=7), replace(own.model, blocks=3)
-    assert read_run(path, kind) == replace(own, data=data, fit=fit, model=model)
+    left = tuple(name for name in FROM_DATA if name != "fit.epochs")
+    said = replace(own, data=data, fit=fit, model=model, from_data=left)
+    assert read_run(path, kind) == said
     path.write_text("[fit]\nepochs = 7\n")
     assert read_run(path, kind).fit == replace(default_run(kind).fit, epochs=7)
     assert to_jsonable(read_run(None, kind))["out"] == f"runs/{kind}"

@@ -150,7 +150,7 @@ class DIN(nn.Module):
         return logits
 
     def loss(self, batch: Batch) -> Tensor:
-        """Binary cross-entropy, summed over the rows; that of the base model counts by its share."""
+        """Binary cross-entropy, summed over the rows; of the base model it counts by its share."""
         logits = batch.of_rows(self._logits(batch))
         loss = functional.binary_cross_entropy_with_logits(logits, batch.label, reduction="sum")
         if not self.config.base_share:

@@ -83,7 +83,8 @@ class RunConfig:
     """A training run from data to artifact; every field has a default.
 
     task, model, fit: see there; what `fit` leaves open, and an embedding that `model` leaves as it
-    is, follow from the data (`decide`). calibration: fitted on validation rows. base: also train
+    is, follow from the data (`decide`). calibration: fitted on validation rows, with
+    `user_weights`. base: also train
     the base model (DIN's, interest "sum"), for the comparison and for the mean of both. mix: save
     that mean, or DIN or the base model alone, as validation rows say (`mix`); False for what
     `model` says. draws: of the bootstrap. seed: of the weights, the order of the rows and the

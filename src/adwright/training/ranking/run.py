@@ -33,7 +33,12 @@ from adwright.core.errors import ResumeError
 from adwright.data.tasks.task import Task
 from adwright.metrics.reports.comparison import Comparison, compare
 from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate_response
-from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling
+from adwright.models.calibration import (
+    Method,
+    fit_calibrator,
+    undo_negative_sampling,
+    user_weights,
+)
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.ranking.union import RankerConfig, RankerModel, base_config, ranker_model
 from adwright.training.defaults import Defaults
@@ -417,7 +422,9 @@ def _calibrated(
         valid = _predicted(ranker, task, "valid")
     else:
         valid = _undone(ranker, fitted.valid)
-    calibrator = fit_calibrator(config.calibration, valid.label, valid.probability)
+    rows = (valid.label, valid.probability)
+    weights = user_weights(*rows, valid.user)
+    calibrator = fit_calibrator(config.calibration, *rows, weights)
     return replace(ranker, calibrator=calibrator), valid
 
 
