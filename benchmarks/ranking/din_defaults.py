@@ -116,8 +116,13 @@ def run_one(name: str, seed: int) -> None:
     # What was trained of an unfinished run is taken up.
     found = run(RunConfig(seed=seed, out=folder), task=task, overwrite=True, resume=True)
     user = task.rows("test").select("user_id").collect()["user_id"].rle_id().to_numpy()
-    probabilities = {SAVED: found.probabilities[found.comparison.subject], **found.probabilities}
-    np.savez_compressed(folder / "test.npz", __label=found.label, __user=user, **probabilities)
+    kept: dict[str, Any] = {
+        "__label": found.label,
+        "__user": user,
+        SAVED: found.probabilities[found.comparison.subject],
+        **found.probabilities,
+    }
+    np.savez_compressed(folder / "test.npz", **kept)
 
 
 def summarise(names: list[str]) -> None:
