@@ -88,7 +88,7 @@ def test_the_verdict_stands_first_and_may_be_lacking() -> None:
     found = comparison(subject="noisy")
     told = json.loads(found.to_json())
     assert told["verdict"] == found.verdict()
-    assert told["verdict"].startswith("true is ahead of noisy by ")
+    assert told["verdict"].startswith("True is ahead of noisy by ")
     assert "The probabilities of noisy are worse than those of " in told["verdict"]
     del told["verdict"]
     assert Comparison.from_json(json.dumps(told)) == found
