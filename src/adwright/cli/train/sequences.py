@@ -141,20 +141,18 @@ def sequence(  # noqa: PLR0913, PLR0917 - one argument per option
     if not named:
         work = "a download of 31 MB, and some ten minutes of two cores"
         agree_to_journey(f"train {asked.model.kind}", work, option="--events")
-    replacing = allowed_to_replace(asked.out / "model", force=force)
     result = run_sequence(
         asked,
         resume=resume,
         stop_now=stop_now,
-        overwrite=replacing or force,
+        overwrite=allowed_to_replace(asked.out / "model", force=force) or force,
         callbacks=callbacks,
         search=search,
         tell=lambda sentence: typer.echo(f"Default: {sentence}"),
     )
     if result.search is not None:
         show_table(result.search.header(), result.search.rows(), title="Search")
-    comparison = result.comparison
-    typer.echo(comparison.verdict())
+    typer.echo((comparison := result.comparison).verdict())
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
     typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
 

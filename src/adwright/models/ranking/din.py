@@ -11,7 +11,7 @@ learns from a cross-entropy of its own:
 
     logit = (1 - s) logit_DIN + s logit_base
 
-That is our choice: what they learn by heart differs, and is averaged out (`training.ranking.mix`).
+That is our choice: what they learn by heart differs, and is averaged out (`models.ranking.mix`).
 
 What the paper leaves open and we chose: item vectors are the concatenated embeddings of the
 item's features and a constant 1, so that the pooled vector carries the sum of the weights, the

@@ -84,11 +84,10 @@ class RunConfig:
 
     task, model, fit: see there; what `fit` leaves open, and an embedding that `model` leaves as it
     is, follow from the data (`decide`). calibration: fitted on validation rows, with
-    `user_weights`. base: also train
-    the base model (DIN's, interest "sum"), for the comparison and for the mean of both. mix: save
-    that mean, or DIN or the base model alone, as validation rows say (`mix`); False for what
-    `model` says. draws: of the bootstrap. seed: of the weights, the order of the rows and the
-    draws.
+    `user_weights`. base: also train the base model (DIN's, interest "sum"), for the comparison and
+    for the mean of both. mix: save that mean, or DIN or the base model alone, as validation rows
+    say (`models.ranking.mix`); False for what `model` says. draws: of the bootstrap. seed: of the
+    weights, the order of the rows and the draws.
     threads: of torch, 0 for its default. The products are small, and a thread that waits for a core
     which another process has costs far more than it saves: two threads on two busy cores took 17
     times the processor time of one. out: the folder to write.

@@ -7,8 +7,8 @@
       ranker           the artifact, with report.json and comparison.json
 
 Test rows enter no choice: training rows fit weights, validation rows stop the training, choose
-between DIN, its base model and their mean (`mix`), and fit the calibrator; test rows are scored
-once.
+between DIN, its base model and their mean (`models.ranking.mix`), and fit the calibrator; test rows
+are scored once.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from adwright.models.calibration import (
     user_weights,
 )
 from adwright.models.ranking.din import DIN, DINConfig
+from adwright.models.ranking.mix import MIXED, choose, is_mixable, mixed_model
 from adwright.models.ranking.union import RankerConfig, RankerModel, base_config, ranker_model
 from adwright.training.defaults import Defaults
 from adwright.training.loop.callbacks import Callback
@@ -58,7 +59,6 @@ from adwright.training.ranking.config import (
 from adwright.training.ranking.defaults import ranker_search
 from adwright.training.ranking.fit import FitResult, fit, require_both_labels, run_folder
 from adwright.training.ranking.fit_config import FitConfig, PartialFit
-from adwright.training.ranking.mix import MIXED, choose, is_mixable, mixed_model
 from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.run_settings import (
@@ -141,8 +141,7 @@ def run(
     decided, searched = _decided(config, task, begun, done, told, search, replacing=replacing)
     models = models_of(decided)
     rankers: dict[str, Ranker] = {}
-    valid: dict[str, Predictions] = {}
-    probabilities: dict[str, Floats] = {}
+    valid, probabilities = dict[str, Predictions](), dict[str, Floats]()
     for name in [one for one in models if one in begun or not stop_now]:
         if replacing:
             shutil.rmtree(folders[name], ignore_errors=True)
@@ -159,13 +158,7 @@ def run(
         with done.stage(f"score {name}"), torch_threads(config.threads):
             scored = _predicted(rankers[name], task, "test")
             probabilities[name] = rankers[name].calibrator(scored.probability)
-    subject = config.model.title
-    if config.mix and is_mixable(config.model) and len(valid) == 2:
-        with done.stage("choose"), torch_threads(config.threads):
-            subject, decided = _chosen(decided, task, rankers, valid, told)
-            if subject == MIXED:
-                mean = _predicted(rankers[subject], task, "test").probability
-                probabilities = {subject: rankers[subject].calibrator(mean), **probabilities}
+    subject, probabilities, decided = _mix(decided, task, rankers, valid, probabilities, done, told)
     comparison = _compared(decided, task, scored, probabilities, done, subject)
     files = {"comparison.json": comparison.to_json(), "defaults.txt": "\n".join(decided.why)}
     ranker = replace(
@@ -323,15 +316,8 @@ def _fitted(
     resume: bool,
     stop_now: bool,
 ) -> tuple[RankerModel, FitResult]:
-    found = fit(
-        model,
-        task,
-        _seeded_fit(config),
-        folder,
-        resume=resume,
-        stop_now=stop_now,
-        callbacks=callbacks,
-    )
+    asked, more = _seeded_fit(config), callbacks
+    found = fit(model, task, asked, folder, resume=resume, stop_now=stop_now, callbacks=more)
     return model, found
 
 
@@ -354,23 +340,35 @@ def _require_same_model(config: RunConfig) -> None:
         )
 
 
-def _chosen(
+def _mix(
     config: DecidedRun,
     task: Task,
     rankers: dict[str, Ranker],
     valid: Mapping[str, Predictions],
+    probabilities: dict[str, Floats],
+    done: Stages,
     tell: Callable[[str], None],
-) -> tuple[str, DecidedRun]:
-    """Name of what is saved, which is added to `rankers` where it is the mean; and the run, with a
-    sentence that says why."""
-    subject, why = choose(valid, draws=config.draws, seed=config.seed)
-    if subject == MIXED:
-        din, base = (cast("DIN", rankers[name].model) for name in valid)
-        rankers[subject], _ = _calibrated(config, task, mixed_model(din, base, task), None)
+) -> tuple[str, dict[str, Floats], DecidedRun]:
+    """Name of what is saved, test probabilities of all, and the run with a sentence that says why.
+
+    The ranker of the mean of two models is added to `rankers` where it is saved.
+    """
+    subject = config.model.title
+    if not (config.mix and is_mixable(config.model) and len(valid) == 2):
+        return subject, probabilities, config
+    with done.stage("choose"), torch_threads(config.threads):
+        rows, said = valid[subject], {name: one.probability for name, one in valid.items()}
+        subject, why = choose(rows.label, rows.user, said, draws=config.draws, seed=config.seed)
+        if subject == MIXED:
+            din, base = (cast("DIN", rankers[name].model) for name in valid)
+            model = mixed_model(din, base, task.spec, task.item_table)
+            rankers[subject], _ = _calibrated(config, task, model, None)
+            mean = _predicted(rankers[subject], task, "test").probability
+            probabilities = {subject: rankers[subject].calibrator(mean), **probabilities}
     decided = replace(config, why=(*config.why, why))
     atomic_write_text(config.out / "defaults.txt", "\n".join(decided.why) + "\n")
     tell(why)
-    return subject, decided
+    return subject, probabilities, decided
 
 
 def _compared(

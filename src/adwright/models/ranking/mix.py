@@ -17,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError
-from adwright.data.tasks.task import Task
+from adwright.data.features import FeatureSpec, ItemTable
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.report import compare_response
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.ranking.union import RankerConfig
-from adwright.training.ranking.predict import Predictions
 
 __all__ = ["MIXED", "choose", "is_mixable", "mean_of_logits", "mixed_model"]
 
@@ -41,23 +40,24 @@ def is_mixable(config: RankerConfig) -> bool:
     return isinstance(config, DINConfig) and config.title == "DIN"
 
 
-def choose(valid: Mapping[str, Predictions], *, draws: int = 500, seed: int = 0) -> tuple[str, str]:
+def choose(
+    labels: NDArray[np.int8],
+    users: NDArray[np.int64],
+    valid: Mapping[str, Floats],
+    *,
+    draws: int = 500,
+    seed: int = 0,
+) -> tuple[str, str]:
     """What is saved by what validation rows say: its name and a sentence that says why.
 
-    valid: of DIN and of its base model, by their names. draws: of the bootstrap over users.
+    labels, users: [N] of the rows. valid: probabilities [N] of DIN and of its base model, by their
+    names. draws: of the bootstrap over users.
     """
-    parts = list(valid.values())
-    rows, mean = parts[0], mean_of_logits([one.probability for one in parts])
+    mean = mean_of_logits(list(valid.values()))
     leads: dict[str, Interval] = {}
     for name, found in valid.items():
-        leads[name] = compare_response(
-            rows.label,
-            found.probability,
-            mean,
-            rows.user,
-            rng=np.random.default_rng(seed),
-            draws=draws,
-        )["gauc"]
+        rng = np.random.default_rng(seed)
+        leads[name] = compare_response(labels, found, mean, users, rng=rng, draws=draws)["gauc"]
     told = ", ".join(f"{name} by {lead.text('+.4f')}" for name, lead in leads.items())
     best = max(leads, key=lambda name: leads[name].value)
     if leads[best].low > 0:
@@ -76,8 +76,8 @@ def mean_of_logits(probabilities: list[Floats]) -> Floats:
     return found
 
 
-def mixed_model(din: DIN, base: DIN, task: Task) -> DIN:
-    """One network of the weights of both, which are copied.
+def mixed_model(din: DIN, base: DIN, spec: FeatureSpec, items: ItemTable) -> DIN:
+    """One network of the weights of both, which are copied; spec, items: as they were built for.
 
     Raises ConfigError where they are not a DIN and its base model.
     """
@@ -89,7 +89,7 @@ def mixed_model(din: DIN, base: DIN, task: Task) -> DIN:
         )
     config = replace(din.config, base_share=SHARE)
     with torch.random.fork_rng(devices=[]):
-        model = DIN(config, task.spec, task.item_table)
+        model = DIN(config, spec, items)
     weights = {f"base.{name}": value for name, value in base.state_dict().items()}
     model.load_state_dict(din.state_dict() | weights)
     return model.eval()
