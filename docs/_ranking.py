@@ -88,7 +88,7 @@ def din_defaults() -> Iterator[str]:
         cells = (
             mine[0]["about"],
             POSITIVE.get(task, ""),
-            f"{number(figures.get(f'{task}_gauc_saved'))} ({saved})",
+            f"{number(figures.get(f'{task}_gauc_saved'))} ({saved}; seeds: {len(mine)})",
             *leads,
             number(figures.get(f"{task}_ece")),
         )
