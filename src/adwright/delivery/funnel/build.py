@@ -5,6 +5,7 @@
       plan.json        what was trained, for how long, and why
       sequence/, two-tower/, hcn/, fine/     the trainings, resumable
       report.json      rules, sources, parts and what serves, on validation and test
+      visits.parquet   what each test visit got by each of them
       deployment/      what serves: an artifact of kind "cascade"
 
 Training visits fit the models, validation visits stop them and choose what serves, test visits are
@@ -38,11 +39,13 @@ from adwright.delivery.funnel.plan import MODELS, ModelName, Planned, free_cores
 from adwright.delivery.funnel.report import FunnelReport
 from adwright.delivery.funnel.selection import select_serving
 from adwright.delivery.stages.histories import Histories
+from adwright.models.retrieval.item_item import ItemItem
 from adwright.models.retrieval.rules import NextRules
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.retrieval.item_item import search_item_item
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.linear import fit_linear
 from adwright.training.retrieval.rules import fit_rules
 from adwright.training.run_settings import require_writable
 
@@ -65,7 +68,8 @@ _MEASURING = 0.2
 @checked
 @dataclass(frozen=True)
 class FunnelConfig:
-    """minutes: of wall time, for all of it. models: that may be trained, in this order. valid,
+    """minutes: of wall time, for all of it. models: that may be trained, in this order. linear:
+    whether item-item is fitted by regression, too. valid,
     test: visits that choose and that measure, at most; 0 for all, None for as many as the catalogue
     allows in reasonable time (`visits_within`). cascade: sizes of the stages.
     draws: of the bootstrap. seed: of everything. threads: of torch; 0 for as many as there are free
@@ -73,6 +77,7 @@ class FunnelConfig:
 
     minutes: float = 8.0
     models: tuple[ModelName, ...] = MODELS
+    linear: bool = True
     valid: int | None = None
     test: int | None = None
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
@@ -138,9 +143,16 @@ def build_funnel(
     _begin(folder, config, task, log, repeats=repeats, resume=resume)
     asked = log_of_task(task)
     with done.stage("count item-item and the rules"):
-        rules, said = fit_log_rules(asked, repeats=repeats, seed=config.seed)
-        say(said)
+        rules, found = fit_log_rules(asked, repeats=repeats, seed=config.seed)
+        said = [found]
+        say(said[0])
     parts = _counted(task, asked, rules, config.seed)
+    if config.linear:
+        with done.stage("fit the linear model"):
+            linear = fit_linear(asked, rules.item_item.config, repeats=repeats, seed=config.seed)
+            said.append(linear.text())
+            say(said[1])
+        parts = replace(parts, linear=_artifact(linear.model, repeats, asked, task, config.seed))
     networks = Networks(task, repeats, folder, config.seed, cache, clock)
     decisions = _Plan(folder / "plan.json", say)
 
@@ -154,8 +166,10 @@ def build_funnel(
         for name in config.models:
             with done.stage(f"train {name}"):
                 parts = _with_model(parts, name, networks, decisions, left)
-        funnel, report = _chosen(parts, rules, asked, task, config, done, decisions.texts(said))
-    for note in report.notes[len(decisions.texts(said)) :]:
+        visits = folder / "visits.parquet"
+        notes = decisions.texts(said)
+        funnel, report = _chosen(parts, rules, asked, task, config, done, notes, visits)
+    for note in report.notes[len(notes) :]:
         say(note)
     with done.stage("save the deployment"):
         if events is not None:
@@ -193,6 +207,7 @@ def _chosen(
     config: FunnelConfig,
     done: Stages,
     notes: Sequence[str],
+    visits: Path,
 ) -> tuple[Funnel, FunnelReport]:
     """What serves, without the models that it does not ask, and the report of all of them."""
     histories = Histories.of_task(task)
@@ -218,6 +233,7 @@ def _chosen(
             seed=config.seed,
             notes=(*notes, *selected.notes),
             validation=selected.lines,
+            visits=visits,
         )
     return funnel.serving_alone(), report
 
@@ -252,7 +268,7 @@ def plan_funnel(
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier build left in the folder, and nothing else."""
-    for name in ("config.json", "plan.json", "report.json"):
+    for name in ("config.json", "plan.json", "report.json", "visits.parquet"):
         (folder / name).unlink(missing_ok=True)
     for name in (*MODELS, "rows"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -260,17 +276,20 @@ def _clear(folder: Path) -> None:
 
 def _counted(task: NextBasket, log: NextLog, rules: NextRules, seed: int) -> FunnelParts:
     """What takes no training."""
-    item_item = ItemItemArtifact(
-        rules.item_item, log.ids, rules.repeats, task.name, task.data_hash, seed
-    )
     return FunnelParts(
         ids=log.ids,
         count=task.count,
         repeats=rules.repeats,
-        item_item=item_item,
+        item_item=_artifact(rules.item_item, rules.repeats, log, task, seed),
         lately=rules.lately,
         category=rules.category,
     )
+
+
+def _artifact(
+    model: ItemItem, repeats: bool, log: NextLog, task: NextBasket, seed: int
+) -> ItemItemArtifact:
+    return ItemItemArtifact(model, log.ids, repeats, task.name, task.data_hash, seed)
 
 
 class _Plan:
@@ -292,9 +311,9 @@ class _Plan:
         self.say(found.text())
         return found
 
-    def texts(self, first: str) -> tuple[str, ...]:
-        """A sentence, and those of the decisions."""
-        return first, *(one.text() for one in self.taken)
+    def texts(self, first: Sequence[str]) -> tuple[str, ...]:
+        """Some sentences, and those of the decisions."""
+        return *first, *(one.text() for one in self.taken)
 
 
 def _with_model(

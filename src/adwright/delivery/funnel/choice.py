@@ -43,8 +43,9 @@ RULES: dict[ColumnName, str] = {
     "again": "Last items again",
     "item-item": "Item-item",
 }
-#: Columns that a trained model is asked for.
-NETWORKS: tuple[ColumnName, ...] = ("sequence", "two-tower", "hcn")
+#: Columns that a model is asked for. The linear one is a table like item-item, and takes no more.
+NETWORKS: tuple[ColumnName, ...] = ("linear", "sequence", "two-tower", "hcn")
+_TABLES: tuple[ColumnName, ...] = ("linear",)
 _K = 10
 
 
@@ -52,7 +53,7 @@ _K = 10
 class TriedOrder:
     """An order and how good it is by the cross-fit.
 
-    coarse, fine: fitted to all visits; without a fine stage None. models: trained ones that are
+    coarse, fine: fitted to all visits; without a fine stage None. models: networks that are
     asked. gain, recall: NDCG@10 and recall@50 of each visit: [V].
     """
 
@@ -66,7 +67,7 @@ class TriedOrder:
     @property
     def is_rule(self) -> bool:
         """Whether this is one of the simple rules, alone."""
-        return self.fine is None and len(self.coarse.names) == 1 and self.models == 0
+        return self.fine is None and len(self.coarse.names) == 1 and self.coarse.names[0] in RULES
 
 
 def halves(user: Ints, seed: int = 0) -> NDArray[np.bool_]:
@@ -109,7 +110,7 @@ def try_orders(
         there = bench.reached_by(found_by)
         score = np.where(there, _cross_fitted(bench, half, names), -np.inf)
         called = " + ".join(("rules", *networks)) if networks else "Rules together"
-        order = _order(called, bench, score, fitted(bench, names), len(networks), through)
+        order = _order(called, bench, score, fitted(bench, names), _networks(networks), through)
         found.append(order)
         if best is None or order.gain.mean() > best.gain.mean():
             best, best_score = order, score
@@ -142,6 +143,11 @@ def _behind(best: TriedOrder, other: TriedOrder, user: Ints, errors: float) -> f
     return mean - errors * float(np.sqrt((beside**2).sum())) / len(lost)
 
 
+def _networks(names: Sequence[ColumnName]) -> int:
+    """How many of these are networks."""
+    return sum(name in NETWORKS and name not in _TABLES for name in names)
+
+
 def _subsets(names: Sequence[ColumnName]) -> Iterator[tuple[ColumnName, ...]]:
     for size in range(len(names) + 1):
         yield from combinations(names, size)
@@ -150,7 +156,7 @@ def _subsets(names: Sequence[ColumnName]) -> Iterator[tuple[ColumnName, ...]]:
 def _single(bench: Bench, name: ColumnName, through: int) -> TriedOrder:
     mixture = ScoreMixture.of(name)
     called = RULES.get(name, name)
-    models = int(name in NETWORKS)
+    models = _networks((name,))
     score = mixture.scores(bench.names, bench.z)
     return _order(called, bench, score, mixture, models, through)
 

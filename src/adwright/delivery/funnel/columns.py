@@ -6,7 +6,7 @@
     frequency    log(1 + the user's events of the item)
     recent       log(1 + those of them in the last `data.tasks.personal.RECENT_DAYS` days)
     again        1 / (1 + days since the last of them), 0 without one
-    item-item, sequence, two-tower, hcn, fine
+    item-item, linear, sequence, two-tower, hcn, fine
                  the score of the model of this name
 
 More of each speaks for the item, but only the candidates of one request are compared.
@@ -45,6 +45,7 @@ ColumnName = Literal[
     "recent",
     "again",
     "item-item",
+    "linear",
     "sequence",
     "two-tower",
     "hcn",

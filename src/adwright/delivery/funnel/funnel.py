@@ -2,7 +2,7 @@
 
     manifest.json        sources and orders, and the hash of every file below
     tensors.safetensors  training events of each item, and the tables that serve
-    item-item/           each of these where it serves      (an artifact of kind "item-item")
+    item-item/, linear/  each of these where it serves      (artifacts of kind "item-item")
     sequence/            HSTU or SASRec                     (kind "sequence")
     two-tower/, hcn/     vectors                            (kind "retriever")
     fine/                DIN, or HSTU over choices          (kind "ranker" or "sequence")
@@ -133,6 +133,7 @@ class Funnel:
             self,
             parts=replace(
                 parts,
+                linear=parts.linear if "linear" in asked else None,
                 sequence=parts.sequence if "sequence" in asked else None,
                 two_tower=parts.two_tower if "two-tower" in asked else None,
                 hcn=parts.hcn if "hcn" in asked else None,
@@ -206,13 +207,14 @@ class Funnel:
         def part(name: str) -> Artifact | None:
             return artifact.part(name) if name in there else None
 
-        item_item, sequence = part("item-item"), part("sequence")
+        item_item, linear, sequence = part("item-item"), part("linear"), part("sequence")
         two_tower, hcn = part("two-tower"), part("hcn")
         parts = FunnelParts(
             ids=ids,
             count=tables["count"].astype(np.int64),
             repeats=saved.repeats,
             item_item=None if item_item is None else ItemItemArtifact.load(item_item),
+            linear=None if linear is None else ItemItemArtifact.load(linear),
             sequence=None if sequence is None else SequenceArtifact.load(sequence),
             two_tower=None if two_tower is None else RetrieverArtifact.load(two_tower),
             hcn=None if hcn is None else RetrieverArtifact.load(hcn),

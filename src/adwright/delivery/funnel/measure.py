@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -49,6 +51,7 @@ SIZES: Mapping[SourceName, int] = {
     "sequence": 200,
     "two-tower": 200,
     "item-item": 200,
+    "linear": 200,
     "past": 500,
     "lately": 100,
     "popularity": 100,
@@ -60,7 +63,7 @@ _TOGETHER, _TIMED = 64, 50
 @dataclass(frozen=True, eq=False)
 class _Asked:
     """Visits of a split, what the rules make of them, and how lines about them are made. rule: the
-    gain of the best rule."""
+    gain of the best rule. kept: what each visit got by each line that is an order."""
 
     split: Split
     visits: Ints
@@ -70,6 +73,7 @@ class _Asked:
     ranks: Mapping[str, Ranks]
     best: str
     rule: Floats
+    kept: dict[str, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -100,7 +104,13 @@ class _Asked:
         self, name: str, kind: LineKind, ranks: Ranks, items: float, ms: float | None = None
     ) -> FunnelLine:
         gain, recall = ndcg_per_user(ranks, FIRST), recall_per_user(ranks, DEPTH)
+        self.kept |= {f"ndcg/{kind}/{name}": gain, f"recall/{kind}/{name}": recall}
         return self.line(name, kind, items, recall, gain, ms)
+
+    def save(self, path: Path) -> None:
+        """Write what each visit got as Parquet: visit, user, and two columns a line."""
+        known = {"visit": self.visits, "user": self.user}
+        pl.DataFrame({**known, **self.kept}).write_parquet(path)
 
     def report(
         self,
@@ -160,12 +170,14 @@ def measure_funnel(
     notes: Sequence[str] = (),
     validation: Sequence[FunnelLine] = (),
     about: str = "",
+    visits: Path | None = None,
 ) -> FunnelReport:
     """The report of a funnel on at most `most` visits of `split`, 0 for all.
 
     rules: fitted on the training of `log`, which is `task`'s. draws: of the bootstrap over users.
     about: what serves, in words; by default as it was chosen.
     What each line is, says `report`. Times are of one request at a time, on this thread.
+    visits: a file for what each visit got by each order, NDCG@10 and recall@50, as Parquet.
     """
     asked = _asked(rules, log, task, split, most, draws, seed)
     parts = funnel.parts.opened(Histories.of_task(task))
@@ -173,7 +185,10 @@ def measure_funnel(
     lines = [*_sources(asked, parts, found, task), *_orders(asked, funnel, parts, found, task)]
     served = _served(asked, funnel.opened_cascade(parts), task, found.targets)
     about = about or _about(funnel.serving)
-    return asked.report(task, about, [*lines, served], notes=notes, validation=validation)
+    report = asked.report(task, about, [*lines, served], notes=notes, validation=validation)
+    if visits is not None:
+        asked.save(visits)
+    return report
 
 
 def measure_cascade(

@@ -8,10 +8,16 @@ that a model cannot speak of has that model's lowest number (item-item: 0).
 
 The weights are those under which what was taken is likeliest among the candidates,
 
-    max  sum_v 1/|T_v| sum_{t in T_v} log( e^{s_t} / sum_{c in C_v} e^{s_c} )  -  l2/2 |w|^2
+    max  sum_v 1/|T_v| sum_{t in T_v} log( p_t + noise )  -  l2/2 |w|^2
+    p_t = e^{s_t} / sum_{c in C_v} e^{s_c}
 
-the conditional logit of McFadden (1974) with one choice a target; T_v are the candidates of visit v
-that were taken. It is concave, and Newton's steps find its maximum.
+T_v are the candidates of visit v that were taken. Without noise this is the conditional logit of
+McFadden (1974) with one choice a target, which is concave; Newton's steps find its maximum. It
+cares as much about targets that nothing foresees, for which it flattens the order, as about those
+that could come first, and only these are seen. So what is taken follows nothing that we know with
+a chance that no weight changes, and such targets hardly count: from the weights of the logit go
+ROUNDS steps towards those of a logit in which a target counts p_t / (p_t + noise)
+(expectation-maximisation, Dempster, Laird and Rubin 1977).
 
 Letters: C candidates of all requests together, J columns.
 """
@@ -19,7 +25,8 @@ Letters: C candidates of all requests together, J columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +45,9 @@ Floats = NDArray[np.float64]
 #: Among equals the more popular comes first: so much weighs this column everywhere.
 _TIE = 1e-6
 _STEPS, _CLOSE = 50, 1e-8
+#: The chance of a target that nothing foresees: that of one among the first twenty. And how often
+#: targets are weighed anew.
+NOISE, ROUNDS = 0.05, 10
 #: Candidates that are looked at together while fitting, 8 MB of 16 columns.
 _ROWS = 1 << 16
 
@@ -117,18 +127,36 @@ def standardised(values: NDArray[np.floating], offsets: Ints) -> Floats:
 
 
 def conditional_logit(
-    z: NDArray[np.floating], offsets: Ints, taken: NDArray[np.bool_], *, l2: float = 1.0
+    z: NDArray[np.floating],
+    offsets: Ints,
+    taken: NDArray[np.bool_],
+    *,
+    l2: float = 1.0,
+    noise: float = NOISE,
 ) -> Floats:
     """The weights [J] of the module's formula.
 
     z: [C, J]. offsets: int64 [V + 1] of the visits. taken: bool [C]. Visits of which no candidate
     was taken say nothing. l2: above 0, so that there is one maximum, also with columns that say
-    the same.
+    the same. noise: 0 for the logit.
     """
     blocks = _blocks(z, offsets, taken)
-    weight = np.zeros(z.shape[1])
+    weight = _climbed(blocks, np.zeros(z.shape[1]), l2, _STEPS)
+    for _ in range(ROUNDS if noise else 0):
+        weight = _climbed([_foreseen(block, weight, noise) for block in blocks], weight, l2, 1)
+    return weight
+
+
+def _foreseen(block: _VisitBlock, weight: Floats, noise: float) -> _VisitBlock:
+    """The block with each target's share times how likely it was foreseen."""
+    chance = _chances(block, weight)
+    return replace(block, share=block.share * chance / (chance + noise))
+
+
+def _climbed(blocks: list[_VisitBlock], weight: Floats, l2: float, steps: int) -> Floats:
+    """At most so many of Newton's steps from `weight` [J] towards the likeliest weights."""
     value, gradient, curvature = _likelihood(blocks, weight, l2)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         step = np.linalg.solve(curvature, gradient)
         size, decrement = 1.0, float(gradient @ step)
         if decrement < _CLOSE:
@@ -145,12 +173,23 @@ def conditional_logit(
 
 @dataclass(frozen=True, eq=False)
 class _VisitBlock:
-    """Some visits. z: [C, J]. owner: int64 [C]. share: [C], 1/|T_v| for what was taken."""
+    """Some visits. z: [C, J]. owner: int64 [C]. share: [C], how much each candidate counts as
+    taken: 1/|T_v|, or less."""
 
     z: Floats
     owner: Ints
     visits: int
     share: Floats
+
+    @cached_property
+    def counts(self) -> Floats:
+        """What the visit's candidates count together: [visits]."""
+        return np.bincount(self.owner, self.share, minlength=self.visits)
+
+    @cached_property
+    def starts(self) -> Ints:
+        """The first candidate of each visit: int64 [visits]."""
+        return np.searchsorted(self.owner, np.arange(self.visits))
 
 
 def _blocks(z: NDArray[np.floating], offsets: Ints, taken: NDArray[np.bool_]) -> list[_VisitBlock]:
@@ -177,16 +216,20 @@ def _likelihood(
     value = -l2 / 2 * float(weight @ weight)
     gradient, curvature = -l2 * weight, l2 * np.eye(len(weight))
     for block in blocks:
-        score = block.z @ weight
-        highest = np.full(block.visits, -np.inf)
-        np.maximum.at(highest, block.owner, score)
-        score -= highest[block.owner]
-        mass = np.exp(score)
-        total = np.bincount(block.owner, mass, minlength=block.visits)
-        value += float(block.share @ (score - np.log(total)[block.owner]))
-        p = mass / total[block.owner]
+        p = _chances(block, weight)
+        value += float(block.share @ np.log(np.maximum(p, 1e-300)))
+        p *= block.counts[block.owner]
         gradient = gradient + block.z.T @ (block.share - p)
-        starts = np.searchsorted(block.owner, np.arange(block.visits))
-        mean = np.add.reduceat(block.z * p[:, None], starts, axis=0)
-        curvature = curvature + block.z.T @ (block.z * p[:, None]) - mean.T @ mean
+        mean = np.add.reduceat(block.z * p[:, None], block.starts, axis=0)
+        inner = mean / np.maximum(block.counts, 1e-300)[:, None]
+        curvature = curvature + block.z.T @ (block.z * p[:, None]) - mean.T @ inner
     return value, gradient, curvature
+
+
+def _chances(block: _VisitBlock, weight: Floats) -> Floats:
+    """p of each candidate: [C]."""
+    score = block.z @ weight
+    score -= np.maximum.reduceat(score, block.starts)[block.owner]
+    mass = np.exp(score)
+    found: Floats = mass / np.add.reduceat(mass, block.starts)[block.owner]
+    return found

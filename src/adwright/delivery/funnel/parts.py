@@ -43,7 +43,9 @@ __all__ = ["SOURCES", "FunnelParts", "OpenParts", "SourceName"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-SourceName = Literal["sequence", "two-tower", "item-item", "past", "lately", "popularity", "hcn"]
+SourceName = Literal[
+    "sequence", "two-tower", "item-item", "linear", "past", "lately", "popularity", "hcn"
+]
 #: All sources, in the order in which reports name them.
 SOURCES: tuple[SourceName, ...] = get_args(SourceName)
 
@@ -54,9 +56,10 @@ class FunnelParts:
 
     ids: of the item codes 1 to N. count: int64 [N + 1], training events of each. repeats: whether
     what a user had is offered again. item_item: the rule; the other models are None where they
-    were not trained, or do not serve. two_tower, hcn: vectors. sequence: HSTU or SASRec. fine: DIN
-    or HSTU over choices, whose negatives were drawn as `draws` says. lately: float64 [N + 1],
-    decayed events; None without times. category: int64 [N + 1]; None without any.
+    were not trained, or do not serve. linear: item-item by regression. two_tower, hcn: vectors.
+    sequence: HSTU or SASRec. fine: DIN or HSTU over choices, whose negatives were drawn as `draws`
+    says. lately: float64 [N + 1], decayed events; None without times. category: int64 [N + 1];
+    None without any.
     Raises ConfigError for a model of another catalogue.
     """
 
@@ -64,6 +67,7 @@ class FunnelParts:
     count: Ints
     repeats: bool
     item_item: ItemItemArtifact | None = None
+    linear: ItemItemArtifact | None = None
     sequence: SequenceArtifact | None = None
     two_tower: RetrieverArtifact | None = None
     hcn: RetrieverArtifact | None = None
@@ -88,6 +92,7 @@ class FunnelParts:
         """The models that there are, by name."""
         every = {
             "item-item": self.item_item,
+            "linear": self.linear,
             "sequence": self.sequence,
             "two-tower": self.two_tower,
             "hcn": self.hcn,
@@ -127,6 +132,8 @@ class OpenParts:
                 return PastSource() if parts.repeats else None
             case "item-item":
                 return None if parts.item_item is None else NeighbourSource(parts.item_item.model)
+            case "linear":
+                return None if parts.linear is None else NeighbourSource(parts.linear.model)
             case "sequence" | "two-tower" | "hcn":
                 queries = self._queries(name)
                 return None if queries is None else queries.source()
@@ -156,6 +163,8 @@ class OpenParts:
             found.append(OwnColumns())
         if parts.item_item is not None and "item-item" in wanted:
             found.append(ScorerColumn("item-item", NeighbourScorer(parts.item_item.model)))
+        if parts.linear is not None and "linear" in wanted:
+            found.append(ScorerColumn("linear", NeighbourScorer(parts.linear.model)))
         for name in ("sequence", "two-tower", "hcn"):
             queries = self._queries(name) if name in wanted else None
             if queries is not None:

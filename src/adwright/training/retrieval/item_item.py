@@ -32,6 +32,7 @@ __all__ = [
     "fit_item_item",
     "listed_ranks",
     "search_item_item",
+    "validation_questions",
 ]
 
 Ints = NDArray[np.int64]
@@ -119,9 +120,7 @@ def search_item_item(
     """
     began = time.perf_counter()
     rng = np.random.default_rng(seed)
-    drawn = rng.permutation(len(log.valid))[:questions]
-    before = np.cumsum((log.valid.end - log.valid.first)[drawn])
-    asked = log.valid.some(np.sort(drawn[before <= max(2 * events, before[:1].sum())]))
+    asked = validation_questions(log, rng, questions, events)
     people = _some_people(log, events, rng)
     counted = int((log.train_end - log.offsets[:-1])[people].sum())
     bench = _Bench(log, asked, people, repeats=repeats)
@@ -144,6 +143,15 @@ def search_item_item(
     )
     _log.info(found.text())
     return found
+
+
+def validation_questions(
+    log: NextLog, rng: np.random.Generator, questions: int = QUESTIONS, events: int = EVENTS
+) -> NextQuestions:
+    """At most so many validation questions, with at most twice `events` events before them."""
+    drawn = rng.permutation(len(log.valid))[:questions]
+    before = np.cumsum((log.valid.end - log.valid.first)[drawn])
+    return log.valid.some(np.sort(drawn[before <= max(2 * events, before[:1].sum())]))
 
 
 class _Bench:

@@ -48,6 +48,7 @@ from adwright.data.tasks.own.visits import (
     time_kind,
     visits_digest,
 )
+from adwright.data.time import MICROSECONDS_PER_DAY
 
 __all__ = [
     "REPEAT_SHARE",
@@ -60,7 +61,9 @@ __all__ = [
 ]
 
 _log = logging.getLogger("adwright")
-VERSION = 1
+VERSION = 2
+#: Days that the places of the longest sequence take at most: times of ten years are real ones.
+_PLACES = 3_600
 #: Items repeat where at least this share of what is taken in training was had before.
 REPEAT_SHARE = 0.01
 
@@ -195,6 +198,7 @@ def build_next_item(
     catalogue = with_kinds(catalogue, columns)
     catalogue, of_items = item_features(catalogue, columns, min_count=config.min_count)
     events, context = _with_context(events)
+    events = _in_days(events)
     taken = [*(f.name for f in (*of_items, *context)), *events.columns]
     of_users: tuple[Feature, ...] = ()
     if log.users is not None and log.users.width > 1:
@@ -291,6 +295,17 @@ def _with_context(events: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Feature, ..
         "hour": time.dt.hour().cast(pl.String),
     }
     return events.with_columns(**{f.name: told[f.name] for f in chosen}), chosen
+
+
+def _in_days(events: pl.DataFrame) -> pl.DataFrame:
+    """The events as they are where their times are real; of places in a sequence a place counts
+    as a day, as half-lives are in days, or less where the longest would not fit into ten years."""
+    if time_kind(events["time"]) != "positions":
+        return events
+    place = pl.col("time").rank("dense").over("user_id").cast(pl.Int64) - 1
+    longest = int(events.select(place.max()).item())
+    step = min(MICROSECONDS_PER_DAY, _PLACES * MICROSECONDS_PER_DAY // max(longest, 1))
+    return events.with_columns(time=(place * step).cast(events.schema["time"]))
 
 
 def _published(

@@ -1,0 +1,125 @@
+"""implicit and RecBole on the task of a log: what they rank for the same visits, from the same
+training events and histories."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.data.ranges import ranges
+from adwright.data.sequences.next_log import NextLog, NextQuestions
+from adwright.metrics.ranking import ndcg_per_user, recall_per_user
+from adwright.training.retrieval.item_item import listed_ranks
+from adwright.training.retrieval.rules import new_targets
+from benchmarks.common.result import ROOT
+from benchmarks.peers.environments import build
+from benchmarks.peers.harness import ALLOCATOR
+
+__all__ = ["LARGEST", "PeerRow", "peer_rows"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+RUNNER = ROOT / "benchmarks" / "peers" / "run_next_item.py"
+DEPTH, FIRST = 50, 10
+#: Training events times items of a log on which an epoch of RecBole's SASRec ends within the time.
+LARGEST = 5e9
+_NAMES = {
+    "als": "implicit ALS",
+    "item_item_20": "implicit item-item, 20 neighbours",
+    "item_item_100": "implicit item-item, 100 neighbours",
+    "sasrec": "RecBole SASRec",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PeerRow:
+    """What a peer does. ndcg, recall: of each visit [V]. cpu: seconds of fitting. note: how its
+    training ended."""
+
+    name: str
+    ndcg: Floats
+    recall: Floats
+    cpu: float
+    note: str
+
+
+def peer_rows(
+    peer: Literal["implicit", "recbole"],
+    log: NextLog,
+    places: Ints,
+    folder: Path,
+    *,
+    repeats: bool,
+    seed: int,
+    seconds: float,
+) -> list[PeerRow]:
+    """The models of a peer on some test questions of `log`.
+
+    places: int64 [V], of the questions. folder: keeps what was answered. repeats: whether what a
+    user had stays a candidate. seconds: of the processor, for RecBole.
+    """
+    asked = log.test.some(places)
+    out = folder / f"{peer}-{seed}.npz"
+    if not out.exists():
+        _exchange(log, asked, folder / "exchange.npz", repeats=repeats)
+        _answer(peer, folder / "exchange.npz", out, seed, seconds)
+    known = asked if repeats else new_targets(log, asked)
+    with np.load(out, allow_pickle=False) as stored:
+        found: Mapping[str, NDArray[np.generic]] = {name: stored[name] for name in stored.files}
+    rows = []
+    for key, name in _NAMES.items():
+        if f"{key}_items" not in found:
+            continue
+        # Codes of the peers begin at 0, and -1 is none.
+        ranks = listed_ranks(found[f"{key}_items"].astype(np.int64) + 1, known)
+        rows.append(
+            PeerRow(
+                name,
+                ndcg_per_user(ranks, FIRST),
+                recall_per_user(ranks, DEPTH),
+                float(found[f"{key}_cpu"]),
+                str(found[f"{key}_note"]),
+            )
+        )
+    return rows
+
+
+def _exchange(log: NextLog, asked: NextQuestions, path: Path, *, repeats: bool) -> None:
+    """Everything before the test, and the histories that are asked."""
+    first = log.offsets[:-1].copy()
+    end = log.offsets[1:].copy()
+    # A user's test begins where the first test question ends.
+    np.minimum.at(end, log.test.user, log.test.end)
+    end = np.maximum(end, log.train_end)
+    place, offsets = ranges(first, end - first)
+    pasts = log.pasts(asked)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        train_row=np.repeat(np.arange(len(first)), np.diff(offsets)),
+        train_item=log.item[place] - 1,
+        train_end=log.train_end - first,
+        ask_row=pasts.owner,
+        ask_item=pasts.item - 1,
+        rows=len(asked),
+        items=log.items,
+        k=DEPTH,
+        unseen=int(not repeats),
+    )
+
+
+def _answer(
+    peer: Literal["implicit", "recbole"], source: Path, out: Path, seed: int, seconds: float
+) -> None:
+    python = build(peer)
+    command = [str(python), "-W", "ignore", str(RUNNER), peer, str(source), str(out), str(seed)]
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {**os.environ, **ALLOCATOR, **one}
+    subprocess.run([*command, str(seconds)], check=True, env=environment, cwd=out.parent)

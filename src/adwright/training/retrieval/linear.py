@@ -1,0 +1,123 @@
+"""Fit item-item by regression to a log: the settings of its item-item rule, and three that a short
+search on validation questions finds, how much the regression shrinks, how much it holds against
+popular items, and how fast a history fades.
+
+Of a log whose items repeat it is also searched how much an own item counts.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.data.sequences.next_log import NextLog
+from adwright.metrics.ranking import ndcg
+from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
+from adwright.models.retrieval.linear import (
+    LinearCounts,
+    count_linear,
+    linear_neighbours,
+    regression,
+)
+from adwright.models.retrieval.neighbours import NeighbourConfig, Neighbours
+from adwright.training.retrieval.item_item import (
+    DEPTH,
+    listed_ranks,
+    validation_questions,
+)
+
+__all__ = ["LinearFit", "fit_linear"]
+
+Floats = NDArray[np.float32]
+#: Settings that are tried, one after another.
+SHRINKS, TARGETS = (100.0, 1_000.0, 10.0), (0.25, 0.0, 0.5)
+RECENCIES, OWNS = (0.5, 0.7, 0.8, 0.9, 0.97), (0.01, 0.1, 1.0)
+#: Neighbours that are kept of each item.
+KEPT = 200
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """model: fitted. ndcg: NDCG@10 on the validation questions. trials: settings tried. items:
+    that have a row. seconds: it took."""
+
+    model: ItemItem
+    ndcg: float
+    trials: int
+    items: int
+    seconds: float
+
+    def text(self) -> str:
+        """One sentence."""
+        config = self.model.config
+        table = config.neighbours
+        return (
+            f"linear: shrink {table.shrink:g}, power {table.target:g}, recency {config.recency:g}, "
+            f"own {config.own:g}, {self.items:,} items; of {self.trials} settings the best on "
+            f"validation, NDCG@10 {self.ndcg:.4f}, in {self.seconds:.1f} s"
+        )
+
+
+def fit_linear(
+    log: NextLog, item_item: ItemItemConfig, *, repeats: bool, seed: int = 0
+) -> LinearFit:
+    """Count the training events, search and fit. item_item: the settings of the log's item-item
+    rule, of which window, decay, backward and recency are taken over. repeats: whether what a user
+    had may come again. Without validation questions the first settings stand."""
+    began = time.perf_counter()
+    base = replace(item_item.neighbours, source=0.0, neighbours=KEPT)
+    place, offsets = log.training
+    counts = count_linear(
+        log.item[place], log.moment[place], offsets, log.items, base, memory=item_item.recency
+    )
+    search = _Search(log, counts, repeats=repeats, seed=seed)
+    config = replace(item_item, own=item_item.own if repeats else 0.0)
+    for shrink in SHRINKS:
+        found = replace(base, shrink=shrink, target=TARGETS[0])
+        search.tried(replace(config, neighbours=found))
+    for target in TARGETS[1:]:
+        best = search.best.config
+        search.tried(replace(best, neighbours=replace(best.neighbours, target=target)))
+    for recency in RECENCIES:
+        search.tried(replace(search.best.config, recency=recency))
+    for own in OWNS if repeats else ():
+        search.tried(replace(search.best.config, own=own))
+    return LinearFit(
+        search.best, search.ndcg, search.trials, len(counts.kept), time.perf_counter() - began
+    )
+
+
+class _Search:
+    """Measures settings; a regression is solved once."""
+
+    def __init__(self, log: NextLog, counts: LinearCounts, *, repeats: bool, seed: int) -> None:
+        self.counts, self.repeats, self.items = counts, repeats, log.items
+        self.asked = validation_questions(log, np.random.default_rng(seed))
+        self.pasts = log.pasts(self.asked)
+        self.ndcg, self.trials = -1.0, 0
+        self.best: ItemItem
+        self._solved: dict[float, Floats] = {}
+        self._table: tuple[NeighbourConfig, Neighbours] | None = None
+
+    def tried(self, config: ItemItemConfig) -> None:
+        """Measure these settings, and keep them where they are the best so far."""
+        model = ItemItem(config, self._neighbours(config.neighbours), self.counts.count)
+        self.trials += 1
+        found = 0.0
+        if len(self.asked):
+            codes, _ = model.best(self.pasts, min(DEPTH, self.items), unseen=not self.repeats)
+            found = ndcg(listed_ranks(codes, self.asked), 10)
+        if found > self.ndcg:
+            self.ndcg, self.best = found, model
+
+    def _neighbours(self, config: NeighbourConfig) -> Neighbours:
+        if self._table is None or self._table[0] != config:
+            if config.shrink not in self._solved:
+                self._solved = {config.shrink: regression(self.counts, config.shrink)}
+            weights = self._solved[config.shrink]
+            table = linear_neighbours(self.counts, weights, config.neighbours, target=config.target)
+            self._table = config, table
+        return self._table[1]
