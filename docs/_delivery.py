@@ -342,9 +342,49 @@ def _ndcg(row: Mapping[str, Any] | None) -> str:
     return f"{row['ndcg10']:.4f} ({number(row['ndcg10_ci'])})"
 
 
+def funnel() -> Iterator[str]:
+    """From a log to its first answer: what serves beside rules, parts and peers, and the cost."""
+    figures, rows = figures_of("funnel"), result("funnel").get("rows", [])
+    lines = [row for row in rows if "served_ahead" in row]
+    kinds = {"served": "serves", "rule": "rule", "part": "own part", "peer": "other library"}
+    yield "| log | what | | NDCG@10 (95% interval) | recall@50 | what serves is ahead by |"
+    yield "|---|---|---|---|---|---|"
+    for name in dict.fromkeys(row["set"] for row in lines):
+        mine = [row for row in lines if row["set"] == name and row["kind"] in kinds]
+        for row in sorted(mine, key=lambda row: -row["ndcg10"][0]):
+            served = row["kind"] == "served"
+            title = f"**what serves** ({len(row['seeds'])} seeds)" if served else row["name"]
+            cells = [title, kinds[row["kind"]], measured(row, "ndcg10")]
+            cells += [f"{row['recall50'][0]:.4f}"]
+            cells += ["" if served else measured(row, "served_ahead", "+.4f")]
+            yield f"| {name} | {' | '.join(cells)} |"
+    yield ""
+    yield "| log | minutes | CPU-seconds | peak memory, GB | of these training |"
+    yield "|---|---|---|---|---|"
+    commands = [row for row in rows if "command" in row]
+    for name in dict.fromkeys(row["set"] for row in commands):
+        mine = [row for row in commands if row["set"] == name]
+        runs = len({row["seed"] for row in mine})
+        wall, cpu = (sum(row[key] for row in mine) / runs for key in ("wall", "cpu"))
+        training = sum(row["cpu"] for row in mine if "train" in row["command"]) / runs
+        peak = max(row["peak_mb"] for row in mine) / 1e3
+        yield f"| {name} | {wall / 60:.1f} | {cpu:,.0f} | {peak:.1f} | {training:,.0f} |"
+    yield ""
+    for text, key in (
+        ("logs", "sets"),
+        ("of these, not below the best rule or an own part", "sets_not_below_best_rule"),
+        ("ahead of every rule and library", "sets_best_of_all"),
+    ):
+        yield f"{text}: {number(figures.get(key), 'd')}; "
+    yield ""
+    yield result("funnel").get("protocol", f"The cascade of a log is {ABSENT}.")
+    yield from source("funnel")
+
+
 DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "cascade": cascade,
     "delivery": delivery,
+    "funnel": funnel,
     "hcn": hcn,
     "index": index,
     "offpolicy": offpolicy,

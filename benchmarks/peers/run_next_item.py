@@ -1,0 +1,201 @@
+"""Fits a peer on training events and answers for many histories; runs in that peer's environment.
+
+    python run_next_item.py implicit DATA.npz OUT.npz SEED
+    python run_next_item.py recbole  DATA.npz OUT.npz SEED SECONDS
+
+DATA: train_row, train_item (events in order, items from 0, the rows rising), train_end (how many
+events of each row train; those behind it validate), ask_row, ask_item, rows, items, k, unseen.
+OUT: NAME_items int32 [rows, k] of each model, -1 where there are no more; NAME_cpu, the
+CPU-seconds of fitting; NAME_note. One thread.
+
+implicit: AlternatingLeastSquares and CosineRecommender with the library's defaults, and the latter
+with 100 neighbours; they count training events alone. RecBole: SASRec with the settings of its
+SASRec.yaml and overall.yaml and the loss over the whole catalogue. Each user's last event
+validates after every epoch, as in its own leave-one-out, and the best epoch answers. It stops
+where RecBole stops (ten validations that are no better), or after SECONDS of the processor.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_EPOCHS, _TOGETHER = 300, 256
+
+
+def main(peer: str, source: str, out: str, seed: int, seconds: float) -> None:
+    """Write what the module says."""
+    with np.load(source, allow_pickle=False) as stored:
+        data = {name: stored[name] for name in stored.files}
+    found = implicit(data, seed) if peer == "implicit" else sasrec(data, seed, seconds)
+    np.savez(out, **found)
+
+
+def implicit(data: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The answers of implicit's models."""
+    from implicit.als import AlternatingLeastSquares
+    from implicit.nearest_neighbours import CosineRecommender
+
+    trains = place_in_row(data["train_row"]) < data["train_end"][data["train_row"]]
+    train = matrix(data["train_row"][trains], data["train_item"][trains], data)
+    asked = matrix(data["ask_row"], data["ask_item"], data, rows=int(data["rows"]))
+    models = {
+        "als": AlternatingLeastSquares(num_threads=1, use_gpu=False, random_state=seed),
+        "item_item_20": CosineRecommender(K=20, num_threads=1),
+        "item_item_100": CosineRecommender(K=100, num_threads=1),
+    }
+    people, found = np.arange(asked.shape[0]), {}
+    for name, model in models.items():
+        began = time.process_time()
+        model.fit(train, show_progress=False)
+        more = {"recalculate_user": True} if name == "als" else {}
+        ids, _ = model.recommend(
+            people,
+            asked,
+            N=int(data["k"]),
+            filter_already_liked_items=bool(data["unseen"]),
+            **more,
+        )
+        found |= {
+            f"{name}_items": ids.astype(np.int32),
+            f"{name}_cpu": time.process_time() - began,
+            f"{name}_note": "",
+        }
+    return found
+
+
+def matrix(row: Any, item: Any, data: dict[str, Any], rows: int | None = None) -> Any:
+    """How often each row has each item."""
+    from scipy.sparse import csr_matrix
+
+    shape = (len(data["train_end"]) if rows is None else rows, int(data["items"]))
+    return csr_matrix((np.ones(len(row), np.float32), (row, item)), shape)
+
+
+def place_in_row(row: Any) -> Any:
+    """Of each event, how many of its row lie before it; row: rising."""
+    return np.arange(len(row)) - np.searchsorted(row, row)
+
+
+class OutOfTime(Exception):
+    """The seconds are spent."""
+
+
+def sasrec(data: dict[str, Any], seed: int, seconds: float) -> dict[str, Any]:
+    """The answers of RecBole's SASRec."""
+    import torch
+    from recbole.config import Config
+    from recbole.data import create_dataset, data_preparation
+    from recbole.utils import get_model, get_trainer, init_seed
+
+    torch.set_num_threads(1)
+    # RecBole loads its own checkpoints, which hold more than tensors.
+    plain = torch.load
+    torch.load = lambda *a, **k: plain(*a, **{**k, "weights_only": False})
+    folder = Path(tempfile.mkdtemp(prefix="recbole-"))
+    write_atomic(folder / "peer", data)
+    config = Config(model="SASRec", dataset="peer", config_dict=settings(folder, seed))
+    init_seed(seed, reproducibility=True)
+    dataset = create_dataset(config)
+    train, valid, _ = data_preparation(config, dataset)
+    network = get_model("SASRec")(config, train.dataset)
+    trainer = get_trainer(config["MODEL_TYPE"], "SASRec")(config, network)
+    began, epochs, best = time.process_time(), 0, 0.0
+
+    def told(epoch: int, score: float) -> None:
+        nonlocal epochs, best
+        epochs, best = epoch + 1, max(best, float(score))
+        print(f"epoch {epochs}: {score:.4f}, {time.process_time() - began:.0f} s", flush=True)
+        if time.process_time() - began > seconds:
+            raise OutOfTime
+
+    ended = "stopped by itself"
+    try:
+        trainer.fit(train, valid, verbose=False, saved=True, callback_fn=told)
+    except OutOfTime:
+        ended = f"stopped after {seconds:.0f} s"
+    spent = time.process_time() - began
+    network.load_state_dict(torch.load(trainer.saved_model_file)["state_dict"])
+    return {
+        "sasrec_items": answers(network, dataset, data),
+        "sasrec_cpu": spent,
+        "sasrec_note": f"{epochs} epochs, {ended}; validation {best:.4f}",
+    }
+
+
+def settings(folder: Path, seed: int) -> dict[str, Any]:
+    """What differs from RecBole's defaults: where the data are, full ranking, one thread."""
+    return {
+        "data_path": str(folder),
+        "checkpoint_dir": str(folder),
+        "seed": seed,
+        "use_gpu": False,
+        "show_progress": False,
+        "state": "ERROR",
+        "epochs": _EPOCHS,
+        "loss_type": "CE",
+        "train_neg_sample_args": None,
+        "eval_args": {"split": {"LS": "valid_only"}, "order": "TO", "mode": "full"},
+        "metrics": ["NDCG", "Recall"],
+        "topk": [10],
+        "valid_metric": "NDCG@10",
+        "eval_batch_size": 1 << 20,
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+    }
+
+
+def write_atomic(folder: Path, data: dict[str, Any]) -> None:
+    """The events as RecBole's atomic file."""
+    folder.mkdir(parents=True)
+    with (folder / "peer.inter").open("w") as out:
+        out.write("user_id:token\titem_id:token\ttimestamp:float\n")
+        place = place_in_row(data["train_row"]).tolist()
+        rows = zip(data["train_row"].tolist(), data["train_item"].tolist(), place, strict=True)
+        out.writelines(f"{user}\t{item}\t{n}\n" for user, item, n in rows)
+
+
+def answers(network: Any, dataset: Any, data: dict[str, Any]) -> Any:
+    """The k best items of each history that is asked: int32 [rows, k]."""
+    import torch
+    from recbole.data.interaction import Interaction
+
+    tokens = dataset.field2id_token["item_id"]
+    ours = np.array([-1, *(int(token) for token in tokens[1:])])
+    theirs = np.zeros(int(data["items"]), np.int64)
+    theirs[ours[1:]] = np.arange(1, len(ours))
+    longest, rows, k = network.max_seq_length, int(data["rows"]), int(data["k"])
+    bounds = np.searchsorted(data["ask_row"], np.arange(rows + 1))
+    found = np.full((rows, k), -1, np.int32)
+    network.eval()
+    for start in range(0, rows, _TOGETHER):
+        some = range(start, min(start + _TOGETHER, rows))
+        items = np.zeros((len(some), longest), np.int64)
+        length, had = np.ones(len(some), np.int64), []
+        for n, row in enumerate(some):
+            past = theirs[data["ask_item"][bounds[row] : bounds[row + 1]]]
+            had.append(past)
+            last = past[past > 0][-longest:]
+            items[n, : len(last)], length[n] = last, max(len(last), 1)
+        asked = Interaction(
+            {"item_id_list": torch.from_numpy(items), "item_length": torch.from_numpy(length)}
+        )
+        with torch.no_grad():
+            score = network.full_sort_predict(asked).view(len(some), -1).numpy().copy()
+        score[:, 0] = -np.inf
+        for n, past in enumerate(had):
+            if data["unseen"]:
+                score[n, past] = -np.inf
+        size = min(k, score.shape[1])
+        top = np.argsort(-score, axis=1, kind="stable")[:, :size]
+        kept = np.take_along_axis(score, top, 1) > -np.inf
+        found[start : some.stop, :size] = np.where(kept, ours[top], -1)
+    return found
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], int(sys.argv[4]), float((sys.argv[5:] or [0])[0]))
