@@ -31,7 +31,7 @@ from benchmarks.delivery._funnel_steps import Done, log_to_answer
 
 NAME = "funnel"
 #: Seconds of the processor that RecBole's SASRec may train: as many as all of ours.
-PEER_SECONDS = 480
+PEER_SECONDS = 300
 PROTOCOL = (
     "From events.csv and items.csv to the first answer of the service by data import, train "
     "cascade, publish, key, serve and one request, all by defaults, each a process of its own: "
@@ -50,9 +50,9 @@ PROTOCOL = (
     "Best of all: ahead of every rule and every peer in NDCG@10."
 )
 _CLOCKS = {
-    True: "The minutes of the training (8) are those of the processor on one thread, since the "
+    True: "The minutes of the training (5) are those of the processor on one thread, since the "
     "machine was shared.",
-    False: "The training has 8 minutes.",
+    False: "The training has 5 minutes.",
 }
 
 

@@ -69,12 +69,28 @@ def test_what_serves_knows_events_at_their_own_times(tmp_path: Path) -> None:
 
 
 def test_without_models_the_rules_serve(tmp_path: Path) -> None:
-    config = replace(CONFIG, models=())
+    config = replace(CONFIG, models=(), linear=False)
     built = build_funnel(TASK, tmp_path / "run", config, repeats=False)
     assert set(built.funnel.parts.models) == {"item-item"}
     assert built.plan == ()
     assert "past" not in built.funnel.serving.sources
     assert not built.funnel.parts.repeats
+
+
+def test_what_each_visit_got_is_kept(tmp_path: Path) -> None:
+    built = build_funnel(TASK, tmp_path / "run", replace(CONFIG, models=()), repeats=True)
+    kept = pl.read_parquet(tmp_path / "run" / "visits.parquet")
+    assert kept.height == built.report.visits
+    assert kept["user"].n_unique() == built.report.users
+    for line in built.report.lines:
+        if line.ndcg is not None:
+            mean = kept[f"ndcg/{line.kind}/{line.name}"].mean()
+            assert mean == pytest.approx(line.ndcg.value)
+            assert kept[f"recall/{line.kind}/{line.name}"].mean() == pytest.approx(
+                line.recall.value
+            )
+    assert built.report.line("linear", "part").ndcg is not None
+    assert any(note.startswith("linear: ") for note in built.report.notes)
 
 
 def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,19 @@ def test_the_fine_stage_orders_what_is_let_through() -> None:
     assert chosen(worse, bench.user).fine is None
 
 
+def test_the_linear_model_takes_no_more_than_a_rule() -> None:
+    bench = made_up(network=1.0, rule=0.5)
+    names = tuple("linear" if name == "sequence" else name for name in bench.names)
+    reached = {**bench.reached, "linear": bench.reached["sequence"]}
+    bench = replace(bench, names=names, reached=reached)
+    orders = {o.name: o for o in try_orders(bench, halves(bench.user), ("linear", "item-item"))}
+    assert [orders[name].models for name in ("linear", "rules + linear", "Item-item")] == [0, 0, 0]
+    assert orders["Item-item"].is_rule
+    assert not orders["linear"].is_rule
+    simple = [orders["linear"], orders["Item-item"]]
+    assert chosen(simple, bench.user).name == "linear"
+
+
 def tried(name: str, gain: np.ndarray, models: int, columns: int = 1) -> TriedOrder:
     names = ("item-item", "again", "frequency")[:columns]
     return TriedOrder(name, ScoreMixture(names, (1.0,) * columns), None, models, gain, gain)  # type: ignore[arg-type]

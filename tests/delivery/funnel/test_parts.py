@@ -18,7 +18,7 @@ from tests.support.delivery.sequence_parts import hstu_ranker
 
 EVERY = (
     *("popularity", "lately", "category", "frequency", "recent", "again", "item-item"),
-    *("sequence", "two-tower", "hcn"),
+    *("linear", "sequence", "two-tower", "hcn"),
 )
 
 
@@ -28,6 +28,7 @@ def test_every_source_and_column_that_the_parts_allow() -> None:
     assert parts.coarse_names == EVERY
     bare = replace(
         funnel_parts(repeats=False),
+        linear=None,
         sequence=None,
         two_tower=None,
         hcn=None,

@@ -8,9 +8,10 @@ from adwright.data.sequences.next_log import NextLog, log_of_task
 from adwright.delivery.funnel.funnel import Funnel, Serving
 from adwright.delivery.funnel.mixture import ScoreMixture
 from adwright.delivery.funnel.parts import FunnelParts
-from adwright.models.retrieval.item_item import ItemItemConfig
+from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
 from adwright.models.retrieval.rules import NextRules
 from adwright.training.retrieval.item_item_artifact import ItemItemArtifact
+from adwright.training.retrieval.linear import fit_linear
 from adwright.training.retrieval.rules import fit_rules
 from tests.support.delivery.cascade_parts import DRAWS, hcn, histories, ranker, task, two_tower
 from tests.support.delivery.sequence_parts import hstu
@@ -30,6 +31,11 @@ def rules(*, repeats: bool = True) -> NextRules:
 
 
 @cache
+def linear(*, repeats: bool = True) -> ItemItem:
+    return fit_linear(log(), ItemItemConfig(own=0.1), repeats=repeats).model
+
+
+@cache
 def funnel_parts(*, repeats: bool = True) -> FunnelParts:
     known = rules(repeats=repeats)
     return FunnelParts(
@@ -37,6 +43,7 @@ def funnel_parts(*, repeats: bool = True) -> FunnelParts:
         count=task().count,
         repeats=repeats,
         item_item=ItemItemArtifact(known.item_item, log().ids, repeats),
+        linear=ItemItemArtifact(linear(repeats=repeats), log().ids, repeats),
         sequence=hstu(),
         two_tower=two_tower(),
         hcn=hcn(),

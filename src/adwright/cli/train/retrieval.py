@@ -51,7 +51,7 @@ def cascade(
     out: Annotated[Path, typer.Option("--out", help="Folder for the run.")] = Path("runs/cascade"),
     minutes: Annotated[
         float, typer.Option("--minutes", min=0.0, help="Wall time for all of it.")
-    ] = 8.0,
+    ] = 5.0,
     seed: Seed = 0,
     offline: Offline = False,
     resume: Resume = False,

@@ -75,7 +75,7 @@ class FunnelConfig:
     draws: of the bootstrap. seed: of everything. threads: of torch; 0 for as many as there are free
     cores."""
 
-    minutes: float = 8.0
+    minutes: float = 5.0
     models: tuple[ModelName, ...] = MODELS
     linear: bool = True
     valid: int | None = None

@@ -45,6 +45,9 @@ __all__ = ["Networks", "task_sequences"]
 
 #: Where the latest event lies before this, positions stand for times: ten years of days.
 _POSITIONS = 3_650 * MICROSECONDS_PER_DAY
+#: Events that the sequence model reads at most: an epoch of 64 takes a fourth of one of 512, and
+#: what lies further back the other sources know.
+_LATEST = 64
 #: Users whose validation visits a training looks at after each epoch, and k of the recall.
 _VALIDATION, _K = 1_500, 50
 
@@ -72,7 +75,8 @@ class Networks:
         """The defaults that a training has, a sentence each."""
         match name:
             case "sequence":
-                return sequence_defaults(task_sequences(self.task), repeats=self.repeats).why
+                sequences = task_sequences(self.task)
+                return sequence_defaults(sequences, repeats=self.repeats, longest=_LATEST).why
             case "two-tower":
                 return two_tower_defaults(self.task).why
             case "hcn":
@@ -131,7 +135,7 @@ class Networks:
         return run_ranker(asked, task=rows, resume=resume, clock=self.clock).ranker, choice.draws
 
     def _sequence(self, sequences: ItemSequences) -> tuple[SequenceRetriever, SequentialConfig]:
-        found = sequence_defaults(sequences, repeats=self.repeats)
+        found = sequence_defaults(sequences, repeats=self.repeats, longest=_LATEST)
         model = seeded(
             self.seed,
             lambda: sequence_retriever(found.model, sequences.items, count=sequences.count),

@@ -1,6 +1,7 @@
 """Defaults of the sequence models, counted from the sequences.
 
-history      what 95 of 100 users have, from 20 to 1,024 events, in steps of a power of two
+history      what 95 of 100 users have, from 20 to 1,024 events (or as many as are asked for), in
+             steps of a power of two
 width        64 numbers; 32 below 20,000 training events
 batch        so that an epoch has a hundred steps, from 16 to 128 sequences
 epochs       so many that training sees ten million events, from 3 to 200; three validations in
@@ -57,12 +58,13 @@ def sequence_defaults(
     model: RetrieverConfig | None = None,
     fit: SequentialConfig | None = None,
     chosen: Collection[str] = FROM_DATA,
+    longest: int = 1_024,
 ) -> Defaults[RetrieverConfig, SequentialConfig]:
     """Model and training for these sequences.
 
     kind: "hstu" or "sasrec". repeats: whether users take items again, which gets a score of its
     own. model, fit: what the settings that are not `chosen` are taken from, by default those of
-    the kind. Raises ConfigError for an unknown kind.
+    the kind. longest: events that are read at most. Raises ConfigError for an unknown kind.
     """
     lengths = sequences.training_end() - sequences.offsets[:-1]
     lengths = lengths[lengths > 1]
@@ -73,7 +75,9 @@ def sequence_defaults(
     # A multiple of the heads.
     width = -(-(64 if events >= 20_000 else 32) // plain.heads) * plain.heads
     network = plain.resized(
-        max_length=near_power_of_two(usual, 20, 1024) if "model.max_length" in chosen else None,
+        max_length=near_power_of_two(usual, min(20, longest), longest)
+        if "model.max_length" in chosen
+        else None,
         width=width if "model.width" in chosen else None,
     )
     of_model: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from adwright.data.tasks.own.next_item import (
     open_next_item,
     repeat_share,
 )
+from adwright.data.time import MICROSECONDS_PER_DAY
 from tests.support.data.small_next_basket import small_task
 
 START = datetime(2024, 3, 4, 8, tzinfo=UTC)  # a Monday
@@ -119,6 +121,36 @@ def test_features_come_from_columns_users_and_times() -> None:
         vocabulary[code - 1] == ("north" if n % 2 else "south")
         for code, n in zip(task.profile[:, town], user, strict=True)
     )
+
+
+@pytest.mark.parametrize("apart", [1, 3_600, 100_000])
+def test_places_in_a_sequence_count_as_days(apart: int) -> None:
+    """Seconds since 1970 that only number the visits of a user: a place is a day."""
+    log = shop()
+    place = pl.col("request_id").str.split("-").list.last().cast(pl.Int64)
+    time = pl.from_epoch(1 + apart * place, "s").dt.replace_time_zone("UTC").dt.cast_time_unit("us")
+    task = build_next_item(replace(log, events=log.events.with_columns(time=time))).task
+    assert np.unique(task.time).tolist() == [n * MICROSECONDS_PER_DAY for n in range(12)]
+    assert not task.profile_features or "weekday" not in {f.name for f in task.spec.features}
+
+
+def test_the_longest_sequence_fits_into_ten_years() -> None:
+    rows = [
+        {
+            "event_id": f"e{n}",
+            "user_id": f"u{n % 4}",
+            "request_id": f"r{n}",
+            "time": datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=n),
+            "kind": "purchase",
+            "item_id": f"i{n % 30}",
+        }
+        for n in range(20_000)
+    ]
+    table = pl.DataFrame(rows).with_columns(value=pl.lit(None, pl.Float64))
+    log = Log(validate_events(table).lazy(), Catalogue.checked(ITEMS))
+    task = build_next_item(log).task
+    assert len(np.unique(task.time)) == 5_000
+    assert 3_500 < task.time.max() / MICROSECONDS_PER_DAY < 3_650
 
 
 def test_repeats_are_what_training_shows() -> None:
