@@ -84,11 +84,8 @@ def test_what_each_visit_got_is_kept(tmp_path: Path) -> None:
     assert kept["user"].n_unique() == built.report.users
     for line in built.report.lines:
         if line.ndcg is not None:
-            mean = kept[f"ndcg/{line.kind}/{line.name}"].mean()
-            assert mean == pytest.approx(line.ndcg.value)
-            assert kept[f"recall/{line.kind}/{line.name}"].mean() == pytest.approx(
-                line.recall.value
-            )
+            means = [kept[f"{of}/{line.kind}/{line.name}"].mean() for of in ("ndcg", "recall")]
+            assert means == pytest.approx([line.ndcg.value, line.recall.value])
     assert built.report.line("linear", "part").ndcg is not None
     assert any(note.startswith("linear: ") for note in built.report.notes)
 
