@@ -370,12 +370,10 @@ def funnel() -> Iterator[str]:
         peak = max(row["peak_mb"] for row in mine) / 1e3
         yield f"| {name} | {wall / 60:.1f} | {cpu:,.0f} | {peak:.1f} | {training:,.0f} |"
     yield ""
-    for text, key in (
-        ("logs", "sets"),
-        ("of these, not below the best rule or an own part", "sets_not_below_best_rule"),
-        ("ahead of every rule and library", "sets_best_of_all"),
-    ):
-        yield f"{text}: {number(figures.get(key), 'd')}; "
+    keys = ("sets", "sets_not_below_best_rule", "sets_best_of_all")
+    sets, kept, best = (number(figures.get(key), "d") for key in keys)
+    yield f"Of {sets} logs what serves is not below the best rule or an own part on {kept}, and"
+    yield f"ahead of every rule and library on {best}."
     yield ""
     yield result("funnel").get("protocol", f"The cascade of a log is {ABSENT}.")
     yield from source("funnel")
