@@ -359,7 +359,7 @@ def funnel() -> Iterator[str]:
             cells += ["" if served else measured(row, "served_ahead", "+.4f")]
             yield f"| {name} | {' | '.join(cells)} |"
     yield ""
-    yield "| log | minutes | CPU-seconds | peak memory, GB | of these training |"
+    yield "| log | minutes | CPU-seconds | of these training | peak memory, GB |"
     yield "|---|---|---|---|---|"
     commands = [row for row in rows if "command" in row]
     for name in dict.fromkeys(row["set"] for row in commands):
@@ -368,7 +368,7 @@ def funnel() -> Iterator[str]:
         wall, cpu = (sum(row[key] for row in mine) / runs for key in ("wall", "cpu"))
         training = sum(row["cpu"] for row in mine if "train" in row["command"]) / runs
         peak = max(row["peak_mb"] for row in mine) / 1e3
-        yield f"| {name} | {wall / 60:.1f} | {cpu:,.0f} | {peak:.1f} | {training:,.0f} |"
+        yield f"| {name} | {wall / 60:.1f} | {cpu:,.0f} | {training:,.0f} | {peak:.1f} |"
     yield ""
     keys = ("sets", "sets_not_below_best_rule", "sets_best_of_all")
     sets, kept, best = (number(figures.get(key), "d") for key in keys)

@@ -63,17 +63,18 @@ Tell = Callable[[str], None]
 VALID, TEST, USUAL_ITEMS = 1_500, 5_000, 20_000
 #: Share of the minutes that choosing and measuring take.
 _MEASURING = 0.2
+#: Share of the minutes without which no model is tried: to ask what one takes is not for nothing.
+_TRYING = 0.15
 
 
 @checked
 @dataclass(frozen=True)
 class FunnelConfig:
     """minutes: of wall time, for all of it. models: that may be trained, in this order. linear:
-    whether item-item is fitted by regression, too. valid,
-    test: visits that choose and that measure, at most; 0 for all, None for as many as the catalogue
-    allows in reasonable time (`visits_within`). cascade: sizes of the stages.
-    draws: of the bootstrap. seed: of everything. threads: of torch; 0 for as many as there are free
-    cores."""
+    whether item-item is fitted by regression, too. valid, test: visits that choose and that
+    measure, at most; 0 for all, None for as many as the catalogue allows in reasonable time
+    (`visits_within`). cascade: sizes of the stages. draws: of the bootstrap. seed: of everything.
+    threads: of torch; 0 for as many as there are free cores."""
 
     minutes: float = 5.0
     models: tuple[ModelName, ...] = MODELS
@@ -165,7 +166,7 @@ def build_funnel(
     with torch_threads(config.threads or free_cores()):
         for name in config.models:
             with done.stage(f"train {name}"):
-                parts = _with_model(parts, name, networks, decisions, left)
+                parts = _with_model(parts, name, networks, decisions, left, config)
         visits = folder / "visits.parquet"
         notes = decisions.texts(said)
         funnel, report = _chosen(parts, rules, asked, task, config, done, notes, visits)
@@ -261,9 +262,17 @@ def plan_funnel(
     with TemporaryDirectory(prefix="adwright-plan-") as scratch:
         networks = Networks(task, repeats, Path(scratch), config.seed)
         for name in config.models:
-            found.append(planned(name, networks.cost(name), left))
+            short = _too_little(name, left, config)
+            found.append(short or planned(name, networks.cost(name), left))
             left -= found[-1].seconds
     return tuple(found)
+
+
+def _too_little(name: ModelName, left: float, config: FunnelConfig) -> Planned | None:
+    """That a model is left out, where so little time is left that it is not even tried."""
+    if left > 60 * config.minutes * _TRYING:
+        return None
+    return Planned(name, 0, 0.0, f"as {max(left, 0):.0f} s are left: give --minutes more")
 
 
 def _clear(folder: Path) -> None:
@@ -322,13 +331,13 @@ def _with_model(
     networks: Networks,
     decisions: _Plan,
     left: Callable[[], float],
+    config: FunnelConfig,
 ) -> FunnelParts:
     """The parts with one more model, where there is time for it."""
 
     def decide() -> Planned:
-        if left() <= 0:
-            return Planned(name, 0, 0.0, "as no time is left: give --minutes more")
-        return planned(name, networks.cost(name), left())
+        short = _too_little(name, left(), config)
+        return short or planned(name, networks.cost(name), left())
 
     decided = decisions.decide(name, decide)
     if not decided.epochs:
