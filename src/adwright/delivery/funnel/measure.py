@@ -104,7 +104,7 @@ class _Asked:
         self, name: str, kind: LineKind, ranks: Ranks, items: float, ms: float | None = None
     ) -> FunnelLine:
         gain, recall = ndcg_per_user(ranks, FIRST), recall_per_user(ranks, DEPTH)
-        self.kept |= {f"ndcg/{kind}/{name}": gain, f"recall/{kind}/{name}": recall}
+        self.kept.update({f"ndcg/{kind}/{name}": gain, f"recall/{kind}/{name}": recall})
         return self.line(name, kind, items, recall, gain, ms)
 
     def save(self, path: Path) -> None:
