@@ -41,15 +41,21 @@ class Done:
 
 
 def log_to_answer(
-    files: LogFiles, folder: Path, seed: int, *, user: str, processor: bool
+    files: LogFiles,
+    folder: Path,
+    seed: int,
+    trial: Sequence[str],
+    *,
+    user: str,
+    processor: bool,
 ) -> list[Done]:
     """Run the commands in `folder` as far as they were not run, and return all of them.
 
-    user: who asks the service. processor: the minutes of the training are of the processor, as on
+    trial: options of the training beside the defaults. user: who asks the service. processor: the minutes of the training are of the processor, as on
     a machine that does nothing else. Raises SystemExit where a command fails.
     """
     log = ["data", "import", str(files.events), "log", "--items", str(files.items), *files.options]
-    train = ["train", "cascade", "log", "--seed", str(seed)]
+    train = ["train", "cascade", "log", "--seed", str(seed), *trial]
     publish = ["publish", "runs/cascade/deployment", "--models", "models", "--tenant", "shop"]
     done = _before(folder)
     if not done:

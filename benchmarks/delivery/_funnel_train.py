@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("verb", nargs=2)
     parser.add_argument("log")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=FunnelConfig().minutes)
     parser.add_argument("--resume", action="store_true")
     asked = parser.parse_args()
     found = open_next_item(asked.log)
@@ -39,7 +40,7 @@ def main() -> None:
     built = build_funnel(
         found.task,
         Path("runs") / "cascade",
-        FunnelConfig(seed=asked.seed, threads=1),
+        FunnelConfig(minutes=asked.minutes, seed=asked.seed, threads=1),
         repeats=found.choices.repeats,
         log=asked.log,
         resume=asked.resume,

@@ -62,34 +62,40 @@ def main() -> None:
     parser.add_argument("--set", dest="names", choices=get_args(SetName), action="append")
     parser.add_argument("--seed", dest="seeds", type=int, action="append")
     parser.add_argument("--processor", action="store_true", help="for a busy machine")
+    parser.add_argument("--minutes", type=float, help="of the training: a trial, kept elsewhere")
     parser.add_argument("--no-peers", action="store_true", help="adwright alone")
     parser.add_argument("--no-recbole", action="store_true", help="implicit alone")
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     data = Path(os.environ["ADWRIGHT_DATA"])
+    root = cache_folder() / "bench" / (NAME if asked.minutes is None else f"{NAME}-trial")
+    trial = () if asked.minutes is None else ("--minutes", str(asked.minutes))
     for seed in asked.seeds or (0,):
         for name in asked.names or get_args(SetName):
-            folder = folder_of(name, seed)
-            done(name, seed, data, folder, processor=asked.processor)
+            folder = root / f"{name}-seed{seed}"
+            done(name, seed, data, folder, trial, processor=asked.processor)
             peers = [] if asked.no_peers else ["implicit"]
             if peers and not asked.no_recbole:
                 peers.append("recbole")
             beside(folder, seed, peers)
-            written(asked.results)
+            written(root, asked.results)
 
 
-def folder_of(name: str, seed: int) -> Path:
-    """Where a log and seed are kept."""
-    return cache_folder() / "bench" / NAME / f"{name}-seed{seed}"
-
-
-def done(name: SetName, seed: int, data: Path, folder: Path, *, processor: bool) -> None:
-    """The six commands, as far as they were not run."""
+def done(
+    name: SetName,
+    seed: int,
+    data: Path,
+    folder: Path,
+    trial: tuple[str, ...],
+    *,
+    processor: bool,
+) -> None:
+    """The six commands, as far as they were not run. trial: options of the training."""
     if (folder / "row.json").exists():
         return
     files = write_log(name, data, folder)
     user = str(pl.read_csv(files.events, n_rows=1)[0, 0])
-    steps = log_to_answer(files, folder, seed, user=user, processor=processor)
+    steps = log_to_answer(files, folder, seed, trial, user=user, processor=processor)
     report = FunnelReport.from_json((folder / "runs" / "cascade" / "report.json").read_text())
     row = {
         "set": name,
@@ -131,12 +137,12 @@ def beside(folder: Path, seed: int, peers: list[str]) -> None:
     atomic_write_text(folder / "peers.json", json.dumps(about, indent=1))
 
 
-def written(results: Path) -> None:
-    """Write funnel.json from all that is kept."""
+def written(root: Path, results: Path) -> None:
+    """Write funnel.json from all that is kept in `root`."""
     rows: list[dict[str, Any]] = []
     kept: dict[str, dict[int, Path]] = {}
     for name in get_args(SetName):
-        for folder in sorted((cache_folder() / "bench" / NAME).glob(f"{name}-seed*")):
+        for folder in sorted(root.glob(f"{name}-seed*")):
             if (folder / "gains.parquet").exists():
                 kept.setdefault(name, {})[int(folder.name.rpartition("seed")[2])] = folder
     figures: dict[str, Any] = {"cli_steps": 6, "sets": len(kept)}
