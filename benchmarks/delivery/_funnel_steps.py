@@ -51,8 +51,9 @@ def log_to_answer(
 ) -> list[Done]:
     """Run the commands in `folder` as far as they were not run, and return all of them.
 
-    trial: options of the training beside the defaults. user: who asks the service. processor: the minutes of the training are of the processor, as on
-    a machine that does nothing else. Raises SystemExit where a command fails.
+    trial: options of the training beside the defaults. user: who asks the service. processor: the
+    minutes of the training are of the processor, as on a machine that does nothing else. Raises
+    SystemExit where a command fails.
     """
     log = ["data", "import", str(files.events), "log", "--items", str(files.items), *files.options]
     train = ["train", "cascade", "log", "--seed", str(seed), *trial]
