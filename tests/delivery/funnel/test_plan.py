@@ -41,6 +41,13 @@ def test_a_model_that_would_learn_too_little_is_left_out(cost: EpochCost, epochs
         assert "--minutes" in found.text()
 
 
+def test_a_sequence_model_needs_more_epochs() -> None:
+    cost = EpochCost(20.0, 20, 1_000)
+    assert planned("sequence", cost, 100.0).epochs == 0
+    assert planned("two-tower", cost, 100.0).epochs == 3
+    assert planned("sequence", cost, 140.0).epochs == 4
+
+
 def test_busy_cores_get_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     for load, free in ((0.2, 8), (2.0, 6), (30.0, 1)):

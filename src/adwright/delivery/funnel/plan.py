@@ -9,10 +9,10 @@ as its share of the time that is left allows:
     hcn         several interests a user; an order                           .6
     fine        DIN over what the coarse order lets through                  all
 
-A model that would get fewer than two epochs is left out (one where an epoch sees more than
-LARGE events), and what it would have taken falls to those behind it. What a training leaves, as it
-stopped early, falls to them too. The decisions depend on the machine; a run keeps them, and is
-taken up with the same.
+A model that would get fewer than two epochs, the sequence model fewer than four, is left out: it
+would teach nothing that item-item does not know (one is enough where an epoch sees more than LARGE
+events). What it would have taken falls to those behind it, as does what a training leaves that
+stopped early. The decisions depend on the machine; a run keeps them, and is taken up with the same.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ ModelName = Literal["sequence", "two-tower", "hcn", "fine"]
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 #: Share of the time left that a model may take.
 SHARES: Mapping[ModelName, float] = {"sequence": 0.6, "two-tower": 0.6, "hcn": 0.6, "fine": 1.0}
+#: Epochs without which a model is not worth its time.
+_LEAST: Mapping[ModelName, int] = {"sequence": 4, "two-tower": 2, "hcn": 2, "fine": 2}
 #: An epoch of so many events teaches something alone.
 LARGE = 500_000
 _STEPS, _WARM = 4, 2
@@ -87,7 +89,7 @@ def planned(model: ModelName, cost: EpochCost, left: float) -> Planned:
     """How long a model is trained. left: seconds that there are for it and all behind it."""
     mine = max(left, 0.0) * SHARES[model] - cost.once
     fits = int(mine / max(cost.seconds, 1e-9))
-    least = 1 if cost.events >= LARGE or cost.epochs == 1 else 2
+    least = 1 if cost.events >= LARGE else min(_LEAST[model], cost.epochs)
     each = f"an epoch takes {cost.seconds:.1f} s"
     if fits < least:
         return Planned(
