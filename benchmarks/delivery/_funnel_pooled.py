@@ -56,7 +56,8 @@ class PooledLog:
 def pooled(name: str, gains: Mapping[int, pl.DataFrame]) -> PooledLog:
     """gains: seed -> what each visit got, as the benchmark keeps it."""
     lines = sorted({c for one in gains.values() for c in one.columns if c.startswith("ndcg/")})
-    rows, leads = [], {}
+    rows: list[dict[str, Any]] = []
+    leads: dict[tuple[str, str], Interval] = {}
     for line in lines:
         with_it = {seed: one for seed, one in gains.items() if line in one.columns}
         user = [one["user"].to_numpy() for one in with_it.values()]

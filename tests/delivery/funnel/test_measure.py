@@ -45,8 +45,8 @@ def test_rules_sources_and_parts_have_their_lines() -> None:
     for line in report.lines:
         kinds.setdefault(line.kind, set()).add(line.name)
     assert {"Item-item", "Popularity", "Personal frequency", "Last items again"} <= kinds["rule"]
-    assert {"item-item", "past", "two-tower", "sequence", "popularity"} <= kinds["source"]
-    assert {"sequence", "two-tower", "hcn"} == kinds["part"]
+    assert {"item-item", "past", "linear", "two-tower", "sequence"} <= kinds["source"]
+    assert {"linear", "sequence", "two-tower", "hcn"} == kinds["part"]
     whole = rules_ranks(rules(), log(), log().test, unseen=False)
     for name, ranks in whole.items():
         line = report.line(name)

@@ -184,12 +184,14 @@ class _VisitBlock:
     @cached_property
     def counts(self) -> Floats:
         """What the visit's candidates count together: [visits]."""
-        return np.bincount(self.owner, self.share, minlength=self.visits)
+        found: Floats = np.bincount(self.owner, self.share, minlength=self.visits)
+        return found
 
     @cached_property
     def starts(self) -> Ints:
         """The first candidate of each visit: int64 [visits]."""
-        return np.searchsorted(self.owner, np.arange(self.visits))
+        found: Ints = np.searchsorted(self.owner, np.arange(self.visits))
+        return found
 
 
 def _blocks(z: NDArray[np.floating], offsets: Ints, taken: NDArray[np.bool_]) -> list[_VisitBlock]:
