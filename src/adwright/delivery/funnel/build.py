@@ -145,14 +145,13 @@ def build_funnel(
     asked = log_of_task(task)
     with done.stage("count item-item and the rules"):
         rules, found = fit_log_rules(asked, repeats=repeats, seed=config.seed)
-        said = [found]
-        say(said[0])
-    parts = _counted(task, asked, rules, config.seed)
+        say(found)
+    parts, said = _counted(task, asked, rules, config.seed), [found]
     if config.linear:
         with done.stage("fit the linear model"):
             linear = fit_linear(asked, rules.item_item.config, repeats=repeats, seed=config.seed)
-            said.append(linear.text())
-            say(said[1])
+        say(linear.text())
+        said.append(linear.text())
         parts = replace(parts, linear=_artifact(linear.model, repeats, asked, task, config.seed))
     networks = Networks(task, repeats, folder, config.seed, cache, clock)
     decisions = _Plan(folder / "plan.json", say)
@@ -161,8 +160,7 @@ def build_funnel(
         spent = timer.monotonic() - began
         return 60 * config.minutes * (1 - _MEASURING) - spent
 
-    if config.models:
-        say(_intent(config))
+    say(_intent(config))
     with torch_threads(config.threads or free_cores()):
         for name in config.models:
             with done.stage(f"train {name}"):
@@ -194,6 +192,8 @@ def _known(task: NextBasket, events: pl.DataFrame) -> Histories:
 
 def _intent(config: FunnelConfig) -> str:
     """What is going to be trained, in words."""
+    if not config.models:
+        return "plan: no model is trained"
     return (
         f"plan: {', '.join(config.models)}, one after another as far as {config.minutes:g} minutes "
         f"go, of which a fifth is kept to choose and to measure"

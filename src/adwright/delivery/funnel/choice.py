@@ -2,12 +2,13 @@
 
 The weights of a mixture that judge a user's visits were fitted to other users: two halves of the
 users, each judged by the weights of the other. Of all orders the best by NDCG@10 sets the mark, and
-of those that are behind it by no more than one standard error the one that asks the fewest models
-is taken, the best where there are several (Breiman et al. 1984, section 3.4.3). A single rule, of
-which nothing was fitted to these visits, is given up only where it is behind by two. So no rule and
-no single model is ahead of what serves, but by what users differ by chance.
+of those that are behind it by no more than one standard error the one that asks the least is
+taken, the best where there are several (Breiman et al. 1984, section 3.4.3): a rule asks the least,
+then what takes no network, then one network more. So no rule and no single model is ahead of what
+serves, but by what users differ by chance.
 
-    rules       what serves is one rule, or a mixture of rules: no trained model is asked
+    rules       what serves is one rule, or a mixture of those that it is better for: no trained
+                model is asked
     models      one trained model alone, or mixtures of some with the rules
     fine        the best mixture, and the fine stage over what it lets through
 
@@ -43,7 +44,7 @@ RULES: dict[ColumnName, str] = {
     "again": "Last items again",
     "item-item": "Item-item",
 }
-#: Columns that a model is asked for. The linear one is a table like item-item, and takes no more.
+#: Columns that a model is asked for. The linear one is a table, as item-item is, and no network.
 NETWORKS: tuple[ColumnName, ...] = ("linear", "sequence", "two-tower", "hcn")
 _TABLES: tuple[ColumnName, ...] = ("linear",)
 _K = 10
@@ -67,7 +68,8 @@ class TriedOrder:
     @property
     def is_rule(self) -> bool:
         """Whether this is one of the simple rules, alone."""
-        return self.fine is None and len(self.coarse.names) == 1 and self.coarse.names[0] in RULES
+        alone = self.fine is None and self.models == 0 and len(self.coarse.names) == 1
+        return alone and self.coarse.names[0] in RULES
 
 
 def halves(user: Ints, seed: int = 0) -> NDArray[np.bool_]:
@@ -99,16 +101,13 @@ def try_orders(
     without one.
     """
     found = [_single(bench, name, through) for name in (*RULES, *NETWORKS) if name in bench.names]
-    rules = [name for name in bench.names if name not in NETWORKS]
+    rules = _needed(bench, half, [name for name in bench.names if name not in NETWORKS], sources)
     best, best_score = None, np.zeros(0)
     for networks in _subsets([name for name in NETWORKS if name in bench.names]):
         names = [name for name in bench.names if name in rules or name in networks]
         if len(names) < 2:
             continue
-        # What only the other networks find is not there, where these serve alone.
-        found_by = [name for name in sources if name not in NETWORKS or name in networks]
-        there = bench.reached_by(found_by)
-        score = np.where(there, _cross_fitted(bench, half, names), -np.inf)
+        score = _cross_fitted(bench, half, names, sources)
         called = " + ".join(("rules", *networks)) if networks else "Rules together"
         order = _order(called, bench, score, fitted(bench, names), _networks(networks), through)
         found.append(order)
@@ -122,25 +121,27 @@ def try_orders(
 def chosen(orders: Sequence[TriedOrder], user: Ints) -> TriedOrder:
     """The order that serves, by the rule of the module. user: int64 [V]."""
     best = max(orders, key=lambda one: float(one.gain.mean()))
-    near = [one for one in orders if _behind(best, one, user, 2 if one.is_rule else 1) <= 0]
-    fewest = min(_stages(one) for one in near)
-    return max(
-        (one for one in near if _stages(one) == fewest), key=lambda one: float(one.gain.mean())
-    )
+    near = [one for one in orders if _behind(best, one, user) <= 0]
+    least = min(_asks(one) for one in near)
+    return max((one for one in near if _asks(one) == least), key=lambda one: float(one.gain.mean()))
 
 
-def _stages(order: TriedOrder) -> int:
-    """How much an order takes: trained models, and one more for any mixture."""
-    return 2 * order.models + (len(order.coarse.names) > 1)
+def _asks(order: TriedOrder) -> int:
+    """How much an order takes: nothing beside a rule, tables, or networks."""
+    return 0 if order.is_rule else 1 + order.models
 
 
-def _behind(best: TriedOrder, other: TriedOrder, user: Ints, errors: float) -> float:
-    """By how much more than so many standard errors, over users, the other is behind."""
+def _behind(best: TriedOrder, other: TriedOrder, user: Ints) -> float:
+    """By how much more than one standard error, over users, the other is behind."""
     lost = best.gain - other.gain
+    return float(lost.mean()) - _error(lost, user)
+
+
+def _error(values: Floats, user: Ints) -> float:
+    """The standard error of a mean over visits [V], whose users differ."""
     _, place = np.unique(user, return_inverse=True)
-    mean = float(lost.mean())
-    beside = np.bincount(place, lost - mean)
-    return mean - errors * float(np.sqrt((beside**2).sum())) / len(lost)
+    beside = np.bincount(place, values - values.mean())
+    return float(np.sqrt((beside**2).sum())) / len(values)
 
 
 def _networks(names: Sequence[ColumnName]) -> int:
@@ -170,8 +171,41 @@ def _order(
     )
 
 
-def _cross_fitted(bench: Bench, half: NDArray[np.bool_], names: Sequence[ColumnName]) -> Floats:
-    """The score of each candidate by the weights of the other half: [C]."""
+def _needed(
+    bench: Bench,
+    half: NDArray[np.bool_],
+    names: Sequence[ColumnName],
+    sources: Sequence[SourceName],
+) -> list[ColumnName]:
+    """Of some columns those that a mixture is better for, as the cross-fit says: the best one, and
+    then each that raises NDCG@10 most, as long as it rises by half a standard error."""
+    kept: list[ColumnName] = []
+    before = np.zeros(len(bench.user))
+    while len(kept) < len(names):
+        gains = {
+            name: ndcg_per_user(
+                order_ranks(bench, _cross_fitted(bench, half, [*kept, name], sources)), _K
+            )
+            for name in names
+            if name not in kept
+        }
+        name = max(gains, key=lambda one: float(gains[one].mean()))
+        rise = gains[name] - before
+        if kept and float(rise.mean()) <= 0.5 * _error(rise, bench.user):
+            break
+        kept.append(name)
+        before = gains[name]
+    return [name for name in bench.names if name in kept]
+
+
+def _cross_fitted(
+    bench: Bench,
+    half: NDArray[np.bool_],
+    names: Sequence[ColumnName],
+    sources: Sequence[SourceName] | None = None,
+) -> Floats:
+    """The score of each candidate by the weights of the other half: [C]. sources: what only those
+    of networks find that are not asked, is not there."""
     z, owner = bench.columns(names), bench.short.owner
     score = np.zeros(len(z))
     for judged in (False, True):
@@ -179,7 +213,10 @@ def _cross_fitted(bench: Bench, half: NDArray[np.bool_], names: Sequence[ColumnN
         weight = conditional_logit(z, bench.short.offsets, others)
         mine = (half == judged)[owner]
         score[mine] = z[mine] @ weight
-    return score
+    if sources is None:
+        return score
+    found_by = [name for name in sources if name not in NETWORKS or name in names]
+    return np.where(bench.reached_by(found_by), score, -np.inf)
 
 
 def _with_fine(
