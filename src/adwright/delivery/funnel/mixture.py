@@ -184,8 +184,7 @@ class _VisitBlock:
     @cached_property
     def counts(self) -> Floats:
         """What the visit's candidates count together: [visits]."""
-        found: Floats = np.bincount(self.owner, self.share, minlength=self.visits)
-        return found
+        return np.bincount(self.owner, self.share, minlength=self.visits).astype(np.float64)
 
     @cached_property
     def starts(self) -> Ints:
