@@ -112,9 +112,11 @@ def regression(counts: LinearCounts, shrink: float) -> Floats:
 def linear_neighbours(
     counts: LinearCounts, weights: Floats, neighbours: int, *, target: float
 ) -> Neighbours:
-    """The best of each row of B [M, M], positive ones alone, as s of the module; ties by code."""
+    """The best of each row of B [M, M], positive ones alone, as s of the module; ties by code. No
+    item is its own neighbour: how much an own one counts is a setting of `item_item`."""
     scale = counts.count[counts.kept].astype(np.float32) ** np.float32(target)
     score = np.maximum(weights / scale, 0)
+    score[np.diag_indices(len(score))] = 0
     size = min(neighbours, len(counts.kept))
     codes = np.zeros((len(counts.count), neighbours), np.int32)
     best = np.zeros((len(counts.count), neighbours), np.float32)
