@@ -144,15 +144,14 @@ def build_funnel(
     _begin(folder, config, task, log, repeats=repeats, resume=resume)
     asked = log_of_task(task)
     with done.stage("count item-item and the rules"):
-        rules, found = fit_log_rules(asked, repeats=repeats, seed=config.seed)
-        say(found)
-    parts, said = _counted(task, asked, rules, config.seed), [found]
+        rules, told = fit_log_rules(asked, repeats=repeats, seed=config.seed)
+        say(told)
+    parts, said = _counted(task, asked, rules, config.seed), [told]
     if config.linear:
         with done.stage("fit the linear model"):
-            linear = fit_linear(asked, rules.item_item.config, repeats=repeats, seed=config.seed)
-        say(linear.text())
-        said.append(linear.text())
-        parts = replace(parts, linear=_artifact(linear.model, repeats, asked, task, config.seed))
+            parts, told = _with_linear(parts, rules, asked, task, config.seed)
+        said.append(told)
+        say(told)
     networks = Networks(task, repeats, folder, config.seed, cache, clock)
     decisions = _Plan(folder / "plan.json", say)
 
@@ -165,9 +164,8 @@ def build_funnel(
         for name in config.models:
             with done.stage(f"train {name}"):
                 parts = _with_model(parts, name, networks, decisions, left, config)
-        visits = folder / "visits.parquet"
         notes = decisions.texts(said)
-        funnel, report = _chosen(parts, rules, asked, task, config, done, notes, visits)
+        funnel, report = _chosen(parts, rules, asked, task, config, done, notes, folder)
     for note in report.notes[len(notes) :]:
         say(note)
     with done.stage("save the deployment"):
@@ -208,7 +206,7 @@ def _chosen(
     config: FunnelConfig,
     done: Stages,
     notes: Sequence[str],
-    visits: Path,
+    folder: Path,
 ) -> tuple[Funnel, FunnelReport]:
     """What serves, without the models that it does not ask, and the report of all of them."""
     histories = Histories.of_task(task)
@@ -234,7 +232,7 @@ def _chosen(
             seed=config.seed,
             notes=(*notes, *selected.notes),
             validation=selected.lines,
-            visits=visits,
+            visits=folder / "visits.parquet",
         )
     return funnel.serving_alone(), report
 
@@ -293,6 +291,15 @@ def _counted(task: NextBasket, log: NextLog, rules: NextRules, seed: int) -> Fun
         lately=rules.lately,
         category=rules.category,
     )
+
+
+def _with_linear(
+    parts: FunnelParts, rules: NextRules, log: NextLog, task: NextBasket, seed: int
+) -> tuple[FunnelParts, str]:
+    """The parts with item-item by regression, and what was found."""
+    found = fit_linear(log, rules.item_item.config, repeats=rules.repeats, seed=seed)
+    linear = _artifact(found.model, rules.repeats, log, task, seed)
+    return replace(parts, linear=linear), found.text()
 
 
 def _artifact(

@@ -74,10 +74,9 @@ def sequence_defaults(
     plain = model or default_config(kind)
     # A multiple of the heads.
     width = -(-(64 if events >= 20_000 else 32) // plain.heads) * plain.heads
+    most = near_power_of_two(usual, min(20, longest), longest)
     network = plain.resized(
-        max_length=near_power_of_two(usual, min(20, longest), longest)
-        if "model.max_length" in chosen
-        else None,
+        max_length=most if "model.max_length" in chosen else None,
         width=width if "model.width" in chosen else None,
     )
     of_model: dict[str, Any] = {

@@ -198,7 +198,6 @@ def build_next_item(
     catalogue = with_kinds(catalogue, columns)
     catalogue, of_items = item_features(catalogue, columns, min_count=config.min_count)
     events, context = _with_context(events)
-    events = _in_days(events)
     taken = [*(f.name for f in (*of_items, *context)), *events.columns]
     of_users: tuple[Feature, ...] = ()
     if log.users is not None and log.users.width > 1:
@@ -280,7 +279,7 @@ def _candidates(log: Log, events: pl.DataFrame, config: NextItemConfig) -> tuple
 
 
 def _with_context(events: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Feature, ...]]:
-    """The events with weekday and hour, as far as the times tell them."""
+    """The events with weekday and hour, as far as the times tell them, and places as days."""
     time, of_time = pl.col("time"), time_kind(events["time"])
     weekday, hour = CONTEXT
     match of_time:
@@ -294,7 +293,7 @@ def _with_context(events: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Feature, ..
         "weekday": time.dt.weekday().cast(pl.String),
         "hour": time.dt.hour().cast(pl.String),
     }
-    return events.with_columns(**{f.name: told[f.name] for f in chosen}), chosen
+    return _in_days(events.with_columns(**{f.name: told[f.name] for f in chosen})), chosen
 
 
 def _in_days(events: pl.DataFrame) -> pl.DataFrame:
