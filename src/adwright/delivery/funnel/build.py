@@ -173,13 +173,8 @@ def build_funnel(
             funnel = replace(funnel, histories=_known(task, events))
         identity = funnel.save(folder / "deployment", overwrite=overwrite or resume, clock=clock)
         atomic_write_text(folder / "report.json", report.to_json())
-    return FunnelResult(
-        replace(funnel, artifact_id=identity),
-        report,
-        tuple(decisions.taken),
-        dict(done.seconds),
-        folder,
-    )
+    built = replace(funnel, artifact_id=identity)
+    return FunnelResult(built, report, tuple(decisions.taken), dict(done.seconds), folder)
 
 
 def _known(task: NextBasket, events: pl.DataFrame) -> Histories:
