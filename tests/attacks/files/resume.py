@@ -166,6 +166,10 @@ def _whole(top: Path, command: Command) -> dict[str, Any]:
     return whole
 
 
+def _is_whole(out: Path, whole: Mapping[str, Any]) -> bool:
+    return all((out / name).exists() for name in whole["left"])
+
+
 def _killed(top: Path, *, command: Command, number: int) -> dict[str, float]:
     whole = _whole(top, command)
     # Evenly over the time, each somewhere in its share of it.
@@ -174,7 +178,8 @@ def _killed(top: Path, *, command: Command, number: int) -> dict[str, float]:
     for turn in range(6):
         out = top / f"{command.name}-{number}-{turn}"
         process = _start(top, command.arguments, out)
-        if _until(top, process, out, seconds):
+        # Killed as it ends, with all that it leaves in place, it has nothing to resume.
+        if _until(top, process, out, seconds) and not _is_whole(out, whole):
             break
         seconds /= 2  # done before the moment came: the machine has less to do by now
     else:

@@ -130,8 +130,8 @@ def long_body(length: int, service: Running) -> None:
 
 
 FIELDS: dict[str, dict[str, Any]] = {
-    "an id of 129 characters": {"user_id": "u" * 129},
-    "an id of 129 emoji": {"user_id": "\U0001f600" * 129},
+    "an id of 501 characters": {"user_id": "u" * 501},
+    "an id of 501 emoji": {"user_id": "\U0001f600" * 501},
     "a blank id": {"user_id": "  "},
     "an id with a line break": {"user_id": "a\nb"},
     "an id that means nothing": {"user_id": "nan"},
