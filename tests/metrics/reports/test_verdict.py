@@ -42,7 +42,7 @@ def test_a_model_ahead_says_of_whom() -> None:
         "HSTU is ahead of all 2 others; of item-item, the best, by 0.0200 (0.0100 to 0.0300) "
         "ndcg@10."
     )
-    assert "ahead of the other;" in verdict("HSTU", {"Item-item": AHEAD}, "ndcg@10")
+    assert "HSTU is ahead of item-item by" in verdict("HSTU", {"Item-item": AHEAD}, "ndcg@10")
 
 
 def test_bad_probabilities_are_told_beside_a_good_order() -> None:

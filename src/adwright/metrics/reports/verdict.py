@@ -39,8 +39,8 @@ def verdict(
         first = name[0].upper() + name[1:]
         said = f"{first} is ahead of {subject} by {behind.text()} {measure}: {advice(other)}."
     elif lead.low > 0:
-        said = f"{subject} is ahead of {_all(leads)}; of {name}, the best, by {lead.text()}"
-        said += f" {measure}."
+        others = f"all {len(leads)} others; of {name}, the best," if len(leads) > 1 else name
+        said = f"{subject} is ahead of {others} by {lead.text()} {measure}."
     else:
         said = f"{subject} and {name} are not told apart: {subject} is ahead by "
         said += f"{lead.text('+.4f')} {measure}. Where they are alike, {advice(other)}."
@@ -120,7 +120,3 @@ def advice(other: str) -> str:
             )
         case _:
             return f"use {other}"
-
-
-def _all(leads: Mapping[str, Interval]) -> str:
-    return "the other" if len(leads) == 1 else f"all {len(leads)} others"
