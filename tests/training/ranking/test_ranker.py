@@ -339,9 +339,11 @@ def test_tables_of_other_libraries_are_taken(ranker: Ranker, task: Task) -> None
     assert best.equals(ranker.recommend(events, rows, k=2))
     mine = events.filter(user_id="u1")
     assert ranker.explain(mine.to_arrow(), "i1").equals(ranker.explain(mine, "i1"))
-    for wrong in ([{"user_id": "u1"}], Path("rows.parquet"), None):
-        with pytest.raises(SchemaError, match=r"rows are a table, not .*polars, pandas or Arrow"):
-            ranker.score_rows(wrong, events)  # type: ignore[arg-type]
+    assert np.array_equal(ranker.score_rows(rows.to_dicts(), events), expected)
+    with pytest.raises(SchemaError, match=r"rows are a table, not a file .*score_file"):
+        ranker.score_rows(Path("rows.parquet"), events)  # type: ignore[arg-type]
+    with pytest.raises(SchemaError, match=r"the rows: NoneType is no table"):
+        ranker.score_rows(None, events)  # type: ignore[arg-type]
     for k in ("3", 2.0):
         with pytest.raises(ConfigError, match="k is a whole number, not"):
             ranker.recommend(events, rows, k=k)  # type: ignore[arg-type]

@@ -56,7 +56,10 @@ def table_of(table: AnyTable, what: str) -> pl.DataFrame:
             file=str(table),
             hint="pass a table of polars, pandas or Arrow; score_file reads files",
         )
-    return as_polars(table).lazy().collect()
+    try:
+        return as_polars(table).lazy().collect()
+    except SchemaError as error:
+        raise SchemaError(f"the {what}: {error.what}", hint=error.hint) from error
 
 
 def needed_columns(spec: FeatureSpec) -> tuple[str, ...]:
