@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from tests.support.store.postgres import ABSENT, Postgres, programs, running
 # A busy machine is no failure: examples have no time limit of their own.
 settings.register_profile("adwright", deadline=None)
 settings.load_profile("adwright")
+
+# What was started in the background ignores Ctrl-C, which tests send to themselves.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -40,7 +40,7 @@ def test_the_shared_parts_escape_and_add_up() -> None:
     parts = page_environment("adwright.demos").get_template("parts.html").module
     table = str(parts.table(("a",), [("<b>",)]))  # type: ignore[attr-defined]
     assert '<th scope="col">a</th>' in table
-    assert "<td>&lt;b&gt;</td>" in table
+    assert '<td data-name="a">&lt;b&gt;</td>' in table
     made = str(parts.making("id", 3, {"one": 1.5, "two": 2.5}))  # type: ignore[attr-defined]
     assert "<td>1.5 s</td>" in made
     assert "<td>4 s</td>" in made

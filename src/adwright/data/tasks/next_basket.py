@@ -199,7 +199,7 @@ def reordered(task: NextBasket, ids: Sequence[str]) -> NextBasket:
     if len(old) + 1 != len(task.items) or (np.diff(np.sort(old), prepend=0) != 1).any():
         raise ConfigError(
             f"the model knows {len(ids):,} items, and the log has {len(task.items) - 1:,} others",
-            hint="name the log that the model was trained on",
+            hint="measure it on the log that it was trained on",
         )
     new = np.zeros(len(task.items), np.int64)
     new[old] = np.arange(1, len(task.items))
