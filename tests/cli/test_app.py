@@ -92,6 +92,7 @@ def test_after_ctrl_c_it_says_how_to_go_on(
 
     monkeypatch.setattr("adwright.training.ranking.run.run", press)
     monkeypatch.setattr("adwright.training.sequential.run.run_sequence", press)
+    monkeypatch.setattr("adwright.core.config.read_toml", lambda *_: {"seed": 1})
     monkeypatch.setattr("adwright.core.config.load_toml", lambda *_: RunConfig())
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 130
