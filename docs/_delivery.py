@@ -346,6 +346,7 @@ def funnel() -> Iterator[str]:
     """From a log to its first answer: what serves beside rules, parts and peers, and the cost."""
     figures, rows = figures_of("funnel"), result("funnel").get("rows", [])
     lines = [row for row in rows if "served_ahead" in row]
+    ended = {(row["set"], row["peer"]): row["note"] for row in rows if row.get("note")}
     kinds = {"served": "serves", "rule": "rule", "part": "own part", "peer": "other library"}
     yield "| log | what | | NDCG@10 (95% interval) | recall@50 | what serves is ahead by |"
     yield "|---|---|---|---|---|---|"
@@ -354,6 +355,8 @@ def funnel() -> Iterator[str]:
         for row in sorted(mine, key=lambda row: -row["ndcg10"][0]):
             served = row["kind"] == "served"
             title = f"**what serves** ({len(row['seeds'])} seeds)" if served else row["name"]
+            if (name, row["name"]) in ended:
+                title += f", {ended[name, row['name']].partition(',')[0]}"
             cells = [title, kinds[row["kind"]], measured(row, "ndcg10")]
             cells += [f"{row['recall50'][0]:.4f}"]
             cells += ["" if served else measured(row, "served_ahead", "+.4f")]

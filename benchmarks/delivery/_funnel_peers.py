@@ -22,7 +22,7 @@ from benchmarks.common.result import ROOT
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR
 
-__all__ = ["LARGEST", "PeerRow", "peer_rows"]
+__all__ = ["LARGEST", "PeerRow", "answers_of", "peer_rows"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -58,15 +58,15 @@ def peer_rows(
     *,
     repeats: bool,
     seed: int,
-    seconds: float,
+    seconds: int,
 ) -> list[PeerRow]:
     """The models of a peer on some test questions of `log`.
 
     places: int64 [V], of the questions. folder: keeps what was answered. repeats: whether what a
-    user had stays a candidate. seconds: of the processor, for RecBole.
+    user had stays a candidate. seconds: of the processor, for RecBole, whose row names them.
     """
     asked = log.test.some(places)
-    out = folder / f"{peer}-{seed}.npz"
+    out = answers_of(peer, folder, seed, seconds)
     if not out.exists():
         _exchange(log, asked, folder / "exchange.npz", repeats=repeats)
         _answer(peer, folder / "exchange.npz", out, seed, seconds)
@@ -81,7 +81,7 @@ def peer_rows(
         ranks = listed_ranks(found[f"{key}_items"].astype(np.int64) + 1, known)
         rows.append(
             PeerRow(
-                name,
+                f"{name}, {seconds:,} CPU-seconds" if peer == "recbole" else name,
                 ndcg_per_user(ranks, FIRST),
                 recall_per_user(ranks, DEPTH),
                 float(found[f"{key}_cpu"]),
@@ -89,6 +89,11 @@ def peer_rows(
             )
         )
     return rows
+
+
+def answers_of(peer: Literal["implicit", "recbole"], folder: Path, seed: int, seconds: int) -> Path:
+    """Where the answers of a peer are kept."""
+    return folder / (f"recbole-{seconds}-{seed}.npz" if peer == "recbole" else f"{peer}-{seed}.npz")
 
 
 def _exchange(log: NextLog, asked: NextQuestions, path: Path, *, repeats: bool) -> None:
@@ -116,7 +121,7 @@ def _exchange(log: NextLog, asked: NextQuestions, path: Path, *, repeats: bool) 
 
 
 def _answer(
-    peer: Literal["implicit", "recbole"], source: Path, out: Path, seed: int, seconds: float
+    peer: Literal["implicit", "recbole"], source: Path, out: Path, seed: int, seconds: int
 ) -> None:
     python = build(peer)
     command = [str(python), "-W", "ignore", str(RUNNER), peer, str(source), str(out), str(seed)]

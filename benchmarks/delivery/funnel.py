@@ -12,7 +12,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -25,13 +25,13 @@ from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel.report import FunnelReport
 from benchmarks.common.result import RESULTS, write_result
 from benchmarks.delivery._funnel_logs import SetName, write_log
-from benchmarks.delivery._funnel_peers import LARGEST, PeerRow, peer_rows
+from benchmarks.delivery._funnel_peers import LARGEST, answers_of, peer_rows
 from benchmarks.delivery._funnel_pooled import pooled
 from benchmarks.delivery._funnel_steps import Done, log_to_answer
 
 NAME = "funnel"
-#: Seconds of the processor that RecBole's SASRec may train: as many as all of ours.
-PEER_SECONDS = 300
+#: Seconds of the processor that RecBole's SASRec may train: as many as all of ours, and far more.
+PEER_SECONDS = (300, 3600)
 PROTOCOL = (
     "From events.csv and items.csv to the first answer of the service by data import, train "
     "cascade, publish, key, serve and one request, all by defaults, each a process of its own: "
@@ -44,8 +44,9 @@ PROTOCOL = (
     "same events, answer from the same histories and rank the whole catalogue: implicit by its "
     "defaults (100 factors, 15 iterations), RecBole's SASRec by its own (width 64, 2 layers, "
     "dropout 0.5, batches of 2,048, loss over all items), the best of its epochs by validation, "
-    "for at most "
-    f"{PEER_SECONDS} CPU-seconds; it is left out where an epoch takes longer. Not below: the upper "
+    "for the CPU-seconds that its row names (the epoch in hand is finished): as many as all of "
+    "ours, which are few epochs of its, and an hour where there is such a row, one seed. It is "
+    "left out where the log is too large for that. Not below: the upper "
     "end of the interval of what serves less each rule and each of its own parts is not below 0. "
     "Best of all: ahead of every rule and every peer in NDCG@10."
 )
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--processor", action="store_true", help="for a busy machine")
     parser.add_argument("--minutes", type=float, help="of the training: a trial, kept elsewhere")
     parser.add_argument("--no-peers", action="store_true", help="adwright alone")
-    parser.add_argument("--no-recbole", action="store_true", help="implicit alone")
+    parser.add_argument("--recbole", type=int, choices=PEER_SECONDS, action="append", default=[])
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     data = Path(os.environ["ADWRIGHT_DATA"])
@@ -74,10 +75,7 @@ def main() -> None:
         for name in asked.names or get_args(SetName):
             folder = root / f"{name}-seed{seed}"
             done(name, seed, data, folder, trial, processor=asked.processor)
-            peers = [] if asked.no_peers else ["implicit"]
-            if peers and not asked.no_recbole:
-                peers.append("recbole")
-            beside(folder, seed, peers)
+            beside(folder, seed, [] if asked.no_peers else asked.recbole, peers=not asked.no_peers)
             written(root, asked.results)
 
 
@@ -107,25 +105,30 @@ def done(
     atomic_write_text(folder / "row.json", json.dumps(row, indent=1))
 
 
-def beside(folder: Path, seed: int, peers: list[str]) -> None:
-    """Add to what each visit got by ours what it got by the peers, as gains.parquet."""
+def beside(folder: Path, seed: int, recbole: list[int], *, peers: bool) -> None:
+    """Add to what each visit got by ours what it got by the peers, as gains.parquet.
+
+    recbole: the seconds that its SASRec gets now; what was done before is there in any case.
+    """
     gains = pl.read_parquet(folder / "runs" / "cascade" / "visits.parquet")
     found = open_next_item(folder / "log")
     log, every = log_of_task(found.task), found.task.visits("test")
     places = np.searchsorted(every, gains["visit"].to_numpy())
     about = []
-    there = [p for p in ("implicit", "recbole") if (folder / "peers" / f"{p}-{seed}.npz").exists()]
-    for peer in sorted({*peers, *there}):
-        if peer == "recbole" and len(log.item) * log.items > LARGEST:
-            continue
-        rows: list[PeerRow] = peer_rows(
-            "recbole" if peer == "recbole" else "implicit",
+    asked: list[tuple[Literal["implicit", "recbole"], int]] = [("implicit", 0)] if peers else []
+    for seconds in PEER_SECONDS:
+        there = answers_of("recbole", folder / "peers", seed, seconds).exists()
+        if there or (seconds in recbole and len(log.item) * log.items <= LARGEST):
+            asked.append(("recbole", seconds))
+    for peer, seconds in asked:
+        rows = peer_rows(
+            peer,
             log,
             places,
             folder / "peers",
             repeats=found.choices.repeats,
             seed=seed,
-            seconds=PEER_SECONDS,
+            seconds=seconds,
         )
         for row in rows:
             gains = gains.with_columns(
