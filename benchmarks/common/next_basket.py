@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.metrics.bootstrap import bootstrap_difference, bootstrap_ratio
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.metrics.ranks import Ranks
+from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 from adwright.training.retrieval.ranks import Retrieved, Scorer, retrieved_ranks
 
 Floats = NDArray[np.float64]
@@ -88,45 +88,79 @@ def _places(task: NextBasket) -> Floats:
 
 
 def person_sums(values: Floats, person: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """(sum over a user's visits, number of visits), of the visits that have a value."""
-    known = ~np.isnan(values)
+    """(sum over a user's visits, number of visits), of the visits that have a value.
+
+    values: [V], or [S, V] by seed, where every seed has a value of the same visits; the sums then
+    are [S, U].
+    """
+    known = ~np.isnan(np.atleast_2d(values)).any(0)
     people = int(person.max()) + 1
-    return (
-        np.bincount(person[known], values[known], minlength=people).astype(np.float64),
-        np.bincount(person[known], minlength=people).astype(np.float64),
+
+    def sums(one: Floats) -> Floats:
+        return np.bincount(person[known], one[known], minlength=people).astype(np.float64)
+
+    number = np.bincount(person[known], minlength=people).astype(np.float64)
+    return (sums(values) if values.ndim == 1 else np.stack([sums(one) for one in values]), number)
+
+
+def method_interval(values: Floats, person: NDArray[np.int64], draws: int = 1000) -> MethodInterval:
+    """Mean over visits, of a model over its seeds too, values [S, V]; of a rule [V]."""
+    return two_level_ratio(*person_sums(values, person), np.random.default_rng(0), draws)
+
+
+def method_difference(
+    a: Floats, b: Floats, person: NDArray[np.int64], draws: int = 2000, *, paired: bool = False
+) -> MethodInterval:
+    """Difference of the means over visits, the same for both. a, b: [S, V], each by its own seeds,
+    or [V] of a rule. paired: seed s of both is one training."""
+    (top_a, number), (top_b, other) = person_sums(a, person), person_sums(b, person)
+    rng = np.random.default_rng(0)
+    return two_level_difference(
+        top_a, top_b, number, rng, draws, denominators_b=other, paired=paired
     )
 
 
 def interval(values: Floats, person: NDArray[np.int64], draws: int = 1000) -> list[float]:
-    """Mean over visits, and the ends of its 95% interval by bootstrap over users."""
-    top, number = person_sums(values, person)
-    found = bootstrap_ratio(top, number, np.random.default_rng(0), draws)
-    return [found.value, found.low, found.high]
+    """`method_interval` as [value, low, high]."""
+    return ends(method_interval(values, person, draws))
 
 
 def difference(a: Floats, b: Floats, person: NDArray[np.int64], draws: int = 2000) -> list[float]:
-    """Paired difference of means over visits, and the ends of its 95% interval."""
-    top_a, number = person_sums(a, person)
-    top_b, _ = person_sums(b, person)
-    found = bootstrap_difference(top_a, top_b, number, np.random.default_rng(0), draws)
+    """`method_difference` as [value, low, high]."""
+    return ends(method_difference(a, b, person, draws))
+
+
+def ends(found: MethodInterval) -> list[float]:
+    """[value, low, high]."""
     return [found.value, found.low, found.high]
 
 
+def by_seed(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    """The measures of the trainings of a model, each with a row a seed: [S, V]."""
+    return {key: np.stack([run[key] for run in runs]) for key in runs[0]}
+
+
 def mean_of(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
-    """The mean over seeds of each visit's measures."""
+    """The mean over seeds of each visit's measures: intervals of it are of these trainings."""
     return {key: np.mean([run[key] for run in runs], axis=0) for key in runs[0]}
 
 
 def table(models: Mapping[str, Mapping[str, Floats]], person: NDArray[np.int64]) -> list[Any]:
-    """One row per model: each measure with its interval."""
+    """One row per model: each measure with its interval, and by seed where there are seeds."""
     rows = []
     for name, values in models.items():
         row: dict[str, Any] = {"model": name}
-        for key, found in values.items():
-            value, low, high = interval(found, person)
-            row[key] = [round(value, 5), round(low, 5), round(high, 5)]
-        rows.append(row)
+        row |= {k: [round(x, 5) for x in interval(found, person)] for k, found in values.items()}
+        rows.append(row | means_by_seed(values))
     return rows
+
+
+def means_by_seed(values: Mapping[str, Floats]) -> dict[str, Any]:
+    """{"by_seed": measure -> mean over visits of each seed}; nothing of a rule."""
+    found = {
+        k: [round(float(np.nanmean(one)), 6) for one in v] for k, v in values.items() if v.ndim == 2
+    }
+    return {"by_seed": found} if found else {}
 
 
 def keep(path: Path, values: Mapping[str, Any], seconds: float) -> None:

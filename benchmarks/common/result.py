@@ -7,13 +7,15 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from adwright.core.atomic import atomic_write_text
+from adwright.metrics.two_level import MethodInterval
 
-__all__ = ["PICTURES", "RESULTS", "ROOT", "machine", "write_result"]
+__all__ = ["PICTURES", "RESULTS", "ROOT", "Lead", "machine", "write_result"]
 
 #: The folder of this checkout.
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +26,33 @@ _PACKAGES = ("torch", "numpy", "polars", "pyarrow")
 Figure = float | int | Sequence[float]
 
 
+@dataclass(frozen=True)
+class Lead:
+    """One published comparison: a less b.
+
+    key: the figure of that name, beside KEY_ci. measure, data: in words. found: with seeds 0 where
+    neither side was trained, 1 where it speaks of the trainings that were made. lower: is better.
+    """
+
+    key: str
+    a: str
+    b: str
+    measure: str
+    data: str
+    found: MethodInterval
+    lower: bool = False
+
+    def figures(self) -> dict[str, Figure]:
+        """As two figures."""
+        return {self.key: self.found.value, f"{self.key}_ci": [self.found.low, self.found.high]}
+
+    def row(self) -> dict[str, Any]:
+        """As benchmarks/claims reads it."""
+        about: dict[str, Any] = {"key": self.key, "a": self.a, "b": self.b, "measure": self.measure}
+        about |= {"data": self.data, "seeds": self.found.seeds, "lower": self.lower}
+        return {**about, **{end: getattr(self.found, end) for end in ("value", "low", "high")}}
+
+
 def write_result(
     name: str,
     *,
@@ -32,22 +61,27 @@ def write_result(
     seeds: Sequence[int],
     rows: Sequence[Mapping[str, Any]],
     figures: Mapping[str, Figure],
+    leads: Sequence[Lead] = (),
     folder: Path = RESULTS,
 ) -> Path:
     """Write NAME.json as a whole or not at all, and print the figures; returns its path.
 
     protocol: what was measured and how, for a reader of the table. data: hash of the data.
     rows: the table, one mapping of plain values per row. figures: flat, key to a number or to
-    the two ends of an interval.
+    the two ends of an interval. leads: what is compared; each is two figures more.
     Raises ValueError where a figure is neither, or not finite.
     """
+    every: dict[str, Figure] = dict(figures)
+    for lead in leads:
+        every |= lead.figures()
     result: dict[str, Any] = {
         "protocol": protocol,
         "data": data,
         "machine": machine(),
         "seeds": [int(seed) for seed in seeds],
         "rows": [{key: _plain(value) for key, value in row.items()} for row in rows],
-        "figures": {key: _figure(key, value) for key, value in figures.items()},
+        "figures": {key: _figure(key, value) for key, value in every.items()},
+        **({"leads": [lead.row() for lead in leads]} if leads else {}),
     }
     path = folder / f"{name}.json"
     atomic_write_text(path, json.dumps(result, indent=1, allow_nan=False) + "\n")

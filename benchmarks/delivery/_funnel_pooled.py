@@ -1,21 +1,22 @@
 """What is said of a log from all seeds together, with intervals over seeds and users.
 
-A draw takes as many seeds as there are and as many users, both with replacement and apart from each
-other; its value is the mean over its seeds of the mean over the visits of its users.
+A value is the mean over seeds of the mean over the visits of that seed. What serves and a line
+beside it come from the same training, so they are compared seed by seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.metrics.bootstrap import Interval, draw_counts, interval_of
+from adwright.metrics.bootstrap import Interval
+from adwright.metrics.two_level import MethodInterval, seed_sums, two_level_ratio
+from benchmarks.common.result import Lead
 
 __all__ = ["PooledLog", "pooled", "two_level"]
 
@@ -24,40 +25,30 @@ Floats = NDArray[np.float64]
 _DRAWS = 500
 
 
-def two_level(user: Sequence[Ints], value: Sequence[Floats], *, seed: int = 0) -> Interval:
+def two_level(user: Sequence[Ints], value: Sequence[Floats], *, seed: int = 0) -> MethodInterval:
     """The mean of visits over seeds: user[s] int64 [V], value[s] [V] are those of seed s."""
-    known, place = np.unique(np.concatenate(user), return_inverse=True)
-    bounds = np.cumsum([0, *(len(one) for one in user)])
-    rows = [place[a:b] for a, b in pairwise(bounds)]
-    sums = np.stack([np.bincount(r, v, len(known)) for r, v in zip(rows, value, strict=True)])
-    number = np.stack([np.bincount(r, minlength=len(known)) for r in rows]).astype(np.float64)
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for counts in draw_counts(len(known), _DRAWS, rng):
-        mean = (counts @ sums.T) / np.maximum(counts @ number.T, 1e-12)
-        chosen = rng.integers(len(user), size=mean.shape)
-        drawn.append(np.take_along_axis(mean, chosen, 1).mean(1))
-    whole = float((sums.sum(1) / number.sum(1)).mean())
-    return interval_of(whole, np.concatenate(drawn))
+    sums, number = seed_sums(user, value)
+    return two_level_ratio(sums, number, np.random.default_rng(seed), _DRAWS)
 
 
 @dataclass(frozen=True)
 class PooledLog:
     """One log. rows: a line of the table each. not_below: what serves is not below the best rule
     and its own parts by more than the interval. best: it is ahead of every rule and every peer.
-    figures: by name, without that of the log."""
+    figures: by name, without that of the log. leads: of what serves, over every line."""
 
     rows: list[dict[str, Any]]
     not_below: bool
     best: bool
     figures: dict[str, float | list[float]]
+    leads: list[Lead]
 
 
 def pooled(name: str, gains: Mapping[int, pl.DataFrame]) -> PooledLog:
     """gains: seed -> what each visit got, as the benchmark keeps it."""
     lines = sorted({c for one in gains.values() for c in one.columns if c.startswith("ndcg/")})
     rows: list[dict[str, Any]] = []
-    leads: dict[tuple[str, str], Interval] = {}
+    leads: dict[tuple[str, str], MethodInterval] = {}
     for line in lines:
         with_it = {seed: one for seed, one in gains.items() if line in one.columns}
         user = [one["user"].to_numpy() for one in with_it.values()]
@@ -76,8 +67,10 @@ def pooled(name: str, gains: Mapping[int, pl.DataFrame]) -> PooledLog:
                 "ndcg10": _ends(two_level(user, ndcg)),
                 "recall50": _ends(two_level(user, recall)),
                 "served_ahead": _ends(lead),
+                "by_seed": {"ndcg10": _means(ndcg), "recall50": _means(recall)},
             }
         )
+    short = name.replace("-", "_")
     others = {kind: [key for key in leads if key[0] == kind] for kind in ("rule", "peer", "part")}
     best = {kind: min(k, key=lambda one: leads[one].value) for kind, k in others.items() if k}
     of = {(row["kind"], row["name"]): row for row in rows}
@@ -95,7 +88,16 @@ def pooled(name: str, gains: Mapping[int, pl.DataFrame]) -> PooledLog:
         all(lead.high >= 0 for lead in own),
         all(lead.value > 0 for (kind, _), lead in leads.items() if kind in ("rule", "peer")),
         figures,
+        [
+            Lead(f"{short}_served_minus_{kind}_{what}", "what serves", what, "NDCG@10", name, lead)
+            for (kind, what), lead in leads.items()
+            if kind != "served"
+        ],
     )
+
+
+def _means(values: list[Floats]) -> list[float]:
+    return [round(float(one.mean()), 6) for one in values]
 
 
 def _ends(found: Interval) -> list[float]:

@@ -23,7 +23,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.sequences.next_log import log_of_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel.report import FunnelReport
-from benchmarks.common.result import RESULTS, write_result
+from benchmarks.common.result import RESULTS, Lead, write_result
 from benchmarks.delivery._funnel_logs import SetName, write_log
 from benchmarks.delivery._funnel_peers import LARGEST, answers_of, peer_rows
 from benchmarks.delivery._funnel_pooled import pooled
@@ -38,8 +38,9 @@ PROTOCOL = (
     "wall and CPU-seconds and peak memory. {clock} The split is that of the defaults: by time, or"
     " the last visit of each user where the times say too little. Test visits (at most 5,000, "
     "fewer in large catalogues) are asked once, every item a candidate but those that the user "
-    "had where nothing repeats. Intervals: 95%, bootstrap over seeds and users, differences "
-    "paired. A rule is measured over the whole catalogue, a part (one model alone) over the "
+    "had where nothing repeats. Intervals: 95%, over seeds and users (of these "
+    "trainings, over users, where a log has one seed), differences paired. A rule is measured over "
+    "the whole catalogue, a part (one model alone) over the "
     "candidates that the sources find, what serves as the service answers. Peers train on the "
     "same events, answer from the same histories and rank the whole catalogue: implicit by its "
     "defaults (100 factors, 15 iterations), RecBole's SASRec by its own (width 64, 2 layers, "
@@ -149,11 +150,13 @@ def written(root: Path, results: Path) -> None:
             if (folder / "gains.parquet").exists():
                 kept.setdefault(name, {})[int(folder.name.rpartition("seed")[2])] = folder
     figures: dict[str, Any] = {"cli_steps": 6, "sets": len(kept)}
+    leads: list[Lead] = []
     not_below, best, minutes, hashes, seeds, clocks = 0, 0, [], set(), set(), set()
     for name, folders in kept.items():
         found = pooled(name, {s: pl.read_parquet(f / "gains.parquet") for s, f in folders.items()})
         not_below, best = not_below + found.not_below, best + found.best
         rows += found.rows
+        leads += found.leads
         short = name.replace("-", "_")
         figures |= {f"{short}_{key}": value for key, value in found.figures.items()}
         for seed, folder in folders.items():
@@ -177,6 +180,7 @@ def written(root: Path, results: Path) -> None:
         seeds=sorted(seeds),
         rows=rows,
         figures=figures,
+        leads=leads,
         folder=results,
     )
 

@@ -30,8 +30,17 @@ from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors
 from benchmarks.common.deployment import built
 from benchmarks.common.exhaustive import exhaustive, sampled
-from benchmarks.common.next_basket import difference, interval, keep, mean_of, measure, read, table
-from benchmarks.common.result import write_result
+from benchmarks.common.next_basket import (
+    by_seed,
+    interval,
+    keep,
+    means_by_seed,
+    measure,
+    method_difference,
+    read,
+    table,
+)
+from benchmarks.common.result import Lead, write_result
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -45,8 +54,8 @@ PROTOCOL = (
     "the test baskets. Fine ten: share of the first ten of DIN's ranking of the whole catalogue "
     "that the coarse order keeps among its 50 of what the cascade's sources find, on {number} "
     "baskets drawn at random; taught models also learned from DIN's scores of 6,000 training "
-    "baskets with 100 items each; blended adds counts of the own past. Intervals: 95% by "
-    "bootstrap over households of the mean over seeds; differences are paired. Scoring: 10,000 "
+    "baskets with 100 items each; blended adds counts of the own past. Intervals: 95%, "
+    "over seeds and households; differences on the same households. Scoring: 10,000 "
     "candidates for one household with K=4, one thread, vectors at hand, median of 200."
 )
 CONFIGS: dict[str, HCNConfig | ComiRecConfig | MINDConfig] = {
@@ -81,26 +90,28 @@ def main() -> None:
     for seed in range(asked.seeds):
         for name in CONFIGS:
             runs[name] += read([bench.run(name, seed)])
-    means = {name: mean_of(found) for name, found in runs.items()}
-    seconds = {name: float(found.pop("seconds")) for name, found in means.items()}
+    values = {name: by_seed(found) for name, found in runs.items()}
+    seconds = {name: float(found.pop("seconds").mean()) for name, found in values.items()}
     alone = {
-        n: {k: found.pop(k) for k in list(found) if "/" not in k} for n, found in means.items()
+        n: {k: found.pop(k) for k in list(found) if "/" not in k} for n, found in values.items()
     }
     person = task.visit_user[task.visits("test")]
     few = task.visit_user[bench.sample]
-    rows = table(means, person)
+    rows = table(values, person)
     for row in rows:
         name = row["model"]
         row |= {"model": NAMES[name], "train_cpu_seconds": seconds[name], "seeds": asked.seeds}
-        for key, values in alone[name].items():
-            row[key] = interval(values, few if key.startswith("fine") else person)
+        row["by_seed"] |= means_by_seed(alone[name]).get("by_seed", {})
+        for key, one in alone[name].items():
+            row[key] = interval(one, few if key.startswith("fine") else person)
     write_result(
         "hcn",
         protocol=PROTOCOL.format(number=REQUESTS),
         data=task.data_hash,
         seeds=list(range(asked.seeds)),
         rows=rows,
-        figures=_figures(means, alone, person, few) | scoring(),
+        figures=_figures(alone, person, few) | scoring(),
+        leads=_leads(values, alone, person, few),
     )
 
 
@@ -193,12 +204,7 @@ def redundancies(model: MultiInterest, task: NextBasket, visits: Ints) -> Floats
     return np.concatenate(found)
 
 
-def _figures(
-    means: Mapping[str, Mapping[str, Floats]],
-    alone: Mapping[str, Mapping[str, Floats]],
-    person: Ints,
-    few: Ints,
-) -> dict[str, Any]:
+def _figures(alone: Mapping[str, Mapping[str, Floats]], person: Ints, few: Ints) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for name, values in alone.items():
         if "redundancy" in values:
@@ -207,16 +213,32 @@ def _figures(
             if key in values:
                 figures[f"{key}_{name}"] = interval(values[key], few)[0]
     figures["recall_of_fine_top10_in_50"] = figures["fine10_blended_hcn"]
-    _, low, high = difference(alone["hcn"]["redundancy"], alone["comirec"]["redundancy"], person)
-    figures["redundancy_hcn_minus_comirec_ci"] = [low, high]
-    _, low, high = difference(alone["taught"]["fine10"], alone["hcn"]["fine10"], few)
-    figures["fine10_taught_minus_hcn_ci"] = [low, high]
-    for other in ("k1", "merged", "comirec", "mind"):
-        for key in ("all/recall50", "tail/recall50", "unseen/recall50", "all/ndcg10"):
-            value, low, high = difference(means["hcn"][key], means[other][key], person)
-            name = f"{key.replace('/', '_')}_hcn_minus_{other}"
-            figures |= {name: value, f"{name}_ci": [low, high]}
     return figures
+
+
+def _leads(
+    values: Mapping[str, Mapping[str, Floats]],
+    alone: Mapping[str, Mapping[str, Floats]],
+    person: Ints,
+    few: Ints,
+) -> list[Lead]:
+    """HCN beside the others."""
+    found = []
+
+    def lead(a: str, b: str, key: str, of: Mapping[str, Mapping[str, Floats]], who: Ints) -> None:
+        name = f"{key.replace('/', '_')}_{a}_minus_{b}"
+        gap = method_difference(of[a][key], of[b][key], who)
+        lower = key == "redundancy"
+        found.append(Lead(name, NAMES[a], NAMES[b], key, "next basket", gap, lower))
+
+    lead("hcn", "comirec", "redundancy", alone, person)
+    lead("hcn", "mind", "redundancy", alone, person)
+    for key in ("fine10", "fine10_blended"):
+        lead("taught", "hcn", key, alone, few)
+    for other in ("k1", "merged", "comirec", "mind", "taught"):
+        for key in ("all/recall50", "tail/recall50", "unseen/recall50", "all/ndcg10"):
+            lead("hcn", other, key, values, person)
+    return found
 
 
 def scoring() -> dict[str, float]:

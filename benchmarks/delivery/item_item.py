@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import re
 import subprocess
 import tempfile
 import time
@@ -22,9 +23,9 @@ from adwright.core.hashing import content_hash
 from adwright.data.sequences.datasets import read_movielens_1m, read_movielens_small
 from adwright.data.sequences.next_log import NextLog, NextQuestions
 from adwright.data.sequences.pasts import Pasts
-from adwright.metrics.bootstrap import bootstrap_ratio
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.metrics.ranks import Ranks
+from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from adwright.models.retrieval.item_item import ItemItem
 from adwright.training.retrieval.item_item import fit_item_item, listed_ranks, search_item_item
 from adwright.training.retrieval.rules import fit_rules, new_targets, rules_ranks
@@ -34,7 +35,7 @@ from adwright.training.sequential.runfile import (
     SequenceDataConfig,
     open_sequences,
 )
-from benchmarks.common.result import ROOT, write_result
+from benchmarks.common.result import ROOT, Lead, write_result
 from benchmarks.peers.environments import build
 
 Row = dict[str, Any]
@@ -42,6 +43,8 @@ RUNNER = ROOT / "benchmarks" / "peers" / "run_implicit.py"
 #: Of implicit: its default, and as many as ours keeps.
 NEIGHBOURS = (20, 100)
 K, DEPTH, RUNS = 10, 50, 3
+#: Ends of the keys of what is kept by user, and not written.
+_SUMS = " by user"
 PROTOCOL = (
     "Leave one out: the last event of a person tests, the one before it validates, all items but "
     "those that the person had are candidates; of Complete Journey the baskets of weeks 49-53 "
@@ -71,14 +74,16 @@ def main() -> None:
             rows += [row for number in NEIGHBOURS for row in _peers(name, data, number)]
         for row in rows:
             if row["log"] == name:
-                print({k: v for k, v in row.items() if k != "settings"}, flush=True)
+                told = {k: v for k, v in row.items() if not k.endswith(("settings", _SUMS))}
+                print(told, flush=True)
     write_result(
         "item_item",
         protocol=PROTOCOL,
         data=content_hash(hashes),
         seeds=(0,),
-        rows=rows,
+        rows=[{k: v for k, v in row.items() if not k.endswith(_SUMS)} for row in rows],
         figures=_figures(rows),
+        leads=_leads(rows),
     )
 
 
@@ -141,10 +146,24 @@ def _quality(ranks: Ranks, user: NDArray[np.int64]) -> Row:
     number = np.bincount(owner).astype(np.float64)
     values = {"ndcg10": ndcg_per_user(ranks, 10), "recall50": recall_per_user(ranks, DEPTH)}
     for measure, one in values.items():
-        sums = np.bincount(owner, one, minlength=len(people))
-        interval = bootstrap_ratio(sums, number, np.random.default_rng(0), 500)
+        sums = np.bincount(owner, one, minlength=len(people)).astype(np.float64)
+        interval = two_level_ratio(sums, number, np.random.default_rng(0), 500)
         found |= {measure: interval.value, f"{measure}_ci": [interval.low, interval.high]}
-    return found
+        found[f"{measure}{_SUMS}"] = sums
+    return found | {f"number{_SUMS}": number}
+
+
+def _leads(rows: list[Row]) -> list[Lead]:
+    """Item-item beside every other rule of its log, on the same users."""
+    leads = []
+    for mine in (row for row in rows if row["rule"] == "Item-item"):
+        for row in (row for row in rows if row["log"] == mine["log"] and row is not mine):
+            name = re.sub(r"\W+", "_", row["rule"]).strip("_").lower()
+            key = f"{mine['log'].replace('-', '_')}_ndcg10_item_item_minus_{name}"
+            sums = (mine[f"ndcg10{_SUMS}"], row[f"ndcg10{_SUMS}"], mine[f"number{_SUMS}"])
+            found = two_level_difference(*sums, np.random.default_rng(0), 500)
+            leads.append(Lead(key, "item-item", row["rule"], "NDCG@10", row["log"], found))
+    return leads
 
 
 def _everybody(log: NextLog) -> Pasts:

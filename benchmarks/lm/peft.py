@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, cast
 
@@ -27,8 +27,10 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.weights import SMOLLM2_NOTE
 from adwright.metrics.reports.charts import to_svg, trade_off, unbeaten
+from adwright.metrics.two_level import two_level_difference, two_level_ratio
+from benchmarks.common.next_basket import means_by_seed
 from benchmarks.common.processes import ROOT, command
-from benchmarks.common.result import PICTURES, write_result
+from benchmarks.common.result import PICTURES, Lead, write_result
 from benchmarks.lm._peft_runs import BATCH, RUNS, asked_once
 from benchmarks.lm._peft_task import TEST, TRAIN, VALID, VARIANTS, Variant
 
@@ -37,6 +39,7 @@ STEPS = TRAIN // BATCH
 SEEDS = (0, 1, 2)
 #: Times the rate is moved on where the best one lies at the end of those tried.
 EXTENSIONS = 1
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 #: Methods, in the order of `VARIANTS`, whose twins are run before the rest.
 _FIRST = 9
 _LOCAL = threading.local()
@@ -51,8 +54,8 @@ PROTOCOL = (
     f"0; then seeds 0 to 2, on {TEST} test titles. All titles are of different products; a few "
     "methods take the rate of their nearest kin over. Products in bfloat16, base in bfloat16 but "
     "where it is trained itself (full tuning, norms, MeZO: float32). loss: nats of the right "
-    "name; accuracy: greedy along the ten names; +- is the half width of the 95% t interval of "
-    "the mean over seeds. Rows named peft are peft's own modules with transformers' loss on "
+    "name; accuracy: greedy along the ten names; +- is half the width of the 95% interval "
+    "over seeds and titles. Rows named peft are peft's own modules with transformers' loss on "
     "padded batches, at the rate found for ours. CPU-seconds a step: median, one thread, an own "
     "process. memory: peak of the process above what it held with the base alone."
 )
@@ -156,13 +159,15 @@ def untuned() -> dict[str, Any]:
     return run(spec | {"rate": 1e-12}, "untuned")
 
 
-def interval(values: Iterable[float]) -> tuple[float, float]:
-    """Mean, and half the width of its 95% t interval over three seeds."""
-    found = np.array(list(values), dtype=np.float64)
-    if len(found) < 2:
-        return float(found.mean()), float("nan")
-    # Student's t for two degrees of freedom; three seeds are what there is.
-    return float(found.mean()), float(4.303 * found.std(ddof=1) / np.sqrt(len(found)))
+def by_title(runs: Sequence[dict[str, Any]], measure: str) -> Floats:
+    """A measure of the test titles, by seed: [S, TEST]."""
+    return np.array([one["test"][measure] for one in runs], np.float64)
+
+
+def interval(values: Floats) -> tuple[float, float]:
+    """Mean, and half the width of its 95% interval over seeds and titles."""
+    found = two_level_ratio(values, np.ones(values.shape[1]), np.random.default_rng(0))
+    return found.value, found.width / 2
 
 
 def row_of(name: str) -> dict[str, Any] | None:
@@ -172,8 +177,8 @@ def row_of(name: str) -> dict[str, Any] | None:
     if len(runs) < len(SEEDS) or not price:
         return None
     variant: Variant = VARIANTS[name]
-    accuracy, spread = interval(np.mean(one["test"]["right"]) for one in runs)
-    loss, loss_spread = interval(np.mean(one["test"]["nll"]) for one in runs)
+    right, nll = by_title(runs, "right"), by_title(runs, "nll")
+    (accuracy, spread), (loss, loss_spread) = interval(right), interval(nll)
     return {
         "method": name,
         "by": variant.by,
@@ -187,21 +192,22 @@ def row_of(name: str) -> dict[str, Any] | None:
         "loss_spread": round(loss_spread, 4),
         "accuracy": round(accuracy, 4),
         "accuracy_spread": round(spread, 4),
+        **means_by_seed({"loss": nll, "accuracy": right}),
     }
 
 
-def against_twin(name: str) -> dict[str, float]:
-    """Ours less peft's, seed by seed: accuracy and loss, with 95% intervals."""
+def against_twin(name: str) -> list[Lead]:
+    """Ours less peft's: accuracy and loss."""
     twin = VARIANTS[name].twin
-    pairs = list(zip(quality(twin), quality(name), strict=True))
-    found: dict[str, float] = {}
-    for measure in ("right", "nll"):
-        mean, half = interval(
-            np.mean(a["test"][measure]) - np.mean(b["test"][measure]) for a, b in pairs
-        )
-        label = "accuracy" if measure == "right" else "loss"
-        found |= {f"{label}_low": mean - half, f"{label}_high": mean + half}
-    return found
+    ours, theirs = quality(twin), quality(name)
+    leads = []
+    for measure, label in (("right", "accuracy"), ("nll", "loss")):
+        a, b = by_title(ours, measure), by_title(theirs, measure)
+        found = two_level_difference(a, b, np.ones(TEST), np.random.default_rng(0))
+        key = f"{label}_{twin.replace(' ', '_')}_minus_peft"
+        lower = label == "loss"
+        leads.append(Lead(key, twin, name, label, "PriceRunner titles", found, lower))
+    return leads
 
 
 def front(rows: list[dict[str, Any]]) -> list[str]:
@@ -223,11 +229,15 @@ def write() -> None:
     rows = [row for name in VARIANTS if (row := row_of(name)) is not None]
     by = {row["method"]: row for row in rows}
     best = set(front(rows))
+    leads: list[Lead] = []
     for row in rows:
         row["front"] = row["method"] in best
         if VARIANTS[row["method"]].twin:
             row["twin"] = VARIANTS[row["method"]].twin
-            row |= {k: round(v, 4) for k, v in against_twin(row["method"]).items()}
+            for lead in (found := against_twin(row["method"])):
+                row[f"{lead.measure}_low"] = round(lead.found.low, 4)
+                row[f"{lead.measure}_high"] = round(lead.found.high, 4)
+            leads += found
     base = untuned()["test"]
     figures: dict[str, Any] = {
         "methods_trained": sum(VARIANTS[row["method"]].twin == "" for row in rows),
@@ -255,6 +265,7 @@ def write() -> None:
         seeds=SEEDS,
         rows=rows,
         figures=figures,
+        leads=leads,
     )
     draw(rows)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from adwright.data.sources.movielens import MovieLens
 from adwright.data.tasks.attributed_sequences import build_sequences_task
 from adwright.data.tasks.movielens import build_movielens_task
 from adwright.data.tasks.task import Task
-from adwright.metrics.classification import auc, group_auc, log_loss
+from adwright.metrics.classification import GroupAuc, auc, group_auc_parts, log_loss
+from adwright.metrics.two_level import two_level_difference
+from benchmarks.common.result import Lead
 from benchmarks.peers.environments import PEERS, PeerName
 from benchmarks.peers.harness import ALLOCATOR, PeerFailedError, run_peer
 from benchmarks.ranking import _runs as runs
@@ -37,7 +40,6 @@ SIZES = {
     "mlp_hidden": [200, 80],
     "batch_size": 1024,
     "learning_rate": 0.001,
-    "seed": 1,
     "l2": 0.0,
     "threads": 1,
 }
@@ -66,10 +68,16 @@ class Comparison:
         """Whether the peers train on all rows."""
         return not self.limits
 
-    def config(self) -> dict[str, Any]:
+    @property
+    def seeds(self) -> Sequence[int]:
+        """Speed alone needs no second training."""
+        return runs.SEEDS if self.measures_quality else runs.SEEDS[:1]
+
+    def config(self, seed: int) -> dict[str, Any]:
         """The settings of one run."""
         return {
             **SIZES,
+            "seed": seed,
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "max_train_rows": self.limits.get("train"),
@@ -86,23 +94,31 @@ COMPARISONS = (
 )
 
 
-def run_all() -> None:
-    """Every comparison, ours first; finished runs are kept."""
-    for comparison in COMPARISONS:
-        task = _task(comparison.data)
-        folder = _folder(comparison)
-        exchange = export_exchange(task, folder / "data", max_history=comparison.max_history)
-        config = {**comparison.config(), "max_history": comparison.max_history}
-        run_ours(task, config, folder / "adwright", ALLOCATOR)
-        for name in PEERS:
-            try:
-                run_peer(name, exchange, comparison.config(), folder / name, TIMEOUT)
-            except PeerFailedError as error:
-                print(f"{comparison.name}: {name} failed: {error}")
+def run_all(seeds: Sequence[int] | None = None) -> None:
+    """Every comparison, seed by seed, ours first; finished runs are kept. seeds: only these."""
+    for seed in seeds or runs.SEEDS:
+        for comparison in COMPARISONS:
+            if seed in comparison.seeds:
+                _run(comparison, seed)
 
 
-def _folder(comparison: Comparison) -> Path:
-    return cache_folder() / "bench" / "din-peers" / comparison.name
+def _run(comparison: Comparison, seed: int) -> None:
+    task = _task(comparison.data)
+    data = _folder(comparison, "data")
+    exchange = export_exchange(task, data, max_history=comparison.max_history)
+    config = {**comparison.config(seed), "max_history": comparison.max_history}
+    run_ours(task, config, _folder(comparison, "adwright", seed), ALLOCATOR)
+    for name in PEERS:
+        try:
+            out = _folder(comparison, name, seed)
+            run_peer(name, exchange, comparison.config(seed), out, TIMEOUT)
+        except PeerFailedError as error:
+            print(f"{comparison.name}: {name} failed: {error}")
+
+
+def _folder(comparison: Comparison, name: str, seed: int | None = None) -> Path:
+    folder = cache_folder() / "bench" / "din-peers" / comparison.name
+    return folder / (name if seed is None else f"{name}-seed{seed}")
 
 
 def _task(data: str) -> Task:
@@ -121,61 +137,100 @@ def _task(data: str) -> Task:
             return build_sequences_task(Path(shared) / data, tasks)
 
 
-def summarise() -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows of all finished comparisons, and the ratios against the best peers."""
-    table = []
-    for comparison in COMPARISONS:
-        for name in ("adwright", *PEERS):
-            path = _folder(comparison) / name / "result.json"
-            if path.exists():
-                table.append(_row(comparison, name, path))
+@dataclass(frozen=True)
+class _Library:
+    """The finished runs of one library in one comparison: its row, and its group AUC by seed."""
+
+    row: dict[str, Any]
+    parts: list[GroupAuc]
+
+    @property
+    def hits(self) -> np.ndarray[Any, Any]:
+        """Impressions times AUC by seed and user [S, U]."""
+        return np.stack([one.impressions * one.auc for one in self.parts])
+
+
+def summarise() -> tuple[list[dict[str, Any]], dict[str, Any], list[Lead]]:
+    """Rows of all finished comparisons, the ratios against the best peers, and our leads."""
+    table: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
+    leads: list[Lead] = []
     ratios: dict[str, list[float]] = {"train": [], "score": []}
-    margins = []
     for comparison in COMPARISONS:
-        rows = {row["library"]: row for row in table if row["comparison"] == comparison.name}
-        ours, peers = rows.pop("adwright", None), list(rows.values())
-        if ours is None or not peers:
+        found = _libraries(comparison)
+        table += [one.row for one in found.values()]
+        if "adwright" not in found or len(found) == 1:
             continue
-        key = comparison.name.replace("-", "_")
+        key, ours = comparison.name.replace("-", "_"), found.pop("adwright")
+        peers = [one.row for one in found.values()]
         if comparison.measures_quality:
             best = max(row["gauc"] for row in peers)
             peers = [row for row in peers if row["gauc"] >= best - EQUAL]
-            margins.append(ours["gauc"] - best)
-            figures[f"{key}_gauc_minus_best_peer"] = margins[-1]
+            figures[f"{key}_gauc_minus_best_peer"] = ours.row["gauc"] - best
+            leads += [_lead(comparison, key, ours, name, one) for name, one in found.items()]
         for stage in ("train", "score"):
             speed = f"{stage}_rows_per_cpu_second"
-            ratio = ours[speed] / max(row[speed] for row in peers)
+            ratio = ours.row[speed] / max(row[speed] for row in peers)
             figures[f"{key}_{stage}_ratio_best_peer"] = ratio
             if comparison.measures_quality and not comparison.max_history:
                 ratios[stage].append(ratio)
+    margins = [value for key, value in figures.items() if key.endswith("_gauc_minus_best_peer")]
     if margins and ratios["train"]:
         figures["gauc_minus_best_peer"] = min(margins)
         figures["train_ratio_best_peer"] = min(ratios["train"])
         figures["score_ratio_best_peer"] = min(ratios["score"])
-    return table, figures
+    return table, figures, leads
 
 
-def _row(comparison: Comparison, library: PeerName | str, path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
+def _lead(comparison: Comparison, key: str, ours: _Library, name: str, other: _Library) -> Lead:
+    rng, shown = np.random.default_rng(0), ours.parts[0].impressions
+    gap = two_level_difference(ours.hits, other.hits, shown, rng)
+    return Lead(f"{key}_gauc_minus_{name}", "adwright", name, "group AUC", comparison.name, gap)
+
+
+def _libraries(comparison: Comparison) -> dict[str, _Library]:
+    found = {}
+    for name in ("adwright", *PEERS):
+        folders = [_folder(comparison, name, seed) for seed in comparison.seeds]
+        done = [folder for folder in folders if (folder / "result.json").exists()]
+        if done:
+            found[name] = _library(comparison, name, done)
+    return found
+
+
+def _library(comparison: Comparison, name: PeerName | str, folders: list[Path]) -> _Library:
+    """Speeds and memory: the median of the seeds; quality: the mean, and by seed."""
+    runs_of = [json.loads((f / "result.json").read_text(encoding="utf-8")) for f in folders]
+
+    def middle(key: str) -> float:
+        return float(np.median([one[key] for one in runs_of]))
+
+    def peak(key: str) -> float:
+        return float(np.median([one["peak_rss_bytes"][key] for one in runs_of])) / 1e9
+
     row = {
         "comparison": comparison.name,
-        "library": library,
-        "train_rows": found["train_rows"],
-        "score_rows": found["score_rows"],
-        "train_rows_per_cpu_second": found["train_rows_per_cpu_second"],
-        "score_rows_per_cpu_second": found["score_rows_per_cpu_second"],
-        "batch_size": found.get("batch_size", comparison.batch_size),
-        "peak_train_gb": found["peak_rss_bytes"]["train"] / 1e9,
-        "peak_score_gb": found["peak_rss_bytes"]["score"] / 1e9,
+        "library": name,
+        "seeds": len(folders),
+        "train_rows": runs_of[0]["train_rows"],
+        "score_rows": runs_of[0]["score_rows"],
+        "train_rows_per_cpu_second": middle("train_rows_per_cpu_second"),
+        "score_rows_per_cpu_second": middle("score_rows_per_cpu_second"),
+        "batch_size": runs_of[0].get("batch_size", comparison.batch_size),
+        "peak_train_gb": peak("train"),
+        "peak_score_gb": peak("score"),
     }
+    parts = []
     if comparison.measures_quality:
         rows = _task(comparison.data).rows("test").select("user_id", "label").collect()
         label, user = rows["label"].to_numpy(), rows["user_id"].rle_id().to_numpy()
-        score = np.load(path.with_name("scores.npy")).astype(np.float64)
-        row |= {
-            "auc": auc(label, score),
-            "gauc": group_auc(label, score, user),
-            "log_loss": log_loss(label, np.clip(score, 1e-7, 1 - 1e-7)),
+        scores = [np.load(folder / "scores.npy").astype(np.float64) for folder in folders]
+        parts = [group_auc_parts(label, score, user) for score in scores]
+        by_seed = {
+            "auc": [auc(label, score) for score in scores],
+            "gauc": [one.mean for one in parts],
+            "log_loss": [log_loss(label, np.clip(score, 1e-7, 1 - 1e-7)) for score in scores],
         }
-    return row
+        row |= {key: float(np.mean(values)) for key, values in by_seed.items()}
+        row["by_seed"] = by_seed
+    return _Library(row, parts)

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import predict
 from benchmarks.common.processes import ROOT, command
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 #: Variants whose validation scores are kept, to fit a calibrator.
 CALIBRATED = ("base", "din")
 RATE = 0.05
@@ -90,11 +91,17 @@ def response_task(households: float = 1.0) -> Task:
     return build_response_task(CompleteJourney.open(), cache_folder() / "tasks", config)
 
 
-def run_all(workers: int) -> None:
-    """Every run that is not there yet, `workers` at a time, one thread each."""
-    for households in {variant.households for variant in VARIANTS.values()}:
+def run_all(
+    workers: int, variants: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+) -> None:
+    """Every run that is not there yet, `workers` at a time, one thread each.
+
+    variants, seeds: only these. A run that was cut off goes on from its last checkpoint.
+    """
+    names = variants or list(VARIANTS)
+    for households in {VARIANTS[name].households for name in names}:
         response_task(households)
-    waiting = [(name, seed) for seed in SEEDS for name in VARIANTS]
+    waiting = [(name, seed) for seed in seeds or SEEDS for name in names]
     waiting = [run for run in waiting if not _result(*run).exists()]
     active: list[tuple[subprocess.Popen[bytes], tuple[str, int]]] = []
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -1,8 +1,10 @@
-"""DIN on the response task and against four peer libraries (about 2 hours, resumable).
+"""DIN on the response task and against four peer libraries (hours, in pieces, resumable).
 
     python -m benchmarks.ranking.din                   everything
-    python -m benchmarks.ranking.din --part response   quality: base, DIN and its choices, 3 seeds
+    python -m benchmarks.ranking.din --part response   quality: base, DIN and its choices, 5 seeds
+    python -m benchmarks.ranking.din --part response --variant third_din --seed 3    one training
     python -m benchmarks.ranking.din --part peers      FuxiCTR, DeepCTR-Torch, RecBole, torch-rechub
+    python -m benchmarks.ranking.din --part peers --seed 2    one seed of ours and of theirs
 
 Finished runs lie in the cache folder under bench/ and are not run again; the result file is
 written from whatever is finished, so a stopped benchmark publishes what it has.
@@ -16,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from adwright.data.tasks.task import Split
-from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.classification import GroupAuc, auc, group_auc_parts, log_loss
+from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from adwright.models.baselines import fit_logistic
 from adwright.models.calibration import fit_calibrator, undo_negative_sampling
-from benchmarks.common.result import write_result
+from benchmarks.common.result import Lead, write_result
 from benchmarks.ranking import _compare as compare
 from benchmarks.ranking import _runs as runs
 
@@ -31,14 +33,14 @@ PROTOCOL = (
     "and 5% of the negatives (redrawn each epoch), one epoch, chosen on weeks 45-48, measured on "
     "every impression of weeks 49-53 (no sampling; ties count half). Histories of natural length. "
     "GAUC: impression-weighted over households with both classes. Variants named third_ are on a "
-    "third of the households, for time. Intervals: 95%, paired "
-    "bootstrap over households of the mean of 3 seeds. Peers: one thread, the same rows, layer "
-    "sizes, batch and epochs, and the same features where a library takes them (RecBole's DIN "
-    "uses no user, context or numeric ones); Adam at .001 for the peers, Adam at .003 and "
-    "row-wise Adagrad for ours; the machine was shared with other work meanwhile; "
-    "rows a CPU-second of training and of scoring; ratio against the fastest peer whose GAUC is "
-    "not more than 0.001 below the best peer's. At natural length the response task measures "
-    "speed alone, the peers on few rows."
+    "third of the households, for time. Intervals: 95%, over seeds and households "
+    "(`adwright.metrics.two_level`); differences on the same households. Peers: one thread, the "
+    "same rows, layer sizes, batch and epochs, and the same features where a library takes them "
+    "(RecBole's DIN uses no user, context or numeric ones); Adam at .001 for the peers, Adam at "
+    ".003 and row-wise Adagrad for ours; the machine was shared with other work meanwhile; rows a "
+    "CPU-second of training and of scoring; ratio against the fastest peer whose GAUC is not more "
+    "than 0.001 below the best peer's. Quality: means over seeds; speeds and memory are medians. "
+    "At natural length the response task measures speed alone, the peers on few rows."
 )
 
 
@@ -46,17 +48,19 @@ def main() -> None:
     """Run what is missing, write benchmarks/results/din.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=["all", "response", "peers"], default="all")
+    parser.add_argument("--variant", dest="variants", choices=list(runs.VARIANTS), action="append")
+    parser.add_argument("--seed", dest="seeds", type=int, choices=runs.SEEDS, action="append")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only-summarise", action="store_true")
     asked = parser.parse_args()
     if not asked.only_summarise:
         if asked.part in ("all", "response"):
-            runs.run_all(asked.workers)
+            runs.run_all(asked.workers, asked.variants, asked.seeds)
         if asked.part in ("all", "peers"):
-            compare.run_all()
+            compare.run_all(asked.seeds)
     task = runs.response_task()
-    table, figures = summarise_response()
-    peer_table, peer_figures = compare.summarise()
+    table, figures, leads = summarise_response()
+    peer_table, peer_figures, peer_leads = compare.summarise()
     write_result(
         "din",
         protocol=PROTOCOL,
@@ -64,25 +68,30 @@ def main() -> None:
         seeds=runs.SEEDS,
         rows=[*table, *peer_table],
         figures={**figures, **peer_figures},
+        leads=[*leads, *peer_leads],
     )
 
 
-def summarise_response() -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows and figures of the finished runs: all households, then the third."""
+def summarise_response() -> tuple[list[dict[str, Any]], dict[str, Any], list[Lead]]:
+    """Rows, figures and leads of the finished runs: all households, then the third."""
     table: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
+    leads: list[Lead] = []
     for households, reference in ((1.0, "din"), (runs.THIRD, "third_din")):
-        rows, found = _summarise_share(households, reference)
+        test = _columns(households, "test")
+        rows, parts, some = _measured(households, test)
         table += rows
+        figures |= some
+        found, more = _compared(parts, reference)
         figures |= found
-    return table, figures
+        leads += more
+    return table, figures, leads
 
 
-def _summarise_share(
-    households: float, reference: str
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    rng = np.random.default_rng(0)
-    test = _columns(households, "test")
+def _measured(
+    households: float, test: dict[str, Array]
+) -> tuple[list[dict[str, Any]], dict[str, list[GroupAuc]], dict[str, Any]]:
+    """A row a training; of each model the parts of its group AUC, of a rule those of one."""
     parts: dict[str, list[GroupAuc]] = {}
     if households == 1:
         rules = {name: test[name] for name in ("popularity", "frequency")}
@@ -103,17 +112,32 @@ def _summarise_share(
                 row |= _calibrated(scores, test["label"])
                 ece += [row["ece_calibrated"]] if name == "din" else []
             table.append(row)
-    means = {name: _mean_of_seeds(found) for name, found in parts.items()}
-    figures: dict[str, Any] = {"ece_calibrated": max(ece)} if ece else {}
-    for name, (numerators, impressions) in means.items():
-        interval = bootstrap_ratio(numerators, impressions, rng)
+    return table, parts, {"ece_calibrated": max(ece)} if ece else {}
+
+
+def _compared(
+    parts: dict[str, list[GroupAuc]], reference: str
+) -> tuple[dict[str, Any], list[Lead]]:
+    """Group AUC of each model, and by how much the reference is ahead of it."""
+    figures: dict[str, Any] = {}
+    leads: list[Lead] = []
+    for name, found in parts.items():
+        rng, shown = np.random.default_rng(0), found[0].impressions
+        interval = two_level_ratio(_hits(name, found), shown, rng)
         figures[f"gauc_{name}"] = interval.value
         figures[f"gauc_{name}_ci"] = [interval.low, interval.high]
-        if name != reference and reference in means:
-            gap = _paired(means[reference], (numerators, impressions), rng)
-            figures[f"gauc_{reference}_minus_{name}"] = gap.value
-            figures[f"gauc_{reference}_minus_{name}_ci"] = [gap.low, gap.high]
-    return table, figures
+        if name != reference and reference in parts:
+            mine = _hits(reference, parts[reference])
+            gap = two_level_difference(mine, _hits(name, found), shown, np.random.default_rng(0))
+            key = f"gauc_{reference}_minus_{name}"
+            leads.append(Lead(key, reference, name, "group AUC", "response task", gap))
+    return figures, leads
+
+
+def _hits(name: str, found: list[GroupAuc]) -> Array:
+    """Impressions times AUC by household [U], of what is trained by seed too [S, U]."""
+    each = np.stack([one.impressions * one.auc for one in found])
+    return each if name in runs.VARIANTS else each[0]
 
 
 def _columns(households: float, split: Split) -> dict[str, Array]:
@@ -149,15 +173,6 @@ def _calibrated(scores: dict[str, Array], label: Array) -> dict[str, float]:
         "ece_calibrated": expected_calibration_error(label, calibrated),
         "log_loss_calibrated": log_loss(label, calibrated),
     }
-
-
-def _mean_of_seeds(found: list[GroupAuc]) -> tuple[Array, Array]:
-    """(impressions times mean AUC, impressions) of each household."""
-    return found[0].impressions * np.mean([f.auc for f in found], axis=0), found[0].impressions
-
-
-def _paired(a: tuple[Array, Array], b: tuple[Array, Array], rng: np.random.Generator) -> Interval:
-    return bootstrap_difference(a[0], b[0], a[1], rng)
 
 
 if __name__ == "__main__":

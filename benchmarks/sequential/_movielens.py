@@ -16,7 +16,8 @@ from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.ranks import rank_next
-from benchmarks.common.next_basket import difference, interval
+from benchmarks.common.next_basket import by_seed, interval, means_by_seed, method_difference
+from benchmarks.common.result import Lead
 from benchmarks.sequential._runs import Model, Values, Variant, measured
 
 ML1M = (
@@ -109,36 +110,40 @@ def rows_of(part: str, runs: dict[str, list[Any]]) -> list[dict[str, Any]]:
     for name, found in runs.items():
         if not found:
             continue
-        mean = mean_of(found)
-        people = np.arange(len(mean["ndcg10"]))
+        mean = by_seed(found)
+        people = np.arange(mean["ndcg10"].shape[1])
         row: dict[str, Any] = {"data": part, "model": VARIANTS[part][name].about}
-        row |= {k: interval(mean[k], people) for k in ("ndcg10", "hr10", "hr50", "hr200")}
+        measures = {k: mean[k] for k in ("ndcg10", "hr10", "hr50", "hr200")}
+        row |= {k: interval(one, people) for k, one in measures.items()} | means_by_seed(measures)
         plain = ("tied", "epochs", "best_epoch", "valid", "seconds_epoch")
-        row |= {key: float(mean[key]) for key in plain if key in mean}
+        row |= {key: float(np.mean(mean[key])) for key in plain if key in mean}
         rows.append(row | {"seeds": len(found)})
     return rows
 
 
-def mean_of(found: list[Any]) -> dict[str, Any]:
-    """The mean over seeds."""
-    return {key: np.mean([run[key] for run in found], axis=0) for key in found[0]}
-
-
 def figures_of(part: str, runs: dict[str, list[Any]]) -> dict[str, Any]:
     """The figures of the contract, as far as the runs are there."""
-    means = {name: mean_of(found) for name, found in runs.items() if found}
+    models = {name: by_seed(found) for name, found in runs.items() if found}
     figures: dict[str, Any] = {}
-    for name, mean in means.items():
+    for name, mean in models.items():
         prefix = f"{part}_{name.removeprefix(part).strip('_')}"
         figures[f"{prefix}_ndcg10"] = float(mean["ndcg10"].mean())
         figures[f"{prefix}_hr10"] = float(mean["hr10"].mean())
-        figures[f"{prefix}_cpu_seconds_epoch"] = float(mean["seconds_epoch"])
+        figures[f"{prefix}_cpu_seconds_epoch"] = float(mean["seconds_epoch"].mean())
+    return figures
+
+
+def leads_of(part: str, runs: dict[str, list[Any]]) -> list[Lead]:
+    """HSTU beside SASRec, as far as the runs are there."""
+    models = {name: by_seed(found)["ndcg10"] for name, found in runs.items() if found}
+    leads = []
     pairs = [("hstu", "sasrec"), ("hstu_large", "sasrec_large")]
     pairs += [(f"small_{n}", "small_sasrec") for n in ("known", "last_event", "position")]
     for one, other in pairs:
-        if one in means and other in means:
-            a, b = means[one]["ndcg10"], means[other]["ndcg10"]
-            _, low, high = difference(a, b, np.arange(len(a)))
-            key = f"{part}_{one.removeprefix(part).strip('_')}_minus_sasrec_ndcg10_ci"
-            figures[key] = [low, high]
-    return figures
+        if one in models and other in models:
+            a, b = models[one], models[other]
+            found = method_difference(a, b, np.arange(a.shape[1]))
+            key = f"{part}_{one.removeprefix(part).strip('_')}_minus_sasrec_ndcg10"
+            about = (VARIANTS[part][one].about, VARIANTS[part][other].about, "NDCG@10", part)
+            leads.append(Lead(key, *about, found))
+    return leads

@@ -32,11 +32,12 @@ from adwright.core.hashing import content_hash
 from adwright.data.sequences.datasets import read_movielens_1m
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import Ranks, hit_rate_per_user, ndcg_per_user
-from benchmarks.common.next_basket import difference, interval, keep, read
+from benchmarks.common.next_basket import by_seed, interval, keep, method_difference, read
+from benchmarks.common.result import Lead
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR
 
-__all__ = ["PEER_PROTOCOL", "PeerModel", "figures_of", "peer_rows", "peers"]
+__all__ = ["PEER_PROTOCOL", "PeerModel", "figures_of", "leads_of", "peer_rows", "peers"]
 
 PeerModel = Literal["hstu", "sasrec"]
 SCRATCH = cache_folder() / "bench" / "hstu_peers"
@@ -104,7 +105,8 @@ def peer_rows(
     rows = []
     for name, found in peers(sequences, epochs, only=only, train=train).items():
         people = np.arange(len(found["ndcg10"]))
-        measures = {key: interval(found[key], people) for key in ("ndcg10", "hr10", "hr50")}
+        # One training: what stands in brackets is over people, and of it.
+        measures = {key: interval(found[key][None], people) for key in ("ndcg10", "hr10", "hr50")}
         done = int(found["epochs"])
         rows.append(
             {
@@ -135,12 +137,23 @@ def figures_of(sequences: ItemSequences, ours: Mapping[str, Sequence[Any]]) -> d
         for mine in (f"{name}", f"{name}_large"):
             for run in ours.get(mine, [])[:1]:
                 key = f"ml1m_{mine}_minus_{prefix}"
-                people = np.arange(len(run["ndcg10"]))
-                _, low, high = difference(run["ndcg10"], values["ndcg10"], people)
-                figures[f"{key}_ndcg10_ci"] = [low, high]
                 figures[f"{key}_speed_ratio"] = seconds / float(run["seconds_epoch"])
                 figures[f"{key}_total_cpu_ratio"] = float(values["seconds"] / run["seconds"])
     return figures
+
+
+def leads_of(sequences: ItemSequences, ours: Mapping[str, Sequence[Any]]) -> list[Lead]:
+    """Ours, over its seeds, beside RecTools' one training."""
+    leads = []
+    for name, values in peers(sequences, train=False).items():
+        prefix = "rectools" if name == "hstu" else f"rectools_{name}"
+        for mine in (f"{name}", f"{name}_large"):
+            if runs := ours.get(mine, []):
+                a = by_seed(runs)["ndcg10"]
+                found = method_difference(a, values["ndcg10"][None], np.arange(a.shape[1]))
+                about = (mine, f"{TITLES[name]} of RecTools", "NDCG@10", "ml1m", found)
+                leads.append(Lead(f"ml1m_{mine}_minus_{prefix}_ndcg10", *about))
+    return leads
 
 
 def peers(

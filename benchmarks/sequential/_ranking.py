@@ -29,9 +29,10 @@ from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.data.tasks.task import Split
-from adwright.metrics.bootstrap import Interval, bootstrap_sums
+from adwright.metrics.bootstrap import bootstrap_sums
 from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.classification import group_auc_parts
+from adwright.metrics.two_level import MethodInterval, two_level_difference, with_seeds
 from adwright.models.calibration import fit_calibrator, undo_negative_sampling
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.hstu_target import HSTUTargetConfig
@@ -39,6 +40,7 @@ from adwright.models.ranking.union import RankerConfig, ranker_model
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import predict
 from benchmarks.common.next_basket import keep
+from benchmarks.common.result import Lead
 from benchmarks.ranking._runs import FIT, RATE, THIRD, response_task
 
 __all__ = ["PROTOCOL", "SCRATCH", "SHARE", "VARIANTS", "rows_and_figures", "task_hash", "trained"]
@@ -58,7 +60,8 @@ PROTOCOL = (
     "4,200, by age). Learning rate and dropout of HSTU were chosen on the validation weeks of a "
     "third of the households, seed 0; DIN as in its own benchmark. GAUC: impression-weighted over "
     "households with both classes. Normalised entropy: log loss over the entropy of the test "
-    "rows' response rate. Intervals: 95%, paired bootstrap over households of the mean over seeds."
+    "rows' response rate. Intervals: 95%, over seeds and households; differences on the same "
+    "households."
 )
 
 
@@ -131,7 +134,7 @@ def _spent(run: Path) -> float:
 
 
 class _Measured:
-    """The finished seeds of one variant on the test rows, summed by household [U]."""
+    """The finished seeds of one variant on the test rows, summed by household [S, U]."""
 
     def __init__(self, name: str, households: float, test: Mapping[str, Array]) -> None:
         self.name, self.rows, self.seeds = name, [], []
@@ -167,18 +170,19 @@ class _Measured:
                 }
             )
         if self.rows:
-            self.hits = np.mean(hits, axis=0)
-            self.losses, self.calibrated = np.mean(losses, 0), np.mean(calibrated, 0)
+            self.hits, self.losses = np.stack(hits), np.stack(losses)
+            self.calibrated = np.stack(calibrated)
 
 
-def rows_and_figures() -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The table and the figures of what is finished; `cj_ne_loss_sl16_percent` among them.
+def rows_and_figures() -> tuple[list[dict[str, Any]], dict[str, Any], list[Lead]]:
+    """Table, figures and leads of what is finished; `cj_ne_loss_sl16_percent` among the figures.
 
     Keys begin with cj_rank_ for all households, with cj_rank_third_ for a third of them;
     without a run of all of them, the cost of stochastic length is that of the third.
     """
     table: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
+    leads: list[Lead] = []
     for prefix, households in (("cj_rank_third", THIRD), ("cj_rank", 1.0)):
         if not any(_path(name, households, s).exists() for name in VARIANTS for s in range(10)):
             continue
@@ -187,7 +191,8 @@ def rows_and_figures() -> tuple[list[dict[str, Any]], dict[str, Any]]:
         found = {one.name: one for one in measured if one.rows}
         table += [row for one in found.values() for row in one.rows]
         figures |= _figures(prefix, found, test)
-    return table, figures
+        leads += _leads(prefix, found, figures)
+    return table, figures, leads
 
 
 def _figures(
@@ -198,34 +203,72 @@ def _figures(
     number = int(test["user"].max()) + 1
     shown = np.bincount(test["user"], minlength=number).astype(np.float64)
     taken = np.bincount(test["user"], test["label"], minlength=number)
-
-    def put(key: str, sums: list[Array], statistic: Callable[[Array], Array]) -> None:
-        rng = np.random.default_rng(0)
-        interval: Interval = bootstrap_sums(np.stack(sums, 1), statistic, rng, draws=DRAWS)
-        figures[key] = interval.value
-        figures[f"{key}_ci"] = [interval.low, interval.high]
-
     for name, one in found.items():
-        put(f"{prefix}_gauc_{name}", [one.hits, one.impressions], _ratio)
-        for suffix, losses in (("", one.losses), ("_calibrated", one.calibrated)):
-            put(f"{prefix}_log_loss_{name}{suffix}", [losses, shown], _ratio)
-            put(f"{prefix}_ne_{name}{suffix}", [losses, shown, taken], _normalised)
+        for key, by_seed, below, statistic in (
+            ("gauc", one.hits, [one.impressions], _ratio),
+            ("log_loss", one.losses, [shown], _ratio),
+            ("ne", one.losses, [shown, taken], _normalised),
+            ("log_loss_calibrated", one.calibrated, [shown], _ratio),
+            ("ne_calibrated", one.calibrated, [shown, taken], _normalised),
+        ):
+            where = f"{prefix}_{key.replace('_calibrated', '')}_{name}"
+            where += "_calibrated" if key.endswith("_calibrated") else ""
+            interval = _interval(by_seed, below, statistic)
+            figures[where] = interval.value
+            figures[f"{where}_ci"] = [interval.low, interval.high]
+    return figures
+
+
+def _interval(
+    by_seed: Array, below: list[Array], statistic: Callable[[Array], Array]
+) -> MethodInterval:
+    """Of a statistic of sums over households that is linear in the first one, [S, U] by seed."""
+    people = bootstrap_sums(
+        np.stack([by_seed.mean(0), *below], 1), statistic, np.random.default_rng(0), draws=DRAWS
+    )
+    totals = [np.array([[one.sum(), *(b.sum() for b in below)]]) for one in by_seed]
+    return with_seeds(people, [float(statistic(total)[0]) for total in totals])
+
+
+def _leads(prefix: str, found: Mapping[str, _Measured], figures: dict[str, Any]) -> list[Lead]:
+    """Of HSTU over DIN, and of HSTU with stochastic length over HSTU; the change of entropy in
+    percent is a figure of the contract too."""
+    leads = []
     for name, other in (("hstu", "din"), ("hstu_sl16", "hstu")):
         if name not in found or other not in found:
             continue
         a, b = found[name], found[other]
-        put(f"{prefix}_gauc_{name}_minus_{other}", [a.hits - b.hits, a.impressions], _ratio)
-        for suffix, pair in (
-            ("", [a.losses, b.losses]),
-            ("_calibrated", [a.calibrated, b.calibrated]),
+        rng = np.random.default_rng(0)
+        gap = two_level_difference(a.hits, b.hits, a.impressions, rng, DRAWS)
+        about = (ABOUT[name], ABOUT[other])
+        data = "response task" if prefix == "cj_rank" else "response task, a third"
+        key = f"{prefix}_gauc_{name}_minus_{other}"
+        leads.append(Lead(key, *about, "group AUC", data, gap))
+        for suffix, mine, theirs in (
+            ("", a.losses, b.losses),
+            ("_calibrated", a.calibrated, b.calibrated),
         ):
-            # Both have the entropy of the same rows below.
+            change = _change(mine, theirs)
             key = f"{prefix}_ne_change_{name}_{other}{suffix}_percent"
-            put(key, pair, lambda totals: 100 * (_ratio(totals) - 1))
+            measure = "normalised entropy, change in percent"
+            leads.append(Lead(key, *about, measure, data, change, lower=True))
             if name == "hstu_sl16":
-                figures[f"cj_ne_loss_sl16{suffix}_percent"] = figures[key]
-                figures[f"cj_ne_loss_sl16{suffix}_percent_ci"] = figures[f"{key}_ci"]
-    return figures
+                figures[f"cj_ne_loss_sl16{suffix}_percent"] = change.value
+                figures[f"cj_ne_loss_sl16{suffix}_percent_ci"] = [change.low, change.high]
+    return leads
+
+
+def _change(mine: Array, theirs: Array) -> MethodInterval:
+    """By how many percent the loss changes: both have the entropy of the same rows below."""
+    people = bootstrap_sums(
+        np.stack([mine.mean(0), theirs.mean(0)], 1),
+        lambda totals: 100 * (_ratio(totals) - 1),
+        np.random.default_rng(0),
+        draws=DRAWS,
+    )
+    # To first order a seed moves the change by what it moves its own side, times the slope.
+    a, b = mine.sum(1), theirs.sum(1)
+    return with_seeds(people, 100 * a / b.mean(), 100 * b * a.mean() / b.mean() ** 2)
 
 
 def _ratio(totals: Array) -> Array:
@@ -257,4 +300,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         trained(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
     else:
-        print(json.dumps(rows_and_figures(), indent=1))
+        print(json.dumps(rows_and_figures()[:2], indent=1))

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from adwright.core.hashing import content_hash
-from benchmarks.common.result import write_result
+from benchmarks.common.result import Lead, write_result
 from benchmarks.sequential import _journey as journey
 from benchmarks.sequential import _movielens as ml
 from benchmarks.sequential import _peers as rectools
@@ -31,7 +31,8 @@ from benchmarks.sequential import _ranking as ranking
 PARTS = ("ml1m", "small", "rectools", "journey", "ranking")
 PROTOCOL = (
     f"{ml.ML1M} {rectools.PEER_PROTOCOL} {ml.SMALL} {journey.PROTOCOL} {ranking.PROTOCOL} "
-    "Intervals: 95% by bootstrap over people."
+    "Intervals: 95%, over seeds and people; of a model with one seed over people, and of that "
+    "training alone."
 )
 #: The figures of the contract, and which of ours they are.
 CONTRACT = {
@@ -56,11 +57,13 @@ def main() -> None:
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
+    leads: list[Lead] = []
     hashes: dict[str, str] = {}
     for part in PARTS:
         if asked.part in (None, part):
-            more, some, data = _measured(part, Path(shared), asked)
-            rows, figures, hashes = rows + more, figures | some, hashes | {part: data}
+            more, some, others, data = _measured(part, Path(shared), asked)
+            rows, figures, leads = rows + more, figures | some, leads + others
+            hashes |= {part: data}
     if asked.part or asked.only:
         return
     write_result(
@@ -70,23 +73,25 @@ def main() -> None:
         seeds=list(range(asked.seeds)),
         rows=rows,
         figures=figures | {key: figures[of] for key, of in CONTRACT.items() if of in figures},
+        leads=leads,
     )
 
 
 def _measured(
     part: str, shared: Path, asked: argparse.Namespace
-) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
-    """Rows, figures and the hash of the data of a part."""
+) -> tuple[list[dict[str, Any]], dict[str, Any], list[Lead], str]:
+    """Rows, figures, leads and the hash of the data of a part."""
     run, seeds, only = not asked.only_summarise, range(asked.seeds), asked.only
     if part in ("ml1m", "small"):
         runs = ml.runs_of(part, shared, seeds, only, run=run)
         data = ml.sequences_of(part, shared).data_hash
-        return ml.rows_of(part, runs), ml.figures_of(part, runs), data
+        return ml.rows_of(part, runs), ml.figures_of(part, runs), ml.leads_of(part, runs), data
     if part == "rectools":
         sequences = ml.sequences_of("ml1m", shared)
         ours = ml.runs_of("ml1m", shared, seeds, None, run=False)
         rows = rectools.peer_rows(sequences, only=only, train=run)
-        return rows, rectools.figures_of(sequences, ours), sequences.data_hash
+        leads = rectools.leads_of(sequences, ours)
+        return rows, rectools.figures_of(sequences, ours), leads, sequences.data_hash
     if part == "journey":
         found = journey.runs_of(seeds, only, run=run)
         return *journey.rows_and_figures(found), journey.task_hash()

@@ -228,9 +228,10 @@ class _Sums:
         if bottom.ndim == 2 and bottom.shape != top.shape:
             raise DataError(f"{len(bottom)} rows of denominators for {len(top)} seeds")
         for name, array in (("numerators", top), ("denominators", bottom)):
-            wrong = ~np.isfinite(np.atleast_2d(array)).all(0)
+            by_user = np.atleast_2d(array).T
+            wrong = np.asarray(~np.isfinite(by_user).all(1), np.bool_)
             hint = "leave people without the measure out, or give them 0 and 0"
-            refuse(wrong, "a person's sum is not finite", name, np.atleast_2d(array).T, hint)
+            refuse(wrong, "a person's sum is not finite", name, by_user, hint)
         return cls(top, np.broadcast_to(bottom, top.shape), rule)
 
     def columns(self) -> Floats:
