@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -41,6 +42,11 @@ class Lead:
     data: str
     found: MethodInterval
     lower: bool = False
+
+    @staticmethod
+    def word(name: str) -> str:
+        """A name as a part of a key: small letters, digits and underscores."""
+        return re.sub(r"\W+", "_", name.lower()).strip("_")
 
     def figures(self) -> dict[str, Figure]:
         """As two figures."""

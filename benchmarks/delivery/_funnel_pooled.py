@@ -70,7 +70,6 @@ def pooled(name: str, gains: Mapping[int, pl.DataFrame]) -> PooledLog:
                 "by_seed": {"ndcg10": _means(ndcg), "recall50": _means(recall)},
             }
         )
-    short = name.replace("-", "_")
     others = {kind: [key for key in leads if key[0] == kind] for kind in ("rule", "peer", "part")}
     best = {kind: min(k, key=lambda one: leads[one].value) for kind, k in others.items() if k}
     of = {(row["kind"], row["name"]): row for row in rows}
@@ -88,12 +87,13 @@ def pooled(name: str, gains: Mapping[int, pl.DataFrame]) -> PooledLog:
         all(lead.high >= 0 for lead in own),
         all(lead.value > 0 for (kind, _), lead in leads.items() if kind in ("rule", "peer")),
         figures,
-        [
-            Lead(f"{short}_served_minus_{kind}_{what}", "what serves", what, "NDCG@10", name, lead)
-            for (kind, what), lead in leads.items()
-            if kind != "served"
-        ],
+        [_row(name, kind, what, lead) for (kind, what), lead in leads.items() if kind != "served"],
     )
+
+
+def _row(name: str, kind: str, what: str, lead: MethodInterval) -> Lead:
+    key = f"{Lead.word(name)}_served_minus_{kind}_{Lead.word(what)}"
+    return Lead(key, "what serves", f"{what} ({kind})", "NDCG@10", name, lead)
 
 
 def _means(values: list[Floats]) -> list[float]:

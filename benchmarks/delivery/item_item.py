@@ -7,7 +7,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import re
 import subprocess
 import tempfile
 import time
@@ -158,8 +157,8 @@ def _leads(rows: list[Row]) -> list[Lead]:
     leads = []
     for mine in (row for row in rows if row["rule"] == "Item-item"):
         for row in (row for row in rows if row["log"] == mine["log"] and row is not mine):
-            name = re.sub(r"\W+", "_", row["rule"]).strip("_").lower()
-            key = f"{mine['log'].replace('-', '_')}_ndcg10_item_item_minus_{name}"
+            log, name = Lead.word(mine["log"]), Lead.word(row["rule"])
+            key = f"{log}_ndcg10_item_item_minus_{name}"
             sums = (mine[f"ndcg10{_SUMS}"], row[f"ndcg10{_SUMS}"], mine[f"number{_SUMS}"])
             found = two_level_difference(*sums, np.random.default_rng(0), 500)
             leads.append(Lead(key, "item-item", row["rule"], "NDCG@10", row["log"], found))

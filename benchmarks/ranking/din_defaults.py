@@ -53,19 +53,19 @@ DRAWS = 1_000
 #: What is saved, whatever it is called in a run.
 SAVED = "saved"
 PROTOCOL = (
-    "A training with nothing said but seed and folder: DIN and its base model, of which "
-    "validation rows say whether the mean of their logits or one alone is saved; negative rate, "
-    "rates, epochs, batch, history and embeddings follow from the data. Measured on the test "
-    "rows, calibrated on validation rows, whose users count by what their rows say. Leads: group "
-    "AUC of what is saved less that of another, seed by seed since both come of one training; 95% "
+    "A training with nothing said but seed and folder: DIN and its base model, of which validation"
+    " rows say whether the mean of their logits or one alone is saved; negative rate, rates, "
+    "epochs, batch, history and embeddings follow from the data. Measured on the test rows, "
+    "calibrated on validation rows, whose users count by what their rows say. Leads: group AUC of "
+    "what is saved less that of another, seed by seed since both come of one training; 95% "
     "intervals over the seeds that the rows name and the users (of this training, over users "
     "alone, where there is one seed). Calibration error: mean over seeds, and the largest. Rules: "
     "popularity and frequency as of the row's time, item-item, and the logistic model of the "
-    "three, fitted on validation rows. Tried on validation rows of MovieLens before (group AUC of DIN, seed 0; base model "
-    ".7235): defaults .7195, embeddings that start at .05 for .2 .7166, mini-batch aware decay of"
-    " 1 .7209, mean of DIN and base model .7263. Probabilities of the mean by Platt's curve: on "
-    "test rows the calibration error is .030 where each validation row counts the same, seed 0, "
-    ".018 so."
+    "three, fitted on validation rows. Tried on validation rows of MovieLens before (group AUC of "
+    "DIN, seed 0; base model .7235): defaults .7195, embeddings that start at .05 for .2 .7166, "
+    "mini-batch aware decay of 1 .7209, mean of DIN and base model .7263. Probabilities of the "
+    "mean by Platt's curve: on test rows the calibration error is .030 where each validation row "
+    "counts the same, seed 0, .018 so."
 )
 
 
