@@ -37,6 +37,7 @@ FEWEST_FILES, MOST_FILES = 4, 15
 #: broken/ and attacks/.
 OWN_TESTS = {
     *("test_layout.py", "test_docs.py", "test_adding_one.py", "test_lock.py", "test_quick.py"),
+    "test_claims.py",
 }
 #: Second tests of a module whose first would be longer than a file may be.
 SECOND_TESTS = {

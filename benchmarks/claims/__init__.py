@@ -1,0 +1,1 @@
+"""What the documentation claims, and what the results bear."""
