@@ -209,7 +209,7 @@ def delivery() -> Iterator[str]:
             ".1%",
         ),
         "how many times less processor time it takes": ("cascade", "cpu_ratio_exhaustive", ".0f"),
-        "its NDCG@10 ahead of personal frequency, 95% interval": (
+        "its NDCG@10 ahead of personal frequency, 95% interval, one training": (
             *("cascade", "every_ndcg10_cascade_minus_personal_frequency_ci"),
             "+.4f",
         ),

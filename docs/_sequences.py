@@ -50,8 +50,8 @@ def ranking() -> Iterator[str]:
     cost = number(figures.get("cj_ne_loss_sl16_percent"), "+.2f")
     ends = number(figures.get("cj_ne_loss_sl16_percent_ci"), "+.2f")
     yield (
-        f"HSTU less DIN, group AUC: {lead}. What stochastic length adds to the normalised entropy: "
-        f"{cost}% ({ends})."
+        f"HSTU less DIN, group AUC: {lead} over people, of these trainings. What stochastic length "
+        f"adds to the normalised entropy: {cost}% ({ends})."
     )
     yield from source("hstu_quality")
 
