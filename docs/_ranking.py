@@ -130,6 +130,35 @@ def loader() -> Iterator[str]:
     yield from source("loader")
 
 
+def intervals() -> Iterator[str]:
+    """How often each way to an interval claims what is not so."""
+    ways = {
+        "users": "over users alone",
+        "percentile": "bootstrap of seeds, then users",
+        "expanded": "the same, expanded for few seeds",
+        "bootstrap_t": "bootstrap-t of the seeds",
+        "paired_t": "Student's t of the seeds",
+        "satterthwaite": "users and seeds added, one quantile",
+        "cochran_cox": "**users and seeds added, a quantile each**",
+        "paired": "the same, from differences seed by seed",
+    }
+    rows = [r for r in result("intervals").get("rows", ()) if r["spread"] == 1]
+    cells = [(s, d) for s in (3, 5) for d in (0.001, 0.002, 0.004)]
+    yield f"| interval | {' | '.join(f'{s} seeds, {d:g}' for s, d in cells)} |"
+    yield "|---|" + "---|" * len(cells)
+    for way, name in ways.items():
+        at = {(r["seeds"], r["deviation"]): r for r in rows if r["way"] == way}
+        told = (_claims(at.get(cell)) for cell in cells)
+        yield f"| {name} | {' | '.join(told)} |"
+    yield ""
+    yield result("intervals").get("protocol", f"The intervals are {ABSENT}.")
+    yield from source("intervals")
+
+
+def _claims(row: Mapping[str, Any] | None) -> str:
+    return ABSENT if row is None else f"{row['claims']:.1%} ({row['width']:.4f})"
+
+
 RANKING: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-quality": din_quality,
     "din-choices": din_choices,
@@ -137,5 +166,6 @@ RANKING: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-protocol": din_protocol,
     "din-defaults": din_defaults,
     "din-defaults-protocol": din_defaults_protocol,
+    "intervals": intervals,
     "loader": loader,
 }

@@ -2,7 +2,8 @@
 paired lead of one model over each of the others.
 
 A paired interval says more than two intervals that overlap: each draw of the bootstrap takes the
-same users, with all their rows, for both models.
+same users, with all their rows, for both models. It is of the models as they were trained; what
+other seeds would have made of them is in `adwright.metrics.two_level`.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """In a notebook: the table."""
-        about = "in brackets: intervals of the bootstrap over users"
+        about = "in brackets: intervals over users, of these trainings"
         return html_table(self.header(), self.rows(), about=about)
 
     def to_json(self) -> str:

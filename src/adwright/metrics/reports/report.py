@@ -142,7 +142,7 @@ class Report:
         lines += [
             "",
             f"users: {self.users:,}   rows: {self.rows:,}   seed: {self.seed}"
-            f"   bootstrap over users, {self.draws:,} draws",
+            f"   bootstrap over users, not over seeds, {self.draws:,} draws",
             self.protocol.text(),
             f"data: {self.data_hash}",
         ]
