@@ -144,12 +144,14 @@ def intervals() -> Iterator[str]:
     }
     rows = [r for r in result("intervals").get("rows", ()) if r["spread"] == 1]
     cells = [(s, d) for s in (3, 5) for d in (0.001, 0.002, 0.004)]
-    yield f"| interval | {' | '.join(f'{s} seeds, {d:g}' for s, d in cells)} |"
-    yield "|---|" + "---|" * len(cells)
+    heads = [f"{seeds} seeds, {deviation:g}" for seeds, deviation in cells]
+    yield f"| interval | {' | '.join(heads)} | most, unequal spreads too |"
+    yield "|---|---|" + "---|" * len(cells)
     for way, name in ways.items():
         at = {(r["seeds"], r["deviation"]): r for r in rows if r["way"] == way}
         told = (_claims(at.get(cell)) for cell in cells)
-        yield f"| {name} | {' | '.join(told)} |"
+        most = number(figures_of("intervals").get(f"most_claims_{way}"), ".1%")
+        yield f"| {name} | {' | '.join(told)} | {most} |"
     yield ""
     yield result("intervals").get("protocol", f"The intervals are {ABSENT}.")
     yield from source("intervals")
