@@ -74,8 +74,8 @@ def claim_rows(folder: Path = RESULTS) -> dict[str, ClaimRow]:
         for row in _of_figures(path.stem, result["figures"]):
             found.setdefault(row.name, row)
     for one in BESIDE:
-        if row := _beside(one, folder):
-            found[row.name] = row
+        if apart := _beside(one, folder):
+            found[apart.name] = apart
     return found
 
 

@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=1000)
     asked = parser.parse_args()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for seeds, deviation, spread in itertools.product(SEEDS, DEVIATIONS, SPREADS):
         if deviation or spread == 1:
             found = cell(seeds, deviation, spread, asked.repeats)

@@ -43,6 +43,13 @@ class Lead:
     found: MethodInterval
     lower: bool = False
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Lead:
+        """The lead of a `row`, of a result that is written anew in part."""
+        found = MethodInterval(*(row[key] for key in ("value", "low", "high", "seeds")))
+        about = (row[key] for key in ("key", "a", "b", "measure", "data"))
+        return cls(*about, found, lower=row["lower"])
+
     @staticmethod
     def word(name: str) -> str:
         """A name as a part of a key: small letters, digits and underscores."""

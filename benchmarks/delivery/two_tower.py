@@ -24,16 +24,16 @@ from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig, Views
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors
 from benchmarks.common.next_basket import (
-    difference,
+    by_seed,
     frequency,
     keep,
-    mean_of,
     measure,
+    method_difference,
     popularity,
     read,
     table,
 )
-from benchmarks.common.result import RESULTS, write_result
+from benchmarks.common.result import RESULTS, Lead, write_result
 
 PROTOCOL = (
     "Next basket of Complete Journey: every basket of the test weeks 49-53 is a query with the "
@@ -41,9 +41,9 @@ PROTOCOL = (
     "train, settings were chosen on weeks 45-48. Beauty with attributes: the last item of a "
     "person tests, 12,101 candidates. Slices: all; tail, targets with fewer than 20 training "
     "events; cold, targets without any; unseen, only items the person never had are ranked and "
-    "count. Values are means over queries that have a target in the slice, of 3 seeds; 95% "
-    "intervals by bootstrap over people; differences are paired. Ties: by popularity, then item. "
-    "All variants share sizes, batches, steps and seeds; only the second task differs."
+    "count. Values are means over queries that have a target in the slice, and seeds; 95% "
+    "intervals over seeds and people; differences on the same people. Ties: by popularity, then "
+    "item. All variants share sizes, batches, steps and seeds; only the second task differs."
 )
 VARIANTS: dict[str, Views] = {
     "none": "none",
@@ -90,6 +90,7 @@ def main() -> None:
         return
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
+    leads: list[Lead] = []
     hashes = {}
     for name in ("journey", "beauty"):
         if asked.only not in (None, name):
@@ -102,9 +103,10 @@ def main() -> None:
             _train_all(name, task, [asked.seed])
             continue
         runs = _runs(name, task, asked.seeds, run=not asked.only_summarise)
-        found, more = _summary(name, task, runs)
+        found, more, some = _summary(name, task, runs)
         rows += found
         figures |= more
+        leads += some
     if asked.only is None and asked.seed is None:
         write_result(
             "two_tower",
@@ -113,6 +115,7 @@ def main() -> None:
             seeds=list(range(asked.seeds)),
             rows=rows,
             figures=figures,
+            leads=leads,
         )
 
 
@@ -152,7 +155,7 @@ def _rules_beside_models() -> None:
             raise SystemExit("set ADWRIGHT_DATA: the result is of Beauty too")
         hashes[name] = task.data_hash
         runs = _runs(name, task, 0, run=True)
-        found, more = _summary(name, task, {rule: runs[rule] for rule in RULES})
+        found, more, _ = _summary(name, task, {rule: runs[rule] for rule in RULES})
         names = [NAMES[rule] for rule in RULES]
         models = [r for r in earlier["rows"] if r["data"] == name and r["model"] not in names]
         rows += found + models
@@ -166,6 +169,7 @@ def _rules_beside_models() -> None:
         seeds=earlier["seeds"],
         rows=rows,
         figures=earlier["figures"] | figures,
+        leads=[Lead.of(row) for row in earlier.get("leads", ())],
     )
 
 
@@ -202,11 +206,14 @@ def _train(name: str, task: NextBasket, variant: str, seed: int, path: Path) -> 
 
 def _summary(
     name: str, task: NextBasket, runs: dict[str, list[Any]]
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], dict[str, Any], list[Lead]]:
     person = task.visit_user[task.visits("test")]
-    means = {variant: mean_of(found) for variant, found in runs.items() if found}
-    seconds = {variant: float(found.pop("seconds")) for variant, found in means.items()}
-    rows = table(means, person)
+    values = {variant: by_seed(found) for variant, found in runs.items() if found}
+    seconds = {variant: float(found.pop("seconds").mean()) for variant, found in values.items()}
+    for rule in RULES:  # no seed
+        if rule in values:
+            values[rule] = {key: one[0] for key, one in values[rule].items()}
+    rows = table(values, person)
     for row in rows:
         row |= {
             "data": name,
@@ -216,20 +223,18 @@ def _summary(
         }
     prefix = "" if name == "journey" else "beauty_"
     figures: dict[str, Any] = {}
+    leads: list[Lead] = []
     for key, slice_ in (("recall50", "all"), ("tail_recall50", "tail"), ("cold_recall50", "cold")):
         for variant in ("cfm", "rfm", "so", "fd"):
-            if variant in means and "none" in means:
-                value, low, high = difference(
-                    means[variant][f"{slice_}/recall50"],
-                    means["none"][f"{slice_}/recall50"],
-                    person,
-                )
-                figures[f"{prefix}{key}_{variant}_minus_none"] = value
-                figures[f"{prefix}{key}_{variant}_minus_none_ci"] = [low, high]
-    for variant, found in means.items():
+            if variant in values and "none" in values:
+                a, b = (values[one][f"{slice_}/recall50"] for one in (variant, "none"))
+                about = (NAMES[variant], NAMES["none"], f"recall@50, {slice_}", name)
+                lead = method_difference(a, b, person)
+                leads.append(Lead(f"{prefix}{key}_{variant}_minus_none", *about, lead))
+    for variant, found in values.items():
         figures[f"{prefix}recall50_{variant}"] = float(np.nanmean(found["all/recall50"]))
         figures[f"{prefix}tail_recall50_{variant}"] = float(np.nanmean(found["tail/recall50"]))
-    return rows, figures
+    return rows, figures, leads
 
 
 if __name__ == "__main__":

@@ -145,7 +145,8 @@ def run_one(name: str, seed: int) -> None:
     folder = _result(name, seed).parent
     started = time.process_time()
     config = replace(variant.fit, seed=seed)
-    found = fit(model, task, config, folder / "run", resume=(folder / "run").exists())
+    resumed = (folder / "run").exists()
+    found = fit(model, task, config, folder / "run", resume=resumed)
     trained = time.process_time()
     test = predict(model, task, "test")
     scored = time.process_time()
@@ -157,6 +158,8 @@ def run_one(name: str, seed: int) -> None:
         "variant": name,
         "seed": seed,
         "valid_gauc": found.gauc,
+        # The seconds are then of the last piece alone.
+        "resumed": resumed,
         "train_and_validate_cpu_seconds": trained - started,
         "score_rows_per_cpu_second": len(test.label) / (scored - trained),
     }

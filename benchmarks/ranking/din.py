@@ -65,7 +65,7 @@ def main() -> None:
         "din",
         protocol=PROTOCOL,
         data=task.data_hash,
-        seeds=runs.SEEDS,
+        seeds=sorted({row["seed"] for row in table}),
         rows=[*table, *peer_table],
         figures={**figures, **peer_figures},
         leads=[*leads, *peer_leads],
