@@ -47,8 +47,8 @@ class Lead:
     def of(cls, row: Mapping[str, Any]) -> Lead:
         """The lead of a `row`, of a result that is written anew in part."""
         found = MethodInterval(*(row[key] for key in ("value", "low", "high", "seeds")))
-        about = (row[key] for key in ("key", "a", "b", "measure", "data"))
-        return cls(*about, found, lower=row["lower"])
+        key, a, b, measure, data = (row[k] for k in ("key", "a", "b", "measure", "data"))
+        return cls(key, a, b, measure, data, found, lower=row["lower"])
 
     @staticmethod
     def word(name: str) -> str:

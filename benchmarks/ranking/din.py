@@ -130,8 +130,13 @@ def _compared(
             mine = _hits(reference, parts[reference])
             gap = two_level_difference(mine, _hits(name, found), shown, np.random.default_rng(0))
             key = f"gauc_{reference}_minus_{name}"
-            leads.append(Lead(key, reference, name, "group AUC", "response task", gap))
+            data = "response task" if reference == "din" else "response task, a third"
+            leads.append(Lead(key, _about(reference), _about(name), "group AUC", data, gap))
     return figures, leads
+
+
+def _about(name: str) -> str:
+    return runs.VARIANTS[name].about if name in runs.VARIANTS else name
 
 
 def _hits(name: str, found: list[GroupAuc]) -> Array:

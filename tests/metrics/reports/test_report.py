@@ -197,7 +197,8 @@ def test_the_table_shows_values_intervals_and_protocol() -> None:
         "gauc       0.9123   0.9000 .. 0.9250",
         "log_loss  -1.5000  -2.0000 .. 10.2500",
         "",
-        "users: 2,469   rows: 1,500,000   seed: 1   bootstrap over users, not over seeds, 1,000 draws",
+        "users: 2,469   rows: 1,500,000   seed: 1   "
+        "bootstrap over users, not over seeds, 1,000 draws",
         "split: train weeks 1-44, test weeks 49-53",
         "candidates: the impressions as logged",
         "ties: a tie counts one half",
