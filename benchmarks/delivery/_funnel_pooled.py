@@ -1,7 +1,9 @@
 """What is said of a log from all seeds together, with intervals over seeds and users.
 
 A value is the mean over seeds of the mean over the visits of that seed. What serves and a line
-beside it come from the same training, so they are compared seed by seed.
+beside it come from the same training, so they are compared seed by seed. In a log of which only
+some visits are asked, each seed draws its own: the spread of the seeds then holds that too, and
+intervals are wide, with two seeds very much so.
 """
 
 from __future__ import annotations
