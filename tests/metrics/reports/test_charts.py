@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,16 @@ def test_an_attention_map_has_a_cell_a_pair_and_centres_signed_weights() -> None
     ]
     assert domains == [[0, 0.5], [-0.4, 0.4]]
     assert marks(charts.attention_map(["a"], ["x"], [[0.0]]), "rect mark") == 1
+
+
+def test_an_interval_chart_leaves_room_for_long_names_in_a_wider_font() -> None:
+    name = "Popularity by category"
+    drawn = charts.to_svg(
+        charts.interval_chart({name: Interval(1.0, 0.0, 2.0)}, title="", x_title="Gain")
+    )
+    outer = re.search(r"translate\((\d+),", drawn)
+    assert outer is not None
+    assert int(outer[1]) >= 7.5 * len(name)
 
 
 def test_an_interval_chart_keeps_the_order_and_draws_a_reference() -> None:

@@ -33,6 +33,8 @@ __all__ = [
 # Okabe and Ito (2008): distinct to colour-blind readers, too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _GREY = "#8a8a8a"
+#: Pixels that a letter of a name takes in a wide font, and that the longest name may take.
+_LETTER, _LONGEST = 7.5, 340
 
 
 def to_svg(chart: alt.TopLevelMixin) -> str:
@@ -202,7 +204,10 @@ def interval_chart(
         {"name": name, "value": one.value, "low": one.low, "high": one.high}
         for name, one in values.items()
     ]
-    y = alt.Y("name:N", sort=list(values), title=None, axis=alt.Axis(labelLimit=240, grid=True))
+    # The reader's font may be wider than the one that the names were measured in here.
+    room = min(max(map(len, values)) * _LETTER, _LONGEST)
+    names = alt.Axis(labelLimit=_LONGEST, minExtent=room, grid=True)
+    y = alt.Y("name:N", sort=list(values), title=None, axis=names)
     scale = alt.Scale(zero=False, padding=12)
     base = _chart(rows)
     bars = base.mark_rule(strokeWidth=2, color=_COLOURS[0]).encode(
