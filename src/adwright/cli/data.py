@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adwright.cli.shared import DryRun, Force, Offline, allowed_to_replace, show_facts, show_table
+from adwright.cli.shared import (
+    PUBLIC_LOGS,
+    DryRun,
+    Force,
+    Offline,
+    allowed_to_replace,
+    show_facts,
+    show_table,
+)
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ app = typer.Typer(
     help=(
         "Bring logs in, look at them, and take them out.\n\n"
         "A log is a table of events (who saw, clicked or bought what, and when) with a "
-        "catalogue of items. Public ones go by name: complete-journey, open-bandit, movielens."
+        f"catalogue of items. Public ones go by name: {PUBLIC_LOGS}."
     ),
     no_args_is_help=True,
 )
@@ -32,7 +40,7 @@ app = typer.Typer(
 Source = Annotated[
     str,
     typer.Argument(
-        help="A file of events, an imported folder, or complete-journey, open-bandit, movielens."
+        help=f"A file of events, an imported folder, or a public log by name: {PUBLIC_LOGS}."
     ),
 ]
 Atomic = Annotated[

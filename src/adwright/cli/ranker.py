@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adwright.cli.shared import (
+    PUBLIC_LOGS,
     DryRun,
     Force,
     LogTo,
@@ -59,8 +60,8 @@ TaskPath = Annotated[
     Path | None,
     typer.Option(
         "--task",
-        help="Folder of a task or of an imported log; complete-journey, whose response task is "
-        "built; or movielens.",
+        help="Folder of a task or of an imported log, the file that would be imported, or a public "
+        f"log by name: {PUBLIC_LOGS}.",
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the run and its ranker.")]
@@ -176,10 +177,18 @@ def _tell_default(sentence: str) -> None:
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Folder of a saved model, or of its run.")],
     task: Annotated[
-        Path | None, typer.Option("--task", help="Of a ranker: the folder of the task.")
+        Path | None,
+        typer.Option(
+            "--task",
+            help="Of a ranker: the task, as train takes it; by default the one of its run.",
+        ),
     ] = None,
     log: Annotated[
-        str | None, typer.Option("--log", help="Of what recommends: the log, as train takes it.")
+        str | None,
+        typer.Option(
+            "--log",
+            help="Of what recommends: the log, as train takes it; by default the one of its run.",
+        ),
     ] = None,
     split: Annotated[
         Literal["valid", "test"], typer.Option("--split", help="Which rows to measure.")
@@ -193,25 +202,37 @@ def evaluate(
 ) -> None:
     """Measure a saved model, with intervals over users: a ranker on the rows of a task, what
     recommends (a cascade, two towers, HCN, HSTU, SASRec, item-item, popularity) on the visits of a
-    log, beside the simple rules."""
+    log, beside the simple rules. Without --task or --log on what its run was trained on."""
     from adwright.cli.recommenders import evaluate_recommender
+    from adwright.core.artifacts import load_artifact
     from adwright.core.atomic import atomic_write_text
     from adwright.core.errors import ConfigError
-    from adwright.data.tasks.task import Task
-    from adwright.training.ranking.ranker import Ranker
+    from adwright.delivery.training_log import model_folder, training_log
+    from adwright.training.ranking.config import open_task, task_config, task_of_run
+    from adwright.training.ranking.ranker import KIND, Ranker
     from adwright.training.ranking.run import measure
 
-    if (task is None) == (log is None):
+    if task is not None and log is not None:
         hint = "pass --task for a ranker, --log for a cascade, retriever or sequence model"
-        raise ConfigError("name what to measure on", where="--task, --log", hint=hint)
+        raise ConfigError("name one of them", where="--task, --log", hint=hint)
     if out is not None:
         allowed_to_replace(out, force=force)
-    if task is not None:
-        report = measure(Ranker.load(model), Task.open(task), split=split, draws=draws, seed=seed)
+    folder = model_folder(model)
+    if task is not None or (log is None and load_artifact(folder).kind == KIND):
+        ranker = Ranker.load(folder)
+        asked = task_of_run(folder.resolve().parent) if task is None else task_config(task)
+        opened = open_task(asked)
+        if task is None:
+            typer.echo(f"Default: {split} rows of {opened.folder}, the task of its run")
+        report = measure(ranker, opened, split=split, draws=draws, seed=seed)
         typer.echo(report.table())
         text = report.to_json()
     else:
-        text = evaluate_recommender(model, str(log), split=split, draws=draws, seed=seed)
+        log = log or training_log(folder)
+        if log is None:
+            hint = "pass --log, or --task for a ranker"
+            raise ConfigError("name what to measure on", where="--task, --log", hint=hint)
+        text = evaluate_recommender(model, log, split=split, draws=draws, seed=seed)
     if out is not None:
         atomic_write_text(out, text)
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.shared import show_table
+from adwright.cli.shared import PUBLIC_LOGS, show_table
 
 if TYPE_CHECKING:
     from adwright.data.tasks.own.next_item import NextItem
     from adwright.delivery.funnel.report import FunnelReport
 
-__all__ = ["evaluate_recommender", "opened_task", "show_report"]
+__all__ = ["LogName", "evaluate_recommender", "opened_task", "show_report"]
+
+LogName = Annotated[
+    str,
+    typer.Argument(
+        help="An imported log, the file that would be imported, a folder with sequences.txt, or a "
+        f"public log by name: {PUBLIC_LOGS}."
+    ),
+]
 
 
 def evaluate_recommender(

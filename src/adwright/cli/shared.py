@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DryRun",
+    "PUBLIC_LOGS",
     "Force",
     "LogTo",
     "Offline",
@@ -32,6 +33,9 @@ __all__ = [
     "show_facts",
     "show_table",
 ]
+
+#: Names of the public logs that every verb takes in the place of a log; see `PublicLog`.
+PUBLIC_LOGS = "complete-journey, movielens, open-bandit"
 
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there, without asking.")]
 DryRun = Annotated[

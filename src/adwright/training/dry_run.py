@@ -117,8 +117,8 @@ def plan_sequence(
         "events": f"{len(sequences.item):,} of {sequences.items:,} items",
         "own items again": "stay candidates" if data.allow_repeats else "are left out",
     }
-    if why:
-        facts["defaults"] = "; ".join(why)
+    if data.why or why:
+        facts["defaults"] = "; ".join((*data.why, *why))
     model = model_of(config, data)
     if begun_runs({name: folder}, resume=resume, stop_now=False):
         asked = fit_of(config, data)

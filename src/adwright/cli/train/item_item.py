@@ -7,11 +7,18 @@ from typing import Annotated
 
 import typer
 
-from adwright.cli.shared import DryRun, Force, Seed, allowed_to_replace, show_facts, show_table
+from adwright.cli.recommenders import LogName, opened_task
+from adwright.cli.shared import (
+    DryRun,
+    Force,
+    Offline,
+    Seed,
+    allowed_to_replace,
+    show_facts,
+    show_table,
+)
 
 __all__ = ["item_item", "register"]
-
-JOURNEY = "complete-journey"
 
 
 def register(app: typer.Typer) -> None:
@@ -20,17 +27,12 @@ def register(app: typer.Typer) -> None:
 
 
 def item_item(
-    log: Annotated[
-        str,
-        typer.Argument(
-            help="Parquet or CSV with user_id, item_id and time, an imported log, a folder with "
-            f"sequences.txt, or {JOURNEY}."
-        ),
-    ],
+    log: LogName,
     out: Annotated[Path, typer.Option("--out", help="Folder for the report and the model.")] = Path(
         "runs/item-item"
     ),
     seed: Seed = 0,
+    offline: Offline = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -44,10 +46,9 @@ def item_item(
     from adwright.delivery.item_item_run import train_item_item
     from adwright.delivery.training_log import open_history
     from adwright.training.dry_run import check_out
-    from adwright.training.sequential.runfile import default_run, open_sequences, with_options
+    from adwright.training.sequential.runfile import sequence_data
 
-    events = None if log == JOURNEY else Path(log)
-    data = open_sequences(with_options(default_run(), events=events).data)
+    data = sequence_data(opened_task(log, offline=offline))
     if dry_run:
         check_out(out, "model", (), resume=False, overwrite=force)
         sequences = data.sequences
@@ -62,7 +63,7 @@ def item_item(
         )
         return
     replacing = allowed_to_replace(out / "model", force=force)
-    known = open_history(log, ACTION_KINDS, tell=False).events
+    known = open_history(log, ACTION_KINDS, offline=offline, tell=False).events
     result = train_item_item(
         data, out, log=log, events=known, seed=seed, overwrite=replacing or force
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adwright.cli.recommenders import opened_task
+from adwright.cli.recommenders import LogName, opened_task
 from adwright.cli.shared import (
     DryRun,
     Force,
@@ -27,13 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def popularity(
-    log: Annotated[
-        str,
-        typer.Argument(
-            help="An imported log, the file that would be imported, a folder with sequences.txt, "
-            "or a public log by name: complete-journey, movielens."
-        ),
-    ],
+    log: LogName,
     out: Annotated[Path, typer.Option("--out", help="Folder for the report and the model.")] = Path(
         "runs/popularity"
     ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.recommenders import opened_task, show_report
+from adwright.cli.recommenders import LogName, opened_task, show_report
 from adwright.cli.shared import (
     DryRun,
     Force,
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["cascade", "hcn", "register", "two_tower"]
 
-LogName = Annotated[
-    str,
-    typer.Argument(
-        help="An imported log, the file that would be imported, a folder with sequences.txt, or a "
-        "public log by name: complete-journey, movielens."
-    ),
-]
 Epochs = Annotated[
     int | None,
     typer.Option("--epochs", min=1, help="Passes over the data, at most; else as the data say."),

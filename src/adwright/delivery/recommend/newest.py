@@ -26,7 +26,7 @@ from adwright.delivery.stages.histories import Histories, microseconds
 from adwright.delivery.training_log import HistoryLog
 from adwright.metrics.ranks import Ranks
 
-__all__ = ["NewestVisits", "held_visits", "newest_visits", "ranks_of"]
+__all__ = ["FEWEST", "NewestVisits", "held_visits", "newest_visits", "ranks_of"]
 
 Ints = NDArray[np.int64]
 #: The fewest users of whom a comparison says something.

@@ -1,4 +1,5 @@
-"""DIN, or another ranker of rows, trained anew; the newest rows test.
+"""DIN, or another ranker of rows, trained anew; the newest rows test, those of the service where
+enough users have some.
 
 One whose log said what was shown learns from impressions; one whose log did not, learns again from
 what was taken and items that are drawn beside it, whatever the service has shown since.
@@ -23,6 +24,7 @@ from adwright.data.tasks.from_log import LogTaskConfig, build_log_task
 from adwright.data.tasks.own.ranking import build_ranking_task
 from adwright.data.tasks.task import Task
 from adwright.delivery.joined_log import JoinedLog
+from adwright.delivery.recommend.newest import FEWEST
 from adwright.delivery.retraining.retrained import NEW, OLD, RetrainedModel
 from adwright.metrics.reports.comparison import compare
 from adwright.metrics.reports.report import EvaluationProtocol
@@ -57,10 +59,13 @@ def retrain_ranker(
         for name, found in result.probabilities.items()
         if name != result.comparison.subject
     }
+    user = rows["user_id"].rank("dense").to_numpy().astype(np.int64)
+    kept, unseen = _unseen(rows["time"] >= joined.since, result.label, user)
+    rows = rows.filter(kept)
     comparison = compare(
-        result.label,
-        probabilities | rules,
-        rows["user_id"].rank("dense").to_numpy().astype(np.int64),
+        result.label[kept],
+        {name: said[kept] for name, said in (probabilities | rules).items()},
+        user[kept],
         subject=NEW,
         protocol=EvaluationProtocol(split=task.protocol),
         data_hash=task.data_hash,
@@ -71,7 +76,19 @@ def retrain_ranker(
     first = rows["time"].sort().to_list()[0]
     what = "impressions" if joined.shown else "rows"
     measured = f"{rows.height:,} {what} from {first:%Y-%m-%d %H:%M} UTC on"
-    return RetrainedModel(RANKER, out / "ranker", comparison, measured)
+    return RetrainedModel(RANKER, out / "ranker", comparison, measured, unseen)
+
+
+def _unseen(
+    late: pl.Series, label: NDArray[np.int8], user: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], bool]:
+    """Which rows are asked, bool [N], and whether none of them was there when the old model was
+    trained: the late ones, or all where these say too little."""
+    kept = late.to_numpy()
+    enough = len(np.unique(user[kept])) >= FEWEST and len(np.unique(label[kept])) > 1
+    if enough or kept.all():
+        return kept, True
+    return np.ones_like(kept), False
 
 
 def _task(asked: TaskConfig, old: Ranker, joined: JoinedLog, folder: Path) -> Task:

@@ -5,8 +5,9 @@ and hold the new one up to the old one on the newest part.
     OUT/...       the run, as the training of that kind leaves it, and its model
     OUT/retrained.json   what was compared
 
-A model of the next item is asked for what users did last, which neither model was trained on; a
-ranker for the newest impressions. What was learned is not published by this.
+A model of the next item is asked for what users did last, a ranker for the newest impressions: of
+those only for what the service wrote, which neither model was trained on. Where that is too little,
+no verdict is given. What was learned is not published by this.
 """
 
 from __future__ import annotations

@@ -28,12 +28,14 @@ OLD, NEW = "old", "new"
 @dataclass(frozen=True, eq=False)
 class RetrainedModel:
     """kind: of both models. model: folder of the new one. comparison: of the new one with the old
-    one and with simple rules, on the newest part. measured: what that was, in words."""
+    one and with simple rules, on the newest part. measured: what that was, in words. unseen:
+    whether neither model was trained on any of it, so that a verdict follows."""
 
     kind: str
     model: Path
     comparison: Comparison
     measured: str
+    unseen: bool = True
 
     @property
     def lead(self) -> Interval:
@@ -43,12 +45,18 @@ class RetrainedModel:
     @property
     def is_worse(self) -> bool:
         """Whether the new model is behind the old one by more than chance."""
-        return self.lead.high < 0
+        return self.unseen and self.lead.high < 0
 
     def verdict(self) -> str:
         """Which is better, in a sentence."""
         measure = self.comparison.MEASURES[self.comparison.LEAD]
         lead = self.lead.text("+.4f")
+        if not self.unseen:
+            return (
+                f"no verdict: the old model may have been trained on what was asked, so that its "
+                f"distance ({measure} {lead}) says nothing; too few users have done something "
+                "since, compare again when the service has run for longer"
+            )
         if self.lead.low > 0:
             return f"the new model is better: {measure} {lead}"
         if self.is_worse:
@@ -85,7 +93,7 @@ def measured(
         seed=seed,
     )
     atomic_write_text(out / "retrained.json", comparison.to_json())
-    return RetrainedModel(kind, model, comparison, visits.about)
+    return RetrainedModel(kind, model, comparison, visits.about, visits.late)
 
 
 def taken_of(log: Log) -> tuple[HistoryLog, list[str]]:

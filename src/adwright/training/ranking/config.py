@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from adwright.core.assets import cache_folder, naming_the_cache
-from adwright.core.config import check_literals, checked
-from adwright.core.errors import ConfigError, SchemaError
+from adwright.core.config import check_literals, checked, from_jsonable
+from adwright.core.errors import AdwrightError, ConfigError, SchemaError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.history_kinds import events_file
 from adwright.data.sources.complete_journey import CompleteJourney
-from adwright.data.sources.log import open_log
+from adwright.data.sources.log import PublicLog, open_log
 from adwright.data.sources.movielens import MovieLens
 from adwright.data.tasks.from_log import LogTaskConfig
 from adwright.data.tasks.movielens import build_movielens_task
@@ -36,6 +37,7 @@ __all__ = [
     "response_task",
     "task_config",
     "task_of",
+    "task_of_run",
 ]
 
 
@@ -172,13 +174,15 @@ def open_task(config: TaskConfig) -> Task:
 
 def task_config(path: Path) -> TaskConfig:
     """What `--task` means: the folder of a task or of an imported log, or the file that would be
-    imported; where there is no such thing, the names complete-journey and movielens."""
+    imported; where there is no such thing, the names of public logs."""
     if not path.exists():
         match str(path):
             case "complete-journey":
                 return TaskConfig()
             case "movielens":
                 return TaskConfig(kind="movielens")
+            case name if name in get_args(PublicLog):
+                return TaskConfig(kind="log", folder=path)
     is_log = path.is_file() or (not (path / "task.json").exists() and events_file(path) != path)
     return TaskConfig(kind="log" if is_log else "folder", folder=path)
 
@@ -198,6 +202,23 @@ def task_of(source: Task | str | Path) -> Task:
         hint="pass the folder that `adwright data import` wrote, Task.open(folder), or of a table "
         "build_ranking_task(read_log(table), folder)",
     )
+
+
+def task_of_run(run: str | Path) -> TaskConfig:
+    """The task that a run says it trained on, in its config.json.
+
+    Raises ConfigError where it does not say it.
+    """
+    path = Path(run) / "config.json"
+    try:
+        asked: TaskConfig = from_jsonable(TaskConfig, json.loads(path.read_text("utf-8"))["task"])
+    except (OSError, ValueError, KeyError, TypeError, AdwrightError) as error:
+        raise ConfigError(
+            "the run beside the ranker does not say what it was trained on",
+            where=str(path),
+            hint="name the task with --task",
+        ) from error
+    return asked
 
 
 def _cache(folder: str | Path | None) -> Path:

@@ -52,6 +52,7 @@ from adwright.training.ranking.baselines import has_rules, rule_probabilities
 from adwright.training.ranking.config import (
     DecidedRun,
     RunConfig,
+    TaskConfig,
     decide,
     open_task,
     task_of,
@@ -206,7 +207,9 @@ def train(
     The Report of the test rows is `ranker.report`; comparison.json beside the saved ranker
     holds the simple rules too, and the base model unless `base` is False.
     """
+    opened = task_of(task)
     config = RunConfig(
+        task=TaskConfig(kind="folder", folder=opened.folder.resolve()),
         model=model or DINConfig(),
         fit=fit or PartialFit(),
         calibration=calibration,
@@ -216,7 +219,7 @@ def train(
         seed=seed,
         out=Path(out),
     )
-    return run(config, task=task_of(task), overwrite=overwrite, callbacks=callbacks).ranker
+    return run(config, task=opened, overwrite=overwrite, callbacks=callbacks).ranker
 
 
 def measure(

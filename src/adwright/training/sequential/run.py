@@ -121,6 +121,7 @@ def run_sequence(
             data = open_sequences(config.data)
     asked, searched = config, None
     config, why = decided_run(config, data)
+    why = (*data.why, *why)
     if search:
         with done.stage("search"), torch_threads(config.threads):
             config, searched = _searched(config, data, search)

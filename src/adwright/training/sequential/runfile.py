@@ -3,7 +3,6 @@ that it names."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,12 +23,18 @@ from adwright.core.config import (
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.history_kinds import events_file
 from adwright.data.sequences.datasets import sequences_of_task
-from adwright.data.sequences.from_events import read_event_file
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sequences.next_log import item_categories
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
+from adwright.data.tasks.own.next_item import (
+    REPEAT_SHARE,
+    NextItem,
+    NextItemConfig,
+    open_next_item,
+)
+from adwright.data.tasks.own.visits import SplitRule
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.union import (
     RetrieverConfig,
@@ -49,12 +54,9 @@ __all__ = [
     "names_journey",
     "open_sequences",
     "read_run",
+    "sequence_data",
     "with_options",
 ]
-
-_log = logging.getLogger("adwright")
-#: Items repeat where at least this share of events is of an item that the user had before.
-REPEAT_SHARE = 0.01
 
 
 def default_fit() -> SequentialConfig:
@@ -75,9 +77,11 @@ class SequenceDataConfig:
     """Which sequences to train on.
 
     kind: "journey" is the next basket of Complete Journey, split by weeks; "events" a file of
-    one's own or an imported log, see `read_event_file`, and "items" a folder of sequences, see
-    `build_next_item`, where the last event of a user tests and the one before it validates.
-    path: of the file or folder. households: share in (0, 1], for kind "journey"; seed: of which.
+    one's own, an imported log or a public one by its name, see `open_next_item`, and "items" a
+    folder of sequences, see `build_next_item`, where the last event of a user tests and the one
+    before it validates. path: of the file or folder, or the name. split: of kind "events", see
+    `split_visits`: what the retrievers and cascades of this log are tested on, too.
+    households: share in (0, 1], for kind "journey"; seed: of which.
     offline: never download. allow_repeats: whether what a user had stays a candidate; by default
     it does where at least one event in a hundred is of such an item.
     """
@@ -88,6 +92,7 @@ class SequenceDataConfig:
     seed: int = 0
     offline: bool = False
     allow_repeats: bool | None = None
+    split: SplitRule = "auto"
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -99,6 +104,12 @@ class SequenceDataConfig:
             )
         if not 0 < self.households <= 1:
             raise ConfigError("households is a share in (0, 1]", where=f"{self.households}")
+        if self.kind != "events" and self.split != "auto":
+            raise ConfigError(
+                "how it is split belongs to this data",
+                where=f"data.split {self.split}, data.kind {self.kind}",
+                hint="leave split out, but for events of your own",
+            )
         if self.kind != "journey" and (self.households, self.seed) != (1, 0):
             raise ConfigError(
                 "a share of households is of Complete Journey alone",
@@ -275,32 +286,33 @@ class SequenceData:
     sequences: to train on. task: whose visits are asked; None where the last event of each user
     is. allow_repeats: whether what a user had stays a candidate. categories: name -> code of each
     item, int64 [N + 1], 0 for none, for the rules that go by them; of a task, the task knows them.
+    why: what was decided for data of one's own, a sentence a decision.
     """
 
     sequences: ItemSequences
     task: NextBasket | None
     allow_repeats: bool
     categories: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    why: tuple[str, ...] = ()
 
 
 def open_sequences(config: SequenceDataConfig) -> SequenceData:
     """Open the data of a config.
 
     Raises AssetError where public data cannot be had, ValueInvalidError where nobody can be asked
-    or there is nothing to choose among, and as `read_event_file` and `build_next_item`.
+    or there is nothing to choose among, and as `open_next_item` and `build_next_item`.
     """
+    if config.path is not None and config.kind == "events":
+        asked = NextItemConfig(repeats=config.allow_repeats, split=config.split)
+        return sequence_data(open_next_item(config.path, asked, offline=config.offline))
     if config.path is not None:
-        categories: Mapping[str, NDArray[np.int64]] = {}
-        if config.kind == "events":
-            sequences = read_event_file(config.path)
-        else:
-            items = build_next_item(config.path)
-            # There the position stands for the time.
-            sequences = replace(sequences_of_task(items), time=None)
-            categories = item_categories(items)
+        items = build_next_item(config.path)
+        # There the position stands for the time.
+        sequences = replace(sequences_of_task(items), time=None)
         _check_own(sequences, str(config.path))
         repeats = _allow_repeats(config, sequences)
-        return SequenceData(sequences, None, repeats, categories)
+        why = ("split: the last event of each user tests, the one before it validates",)
+        return SequenceData(sequences, None, repeats, item_categories(items), why)
     task = build_next_basket(
         CompleteJourney.open(offline=config.offline),
         households=config.households,
@@ -308,6 +320,13 @@ def open_sequences(config: SequenceDataConfig) -> SequenceData:
     )
     sequences = sequences_of_task(task, split="task")
     return SequenceData(sequences, task, _allow_repeats(config, sequences))
+
+
+def sequence_data(found: NextItem) -> SequenceData:
+    """The task of a log, as sequences: visits of its validation and test are asked."""
+    sequences = sequences_of_task(found.task, split="task")
+    why = tuple(line for line in found.choices.lines() if not line.startswith("column "))
+    return SequenceData(sequences, found.task, found.choices.repeats, why=why)
 
 
 def _check_own(sequences: ItemSequences, file: str) -> None:
@@ -320,8 +339,6 @@ def _check_own(sequences: ItemSequences, file: str) -> None:
             value=sequences.ids[0],
             hint="see whether the right column is taken as the item",
         )
-    if len(sequences) == 1:
-        _log.warning("all events are of one user: intervals over users say nothing of others")
     if not len(sequences.people("test")):
         raise ValueInvalidError(
             "no user has two events at different times, one to ask for and one before it",
