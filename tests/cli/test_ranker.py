@@ -110,6 +110,17 @@ def test_evaluate_gives_the_report_of_the_training(trained: Path, here: Path) ->
     assert "--force" in run("evaluate", "out/ranker", "--task", "task", "--out", "r.json", code=2)
 
 
+def test_evaluate_takes_the_run_and_its_task(trained: Path, here: Path) -> None:
+    text = run("evaluate", "out", "--out", "s.json", "--draws", "20")
+    assert "test rows of" in text
+    report, saved = Report.from_json((here / "s.json").read_text()), Ranker.load(trained).report
+    assert saved is not None
+    assert report.metrics["gauc"].value == pytest.approx(saved.metrics["gauc"].value)
+    (here / "out" / "config.json").rename(here / "kept.json")
+    assert "name the task with --task" in run("evaluate", "out", code=2)
+    (here / "kept.json").rename(here / "out" / "config.json")
+
+
 def test_score_and_explain(trained: Path, here: Path) -> None:
     rows, events = "task/test/rows.parquet", "task/test/events.parquet"
     needed = run("score", "out/ranker", rows, "--events", events, "--out", "s.parquet", "--dry-run")

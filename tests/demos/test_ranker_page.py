@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def test_everything_is_told(page: str, result: RunResult) -> None:
     for row in result.comparison.rows():
         assert row[1] in page
     assert result.artifact in page
+    assert escape(result.comparison.verdict()) in page
     assert "0.5 of the negatives" in page
 
 

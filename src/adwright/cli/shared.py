@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
-    "DryRun",
     "PUBLIC_LOGS",
+    "DryRun",
     "Force",
     "LogTo",
     "Offline",

@@ -4,6 +4,7 @@ Builds the next-basket task of Complete Journey, trains two towers, HCN and DIN 
 budget, loads what was saved, and serves baskets of the test weeks one after the other: 68,509
 items, the whole history before each, and a policy that makes the choice and logs how probable
 it was. What each stage let through is held against what was then bought (see `judging`).
+The fine ranker serves where validation baskets speak for it (`measured_fine`).
 
     OUT/cascade.json       what was asked for
     OUT/deployment/        the cascade, as the service loads it
@@ -48,6 +49,7 @@ from adwright.delivery.cascade.trial import (
     serve_visits,
     stage_lists,
 )
+from adwright.delivery.funnel.fine_stage import measured_fine
 from adwright.delivery.policy.slate_policy import PolicyConfig, SoftmaxConfig, build_policy
 from adwright.demos.cascade_page import (
     CascadeMeasures,
@@ -171,7 +173,13 @@ def cascade_demo(
             task = build_next_basket(source, households=config.households)
     visits = _drawn(task, config)
     with torch_threads(1):
-        build_deployment(task, out, config.build, cache=config.cache, clock=clock, stages=stages)
+        built = build_deployment(
+            task, out, config.build, cache=config.cache, clock=clock, stages=stages
+        )
+        with stages.stage("measure the fine ranker on validation"):
+            served_by = measured_fine(built, task, draws=config.draws, seed=config.seed)
+            if served_by.deployment.fine is None:
+                served_by.deployment.save(out / "deployment", overwrite=True, clock=clock)
         with stages.stage("load the deployment"):
             saved = Deployment.load(out / "deployment")
             cascade = saved.cascade(clock=clock)
@@ -182,7 +190,9 @@ def cascade_demo(
                 cascade, policy, task, visits, k=config.k, seed=config.seed, clock=clock
             )
             _write_log(out / "decisions.parquet", served)
-        measures = _measured(cascade, task, served, config, stages)
+        # What the fine ranker would say of everything is asked of it whether it serves or not.
+        measures = _measured(cascade, built.cascade(), task, served, config, stages)
+        measures = replace(measures, fine=served_by.why)
     shown = _shown(cascade, task, served, config)
     with stages.stage("write the cascade's page"):
         result = CascadeDemoResult(measures, shown, stages.seconds, saved.artifact_id, out)
@@ -221,13 +231,19 @@ def _drawn(task: NextBasket, config: CascadeDemoConfig) -> Ints:
 
 
 def _measured(
-    cascade: Cascade, task: NextBasket, served: Served, config: CascadeDemoConfig, stages: Stages
+    cascade: Cascade,
+    whole: Cascade,
+    task: NextBasket,
+    served: Served,
+    config: CascadeDemoConfig,
+    stages: Stages,
 ) -> CascadeMeasures:
+    """whole: the cascade with its fine stage."""
     meter, rng = Meter(), np.random.default_rng(config.seed)
     visits, person = served.visits, task.visit_user[served.visits]
     sample = np.sort(rng.permutation(len(visits))[: config.exhaustive])
     with stages.stage("rank the whole catalogue"):
-        own = exhaustive_best(cascade, task, visits[sample], k=config.k, meter=meter)
+        own = exhaustive_best(whole, task, visits[sample], k=config.k, meter=meter)
     with stages.stage("judge the stages"):
         bought = _bought(task, visits)
         lists = stage_lists(cascade, task, served, k=config.k)
@@ -240,12 +256,13 @@ def _measured(
         draws, seed = config.draws, config.seed
         found = judge_stages(lists, bought, person, own=own, sample=sample, draws=draws, seed=seed)
         best = judge_orders(orders, bought, person, k=config.k, draws=draws, seed=seed)
+    served_stages = {cost.stage for cost in served.costs}
     return CascadeMeasures(
         requests=len(visits),
         households=len(np.unique(person)),
         items=len(task.items) - 1,
         k=config.k,
-        stages=tuple(found),
+        stages=tuple(one for one in found if one.stage in served_stages),
         cpu_ms={cost.stage: cost.cpu_ms for cost in served.costs},
         orders=tuple(best),
         p50_ms=float(np.percentile(served.milliseconds, 50)),
@@ -295,5 +312,6 @@ def _shown(
             for item_id, code, score, chance in zip(*columns, strict=True)
         )
         asked = decision.request
-        shown.append(ShownDecision(asked.user_id, asked.time, len(past), len(taken), places))
+        said = served.candidates[place].probability
+        shown.append(ShownDecision(asked.user_id, asked.time, len(past), len(taken), places, said))
     return tuple(shown)

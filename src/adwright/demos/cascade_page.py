@@ -36,13 +36,15 @@ class SlateItem:
 
 @dataclass(frozen=True)
 class ShownDecision:
-    """A slate for a person; history: events before, basket: items that were then bought."""
+    """A slate for a person; history: events before, basket: items that were then bought.
+    calibrated: whether the probabilities are some, and not scores of the coarse order."""
 
     user_id: str
     time: datetime
     history: int
     basket: int
     places: tuple[SlateItem, ...]
+    calibrated: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class CascadeMeasures:
     requests of so many households; items: of the catalogue; k: places of a slate. stages: in
     their order. cpu_ms: stage -> processor milliseconds per request. orders: the cascade's first.
     p50_ms, p99_ms: wall milliseconds of a whole decision. sample: requests for which the fine
-    ranker ranked the whole catalogue, at exhaustive_cpu_ms each.
+    ranker ranked the whole catalogue, at exhaustive_cpu_ms each. fine: whether it serves, and why.
     """
 
     requests: int
@@ -66,6 +68,7 @@ class CascadeMeasures:
     p99_ms: float
     sample: int
     exhaustive_cpu_ms: float
+    fine: str = ""
 
     @property
     def whole_cpu_ms(self) -> float:

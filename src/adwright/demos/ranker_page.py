@@ -92,6 +92,7 @@ def write_page(
     report = result.comparison.reports[result.comparison.subject]
     values = {
         "subject": result.comparison.subject,
+        "verdict": result.comparison.verdict(),
         "header": result.comparison.header(),
         "rows": result.comparison.rows(),
         "protocol": report.protocol.text().splitlines(),

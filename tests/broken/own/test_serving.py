@@ -100,7 +100,20 @@ RECOMMENDING = [
         code=0,
         makes=MADE,
     ),
-    told(OWN, "neither task nor log", "evaluate rule", "name what to measure on", "--log for"),
+    told(
+        OWN,
+        "neither task nor log, of a run that says what it was trained on",
+        "evaluate rule",
+        *("Default: split: ", "Item-item"),
+        code=0,
+    ),
+    told(OWN, "neither task nor log", "evaluate popularity", "name what to measure on", "--log"),
+    told(
+        OWN,
+        "both task and log",
+        "evaluate popularity --task log --log log",
+        *("name one of them", "--log for"),
+    ),
     told(
         OWN,
         "another catalogue to measure on",

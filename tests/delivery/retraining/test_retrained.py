@@ -47,7 +47,7 @@ def test_impressions_are_not_taken(tmp_path: Path) -> None:
     assert taken_of(shown)[0].events.height == log.events.collect().height
 
 
-def told(new: float, old: float) -> RetrainedModel:
+def told(new: float, old: float, *, unseen: bool = True) -> RetrainedModel:
     def ranks(rank: float) -> Ranks:
         number = 60
         return Ranks(np.full(number, rank), np.arange(number + 1), np.zeros(number, bool), "hash")
@@ -61,7 +61,7 @@ def told(new: float, old: float) -> RetrainedModel:
         seed=0,
         draws=20,
     )
-    return RetrainedModel("sequence", Path("model"), comparison, "made up")
+    return RetrainedModel("sequence", Path("model"), comparison, "made up", unseen)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,16 @@ def test_the_verdict_goes_by_the_interval(new: float, old: float, says: str, wor
     found = told(new, old)
     assert found.verdict().startswith(says)
     assert found.is_worse is worse
+
+
+def test_what_the_old_model_has_seen_gives_no_verdict(tmp_path: Path) -> None:
+    found = told(4.0, 1.0, unseen=False)
+    assert found.verdict().startswith("no verdict: the old model may have been trained on")
+    assert not found.is_worse
+    joined = world(tmp_path, people=20)
+    taken, ids = taken_of(joined.log)
+    visits = newest_visits(taken, ids, joined.since)
+    assert not visits.late
+    top = PopularityTop(Popularity(ids, np.arange(40.0)), unseen=False)
+    models = {"new": top, "old": top}
+    assert not measured("popularity", tmp_path / "model", models, visits, tmp_path, 3).unseen

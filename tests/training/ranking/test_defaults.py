@@ -106,6 +106,25 @@ def test_a_freak_of_a_history_is_cut(tmp_path: Path) -> None:
     )
 
 
+def test_attention_takes_the_mean_where_positives_are_few_beside_long_histories(
+    tmp_path: Path,
+) -> None:
+    def weight(name: str, positives: int, model: DINConfig | None = None) -> str:
+        task = task_of(tmp_path / name, users=3, rows=1_000, positives=positives, events=100)
+        found = ranker_defaults(task, model=model)
+        assert isinstance(found.model, DINConfig)
+        assert any("takes the mean" in line for line in found.why) == (
+            found.model.weight == "softmax"
+        )
+        return found.model.weight
+
+    assert weight("a", 499) == "softmax"
+    assert weight("b", 500) == "raw"
+    assert weight("c", 499, DINConfig(embedding=EmbeddingConfig(width=3))) == "softmax"
+    assert weight("d", 499, DINConfig(attention_hidden=9)) == "raw"
+    assert weight("e", 499, DINConfig(interest="sum")) == "raw"
+
+
 def test_embeddings_follow_from_the_features(tmp_path: Path) -> None:
     found = ranker_defaults(task_of(tmp_path / "a", users=10, rows=100, positives=50))
     assert dict(found.model.embedding.widths) == {"item_id": 32, "user_id": 4}

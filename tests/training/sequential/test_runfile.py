@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
+from adwright.data.tasks.own.next_item import open_next_item
 from adwright.models.sequential.hstu import HSTUConfig
 from adwright.models.sequential.sasrec import SASRecConfig
 from adwright.models.sequential.union import default_config
@@ -208,7 +210,9 @@ def test_whether_people_take_items_again_is_read_off_the_training_events(tmp_pat
     once.write_parquet(path)
     asked = SequenceDataConfig("events", path)
     data = open_sequences(asked)
-    assert (data.task, data.allow_repeats) == (None, False)
+    assert data.task is not None
+    assert not data.allow_repeats
+    assert any("the last visit of each of the 9 users" in line for line in data.why)
     assert open_sequences(replace(asked, allow_repeats=True)).allow_repeats
     # The last two events of a person are no training events.
     late = once.with_columns(
@@ -221,6 +225,32 @@ def test_whether_people_take_items_again_is_read_off_the_training_events(tmp_pat
     )
     early.write_parquet(path)
     assert open_sequences(asked).allow_repeats
+
+
+def test_a_log_is_split_as_for_all_other_models(tmp_path: Path) -> None:
+    """By time where the times say enough; the visits of the task are asked."""
+    path = tmp_path / "e.parquet"
+    start = 1_700_000_000
+    rows = [
+        (f"u{n}", f"i{(n + k) % 9}", start + 86_400 * k + n) for n in range(60) for k in range(20)
+    ]
+    pl.DataFrame(rows, schema=["user_id", "item_id", "time"], orient="row").write_parquet(path)
+    asked, found = SequenceDataConfig("events", path), open_next_item(path)
+    data = open_sequences(asked)
+    assert data.task is not None
+    assert data.task.data_hash == found.task.data_hash
+    assert any(line.startswith("split: by time") for line in data.why)
+    assert data.sequences.train_ends is not None
+    assert np.array_equal(data.task.split, found.task.split)
+    last = open_sequences(replace(asked, split="last"))
+    assert any(line.startswith("split: the last visit") for line in last.why)
+    with pytest.raises(ConfigError, match="how it is split"):
+        SequenceDataConfig(split="last")
+
+
+def test_a_public_log_is_taken_by_its_name() -> None:
+    named = with_options(default_run(own=True), events=Path("movielens")).data
+    assert named == SequenceDataConfig("events", Path("movielens"))
 
 
 def test_a_folder_of_items_has_no_times(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from adwright.training.ranking.ranker import KIND as RANKER
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run
 
-__all__ = ["retrain_ranker"]
+__all__ = ["retrain_ranker", "unseen_rows"]
 
 
 def retrain_ranker(
@@ -60,7 +60,7 @@ def retrain_ranker(
         if name != result.comparison.subject
     }
     user = rows["user_id"].rank("dense").to_numpy().astype(np.int64)
-    kept, unseen = _unseen(rows["time"] >= joined.since, result.label, user)
+    kept, unseen = unseen_rows(rows["time"] >= joined.since, result.label, user)
     rows = rows.filter(kept)
     comparison = compare(
         result.label[kept],
@@ -79,7 +79,7 @@ def retrain_ranker(
     return RetrainedModel(RANKER, out / "ranker", comparison, measured, unseen)
 
 
-def _unseen(
+def unseen_rows(
     late: pl.Series, label: NDArray[np.int8], user: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], bool]:
     """Which rows are asked, bool [N], and whether none of them was there when the old model was
