@@ -30,6 +30,7 @@ from adwright.data.tasks.own.drawn import drawn_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.data.tasks.response import ResponseConfig, build_response_task
 from adwright.data.tasks.task import Task
+from adwright.metrics.calibration import mass_bins
 from adwright.metrics.classification import GroupAuc, group_auc_parts
 from adwright.metrics.reports.comparison import Comparison
 from adwright.metrics.two_level import MethodInterval, two_level_ratio
@@ -50,6 +51,8 @@ TASKS = {
 #: Without Beauty, which takes as long as the others together.
 USUAL = ["movielens", "lastfm", "journey"]
 DRAWS = 1_000
+#: Of the calibration error.
+BINS = 20
 #: What is saved, whatever it is called in a run.
 SAVED = "saved"
 PROTOCOL = (
@@ -59,8 +62,9 @@ PROTOCOL = (
     "calibrated on validation rows, whose users count by what their rows say. Leads: group AUC of "
     "what is saved less that of another, seed by seed since both come of one training; 95% "
     "intervals over the seeds that the rows name and the users (of this training, over users "
-    "alone, where there is one seed). Calibration error: mean over seeds, and the largest. Rules: "
-    "popularity and frequency as of the row's time, item-item, and the logistic model of the "
+    "alone, where there is one seed). Calibration error: mean over seeds, and the largest; by "
+    "chance: what a model that is right on average would have of as many users, and what 19 of 20 "
+    "such stay below. Rules: popularity and frequency as of the row's time, item-item, and the logistic model of the "
     "three, fitted on validation rows. Tried on validation rows of MovieLens before (group AUC of "
     "DIN, seed 0; base model .7235): defaults .7195, embeddings that start at .05 for .2 .7166, "
     "mini-batch aware decay of 1 .7209, mean of DIN and base model .7263. Probabilities of the "
@@ -150,6 +154,9 @@ def summarise(names: list[str]) -> None:
         errors = [row["ece"] for row in rows if row["task"] == name and row["saved"]]
         figures[f"{name}_ece"] = float(np.mean(errors))
         figures[f"{name}_ece_most"] = max(errors)
+        chance = [_chance_of(name, seed) for seed in seeds]
+        figures[f"{name}_ece_by_chance"] = float(np.mean([mean for mean, _ in chance]))
+        figures[f"{name}_ece_by_chance_most"] = float(np.mean([high for _, high in chance]))
     write_result(
         "din_defaults",
         protocol=PROTOCOL,
@@ -209,6 +216,36 @@ def _figures_of(name: str, runs: list[dict[str, GroupAuc]]) -> tuple[dict[str, A
 
 def _key(model: str) -> str:
     return model.lower().replace("+", "_").replace("-", "_")
+
+
+def chance_error(
+    label: np.ndarray[Any, Any],
+    probability: np.ndarray[Any, Any],
+    user: np.ndarray[Any, Any],
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """The calibration error that a model which is right on average has by chance alone, on these
+    rows [N]: its mean, and what 19 of 20 draws stay below.
+
+    Each user's misses, less the mean miss of their bin, count with a random sign (a wild bootstrap
+    of clusters; Cameron, Gelbach and Miller, Review of Economics and Statistics 90, 2008).
+    """
+    bins = mass_bins(probability, None, BINS)
+    _, owner = np.unique(user, return_inverse=True)
+    number, misses = np.zeros((2, owner.max() + 1, BINS))
+    np.add.at(number, (owner, bins), 1.0)
+    np.add.at(misses, (owner, bins), label - probability)
+    beside = misses - number * (misses.sum(0) / np.maximum(number.sum(0), 1))
+    signs = rng.choice([-1.0, 1.0], (DRAWS, len(beside)))
+    drawn = np.abs(signs @ beside).sum(1) / len(label)
+    return float(drawn.mean()), float(np.quantile(drawn, 0.95))
+
+
+def _chance_of(name: str, seed: int) -> tuple[float, float]:
+    """`chance_error` of what one run saved."""
+    with np.load(_runs() / f"{name}-{seed}" / "test.npz", allow_pickle=False) as kept:
+        rng = np.random.default_rng(seed)
+        return chance_error(kept["__label"], kept[SAVED], kept["__user"], rng)
 
 
 def _is_in_all(model: str, runs: list[dict[str, GroupAuc]]) -> bool:

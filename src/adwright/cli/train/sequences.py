@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from adwright.cli.shared import (
+    PUBLIC_LOGS,
     DryRun,
     Force,
     LogTo,
@@ -30,8 +31,8 @@ HSTU = """Train HSTU to predict what a user takes next, measure it and save it.
 
 On Complete Journey it takes some ten minutes on two cores: weeks 1-44 train, weeks 45-48 stop
 the training, and the baskets of weeks 49-53 are asked once, beside popularity and personal
-frequency. Of data of your own, the last event of each user is asked. An option given here
-wins over the run file. A run that was killed continues with --resume and ends with the same
+frequency. Data of your own are split as for every verb: by time, or by the last visit of each
+user where the times say too little; which, is said. An option given here wins over the run file. A run that was killed continues with --resume and ends with the same
 bits; --stop-now closes it instead. Attention is faster with the extra `fast`."""
 SASREC = """Train SASRec, the Transformer that HSTU is compared with, in the same way.
 
@@ -44,7 +45,7 @@ Events = Annotated[
         "--events",
         help="Data of your own: Parquet or CSV with user_id, item_id and time, an imported log, or "
         "a folder with sequences.txt. Where there is a column kind, clicks and purchases count. "
-        "Or complete-journey.",
+        f"Or a public log by name: {PUBLIC_LOGS}.",
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the run and its model.")]
