@@ -32,8 +32,9 @@ HSTU = """Train HSTU to predict what a user takes next, measure it and save it.
 On Complete Journey it takes some ten minutes on two cores: weeks 1-44 train, weeks 45-48 stop
 the training, and the baskets of weeks 49-53 are asked once, beside popularity and personal
 frequency. Data of your own are split as for every verb: by time, or by the last visit of each
-user where the times say too little; which, is said. An option given here wins over the run file. A run that was killed continues with --resume and ends with the same
-bits; --stop-now closes it instead. Attention is faster with the extra `fast`."""
+user where the times say too little; which, is said. An option given here wins over the run
+file. A run that was killed continues with --resume and ends with the same bits; --stop-now
+closes it instead. Attention is faster with the extra `fast`."""
 SASREC = """Train SASRec, the Transformer that HSTU is compared with, in the same way.
 
 Data, measures and time are those of `adwright train hstu`."""
