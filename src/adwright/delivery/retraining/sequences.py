@@ -44,11 +44,11 @@ def retrain_sequence(
         asked = replace(asked, from_data=tuple(n for n in asked.from_data if "model." not in n))
     save_log(out / "log", joined.log)
     repeats = asked.data.allow_repeats
-    source = SequenceDataConfig(
+    data = SequenceDataConfig(
         kind="events", path=out / "log", allow_repeats=repeats, split=asked.data.split
     )
     found = open_next_item(out / "log", NextItemConfig(repeats=repeats, split=asked.data.split))
-    result = run_sequence(replace(asked, data=source, out=out), data=sequence_data(found))
+    result = run_sequence(replace(asked, data=data, out=out), data=sequence_data(found))
     report = result.artifact.report
     unseen = report is not None and report.protocol.seen_items == "removed"
     asking = Wanted(log=str(out / "log"), unseen=unseen)
