@@ -118,11 +118,11 @@ def test_attention_takes_the_mean_where_positives_are_few_beside_long_histories(
         )
         return found.model.weight
 
-    assert weight("a", 499) == "softmax"
-    assert weight("b", 500) == "raw"
-    assert weight("c", 499, DINConfig(embedding=EmbeddingConfig(width=3))) == "softmax"
-    assert weight("d", 499, DINConfig(attention_hidden=9)) == "raw"
-    assert weight("e", 499, DINConfig(interest="sum")) == "raw"
+    assert weight("a", 799) == "softmax"
+    assert weight("b", 800) == "raw"
+    assert weight("c", 799, DINConfig(embedding=EmbeddingConfig(width=3))) == "softmax"
+    assert weight("d", 799, DINConfig(attention_hidden=9)) == "raw"
+    assert weight("e", 799, DINConfig(interest="sum")) == "raw"
 
 
 def test_embeddings_follow_from_the_features(tmp_path: Path) -> None:

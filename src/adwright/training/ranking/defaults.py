@@ -45,9 +45,10 @@ MOST_NEGATIVES, KEPT_NEGATIVES = 10, 3
 EPOCH_ROWS, TRAINING_ROWS = 500_000, 3_000_000
 MOST_EPOCHS = 20
 BATCH_ROWS, GROUP_ROWS = 1_024, 64
-#: Positives for each event of a usual history from which on attention sums up. Of Complete Journey
-#: 2% have 2.6 and are behind the base model by the sum, 10% have 10 and are ahead of it.
-SUMMED = 5
+#: Positives for each event of a usual history from which on attention sums up. Validation group AUC
+#: on shares of Complete Journey, seed 0, by the mean, the sum and the base model: 2% of the
+#: households .913, .885, .904; 5% .918, .892, .910; 10%, which have 10 for each event, .917, .922.
+SUMMED = 8
 #: Adam's learning rate, and that of epochs with fewer rows than FEW_ROWS.
 RATE, SMALL_RATE, FEW_ROWS = 6e-3, 2e-3, 250_000
 
