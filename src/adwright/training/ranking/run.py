@@ -200,8 +200,7 @@ def train(
     """Train, calibrate, measure and save a ranker on a task; see `RunConfig` and `run`.
 
     task: a task, the folder of one, or that of an imported log. What `model` and `fit` leave open
-    follows from the data; why, stands in defaults.txt beside the saved ranker. callbacks: told how
-    it goes.
+    follows from the data; why, stands in defaults.txt beside the saved ranker. callbacks: are told.
     Raises SchemaError for something else, ConfigError for a keyword that there is not.
 
     The Report of the test rows is `ranker.report`; comparison.json beside the saved ranker
