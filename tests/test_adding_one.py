@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmarks.common.adding import ADDITIONS, SRC, counts
 from benchmarks.common.adding.copied import copied, files_touched
 from tests.support.data.ranking_task import shop_task
 from tests.support.data.small_sequences import small_sequences
+from tests.support.forks import python
 
 Run = Callable[..., str]
 VERB = ("-c", "from adwright.cli import main; main()")
@@ -30,7 +30,7 @@ def added(kind: str, folder: Path) -> Iterator[Run]:
 
         def run(*arguments: str) -> str:
             found = subprocess.run(
-                [sys.executable, *arguments],
+                [python(), *arguments],
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": str(copy.src), "COLUMNS": "200"},
                 capture_output=True,

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from adwright.cli import app
 from adwright.core import errors
+from tests.support.forks import programs, python
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -78,7 +79,7 @@ def test_python_examples_run(path: Path, tmp_path: Path) -> None:
     script.write_text(script_of(path.read_text("utf-8")), encoding="utf-8")
     (tmp_path / "here").mkdir()
     result = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
+        [python(), "-W", "error", str(script)],
         cwd=tmp_path / "here",
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
@@ -92,7 +93,7 @@ def test_python_examples_run(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.py")), ids=page_id)
 def test_examples_run(path: Path, tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-W", "error", str(path)],
+        [python(), "-W", "error", str(path)],
         cwd=tmp_path,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
@@ -187,8 +188,8 @@ def test_walks_run(path: Path, tmp_path: Path) -> None:
     script, expected = walk_of(path.read_text("utf-8"))
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = str(door.getsockname()[1])
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    given = {"COLUMNS": "100", "PATH": programs, "PYTHONDONTWRITEBYTECODE": "1"}
+    places = [str(programs()), str(Path(sys.executable).parent), os.environ["PATH"]]
+    given = {"COLUMNS": "100", "PATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
     result = subprocess.run(
         ["bash", "-c", script.replace(PORT, port)],
         cwd=tmp_path,

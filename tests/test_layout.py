@@ -31,13 +31,13 @@ CODE = [path for path in MODULES if path.name != "__init__.py"]
 PYTHON = sorted(
     path for area in ("src", "tests", "benchmarks") for path in (ROOT / area).rglob("*.py")
 )
-LONGEST_FILE = 450
+LONGEST_FILE, LONGEST_FUNCTION = 450, 60
 FEWEST_FILES, MOST_FILES = 4, 15
 #: Tests about the project as a whole, which have no module of their own; so are those of
 #: broken/ and attacks/.
 OWN_TESTS = {
     *("test_layout.py", "test_docs.py", "test_adding_one.py", "test_lock.py", "test_quick.py"),
-    "test_claims.py",
+    *("test_claims.py", "test_forks.py"),
 }
 #: Second tests of a module whose first would be longer than a file may be.
 SECOND_TESTS = {
@@ -98,6 +98,10 @@ def module_id(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix()
 
 
+def from_root(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
 def functions_of(tree: ast.Module) -> Iterator[Function]:
     return (node for node in ast.walk(tree) if isinstance(node, Function))
 
@@ -127,10 +131,31 @@ def declared_names(tree: ast.Module) -> list[str] | None:
     return None
 
 
-@pytest.mark.parametrize("path", CODE, ids=module_id)
-def test_every_module_has_its_test(path: Path) -> None:
-    twin = TESTS / path.relative_to(SOURCE).with_name(f"test_{path.name}")
-    assert twin.is_file(), f"{twin.relative_to(ROOT)} is missing"
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A file of src, read and parsed once for all rules."""
+
+    path: str
+    text: str
+    tree: ast.Module
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[Source]:
+    """All files of src."""
+    texts = {module_id(path): path.read_text("utf-8") for path in MODULES}
+    return [Source(path, text, ast.parse(text)) for path, text in texts.items()]
+
+
+@pytest.fixture(scope="module")
+def code(sources: list[Source]) -> list[Source]:
+    """Those that say more than what a folder is for."""
+    return [each for each in sources if not each.path.endswith("__init__.py")]
+
+
+def test_every_module_has_its_test() -> None:
+    twins = [TESTS / path.relative_to(SOURCE).with_name(f"test_{path.name}") for path in CODE]
+    assert [from_root(twin) for twin in twins if not twin.is_file()] == []
 
 
 def test_every_test_has_its_module() -> None:
@@ -142,30 +167,31 @@ def test_every_test_has_its_module() -> None:
             assert twin.is_file(), f"{path.relative_to(ROOT)} tests no module"
 
 
-@pytest.mark.parametrize("path", CODE, ids=module_id)
-def test_public_surface_is_declared(path: Path) -> None:
-    tree = ast.parse(path.read_text("utf-8"))
-    declared = declared_names(tree)
-    assert declared is not None, "the module declares no __all__"
-    assert declared == sorted(set(declared), key=declared.index), "a name stands twice in __all__"
-    assert public_names(tree) <= set(declared), "a public name is missing from __all__"
+def test_public_surface_is_declared(code: list[Source]) -> None:
+    """Each module declares `__all__`, in which no public name is missing and none stands twice."""
+    declared = {each.path: declared_names(each.tree) for each in code}
+    assert [path for path, names in declared.items() if names is None] == []
+    repeated = {
+        path: Counter(names) - Counter(set(names or ())) for path, names in declared.items()
+    }
+    assert {path: twice for path, twice in repeated.items() if twice} == {}
+    missing = {each.path: public_names(each.tree) - set(declared[each.path] or ()) for each in code}
+    assert {path: names for path, names in missing.items() if names} == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_id)
-def test_small_rules(path: Path) -> None:
-    text = path.read_text("utf-8")
-    tree = ast.parse(text)
-    assert text == "" or ast.get_docstring(tree), "the module has no docstring"
-    assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
-    for node in functions_of(tree):
-        length = lines_without_docstring(node)
-        assert length <= 60, f"{node.name} has {length} lines"
-        public = not node.name.startswith("_")
-        assert not (public and node.args.kwarg), f"{node.name} takes **kwargs"
+def test_modules_are_described_and_done(sources: list[Source]) -> None:
+    bare = [each.path for each in sources if each.text and not ast.get_docstring(each.tree)]
+    assert bare == [], "modules without a docstring"
+    later = re.compile(r"\b(TODO|FIXME|XXX)\b")
+    assert [each.path for each in sources if later.search(each.text)] == []
 
 
-def from_root(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+def test_functions_are_short_and_name_their_arguments(sources: list[Source]) -> None:
+    functions = [(each.path, node) for each in sources for node in functions_of(each.tree)]
+    lengths = [(f"{path}: {node.name}", lines_without_docstring(node)) for path, node in functions]
+    assert [(name, lines) for name, lines in lengths if lines > LONGEST_FUNCTION] == []
+    public = [(path, node) for path, node in functions if not node.name.startswith("_")]
+    assert [f"{path}: {node.name}" for path, node in public if node.args.kwarg] == []
 
 
 def test_a_file_holds_one_idea() -> None:
@@ -304,12 +330,15 @@ def test_the_checks_of_tests_find_what_they_look_for() -> None:
     }
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_id)
-def test_public_functions_have_docstrings(path: Path) -> None:
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in tree.body:
-        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
-            assert ast.get_docstring(node), f"{node.name} has no docstring"
+def test_public_functions_have_docstrings(sources: list[Source]) -> None:
+    bare = [
+        f"{each.path}: {node.name}"
+        for each in sources
+        for node in each.tree.body
+        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_")
+        if not ast.get_docstring(node)
+    ]
+    assert bare == []
 
 
 @pytest.mark.parametrize("name", ["adwright", "adwright.cli", "adwright.core.artifacts"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.ranking.fit import FitConfig
+from tests.support.forks import python
 
 FEATURES = (
     Feature("history", "sequence", "user"),
@@ -200,10 +200,11 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         name: str, *arguments: object, launcher: tuple[str, ...] = (), timeout: float = 600
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *launcher, str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
+        command = [python(), *launcher, str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
         return subprocess.run(
             command,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            # The second is what torchrun starts its processes with.
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHON_EXEC": python()},
             capture_output=True,
             text=True,
             timeout=timeout,

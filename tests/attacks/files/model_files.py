@@ -9,7 +9,6 @@ import random
 import resource
 import shutil
 import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from tempfile import TemporaryDirectory
 from adwright.core.errors import AssetError
 from adwright.lm.engine.weights import folder_of_gguf, gguf_rewritten
 from tests.attacks.attack import Area, Attack
+from tests.support.forks import python
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 from tests.support.lm.tiny_llama import save_tiny
 
@@ -128,7 +128,7 @@ def _verb(top: Path, verb: str, kind: str) -> None:
     given = {"pairs": str(top / "pairs.jsonl"), "out": str(top / f"out-{label}")}
     arguments = [part.format(**given) for part in VERBS[verb]]
     found = subprocess.run(
-        [sys.executable, "-c", MAIN, *arguments, "--model", str(folder)],
+        [python(), "-c", MAIN, *arguments, "--model", str(folder)],
         input="y\n" * 20,
         capture_output=True,
         text=True,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
+from tests.support.forks import python
 from tests.support.training.offsite_pair import model, pairs, tokenizer
 
 pytest.importorskip("transformers")
@@ -26,7 +26,7 @@ def test_a_model_is_tuned_where_the_texts_are(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     rows = [{"prompt": said, "answer": answer} for said, answer in pairs(20)]
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
-    command = [sys.executable, "-c", "from adwright.cli import main; main()"]
+    command = [python(), "-c", "from adwright.cli import main; main()"]
     command += ["tune", "offsite", "own", "--model", str(base)]
     command += ["--out", str(out), "--kept", "2", "--wait", "100", "--distil", str(file)]
     owner = subprocess.Popen(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
+from tests.support.forks import python
 from tests.support.training.offsite_pair import model, pairs, tokenizer
 
 pytest.importorskip("transformers")
@@ -33,7 +33,7 @@ def test_a_device_tunes_beside_a_cloud(data: Path, tmp_path: Path) -> None:
     base, out = tmp_path / "base", tmp_path / "out"
     model(2).save_pretrained(base)
     tokenizer(base)
-    command = [sys.executable, "-c", "from adwright.cli import main; main()"]
+    command = [python(), "-c", "from adwright.cli import main; main()"]
     command += ["tune", "revive", "cloud", "--model", str(base), "--wait", "100"]
     cloud = subprocess.Popen(
         command,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from typer.testing import CliRunner
 
 from adwright.cli import app
 from adwright.cli.lm_serve import KEY_VARIABLE
+from tests.support.forks import programs
 
 __all__ = ["run", "serving"]
 
@@ -30,7 +29,7 @@ def serving(
 ) -> Iterator[tuple[str, list[str]]]:
     """(URL, what the server writes to standard error, there once it has ended by the signal)."""
     process = subprocess.Popen(
-        [Path(sys.executable).with_name("adwright"), "lm", "serve", *arguments, "--port", "0"],
+        [programs() / "adwright", "lm", "serve", *arguments, "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

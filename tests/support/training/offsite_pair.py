@@ -7,7 +7,6 @@ import os
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from torch import Tensor
 from adwright.core.errors import AdwrightError
 from adwright.training.offsite.wire import Channel, Listener, WireMessage, connect
 from adwright.training.tuning.texts import Texts
+from tests.support.forks import python
 
 SCRIPT = Path(__file__).with_name("offsite_side.py")
 WORDS = tuple(f"word{number:02}" for number in range(40))
@@ -138,7 +138,7 @@ def messages(stream: bytes) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]
 def side(role: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """offsite_side.py in a process of its own, which ends with the block."""
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), role, *map(str, arguments)],
+        [python(), str(SCRIPT), role, *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

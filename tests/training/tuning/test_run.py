@@ -6,7 +6,6 @@ import json
 import pickle
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from adwright.training.tuning.run import (  # isort: skip
 )
 from adwright.tuning.efficient.lora_fa import LoRAFA  # isort: skip
 from adwright.tuning.reparameterised.lora import LoRA  # isort: skip
+from tests.support.forks import programs, python
 
 
 @pytest.fixture(scope="module")
@@ -228,9 +228,15 @@ def test_a_second_training_that_is_there_is_not_mixed_in(asked: TuneRun) -> None
 def test_two_processes_of_the_verb_prune_what_one_does(asked: TuneRun, base: Path) -> None:
     options = ["tune", "--data", str(asked.data.path), "--model", str(base)]
     options += ["--method", "DiffPruning", "--set", "fraction=0.02", "--group", "of"]
-    tools = Path(sys.executable).parent
-    command = [str(tools / "torchrun"), "--standalone", "--nproc-per-node", "2", "--no-python"]
-    command += [str(tools / "adwright"), *options, "--out", str(asked.out), "--shard"]
+    command = [python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [
+        "--no-python",
+        str(programs() / "adwright"),
+        *options,
+        "--out",
+        str(asked.out),
+        "--shard",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     data = PairsConfig(asked.data.path, group="of")
