@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The processes of one test run share the machine; more threads in each only slow it down.
 TEST_ENV := OMP_NUM_THREADS=1
+# What one process has compiled, the next one need not: also where the machine says otherwise.
+export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= 2
 # Scripts only: what begins with an underscore or lies in common/ and peers/ serves them.
 BENCHMARKS := $(filter-out benchmarks/common/% benchmarks/peers/%,$(wildcard benchmarks/*/[a-z]*.py))
@@ -21,7 +23,8 @@ help: ## show this list
 demo: $(VENV)/.installed ## install, then run the main job on real data
 	$(BIN)/adwright demo
 
-test: lint docs ## the whole check: lint, types, imports, dependencies, docs, tests
+test: $(VENV)/.installed-dev ## the whole check: lint, types, imports, dependencies, docs, tests
+	@$(MAKE) --no-print-directory -j 2 lint docs
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -q
 
 quick: $(VENV)/.installed-dev ## in minutes: style, floors and the quick tests; says what it leaves out

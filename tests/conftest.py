@@ -11,10 +11,12 @@ import pytest
 from hypothesis import settings
 
 from adwright.core.clock import FixedClock
+from tests.support.halves import pytest_make_collect_report  # noqa: F401 - a hook of pytest
 from tests.support.quick import (  # noqa: F401 - hooks of pytest
     pytest_addoption,
     pytest_collection_modifyitems,
     pytest_configure,
+    pytest_ignore_collect,
     pytest_sessionfinish,
     pytest_terminal_summary,
     pytest_testnodedown,

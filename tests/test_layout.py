@@ -171,10 +171,8 @@ def test_public_surface_is_declared(code: list[Source]) -> None:
     """Each module declares `__all__`, in which no public name is missing and none stands twice."""
     declared = {each.path: declared_names(each.tree) for each in code}
     assert [path for path, names in declared.items() if names is None] == []
-    repeated = {
-        path: Counter(names) - Counter(set(names or ())) for path, names in declared.items()
-    }
-    assert {path: twice for path, twice in repeated.items() if twice} == {}
+    twice = {path: Counter(names) - Counter(set(names or ())) for path, names in declared.items()}
+    assert {path: names for path, names in twice.items() if names} == {}
     missing = {each.path: public_names(each.tree) - set(declared[each.path] or ()) for each in code}
     assert {path: names for path, names in missing.items() if names} == {}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import quick
+from tests.support import halves, quick
 from tests.support.quick import is_slow, read_slow, slow_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,9 +37,9 @@ def test_few_long_tests_are_named_and_else_their_file() -> None:
             **{"a.py::long": 9.0, "a.py::one": 0.2},
             # Many that are long together.
             **{f"b.py::{n}": 0.5 for n in range(10)},
-            **{f"c.py::{n}": 2.0 for n in range(4)},
-            # A quick file with a long test.
-            **{"d.py::long": 3.0, "d.py::one": 0.2},
+            **{f"c.py::{n}": 2.0 for n in range(7)},
+            # A quick file.
+            **{f"d.py::{n}": 0.9 for n in range(4)},
         }
     )
     assert found == ["a.py::long", "b.py", "c.py"]
@@ -60,6 +60,7 @@ class Config:
 
     def __init__(self, **options: bool) -> None:
         self.options = options
+        self.rootpath = ROOT
         self.stash = pytest.Stash()
         self.left: list[Any] = []
         self.hook = SimpleNamespace(pytest_deselected=self._deselected)
@@ -77,12 +78,15 @@ def test_slow_tests_are_left_out_and_told(
 ) -> None:
     (tmp_path / "slow.txt").write_text("tests/a.py\ntests/b.py::one\n")
     monkeypatch.setattr(quick, "SLOW", tmp_path / "slow.txt")
-    names = ["tests/a.py::one[1]", "tests/a.py::one[2]", "tests/b.py::one", "tests/b.py::two"]
+    names = ["tests/b.py::one[1]", "tests/b.py::one[2]", "tests/b.py::two"]
     items: Any = [SimpleNamespace(nodeid=name) for name in names]
     config: Any = Config(quick=True)
+    assert quick.pytest_ignore_collect(ROOT / "tests" / "a.py", config)
+    for kept in ("tests/b.py", "tests/data/a.py", "tests"):
+        assert quick.pytest_ignore_collect(ROOT / kept, config) is None
     quick.pytest_collection_modifyitems(config, items)
-    assert [item.nodeid for item in items] == names[3:]
-    assert len(config.left) == 3
+    assert [item.nodeid for item in items] == names[2:]
+    assert len(config.left) == 2
     if workers:
         config.workeroutput = {}
         quick.pytest_sessionfinish(SimpleNamespace(config=config))  # type: ignore[arg-type]
@@ -95,9 +99,26 @@ def test_slow_tests_are_left_out_and_told(
     durations.pytest_runtest_logreport(report)  # type: ignore[arg-type]
     quick.pytest_terminal_summary(said, config)
     assert said.lines == [
-        "left out as slow, run by make test: 3 tests of 2 files: a.py 2, b.py 1",
+        "left out as slow, run by make test: 1 files, and 2 tests of 1 others: a.py, b.py 2",
         "slow, and not in tests/slow.txt: tests/b.py::two",
     ]
+
+
+def test_processes_collect_from_both_ends_and_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    paths = [tmp_path / "a" / "one.py", tmp_path / "a" / "two.py", tmp_path / "b.py"]
+    folder = request.node.getparent(pytest.Directory)
+    for worker, seen in (("gw0", paths), ("gw1", paths[::-1]), ("", paths)):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        step = halves.pytest_make_collect_report(folder)
+        next(step)
+        report = SimpleNamespace(result=[SimpleNamespace(path=path) for path in paths])
+        with pytest.raises(StopIteration):
+            step.send(report)  # type: ignore[arg-type]
+        assert [node.path for node in report.result] == seen
+        halves.sort(report.result)
+        assert [node.path for node in report.result] == paths
 
 
 def test_all_tests_run_without_the_option_and_may_be_noted(
@@ -108,6 +129,7 @@ def test_all_tests_run_without_the_option_and_may_be_noted(
     items: Any = [SimpleNamespace(nodeid="tests/a.py::one")]
     for noted in (False, True):
         config: Any = Config(note_slow=noted)
+        assert quick.pytest_ignore_collect(ROOT / "tests" / "a.py", config) is None
         quick.pytest_collection_modifyitems(config, items)
         assert len(items) == 1
         quick.Durations(config).seconds.update(Counter({"tests/b.py::one": 7.0}))  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
 """The quick form of the tests: `pytest --quick` leaves out what tests/slow.txt names, and says so.
 
-`pytest --note-slow`, with all tests, writes that file anew: a file of tests that takes LONG seconds
-or more is left out, by its tests of SHARE seconds where the rest of it is quick without them.
+`pytest --note-slow`, with all tests, writes that file anew. A test of SHARE seconds or more is left
+out, all its parameters taken together; a file whose other tests take LONG seconds, or of which MANY
+tests would be named, is left out as a whole, and then not even imported.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.halves import sort
+
 #: The rules of the house are part of any check.
 ALWAYS = ("tests/test_layout.py",)
 SLOW = Path(__file__).resolve().parents[1] / "slow.txt"
-LONG, SHARE, MANY = 4.0, 1.5, 3
-#: Seconds of a file that make the quick form slow, also where the machine is busy.
+LONG, SHARE, MANY = 4.0, 1.0, 6
+#: Seconds of a test or file that make the quick form slow, also where the machine is busy.
 FAR_TOO_LONG = 15.0
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 _SECONDS = pytest.StashKey[Counter[str]]()
@@ -34,11 +37,11 @@ def is_slow(test: str, slow: Iterable[str]) -> bool:
     return not {name, name.split("::", 1)[0]}.isdisjoint(slow)
 
 
-def slow_of(seconds: Mapping[str, float], long: float = LONG) -> list[str]:
+def slow_of(seconds: Mapping[str, float], long: float = LONG, share: float = SHARE) -> list[str]:
     """What is to be left out. seconds: test, without its parameters -> how long all of it took.
-    long: what a file may take.
+    long: what the rest of a file may take; share: what a test may.
 
-    >>> slow_of({"a.py::one": 3.0, "a.py::two": 1.2, "b.py::one": 9.0, "c.py::one": 2.0})
+    >>> slow_of({"a.py::one": 3.0, "a.py::two": 0.9, "b.py::one": 9.0, "c.py::one": 0.2})
     ['a.py::one', 'b.py::one']
     """
     files: dict[str, dict[str, float]] = defaultdict(dict)
@@ -46,11 +49,11 @@ def slow_of(seconds: Mapping[str, float], long: float = LONG) -> list[str]:
         files[test.split("::", 1)[0]][test] = taken
     found: list[str] = []
     for file, tests in sorted(files.items()):
-        if file in ALWAYS or sum(tests.values()) < long:
+        if file in ALWAYS:
             continue
-        named = sorted(test for test, taken in tests.items() if taken >= SHARE)
+        named = sorted(test for test, taken in tests.items() if taken >= share)
         rest = sum(taken for test, taken in tests.items() if test not in named)
-        found += named if 0 < len(named) <= MANY and rest < long else [file]
+        found += named if len(named) <= MANY and rest < long else [file]
     return found
 
 
@@ -60,14 +63,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--note-slow", action="store_true", help="write tests/slow.txt anew")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whether it is a file that is left out; None leaves that to others."""
+    if not config.getoption("quick") or collection_path.suffix != ".py":
+        return None
+    file = collection_path.relative_to(config.rootpath).as_posix()
+    if file not in read_slow():
+        return None
+    # Nobody knows of how many tests.
+    config.stash.setdefault(_LEFT_OUT, Counter())[file] = 0
+    return True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    sort(items)
     if not config.getoption("quick"):
         return
     slow = set(read_slow())
     left = [item for item in items if is_slow(item.nodeid, slow)]
     items[:] = [item for item in items if not is_slow(item.nodeid, slow)]
     config.hook.pytest_deselected(items=left)
-    config.stash[_LEFT_OUT] = Counter(item.nodeid.split("::", 1)[0] for item in left)
+    config.stash.setdefault(_LEFT_OUT, Counter()).update(
+        item.nodeid.split("::", 1)[0] for item in left
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -101,13 +119,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Say what was left out, and what should be next time; or write it down."""
     left, seconds = config.stash.get(_LEFT_OUT, Counter()), config.stash[_SECONDS]
     if left:
-        files = ", ".join(f"{file.removeprefix('tests/')} {n}" for file, n in sorted(left.items()))
-        said = f"{left.total():,} tests of {len(left)} files"
-        terminalreporter.write_line(f"left out as slow, run by make test: {said}: {files}")
+        files = [f"{file.removeprefix('tests/')} {n or ''}" for file, n in sorted(left.items())]
+        whole = sum(n == 0 for n in left.values())
+        said = f"{whole} files, and {left.total():,} tests of {len(left) - whole} others"
+        told = ", ".join(map(str.strip, files))
+        terminalreporter.write_line(f"left out as slow, run by make test: {said}: {told}")
     if config.getoption("note_slow"):
         SLOW.write_text("\n".join(slow_of(seconds)) + "\n", encoding="utf-8")
         return
     slow = set(read_slow())
-    new = [name for name in slow_of(seconds, FAR_TOO_LONG) if not is_slow(name, slow)]
+    new = [name for name in slow_of(seconds, FAR_TOO_LONG, FAR_TOO_LONG) if not is_slow(name, slow)]
     if new and config.getoption("quick"):
         terminalreporter.write_line(f"slow, and not in tests/slow.txt: {', '.join(new)}")

@@ -229,14 +229,8 @@ def test_two_processes_of_the_verb_prune_what_one_does(asked: TuneRun, base: Pat
     options = ["tune", "--data", str(asked.data.path), "--model", str(base)]
     options += ["--method", "DiffPruning", "--set", "fraction=0.02", "--group", "of"]
     command = [python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [
-        "--no-python",
-        str(programs() / "adwright"),
-        *options,
-        "--out",
-        str(asked.out),
-        "--shard",
-    ]
+    command += ["--no-python", str(programs() / "adwright"), *options]
+    command += ["--out", str(asked.out), "--shard"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     data = PairsConfig(asked.data.path, group="of")
