@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from tests.support.forks import LIBRARIES
 
 __all__ = ["Area", "Attack", "NotKept", "Outcome", "run_area", "scratch_folder"]
 
@@ -100,8 +102,10 @@ def run_area(area: Area, *, quick: bool = False) -> Iterator[Outcome]:
 
 def _run_in_process(area: Area, attacks: Sequence[Attack]) -> Iterator[Outcome]:
     """The outcomes of one process: of all attacks, or of those up to the one that ended it."""
-    # Spawned: a fork would carry over the threads' locks of whoever runs the attacks.
-    context = multiprocessing.get_context("spawn")
+    # A fork of whoever runs the attacks would carry over the locks of its threads: this is one of a
+    # process that has imported the large libraries, and done nothing else.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(LIBRARIES))
     here, there = context.Pipe()
     names = [attack.name for attack in attacks]
     process = context.Process(target=_work, args=(_module_of(area), area.name, names, there))
@@ -131,7 +135,7 @@ def _run_in_process(area: Area, attacks: Sequence[Attack]) -> Iterator[Outcome]:
         process.join()
 
 
-def _end_group(process: SpawnProcess) -> None:
+def _end_group(process: BaseProcess) -> None:
     """Kill all of its process group; none is left where it and all beneath it have ended."""
     if process.pid is not None:
         with suppress(ProcessLookupError, PermissionError):
