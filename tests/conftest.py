@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -31,7 +32,16 @@ settings.load_profile("adwright")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Until all tests are collected nothing becomes garbage, and looking for it takes seconds.
+gc.disable()
+
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays; only what tests make is looked through from here on."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

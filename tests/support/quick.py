@@ -19,7 +19,7 @@ from tests.support.halves import sort
 #: The rules of the house are part of any check.
 ALWAYS = ("tests/test_layout.py",)
 SLOW = Path(__file__).resolve().parents[1] / "slow.txt"
-LONG, SHARE, MANY = 4.0, 1.0, 6
+LONG, SHARE, MANY = 4.0, 0.5, 8
 #: Seconds of a test or file that make the quick form slow, also where the machine is busy.
 FAR_TOO_LONG = 15.0
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
@@ -41,7 +41,7 @@ def slow_of(seconds: Mapping[str, float], long: float = LONG, share: float = SHA
     """What is to be left out. seconds: test, without its parameters -> how long all of it took.
     long: what the rest of a file may take; share: what a test may.
 
-    >>> slow_of({"a.py::one": 3.0, "a.py::two": 0.9, "b.py::one": 9.0, "c.py::one": 0.2})
+    >>> slow_of({"a.py::one": 3.0, "a.py::two": 0.4, "b.py::one": 9.0, "c.py::one": 0.2})
     ['a.py::one', 'b.py::one']
     """
     files: dict[str, dict[str, float]] = defaultdict(dict)

@@ -286,7 +286,7 @@ def test_the_seed_reaches_every_stage(tmp_path: Path) -> None:
 
 
 def test_hstu_on_a_share_of_complete_journey(tmp_path: Path) -> None:
-    task = build_next_basket(CompleteJourney.open(), households=0.01)
+    task = build_next_basket(CompleteJourney.open(), households=0.004)
     sizes: dict[str, Any] = {"width": 16, "blocks": 1, "qk_width": 16, "v_width": 16}
     quick = SequentialConfig(epochs=1, batch=8, train_on_validation=True)
     config = BuildConfig(
