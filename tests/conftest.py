@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,17 @@ def pytest_collection_finish() -> None:
     """What was imported stays; only what tests make is looked through from here on."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pictures() -> Iterator[None]:
+    """No run draws its curves, which takes half a second each; tests about them do."""
+    training = sys.modules.get("adwright.training.loop.run_folder")
+    with pytest.MonkeyPatch.context() as patch:
+        # Where no test that was collected can train, nothing has to be imported for that.
+        if training is not None:
+            patch.setattr(training.RunFolder, "draw", lambda *_: None)
+        yield
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.losses import LossConfig
 from adwright.training.loop.distributed import process_group, rank
+from adwright.training.loop.run_folder import RunFolder
 from adwright.training.sequential.fit import SequentialConfig, SequentialResult, fit_sequential
 from tests.support.data.small_sequences import small_sequences
 
@@ -123,6 +124,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    RunFolder.draw = lambda *_: None  # type: ignore[method-assign]
     main(Path(sys.argv[1]))
     # As in fit_distributed.py.
     sys.stderr.flush()

@@ -23,6 +23,7 @@ import transformers
 from adwright.core.artifacts import save_artifact
 from adwright.core.errors import AdwrightError
 from adwright.training.loop.distributed import process_group, rank
+from adwright.training.loop.run_folder import RunFolder
 from adwright.training.tuning.memory import held_numbers
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, TuneResult, answer_nll, tune
@@ -144,6 +145,7 @@ def main(folder: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    RunFolder.draw = lambda *_: None  # type: ignore[method-assign]
     main(Path(sys.argv[1]), sys.argv[2:])
     # As in fit_distributed.py.
     sys.stderr.flush()
