@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,39 @@ CONFIG = BuildConfig(
 TASK = small_task(people=20)
 
 
-def test_the_stages_are_trained_and_saved(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Whole:
+    """What a build that nothing disturbed has left. Read only."""
+
+    built: Deployment
+    folder: Path
+    stages: Stages
+
+
+def undisturbed(folder: Path, config: BuildConfig) -> Whole:
     stages = Stages()
-    built = build_deployment(TASK, tmp_path / "run", CONFIG, cache=tmp_path, stages=stages)
-    assert list(stages.seconds)[-1] == "save the deployment"
-    saved = Deployment.load(tmp_path / "run" / "deployment")
+    built = build_deployment(
+        TASK, folder / "run", config, cache=folder, stages=stages, clock=FixedClock()
+    )
+    return Whole(built, folder / "run", stages)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """By CONFIG."""
+    return undisturbed(tmp_path_factory.mktemp("plain"), CONFIG)
+
+
+@pytest.fixture(scope="module")
+def hstu(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """By HSTU."""
+    return undisturbed(tmp_path_factory.mktemp("hstu"), HSTU)
+
+
+def test_the_stages_are_trained_and_saved(plain: Whole) -> None:
+    built = plain.built
+    assert list(plain.stages.seconds)[-1] == "save the deployment"
+    saved = Deployment.load(plain.folder / "deployment")
     assert saved.artifact_id == built.artifact_id
     asked = [request("u1", k=3), request("nobody", k=3)]
     for ours, theirs in zip(
@@ -114,14 +142,14 @@ HSTU = replace(
 )
 
 
-def test_hstu_may_retrieve_and_rank(tmp_path: Path) -> None:
+def test_hstu_may_retrieve_and_rank(hstu: Whole) -> None:
     assert from_jsonable(BuildConfig, to_jsonable(HSTU)) == HSTU
-    built = build_deployment(TASK, tmp_path / "run", HSTU, cache=tmp_path)
-    saved = Deployment.load(tmp_path / "run" / "deployment")
+    built = hstu.built
+    saved = Deployment.load(hstu.folder / "deployment")
     assert saved.artifact_id == built.artifact_id
     for part, name in ((saved.retriever, "hstu"), (saved.fine, "hstu_ranker")):
         assert isinstance(part, SequenceArtifact)
-        kind = load_artifact(tmp_path / "run" / "deployment" / part_of(saved, part))
+        kind = load_artifact(hstu.folder / "deployment" / part_of(saved, part))
         assert (kind.kind, kind.config["model"]) == ("sequence", name)
     assert saved.draws == HSTU.choice.draws
     asked = [request("u1", k=3), request("nobody", k=3)]
@@ -147,7 +175,7 @@ def part_of(deployment: Deployment, part: object) -> str:
 
 @pytest.mark.parametrize("stage", ["retriever", "fine"])
 def test_a_build_of_hstu_that_was_cut_off_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    hstu: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     """In the middle of a training, which ends with the same bits."""
     calls = {"left": 2 if stage == "retriever" else 4}
@@ -157,17 +185,15 @@ def test_a_build_of_hstu_that_was_cut_off_goes_on(
         if not calls["left"]:
             raise KeyboardInterrupt
 
-    clock = FixedClock()
     with monkeypatch.context() as patch:
         patch.setattr(Trainee, "validated", killed)
         with pytest.raises(KeyboardInterrupt):
             build_deployment(TASK, tmp_path / "run", HSTU, cache=tmp_path)
     assert (tmp_path / "run" / stage / "config.json").exists()
     resumed = build_deployment(
-        TASK, tmp_path / "run", HSTU, cache=tmp_path, resume=True, clock=clock
+        TASK, tmp_path / "run", HSTU, cache=tmp_path, resume=True, clock=FixedClock()
     )
-    whole = build_deployment(TASK, tmp_path / "whole", HSTU, cache=tmp_path, clock=clock)
-    assert resumed.artifact_id == whole.artifact_id
+    assert resumed.artifact_id == hstu.built.artifact_id
 
 
 def test_the_draws_and_the_seed_reach_hstu(tmp_path: Path) -> None:
@@ -207,7 +233,9 @@ def test_a_ranker_of_sequences_is_named_in_a_table() -> None:
     assert from_jsonable(BuildConfig, values).fine == HSTURankerConfig(width=8)
 
 
-def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_that_was_cut_off_goes_on(
+    plain: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(build, "run_ranker", _killed)
@@ -220,9 +248,8 @@ def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ResumeError, match="holds no build"):
         build_deployment(TASK, tmp_path / "other", CONFIG, cache=tmp_path, resume=True)
     resumed = build_deployment(TASK, run, CONFIG, cache=tmp_path, resume=True)
-    whole = build_deployment(TASK, tmp_path / "whole", CONFIG, cache=tmp_path)
-    assert (resumed.retriever.vectors == whole.retriever.vectors).all()
-    assert (resumed.coarse.vectors == whole.coarse.vectors).all()
+    assert (resumed.retriever.vectors == plain.built.retriever.vectors).all()
+    assert (resumed.coarse.vectors == plain.built.coarse.vectors).all()
 
 
 def _killed(*_: object, **__: object) -> None:
