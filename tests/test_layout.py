@@ -22,6 +22,13 @@ from packaging.requirements import Requirement
 import adwright
 from adwright.core.errors import ConfigError, MissingExtraError
 from benchmarks.common.house import House
+from tests.support.reading import (
+    Function,
+    declared_names,
+    functions_of,
+    lines_without_docstring,
+    public_names,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "adwright"
@@ -91,8 +98,6 @@ PRIVATE_NAMES = {
     "web/test_key_cache.py: web.key_cache._MOST",
 }
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
 
 def module_id(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix()
@@ -100,35 +105,6 @@ def module_id(path: Path) -> str:
 
 def from_root(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
-
-
-def functions_of(tree: ast.Module) -> Iterator[Function]:
-    return (node for node in ast.walk(tree) if isinstance(node, Function))
-
-
-def lines_without_docstring(node: Function) -> int:
-    last = node.end_lineno or node.lineno
-    length = last - node.lineno + 1
-    first = node.body[0]
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-        length -= (first.end_lineno or first.lineno) - first.lineno + 1
-    return length
-
-
-def public_names(tree: ast.Module) -> set[str]:
-    return {
-        node.name
-        for node in tree.body
-        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_")
-    }
-
-
-def declared_names(tree: ast.Module) -> list[str] | None:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            names: list[str] = ast.literal_eval(node.value)
-            return names
-    return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,9 +326,8 @@ def test_import_stays_light(name: str) -> None:
 
 
 def test_the_changelog_speaks_of_this_version() -> None:
-    assert f"## {adwright.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8") or (
-        "## Unreleased" in (ROOT / "CHANGELOG.md").read_text("utf-8")
-    )
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"## {adwright.__version__}" in text or "## Unreleased" in text
 
 
 def test_no_test_and_no_module_changes_where_python_imports_from() -> None:
@@ -367,11 +342,7 @@ def test_no_test_and_no_module_changes_where_python_imports_from() -> None:
 
 def test_torch_is_a_range_that_admits_the_supported_versions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    torch = next(
-        requirement
-        for requirement in map(Requirement, project["dependencies"])
-        if requirement.name == "torch"
-    )
+    (torch,) = (one for one in map(Requirement, project["dependencies"]) if one.name == "torch")
     for version in ("2.9.0", "2.10.0", "2.11.0", "2.12.1", "2.13.0", "2.13.0+cpu"):
         assert torch.specifier.contains(version)
     assert not torch.specifier.contains("2.8.0")
@@ -379,9 +350,8 @@ def test_torch_is_a_range_that_admits_the_supported_versions() -> None:
 
 
 def test_everything_asked_for_is_in_all() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
-        "optional-dependencies"
-    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
     (everything,) = extras["all"]
     assert Requirement(everything).extras == set(extras) - {"all", "dev"}
 

@@ -108,20 +108,21 @@ def test_slow_tests_are_left_out_and_told(
 
 
 def test_processes_collect_from_both_ends_and_agree(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    paths = [tmp_path / "a" / "one.py", tmp_path / "a" / "two.py", tmp_path / "b.py"]
+    names = ["tests/a/one.py::one", "tests/a/two.py::two", "tests/a/two.py::one", "tests/b.py::one"]
     folder = request.node.getparent(pytest.Directory)
-    for worker, seen in (("gw0", paths), ("gw1", paths[::-1]), ("", paths)):
+    for worker, seen in (("gw0", names), ("gw1", names[::-1]), ("", names)):
         monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
         step = halves.pytest_make_collect_report(folder)
         next(step)
-        report = SimpleNamespace(result=[SimpleNamespace(path=path) for path in paths])
+        report = SimpleNamespace(result=[SimpleNamespace(nodeid=name) for name in names])
         with pytest.raises(StopIteration):
             step.send(report)  # type: ignore[arg-type]
-        assert [node.path for node in report.result] == seen
+        assert [node.nodeid for node in report.result] == seen
         halves.sort(report.result)
-        assert [node.path for node in report.result] == paths
+        files = [node.nodeid.split("::")[0] for node in report.result]
+        assert files == [name.split("::")[0] for name in names]
 
 
 def test_all_tests_run_without_the_option_and_may_be_noted(

@@ -35,4 +35,4 @@ def sort(items: list[pytest.Item]) -> None:
     """Bring the tests into the order in which all processes must have them: by file, and within a
     file as they stand there."""
     if _worker():
-        items.sort(key=lambda item: item.path)
+        items.sort(key=lambda item: item.nodeid.split("::", 1)[0])
