@@ -124,7 +124,8 @@ def start(caller: socket.socket) -> dict[str, Any]:
         os.close(stream)
     caller.sendall(b"%d\n" % pid)
     # A caller that is gone was killed, and what it asked for with it.
-    if caller in select.select([caller, os.pidfd_open(pid)], [], [])[0]:
+    gone = caller.fileno()
+    if gone in select.select([gone, os.pidfd_open(pid)], [], [])[0]:
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     with suppress(OSError):
