@@ -100,7 +100,7 @@ class DenseScorer(nn.Module):
             # Padding weighs nothing, and an empty history pools to zero.
             seen = count > 0
             masked = scores.masked_fill(~seen, -1e30)
-            top = torch.cat([masked, masked.new_full((len(q), 1), -1e30)], 1).amax(1, keepdim=True)
+            top = functional.pad(masked, (0, 1), value=-1e30).amax(1, keepdim=True)
             weights = torch.exp(masked - top) * count
             weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-30)
         else:
