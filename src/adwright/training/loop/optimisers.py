@@ -17,8 +17,10 @@ that occur in the batch, divided by how often they occur in the training set:
 
     w_j <- w_j - lr lambda w_j / n_j
 
-so that the penalty a row receives in an epoch does not grow with its frequency. With SGD this
-is the paper's update; the other rules leave the decay out of their statistics, as AdamW does.
+so that the penalty a row receives in an epoch does not grow with its frequency. With SGD, and n_j
+counted as the paper's equations 4 to 6 have it, this is the paper's update (what counts as one
+occurrence is up to who counts, see `adwright.training.ranking.counts`); the other rules leave the
+decay out of their statistics, as AdamW does.
 """
 
 from __future__ import annotations

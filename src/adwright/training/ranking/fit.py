@@ -10,6 +10,7 @@ same bits.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -35,7 +36,7 @@ from adwright.training.loop.run_folder import RunFolder
 from adwright.training.loop.state import unpack
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee, dense_and_sparse
 from adwright.training.ranking.counts import training_counts
-from adwright.training.ranking.fit_config import FitConfig
+from adwright.training.ranking.fit_config import FitConfig, as_begun
 from adwright.training.ranking.predict import Predictions, open_stream, predict
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "run_folder",
     "validation_windows",
 ]
+
+_logger = logging.getLogger("adwright")
 
 
 class Rankable(Protocol):
@@ -102,8 +105,15 @@ def fit(
     ResumeError (no run, another config, task or model), ValueInvalidError (a validation split
     that cannot be judged), ResourceError (disk full).
     """
-    trainee = _Ranking(model, task, config, clock or SystemClock())
-    folder = run_folder(task, config, run, clock=clock)
+    begun = as_begun(config, run)
+    if begun != config:
+        _logger.warning(
+            "the run in %s was begun by a version whose decay counts events: it goes on so "
+            '(decay_counts = "events")',
+            run,
+        )
+    trainee = _Ranking(model, task, begun, clock or SystemClock())
+    folder = run_folder(task, begun, run, clock=clock)
     at = train(
         trainee,
         folder,
@@ -121,14 +131,16 @@ def run_folder(
     task: Task, config: FitConfig, run: str | Path, *, clock: Clock | None = None
 ) -> RunFolder:
     """The folder of a run of `fit`, to check what it would refuse before the model is built."""
-    about = {"protocol": task.protocol}
-    return RunFolder(
-        run, _asked(task, config), _Ranking.kind, about=about, grows=_Ranking.grows, clock=clock
-    )
+    about, asked = {"protocol": task.protocol}, _asked(task, as_begun(config, run))
+    return RunFolder(run, asked, _Ranking.kind, about=about, grows=_Ranking.grows, clock=clock)
 
 
 def _asked(task: Task, config: FitConfig) -> dict[str, Any]:
-    return {"fit": to_jsonable(config), "task": task.meta["id"], "data_hash": task.data_hash}
+    asked = to_jsonable(config)
+    if not config.decay or config.decay_counts == "events":
+        # As runs of versions without the choice have it.
+        del asked["decay_counts"]
+    return {"fit": asked, "task": task.meta["id"], "data_hash": task.data_hash}
 
 
 def load_best(model: nn.Module, run: str | Path) -> FitResult:
@@ -178,7 +190,11 @@ class _Ranking(Trainee[tuple[Batch, Position]]):
             rule=config.embedding_rule,
             decay=config.decay,
             counts=training_counts(
-                model, task, stream.negative_rate, max_history=stream.max_history
+                model,
+                task,
+                stream.negative_rate,
+                max_history=stream.max_history,
+                occurrence=config.decay_counts,
             )
             if config.decay
             else None,

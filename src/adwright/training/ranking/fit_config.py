@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Literal
 
 from adwright.core.config import check_literals, checked
 from adwright.core.errors import ConfigError
 from adwright.data.batches.stream import PartialStream, StreamConfig
 from adwright.training.loop.optimisers import Rule
+from adwright.training.ranking.counts import Occurrence
 from adwright.training.run_settings import check_ranges
 
-__all__ = ["FitConfig", "PartialFit"]
+__all__ = ["FitConfig", "PartialFit", "as_begun"]
 
 
 @checked
@@ -21,7 +24,9 @@ class PartialFit:
 
     epochs: at most so many. learning_rate: Adam's, for dense weights.
     embedding_learning_rate, embedding_rule: of the row-wise optimiser.
-    decay: lambda of the mini-batch aware regulariser, 0 for none.
+    decay: lambda of the mini-batch aware regulariser, 0 for none; of the order of 1 (the paper has
+    .01 with SGD). decay_counts: what its n_j counts, see `counts`: the training rows in which a
+    value occurs, which is the paper's, or the events, as earlier versions did.
     clip_norm: gradients of dense weights are scaled down to this norm; 0 for no clipping.
     Row-wise steps of Adagrad and Adam are bounded by their learning rate already.
     precision: "bf16" computes the dense layers in bfloat16; weights stay in float32.
@@ -37,6 +42,7 @@ class PartialFit:
     embedding_learning_rate: float | None = None
     embedding_rule: Rule = "adagrad"
     decay: float | None = None
+    decay_counts: Occurrence = "rows"
     clip_norm: float = 10.0
     precision: Literal["fp32", "bf16"] = "fp32"
     patience: int | None = None
@@ -91,3 +97,17 @@ class FitConfig(PartialFit):
     decay: float = 0.0
     patience: int = 2
     stream: StreamConfig = field(default_factory=StreamConfig)
+
+
+def as_begun(config: FitConfig, run: str | Path) -> FitConfig:
+    """The config for the run folder `run`, with the counts of the run that is there.
+
+    A run with a decay that was begun by a version without `decay_counts` goes on by events.
+    """
+    try:
+        begun = json.loads((Path(run) / "config.json").read_text("utf-8"))["fit"]
+        counted_events = begun["decay"] > 0 and "decay_counts" not in begun
+    except (OSError, ValueError, KeyError, TypeError):
+        # No run, or none that can be resumed, which `RunFolder` says.
+        return config
+    return replace(config, decay_counts="events") if counted_events else config
