@@ -28,6 +28,7 @@ from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.bucketed import by_group, gathered
+from adwright.models.kernels.dropped_attention import dropped_attention
 from adwright.models.sequential.sequence_model import Encoded, SequenceConfig, SequenceModel
 
 __all__ = ["SASRec", "SASRecBlock", "SASRecConfig", "causal_attention"]
@@ -37,8 +38,8 @@ __all__ = ["SASRec", "SASRecBlock", "SASRecConfig", "causal_attention"]
 @dataclass(frozen=True)
 class SASRecConfig(SequenceConfig):
     """hidden: width of the FFN, 0 for that of the model. attention_dropout: of the softmax's
-    weights, None for `dropout`; on a CPU torch's flash kernel knows none, so that histories of
-    thousands of events want 0 here, or each step holds their matrices of pairs.
+    weights, None for `dropout`; on a CPU `dropped_attention` computes it, as torch's flash kernel
+    knows none there.
     """
 
     kind: ClassVar[str] = "sasrec"
@@ -75,6 +76,8 @@ def causal_attention(
     def attend(operands: list[Tensor], index: Tensor, _: Tensor) -> Tensor:
         # Places beyond the end come after every real token, so none of these sees them.
         queries, keys, values = (gathered(x, index) for x in operands)  # each [G, H, L, D]
+        if dropout and q.device.type == "cpu":
+            return dropped_attention(queries, keys, values, dropout).transpose(1, 2)
         return functional.scaled_dot_product_attention(
             queries, keys, values, dropout_p=dropout, is_causal=True
         ).transpose(1, 2)

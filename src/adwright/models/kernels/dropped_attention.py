@@ -1,0 +1,120 @@
+"""Causal softmax attention with dropout of its weights, in tiles, without a matrix of all pairs.
+
+torch's flash kernel knows no dropout on a CPU; what it does instead draws a float for every pair,
+which takes longer than the products, and keeps several matrices of pairs for the backward pass.
+Here, for a tile of queries and all keys before its end, with s = q k' / sqrt(D), P = softmax(s) and
+M the weights that are kept, 0 or 1 / (1 - p):
+
+    o = (P M) v         dv = (P M)' do      dP = (do v') M      ds = P (dP - sum_j do_j o_j)
+                        dq = ds k / sqrt(D) dk = ds' q / sqrt(D)
+
+The backward pass computes P again, as in FlashAttention (Dao et al., NeurIPS 2022, algorithm 4),
+and draws M again from the same seed, which comes from torch's generator: equal seeds give
+equal results, and memory is O(L) a sequence. A draw of 64 bits serves four weights. So p is
+rounded to a multiple of 2^-16, and the weights that stay are scaled by what it was rounded to.
+
+Products are of the operands' type, the softmax of float32 or float64. Differentiable once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["dropped_attention"]
+
+#: Queries of a tile, and cells of all its sequences together: four megabytes of float32.
+ROWS = 128
+CELLS = 1 << 20
+
+
+def dropped_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+    """softmax(q k' / sqrt(D)) v with dropout, each token seeing itself and what is before it.
+
+    q, k: [G, H, L, D]; v: [G, H, L, Dv], G and L at least 1; returns [G, H, L, Dv]. dropout: in
+    [0, 1), the probability that a weight is 0. Draws once from torch's default generator.
+    """
+    seed = int(torch.randint(1 << 62, ()))
+    out: Tensor = _Dropped.apply(q, k, v, dropout, seed)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Tiles:
+    """The tiles of one call, in the order in which their weights are drawn."""
+
+    def __init__(self, q: Tensor, k: Tensor, v: Tensor, dropout: float, seed: int) -> None:
+        self.q, self.k, self.v = (x.detach().flatten(0, 1) for x in (q, k, v))  # [N, L, D]
+        self.scale = q.shape[-1] ** -0.5
+        self.dtype = torch.promote_types(q.dtype, torch.float32)
+        # Of 16 random bits, from -2^15 on, the lowest are dropped.
+        dropped = min(round(dropout * 2**16), 2**16 - 1)
+        self.least, self.share = dropped - 2**15, 1 - dropped / 2**16
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __iter__(self) -> Iterator[tuple[slice, slice, slice]]:
+        """(sequences and heads, queries, keys) of each tile."""
+        number, length = self.q.shape[:2]
+        for first in range(0, length, ROWS):
+            end = min(first + ROWS, length)
+            step = max(1, CELLS // (end * (end - first)))
+            for start in range(0, number, step):
+                yield slice(start, min(start + step, number)), slice(first, end), slice(0, end)
+
+    def weights(self, which: slice, rows: slice, seen: slice) -> Tensor:
+        """P of a tile [n, r, c]."""
+        scores = (self.q[which, rows] @ self.k[which, seen].transpose(1, 2)).to(self.dtype)
+        scores = scores.mul_(self.scale)
+        # Only the tile's last columns have places ahead of a query.
+        ahead = torch.ones(rows.stop - rows.start, rows.stop - rows.start, dtype=torch.bool)
+        scores[:, :, rows.start :].masked_fill_(ahead.triu_(1), -torch.inf)
+        return torch.softmax(scores, -1)
+
+    def lost(self, weights: Tensor) -> Tensor:
+        """Which of the weights are dropped: bool, the next ones of the generator."""
+        words = torch.empty(-(-weights.numel() // 4), dtype=torch.int64)
+        words.random_(-(2**63), None, generator=self.generator)
+        return (words.view(torch.int16)[: weights.numel()] < self.least).view(weights.shape)
+
+
+class _Dropped(torch.autograd.Function):
+    """See the module's docstring for the formulas."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, dropout: float, seed: int) -> Tensor:
+        tiles = _Tiles(q, k, v, dropout, seed)
+        out = torch.empty_like(tiles.v)
+        for which, rows, seen in tiles:
+            weights = tiles.weights(which, rows, seen)
+            weights.masked_fill_(tiles.lost(weights), 0)
+            out[which, rows] = (weights.to(v.dtype) @ tiles.v[which, seen]) / tiles.share
+        ctx.save_for_backward(q, k, v, out)
+        ctx.drawn = dropout, seed
+        return out.view(v.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out = ctx.saved_tensors
+        tiles = _Tiles(q, k, v, *ctx.drawn)
+        above = above.flatten(0, 1)
+        # Sums over tiles in float32; what a query gets comes from one tile alone.
+        d_q = torch.empty_like(tiles.q)
+        d_k, d_v = (torch.zeros(x.shape, dtype=tiles.dtype) for x in (tiles.k, tiles.v))
+        met = (above.to(tiles.dtype) * out.to(tiles.dtype)).sum(-1, keepdim=True)  # [N, L, 1]
+        for which, rows, seen in tiles:
+            weights = tiles.weights(which, rows, seen)
+            lost = tiles.lost(weights)
+            mine = above[which, rows]
+            slope = (mine @ tiles.v[which, seen].transpose(1, 2)).to(tiles.dtype)
+            slope = slope.div_(tiles.share).masked_fill_(lost, 0).sub_(met[which, rows])
+            slope = slope.mul_(weights).mul_(tiles.scale).to(q.dtype)
+            d_q[which, rows] = slope @ tiles.k[which, seen]
+            d_k[which, seen] += slope.transpose(1, 2) @ tiles.q[which, rows]
+            kept = weights.masked_fill_(lost, 0).div_(tiles.share).to(v.dtype)
+            d_v[which, seen] += kept.transpose(1, 2) @ mine
+        pairs = ((d_q, q), (d_k, k), (d_v, v))
+        return (*(found.view(x.shape).to(x.dtype) for found, x in pairs), None, None)
