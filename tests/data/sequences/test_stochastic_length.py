@@ -29,7 +29,7 @@ def test_threshold_and_probability_are_the_papers(
     np.testing.assert_allclose(chance_of_cut(lengths, longest, alpha), literal)
 
 
-@pytest.mark.parametrize("choice", ["recency", "random", "weighted"])
+@pytest.mark.parametrize("choice", ["recency", "random", "weighted", "steep"])
 def test_sequences_are_whole_or_have_the_threshold_and_keep_their_order(choice: str) -> None:
     config = StochasticLength(1.0, choice)  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
@@ -79,6 +79,35 @@ def test_weights_fall_with_age() -> None:
     for _ in range(2000):
         by_place[shorten(lengths, 1, config, rng)[0]] += 1
     assert by_place[3] > 1.5 * by_place[0]
+
+
+def test_steep_weights_are_the_square_of_what_is_left_of_the_longest_age() -> None:
+    # A threshold of one event: the share of each is its weight's share of all weights.
+    lengths, age = np.array([4]), np.array([60.0, 30.0, 15.0, 0.0])
+    config, rng = StochasticLength(1.0, "steep"), np.random.default_rng(0)
+    first = np.zeros(4)
+    for _ in range(3000):
+        places, _ = shorten(lengths, 1, config, rng, age=age)
+        if len(places) == 1:
+            first[places[0]] += 1
+    weights = (1 - age / 60) ** 2
+    np.testing.assert_allclose(first / first.sum(), weights / weights.sum(), atol=0.03)
+    same = np.zeros(4)
+    for _ in range(3000):
+        same[shorten(lengths, 1, config, rng, age=np.zeros(4))[0]] += 1
+    np.testing.assert_allclose(same / same.sum(), 0.25, atol=0.03)
+
+
+def test_the_papers_weights_of_many_events_are_nearly_equal() -> None:
+    """What the module's docstring says of 200 events: the mean place of what stays."""
+    lengths, rng = np.array([200]), np.random.default_rng(0)
+    mean = {}
+    for choice in ("random", "weighted", "steep"):
+        config = StochasticLength(0.5, choice)  # type: ignore[arg-type]
+        drawn = [shorten(lengths, 200, config, rng)[0] for _ in range(1500)]
+        mean[choice] = float(np.concatenate([one for one in drawn if len(one) < 200]).mean())
+    assert mean["weighted"] == pytest.approx(mean["random"], abs=3)
+    assert mean["steep"] > mean["random"] + 30
 
 
 def test_the_generator_alone_decides() -> None:

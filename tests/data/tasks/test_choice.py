@@ -68,6 +68,22 @@ def test_rows_know_only_what_came_before(task: Task, source: NextBasket) -> None
             assert row["recency"] is None
 
 
+def test_popularity_leaves_out_the_rows_own_basket(task: Task, source: NextBasket) -> None:
+    """Against a loop over the events."""
+    user = np.repeat(np.arange(len(source.users)), np.diff(source.user_offsets))
+    for row in rows_of(task).to_dicts():
+        visit = int(row["request_id"])
+        code = source.items.rows(pl.Series([row["item_id"]]).to_arrow())[0]
+        own = (user == source.visit_user[visit]) & (source.time == source.visit_time[visit])
+        less = int((source.item[own] == code).sum()) if row["split"] == "train" else 0
+        assert row["popularity"] == source.count[code] - less
+        assert (less > 0) == (row["label"] == 1 and row["split"] == "train")
+    assert "have no training event" in task.protocol
+    cold = [row for row in rows_of(task).to_dicts() if row["split"] == "test" and row["label"]]
+    number = sum(row["popularity"] == 0 for row in cold)
+    assert f"{number} of the {len(cold)} items taken" in task.protocol
+
+
 def test_profile_and_moment_are_the_text_of_the_source(task: Task, source: NextBasket) -> None:
     row = rows_of(task).filter(pl.col("user_id") == "u7").row(0, named=True)
     visit = int(row["request_id"])

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
+from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.data.sequences.item_sequences import SequenceBatch
+from adwright.models.kernels.dropped_attention import dropped_attention
 from adwright.models.sequential import sasrec
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig, causal_attention
@@ -89,6 +91,31 @@ def test_attention_of_nothing_is_nothing() -> None:
     nothing = torch.zeros(0, 2, 3)
     offsets = torch.zeros(4, dtype=torch.int64)
     assert causal_attention(nothing, nothing, nothing, offsets).shape == (0, 2, 3)
+
+
+def test_long_sequences_with_dropout_take_the_kernel_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, float]] = []
+
+    def told(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+        asked.append((q.shape[2], dropout))
+        return dropped_attention(q, k, v, dropout)
+
+    monkeypatch.setattr(sasrec, "dropped_attention", told)
+    monkeypatch.setattr(sasrec, "LONG", 8)
+    lengths = torch.tensor([3, 0, 16, 9])
+    q, k, v = torch.randn(3, int(lengths.sum()), 2, 4).requires_grad_().unbind()
+    offsets = lengths_to_offsets(lengths)
+    found = causal_attention(q, k, v, offsets, dropout=0.5)
+    assert found.shape == v.shape
+    assert {length for length, _ in asked} == {8, 16}
+    assert {dropout for _, dropout in asked} == {0.5}
+    # Without dropout, or where all of it is kept, the numbers are those of torch's own.
+    asked.clear()
+    plain = causal_attention(q, k, v, offsets)
+    assert not asked
+    torch.testing.assert_close(causal_attention(q, k, v, offsets, dropout=1e-9), plain)
 
 
 def test_it_speaks_of_every_event() -> None:

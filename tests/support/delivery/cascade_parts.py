@@ -66,6 +66,7 @@ def ranker(**changes: Any) -> Ranker:
             "town": rng.choice(["north", "south"], number),
             "weekday": rng.integers(1, 8, number).astype(str),
             "hour": ["9"] * number,
+            "popularity": rng.integers(0, 30, number),
             "visible": rng.integers(0, 30, number),
             "frequency": rng.integers(0, 5, number),
             "recent": rng.integers(0, 4, number),

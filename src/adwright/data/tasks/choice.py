@@ -3,8 +3,12 @@
 The fine ranker's training rows, made of a next-basket task. A row is a pair of a basket and an
 item: every item of the basket with label 1, and negatives drawn from the user's past, from
 the popular items and from the whole catalogue (`draws`). What a row may know is what a request
-knows: the items' own features and their popularity in the training weeks, the user's profile,
-weekday and hour, and the counts of `personal`; all of it from before the basket.
+knows: the items' own features, the user's profile, weekday and hour, and the counts of `personal`,
+all of it from before the basket; and how popular the item is, its events in the training weeks
+less those of the row's own basket. With these, an item of one event would be in the basket
+wherever its popularity is 1 and never where it is 0, and a ranker learn that a new item is not
+taken. Cold items (of the test weeks, without a training event) are rows as all others; the
+protocol says how many of the targets they are.
 
 Negatives are drawn, so probabilities are those of the rows: `Draws.log_expected` brings them
 to the catalogue. The stream's `negative_rate` stays 1.
@@ -24,7 +28,7 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.data.features import Feature, FeatureSpec
-from adwright.data.ranges import ranges
+from adwright.data.ranges import ranges, run_starts
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.personal import PERSONAL_FEATURES, personal
@@ -33,7 +37,7 @@ from adwright.data.tasks.task import SPLITS, Split, Task, TaskPart, cached_task,
 __all__ = ["ChoiceConfig", "build_choice_task", "choice_catalogue", "choice_features"]
 
 Ints = NDArray[np.int64]
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def build_choice_task(
 
 
 def choice_catalogue(source: NextBasket) -> pl.DataFrame:
-    """The catalogue with `popularity`, training events of each item."""
+    """The catalogue with `popularity`, training events of each item: negatives are drawn by it."""
     return source.catalogue.with_columns(popularity=pl.Series(source.count[1:], dtype=pl.Int64))
 
 
@@ -100,7 +104,7 @@ def choice_features(spec: FeatureSpec, min_count: int) -> tuple[Feature, ...]:
     return (
         Feature("history", "sequence", "user"),
         *(replace(f, min_count=min_count) if f.name == "item_id" else f for f in plain),
-        Feature("popularity", "numeric", "item", log=True),
+        Feature("popularity", "numeric", "context", log=True),
         Feature("visible", "numeric", "user", log=True),
         *PERSONAL_FEATURES,
     )
@@ -159,6 +163,9 @@ def _rows(
         at=source.visit_time[visit],
     )
     names = pl.Series(list(SPLITS))
+    own = np.where(
+        source.split[visit] == SPLITS.index("train"), _own(source, visits, owner, item), 0
+    )
     columns = {
         "user_id": pl.Series(source.users).gather(user),
         "request_id": pl.Series(visit),
@@ -166,6 +173,7 @@ def _rows(
         "item_id": pl.Series(source.items.ids).gather(item - 1),
         "label": pl.Series(label),
         "split": names.gather(source.split[visit]),
+        "popularity": pl.Series(source.count[item] - own),
         "recent": pl.Series(counts.recent),
         "recency": pl.Series(counts.recency).fill_nan(None),
     }
@@ -173,6 +181,23 @@ def _rows(
         values = pl.Series([None, *feature.vocabulary], dtype=pl.String)
         columns[feature.name] = values.gather(source.profile[visit, number])
     return pl.DataFrame(columns)
+
+
+def _own(source: NextBasket, visits: Ints, owner: Ints, item: Ints) -> Ints:
+    """How often the moment of a row's visit has the row's item [T]; owner: int64 [T], the visit's
+    place in `visits`."""
+    user = np.repeat(np.arange(len(source.users)), np.diff(source.user_offsets))
+    moments = run_starts(user, source.time)
+    start = source.visit_end[visits]
+    end = moments[np.searchsorted(moments, start, side="right")]
+    place, bounds = ranges(start, end - start)
+    width = len(source.items)
+    of = np.repeat(np.arange(len(visits)), np.diff(bounds))
+    keys, number = np.unique(of * width + source.item[place], return_counts=True)
+    asked = owner * width + item
+    at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+    own: Ints = np.where(keys[at] == asked, number[at], 0)
+    return own
 
 
 def _events(source: NextBasket, visits: Ints) -> pl.DataFrame:
@@ -195,9 +220,15 @@ def _times(microseconds: Ints) -> pl.Series:
 def _protocol(source: NextBasket, config: ChoiceConfig) -> str:
     draws = config.draws
     uniform = 1 - draws.own - draws.popular
+    visits = source.visits("test")
+    start = source.target_offsets[visits]
+    place, _ = ranges(start, source.target_offsets[visits + 1] - start)
+    cold = int((source.count[source.targets[place]] == 0).sum())
     return (
         f"Choice task made of: {source.protocol} Rows of sampled baskets: the items taken, and "
         f"{draws.number} negatives a basket, drawn from the person's past items "
         f"({draws.own:.0%}), by popularity^0.75 ({draws.popular:.0%}) and uniformly from the "
-        f"catalogue ({uniform:.0%}). Probabilities are those of the rows."
+        f"catalogue ({uniform:.0%}). Popularity is that of the training events outside the row's "
+        f"basket; {cold:,} of the {len(place):,} items taken in the test split have no training "
+        "event. Probabilities are those of the rows."
     )
