@@ -25,6 +25,8 @@ from adwright.training.sequential.fit import SequentialConfig, SequentialResult,
 from benchmarks.common.next_basket import keep, read
 
 SCRATCH = cache_folder() / "bench" / "hstu_quality"
+#: What a line of a run's records has beside the measures: the goal, and CPU-seconds so far.
+_GOAL, _SPENT = "goal", "cpu_seconds"
 Model = HSTU | SASRec
 #: Per person or visit, and NaN where it is not defined.
 Values = dict[str, np.ndarray[Any, Any]]
@@ -57,36 +59,49 @@ def measured(
     measure: Callable[[Model], Values],
     validate: Callable[[Model], tuple[float, dict[str, float]]] | None = None,
     *,
+    curve: bool = False,
     run: bool = True,
 ) -> Mapping[str, Any] | None:
     """The measures of a run, made or taken up where they are missing; None without `run`.
 
     Beside those of `measure`: seconds and seconds_epoch (CPU), epochs, and, where the training
-    validates, best_epoch and valid (the best goal).
+    validates, best_epoch and valid (the best goal), with `curve` also curve, of those
+    by `validate`: [validations, 3] of epoch, CPU-seconds so far and goal.
     """
+    path = _path(name, variant, seed, sequences)
+    if not path.exists():
+        if not run:
+            return None
+        values, seconds = _run(path.with_suffix(""), variant, seed, sequences, measure, validate)
+        kept = {key: value for key, value in values.items() if curve or key != "curve"}
+        keep(path, kept, seconds)
+        means = {key: round(float(np.nanmean(v)), 4) for key, v in kept.items()}
+        print(path.stem, means, f"{seconds:.0f} CPU-s", flush=True)
+    return read([path])[0]
+
+
+def is_done(name: str, variant: Variant, seed: int, sequences: ItemSequences) -> bool:
+    """Whether the run is finished."""
+    return _path(name, variant, seed, sequences).exists()
+
+
+def _path(name: str, variant: Variant, seed: int, sequences: ItemSequences) -> Path:
     about = {
         "m": to_jsonable(variant.model),
         "f": to_jsonable(replace(variant.fit, seed=seed)),
         "d": sequences.data_hash,
     }
-    key = f"{name}-{seed}-{content_hash(about)[:12]}"
-    path = SCRATCH / f"{key}.npz"
-    if not path.exists():
-        if not run:
-            return None
-        _run(SCRATCH / key, path, variant, seed, sequences, measure, validate)
-    return read([path])[0]
+    return SCRATCH / f"{name}-{seed}-{content_hash(about)[:12]}.npz"
 
 
 def _run(
     folder: Path,
-    path: Path,
     variant: Variant,
     seed: int,
     sequences: ItemSequences,
     measure: Callable[[Model], Values],
     validate: Callable[[Model], tuple[float, dict[str, float]]] | None,
-) -> None:
+) -> tuple[Values, float]:
     fit = replace(variant.fit, seed=seed)
     model = build(variant.model, sequences, seed)
     ask = None if validate is None else lambda: validate(model)
@@ -98,9 +113,10 @@ def _run(
     }
     if not fit.train_on_validation:
         values |= {"best_epoch": np.array(float(result.epoch)), "valid": np.array(result.best)}
-    keep(path, values, seconds)
-    means = {key: round(float(np.nanmean(v)), 4) for key, v in values.items()}
-    print(folder.name, means, f"{seconds:.0f} CPU-s", flush=True)
+        if validate is not None:
+            lines = [(r["epoch"], r[_SPENT], r[_GOAL]) for r in result.records]
+            values["curve"] = np.array(lines, np.float64)
+    return values, seconds
 
 
 def _fitted(
@@ -122,10 +138,13 @@ def _fitted(
         if step % 40 == 0:
             clock.write_text(f"{spent()}\n", "utf-8")
 
+    def asked() -> tuple[float, dict[str, float]]:
+        goal, measures = validate() if validate else (0.0, {})
+        return goal, {**measures, _GOAL: goal, _SPENT: spent()}
+
     resume = (run / "config.json").exists()
     run.parent.mkdir(parents=True, exist_ok=True)
-    result = fit_sequential(
-        model, sequences, fit, run, resume=resume, on_step=note, validate=validate
-    )
+    ask = None if validate is None else asked
+    result = fit_sequential(model, sequences, fit, run, resume=resume, on_step=note, validate=ask)
     clock.write_text(f"{spent()}\n", "utf-8")
     return result, spent()

@@ -1,12 +1,14 @@
-"""HSTU against SASRec, RecTools, DIN and simple rules on real data (4 hours of CPU, resumable).
+"""HSTU against SASRec, RecTools, DIN and simple rules on real data (a day of CPU, resumable).
 
     python -m benchmarks.sequential.hstu_quality                    what is missing, then the result
     python -m benchmarks.sequential.hstu_quality --part ml1m        ML-1M by position, no result
-    python -m benchmarks.sequential.hstu_quality --part ml1m --only hstu_large
+    python -m benchmarks.sequential.hstu_quality --part ml1m --only hstu_large --seed 1
+    python -m benchmarks.sequential.hstu_quality --plan             what of ML-1M is missing
     python -m benchmarks.sequential.hstu_quality --only-summarise   the result of what is finished
 
 Parts: ml1m, small (MovieLens with times), rectools (ML-1M), journey (next basket), ranking (the
-response task).
+response task). A run may be killed at any moment: it goes on from its last epoch. Of ML-1M, the
+dropout and epochs of a model are chosen on validation first, then each seed is trained.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import torch
 from adwright.core.hashing import content_hash
 from benchmarks.common.result import Lead, write_result
 from benchmarks.sequential import _journey as journey
+from benchmarks.sequential import _ml1m as ml1m
 from benchmarks.sequential import _movielens as ml
 from benchmarks.sequential import _peers as rectools
 from benchmarks.sequential import _ranking as ranking
@@ -46,15 +49,20 @@ CONTRACT = {
 def main() -> None:
     """Run what is missing, write benchmarks/results/hstu_quality.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
+    parser.add_argument("--seed", type=int, help="this one alone; no result")
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--only", help="this model of the part alone")
     parser.add_argument("--only-summarise", action="store_true")
+    parser.add_argument("--plan", action="store_true")
     asked = parser.parse_args()
     shared = os.environ.get("ADWRIGHT_DATA")
     if not shared:
         raise SystemExit("set ADWRIGHT_DATA to the folder that holds ml-1m")
     torch.set_num_threads(1)
+    if asked.plan:
+        _plan(Path(shared), asked.seeds)
+        return
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     leads: list[Lead] = []
@@ -64,7 +72,7 @@ def main() -> None:
             more, some, others, data = _measured(part, Path(shared), asked)
             rows, figures, leads = rows + more, figures | some, leads + others
             hashes |= {part: data}
-    if asked.part or asked.only:
+    if asked.part or asked.only or asked.seed is not None:
         return
     write_result(
         "hstu_quality",
@@ -81,11 +89,14 @@ def _measured(
     part: str, shared: Path, asked: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], dict[str, Any], list[Lead], str]:
     """Rows, figures, leads and the hash of the data of a part."""
-    run, seeds, only = not asked.only_summarise, range(asked.seeds), asked.only
+    run, only = not asked.only_summarise, asked.only
+    seeds = range(asked.seeds) if asked.seed is None else [asked.seed]
     if part in ("ml1m", "small"):
         runs = ml.runs_of(part, shared, seeds, only, run=run)
-        data = ml.sequences_of(part, shared).data_hash
-        return ml.rows_of(part, runs), ml.figures_of(part, runs), ml.leads_of(part, runs), data
+        sequences, rows = ml.sequences_of(part, shared), ml.rows_of(part, runs)
+        rows += ml1m.curve_rows(sequences) if part == "ml1m" else []
+        leads = ml.leads_of(part, runs)
+        return rows, ml.figures_of(part, runs), leads, sequences.data_hash
     if part == "rectools":
         sequences = ml.sequences_of("ml1m", shared)
         ours = ml.runs_of("ml1m", shared, seeds, None, run=False)
@@ -100,6 +111,14 @@ def _measured(
             if run and only in (None, name):
                 ranking.trained(name, ranking.SHARE, seed)
     return *ranking.rows_and_figures(), ranking.task_hash()
+
+
+def _plan(shared: Path, seeds: int) -> None:
+    """Say what of ML-1M is missing, and what it may cost."""
+    missing = ml1m.plan(ml.sequences_of("ml1m", shared), range(seeds))
+    for model, what, hours in missing:
+        print(f"{model}: {what}, {hours:.2f} CPU-hours")
+    print(f"{len(missing)} trainings, {sum(hours for *_, hours in missing):.1f} CPU-hours")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def as_tables(batch: RequestBatch, items: Shortlist) -> tuple[pl.DataFrame, pl.D
             "town": [towns.get(PEOPLE[n]) for n in owner],
             "weekday": [str(batch.requests[n].time.isoweekday()) for n in owner],
             "hour": [str(batch.requests[n].time.hour) for n in owner],
+            "popularity": histories().count[items.codes],
             "recent": counts.recent,
             "recency": pl.Series(counts.recency).fill_nan(None),
         }

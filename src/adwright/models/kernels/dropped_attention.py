@@ -1,11 +1,12 @@
 """Causal softmax attention with dropout of its weights, in tiles, without a matrix of all pairs.
 
 torch's flash kernel knows no dropout on a CPU; what it does instead draws a float for every pair
-and keeps several matrices of pairs for the backward pass. Of short sequences that is as fast as this
-(forward and backward in bfloat16, its CPU time over this one's: .9 up to 200 tokens, 1.1 at 256, 1.5
-at 512, 2 from 1,024 on).
-Here, for a tile of queries and all keys before its end, with s = q k' / sqrt(D), P = softmax(s) and
-M the weights that are kept, 0 or 1 / (1 - p):
+and keeps several matrices of pairs for the backward pass. Of short ones that is as fast as this
+(forward and backward in bfloat16, its CPU time over this one's: .9 up to 200 tokens, 1.1 at 256,
+1.5 at 512, 2 from 1,024 on).
+
+For a tile of queries and all keys before its end, with s = q k' / sqrt(D), P = softmax(s) and M the
+weights that are kept, 0 or 1 / (1 - p):
 
     o = (P M) v         dv = (P M)' do      dP = (do v') M      ds = P (dP - sum_j do_j o_j)
                         dq = ds k / sqrt(D) dk = ds' q / sqrt(D)

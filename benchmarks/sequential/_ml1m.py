@@ -1,0 +1,156 @@
+"""Models of MovieLens 1M by position: settings by validation, then trainings of several seeds.
+
+A model's settings are candidates: a dropout and a number of epochs. Each candidate is trained once
+without the validation events and asked after every fifth epoch, of all 6,040 people, so what was
+asked on the way is its curve of quality against CPU-time. The candidate that is best at its end
+is trained anew on the validation events too, with every seed, and measured on the test events. So
+what is published is what was validated, schedule of the rate and all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from adwright.data.sequences.item_sequences import ItemSequences
+from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.sasrec import SASRecConfig
+from adwright.training.sequential.fit import SequentialConfig
+from adwright.training.sequential.validation import validation
+from benchmarks.sequential._runs import Model, Values, Variant, is_done, measured
+
+__all__ = ["MODELS", "Candidate", "Choice", "chosen", "curve_rows", "plan", "validate_all"]
+
+_FIT = SequentialConfig(schedule="linear", validate_every=5, precision="bfloat16")
+_LARGE = HSTUConfig(width=128, heads=2, qk_width=64, v_width=64, blocks=4, time=False)
+_LARGE_SASREC = SASRecConfig(width=128, heads=2, blocks=4)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """dropout: of input, layers and, in SASRec, attention's weights. epochs: of the schedule."""
+
+    dropout: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model, how it is trained, and the candidates for the rest.
+
+    cost: CPU-seconds an epoch. most_seeds: of final trainings, 0 for as many as are asked for.
+    """
+
+    about: str
+    model: HSTUConfig | SASRecConfig
+    candidates: tuple[Candidate, ...]
+    cost: float
+    fit: SequentialConfig = _FIT
+    most_seeds: int = 0
+
+    def seeds(self, asked: Iterable[int]) -> list[int]:
+        """Those of `asked` that are trained."""
+        return [seed for seed in asked if not self.most_seeds or seed < self.most_seeds]
+
+    def variant(self, candidate: Candidate, *, final: bool) -> Variant:
+        """One training; final: on the validation events too."""
+        fit = replace(self.fit, epochs=candidate.epochs, train_on_validation=final)
+        model = replace(self.model, dropout=candidate.dropout)
+        return Variant(self.about, model, replace(fit, patience=candidate.epochs))
+
+
+#: More dropout takes longer to learn.
+_SMALL = (Candidate(0.2, 60), Candidate(0.2, 100), Candidate(0.3, 100))
+_BIG = (Candidate(0.2, 25), Candidate(0.3, 30), Candidate(0.4, 40))
+#: Costs were measured on one core of two that others used: SASRec's with dropout of attention is
+#: the one without and what `dropped_attention`'s page says beside it.
+MODELS: Mapping[str, Choice] = {
+    "hstu": Choice("HSTU, base", HSTUConfig(time=False), _SMALL, 9.2),
+    "sasrec": Choice("SASRec, base", SASRecConfig(), _SMALL, 14.0),
+    "hstu_large": Choice("HSTU, large", _LARGE, _BIG, 22.3),
+    "sasrec_large": Choice("SASRec, large", _LARGE_SASREC, _BIG, 68.0),
+    # The published large shape: its schedule and dropout, nothing to choose.
+    "hstu_published": Choice(
+        "HSTU, published large shape",
+        HSTUConfig(width=50, heads=2, qk_width=25, v_width=25, blocks=8, time=False),
+        (Candidate(0.2, 100),),
+        30.0,
+        replace(_FIT, schedule="constant"),
+        most_seeds=1,
+    ),
+    # Events before the last 200 of a person too, in windows of their own.
+    "hstu_large_windows": Choice(
+        "HSTU, large, whole windows", _LARGE, _BIG[:2], 32.0, replace(_FIT, all_windows=True)
+    ),
+}
+
+
+def validate_all(sequences: ItemSequences, only: str | None) -> None:
+    """Train the candidates that are missing, of models with something to choose or a curve."""
+    for name in MODELS:
+        if only in (None, name):
+            for candidate in MODELS[name].candidates:
+                _validated(name, candidate, sequences, run=True)
+
+
+def chosen(name: str, sequences: ItemSequences) -> Variant | None:
+    """The final training of a model; None before all its candidates are validated."""
+    choice = MODELS[name]
+    if len(choice.candidates) == 1:
+        return choice.variant(choice.candidates[0], final=True)
+    found = [_validated(name, one, sequences, run=False) for one in choice.candidates]
+    if any(one is None for one in found):
+        return None
+    goals = [float(one["curve"][-1, 2]) for one in found if one is not None]
+    return choice.variant(choice.candidates[int(np.argmax(goals))], final=True)
+
+
+def curve_rows(sequences: ItemSequences) -> list[dict[str, Any]]:
+    """A row a validated candidate: [epoch, CPU-hours so far, NDCG@10 of the validation events]."""
+    rows = []
+    for name, choice in MODELS.items():
+        for candidate in choice.candidates:
+            found = _validated(name, candidate, sequences, run=False)
+            if found is not None:
+                curve = [[int(e), round(s / 3600, 3), round(g, 4)] for e, s, g in found["curve"]]
+                about = {"dropout": candidate.dropout, "epochs": candidate.epochs}
+                rows.append({"data": "ml1m-valid", "model": choice.about, **about, "curve": curve})
+    return rows
+
+
+def plan(sequences: ItemSequences, seeds: Iterable[int]) -> list[tuple[str, str, float]]:
+    """(model, what, estimated CPU-hours) of each training that is missing.
+
+    Before a model's settings are chosen, its final trainings count as its longest candidate.
+    """
+    missing = []
+    for name, choice in MODELS.items():
+        for candidate in choice.candidates:
+            if _validated(name, candidate, sequences, run=False) is None:
+                what = f"validate dropout {candidate.dropout:g}, {candidate.epochs} epochs"
+                missing.append((name, what, choice.cost * candidate.epochs / 3600))
+        final = chosen(name, sequences)
+        epochs = max(one.epochs for one in choice.candidates)
+        for seed in choice.seeds(seeds):
+            if final is None or not is_done(name, final, seed, sequences):
+                hours = choice.cost * (epochs if final is None else final.fit.epochs) / 3600
+                missing.append((name, f"final, seed {seed}", hours))
+    return missing
+
+
+def _validated(
+    name: str, candidate: Candidate, sequences: ItemSequences, *, run: bool
+) -> Mapping[str, Any] | None:
+    """The curve of a candidate: curve [validations, 3], and what `measured` adds."""
+
+    def ask(model: Model) -> tuple[float, dict[str, float]]:
+        return validation(model, sequences, k=10, unseen=True)
+
+    def measure(_: Model) -> Values:
+        return {}
+
+    variant = MODELS[name].variant(candidate, final=False)
+    return measured(f"valid-{name}", variant, 0, sequences, measure, ask, curve=True, run=run)
