@@ -19,8 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 import shutil
 import time
-from collections.abc import Callable as Maker
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from adwright.training.loop.callbacks import Callback, ValidationDone
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.ranking.predict import predict
 from benchmarks.common.next_basket import keep
-from benchmarks.common.result import write_result
+from benchmarks.common.result import Lead, write_result
 from benchmarks.ranking import _runs as runs
 
 EPOCHS = 3
@@ -59,6 +58,7 @@ PROTOCOL = (
     "households; of an epoch over the one before, paired by training."
 )
 Values = dict[str, Any]
+Array = np.ndarray[Any, Any]
 
 
 def path_of(share: float, decay: float, seed: int, epoch: int) -> Path:
@@ -75,7 +75,7 @@ def is_done(share: float, decay: float, seed: int) -> bool:
 class _Measures(Callback):
     """Scores the test rows after each epoch, with the weights of that moment."""
 
-    def __init__(self, model: DIN, task: Task, path: Maker[[int], Path]) -> None:
+    def __init__(self, model: DIN, task: Task, path: Callable[[int], Path]) -> None:
         self.model, self.task, self.path = model, task, path
         self.since = time.process_time()
 
@@ -157,38 +157,44 @@ def rows_of(share: float) -> list[Values]:
     ]
 
 
-def figures_of(share: float) -> Values:
-    """Levels and leads of none and of the chosen lambda, by epoch."""
+def figures_of(share: float) -> tuple[Values, list[Lead]]:
+    """Levels of none and of the chosen lambda by epoch; leads over none, and over the epoch before.
+    Nothing before the sweep is done."""
     best = chosen(share)
-    if best is None:
-        return {}
-    figures: Values = {"mba_lambda": best}
-    tops, impressions = {}, np.zeros(0)
-    for name, decay in (("none", 0.0), ("mba", best)):
-        seeds = [seed for seed in SEEDS if is_done(share, decay, seed)]
-        if not seeds:
-            return figures
-        for epoch in range(1, EPOCHS + 1):
-            found = [read(share, decay, seed, epoch) for seed in seeds]
-            impressions = found[0]["impressions"]
-            tops[name, epoch] = np.stack([one["auc"] * impressions for one in found])
+    tops, impressions = _tops(share, best)
+    if best is None or not {("none", 1), ("mba", 1)} <= tops.keys():
+        return {}, []
     rng = np.random.default_rng(0)
+    figures: Values = {"mba_lambda": best}
+    leads = []
     for (name, epoch), top in tops.items():
         level = two_level_ratio(top, impressions, rng)
-        figures |= _figure(f"mba_gauc_epoch{epoch}_{name}", level.value, level.low, level.high)
+        key = f"mba_gauc_epoch{epoch}_{name}"
+        figures |= {key: level.value, f"{key}_ci": [level.low, level.high]}
         if epoch > 1:
             gap = two_level_difference(top, tops[name, epoch - 1], impressions, rng, paired=True)
+            ends = (f"{name}, epoch {epoch}", f"{name}, epoch {epoch - 1}")
             key = f"mba_gauc_{name}_epoch{epoch}_minus_epoch{epoch - 1}"
-            figures |= _figure(key, gap.value, gap.low, gap.high)
+            leads.append(Lead(key, *ends, "group AUC", "response task", gap))
         if name == "mba":
             gap = two_level_difference(top, tops["none", epoch], impressions, rng)
+            ends = (f"mba, epoch {epoch}", f"none, epoch {epoch}")
             key = f"mba_gauc_epoch{epoch}_minus_none"
-            figures |= _figure(key, gap.value, gap.low, gap.high)
-    return figures
+            leads.append(Lead(key, *ends, "group AUC", "response task", gap))
+    return figures, leads
 
 
-def _figure(key: str, value: float, low: float, high: float) -> Values:
-    return {key: value, f"{key}_ci": [low, high]}
+def _tops(share: float, best: float | None) -> tuple[dict[tuple[str, int], Array], Array]:
+    """Impressions times AUC [S, U] by name and epoch, and impressions [U]."""
+    tops: dict[tuple[str, int], Array] = {}
+    impressions: Array = np.zeros(0)
+    for name, decay in (("none", 0.0), ("mba", best)):
+        seeds = [s for s in SEEDS if decay is not None and is_done(share, decay, s)]
+        for epoch in range(1, EPOCHS + 1) if seeds else ():
+            found = [read(share, decay or 0.0, seed, epoch) for seed in seeds]
+            impressions = found[0]["impressions"]
+            tops[name, epoch] = np.stack([one["auc"] * impressions for one in found])
+    return tops, impressions
 
 
 def _plain(found: Values) -> Values:
@@ -222,13 +228,15 @@ def main() -> None:
     # Once the sweep is done, lambda is known, and more is missing.
     while not options.only_summarise and (left := missing(share)):
         trained(share, *left[0])
+    figures, leads = figures_of(share)
     write_result(
         "mba",
         protocol=PROTOCOL.format(share=share),
         data=runs.response_task(share).data_hash,
         seeds=SEEDS,
         rows=rows_of(share),
-        figures=figures_of(share),
+        figures=figures,
+        leads=leads,
     )
 
 
