@@ -321,10 +321,8 @@ def test_flipping_each_setting_changes_something(
         elif name.startswith("stream."):
             assert observed(stream={name.removeprefix("stream."): value}) != base, name
         else:
-            with_it = {"decay": 1.0} if name == "decay_counts" else {}
-            assert observed(**with_it, **{name: value}) != (
-                observed(**with_it) if with_it else base
-            )
+            more = {"decay": 1.0} if name == "decay_counts" else {}
+            assert observed(**more, **{name: value}) != (observed(**more) if more else base), name
 
 
 @pytest.mark.parametrize(
