@@ -58,21 +58,21 @@ def training_counts(
     """
     rows = task.rows("train").with_columns(weight=_weight(negative_rate))
     modules = list(model.modules())
-    items = [module for module in modules if isinstance(module, ItemEmbedding)]
+    items = [one for one in modules if isinstance(one, ItemEmbedding)]
     counts: dict[Tensor, Tensor] = {}
     match occurrence:
         case "rows":
-            names = {name for module in items for name in _names(module)}
+            names = {name for embedding in items for name in _names(embedding)}
             found = _in_rows(task, sorted(names), negative_rate, max_history)
-            for module in items:
-                for name, table in zip(_names(module), module.tables, strict=True):
+            for embedding in items:
+                for name, table in zip(_names(embedding), embedding.tables, strict=True):
                     if isinstance(table, nn.Embedding):
                         counts[table.weight] = found[name]
         case "events":
             number = _in_events(task, rows, max_history)
             every = torch.arange(len(number))
-            for module in items:
-                counts |= {table.weight: n for table, n in module.occurrences(every, number)}
+            for embedding in items:
+                counts |= {table.weight: n for table, n in embedding.occurrences(every, number)}
     features = {feature.name: feature for feature in task.spec.features}
     for module in modules:
         if isinstance(module, RowEmbedding):
