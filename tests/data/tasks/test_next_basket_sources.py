@@ -12,7 +12,12 @@ import pytest
 from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item, words
+from adwright.data.tasks.next_basket_sources import (
+    attribute_features,
+    build_next_basket,
+    build_next_item,
+    words,
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +66,51 @@ def test_sequences(tmp_path: Path) -> None:
     assert task.batch(task.visits("test")).age.tolist()[-1] == 1
     assert task.catalogue["broad"].to_list() == ["5", "5", None]
     assert task.catalogue["narrow"].to_list() == ["5", "6", None]
+    assert task.data_hash != build_next_item(_bag(tmp_path / "other")).data_hash
     with pytest.raises(FileUnreadableError):
         build_next_item(tmp_path / "nothing")
+
+
+def _bag(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "sequences.txt").write_text("7 1 2 3\n8 2 1\n")
+    (folder / "item_attributes.json").write_text('{"1": [5, 6], "2": [6, 5, 7], "3": [7, 6, 8]}')
+    return folder
+
+
+def test_lists_that_are_paths_become_levels() -> None:
+    lists = [["ann", "hair", "care"], ["bob", "hair", "dye", "red", "dark"], ["hair", "dye"], []]
+    lists += [["ann", "skin", "face"], ["skin", "face", "cream"], ["skin"]] * 8
+    items = pl.DataFrame({"item_id": [str(n) for n in range(len(lists))], "attributes": lists})
+    found, features = attribute_features(items)
+    assert [f.name for f in features] == ["lead", "level_1", "level_2", "level_3"]
+    # What is deeper than nineteen of twenty items go stands in the place of the last level.
+    assert found.select("lead", "level_1", "level_2", "level_3").rows()[:6] == [
+        ("ann", "hair", "care", None),
+        ("bob", "hair", "dye", "dark"),
+        (None, "hair", "dye", None),
+        (None, None, None, None),
+        ("ann", "skin", "face", None),
+        (None, "skin", "face", "cream"),
+    ]
+    assert found["attributes"].to_list() == lists
+    assert found["item_id"].to_list() == items["item_id"].to_list()
+
+
+def test_lists_in_any_order_are_split_without_a_copy(tmp_path: Path) -> None:
+    task = build_next_item(_bag(tmp_path / "bag"))
+    assert [f.name for f in task.spec.features] == ["item_id", "broad", "narrow", "others"]
+    assert task.catalogue["broad"].to_list() == ["6", "6", "6"]
+    assert task.catalogue["narrow"].to_list() == ["5", "5", "8"]
+    assert task.catalogue["others"].to_list() == [[], ["7"], ["7"]]
+
+
+def test_items_without_attributes_are_known_by_their_ids() -> None:
+    items = pl.DataFrame(
+        {"item_id": ["1"], "attributes": [[]]}, schema_overrides={"attributes": pl.List(pl.String)}
+    )
+    found, _ = attribute_features(items)
+    assert found.height == 1
 
 
 @pytest.mark.skipif("ADWRIGHT_DATA" not in os.environ, reason="ADWRIGHT_DATA is not set")
@@ -70,6 +118,8 @@ def test_beauty() -> None:
     task = build_next_item(Path(os.environ["ADWRIGHT_DATA"]) / "beauty")
     assert task.catalogue.height == 12_101
     assert len(task.visits("test")) == len(task.users) == 22_363
+    names = [f.name for f in task.spec.features]
+    assert names == ["item_id", "lead", "level_1", "level_2", "level_3", "level_4"]
 
 
 def test_shares_of_the_households_are_nested_and_named(task: NextBasket) -> None:

@@ -11,6 +11,8 @@ import torch
 from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
+from adwright.data.features import ItemTable
+from adwright.models.retrieval.masking import FeatureMasks, Information, Masking
 from adwright.models.retrieval.two_tower import (
     Popularity,
     TwoTower,
@@ -53,8 +55,11 @@ def test_the_main_loss_is_the_formula(popularity: Popularity) -> None:
     items = model.item_vectors(candidates)[:, :8]
     share = torch.from_numpy(TASK.count)[candidates] / TASK.count.sum()
     log_q = torch.log(1 - torch.exp(-len(pairs) * share))
+    # The score with a prior has all of log p in training.
+    log_p = torch.log((torch.from_numpy(TASK.count)[candidates] + 1) / (TASK.count.sum() + 13))
+    added = {"prior": log_p - log_q, "corrected": -log_q, "ignored": 0 * log_q}[popularity]
     for u, targets in enumerate(batch.targets.to_lists()):
-        scores = queries[u] @ items.T - (log_q if popularity == "corrected" else 0)
+        scores = queries[u] @ items.T + added
         for target in targets:
             keep = [
                 c
@@ -91,6 +96,31 @@ def test_a_hidden_feature_is_the_default_embedding() -> None:
     torch.testing.assert_close(pair[0], pair[1])
     by_row = tower(codes, hidden=torch.stack([everything, ~everything]))
     torch.testing.assert_close(by_row[1], tower(codes)[1])
+
+
+def test_the_id_of_an_unseen_item_is_the_default_where_items_are_ranked() -> None:
+    count = TASK.count.copy()
+    count[[0, 4]] = 0
+    torch.manual_seed(0)
+    model = TwoTower(CONFIG, TASK.spec, TASK.items, count).eval()
+    codes = torch.arange(13)
+    before = model.item(codes)
+    model.rank_unseen_by("default")
+    assert model.config.unseen_items == "default"
+    found = model.item(codes)
+    alone = torch.zeros((13, 4), dtype=torch.bool)
+    alone[[0, 4], 0] = True
+    wanted = model.train().item(codes, hidden=alone)
+    torch.testing.assert_close(found, wanted)
+    # Training learns what it is taught, and items with events keep their ids.
+    torch.testing.assert_close(model.item(codes), before)
+    changed = (found != before).any(1)
+    assert changed.nonzero().flatten().tolist() == [0, 4]
+    words = torch.tensor([False, False, False, True])
+    both = model.eval().item(codes, hidden=words)
+    torch.testing.assert_close(both, model.train().item(codes, hidden=alone | words))
+    model.rank_unseen_by("own")
+    torch.testing.assert_close(model.eval().item(codes), before)
 
 
 def test_complementary_views_share_no_feature(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +209,20 @@ def test_every_field_changes_the_loss(change: dict[str, object]) -> None:
         torch.manual_seed(1)
         losses.append(float(model.loss(batch).detach()))
     assert losses[0] != losses[1]
+
+
+def test_information_may_be_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    of = FeatureMasks.of
+
+    def note(kind: Masking, items: ItemTable, information: Information = "raw") -> FeatureMasks:
+        asked.append(information)
+        return of(kind, items, information)
+
+    monkeypatch.setattr(FeatureMasks, "of", note)
+    _model()
+    _model(replace(CONFIG, information="normalised"))
+    assert asked == ["raw", "normalised"]
 
 
 def test_the_weight_of_the_prior_changes_the_score() -> None:

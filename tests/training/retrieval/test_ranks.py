@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from adwright.metrics.keys import hash_order
 from adwright.metrics.ranking import ndcg, recall
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.retrieval.ranks import catalogue_vectors, query_scores, retrieved_ranks
@@ -79,6 +81,42 @@ def test_a_target_beyond_the_depth_is_not_found() -> None:
     assert np.array_equal(flat.rank, np.minimum(deep.rank, 4))
     for k in (1, 2, 3):
         assert recall(flat.ranks(), k) == recall(deep.ranks(), k)
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+def test_ties_stand_in_the_order_of_a_hash(unseen: bool) -> None:
+    visits = TASK.visits("test")
+
+    def scores(some: np.ndarray) -> torch.Tensor:
+        return (_scores(some) * 3).floor()
+
+    for depth in (2, 5, 12):
+        found = retrieved_ranks(scores, TASK, visits, depth=depth, unseen=unseen, chunk=4)
+        wanted, tied = [], []
+        for visit, score in zip(visits.tolist(), scores(visits).tolist(), strict=True):
+            seen = set(TASK.seen(np.array([visit]))[0].tolist()) if unseen else set()
+            open_ = [c for c in range(1, 13) if c not in seen]
+            place = {c: int(hash_order(np.array([visit * 13 + c]))[0]) for c in open_}
+            order = sorted(open_, key=lambda c: (-score[c], place[c]))
+            targets = TASK.targets[TASK.target_offsets[visit] : TASK.target_offsets[visit + 1]]
+            for target in (t for t in targets.tolist() if t not in seen):
+                wanted.append(min(order.index(target) + 1, depth + 1))
+                alike = sum(score[c] == score[target] for c in open_) > 1
+                tied.append(alike)
+        assert found.rank.tolist() == wanted
+        inside = found.rank <= depth
+        assert found.tied[inside].tolist() == np.array(tied)[inside].tolist()
+        assert found.ranks().tie_share > 0
+
+
+def test_no_item_is_favoured_in_a_tie() -> None:
+    visits = np.arange(len(TASK))
+
+    def flat(some: np.ndarray) -> torch.Tensor:
+        return torch.ones(len(some), 13)
+
+    rank = retrieved_ranks(flat, TASK, visits, depth=12).rank
+    assert abs(rank.mean() - 6.5) < 0.5
 
 
 def test_a_visit_that_loses_all_targets_stays_without_any() -> None:

@@ -25,7 +25,7 @@ from adwright.data.tasks.split import split_by_time, split_last
 __all__ = [
     "JOURNEY_FEATURES",
     "PROFILE",
-    "SEQUENCE_ITEM_FEATURES",
+    "attribute_features",
     "build_next_basket",
     "build_next_item",
     "journey_visits",
@@ -33,6 +33,13 @@ __all__ = [
 ]
 
 VERSION = 2
+#: Of the task of a folder of sequences.
+SEQUENCES_VERSION = 3
+
+#: Lists are paths where so many of their values keep to one place.
+PATH = 0.9
+#: A path has so many levels that at most this share of the items has more.
+DEEPER = 0.05
 
 #: What is known of 801 of the 2,469 households.
 PROFILE = ("age", "income", "home_ownership", "marital_status", "household_size", "kids_count")
@@ -47,13 +54,6 @@ JOURNEY_FEATURES = (
     Feature("words", "multi", "item", min_count=2),
     *(Feature(name, "categorical", "user") for name in PROFILE),
     *CONTEXT,
-)
-
-SEQUENCE_ITEM_FEATURES = (
-    Feature("item_id", "categorical", "item"),
-    Feature("broad", "categorical", "item"),
-    Feature("narrow", "categorical", "item"),
-    Feature("attributes", "multi", "item"),
 )
 
 
@@ -101,13 +101,12 @@ def build_next_basket(
 def build_next_item(folder: str | Path) -> NextBasket:
     """The task of a folder with sequences.txt and item_attributes.json (Beauty, LastFM).
 
-    The attributes say nothing of what they are, so beside the list an item has its most
-    frequent attribute (broad) and its rarest one (narrow) as features of their own.
+    Attributes become features that are no copies of each other, see `attribute_features`.
     Raises as `build_sequences_task`.
     """
     folder = Path(folder)
     sequences, items = read_sequences(folder)
-    catalogue = _by_frequency(items)
+    catalogue, features = attribute_features(items.select("item_id", "attributes"))
     events = sequences.select(
         "user_id",
         "item_id",
@@ -122,9 +121,51 @@ def build_next_item(folder: str | Path) -> NextBasket:
         name=folder.name,
         protocol=f"{folder.name}, next item: the last item of a person tests, the one before it "
         f"validates; candidates are all {catalogue.height:,} items. No sampled negatives.",
-        data_hash=content_hash({"data": files, "code": VERSION}),
-        features=SEQUENCE_ITEM_FEATURES,
+        data_hash=content_hash({"data": files, "code": SEQUENCES_VERSION}),
+        features=(Feature("item_id", "categorical", "item"), *features),
     )
+
+
+def attribute_features(items: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Feature, ...]]:
+    """The items with features made of their lists of attributes, of which nothing is known.
+
+    items: item_id and attributes. A value that only ever stands first is the `lead` of its list (a
+    brand before the categories). Where nine tenths of the other values keep to one place, the lists
+    are paths, and a level is a feature, level_1 and so on; what is deeper than the last of them
+    stands in its place, as it tells what it is part of. Else the list is a bag: the most frequent
+    attribute of an item is `broad`, its rarest `narrow`, and the list `others` has neither. Items
+    have broad and narrow in either case: models of older versions read them, and attributes.
+    """
+    items = _by_frequency(items)
+    places = items.select("item_id", pl.col("attributes").alias("value")).explode("value")
+    places = places.drop_nulls().with_columns(place=pl.int_range(pl.len()).over("item_id"))
+    later = places.filter(pl.col("place") > 0)["value"].unique()
+    led = places.filter(pl.col("place") == 0, ~pl.col("value").is_in(later.implode()))
+    rest = places.join(led, on=["item_id", "place"], how="anti").with_columns(
+        place=pl.int_range(pl.len()).over("item_id")
+    )
+    lasting = rest.group_by("value", "place").len().group_by("value").agg(pl.col("len").max())
+    if not rest.height or lasting["len"].sum() < PATH * rest.height:
+        others = pl.col("attributes").list.set_difference(pl.concat_list("broad", "narrow"))
+        items = items.with_columns(others=others.list.sort())
+        return items, (
+            Feature("broad", "categorical", "item"),
+            Feature("narrow", "categorical", "item"),
+            Feature("others", "multi", "item"),
+        )
+    lengths = rest.group_by("item_id").len()["len"]
+    depth = max(int(lengths.quantile(1 - DEEPER, "higher") or 1), 1)
+    rest = rest.with_columns(place=pl.col("place").clip(upper_bound=depth - 1))
+    columns = [led.select("item_id", lead="value")] if led.height else []
+    for level in range(depth):
+        here = rest.filter(pl.col("place") == level)
+        columns.append(
+            here.group_by("item_id").agg(pl.col("value").last().alias(f"level_{level + 1}"))
+        )
+    for column in columns:
+        items = items.join(column, on="item_id", how="left", maintain_order="left")
+    names = [column.columns[1] for column in columns]
+    return items, tuple(Feature(name, "categorical", "item") for name in names)
 
 
 def _by_frequency(items: pl.DataFrame) -> pl.DataFrame:

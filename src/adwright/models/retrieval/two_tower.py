@@ -22,7 +22,7 @@ second task.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -37,12 +37,7 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.batches.queries import QueryBatch
 from adwright.data.features import FeatureSpec, ItemTable
 from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding
-from adwright.models.retrieval.masking import (
-    Masking,
-    hidden_features,
-    mutual_information,
-    single_codes,
-)
+from adwright.models.retrieval.masking import FeatureMasks, Information
 from adwright.models.retrieval.retriever import (
     counts_tensor,
     inclusion_log_probability,
@@ -60,12 +55,14 @@ __all__ = [
     "Sharing",
     "TwoTower",
     "TwoTowerConfig",
+    "UnseenItems",
     "Views",
     "contrastive_loss",
 ]
 
 Popularity = Literal["prior", "corrected", "ignored"]
 Sharing = Literal["full", "partial"]
+UnseenItems = Literal["own", "default"]
 Views = Literal["none", "feature_dropout", "spread_out", "random", "correlated"]
 
 
@@ -84,14 +81,18 @@ class TwoTowerConfig:
     of the history; 0 stands for no decay. temperature: tau of the main loss.
     views: what the item tower learns beside the main loss (see the module).
     alpha, view_temperature, view_items: weight, tau and batch of the second task.
-    sharing: "full", views and item tower share all layers; "partial", all but the last one.
+    information: how `views` "correlated" counts what features share, "raw" or "normalised"; see
+    `masking`. sharing: "full", views and item tower share all layers; "partial", all but the last.
     value_dropout: share of the values of a multi-valued feature that a view lacks.
     feature_dropout: probability that a feature is hidden, for `views` "feature_dropout".
     popularity: "corrected", the main loss is corrected for the sampling of its candidates and
-    the cosine has to carry how frequent an item is; "prior", the log of the item's share of the
-    events is added to the score, whereby the correction cancels in training; "ignored", neither.
-    prior_weight: of that log; 1 ranks by probability, less lifts rare items (our choice: .7 keeps
-    recall at 50 and finds more of the tail).
+    the cosine has to carry how frequent an item is; "prior", beside that the log of the item's
+    share of the events is added to the score, and the cosine is left to affinity; "ignored",
+    neither. prior_weight: of that log where items are ranked (training has all of it); 1 ranks by
+    probability, less lifts rare items (our choice: .7 keeps recall at 50 and finds more of the
+    tail).
+    unseen_items: the id of an item without a training event, where items are ranked: "own", what
+    the table has for unknown ids; "default", hidden, the default embedding that views teach.
     """
 
     width: int = 64
@@ -102,11 +103,13 @@ class TwoTowerConfig:
     alpha: float = 0.1
     view_temperature: float = 0.4
     view_items: int = 512
+    information: Information = "raw"
     sharing: Sharing = "full"
     value_dropout: float = 0.2
     feature_dropout: float = 0.2
     popularity: Popularity = "prior"
     prior_weight: float = 0.7
+    unseen_items: UnseenItems = "own"
     embedding: EmbeddingConfig = RETRIEVAL_EMBEDDING
 
     def __post_init__(self) -> None:
@@ -123,9 +126,19 @@ class TwoTowerConfig:
 
 
 class ItemTower(nn.Module):
-    """Item codes to unit vectors [N, D], with some features hidden where asked."""
+    """Item codes to unit vectors [N, D], with some features hidden where asked.
 
-    def __init__(self, spec: FeatureSpec, items: ItemTable, config: TwoTowerConfig) -> None:
+    count: int64 [V], training events of each item code, where ids of items without any may be
+    hidden (`unseen_items`).
+    """
+
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        items: ItemTable,
+        config: TwoTowerConfig,
+        count: NDArray[np.int64] | None = None,
+    ) -> None:
         super().__init__()
         self.embedding = ItemEmbedding(spec, items, config.embedding)
         self.default = nn.ParameterList(
@@ -133,6 +146,9 @@ class ItemTower(nn.Module):
             for width in self.embedding.widths
         )
         self.mlp = layers([sum(self.embedding.widths), config.hidden, config.width])
+        self.unseen_items = config.unseen_items
+        unseen = np.zeros(len(items), bool) if count is None else count == 0
+        self.register_buffer("unseen", torch.from_numpy(unseen), persistent=False)
         own = config.sharing == "partial"
         self.view_head = nn.Linear(config.hidden, config.width) if own else None
 
@@ -151,6 +167,8 @@ class ItemTower(nn.Module):
         view: through the last layer of the views, which may be a layer of their own.
         """
         parts = self.embedding.parts(codes, keep=keep)
+        if self.unseen_items == "default" and not self.training:
+            hidden = self._without_ids(codes, hidden)
         if hidden is not None:
             hidden = hidden.expand(len(codes), len(parts))
             parts = [
@@ -159,6 +177,14 @@ class ItemTower(nn.Module):
             ]
         head = self.mlp[-1] if self.view_head is None or not view else self.view_head
         return functional.normalize(head(self.mlp[:-1](torch.cat(parts, 1))), dim=1)
+
+    def _without_ids(self, codes: Tensor, hidden: Tensor | None) -> Tensor | None:
+        """`hidden`, and the ids of the items `unseen`: bool [N, F]."""
+        if "item_id" not in self.embedding.names:
+            return hidden
+        alone = torch.zeros((len(codes), len(self.default)), dtype=torch.bool)
+        alone[:, self.embedding.names.index("item_id")] = self.get_buffer("unseen")[codes]
+        return alone if hidden is None else alone | hidden
 
 
 class QueryTower(nn.Module):
@@ -210,13 +236,19 @@ class TwoTower(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.item = ItemTower(spec, items, config)
+        self.item = ItemTower(spec, items, config, count)
         self.query = QueryTower(spec, config)
         self.register_buffer("count", counts_tensor(count))
         weight = config.prior_weight if config.popularity == "prior" else 0.0
         self.register_buffer("prior", weight * log_share(count))
+        self.register_buffer("share", log_share(count), persistent=False)
         if config.views in ("random", "correlated"):
-            self._information = mutual_information(single_codes(items))
+            self._masks = FeatureMasks.of(config.views, items, config.information)
+
+    def rank_unseen_by(self, choice: UnseenItems) -> None:
+        """Set the config's `unseen_items`, of a trained model."""
+        self.config = replace(self.config, unseen_items=choice)
+        self.item.unseen_items = choice
 
     def queries(self, batch: QueryBatch) -> Tensor:
         """Unit vectors over tau, and 1: [U, 1, D + 1]."""
@@ -243,8 +275,9 @@ class TwoTower(nn.Module):
         query = self.query(batch, vectors, place[:events])
         candidates, column = torch.unique(place[events:], return_inverse=True)
         logits = query @ vectors[candidates].T / config.temperature
-        # With a prior, adding log p and correcting by log q cancel.
-        if config.popularity == "corrected":
+        if config.popularity == "prior":
+            logits = logits + self.get_buffer("share")[codes[candidates]]
+        if config.popularity != "ignored":
             count = self.get_buffer("count")
             draws = batch.targets.values.numel()
             logits = logits - inclusion_log_probability(count, codes[candidates], draws)
@@ -262,8 +295,7 @@ class TwoTower(nn.Module):
             vectors = self.item(codes, view=True)
             return contrastive_loss(vectors, vectors, config.view_temperature)
         rng = np.random.default_rng(int(torch.randint(2**62, (1,))))
-        kind: Masking = "random" if config.views == "random" else "correlated"
-        hidden = torch.from_numpy(hidden_features(kind, self._information, rng))
+        hidden = torch.from_numpy(self._masks.draw(rng))
         keep = 1 - config.value_dropout
         first = self.item(codes, hidden=hidden, keep=keep, view=True)
         second = self.item(codes, hidden=~hidden, keep=keep, view=True)

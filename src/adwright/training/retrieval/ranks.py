@@ -1,14 +1,16 @@
 """Ranks of the items that users took among all items of the catalogue.
 
 A scorer scores every item for some visits; the best `depth` of them are found by a partial sort,
-and a target beyond that depth counts as not found. No candidate is sampled away.
+and a target beyond that depth counts as not found. No candidate is sampled away. Items of equal
+scores stand in the order of a hash of visit and item, as in `metrics.ranks`: items that nothing is
+known of share one vector, and no order of the catalogue may favour one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 from adwright.data.ranges import ranges
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.metrics.keys import hash_order
 from adwright.metrics.ranks import Ranks
 from adwright.models.retrieval.retriever import Retriever
 
@@ -24,6 +27,8 @@ __all__ = ["Retrieved", "Scorer", "catalogue_vectors", "query_scores", "retrieve
 
 Ints = NDArray[np.int64]
 _BLOCK = 8192
+#: Scores compared at once, where there are ties.
+_CELLS = 4_000_000
 #: Visits int64 [B] to scores of every item code [B, N + 1].
 Scorer = Callable[[Ints], Tensor]
 
@@ -34,20 +39,26 @@ class Retrieved:
 
     item: int64 [P], item codes of the targets; offsets: int64 [V + 1]. rank: float64 [P] from
     1, `depth` + 1 where the target is not among the first `depth`.
-    visits: int64 [V].
+    tied: bool [P], found, and another candidate has the same score. visits: int64 [V].
     """
 
     visits: Ints
     item: Ints
     offsets: Ints
     rank: NDArray[np.float64]
+    tied: NDArray[np.bool_]
     depth: int
 
     def where(self, chosen: NDArray[np.bool_]) -> Retrieved:
         """Keep only the targets `chosen` [P]; visits that lose all of theirs stay, with none."""
         total = np.concatenate(([0], np.cumsum(chosen)))
         return Retrieved(
-            self.visits, self.item[chosen], total[self.offsets], self.rank[chosen], self.depth
+            self.visits,
+            self.item[chosen],
+            total[self.offsets],
+            self.rank[chosen],
+            self.tied[chosen],
+            self.depth,
         )
 
     def ranks(self) -> Ranks:
@@ -55,8 +66,7 @@ class Retrieved:
         user."""
         owner = np.repeat(np.arange(len(self.visits)), np.diff(self.offsets))
         order = np.lexsort((self.rank, owner))
-        tied = np.zeros(len(self.rank), dtype=bool)
-        return Ranks(self.rank[order], self.offsets, tied, "hash")
+        return Ranks(self.rank[order], self.offsets, self.tied[order], "hash")
 
 
 def catalogue_vectors(model: nn.Module, task: NextBasket) -> Scorer:
@@ -100,6 +110,7 @@ def retrieved_ranks(
     place, offsets = ranges(start, task.target_offsets[visits + 1] - start)
     item = task.targets[place]
     rank = np.full(len(item), float(depth + 1))
+    tied = np.zeros(len(item), dtype=bool)
     keep = np.ones(len(item), dtype=bool)
     for at in range(0, len(visits), chunk):
         part = visits[at : at + chunk]
@@ -113,20 +124,31 @@ def retrieved_ranks(
             scores[torch.from_numpy(rows), torch.from_numpy(seen)] = -torch.inf
             width = len(task.items)
             keep[mine] = ~np.isin(owner * width + item[mine], rows * width + seen)
-        best = torch.topk(scores, min(depth, scores.shape[1]), dim=1).indices.numpy()
-        found_at = _places(best, owner, item[mine], len(task.items))
-        rank[mine] = np.where(found_at > best.shape[1], depth + 1, found_at)
-    found = Retrieved(visits, item, offsets, rank, depth)
+        rank[mine], tied[mine] = _places(scores, part, owner, item[mine], depth)
+    found = Retrieved(visits, item, offsets, rank, tied, depth)
     return found.where(keep) if unseen else found
 
 
-def _places(best: Ints, owner: Ints, item: Ints, width: int) -> NDArray[np.float64]:
-    """Rank from 1 of (owner, item) in the rows of `best` [B, depth]; depth + 1 where absent."""
-    depth = best.shape[1]
-    keys: Any = (np.arange(len(best))[:, None] * width + best).ravel()
-    order = np.argsort(keys)
-    wanted = owner * width + item
-    at = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
-    hit = keys[order[at]] == wanted
-    rank: NDArray[np.float64] = np.where(hit, order[at] % depth + 1, depth + 1).astype(np.float64)
-    return rank
+def _places(
+    scores: Tensor, visits: Ints, owner: Ints, item: Ints, depth: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Rank from 1 of each (owner, item) in the rows of `scores` [B, V], `depth` + 1 beyond it; and
+    whether it ties. visits: int64 [B], for the hash."""
+    best = torch.topk(scores, min(depth, scores.shape[1]), dim=1).values
+    row = torch.from_numpy(owner)
+    own = scores[row, torch.from_numpy(item)]
+    rank = 1 + (best[row] > own[:, None]).sum(1).numpy()
+    found = (own >= best[row, -1]).numpy()
+    # Those of the last score may tie with what the partial sort left out.
+    several = (best[row] == own[:, None]).sum(1).numpy() > 1
+    asked = np.flatnonzero(found & (several | (own == best[row, -1]).numpy()))
+    tied = np.zeros(len(item), dtype=bool)
+    width = scores.shape[1]
+    for part in np.array_split(asked, max(1, len(asked) * width // _CELLS)):
+        at, other = np.nonzero((scores[row[part]] == own[part, None]).numpy())
+        visit = visits[owner[part]]
+        mine = hash_order(visit * width + item[part], seed=0)
+        before = hash_order(visit[at] * width + other, seed=0) < mine[at]
+        rank[part] += np.bincount(at, before, minlength=len(part)).astype(np.int64)
+        tied[part] = np.bincount(at, minlength=len(part)) > 1
+    return np.where(found & (rank <= depth), rank, depth + 1).astype(np.float64), tied

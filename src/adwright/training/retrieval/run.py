@@ -196,7 +196,7 @@ def _compared(
         protocol=EvaluationProtocol(
             split=task.protocol,
             candidates=f"all {len(task.items) - 1:,} items",
-            ties="as a partial sort leaves them",
+            ties="by a hash of visit and item",
             seen_items="not removed" if repeats else "removed",
             k=(10, DEPTH),
         ),

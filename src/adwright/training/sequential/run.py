@@ -275,7 +275,7 @@ def _compared(
         protocol=EvaluationProtocol(
             split=sequences.protocol,
             candidates=f"all {sequences.items:,} items",
-            ties="by a hash" if task is None else "as a partial sort leaves them",
+            ties="by a hash" if task is None else "by a hash of visit and item",
             seen_items="not removed" if data.allow_repeats else "removed",
             k=(10, DEPTH),
         ),
