@@ -11,7 +11,6 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +34,9 @@ DATA = ("beauty", "lastfm", "journey")
 SHARES = (1, 3, 10, 30, 100)
 #: An item with so many training labels belongs to the head, one without any is cold.
 HEAD = 20
+#: The share where a data set begins, and those of a data set of which trainings take minutes.
+FIRST = 10
+FEWER_SHARES = {"journey": (1, 10, 100)}
 DEPTH = 500
 #: At most so many passes over the labels: fewer labels, more passes and fewer steps.
 EPOCHS = {1: 40, 3: 30, 10: 15, 30: 10, 100: 6}
@@ -76,14 +78,14 @@ class Cell:
             seed=self.seed,
         )
 
-    def path(self, task: NextBasket) -> Path:
-        """Of the training's file, without its ending. task: at the cell's share."""
-        key = content_hash(
-            {"m": to_jsonable(self.model()), "f": to_jsonable(self.fit()), "d": task.data_hash}
-        )
-        setting = f"{self.alpha:g}-{self.temperature:g}" if self.alpha else "0"
-        name = f"{self.views}-{setting}-{self.seed}-{key[:12]}"
-        return SCRATCH / self.data / f"{self.share}" / name
+
+class NotRun(Exception):
+    """A training that is not there, and was not to be made."""
+
+
+def shares_of(data: str) -> tuple[int, ...]:
+    """The shares of a data set, ascending."""
+    return FEWER_SHARES.get(data, SHARES)
 
 
 def open_task(name: str) -> NextBasket | None:
@@ -109,11 +111,14 @@ def with_share(task: NextBasket, share: int) -> NextBasket:
     return replace(task, split=split, count=count, data_hash=key)
 
 
-def trained(cell: Cell, task: NextBasket) -> dict[str, Any]:
+def trained(cell: Cell, task: NextBasket, *, run: bool = True) -> dict[str, float]:
     """What the training of `cell` found, read back where it is there: valid, the recall@50 of all
-    validation visits; seconds, of the processor; epoch, that was kept."""
-    path = cell.path(task).with_suffix(".npz")
+    validation visits; seconds, of the processor; epoch, that was kept. run: train what is not
+    there, else raise NotRun."""
+    path = _file(cell, task)
     if not path.exists():
+        if not run:
+            raise NotRun(str(cell))
         start = time.process_time()
         model = _new(cell, task)
         result = fit_retriever(model, task, cell.fit())
@@ -132,13 +137,15 @@ def trained(cell: Cell, task: NextBasket) -> dict[str, Any]:
     return {key: float(value) for key, value in read([path])[0].items()}
 
 
-def tested(cell: Cell, task: NextBasket) -> dict[str, NDArray[np.float32]]:
+def on_test(cell: Cell, task: NextBasket, *, run: bool = True) -> dict[str, NDArray[np.float32]]:
     """The measures of the cell's weights on each test visit, "slice/measure" to [V], NaN where a
-    visit has no target of the slice."""
-    trained(cell, task)
-    path = cell.path(task)
-    kept = path.with_name(f"{path.name}-test").with_suffix(".npz")
+    visit has no target of the slice. run: as in `trained`."""
+    trained(cell, task, run=run)
+    path = _file(cell, task)
+    kept = path.with_name(f"{path.stem}-test.npz")
     if not kept.exists():
+        if not run:
+            raise NotRun(f"the test of {cell}")
         model = _new(cell, task)
         model.load_state_dict(load_file(path.with_suffix(".safetensors")))
         model.eval()
@@ -168,6 +175,16 @@ def by_slice(score: Scorer, task: NextBasket) -> dict[str, NDArray[np.float32]]:
                 values[f"{title}/recall{k}"] = recall_per_user(ranks, k).astype(np.float32)
             values[f"{title}/ndcg10"] = ndcg_per_user(ranks, 10).astype(np.float32)
     return values
+
+
+def _file(cell: Cell, task: NextBasket) -> Path:
+    """Where the training of `cell` is kept. task: at the cell's share."""
+    key = content_hash(
+        {"m": to_jsonable(cell.model()), "f": to_jsonable(cell.fit()), "d": task.data_hash}
+    )
+    setting = f"{cell.alpha:g}_{cell.temperature:g}".replace(".", "") if cell.alpha else "0"
+    name = f"{cell.views}-{setting}-{cell.seed}-{key[:12]}.npz"
+    return SCRATCH / cell.data / str(cell.share) / name
 
 
 def _new(cell: Cell, task: NextBasket) -> TwoTower:
