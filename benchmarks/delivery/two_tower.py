@@ -41,9 +41,9 @@ from benchmarks.delivery._two_tower_cells import (
     Cell,
     NotRun,
     by_slice,
+    on_test,
     open_task,
     shares_of,
-    on_test,
     trained,
     with_share,
 )

@@ -78,6 +78,13 @@ def test_retrievers_are_trained_and_evaluated(here: Path, verb: str) -> None:
     assert "alone serves" in run("evaluate", f"{verb}/model", "--log", "log.parquet")
 
 
+def test_the_second_task_is_an_option_of_two_towers() -> None:
+    asked = ("train", "two-tower", "log.parquet", "--out", "s", "--dry-run")
+    assert "Default: a second task of weight 0.5, as asked" in run(*asked, "--second-task", "0.5")
+    assert "Default: no second task, as asked" in run(*asked, "--second-task", "0")
+    assert "labels an item" in run(*asked)
+
+
 def test_a_dry_run_plans_and_writes_nothing(here: Path) -> None:
     said = run("train", "cascade", "log.parquet", "--out", "dry", "--dry-run")
     assert said.count("Plan: ") == 4

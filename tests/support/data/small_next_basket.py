@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -71,3 +72,15 @@ def small_task(people: int = 10, days: int = 8, seed: int = 0) -> NextBasket:
         data_hash=f"small-{people}-{days}-{seed}",
         features=FEATURES,
     )
+
+
+def with_few_labels(task: NextBasket, visits: int = 12) -> NextBasket:
+    """The task with so many of its training visits, and items 1 and 2 in none of them."""
+    train = task.visits("train")
+    owner = np.repeat(np.arange(len(task)), np.diff(task.target_offsets))
+    barred = np.unique(owner[task.targets <= 2])
+    kept = np.setdiff1d(train, barred)[:visits]
+    split = task.split.copy()
+    split[np.setdiff1d(train, kept)] = -1
+    count = np.bincount(task.targets[np.isin(owner, kept)], minlength=len(task.items))
+    return replace(task, split=split, count=count, data_hash=f"{task.data_hash}-few")

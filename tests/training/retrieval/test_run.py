@@ -10,9 +10,10 @@ import pytest
 
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.metrics.reports.comparison import RankingComparison
+from adwright.models.retrieval.two_tower import TwoTower
 from adwright.training.retrieval.artifact import RetrieverArtifact
 from adwright.training.retrieval.run import RetrieverKind, RetrieverRun, run_retriever, settings_of
-from tests.support.data.small_next_basket import small_task
+from tests.support.data.small_next_basket import small_task, with_few_labels
 
 TASK = small_task(people=20)
 
@@ -54,6 +55,27 @@ def test_settings_are_searched(tmp_path: Path) -> None:
     result = run_retriever(asked, TASK, repeats=True)
     assert result.search is not None
     assert len(result.why) == len(settings_of(asked, TASK)) + 1
+
+
+def test_a_second_task_is_asked_for_or_tried(tmp_path: Path) -> None:
+    asked = RetrieverRun(second_task=0.5, epochs=1, draws=20, out=tmp_path / "a")
+    result = run_retriever(asked, TASK, repeats=True)
+    model = result.artifact.model
+    assert isinstance(model, TwoTower)
+    assert (model.config.views, model.config.alpha) == ("correlated", 0.5)
+    assert result.why == settings_of(asked, TASK)
+    assert result.why[-1] == "a second task of weight 0.5, as asked"
+    # Where labels are few it is tried, and the ids of items without one are chosen.
+    few, told = with_few_labels(TASK), []
+    asked = RetrieverRun(epochs=1, draws=20, out=tmp_path / "b")
+    tried = run_retriever(asked, few, repeats=True, tell=told.append)
+    assert tuple(told) == tried.why
+    assert tried.why[: len(settings_of(asked, few))] == settings_of(asked, few)
+    assert any("searched" in sentence for sentence in told)
+    with pytest.raises(ConfigError, match="a weight of two towers"):
+        RetrieverRun(model="hcn", second_task=1.0)
+    with pytest.raises(ConfigError, match="not negative"):
+        RetrieverRun(second_task=-1.0)
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"draws": 0}, {"search": -1}])

@@ -19,7 +19,7 @@ from adwright.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from adwright.training.retrieval.run import RetrieverKind
+    from adwright.training.retrieval.run import RetrieverRun
 
 __all__ = ["cascade", "hcn", "register", "two_tower"]
 
@@ -103,6 +103,15 @@ def two_tower(
     ),
     epochs: Epochs = None,
     search: Search = 0,
+    second_task: Annotated[
+        float | None,
+        typer.Option(
+            "--second-task",
+            min=0.0,
+            help="Weight of the self-supervised task on items, 0 for none; else what validation "
+            "favours, where labels are few.",
+        ),
+    ] = None,
     seed: Seed = 0,
     offline: Offline = False,
     resume: Resume = False,
@@ -115,7 +124,18 @@ def two_tower(
     be found. Settings follow from the log and are printed. A run that was killed continues with
     --resume.
     """
-    _retriever("two-tower", log, out, epochs, search, seed, offline, resume, force, dry_run)
+    from adwright.training.retrieval.run import RetrieverRun
+
+    asked = RetrieverRun(
+        model="two-tower",
+        epochs=epochs,
+        search=search,
+        second_task=second_task,
+        seed=seed,
+        out=out,
+        log=log,
+    )
+    _retriever(asked, offline, resume, force, dry_run)
 
 
 def hcn(
@@ -130,26 +150,19 @@ def hcn(
     dry_run: DryRun = False,
 ) -> None:
     """Train HCN, which keeps several interests of each user, in the same way as two-tower."""
-    _retriever("hcn", log, out, epochs, search, seed, offline, resume, force, dry_run)
+    from adwright.training.retrieval.run import RetrieverRun
+
+    asked = RetrieverRun(model="hcn", epochs=epochs, search=search, seed=seed, out=out, log=log)
+    _retriever(asked, offline, resume, force, dry_run)
 
 
 def _retriever(
-    kind: RetrieverKind,
-    log: str,
-    out: Path,
-    epochs: int | None,
-    search: int,
-    seed: int,
-    offline: bool,
-    resume: bool,
-    force: bool,
-    dry_run: bool,
+    asked: RetrieverRun, offline: bool, resume: bool, force: bool, dry_run: bool
 ) -> None:
     from adwright.training.dry_run import check_out
-    from adwright.training.retrieval.run import RetrieverRun, run_retriever, settings_of
+    from adwright.training.retrieval.run import run_retriever, settings_of
 
-    found = opened_task(log, offline=offline)
-    asked = RetrieverRun(model=kind, epochs=epochs, search=search, seed=seed, out=out, log=log)
+    found, out = opened_task(asked.log, offline=offline), asked.out
     if dry_run:
         check_out(out, "model", [out / "run"], resume=resume, overwrite=force)
         for sentence in settings_of(asked, found.task):

@@ -42,6 +42,7 @@ from adwright.training.retrieval.defaults import (
 from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.retrieval.rules import fit_rules, rules_ranks
+from adwright.training.retrieval.second_task import choose_unseen, second_task, with_second_task
 from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
 from adwright.training.search import SearchResult
 
@@ -56,13 +57,15 @@ DEPTH = 50
 @dataclass(frozen=True)
 class RetrieverRun:
     """What is asked for. model: of what kind. epochs: at most so many; None for what the data say.
-    search: trials of better settings on validation, 0 for none. draws: of the bootstrap. seed: of
+    search: trials of better settings on validation, 0 for none. second_task: weight of two towers'
+    second task, 0 for none; None for what validation favours. draws: of the bootstrap. seed: of
     all of it. threads: of torch, 0 for as many as it likes. out: the folder to write. log: how the
     log is called, kept for what trains again."""
 
     model: RetrieverKind = "two-tower"
     epochs: int | None = None
     search: int = 0
+    second_task: float | None = None
     draws: int = 500
     seed: int = 0
     threads: int = 0
@@ -76,6 +79,11 @@ class RetrieverRun:
             raise ConfigError(
                 "epochs and draws are at least 1, the other numbers not negative",
                 where=f"epochs {self.epochs}, draws {self.draws}, search {self.search}",
+            )
+        if self.second_task is not None and (self.second_task < 0 or self.model != "two-tower"):
+            raise ConfigError(
+                "second_task is a weight of two towers, not negative",
+                where=f"{self.second_task} of {self.model}",
             )
 
 
@@ -135,6 +143,11 @@ def run_retriever(
     with done.stage(f"train {name}"), torch_threads(config.threads):
         begins = (WritesDown(out / "config.json", text),)
         fit_retriever(model, task, fit, out / "run", resume=name in begun, callbacks=begins)
+        unseen = choose_unseen(model, task) if isinstance(model, TwoTower) else ""
+    if unseen:
+        why = (*why, unseen)
+        if tell is not None:
+            tell(unseen)
     with done.stage("measure"), torch_threads(config.threads):
         comparison = _compared(name, model, config, task, repeats=repeats)
     with done.stage("save"):
@@ -147,8 +160,23 @@ def run_retriever(
 
 
 def settings_of(config: RetrieverRun, task: NextBasket) -> tuple[str, ...]:
-    """The settings that follow from the data, a sentence each; a search is not made."""
+    """The settings that follow from the data, a sentence each; nothing is tried."""
+    if config.model == "two-tower":
+        if config.second_task is None:
+            return (*two_tower_defaults(task).why, *second_task(task).why)
+        return _towers(config, task).why
     return _settings(replace(config, search=0), task)[2]
+
+
+def _towers(config: RetrieverRun, task: NextBasket) -> Defaults[TwoTowerConfig, RetrievalConfig]:
+    """The defaults of two towers, with their second task."""
+    return with_second_task(
+        task,
+        two_tower_defaults(task),
+        folder=config.out / "search",
+        seed=config.seed,
+        weight=config.second_task,
+    )
 
 
 def _settings(
@@ -158,7 +186,7 @@ def _settings(
     searched, seed, folder = None, config.seed, config.out / "search"
     match config.model:
         case "two-tower":
-            towers: Defaults[TwoTowerConfig, RetrievalConfig] = two_tower_defaults(task)
+            towers = _towers(config, task)
             if config.search:
                 towers, searched = two_tower_search(
                     task, towers, trials=config.search, folder=folder, seed=seed
