@@ -91,31 +91,6 @@ def offpolicy() -> Iterator[str]:
     yield from source("offpolicy")
 
 
-def two_tower() -> Iterator[str]:
-    """Retrieval with and without views."""
-    rows = result("two_tower").get("rows", [])
-    measures = {
-        "recall@50": "all/recall50",
-        "recall@500": "all/recall500",
-        "NDCG@10": "all/ndcg10",
-        "tail recall@50": "tail/recall50",
-        "cold recall@500": "cold/recall500",
-        "unseen recall@50": "unseen/recall50",
-        "unseen tail recall@50": "unseen_tail/recall50",
-    }
-    yield f"| data | model | {' | '.join(measures)} |"
-    yield "|---|---|" + "---|" * len(measures)
-    for row in rows:
-        cells = [
-            f"{row[key][0]:.4f} ({row[key][1]:.4f} to {row[key][2]:.4f})"
-            for key in measures.values()
-        ]
-        yield f"| {row['data']} | {row['model']} | {' | '.join(cells)} |"
-    yield ""
-    yield result("two_tower").get("protocol", f"Retrieval is {ABSENT}.")
-    yield from source("two_tower")
-
-
 def measured(row: Mapping[str, Any], key: str, form: str = ".4f") -> str:
     """A value of a row with its interval; nothing where the row has none."""
     if key not in row:
@@ -393,5 +368,4 @@ DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "rules-beside": rules_beside,
     "service": service,
     "store": store,
-    "two-tower": two_tower,
 }

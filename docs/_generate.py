@@ -19,6 +19,7 @@ from _command_line import cli_page
 from _delivery import DELIVERY
 from _language_models import LANGUAGE_MODELS
 from _ranking import RANKING
+from _retrieval import RETRIEVAL
 from _security import SECURITY
 from _sequences import SEQUENCES
 from _tuning import TUNING
@@ -30,7 +31,7 @@ PAGES = (
         ROOT / "docs" / f"{name}.md"
         for name in (
             "results",
-            "retrieval",
+            "self-supervision",
             "hcn",
             "hstu",
             "hstu-results",
@@ -50,6 +51,7 @@ PAGES = (
 TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     **RANKING,
     **DELIVERY,
+    **RETRIEVAL,
     **SEQUENCES,
     **LANGUAGE_MODELS,
     **TUNING,
