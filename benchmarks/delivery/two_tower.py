@@ -71,6 +71,7 @@ MODELS = {
     "cfm": "correlated masking (CFM)",
     "rfm": "random masking (RFM)",
 }
+VIEWS = {"cfm": "correlated", "rfm": "random"}
 RULES = {"popularity": popularity, "frequency": frequency}
 RULE_NAMES = {"popularity": "popularity", "frequency": "personal frequency"}
 #: Data and share of the cells where a claim is decided, and their seeds.
@@ -186,6 +187,8 @@ def _summary(row: Row, person: NDArray[np.int64]) -> tuple[list[dict[str, Any]],
     prefix = (
         "label10_" if decisive else f"{prefix}{f'label{row.share}_' if row.share < 100 else ''}"
     )
+    # A slice that no target is in has no measures.
+    keys = [key for key, found in row.runs["none"][0].items() if not np.isnan(found).all()]
     for model, runs in row.runs.items():
         line: dict[str, Any] = {
             "data": row.data,
@@ -194,14 +197,19 @@ def _summary(row: Row, person: NDArray[np.int64]) -> tuple[list[dict[str, Any]],
             "labels_an_item": round(labels / (len(row.task.items) - 1), 2),
             "model": MODELS.get(model, RULE_NAMES.get(model, model)),
             "seeds": len(runs),
-            "by_seed": {key: [_mean(run[key]) for run in runs] for key in runs[0]},
+            "by_seed": {key: [_mean(run[key]) for run in runs] for key in keys},
         }
         if model in ("cfm", "rfm"):
             line |= vars(getattr(row.choice, model))
-        for key in runs[0]:
-            line[key] = two_level([run[key] for run in runs], None, person)
+            # What was tried on validation to choose these: weight, temperature, seed, recall@50.
+            line["tried"] = [
+                [cell.alpha, cell.temperature, cell.seed, round(valid, 5)]
+                for cell, valid in row.choice.tried.items()
+                if cell.views == VIEWS[model]
+            ]
+        line |= {key: two_level([run[key] for run in runs], None, person) for key in keys}
         for other in ("none", "rfm") if model == "cfm" else ("none",) if model == "rfm" else ():
-            for key in (k for k in runs[0] if k.split("/")[0] in COMPARED):
+            for key in (k for k in keys if k.split("/")[0] in COMPARED):
                 base = [run[key] for run in row.runs[other]]
                 lead = two_level([run[key] for run in runs], base, person)
                 line[f"minus_{other}/{key}"] = lead
@@ -210,9 +218,10 @@ def _summary(row: Row, person: NDArray[np.int64]) -> tuple[list[dict[str, Any]],
                 figures[f"{prefix}{title}_{model}_minus_{other}"] = lead[0]
                 figures[f"{prefix}{title}_{model}_minus_{other}_ci"] = lead[1:]
         figures[f"{prefix}recall50_{model}"] = line["all/recall50"][0]
-        figures[f"{prefix}tail_recall50_{model}"] = line["tail/recall50"][0]
+        if "tail/recall50" in line:
+            figures[f"{prefix}tail_recall50_{model}"] = line["tail/recall50"][0]
         rows.append(line)
-    return rows, {key: value for key, value in figures.items() if np.isfinite(value).all()}
+    return rows, figures
 
 
 def two_level(
@@ -231,8 +240,6 @@ def two_level(
     if base is not None:
         sums -= np.stack([person_sums(one.astype(np.float64), person)[0] for one in base])
     asked = number > 0
-    if not asked.any():
-        return [float("nan")] * 3
     sums, number = sums[:, asked], number[asked]
     rng = np.random.default_rng(0)
     drawn = []
@@ -244,9 +251,8 @@ def two_level(
     return [round(float(x), 5) for x in (sums.sum(1).mean() / number.sum(), low, high)]
 
 
-def _mean(values: Floats) -> float | None:
-    known = values[~np.isnan(values)]
-    return round(float(known.mean()), 5) if len(known) else None
+def _mean(values: Floats) -> float:
+    return round(float(np.nanmean(values)), 5)
 
 
 def draw(rows: Sequence[Mapping[str, Any]]) -> None:
