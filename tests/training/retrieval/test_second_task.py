@@ -43,7 +43,7 @@ def test_it_is_tried_where_labels_are_few() -> None:
     each = FEW.count[1:].sum() / 12
     assert each < FEW_LABELS < TASK.count[1:].sum() / 12
     found = second_task(FEW)
-    assert found.weights == (0.3, 1.0, 3.0)
+    assert found.weights == (0.3, 1.0)
     assert f"{each:.1f} labels an item, fewer than 10" in found.why[0]
     # Each item of the small task has words of its own.
     assert found.why[1:] == ("words names single items: views hide it as they do ids",)
@@ -63,12 +63,12 @@ def test_validation_chooses_the_weight_and_nothing_is_tried_twice(
     def fit(model: TwoTower, task: NextBasket, config: RetrievalConfig) -> object:
         alpha = 0.0 if model.config.views == "none" else model.config.alpha
         tried.append((alpha, config.epochs))
-        goal = {0.0: 0.1, 0.3: 0.2, 1.0: 0.3, 3.0: 0.05}[alpha]
+        goal = {0.0: 0.1, 0.3: 0.2, 1.0: 0.3}[alpha]
         return type("Found", (), {"recall": goal})()
 
     monkeypatch.setattr("adwright.training.retrieval.second_task.fit_retriever", fit)
     found = with_second_task(FEW, TOWERS, folder=tmp_path)
-    assert {alpha for alpha, _ in tried} == {0.0, 0.3, 1.0, 3.0}
+    assert {alpha for alpha, _ in tried} == {0.0, 0.3, 1.0}
     assert (found.model.views, found.model.alpha) == ("correlated", 1.0)
     assert found.model.view_temperature == 0.1
     assert found.model.view_items == 16

@@ -1,8 +1,8 @@
 """Whether two towers get a second task on their items, and how heavy it is.
 
     labels    distinct items that training visits take, all together
-    few       fewer than ten labels an item of the catalogue: then correlated views of weights .3, 1
-              and 3 are tried beside none, by the recall of validation visits, in a search that
+    few       fewer than ten labels an item of the catalogue: then correlated views of weights .3
+              and 1 are tried beside none, by the recall of validation visits, in a search that
               leaves the worse ones early (`training.search`); the best is taken
     enough    no second task: an item's own labels teach more than its features
     ids       after training with views, items without an event are ranked with the id that the
@@ -36,7 +36,7 @@ __all__ = ["FEW_LABELS", "SecondTask", "choose_unseen", "second_task", "with_sec
 
 #: Labels an item, below which a second task is tried.
 FEW_LABELS = 10
-WEIGHTS = (0.3, 1.0, 3.0)
+WEIGHTS = (0.3, 1.0)
 TEMPERATURE = 0.1
 
 Towers = Defaults[TwoTowerConfig, RetrievalConfig]
@@ -63,12 +63,12 @@ def second_task(task: NextBasket) -> SecondTask:
         masks = FeatureMasks.of("correlated", task.items)
     except ConfigError as error:
         return SecondTask((), (f"no second task: {error.what}",))
-    tried = ", ".join(f"{weight:g}" for weight in WEIGHTS)
+    tried = " and ".join(f"{weight:g}" for weight in WEIGHTS)
     return SecondTask(
         WEIGHTS,
         (
-            f"a second task, correlated views of items, is tried with weights {tried} and without "
-            f"on validation: {told}, fewer than {FEW_LABELS}",
+            f"a second task, correlated views of items, is tried with weights {tried}, and "
+            f"without, on validation: {told}, fewer than {FEW_LABELS}",
             *masks.notes(),
         ),
     )
