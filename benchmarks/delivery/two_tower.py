@@ -125,7 +125,7 @@ def main() -> None:
 def _cell(name: str, task: NextBasket, share: int, seed: int | None, *, run: bool) -> list[Row]:
     """The row of a cell; none where it is not to run and something of it is missing."""
     seeds = range(DECISIVE.get((name, share), SEEDS)) if seed is None else [seed]
-    of, runs = with_share(task, share), {}
+    of, runs = with_share(task, share), dict[str, Any]()
     try:
         choice = choose(name, task, share, run=run)
         base = Cell(name, share, "none")
@@ -158,7 +158,8 @@ def _rule(name: str, rule: str, task: NextBasket) -> Mapping[str, Floats]:
 
 def _write(found: Sequence[Row]) -> None:
     """The rows, the figures and the picture."""
-    rows, figures = [], {}
+    rows: list[dict[str, Any]] = []
+    figures: dict[str, Any] = {}
     for row in found:
         person = row.task.visit_user[row.task.visits("test")]
         made, more = _summary(row, person)
