@@ -32,6 +32,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 from adwright.data.features import ItemTable
 
@@ -68,6 +69,9 @@ class FeatureMasks:
     groups: tuple[tuple[int, ...], ...]
     free: tuple[int, ...]
     information: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     @classmethod
     def of(cls, kind: Masking, items: ItemTable, information: Information = "raw") -> FeatureMasks:
