@@ -29,10 +29,19 @@ from numpy.typing import NDArray
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.data.tasks.next_basket import NextBasket
-from adwright.metrics.bootstrap import draw_counts
 from adwright.metrics.reports.charts import to_svg
-from benchmarks.common.next_basket import frequency, keep, person_sums, popularity, read
-from benchmarks.common.result import PICTURES, write_result
+from benchmarks.common.next_basket import (
+    by_seed,
+    ends,
+    frequency,
+    interval,
+    keep,
+    means_by_seed,
+    method_difference,
+    popularity,
+    read,
+)
+from benchmarks.common.result import PICTURES, Lead, write_result
 from benchmarks.delivery._two_tower_cells import (
     DATA,
     FIRST,
@@ -62,9 +71,8 @@ PROTOCOL = (
     "random masking had the choice of the same two. Five seeds on Beauty with 10% and 100% of the "
     "labels, three elsewhere. Slices by training labels of an item in that share: head, 20 or "
     "more; tail, fewer; cold, none; unseen, only items that the person never had are ranked and "
-    "count. Values are means over visits that have a target in the slice. Intervals: 95%, by a "
-    "bootstrap over seeds and then people; differences are paired. Ties: by a hash of visit and "
-    "item."
+    "count. Values are means over visits that have a target in the slice. Intervals: 95%, over "
+    "seeds and people; differences are on the same people. Ties: by a hash of visit and item."
 )
 MODELS = {
     "none": "no second task",
@@ -160,11 +168,13 @@ def _write(found: Sequence[Row]) -> None:
     """The rows, the figures and the picture."""
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
+    leads: list[Lead] = []
     for row in found:
         person = row.task.visit_user[row.task.visits("test")]
-        made, more = _summary(row, person)
+        made, more, some = _summary(row, person)
         rows += made
         figures |= more
+        leads += some
     figures["cpu_seconds"] = sum(row.seconds for row in found)
     write_result(
         "two_tower",
@@ -173,12 +183,18 @@ def _write(found: Sequence[Row]) -> None:
         seeds=list(range(max(len(row.runs["none"]) for row in found))),
         rows=rows,
         figures=figures,
+        leads=leads,
     )
     draw(rows)
 
 
-def _summary(row: Row, person: NDArray[np.int64]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The rows of a cell, one a model, and its figures."""
+def _summary(
+    row: Row, person: NDArray[np.int64]
+) -> tuple[list[dict[str, Any]], dict[str, Any], list[Lead]]:
+    """The rows of a cell, one a model, its figures, and who is ahead of whom."""
+    leads: list[Lead] = []
+    values = {model: by_seed(runs) for model, runs in row.runs.items()}
+    about = f"{row.data}, {row.share}% of the labels"
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
     labels = int(row.task.count.sum())
@@ -198,7 +214,6 @@ def _summary(row: Row, person: NDArray[np.int64]) -> tuple[list[dict[str, Any]],
             "labels_an_item": round(labels / (len(row.task.items) - 1), 2),
             "model": MODELS.get(model, RULE_NAMES.get(model, model)),
             "seeds": len(runs),
-            "by_seed": {key: [_mean(run[key]) for run in runs] for key in keys},
         }
         if model in ("cfm", "rfm"):
             line |= vars(getattr(row.choice, model))
@@ -208,52 +223,26 @@ def _summary(row: Row, person: NDArray[np.int64]) -> tuple[list[dict[str, Any]],
                 for cell, valid in row.choice.tried.items()
                 if cell.views == VIEWS[model]
             ]
-        line |= {key: two_level([run[key] for run in runs], None, person) for key in keys}
+        mine = {k: v if model not in RULES else v[0] for k, v in values[model].items() if k in keys}
+        line |= {key: _rounded(interval(found, person)) for key, found in mine.items()}
+        line |= means_by_seed(mine)
         for other in ("none", "rfm") if model == "cfm" else ("none",) if model == "rfm" else ():
             for key in (k for k in keys if k.split("/")[0] in COMPARED):
-                base = [run[key] for run in row.runs[other]]
-                lead = two_level([run[key] for run in runs], base, person)
-                line[f"minus_{other}/{key}"] = lead
+                lead = method_difference(mine[key], values[other][key], person)
+                line[f"minus_{other}/{key}"] = _rounded(ends(lead))
                 slice_, measure = key.split("/")
                 title = measure if slice_ == "all" else f"{slice_}_{measure}"
-                figures[f"{prefix}{title}_{model}_minus_{other}"] = lead[0]
-                figures[f"{prefix}{title}_{model}_minus_{other}_ci"] = lead[1:]
+                name = f"{prefix}{title}_{model}_minus_{other}"
+                leads.append(Lead(name, MODELS[model], MODELS[other], key, about, lead))
         figures[f"{prefix}recall50_{model}"] = line["all/recall50"][0]
         if "tail/recall50" in line:
             figures[f"{prefix}tail_recall50_{model}"] = line["tail/recall50"][0]
         rows.append(line)
-    return rows, figures
+    return rows, figures, leads
 
 
-def two_level(
-    ours: Sequence[Floats],
-    base: Sequence[Floats] | None,
-    person: NDArray[np.int64],
-    draws: int = 1000,
-) -> list[float]:
-    """Mean over seeds and visits of `ours`, less that of `base`, and the ends of its 95% interval:
-    each draw takes seeds with replacement, then people.
-
-    ours, base: a [V] a seed, NaN where a visit has no target; the same seeds and visits in both.
-    """
-    number = person_sums(ours[0].astype(np.float64), person)[1]
-    sums = np.stack([person_sums(one.astype(np.float64), person)[0] for one in ours])
-    if base is not None:
-        sums -= np.stack([person_sums(one.astype(np.float64), person)[0] for one in base])
-    asked = number > 0
-    sums, number = sums[:, asked], number[asked]
-    rng = np.random.default_rng(0)
-    drawn = []
-    for counts in draw_counts(len(number), draws, rng):
-        seeds = rng.integers(0, len(sums), (len(counts), len(sums)))
-        each = counts @ sums.T
-        drawn.append(np.take_along_axis(each, seeds, 1).mean(1) / (counts @ number))
-    low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
-    return [round(float(x), 5) for x in (sums.sum(1).mean() / number.sum(), low, high)]
-
-
-def _mean(values: Floats) -> float:
-    return round(float(np.nanmean(values)), 5)
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 5) for value in values]
 
 
 def draw(rows: Sequence[Mapping[str, Any]]) -> None:
