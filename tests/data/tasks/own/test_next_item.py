@@ -250,9 +250,8 @@ def test_public_sets_are_as_published(tmp_path: Path) -> None:
     assert not found.choices.repeats
     assert found.choices.context == ()
     assert {name: c.kind for name, c in found.choices.columns.items()} == {
-        "broad": "category",
-        "narrow": "category",
-        "attributes": "list",
+        "lead": "category",
+        "level_1": "category",
     }
     assert open_next_item(tmp_path, NextItemConfig(repeats=True)).choices.repeats
 
