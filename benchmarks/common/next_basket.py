@@ -135,9 +135,9 @@ def ends(found: MethodInterval) -> list[float]:
     return [found.value, found.low, found.high]
 
 
-def by_seed(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+def by_seed(runs: Sequence[Mapping[str, NDArray[np.floating[Any]]]]) -> dict[str, Floats]:
     """The measures of the trainings of a model, each with a row a seed: [S, V]."""
-    return {key: np.stack([run[key] for run in runs]) for key in runs[0]}
+    return {key: np.stack([run[key] for run in runs]).astype(np.float64) for key in runs[0]}
 
 
 def mean_of(runs: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
