@@ -33,6 +33,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from adwright.core.config import check_literals, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variants
+from adwright.tuning.head import head_logits
 from adwright.tuning.modules import (
     Inputs,
     Penalised,
@@ -202,7 +203,7 @@ class Tuned(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute logits [..., V] of hidden states [..., D]: give it supervised positions alone."""
-        return cast(Tensor, self.causal.lm_head(hidden))
+        return head_logits(self.causal.config)(cast(Tensor, self.causal.lm_head(hidden)))
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
+from adwright.tuning.head import head_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -73,14 +74,7 @@ class Network:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits float32 [N, V] of hidden states [N, D], made contiguous first."""
-        logits: Tensor = self._head(hidden.contiguous()).float()
-        if multiplier := getattr(self._config, "logit_scale", None):  # Cohere
-            logits = logits * multiplier
-        if divisor := getattr(self._config, "logits_scaling", None):  # Granite
-            logits = logits / divisor
-        if cap := getattr(self._config, "final_logit_softcapping", None):  # Gemma
-            logits = torch.tanh(logits / cap) * cap
-        return logits
+        return head_logits(self._config)(self._head(hidden.contiguous()).float())
 
     @torch.inference_mode()
     def _check(self, whole: Any) -> None:

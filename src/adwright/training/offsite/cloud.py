@@ -37,6 +37,7 @@ from torch.nn import functional
 
 from adwright.core.errors import ConfigError, DataError
 from adwright.training.offsite.wire import Channel, WireMessage
+from adwright.tuning.head import HeadLogits, head_logits
 from adwright.tuning.packing.texts import attends_apart
 from adwright.tuning.sizes import LINEAR, Target, decoder_layers, places
 from adwright.tuning.storage import fingerprint
@@ -184,6 +185,13 @@ def _ends(model: Any, maps: list[tuple[str, nn.Linear]]) -> WireMessage:
         tensors["head"] = head.weight
     if head.bias is not None:
         raise ConfigError("a head with a bias is not sent", where=type(model).__name__)
+    embedding = model.get_input_embeddings()
+    if head_logits(model.config) != HeadLogits() or type(embedding) is not nn.Embedding:
+        raise ConfigError(
+            "the device would not know how this model scales its embedding and its logits",
+            where=type(model).__name__,
+            hint="offer a model of the families Llama, Mistral or Qwen",
+        )
     sizes: Mapping[str, Any] = {
         "names": [name for name, _ in maps],
         "sizes": [[linear.in_features, linear.out_features] for _, linear in maps],

@@ -43,6 +43,7 @@ from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.memory import recomputing, sharding
 from adwright.training.tuning.texts import Texts
+from adwright.tuning.head import head_logits
 from adwright.tuning.packing.texts import Packed, answer_loss, attends_apart
 from adwright.tuning.tuned import Tuned
 
@@ -382,7 +383,7 @@ def _losses(tuned: Tuned, packed: Packed) -> tuple[Tensor, Tensor]:
     first, second = hidden.chunk(2)
     asked = packed.answer.nonzero()[:, 0].to(hidden.device) - 1
     p, q = (tuned.logits(half[asked]).float() for half in (first, second))
-    loss = answer_loss(first, tuned.causal.lm_head, packed.to(hidden.device))
+    loss = _loss(tuned, first, packed.to(hidden.device))
     return loss, method.disagreement(p, q)
 
 
@@ -391,7 +392,12 @@ def answer_loss_of(tuned: Tuned, packed: Packed) -> Tensor:
     packed = packed.to(_device(tuned))
     with attends_apart(tuned.causal):
         hidden = tuned(packed.ids[None], position_ids=packed.places()[None])[0]
-        return answer_loss(hidden, tuned.causal.lm_head, packed)
+        return _loss(tuned, hidden, packed)
+
+
+def _loss(tuned: Tuned, hidden: Tensor, packed: Packed) -> Tensor:
+    causal = tuned.causal
+    return answer_loss(hidden, causal.lm_head, packed, head_logits(causal.config))
 
 
 def _require_float32(tuned: Tuned) -> None:

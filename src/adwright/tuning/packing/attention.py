@@ -20,7 +20,7 @@ Letters: T tokens, H heads, G heads of keys, Dh width of a head, n texts, L toke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,17 +30,27 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from adwright.core.errors import MissingExtraError
+from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["LONG", "Blocks", "attending", "attends_in_blocks", "block_attention"]
+__all__ = [
+    "LONG",
+    "Blocks",
+    "attending",
+    "attends_fully",
+    "attends_in_blocks",
+    "block_attention",
+    "require_known",
+]
 
 #: Tokens of a text above which the flash kernels take over.
 LONG = 1024
 #: Scores of a block: as many as fit the processor's cache.
 _SCORES = 4_000_000
+#: What an attention is told of where it is no full one: windows, bounds, sinks, biases of places.
+_NOT_FULL = ("sliding_window", "softcap", "s_aux", "position_bias")
 #: A text joins a block whose longest text is at most this many times longer.
 _LIKE = 1.6
 
@@ -123,7 +133,7 @@ def block_attention(
 
 def attends_in_blocks(model: PreTrainedModel) -> AbstractContextManager[None]:
     """Within the context, the decoder takes `blocks=` with its tokens and positions, and attends by
-    them.
+    them. Where it does not attend fully (`attends_fully`), it takes no blocks.
 
     Raises MissingExtraError without transformers.
     """
@@ -133,6 +143,8 @@ def attends_in_blocks(model: PreTrainedModel) -> AbstractContextManager[None]:
 @contextmanager
 def attending(model: PreTrainedModel, name: str, attend: Callable[..., Any]) -> Iterator[None]:
     """Within the context, let the model attend by `attend`, registered with transformers as `name`.
+    A model that does not attend fully keeps the kernel of transformers, or takes the plain one where
+    its scores are bounded: the mask of transformers keeps texts apart by their positions.
 
     Raises MissingExtraError without transformers.
     """
@@ -140,13 +152,38 @@ def attending(model: PreTrainedModel, name: str, attend: Callable[..., Any]) -> 
         from transformers import AttentionInterface
     except ImportError as error:
         raise MissingExtraError("training of language models", "lm") from error
-    AttentionInterface.register(name, attend)
     before = model.config._attn_implementation
+    if attends_fully(model.config):
+        AttentionInterface.register(name, attend)
+    else:
+        name = "eager" if getattr(model.config, "attn_logit_softcapping", None) else before
     model.config._attn_implementation = name
     try:
         yield
     finally:
         model.config._attn_implementation = before
+
+
+def attends_fully(config: Any) -> bool:
+    """Say whether in every layer each token attends to all earlier ones, by a plain softmax, as in
+    a Llama: there are no windows, and scores are not bounded. config: of transformers."""
+    kinds = getattr(config, "layer_types", None)
+    # Some families name a window that no layer has: the kinds of the layers decide.
+    windows = getattr(config, "sliding_window", None) if kinds is None else None
+    bounded = getattr(config, "attn_logit_softcapping", None)
+    return set(kinds or ("full_attention",)) == {"full_attention"} and not windows and not bounded
+
+
+def require_known(module: nn.Module, more: Mapping[str, Any]) -> None:
+    """Raise ConfigError where an attention is told of windows and the like, which the attention of
+    this package would pass over. more: what transformers passes beside the usual arguments."""
+    told = [name for name in _NOT_FULL if more.get(name) is not None]
+    if told:
+        raise ConfigError(
+            f"the attention of this model cannot be trained on packed texts: it has {told[0]}",
+            where=type(module).__name__,
+            hint="tune a model whose layers attend to all earlier tokens, as a Llama's do",
+        )
 
 
 def _attend(
@@ -158,9 +195,10 @@ def _attend(
     *,
     blocks: Blocks,
     scaling: float | None = None,
-    **_: Any,
+    **more: Any,
 ) -> tuple[Tensor, None]:
     """Compute the attention [1, T, H, Dh]; the signature is that of transformers."""
+    require_known(module, more)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     seen = block_attention(query, key, value, blocks, scale)
     return seen.transpose(1, 2).contiguous(), None

@@ -39,7 +39,8 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.tuning.methods import METHODS, Method, apply
 from adwright.tuning.modules import TunedLinear
-from adwright.tuning.packing.attention import Blocks, attends_in_blocks
+from adwright.tuning.head import head_logits
+from adwright.tuning.packing.attention import Blocks, attends_fully, attends_in_blocks
 from adwright.tuning.packing.preemption import PreemptionHook
 from adwright.tuning.packing.texts import Packed, answer_losses
 from adwright.tuning.reparameterised.lora import LoRALinear
@@ -202,17 +203,20 @@ class JointJobs:
         self._live.rows = whole.rows
         self._live.random, self._live.groups = random or {}, {}
         config = self.causal.config
-        blocks = Blocks.of(
-            whole.texts.offsets, int(config.num_attention_heads), int(config.num_key_value_heads)
-        )
+        heads = int(config.num_attention_heads), int(config.num_key_value_heads)
+        apart = {}
+        if attends_fully(config):
+            apart["blocks"] = Blocks.of(whole.texts.offsets, *heads)
         with attends_in_blocks(self.causal):
             hidden = self.causal.get_decoder()(
                 input_ids=whole.texts.ids[None],
                 position_ids=whole.texts.places()[None],
                 use_cache=False,
-                blocks=blocks,
+                **apart,
             ).last_hidden_state[0]
-        each = answer_losses(hidden, self.causal.lm_head, whole.texts, border)
+        each = answer_losses(
+            hidden, self.causal.lm_head, whole.texts, border, scaled=head_logits(config)
+        )
         answers = [packed.answers for packed in texts.values()]
         return {
             name: part.sum() for name, part in zip(texts, torch.split(each, answers), strict=True)

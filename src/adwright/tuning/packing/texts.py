@@ -4,7 +4,9 @@ A step reads S texts as one row of T tokens. Linear layers need no change; atten
 texts apart, and positions restart in each. transformers lets a model attend by a custom function,
 so here each text attends to itself, causally: by torch's flash kernel, or for gradients by
 `block_attention`, since the kernel's backward pass is slow for short texts. No mask of the whole
-row is ever made. The result is what each text gives alone, up to rounding.
+row is ever made. A model whose layers have windows or bounded scores attends by transformers' own
+kernels, under the mask that transformers makes of the positions. The result is what each text gives
+alone, up to rounding.
 
 The loss is that of the answers alone. Logits are computed only at the positions that predict an
 answer's token, on a contiguous matrix (a strided one makes torch copy the head for each row), and
@@ -14,6 +16,7 @@ the loss, chunk by chunk,
     L = sum over answers t of  log sum_v e^(h_t . w_v) - h_t . w_y(t),
     dL/dh_t = sum_v softmax(h_t . w)_v w_v - w_y(t)
 
+where the family neither scales nor bounds its logits, see `tuning.head`.
 With the 49,152 words of SmolLM2, logits are a fifth of the work and most of the memory of a step.
 """
 
@@ -32,7 +35,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ValueInvalidError
-from adwright.tuning.packing.attention import Blocks, attending, block_attention
+from adwright.tuning.head import HeadLogits
+from adwright.tuning.packing.attention import Blocks, attending, block_attention, require_known
 from adwright.tuning.packing.preemption import PreemptionHook
 
 if TYPE_CHECKING:
@@ -44,6 +48,8 @@ __all__ = ["Packed", "answer_loss", "answer_losses", "attends_apart", "pack", "p
 _CHUNK = 512
 #: The same where a hook is called between chunks: each takes about as long as two layers.
 _PREEMPTIBLE_CHUNK = 32
+#: Logits are the head's products.
+_AS_IT_IS = HeadLogits()
 
 
 @dataclass(frozen=True)
@@ -141,23 +147,31 @@ def packed_hidden(model: PreTrainedModel, packed: Packed) -> Tensor:
     return hidden
 
 
-def answer_loss(hidden: Tensor, head: nn.Module, packed: Packed) -> Tensor:
+def answer_loss(
+    hidden: Tensor, head: nn.Module, packed: Packed, scaled: HeadLogits = _AS_IT_IS
+) -> Tensor:
     """Compute the cross-entropy [] in nats, summed over the tokens of the answers.
 
-    hidden: [T, D], see `packed_hidden`. head: from rows [A, D] to logits [A, V].
+    hidden: [T, D], see `packed_hidden`. head: from rows [A, D] to products [A, V]. scaled: from
+    these to logits, as `head_logits` reads it from the model's config.
     """
     if _is_frozen(head):
-        each = torch.split(answer_losses(hidden, head, packed), _CHUNK)
+        each = torch.split(answer_losses(hidden, head, packed, scaled=scaled), _CHUNK)
         return sum((part.sum() for part in each), hidden.new_zeros((), dtype=torch.float32))
     parts = [
-        functional.cross_entropy(head(h).float(), y, reduction="sum")
+        functional.cross_entropy(scaled(head(h).float()), y, reduction="sum")
         for h, y in _chunks(hidden, packed)
     ]
     return torch.stack([hidden.new_zeros((), dtype=torch.float32), *parts]).sum()
 
 
 def answer_losses(
-    hidden: Tensor, head: nn.Module, packed: Packed, hook: PreemptionHook | None = None
+    hidden: Tensor,
+    head: nn.Module,
+    packed: Packed,
+    hook: PreemptionHook | None = None,
+    *,
+    scaled: HeadLogits = _AS_IT_IS,
 ) -> Tensor:
     """Compute the cross-entropy [A] in nats of each token of the answers, see `answer_loss`.
 
@@ -165,9 +179,9 @@ def answer_losses(
     """
     if _is_frozen(head):
         rows, target = _answers(hidden, packed)
-        return _FrozenHeadLosses.apply(rows, head.weight, target, hook)  # type: ignore[no-any-return, no-untyped-call]
+        return _FrozenHeadLosses.apply(rows, head.weight, target, hook, scaled)  # type: ignore[no-any-return, no-untyped-call]
     parts = [
-        functional.cross_entropy(head(h).float(), y, reduction="none")
+        functional.cross_entropy(scaled(head(h).float()), y, reduction="none")
         for h, y in _chunks(hidden, packed)
     ]
     return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *parts])
@@ -193,7 +207,12 @@ class _FrozenHeadLosses(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, hook: PreemptionHook | None
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        target: Tensor,
+        hook: PreemptionHook | None,
+        scaled: HeadLogits,
     ) -> Tensor:
         dtype = hidden.dtype
         if torch.is_autocast_enabled(hidden.device.type):
@@ -207,12 +226,15 @@ class _FrozenHeadLosses(torch.autograd.Function):
                 if hook is not None and at:
                     hook(f"head {at // size}")
                 part = slice(at, at + size)
-                logits = (near[part] @ weight.T).float()
+                logits = scaled((near[part] @ weight.T).float())
+                by_product = scaled.slope(logits)
                 known = logits.gather(1, target[part, None])
                 whole = logits.logsumexp(1, keepdim=True)
                 losses[part] = (whole - known)[:, 0]
                 share = logits.sub_(whole).exp_()
                 share.scatter_add_(1, target[part, None], torch.full_like(known, -1.0))
+                if isinstance(by_product, Tensor) or by_product != 1:
+                    share.mul_(by_product)
                 slope[part] = share.to(dtype) @ weight
         ctx.save_for_backward(slope)
         ctx.dtype = hidden.dtype
@@ -220,9 +242,9 @@ class _FrozenHeadLosses(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None, None]:
         (slope,) = ctx.saved_tensors
-        return (slope * above[:, None]).to(ctx.dtype), None, None, None
+        return (slope * above[:, None]).to(ctx.dtype), None, None, None, None
 
 
 def _attend(
@@ -235,7 +257,7 @@ def _attend(
     position_ids: Tensor,
     scaling: float | None = None,
     dropout: float = 0.0,
-    **_: Any,
+    **more: Any,
 ) -> tuple[Tensor, None]:
     """Compute the attention [1, T, H, Dh] of each text to itself.
 
@@ -245,6 +267,7 @@ def _attend(
     P: keys of a prefix that all texts see; with one there is a mask [1, 1, T, P + T], of which
     each text takes its own columns. The signature is that of transformers.
     """
+    require_known(module, more)
     starts = (position_ids[0] == 0).nonzero()[:, 0].tolist()
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
     if wanted and attention_mask is None and not dropout and query.device.type == "cpu":
