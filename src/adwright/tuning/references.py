@@ -3,7 +3,7 @@
 Full tuning is the reference of every paper on the subject. Norm tuning is a method in its own
 right: Zhao et al., "Tuning LayerNorm in Attention", ICLR 2024, arXiv 2312.11420.
 
-    full: count = all parameters        head: V D        norms: (2 N + 1) D
+    full: count = all parameters        head: V D        norms: (2 N + 1) D in a Llama
 
 They train parameters of the base itself, in its own type: load it in float32.
 """
@@ -15,8 +15,9 @@ from typing import ClassVar
 
 from torch import nn
 
+from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
-from adwright.tuning.sizes import Sizes
+from adwright.tuning.sizes import Sizes, norms
 from adwright.tuning.tuned import Tuned, TuningMethod
 
 __all__ = ["FullTuning", "HeadOnly", "NormTuning"]
@@ -61,20 +62,25 @@ class HeadOnly(TuningMethod):
 
 @dataclass(frozen=True)
 class NormTuning(TuningMethod):
-    """The weights of the RMS norms. Memory: next to none. Applies to any model with norms."""
+    """The weights of the norms around attention and MLP, and of the last one. Families differ in
+    how many a layer has. Memory: next to none. Applies to any model whose norms have weights."""
 
     variants: ClassVar[Variants] = (Variant("LayerNorm tuning", "selective: structured"),)
     trains_base: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
 
     def count(self, sizes: Sizes) -> int:
-        """(2 N + 1) D."""
-        return (2 * sizes.layers + 1) * sizes.width
+        """All of their weights: (2 N + 1) D in a Llama."""
+        return sizes.norms
 
     def attach(self, tuned: Tuned) -> None:
         """Unfreeze the norms of each layer and the last one."""
-        norms = [tuned.causal.model.norm]
-        for layer in tuned.layers():
-            norms += [layer.input_layernorm, layer.post_attention_layernorm]
-        for norm in norms:
+        found = norms(tuned.causal)
+        if not found:
+            raise ConfigError(
+                "the norms of this model have no weights",
+                where=type(tuned.causal).__name__,
+                hint="tune it with another method, such as BitFit",
+            )
+        for norm in found:
             norm.requires_grad_(True)

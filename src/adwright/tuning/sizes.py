@@ -26,6 +26,7 @@ __all__ = [
     "Sizes",
     "Target",
     "decoder_layers",
+    "norms",
     "places",
 ]
 
@@ -65,6 +66,7 @@ class Sizes:
     """Sizes of a model. shapes: (rows, columns) of each linear map of a decoder layer.
 
     parameters: of the whole base, a tied head counted once. linear_bias: targets that have a bias.
+    norms: parameters of the norms around attention and MLP and of the last one.
     """
 
     layers: int
@@ -76,6 +78,7 @@ class Sizes:
     shapes: dict[Target, tuple[int, int]]
     linear_bias: tuple[Target, ...]
     parameters: int
+    norms: int
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -100,6 +103,7 @@ class Sizes:
             },
             linear_bias=tuple(place.target for place in first if place.linear.bias is not None),
             parameters=sum(parameter.numel() for parameter in model.parameters()),
+            norms=sum(p.numel() for norm in norms(model) for p in norm.parameters()),
         )
 
     def of_linear(self, targets: tuple[Target, ...]) -> list[tuple[int, int]]:
@@ -117,6 +121,19 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
             hint="it needs model.layers and lm_head, as LlamaForCausalLM has them",
         )
     return layers
+
+
+def norms(model: nn.Module) -> list[nn.Module]:
+    """Find the norms of a causal LM that have weights: those that stand in a decoder layer beside
+    attention and MLP, however many a family has, and the last one. Norms within an attention, of
+    queries and keys, are not among them."""
+    inside = [child for layer in decoder_layers(model) for child in layer.children()]
+    backbone = cast(nn.Module, model.model)
+    return [
+        child
+        for child in (*inside, *backbone.children())
+        if type(child).__name__.endswith("Norm") and any(True for _ in child.parameters())
+    ]
 
 
 def places(model: nn.Module, targets: tuple[Target, ...]) -> Iterator[LinearPlace]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear, ones, zeros
-from adwright.tuning.selective.bitfit import with_bias
+from adwright.tuning.selective.bitfit import foresee_biases, with_bias
 from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.tuned import Tuned, TuningMethod
 
@@ -27,7 +27,7 @@ __all__ = ["SSF", "ScaledShifted"]
 class SSF(TuningMethod):
     """A learned factor and shift of each output of the maps in `targets`.
 
-    Memory: two vectors per map. Mergeable; for storing a merged model see `BitFit`.
+    Memory: two vectors per map. Mergeable; for the biases of a merged model see `foresee_biases`.
     """
 
     variants: ClassVar[Variants] = (Variant("SSF", "additive: other", "after linear maps only"),)
@@ -43,6 +43,10 @@ class SSF(TuningMethod):
         """Put a `ScaledShifted` in the place of each map."""
         for place in tuned.places(self.targets):
             place.put(ScaledShifted(place.linear))
+
+    def fold(self, tuned: Tuned) -> nn.Module:
+        """As `BitFit`."""
+        return foresee_biases(super().fold(tuned))
 
 
 class ScaledShifted(TunedLinear):

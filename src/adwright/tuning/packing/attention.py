@@ -143,8 +143,8 @@ def attends_in_blocks(model: PreTrainedModel) -> AbstractContextManager[None]:
 @contextmanager
 def attending(model: PreTrainedModel, name: str, attend: Callable[..., Any]) -> Iterator[None]:
     """Within the context, let the model attend by `attend`, registered with transformers as `name`.
-    A model that does not attend fully keeps the kernel of transformers, or takes the plain one where
-    its scores are bounded: the mask of transformers keeps texts apart by their positions.
+    A model that does not attend fully keeps the kernel of transformers, or takes the plain one
+    where its scores are bounded: the mask of transformers keeps texts apart by their positions.
 
     Raises MissingExtraError without transformers.
     """

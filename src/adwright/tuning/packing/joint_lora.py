@@ -37,9 +37,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.tuning.head import head_logits
 from adwright.tuning.methods import METHODS, Method, apply
 from adwright.tuning.modules import TunedLinear
-from adwright.tuning.head import head_logits
 from adwright.tuning.packing.attention import Blocks, attends_fully, attends_in_blocks
 from adwright.tuning.packing.preemption import PreemptionHook
 from adwright.tuning.packing.texts import Packed, answer_losses

@@ -10,8 +10,9 @@ Where the base has a bias b of its own, v is the change of it.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +20,19 @@ from torch.nn import functional
 
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.modules import TunedLinear, ones, zeros
-from adwright.tuning.sizes import LINEAR, Sizes, Target
+from adwright.tuning.sizes import ATTENTION, LINEAR, MLP, Sizes, Target, places
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = ["Biased", "BitFit", "with_bias"]
+__all__ = ["Biased", "BitFit", "foresee_biases", "with_bias"]
+
+_LOG = logging.getLogger("adwright")
 
 
 @dataclass(frozen=True)
 class BitFit(TuningMethod):
     """A learned bias on the maps in `targets`.
 
-    Memory: one vector per map. Merged, the maps have biases, for which the config of a Llama has no
-    setting: save the adapter instead.
+    Memory: one vector per map. Merged, the maps have biases, see `foresee_biases`.
     """
 
     variants: ClassVar[Variants] = (
@@ -47,6 +49,10 @@ class BitFit(TuningMethod):
         """Put a `Biased` in the place of each map."""
         for place in tuned.places(self.targets):
             place.put(Biased(place.linear))
+
+    def fold(self, tuned: Tuned) -> nn.Module:
+        """Put the biases into the maps, and into the model's config that there are some."""
+        return foresee_biases(super().fold(tuned))
 
 
 class Biased(TunedLinear):
@@ -65,6 +71,32 @@ class Biased(TunedLinear):
     def merged(self) -> nn.Linear:
         """A map with the bias b + v."""
         return with_bias(self.base, ones(len(self.shift)), self.shift)
+
+
+def foresee_biases(model: nn.Module) -> nn.Module:
+    """Tell the config of `model`, a plain causal LM, of biases that its maps have got, or
+    transformers would load the saved model without them; returns the model.
+
+    A config speaks of all maps of an attention, or of an MLP, at once: those that have no bias get
+    one of zeros. Where a config has no such setting it is said in a warning.
+    """
+    config = cast(Any, model).config
+    for setting, targets in (("attention_bias", ATTENTION), ("mlp_bias", MLP)):
+        maps = [place.linear for place in places(model, targets)]
+        if all(one.bias is None for one in maps) or getattr(config, setting, False):
+            continue
+        if not hasattr(config, setting):
+            _LOG.warning(
+                "%s has no setting %s: transformers may load the merged model without its biases",
+                type(config).__name__,
+                setting,
+            )
+            continue
+        setattr(config, setting, True)
+        for one in maps:
+            if one.bias is None:
+                one.bias = nn.Parameter(one.weight.new_zeros(one.out_features))
+    return model
 
 
 def with_bias(base: nn.Linear, factor: Tensor, shift: Tensor) -> nn.Linear:
