@@ -73,7 +73,7 @@ CASES = [
     ),
     Case("no jobs", jobs('out = "x"\n'), ConfigError, ("jobs.toml, key jobs",)),
     Case(
-        "unknown method", job('kind = "Lora"'), ConfigError, ("no method is called 'Lora'", "LoRA")
+        "unknown method", job('kind = "Loro"'), ConfigError, ("no method is called 'Loro'", "LoRA")
     ),
     Case("rank of zero", job('kind = "LoRA"\nrank = 0'), ConfigError, ("jobs.toml", "rank")),
     Case(

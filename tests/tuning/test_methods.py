@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,18 @@ import torch
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError
-from adwright.tuning.methods import METHODS, NAMES, Method, apply, load_tuned, method_of
+from adwright.tuning.additive.ia3 import IA3
+from adwright.tuning.additive.prefix import PrefixTuning
+from adwright.tuning.additive.serial import SerialAdapter
+from adwright.tuning.methods import METHODS, NAMES, Method, apply, load_tuned, method_of, name_of
 from adwright.tuning.peft_kinds import PeftKind
 from adwright.tuning.peft_wrapper import Wrapped
 from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.selective.diff_pruning import DiffPruning
+from adwright.tuning.selective.fish_mask import FishMask
 from adwright.tuning.selective.pafi import PaFi
 from adwright.tuning.storage import KIND
+from adwright.tuning.taxonomy import TREE
 from tests.support.lm.tuning_methods import (
     OURS,
     TOKENS,
@@ -284,3 +291,58 @@ def test_a_tensor_name_that_climbs_is_refused(tmp_path: Path) -> None:
     save_artifact(tmp_path / "bad", kind=KIND, config=good.config, tensors=tensors)
     with pytest.raises(ArtifactUnsafeError, match="not a dotted name"):
         load_tuned(tiny_llama(), tmp_path / "bad")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("lora", LoRA()),
+        ("PEFT:LoHa", Wrapped(PeftKind.LOHA)),
+        ("LoHa", Wrapped(PeftKind.LOHA)),
+        ("(IA)3", IA3()),
+        (" prefix tuning ", PrefixTuning(made_by="mlp")),
+        ("p-tuning v2", PrefixTuning()),
+        ("rslora", LoRA(rank_stabilised=True)),
+        ("LoRA+", LoRA(rate_ratio=16.0)),
+        ("Serial adapter (Pfeiffer)", SerialAdapter(placement="pfeiffer")),
+        ("sam", FishMask(criterion="gradient")),
+        ("s-diff pruning", DiffPruning(structured=True)),
+    ],
+)
+def test_names_are_those_of_the_tree_in_any_letters(name: str, wanted: Method) -> None:
+    assert method_of({"kind": name}) == wanted
+
+
+def test_every_name_that_is_done_makes_a_method_or_says_how() -> None:
+    for entry in TREE:
+        if entry.by is None:
+            continue
+        try:
+            method = method_of({"kind": entry.name})
+        except ConfigError as error:
+            assert (error.hint or "").startswith("--method "), entry.name
+            continue
+        if isinstance(entry.by, PeftKind):
+            assert isinstance(method, Wrapped)
+            assert method.kind is entry.by
+        else:
+            assert isinstance(method, entry.by)
+
+
+def test_a_setting_wins_over_what_a_name_stands_for() -> None:
+    assert method_of({"kind": "LoRA+", "rate_ratio": 4.0}) == LoRA(rate_ratio=4.0)
+    with pytest.raises(ConfigError, match="perhaps LoRA"):
+        method_of({"kind": "Loro"})
+    assert name_of("Wrapped", {"kind": "loha"}) == "peft:loha"
+    assert name_of("LoRA", {"rank": 8}) == "LoRA"
+
+
+def test_the_default_rates_are_those_of_the_benchmark() -> None:
+    file = Path(__file__).parents[2] / "benchmarks" / "results" / "peft.json"
+    rows = [row for row in json.loads(file.read_text("utf-8"))["rows"] if row["by"] == "ours"]
+    assert len(rows) >= 18
+    for row in rows:
+        kind, *more = row["settings"].removeprefix("kind ").split(", ")
+        settings = {name: int(value) for name, value in (one.split(" ") for one in more)}
+        method = method_of({"kind": kind, **settings})
+        assert method.default_rate == pytest.approx(row["rate"]), row["method"]

@@ -78,17 +78,29 @@ def console() -> Console:
     return Console(soft_wrap=not sys.stdout.isatty())
 
 
-def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """Print a table; cells are text as it is, without markup."""
+def show_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str = "",
+    unbroken: bool = False,
+) -> None:
+    """Print a table; cells are text as it is, without markup. unbroken: no cell takes two lines, so
+    the table has no frame, and may be wider than the screen."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title or None, title_justify="left")
+    if unbroken:
+        table.box, table.padding = None, (0, 2, 0, 0)
     for name in header:
         table.add_column(Text(name), overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console().print(table, soft_wrap=False)
+    screen = console()
+    if unbroken:
+        screen.width = max(screen.width, screen.measure(table).maximum)
+    screen.print(table, soft_wrap=False)
 
 
 def show_facts(facts: Mapping[str, str], *, err: bool = False) -> None:

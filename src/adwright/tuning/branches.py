@@ -8,7 +8,7 @@ Survey", 2024, arXiv 2403.14608. `taxonomy` has the whole tree.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from adwright.core.config import check_literals
 
@@ -35,12 +35,15 @@ BRANCHES: tuple[Branch, ...] = get_args(Branch)
 @dataclass(frozen=True)
 class Variant:
     """A name that a method has in the literature. note: the settings that give it, or what differs
-    from the paper.
+    from the paper. settings: pairs of name and value that the name stands for where somebody asks
+    for it. instead: what to write where the name alone does not give it.
     """
 
     name: str
     branch: Branch
     note: str = ""
+    settings: tuple[tuple[str, Any], ...] = ()
+    instead: str = ""
 
     def __post_init__(self) -> None:
         check_literals(self)

@@ -46,6 +46,7 @@ class MAM(TuningMethod):
     a small model. Memory and place: those of `PrefixTuning` and `ParallelAdapter` together.
     """
 
+    default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("MAM", "hybrid"),)
     packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False
@@ -82,6 +83,7 @@ class UniPELT(TuningMethod):
     The model is not at first what it was, because of the prefix; the gates cannot be merged.
     """
 
+    default_rate: ClassVar[float] = 3e-3
     variants: ClassVar[Variants] = (Variant("UniPELT", "hybrid", "gates of tokens, not of texts"),)
     packable: ClassVar[bool] = True
     exact_start: ClassVar[bool] = False

@@ -13,6 +13,7 @@ its import and one line in `Method`; the taxonomy and the commands read the rest
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,6 +30,7 @@ from adwright.tuning.additive.prefix import PrefixTuning
 from adwright.tuning.additive.prompt import PromptTuning
 from adwright.tuning.additive.serial import SerialAdapter
 from adwright.tuning.additive.ssf import SSF
+from adwright.tuning.branches import Variant
 from adwright.tuning.efficient.adapter_drop import AdapterDrop
 from adwright.tuning.efficient.bit_delta import BitDelta
 from adwright.tuning.efficient.ladder import LadderTuning
@@ -36,7 +38,7 @@ from adwright.tuning.efficient.lora_fa import LoRAFA
 from adwright.tuning.efficient.mezo import MeZO
 from adwright.tuning.efficient.peqa import PEQA
 from adwright.tuning.hybrid import MAM, UniPELT
-from adwright.tuning.peft_kinds import PeftKind
+from adwright.tuning.peft_kinds import KINDS, PeftKind
 from adwright.tuning.peft_wrapper import Wrapped
 from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
 from adwright.tuning.reparameterised.compacter import Compacter
@@ -58,7 +60,7 @@ from adwright.tuning.sizes import Sizes
 from adwright.tuning.storage import fingerprint, read_tuned
 from adwright.tuning.tuned import Losses, Tuned
 
-__all__ = ["METHODS", "NAMES", "Method", "apply", "load_tuned", "method_of"]
+__all__ = ["METHODS", "NAMES", "Method", "apply", "load_tuned", "method_of", "name_of"]
 
 Method = (
     SerialAdapter  # additive: adapters
@@ -110,22 +112,56 @@ NAMES: tuple[str, ...] = (
 
 
 def method_of(values: Mapping[str, Any]) -> Method:
-    """Make the method of a table: `kind` is one of `NAMES`, LoRA by default; the rest are settings.
+    """Make the method of a table: `kind` names it, LoRA by default; the rest are settings.
 
-    Raises ConfigError for an unknown kind or setting.
+    kind: one of `NAMES`, or a name that the taxonomy prints, which may stand for settings: rsLoRA
+    is a LoRA with `rank_stabilised`. Large and small letters are the same.
+    Raises ConfigError for an unknown kind or setting, and for a name that needs more than settings.
     """
     rest = {name: value for name, value in values.items() if name != "kind"}
-    name = str(values.get("kind", "LoRA"))
+    name, variant = _named(str(values.get("kind", "LoRA")))
+    if variant is not None:
+        if variant.instead:
+            raise ConfigError(
+                f"{variant.name} is more than a method with settings",
+                where="method.kind",
+                hint=variant.instead,
+            )
+        rest = dict(variant.settings) | rest
     if name.startswith(_PEFT):
         return from_jsonable(Wrapped, {**rest, "kind": name.removeprefix(_PEFT)})
-    if name not in NAMES:
-        ours = sorted(name for name in NAMES if not name.startswith(_PEFT))
-        raise ConfigError(
-            f"no method is called {values.get('kind')!r}",
-            where="method.kind",
-            hint=f"one of {', '.join(ours)}, or peft:KIND",
-        )
     return from_jsonable(METHODS[name], rest)
+
+
+def name_of(method: str, settings: Mapping[str, Any]) -> str:
+    """Say which of `NAMES` a stored method has. method: its class. settings: its fields."""
+    return f"{_PEFT}{settings.get('kind')}" if method == Wrapped.__name__ else method
+
+
+def _named(asked: str) -> tuple[str, Variant | None]:
+    """Find the one of `NAMES` that is asked for, and its variant where it was named by that."""
+    by_name = {name.casefold(): name for name in NAMES}
+    of_tree = {
+        variant.name.casefold(): (f"{_PEFT}{kind}", variant) for kind, variant in KINDS.items()
+    } | {
+        variant.name.casefold(): (name, variant)
+        for name, method in METHODS.items()
+        for variant in method.variants
+    }
+    wanted = asked.strip().casefold()
+    if wanted in by_name:
+        return by_name[wanted], None
+    if wanted in of_tree:
+        return of_tree[wanted]
+    near = get_close_matches(wanted, [*by_name, *of_tree], n=3)
+    told = [by_name[one] if one in by_name else of_tree[one][1].name for one in near]
+    ours = sorted(name for name in NAMES if not name.startswith(_PEFT))
+    raise ConfigError(
+        f"no method is called {asked!r}",
+        where="method.kind",
+        hint=(f"perhaps {' or '.join(told)}; " if told else "")
+        + f"one of {', '.join(ours)}, or peft:KIND; `adwright tune methods` lists them",
+    )
 
 
 def apply(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.tuning.additive.prompt import run_with_prompt
+from adwright.tuning.additive.prompt import PromptTuning, run_with_prompt
 from adwright.tuning.modules import Inputs
 from adwright.tuning.peft_kinds import (
     PROMPTS,
@@ -26,6 +26,9 @@ from adwright.tuning.peft_kinds import (
     count_of,
     peft_config,
 )
+from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.reparameterised.vera import VeRA
+from adwright.tuning.selective.bitfit import BitFit
 from adwright.tuning.sizes import Sizes
 from adwright.tuning.tuned import Tuned, TuningMethod
 
@@ -59,6 +62,19 @@ class Wrapped(PeftSettings, TuningMethod):
     def trains_base(self) -> bool:  # type: ignore[override]
         """Whether the kind trains parameters of the base; peft makes only what it adds float32."""
         return self.kind in _IN_BASE
+
+    @property
+    def default_rate(self) -> float:  # type: ignore[override]
+        """That of ours of the same kind, and of LoRA for the rest."""
+        match self.kind:
+            case PeftKind.P_TUNING | PeftKind.MPT | PeftKind.CPT | PeftKind.TOKENS:
+                return PromptTuning.default_rate
+            case PeftKind.BEFT:
+                return BitFit.default_rate
+            case PeftKind.VERA | PeftKind.PVERA:
+                return VeRA.default_rate
+            case _:
+                return LoRA.default_rate
 
     def count(self, sizes: Sizes) -> int:
         """Count by the formulas of `peft_kinds`."""

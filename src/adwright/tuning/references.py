@@ -27,6 +27,7 @@ __all__ = ["FullTuning", "HeadOnly", "NormTuning"]
 class FullTuning(TuningMethod):
     """All parameters. Memory: 16 bytes per parameter with Adam in float32."""
 
+    default_rate: ClassVar[float] = 2.7e-4
     variants: ClassVar[Variants] = (Variant("full tuning", "references"),)
     trains_base: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True
@@ -65,6 +66,7 @@ class NormTuning(TuningMethod):
     """The weights of the norms around attention and MLP, and of the last one. Families differ in
     how many a layer has. Memory: next to none. Applies to any model whose norms have weights."""
 
+    default_rate: ClassVar[float] = 3e-3
     variants: ClassVar[Variants] = (Variant("LayerNorm tuning", "selective: structured"),)
     trains_base: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True

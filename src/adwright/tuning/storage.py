@@ -140,7 +140,8 @@ def read_sources(
         raise ConfigError(
             f"{count} sources are needed, {len(folders)} were given",
             where="sources",
-            hint=f"pass the folders of saved adapters of {method}",
+            hint=f"name saved adapters of {method}, one by one: --source FOLDER, or `sources` of "
+            "`apply` and of run files",
         )
     states = []
     for stored in map(read_tuned, folders):
@@ -149,7 +150,8 @@ def read_sources(
             raise ConfigError(
                 f"the source is not a {method} of this base with these settings",
                 where=str(stored.folder),
-                hint=f"tune this base with {method} and {dict(config)}",
+                hint="tune this base with "
+                + " ".join([f"--method {method}", *(f"--set {k}={v}" for k, v in config.items())]),
             )
         states.append(stored.tensors)
     return states

@@ -67,6 +67,8 @@ class TuningMethod(ABC):
     gradient_free: there is no backward pass and no optimizer; `search` takes the steps.
     same_batch: all steps are compared with one another, so they read the same texts.
     mixed_precision: products may be in bfloat16.
+    default_rate: the learning rate where none is asked for: the best of benchmarks/lm/peft.py where
+    the method is measured there, that of its nearest kin or a cautious one elsewhere.
     """
 
     variants: ClassVar[Variants] = ()
@@ -78,6 +80,7 @@ class TuningMethod(ABC):
     gradient_free: ClassVar[bool] = False
     same_batch: ClassVar[bool] = False
     mixed_precision: ClassVar[bool] = True
+    default_rate: ClassVar[float] = 5e-4
 
     def __post_init__(self) -> None:
         check_literals(self)

@@ -39,21 +39,33 @@ def tuned(base: Path, pairs: Path, out: Path, *more: str) -> str:
     return found.output
 
 
-def test_it_tunes_and_compares(base: Path, pairs: Path, tmp_path: Path) -> None:
-    first, second = tmp_path / "lora", tmp_path / "ia3"
-    said = tuned(base, pairs, first, "--set", "rank=2", "--epochs", "2", "--rate", "0.01")
+def test_it_tunes_and_is_resumed(base: Path, pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lora"
+    options = ("--method", "lora", "--set", "rank=2", "--epochs", "2", "--rate", "0.01")
+    said = tuned(base, pairs, out, *options)
     assert "trainable" in said
-    assert (first / "tuned" / "manifest.json").is_file()
+    assert "learning rate:" in said
+    assert (out / "tuned" / "manifest.json").is_file()
     # What a run has left itself is replaced without asking where it is resumed.
-    options = ("--set", "rank=2", "--epochs", "2", "--rate", "0.01", "--resume")
-    assert "trainable" in tuned(base, pairs, first, *options)
-    tuned(base, pairs, second, "--method", "IA3")
-    picture = tmp_path / "both.svg"
-    found = RUN.invoke(app, ["tune", "compare", str(first), str(second), "--picture", str(picture)])
-    assert found.exit_code == 0, found.output
-    assert "LoRA" in found.output
-    assert "IA3" in found.output
-    assert "held loss" in picture.read_text("utf-8")
+    assert "trainable" in tuned(base, pairs, out, *options, "--resume")
+
+
+def test_a_method_that_harms_is_told_of(base: Path, pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "wild"
+    said = tuned(base, pairs, out, "--method", "peft:loha", "--rate", "50", "--set", "rank=2")
+    assert "worse on the held-out answers than its base" in said
+    assert "peft:loha" in said
+
+
+def test_the_options_name_fields_system_and_share(base: Path, pairs: Path, tmp_path: Path) -> None:
+    fields = ("--prompt-field", "q", "--answer-field", "a", "--messages-field", "talk")
+    more = ("--system", "be brief", "--valid", "0.25", "--dropout", "0.1", "--device", "cuda")
+    plain = json.loads(tuned(base, pairs, tmp_path / "no", *fields, *more, "--dry-run"))
+    data = plain["data"]
+    assert (data["prompt"], data["answer"], data["messages"]) == ("q", "a", "talk")
+    assert (data["system"], data["valid"]) == ("be brief", 0.25)
+    assert (plain["method"]["dropout"], plain["device"]) == (0.1, "cuda")
+    assert plain["tune"]["learning_rate"] is None
 
 
 def test_a_dry_run_writes_nothing(base: Path, pairs: Path, tmp_path: Path) -> None:
@@ -98,17 +110,16 @@ def test_the_methods_are_listed() -> None:
         (["--set", "rank"], "NAME=VALUE"),
         (["--set", "rank=two"], "rank"),
         (["--set", "ranks=2"], "ranks"),
+        (["--method", "IA3", "--dropout", "0.1"], "dropout"),
+        (["--method", "qlora"], "--four-bits"),
+        (["--method", "LoRAHub"], "--source FOLDER"),
+        (["--device", "no such"], "--device no such"),
     ],
 )
 def test_a_mistake_is_explained(
     base: Path, pairs: Path, tmp_path: Path, more: list[str], message: str
 ) -> None:
-    found = RUN.invoke(app, ["tune", "--data", str(pairs), "--out", str(tmp_path / "x"), *more])
+    options = ["--model", str(base), "--out", str(tmp_path / "x")]
+    found = RUN.invoke(app, ["tune", "--data", str(pairs), *options, *more])
     assert found.exit_code == 2
     assert message in found.output
-
-
-def test_an_unfinished_folder_is_not_compared(tmp_path: Path) -> None:
-    found = RUN.invoke(app, ["tune", "compare", str(tmp_path)])
-    assert found.exit_code == 2
-    assert "no finished tuning" in found.output

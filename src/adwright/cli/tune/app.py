@@ -21,19 +21,29 @@ from adwright.cli.shared import (
     allowed_to_replace,
     require_ray_options,
     show_facts,
-    show_table,
 )
+from adwright.cli.tune.compare import compare
 from adwright.cli.tune.export import export
 from adwright.cli.tune.jobs import jobs
 from adwright.cli.tune.offsite import app as offsite_app
-from adwright.cli.tune.options import Batch, Data, Epochs, Group, MaxLength, Model, Rate, as_loss
+from adwright.cli.tune.options import (
+    Batch,
+    Data,
+    Device,
+    Epochs,
+    Group,
+    MaxLength,
+    Model,
+    Rate,
+    as_loss,
+)
 from adwright.cli.tune.revive import app as revive_app
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.training.tuning.run import TuningReport
 
-__all__ = ["app", "compare", "methods", "run"]
+__all__ = ["app", "methods", "run"]
 
 app = typer.Typer(
     cls=DefaultGroup,
@@ -45,7 +55,8 @@ Method = Annotated[
     str,
     typer.Option(
         "--method",
-        help="One of `adwright tune methods`; for kinds of peft, peft:loha and so on.",
+        help="One of `adwright tune methods`, as it is printed there; for kinds of peft, peft:loha "
+        "and so on. Large and small letters are the same.",
     ),
 ]
 Settings = Annotated[
@@ -57,6 +68,26 @@ Sources = Annotated[
     typer.Option("--source", help="A saved adapter that a method such as LoRAHub builds on."),
 ]
 
+PromptField = Annotated[str, typer.Option("--prompt-field", help="Field that holds the prompt.")]
+AnswerField = Annotated[str, typer.Option("--answer-field", help="Field that holds the answer.")]
+MessagesField = Annotated[
+    str,
+    typer.Option(
+        "--messages-field",
+        help="Field that holds a whole conversation, in lines without a prompt; each answer of the "
+        "assistant is learned.",
+    ),
+]
+System = Annotated[
+    str, typer.Option("--system", help="Said before each text that has no such turn.")
+]
+Valid = Annotated[
+    float, typer.Option("--valid", help="Share of the texts that is held out; 0 for none.")
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option("--dropout", help="Of LoRA's input, while it is trained; as --set dropout=0.1."),
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the run and its adapter.")]
 Steps = Annotated[int, typer.Option("--steps", min=0, help="This many steps instead.")]
 Recompute = Annotated[
@@ -85,12 +116,19 @@ def run(  # noqa: PLR0913
     epochs: Epochs = 1,
     steps: Steps = 0,
     batch: Batch = 8,
-    rate: Rate = 5e-4,
+    rate: Rate = None,
+    dropout: Dropout = None,
     max_length: MaxLength = 384,
+    prompt_field: PromptField = "prompt",
+    answer_field: AnswerField = "answer",
+    messages_field: MessagesField = "messages",
+    system: System = "",
+    valid: Valid = 0.1,
     sources: Sources = None,
     recompute: Recompute = False,
     shard: Shard = False,
     four_bits: FourBits = False,
+    device: Device = "cpu",
     seed: Seed = 0,
     ray_workers: RayWorkers = 0,
     retries: Retries = 0,
@@ -100,10 +138,11 @@ def run(  # noqa: PLR0913
 ) -> None:
     """Tune a model and save the adapter, which is small and needs its base to be used.
 
-    A tenth of the texts (of the groups, with --group) is held out, and decides which parameters
-    are kept. OUT then holds the adapter in `tuned`, the resumable `run`, and `report.json`, which
-    `adwright tune compare` reads. A run that was killed continues with --resume and ends with the
-    same bits. With --ray-workers the processes of Ray divide each batch, on the cluster of
+    The share --valid of the texts (of the groups, with --group) is held out, and decides which
+    parameters are kept. OUT then holds the adapter in `tuned`, the resumable `run`, and
+    `report.json`, which `adwright tune compare` reads. A run that was killed continues with
+    --resume and ends with the same bits. With --ray-workers the processes of Ray divide each batch,
+    on the cluster of
     RAY_ADDRESS or on this machine; it needs the extra `ray`.
     """
     from adwright.core.config import to_jsonable
@@ -115,8 +154,17 @@ def run(  # noqa: PLR0913
 
     require_ray_options(ray_workers, retries)
     asked = TuneRun(
-        data=PairsConfig(path=data, group=group, max_length=max_length),
-        method=method_of({**_settings(settings or []), "kind": method}),
+        data=PairsConfig(
+            path=data,
+            prompt=prompt_field,
+            answer=answer_field,
+            messages=messages_field,
+            group=group,
+            valid=valid,
+            max_length=max_length,
+            system=system,
+        ),
+        method=method_of({**_settings(settings or [], dropout), "kind": method}),
         model=model,
         sources=tuple(sources or ()),
         tune=TuneConfig(
@@ -129,6 +177,7 @@ def run(  # noqa: PLR0913
             shard=shard,
         ),
         quantise="nf4" if four_bits else "",
+        device=device,
         seed=seed,
         out=out,
     )
@@ -148,7 +197,8 @@ def _tell(report: TuningReport, out: Path) -> None:
     nats = f"{as_loss(report.base_nll)} -> {as_loss(report.valid_nll)}"
     show_facts(
         {
-            "method": report.method,
+            "method": report.named,
+            "learning rate": f"{report.learning_rate:g}",
             "base": report.base,
             "trainable": f"{report.trainable:,} ({report.share:.2%})",
             "tokens": f"{report.tokens:,}, {report.tokens_per_cpu_second:,.0f} per CPU-second",
@@ -156,6 +206,12 @@ def _tell(report: TuningReport, out: Path) -> None:
             "saved in": str(out / "tuned"),
         }
     )
+    if report.worse:
+        typer.echo(
+            "The tuned model is worse on the held-out answers than its base: lower --rate, give "
+            "more texts or --steps, or keep the base.",
+            err=True,
+        )
 
 
 @app.command("methods")
@@ -166,70 +222,9 @@ def methods() -> None:
     typer.echo(as_markdown())
 
 
-@app.command("compare")
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders that `adwright tune run` wrote.")],
-    picture: Annotated[
-        Path | None,
-        typer.Option(help="Write an SVG of held-out loss against peak memory here; replaces it."),
-    ] = None,
-) -> None:
-    """Show several runs side by side, the lowest loss on held-out answers first."""
-    reports = [(folder, _report(folder)) for folder in runs]
-    if len({report.data_hash for _, report in reports}) > 1:
-        typer.echo("These runs saw different texts: their losses cannot be compared.", err=True)
-    reports.sort(key=lambda pair: (pair[1].valid_nll is None, pair[1].valid_nll or 0.0))
-    show_table(
-        (
-            "run",
-            "method",
-            "trainable",
-            "held nats",
-            "base nats",
-            "tokens/CPU-s",
-            "CPU-s",
-            "peak GB",
-        ),
-        [
-            (
-                str(folder),
-                report.method,
-                f"{report.trainable:,}",
-                as_loss(report.valid_nll),
-                as_loss(report.base_nll),
-                f"{report.tokens_per_cpu_second:,.0f}",
-                f"{report.cpu_seconds:,.0f}",
-                f"{report.peak_bytes / 1e9:.2f}",
-            )
-            for folder, report in reports
-        ],
-    )
-    if picture is not None:
-        _draw(reports, picture)
-
-
-def _draw(reports: list[tuple[Path, TuningReport]], picture: Path) -> None:
-    """Draw loss against memory, for the runs with held-out texts."""
-    from adwright.core.atomic import atomic_write_text
-    from adwright.metrics.reports.charts import to_svg, trade_off
-
-    rows = [
-        {
-            "name": folder.name,
-            "x": report.peak_bytes / 1e9,
-            "y": report.valid_nll,
-            "series": report.method,
-        }
-        for folder, report in reports
-        if report.valid_nll is not None
-    ]
-    chart = trade_off(rows, x_title="peak memory, GB", y_title="held loss, nats per token")
-    atomic_write_text(picture, to_svg(chart))
-
-
-def _settings(settings: list[str]) -> dict[str, Any]:
+def _settings(settings: list[str], dropout: float | None) -> dict[str, Any]:
     """Read NAME=VALUE as TOML; a value that is not TOML is a text."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {} if dropout is None else {"dropout": dropout}
     for one in settings:
         name, given, value = one.partition("=")
         if not given or not name.strip().isidentifier():
@@ -241,22 +236,8 @@ def _settings(settings: list[str]) -> dict[str, Any]:
     return found
 
 
-def _report(folder: Path) -> TuningReport:
-    from adwright.core.config import from_jsonable
-    from adwright.training.tuning.run import TuningReport
-
-    try:
-        values = json.loads((folder / "report.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "this folder holds no finished tuning",
-            where=str(folder),
-            hint="name what `adwright tune run` wrote with --out",
-        ) from error
-    return from_jsonable(TuningReport, values)
-
-
 # After `run`, which stands where no verb is named.
+app.command("compare")(compare)
 app.command("export")(export)
 app.command("jobs")(jobs)
 app.add_typer(offsite_app, name="offsite")

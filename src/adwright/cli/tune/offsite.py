@@ -96,7 +96,7 @@ def train(
     group: Group = "",
     epochs: Epochs = 1,
     batch: Batch = 8,
-    rate: Rate = 5e-4,
+    rate: Rate = None,
     max_length: MaxLength = 384,
     seed: Seed = 0,
     resume: Resume = False,

@@ -11,6 +11,7 @@ __all__ = [
     "Batch",
     "Connect",
     "Data",
+    "Device",
     "Epochs",
     "Group",
     "Host",
@@ -23,7 +24,10 @@ __all__ = [
 ]
 
 Data = Annotated[
-    Path, typer.Option("--data", help="JSON lines with a prompt and an answer in each.")
+    Path,
+    typer.Option(
+        "--data", help="JSON lines with a prompt and an answer in each, or OpenAI's `messages`."
+    ),
 ]
 Model = Annotated[
     str, typer.Option("--model", help="The default model, a folder, a .gguf file, or a name.")
@@ -33,7 +37,13 @@ Group = Annotated[
 ]
 Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the texts.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Texts per step.")]
-Rate = Annotated[float, typer.Option("--rate", help="Learning rate.")]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", help="Learning rate; by default the one that suits the method."),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="Where it is computed, as torch names it: cpu, cuda.")
+]
 MaxLength = Annotated[int, typer.Option("--max-length", min=8, help="Tokens per text.")]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on; nothing is encrypted.")]
 Port = Annotated[int, typer.Option("--port", min=0, help="0 for a free one.")]

@@ -94,7 +94,7 @@ def device(  # noqa: PLR0913 - one argument per option
     group: Group = "",
     epochs: Epochs = 1,
     batch: Batch = 8,
-    rate: Rate = 5e-4,
+    rate: Rate = None,
     max_length: MaxLength = 384,
     seed: Seed = 0,
     force: Force = False,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -189,15 +190,20 @@ def _rewrite(source: Path, target: Path, weights: GgufWeights) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hide the progress bars of transformers."""
+    from transformers import modeling_gguf_pytorch_utils as reader
     from transformers.utils import logging as chatter
 
     logging: Any = chatter
 
     before = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
+    # The reader of GGUF files has a bar of its own, which no setting hides.
+    bar = reader.tqdm
+    reader.tqdm = partial(bar, disable=True)
     try:
         yield
     finally:
+        reader.tqdm = bar
         if before:
             logging.enable_progress_bar()
 

@@ -234,7 +234,7 @@ class _Loop:
         self.here, self.channel, self.texts, self.config = here, channel, texts, config
         self.lives, self.spent = Lives(rule, len(here.a)), _Spent()
         self.steps = config.steps_in_all(len(texts))
-        rate = config.learning_rate
+        rate = config.learning_rate or LoRA.default_rate
         groups = [{"params": list(here.a), "lr": rate}, {"params": list(here.b), "lr": rate}]
         groups[1]["lr"] = rate * here.lora.rate_ratio
         self.rates = [rate, rate * here.lora.rate_ratio]

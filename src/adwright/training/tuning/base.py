@@ -27,7 +27,15 @@ from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.tuning.methods import METHODS, Method
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["PACKABLE", "Quantise", "beside_base", "load_base", "load_tokenizer", "require_four_bit"]
+__all__ = [
+    "PACKABLE",
+    "Quantise",
+    "beside_base",
+    "load_base",
+    "load_tokenizer",
+    "require_device",
+    "require_four_bit",
+]
 
 #: Empty: the base as it is.
 Quantise = Literal["", "nf4"]
@@ -43,13 +51,14 @@ def require_four_bit(method: Method) -> None:
         raise ConfigError(
             f"{type(method).__name__} reads the base's weights, which four bits do not give",
             where="quantise = nf4",
-            hint=f"tune by one of {', '.join(sorted(PACKABLE))}, or leave quantise empty",
+            hint=f"tune by one of {', '.join(sorted(PACKABLE))}, or leave --four-bits (quantise) "
+            "out",
         )
     if not torch.cuda.is_available():
         raise ConfigError(
             "a base in four bits needs a CUDA device, and torch finds none",
             where="quantise = nf4",
-            hint="leave quantise empty, or use a machine with CUDA and a torch built for it",
+            hint="leave --four-bits (quantise) out, or use a machine with CUDA and a torch for it",
         )
     if find_spec("bitsandbytes") is None:
         raise ConfigError(
@@ -65,17 +74,20 @@ def load_base(
     *,
     quantise: Quantise = "",
     dtype: torch.dtype | str | None = None,
+    device: str = "cpu",
     offline: bool = False,
 ) -> tuple[Any, Any, str]:
     """Load a causal language model, its tokenizer, and the note on its figures.
 
     model: as `adwright lm generate --model` takes it. method: what will tune it, for its checks.
     quantise: "nf4" for four bits on the first CUDA device. dtype: None for float32 where the method
-    moves the base's own weights, whose steps are small, and else for `fitting_dtype`.
-    Raises as `require_four_bit`, `locate` and `load_hf_model`: neither code that a folder brings is
-    run, nor are pickled weights read.
+    moves the base's own weights, whose steps are small, and else for `fitting_dtype`. device: as
+    torch names it; four bits are on the first CUDA device.
+    Raises ConfigError for a device that is not there, and as `require_four_bit`, `locate` and
+    `load_hf_model`: neither code that a folder brings is run, nor are pickled weights read.
     """
     device_map, quantization = None, None
+    on = require_device(device)
     if quantise:
         if method is not None:
             require_four_bit(method)
@@ -83,12 +95,29 @@ def load_base(
         dtype = torch.bfloat16
     elif dtype is None:
         whole = method is not None and method.trains_base
-        dtype = torch.float32 if whole else fitting_dtype()
+        dtype = torch.float32 if whole else fitting_dtype(device)
     tokenizer = load_tokenizer(model, offline=offline)
     place, note = locate(model, offline=offline)
     with quiet():
         loaded = load_hf_model(place, dtype=dtype, device_map=device_map, quantization=quantization)
+    if not quantise:
+        loaded = loaded.to(on)
     return loaded, tokenizer, note
+
+
+def require_device(device: str) -> torch.device:
+    """Name the device; ConfigError where torch has no such device or cannot use it here."""
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"torch cannot compute there: {said}",
+            where=f"--device {device}",
+            hint="--device cpu, or cuda on a machine that has it, with a torch built for it",
+        ) from error
+    return found
 
 
 def _four_bits() -> Any:

@@ -23,8 +23,9 @@ class TuneConfig:
 
     epochs: over all texts; steps: in their place, 0 for those of the epochs. batch: texts
     per step; micro: texts of one forward pass, whose gradients add up. learning_rate, betas,
-    weight_decay: of AdamW; methods may multiply the rate for some of their weights. warmup: share
-    of the steps in which the rate rises; then it falls as a cosine to `floor` of itself.
+    weight_decay: of AdamW; a rate of None stands for the method's own `default_rate`, and methods
+    may multiply it for some of their weights. warmup: share of the steps in which the rate rises;
+    then it falls as a cosine to `floor` of itself.
     clip_norm: of all gradients together, 0 for none. bfloat16: products in that type.
     validate_every: steps, 0 for once an epoch; patience: stop after so many validations without a
     better one. checkpoint_every: steps, beside each validation; 0 for none.
@@ -36,7 +37,7 @@ class TuneConfig:
     steps: int = 0
     batch: int = 8
     micro: int = 8
-    learning_rate: float = 5e-4
+    learning_rate: float | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     warmup: float = 0.05
@@ -54,7 +55,7 @@ class TuneConfig:
         check_ranges(
             self,
             counts=("epochs", "batch", "micro", "patience"),
-            positive=("learning_rate",),
+            positive=("learning_rate",) if self.learning_rate is not None else (),
             not_negative=(
                 "steps",
                 "validate_every",

@@ -45,7 +45,7 @@ def recomputing(tuned: Tuned) -> Iterator[None]:
         raise ConfigError(
             "the decoder layers of this model cannot be computed again",
             where=type(layers[0]).__name__,
-            hint="leave checkpoint_layers off",
+            hint="leave --checkpoint-layers (checkpoint_layers) out",
         )
     again = partial(checkpoint, use_reentrant=False)
     for layer in layers:

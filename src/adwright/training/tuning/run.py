@@ -54,7 +54,7 @@ from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.jobs import Job, tune_jobs
 from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
 from adwright.training.tuning.tune import answer_loss_of, answer_nll, as_in_first, tune
-from adwright.tuning.methods import Method, apply, method_of
+from adwright.tuning.methods import Method, apply, method_of, name_of
 from adwright.tuning.packing.joint_lora import share_base
 from adwright.tuning.packing.preemption import PreemptionHook, between_layers
 from adwright.tuning.reparameterised.lora import LoRA
@@ -88,7 +88,7 @@ AnyMethod = Annotated[Method, BeforeValidator(_read_method)]
 class TuneRun:
     """One tuning. model: the base, as `adwright lm generate --model` takes it. sources: folders of
     saved adapters, for methods that build on others. quantise: nf4 for a base in four bits, which
-    needs CUDA and bitsandbytes, see `training.tuning.base`."""
+    needs CUDA and bitsandbytes, see `training.tuning.base`. device: as torch names it."""
 
     data: PairsConfig
     method: AnyMethod = field(default_factory=LoRA)
@@ -98,6 +98,7 @@ class TuneRun:
     quantise: Quantise = ""
     seed: int = 0
     out: Path = Path("runs/tuned")
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -130,7 +131,7 @@ class TuningReport:
     """What a tuning was and what it is worth. base: note on the model. trainable: parameters.
     steps, tokens, cpu_seconds: of the training, or of both. valid_nll, base_nll: nats per token of
     the held-out answers, with and without the method; None without such texts. peak_bytes: of the
-    process."""
+    process. learning_rate: as it was asked for or chosen; 0 in reports of before it was noted."""
 
     method: str
     settings: Mapping[str, Any]
@@ -148,6 +149,19 @@ class TuningReport:
     base_nll: float | None
     valid_nll: float | None
     data_hash: str
+    learning_rate: float = 0.0
+
+    @property
+    def named(self) -> str:
+        """What `--method` calls the method: a kind of peft by its own name."""
+        return name_of(self.method, self.settings)
+
+    @property
+    def worse(self) -> bool:
+        """Whether held-out answers are less likely than without the method."""
+        if self.base_nll is None or self.valid_nll is None:
+            return False
+        return self.valid_nll > self.base_nll
 
 
 def run_tuning(
@@ -188,14 +202,12 @@ def _run(
     if not resume:
         for name in (_RUN, _AGAIN):
             RunFolder(asked.out / name, {}, "").require_new()
-    model, tokenizer, note = load_base(asked.model, asked.method, quantise=asked.quantise)
+    model, tokenizer, note = _opened(asked)
     train, valid = held_apart(asked.data, tokenizer, asked.seed)
-    config = _settled(asked.tune, asked.method, asked.seed)
-    tuned = _attached(model, asked, train)
-    before = None
+    config = _settled(asked.tune, asked.method, asked.seed, asked.device)
     # On a resumed run as well, whose report is that of a run that nobody disturbed.
-    if len(valid) and tuned.method.exact_start:
-        before = answer_nll(tuned, valid, bfloat16=config.bfloat16)
+    before = _untuned(model, valid, config) if len(valid) else None
+    tuned = _attached(model, asked, train)
     held = valid if len(valid) else None
     if tune_with is not None:
         make = partial(_loaded, _whole_paths(asked), train)
@@ -203,7 +215,8 @@ def _run(
         tuned, result = tune_with(make, train, config, run, valid=held, resume=resume)
     else:
         result = _trained(tuned, train, config, asked.out, valid=held, resume=resume)
-    report = _report(tuned, asked.method, result, (train, valid), note or asked.model, before)
+    rate = config.learning_rate or asked.method.default_rate
+    report = _report(tuned, asked.method, result, (train, valid), note or asked.model, before, rate)
 
     def write() -> None:
         # Killed after this and before the report: the adapter is the run's own.
@@ -216,7 +229,11 @@ def _run(
 
 def _loaded(asked: TuneRun, train: Texts) -> Tuned:
     """The method on its base, in a process of its own."""
-    return _attached(load_base(asked.model, asked.method)[0], asked, train)
+    return _attached(_opened(asked)[0], asked, train)
+
+
+def _opened(asked: TuneRun) -> tuple[Any, Any, str]:
+    return load_base(asked.model, asked.method, quantise=asked.quantise, device=asked.device)
 
 
 def _whole_paths(asked: TuneRun) -> TuneRun:
@@ -232,8 +249,7 @@ def _whole_paths(asked: TuneRun) -> TuneRun:
 def _attached(model: Any, asked: TuneRun, train: Texts) -> Tuned:
     losses = _shown(train, asked.seed)
     tuned = apply(model, asked.method, seed=asked.seed, losses=losses, sources=asked.sources)
-    if asked.quantise:
-        beside_base(tuned)
+    beside_base(tuned)
     return tuned
 
 
@@ -293,7 +309,8 @@ class LoadedJobs:
         def write(name: str, result: TuneResult) -> None:
             job, folder = by_name[name], self.asked.out / name
             tuned = apply(share_base(self.model), job.method, seed=job.config.seed)
-            found = _report(tuned, job.method, result, self._texts[name], self.note, before[name])
+            texts, rate = self._texts[name], job.config.learning_rate or job.method.default_rate
+            found = _report(tuned, job.method, result, texts, self.note, before[name], rate)
             reports[name] = found
             _write(found, folder)
             if on_done is not None:
@@ -315,9 +332,17 @@ class LoadedJobs:
         """Loss of the base on the held-out texts."""
         if job.valid is None:
             return None
-        tuned = apply(share_base(self.model), LoRA(rank=1))
-        with nullcontext() if border is None else between_layers(tuned.causal, border):
-            return answer_nll(tuned, job.valid, bfloat16=job.config.bfloat16)
+        return _untuned(self.model, job.valid, job.config, border)
+
+
+def _untuned(
+    model: Any, valid: Texts, config: TuneConfig, border: PreemptionHook | None = None
+) -> float:
+    """Loss of the base, which is left as it is, on the held-out texts."""
+    tuned = apply(share_base(model), LoRA(rank=1))
+    beside_base(tuned)
+    with nullcontext() if border is None else between_layers(tuned.causal, border):
+        return answer_nll(tuned, valid, bfloat16=config.bfloat16)
 
 
 def run_jobs(asked: JobsRun, *, resume: bool = False) -> dict[str, TuningReport]:
@@ -328,10 +353,12 @@ def run_jobs(asked: JobsRun, *, resume: bool = False) -> dict[str, TuningReport]
     return LoadedJobs(asked, *load_base(asked.model)).run(resume=resume)
 
 
-def _settled(config: TuneConfig, method: Method, seed: int) -> TuneConfig:
-    """The config with the run's seed, in bfloat16 where machine and method allow it."""
-    fits = fitting_dtype() == torch.bfloat16 and method.mixed_precision
-    return replace(config, seed=seed, bfloat16=config.bfloat16 or fits)
+def _settled(config: TuneConfig, method: Method, seed: int, device: str = "cpu") -> TuneConfig:
+    """The config with the run's seed, the method's rate where none is asked for, and in bfloat16
+    where machine and method allow it."""
+    fits = fitting_dtype(device) == torch.bfloat16 and method.mixed_precision
+    rate = config.learning_rate or method.default_rate
+    return replace(config, seed=seed, learning_rate=rate, bfloat16=config.bfloat16 or fits)
 
 
 def _report(
@@ -341,6 +368,7 @@ def _report(
     texts: tuple[Texts, Texts],
     base: str,
     before: float | None,
+    rate: float,
 ) -> TuningReport:
     train, valid = texts
     return TuningReport(
@@ -360,6 +388,7 @@ def _report(
         base_nll=before,
         valid_nll=result.best if len(valid) else None,
         data_hash=content_hash([train.data_hash, valid.data_hash]),
+        learning_rate=rate,
     )
 
 

@@ -1,24 +1,35 @@
-"""What a language model is tuned on: pairs of a prompt and its answer, read from a file."""
+"""What a language model is tuned on: prompts or conversations, and their answers, from a file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from jinja2 import TemplateError
 from numpy.typing import NDArray
 
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.core.hashing import content_hash
+from adwright.training.tuning.conversations import Turn, Turns, asked_and_answered
 from adwright.tuning.packing.texts import Packed, pack
 
-__all__ = ["PairsConfig", "Texts", "held_apart", "read_rows"]
+__all__ = ["PairsConfig", "TextRow", "Texts", "held_apart", "read_rows"]
 
 Ints = NDArray[np.int64]
+
+
+class TextRow(NamedTuple):
+    """A text before it is encoded. said: the prompt, or the turns before the answer. group: of the
+    rows that are held out together."""
+
+    said: str | Turns
+    answer: str
+    group: str
 
 
 @checked
@@ -26,9 +37,10 @@ Ints = NDArray[np.int64]
 class PairsConfig:
     """Where the texts are.
 
-    path: JSON lines with the fields `prompt` and `answer`. group: a field whose values are held out
-    together, empty for each row by itself. valid: share of the groups that validates, 0 for none.
-    max_length: tokens per text. system: said before each.
+    path: JSON lines with the fields `prompt` and `answer`, or with whole conversations in
+    `messages`, see `conversations`. group: a field whose values are held out together, empty for
+    each line by itself. valid: share of the groups that validates, 0 for none. max_length: tokens
+    per text. system: said before each that has no such turn.
     """
 
     path: Path
@@ -38,30 +50,42 @@ class PairsConfig:
     valid: float = 0.1
     max_length: int = 384
     system: str = ""
+    messages: str = "messages"
 
     def __post_init__(self) -> None:
         if not 0 <= self.valid < 1 or self.max_length < 8:
             raise ConfigError(
                 "valid is a share below 1, max_length at least 8",
                 where=f"{self.valid}, {self.max_length}",
+                hint="--valid 0.1 --max-length 384",
             )
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """Read prompt, answer and, where there is one, group of each row.
+    def rows(self) -> list[TextRow]:
+        """Read all texts: one of each line with a prompt, one of each answer in a conversation.
 
-        Raises DataError where there are no rows, and as `read_rows`.
+        Raises DataError where there are no rows, and as `read_rows` and `asked_and_answered`.
         """
-        fields = (self.prompt, self.answer, *((self.group,) if self.group else ()))
-        if not (found := read_rows(self.path, fields)):
+        file, found = str(self.path), list[TextRow]()
+        for number, (row, line) in enumerate(_lines(self.path)):
+            group = _fields(line, row, file, (self.group,))[0] if self.group else str(number)
+            if isinstance(line, Mapping) and self.prompt not in line and self.messages in line:
+                said = line[self.messages]
+                texts = asked_and_answered(said, file=file, row=row, column=self.messages)
+                found += [TextRow(turns, answer, group) for turns, answer in texts]
+            else:
+                prompt, answer = _fields(line, row, file, (self.prompt, self.answer))
+                found.append(TextRow(prompt, answer, group))
+        if not found:
             hint = "write one object per line"
-            raise DataError("there are no texts", file=str(self.path), hint=hint)
+            raise DataError("there are no texts", file=file, hint=hint)
         return found
 
 
 @dataclass(frozen=True, eq=False)
 class Texts:
     """N texts. prompts, answers: N tuples of tokens each. cut: how many were too long, so that the
-    prompt (or, where it alone is too long, the answer) lost its end."""
+    prompt lost its end (a conversation its oldest turns, or the answer its end, where that is not
+    enough)."""
 
     prompts: tuple[tuple[int, ...], ...]
     answers: tuple[tuple[int, ...], ...]
@@ -70,7 +94,7 @@ class Texts:
     @classmethod
     def of(
         cls,
-        pairs: Iterable[tuple[str, ...]],
+        pairs: Iterable[tuple[str | Turns, str]],
         tokenizer: Any,
         *,
         max_length: int = 384,
@@ -79,28 +103,31 @@ class Texts:
         """Encode pairs of prompt and answer in the tokenizer's chat template, or as they are where
         it has none; the answer is followed by the token that ends a turn.
 
-        tokenizer: of transformers. max_length: tokens of prompt and answer together; of a prompt
-        that is too long the user's own words lose their end. system: what is said before.
-        Raises ValueInvalidError for an empty prompt or answer, with its row.
+        pairs: a prompt may be all turns before the answer. tokenizer: of transformers. max_length:
+        tokens of prompt and answer together; of what is too long the oldest turns go, and then the
+        end of the last words. system: what is said before, where the turns do not say it.
+        Raises ValueInvalidError for an empty prompt or answer, or turns that the template refuses,
+        with the row.
         """
         prompts, answers, cut = [], [], 0
         for row, (said, answer) in enumerate(pairs):
-            if not said.strip() or not answer.strip():
+            turns = said if isinstance(said, tuple) else (Turn("user", said),)
+            empty = not any(turn.content.strip() for turn in turns)
+            if empty or not answer.strip():
                 raise ValueInvalidError(
                     "a text needs a prompt and an answer",
                     row=row,
-                    column="answer" if said.strip() else "prompt",
+                    column="prompt" if empty else "answer",
                     hint="leave the row out",
                 )
+            if system and turns[0].role != "system":
+                turns = (Turn("system", system), *turns)
             end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
             tail = (_plain(tokenizer, answer) + end)[: max_length - 1]
-            head = _prompt(tokenizer, said, system)
+            head = _prompt(tokenizer, turns, row)
             if len(head) + len(tail) > max_length:
                 cut += 1
-                room = max_length - len(tail) - (len(head) - len(_plain(tokenizer, said)))
-                words = tokenizer.decode(_plain(tokenizer, said)[: max(room, 0)])
-                # Decoding and encoding again may give a token more than before.
-                head = _prompt(tokenizer, words, system)[: max_length - len(tail)]
+                head = _shorter(tokenizer, turns, row, max_length - len(tail))
             prompts.append(tuple(head))
             answers.append(tuple(tail))
         return cls(tuple(prompts), tuple(answers), cut)
@@ -142,15 +169,14 @@ def held_apart(data: PairsConfig, tokenizer: Any, seed: int) -> tuple[Texts, Tex
     Raises ConfigError where all are held out, and as `PairsConfig.rows`.
     """
     rows = data.rows()
-    groups = [row[2] if data.group else str(number) for number, row in enumerate(rows)]
-    names, of = np.unique(groups, return_inverse=True)
+    names, of = np.unique([row.group for row in rows], return_inverse=True)
     drawn = np.random.default_rng(seed).permutation(len(names))
     held = np.isin(of, drawn[: round(data.valid * len(names))])
     if held.all():
         raise ConfigError(
             "all texts are held out for validation",
             where=f"valid = {data.valid}, {len(names)} groups",
-            hint="lower valid, or give more groups",
+            hint="lower --valid (valid in a run file), or give more groups",
         )
     train, valid = (
         Texts.of(
@@ -170,22 +196,31 @@ def read_rows(path: str | Path, fields: Sequence[str]) -> list[tuple[str, ...]]:
     Raises DataError for a file that cannot be read, a line that is no JSON object, or a field
     that is missing or no text, with its row.
     """
+    return [_fields(line, row, str(path), fields) for row, line in _lines(path)]
+
+
+def _lines(path: str | Path) -> Iterator[tuple[int, object]]:
+    """Number and value of each line that is not empty."""
     try:
         lines = Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             "the texts cannot be read", file=str(path), hint="check the path"
         ) from error
-    return [_fields(line, row, str(path), fields) for row, line in enumerate(lines) if line.strip()]
+    for row, line in enumerate(lines):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except ValueError as error:
+            hint = "write one object per line"
+            raise DataError(
+                f"a line is no JSON: {error}", file=str(path), row=row, hint=hint
+            ) from error
+        yield row, found
 
 
-def _fields(line: str, row: int, file: str, fields: Sequence[str]) -> tuple[str, ...]:
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise DataError(
-            f"a line is no JSON: {error}", file=file, row=row, hint="write one object per line"
-        ) from error
+def _fields(found: object, row: int, file: str, fields: Sequence[str]) -> tuple[str, ...]:
     values = []
     for name in fields:
         value = found.get(name) if isinstance(found, Mapping) else None
@@ -195,7 +230,8 @@ def _fields(line: str, row: int, file: str, fields: Sequence[str]) -> tuple[str,
                 file=file,
                 row=row,
                 column=name,
-                hint="name the fields that hold the texts",
+                hint="name the fields that hold the texts: --prompt-field and --answer-field, "
+                "--messages-field for whole conversations, --group",
             )
         values.append(value)
     return tuple(values)
@@ -205,11 +241,36 @@ def _plain(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _prompt(tokenizer: Any, said: str, system: str) -> list[int]:
+def _prompt(tokenizer: Any, turns: Turns, row: int) -> list[int]:
     if not getattr(tokenizer, "chat_template", None):
         begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        return begin + _plain(tokenizer, f"{system}\n{said}\n" if system else f"{said}\n")
-    turns = [{"role": "system", "content": system}] if system else []
-    turns.append({"role": "user", "content": said})
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return begin + _plain(tokenizer, "".join(f"{turn.content}\n" for turn in turns))
+    told = [turn._asdict() for turn in turns]
+    try:
+        text = tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
+    except TemplateError as error:
+        raise ValueInvalidError(
+            f"the model's chat template refuses the turns: {error}",
+            row=row,
+            column="messages",
+            hint="bring them into the order that the model knows, or leave the row out",
+        ) from error
     return _plain(tokenizer, text)
+
+
+def _shorter(tokenizer: Any, turns: Turns, row: int, room: int) -> list[int]:
+    """Encode turns in at most `room` tokens: the oldest go, two by two, so that user and assistant
+    still take turns; then the last words lose their end."""
+    system = turns[: int(turns[0].role == "system")]
+    rest = turns[len(system) :]
+    head = _prompt(tokenizer, turns, row)
+    while len(head) > room and len(rest) > 2:
+        rest = rest[2:]
+        head = _prompt(tokenizer, (*system, *rest), row)
+    if len(head) <= room:
+        return head
+    words = _plain(tokenizer, rest[-1].content)
+    left = words[: max(room - (len(head) - len(words)), 0)]
+    last = Turn(rest[-1].role, tokenizer.decode(left))
+    # Decoding and encoding again may give a token more than before.
+    return _prompt(tokenizer, (*system, *rest[:-1], last), row)[:room]

@@ -21,6 +21,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -143,7 +144,7 @@ class TuningTrainee(Trainee[Ints]):
     unit = "tokens"
     divides_batches = True
     renamed: ClassVar = {"step": "steps", "answers": "loss_count"}
-    hint = "lower the learning rate, or set clip_norm"
+    hint = "lower --rate (learning_rate), or set clip_norm"
 
     def __init__(
         self,
@@ -157,9 +158,12 @@ class TuningTrainee(Trainee[Ints]):
         if not len(texts):
             raise ValueInvalidError("there are no texts to tune on")
         _require_float32(tuned)
+        if config.learning_rate is None:
+            config = replace(config, learning_rate=tuned.method.default_rate)
+        self.rate = config.learning_rate or tuned.method.default_rate
         self.tuned, self.texts, self.config, self.valid = tuned, texts, config, valid
         self.weights, self.device = list(tuned.parameters()), _device(tuned)
-        groups = tuned.groups(config.learning_rate)
+        groups = tuned.groups(self.rate)
         adam = AdamW(
             groups, betas=config.betas, weight_decay=config.weight_decay, fused=fused or None
         )
@@ -323,7 +327,7 @@ class TuningTrainee(Trainee[Ints]):
             return torch.tensor(sum_gradients([], [], own) / max(answers, 1))
 
         seed = int(key.generate_state(2)[1])
-        rate = self.config.learning_rate * self.share_of_rate(at)
+        rate = self.rate * self.share_of_rate(at)
         return self.tuned.method.search(self.tuned, loss, rate=rate, seed=seed) * answers
 
     def _backward(self, rows: Ints, answers: int, at: RunPosition) -> float:

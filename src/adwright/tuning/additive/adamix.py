@@ -37,6 +37,7 @@ class AdaMix(TuningMethod):
     each MLP. Memory: M adapters, the activations of two draws.
     """
 
+    default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (
         Variant("AdaMix", "additive: adapters", "both draws in one pass"),
     )

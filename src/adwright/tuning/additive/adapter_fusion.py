@@ -39,6 +39,7 @@ class AdapterFusion(TuningMethod):
     without a penalty. Not mergeable.
     """
 
+    default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("AdapterFusion", "additive: adapters"),)
     exact_start: ClassVar[bool] = False
     adapters: int = 2

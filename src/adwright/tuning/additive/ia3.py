@@ -32,6 +32,7 @@ class IA3(TuningMethod):
     Memory: three vectors per layer. Applies to k_proj, v_proj and down_proj; merges into them.
     """
 
+    default_rate: ClassVar[float] = 3e-2
     variants: ClassVar[Variants] = (Variant("(IA)3", "additive: other"),)
     packable: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True

@@ -32,6 +32,7 @@ class ParallelAdapter(TuningMethod):
     mergeable.
     """
 
+    default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("parallel adapter", "additive: adapters"),)
     packable: ClassVar[bool] = True
     size: int = 16

@@ -43,8 +43,9 @@ class PrefixTuning(TuningMethod):
     Applies to softmax attention that takes a mask (sdpa, eager).
     """
 
+    default_rate: ClassVar[float] = 9e-2
     variants: ClassVar[Variants] = (
-        Variant("prefix tuning", "additive: soft prompts", "made_by mlp"),
+        Variant("prefix tuning", "additive: soft prompts", "made_by mlp", (("made_by", "mlp"),)),
         Variant("p-tuning v2", "additive: soft prompts", "made_by direct"),
     )
     packable: ClassVar[bool] = True

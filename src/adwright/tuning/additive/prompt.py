@@ -30,12 +30,14 @@ __all__ = ["Prompt", "PromptTuning", "run_with_prompt"]
 class PromptTuning(TuningMethod):
     """L learned input vectors. length: L. Applies to any model that takes embeddings."""
 
+    default_rate: ClassVar[float] = 3e-2
     variants: ClassVar[Variants] = (
         Variant("prompt tuning", "additive: soft prompts"),
         Variant(
             "SPoT",
             "additive: soft prompts",
             "`load_tuned` the prompt of another task, and `tune` it on",
+            instead="--method PromptTuning; from Python, `load_tuned` another prompt and `tune` it",
         ),
     )
     packable: ClassVar[bool] = True

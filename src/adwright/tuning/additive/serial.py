@@ -43,9 +43,15 @@ class SerialAdapter(TuningMethod):
     per token. Applies to any sublayer; it cannot be merged, as f is not linear.
     """
 
+    default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (
         Variant("serial adapter (Houlsby)", "additive: adapters", "placement houlsby"),
-        Variant("serial adapter (Pfeiffer)", "additive: adapters", "placement pfeiffer"),
+        Variant(
+            "serial adapter (Pfeiffer)",
+            "additive: adapters",
+            "placement pfeiffer",
+            (("placement", "pfeiffer"),),
+        ),
     )
     packable: ClassVar[bool] = True
     size: int = 16

@@ -30,6 +30,7 @@ class SSF(TuningMethod):
     Memory: two vectors per map. Mergeable; for the biases of a merged model see `foresee_biases`.
     """
 
+    default_rate: ClassVar[float] = 3e-3
     variants: ClassVar[Variants] = (Variant("SSF", "additive: other", "after linear maps only"),)
     packable: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True

@@ -37,6 +37,7 @@ class AdapterDrop(TuningMethod):
     size, placement, activation: of the adapters. Memory: that of serial adapters at most.
     """
 
+    default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("AdapterDrop", "efficient: pruning"),)
     packable: ClassVar[bool] = True
     drop: int | None = None

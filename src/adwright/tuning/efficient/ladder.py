@@ -41,6 +41,7 @@ _EPS = 1e-6
 class LadderTuning(TuningMethod):
     """reduction: D / S. Applies to any backbone that returns its hidden states."""
 
+    default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("LST", "efficient: memory"),)
     packable: ClassVar[bool] = True
     reduction: int = 8

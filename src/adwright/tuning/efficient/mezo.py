@@ -49,6 +49,11 @@ class MeZO(TuningMethod):
         super().__post_init__()
         at_least(self, 0, "rank", "epsilon")
 
+    @property
+    def default_rate(self) -> float:  # type: ignore[override]
+        """Far less where all weights are moved at once."""
+        return 1e-3 if self.rank else 9e-6
+
     def count(self, sizes: Sizes) -> int:
         """All, or those of LoRA."""
         return self._low().count(sizes) if self.rank else sizes.parameters

@@ -37,6 +37,7 @@ class Compacter(TuningMethod):
     A_i are shared by all.
     """
 
+    default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (Variant("Compacter", "reparameterised: low rank"),)
     packable: ClassVar[bool] = True
     size: int = 16

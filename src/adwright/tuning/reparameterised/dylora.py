@@ -32,7 +32,12 @@ class DyLoRA(LowRankMethod):
 
     variants: ClassVar[Variants] = (
         Variant("DyLoRA", "reparameterised: LoRA derivatives"),
-        Variant("QDyLoRA", "efficient: quantisation", "--four-bits; never run on a CUDA device"),
+        Variant(
+            "QDyLoRA",
+            "efficient: quantisation",
+            "--four-bits; never run on a CUDA device",
+            instead="--method DyLoRA --four-bits",
+        ),
     )
     packable: ClassVar[bool] = True
     rank: int = 8

@@ -32,6 +32,7 @@ class KronA(TuningMethod):
     Memory: the two small matrices. The rank is rank(A) rank(B), up to full. Any linear map.
     """
 
+    default_rate: ClassVar[float] = 3e-3
     variants: ClassVar[Variants] = (Variant("KronA", "reparameterised: low rank"),)
     packable: ClassVar[bool] = True
     mergeable: ClassVar[bool] = True

@@ -41,6 +41,7 @@ class LowRankMethod(TuningMethod):
     rank: r. alpha: over r, the scale s. targets: the maps that get an update.
     """
 
+    default_rate: ClassVar[float] = 3e-3
     mergeable: ClassVar[bool] = True
     rank: int
     alpha: float
@@ -82,9 +83,21 @@ class LoRA(LowRankMethod):
 
     variants: ClassVar[Variants] = (
         Variant("LoRA", "reparameterised: low rank"),
-        Variant("rsLoRA", "reparameterised: LoRA derivatives", "rank_stabilised"),
-        Variant("LoRA+", "reparameterised: LoRA derivatives", "rate_ratio"),
-        Variant("QLoRA", "efficient: quantisation", "--four-bits; never run on a CUDA device"),
+        Variant(
+            "rsLoRA",
+            "reparameterised: LoRA derivatives",
+            "rank_stabilised",
+            (("rank_stabilised", True),),
+        ),
+        Variant(
+            "LoRA+", "reparameterised: LoRA derivatives", "rate_ratio", (("rate_ratio", 16.0),)
+        ),
+        Variant(
+            "QLoRA",
+            "efficient: quantisation",
+            "--four-bits; never run on a CUDA device",
+            instead="--method LoRA --four-bits",
+        ),
     )
     packable: ClassVar[bool] = True
     plain_lora: ClassVar[bool] = True

@@ -31,6 +31,7 @@ __all__ = ["VeRA", "VeRALinear"]
 class VeRA(TuningMethod):
     """rank: r, larger than in LoRA. start: d_0. Memory: two vectors per map, one random pair."""
 
+    default_rate: ClassVar[float] = 3e-2
     variants: ClassVar[Variants] = (Variant("VeRA", "reparameterised: low rank"),)
     mergeable: ClassVar[bool] = True
     rank: int = 64

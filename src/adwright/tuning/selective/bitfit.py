@@ -35,6 +35,7 @@ class BitFit(TuningMethod):
     Memory: one vector per map. Merged, the maps have biases, see `foresee_biases`.
     """
 
+    default_rate: ClassVar[float] = 9e-3
     variants: ClassVar[Variants] = (
         Variant("BitFit", "selective: structured", "adds the biases that a Llama lacks"),
     )

@@ -54,7 +54,12 @@ class DiffPruning(TuningMethod):
 
     variants: ClassVar[Variants] = (
         Variant("U-Diff pruning", "selective: unstructured"),
-        Variant("S-Diff pruning", "selective: structured", "structured: gates of maps"),
+        Variant(
+            "S-Diff pruning",
+            "selective: structured",
+            "structured: gates of maps",
+            (("structured", True),),
+        ),
     )
     mergeable: ClassVar[bool] = True
     structured: bool = False

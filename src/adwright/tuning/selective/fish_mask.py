@@ -34,7 +34,12 @@ class FishMask(SparseMethod):
 
     variants: ClassVar[Variants] = (
         Variant("FishMask", "selective: unstructured"),
-        Variant("SAM", "selective: unstructured", "criterion gradient; curvatures taken as 1"),
+        Variant(
+            "SAM",
+            "selective: unstructured",
+            "criterion gradient; curvatures taken as 1",
+            (("criterion", "gradient"),),
+        ),
         Variant(
             "Child-tuning D",
             "selective: unstructured",

@@ -35,6 +35,7 @@ class SparseMethod(TuningMethod):
     fraction: of the targets' weights that are trained. Memory and place: see the module.
     """
 
+    default_rate: ClassVar[float] = 3e-3
     mergeable: ClassVar[bool] = True
     fraction: float
     targets: tuple[Target, ...]
