@@ -85,22 +85,24 @@ def show_table(
     title: str = "",
     unbroken: bool = False,
 ) -> None:
-    """Print a table; cells are text as it is, without markup. unbroken: no cell takes two lines, so
-    the table has no frame, and may be wider than the screen."""
+    """Print a table; cells are text as it is, without markup. unbroken: without a frame, and no cell
+    takes two lines, so lines may be longer than the screen is wide."""
+    if unbroken:
+        lines = [header, *rows]
+        widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
+        for line in lines:
+            cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+            typer.echo("  ".join(cells).rstrip())
+        return
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title or None, title_justify="left")
-    if unbroken:
-        table.box, table.padding = None, (0, 2, 0, 0)
     for name in header:
         table.add_column(Text(name), overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    screen = console()
-    if unbroken:
-        screen.width = max(screen.width, screen.measure(table).maximum)
-    screen.print(table, soft_wrap=False)
+    console().print(table, soft_wrap=False)
 
 
 def show_facts(facts: Mapping[str, str], *, err: bool = False) -> None:

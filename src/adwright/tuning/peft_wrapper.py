@@ -127,6 +127,11 @@ class _PeftPrompt(nn.Module):
         self.encoder = model.prompt_encoder
         self._model = [model]
 
+    @property
+    def peft_model(self) -> Any:
+        """peft's own model, which can save itself."""
+        return self._model[0]
+
     def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
         """Hidden states [B, T, D] of the text alone."""
         rows = len(inputs.ids)

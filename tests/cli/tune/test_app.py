@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
+from tests.cli.tune.test_compare import report_of
 from tests.support.lm.tiny_llama import save_tiny
 
 RUN = CliRunner()
@@ -50,10 +51,14 @@ def test_it_tunes_and_is_resumed(base: Path, pairs: Path, tmp_path: Path) -> Non
     assert "trainable" in tuned(base, pairs, out, *options, "--resume")
 
 
-def test_a_method_that_harms_is_told_of(base: Path, pairs: Path, tmp_path: Path) -> None:
-    out = tmp_path / "wild"
-    said = tuned(base, pairs, out, "--method", "peft:loha", "--rate", "50", "--set", "rank=2")
-    assert "worse on the held-out answers than its base" in said
+@pytest.mark.parametrize(("nll", "worse"), [(5.0, True), (4.0, False), (None, False)])
+def test_a_method_that_harms_is_told_of(
+    nll: float | None, worse: bool, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = report_of("Wrapped", nll, kind="loha")
+    monkeypatch.setattr("adwright.training.tuning.run.run_tuning", lambda *_, **__: made)
+    said = tuned(tmp_path, pairs, tmp_path / "out", "--method", "LoHa")
+    assert ("worse on the held-out answers than its base" in said) == worse
     assert "peft:loha" in said
 
 

@@ -29,6 +29,10 @@ NUMBERS: dict[str, Any] = {
 }
 
 
+def report_of(method: str, nll: float | None, **settings: Any) -> TuningReport:
+    return TuningReport(method=method, settings=settings, valid_nll=nll, **NUMBERS)
+
+
 def report(folder: Path, method: str, nll: float | None, **settings: Any) -> str:
     """The folder of a run, as before its rate was noted."""
     folder.mkdir(parents=True)
@@ -73,8 +77,6 @@ def test_an_unfinished_folder_is_not_compared(tmp_path: Path) -> None:
     assert "no finished tuning" in said(str(tmp_path), code=2)
 
 
-def test_worse_than_the_base_is_known() -> None:
-    made = TuningReport(method="LoRA", settings={}, valid_nll=5.0, **NUMBERS)
-    assert made.worse
-    assert not TuningReport(method="LoRA", settings={}, valid_nll=4.0, **NUMBERS).worse
-    assert not TuningReport(method="LoRA", settings={}, valid_nll=None, **NUMBERS).worse
+@pytest.mark.parametrize(("nll", "worse"), [(5.0, True), (4.0, False), (None, False)])
+def test_worse_than_the_base_is_known(nll: float | None, worse: bool) -> None:
+    assert report_of("LoRA", nll).worse == worse
