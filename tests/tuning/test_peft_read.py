@@ -18,8 +18,11 @@ from adwright.tuning.peft_read import from_peft
 from tests.support.lm.tuning_methods import TOKENS, logits_of, tiny_llama
 
 peft = pytest.importorskip("peft", reason="the extra lm is not installed")
-# peft asks transformers for a name that it is about to lose.
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+# peft asks transformers for names that it is about to lose.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*past_key_values:FutureWarning"),
+]
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 TASK: dict[str, Any] = {"task_type": "CAUSAL_LM"}
@@ -46,7 +49,7 @@ def written(config: Any, folder: Path) -> torch.Tensor:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
         model.eval().save_pretrained(folder)
         logits: torch.Tensor = model(TOKENS, attention_mask=torch.ones_like(TOKENS)).logits
     return logits[:, -TOKENS.shape[1] :]

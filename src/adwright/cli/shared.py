@@ -85,8 +85,8 @@ def show_table(
     title: str = "",
     unbroken: bool = False,
 ) -> None:
-    """Print a table; cells are text as it is, without markup. unbroken: without a frame, and no cell
-    takes two lines, so lines may be longer than the screen is wide."""
+    """Print a table; cells are text as it is, without markup. unbroken: without a frame, and no
+    cell takes two lines, so lines may be longer than the screen is wide."""
     if unbroken:
         lines = [header, *rows]
         widths = [max(len(line[at]) for line in lines) for at in range(len(header))]

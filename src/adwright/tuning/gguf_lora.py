@@ -37,13 +37,23 @@ from adwright.tuning.sizes import LINEAR, LinearPlace, Sizes, Target, places
 from adwright.tuning.storage import fingerprint
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["GgufFloat", "from_gguf", "from_rotary", "to_gguf", "to_rotary"]
+__all__ = [
+    "GGUF_NAMES",
+    "PERMUTED",
+    "GgufFloat",
+    "architecture_of",
+    "from_gguf",
+    "from_rotary",
+    "to_gguf",
+    "to_rotary",
+]
 
 #: How the adapter's values are stored.
 GgufFloat = Literal["f32", "f16"]
 
 _Matrix = npt.NDArray[np.float32]
-_NAMES: dict[Target, str] = {
+#: Names of the maps in GGUF, after "blk.LAYER." and before ".weight".
+GGUF_NAMES: dict[Target, str] = {
     "q_proj": "attn_q",
     "k_proj": "attn_k",
     "v_proj": "attn_v",
@@ -54,7 +64,8 @@ _NAMES: dict[Target, str] = {
 }
 #: What llama.cpp calls the families of transformers that it holds and that methods attach to.
 _ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
-_PERMUTED = ("llama",)
+#: Architectures whose rows of q and k are in another order.
+PERMUTED = ("llama",)
 #: Ours: the base that the adapter was trained on. llama.cpp passes over keys that it does not know.
 _BASE_KEY = "adwright.base"
 
@@ -96,7 +107,7 @@ def to_gguf(tuned: Tuned, path: str | Path, *, dtype: GgufFloat = "f32") -> Path
     """
     path = Path(path)
     alpha = _alpha_of(tuned)
-    architecture = _architecture(tuned.causal)
+    architecture = architecture_of(tuned.causal)
     if path.suffix != ".gguf":
         raise ConfigError("the file's name has to end in .gguf", where=str(path), hint="rename it")
     tensors: dict[str, _Matrix] = {}
@@ -129,7 +140,7 @@ def from_gguf(model: nn.Module, path: str | Path) -> Tuned:
     ConfigError where the model is of an unknown family; MissingExtraError without gguf.
     """
     where = str(path)
-    architecture = _architecture(model)
+    architecture = architecture_of(model)
     fields, tensors = _read(Path(path))
     _check_fields(fields, architecture, where)
     base = fields.get(_BASE_KEY, "")
@@ -156,7 +167,7 @@ def _alpha_of(tuned: Tuned) -> float:
             raise ConfigError(
                 "llama.cpp has no adapter for this method",
                 where=type(method).__name__,
-                hint="merge it into the base where it can be, and convert the whole model; or "
+                hint="merge it into the base where it can be (`adwright tune merge`); or "
                 "tune with LoRA, LoRAFA or LoRA(rank_stabilised=True)",
             )
     if alpha == 0:
@@ -168,11 +179,12 @@ def _alpha_of(tuned: Tuned) -> float:
     return alpha
 
 
-def _architecture(model: Any) -> str:
+def architecture_of(model: Any) -> str:
+    """What llama.cpp calls the family of `model`; ConfigError where it is not known here."""
     kind = str(getattr(model.config, "model_type", ""))
     if kind not in _ARCHITECTURES:
         raise ConfigError(
-            f"adapters of the family {kind!r} cannot be put into GGUF here",
+            f"models of the family {kind!r} cannot be put into GGUF here",
             where="model_type",
             hint=f"one of {sorted(_ARCHITECTURES)}",
         )
@@ -180,12 +192,12 @@ def _architecture(model: Any) -> str:
 
 
 def _name(place: LinearPlace) -> str:
-    return f"blk.{place.layer}.{_NAMES[place.target]}.weight"
+    return f"blk.{place.layer}.{GGUF_NAMES[place.target]}.weight"
 
 
 def _heads(place: LinearPlace, sizes: Sizes, architecture: str) -> int:
     """Count the heads of this map's rows where GGUF reorders them, else 0."""
-    if architecture not in _PERMUTED or place.target not in ("q_proj", "k_proj"):
+    if architecture not in PERMUTED or place.target not in ("q_proj", "k_proj"):
         return 0
     return sizes.heads if place.target == "q_proj" else sizes.kv_heads
 
@@ -272,7 +284,7 @@ def _targets_and_rank(
             raise ConfigError("the model is tuned already", where=where, hint="merge it first")
         name = _name(place)
         # A map that is tuned in one layer is tuned in all of them.
-        if f"blk.0.{_NAMES[place.target]}.weight.lora_a" in tensors:
+        if f"blk.0.{GGUF_NAMES[place.target]}.weight.lora_a" in tensors:
             found += [] if place.target in found else [place.target]
             wanted[f"{name}.lora_a"] = (rank, place.linear.in_features)
             wanted[f"{name}.lora_b"] = (place.linear.out_features, rank)

@@ -67,6 +67,7 @@ _HARMLESS = frozenset(
 _READ = frozenset({"r", "lora_alpha", "use_rslora", "use_dora"})
 #: Ways to start that leave the base as it was; others take a part of it away.
 _STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+_KINDS = ("LORA", "IA3", "PROMPT_TUNING", "PREFIX_TUNING")
 _BEFORE = "base_model.model."
 
 
@@ -81,23 +82,25 @@ def from_peft(model: nn.Module, folder: str | Path) -> Tuned:
     """
     folder = Path(folder)
     where = str(folder)
-    config, tensors = _config(folder), _tensors(folder)
-    sizes = Sizes.of(model)
-    match config.get("peft_type"):
+    config = _config(folder)
+    kind = config.get("peft_type")
+    if kind not in _KINDS:
+        raise ConfigError(
+            f"parts of peft's kind {kind} cannot be read here",
+            where=where,
+            hint=f"one of {', '.join(_KINDS)}; or merge it into its base with peft",
+        )
+    _require_known(config, folder)
+    tensors, sizes = _tensors(folder), Sizes.of(model)
+    match kind:
         case "LORA":
             method, state = _low_rank(model, config, tensors, where)
         case "IA3":
             method, state = _rescaled(model, tensors, where)
         case "PROMPT_TUNING":
             method, state = _prompt(sizes, tensors, where)
-        case "PREFIX_TUNING":
+        case _:
             method, state = _prefix(model, sizes, tensors, where)
-        case kind:
-            raise ConfigError(
-                f"parts of peft's kind {kind} cannot be read here",
-                where=where,
-                hint="LORA, IA3, PROMPT_TUNING or PREFIX_TUNING",
-            )
     tuned = Tuned(model, method, blank=True)
     tuned.load_state(state, where)
     return tuned
@@ -110,6 +113,11 @@ def _config(folder: Path) -> dict[str, Any]:
         raise _bad(f"{CONFIG_FILE} cannot be read: {error}", str(folder)) from error
     if not isinstance(config, dict):
         raise _bad(f"{CONFIG_FILE} is no object", str(folder))
+    return config
+
+
+def _require_known(config: dict[str, Any], folder: Path) -> None:
+    """Raise ConfigError for a setting that changes the result and is not read."""
     if config.get("bias", "none") == "none":
         config.pop("bias", None)
     # A count of 1, which encoders with a decoder have twice.
@@ -133,7 +141,6 @@ def _config(folder: Path) -> dict[str, Any]:
             where=f"{folder / CONFIG_FILE}: init_lora_weights",
             hint="save it with peft's path_initial_model_for_weight_conversion",
         )
-    return config
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM
 
 from adwright.cli import app
 from adwright.tuning.gguf_lora import from_gguf
-from adwright.tuning.methods import Method, apply
+from adwright.tuning.methods import Method, apply, load_tuned
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tiny_llama import save_tiny
@@ -63,3 +63,27 @@ def test_what_has_no_place_in_gguf(base: Path, tmp_path: Path) -> None:
     said = export(str(tmp_path / "dora"), "--to", str(to), "--model", str(base), code=2)
     assert "no adapter for this method" in said
     assert not to.exists()
+
+
+def test_a_folder_is_pefts_and_comes_back(base: Path, tmp_path: Path) -> None:
+    b = tuned(base, DoRA(rank=2), tmp_path / "run" / "tuned")
+    to, back = tmp_path / "theirs", tmp_path / "back"
+    said = export(str(tmp_path / "run"), "--to", str(to), "--model", str(base))
+    assert "DoRA" in said
+    assert (to / "adapter_config.json").is_file()
+    options = ["tune", "import", str(to), "--to", str(back), "--model", str(base)]
+    found = CliRunner().invoke(app, options)
+    assert found.exit_code == 0, found.output
+    again = load_tuned(LlamaForCausalLM.from_pretrained(base), back / "tuned")
+    assert torch.equal(again.state()["model.model.layers.0.self_attn.q_proj.b"], b)
+
+
+def test_a_gguf_comes_in(base: Path, tmp_path: Path) -> None:
+    b = tuned(base, LoRA(rank=2), tmp_path / "run" / "tuned")
+    to, back = tmp_path / "a.gguf", tmp_path / "back"
+    export(str(tmp_path / "run"), "--to", str(to), "--model", str(base))
+    options = ["tune", "import", str(to), "--to", str(back), "--model", str(base)]
+    found = CliRunner().invoke(app, options)
+    assert found.exit_code == 0, found.output
+    again = load_tuned(LlamaForCausalLM.from_pretrained(base), back / "tuned")
+    assert torch.equal(again.state()["model.model.layers.0.self_attn.q_proj.b"], b)

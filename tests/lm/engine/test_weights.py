@@ -24,6 +24,7 @@ from adwright.lm.engine.weights import (
     smollm2_gguf,
 )
 from tests.support.lm.smollm2 import smollm2
+from tests.support.lm.tiny_gguf import save_tiny_gguf
 
 
 def tensors(path: Path) -> dict[str, tuple[str, np.ndarray]]:
@@ -110,3 +111,11 @@ def test_the_default_model_is_plain_float32_without_a_memory_of_its_quantisation
     )
     assert locate(str(folder))[1] == SMOLLM2_NOTE
     assert SMOLLM2 in folder.name
+
+
+def test_reading_a_gguf_shows_no_bar(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = save_tiny_gguf(tmp_path / "tiny.gguf")
+    folder_of_gguf(file, cache=tmp_path / "cache")
+    told = capfd.readouterr()
+    assert "de-quantizing" not in told.err + told.out
+    assert "Loading weights" not in told.err + told.out

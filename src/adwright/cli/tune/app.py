@@ -23,8 +23,9 @@ from adwright.cli.shared import (
     show_facts,
 )
 from adwright.cli.tune.compare import compare
-from adwright.cli.tune.export import export
+from adwright.cli.tune.export import bring_in, export
 from adwright.cli.tune.jobs import jobs
+from adwright.cli.tune.merge import merge
 from adwright.cli.tune.offsite import app as offsite_app
 from adwright.cli.tune.options import (
     Batch,
@@ -239,6 +240,8 @@ def _settings(settings: list[str], dropout: float | None) -> dict[str, Any]:
 # After `run`, which stands where no verb is named.
 app.command("compare")(compare)
 app.command("export")(export)
+app.command("import")(bring_in)
 app.command("jobs")(jobs)
+app.command("merge")(merge)
 app.add_typer(offsite_app, name="offsite")
 app.add_typer(revive_app, name="revive")

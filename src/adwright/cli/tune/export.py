@@ -1,4 +1,4 @@
-"""adwright tune export: a tuned LoRA as a GGUF adapter for llama.cpp."""
+"""adwright tune export and import: a tuned part in the format of llama.cpp or of peft."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from adwright.cli.shared import Force, Offline, allowed_to_replace, show_facts
 
-__all__ = ["Floats", "export"]
+__all__ = ["Floats", "bring_in", "export"]
 
 
 class Floats(StrEnum):
@@ -24,33 +24,72 @@ def export(
     folder: Annotated[
         Path, typer.Argument(help="What `adwright tune run` wrote, or the `tuned` in it.")
     ],
-    to: Annotated[Path, typer.Option("--to", help="The adapter to write, FILE.gguf.")],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--to", help="FILE.gguf for llama.cpp, or a folder in the format of Hugging Face peft."
+        ),
+    ],
     model: Annotated[
         str, typer.Option("--model", help="The base that it was tuned on, as for `run`.")
     ] = "smollm2-135m-instruct",
-    floats: Annotated[Floats, typer.Option("--floats", help="f16 halves the file.")] = Floats.F32,
+    floats: Annotated[
+        Floats, typer.Option("--floats", help="Of FILE.gguf: f16 halves it.")
+    ] = Floats.F32,
     offline: Offline = False,
     force: Force = False,
 ) -> None:
-    """Write a LoRA, rsLoRA or LoRA-FA as a GGUF adapter, which llama.cpp loads beside the base.
+    """Write a tuned part for other programs, which load it beside the base.
 
-    Such a file cannot hold other methods: where they can be merged, convert the whole model.
+    A folder is in peft's format, for peft, vLLM, SGLang and the hub: LoRA and its kin, DoRA, (IA)3,
+    prompts and prefixes, and the kinds of peft. FILE.gguf holds a LoRA, rsLoRA or LoRA-FA. Other
+    methods have no such form: `adwright tune merge` stores base and part as one model.
     """
-    allowed_to_replace(to, force=force)
+    replacing = allowed_to_replace(to, force=force)
     from adwright.training.tuning.base import load_base
+    from adwright.training.tuning.merging import tuned_folder
     from adwright.tuning.gguf_lora import to_gguf
     from adwright.tuning.methods import load_tuned
+    from adwright.tuning.peft_format import to_peft
 
     # Its weights only prove that it is the right base: bfloat16 is enough.
     base, _, _ = load_base(model, dtype="bfloat16", offline=offline)
-    inner = folder / "tuned"
-    tuned = load_tuned(base, inner if inner.is_dir() else folder)
-    written = to_gguf(tuned, to, dtype=floats.value)
-    show_facts(
-        {
-            "method": type(tuned.method).__name__,
-            "base": model,
-            "bytes": f"{written.stat().st_size:,}",
-            "saved in": str(written),
-        }
-    )
+    tuned = load_tuned(base, tuned_folder(folder))
+    if to.suffix == ".gguf":
+        files = [to_gguf(tuned, to, dtype=floats.value)]
+    else:
+        files = [*to_peft(tuned, to, base=model, overwrite=replacing or force).iterdir()]
+    _tell(type(tuned.method).__name__, model, files, to)
+
+
+def bring_in(
+    folder: Annotated[
+        Path, typer.Argument(help="What peft wrote, or a hub's copy of it; or FILE.gguf.")
+    ],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the part, as `run` has --out.")],
+    model: Annotated[
+        str, typer.Option("--model", help="The base that it was tuned on, as for `run`.")
+    ] = "smollm2-135m-instruct",
+    offline: Offline = False,
+    force: Force = False,
+) -> None:
+    """Read a part that another program tuned: a LoRA, DoRA, (IA)3, prompt or prefix of peft, or a
+    LoRA in GGUF. TO/tuned then is what `run` would have left there, for all verbs.
+
+    Their files do not say which base they belong to: name it. Sizes are checked, weights cannot be.
+    """
+    replacing = allowed_to_replace(to / "tuned", force=force)
+    from adwright.training.tuning.base import load_base
+    from adwright.tuning.gguf_lora import from_gguf
+    from adwright.tuning.peft_read import from_peft
+
+    base, _, _ = load_base(model, dtype="bfloat16", offline=offline)
+    tuned = from_gguf(base, folder) if folder.suffix == ".gguf" else from_peft(base, folder)
+    tuned.save(to / "tuned", overwrite=replacing or force)
+    files = [file for file in (to / "tuned").iterdir() if file.is_file()]
+    _tell(type(tuned.method).__name__, model, files, to / "tuned")
+
+
+def _tell(method: str, base: str, files: list[Path], to: Path) -> None:
+    size = sum(file.stat().st_size for file in files)
+    show_facts({"method": method, "base": base, "bytes": f"{size:,}", "saved in": str(to)})

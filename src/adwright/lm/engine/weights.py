@@ -12,11 +12,14 @@ safetensors with the tokeniser, and kept in the cache folder under the hash of t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adwright.core.assets import ASSETS, asset, derived
 from adwright.core.errors import AssetError, MissingExtraError
@@ -30,6 +33,7 @@ __all__ = [
     "Located",
     "folder_of_gguf",
     "gguf_rewritten",
+    "gguf_with",
     "locate",
     "quiet",
     "smollm2_folder",
@@ -40,9 +44,10 @@ SMOLLM2 = "smollm2-135m-instruct"
 SMOLLM2_NOTE = "SmolLM2-135M-Instruct, dequantised Q4_1"
 #: A name on the hub, such as HuggingFaceTB/SmolLM2-360M-Instruct.
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-#: How the weights of a rewritten GGUF file are stored: eight bits in groups of 32, or float16.
-GgufWeights = Literal["q8_0", "f16"]
+#: How the weights of a rewritten GGUF file are stored: eight bits in groups of 32, or floats.
+GgufWeights = Literal["q8_0", "f16", "f32"]
 
+Floats = NDArray[np.float32]
 #: What transformers or OpenVINO loads, and what a reader of its figures has to know.
 Located = tuple[str, str]
 
@@ -102,7 +107,7 @@ def gguf_rewritten(
 
     def make(made: Path) -> None:
         try:
-            _rewrite(gguf, made / file, weights)
+            gguf_with(gguf, made / file, weights)
         except Exception as error:
             # Any number may stand in the file, and the reader believes them.
             raise _unreadable(gguf, error) from error
@@ -157,11 +162,18 @@ def _dequantise(gguf: Path, folder: Path) -> None:
         tokenizer.save_pretrained(str(folder))
 
 
-def _rewrite(source: Path, target: Path, weights: GgufWeights) -> None:
+def gguf_with(
+    source: Path, target: Path, weights: GgufWeights, tensors: Mapping[str, Floats] | None = None
+) -> None:
+    """Write the GGUF file `source` to `target`, with `tensors` in the place of its own of these
+    names and beside them: matrices are stored as `weights`, vectors in float32.
+
+    Raises whatever the reader does for a file that is none.
+    """
     from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
     from gguf.quants import dequantize, quantize
 
-    kind = GGMLQuantizationType.Q8_0 if weights == "q8_0" else GGMLQuantizationType.F16
+    kind = GGMLQuantizationType[weights.upper()]
     reader: Any = GGUFReader(source)
     writer: Any = GGUFWriter(target, reader.fields["general.architecture"].contents())
     # The writer adds these three by itself.
@@ -173,14 +185,19 @@ def _rewrite(source: Path, target: Path, weights: GgufWeights) -> None:
         writer.add_key_value(
             key, entry.contents(), entry.types[0], sub_type=entry.types[-1] if many else None
         )
-    writer.add_file_type(7 if weights == "q8_0" else 1)
+    writer.add_file_type({"q8_0": 7, "f16": 1, "f32": 0}[weights])
     writer.add_quantization_version(2)
+    given = dict(tensors or {})
     for tensor in reader.tensors:
-        values = dequantize(tensor.data, tensor.tensor_type)
-        if tensor.tensor_type == GGMLQuantizationType.F32:  # the vectors: norms
-            writer.add_tensor(tensor.name, values)
+        values = given.pop(tensor.name, None)
+        if values is None:
+            values = dequantize(tensor.data, tensor.tensor_type)
+        given[tensor.name] = values
+    for name, values in given.items():
+        if values.ndim == 1:  # norms and biases
+            writer.add_tensor(name, values)
         else:
-            writer.add_tensor(tensor.name, quantize(values, kind), raw_dtype=kind)
+            writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

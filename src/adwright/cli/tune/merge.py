@@ -1,0 +1,67 @@
+"""adwright tune merge: a tuned part and its base as one model."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adwright.cli.shared import Force, Offline, allowed_to_replace, show_facts
+
+__all__ = ["MergedWeights", "merge"]
+
+
+class MergedWeights(StrEnum):
+    """How a GGUF file stores matrices."""
+
+    F16 = "f16"
+    F32 = "f32"
+    Q8_0 = "q8_0"
+
+
+def merge(
+    run: Annotated[
+        Path, typer.Argument(help="What `adwright tune run` wrote, or the `tuned` in it.")
+    ],
+    to: Annotated[
+        Path, typer.Option("--to", help="A folder for transformers, or FILE.gguf for llama.cpp.")
+    ],
+    model: Annotated[
+        str, typer.Option("--model", help="The base that it was tuned on, as for `run`.")
+    ] = "smollm2-135m-instruct",
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            "--like",
+            help="For FILE.gguf: a GGUF file of the same base, whose tokeniser and settings are "
+            "taken over; not needed where --model is one.",
+        ),
+    ] = None,
+    weights: Annotated[
+        MergedWeights, typer.Option("--weights", help="How FILE.gguf stores matrices.")
+    ] = MergedWeights.F16,
+    offline: Offline = False,
+    force: Force = False,
+) -> None:
+    """Fold a tuned part into its base, and store the whole model.
+
+    What is stored answers as base and part together, and takes a full model's space. Parts that
+    cannot be folded, such as adapters with an activation, prompts and prefixes, are refused.
+    """
+    replacing = allowed_to_replace(to, force=force)
+    from adwright.training.tuning.merging import merge_run
+
+    method = merge_run(
+        run,
+        to,
+        model=model,
+        like=like,
+        weights=weights.value,
+        overwrite=replacing or force,
+        offline=offline,
+    )
+    files = [to] if to.is_file() else [file for file in to.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    show_facts({"method": method, "base": model, "bytes": f"{size:,}", "saved in": str(to)})
