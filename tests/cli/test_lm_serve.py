@@ -94,6 +94,14 @@ def test_adapters_need_torch(tmp_path: Path) -> None:
         assert "on torch alone" in run("serve", *options, code=2)
 
 
+def test_a_device_is_torchs(tmp_path: Path) -> None:
+    told = run("serve", "--device", "cuda", "--engine", "openvino", code=2)
+    assert "openvino does not compute on cuda" in told
+    assert "torch cannot compute there" in run("serve", "--device", "meta:x", code=2)
+    told = run("serve", "--device", "cuda", "--adapters", str(tmp_path), code=2)
+    assert "on the processor alone" in told
+
+
 JOB = """[[jobs]]
 name = "{name}"
 data = {{ path = "{data}", valid = 0.25 }}

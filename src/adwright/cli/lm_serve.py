@@ -17,7 +17,7 @@ from adwright.cli.shared import DryRun, Offline
 from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from adwright.lm.open_model import EngineConfig
+    from adwright.lm.open_model import EngineConfig, LocalConfig
     from adwright.lm.serving.config import Drive, ServingConfig
     from adwright.lm.serving.engine import AdapterModels
     from adwright.lm.torch_engine.config import TorchConfig
@@ -47,6 +47,12 @@ EngineName = Annotated[
 ]
 Threads = Annotated[
     int, typer.Option("--threads", min=0, help="Threads to compute with; 0 takes what fits.")
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", help="Where torch computes: cpu, or cuda; the other engines know the cpu alone."
+    ),
 ]
 Name = Annotated[
     str, typer.Option("--name", help="Name of the model for callers; by default as --model.")
@@ -168,6 +174,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     host: Host = "127.0.0.1",
     port: Port = 8001,
     threads: Threads = 0,
+    device: Device = "cpu",
     max_running: MaxRunning = 16,
     max_queue: MaxQueue = 64,
     allow_host: AllowHost = None,
@@ -204,8 +211,6 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
 
         adwright lm serve --tune jobs.toml --token-bound 0.4
     """
-    from adwright.lm.open_model import local_config
-
     _need_service()
     key = os.environ.get(KEY_VARIABLE, "")
     _require_key(host, bool(key) or keys is not None)
@@ -230,8 +235,15 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     if dry_run:
         _check(tuning, served, adapters)
     elif adapters is None and tuning is None:
-        _serve_one(local_config(engine, model, threads=threads, offline=offline), served)
+        _serve_one(_one_model(model, engine, threads, device, offline), served)
     else:
+        if device != "cpu":
+            raise ConfigError(
+                "adapters are served on the processor alone",
+                where=f"--device {device}",
+                hint="merge one into its base (`adwright tune merge`), or export it to peft's "
+                "format and serve it with vLLM",
+            )
         config = _on_torch(model, engine, threads, offline)
         from adwright.lm.serving.config import ServingConfig
 
@@ -374,6 +386,25 @@ def _check(tuning: _Tuning | None, served: _Served, top: Path | None) -> None:
         _check_tuning(tuning, served, top)
         told |= {"bounds": to_jsonable(tuning.bounds), "tune": to_jsonable(tuning.jobs)}
     typer.echo(json.dumps(told, indent=1))
+
+
+def _one_model(model: str, engine: str, threads: int, device: str, offline: bool) -> LocalConfig:
+    """Raises ConfigError where another engine was asked for than the device needs."""
+    from adwright.lm.open_model import local_config
+
+    if device == "cpu":
+        return local_config(engine, model, threads=threads, offline=offline)
+    if engine not in ("auto", "torch"):
+        raise ConfigError(
+            f"{engine} does not compute on {device}",
+            where=f"--device {device}",
+            hint="leave --engine out, or --device",
+        )
+    from adwright.lm.torch_engine.config import TorchConfig
+    from adwright.training.tuning.base import require_device
+
+    require_device(device)
+    return TorchConfig(model, device=device, threads=threads, offline=offline)
 
 
 def _on_torch(model: str, engine: str, threads: int, offline: bool) -> TorchConfig:

@@ -82,7 +82,9 @@ def test_a_gguf_answers_in_llamacpp_as_here(base: Path, tmp_path: Path) -> None:
     with closing(XllamacppModel.open(config)) as model:
         found = model.generate([TEXT], asked)[0]
         scored = model.score([TEXT], [" and a friend"]).token_logprobs[0]
-    assert found.text == ours.generate([TEXT], asked)[0].text
+    # A random model writes half characters, which the two show differently.
+    texts = [one.text.replace("\ufffd", "") for one in (found, ours.generate([TEXT], asked)[0])]
+    assert texts[0] == texts[1] != ""
     wanted = ours.score([TEXT], [" and a friend"]).token_logprobs[0]
     assert scored == pytest.approx(wanted, abs=0.02)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from adwright.core.atomic import atomic_folder
 from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
-from adwright.lm.engine.weights import SMOLLM2, GgufWeights, gguf_with, smollm2_gguf
+from adwright.lm.engine.weights import SMOLLM2, GgufWeights, gguf_with, quiet, smollm2_gguf
 from adwright.training.tuning.base import load_base
 from adwright.tuning.gguf_model import gguf_tensors
 from adwright.tuning.methods import load_tuned
@@ -51,7 +51,7 @@ def merge_run(
     method, merged = type(tuned.method).__name__, tuned.merge()
     _untie(merged)
     if source is None:
-        with atomic_folder(to, overwrite=overwrite) as made:
+        with quiet(), atomic_folder(to, overwrite=overwrite) as made:
             merged.save_pretrained(str(made))  # type: ignore[operator]
             tokenizer.save_pretrained(str(made))
     else:
