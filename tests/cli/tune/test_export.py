@@ -14,7 +14,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from adwright.cli import app
-from adwright.tuning.gguf_lora import from_gguf
+from adwright.tuning.formats.gguf_lora import from_gguf
 from adwright.tuning.methods import Method, apply, load_tuned
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.lora import LoRA

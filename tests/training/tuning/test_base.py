@@ -110,7 +110,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_base_is_loaded_in_the_type_that_its_method_needs(
     saved: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adwright.training.tuning.base.fitting_dtype", lambda: torch.bfloat16)
+    monkeypatch.setattr("adwright.training.tuning.base.fitting_dtype", lambda _: torch.bfloat16)
     found = {
         (method, dtype): load_base(saved, method, dtype=dtype)[0].dtype
         for method in (None, LoRA(), FullTuning())

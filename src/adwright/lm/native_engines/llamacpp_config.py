@@ -26,7 +26,7 @@ _SEEDS = 2**32 - 1
 
 @dataclass(frozen=True)
 class LoraFile:
-    """A LoRA adapter in GGUF, as `tuning.gguf_lora` writes it. scale: of its update."""
+    """A LoRA adapter in GGUF, as `tuning.formats.gguf_lora` writes it. scale: of its update."""
 
     path: str
     scale: float = 1.0

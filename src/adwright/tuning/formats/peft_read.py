@@ -20,8 +20,8 @@ from adwright.core.errors import ArtifactError, ConfigError
 from adwright.tuning.additive.ia3 import IA3
 from adwright.tuning.additive.prefix import PrefixTuning
 from adwright.tuning.additive.prompt import PromptTuning
+from adwright.tuning.formats.peft_format import CONFIG_FILE, TENSOR_FILE, rotated
 from adwright.tuning.methods import Method
-from adwright.tuning.peft_format import CONFIG_FILE, TENSOR_FILE, rotated
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import LINEAR, Sizes, Target, places

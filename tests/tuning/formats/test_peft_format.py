@@ -16,10 +16,10 @@ from adwright.tuning.additive.prefix import PrefixTuning
 from adwright.tuning.additive.prompt import PromptTuning
 from adwright.tuning.additive.serial import SerialAdapter
 from adwright.tuning.efficient.lora_fa import LoRAFA
+from adwright.tuning.formats.peft_format import CONFIG_FILE, TENSOR_FILE, to_peft
+from adwright.tuning.formats.peft_read import from_peft
 from adwright.tuning.methods import Method, apply
-from adwright.tuning.peft_format import CONFIG_FILE, TENSOR_FILE, to_peft
 from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.peft_read import from_peft
 from adwright.tuning.peft_wrapper import Wrapped
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.lora import LoRA

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adwright.core.errors import ArtifactError, ConfigError
+from adwright.tuning.formats.peft_format import CONFIG_FILE, TENSOR_FILE
+from adwright.tuning.formats.peft_read import from_peft
 from adwright.tuning.methods import load_tuned
-from adwright.tuning.peft_format import CONFIG_FILE, TENSOR_FILE
-from adwright.tuning.peft_read import from_peft
 from tests.support.lm.tuning_methods import TOKENS, logits_of, tiny_llama
 
 peft = pytest.importorskip("peft", reason="the extra lm is not installed")

@@ -18,7 +18,7 @@ import gguf
 
 from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
 from adwright.tuning.efficient.lora_fa import LoRAFA
-from adwright.tuning.gguf_lora import from_gguf, from_rotary, to_gguf, to_rotary
+from adwright.tuning.formats.gguf_lora import from_gguf, from_rotary, to_gguf, to_rotary
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.lora import LoRA

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.gguf_lora import GGUF_NAMES, PERMUTED, architecture_of, to_rotary
+from adwright.tuning.formats.gguf_lora import GGUF_NAMES, PERMUTED, architecture_of, to_rotary
 from adwright.tuning.sizes import ATTENTION, LINEAR, Sizes
 
 __all__ = ["gguf_tensors"]
