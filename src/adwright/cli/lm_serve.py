@@ -237,14 +237,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     elif adapters is None and tuning is None:
         _serve_one(_one_model(model, engine, threads, device, offline), served)
     else:
-        if device != "cpu":
-            raise ConfigError(
-                "adapters are served on the processor alone",
-                where=f"--device {device}",
-                hint="merge one into its base (`adwright tune merge`), or export it to peft's "
-                "format and serve it with vLLM",
-            )
-        config = _on_torch(model, engine, threads, offline)
+        config = _on_torch(model, engine, threads, device, offline)
         from adwright.lm.serving.config import ServingConfig
 
         drive: Drive = "thread" if tuning is None else "outside"
@@ -407,8 +400,15 @@ def _one_model(model: str, engine: str, threads: int, device: str, offline: bool
     return TorchConfig(model, device=device, threads=threads, offline=offline)
 
 
-def _on_torch(model: str, engine: str, threads: int, offline: bool) -> TorchConfig:
-    """Raises ConfigError where another engine was asked for."""
+def _on_torch(model: str, engine: str, threads: int, device: str, offline: bool) -> TorchConfig:
+    """Raises ConfigError where another engine or device was asked for."""
+    if device != "cpu":
+        raise ConfigError(
+            "adapters are served on the processor alone",
+            where=f"--device {device}",
+            hint="merge one into its base (`adwright tune merge`), or export it to peft's format "
+            "and serve it with vLLM",
+        )
     from adwright.lm.torch_engine.config import TorchConfig
 
     if engine not in ("auto", TorchConfig.engine):

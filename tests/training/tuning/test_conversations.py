@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.training.tuning.conversations import Turn, asked_and_answered
+from adwright.training.tuning.conversations import ChatTurn, asked_and_answered
 from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
 from tests.support.lm.tiny_llama import tiny_tokenizer
 
@@ -31,7 +31,7 @@ def read(messages: object) -> list[Any]:
 def test_each_answer_has_the_turns_before_it() -> None:
     found = read(TALK)
     assert [answer for _, answer in found] == ["green", "white"]
-    assert found[0][0] == (Turn("system", "be brief"), Turn("user", "name a tea"))
+    assert found[0][0] == (ChatTurn("system", "be brief"), ChatTurn("user", "name a tea"))
     assert [turn.role for turn in found[1][0]] == ["system", *["user", "assistant"] * 2, "user"]
     assert found[1][0][4].content == "black"
 
@@ -105,7 +105,7 @@ def test_a_system_prompt_stands_where_there_is_none() -> None:
 
 
 def test_turns_that_the_template_refuses_are_named() -> None:
-    turns = (Turn("user", "a"), Turn("system", "b"))
+    turns = (ChatTurn("user", "a"), ChatTurn("system", "b"))
     with pytest.raises(ValueInvalidError, match="the system speaks first") as caught:
         Texts.of([("x", "y"), (turns, "z")], tiny_tokenizer())
     assert "row 1" in str(caught.value)

@@ -42,7 +42,7 @@ from adwright.cli.tune.revive import app as revive_app
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.training.tuning.run import TuningReport
+    from adwright.training.tuning.run import TuneRun, TuningReport
 
 __all__ = ["app", "methods", "run"]
 
@@ -143,55 +143,50 @@ def run(  # noqa: PLR0913
     parameters are kept. OUT then holds the adapter in `tuned`, the resumable `run`, and
     `report.json`, which `adwright tune compare` reads. A run that was killed continues with
     --resume and ends with the same bits. With --ray-workers the processes of Ray divide each batch,
-    on the cluster of
-    RAY_ADDRESS or on this machine; it needs the extra `ray`.
+    on the cluster of RAY_ADDRESS or on this machine; it needs the extra `ray`.
     """
-    from adwright.core.config import to_jsonable
-    from adwright.training.on_ray import tune_on_ray
     from adwright.training.tuning.config import TuneConfig
-    from adwright.training.tuning.run import TuneRun, run_tuning
+    from adwright.training.tuning.run import TuneRun
     from adwright.training.tuning.texts import PairsConfig
     from adwright.tuning.methods import method_of
 
     require_ray_options(ray_workers, retries)
+    fields = (prompt_field, answer_field, group)
+    pairs = PairsConfig(data, *fields, valid, max_length, system, messages_field)
+    tune = TuneConfig(epochs, steps, batch, batch, rate, checkpoint_layers=recompute, shard=shard)
     asked = TuneRun(
-        data=PairsConfig(
-            path=data,
-            prompt=prompt_field,
-            answer=answer_field,
-            messages=messages_field,
-            group=group,
-            valid=valid,
-            max_length=max_length,
-            system=system,
-        ),
+        data=pairs,
         method=method_of({**_settings(settings or [], dropout), "kind": method}),
         model=model,
         sources=tuple(sources or ()),
-        tune=TuneConfig(
-            epochs=epochs,
-            steps=steps,
-            batch=batch,
-            micro=batch,
-            learning_rate=rate,
-            checkpoint_layers=recompute,
-            shard=shard,
-        ),
+        tune=tune,
         quantise="nf4" if four_bits else "",
         device=device,
         seed=seed,
         out=out,
     )
     if dry_run:
-        plain = to_jsonable(asked)
-        plain["method"] = {"class": type(asked.method).__name__, **plain["method"]}
-        typer.echo(json.dumps(plain, indent=1))
-        return
+        _print(asked)
+    else:
+        _run(asked, ray_workers, retries, resume=resume, force=force)
+
+
+def _print(asked: TuneRun) -> None:
+    from adwright.core.config import to_jsonable
+
+    plain = to_jsonable(asked)
+    plain["method"] = {"class": type(asked.method).__name__, **plain["method"]}
+    typer.echo(json.dumps(plain, indent=1))
+
+
+def _run(asked: TuneRun, workers: int, retries: int, *, resume: bool, force: bool) -> None:
+    from adwright.training.on_ray import tune_on_ray
+    from adwright.training.tuning.run import run_tuning
+
     # What a run that is resumed has left is its own.
-    replacing = resume or allowed_to_replace(out / "tuned", force=force)
-    with_ray = partial(tune_on_ray, workers=ray_workers, retries=retries) if ray_workers else None
-    replacing = replacing or force
-    _tell(run_tuning(asked, resume=resume, overwrite=replacing, tune_with=with_ray), out)
+    replacing = resume or allowed_to_replace(asked.out / "tuned", force=force) or force
+    with_ray = partial(tune_on_ray, workers=workers, retries=retries) if workers else None
+    _tell(run_tuning(asked, resume=resume, overwrite=replacing, tune_with=with_ray), asked.out)
 
 
 def _tell(report: TuningReport, out: Path) -> None:

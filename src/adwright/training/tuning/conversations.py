@@ -20,19 +20,19 @@ from typing import NamedTuple
 
 from adwright.core.errors import DataError
 
-__all__ = ["Turn", "Turns", "asked_and_answered"]
+__all__ = ["ChatTurn", "Turns", "asked_and_answered"]
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
-class Turn(NamedTuple):
+class ChatTurn(NamedTuple):
     """One message. role: system, user, assistant or tool."""
 
     role: str
     content: str
 
 
-Turns = tuple[Turn, ...]
+Turns = tuple[ChatTurn, ...]
 
 
 def asked_and_answered(
@@ -51,7 +51,7 @@ def asked_and_answered(
         raise bad(
             "a conversation is no list of messages", '[{"role": "user", "content": ...}, ...]'
         )
-    turns: list[Turn] = []
+    turns: list[ChatTurn] = []
     found: list[tuple[Turns, str]] = []
     for number, message in enumerate(messages):
         role = message.get("role") if isinstance(message, Mapping) else None
@@ -70,7 +70,7 @@ def asked_and_answered(
                     "give it weight 0, or a turn of the user before it",
                 )
             found.append((tuple(turns), content))
-        turns.append(Turn("system" if role == "developer" else str(role), content))
+        turns.append(ChatTurn("system" if role == "developer" else str(role), content))
     if not found:
         raise bad("a conversation has no answer to learn", "add a turn of the assistant")
     return found

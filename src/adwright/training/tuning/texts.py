@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from adwright.core.config import checked
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.core.hashing import content_hash
-from adwright.training.tuning.conversations import Turn, Turns, asked_and_answered
+from adwright.training.tuning.conversations import ChatTurn, Turns, asked_and_answered
 from adwright.tuning.packing.texts import Packed, pack
 
 __all__ = ["PairsConfig", "TextRow", "Texts", "held_apart", "read_rows"]
@@ -111,7 +111,7 @@ class Texts:
         """
         prompts, answers, cut = [], [], 0
         for row, (said, answer) in enumerate(pairs):
-            turns = said if isinstance(said, tuple) else (Turn("user", said),)
+            turns = said if isinstance(said, tuple) else (ChatTurn("user", said),)
             empty = not any(turn.content.strip() for turn in turns)
             if empty or not answer.strip():
                 raise ValueInvalidError(
@@ -121,7 +121,7 @@ class Texts:
                     hint="leave the row out",
                 )
             if system and turns[0].role != "system":
-                turns = (Turn("system", system), *turns)
+                turns = (ChatTurn("system", system), *turns)
             end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
             tail = (_plain(tokenizer, answer) + end)[: max_length - 1]
             head = _prompt(tokenizer, turns, row)
@@ -271,6 +271,6 @@ def _shorter(tokenizer: Any, turns: Turns, row: int, room: int) -> list[int]:
         return head
     words = _plain(tokenizer, rest[-1].content)
     left = words[: max(room - (len(head) - len(words)), 0)]
-    last = Turn(rest[-1].role, tokenizer.decode(left))
+    last = ChatTurn(rest[-1].role, tokenizer.decode(left))
     # Decoding and encoding again may give a token more than before.
     return _prompt(tokenizer, (*system, *rest[:-1], last), row)[:room]
