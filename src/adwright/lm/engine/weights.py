@@ -207,10 +207,11 @@ def gguf_with(
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hide the progress bars of transformers."""
-    from transformers import modeling_gguf_pytorch_utils as reader
+    from transformers import modeling_gguf_pytorch_utils as gguf_reader
     from transformers.utils import logging as chatter
 
     logging: Any = chatter
+    reader: Any = gguf_reader
 
     before = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

@@ -85,14 +85,15 @@ def rotated(model: Any, keys: Tensor, places: int) -> Tensor:
     cos, sin = (x[0].float() / rotary.attention_scaling for x in rotary(keys.float(), at))
     first, second = keys.float().chunk(2, -1)
     turned = torch.cat([-second, first], -1)
-    return keys.float() * cos + turned * sin * (1 if places > 0 else -1)
+    found: Tensor = keys.float() * cos + turned * sin * (1 if places > 0 else -1)
+    return found
 
 
 def _described(tuned: Tuned) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The config and the tensors, by peft's names."""
     match tuned.method:
         case DoRA() | LowRankMethod(plain_lora=True) as method:
-            return _low_rank(tuned, cast(LowRankMethod, method))
+            return _low_rank(tuned, method)
         case IA3():
             return _rescaled(tuned)
         case PromptTuning(length=length):

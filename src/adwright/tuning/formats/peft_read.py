@@ -175,6 +175,7 @@ def _low_rank(
             continue
         found += [] if place.target in found else [place.target]
         inputs, outputs = place.linear.in_features, place.linear.out_features
+        mine: dict[str, tuple[str, tuple[int, ...]]]
         mine = {"lora_A.weight": ("a", (rank, inputs)), "lora_B.weight": ("b", (outputs, rank))}
         if dora:
             mine["lora_magnitude_vector"] = ("magnitude", (outputs,))
