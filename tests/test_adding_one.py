@@ -239,7 +239,7 @@ with TestClient(create_lm_app(settings, {"backwards": model})) as client:
     (choice,) = client.post("/v1/chat/completions", json=body).json()["choices"]
     assert "cba" in choice["message"]["content"]
     body = {"model": "backwards", "input": "abc"}
-    assert client.post("/v1/embeddings", json=body).status_code == 422
+    assert client.post("/v1/embeddings", json=body).status_code == 400
 """
 
 

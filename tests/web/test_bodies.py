@@ -144,7 +144,8 @@ def test_of_many_errors_few_are_told() -> None:
 def test_what_is_not_sent_as_json_is_not_parsed() -> None:
     for kind in ("text/plain", "", "application/x-www-form-urlencoded"):
         ((status, said),) = post({"name": "a"}, kind=kind)
-        assert (status, said["error"]["code"]) == (422, "invalid")
+        assert (status, said["error"]["code"]) == (415, "unsupported")
+        assert "application/json" in said["error"]["hint"]
 
 
 def test_a_route_without_a_body_is_as_it_was() -> None:

@@ -29,6 +29,8 @@ __all__ = [
     "ErrorDetail",
     "ErrorOut",
     "add_error_handlers",
+    "allowed_methods",
+    "described",
     "error_docs",
     "error_response",
     "own_error_response",
@@ -75,6 +77,7 @@ _MEANINGS = {
     408: "The body did not arrive in time.",
     409: "The id is taken by something else, or no model is deployed.",
     413: "The body is longer than allowed.",
+    415: "The body is of another content type.",
     422: "A field is missing, unknown or out of range.",
     429: "Too busy to answer in time: come back after Retry-After seconds.",
     503: "The store cannot be reached: come back later.",
@@ -218,12 +221,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         raise error
     headers = {name: value for name, value in (error.headers or {}).items()}
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(_allowed(request))
+        headers["Allow"] = ", ".join(allowed_methods(request))
     status = error.status_code
     return error_response(status, _MEANINGS.get(status, str(error.detail)), headers=headers)
 
 
-def _allowed(request: Request) -> list[str]:
+def allowed_methods(request: Request) -> list[str]:
     """The methods of a path; the framework names those of its first route alone."""
     routes = request.app.router.routes
     asked = ((method, {**request.scope, "method": method}) for method in _METHODS)
@@ -240,11 +243,15 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
         return error_response(400, _MEANINGS[400])
-    details = [
+    return error_response(422, _MEANINGS[422], details=described(problems))
+
+
+def described(problems: Sequence[Any]) -> list[ErrorDetail]:
+    """The first of the problems that pydantic found, in words that repeat nothing of a body."""
+    return [
         ErrorDetail(where=_path(problem["loc"]), message=_message(str(problem["msg"])))
         for problem in problems[:_MAX_DETAILS]
     ]
-    return error_response(422, _MEANINGS[422], details=details)
 
 
 async def _on_own_error(_: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwright.core.clock import Clock
@@ -72,6 +73,7 @@ class Gate:
 
     authenticate: None where nobody needs a key, and all are one tenant. turns: of the
     tenants, told by its owner how late the event loop is; None where requests never wait for one.
+    respond: the form of a refusal.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Gate:
         clock: Clock,
         authenticate: Authenticate | None = None,
         turns: Turns | None = None,
+        respond: Callable[[ApiError], Response] = ApiError.response,
     ) -> None:
         self._app = app
         self._limits = limits
@@ -89,6 +92,7 @@ class Gate:
         self._clock = clock
         self._authenticate = authenticate
         self._turns = turns
+        self._respond = respond
         self._arrivals = ArrivingBodies(limits)
         most = limits.max_in_flight
         self._share = most if authenticate is None else limits.share_of(most)
@@ -126,7 +130,7 @@ class Gate:
         except ApiError as error:
             if isinstance(error, Busy):
                 self._metrics.shed.labels(error.reason).inc()
-            await error.response()(scope, receive, send_on)
+            await self._respond(error)(scope, receive, send_on)
         finally:
             status = _GONE if request.gone else status
             route = getattr(scope.get("route"), "path_format", "other")

@@ -114,7 +114,7 @@ def test_scores_and_embeddings(local: TorchModel, remote: HttpModel) -> None:
 
 
 def test_what_the_endpoint_refuses(served: tuple[FastAPI, str], remote: HttpModel) -> None:
-    with pytest.raises(ConfigError, match="422"):
+    with pytest.raises(ConfigError, match="400"):
         remote.generate([TokenPrompt((5,) * 300)])
     with closing(HttpModel.open(HttpConfig(served[1], "other", retries=0))) as other:
         with pytest.raises(ConfigError, match="no model of this name"):

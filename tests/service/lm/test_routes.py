@@ -29,6 +29,7 @@ def test_every_path_is_there() -> None:
     paths = {route.path for route in router.routes}  # type: ignore[attr-defined]
     assert paths == {
         "/v1/models",
+        "/v1/models/{name:path}",
         "/v1/adapters",
         "/v1/adapters/rescan",
         "/v1/chat/completions",
@@ -143,7 +144,7 @@ def test_what_the_model_refuses_is_the_callers_to_correct(path: str, body: dict[
     with running(app_of(Small(ScriptedConfig()))) as client:
         answer = client.post(f"/v1/{path}", json={"model": "m", **body})
         # Before the head of a stream too.
-        assert answer.status_code == 422
+        assert answer.status_code == 400
         assert "no room in a context of 3" in answer.json()["error"]["message"]
         assert "hello" not in answer.text
 

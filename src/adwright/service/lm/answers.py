@@ -107,13 +107,18 @@ def prompts_of(body: ChatIn | CompletionIn, limits: LmServiceConfig) -> list[Pro
 
 
 def answer_of(
-    kind: Kind, name: str, answers: Completions, tokens: Tokenizer, now: int
+    kind: Kind, name: str, answers: Completions, tokens: Tokenizer, now: int, n: int = 1
 ) -> dict[str, Any]:
-    """The body of an answer that is not streamed."""
+    """The body of an answer that is not streamed. n: answers to each prompt, which is counted
+    once."""
     choices = [_choice(kind, row, one, tokens) for row, one in enumerate(answers)]
+    usage = Usage(
+        sum(one.usage.prompt_tokens for one in answers.rows[::n]),
+        answers.usage.completion_tokens,
+    )
     return _envelope(kind, new_id(kind), name, now) | {
         "choices": choices,
-        "usage": usage_of(answers.usage),
+        "usage": usage_of(usage),
     }
 
 

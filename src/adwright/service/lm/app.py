@@ -9,34 +9,31 @@ Any client of that protocol can call it, `HttpModel` among them.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
-from starlette.responses import Response
+from fastapi import FastAPI
 from starlette.types import Scope
 
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.errors import AdwrightError, ConfigError, DataError
 from adwright.core.version import __version__
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.service.lm.adapters import AdapterMeasures, Adapters
 from adwright.service.lm.config import LmServiceConfig
+from adwright.service.lm.errors import add_lm_errors, respond
 from adwright.service.lm.keys import Callers
 from adwright.service.lm.routes import LmState, router
 from adwright.service.lm.shares import LmShares
 from adwright.service.lm.work import LmWork
 from adwright.web.connections import Connections
-from adwright.web.errors import ApiError, Busy, add_error_handlers, error_response
+from adwright.web.errors import ApiError
 from adwright.web.gate import Authenticate, Gate
 from adwright.web.metrics import ServiceMetrics
 from adwright.web.origin import header
 
 __all__ = ["create_lm_app"]
 
-_log = logging.getLogger("adwright.service")
 _DESCRIPTION = """
 Language models behind the protocol of OpenAI: chats, completions, embeddings.
 
@@ -86,14 +83,17 @@ def create_lm_app(
     )
     app.state.service = LmState(config, models, work, measures, clock, callers, adapters)
     app.include_router(router)
-    add_error_handlers(app)
-    app.add_exception_handler(AdwrightError, _on_own_error)
-    app.add_exception_handler(Busy, _on_busy)
+    add_lm_errors(app)
     limits = config.gate()
     authenticate = _by_key(callers) if config.key or config.keys else None
     app.state.connections = Connections(limits, measures)
     app.add_middleware(
-        Gate, limits=limits, metrics=measures, clock=clock, authenticate=authenticate
+        Gate,
+        limits=limits,
+        metrics=measures,
+        clock=clock,
+        authenticate=authenticate,
+        respond=respond,
     )
     return app
 
@@ -123,18 +123,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         state.draining = True
         await asyncio.to_thread(state.work.close)
-
-
-async def _on_busy(request: Request, error: Exception) -> Response:
-    if not isinstance(error, Busy):
-        raise error
-    request.app.state.service.metrics.shed.labels(error.reason).inc()
-    return error.response()
-
-
-async def _on_own_error(_: Request, error: Exception) -> Response:
-    # What a model refuses is the caller's to correct; its words hold no text of a prompt.
-    if isinstance(error, DataError | ConfigError):
-        return error_response(422, error.what, hint=error.hint)
-    _log.error("a model failed: %s", error, exc_info=error)
-    return error_response(503, "the model cannot answer now", headers={"Retry-After": "1"})

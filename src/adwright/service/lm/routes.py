@@ -36,12 +36,13 @@ from adwright.service.lm.answers import (
     usage_event,
 )
 from adwright.service.lm.config import LmServiceConfig
+from adwright.service.lm.errors import broken_stream, lm_error_docs
 from adwright.service.lm.keys import Callers
 from adwright.service.lm.schemas import ChatIn, CompletionIn, EmbeddingIn
 from adwright.service.lm.shares import Asked, prompt_tokens
 from adwright.service.lm.work import Gone, LmWork, TimeUp, in_thread
 from adwright.web.bodies import BodyRoute
-from adwright.web.errors import ApiError, error_docs
+from adwright.web.errors import ApiError
 from adwright.web.gate import admitted
 from adwright.web.metrics import CONTENT_TYPE, ServiceMetrics
 
@@ -54,6 +55,7 @@ __all__ = [
     "health",
     "metrics",
     "models",
+    "one_model",
     "ready",
     "rescan",
     "router",
@@ -61,7 +63,7 @@ __all__ = [
 
 router = APIRouter(route_class=BodyRoute)
 _log = logging.getLogger("adwright.service")
-_ERRORS = error_docs(401, 404, 408, 413, 422, 429, 503)
+_ERRORS = lm_error_docs(400, 401, 404, 408, 413, 415, 429, 503)
 #: The connection is closed, so nobody reads it; it is for the counters.
 _CLOSED = 499
 
@@ -106,31 +108,26 @@ async def _state(request: Request) -> LmState:
 State = Annotated[LmState, Depends(_state)]
 
 
-@router.get("/v1/models", responses=error_docs(401))
+@router.get("/v1/models", responses=lm_error_docs(401))
 async def models(state: State) -> JSONResponse:
     """The models that can be asked."""
-    data = [
-        {
-            "id": name,
-            "object": "model",
-            "created": 0,
-            "owned_by": "adwright",
-            "engine": model.info.engine,
-            "context": model.info.context,
-            "note": model.info.note,
-        }
-        for name, model in _present(state.models)
-    ]
+    data = [_described(name, model) for name, model in _present(state.models)]
     return JSONResponse({"object": "list", "data": data})
 
 
-@router.get("/v1/adapters", responses=error_docs(401, 404))
+@router.get("/v1/models/{name:path}", responses=lm_error_docs(401, 404))
+async def one_model(name: str, state: State) -> JSONResponse:
+    """One of the models that can be asked."""
+    return JSONResponse(_described(name, state.model(name)))
+
+
+@router.get("/v1/adapters", responses=lm_error_docs(401, 404))
 async def adapters(state: State) -> JSONResponse:
     """Where each adapter is (pool, host or disk), and how full the pool is."""
     return JSONResponse(adapters_of(_adapters(state).models))
 
 
-@router.post("/v1/adapters/rescan", responses=error_docs(401, 404))
+@router.post("/v1/adapters/rescan", responses=lm_error_docs(401, 404))
 async def rescan(state: State) -> JSONResponse:
     """Look at the folder of adapters again: add what is new, take away what is gone."""
     folder = _adapters(state).folder
@@ -202,6 +199,18 @@ async def metrics(state: State) -> Response:
     return Response(state.metrics.text(), media_type=CONTENT_TYPE)
 
 
+def _described(name: str, model: LanguageModel) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "adwright",
+        "engine": model.info.engine,
+        "context": model.info.context,
+        "note": model.info.note,
+    }
+
+
 def _present(models: Mapping[str, LanguageModel]) -> Iterator[tuple[str, LanguageModel]]:
     """List the present models: another thread may remove one meanwhile."""
     for name in list(models):
@@ -251,7 +260,7 @@ async def _answered(
         return Response(status_code=_CLOSED)
     if any(_is_empty(one) for one in answers):
         raise TimeUp(state.config.max_seconds)
-    return JSONResponse(answer_of(kind, body.model, answers, model.tokens, state.now()))
+    return JSONResponse(answer_of(kind, body.model, answers, model.tokens, state.now(), body.n))
 
 
 async def _streamed(
@@ -299,7 +308,7 @@ async def _events(
         return
     except (AdwrightError, TimeUp) as error:
         _log.error("a stream failed: %s", error)
-        yield _event({"error": {"code": "unavailable", "message": "the answer broke off"}})
+        yield _event(broken_stream())
         return
     if with_usage:
         yield _event(usage_event(kind, ident, name, now, total))
