@@ -58,3 +58,27 @@ def test_chunks_hold_what_is_new() -> None:
     last = answer.chunk()
     assert (last.text, last.token_ids, last.finish_reason) == ("z", (), "stop")
     assert last.usage == Usage(1, 3)
+
+
+def test_further_tokens_end_an_answer_and_others_do_not() -> None:
+    ended = AnswerWriter(ByteTokens(), [1], GenerationConfig(stop_token_ids=(98,)))
+    for token in b"ab":
+        ended.add(token)
+    assert (ended.completion().text, ended.finish_reason) == ("a", "stop")
+    assert ended.completion().usage.completion_tokens == 2
+    going = AnswerWriter(ByteTokens(), [1], GenerationConfig(ignore_eos=True, max_tokens=3))
+    for token in (97, 256, 98):
+        assert going.finish_reason is None
+        going.add(token)
+    assert (going.completion().text, going.finish_reason) == ("ab", "length")
+
+
+def test_the_likeliest_tokens_are_kept_beside_each() -> None:
+    config = GenerationConfig(logprobs=True, top_logprobs=1, stop=("zz",))
+    answer = AnswerWriter(ByteTokens(), [1], config)
+    told = []
+    for token in b"azz":
+        answer.add(token, -1.0, ((token, -1.0),))
+        told += list(answer.chunk().top_logprobs or ())
+    assert answer.completion().top_logprobs == (((97, -1.0),),)
+    assert told == [((97, -1.0),), ((122, -1.0),)]

@@ -12,7 +12,7 @@ from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo, TokenPrompt
 from adwright.lm.engine.language_model import LanguageModel
-from adwright.lm.engine.scripted import ByteTokens
+from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedModel
 
 CONTEXT = 12
 
@@ -136,3 +136,17 @@ def test_what_an_engine_does_not_give_is_refused() -> None:
         Reversed().score(["a"], ["b"])
     with pytest.raises(ConfigError, match="no embeddings"):
         Reversed().embed(["a"])
+
+
+def test_what_would_be_ignored_is_refused() -> None:
+    model = Reversed()
+    for ask in (model.generate, lambda prompts, config: model.stream(prompts[0], config)):
+        with pytest.raises(ConfigError, match="this engine has no min_p"):
+            ask(["ab"], GenerationConfig(min_p=0.1))
+    # Every engine that sees tokens can end at one.
+    ended = model.generate(["ab"], GenerationConfig(stop_token_ids=(97,)))
+    assert ended.texts == ["b"]
+    with pytest.raises(ValueInvalidError, match="no such token"):
+        ScriptedModel(ScriptedConfig()).generate(["ab"], GenerationConfig(stop_token_ids=(300,)))
+    with pytest.raises(ValueInvalidError, match="no such token"):
+        ScriptedModel(ScriptedConfig()).generate(["ab"], GenerationConfig(logit_bias=((300, 1.0),)))

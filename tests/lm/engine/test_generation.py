@@ -13,6 +13,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import (
+    FURTHER,
     Cancellation,
     Chunk,
     Completion,
@@ -197,3 +198,33 @@ def test_programs_that_speak_of_prompts_load_no_engine() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("top_logprobs", {"top_logprobs": 2}),
+        ("top_logprobs", {"top_logprobs": 21, "logprobs": True}),
+        ("min_p", {"min_p": 1.5}),
+        ("frequency_penalty", {"frequency_penalty": 2.5}),
+        ("presence_penalty", {"presence_penalty": -3.0}),
+        ("logit_bias", {"logit_bias": ((1, 101.0),)}),
+        ("logit_bias", {"logit_bias": ((-1, 1.0),)}),
+        ("stop_token_ids", {"stop_token_ids": (-5,)}),
+        ("min_tokens", {"min_tokens": 9, "max_tokens": 5}),
+        ("min_tokens", {"min_tokens": 2, "regex": "a"}),
+        ("regex", {"regex": "a", "lark": "start: /a/"}),
+        ("grammar", {"grammar": "root ::= [a]", "regex": "a"}),
+    ],
+)
+def test_further_settings_are_checked(name: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=name):
+        GenerationConfig(**settings)
+
+
+def test_further_settings_are_told() -> None:
+    assert GenerationConfig().further == frozenset()
+    asked = GenerationConfig(min_p=0.1, ignore_eos=True, stop_token_ids=(3,), lark="start: /a/")
+    assert asked.further == {"min_p", "ignore_eos", "lark"}
+    assert asked.constrained
+    assert asked.further <= FURTHER

@@ -20,6 +20,8 @@ def test_good_ones_pass() -> None:
     check_constraint(GenerationConfig())
     check_constraint(GenerationConfig(json_schema={"type": "object"}))
     check_constraint(GenerationConfig(grammar='root ::= "a" [0-9]+'))
+    check_constraint(GenerationConfig(regex="[a-c]{2}x?"))
+    check_constraint(GenerationConfig(lark='start: "a" | %json {"type": "integer"}'))
     assert "start" in compiled(GenerationConfig(grammar='root ::= "a"'))
 
 
@@ -29,6 +31,8 @@ def test_good_ones_pass() -> None:
         GenerationConfig(json_schema={"type": "nothing"}),
         GenerationConfig(grammar="root ::= ("),
         GenerationConfig(grammar="root ::= other"),
+        GenerationConfig(regex="(a"),
+        GenerationConfig(lark="start: other"),
     ],
 )
 def test_bad_ones_are_refused(wrong: GenerationConfig) -> None:
@@ -44,6 +48,9 @@ def test_the_reason_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("config", "told"),
     [
+        (GenerationConfig(regex="a" * 140_000), "bytes, at most 131072"),
+        (GenerationConfig(regex="a" * 9_000), "characters in one string"),
+        (GenerationConfig(lark="start: /" + "a" * 140_000 + "/"), "bytes, at most 131072"),
         (GenerationConfig(json_schema={"const": "é" * 70_000}), "bytes, at most 131072"),
         (GenerationConfig(grammar='root ::= "' + "a" * 140_000), "bytes, at most 131072"),
         (GenerationConfig(json_schema={"anyOf": [{}] * 600}), "objects, at most 500"),

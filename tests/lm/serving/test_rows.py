@@ -112,7 +112,7 @@ def test_a_row_that_breaks_ends_alone() -> None:
             raise IndexError("out of range")
 
     jobs = [writing(GenerationConfig()) for _ in range(3)]
-    jobs[1].seen = Broken()  # type: ignore[assignment]
+    jobs[1].rules = Broken()  # type: ignore[assignment]
     sample(jobs, torch.randn(3, VOCABULARY, generator=torch.Generator().manual_seed(0)))
     assert [job.error is None for job in jobs] == [True, False, True]
     assert isinstance(jobs[1].error, ResourceError)

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.lm.torch_engine.sampling import SeenTokens, generator, log_probability, next_tokens
+from adwright.lm.torch_engine.sampling import (
+    SeenTokens,
+    generator,
+    likeliest,
+    log_probability,
+    next_tokens,
+)
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.0, 0.0, 3.0, 2.9]])
 
@@ -65,3 +71,28 @@ def test_log_probability() -> None:
     torch.testing.assert_close(
         found, torch.stack([LOGITS[0].log_softmax(-1)[1], LOGITS[1].log_softmax(-1)[3]])
     )
+
+
+def test_the_likeliest_and_their_log_probabilities() -> None:
+    logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, -1.0, 4.0]])
+    told = likeliest(logits, 2)
+    assert [[token for token, _ in row] for row in told] == [[1, 2], [0, 2]]
+    for row, wanted in zip(told, logits.log_softmax(-1), strict=True):
+        for token, value in row:
+            assert value == pytest.approx(float(wanted[token]), abs=1e-6)
+    assert len(likeliest(logits, 9)[0]) == 3
+
+
+def test_min_p_drops_what_is_far_less_likely_than_the_likeliest() -> None:
+    probabilities = torch.tensor([[0.5, 0.3, 0.15, 0.05]])
+    config = GenerationConfig(temperature=1.0, min_p=0.25)
+    drawn = {
+        int(next_tokens(probabilities.log(), config, [generator(seed, 0)])) for seed in range(200)
+    }
+    assert drawn == {0, 1, 2}
+    # After the temperature: at 2 the square roots count, and the last is .32 of the first.
+    warm = GenerationConfig(temperature=2.0, min_p=0.25)
+    drawn = {
+        int(next_tokens(probabilities.log(), warm, [generator(seed, 0)])) for seed in range(200)
+    }
+    assert drawn == {0, 1, 2, 3}

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["STACK_BYTES", "Kind", "compile_text", "main", "render_chats"]
 
-#: What a text is: a JSON schema, a grammar in GBNF, or a chat template in Jinja.
-Kind = Literal["schema", "gbnf", "template"]
+#: What a text is: a JSON schema, a grammar in GBNF or in llguidance's own notation, a regular
+#: expression, or a chat template in Jinja.
+Kind = Literal["schema", "gbnf", "lark", "regex", "template"]
 #: Threads have 2 MiB at least on Linux with glibc, and usually 8.
 STACK_BYTES = 1 << 20
 #: How often it looks whether its parent is still there; the socket tells at once, but a process
@@ -49,12 +50,18 @@ def compile_text(kind: Kind, text: str) -> str:
     """
     from llguidance import LLMatcher
 
-    if kind == "schema":
-        form = LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_flexible": False})
-    else:
-        from llguidance.gbnf_to_lark import gbnf_to_lark
+    match kind:
+        case "schema":
+            flexible = {"whitespace_flexible": False}
+            form = LLMatcher.grammar_from_json_schema(text, overrides=flexible)
+        case "regex":
+            form = LLMatcher.grammar_from_regex(text)
+        case "lark":
+            form = LLMatcher.grammar_from_lark(text)
+        case _:
+            from llguidance.gbnf_to_lark import gbnf_to_lark
 
-        form = LLMatcher.grammar_from_lark(gbnf_to_lark(text))
+            form = LLMatcher.grammar_from_lark(gbnf_to_lark(text))
     matcher = LLMatcher(_byte_tokens(), form, log_level=0, limits=parser_limits())
     for _ in range(2):
         mask = matcher.compute_bitmask()

@@ -9,6 +9,7 @@ from adwright.lm.engine.generation import (
     Completion,
     FinishReason,
     GenerationConfig,
+    Top,
     Usage,
 )
 from adwright.lm.engine.language_model import Tokenizer
@@ -34,26 +35,32 @@ class AnswerWriter:
     ) -> None:
         self.prompt = list(ids)
         self.finish_reason: FinishReason | None = None
-        self._end_ids = tokens.end_ids
+        own = frozenset() if config.ignore_eos else tokens.end_ids
+        #: Tokens that end it.
+        self.end_ids: frozenset[int] = own | frozenset(config.stop_token_ids)
         self._text = AnswerText(tokens.decode, config.stop)
         self._most = config.max_tokens
         if context:
             self._most = min(self._most, context - len(self.prompt))
         self._ids: list[int] = []
         self._logprobs: list[float] | None = [] if config.logprobs else None
+        self._tops: list[Top] | None = [] if config.top_logprobs else None
         self._generated = 0
         self._pieces: list[str] = []
         self._given = 0
 
-    def add(self, token: int, logprob: float | None = None) -> None:
-        """Add the next token. Sets `finish_reason` where it was the last."""
+    def add(self, token: int, logprob: float | None = None, top: Top | None = None) -> None:
+        """Add the next token; top: the likeliest in its place. Sets `finish_reason` where it was
+        the last."""
         self._generated += 1
-        if token in self._end_ids:
+        if token in self.end_ids:
             self.end("stop")
             return
         self._ids.append(token)
         if self._logprobs is not None and logprob is not None:
             self._logprobs.append(logprob)
+        if self._tops is not None and top is not None:
+            self._tops.append(top)
         self._pieces.append(self._text.add(token))
         if self._text.stopped:
             self.end("stop")
@@ -79,6 +86,7 @@ class AnswerWriter:
             None if self._logprobs is None else tuple(self._logprobs[new]),
             self.finish_reason,
             self.usage if self.finish_reason else None,
+            None if self._tops is None else tuple(self._tops[new]),
         )
 
     def completion(self) -> Completion:
@@ -90,6 +98,7 @@ class AnswerWriter:
             None if self._logprobs is None else tuple(self._logprobs[:kept]),
             self.finish_reason or "cancelled",
             self.usage,
+            None if self._tops is None else tuple(self._tops[:kept]),
         )
 
     @property

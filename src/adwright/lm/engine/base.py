@@ -41,6 +41,7 @@ from adwright.lm.engine.prompts import (
     continuation_ids,
     paired,
     prompts_ids,
+    require_known,
     require_room,
 )
 
@@ -87,6 +88,7 @@ class Engine(ABC):
                 "prompts is one string", where="prompts", hint="pass a list with the string in it"
             )
         self._require_open()
+        self._require_settings(config)
         self._check(config, cancel)
         return Completions(tuple(self._complete(prompts, config, cancel)))
 
@@ -99,6 +101,7 @@ class Engine(ABC):
     ) -> Iterator[Chunk]:
         """Answer one prompt piece by piece; closing the iterator ends the computation."""
         self._require_open()
+        self._require_settings(config)
         self._check(config, cancel)
         return self._chunks(prompt, config, cancel)
 
@@ -116,7 +119,9 @@ class Engine(ABC):
             raise cancelled_score()
         return Scores(tuple(self._log_probabilities(prompts, continuations, cancel)))
 
-    def embed(self, texts: Sequence[str], *, cancel: Cancellation | None = None) -> Vectors:
+    def embed(
+        self, texts: Sequence[str | TokenPrompt], *, cancel: Cancellation | None = None
+    ) -> Vectors:
         """Return vectors of length 1, float32 [B, D]; [0, 0] for no text."""
         self._require_open()
         if cancel is not None and cancel.cancelled:
@@ -130,6 +135,16 @@ class Engine(ABC):
         except ConfigError:
             return "dead"
         return "ready"
+
+    def _require_settings(self, config: GenerationConfig) -> None:
+        """Raise ConfigError for a setting that this engine would ignore."""
+        missing = sorted(config.further - self.info.further)
+        if missing:
+            raise ConfigError(
+                f"this engine has no {', '.join(missing)}",
+                where=f"{missing[0]} {getattr(config, missing[0])!r}"[:80],
+                hint="leave it out, or open the model on torch",
+            )
 
     def _check(  # noqa: B027 - most refuse nothing
         self, config: GenerationConfig, cancel: Cancellation | None
@@ -161,7 +176,7 @@ class Engine(ABC):
         """Log-probability of each token of each continuation: B times float64 [tokens]."""
 
     @abstractmethod
-    def _vectors(self, texts: list[str], cancel: Cancellation | None) -> Vectors:
+    def _vectors(self, texts: list[str | TokenPrompt], cancel: Cancellation | None) -> Vectors:
         """Vectors of length 1 of at least one text: float32 [B, D]."""
 
 
@@ -208,6 +223,8 @@ class TokenEngine(Engine):
         """An empty answer per prompt."""
         context = self.info.context
         rows = self._ids(prompts, room=1)
+        named = [*config.stop_token_ids, *(token for token, _ in config.logit_bias)]
+        require_known(named, self._vocabulary)
         return [AnswerWriter(self.tokens, ids, config, context=context) for ids in rows]
 
     def _complete(
@@ -242,7 +259,7 @@ class TokenEngine(Engine):
         require_room([before + after for before, after in pairs], self.info.context, room=0)
         return self._score_pairs(pairs, cancel)
 
-    def _vectors(self, texts: list[str], cancel: Cancellation | None) -> Vectors:
+    def _vectors(self, texts: list[str | TokenPrompt], cancel: Cancellation | None) -> Vectors:
         return self._embed_ids(self._ids(texts, room=0), cancel)
 
     def _ids(self, prompts: Sequence[Prompt], *, room: int) -> list[list[int]]:

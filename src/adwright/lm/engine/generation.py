@@ -23,6 +23,7 @@ from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
 
 __all__ = [
+    "FURTHER",
     "Cancellation",
     "Chunk",
     "Completion",
@@ -35,6 +36,7 @@ __all__ = [
     "Role",
     "Scores",
     "TokenPrompt",
+    "Top",
     "Usage",
 ]
 
@@ -51,6 +53,26 @@ _PENALTIES = (0.01, 1e6)
 _LONGEST_STOP = 1000
 #: Characters of a value that an error shows.
 _SHOWN = 200
+#: Alternatives to a token that are told, and what may be added to a logit, or taken away once a
+#: token has occurred, as the protocol of OpenAI has them.
+_MOST_TOP, _BIAS, _PENALTY = 20, 100.0, 2.0
+#: Settings that not every engine has.
+FURTHER = frozenset(
+    (
+        "top_logprobs",
+        "min_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "logit_bias",
+        "min_tokens",
+        "ignore_eos",
+        "regex",
+        "lark",
+    )
+)
+
+#: The likeliest tokens of one position and their log-probabilities, the likeliest first.
+Top = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -90,9 +112,22 @@ class GenerationConfig:
     repetition_penalty: logits of tokens that occurred, in the prompt too, are divided by it where
         positive and multiplied where negative; 1: no penalty (Keskar et al. 2019, section 4.1).
     json_schema: the answer is JSON that this schema admits. grammar: the answer is a word of this
-        grammar in GBNF, the notation of llama.cpp, whose first symbol is `root`. At most one of
-        the two; where max_tokens are used up first, the answer is a beginning of such a word.
-    logprobs: also return the log-probability of each token.
+        grammar in GBNF, the notation of llama.cpp, whose first symbol is `root`. regex: the whole
+        answer matches it. lark: a grammar as llguidance reads it, which may hold JSON schemas. At
+        most one of the four; where max_tokens are used up first, the answer is a beginning of such
+        a word.
+    logprobs: also return the log-probability of each token. top_logprobs: and of so many of the
+        likeliest tokens in its place, at most 20.
+    min_p: draw only tokens that are at least this times as likely as the likeliest; 0: all.
+    frequency_penalty, presence_penalty: taken from the logit of a token for each time that it
+        occurred in the answer, and once if it did; from -2 to 2.
+    logit_bias: pairs of a token and what is added to its logit, from -100 to 100.
+    stop_token_ids: further tokens that end an answer, and are no part of it.
+    min_tokens: no token that ends an answer is taken before so many; cannot be asked for beside a
+        schema or grammar.
+    ignore_eos: only max_tokens, the context and `stop` end an answer.
+
+    Not every engine has the settings from top_logprobs on (`further`); one without them refuses.
 
     Below 1e-6, temperature and top_p are too near to 0 for numbers of 32 bits; a greedy answer has
     temperature 0.
@@ -110,6 +145,16 @@ class GenerationConfig:
     json_schema: Mapping[str, Any] | None = None
     grammar: str | None = None
     logprobs: bool = False
+    top_logprobs: int = 0
+    min_p: float = 0.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    regex: str | None = None
+    lark: str | None = None
 
     def __post_init__(self) -> None:
         counts = 1 <= self.max_tokens <= _MOST
@@ -134,17 +179,47 @@ class GenerationConfig:
             low <= self.repetition_penalty <= high,
             f"must be from {low:g} to {high:g}",
         )
-        both = self.json_schema is not None and self.grammar is not None
-        self._require("grammar", not both, "cannot be asked for beside json_schema")
+        self._check_forms()
+        self._check_further()
+
+    @property
+    def constrained(self) -> bool:
+        """Whether only some texts are allowed."""
+        return any(one is not None for one in self._forms)
+
+    @property
+    def further(self) -> frozenset[str]:
+        """The settings that are asked for and that not every engine has."""
+        return frozenset(name for name in FURTHER if getattr(self, name) != _default(name))
+
+    @property
+    def _forms(self) -> tuple[object, ...]:
+        return self.json_schema, self.grammar, self.regex, self.lark
+
+    def _check_forms(self) -> None:
+        alone = sum(one is not None for one in self._forms) < 2
+        name = "regex" if self.grammar is None else "grammar"
+        self._require(name, alone, "cannot be asked for beside another form of the answer")
         empty = self.grammar is not None and not self.grammar.strip()
         self._require("grammar", not empty, "must have a rule: root ::= ...")
         if self.json_schema is not None:
             self._check_schema()
 
-    @property
-    def constrained(self) -> bool:
-        """Whether only some texts are allowed."""
-        return self.json_schema is not None or self.grammar is not None
+    def _check_further(self) -> None:
+        top = 0 <= self.top_logprobs <= _MOST_TOP and (self.logprobs or not self.top_logprobs)
+        self._require("top_logprobs", top, f"must be from 0 to {_MOST_TOP}, beside logprobs")
+        self._require("min_p", 0 <= self.min_p <= 1, "must be from 0 to 1")
+        for name in ("frequency_penalty", "presence_penalty"):
+            fits = abs(getattr(self, name)) <= _PENALTY
+            self._require(name, fits, f"must be from -{_PENALTY:g} to {_PENALTY:g}")
+        fits = all(token >= 0 and abs(value) <= _BIAS for token, value in self.logit_bias)
+        self._require("logit_bias", fits, f"must hold tokens and -{_BIAS:g} to {_BIAS:g}")
+        known = all(token >= 0 for token in self.stop_token_ids)
+        self._require("stop_token_ids", known, "must hold tokens, which begin at 0")
+        fits = 0 <= self.min_tokens <= self.max_tokens
+        self._require("min_tokens", fits, "must be between 0 and max_tokens")
+        free = not (self.min_tokens and self.constrained)
+        self._require("min_tokens", free, "cannot be asked for beside a schema or grammar")
 
     def _check_schema(self) -> None:
         try:
@@ -159,6 +234,10 @@ class GenerationConfig:
             value = getattr(self, name)
             where = f"{name} {value!r}"[:_SHOWN]
             raise ConfigError(f"{name} {what}", where=where, hint="correct it")
+
+
+def _default(name: str) -> object:
+    return GenerationConfig.__dataclass_fields__[name].default
 
 
 @dataclass(frozen=True)
@@ -184,6 +263,7 @@ class Completion:
     logprobs: their log-probabilities under the model as it is, before temperature, truncation,
         penalty and constraint, in nats; None where they were not asked for. As long as token_ids
         where there are any.
+    top_logprobs: the likeliest tokens in the place of each; None where they were not asked for.
     """
 
     text: str
@@ -191,6 +271,7 @@ class Completion:
     logprobs: tuple[float, ...] | None
     finish_reason: FinishReason
     usage: Usage
+    top_logprobs: tuple[Top, ...] | None = None
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -224,7 +305,8 @@ class Chunk:
     """A piece of an answer that is being written.
 
     text: what is certain by now; text that may yet become a stop string is held back.
-    token_ids, logprobs: what came since the last chunk; they may run ahead of the text.
+    token_ids, logprobs, top_logprobs: what came since the last chunk; they may run ahead of the
+        text.
     finish_reason, usage: set in the last chunk only.
     """
 
@@ -233,6 +315,7 @@ class Chunk:
     logprobs: tuple[float, ...] | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    top_logprobs: tuple[Top, ...] | None = None
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -270,13 +353,15 @@ class ModelInfo:
     """Which model answers.
 
     name: as it is asked for. engine: what runs it. context: the most tokens of prompt and answer
-    together; 0 where it is not known. note: what a reader of its figures has to know.
+    together; 0 where it is not known. note: what a reader of its figures has to know. further:
+    settings that it has of those that not every engine has, see `GenerationConfig`.
     """
 
     name: str
     engine: str
     context: int = 0
     note: str = ""
+    further: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

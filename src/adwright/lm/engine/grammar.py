@@ -28,16 +28,23 @@ def check_bounds(config: GenerationConfig, bounds: ConstraintBounds = _BOUNDS) -
 
     Raises ConfigError that names the bound and the value found.
     """
-    if config.json_schema is not None:
-        require_at_most("bytes", len(_text(config)), bounds.text_bytes)
-        check_schema(config.json_schema, bounds)
-    elif config.grammar is not None:
-        try:
-            length = len(config.grammar.encode())
-        except UnicodeEncodeError as error:
-            raise refused("it has half a character, a surrogate") from error
-        require_at_most("bytes", length, bounds.text_bytes)
-        check_gbnf(config.grammar, bounds)
+    if not config.constrained:
+        return
+    kind, text = _text(config)
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise refused("it has half a character, a surrogate") from error
+    require_at_most("bytes", length, bounds.text_bytes)
+    match kind:
+        case "schema":
+            check_schema(config.json_schema or {}, bounds)
+        case "gbnf":
+            check_gbnf(text, bounds)
+        case "regex":
+            check_schema({"pattern": text}, bounds)
+        case _:  # its parts are for whoever put it together to check
+            pass
 
 
 def compiled(
@@ -55,9 +62,9 @@ def compiled(
     if find_spec("llguidance") is None:
         raise MissingExtraError("constrained output", "lm")
     check_bounds(config, bounds)
-    kind: Kind = "gbnf" if config.json_schema is None else "schema"
+    kind, text = _text(config)
     never = Cancellation() if cancel is None else cancel
-    return shared_compiler().compile(kind, _text(config), cancelled=lambda: never.cancelled)
+    return shared_compiler().compile(kind, text, cancelled=lambda: never.cancelled)
 
 
 def check_constraint(
@@ -83,7 +90,9 @@ def check_template(template: str) -> None:
     shared_compiler().compile("template", template)
 
 
-def _text(config: GenerationConfig) -> str:
-    if config.json_schema is None:
-        return config.grammar or ""
-    return json.dumps(dict(config.json_schema))
+def _text(config: GenerationConfig) -> tuple[Kind, str]:
+    if config.json_schema is not None:
+        return "schema", json.dumps(dict(config.json_schema))
+    if config.regex is not None:
+        return "regex", config.regex
+    return ("gbnf", config.grammar or "") if config.lark is None else ("lark", config.lark)

@@ -27,6 +27,7 @@ from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError, 
 from adwright.lm.engine.base import Engine, Vectors
 from adwright.lm.engine.capabilities import Capabilities, check_least
 from adwright.lm.engine.generation import (
+    FURTHER,
     Cancellation,
     Chunk,
     Completion,
@@ -124,7 +125,8 @@ class HttpModel(Engine):
     @property
     def info(self) -> ModelInfo:
         """Which model this is."""
-        return ModelInfo(self._config.model, "http", 0, "")
+        # Tokens are not part of the protocol, nor is the notation of llguidance.
+        return ModelInfo(self._config.model, "http", 0, "", FURTHER - {"top_logprobs", "lark"})
 
     @property
     def tokens(self) -> HuggingFaceTokens:
@@ -186,17 +188,26 @@ class HttpModel(Engine):
 
         return self._each(one, len(prompts))
 
-    def _vectors(self, texts: list[str], cancel: Cancellation | None) -> Vectors:
-        """What /embeddings gives, scaled to length 1."""
-        with self._translated():
-            found = self._client.embeddings.create(
-                model=self._config.model, input=texts, encoding_format="base64"
-            )
-        rows = [_vector(one.embedding) for one in sorted(found.data, key=lambda one: one.index)]
-        matrix = np.stack(rows).astype(np.float32)
+    def _vectors(self, texts: list[str | TokenPrompt], cancel: Cancellation | None) -> Vectors:
+        """What /embeddings gives, scaled to length 1; texts and tokens in requests of their own."""
+        found: dict[int, npt.NDArray[np.float32]] = {}
+        for kind in (str, TokenPrompt):
+            rows = [row for row, one in enumerate(texts) if isinstance(one, kind)]
+            if rows:
+                sent = [texts[row] for row in rows]
+                ids = [list(one.ids) if isinstance(one, TokenPrompt) else one for one in sent]
+                found |= dict(zip(rows, self._embedded(ids), strict=True))
+        matrix = np.stack([found[row] for row in range(len(texts))]).astype(np.float32)
         length = np.linalg.norm(matrix, axis=1, keepdims=True)
         unit: Vectors = matrix / np.maximum(length, 1e-12)
         return unit.astype(np.float32)
+
+    def _embedded(self, sent: list[Any]) -> list[npt.NDArray[np.float32]]:
+        with self._translated():
+            found = self._client.embeddings.create(
+                model=self._config.model, input=sent, encoding_format="base64"
+            )
+        return [_vector(one.embedding) for one in sorted(found.data, key=lambda one: one.index)]
 
     def _each(self, one: Callable[[int], T], count: int) -> list[T]:
         """Call `one` for rows 0 to count - 1, `concurrency` at a time."""
@@ -321,8 +332,20 @@ def _fields(config: GenerationConfig, row: int) -> dict[str, Any]:
         extra["top_k"] = config.top_k
     if config.repetition_penalty != 1:
         extra["repetition_penalty"] = config.repetition_penalty
+    for name in ("frequency_penalty", "presence_penalty"):
+        if getattr(config, name):
+            fields[name] = getattr(config, name)
+    if config.logit_bias:
+        fields["logit_bias"] = {str(token): value for token, value in config.logit_bias}
+    for name in ("min_p", "min_tokens", "ignore_eos"):
+        if getattr(config, name):
+            extra[name] = getattr(config, name)
+    if config.stop_token_ids:
+        extra["stop_token_ids"] = list(config.stop_token_ids)
     if config.grammar is not None:
         extra["structured_outputs"] = {"grammar": config.grammar}
+    if config.regex is not None:
+        extra["structured_outputs"] = {"regex": config.regex}
     if config.json_schema is not None:
         schema = {"name": "answer", "schema": dict(config.json_schema), "strict": True}
         extra["response_format"] = {"type": "json_schema", "json_schema": schema}

@@ -120,7 +120,7 @@ class LanguageModel(Protocol):
         """
 
     def embed(
-        self, texts: Sequence[str], *, cancel: Cancellation | None = None
+        self, texts: Sequence[str | TokenPrompt], *, cancel: Cancellation | None = None
     ) -> npt.NDArray[np.float32]:
         """Vectors of length 1, float32 [B, D]: the mean of the last hidden states over the tokens
         of each text.

@@ -25,7 +25,14 @@ from adwright.core.errors import ConfigError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
 from adwright.lm.engine.capabilities import Capabilities
-from adwright.lm.engine.generation import Cancellation, GenerationConfig, Message, ModelInfo
+from adwright.lm.engine.generation import (
+    FURTHER,
+    Cancellation,
+    GenerationConfig,
+    Message,
+    ModelInfo,
+    Top,
+)
 
 __all__ = ["ByteTokens", "ScriptedConfig", "ScriptedModel"]
 
@@ -107,7 +114,7 @@ class ScriptedModel(TokenEngine):
     """Gives the replies of its config, cut to max_tokens and stop strings.
 
     Every token has the log-probability of a fair draw among 256, and the embedding of a text
-    follows from its hash. Constraints and temperature change nothing.
+    follows from its hash. Constraints, temperature and what else chooses a token change nothing.
     """
 
     _vocabulary = _END + 1
@@ -121,7 +128,8 @@ class ScriptedModel(TokenEngine):
     @property
     def info(self) -> ModelInfo:
         """Which model this is."""
-        return ModelInfo(self._config.name, "scripted", 0, "replies written beforehand")
+        note = "replies written beforehand"
+        return ModelInfo(self._config.name, "scripted", 0, note, FURTHER)
 
     @property
     def tokens(self) -> ByteTokens:
@@ -145,7 +153,8 @@ class ScriptedModel(TokenEngine):
                 if cancel is not None and cancel.cancelled:
                     answer.end("cancelled")
                 else:
-                    answer.add(next(tokens), -math.log(256))
+                    token = next(tokens)
+                    answer.add(token, -math.log(256), _likeliest(token, config.top_logprobs))
                 yield
 
     def _score_pairs(
@@ -163,3 +172,9 @@ class ScriptedModel(TokenEngine):
         with self._lock:
             self._given += 1
             return self._config.replies[(self._given - 1) % len(self._config.replies)]
+
+
+def _likeliest(token: int, count: int) -> Top:
+    """The token, and others that are as likely."""
+    others = [one for one in range(256) if one != token]
+    return tuple((one, -math.log(256)) for one in [token, *others][:count])

@@ -118,6 +118,9 @@ def sampling_fields(config: GenerationConfig, row: int) -> dict[str, Any]:
         fields |= {"top_k": 1, "samplers": [*penalised, "top_k"]}
     else:
         order = ["temperature"]
+        if config.min_p:
+            fields["min_p"] = config.min_p
+            order.append("min_p")
         if config.top_k:
             fields["top_k"] = config.top_k
             order.append("top_k")
@@ -125,6 +128,8 @@ def sampling_fields(config: GenerationConfig, row: int) -> dict[str, Any]:
             fields["top_p"] = config.top_p
             order.append("top_p")
         fields["samplers"] = penalised + order
+    if config.logit_bias:
+        fields["logit_bias"] = [list(one) for one in config.logit_bias]
     if config.json_schema is not None:
         check_constraint(config)
         # Without free white space, as in `grammar`.
@@ -132,6 +137,9 @@ def sampling_fields(config: GenerationConfig, row: int) -> dict[str, Any]:
         fields["grammar"] = "%llguidance {}\nstart: %json " + json.dumps(schema)
     elif config.grammar is not None:
         fields["grammar"] = config.grammar
+    elif config.lark is not None:
+        check_constraint(config)
+        fields["grammar"] = "%llguidance {}\n" + config.lark
     return fields
 
 

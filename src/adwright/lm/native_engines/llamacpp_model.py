@@ -50,6 +50,8 @@ from adwright.lm.native_engines.second import Second
 __all__ = ["XllamacppModel"]
 
 _LOOK_SECONDS = 0.05
+#: What it has of the settings that not every engine has.
+_FURTHER = frozenset(("min_p", "logit_bias", "lark"))
 #: Stands in a text for bytes that are no character.
 _BROKEN = "\ufffd"
 #: Tokens of one forced text; a longer one is asked for in parts.
@@ -74,7 +76,7 @@ class XllamacppModel(TokenEngine):
         self._tokens = XllamacppTokens(self._process.ask, fields)
         self._vocabulary = self._tokens.vocabulary
         context = min(trained or config.cache_tokens, config.cache_tokens)
-        self._info = ModelInfo(config.model, "xllamacpp", context, note)
+        self._info = ModelInfo(config.model, "xllamacpp", context, note, _FURTHER)
         self._scales = tuple(one.scale for one in config.loras)
         self._embedder = Second(lambda: self._start(embedding=True))
         self._closed = False
@@ -155,7 +157,7 @@ class XllamacppModel(TokenEngine):
         )
 
     def _check(self, config: GenerationConfig, cancel: Cancellation | None) -> None:
-        if config.json_schema is not None:
+        if config.json_schema is not None or config.lark is not None:
             check_constraint(config, cancel=cancel)
         # llama.cpp checks a grammar in GBNF itself, when it gets it.
         check_bounds(config)

@@ -32,7 +32,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from adwright.core.errors import ConfigError, ResourceError
-from adwright.lm.engine.generation import Chunk, ModelInfo
+from adwright.lm.engine.generation import FURTHER, Chunk, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.language_model import Health, LanguageModel
 from adwright.lm.serving.adapter_cache import AdapterCache, AdapterState
@@ -248,7 +248,9 @@ class AdapterModels(Mapping[str, LanguageModel]):
         if name != self.name and name not in self._cache:
             raise KeyError(name)
         adapter = None if name == self.name else name
-        return AdapterModel(self, adapter, ModelInfo(name, "torch", self._context, self.note))
+        return AdapterModel(
+            self, adapter, ModelInfo(name, "torch", self._context, self.note, FURTHER)
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter((self.name, *self._cache.names))

@@ -17,12 +17,24 @@ from torch import Tensor
 
 from adwright.core.errors import AdwrightError, ResourceError
 from adwright.lm.engine.answer import AnswerWriter
-from adwright.lm.engine.generation import Cancellation, Chunk, FinishReason, GenerationConfig
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    FinishReason,
+    GenerationConfig,
+    Top,
+)
 from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
 from adwright.lm.serving.adapter_cache import PooledAdapter
 from adwright.lm.torch_engine.constraint import Constraint
+from adwright.lm.torch_engine.logit_rules import LogitRules
 from adwright.lm.torch_engine.network import Network
-from adwright.lm.torch_engine.sampling import SeenTokens, generator, log_probability, next_tokens
+from adwright.lm.torch_engine.sampling import (
+    generator,
+    likeliest,
+    log_probability,
+    next_tokens,
+)
 
 __all__ = ["AnswerRow", "EmbeddingRow", "Row", "ScoreRow", "failed_pass", "sample"]
 
@@ -103,9 +115,7 @@ class AnswerRow(Row):
         super().__init__(adapter, list(answer.prompt), max_tokens, cancel)
         self.answer, self.config, self.constraint, self.chunks = answer, config, constraint, chunks
         self.random = generator(config.seed, index)
-        self.seen: SeenTokens | None = None
-        if config.repetition_penalty != 1:
-            self.seen = SeenTokens([answer.prompt], vocabulary)
+        self.rules = LogitRules.of([answer.prompt], config, vocabulary, answer.end_ids)
 
     @property
     def writes(self) -> bool:
@@ -126,12 +136,12 @@ class AnswerRow(Row):
         if self.chunks is not None:
             self.chunks.put(None)
 
-    def add(self, token: int, logprob: float | None) -> None:
-        """Add the token that was chosen."""
+    def add(self, token: int, logprob: float | None, top: Top | None = None) -> None:
+        """Add the token that was chosen; top: the likeliest in its place."""
         self.tokens.append(token)
-        self.answer.add(token, logprob)
-        if self.seen is not None:
-            self.seen.add(torch.tensor([token]))
+        self.answer.add(token, logprob, top)
+        if self.rules is not None:
+            self.rules.add(torch.tensor([token]))
         if self.constraint is not None and all(self.constraint.take([token])):
             self.answer.end("stop")
         if self.answer.finish_reason is not None:
@@ -231,8 +241,12 @@ def sample(rows: list[AnswerRow], logits: Tensor) -> None:
             if not usable[at]:
                 raise _not_finite(row)
             token = best if _is_plain(row) else _drawn(row, own)
-            asked = row.config.logprobs
-            row.add(token, float(log_probability(own, torch.tensor([token]))) if asked else None)
+            asked, top = row.config.logprobs, row.config.top_logprobs
+            row.add(
+                token,
+                float(log_probability(own, torch.tensor([token]))) if asked else None,
+                likeliest(own, top)[0] if top else None,
+            )
         except AdwrightError as error:
             row.fail(error)
         except RuntimeError as error:  # torch's, where nothing can be drawn
@@ -259,12 +273,12 @@ def _not_finite(row: AnswerRow) -> ResourceError:
 
 
 def _is_plain(row: AnswerRow) -> bool:
-    return row.config.temperature == 0 and row.seen is None and row.constraint is None
+    return row.config.temperature == 0 and row.rules is None and row.constraint is None
 
 
 def _drawn(row: AnswerRow, logits: Tensor) -> int:
-    if row.seen is not None:
-        logits = row.seen.penalise(logits, row.config.repetition_penalty)
+    if row.rules is not None:
+        logits = row.rules.apply(logits)
     if row.constraint is not None:
         logits = row.constraint.apply(logits)
     return int(next_tokens(logits, row.config, [row.random]))

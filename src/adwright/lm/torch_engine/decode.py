@@ -7,10 +7,16 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from adwright.lm.engine.answer import AnswerWriter
-from adwright.lm.engine.generation import Cancellation, GenerationConfig
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, Top
 from adwright.lm.torch_engine.constraint import Constraint
+from adwright.lm.torch_engine.logit_rules import LogitRules
 from adwright.lm.torch_engine.network import Network, PromptBatch
-from adwright.lm.torch_engine.sampling import SeenTokens, generator, log_probability, next_tokens
+from adwright.lm.torch_engine.sampling import (
+    generator,
+    likeliest,
+    log_probability,
+    next_tokens,
+)
 
 __all__ = ["decode"]
 
@@ -33,9 +39,8 @@ def decode(
     randoms = [generator(config.seed, row) for row in call_rows]
     with torch.inference_mode():
         rows = PromptBatch(network, [answer.prompt for answer in live])
-    seen = None
-    if config.repetition_penalty != 1:
-        seen = SeenTokens([answer.prompt for answer in live], network.vocabulary)
+    prompts, ends = [answer.prompt for answer in live], {id for one in live for id in one.end_ids}
+    rules = LogitRules.of(prompts, config, network.vocabulary, ends)
     while live:
         if cancel is not None and cancel.cancelled:
             for answer in live:
@@ -44,8 +49,8 @@ def decode(
             return
         # Never across a yield: the caller's thread would be left in this mode.
         with torch.inference_mode():
-            tokens, logprobs = _choose(rows, config, constraint, seen, randoms)
-        _add(live, tokens, logprobs, constraint)
+            tokens, logprobs, tops = _choose(rows, config, constraint, rules, randoms)
+        _add(live, tokens, logprobs, tops, constraint)
         yield
         going = [row for row, answer in enumerate(live) if answer.finish_reason is None]
         if not going:
@@ -55,14 +60,14 @@ def decode(
                 kept = torch.tensor(going)
                 rows.keep(kept)
                 tokens = tokens[kept]
-                if seen is not None:
-                    seen.keep(kept)
+                if rules is not None:
+                    rules.keep(kept)
                 if constraint is not None:
                     constraint.keep(going)
                 live = [live[row] for row in going]
                 randoms = [randoms[row] for row in going]
-            if seen is not None:
-                seen.add(tokens)
+            if rules is not None:
+                rules.add(tokens)
             rows.step(tokens)
 
 
@@ -70,29 +75,34 @@ def _choose(
     rows: PromptBatch,
     config: GenerationConfig,
     constraint: Constraint | None,
-    seen: SeenTokens | None,
+    rules: LogitRules | None,
     randoms: Sequence[torch.Generator],
-) -> tuple[torch.Tensor, list[float] | None]:
-    """The next token of each row, int64 [B], and its log-probability where asked for."""
+) -> tuple[torch.Tensor, Sequence[float | None], Sequence[Top | None]]:
+    """The next token of each row, int64 [B]; where asked for, its log-probability and those of the
+    likeliest."""
     raw = rows.logits.cpu()  # [B, V]
-    logits = raw if seen is None else seen.penalise(raw, config.repetition_penalty)
+    logits = raw if rules is None else rules.apply(raw)
     if constraint is not None:
         logits = constraint.apply(logits)
     tokens = next_tokens(logits, config, randoms)
-    if not config.logprobs:
-        return tokens, None
-    return tokens, log_probability(raw, tokens).tolist()
+    none = [None] * len(tokens)
+    return (
+        tokens,
+        log_probability(raw, tokens).tolist() if config.logprobs else none,
+        likeliest(raw, config.top_logprobs) if config.top_logprobs else none,
+    )
 
 
 def _add(
     live: Sequence[AnswerWriter],
     tokens: torch.Tensor,
-    logprobs: list[float] | None,
+    logprobs: Sequence[float | None],
+    tops: Sequence[Top | None],
     constraint: Constraint | None,
 ) -> None:
     numbers = tokens.tolist()
-    for row, answer in enumerate(live):
-        answer.add(numbers[row], None if logprobs is None else logprobs[row])
+    for answer, token, logprob, top in zip(live, numbers, logprobs, tops, strict=True):
+        answer.add(token, logprob, top)
     if constraint is not None:
         for answer, complete in zip(live, constraint.take(numbers), strict=True):
             if complete:

@@ -26,7 +26,7 @@ import torch
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.base import Pair, TokenEngine, Vectors
-from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
+from adwright.lm.engine.generation import FURTHER, Cancellation, GenerationConfig, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.engine.weights import locate, quiet
@@ -98,7 +98,7 @@ class TorchModel(TokenEngine):
         self._vocabulary = self._network.vocabulary
         self._grammars = Grammars(tokens.tokenizer, self._vocabulary, tokens.end_ids)
         self._lock = threading.Lock()
-        self._info = ModelInfo(name, "torch", self._network.context, note)
+        self._info = ModelInfo(name, "torch", self._network.context, note, FURTHER)
 
     @classmethod
     def open(cls, config: TorchConfig) -> TorchModel:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.engine.generation import GenerationConfig, Top
 
-__all__ = ["SeenTokens", "generator", "log_probability", "next_tokens"]
+__all__ = ["SeenTokens", "generator", "likeliest", "log_probability", "next_tokens"]
 
 
 def generator(seed: int, row: int) -> torch.Generator:
@@ -51,6 +52,18 @@ def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:
     return chosen - logits.logsumexp(-1)
 
 
+def likeliest(logits: Tensor, count: int) -> list[Top]:
+    """The `count` likeliest tokens of each row and their log-probabilities, in nats.
+
+    logits: float32 [B, V].
+    """
+    values, tokens = (logits - logits.logsumexp(-1, keepdim=True)).topk(
+        min(count, logits.shape[-1]), dim=-1
+    )
+    rows = zip(tokens.tolist(), values.tolist(), strict=True)
+    return [tuple(zip(ids, told, strict=True)) for ids, told in rows]
+
+
 def next_tokens(
     logits: Tensor, config: GenerationConfig, generators: Sequence[torch.Generator]
 ) -> Tensor:
@@ -63,6 +76,9 @@ def next_tokens(
     if config.temperature == 0:
         return logits.argmax(-1)
     logits = logits / config.temperature
+    if config.min_p:
+        least = logits.max(-1, keepdim=True).values + math.log(config.min_p)
+        logits = logits.masked_fill(logits < least, -torch.inf)
     if 0 < config.top_k < logits.shape[-1]:
         least = logits.topk(config.top_k, dim=-1).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
