@@ -13,14 +13,8 @@ from adwright.core.clock import FixedClock
 from adwright.lm.engine.generation import ModelInfo
 from adwright.lm.engine.language_model import Health, LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from adwright.service.lm.config import LmServiceConfig
-from adwright.service.lm.keys import Callers
-from adwright.service.lm.routes import LmState, router
-from adwright.service.lm.shares import LmShares
-from adwright.service.lm.work import LmWork
-from adwright.web.errors import ApiError
+from adwright.service.lm.routes import router
 from adwright.web.loopback import on_loopback
-from adwright.web.metrics import ServiceMetrics
 from tests.support.service.scripted_models import Recorded, app_of, events_of
 from tests.support.service.small_shop import Client, running
 
@@ -39,18 +33,6 @@ def test_every_path_is_there() -> None:
         "/readyz",
         "/metrics",
     }
-
-
-def test_state() -> None:
-    clock = FixedClock()
-    work = LmWork(LmShares(running=1, waiting=0), clock=clock)
-    model = ScriptedModel(ScriptedConfig())
-    state = LmState(LmServiceConfig(), {"m": model}, work, ServiceMetrics(), clock, Callers("", {}))
-    assert state.model("m") is model
-    assert state.now() == int(clock.now().timestamp())
-    with pytest.raises(ApiError, match="no model of this name"):
-        state.model("x")
-    work.close()
 
 
 class Dead(ScriptedModel):

@@ -1,4 +1,4 @@
-"""What changes the logits of a batch before a token is chosen: biases, a least length, penalties."""
+"""What changes logits before a token is chosen: biases, a least length, penalties."""
 
 from __future__ import annotations
 

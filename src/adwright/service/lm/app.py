@@ -21,10 +21,11 @@ from adwright.core.version import __version__
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.service.lm.adapters import AdapterMeasures, Adapters
 from adwright.service.lm.config import LmServiceConfig
-from adwright.service.lm.errors import add_lm_errors, respond
 from adwright.service.lm.keys import Callers
-from adwright.service.lm.routes import LmState, router
+from adwright.service.lm.protocol.errors import add_lm_errors, respond
+from adwright.service.lm.routes import router
 from adwright.service.lm.shares import LmShares
+from adwright.service.lm.state import LmState
 from adwright.service.lm.work import LmWork
 from adwright.web.connections import Connections
 from adwright.web.errors import ApiError

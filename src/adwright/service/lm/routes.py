@@ -5,49 +5,35 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
-from adwright.core.clock import Clock
 from adwright.core.errors import AdwrightError
-from adwright.lm.engine.generation import (
-    Cancellation,
-    Chunk,
-    Completion,
-    GenerationConfig,
-    Prompt,
-    Usage,
-)
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, Prompt, TokenPrompt
 from adwright.lm.engine.language_model import Health, LanguageModel
 from adwright.service.lm.adapters import Adapters, adapters_of
-from adwright.service.lm.answers import (
+from adwright.service.lm.protocol.answers import (
+    EventWriter,
     Kind,
     answer_of,
-    chunk_event,
     echo_of,
     embeddings_of,
-    new_id,
-    opening_event,
-    prompts_of,
-    settings_of,
-    usage_event,
+    usage_once,
 )
-from adwright.service.lm.config import LmServiceConfig
-from adwright.service.lm.errors import broken_stream, lm_error_docs
-from adwright.service.lm.keys import Callers
-from adwright.service.lm.schemas import ChatIn, CompletionIn, EmbeddingIn
-from adwright.service.lm.shares import Asked, prompt_tokens
-from adwright.service.lm.work import Gone, LmWork, TimeUp, in_thread
+from adwright.service.lm.protocol.errors import broken_stream, lm_error_docs
+from adwright.service.lm.protocol.schemas import ChatIn, CompletionIn, EmbeddingIn
+from adwright.service.lm.protocol.tools import ToolForm
+from adwright.service.lm.requested import prompts_of, settings_of, texts_of, tool_form_of
+from adwright.service.lm.state import LmState, State, asked_for, begun, whole_answers
+from adwright.service.lm.work import Gone, TimeUp, in_thread
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError
-from adwright.web.gate import admitted
-from adwright.web.metrics import CONTENT_TYPE, ServiceMetrics
+from adwright.web.metrics import CONTENT_TYPE
 
 __all__ = [
-    "LmState",
     "adapters",
     "chat_completions",
     "completions",
@@ -66,46 +52,6 @@ _log = logging.getLogger("adwright.service")
 _ERRORS = lm_error_docs(400, 401, 404, 408, 413, 415, 429, 503)
 #: The connection is closed, so nobody reads it; it is for the counters.
 _CLOSED = 499
-
-
-@dataclass
-class LmState:
-    """What the endpoints share.
-
-    models: by the name that a request carries; looked up for each request, so whoever owns the
-    mapping may add to it and take from it while the service runs. adapters: they themselves where
-    they are adapters of one base. callers: who they are, by their keys.
-    """
-
-    config: LmServiceConfig
-    models: Mapping[str, LanguageModel]
-    work: LmWork
-    metrics: ServiceMetrics
-    clock: Clock
-    callers: Callers
-    adapters: Adapters | None = None
-    draining: bool = False
-
-    def now(self) -> int:
-        """Seconds since 1970."""
-        return int(self.clock.now().timestamp())
-
-    def model(self, name: str) -> LanguageModel:
-        """The model of that name. Raises ApiError where there is none."""
-        try:
-            return self.models[name]
-        except KeyError:
-            raise ApiError(
-                404, "there is no model of this name", hint="GET /v1/models lists them"
-            ) from None
-
-
-async def _state(request: Request) -> LmState:
-    state: LmState = request.app.state.service
-    return state
-
-
-State = Annotated[LmState, Depends(_state)]
 
 
 @router.get("/v1/models", responses=lm_error_docs(401))
@@ -154,7 +100,7 @@ async def completions(body: CompletionIn, request: Request, state: State) -> Res
         found = await state.work.run(
             lambda cancel: echo_of(body.model, model, prompts, state.now(), cancel),
             request,
-            _asked(request, prompts),
+            asked_for(request, prompts),
         )
     except Gone:
         return Response(status_code=_CLOSED)
@@ -165,16 +111,20 @@ async def completions(body: CompletionIn, request: Request, state: State) -> Res
 async def embeddings(body: EmbeddingIn, request: Request, state: State) -> Response:
     """Vectors of texts."""
     model = state.model(body.model)
-    texts = [body.input] if isinstance(body.input, str) else body.input
+    texts = texts_of(body)
     if len(texts) > state.config.max_texts:
         raise ApiError(422, f"one request has at most {state.config.max_texts} texts here")
 
     def work(cancel: Cancellation) -> dict[str, Any]:
         vectors = model.embed(texts, cancel=cancel)
-        return embeddings_of(body, vectors, sum(map(model.tokens.count, texts)))
+        counts = (
+            len(one.ids) if isinstance(one, TokenPrompt) else model.tokens.count(one)
+            for one in texts
+        )
+        return embeddings_of(body, vectors, sum(counts))
 
     try:
-        return JSONResponse(await state.work.run(work, request, _asked(request, texts)))
+        return JSONResponse(await state.work.run(work, request, asked_for(request, texts)))
     except Gone:
         return Response(status_code=_CLOSED)
 
@@ -230,12 +180,6 @@ def _health(state: LmState) -> dict[str, Health]:
     return dict.fromkeys(told, "stuck") if state.work.stuck else told
 
 
-def _asked(request: Request, prompts: Sequence[Prompt], most: int = 0) -> Asked:
-    """The share that a request asks for. most: tokens of each of its answers."""
-    tokens = prompt_tokens(prompts) + most * len(prompts)
-    return Asked(admitted(request.scope).tenant, len(prompts), tokens)
-
-
 def _adapters(state: LmState) -> Adapters:
     if state.adapters is None:
         raise ApiError(404, "this service has no adapters", hint="GET /v1/models lists it")
@@ -246,84 +190,58 @@ async def _answered(
     kind: Kind, body: ChatIn | CompletionIn, request: Request, state: LmState
 ) -> Response:
     model = state.model(body.model)
-    settings = settings_of(body, state.config)
+    tools = tool_form_of(body, model.info.further)
+    settings = settings_of(body, state.config, tools)
     prompts = prompts_of(body, state.config)
     try:
         if body.stream:
-            return await _streamed(kind, body, model, prompts[0], settings, request, state)
-        answers = await state.work.run(
-            lambda cancel: model.generate(prompts, settings, cancel=cancel),
-            request,
-            _asked(request, prompts, settings.max_tokens),
-        )
+            return await _streamed(kind, body, model, prompts, settings, tools, request, state)
+        answers = await whole_answers(model, prompts, settings, request, state)
     except Gone:
         return Response(status_code=_CLOSED)
-    if any(_is_empty(one) for one in answers):
-        raise TimeUp(state.config.max_seconds)
-    return JSONResponse(answer_of(kind, body.model, answers, model.tokens, state.now(), body.n))
+    state.measures.used(usage_once(answers, body.n))
+    now = state.now()
+    return JSONResponse(
+        answer_of(kind, body.model, answers, model.tokens, now, n=body.n, tools=tools)
+    )
 
 
 async def _streamed(
     kind: Kind,
     body: ChatIn | CompletionIn,
     model: LanguageModel,
-    prompt: Prompt,
+    prompts: Sequence[Prompt],
     settings: GenerationConfig,
+    tools: ToolForm | None,
     request: Request,
     state: LmState,
 ) -> Response:
-    def work(cancel: Cancellation) -> Iterator[Chunk]:
-        return model.stream(prompt, settings, cancel=cancel)
+    watch = state.measures.watch(state.clock.monotonic)
+    found = await begun(model, prompts, settings, request, state)
+    writer = EventWriter(kind, body.model, state.now(), model.tokens, tools)
+    asked = body.stream_options is not None and body.stream_options.include_usage
 
-    chunks = state.work.stream(work, request, _asked(request, [prompt], settings.max_tokens))
-    # The first piece before the head of the answer: what is wrong with the request shows by then,
-    # and can still be answered with its status.
-    first = await anext(chunks)
-    if _is_empty(first):
-        raise TimeUp(state.config.max_seconds)
-    usage = body.stream_options is not None and body.stream_options.include_usage
-    events = _events(kind, body.model, model, first, chunks, usage, state.now())
-    return StreamingResponse(events, media_type="text/event-stream")
+    async def events() -> AsyncIterator[bytes]:
+        for index in range(len(prompts)):
+            for one in writer.opening(index):
+                yield _event(one)
+        try:
+            async for piece in found:
+                watch.saw(piece)
+                for one in writer.events(*piece):
+                    yield _event(one)
+        except Gone:
+            return
+        except (AdwrightError, TimeUp) as error:
+            _log.error("a stream failed: %s", error)
+            yield _event(broken_stream())
+            return
+        usage = watch.end(body.n)
+        if asked:
+            yield _event(writer.usage(usage))
+        yield b"data: [DONE]\n\n"
 
-
-async def _events(
-    kind: Kind,
-    name: str,
-    model: LanguageModel,
-    first: Chunk,
-    rest: AsyncIterator[Chunk],
-    with_usage: bool,
-    now: int,
-) -> AsyncIterator[bytes]:
-    ident, total = new_id(kind), Usage()
-    opening = opening_event(kind, ident, name, now)
-    if opening is not None:
-        yield _event(opening)
-    try:
-        async for chunk in _chained(first, rest):
-            total = chunk.usage or total
-            if chunk.text or chunk.finish_reason or chunk.logprobs:
-                yield _event(chunk_event(kind, ident, name, now, chunk, model.tokens))
-    except Gone:
-        return
-    except (AdwrightError, TimeUp) as error:
-        _log.error("a stream failed: %s", error)
-        yield _event(broken_stream())
-        return
-    if with_usage:
-        yield _event(usage_event(kind, ident, name, now, total))
-    yield b"data: [DONE]\n\n"
-
-
-async def _chained(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
-    yield first
-    async for chunk in rest:
-        yield chunk
-
-
-def _is_empty(one: Chunk | Completion) -> bool:
-    """Whether it was cancelled before anything was written."""
-    return one.finish_reason == "cancelled" and not (one.text or one.token_ids)
+    return StreamingResponse(events(), media_type="text/event-stream")
 
 
 def _event(content: dict[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from adwright.service.lm.errors import LmErrorBody, broken_stream, lm_error_docs, respond
+from adwright.service.lm.protocol.errors import LmErrorBody, broken_stream, lm_error_docs, respond
 from adwright.web.errors import ApiError, Busy
 from tests.support.service.scripted_models import Recorded, app_of
 from tests.support.service.small_shop import Client, running

@@ -1,0 +1,1 @@
+"""The OpenAI protocol: its bodies, answers, tools and errors."""

@@ -1,0 +1,297 @@
+"""Answers in the form of the OpenAI protocol, whole or as the events of a stream."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.errors import ConfigError
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    Completion,
+    Completions,
+    FinishReason,
+    Prompt,
+    TokenPrompt,
+    Top,
+    Usage,
+)
+from adwright.lm.engine.language_model import LanguageModel, Tokenizer
+from adwright.lm.engine.prompts import cancelled_score, require_text
+from adwright.lm.engine.stopping import AnswerText
+from adwright.service.lm.protocol.schemas import EmbeddingIn
+from adwright.service.lm.protocol.tools import Call, CallReader, ToolForm, read_calls
+from adwright.web.errors import ApiError
+
+__all__ = [
+    "EventWriter",
+    "Kind",
+    "answer_of",
+    "echo_of",
+    "embeddings_of",
+    "new_id",
+    "usage_of",
+    "usage_once",
+]
+
+#: Which of the two endpoints answers.
+Kind = Literal["chat", "completion"]
+
+_OBJECTS = {
+    ("chat", False): "chat.completion",
+    ("chat", True): "chat.completion.chunk",
+    ("completion", False): "text_completion",
+    ("completion", True): "text_completion",
+}
+
+
+def new_id(kind: Kind) -> str:
+    """Make an id for an answer that cannot be guessed."""
+    return ("chatcmpl-" if kind == "chat" else "cmpl-") + secrets.token_hex(12)
+
+
+def answer_of(
+    kind: Kind,
+    name: str,
+    answers: Completions,
+    tokens: Tokenizer,
+    now: int,
+    *,
+    n: int = 1,
+    tools: ToolForm | None = None,
+) -> dict[str, Any]:
+    """The body of an answer that is not streamed. n: answers to each prompt, which is counted
+    once. tools: what they asked of the answers."""
+    choices = [_choice(kind, row, one, tokens, tools) for row, one in enumerate(answers)]
+    return _envelope(kind, new_id(kind), name, now) | {
+        "choices": choices,
+        "usage": usage_of(usage_once(answers, n)),
+    }
+
+
+def usage_once(answers: Completions, n: int) -> Usage:
+    """Usage of answers, n to each prompt, which is counted once."""
+    return Usage(
+        sum(one.usage.prompt_tokens for one in answers.rows[::n]),
+        answers.usage.completion_tokens,
+    )
+
+
+class EventWriter:
+    """The events of a stream of answers. tools: what they ask of the answers."""
+
+    def __init__(
+        self, kind: Kind, name: str, now: int, tokens: Tokenizer, tools: ToolForm | None = None
+    ) -> None:
+        self._kind, self._tokens = kind, tokens
+        self._head = _envelope(kind, new_id(kind), name, now, streamed=True)
+        self._tools = tools
+        self._readers: dict[int, CallReader] = {}
+        self._calls: dict[int, int] = {}
+
+    def opening(self, index: int) -> list[dict[str, Any]]:
+        """The event that begins a streamed chat; completions begin with their first piece."""
+        if self._kind == "completion":
+            return []
+        return [self._event(index, {"delta": {"role": "assistant", "content": ""}})]
+
+    def events(self, index: int, chunk: Chunk) -> list[dict[str, Any]]:
+        """The events of one piece of answer `index`."""
+        logprobs = _logprobs(
+            self._kind, chunk.token_ids, chunk.logprobs, self._tokens, chunk.top_logprobs
+        )
+        reason = _reason(chunk.finish_reason)
+        if self._kind == "completion":
+            whole = {"text": chunk.text}
+            told = chunk.text or reason or chunk.logprobs
+            return [self._event(index, whole, reason, logprobs)] if told else []
+        said, calls = self._read(index, chunk)
+        if reason == "stop" and self._tools is not None and self._readers[index].called:
+            reason = "tool_calls"
+        found = []
+        for call in calls:
+            at = self._calls.get(index, 0)
+            self._calls[index] = at + 1
+            delta = {"tool_calls": [{"index": at, **_called(call)}]}
+            found.append(self._event(index, {"delta": delta}))
+        if said or chunk.logprobs or reason:
+            found.append(self._event(index, {"delta": {"content": said}}, reason, logprobs))
+        return found
+
+    def usage(self, usage: Usage) -> dict[str, Any]:
+        """The last event, where it was asked for."""
+        empty: list[Any] = []
+        return self._head | {"choices": empty, "usage": usage_of(usage)}
+
+    def _read(self, index: int, chunk: Chunk) -> tuple[str, list[Call]]:
+        if self._tools is None:
+            return chunk.text, []
+        reader = self._readers.setdefault(index, CallReader(self._tools))
+        said, calls = reader.add(chunk.text)
+        if chunk.finish_reason is not None:
+            rest, more = reader.finish()
+            said, calls = said + rest, calls + more
+        return said, calls
+
+    def _event(
+        self,
+        index: int,
+        content: dict[str, Any],
+        reason: str | None = None,
+        logprobs: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        choice = {"index": index, "logprobs": logprobs, "finish_reason": reason, **content}
+        return self._head | {"choices": [choice]}
+
+
+def echo_of(
+    name: str, model: LanguageModel, prompts: Sequence[Prompt], now: int, cancel: Cancellation
+) -> dict[str, Any]:
+    """The prompts themselves with the log-probability of each of their tokens but the first.
+
+    Raises ResourceError where it is cancelled.
+    """
+    for row, prompt in enumerate(prompts):
+        if isinstance(prompt, str):
+            require_text(prompt, row=row)
+    rows = [
+        list(prompt.ids) if isinstance(prompt, TokenPrompt) else model.tokens.encode(str(prompt))
+        for prompt in prompts
+    ]
+    if any(len(ids) < 2 for ids in rows):
+        raise ApiError(422, "an echoed prompt needs at least two tokens")
+    scores = model.score(
+        [TokenPrompt(tuple(ids[:1])) for ids in rows],
+        [TokenPrompt(tuple(ids[1:])) for ids in rows],
+        cancel=cancel,
+    )
+    choices = []
+    for row, ids in enumerate(rows):
+        text = AnswerText(model.tokens.decode)
+        offsets = []
+        for one in ids:
+            if cancel.cancelled:
+                raise cancelled_score()
+            offsets.append(len(text.text))
+            text.add(one)
+        text.finish()
+        logprobs = {
+            "tokens": [model.tokens.decode([one]) for one in ids],
+            "token_logprobs": [None, *scores.token_logprobs[row].tolist()],
+            "text_offset": offsets,
+            "top_logprobs": None,
+        }
+        choices.append(
+            {"index": row, "text": text.text, "logprobs": logprobs, "finish_reason": "length"}
+        )
+    usage = usage_of(Usage(sum(map(len, rows)), 0))
+    return _envelope("completion", new_id("completion"), name, now) | {
+        "choices": choices,
+        "usage": usage,
+    }
+
+
+def embeddings_of(
+    body: EmbeddingIn, vectors: npt.NDArray[np.float32], tokens: int
+) -> dict[str, Any]:
+    """The body of an answer of /v1/embeddings. vectors: float32 [B, D], of length 1.
+
+    Raises ConfigError where more numbers are asked for than there are.
+    """
+    if body.dimensions is not None:
+        D = vectors.shape[-1]
+        if body.dimensions > D:
+            raise ConfigError(
+                f"the vectors of this model have {D} dimensions",
+                where=f"dimensions {body.dimensions}",
+                hint="ask for fewer",
+            )
+        vectors = vectors[:, : body.dimensions]
+        length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+        vectors = vectors / np.maximum(length, 1e-12)
+    rows: list[Any] = vectors.tolist()
+    if body.encoding_format == "base64":
+        rows = [base64.b64encode(one.astype("<f4").tobytes()).decode("ascii") for one in vectors]
+    data = [{"object": "embedding", "index": row, "embedding": one} for row, one in enumerate(rows)]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "model": body.model, "data": data, "usage": usage}
+
+
+def usage_of(usage: Usage) -> dict[str, int]:
+    """Usage in the form of the protocol."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def _envelope(
+    kind: Kind, ident: str, name: str, now: int, *, streamed: bool = False
+) -> dict[str, Any]:
+    return {"id": ident, "object": _OBJECTS[kind, streamed], "created": now, "model": name}
+
+
+def _choice(
+    kind: Kind, row: int, one: Completion, tokens: Tokenizer, tools: ToolForm | None
+) -> dict[str, Any]:
+    reason = _reason(one.finish_reason)
+    content: dict[str, Any] = {"text": one.text}
+    if kind == "chat":
+        said, calls = (one.text, []) if tools is None else read_calls(one.text, tools)
+        message: dict[str, Any] = {"role": "assistant", "content": said}
+        if calls:
+            message |= {"content": said or None, "tool_calls": [_called(one) for one in calls]}
+            reason = "tool_calls" if reason == "stop" else reason
+        content = {"message": message}
+    return {
+        "index": row,
+        "logprobs": _logprobs(kind, one.token_ids, one.logprobs, tokens, one.top_logprobs),
+        "finish_reason": reason,
+        **content,
+    }
+
+
+def _called(call: Call) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _logprobs(
+    kind: Kind,
+    ids: Sequence[int],
+    logprobs: Sequence[float] | None,
+    tokens: Tokenizer,
+    tops: Sequence[Top] | None,
+) -> dict[str, Any] | None:
+    if logprobs is None:
+        return None
+    words = [tokens.decode([one]) for one in ids]
+    likeliest = [[(tokens.decode([one]), value) for one, value in top] for top in tops or ()]
+    if kind == "completion":
+        return {
+            "tokens": words,
+            "token_logprobs": list(logprobs),
+            "text_offset": None,
+            "top_logprobs": None if tops is None else [dict(reversed(top)) for top in likeliest],
+        }
+    content = [
+        _token(word, value) | {"top_logprobs": [_token(*one) for one in top]}
+        for word, value, top in zip(words, logprobs, likeliest or [[] for _ in words], strict=True)
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _token(word: str, value: float) -> dict[str, Any]:
+    return {"token": word, "logprob": value, "bytes": list(word.encode("utf-8"))}
+
+
+def _reason(reason: FinishReason | None) -> str | None:
+    # The protocol has no word for cancelled; who still listens had all that the time was for.
+    return "length" if reason == "cancelled" else reason

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+
+from adwright.core.errors import ConfigError, ResourceError
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    Completion,
+    Completions,
+    TokenPrompt,
+    Usage,
+)
+from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedModel
+from adwright.service.lm.protocol.answers import (
+    EventWriter,
+    answer_of,
+    echo_of,
+    embeddings_of,
+    new_id,
+    usage_of,
+    usage_once,
+)
+from adwright.service.lm.protocol.schemas import EmbeddingIn
+from adwright.service.lm.protocol.tools import ToolForm
+
+
+def test_answers() -> None:
+    row = Completion("ab", (97, 98), (-1.0, -2.0), "cancelled", Usage(1, 2))
+    found = answer_of("chat", "m", Completions((row,)), ByteTokens(), 7)
+    assert (found["created"], found["model"], found["usage"]["total_tokens"]) == (7, "m", 3)
+    assert found["choices"][0]["finish_reason"] == "length"
+    assert [one["bytes"] for one in found["choices"][0]["logprobs"]["content"]] == [[97], [98]]
+    text = answer_of("completion", "m", Completions((row,)), ByteTokens(), 7)
+    assert text["choices"][0]["text"] == "ab"
+    assert text["choices"][0]["logprobs"]["token_logprobs"] == [-1.0, -2.0]
+
+
+def test_events() -> None:
+    assert EventWriter("completion", "m", 1, ByteTokens()).opening(0) == []
+    writer = EventWriter("chat", "m", 1, ByteTokens())
+    (opening,) = writer.opening(2)
+    assert opening["object"] == "chat.completion.chunk"
+    assert opening["choices"][0]["index"] == 2
+    (event,) = writer.events(2, Chunk("x", (120,)))
+    assert event["choices"][0]["delta"] == {"content": "x"}
+    assert event["choices"][0]["logprobs"] is None
+    assert writer.events(2, Chunk("")) == []
+    last = writer.usage(Usage(2, 3))
+    assert (last["choices"], last["usage"]) == ([], usage_of(Usage(2, 3)))
+    assert new_id("chat") != new_id("chat")
+
+
+def test_an_echo_that_is_cancelled_is_none() -> None:
+    cancel = Cancellation()
+    cancel.cancel()
+    with pytest.raises(ResourceError, match="cancelled"):
+        echo_of("m", ScriptedModel(ScriptedConfig()), ["ab"], 1, cancel)
+
+
+def test_echo_counts_characters() -> None:
+    told = echo_of("m", ScriptedModel(ScriptedConfig()), ["é!"], 1, Cancellation())
+    found = told["choices"][0]
+    assert found["text"] == "é!"
+    # Two bytes make the first character, so the second token begins where the first does.
+    assert found["logprobs"]["text_offset"] == [0, 0, 1]
+    ids = echo_of("m", ScriptedModel(ScriptedConfig()), [TokenPrompt((97, 98))], 1, Cancellation())
+    assert ids["choices"][0]["logprobs"]["tokens"] == ["a", "b"]
+
+
+def test_vectors_in_both_encodings() -> None:
+    vectors = np.array([[1.0, 0.5]], dtype=np.float32)
+    body = EmbeddingIn(model="m", input="a")
+    assert embeddings_of(body, vectors, 3)["data"][0]["embedding"] == [1.0, 0.5]
+    packed = embeddings_of(EmbeddingIn(model="m", input="a", encoding_format="base64"), vectors, 3)
+    raw = base64.b64decode(packed["data"][0]["embedding"])
+    np.testing.assert_array_equal(np.frombuffer(raw, "<f4"), [1.0, 0.5])
+
+
+CALL = '<tool_call>\n{"name": "f", "arguments": {"a":1}}\n</tool_call>'
+
+
+def test_calls_stand_beside_what_is_said() -> None:
+    row = Completion(f"well {CALL}", (), None, "stop", Usage(1, 2))
+    found = answer_of("chat", "m", Completions((row,)), ByteTokens(), 7, tools=ToolForm())
+    (choice,) = found["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] == "well "
+    (call,) = choice["message"]["tool_calls"]
+    assert call["function"] == {"name": "f", "arguments": '{"a": 1}'}
+    alone = Completion(CALL, (), None, "length", Usage(1, 2))
+    found = answer_of("chat", "m", Completions((alone,)), ByteTokens(), 7, tools=ToolForm())
+    assert found["choices"][0]["message"]["content"] is None
+    assert found["choices"][0]["finish_reason"] == "length"
+
+
+def test_calls_in_a_stream() -> None:
+    writer = EventWriter("chat", "m", 1, ByteTokens(), ToolForm())
+    deltas, reasons = [], []
+    text = f"well {CALL}\n{CALL}"
+    for at in range(0, len(text), 3):
+        last = at + 3 >= len(text)
+        chunk = Chunk(text[at : at + 3], finish_reason="stop" if last else None)
+        for event in writer.events(0, chunk):
+            deltas.append(event["choices"][0]["delta"])
+            reasons.append(event["choices"][0]["finish_reason"])
+    assert "".join(one.get("content") or "" for one in deltas) == "well "
+    calls = [one["tool_calls"][0] for one in deltas if "tool_calls" in one]
+    assert [one["index"] for one in calls] == [0, 1]
+    assert len({one["id"] for one in calls}) == 2
+    assert reasons[-1] == "tool_calls"
+    assert reasons[:-1] == [None] * (len(reasons) - 1)
+
+
+def test_the_likeliest_tokens() -> None:
+    tops = (((97, -1.0), (98, -2.0)), ((98, -0.5), (97, -3.0)))
+    row = Completion("ab", (97, 98), (-1.0, -0.5), "stop", Usage(1, 2), tops)
+    chat = answer_of("chat", "m", Completions((row,)), ByteTokens(), 7)
+    told = chat["choices"][0]["logprobs"]["content"]
+    assert [[one["token"] for one in token["top_logprobs"]] for token in told] == [
+        ["a", "b"],
+        ["b", "a"],
+    ]
+    text = answer_of("completion", "m", Completions((row,)), ByteTokens(), 7)
+    told = text["choices"][0]["logprobs"]["top_logprobs"]
+    assert told == [{"a": -1.0, "b": -2.0}, {"b": -0.5, "a": -3.0}]
+
+
+def test_the_first_dimensions_have_length_one() -> None:
+    vectors = np.array([[0.6, 0.0, 0.8]], dtype=np.float32)
+    body = EmbeddingIn(model="m", input="a", dimensions=2)
+    assert embeddings_of(body, vectors, 1)["data"][0]["embedding"] == [1.0, 0.0]
+    with pytest.raises(ConfigError, match="3 dimensions"):
+        embeddings_of(EmbeddingIn(model="m", input="a", dimensions=4), vectors, 1)
+
+
+def test_a_prompt_is_counted_once() -> None:
+    rows = tuple(Completion("", (), None, "stop", Usage(count, 1)) for count in (5, 5, 7, 7))
+    assert usage_once(Completions(rows), 2) == Usage(12, 4)
