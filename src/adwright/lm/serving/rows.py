@@ -231,10 +231,10 @@ def sample(rows: list[AnswerRow], logits: Tensor) -> None:
     A row whose grammar refuses, or whose adapter makes logits that are no numbers, ends with that
     error; the others go on.
     """
-    most, likeliest = logits.max(-1)
+    most, bests = logits.max(-1)
     # Where the largest logit is finite, none is NaN: max would return that.
     usable = most.isfinite().tolist()
-    for at, (row, best) in enumerate(zip(rows, likeliest.tolist(), strict=True)):
+    for at, (row, best) in enumerate(zip(rows, bests.tolist(), strict=True)):
         own = logits[at : at + 1]
         try:
             if not usable[at]:
