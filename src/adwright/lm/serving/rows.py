@@ -31,6 +31,7 @@ from adwright.lm.torch_engine.logit_rules import LogitRules
 from adwright.lm.torch_engine.network import Network
 from adwright.lm.torch_engine.sampling import (
     generator,
+    likeliest,
     log_probability,
     next_tokens,
 )
