@@ -48,6 +48,7 @@ OWN_TESTS = {
 }
 #: Second tests of a module whose first would be longer than a file may be.
 SECOND_TESTS = {
+    "test_clients.py": "service/lm/app.py",
     "test_engine_ends.py": "lm/serving/engine.py",
     "test_families.py": "tuning/packing/texts.py",
     "test_hstu_layer.py": "models/sequential/hstu.py",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.serving.adapter_model import AdapterModel
 from adwright.lm.serving.rows import AnswerRow, Row
 from adwright.lm.torch_engine.constraint import Grammars
-from tests.support.lm.tiny_llama import VOCABULARY, tiny_tokens
+from tests.support.lm.adapter_engine import models_of
+from tests.support.lm.tiny_llama import VOCABULARY, tiny_model, tiny_tokens
 
 
 class Recording:
@@ -91,3 +93,35 @@ def test_nothing_to_do() -> None:
     own.close()
     with pytest.raises(ConfigError):
         own.generate("tea")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"frequency_penalty": 1.5, "presence_penalty": 0.5},
+        {"temperature": 1.0, "seed": 4, "min_p": 0.2},
+        {"logit_bias": ((40, 4.0), (41, -100.0)), "repetition_penalty": 1.2},
+        {"min_tokens": 8, "stop_token_ids": tuple(range(0, VOCABULARY, 3))},
+        {"ignore_eos": True, "logprobs": True, "top_logprobs": 3},
+        {"regex": "[a-c]{5}"},
+        {"lark": 'start: "tea" | "coffee"'},
+    ],
+)
+def test_further_settings_do_the_same_as_in_turns(settings: dict[str, Any]) -> None:
+    config = GenerationConfig(max_tokens=12, **settings)
+    prompts = ["the best", "buy two packs"]
+    wanted = tiny_model().generate(prompts, config)
+    models = models_of({})
+    try:
+        found = models["base"].generate(prompts, config)
+    finally:
+        models.close()
+    plain = tiny_model().generate(prompts, GenerationConfig(max_tokens=12))
+    for one, other in zip(found, wanted, strict=True):
+        assert (one.token_ids, one.finish_reason) == (other.token_ids, other.finish_reason)
+        for mine, theirs in zip(one.top_logprobs or (), other.top_logprobs or (), strict=True):
+            assert [token for token, _ in mine] == [token for token, _ in theirs]
+            assert [value for _, value in mine] == pytest.approx(
+                [value for _, value in theirs], abs=1e-4
+            )
+    assert wanted.rows != plain.rows

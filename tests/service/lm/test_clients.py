@@ -1,0 +1,225 @@
+"""What the official client, LangChain and DSPy do with the endpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+pytest.importorskip("llguidance", reason="the extra lm is not installed")
+pytest.importorskip("openai", reason="the extra lm is not installed")
+pytest.importorskip("fastapi", reason="the extra service is not installed")
+
+import openai
+from pydantic import BaseModel
+
+from adwright.lm.serving.config import ServingConfig
+from adwright.lm.serving.engine import AdapterModels
+from adwright.service.lm.app import create_lm_app
+from adwright.service.lm.config import LmServiceConfig
+from adwright.web.loopback import on_loopback
+from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+
+USER: Any = [{"role": "user", "content": "name three teas"}]
+PRICE = {
+    "type": "object",
+    "properties": {"item": {"enum": ["tea", "coffee"]}, "count": {"enum": [1, 2]}},
+    "required": ["item", "count"],
+    "additionalProperties": False,
+}
+NAMED = {"name": "price", "description": "of an item", "parameters": PRICE, "strict": True}
+TOOL: Any = {"type": "function", "function": NAMED}
+ALWAYS: Any = {"model": "tiny", "temperature": 0, "max_tokens": 60}
+
+
+class Cup(BaseModel):
+    """What is asked for."""
+
+    tea: Literal["green", "black"]
+    hot: bool
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    model = tiny_llama()
+    model.config.max_position_embeddings = 4096  # tools are long in its tokens
+    config = ServingConfig(pool_bytes=16 << 20, drive="thread")
+    models = AdapterModels(model, tiny_tokens(), name="tiny", config=config)
+    with on_loopback(create_lm_app(LmServiceConfig(key="k"), models)) as url:
+        yield f"{url}/v1"
+    models.close()
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[Any]:
+    with openai.OpenAI(base_url=url, api_key="k", max_retries=0) as client:
+        yield client
+
+
+def test_chats(client: Any) -> None:
+    found = client.chat.completions.create(
+        messages=[{"role": "developer", "content": "be brief"}, *USER],
+        **{**ALWAYS, "max_tokens": 5},
+        logprobs=True,
+        top_logprobs=3,
+        store=True,
+        metadata={"run": "1"},
+        service_tier="auto",
+        parallel_tool_calls=True,
+        user="u",
+    )
+    (choice,) = found.choices
+    assert choice.finish_reason == "length"
+    assert found.usage.completion_tokens == 5
+    for token in choice.logprobs.content:
+        assert len(token.top_logprobs) == 3
+        # What is greedily taken is the likeliest.
+        assert token.top_logprobs[0].logprob == pytest.approx(token.logprob, abs=1e-5)
+    again = client.chat.completions.create(messages=USER, n=2, seed=3, model="tiny", max_tokens=5)
+    assert len(again.choices) == 2
+
+
+def test_streams(client: Any) -> None:
+    whole = client.chat.completions.create(messages=USER, **ALWAYS)
+    with client.chat.completions.stream(messages=USER, **ALWAYS) as stream:
+        final = stream.get_final_completion()
+    assert final.choices[0].message.content == whole.choices[0].message.content
+    parts: dict[int, str] = {0: "", 1: ""}
+    for chunk in client.chat.completions.create(
+        messages=USER, n=2, stream=True, stream_options={"include_usage": True}, **ALWAYS
+    ):
+        for one in chunk.choices:
+            parts[one.index] += one.delta.content or ""
+    assert parts[0] == parts[1] == whole.choices[0].message.content
+    assert chunk.usage.prompt_tokens == whole.usage.prompt_tokens
+
+
+def test_tools(client: Any) -> None:
+    asked = {**ALWAYS, "messages": USER, "tools": [TOOL], "parallel_tool_calls": False}
+    for choice in ("required", {"type": "function", "function": {"name": "price"}}):
+        found = client.chat.completions.create(tool_choice=choice, **asked).choices[0]
+        assert found.finish_reason == "tool_calls"
+        (call,) = found.message.tool_calls
+        told = json.loads(call.function.arguments)
+        assert (call.function.name, set(told)) == ("price", {"item", "count"})
+        assert told["item"] in ("tea", "coffee")
+    with client.chat.completions.stream(tool_choice="required", **asked) as stream:
+        final = stream.get_final_completion().choices[0]
+    assert final.message.tool_calls[0].function.arguments == call.function.arguments
+    result = {"role": "tool", "tool_call_id": call.id, "content": "12.50"}
+    turns = [*USER, found.message, result]
+    for after in ("auto", "none"):
+        free = client.chat.completions.create(
+            **{**asked, "messages": turns, "max_tokens": 8}, tool_choice=after
+        )
+        assert free.choices[0].message.content
+
+
+def test_parse(client: Any) -> None:
+    found = client.chat.completions.parse(messages=USER, response_format=Cup, **ALWAYS)
+    assert isinstance(found.choices[0].message.parsed, Cup)
+    function = openai.pydantic_function_tool(Cup)
+    found = client.chat.completions.parse(
+        messages=USER, tools=[function], tool_choice="required", **ALWAYS
+    )
+    (call,) = found.choices[0].message.tool_calls[:1]
+    assert isinstance(call.function.parsed_arguments, Cup)
+
+
+def test_responses(client: Any) -> None:
+    asked: Any = {"model": "tiny", "temperature": 0, "max_output_tokens": 60}
+    found = client.responses.create(input="name three teas", instructions="be brief", **asked)
+    assert found.output_text
+    text = "".join(
+        event.delta
+        for event in client.responses.create(
+            input="name three teas", instructions="be brief", stream=True, **asked
+        )
+        if event.type == "response.output_text.delta"
+    )
+    assert text == found.output_text
+    assert isinstance(
+        client.responses.parse(input=USER, text_format=Cup, **asked).output_parsed, Cup
+    )
+    with client.responses.stream(
+        input=USER, tools=[{"type": "function", **NAMED}], tool_choice="required", **asked
+    ) as stream:
+        final = stream.get_final_response()
+    call = final.output[0]
+    assert (call.type, call.name) == ("function_call", "price")
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "12.50"}
+    after = client.responses.create(input=[*USER, call, result], **asked)
+    assert after.output_text
+
+
+def test_embeddings(client: Any) -> None:
+    (text,) = client.embeddings.create(model="tiny", input="tea").data
+    ids = tiny_tokens().encode("tea")
+    for given in (ids, [ids]):
+        (tokens,) = client.embeddings.create(model="tiny", input=given).data
+        assert tokens.embedding == pytest.approx(text.embedding, abs=1e-6)
+    (few,) = client.embeddings.create(model="tiny", input="tea", dimensions=8).data
+    assert sum(one * one for one in few.embedding) == pytest.approx(1, abs=1e-5)
+    assert few.embedding[0] / few.embedding[1] == pytest.approx(
+        text.embedding[0] / text.embedding[1], rel=1e-4
+    )
+
+
+def test_models(client: Any) -> None:
+    assert [one.id for one in client.models.list()] == ["tiny"]
+    assert client.models.retrieve("tiny").owned_by == "adwright"
+
+
+def test_errors(client: Any, url: str) -> None:
+    with pytest.raises(openai.BadRequestError, match="temperature") as wrong:
+        client.chat.completions.create(messages=USER, model="tiny", temperature=9)
+    assert (wrong.value.param, wrong.value.type) == ("temperature", "invalid_request_error")
+    with pytest.raises(openai.NotFoundError, match="no model of this name"):
+        client.models.retrieve("coffee")
+    with (
+        openai.OpenAI(base_url=url, api_key="wrong", max_retries=0) as stranger,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        stranger.models.list()
+
+
+def test_further_settings(client: Any) -> None:
+    def ask(**fields: Any) -> Any:
+        body = {"model": "tiny", "prompt": "the best", "temperature": 0, "max_tokens": 6}
+        names = {"logit_bias", "logprobs"}
+        extra = {name: value for name, value in fields.items() if name not in names}
+        own = {name: value for name, value in fields.items() if name in names}
+        return client.completions.create(**body, **own, extra_body=extra).choices[0]
+
+    plain = ask(logprobs=2)
+    first = tiny_tokens().encode(plain.logprobs.tokens[0], special=False)[0]
+    assert [len(one) for one in plain.logprobs.top_logprobs] == [2] * 6
+    assert ask(logit_bias={str(first): -100}).text != plain.text
+    assert ask(stop_token_ids=[first]).text == ""
+    assert ask(structured_outputs={"choice": ["tea", "coffee"]}).text in ("tea", "coffee")
+    assert set(ask(structured_outputs={"regex": "[ab]{4}"}).text) <= set("ab")
+    assert ask(min_p=0.5, min_tokens=6, ignore_eos=True).finish_reason == "length"
+
+
+def test_langchain(url: str) -> None:
+    lang = pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
+    settings = {"base_url": url, "api_key": "k", "model": "tiny", "temperature": 0}
+    chat = lang.ChatOpenAI(**settings, max_tokens=60)
+    whole = chat.invoke("name three teas").content
+    assert whole == "".join(one.content for one in chat.stream("name three teas"))
+    assert isinstance(chat.with_structured_output(Cup).invoke("tea?"), Cup)
+    bound = chat.bind_tools([TOOL], tool_choice="price")
+    assert bound.invoke("what is it?").tool_calls[0]["name"] == "price"
+    vectors = lang.OpenAIEmbeddings(base_url=url, api_key="k", model="tiny", tiktoken_enabled=False)
+    assert len(vectors.embed_query("tea")) == 48
+
+
+def test_dspy(url: str) -> None:
+    dspy = pytest.importorskip("dspy", reason="dspy is not installed")
+    settings = {"api_base": url, "api_key": "k", "max_tokens": 40, "cache": False}
+    lm = dspy.LM("openai/tiny", temperature=0, **settings)
+    assert len(lm("name three teas")) == 1
+    assert len(lm(messages=USER, n=2, temperature=1.0)) == 2
