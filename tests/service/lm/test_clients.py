@@ -32,7 +32,7 @@ PRICE = {
 }
 NAMED = {"name": "price", "description": "of an item", "parameters": PRICE, "strict": True}
 TOOL: Any = {"type": "function", "function": NAMED}
-ALWAYS: Any = {"model": "tiny", "temperature": 0, "max_tokens": 60}
+ALWAYS: Any = {"model": "tiny", "temperature": 0, "max_tokens": 40}
 
 
 class Cup(BaseModel):
@@ -98,7 +98,8 @@ def test_streams(client: Any) -> None:
 
 
 def test_tools(client: Any) -> None:
-    asked = {**ALWAYS, "messages": USER, "tools": [TOOL], "parallel_tool_calls": False}
+    asked = {**ALWAYS, "messages": USER, "tools": [TOOL], "max_tokens": 160}
+    asked["parallel_tool_calls"] = False
     for choice in ("required", {"type": "function", "function": {"name": "price"}}):
         found = client.chat.completions.create(tool_choice=choice, **asked).choices[0]
         assert found.finish_reason == "tool_calls"
@@ -123,14 +124,18 @@ def test_parse(client: Any) -> None:
     assert isinstance(found.choices[0].message.parsed, Cup)
     function = openai.pydantic_function_tool(Cup)
     found = client.chat.completions.parse(
-        messages=USER, tools=[function], tool_choice="required", **ALWAYS
+        messages=USER,
+        tools=[function],
+        tool_choice="required",
+        parallel_tool_calls=False,
+        **{**ALWAYS, "max_tokens": 160},
     )
     (call,) = found.choices[0].message.tool_calls[:1]
     assert isinstance(call.function.parsed_arguments, Cup)
 
 
 def test_responses(client: Any) -> None:
-    asked: Any = {"model": "tiny", "temperature": 0, "max_output_tokens": 60}
+    asked: Any = {"model": "tiny", "temperature": 0, "max_output_tokens": 160}
     found = client.responses.create(input="name three teas", instructions="be brief", **asked)
     assert found.output_text
     text = "".join(
@@ -145,7 +150,11 @@ def test_responses(client: Any) -> None:
         client.responses.parse(input=USER, text_format=Cup, **asked).output_parsed, Cup
     )
     with client.responses.stream(
-        input=USER, tools=[{"type": "function", **NAMED}], tool_choice="required", **asked
+        input=USER,
+        tools=[{"type": "function", **NAMED}],
+        tool_choice="required",
+        parallel_tool_calls=False,
+        **asked,
     ) as stream:
         final = stream.get_final_response()
     call = final.output[0]

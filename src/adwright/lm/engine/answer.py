@@ -35,7 +35,7 @@ class AnswerWriter:
     ) -> None:
         self.prompt = list(ids)
         self.finish_reason: FinishReason | None = None
-        own = frozenset() if config.ignore_eos else tokens.end_ids
+        own: frozenset[int] = frozenset() if config.ignore_eos else tokens.end_ids
         #: Tokens that end it.
         self.end_ids: frozenset[int] = own | frozenset(config.stop_token_ids)
         self._text = AnswerText(tokens.decode, config.stop)

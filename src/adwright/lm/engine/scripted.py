@@ -176,5 +176,7 @@ class ScriptedModel(TokenEngine):
 
 def _likeliest(token: int, count: int) -> Top:
     """The token, and others that are as likely."""
+    if not count:
+        return ()
     others = [one for one in range(256) if one != token]
     return tuple((one, -math.log(256)) for one in [token, *others][:count])

@@ -140,7 +140,7 @@ class ResponseIn(HarmlessIn):
 
     def chat(self) -> ChatIn:
         """The chat that says the same. Raises ValidationError where it is none."""
-        fields = {
+        fields: dict[str, Any] = {
             "model": self.model,
             "messages": self._messages(),
             "max_completion_tokens": self.max_output_tokens,
