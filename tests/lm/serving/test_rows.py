@@ -108,7 +108,7 @@ def test_a_row_that_cannot_be_drawn_ends_alone() -> None:
 
 def test_a_row_that_breaks_ends_alone() -> None:
     class Broken:
-        def penalise(self, *_: object) -> None:
+        def apply(self, *_: object) -> None:
             raise IndexError("out of range")
 
     jobs = [writing(GenerationConfig()) for _ in range(3)]
