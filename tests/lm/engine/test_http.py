@@ -67,6 +67,10 @@ def test_it_is_a_language_model(remote: HttpModel) -> None:
         GenerationConfig(max_tokens=60, json_schema={"enum": ["tea", "coffee"]}),
         GenerationConfig(max_tokens=60, grammar='root ::= "tea" [0-9]'),
         GenerationConfig(max_tokens=5, logprobs=True),
+        GenerationConfig(max_tokens=8, frequency_penalty=1.0, logit_bias=((40, 3.0), (41, -9.0))),
+        GenerationConfig(max_tokens=8, presence_penalty=-1.0, min_tokens=4, ignore_eos=True),
+        GenerationConfig(max_tokens=8, temperature=1.0, seed=2, min_p=0.2, stop_token_ids=(7, 8)),
+        GenerationConfig(max_tokens=8, regex="[ab]{4}"),
     ],
 )
 def test_the_same_answers_as_the_model_behind_it(
@@ -111,6 +115,10 @@ def test_scores_and_embeddings(local: TorchModel, remote: HttpModel) -> None:
         remote.score(["a"], [])
     np.testing.assert_allclose(remote.embed(["a", LONG]), local.embed(["a", LONG]), atol=1e-4)
     assert remote.embed([]).shape[0] == 0
+    mixed = [TokenPrompt(tuple(tokens.encode("tea"))), LONG, TokenPrompt((5, 6))]
+    np.testing.assert_allclose(remote.embed(mixed), local.embed(mixed), atol=1e-4)
+    with pytest.raises(ConfigError, match="no top_logprobs"):
+        remote.generate(["a"], GenerationConfig(logprobs=True, top_logprobs=2))
 
 
 def test_what_the_endpoint_refuses(served: tuple[FastAPI, str], remote: HttpModel) -> None:

@@ -73,3 +73,12 @@ def test_constraints() -> None:
     assert sampling_fields(GenerationConfig(grammar=word), 0)["grammar"] == word
     with pytest.raises(ConfigError, match="schema or grammar"):
         sampling_fields(GenerationConfig(json_schema={"type": "nothing"}), 0)
+    own = sampling_fields(GenerationConfig(lark='start: "a"'), 0)["grammar"]
+    assert own == '%llguidance {}\nstart: "a"'
+
+
+def test_further_settings() -> None:
+    config = GenerationConfig(temperature=0.5, min_p=0.1, top_k=9, logit_bias=((5, -3.0),))
+    fields = sampling_fields(config, 0)
+    assert fields["samplers"] == ["temperature", "min_p", "top_k"]
+    assert (fields["min_p"], fields["logit_bias"]) == (0.1, [[5, -3.0]])

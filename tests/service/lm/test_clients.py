@@ -201,11 +201,12 @@ def test_further_settings(client: Any) -> None:
         return client.completions.create(**body, **own, extra_body=extra).choices[0]
 
     plain = ask(logprobs=2)
-    first = tiny_tokens().encode(plain.logprobs.tokens[0], special=False)[0]
     # Two pieces of a character may have the same name.
     assert {len(one) for one in plain.logprobs.top_logprobs} <= {1, 2}
-    assert ask(logit_bias={str(first): -100}).text != plain.text
-    assert ask(stop_token_ids=[first]).text == ""
+    token = tiny_tokens().encode(" tea", special=False)[0]
+    word = tiny_tokens().decode([token])
+    assert ask(logit_bias={str(token): 100}).text == word * 6
+    assert ask(logit_bias={str(token): 100}, stop_token_ids=[token]).text == ""
     assert ask(structured_outputs={"choice": ["tea", "coffee"]}).text in ("tea", "coffee")
     assert set(ask(structured_outputs={"regex": "[ab]{4}"}).text) <= set("ab")
     assert ask(min_p=0.5, min_tokens=6, ignore_eos=True).finish_reason == "length"
