@@ -52,8 +52,9 @@ def compile_text(kind: Kind, text: str) -> str:
 
     match kind:
         case "schema":
-            flexible = {"whitespace_flexible": False}
-            form = LLMatcher.grammar_from_json_schema(text, overrides=flexible)
+            form = LLMatcher.grammar_from_json_schema(
+                text, overrides={"whitespace_flexible": False}
+            )
         case "regex":
             form = LLMatcher.grammar_from_regex(text)
         case "lark":
