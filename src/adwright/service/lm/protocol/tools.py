@@ -80,7 +80,7 @@ class ToolForm:
         tools, forced = body.tools, body.tool_choice == "required"
         if isinstance(body.tool_choice, NamedToolIn):
             name = body.tool_choice.function.name
-            tools, forced = [one for one in tools if one.function.name == name], True
+            tools, forced = tuple(one for one in tools if one.function.name == name), True
         for tool in tools:
             check_bounds(GenerationConfig(json_schema=_arguments(tool)))
         several = body.parallel_tool_calls and not isinstance(body.tool_choice, NamedToolIn)
