@@ -96,26 +96,18 @@ def _prompts(given: Any) -> Iterator[str | TokenPrompt]:
 
 def _form(body: SamplingIn) -> dict[str, Any]:
     """The form of the answer that is asked for, as settings."""
-    match body.structured_outputs:
-        case None:
-            pass
-        case wanted if wanted.choice is not None:
-            return {"grammar": "root ::= " + " | ".join(map(_quoted, wanted.choice))}
-        case wanted if wanted.json_object:
+    shaped, wanted = body.structured_outputs, body.response_format
+    if shaped is not None:
+        if shaped.choice is not None:
+            return {"grammar": "root ::= " + " | ".join(map(_quoted, shaped.choice))}
+        if shaped.json_object:
             return {"json_schema": {"type": "object"}}
-        case wanted:
-            return {
-                "json_schema": wanted.json_,
-                "grammar": wanted.grammar,
-                "regex": wanted.regex,
-            }
-    match body.response_format:
-        case None:
-            return {}
-        case wanted if wanted.json_schema is not None:
-            return {"json_schema": wanted.json_schema.schema_}
-        case wanted:
-            return {"json_schema": {"type": "object"}} if wanted.type == "json_object" else {}
+        return {"json_schema": shaped.json_, "grammar": shaped.grammar, "regex": shaped.regex}
+    if wanted is None or wanted.type == "text":
+        return {}
+    if wanted.json_schema is None:
+        return {"json_schema": {"type": "object"}}
+    return {"json_schema": wanted.json_schema.schema_}
 
 
 def _quoted(text: str) -> str:
