@@ -255,4 +255,5 @@ def test_a_web_page_of_another_site_calls_nothing_without_a_key() -> None:
 
 def test_a_slash_too_many_is_not_redirected() -> None:
     with running(app_of(Recorded())) as client:
-        assert client.post("/v1/models/", json={}).status_code == 404
+        assert client.post("/v1/models/", json={}).status_code == 405
+        assert client.get("/v1/models/").status_code == 404
