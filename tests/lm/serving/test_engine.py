@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.rows import ScoreRow
 from adwright.tuning.reparameterised.lora import LoRA
-from tests.support.lm.adapter_engine import PARTS, alone, models_of, odd_texts, saved_parts
+from tests.support.lm.adapter_engine import BLOCK, PARTS, alone, models_of, odd_texts, saved_parts
 
 NAMES = ("base", *PARTS)
 LONG = GenerationConfig(max_tokens=24, logprobs=True)
@@ -42,7 +43,7 @@ def same(found: Completions, wanted: Completions) -> None:
     for one, other in zip(found, wanted, strict=True):
         assert one.token_ids == other.token_ids
         assert one.finish_reason == other.finish_reason
-        assert one.usage == other.usage
+        assert replace(one.usage, cached_tokens=0) == other.usage
         np.testing.assert_allclose(one.logprobs, other.logprobs, atol=2e-4)
 
 
@@ -65,6 +66,7 @@ CONFIGS = {
     "callers": (2000, ServingConfig()),
     "thread": (2000, ServingConfig(drive="thread")),
     "prompts in pieces": (2000, ServingConfig(prompt_tokens=5)),
+    "nothing shared": (2000, ServingConfig(share_prefixes=False)),
     "few rows": (2000, ServingConfig(rows=3)),
     "few pages": (110, ServingConfig(rows=12)),
     "few pages, no host": (110, ServingConfig(rows=12, host_bytes=0)),
@@ -87,6 +89,48 @@ def test_is_what_each_part_gives_alone(
     if pages < 200:
         assert state.counts.evictions > 0
     models.close()
+
+
+def test_one_beginning_is_read_once_and_the_answers_are_those_of_each_alone(
+    folders: dict[str, Path],
+) -> None:
+    common = "the best tea in the world is a cup of tea with "
+    texts = [common + own for own in ("a friend", "a friend", "milk and water", "tea", "")]
+    labels = ["milk", "water", "a friend", "no"]
+    for name in ("base", "lora", "pfeiffer"):
+        models, plain = models_of(folders), alone(name, folders)
+        for cold in (True, False):  # and once more, where all is there
+            before = models.pool().shared_tokens
+            found = models[name].generate(texts, LONG)
+            same(found, plain.generate(texts, LONG))
+            shared = [row.usage.cached_tokens for row in found]
+            assert sum(shared) == models.pool().shared_tokens - before
+            if cold:
+                # The same prompt twice: all but its last token.
+                assert shared[0] == 0
+                assert shared[1] == found[1].usage.prompt_tokens - 1
+                assert min(shared[1:]) > BLOCK
+            else:
+                assert all(row.usage.cached_tokens == row.usage.prompt_tokens - 1 for row in found)
+            scores = models[name].score([common] * len(labels), labels)
+            wanted = plain.score([common] * len(labels), labels)
+            for one, other in zip(scores.token_logprobs, wanted.token_logprobs, strict=True):
+                np.testing.assert_allclose(one, other, atol=2e-4)
+            np.testing.assert_allclose(models[name].embed(texts), plain.embed(texts), atol=1e-5)
+        state = models.pool()
+        assert state.keys == 0
+        assert state.prefixes > 0
+        models.close()
+
+
+def test_a_name_that_comes_again_has_its_own_keys(folders: dict[str, Path]) -> None:
+    models = models_of({"swapped": folders["lora"]})
+    for name in ("lora", "bitfit", "lora"):
+        found = models["swapped"].generate(texts_of("lora"), LONG)
+        same(found, alone(name, folders).generate(texts_of("lora"), LONG))
+        models.remove("swapped")
+        assert models.pool().prefixes == 0
+        models.add("swapped", folders["bitfit" if name == "lora" else "lora"])
 
 
 def test_pages_run_out_and_rows_begin_again(
@@ -119,7 +163,8 @@ def test_steps_from_outside(folders: dict[str, Path], wanted: dict[str, Completi
     assert max(step.prompted for step in steps) == 4
     assert max(step.written for step in steps) == 3
     assert sum(step.written + step.prompted for step in steps) == sum(
-        row.usage.prompt_tokens + row.usage.completion_tokens - 1 for row in found[0]
+        row.usage.prompt_tokens - row.usage.cached_tokens + row.usage.completion_tokens - 1
+        for row in found[0]
     )
 
 

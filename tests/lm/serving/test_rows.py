@@ -142,7 +142,7 @@ def test_scores_from_pieces(pieces: tuple[int, ...]) -> None:
         job = ScoreRow(None, before, after)
         # What was taken before the row had to begin again does not count.
         for taken in ((3,), pieces):
-            job.done = 0
+            job.begin(0)
             for n in taken:
                 first, job.done = job.done, job.done + n
                 job.take(hidden[first : job.done], first, NETWORK)
@@ -155,7 +155,7 @@ def test_an_embedding_from_pieces() -> None:
     hidden = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
     job = EmbeddingRow(None, [1, 2, 3, 4, 5])
     for taken in ((3,), (2, 3)):
-        job.done = 0
+        job.begin(0)
         for n in taken:
             first, job.done = job.done, job.done + n
             job.take(hidden[first : job.done], first, NETWORK)

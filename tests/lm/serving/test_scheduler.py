@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 BASE = BaseMaps.of(tiny_llama())
 #: Two pages each.
 METHODS = {name: LoRA(rank=2, targets=("q_proj", "v_proj")) for name in ("one", "two", "three")}
+_TOKENS = count(20)
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +38,16 @@ def scheduler_of(folders: dict[str, Path], pages: int, rows: int = 8) -> Schedul
 
 
 def job(
-    adapter: str | None, prompt: int, most: int = 8, cancel: Cancellation | None = None
+    adapter: str | None,
+    prompt: int,
+    most: int = 8,
+    cancel: Cancellation | None = None,
+    token: int | None = None,
 ) -> AnswerRow:
+    """token: that the prompt is made of; by default one that no other prompt has."""
     config = GenerationConfig(max_tokens=most)
-    answer = AnswerWriter(tiny_tokens(), [5] * prompt, config)
+    own = next(_TOKENS) if token is None else token
+    answer = AnswerWriter(tiny_tokens(), [own] * prompt, config)
     return AnswerRow(adapter, answer, config, 0, prompt + most, vocabulary=400, cancel=cancel)
 
 
@@ -231,3 +239,114 @@ def test_scores_take_turns_too(folders: dict[str, Path]) -> None:
     assert scheduler.turns(3) == [(scoring, 3)]
     assert scoring.tokens == [1, 2, 3, 4]
     assert not scoring.writes
+
+
+def test_what_a_row_is_reading_is_waited_for_and_shared(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    rows = [job("one", 11, token=9) for _ in range(3)]
+    other, base = job("one", 3), job(None, 11, token=9)
+    for row in (*rows, other, base):
+        scheduler.add(row)
+    # Those behind go first; under another adapter the same tokens are others.
+    assert run(scheduler, 6) == [(rows[0], 6)]
+    assert run(scheduler) == [(rows[0], 5), (other, 3), (base, 11)]
+    # Two blocks by reference, and two tokens of the third in a copy; the last is passed by each.
+    turns = run(scheduler)
+    assert turns[-2:] == [(rows[1], 1), (rows[2], 1)]
+    for row in rows[1:]:
+        assert row.pages[:2] == rows[0].pages[:2]
+        assert row.pages[2] != rows[0].pages[2]
+        assert row.answer.usage.cached_tokens == 10
+    assert rows[0].answer.usage.cached_tokens == 0
+    assert scheduler._prefixes.shared_tokens == 20
+    while scheduler.live:
+        run(scheduler)
+    assert scheduler._pool.used("keys") == 0
+
+
+def test_later_ones_find_what_was_read_and_written(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    first = job("one", 6, 8, token=9)
+    scheduler.add(first)
+    while not first.over:
+        run(scheduler)
+    # 6 of the prompt, 7 of the answer: its last token never passed.
+    config = GenerationConfig(max_tokens=2)
+    answer = AnswerWriter(tiny_tokens(), [9] * 6 + [7] * 9, config)
+    second = AnswerRow("one", answer, config, 0, 20, vocabulary=400)
+    scheduler.add(second)
+    assert run(scheduler) == [(second, 2)]
+    assert second.answer.usage.cached_tokens == 13
+    scheduler._cache.remove("two")  # another's blocks stay
+    assert scheduler._pool.used("keys") == len(second.pages)
+
+
+def test_a_row_that_has_to_begin_again_finds_its_own_blocks(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 6)
+    first, second = job(None, 8, 12), job(None, 8, 12)
+    scheduler.add(first)
+    scheduler.add(second)
+    while not first.over:
+        run(scheduler)
+    assert scheduler.preemptions > 0
+    while not second.over:
+        run(scheduler)
+    assert second.answer.completion().token_ids == first.answer.completion().token_ids
+    assert second.answer.usage.cached_tokens == 0
+    assert scheduler._pool.used("keys") == 0
+
+
+def test_the_least_recently_used_goes_first_adapter_or_block(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 6)
+
+    def ask(adapter: str | None, token: int) -> int:
+        row = job(adapter, 5, 1, token=token)
+        scheduler.add(row)
+        run(scheduler)
+        assert row.over
+        return row.answer.usage.cached_tokens
+
+    # Two pages of the adapter, and two of keys each.
+    assert [ask("one", 9), ask(None, 10)] == [0, 0]
+    # The oldest two are the blocks under the adapter, then the adapter.
+    assert ask(None, 11) == 0
+    assert scheduler._cache.state("one").tier == "pool"
+    assert ask(None, 12) == 0
+    assert scheduler._cache.state("one").tier == "host"
+    assert [ask(None, 10), ask(None, 11)] == [4, 4]
+
+
+def test_other_weights_in_the_folder_share_nothing(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    cold = saved_parts(tmp_path, {"cold": LoRA(rank=2, targets=("q_proj", "v_proj"))})
+    pool = PagePool(PageShape.of(BASE.sizes, 4), 100)
+    cache = AdapterCache(BASE, pool, host_bytes=0)
+    cache.add("cold", cold["cold"])
+    scheduler = Scheduler(pool, cache, 8)
+    for wanted in (0, 8, 8):
+        row = job("cold", 9, 1, token=9)
+        scheduler.add(row)
+        run(scheduler)
+        assert row.answer.usage.cached_tokens == wanted
+        cache._evict("cold")
+    for file in cold["cold"].rglob("*"):
+        if file.is_file():
+            other = folders["two"] / file.relative_to(cold["cold"])
+            file.write_bytes(other.read_bytes())
+    row = job("cold", 9, 1, token=9)
+    scheduler.add(row)
+    assert run(scheduler) == [(row, 9)]
+    assert row.answer.usage.cached_tokens == 0
+
+
+def test_a_score_reads_from_the_last_token_of_its_prompt_on(folders: dict[str, Path]) -> None:
+    scheduler = scheduler_of(folders, 100)
+    prompt = list(range(20, 31))
+    rows = [ScoreRow("one", prompt, [3, label]) for label in (4, 5, 6)]
+    for row in rows:
+        scheduler.add(row)
+    assert run(scheduler) == [(rows[0], 12)]
+    rows[0].end("stop")
+    assert run(scheduler) == [(rows[1], 2), (rows[2], 2)]
+    assert [row.done for row in rows[1:]] == [12, 12]

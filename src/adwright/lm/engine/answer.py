@@ -35,6 +35,8 @@ class AnswerWriter:
     ) -> None:
         self.prompt = list(ids)
         self.finish_reason: FinishReason | None = None
+        #: Tokens of the prompt that were not read anew; None before it is known.
+        self.cached: int | None = None
         own: frozenset[int] = frozenset() if config.ignore_eos else tokens.end_ids
         #: Tokens that end it.
         self.end_ids: frozenset[int] = own | frozenset(config.stop_token_ids)
@@ -103,5 +105,6 @@ class AnswerWriter:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of the prompt, and tokens that were generated."""
-        return Usage(len(self.prompt), self._generated)
+        """Tokens of the prompt, tokens that were generated, and those of the prompt that were
+        there."""
+        return Usage(len(self.prompt), self._generated, self.cached or 0)

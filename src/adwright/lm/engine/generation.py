@@ -242,15 +242,21 @@ def _default(name: str) -> object:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of prompts and of answers; the end token of an answer counts."""
+    """Tokens of prompts and of answers; the end token of an answer counts.
+
+    cached_tokens: those of the prompts that were not read anew, because their keys and values were
+    there.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
         )
 
 

@@ -1,7 +1,8 @@
 """Where the adapters are: in the pool (hot), in host memory (warm), or on disk alone (cold).
 
 A request loads its adapter into the pool and pins it until the request ends. Room is made by
-evicting the least recently used adapter without a pin: its pages are copied to host memory, which
+evicting what was used least recently of the adapters without a pin and the blocks of keys that no
+row reads (`prefix_pages`). The pages of an adapter are copied to host memory, which
 is bounded by bytes; what has to leave that is dropped, since its folder is still there. An adapter
 is in one of the two at most.
 
@@ -14,7 +15,8 @@ several threads, but for `states` and `check`: the engine computes on one at a t
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import hashlib
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,7 @@ from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.adapter_layout import Layout, grain_of, image, layout_of
 from adwright.lm.serving.gathered_adapters import BaseMaps, StoredAdapter
 from adwright.lm.serving.page_pool import PagePool
+from adwright.lm.serving.prefix_pages import PrefixPages
 from adwright.tuning.reparameterised.dora import DoRA
 
 __all__ = [
@@ -97,11 +100,16 @@ class CheckedAdapter:
 
 @dataclass
 class _Known:
+    """used: when, by `PagePool.tick`. read: a digest of its pages as they were read last."""
+
     folder: Path
     layout: Layout
     pages: int
+    version: int
     pins: int = 0
     hits: int = 0
+    used: int = 0
+    read: bytes = b""
     hot: PooledAdapter | None = field(default=None, repr=False)
 
 
@@ -109,13 +117,19 @@ class AdapterCache:
     """The registered adapters of one base, and the pool that they share with keys and values.
 
     base: of the plain model. pool: of its type of number. host_bytes: the most that warm adapters
-    take; 0 keeps none.
+    take; 0 keeps none. share: whether rows share the keys of what they begin with.
+
+    prefixes: the pages of those keys.
     """
 
-    def __init__(self, base: BaseMaps, pool: PagePool, *, host_bytes: int = 256 << 20) -> None:
+    def __init__(
+        self, base: BaseMaps, pool: PagePool, *, host_bytes: int = 256 << 20, share: bool = True
+    ) -> None:
         self._base, self._pool, self._most = base, pool, host_bytes
         self.grain = grain_of(base.sizes)
         self.counts = CacheCounts()
+        self.prefixes = PrefixPages(pool, on=share)
+        self._versions = 0
         self._known: dict[str, _Known] = {}
         #: Least recently used first.
         self._hot: OrderedDict[str, PooledAdapter] = OrderedDict()
@@ -171,12 +185,14 @@ class AdapterCache:
     def register(self, name: str, checked: CheckedAdapter) -> None:
         """Take what was checked; ConfigError where the name is taken."""
         self._require_free(name)
-        self._known[name] = _Known(checked.folder, checked.layout, checked.pages)
+        self._versions += 1
+        self._known[name] = _Known(checked.folder, checked.layout, checked.pages, self._versions)
 
     def remove(self, name: str) -> None:
         """Forget an adapter; ConfigError where there is none, or a request uses it."""
         if self._of(name).pins:
             raise ConfigError("the adapter is in use", where=name, hint="wait for its requests")
+        self.prefixes.drop(self.root(name))
         del self._known[name]
         hot = self._hot.pop(name, None)
         if hot is not None:
@@ -186,6 +202,11 @@ class AdapterCache:
     def pages_of(self, name: str) -> int:
         """Pages that an adapter takes in the pool; ConfigError where there is none of that name."""
         return self._of(name).pages
+
+    def root(self, name: str | None) -> bytes:
+        """What the keys of blocks under an adapter, or the base, begin with: another for other
+        weights. ConfigError where there is none of that name."""
+        return b"" if name is None else f"{self._of(name).version} {name}".encode()
 
     def acquire(self, name: str, *, keep: int = 0) -> PooledAdapter | None:
         """Load the adapter into the pool if need be, and pin it; None where there is no room now.
@@ -202,6 +223,7 @@ class AdapterCache:
                 return None
             self.counts.hits += 1
             known.hits += 1
+            known.used = self._pool.tick()
             self._hot.move_to_end(name)
             return known.hot
         if self._reachable() < known.pages + keep:
@@ -210,6 +232,7 @@ class AdapterCache:
         warm = self._warm.pop(name, None)
         if warm is None:
             pages = self._read(known)
+            self._renew(name, known, pages)
             self.counts.from_disk += 1
         else:
             pages, self._warm_bytes = warm, self._warm_bytes - _bytes(warm)
@@ -222,16 +245,21 @@ class AdapterCache:
         if not known.pins:
             raise ConfigError("the adapter is not pinned", where=name, hint="release it once")
         known.pins -= 1
+        known.used = self._pool.tick()
+        self._hot.move_to_end(name)
 
     def room(self, pages: int) -> bool:
-        """Evict adapters without a pin until so many pages are free; False, and none evicted, where
-        that cannot be reached."""
+        """Evict adapters without a pin and blocks without a row, the least recently used first,
+        until so many pages are free; False, and none evicted, where that cannot be reached."""
         if self._reachable() < pages:
             return False
-        for name in [name for name in self._hot if not self._known[name].pins]:
-            if self._pool.free >= pages:
-                break
-            self._evict(name)
+        unused = deque(name for name in self._hot if not self._known[name].pins)
+        while self._pool.free < pages:
+            oldest = self.prefixes.oldest
+            if oldest is None or (unused and self._known[unused[0]].used < oldest):
+                self._evict(unused.popleft())
+            else:
+                self.prefixes.evict()
         return True
 
     def state(self, name: str) -> AdapterState:
@@ -264,7 +292,7 @@ class AdapterCache:
     def _reachable(self) -> int:
         """Pages that are free or can be made so."""
         idle = sum(len(hot.pages) for name, hot in self._hot.items() if not self._known[name].pins)
-        return self._pool.free + idle
+        return self._pool.free + self.prefixes.idle + idle
 
     def _read(self, known: _Known) -> Tensor:
         adapter = self._base.read(known.folder)
@@ -275,6 +303,16 @@ class AdapterCache:
                 hint="remove it and add it anew",
             )
         return self._image(adapter, known.layout, known.folder)
+
+    def _renew(self, name: str, known: _Known, pages: Tensor) -> None:
+        """Take a new version where the folder holds other weights than when it was read last: what
+        they make of a prompt is something else."""
+        read = hashlib.blake2b(pages.view(torch.uint8).numpy().data).digest()
+        if known.read not in (b"", read):
+            self.prefixes.drop(self.root(name))
+            self._versions += 1
+            known.version = self._versions
+        known.read = read
 
     def _image(self, adapter: StoredAdapter, layout: Layout, folder: str | Path) -> Tensor:
         """Its pages, checked: the stored weights are finite, but times the scale, in the pool's
@@ -302,7 +340,7 @@ class AdapterCache:
         at = torch.arange(known.layout.grains)
         first = places[at // each] * (self._pool.shape.layers * each)
         hot = PooledAdapter(name, known.layout, tuple(own), first + at % each)
-        known.hot, known.pins = hot, known.pins + 1
+        known.hot, known.pins, known.used = hot, known.pins + 1, self._pool.tick()
         self._hot[name] = hot
         return hot
 

@@ -123,7 +123,7 @@ class AdapterModel(TokenEngine):
     def _score_pairs(
         self, pairs: Sequence[Pair], cancel: Cancellation | None
     ) -> list[npt.NDArray[np.float64]]:
-        """Each pair is a row: prompts are not shared."""
+        """Each pair is a row; what the prompts begin with is read once."""
         rows = [ScoreRow(self._adapter, before, after, cancel) for before, after in pairs]
         self._engine.run(rows)
         if cancel is not None and cancel.cancelled:

@@ -22,8 +22,10 @@ class ServingConfig:
     pool_bytes: the pool of pages, for adapters in use, keys and values. host_bytes: for adapters
     evicted from it. block: tokens per page. rows: requests per batch. prompt_tokens: the most
     tokens of prompts per pass. drive: who computes, see the module. merge: fold an adapter that
-    most requests ask for, by this policy; `adapter_folding` says what it costs. Beside these
-    bounds, a pass takes copies of one layer's matrices and keys, and activations, while it runs.
+    most requests ask for, by this policy; `adapter_folding` says what it costs. share_prefixes:
+    keep keys and values of what was read, for requests that begin in the same way, see
+    `prefix_pages`; they have the room that nothing else needs. Beside these bounds, a pass takes
+    copies of one layer's matrices and keys, and activations, while it runs.
 
     Raises ConfigError that names the setting.
     """
@@ -35,6 +37,7 @@ class ServingConfig:
     prompt_tokens: int = 256
     drive: Drive = "callers"
     merge: MergePolicy | None = None
+    share_prefixes: bool = True
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -66,7 +69,9 @@ class PassResult:
 class PoolState:
     """How full the pool is.
 
-    pages: those that can be given out. adapters, keys: pages in use by them. bytes: of all pages.
+    pages: those that can be given out. adapters, keys: pages in use by them. prefixes: pages of
+    keys that no request reads, but later ones may. shared_tokens: tokens that requests did not have
+    to read because of such pages, and of those that others read. bytes: of all pages.
     host_bytes: of adapters in host memory. preemptions: rows that had to begin again. counts: of
     the cache. merged: the folded adapter; merges: folds so far; merged_bytes: of folded weights.
     """
@@ -81,3 +86,5 @@ class PoolState:
     merged: str | None = None
     merges: int = 0
     merged_bytes: int = 0
+    prefixes: int = 0
+    shared_tokens: int = 0

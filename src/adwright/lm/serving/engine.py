@@ -88,7 +88,9 @@ class AdapterModels(Mapping[str, LanguageModel]):
         shape = PageShape.of(self._base.sizes, config.block)
         pages = config.pool_bytes // (shape.numbers * weight.element_size())
         self._pool = PagePool(shape, pages, weight.dtype, weight.device)
-        self._cache = AdapterCache(self._base, self._pool, host_bytes=config.host_bytes)
+        self._cache = AdapterCache(
+            self._base, self._pool, host_bytes=config.host_bytes, share=config.share_prefixes
+        )
         self._scheduler = Scheduler(self._pool, self._cache, config.rows)
         self._passes = Passes(network, self._pool, self._base.sizes, self._cache.grain)
         self.vocabulary = network.network.vocabulary
@@ -177,7 +179,9 @@ class AdapterModels(Mapping[str, LanguageModel]):
             self._cache.host_bytes,
             self._scheduler.preemptions,
             replace(self._cache.counts),
-            *(() if self._merger is None else self._merger.state()),
+            *((None, 0, 0) if self._merger is None else self._merger.state()),
+            self._pool.used("prefixes"),
+            self._cache.prefixes.shared_tokens,
         )
 
     def submit(self, rows: Sequence[Row]) -> None:

@@ -15,6 +15,9 @@ attention compiled for pages, which needs a compiler where it runs. The copy is 
 with it a layer takes less time than with a call per row (`attention_choices` of
 benchmarks/lm/_adapters_serving.py).
 
+Uses: "adapters"; "keys" of rows that are live; "prefixes", keys that no row reads now and that stay
+while there is room (`prefix_pages`).
+
 Page 0 is never given out and holds zeros: what an adapter lacks is picked from there.
 """
 
@@ -32,7 +35,7 @@ from adwright.tuning.sizes import Sizes
 
 __all__ = ["PagePool", "PageShape", "PageUse"]
 
-PageUse = Literal["adapters", "keys"]
+PageUse = Literal["adapters", "keys", "prefixes"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ class PagePool:
         self.shape = shape
         self.tensor = torch.zeros(pages, shape.layers, shape.slice, dtype=dtype, device=device)
         self._use: dict[int, PageUse] = {}
-        self._used: dict[PageUse, int] = {"adapters": 0, "keys": 0}
+        self._used: dict[PageUse, int] = {"adapters": 0, "keys": 0, "prefixes": 0}
+        self._ticks = 0
         # Popped from the end: the lowest first, so that a small load touches little memory.
         self._free = list(range(pages - 1, 0, -1))
 
@@ -140,6 +144,18 @@ class PagePool:
         for page in pages:
             self._used[self._use.pop(page)] -= 1
         self._free.extend(reversed(pages))
+
+    def move(self, pages: Sequence[int], use: PageUse) -> None:
+        """Put pages, none of them free, to another use; what they hold stays."""
+        for page in pages:
+            self._used[self._use[page]] -= 1
+            self._use[page] = use
+        self._used[use] += len(pages)
+
+    def tick(self) -> int:
+        """A number above all before it: when something in the pool was used."""
+        self._ticks += 1
+        return self._ticks
 
     def grains(self, size: int) -> Tensor:
         """All pages as rows of `size` numbers, a view; a divisor of e."""

@@ -2,7 +2,8 @@
 
 The first `done` tokens of a row have their keys and values in pages. A pass takes the next few; an
 answer has one left each time, and gets one more from the pass. So a preempted row needs nothing
-special: it begins again at 0, with what it has written behind its prompt.
+special: it begins again, with what it has written behind its prompt. It begins at 0, or behind the
+tokens whose keys and values are there already (`prefix_pages`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from adwright.lm.engine.generation import (
 )
 from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
 from adwright.lm.serving.adapter_cache import PooledAdapter
+from adwright.lm.serving.prefix_pages import Chain
 from adwright.lm.torch_engine.constraint import Constraint
 from adwright.lm.torch_engine.logit_rules import LogitRules
 from adwright.lm.torch_engine.network import Network
@@ -62,6 +64,9 @@ class Row:
         )
         self.done = 0
         self.pages: list[int] = []
+        #: The keys of its blocks, and how many of its own are told to the others.
+        self.chain: Chain | None = None
+        self.told = 0
         self.hot: PooledAdapter | None = None
         self.order = -1
         self.over = False
@@ -76,6 +81,16 @@ class Row:
     def writes(self) -> bool:
         """Whether it is writing: one token per pass."""
         return False
+
+    @property
+    def shareable(self) -> int:
+        """How many of its first tokens it need not pass itself, where their keys and values are
+        there."""
+        return len(self.tokens) - 1
+
+    def begin(self, done: int) -> None:
+        """Begin, or begin again, behind so many tokens whose keys and values are there."""
+        self.done = done
 
     @property
     def cancelled(self) -> bool:
@@ -121,6 +136,12 @@ class AnswerRow(Row):
     def writes(self) -> bool:
         """Whether the answer has begun, and its last token alone is to be passed."""
         return self.left == 1 and len(self.tokens) > len(self.answer.prompt)
+
+    def begin(self, done: int) -> None:
+        """As `Row.begin`; what was there the first time is told in the usage."""
+        super().begin(done)
+        if self.answer.cached is None:
+            self.answer.cached = done
 
     def end(self, reason: FinishReason) -> None:
         """The answer ends with that reason, unless it has one."""
@@ -170,6 +191,16 @@ class ScoreRow(Row):
         self._found: dict[int, npt.NDArray[np.float64]] = {}
 
     @property
+    def shareable(self) -> int:
+        """The hidden state of the last token before the continuation is needed."""
+        return self._from
+
+    def begin(self, done: int) -> None:
+        """As `Row.begin`, perhaps a second time."""
+        super().begin(done)
+        self._found.clear()
+
+    @property
     def logprobs(self) -> npt.NDArray[np.float64]:
         """Of each token of the continuation, in nats: float64 [tokens]."""
         return np.concatenate([self._found[at] for at in sorted(self._found)])
@@ -182,8 +213,6 @@ class ScoreRow(Row):
 
     def take(self, hidden: Tensor, first: int, network: Network) -> None:
         """Keep the log-probabilities of what follows these tokens."""
-        if not first:  # perhaps a second time, in other pieces
-            self._found.clear()
         for start in range(max(0, self._from - first), len(hidden), _HEAD_ROWS):
             own = hidden[start : start + _HEAD_ROWS]
             at = first + start - self._from
@@ -204,6 +233,16 @@ class EmbeddingRow(Row):
         self._parts: dict[int, Tensor] = {}
 
     @property
+    def shareable(self) -> int:
+        """None: the hidden states of all are needed."""
+        return 0
+
+    def begin(self, done: int) -> None:
+        """As `Row.begin`, perhaps a second time."""
+        super().begin(done)
+        self._parts.clear()
+
+    @property
     def vector(self) -> npt.NDArray[np.float32]:
         """float32 [D]."""
         mean = torch.stack([self._parts[at] for at in sorted(self._parts)]).sum(0)
@@ -219,8 +258,6 @@ class EmbeddingRow(Row):
 
     def take(self, hidden: Tensor, first: int, network: Network) -> None:
         """Keep the sum of the hidden states."""
-        if not first:  # perhaps a second time, in other pieces
-            self._parts.clear()
         self._parts[first] = hidden.float().sum(0)
         if not self.left:
             self.end("stop")

@@ -7,6 +7,10 @@ a page each time a block is full. Where none is free, the row that came last is 
 all of its pages back, waits at the head of the queue, and its keys and values are computed again
 later (recomputation, as in vLLM, Kwon et al., 2023, arXiv 2309.06180). So the first row always
 goes on; and since requests that could never fit are rejected on arrival, every row ends.
+
+A row begins behind the blocks of tokens whose keys and values are there (`prefix_pages`). Where
+its next block is one that a live row is just reading, it waits for that, a few passes at most, and
+those behind it may go first.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from typing import NamedTuple
 from adwright.core.errors import AdwrightError, ResourceError, ValueInvalidError
 from adwright.lm.serving.adapter_cache import AdapterCache, PooledAdapter
 from adwright.lm.serving.page_pool import PagePool
+from adwright.lm.serving.prefix_pages import Chain
 from adwright.lm.serving.rows import Row
 
 __all__ = ["Scheduler", "Turn"]
@@ -38,6 +43,7 @@ class Scheduler:
 
     def __init__(self, pool: PagePool, cache: AdapterCache, rows: int) -> None:
         self._pool, self._cache, self._rows = pool, cache, rows
+        self._prefixes = cache.prefixes
         self.waiting: deque[Row] = deque()
         self.live: list[Row] = []
         self.preemptions = 0
@@ -77,19 +83,28 @@ class Scheduler:
             if not row.writes and tokens:
                 turns.append(Turn(row, min(row.left, tokens)))
                 tokens -= turns[-1].new
-        while tokens and self.waiting and (allowed is None or allowed(self.waiting[0])):
-            row = self.waiting[0]
+        read = self._being_read()
+        for row in list(self.waiting):
+            if not tokens or (allowed is not None and not allowed(row)):
+                break
+            if self._next_block(row) in read:
+                continue
             if not self._admit(row):
                 break
             if not row.over:
                 turns.append(Turn(row, min(row.left, tokens)))
                 tokens -= turns[-1].new
+                read.update(self._unread(row))
         return turns
 
     def settle(self) -> None:
-        """Remove the rows that are over, and free what they hold."""
-        for row in [row for row in self.live if row.over]:
-            self._leave(row)
+        """Remove the rows that are over, and free what they hold; what the others have read by now
+        may be shared."""
+        for row in list(self.live):
+            if row.over:
+                self._leave(row)
+            else:
+                self._keep(row)
         if any(row.over for row in self.waiting):
             self.waiting = deque(row for row in self.waiting if not row.over)
 
@@ -113,7 +128,7 @@ class Scheduler:
                 continue
             while len(row.pages) < self._pool.shape.blocks(len(row.tokens)):
                 if self._cache.room(1):
-                    row.pages.extend(self._pool.allocate(1, "keys") or ())
+                    row.pages.extend(self._new_pages(1))
                     continue
                 last = max(self.live, key=lambda row: row.order)
                 self._preempt(last)
@@ -121,20 +136,31 @@ class Scheduler:
                     break
 
     def _admit(self, row: Row) -> bool:
-        """Admit the head of the queue; False where it has to wait."""
+        """Admit a row of the queue; False where it has to wait."""
         if len(self.live) >= self._rows:
             return False
-        needed = self._pool.shape.blocks(len(row.tokens))
+        shared: list[int] = []
         try:
+            chain = self._chain(row)
+            shared = self._prefixes.find(chain, row.shareable)
+            self._prefixes.hold(shared)  # so that making room does not take them
+            needed = self._pool.shape.blocks(len(row.tokens)) - len(shared)
             hot = self._hot(row, needed)
         except Exception as error:  # whatever is wrong with one adapter, the others go on
-            self.waiting.popleft()
+            self._prefixes.give_up(shared)
+            self.waiting.remove(row)
             row.fail(error if isinstance(error, AdwrightError) else _not_loaded(row, error))
             return True
+        if hot is not None and self._cache.root(hot.name) != chain.root:
+            # Its folder holds other weights than when it was read last: look again.
+            self._cache.release(hot.name)
+            self._prefixes.give_up(shared)
+            return self._admit(row)
         if hot is None and (row.adapter is not None or not self._cache.room(needed)):
+            self._prefixes.give_up(shared)
             if not self.live:
                 # All rows are done, so the pages that are missing are pinned from outside.
-                self.waiting.popleft()
+                self.waiting.remove(row)
                 row.fail(
                     ResourceError(
                         "the pool is held by others", where="pages", hint="release their pins"
@@ -144,10 +170,54 @@ class Scheduler:
             return False
         self._cache.room(needed)
         row.hot = hot
-        row.pages = self._pool.allocate(needed, "keys") or []
-        self.waiting.popleft()
+        self.waiting.remove(row)
         self.live.append(row)
+        self._begin(row, chain, shared, needed)
         return True
+
+    def _begin(self, row: Row, chain: Chain, shared: list[int], needed: int) -> None:
+        """Give a row its pages, those that others read and so many of its own."""
+        row.pages = [*shared, *self._new_pages(needed)]
+        row.told = len(shared)
+        done = len(shared) * self._pool.shape.block
+        if needed:
+            done += self._prefixes.copy(chain, len(shared), row.shareable, row.pages[len(shared)])
+        self._prefixes.shared_tokens += done
+        row.begin(done)
+
+    def _new_pages(self, number: int) -> list[int]:
+        pages = self._pool.allocate(number, "keys") or []
+        self._prefixes.hold(pages)
+        return pages
+
+    def _chain(self, row: Row) -> Chain:
+        """The keys of the row's blocks under its adapter as it is now."""
+        root = self._cache.root(row.adapter)
+        if row.chain is None or row.chain.root != root:
+            row.chain = Chain(root, row.tokens, self._pool.shape.block)
+        return row.chain
+
+    def _keep(self, row: Row, *, last: bool = False) -> None:
+        if row.chain is not None:
+            given = row.chain, row.pages, row.told, row.done
+            row.told = self._prefixes.keep(*given, last=last)
+
+    def _being_read(self) -> set[bytes]:
+        """Keys of the blocks that live rows are reading, and have not read yet."""
+        return {key for row in self.live if not row.writes for key in self._unread(row)}
+
+    def _unread(self, row: Row) -> Iterable[bytes]:
+        T = self._pool.shape.block
+        chain = self._chain(row)
+        return map(chain.key, range(row.done // T + 1, len(row.tokens) // T + 1))
+
+    def _next_block(self, row: Row) -> bytes | None:
+        """The key of the first block that the row has to read, where others could have read it."""
+        if row.adapter is not None and row.adapter not in self._cache:
+            return None
+        chain = self._chain(row)
+        at = len(self._prefixes.find(chain, row.shareable)) + 1
+        return chain.key(at) if at * self._pool.shape.block <= row.shareable else None
 
     def _hot(self, row: Row, needed: int) -> PooledAdapter | None:
         return None if row.adapter is None else self._cache.acquire(row.adapter, keep=needed)
@@ -160,7 +230,8 @@ class Scheduler:
 
     def _leave(self, row: Row) -> None:
         self.live.remove(row)
-        self._pool.release(row.pages)
+        self._keep(row, last=True)
+        self._prefixes.give_up(row.pages)
         row.pages = []
         if row.hot is not None:
             self._cache.release(row.hot.name)

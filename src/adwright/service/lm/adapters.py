@@ -44,6 +44,10 @@ class AdapterMeasures(Collector):
         counters = {
             "lm_adapter_hits": ("Requests that found their adapter in the pool.", counts.hits),
             "lm_adapter_evictions": ("Adapters that left the pool.", counts.evictions),
+            "lm_shared_tokens": (
+                "Tokens of prompts whose keys and values were there.",
+                state.shared_tokens,
+            ),
             "lm_preemptions": ("Requests that had to begin again.", state.preemptions),
         }
         for name, (text, value) in counters.items():
@@ -59,7 +63,8 @@ class AdapterMeasures(Collector):
         )
         pages.add_metric(["adapters"], state.adapters)
         pages.add_metric(["keys"], state.keys)
-        pages.add_metric(["free"], state.pages - state.adapters - state.keys)
+        pages.add_metric(["prefixes"], state.prefixes)
+        pages.add_metric(["free"], state.pages - state.adapters - state.keys - state.prefixes)
         yield pages
         text = "Bytes of adapters in host memory."
         yield GaugeMetricFamily("adwright_lm_adapter_host_bytes", text, value=state.host_bytes)
@@ -91,11 +96,13 @@ def adapters_of(models: AdapterModels) -> dict[str, Any]:
             "evictions": state.counts.evictions,
             "dropped": state.counts.dropped,
             "preemptions": state.preemptions,
+            "shared_tokens": state.shared_tokens,
         },
         "pages": {
             "total": state.pages,
             "adapters": state.adapters,
             "keys": state.keys,
+            "prefixes": state.prefixes,
             "bytes": state.bytes,
         },
         "host_bytes": state.host_bytes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -77,10 +78,8 @@ def answer_of(
 
 def usage_once(answers: Completions, n: int) -> Usage:
     """Usage of answers, n to each prompt, which is counted once."""
-    return Usage(
-        sum(one.usage.prompt_tokens for one in answers.rows[::n]),
-        answers.usage.completion_tokens,
-    )
+    asked = sum((one.usage for one in answers.rows[::n]), Usage())
+    return replace(asked, completion_tokens=answers.usage.completion_tokens)
 
 
 class EventWriter:
@@ -223,12 +222,13 @@ def embeddings_of(
     return {"object": "list", "model": body.model, "data": data, "usage": usage}
 
 
-def usage_of(usage: Usage) -> dict[str, int]:
+def usage_of(usage: Usage) -> dict[str, Any]:
     """Usage in the form of the protocol."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     }
 
 

@@ -1,0 +1,207 @@
+"""Keys and values that several rows read, and that stay for those that come later.
+
+What a token's keys and values are follows from the adapter and from all tokens up to it. So a block
+of T tokens has a key that follows from the key of the block before it,
+
+    key_0 = hash(adapter and its version),   key_i = hash(key_{i-1}, tokens of block i)
+
+and a row whose tokens begin with blocks that are here takes their pages by reference, as in vLLM
+(Kwon et al., 2023, arXiv 2309.06180) and SGLang (Zheng et al., 2023, arXiv 2312.07104). Nobody
+writes into a page that is shared: a row's next token goes into a page of its own. Where a block
+here begins with some of the tokens that follow, its page is copied, and the row writes behind them.
+
+A page has as many holders as rows that read it. Without one it is idle: it stays until its room is
+needed, the least recently used first, the last block of a row before the first. When that is is up
+to `AdapterCache.room`, since adapters take the same pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from adwright.lm.serving.page_pool import PagePool
+
+__all__ = ["Chain", "PrefixPages"]
+
+
+class Chain:
+    """The keys of the full blocks of a row. root: key_0. tokens: of the row, which may grow."""
+
+    def __init__(self, root: bytes, tokens: Sequence[int], block: int) -> None:
+        self.root, self._tokens, self._block = root, tokens, block
+        self._keys = [root]
+
+    def key(self, blocks: int) -> bytes:
+        """The key of the last of so many blocks; the root for 0."""
+        while len(self._keys) <= blocks:
+            at = len(self._keys) - 1
+            self._keys.append(_key(self._keys[-1], self.block(at)))
+        return self._keys[blocks]
+
+    def block(self, at: int, end: int | None = None) -> tuple[int, ...]:
+        """Tokens of a block, none of them behind the first `end` tokens of the row."""
+        first = at * self._block
+        last = first + self._block
+        return tuple(self._tokens[first : last if end is None else min(last, end)])
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What a page holds: tokens, at most T, that stand behind the block of the key `before`."""
+
+    root: bytes
+    before: bytes
+    tokens: tuple[int, ...]
+    key: bytes
+
+
+class PrefixPages:
+    """The pages for keys of one pool, by what they hold. on: whether rows share them at all.
+
+    shared_tokens: tokens that rows found here, so far. Not safe for several threads.
+    """
+
+    def __init__(self, pool: PagePool, *, on: bool = True) -> None:
+        self._pool, self._on = pool, on
+        self._block = pool.shape.block
+        self._blocks: dict[int, _Block] = {}
+        self._full: dict[bytes, int] = {}
+        #: Pages by the key of the block before and the first token.
+        self._after: dict[tuple[bytes, int], set[int]] = {}
+        self._holders: Counter[int] = Counter()
+        #: Page and when it was used last; the first goes first.
+        self._idle: OrderedDict[int, int] = OrderedDict()
+        self.shared_tokens = 0
+
+    @property
+    def idle(self) -> int:
+        """Pages without a holder, which can be made free."""
+        return len(self._idle)
+
+    @property
+    def oldest(self) -> int | None:
+        """When the page was last used that `evict` takes, by `PagePool.tick`; None without one."""
+        return next(iter(self._idle.values()), None)
+
+    def find(self, chain: Chain, most: int) -> list[int]:
+        """Pages of the blocks that a row begins with, of at most `most` tokens together."""
+        found: list[int] = []
+        if self._on:
+            for blocks in range(1, most // self._block + 1):
+                page = self._full.get(chain.key(blocks))
+                if page is None:
+                    break
+                found.append(page)
+        return found
+
+    def hold(self, pages: Sequence[int]) -> None:
+        """Add a holder to each page: those of `find`, and new ones of the pool."""
+        woken = [page for page in pages if self._idle.pop(page, None) is not None]
+        self._pool.move(woken, "keys")
+        self._holders.update(pages)
+
+    def give_up(self, pages: Sequence[int]) -> None:
+        """Take a holder from each page of a row, which come in their order."""
+        now = self._pool.tick()
+        for page in reversed(pages):
+            self._holders[page] -= 1
+            if self._holders[page]:
+                continue
+            del self._holders[page]
+            if page in self._blocks:
+                self._pool.move([page], "prefixes")
+                self._idle[page] = now
+            else:
+                self._pool.release([page])
+
+    def keep(
+        self, chain: Chain, pages: Sequence[int], first: int, done: int, *, last: bool = False
+    ) -> int:
+        """Tell what the pages of a row hold whose first `done` tokens have keys and values, and
+        whose first `first` blocks were told already; return how many blocks have been by now.
+
+        A block that is not full is told once; again when the row leaves, which is `last`.
+        """
+        if not self._on:
+            return first
+        full = done // self._block
+        for at in range(first, full):
+            if chain.key(at + 1) not in self._full:
+                self._tell(pages[at], chain, at, None)
+        if done % self._block and (last or pages[full] not in self._blocks):
+            self._tell_rest(pages[full], chain, full, done)
+        return full
+
+    def copy(self, chain: Chain, blocks: int, most: int, page: int) -> int:
+        """Copy into `page` the block here that begins with most of the tokens which come behind so
+        many blocks of a row, of its first `most`; return how many those are."""
+        wanted = chain.block(blocks, most)
+        best, source = 0, 0
+        for one in self._like(chain.key(blocks), wanted):
+            same = _common(self._blocks[one].tokens, wanted)
+            if same > best:
+                best, source = same, one
+        if best:
+            self._pool.tensor[page].copy_(self._pool.tensor[source])
+            if source in self._idle:
+                self._idle[source] = self._pool.tick()
+                self._idle.move_to_end(source)
+        return best
+
+    def evict(self) -> None:
+        """Free the page that was used least recently of those that are idle."""
+        page, _ = self._idle.popitem(last=False)
+        self._forget(page)
+        self._pool.release([page])
+
+    def drop(self, root: bytes) -> None:
+        """Free all idle pages of an adapter that is gone."""
+        for page in [page for page in self._idle if self._blocks[page].root == root]:
+            del self._idle[page]
+            self._forget(page)
+            self._pool.release([page])
+
+    def _tell(self, page: int, chain: Chain, at: int, end: int | None) -> None:
+        self._forget(page)
+        tokens, before = chain.block(at, end), chain.key(at)
+        block = _Block(chain.root, before, tokens, b"" if end else chain.key(at + 1))
+        self._blocks[page] = block
+        if block.key:
+            self._full[block.key] = page
+        self._after.setdefault((before, tokens[0]), set()).add(page)
+
+    def _tell_rest(self, page: int, chain: Chain, at: int, done: int) -> None:
+        """A block that is not full yet, unless another page has its tokens."""
+        tokens = chain.block(at, done)
+        others = self._like(chain.key(at), tokens)
+        if all(_common(self._blocks[one].tokens, tokens) < len(tokens) for one in others):
+            self._tell(page, chain, at, done)
+
+    def _forget(self, page: int) -> None:
+        block = self._blocks.pop(page, None)
+        if block is None:
+            return
+        if block.key:
+            del self._full[block.key]
+        at = block.before, block.tokens[0]
+        self._after[at].remove(page)
+        if not self._after[at]:
+            del self._after[at]
+
+    def _like(self, before: bytes, tokens: Sequence[int]) -> Collection[int]:
+        """Pages behind a block that begin with the first of these tokens."""
+        return self._after.get((before, tokens[0]), ()) if tokens else ()
+
+
+def _key(before: bytes, tokens: Sequence[int]) -> bytes:
+    told = before + b"".join(token.to_bytes(8, "little") for token in tokens)
+    return hashlib.blake2b(told, digest_size=16).digest()
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    least = min(len(one), len(other))
+    return next((at for at in range(least) if one[at] != other[at]), least)
