@@ -75,10 +75,13 @@ def prompts(rows: int, tokens: int = PROMPT) -> list[TokenPrompt]:
     return [TokenPrompt(tuple(row)) for row in ids.tolist()]
 
 
-def engine(model: Any, folders: Sequence[Path], **settings: Any) -> AdapterModels:
-    """Our engine with these adapters; the caller runs its steps."""
+def engine(
+    model: Any, folders: Sequence[Path], *, share_prefixes: bool = False, **settings: Any
+) -> AdapterModels:
+    """Our engine with these adapters; the caller runs its steps. share_prefixes: not where the same
+    prompts come again."""
     tokens = HuggingFaceTokens.load(str(smollm2_folder()), frozenset())
-    config = ServingConfig(drive="outside", **settings)
+    config = ServingConfig(drive="outside", share_prefixes=share_prefixes, **settings)
     models = AdapterModels(model, tokens, name="base", config=config)
     for folder in folders:
         models.add(folder.name, folder)

@@ -1,4 +1,4 @@
-"""Many adapters over one base, served and trained, beside peft (15 CPU-minutes).
+"""Many adapters over one base, served and trained, beside peft (18 CPU-minutes).
 
     python -m benchmarks.lm.adapters                 what is not measured yet, and the JSON
     python -m benchmarks.lm.adapters mixed_batch     one part again
@@ -30,6 +30,7 @@ SERVING = (
     "merged_weights",
     "attention_choices",
 )
+PREFIXES = ("shared_prefixes", "shared_labels", "shared_memory", "one_row")
 TUNING = ("together_rows", "coserving_rows")
 PROTOCOL = (
     f"{SMOLLM2_NOTE}, bfloat16, one thread, CPU-seconds of the process. mixed_batch: 32 rows of 64 "
@@ -38,7 +39,11 @@ PROTOCOL = (
     "attention. same_logits: greatest difference from peft's logits after prompts and tokens. "
     "mixed_kinds: 8 each of LoRA, serial adapter, (IA)3 and BitFit beside 32 LoRAs. "
     "many_registered: 1,000 adapters on disk, requests by Zipf's law, a pool for 40 of them. "
-    "merged_weights: one adapter folded into weights of its own. together_rows: eight LoRA jobs in "
+    "merged_weights: one adapter folded into weights of its own. shared_prefixes: 16 requests of "
+    "249 tokens in common, 20 of their own and 24 new, each read whole, sharing what they read, "
+    "and once more with other ends. shared_labels: ten labels of one prompt of 249 tokens. "
+    "shared_memory: pages of 16 requests on 1,500 tokens in common. one_row: one request, against "
+    "torch's product of matrices. together_rows: eight LoRA jobs in "
     "one step, against one after another through `tune`, on titles of AE-110k with their "
     "attributes. coserving_rows: four jobs tuned while requests arrive as a Poisson process; "
     "latencies and shares on the clock of the process's CPU time, as a machine of its own would "
@@ -54,11 +59,11 @@ def rows_of(part: str) -> list[dict[str, Any]]:
 
 def run_part(part: str) -> None:
     """Measure a part in this process and keep its rows."""
-    from benchmarks.lm import _adapters_serving, _adapters_tuning
+    from benchmarks.lm import _adapters_prefixes, _adapters_serving, _adapters_tuning
 
     torch.set_num_threads(1)
-    module = _adapters_serving if part in SERVING else _adapters_tuning
-    rows = getattr(module, part)()
+    modules = {SERVING: _adapters_serving, PREFIXES: _adapters_prefixes, TUNING: _adapters_tuning}
+    rows = getattr(next(module for own, module in modules.items() if part in own), part)()
     SCRATCH.mkdir(parents=True, exist_ok=True)
     atomic_write_text(SCRATCH / f"{part}.json", json.dumps(rows, indent=1))
     for row in rows:
@@ -71,6 +76,8 @@ def figures() -> dict[str, Any]:
     exact = next(row for row in rows_of("same_logits") if row["number"] == "float32")
     kinds = {row["batch"]: row for row in rows_of("mixed_kinds")}
     (many,) = rows_of("many_registered")
+    (prefixes,), (labels,) = rows_of("shared_prefixes"), rows_of("shared_labels")
+    (memory,), (one,) = rows_of("shared_memory"), rows_of("one_row")
     together = rows_of("together_rows")
     beside = rows_of("coserving_rows")
     found: dict[str, Any] = {
@@ -78,6 +85,13 @@ def figures() -> dict[str, Any]:
     }
     found |= {
         "mixed_kind_share": kinds["8 of each kind"]["share"],
+        "prefix_ratio_cold": prefixes["ratio_cold"],
+        "prefix_ratio_warm": prefixes["ratio_warm"],
+        "prefix_answers_equal": prefixes["float32_answers_equal"],
+        "labels_ratio": labels["ratio"],
+        "prefix_pages_share": memory["share"],
+        "decode_one_row_ratio": one["ratio"],
+        "decode_one_row_rate": one["tokens_per_cpu_second"],
         "logits_max_diff": exact["greatest_difference"],
         "train8_ratio": max(row["ratio_to_tune"] for row in together),
         "train8_ratio_range": [
@@ -111,7 +125,7 @@ def main() -> None:
         for part in sys.argv[1:]:
             run_part(part)
         return
-    for part in (*SERVING, *TUNING):
+    for part in (*SERVING, *PREFIXES, *TUNING):
         if not rows_of(part):
             subprocess.run(command("benchmarks.lm.adapters", part), check=True, cwd=ROOT)
     write_result(
@@ -119,7 +133,9 @@ def main() -> None:
         protocol=PROTOCOL,
         data="random words and AE-110k titles",
         seeds=[0],
-        rows=[{"part": part} | row for part in (*SERVING, *TUNING) for row in rows_of(part)],
+        rows=[
+            {"part": part} | row for part in (*SERVING, *PREFIXES, *TUNING) for row in rows_of(part)
+        ],
         figures=figures(),
     )
 

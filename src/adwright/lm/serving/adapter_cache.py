@@ -30,7 +30,7 @@ from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.adapter_layout import Layout, grain_of, image, layout_of
 from adwright.lm.serving.gathered_adapters import BaseMaps, StoredAdapter
 from adwright.lm.serving.page_pool import PagePool
-from adwright.lm.serving.prefix_pages import PrefixPages
+from adwright.lm.serving.paging.prefix_pages import PrefixPages
 from adwright.tuning.reparameterised.dora import DoRA
 
 __all__ = [

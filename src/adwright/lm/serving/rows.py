@@ -27,7 +27,7 @@ from adwright.lm.engine.generation import (
 )
 from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
 from adwright.lm.serving.adapter_cache import PooledAdapter
-from adwright.lm.serving.prefix_pages import Chain
+from adwright.lm.serving.paging.block_keys import BlockKeys
 from adwright.lm.torch_engine.constraint import Constraint
 from adwright.lm.torch_engine.logit_rules import LogitRules
 from adwright.lm.torch_engine.network import Network
@@ -65,7 +65,7 @@ class Row:
         self.done = 0
         self.pages: list[int] = []
         #: The keys of its blocks, and how many of its own are told to the others.
-        self.chain: Chain | None = None
+        self.chain: BlockKeys | None = None
         self.told = 0
         self.hot: PooledAdapter | None = None
         self.order = -1
@@ -193,7 +193,7 @@ class ScoreRow(Row):
     @property
     def shareable(self) -> int:
         """The hidden state of the last token before the continuation is needed."""
-        return self._from
+        return max(0, self._from)
 
     def begin(self, done: int) -> None:
         """As `Row.begin`, perhaps a second time."""

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from adwright.core.errors import AdwrightError, ResourceError, ValueInvalidError
 from adwright.lm.serving.adapter_cache import AdapterCache, PooledAdapter
 from adwright.lm.serving.page_pool import PagePool
-from adwright.lm.serving.prefix_pages import Chain
+from adwright.lm.serving.paging.block_keys import BlockKeys
 from adwright.lm.serving.rows import Row
 
 __all__ = ["Scheduler", "Turn"]
@@ -83,7 +83,7 @@ class Scheduler:
             if not row.writes and tokens:
                 turns.append(Turn(row, min(row.left, tokens)))
                 tokens -= turns[-1].new
-        read = self._being_read()
+        read = self._being_read() if self.waiting else set()
         for row in list(self.waiting):
             if not tokens or (allowed is not None and not allowed(row)):
                 break
@@ -175,7 +175,7 @@ class Scheduler:
         self._begin(row, chain, shared, needed)
         return True
 
-    def _begin(self, row: Row, chain: Chain, shared: list[int], needed: int) -> None:
+    def _begin(self, row: Row, chain: BlockKeys, shared: list[int], needed: int) -> None:
         """Give a row its pages, those that others read and so many of its own."""
         row.pages = [*shared, *self._new_pages(needed)]
         row.told = len(shared)
@@ -190,11 +190,11 @@ class Scheduler:
         self._prefixes.hold(pages)
         return pages
 
-    def _chain(self, row: Row) -> Chain:
+    def _chain(self, row: Row) -> BlockKeys:
         """The keys of the row's blocks under its adapter as it is now."""
         root = self._cache.root(row.adapter)
         if row.chain is None or row.chain.root != root:
-            row.chain = Chain(root, row.tokens, self._pool.shape.block)
+            row.chain = BlockKeys(root, row.tokens, self._pool.shape.block)
         return row.chain
 
     def _keep(self, row: Row, *, last: bool = False) -> None:

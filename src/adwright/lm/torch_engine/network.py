@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
+from adwright.lm.torch_engine.linear_map import mapped
 from adwright.tuning.head import head_logits
 
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ class Network:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits float32 [N, V] of hidden states [N, D], made contiguous first."""
-        return head_logits(self._config)(self._head(hidden.contiguous()).float())
+        hidden, head = hidden.contiguous(), self._head
+        plain = type(head) is nn.Linear
+        logits: Tensor = mapped(hidden, head.weight, head.bias) if plain else head(hidden)
+        return head_logits(self._config)(logits.float())
 
     @torch.inference_mode()
     def _check(self, whole: Any) -> None:

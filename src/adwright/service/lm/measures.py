@@ -70,9 +70,8 @@ class Watch:
     def end(self, n: int) -> Usage:
         """What all answers have used, n to each prompt, which is counted once."""
         ordered = [self._usages[index] for index in sorted(self._usages)]
-        usage = Usage(
-            sum(one.prompt_tokens for one in ordered[::n]),
-            sum(one.completion_tokens for one in ordered),
-        )
+        asked = sum(ordered[::n], Usage())
+        written = sum(one.completion_tokens for one in ordered)
+        usage = replace(asked, completion_tokens=written)
         self._measures.used(usage)
         return usage

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.lm.serving.prefix_pages import Chain, PrefixPages
+from adwright.lm.serving.paging.block_keys import BlockKeys
+from adwright.lm.serving.paging.prefix_pages import PrefixPages
 
 T = 4
 SHAPE = PageShape(layers=2, heads=1, width=3, block=T)
@@ -16,11 +17,11 @@ def pages_of(pages: int = 12, *, on: bool = True) -> tuple[PagePool, PrefixPages
     return pool, PrefixPages(pool, on=on)
 
 
-def chain(*tokens: int, root: bytes = b"") -> Chain:
-    return Chain(root, list(tokens), T)
+def chain(*tokens: int, root: bytes = b"") -> BlockKeys:
+    return BlockKeys(root, list(tokens), T)
 
 
-def read(pool: PagePool, prefixes: PrefixPages, own: Chain, tokens: int) -> list[int]:
+def read(pool: PagePool, prefixes: PrefixPages, own: BlockKeys, tokens: int) -> list[int]:
     """A row that read so many tokens, and is still there."""
     pages = pool.allocate(SHAPE.blocks(tokens), "keys") or []
     prefixes.hold(pages)
@@ -28,27 +29,6 @@ def read(pool: PagePool, prefixes: PrefixPages, own: Chain, tokens: int) -> list
         pool.tensor[page] = page
     prefixes.keep(own, pages, 0, tokens)
     return pages
-
-
-def test_a_key_follows_from_all_tokens_before_it() -> None:
-    one = chain(*range(12))
-    assert [one.key(at) for at in range(4)] == [chain(*range(12)).key(at) for at in range(4)]
-    assert one.key(0) == b""
-    other = chain(9, *range(1, 12))
-    assert all(one.key(at) != other.key(at) for at in (1, 2, 3))
-    assert all(one.key(at) != chain(*range(12), root=b"a").key(at) for at in range(4))
-    # A token of several bytes is not two tokens.
-    assert chain(256, 0, 1, 1).key(1) != chain(0, 1, 1, 1).key(1)
-
-
-def test_a_chain_grows_with_its_row() -> None:
-    tokens = [1, 2, 3, 4, 5]
-    own = Chain(b"", tokens, T)
-    assert own.key(1) == chain(1, 2, 3, 4).key(1)
-    tokens += [6, 7, 8]
-    assert own.key(2) == chain(*range(1, 9)).key(2)
-    assert own.block(1) == (5, 6, 7, 8)
-    assert own.block(1, 6) == (5, 6)
 
 
 def test_full_blocks_are_found_from_the_first_on() -> None:

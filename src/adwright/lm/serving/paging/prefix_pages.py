@@ -1,11 +1,8 @@
 """Keys and values that several rows read, and that stay for those that come later.
 
 What a token's keys and values are follows from the adapter and from all tokens up to it. So a block
-of T tokens has a key that follows from the key of the block before it,
-
-    key_0 = hash(adapter and its version),   key_i = hash(key_{i-1}, tokens of block i)
-
-and a row whose tokens begin with blocks that are here takes their pages by reference, as in vLLM
+of tokens has a key that follows from the key of the block before it (`block_keys`), and a row whose
+tokens begin with blocks that are here takes their pages by reference, as in vLLM
 (Kwon et al., 2023, arXiv 2309.06180) and SGLang (Zheng et al., 2023, arXiv 2312.07104). Nobody
 writes into a page that is shared: a row's next token goes into a page of its own. Where a block
 here begins with some of the tokens that follow, its page is copied, and the row writes behind them.
@@ -17,35 +14,14 @@ to `AdapterCache.room`, since adapters take the same pages.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from adwright.lm.serving.page_pool import PagePool
+from adwright.lm.serving.paging.block_keys import BlockKeys, common
 
-__all__ = ["Chain", "PrefixPages"]
-
-
-class Chain:
-    """The keys of the full blocks of a row. root: key_0. tokens: of the row, which may grow."""
-
-    def __init__(self, root: bytes, tokens: Sequence[int], block: int) -> None:
-        self.root, self._tokens, self._block = root, tokens, block
-        self._keys = [root]
-
-    def key(self, blocks: int) -> bytes:
-        """The key of the last of so many blocks; the root for 0."""
-        while len(self._keys) <= blocks:
-            at = len(self._keys) - 1
-            self._keys.append(_key(self._keys[-1], self.block(at)))
-        return self._keys[blocks]
-
-    def block(self, at: int, end: int | None = None) -> tuple[int, ...]:
-        """Tokens of a block, none of them behind the first `end` tokens of the row."""
-        first = at * self._block
-        last = first + self._block
-        return tuple(self._tokens[first : last if end is None else min(last, end)])
+__all__ = ["PrefixPages"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +62,7 @@ class PrefixPages:
         """When the page was last used that `evict` takes, by `PagePool.tick`; None without one."""
         return next(iter(self._idle.values()), None)
 
-    def find(self, chain: Chain, most: int) -> list[int]:
+    def find(self, chain: BlockKeys, most: int) -> list[int]:
         """Pages of the blocks that a row begins with, of at most `most` tokens together."""
         found: list[int] = []
         if self._on:
@@ -118,7 +94,7 @@ class PrefixPages:
                 self._pool.release([page])
 
     def keep(
-        self, chain: Chain, pages: Sequence[int], first: int, done: int, *, last: bool = False
+        self, chain: BlockKeys, pages: Sequence[int], first: int, done: int, *, last: bool = False
     ) -> int:
         """Tell what the pages of a row hold whose first `done` tokens have keys and values, and
         whose first `first` blocks were told already; return how many blocks have been by now.
@@ -129,19 +105,22 @@ class PrefixPages:
             return first
         full = done // self._block
         for at in range(first, full):
-            if chain.key(at + 1) not in self._full:
+            known = self._full.get(chain.key(at + 1))
+            if known is None:
                 self._tell(pages[at], chain, at, None)
+            elif known != pages[at]:
+                self._forget(pages[at])
         if done % self._block and (last or pages[full] not in self._blocks):
             self._tell_rest(pages[full], chain, full, done)
         return full
 
-    def copy(self, chain: Chain, blocks: int, most: int, page: int) -> int:
+    def copy(self, chain: BlockKeys, blocks: int, most: int, page: int) -> int:
         """Copy into `page` the block here that begins with most of the tokens which come behind so
         many blocks of a row, of its first `most`; return how many those are."""
         wanted = chain.block(blocks, most)
         best, source = 0, 0
         for one in self._like(chain.key(blocks), wanted):
-            same = _common(self._blocks[one].tokens, wanted)
+            same = common(self._blocks[one].tokens, wanted)
             if same > best:
                 best, source = same, one
         if best:
@@ -164,7 +143,7 @@ class PrefixPages:
             self._forget(page)
             self._pool.release([page])
 
-    def _tell(self, page: int, chain: Chain, at: int, end: int | None) -> None:
+    def _tell(self, page: int, chain: BlockKeys, at: int, end: int | None) -> None:
         self._forget(page)
         tokens, before = chain.block(at, end), chain.key(at)
         block = _Block(chain.root, before, tokens, b"" if end else chain.key(at + 1))
@@ -173,12 +152,14 @@ class PrefixPages:
             self._full[block.key] = page
         self._after.setdefault((before, tokens[0]), set()).add(page)
 
-    def _tell_rest(self, page: int, chain: Chain, at: int, done: int) -> None:
+    def _tell_rest(self, page: int, chain: BlockKeys, at: int, done: int) -> None:
         """A block that is not full yet, unless another page has its tokens."""
         tokens = chain.block(at, done)
-        others = self._like(chain.key(at), tokens)
-        if all(_common(self._blocks[one].tokens, tokens) < len(tokens) for one in others):
-            self._tell(page, chain, at, done)
+        for one in self._like(chain.key(at), tokens):
+            if one != page and common(self._blocks[one].tokens, tokens) == len(tokens):
+                self._forget(page)
+                return
+        self._tell(page, chain, at, done)
 
     def _forget(self, page: int) -> None:
         block = self._blocks.pop(page, None)
@@ -194,14 +175,3 @@ class PrefixPages:
     def _like(self, before: bytes, tokens: Sequence[int]) -> Collection[int]:
         """Pages behind a block that begin with the first of these tokens."""
         return self._after.get((before, tokens[0]), ()) if tokens else ()
-
-
-def _key(before: bytes, tokens: Sequence[int]) -> bytes:
-    told = before + b"".join(token.to_bytes(8, "little") for token in tokens)
-    return hashlib.blake2b(told, digest_size=16).digest()
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both begin with."""
-    least = min(len(one), len(other))
-    return next((at for at in range(least) if one[at] != other[at]), least)

@@ -14,11 +14,11 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from adwright.core.errors import ConfigError
 from adwright.lm.serving.adapter_ops import RowOps
-from adwright.lm.serving.paged_attention import PagedAttention, paged_attention
+from adwright.lm.serving.paging.paged_attention import PagedAttention, paged_attention
+from adwright.lm.torch_engine.linear_map import mapped
 from adwright.lm.torch_engine.network import Network
 from adwright.tuning.sizes import LINEAR, Target, places
 
@@ -49,9 +49,9 @@ class PagedLinear(nn.Module):
         ops = self._desk.ops
         weight = self.base.weight if self.merged is None else self.merged
         if ops is None or ops.idle(self._target):
-            return functional.linear(x, weight, self.base.bias)
+            return mapped(x, weight, self.base.bias)
         seen = ops.before(self._layer, self._target, x)
-        y = functional.linear(seen, weight, self.base.bias)
+        y = mapped(seen, weight, self.base.bias)
         ops.after(self._layer, self._target, seen, y)
         return y
 

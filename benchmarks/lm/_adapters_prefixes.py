@@ -1,0 +1,144 @@
+"""Requests that begin in the same way, and one request alone, on SmolLM2-135M, for adapters.py.
+
+Functions that return rows of plain values; the caller keeps the results. One thread, CPU-seconds
+of this process.
+
+    shared_prefixes()  16 requests of 249 tokens in common, 20 of their own and 24 new: each read
+                       whole; together, what they share read once; and again, where it is there
+    shared_labels()    ten continuations of one prompt of 249 tokens, scored
+    shared_memory()    pages of 16 requests on 1,500 tokens in common
+    one_row()          tokens per CPU-second of one request, with and without what is there for it
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.serving.engine import AdapterModels
+from adwright.lm.serving.paging import paged_network
+from adwright.lm.serving.rows import AnswerRow, Row, ScoreRow
+from adwright.lm.torch_engine import network
+from benchmarks.lm._adapter_engines import engine, opened, prompts, rate_of
+
+ROWS, COMMON, OWN, NEW = 16, 249, 20, 24
+LABELS, LABEL = 10, 3
+LONG = 1500
+
+
+def shared_prefixes(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
+    """A row: CPU-seconds apart, cold and warm, their ratios, and whether the answers are equal in
+    float32."""
+    apart, together = _both(dtype)
+    seconds = {
+        "apart": _answered(apart, 0)[0],
+        "cold": _answered(together, 0)[0],
+        "warm": _answered(together, 1)[0],
+    }
+    cached = together.pool().shared_tokens
+    apart, together = _both(torch.float32)
+    wanted = [_answered(apart, seed)[1] for seed in (0, 1)]
+    found = [_answered(together, seed)[1] for seed in (0, 1)]
+    return [
+        {
+            **{f"{name}_cpu_seconds": value for name, value in seconds.items()},
+            "ratio_cold": seconds["apart"] / seconds["cold"],
+            "ratio_warm": seconds["apart"] / seconds["warm"],
+            "shared_tokens": cached,
+            "float32_answers_equal": int(wanted == found),
+        }
+    ]
+
+
+def shared_labels(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
+    """A row: CPU-seconds of ten labels apart and in one read, and the greatest difference of their
+    log-probabilities in float32."""
+    seconds = [_scored(models)[0] for models in _both(dtype)]
+    apart, together = (torch.tensor(_scored(models)[1]) for models in _both(torch.float32))
+    return [
+        {
+            "apart_cpu_seconds": seconds[0],
+            "together_cpu_seconds": seconds[1],
+            "ratio": seconds[0] / seconds[1],
+            "float32_greatest_difference": float((apart - together).abs().max()),
+        }
+    ]
+
+
+def shared_memory() -> list[dict[str, Any]]:
+    """A row: the most pages of keys at a time, with what is shared and, counted, without."""
+    models = engine(opened(), [], share_prefixes=True, prompt_tokens=512)
+    rows = _rows(models, 0, common=LONG)
+    models.submit(rows)
+    most = 0
+    while not all(row.over for row in rows):
+        models.step()
+        most = max(most, models.pool().keys)
+    alone = -(-(LONG + OWN + NEW - 1) // models.config.block)
+    return [{"pages": most, "pages_apart": ROWS * alone, "share": most / (ROWS * alone)}]
+
+
+def one_row(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
+    """A row: tokens per CPU-second of one request, the best of three turns each."""
+    models = engine(opened(dtype), [])
+    rates = {"plain": 0.0, "ours": 0.0}
+    for _ in range(3):
+        with (
+            patch.object(paged_network, "mapped", _linear),
+            patch.object(network, "mapped", _linear),
+        ):
+            rates["plain"] = max(rates["plain"], rate_of(models, ["base"], 25)["rate"])
+        rates["ours"] = max(rates["ours"], rate_of(models, ["base"], 25)["rate"])
+    return [
+        {
+            "tokens_per_cpu_second": rates["ours"],
+            "plain_tokens_per_cpu_second": rates["plain"],
+            "ratio": rates["ours"] / rates["plain"],
+        }
+    ]
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return functional.linear(x, weight, bias)
+
+
+def _both(dtype: torch.dtype) -> tuple[AdapterModels, AdapterModels]:
+    """The engine that reads each request whole, and the one that shares."""
+    model = opened(dtype)
+    return engine(model, []), engine(model, [], share_prefixes=True)
+
+
+def _rows(models: AdapterModels, seed: int, common: int = COMMON) -> list[AnswerRow]:
+    """Requests that begin alike and end in other tokens for each seed."""
+    begin = prompts(1, common)[0].ids
+    ends = prompts(2 * ROWS, OWN)[seed * ROWS :][:ROWS]
+    config = GenerationConfig(max_tokens=NEW)
+    return [models["base"].row([*begin, *end.ids], config, row) for row, end in enumerate(ends)]
+
+
+def _answered(models: AdapterModels, seed: int) -> tuple[float, list[tuple[int, ...]]]:
+    rows = _rows(models, seed)
+    seconds = _run(models, rows)
+    return seconds, [row.answer.completion().token_ids for row in rows]
+
+
+def _scored(models: AdapterModels) -> tuple[float, list[list[float]]]:
+    begin = list(prompts(1, COMMON)[0].ids)
+    rows = [ScoreRow(None, begin, list(label.ids)) for label in prompts(LABELS, LABEL)]
+    seconds = _run(models, rows)
+    return seconds, [row.logprobs.tolist() for row in rows]
+
+
+def _run(models: AdapterModels, rows: Sequence[Row]) -> float:
+    began = time.process_time()
+    models.submit(rows)
+    while not all(row.over for row in rows):
+        models.step()
+    return time.process_time() - began
