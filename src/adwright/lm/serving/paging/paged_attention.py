@@ -92,8 +92,10 @@ class PagedAttention:
         shape = self._shape
         at = self._write + layer * (2 * shape.heads * shape.block)
         self._pool.tokens.index_copy_(0, at, torch.cat([key, value]).view(-1, D))
-        found = query.new_empty(1, N, H, D)
         queries = query[0, :, : self._written].transpose(0, 1)  # [B, H, D]
+        if self._written == N and len(self._buckets) == 1:
+            return self._read(layer, self._buckets[0], queries, scale)[None]
+        found = query.new_empty(1, N, H, D)
         for bucket in self._buckets:
             if bucket.rows is None:
                 found[0, : self._written] = self._read(layer, bucket, queries, scale)
