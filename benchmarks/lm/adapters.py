@@ -45,7 +45,8 @@ PROTOCOL = (
     "shared_memory: pages of 16 requests on 1,500 tokens in common. one_row: one request, against "
     "transformers' layers and torch's product of matrices over the same pages. "
     "together_rows: eight LoRA jobs in one step, against one after another through `tune`, on "
-    "titles of AE-110k with their attributes. coserving_rows: four jobs tuned while requests arrive as a Poisson process; "
+    "titles of AE-110k with their attributes. coserving_rows: four jobs tuned while requests "
+    "arrive as a Poisson process; "
     "latencies and shares on the clock of the process's CPU time, as a machine of its own would "
     "have them; coserve_tuning_share and coserve_p99_within_bound are of the first load."
 )

@@ -48,11 +48,13 @@ class Sequenced:
 @dataclass(frozen=True)
 class _Bucket:
     """Written rows that are picked together. rows: int64 [b], or None for all in their order.
-    blocks: int64 [2, b, G, n] in the first layer. mask: [b G, H / G, n T]."""
+    blocks: int64 [2, b, G, n] in the first layer. mask: [b G, H / G, n T]. alone: S, of a single
+    row, which needs no mask."""
 
     rows: Tensor | None
     blocks: Tensor
     mask: Tensor
+    alone: int | None
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,12 @@ class PagedAttention:
     def _read(self, layer: int, bucket: _Bucket, queries: Tensor, scale: float) -> Tensor:
         """queries [b, H, D] to [b, H, D]."""
         b, H, D = queries.shape
+        if bucket.alone is not None:
+            k, v = self._picked(layer, bucket.blocks)[..., : bucket.alone, :]  # [1, G, S, D]
+            folded = queries.reshape(1, -1, self._folds, D)
+            return functional.scaled_dot_product_attention(folded, k, v, scale=scale).reshape(
+                1, H, D
+            )
         k, v = self._picked(layer, bucket.blocks).flatten(1, 2)  # [b G, S, D]
         folded = queries.reshape(-1, self._folds, D)
         scores = torch.baddbmm(bucket.mask, folded, k.transpose(1, 2), alpha=scale)
@@ -158,7 +166,8 @@ class PagedAttention:
         mask.masked_fill_(torch.arange(n * T) >= ends[:, None], -torch.inf)
         wide = mask[:, None, None].expand(-1, G, self._folds, -1).flatten(0, 1)
         index = None if own == list(range(len(rows))) else torch.tensor(own, device=like.device)
-        return _Bucket(index, self._blocks(pages).to(like.device), wide.to(like.device))
+        alone = some[0].past + 1 if len(some) == 1 else None
+        return _Bucket(index, self._blocks(pages).to(like.device), wide.to(like.device), alone)
 
     def _prompt(self, row: Sequenced, start: int) -> _Prompt:
         stop, device = start + row.new, self._pool.tensor.device
