@@ -25,7 +25,7 @@ __all__ = ["PrefixPages"]
 
 
 @dataclass(frozen=True)
-class _Block:
+class _Held:
     """What a page holds: tokens, at most T, that stand behind the block of the key `before`."""
 
     root: bytes
@@ -43,7 +43,7 @@ class PrefixPages:
     def __init__(self, pool: PagePool, *, on: bool = True) -> None:
         self._pool, self._on = pool, on
         self._block = pool.shape.block
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: dict[int, _Held] = {}
         self._full: dict[bytes, int] = {}
         #: Pages by the key of the block before and the first token.
         self._after: dict[tuple[bytes, int], set[int]] = {}
@@ -146,7 +146,7 @@ class PrefixPages:
     def _tell(self, page: int, chain: BlockKeys, at: int, end: int | None) -> None:
         self._forget(page)
         tokens, before = chain.block(at, end), chain.key(at)
-        block = _Block(chain.root, before, tokens, b"" if end else chain.key(at + 1))
+        block = _Held(chain.root, before, tokens, b"" if end else chain.key(at + 1))
         self._blocks[page] = block
         if block.key:
             self._full[block.key] = page
