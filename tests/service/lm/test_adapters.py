@@ -98,6 +98,8 @@ def test_measures(client: Client) -> None:
     assert 'adwright_lm_adapter_loads_total{source="disk"} 1.0' in text
     assert "adwright_lm_adapter_hits_total 0.0" in text
     assert 'adwright_lm_pages{use="keys"} 0.0' in text
+    assert 'adwright_lm_pages{use="prefixes"}' in text
+    assert "adwright_lm_shared_tokens_total" in text
     # Who may scrape sees no tenant.
     assert "shop-2" not in text
 

@@ -39,7 +39,7 @@ class _Norm:
     eps: float
 
     def __call__(self, x: Tensor) -> Tensor:
-        return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return functional.rms_norm(x, [len(self.weight)], self.weight, self.eps)
 
 
 class FusedDecoder:
