@@ -76,8 +76,8 @@ class Network:
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits float32 [N, V] of hidden states [N, D], made contiguous first."""
         hidden, head = hidden.contiguous(), self._head
-        plain = type(head) is nn.Linear
-        logits: Tensor = mapped(hidden, head.weight, head.bias) if plain else head(hidden)
+        one = len(hidden) == 1 and type(head) is nn.Linear
+        logits: Tensor = mapped(hidden, head.weight, head.bias) if one else head(hidden)
         return head_logits(self._config)(logits.float())
 
     @torch.inference_mode()
