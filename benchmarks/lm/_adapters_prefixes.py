@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.serving import paged_network
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.paging import paged_network
 from adwright.lm.serving.rows import AnswerRow, Row, ScoreRow
 from adwright.lm.torch_engine import network
 from benchmarks.lm._adapter_engines import engine, opened, prompts, rate_of

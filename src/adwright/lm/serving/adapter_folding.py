@@ -35,7 +35,7 @@ from adwright.core.errors import ConfigError
 from adwright.lm.serving.adapter_cache import PooledAdapter
 from adwright.lm.serving.adapter_layout import MatrixName
 from adwright.lm.serving.page_pool import PagePool
-from adwright.lm.serving.paging.paged_network import PagedLinear
+from adwright.lm.serving.paged_network import PagedLinear
 from adwright.lm.serving.rows import Row
 from adwright.tuning.sizes import Target
 

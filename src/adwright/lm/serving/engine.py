@@ -41,7 +41,7 @@ from adwright.lm.serving.adapter_model import AdapterModel
 from adwright.lm.serving.config import PassResult, PoolState, ServingConfig
 from adwright.lm.serving.gathered_adapters import BaseMaps
 from adwright.lm.serving.page_pool import PagePool, PageShape
-from adwright.lm.serving.paging.paged_network import PagedNetwork
+from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.passes import Passes
 from adwright.lm.serving.rows import AnswerRow, Row, failed_pass
 from adwright.lm.serving.scheduler import Scheduler, Turn

@@ -8,8 +8,8 @@ import torch
 
 from adwright.lm.serving.adapter_ops import RowOps, Stretch
 from adwright.lm.serving.page_pool import PagePool
+from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.paging.paged_attention import PagedAttention, Sequenced
-from adwright.lm.serving.paging.paged_network import PagedNetwork
 from adwright.lm.serving.rows import AnswerRow, failed_pass, sample
 from adwright.lm.serving.scheduler import Turn
 from adwright.tuning.sizes import Sizes

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from adwright.lm.serving.page_pool import PagePool, PageShape
+from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.paging.fused_decoder import FusedDecoder
 from adwright.lm.serving.paging.paged_attention import PagedAttention, Sequenced
-from adwright.lm.serving.paging.paged_network import PagedNetwork
 from adwright.tuning.sizes import Sizes
 from tests.support.lm.tiny_llama import tiny_llama
 

@@ -1,1 +1,1 @@
-"""Pages of keys and values: who shares them, and the network that reads them."""
+"""Pages of keys and values: who shares them, and the attention and layers that read them."""
