@@ -24,7 +24,8 @@ from adwright.lm.hf_load import load_hf_model
 from adwright.lm.serving import passes
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.gathered_adapters import BaseMaps, GatheredMethod
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.rows import AnswerRow
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import Target

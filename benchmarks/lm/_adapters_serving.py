@@ -32,7 +32,8 @@ from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving.adapter_folding import MergePolicy, folded_weights
 from adwright.lm.serving.adapter_layout import grain_of, layout_of
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.gathered_adapters import BaseMaps, GatheredMethod
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.page_pool import PageShape
 from adwright.tuning.additive.ia3 import IA3
 from adwright.tuning.additive.serial import SerialAdapter

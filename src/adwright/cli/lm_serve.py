@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from adwright.cli.lm_adapters import Loras, lora_files
 from adwright.cli.shared import DryRun, Offline
 from adwright.core.errors import ConfigError, MissingExtraError
 
@@ -173,6 +174,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     allow_host: AllowHost = None,
     max_seconds: MaxSeconds = 300.0,
     keys: Keys = None,
+    loras: Loras = None,
     adapters: AdapterTop = None,
     pool_mb: PoolMb = 512,
     host_mb: HostMb = 256,
@@ -223,6 +225,12 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         keys=tenants,
         allowed_hosts=names,
     )
+    if loras and (adapters is not None or tune is not None):
+        raise ConfigError(
+            "LoRAs in GGUF act on llama.cpp, and --adapters and --tune on torch",
+            where="--lora",
+            hint="put the folder that it was exported from under --adapters",
+        )
     tuning = _tuning(tune, out, (token_bound, first_bound, tuning_share), progress, resume=resume)
     if tuning is not None:
         model = _model_of(tuning.jobs, model, str(tune))
@@ -230,14 +238,16 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     if dry_run:
         _check(tuning, served, adapters)
     elif adapters is None and tuning is None:
-        _serve_one(local_config(engine, model, threads=threads, offline=offline), served)
+        files = lora_files(loras)
+        config = local_config(engine, model, threads=threads, offline=offline, loras=files)
+        _serve_one(config, served)
     else:
-        config = _on_torch(model, engine, threads, offline)
+        on_torch = _on_torch(model, engine, threads, offline)
         from adwright.lm.serving.config import ServingConfig
 
         drive: Drive = "thread" if tuning is None else "outside"
         bounds = ServingConfig(pool_mb << 20, host_mb << 20, rows=max_running, drive=drive)
-        _serve_adapters(config, bounds, served, adapters, tuning)
+        _serve_adapters(on_torch, bounds, served, adapters, tuning)
 
 
 def _serve_one(config: EngineConfig, served: _Served) -> None:

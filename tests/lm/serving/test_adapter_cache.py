@@ -9,7 +9,8 @@ import torch
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.adapter_cache import AdapterCache, PooledAdapter
-from adwright.lm.serving.gathered_adapters import BaseMaps, GatheredMethod
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.tuning.additive.ssf import SSF
 from adwright.tuning.methods import apply

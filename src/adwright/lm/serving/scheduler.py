@@ -47,7 +47,9 @@ class Scheduler:
         """Raises ValueInvalidError, with its index in the call, where the row cannot fit into the
         empty pool; ConfigError where its adapter is not registered."""
         own = 0 if row.adapter is None else self._cache.pages_of(row.adapter)
-        needed = own + self._pool.shape.blocks(row.max_tokens)
+        if row.adapter is not None:
+            row.ahead = self._cache.ahead(row.adapter)
+        needed = own + self._pool.shape.blocks(row.ahead.tokens + row.max_tokens)
         if needed > self._pool.capacity:
             raise ValueInvalidError(
                 f"the request needs {needed} pages, and the pool has {self._pool.capacity}",
@@ -111,7 +113,7 @@ class Scheduler:
         for row in sorted(self.live, key=lambda row: row.order):
             if row not in self.live or (allowed is not None and not allowed(row)):
                 continue
-            while len(row.pages) < self._pool.shape.blocks(len(row.tokens)):
+            while len(row.pages) < self._blocks(row):
                 if self._cache.room(1):
                     row.pages.extend(self._pool.allocate(1, "keys") or ())
                     continue
@@ -124,7 +126,7 @@ class Scheduler:
         """Admit the head of the queue; False where it has to wait."""
         if len(self.live) >= self._rows:
             return False
-        needed = self._pool.shape.blocks(len(row.tokens))
+        needed = self._blocks(row)
         try:
             hot = self._hot(row, needed)
         except Exception as error:  # whatever is wrong with one adapter, the others go on
@@ -145,9 +147,16 @@ class Scheduler:
         self._cache.room(needed)
         row.hot = hot
         row.pages = self._pool.allocate(needed, "keys") or []
+        if hot is not None and hot.ahead:
+            # The last of them is not full, so that each row needs its own.
+            self._pool.copy(hot.ahead, row.pages[: len(hot.ahead)])
         self.waiting.popleft()
         self.live.append(row)
         return True
+
+    def _blocks(self, row: Row) -> int:
+        """Pages for what stands before its text, and all of its tokens so far."""
+        return self._pool.shape.blocks(row.ahead.tokens + len(row.tokens))
 
     def _hot(self, row: Row, needed: int) -> PooledAdapter | None:
         return None if row.adapter is None else self._cache.acquire(row.adapter, keep=needed)

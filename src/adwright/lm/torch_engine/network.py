@@ -26,11 +26,21 @@ class Network:
     model: a causal model of transformers whose logits are its output embedding of the last hidden
     states, perhaps scaled or capped as its config says.
 
-    Raises ConfigError where they are something else, which a pass over two tokens finds out.
+    around: what lies around the backbone is computed too, by a class derived from this one.
+
+    Raises ConfigError where they are something else, which a pass over two tokens finds out; and
+    where a method of tuning lies around the backbone, which would be left out.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, *, around: bool = False) -> None:
         whole: Any = model
+        outside = getattr(whole, "outside", None)
+        if outside is not None and not around:
+            raise ConfigError(
+                f"{outside} lies around the model, which by itself answers as its base does",
+                where=type(whole).__name__,
+                hint="give the engine the whole `Tuned`, not its `model`",
+            )
         self._decoder = whole.get_decoder()
         self._head = whole.get_output_embeddings()
         self._config = whole.config.get_text_config()
