@@ -41,6 +41,8 @@ def greedy(tuned: Tuned, prompt: str) -> list[int]:
     return new
 
 
+# peft's SHIRA makes sparse tensors, of which torch warns.
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 @pytest.mark.parametrize("name", SERVED)
 def test_answers_are_those_of_the_tuned_model(name: str, tmp_path: Path) -> None:
     tuned = tuned_and_saved(SERVED[name], tmp_path / "part").eval()

@@ -14,6 +14,8 @@ from adwright.tuning.additive.dept import DePT
 from adwright.tuning.additive.serial import SerialAdapter
 from adwright.tuning.efficient.bit_delta import BitDelta
 from adwright.tuning.methods import Method, apply
+from adwright.tuning.peft_kinds import PeftKind
+from adwright.tuning.peft_wrapper import Wrapped
 from adwright.tuning.references import FullTuning
 from adwright.tuning.reparameterised.lora_hub import LoRAHub
 from adwright.tuning.tuned import Tuned
@@ -22,8 +24,15 @@ from tests.support.lm.tuning_methods import OURS, SOURCE, WRAPPED, shake
 
 __all__ = ["SERVED", "tuned_and_saved"]
 
-#: As in the tests of tuning, but for texts that are longer here.
-SERVED: dict[str, Method] = {**OURS, **WRAPPED, "dept": DePT(length=3, longest=64, rank=2)}
+#: As in the tests of tuning, but for texts that are longer here, and maps of other widths.
+SERVED: dict[str, Method] = {
+    **OURS,
+    **WRAPPED,
+    "dept": DePT(length=3, longest=64, rank=2),
+    "peft-vblora": Wrapped(PeftKind.VBLORA, rank=4, block=8, number=12),
+    "peft-c3a": Wrapped(PeftKind.C3A, block=8),
+    "peft-road": Wrapped(PeftKind.ROAD, block=8),
+}
 
 
 def tuned_and_saved(method: Method, folder: Path, seed: int = 1) -> Tuned:

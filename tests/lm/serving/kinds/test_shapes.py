@@ -16,13 +16,13 @@ from adwright.lm.serving.kinds.shapes import (
 )
 from adwright.tuning.peft_kinds import PROMPTS, PeftKind
 from adwright.tuning.peft_wrapper import Wrapped
-from tests.support.lm.tuning_methods import METHODS, attached, tiny_llama
+from tests.support.lm.tuning_methods import OURS, WRAPPED, attached, tiny_llama
 
 BASE = BaseMaps.of(tiny_llama())
 KINDS = tuple(GATHERED.values())
 HELD: dict[str, GatheredMethod] = {
     name: method
-    for name, method in METHODS.items()
+    for name, method in (OURS | WRAPPED).items()
     if isinstance(method, KINDS) and is_gathered(method)
 }
 
