@@ -31,7 +31,7 @@ app.command("serve")(serve)
 
 
 @app.command("generate")
-def generate(
+def generate(  # noqa: PLR0913, PLR0917 - one argument per option
     prompt: Annotated[str, typer.Argument(help="What to answer.")],
     model: Model = DEFAULT_MODEL,
     engine: EngineName = "auto",

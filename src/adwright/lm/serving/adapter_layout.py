@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.lm.serving.gathered_adapters import layer_of
-from adwright.lm.serving.kinds.ahead import AheadTokens, ahead_of
+from adwright.lm.serving.kinds.ahead import NOTHING_AHEAD, AheadTokens, ahead_of
 from adwright.lm.serving.kinds.shapes import GATHERED, GatheredMethod, shared_of, zeros_of
 from adwright.lm.serving.kinds.updates import MapUpdate, update_of
 from adwright.lm.serving.page_pool import PageShape
@@ -73,7 +73,7 @@ class Layout:
     matrices: dict[tuple[Target, MatrixName], MatrixSlot]
     grains: int
     order: tuple[int, int, str]
-    ahead: AheadTokens = AheadTokens()
+    ahead: AheadTokens = NOTHING_AHEAD
 
     @property
     def foldable(self) -> bool:

@@ -18,7 +18,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from adwright.core.config import from_jsonable
@@ -37,6 +36,7 @@ from adwright.tuning.sizes import LINEAR, Sizes, Target, places
 from adwright.tuning.storage import fill, fingerprint, read_tuned
 
 __all__ = ["BaseMaps", "NotGathered", "StoredAdapter", "layer_of"]
+
 
 class NotGathered(ArtifactError):
     """An adapter of a kind that no batch holds: it is served alone."""
@@ -121,10 +121,7 @@ class BaseMaps:
 
     def expected(self, method: GatheredMethod) -> dict[str, dict[str, Tensor]]:
         """Zeros of the shapes that an adapter with these settings has, by map and name."""
-        found = {
-            name: zeros_of(method, *at, layer_of(name))
-            for name, at in self.linears.items()
-        }
+        found = {name: zeros_of(method, *at, layer_of(name)) for name, at in self.linears.items()}
         return {name: own for name, own in found.items() if own}
 
     def updates(self, adapter: StoredAdapter) -> dict[str, MapUpdate]:

@@ -20,7 +20,7 @@ from adwright.lm.engine.answer import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, Chunk, FinishReason, GenerationConfig
 from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
 from adwright.lm.serving.adapter_cache import PooledAdapter
-from adwright.lm.serving.kinds.ahead import AheadTokens
+from adwright.lm.serving.kinds.ahead import NOTHING_AHEAD
 from adwright.lm.torch_engine.constraint import Constraint
 from adwright.lm.torch_engine.network import Network
 from adwright.lm.torch_engine.sampling import SeenTokens, generator, log_probability, next_tokens
@@ -53,7 +53,7 @@ class Row:
         self.pages: list[int] = []
         self.hot: PooledAdapter | None = None
         #: What its adapter puts before it: in the pages, and in positions.
-        self.ahead = AheadTokens()
+        self.ahead = NOTHING_AHEAD
         self.order = -1
         self.over = False
         self.error: AdwrightError | None = None

@@ -64,7 +64,9 @@ def test_all_at_once_are_what_each_is_alone(folders: dict[str, Path], pages: int
     models.submit(rows)
     while models.step():
         pass
-    found = dict(zip(folders, (list(row.answer.completion().token_ids) for row in rows), strict=True))
+    found = dict(
+        zip(folders, (list(row.answer.completion().token_ids) for row in rows), strict=True)
+    )
     assert found == wanted
 
 

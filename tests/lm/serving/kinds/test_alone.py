@@ -60,7 +60,8 @@ def test_beside_the_batch(folders: dict[str, Path]) -> None:
     assert len(set(answers.values())) == 5
     states = {one.name: one for one in models.adapters()}
     assert {states[name].tier for name in ALONE} == {"alone"}
-    assert states["krona"].method == "KronA" and states["krona"].bytes > 0
+    assert states["krona"].method == "KronA"
+    assert states["krona"].bytes > 0
     # Another engine over the same folders says the same, so nothing was left behind in the base.
     assert models_of({})["base"].generate(TEXTS, CONFIG).texts == answers["base"]
     models.remove("krona")

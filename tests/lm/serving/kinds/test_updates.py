@@ -74,7 +74,8 @@ def test_bottlenecks() -> None:
         MAP,
         {f"beside.{name}": tensor for name, tensor in one.items()},
     )
-    assert beside.after is None and beside.beside is not None
+    assert beside.after is None
+    assert beside.beside is not None
     down, inner, up, outer = beside.beside
     x = drawn(7, 5)
     made = torch.relu(x @ one["adapter.down"].T + one["adapter.inner_bias"])

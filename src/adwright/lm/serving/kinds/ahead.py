@@ -25,7 +25,7 @@ from adwright.tuning.peft_kinds import PeftKind
 from adwright.tuning.peft_wrapper import Wrapped
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["AheadTokens", "ahead_of", "keys_ahead"]
+__all__ = ["NOTHING_AHEAD", "AheadTokens", "ahead_of", "keys_ahead"]
 
 
 class AheadTokens(NamedTuple):
@@ -34,6 +34,10 @@ class AheadTokens(NamedTuple):
 
     tokens: int = 0
     moved: int = 0
+
+
+#: Of an adapter that is all at the maps.
+NOTHING_AHEAD = AheadTokens()
 
 
 def ahead_of(method: GatheredMethod) -> AheadTokens:
@@ -47,7 +51,7 @@ def ahead_of(method: GatheredMethod) -> AheadTokens:
             length = len(method.tokens) if method.kind is PeftKind.CPT else method.length
             return AheadTokens(length, length)
         case _:
-            return AheadTokens()
+            return NOTHING_AHEAD
 
 
 @torch.inference_mode()
