@@ -90,7 +90,7 @@ def jobs_of(models: AdapterModels, names: Sequence[str], answer: int) -> list[An
     """Queue one request per row, of the adapter with that name."""
     config = GenerationConfig(max_tokens=answer)
     found = [
-        models[name].row(list(prompt.ids), config, row)
+        models.batched(name).row(list(prompt.ids), config, row)
         for row, (name, prompt) in enumerate(zip(names, prompts(len(names)), strict=True))
     ]
     models.submit(found)
@@ -178,7 +178,7 @@ def our_logits(
     """Our logits [B, V] at the same positions, recorded while the engine decodes `forced`."""
     config = GenerationConfig(max_tokens=len(forced) + 1)
     jobs = [
-        models[name].row(list(prompt.ids), config, row)
+        models.batched(name).row(list(prompt.ids), config, row)
         for row, (name, prompt) in enumerate(zip(names, prompts(len(names), tokens), strict=True))
     ]
     found: dict[int, list[Tensor]] = {id(job): [] for job in jobs}

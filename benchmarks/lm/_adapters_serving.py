@@ -201,7 +201,7 @@ def many_registered(
         config = GenerationConfig(max_tokens=answer)
         ids = prompts(requests, prompt)
         jobs = [
-            models[f"lora-{at}"].row(list(ids[row].ids), config, row)
+            models.batched(f"lora-{at}").row(list(ids[row].ids), config, row)
             for row, at in enumerate(drawn.tolist())
         ]
         models.submit(jobs)

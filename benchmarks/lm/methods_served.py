@@ -177,9 +177,9 @@ def write(rows: dict[str, dict[str, Any]], done: dict[str, Entry], digest: str) 
         key: sum(bool(row.get(key)) for row in found) for key in ("trained", "falls", "served")
     }
     gaps = [row["merge_gap"] for row in found if row.get("merge_gap") is not None]
-    figures = {"entries": len(done), **counts, "merged": len(gaps)}
-    figures |= {"merge_gap_most": max(gaps, default=0.0)}
-    figures |= {"cpu_seconds": sum(row.get("cpu_seconds", 0.0) for row in found)}
+    figures: dict[str, float] = {"entries": len(done), **counts, "merged": len(gaps)}
+    figures["merge_gap_most"] = max(gaps, default=0.0)
+    figures["cpu_seconds"] = sum(row.get("cpu_seconds", 0.0) for row in found)
     write_result(NAME, protocol=PROTOCOL, data=digest, seeds=[0], rows=found, figures=figures)
 
 

@@ -86,8 +86,8 @@ AdapterTop = Annotated[
     Path | None,
     typer.Option(
         "--adapters",
-        help="Serve the adapters in the sub-folders of this folder too, each as a model of"
-        " its folder's name; on torch.",
+        help="Serve the adapters in the sub-folders of this folder too, as `adwright tune` writes"
+        " them, each as a model of its folder's name; of any method; on torch.",
     ),
 ]
 PoolMb = Annotated[
@@ -193,8 +193,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models speak the protocol of
     OpenAI. Where ADWRIGHT_LM_KEY is set, or --keys given, callers send a key as a bearer token;
     without one, only this machine can be listened on, and web pages of other sites are refused.
-    With --adapters requests for all of its adapters are computed together, /v1/adapters says where
-    each of them is, and POST /v1/adapters/rescan looks at the folder again.
+    With --adapters requests for all of its adapters are computed together, those of methods that
+    no batch can hold in turns; /v1/adapters says where each of them is, and POST
+    /v1/adapters/rescan looks at the folder again.
 
     With --tune the model that the file names is served while its jobs are tuned over the same
     weights, in the same process. Answers keep --token-bound and --first-bound, tuning has the rest

@@ -266,10 +266,9 @@ class AdapterModels(Mapping[str, LanguageModel]):
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def __getitem__(self, name: str) -> AdapterModel | AloneModel:
-        """The model of that name; KeyError where there is none."""
-        if name in self._alone:
-            return self._alone[name]
+    def batched(self, name: str) -> AdapterModel:
+        """The model of that name, whose calls become rows of the batch; KeyError where there is
+        none, or it is served alone."""
         if name != self.name and name not in self._cache:
             raise KeyError(name)
         adapter = None if name == self.name else name
@@ -277,6 +276,10 @@ class AdapterModels(Mapping[str, LanguageModel]):
         if adapter is not None and context:
             context -= self._cache.ahead(adapter).moved
         return AdapterModel(self, adapter, ModelInfo(name, "torch", context, self.note))
+
+    def __getitem__(self, name: str) -> AdapterModel | AloneModel:
+        """The model of that name; KeyError where there is none."""
+        return self._alone[name] if name in self._alone else self.batched(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter((self.name, *self._cache.names, *self._alone.names))

@@ -52,8 +52,7 @@ def tuned_over(base: _Model, folder: str | Path) -> Tuned:
     The base stays as it is, and its weights are in memory once: the adapter's modules stand in a
     tree of their own, and what the adapter trained of the base itself is a copy.
     """
-    tuned = load_tuned(borrowed(base), tuned_folder(folder))
-    return tuned.eval().requires_grad_(False)
+    return load_tuned(borrowed(base), tuned_folder(folder)).eval()
 
 
 def borrowed(base: _Model) -> _Model:
@@ -73,7 +72,7 @@ class AheadNetwork(Network):
             raise TypeError(f"{type(tuned.outer)} does more than to put vectors ahead")
         self._outer: Ahead = tuned.outer
         with torch.no_grad():
-            self._vectors = tuned.outer.ahead().to(self._head.weight.dtype)
+            self._vectors: Tensor = tuned.outer.ahead().to(self._head.weight.dtype)
         self.context = max(0, self.context - len(self._vectors))
 
     def hidden(

@@ -81,7 +81,7 @@ def _of_vectors(tuned: Tuned, vectors: Tensor) -> Tensor:
     from transformers import DynamicCache
 
     causal = tuned.causal
-    kept = DynamicCache(config=causal.config.get_text_config())
+    kept: Any = DynamicCache(config=causal.config.get_text_config())
     # Renamed in transformers 5.x, where the old name warns.
     names = inspect.signature(causal.model.forward).parameters
     where = {"cache" if "cache" in names else "past_key_values": kept}

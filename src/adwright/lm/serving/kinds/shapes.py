@@ -102,7 +102,8 @@ def shared_of(method: GatheredMethod, sizes: Sizes) -> dict[str, Tensor]:
             return {"weights": torch.zeros(method.adapters)}
         case VeRA():
             shapes = sizes.of_linear(method.targets)
-            o, i = max(rows for rows, _ in shapes), max(columns for _, columns in shapes)
+            o = max((rows for rows, _ in shapes), default=0)
+            i = max((columns for _, columns in shapes), default=0)
             return {"a": torch.zeros(method.rank, i), "b": torch.zeros(o, method.rank)}
         case _:
             return {}
