@@ -167,7 +167,8 @@ def serving(top: Path) -> Iterator[str]:
 
 def folder_of(name: str) -> str:
     """A name as a folder, and as a model."""
-    return "".join(letter if letter.isalnum() else "-" for letter in name).strip("-").lower()
+    plain = name.replace("+", " plus").lower()
+    return "".join(letter if letter.isalnum() else "-" for letter in plain).strip("-")
 
 
 def write(rows: dict[str, dict[str, Any]], done: dict[str, Entry], digest: str) -> None:
