@@ -112,21 +112,21 @@ class RereadNetwork(Network):
 
     def new_cache(self) -> Any:
         """An empty store of tokens."""
-        return _Tokens()
+        return _TokenStore()
 
     def hidden(
         self, ids: Tensor, *, positions: Tensor, mask: Tensor | None = None, cache: Any = None
     ) -> Tensor:
         """As `Network.hidden`, but what the cache holds is read again."""
         new = ids.shape[1]
-        if isinstance(cache, _Tokens):
+        if isinstance(cache, _TokenStore):
             ids, positions = cache.joined(ids, positions)
         outer: Any = self._tuned.outer
         hidden: Tensor = outer(self._tuned.causal.model, Inputs(ids, mask, positions))
         return hidden[:, -new:]
 
 
-class _Tokens:
+class _TokenStore:
     """Tokens and positions [B, T] so far, as a cache for `PromptBatch`."""
 
     def __init__(self) -> None:
