@@ -193,17 +193,14 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models speak the protocol of
     OpenAI. Where ADWRIGHT_LM_KEY is set, or --keys given, callers send a key as a bearer token;
     without one, only this machine can be listened on, and web pages of other sites are refused.
-    With --adapters requests for all of its adapters are computed together, those of methods that
-    no batch can hold in turns; /v1/adapters says where each of them is, and POST
-    /v1/adapters/rescan looks at the folder again.
+    With --adapters requests for its adapters are computed together, or in turns; /v1/adapters says
+    where each of them is, and POST /v1/adapters/rescan looks at the folder again.
 
     With --tune the model that the file names is served while its jobs are tuned over the same
     weights, in the same process. Answers keep --token-bound and --first-bound, tuning has the rest
     of the time; longer bounds leave it more. OUT/NAME holds the adapter and report of each job, as
     `adwright tune jobs` writes them. Ctrl-C ends both: requests are answered, the step is finished
     and saved, and --resume goes on from there.
-
-        adwright lm serve --tune jobs.toml --dry-run
 
         adwright lm serve --tune jobs.toml --token-bound 0.4
     """
@@ -226,12 +223,6 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         keys=tenants,
         allowed_hosts=names,
     )
-    if loras and (adapters is not None or tune is not None):
-        raise ConfigError(
-            "LoRAs in GGUF act on llama.cpp, and --adapters and --tune on torch",
-            where="--lora",
-            hint="put the folder that it was exported from under --adapters",
-        )
     tuning = _tuning(tune, out, (token_bound, first_bound, tuning_share), progress, resume=resume)
     if tuning is not None:
         model = _model_of(tuning.jobs, model, str(tune))
@@ -243,7 +234,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         config = local_config(engine, model, threads=threads, offline=offline, loras=files)
         _serve_one(config, served)
     else:
-        on_torch = _on_torch(model, engine, threads, offline)
+        on_torch = _on_torch(model, engine, threads, offline, loras)
         from adwright.lm.serving.config import ServingConfig
 
         drive: Drive = "thread" if tuning is None else "outside"
@@ -387,8 +378,10 @@ def _check(tuning: _Tuning | None, served: _Served, top: Path | None) -> None:
     typer.echo(json.dumps(told, indent=1))
 
 
-def _on_torch(model: str, engine: str, threads: int, offline: bool) -> TorchConfig:
-    """Raises ConfigError where another engine was asked for."""
+def _on_torch(
+    model: str, engine: str, threads: int, offline: bool, loras: list[str] | None
+) -> TorchConfig:
+    """Raises ConfigError where another engine was asked for, or what acts on one."""
     from adwright.lm.torch_engine.config import TorchConfig
 
     if engine not in ("auto", TorchConfig.engine):
@@ -396,6 +389,12 @@ def _on_torch(model: str, engine: str, threads: int, offline: bool) -> TorchConf
             "adapters are served on torch alone",
             where=f"--engine {engine}",
             hint="leave --engine out",
+        )
+    if loras:
+        raise ConfigError(
+            "LoRAs in GGUF act on llama.cpp, and --adapters and --tune on torch",
+            where="--lora",
+            hint="put the folder that it was exported from under --adapters",
         )
     return TorchConfig(model, threads=threads, offline=offline)
 
