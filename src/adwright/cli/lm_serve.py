@@ -18,7 +18,7 @@ from adwright.cli.shared import DryRun, Offline
 from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from adwright.lm.open_model import EngineConfig
+    from adwright.lm.open_model import EngineConfig, LocalConfig
     from adwright.lm.serving.config import Drive, ServingConfig
     from adwright.lm.serving.engine import AdapterModels
     from adwright.lm.torch_engine.config import TorchConfig
@@ -202,10 +202,10 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     `adwright tune jobs` writes them. Ctrl-C ends both: requests are answered, the step is finished
     and saved, and --resume goes on from there.
 
+        adwright lm serve --tune jobs.toml --dry-run
+
         adwright lm serve --tune jobs.toml --token-bound 0.4
     """
-    from adwright.lm.open_model import local_config
-
     _need_service()
     key = os.environ.get(KEY_VARIABLE, "")
     _require_key(host, bool(key) or keys is not None)
@@ -230,9 +230,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     if dry_run:
         _check(tuning, served, adapters)
     elif adapters is None and tuning is None:
-        files = lora_files(loras)
-        config = local_config(engine, model, threads=threads, offline=offline, loras=files)
-        _serve_one(config, served)
+        _serve_one(_local(model, engine, threads, offline, loras), served)
     else:
         on_torch = _on_torch(model, engine, threads, offline, loras)
         from adwright.lm.serving.config import ServingConfig
@@ -376,6 +374,15 @@ def _check(tuning: _Tuning | None, served: _Served, top: Path | None) -> None:
         _check_tuning(tuning, served, top)
         told |= {"bounds": to_jsonable(tuning.bounds), "tune": to_jsonable(tuning.jobs)}
     typer.echo(json.dumps(told, indent=1))
+
+
+def _local(
+    model: str, engine: str, threads: int, offline: bool, loras: list[str] | None
+) -> LocalConfig:
+    from adwright.lm.open_model import local_config
+
+    files = lora_files(loras)
+    return local_config(engine, model, threads=threads, offline=offline, loras=files)
 
 
 def _on_torch(
