@@ -24,7 +24,8 @@ from adwright.lm.hf_load import load_hf_model
 from adwright.lm.serving import passes
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.gathered_adapters import BaseMaps, GatheredMethod
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.rows import AnswerRow
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import Target
@@ -92,7 +93,7 @@ def jobs_of(models: AdapterModels, names: Sequence[str], answer: int) -> list[An
     """Queue one request per row, of the adapter with that name."""
     config = GenerationConfig(max_tokens=answer)
     found = [
-        models[name].row(list(prompt.ids), config, row)
+        models.batched(name).row(list(prompt.ids), config, row)
         for row, (name, prompt) in enumerate(zip(names, prompts(len(names)), strict=True))
     ]
     models.submit(found)
@@ -180,7 +181,7 @@ def our_logits(
     """Our logits [B, V] at the same positions, recorded while the engine decodes `forced`."""
     config = GenerationConfig(max_tokens=len(forced) + 1)
     jobs = [
-        models[name].row(list(prompt.ids), config, row)
+        models.batched(name).row(list(prompt.ids), config, row)
         for row, (name, prompt) in enumerate(zip(names, prompts(len(names), tokens), strict=True))
     ]
     found: dict[int, list[Tensor]] = {id(job): [] for job in jobs}

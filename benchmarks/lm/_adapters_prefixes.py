@@ -25,6 +25,7 @@ from torch.nn import functional
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving import paged_network
 from adwright.lm.serving.engine import AdapterModels
+from adwright.lm.serving.paging.fused_decoder import FusedDecoder
 from adwright.lm.serving.rows import AnswerRow, Row, ScoreRow
 from adwright.lm.torch_engine import network
 from benchmarks.lm._adapter_engines import engine, opened, prompts, rate_of
@@ -90,7 +91,7 @@ def one_row(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
     """A row: tokens per CPU-second of one request, the best of three turns each."""
     model = opened(dtype)
     models = engine(model, [])
-    with patch.object(paged_network.FusedDecoder, "of", lambda _: None):
+    with patch.object(FusedDecoder, "of", lambda _: None):
         plain = engine(model, [])
     rates = {"plain": 0.0, "ours": 0.0}
     for _ in range(3):
@@ -124,7 +125,9 @@ def _rows(models: AdapterModels, seed: int, common: int = COMMON) -> list[Answer
     begin = prompts(1, common)[0].ids
     ends = prompts(2 * ROWS, OWN)[seed * ROWS :][:ROWS]
     config = GenerationConfig(max_tokens=NEW)
-    return [models["base"].row([*begin, *end.ids], config, row) for row, end in enumerate(ends)]
+    return [
+        models.batched("base").row([*begin, *end.ids], config, row) for row, end in enumerate(ends)
+    ]
 
 
 def _answered(models: AdapterModels, seed: int) -> tuple[float, list[tuple[int, ...]]]:

@@ -32,7 +32,8 @@ from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving.adapter_folding import MergePolicy, folded_weights
 from adwright.lm.serving.adapter_layout import grain_of, layout_of
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.gathered_adapters import BaseMaps, GatheredMethod
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.page_pool import PageShape
 from adwright.tuning.additive.ia3 import IA3
 from adwright.tuning.additive.serial import SerialAdapter
@@ -200,7 +201,7 @@ def many_registered(
         config = GenerationConfig(max_tokens=answer)
         ids = prompts(requests, prompt)
         jobs = [
-            models[f"lora-{at}"].row(list(ids[row].ids), config, row)
+            models.batched(f"lora-{at}").row(list(ids[row].ids), config, row)
             for row, at in enumerate(drawn.tolist())
         ]
         models.submit(jobs)

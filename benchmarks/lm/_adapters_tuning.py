@@ -193,7 +193,7 @@ class Arrivals:
     def feed(self, now: float) -> None:
         """Submit the requests that have arrived by `now`."""
         while not self.over and self.start + self.times[self.at] <= now:
-            model = self.models[str(self.adapters[self.at])]
+            model = self.models.batched(str(self.adapters[self.at]))
             config = GenerationConfig(max_tokens=ANSWER, temperature=0.0)
             job = model.row(self.prompts[int(self.chosen[self.at])], config)
             self.models.submit_since([job], self.start + self.times[self.at])

@@ -13,7 +13,6 @@ from typer.core import TyperGroup
 from adwright.cli import (
     data,
     demo,
-    lm,
     ranker,
     recommend,
     retrain,
@@ -22,6 +21,7 @@ from adwright.cli import (
     store,
 )
 from adwright.cli.default_group import DefaultGroup
+from adwright.cli.lm import app as lm
 from adwright.cli.shared import fail
 from adwright.cli.train import app as train
 from adwright.cli.tune import app as tune

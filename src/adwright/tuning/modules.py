@@ -16,6 +16,7 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError
 
 __all__ = [
+    "Ahead",
     "DeltaLinear",
     "Inputs",
     "Penalised",
@@ -78,6 +79,19 @@ class Resizable(Protocol):
 
     def check_loaded(self, where: str) -> None:
         """Raise ArtifactError where the loaded values make no sense."""
+
+
+@runtime_checkable
+class Ahead(Protocol):
+    """A module around the backbone that does no more than put vectors before each text, and
+    perhaps move its embedded words: whoever keeps keys and values can do the same by themselves."""
+
+    def ahead(self) -> Tensor:
+        """The vectors [L, D]."""
+
+    def shift(self, places: Tensor) -> Tensor | None:
+        """What is added to the embedded words at `places` int64 [..., T] of their text: [..., T,
+        D]; None for nothing."""
 
 
 class TunedLinear(nn.Module):

@@ -132,12 +132,22 @@ class _PeftPrompt(nn.Module):
         """peft's own model, which can save itself."""
         return self._model[0]
 
+    def ahead(self) -> Tensor:
+        """The vectors [L, D]."""
+        return self._vectors(1)[0]
+
+    def shift(self, places: Tensor) -> Tensor | None:
+        """Nothing."""
+        return None
+
     def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
         """Hidden states [B, T, D] of the text alone."""
-        rows = len(inputs.ids)
-        task = torch.zeros(rows, dtype=torch.long, device=inputs.ids.device)
-        vectors = self._model[0].get_prompt(batch_size=rows, task_ids=task)
-        return run_with_prompt(backbone, vectors, inputs)
+        return run_with_prompt(backbone, self._vectors(len(inputs.ids)), inputs)
+
+    def _vectors(self, rows: int) -> Tensor:
+        device = self._model[0].device
+        task = torch.zeros(rows, dtype=torch.long, device=device)
+        return cast(Tensor, self._model[0].get_prompt(batch_size=rows, task_ids=task))
 
 
 class _Budget(nn.Module):

@@ -143,7 +143,8 @@ class Tuned(nn.Module):
     for methods that look at data first (FishMask, LT-SFT). sources: folders of saved adapters that
     the method builds on (AdapterFusion, LoRAHub, BitDelta). blank: a state will be loaded, so the
     method looks neither at losses nor at sources.
-    outer: a module that runs the backbone itself on `Inputs` (prompts, the ladder), or None.
+    outer: a module that runs the backbone itself on `Inputs` (prompts, the ladder), or None. Where
+    there is one, the causal LM's `outside` names the method: alone it computes what the base does.
     schedule: a module that changes others between steps, or None.
     """
 
@@ -176,6 +177,9 @@ class Tuned(nn.Module):
         self.note_base((*model.parameters(), *model.buffers()))
         model.requires_grad_(False)
         method.attach(self)
+        if self.outer is not None:
+            # Whoever runs the model by itself would run the base: engines look at this.
+            self.causal.outside = type(method).__name__
 
     @property
     def causal(self) -> Any:
@@ -288,7 +292,12 @@ class Tuned(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, Resizable):
                 module.resize(under(f"{name}.", tensors))
-        fill(self.state(), tensors, where)
+        found = self.state()
+        for tensor in found.values():
+            if tensor in self._base:
+                # Its memory may be that of a base which others use too.
+                tensor.data = tensor.data.clone()
+        fill(found, tensors, where)
         for module in self.modules():
             if isinstance(module, Resizable):
                 module.check_loaded(where)

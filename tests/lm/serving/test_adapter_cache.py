@@ -9,13 +9,14 @@ import torch
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.adapter_cache import AdapterCache, PooledAdapter
-from adwright.lm.serving.gathered_adapters import BaseMaps, GatheredMethod
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.tuning.additive.ssf import SSF
 from adwright.tuning.methods import apply
 from adwright.tuning.reparameterised.dora import DoRA
+from adwright.tuning.reparameterised.krona import KronA
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.reparameterised.vera import VeRA
 from adwright.tuning.selective.bitfit import BitFit
 from adwright.tuning.sizes import Target
 from adwright.tuning.storage import write_tuned
@@ -164,9 +165,9 @@ def test_what_cannot_be_registered(folders: dict[str, Path], tmp_path: Path) -> 
     _, cache = filled(folders, 3, 2)
     with pytest.raises(ConfigError, match="name is taken"):
         cache.add("part-0", folders["part-0"])
-    apply(tiny_llama(), VeRA(rank=2), seed=0).save(tmp_path / "vera")
-    with pytest.raises(ArtifactError, match="VeRA cannot be gathered"):
-        cache.add("vera", tmp_path / "vera")
+    apply(tiny_llama(), KronA(factor=4), seed=0).save(tmp_path / "krona")
+    with pytest.raises(ArtifactError, match="KronA cannot be gathered"):
+        cache.add("krona", tmp_path / "krona")
     large = saved_parts(tmp_path, {"large": LoRA(rank=9)})["large"]
     with pytest.raises(ArtifactError, match="the pool has 6"):
         cache.add("large", large)

@@ -56,6 +56,22 @@ def test_a_part_that_was_tuned_on(tmp_path: Path) -> None:
     assert models["one"].generate(["the best"], config).texts != before
 
 
+def test_what_tune_writes(tmp_path: Path) -> None:
+    """`adwright tune` puts the adapter into `tuned`, beside its run and its report."""
+    models = models_of({})
+    saved_parts(tmp_path / "one", {"tuned": LoRA(rank=1)})
+    (tmp_path / "one" / "report.json").write_text("{}", "utf-8")
+    folder = AdapterFolder(models, tmp_path)
+    assert folder.rescan().added == ("one",)
+    assert models["one"].generate(["the best"], GenerationConfig(max_tokens=4)).texts
+    tuned = apply(tiny_llama(), LoRA(rank=2), seed=5)
+    tuned.save(tmp_path / "one" / "tuned", overwrite=True)
+    assert folder.rescan().added == ("one",)
+    (tmp_path / "none").mkdir()
+    assert "->" not in folder.rescan().refused["none"]
+    assert "; " in folder.rescan().refused["none"]
+
+
 def test_a_part_in_use_goes_later(tmp_path: Path) -> None:
     models = models_of({})
     saved_parts(tmp_path, {"one": IA3()})

@@ -11,7 +11,8 @@ from torch import Tensor
 from adwright.lm.serving.adapter_cache import AdapterCache
 from adwright.lm.serving.adapter_layout import grain_of
 from adwright.lm.serving.adapter_ops import RowOps, Stretch
-from adwright.lm.serving.gathered_adapters import BaseMaps, MapUpdate
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.kinds.updates import MapUpdate
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.tuning.additive.serial import activated
 from adwright.tuning.sizes import LINEAR

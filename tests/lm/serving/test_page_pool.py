@@ -75,3 +75,12 @@ def test_the_bound_and_the_views() -> None:
 def test_a_pool_of_one_page_is_none() -> None:
     with pytest.raises(ConfigError, match="at least two pages"):
         PagePool(SHAPE, 1)
+
+
+def test_pages_are_copied() -> None:
+    pool = PagePool(PageShape(2, 1, 3, 4), 6)
+    own = pool.allocate(4, "keys") or []
+    pool.tensor[own[0]], pool.tensor[own[1]] = 1.0, 2.0
+    pool.copy(own[:2], own[2:])
+    assert [float(pool.tensor[page].mean()) for page in own] == [1.0, 2.0, 1.0, 2.0]
+    assert not pool.tensor[0].any()

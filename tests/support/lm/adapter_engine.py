@@ -11,7 +11,7 @@ import torch
 
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
-from adwright.lm.serving.gathered_adapters import GatheredMethod
+from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.tuning.additive.ia3 import IA3
 from adwright.tuning.additive.serial import SerialAdapter

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.cli.lm_serve import KEY_VARIABLE
+from adwright.cli.lm.serve import KEY_VARIABLE
 from tests.support.forks import programs
 
 __all__ = ["run", "serving"]

@@ -29,6 +29,7 @@ from adwright.core.config import check_literals
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.adapter_layout import Layout, grain_of, image, layout_of
 from adwright.lm.serving.gathered_adapters import BaseMaps, StoredAdapter
+from adwright.lm.serving.kinds.ahead import AheadTokens
 from adwright.lm.serving.page_pool import PagePool
 from adwright.lm.serving.paging.prefix_pages import PrefixPages
 from adwright.tuning.reparameterised.dora import DoRA
@@ -42,22 +43,29 @@ __all__ = [
     "Tier",
 ]
 
-Tier = Literal["pool", "host", "disk"]
+Tier = Literal["pool", "host", "disk", "alone"]
 
 
 @dataclass(frozen=True, eq=False)
 class PooledAdapter:
-    """An adapter in the pool. grains: int64 [layout.grains], its grains in the first layer."""
+    """An adapter in the pool.
+
+    grains: int64 [layout.grains], its grains in the first layer. ahead: pages of the keys and
+    values that stand before the text, which rows copy.
+    """
 
     name: str
     layout: Layout
     pages: tuple[int, ...]
     grains: Tensor
+    ahead: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class AdapterState:
-    """Where one adapter is. bytes: what it takes in the pool or in host memory.
+    """Where one adapter is; "alone" is in memory as a network of its own, see `kinds.alone`.
+
+    bytes: what it takes in the pool, in host memory, or of tensors of its own.
 
     hits: requests that found it in the pool.
     """
@@ -208,6 +216,10 @@ class AdapterCache:
         weights. ConfigError where there is none of that name."""
         return b"" if name is None else f"{self._of(name).version} {name}".encode()
 
+    def ahead(self, name: str) -> AheadTokens:
+        """What an adapter puts before each text; ConfigError where there is none of that name."""
+        return self._of(name).layout.ahead
+
     def acquire(self, name: str, *, keep: int = 0) -> PooledAdapter | None:
         """Load the adapter into the pool if need be, and pin it; None where there is no room now.
 
@@ -318,7 +330,8 @@ class AdapterCache:
         """Its pages, checked: the stored weights are finite, but times the scale, in the pool's
         type, they may not be."""
         dtype = self._pool.tensor.dtype
-        pages = image(layout, self._base.updates(adapter), self._pool.shape, self.grain, dtype)
+        shape, updates = self._pool.shape, self._base.updates(adapter)
+        pages = image(layout, updates, shape, self.grain, dtype, adapter.ahead)
         if not pages.isfinite().all():
             raise ArtifactError(
                 f"with its scale the adapter is not finite in {dtype}",
@@ -339,7 +352,8 @@ class AdapterCache:
         each = self._pool.shape.slice // self.grain
         at = torch.arange(known.layout.grains)
         first = places[at // each] * (self._pool.shape.layers * each)
-        hot = PooledAdapter(name, known.layout, tuple(own), first + at % each)
+        ahead = own[known.layout.matrix_pages(self._pool.shape, self.grain) :]
+        hot = PooledAdapter(name, known.layout, tuple(own), first + at % each, tuple(ahead))
         known.hot, known.pins, known.used = hot, known.pins + 1, self._pool.tick()
         self._hot[name] = hot
         return hot

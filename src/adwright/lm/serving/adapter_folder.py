@@ -1,6 +1,7 @@
 """A folder of adapters, one in each sub-folder, kept in step with what is served.
 
-The name of a sub-folder is the name of its adapter. `rescan` adds what is new, takes away what is
+The name of a sub-folder is the name of its adapter, which lies in it, or in its `tuned`, where
+`adwright tune` writes it. `rescan` adds what is new, takes away what is
 gone, and loads anew those whose manifest has changed. What cannot be served is reported, not
 raised: one wrong folder does not stop the others.
 """
@@ -18,6 +19,7 @@ from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import load_causal
+from adwright.lm.torch_engine.tuned_network import tuned_folder
 
 __all__ = ["AdapterFolder", "Scanned", "open_base"]
 
@@ -83,9 +85,9 @@ class AdapterFolder:
             try:
                 if not _NAME.fullmatch(name):
                     raise ConfigError("the name has other signs than letters, digits, _ . -")
-                self._models.add(name, self._top / name)
+                self._models.add(name, tuned_folder(self._top / name))
             except AdwrightError as error:
-                refused[name] = error.what
+                refused[name] = f"{error.what}; {error.hint}" if error.hint else error.what
             except OSError as error:
                 refused[name] = _told(error)
             else:
@@ -99,7 +101,7 @@ class AdapterFolder:
         for folder in sorted(self._top.iterdir()):
             try:
                 if folder.is_dir() and not folder.name.startswith("."):
-                    manifest = folder / "manifest.json"
+                    manifest = tuned_folder(folder) / "manifest.json"
                     state = manifest.stat() if manifest.exists() else None
                     if state is not None and not S_ISREG(state.st_mode):
                         raise OSError("its manifest is no regular file")

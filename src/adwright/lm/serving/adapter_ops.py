@@ -43,6 +43,10 @@ _FAMILIES: tuple[tuple[Target, ...], ...] = (
 )
 
 
+#: The map that ends a sublayer, by one that reads what the sublayer reads.
+_ENDS: dict[Target, Target] = {"q_proj": "o_proj", "gate_proj": "down_proj"}
+
+
 class Stretch(NamedTuple):
     """Tokens of one row. hot: its adapter, or None. alone: never in a span with others, as a prompt
     is: it has more tokens than all rows that write."""
@@ -94,10 +98,12 @@ class _MapOps:
     low: list[tuple[_Shared, int, int, _Pick]] = field(default_factory=list)
     shift: list[tuple[_Span, _Pick]] = field(default_factory=list)
     after: list[tuple[_Span, Activation, int, tuple[_Pick, ...]]] = field(default_factory=list)
+    beside: list[tuple[_Span, Activation, int, tuple[_Pick, ...]]] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
-        return not (self.before or self.factor or self.low or self.shift or self.after)
+        maps = self.before or self.factor or self.low or self.shift
+        return not (maps or self.after or self.beside)
 
 
 class RowOps:
@@ -120,6 +126,8 @@ class RowOps:
         self._numbers = 0
         self._shared: list[_Shared] = []
         self._maps = {target: _MapOps() for target in LINEAR}
+        #: What the sublayer of this layer reads, by the map that ends it.
+        self._read: dict[Target, Tensor] = {}
         self._plan(stretches)
         self._at = torch.cat(self._index).to(rows.device) if self._index else None
         self._layer = -1
@@ -132,11 +140,15 @@ class RowOps:
 
     def idle(self, target: Target) -> bool:
         """Whether no row has an operation at that map."""
-        return self._maps[target].empty
+        end = _ENDS.get(target)
+        return self._maps[target].empty and not (end and self._maps[end].beside)
 
     def before(self, layer: int, target: Target, x: Tensor) -> Tensor:
         """Return the input of the base's map for x [1, N, in], which is not changed."""
         ops = self._maps[target]
+        end = _ENDS.get(target)
+        if end is not None and self._maps[end].beside:
+            self._read[end] = x
         if ops.before:
             self._pick(layer)
             x = x.clone()
@@ -159,9 +171,22 @@ class RowOps:
             _of(span, y).add_(self._get(pick))
         for span, activation, size, picks in ops.after:
             own = _of(span, y)
-            down, inner, up, outer = map(self._get, picks)
-            made = torch.baddbmm(inner[..., :size], own, down.transpose(1, 2))
-            own.baddbmm_(activated(made, activation), up).add_(outer)
+            self._bottleneck(own, own, activation, size, picks)
+        for span, activation, size, picks in ops.beside:
+            self._bottleneck(_of(span, self._read[target]), _of(span, y), activation, size, picks)
+
+    def _bottleneck(
+        self,
+        x: Tensor,
+        y: Tensor,
+        activation: Activation,
+        size: int,
+        picks: tuple[_Pick, ...],
+    ) -> None:
+        """Add to y [d, c, D] what the bottlenecks make of x [d, c, D]."""
+        down, inner, up, outer = map(self._get, picks)
+        made = torch.baddbmm(inner[..., :size], x, down.transpose(1, 2))
+        y.baddbmm_(activated(made, activation), up).add_(outer)
 
     def _low(self, shared: _Shared, x: Tensor) -> Tensor:
         if shared.x is not x or shared.low is None:
@@ -186,14 +211,17 @@ class RowOps:
     def done(self) -> None:
         """Forget what was picked: the pool may change before the next pass."""
         self._layer = -1
+        self._read.clear()
         for shared in self._shared:
             shared.x = shared.low = None
 
     def _plan(self, stretches: Sequence[Stretch]) -> None:
         for span in _spans(stretches, _low_key):
             self._plan_low(span)
-        for span in _spans(stretches, _after_key):
-            self._plan_after(span)
+        for span in _spans(stretches, partial(_bottleneck_key, "down")):
+            self._plan_bottleneck(span, ("down", "inner", "up", "outer"))
+        for span in _spans(stretches, partial(_bottleneck_key, "side_down")):
+            self._plan_bottleneck(span, ("side_down", "side_inner", "side_up", "side_outer"))
         for target in LINEAR:
             ops = self._maps[target]
             vectors: tuple[tuple[MatrixName, list[tuple[_Span, _Pick]]], ...] = (
@@ -219,15 +247,15 @@ class RowOps:
                 self._maps[target].low.append((shared, start, start + pick.rows, pick))
                 start += pick.rows
 
-    def _plan_after(self, span: _Span) -> None:
+    def _plan_bottleneck(self, span: _Span, names: tuple[MatrixName, ...]) -> None:
         for target in LINEAR:
-            if any((target, "down") in hot.layout.matrices for hot in span.adapters):
-                names: tuple[MatrixName, ...] = ("down", "inner", "up", "outer")
+            if any((target, names[0]) in hot.layout.matrices for hot in span.adapters):
                 picks = tuple(self._add(span, [(target, name)]) for name in names)
                 method = span.adapters[0].layout.method
                 activation: Activation = getattr(method, "activation", "relu")
                 ops = self._maps[target]
-                ops.after.append((span, activation, picks[0].rows, picks))
+                into = ops.after if names[0] == "down" else ops.beside
+                into.append((span, activation, picks[0].rows, picks))
 
     def _add(self, span: _Span, matrices: Sequence[tuple[Target, MatrixName]]) -> _Pick:
         """Pick these matrices of each adapter of a span, one below the other."""
@@ -272,8 +300,8 @@ def _low_key(layout: Layout) -> object:
     return layout.order if any(name == "a" for _, name in layout.matrices) else None
 
 
-def _after_key(layout: Layout) -> object:
-    return layout.order if any(name == "down" for _, name in layout.matrices) else None
+def _bottleneck_key(down: MatrixName, layout: Layout) -> object:
+    return layout.order if any(name == down for _, name in layout.matrices) else None
 
 
 def _spans(stretches: Sequence[Stretch], key: Callable[[Layout], object]) -> Iterator[_Span]:

@@ -35,11 +35,12 @@ from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.generation import FURTHER, Chunk, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.language_model import Health, LanguageModel
-from adwright.lm.serving.adapter_cache import AdapterCache, AdapterState
+from adwright.lm.serving.adapter_cache import AdapterCache, AdapterState, Tier
 from adwright.lm.serving.adapter_folding import Merger
 from adwright.lm.serving.adapter_model import AdapterModel
 from adwright.lm.serving.config import PassResult, PoolState, ServingConfig
-from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.gathered_adapters import BaseMaps, NotGathered
+from adwright.lm.serving.kinds.alone import AloneAdapters, AloneModel
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.passes import Passes
@@ -96,6 +97,7 @@ class AdapterModels(Mapping[str, LanguageModel]):
         self.vocabulary = network.network.vocabulary
         self.grammars = Grammars(tokens.tokenizer, self.vocabulary, tokens.end_ids)
         self._context = network.network.context
+        self._alone = AloneAdapters(model, tokens, config.host_bytes, note)
         self._merger: Merger | None = None
         if config.merge is not None:
             grain = self._cache.grain
@@ -137,19 +139,35 @@ class AdapterModels(Mapping[str, LanguageModel]):
                 self._told.wait(seconds)
 
     def add(self, name: str, folder: str | Path) -> None:
-        """Register what `Tuned.save` wrote; errors as `AdapterCache.add`, and ConfigError for the
-        name of the base."""
+        """Register what `Tuned.save` wrote; errors as `AdapterCache.add` and `load_tuned`, and
+        ConfigError for the name of the base.
+
+        A kind that no batch holds is served alone, in turns with the others of such kinds; where
+        somebody else calls `step`, whose bounds it would not keep, it is refused.
+        """
         if name == self.name:
             raise ConfigError("the base has this name", where=name, hint="take another")
-        if name in self._cache:
+        if name in self._cache or name in self._alone:
             raise ConfigError("the name is taken", where=name, hint="remove that adapter first")
         # Reading may take long, for ever where the folder does not answer: passes go on meanwhile.
-        checked = self._cache.check(folder)
+        try:
+            checked = self._cache.check(folder)
+        except NotGathered:
+            if self.config.drive == "outside":
+                raise
+            self._alone.check(folder)
+            with self._still():
+                self._alone.register(name, folder)
+            return
         with self._still():
             self._cache.register(name, checked)
 
     def remove(self, name: str) -> None:
-        """Forget an adapter; ConfigError where there is none, or a request needs it."""
+        """Forget an adapter; ConfigError where there is none, or a request in the batch needs it.
+        Answers of one that is served alone are written to their end."""
+        if name in self._alone:
+            self._alone.remove(name)
+            return
         with self._still():
             self._arrive()
             if self._scheduler.uses(name):
@@ -166,8 +184,13 @@ class AdapterModels(Mapping[str, LanguageModel]):
         return "stuck" if rows and time.monotonic() - self._moved > _QUIET else "ready"
 
     def adapters(self) -> Sequence[AdapterState]:
-        """Say where each adapter is now, in the order they came. Waits for nothing."""
-        return self._cache.states()
+        """Say where each adapter is now, in the order they came, those that are served alone last.
+        Waits for nothing."""
+        alone = []
+        for one in self._alone.states():
+            tier: Tier = "alone" if one.bytes else "disk"
+            alone.append(AdapterState(one.name, one.method, tier, one.bytes, 0, 0, one.hits))
+        return [*self._cache.states(), *alone]
 
     def pool(self) -> PoolState:
         """Say how full the pool is now, and what has happened. Waits for nothing."""
@@ -247,20 +270,26 @@ class AdapterModels(Mapping[str, LanguageModel]):
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def __getitem__(self, name: str) -> AdapterModel:
-        """The model of that name; KeyError where there is none."""
+    def batched(self, name: str) -> AdapterModel:
+        """The model of that name, whose calls become rows of the batch; KeyError where there is
+        none, or it is served alone."""
         if name != self.name and name not in self._cache:
             raise KeyError(name)
         adapter = None if name == self.name else name
-        return AdapterModel(
-            self, adapter, ModelInfo(name, "torch", self._context, self.note, FURTHER)
-        )
+        context = self._context
+        if adapter is not None and context:
+            context -= self._cache.ahead(adapter).moved
+        return AdapterModel(self, adapter, ModelInfo(name, "torch", context, self.note, FURTHER))
+
+    def __getitem__(self, name: str) -> AdapterModel | AloneModel:
+        """The model of that name; KeyError where there is none."""
+        return self._alone[name] if name in self._alone else self.batched(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter((self.name, *self._cache.names))
+        return iter((self.name, *self._cache.names, *self._alone.names))
 
     def __len__(self) -> int:
-        return 1 + len(self._cache.names)
+        return 1 + len(self._cache.names) + len(self._alone.names)
 
     @contextmanager
     def _still(self) -> Iterator[None]:

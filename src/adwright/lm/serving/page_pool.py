@@ -157,6 +157,12 @@ class PagePool:
         self._ticks += 1
         return self._ticks
 
+    def copy(self, pages: Sequence[int], into: Sequence[int]) -> None:
+        """Copy pages into as many others."""
+        device = self.tensor.device
+        here, there = (torch.tensor(list(each), device=device) for each in (pages, into))
+        self.tensor[there] = self.tensor[here]
+
     def grains(self, size: int) -> Tensor:
         """All pages as rows of `size` numbers, a view; a divisor of e."""
         return self.tensor.view(-1, size)

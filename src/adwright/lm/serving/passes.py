@@ -68,8 +68,9 @@ class Passes:
         rows: list[Sequenced] = []
         for row, new in turns:
             tokens += row.tokens[row.done : row.done + new]
-            positions += range(row.done, row.done + new)
-            rows.append(Sequenced(row.pages, row.done, new))
+            first = row.ahead.moved + row.done
+            positions += range(first, first + new)
+            rows.append(Sequenced(row.pages, row.ahead.tokens + row.done, new))
         written = sum(turn.row.writes for turn in turns)
         attention = PagedAttention(self._pool, rows, written, self._folds)
         return self.network.hidden(

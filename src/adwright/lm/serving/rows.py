@@ -27,6 +27,7 @@ from adwright.lm.engine.generation import (
 )
 from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
 from adwright.lm.serving.adapter_cache import PooledAdapter
+from adwright.lm.serving.kinds.ahead import NOTHING_AHEAD
 from adwright.lm.serving.paging.block_keys import BlockKeys
 from adwright.lm.torch_engine.constraint import Constraint
 from adwright.lm.torch_engine.logit_rules import LogitRules
@@ -68,6 +69,8 @@ class Row:
         self.chain: BlockKeys | None = None
         self.told = 0
         self.hot: PooledAdapter | None = None
+        #: What its adapter puts before it: in the pages, and in positions.
+        self.ahead = NOTHING_AHEAD
         self.order = -1
         self.over = False
         self.error: AdwrightError | None = None

@@ -53,7 +53,9 @@ class Scheduler:
         """Raises ValueInvalidError, with its index in the call, where the row cannot fit into the
         empty pool; ConfigError where its adapter is not registered."""
         own = 0 if row.adapter is None else self._cache.pages_of(row.adapter)
-        needed = own + self._pool.shape.blocks(row.max_tokens)
+        if row.adapter is not None:
+            row.ahead = self._cache.ahead(row.adapter)
+        needed = own + self._pool.shape.blocks(row.ahead.tokens + row.max_tokens)
         if needed > self._pool.capacity:
             raise ValueInvalidError(
                 f"the request needs {needed} pages, and the pool has {self._pool.capacity}",
@@ -126,7 +128,7 @@ class Scheduler:
         for row in sorted(self.live, key=lambda row: row.order):
             if row not in self.live or (allowed is not None and not allowed(row)):
                 continue
-            while len(row.pages) < self._pool.shape.blocks(len(row.tokens)):
+            while len(row.pages) < self._blocks(row):
                 if self._cache.room(1):
                     row.pages.extend(self._new_pages(1))
                     continue
@@ -142,9 +144,9 @@ class Scheduler:
         shared: list[int] = []
         try:
             chain = self._chain(row)
-            shared = self._prefixes.find(chain, row.shareable)
+            shared = self._prefixes.find(chain, _shareable(row))
             self._prefixes.hold(shared)  # so that making room does not take them
-            needed = self._pool.shape.blocks(len(row.tokens)) - len(shared)
+            needed = self._blocks(row) - len(shared)
             hot = self._hot(row, needed)
         except Exception as error:  # whatever is wrong with one adapter, the others go on
             self._prefixes.give_up(shared)
@@ -178,10 +180,13 @@ class Scheduler:
     def _begin(self, row: Row, chain: BlockKeys, shared: list[int], needed: int) -> None:
         """Give a row its pages, those that others read and so many of its own."""
         row.pages = [*shared, *self._new_pages(needed)]
+        if row.hot is not None and row.hot.ahead:
+            # The last of them is not full, so that each row needs its own.
+            self._pool.copy(row.hot.ahead, row.pages[: len(row.hot.ahead)])
         row.told = len(shared)
         done = len(shared) * self._pool.shape.block
         if needed:
-            done += self._prefixes.copy(chain, len(shared), row.shareable, row.pages[len(shared)])
+            done += self._prefixes.copy(chain, len(shared), _shareable(row), row.pages[len(shared)])
         self._prefixes.shared_tokens += done
         row.begin(done)
 
@@ -198,7 +203,7 @@ class Scheduler:
         return row.chain
 
     def _keep(self, row: Row, *, last: bool = False) -> None:
-        if row.chain is not None:
+        if row.chain is not None and not row.ahead.tokens:
             given = row.chain, row.pages, row.told, row.done
             row.told = self._prefixes.keep(*given, last=last)
 
@@ -216,8 +221,12 @@ class Scheduler:
         if row.adapter is not None and row.adapter not in self._cache:
             return None
         chain = self._chain(row)
-        at = len(self._prefixes.find(chain, row.shareable)) + 1
-        return chain.key(at) if at * self._pool.shape.block <= row.shareable else None
+        at = len(self._prefixes.find(chain, _shareable(row))) + 1
+        return chain.key(at) if at * self._pool.shape.block <= _shareable(row) else None
+
+    def _blocks(self, row: Row) -> int:
+        """Pages for what stands before its text, and all of its tokens so far."""
+        return self._pool.shape.blocks(row.ahead.tokens + len(row.tokens))
 
     def _hot(self, row: Row, needed: int) -> PooledAdapter | None:
         return None if row.adapter is None else self._cache.acquire(row.adapter, keep=needed)
@@ -236,6 +245,11 @@ class Scheduler:
         if row.hot is not None:
             self._cache.release(row.hot.name)
             row.hot = None
+
+
+def _shareable(row: Row) -> int:
+    """As `Row.shareable`; none where its pages begin with what its adapter puts before the text."""
+    return 0 if row.ahead.tokens else row.shareable
 
 
 def _not_loaded(row: Row, error: Exception) -> ResourceError:

@@ -23,6 +23,7 @@ class TorchConfig:
     batch_size: the most prompts or pairs that are computed together; more come after them.
     threads: of torch, for the whole process; 0 takes what fits, see `threads`.
     offline: never download.
+    adapter: folder of a saved adapter of this base, or of the run of `adwright tune` that made it.
 
     Raises ConfigError that names the setting.
     """
@@ -32,7 +33,7 @@ class TorchConfig:
     extra: ClassVar[str] = "lm"
     capabilities: ClassVar[Capabilities] = Capabilities(
         title="torch",
-        models="Hugging Face folder, hub name, GGUF",
+        models="Hugging Face folder, hub name, GGUF; any tuned part",
         batching="in turns, token by token",
         prefix="computed once per batch",
         score="yes",
@@ -46,6 +47,7 @@ class TorchConfig:
     batch_size: int = 32
     threads: int = 0
     offline: bool = False
+    adapter: str = ""
 
     def __post_init__(self) -> None:
         check_literals(self)

@@ -38,6 +38,8 @@ from adwright.lm.torch_engine.folded_attention import folded_attention
 from adwright.lm.torch_engine.freed_memory import give_back
 from adwright.lm.torch_engine.network import Network
 from adwright.lm.torch_engine.score import embed_rows, score_rows
+from adwright.lm.torch_engine.tuned_network import network_of, tuned_over
+from adwright.tuning.tuned import Tuned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -78,21 +80,23 @@ def load_causal(config: TorchConfig, *, folded: bool = False) -> tuple[Any, Hugg
 class TorchModel(TokenEngine):
     """A causal language model of transformers as a LanguageModel.
 
-    model: in eval mode; its weights are not changed. It may be tuned, wrapped by adapters, or
+    model: in eval mode; its weights are not changed. It may be a `Tuned`, wrapped by adapters, or
     made by hand. tokens: its tokeniser. Calls of several threads take turns, token by token, each
     with a cache of its own.
+
+    Raises ConfigError for the `model` of a `Tuned` whose method lies around it: give the `Tuned`.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | Tuned,
         tokens: HuggingFaceTokens,
         *,
         name: str,
         note: str = "",
         batch_size: int = 32,
     ) -> None:
-        self._network: Network | None = Network(model)
+        self._network: Network | None = network_of(model)
         self._tokens = tokens
         self._batch_size = batch_size
         self._vocabulary = self._network.vocabulary
@@ -104,9 +108,16 @@ class TorchModel(TokenEngine):
     def open(cls, config: TorchConfig) -> TorchModel:
         """Load the model; the default one takes three seconds, and 20 the first time.
 
-        Raises AssetError where there is no such model, MissingExtraError without transformers.
+        Raises AssetError where there is no such model, MissingExtraError without transformers;
+        ArtifactError where the adapter does not fit it.
         """
-        model, tokens, note = load_causal(config, folded=config.device == "cpu")
+        # A prefix needs an attention that takes a mask of its own.
+        model, tokens, note = load_causal(
+            config, folded=config.device == "cpu" and not config.adapter
+        )
+        if config.adapter:
+            model = tuned_over(model, config.adapter)
+            note = f"{note}; tuned by {type(model.method).__name__}"
         return cls(model, tokens, name=config.model, note=note, batch_size=config.batch_size)
 
     @property

@@ -28,11 +28,21 @@ class Network:
     model: a causal model of transformers whose logits are its output embedding of the last hidden
     states, perhaps scaled or capped as its config says.
 
-    Raises ConfigError where they are something else, which a pass over two tokens finds out.
+    around: what lies around the backbone is computed too, by a class derived from this one.
+
+    Raises ConfigError where they are something else, which a pass over two tokens finds out; and
+    where a method of tuning lies around the backbone, which would be left out.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, *, around: bool = False) -> None:
         whole: Any = model
+        outside = getattr(whole, "outside", None)
+        if outside is not None and not around:
+            raise ConfigError(
+                f"{outside} lies around the model, which by itself answers as its base does",
+                where=type(whole).__name__,
+                hint="give the engine the whole `Tuned`, not its `model`",
+            )
         self._decoder = whole.get_decoder()
         self._head = whole.get_output_embeddings()
         self._config = whole.config.get_text_config()
@@ -84,7 +94,9 @@ class Network:
     def _check(self, whole: Any) -> None:
         ids = torch.tensor([[0, 1]], device=self.device)
         theirs = whole(input_ids=ids).logits.float()[0]
-        ours = self.logits(self.hidden(ids, positions=torch.arange(2, device=self.device)[None])[0])
+        # Of the backbone alone, as theirs is: what lies around it has the same head.
+        positions = torch.arange(2, device=self.device)[None]
+        ours = self.logits(Network.hidden(self, ids, positions=positions)[0])
         size = theirs.abs().max().clamp_min(1e-6)
         if ours.shape != theirs.shape or not bool((ours - theirs).abs().max() <= 0.02 * size):
             raise ConfigError(

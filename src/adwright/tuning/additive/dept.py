@@ -77,19 +77,26 @@ class DecomposedPrompt(nn.Module):
         super().__init__()
         self.vectors, self.a, self.b = vectors, a, b
 
-    def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
-        """Compute the hidden states [B, T, D] of the text; ValueInvalidError where it exceeds S."""
-        rows, tokens = inputs.ids.shape
-        places = torch.arange(tokens, device=inputs.ids.device)
-        if inputs.positions is not None and rows == 1:
-            places = inputs.positions[0]
-            tokens = int(places.max()) + 1
+    def ahead(self) -> Tensor:
+        """The vectors [L, D]."""
+        return self.vectors
+
+    def shift(self, places: Tensor) -> Tensor:
+        """A B at `places` [..., T]: [..., T, D]. ValueInvalidError where one is beyond S."""
+        tokens = int(places.max()) + 1
         if tokens > len(self.a):
             raise ValueInvalidError(
                 f"a text of {tokens} tokens is longer than the {len(self.a)} of the update",
                 value=tokens,
                 hint="raise DePT.longest, or cut the texts",
             )
+        return self.a[places] @ self.b
+
+    def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
+        """Compute the hidden states [B, T, D] of the text; errors as `shift`."""
+        rows, tokens = inputs.ids.shape
+        places = inputs.positions
+        if places is None:
+            places = torch.arange(tokens, device=inputs.ids.device)
         vectors = self.vectors.expand(rows, -1, -1)
-        shift = self.a.index_select(0, places) @ self.b
-        return run_with_prompt(backbone, vectors, inputs, shift=shift)
+        return run_with_prompt(backbone, vectors, inputs, shift=self.shift(places))

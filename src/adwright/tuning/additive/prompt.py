@@ -66,6 +66,14 @@ class Prompt(nn.Module):
         super().__init__()
         self.vectors = vectors
 
+    def ahead(self) -> Tensor:
+        """The vectors [L, D]."""
+        return self.vectors
+
+    def shift(self, places: Tensor) -> Tensor | None:
+        """Nothing."""
+        return None
+
     def forward(self, backbone: Callable[..., Any], inputs: Inputs) -> Tensor:
         """Hidden states [B, T, D] of the text alone."""
         return run_with_prompt(backbone, self.vectors.expand(len(inputs.ids), -1, -1), inputs)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.lm_serve import DEFAULT_MODEL, KEY_VARIABLE, EngineName, Model, Threads, serve
+from adwright.cli.lm.adapters import Adapter, Loras, lora_files
+from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE, EngineName, Model, Threads, serve
 from adwright.cli.shared import Offline, Seed, show_table
 from adwright.core.errors import ConfigError
 
@@ -30,10 +31,12 @@ app.command("serve")(serve)
 
 
 @app.command("generate")
-def generate(
+def generate(  # noqa: PLR0913, PLR0917 - one argument per option
     prompt: Annotated[str, typer.Argument(help="What to answer.")],
     model: Model = DEFAULT_MODEL,
     engine: EngineName = "auto",
+    adapter: Adapter = None,
+    loras: Loras = None,
     url: Annotated[
         str, typer.Option("--url", help="Ask an endpoint instead, for example http://HOST:PORT/v1.")
     ] = "",
@@ -74,9 +77,19 @@ def generate(
     )
     # A key for our own endpoint, where there is one; otherwise that of a vendor.
     variable = KEY_VARIABLE if KEY_VARIABLE in os.environ else "OPENAI_API_KEY"
-    config: EngineConfig = local_config(engine, model, threads=threads, offline=offline)
+    config: EngineConfig
     if url:
+        _require_local(adapter, loras)
         config = HttpConfig(url, model, key_variable=variable)
+    else:
+        config = local_config(
+            engine,
+            model,
+            threads=threads,
+            offline=offline,
+            adapter="" if adapter is None else str(adapter),
+            loras=lora_files(loras),
+        )
     with closing(open_model(config)) as opened:
         asked = prompt if raw else (Message("user", prompt),)
         for chunk in opened.stream(asked, settings):
@@ -103,6 +116,15 @@ def models() -> None:
         if kind.package or name in LOCAL_ENGINES
     ]
     show_table(["engine", "installed"], rows)
+
+
+def _require_local(adapter: Path | None, loras: list[str] | None) -> None:
+    if adapter is not None or loras:
+        raise ConfigError(
+            "an endpoint has its own adapters",
+            where="--adapter" if adapter is not None else "--lora",
+            hint="name the adapter as the --model of the endpoint",
+        )
 
 
 def _schema(path: Path) -> dict[str, object]:

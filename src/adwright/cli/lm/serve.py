@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from adwright.cli.lm.adapters import Loras
+from adwright.cli.lm.engines import model_on_torch, one_model
 from adwright.cli.shared import DryRun, Offline
 from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from adwright.lm.open_model import EngineConfig, LocalConfig
+    from adwright.lm.open_model import EngineConfig
     from adwright.lm.serving.config import Drive, ServingConfig
     from adwright.lm.serving.engine import AdapterModels
     from adwright.lm.torch_engine.config import TorchConfig
@@ -91,8 +93,8 @@ AdapterTop = Annotated[
     Path | None,
     typer.Option(
         "--adapters",
-        help="Serve the adapters in the sub-folders of this folder too, each as a model of"
-        " its folder's name; on torch.",
+        help="Serve the adapters in the sub-folders of this folder too, as `adwright tune` writes"
+        " them, each as a model of its folder's name; of any method; on torch.",
     ),
 ]
 PoolMb = Annotated[
@@ -180,6 +182,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     allow_host: AllowHost = None,
     max_seconds: MaxSeconds = 300.0,
     keys: Keys = None,
+    loras: Loras = None,
     adapters: AdapterTop = None,
     pool_mb: PoolMb = 512,
     host_mb: HostMb = 256,
@@ -198,8 +201,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models speak the protocol of
     OpenAI. Where ADWRIGHT_LM_KEY is set, or --keys given, callers send a key as a bearer token;
     without one, only this machine can be listened on, and web pages of other sites are refused.
-    With --adapters requests for all of its adapters are computed together, /v1/adapters says where
-    each of them is, and POST /v1/adapters/rescan looks at the folder again.
+    With --adapters requests for its adapters are computed together, or in turns; /v1/adapters says
+    where each of them is, and POST /v1/adapters/rescan looks at the folder again.
 
     With --tune the model that the file names is served while its jobs are tuned over the same
     weights, in the same process. Answers keep --token-bound and --first-bound, tuning has the rest
@@ -235,14 +238,14 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     if dry_run:
         _check(tuning, served, adapters)
     elif adapters is None and tuning is None:
-        _serve_one(_one_model(model, engine, threads, device, offline), served)
+        _serve_one(one_model(model, engine, threads, device, offline, loras), served)
     else:
-        config = _on_torch(model, engine, threads, device, offline)
+        on_torch = model_on_torch(model, engine, threads, device, offline, loras)
         from adwright.lm.serving.config import ServingConfig
 
         drive: Drive = "thread" if tuning is None else "outside"
         bounds = ServingConfig(pool_mb << 20, host_mb << 20, rows=max_running, drive=drive)
-        _serve_adapters(config, bounds, served, adapters, tuning)
+        _serve_adapters(on_torch, bounds, served, adapters, tuning)
 
 
 def _serve_one(config: EngineConfig, served: _Served) -> None:
@@ -379,45 +382,6 @@ def _check(tuning: _Tuning | None, served: _Served, top: Path | None) -> None:
         _check_tuning(tuning, served, top)
         told |= {"bounds": to_jsonable(tuning.bounds), "tune": to_jsonable(tuning.jobs)}
     typer.echo(json.dumps(told, indent=1))
-
-
-def _one_model(model: str, engine: str, threads: int, device: str, offline: bool) -> LocalConfig:
-    """Raises ConfigError where another engine was asked for than the device needs."""
-    from adwright.lm.open_model import local_config
-
-    if device == "cpu":
-        return local_config(engine, model, threads=threads, offline=offline)
-    if engine not in ("auto", "torch"):
-        raise ConfigError(
-            f"{engine} does not compute on {device}",
-            where=f"--device {device}",
-            hint="leave --engine out, or --device",
-        )
-    from adwright.lm.torch_engine.config import TorchConfig
-    from adwright.training.tuning.base import require_device
-
-    require_device(device)
-    return TorchConfig(model, device=device, threads=threads, offline=offline)
-
-
-def _on_torch(model: str, engine: str, threads: int, device: str, offline: bool) -> TorchConfig:
-    """Raises ConfigError where another engine or device was asked for."""
-    if device != "cpu":
-        raise ConfigError(
-            "adapters are served on the processor alone",
-            where=f"--device {device}",
-            hint="merge one into its base (`adwright tune merge`), or export it to peft's format "
-            "and serve it with vLLM",
-        )
-    from adwright.lm.torch_engine.config import TorchConfig
-
-    if engine not in ("auto", TorchConfig.engine):
-        raise ConfigError(
-            "adapters are served on torch alone",
-            where=f"--engine {engine}",
-            hint="leave --engine out",
-        )
-    return TorchConfig(model, threads=threads, offline=offline)
 
 
 def _require_key(host: str, has_key: bool) -> None:

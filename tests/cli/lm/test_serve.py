@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adwright.cli import lm_serve as verbs
-from adwright.cli.lm_serve import KEY_VARIABLE
+from adwright.cli.lm import serve as verbs
+from adwright.cli.lm.serve import KEY_VARIABLE
 from tests.support.lm.lm_server import run, serving
 
 
@@ -64,13 +64,6 @@ def test_without_the_packages_of_the_service(monkeypatch: pytest.MonkeyPatch) ->
     assert "adwright[service]" in run("serve", code=2)
 
 
-def test_engines_are_known_by_name() -> None:
-    for verb in (("generate", "a"), ("serve",)):
-        told = run(*verb, "--engine", "steam", code=2)
-        assert "unknown engine 'steam'" in told
-        assert "auto, openvino, torch, llamacpp" in told
-
-
 def test_it_serves_adapters(tiny: str, tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason="the extra service is not installed")
     from tests.support.lm.adapter_engine import saved_parts
@@ -86,20 +79,6 @@ def test_it_serves_adapters(tiny: str, tmp_path: Path) -> None:
         assert httpx.post(f"{url}/completions", json=body, timeout=30).status_code == 200
         (one,) = httpx.get(f"{url}/adapters", timeout=30).json()["data"]
         assert (one["id"], one["where"]) == ("shop-1", "pool")
-
-
-def test_adapters_need_torch(tmp_path: Path) -> None:
-    for engine in ("openvino", "llamacpp"):
-        options = ("--engine", engine, "--adapters", str(tmp_path))
-        assert "on torch alone" in run("serve", *options, code=2)
-
-
-def test_a_device_is_torchs(tmp_path: Path) -> None:
-    told = run("serve", "--device", "cuda", "--engine", "openvino", code=2)
-    assert "openvino does not compute on cuda" in told
-    assert "torch cannot compute there" in run("serve", "--device", "meta:x", code=2)
-    told = run("serve", "--device", "cuda", "--adapters", str(tmp_path), code=2)
-    assert "on the processor alone" in told
 
 
 JOB = """[[jobs]]

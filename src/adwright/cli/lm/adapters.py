@@ -1,0 +1,51 @@
+"""Options of `adwright lm` that name adapters, and what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adwright.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adwright.lm.native_engines.llamacpp_config import LoraFile
+
+__all__ = ["Adapter", "Loras", "lora_files"]
+
+Adapter = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        help="Answer with this saved adapter of the model: what `adwright tune run` wrote, or the"
+        " `tuned` in it; on torch.",
+    ),
+]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        help="Answer with this LoRA in GGUF, as `adwright tune export` writes it: FILE.gguf, or"
+        " FILE.gguf=SCALE; may be repeated, then all act at once; on llama.cpp.",
+    ),
+]
+
+
+def lora_files(asked: list[str] | None) -> tuple[LoraFile, ...]:
+    """What --lora names: files, each with its scale. Raises ConfigError for a scale that is no
+    number."""
+    from adwright.lm.native_engines.llamacpp_config import LoraFile
+
+    found = []
+    for one in asked or ():
+        path, _, scale = one.rpartition("=")
+        if not path:  # no scale is given
+            path, scale = one, "1"
+        try:
+            found.append(LoraFile(path, float(scale)))
+        except ValueError as error:
+            raise ConfigError(
+                f"the scale {scale!r} is not a number", where="--lora", hint="FILE.gguf=0.5"
+            ) from error
+    return tuple(found)

@@ -1,0 +1,89 @@
+"""Each method answers over a shared base as its own `Tuned` does, and leaves the base alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
+import torch
+
+from adwright.core.errors import ConfigError
+from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.torch_engine.config import TorchConfig
+from adwright.lm.torch_engine.model import TorchModel
+from adwright.lm.torch_engine.network import Network
+from adwright.lm.torch_engine.tuned_network import tuned_folder, tuned_over
+from adwright.tuning.additive.dept import DePT
+from adwright.tuning.additive.prompt import PromptTuning
+from adwright.tuning.methods import Method, apply
+from adwright.tuning.storage import fingerprint
+from adwright.tuning.tuned import Tuned
+from tests.support.lm.serving_methods import SERVED, tuned_and_saved
+from tests.support.lm.tiny_llama import save_tiny, tiny_llama, tiny_tokens
+
+PROMPTS = ("the best tea", "a warm coat for cold days, a light", "buy")
+TOKENS = 6
+
+
+def greedy(tuned: Tuned, prompt: str) -> list[int]:
+    """The likeliest tokens, the whole text read for each."""
+    ids = tiny_tokens().encode(prompt)
+    new: list[int] = []
+    with torch.no_grad():
+        for _ in range(TOKENS):
+            hidden = tuned(torch.tensor([ids + new]))
+            new.append(int(tuned.logits(hidden[0, -1]).argmax()))
+            if new[-1] == 1:
+                return new[:-1]
+    return new
+
+
+# peft's SHIRA makes sparse tensors, of which torch warns.
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+@pytest.mark.parametrize("name", SERVED)
+def test_answers_are_those_of_the_tuned_model(name: str, tmp_path: Path) -> None:
+    tuned = tuned_and_saved(SERVED[name], tmp_path / "part").eval()
+    wanted = [greedy(tuned, prompt) for prompt in PROMPTS]
+    base = tiny_llama()
+    before = fingerprint(base)
+    model = TorchModel(tuned_over(base, tmp_path / "part"), tiny_tokens(), name=name)
+    config = GenerationConfig(max_tokens=TOKENS)
+    assert [list(one.token_ids) for one in model.generate(PROMPTS, config)] == wanted
+    # The base is as it was, also where the method trained parts of it.
+    assert fingerprint(base) == before
+    # A text that is scored, alone and beside others, has the probabilities of the tuned model.
+    text = tiny_tokens().encode("in the world")
+    ids = tiny_tokens().encode(PROMPTS[0])
+    with torch.no_grad():
+        logits = tuned.logits(tuned(torch.tensor([ids + text]))[0]).float().log_softmax(-1)
+    alone = float(sum(logits[len(ids) - 1 + at, token] for at, token in enumerate(text)))
+    scores = model.score([PROMPTS[0]] * 2, ["in the world", "in the morning"])
+    assert scores.log_likelihood[0] == pytest.approx(alone, abs=1e-3)
+
+
+@pytest.mark.parametrize("method", [PromptTuning(length=3), DePT(length=3, longest=64, rank=2)])
+def test_a_model_whose_method_lies_around_it(method: Method) -> None:
+    tuned = apply(tiny_llama(), method)
+    with pytest.raises(ConfigError, match="lies around the model"):
+        TorchModel(tuned.model, tiny_tokens(), name="part")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="lies around the model"):
+        Network(tuned.causal)
+
+
+def test_an_adapter_of_the_config(tmp_path: Path) -> None:
+    base = save_tiny(tmp_path / "base")
+    # `adwright tune run` writes the adapter one folder deeper.
+    tuned_and_saved(PromptTuning(length=4), tmp_path / "run" / "tuned")
+    assert tuned_folder(tmp_path / "run") == tmp_path / "run" / "tuned"
+    config = GenerationConfig(max_tokens=8)
+    found = {}
+    for adapter in ("", str(tmp_path / "run"), str(tmp_path / "run" / "tuned")):
+        asked = TorchConfig(str(base), dtype="float32", adapter=adapter, threads=1)
+        model = TorchModel.open(asked)
+        found[adapter] = model.generate(PROMPTS, config).texts
+        assert ("PromptTuning" in model.info.note) == bool(adapter)
+    plain, run, inner = found.values()
+    assert run == inner != plain
