@@ -78,6 +78,39 @@ def commands() -> Iterator[str]:
     yield from source("tune_commands")
 
 
+def to_http() -> Iterator[str]:
+    """Every entry of the tree, from texts to an answer over HTTP."""
+    yield (
+        "| method | trainable | held loss of the base | after tuning | served | merged, greatest "
+        "difference of a logit |"
+    )
+    yield "|---|---|---|---|---|---|"
+    for row in result("methods_served").get("rows", ()):
+        if not row["trained"]:
+            yield f"| {row['entry']} | not here: {row['why']} | | | | |"
+            continue
+        gap = row["merge_gap"]
+        cells = [
+            row["entry"],
+            f"{row['trainable']:,}",
+            f"{row['base_nll']:.3f}",
+            f"{row['valid_nll']:.3f}",
+            "yes" if row["served"] else "no",
+            "cannot be" if gap is None else f"{gap:.0e}",
+        ]
+        yield f"| {' | '.join(cells)} |"
+    figures = figures_of("methods_served")
+    counts = {key: number(figures.get(key), "d") for key in ("trained", "entries", "falls")}
+    yield ""
+    yield (
+        f"{counts['trained']} of {counts['entries']} entries were trained; the held loss fell for "
+        f"{counts['falls']}, {number(figures.get('served'), 'd')} answered over HTTP."
+    )
+    yield ""
+    yield result("methods_served").get("protocol", f"These are {ABSENT}.")
+    yield from source("methods_served")
+
+
 def _rows(name: str, of: str = "adapters") -> list[dict[str, Any]]:
     return [row for row in result(of).get("rows", ()) if row["part"] == name]
 
@@ -237,6 +270,7 @@ TUNING: Mapping[str, Callable[[], Iterator[str]]] = {
     "peft": quality,
     "peft-twins": twins,
     "tune-commands": commands,
+    "methods-served": to_http,
     "adapters-served": served,
     "adapters-tuned": trained_together,
     "lm-float32": float32,

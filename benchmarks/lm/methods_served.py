@@ -1,11 +1,12 @@
 """Every method of the tree that is done, from texts to HTTP (about 80 CPU-seconds an entry).
 
-    python -m benchmarks.lm.methods_served                  all that have no row yet
+    python -m benchmarks.lm.methods_served                  all that are not done yet
     python -m benchmarks.lm.methods_served LoRA "(IA)3"     these anew
 
 An entry is trained by `adwright tune run` on the default model, merged where it can be, and asked
-over HTTP: `adwright lm serve --adapters` serves all that this call has trained, in one process.
-The JSON is written after each entry, so that a call that is cut off loses one.
+over HTTP: `adwright lm serve --adapters` serves all that have been trained, in one process. What
+is trained lies in the cache folder under bench/ with its row, so that a call that is cut off loses
+one entry; the JSON is written at the end, of whatever is there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,12 +24,14 @@ from typing import Any
 import httpx
 import torch
 
+from adwright.core.assets import cache_folder
+from adwright.core.atomic import atomic_write_text
 from adwright.lm.engine.weights import SMOLLM2_NOTE
 from adwright.training.tuning.base import load_base
 from adwright.tuning.methods import load_tuned
 from adwright.tuning.peft_kinds import PeftKind
 from adwright.tuning.taxonomy import TREE, Entry
-from benchmarks.common.result import RESULTS, write_result
+from benchmarks.common.result import write_result
 from benchmarks.lm._peft_task import VARIANTS
 from benchmarks.lm.tune_commands import SOURCES, texts
 
@@ -64,34 +66,40 @@ QUESTION = "Attributes of: men's warm winter coat, black, size L"
 def main() -> None:
     """Train, merge and ask what has no row yet, or what is named; write the JSON."""
     done = {entry.name: entry for entry in TREE if entry.by is not None}
-    path = RESULTS / f"{NAME}.json"
-    before = json.loads(path.read_text("utf-8"))["rows"] if path.is_file() else []
-    rows = {row["entry"]: row for row in before}
-    asked = sys.argv[1:] or [name for name in done if name not in rows]
-    with tempfile.TemporaryDirectory() as scratch:
-        top = Path(scratch) / "parts"
-        top.mkdir()
-        data, digest = texts(Path(scratch))
-        for name in asked:
-            if name in ELSEWHERE:
-                rows[name] = {"entry": name, "trained": False, "why": ELSEWHERE[name]}
-            else:
-                rows[name] = trained(done[name], data, top)
-            write(rows, done, digest)
-            print(rows[name], flush=True)
-        ask(rows, asked, top)
-        write(rows, done, digest)
+    top = cache_folder() / "bench" / NAME
+    (top / "adapters").mkdir(parents=True, exist_ok=True)
+    data, digest = texts(top)
+    for name in sys.argv[1:]:
+        _row(top, name).unlink(missing_ok=True)
+    for name, entry in done.items():
+        if name in ELSEWHERE or _row(top, name).is_file():
+            continue
+        row = trained(entry, data, top)
+        atomic_write_text(_row(top, name), json.dumps(row))
+        print(row, flush=True)
+    rows: dict[str, dict[str, Any]] = {
+        name: {"entry": name, "trained": False, "why": ELSEWHERE[name]}
+        if name in ELSEWHERE
+        else json.loads(_row(top, name).read_text("utf-8"))
+        for name in done
+    }
+    ask(rows, top / "adapters")
+    write(rows, digest)
+
+
+def _row(top: Path, name: str) -> Path:
+    return top / f"{folder_of(name)}.json"
 
 
 def trained(entry: Entry, data: Path, top: Path) -> dict[str, Any]:
-    """A row up to the merging. The adapter lies in `top`, under the name of `folder_of`."""
+    """A row up to the merging. The adapter lies in `top`/adapters, named by `folder_of`."""
     start = _cpu()
     method = f"peft:{entry.by}" if isinstance(entry.by, PeftKind) else str(entry.by.__name__)  # type: ignore[union-attr]
     number, kind, settings = SOURCES.get(method, (0, "", ()))
-    sources = [top.parent / f"{folder_of(entry.name)}-{seed}" for seed in range(number)]
+    sources = [top / f"for-{folder_of(entry.name)}-{seed}" for seed in range(number)]
     for seed, out in enumerate(sources):
         run(kind, data, out, "--seed", str(seed), *_each("--set", settings))
-    out = top / folder_of(entry.name)
+    out = top / "adapters" / folder_of(entry.name)
     rest = [*_each("--set", SETTINGS.get(entry.name, ()))]
     rest += _each("--source", [str(one / "tuned") for one in sources])
     ended = run(method, data, out, *rest)
@@ -132,15 +140,15 @@ def merge_gap(folder: Path) -> float | None:
     return float((after - before).abs().max() / before.abs().max())
 
 
-def ask(rows: dict[str, dict[str, Any]], asked: Sequence[str], top: Path) -> None:
+def ask(rows: dict[str, dict[str, Any]], top: Path) -> None:
     """Add to the rows what each adapter answers."""
     with serving(top) as url:
         told = _answer(url, "base")
-        for name in asked:
-            if rows[name]["trained"]:
+        for name, row in rows.items():
+            if row["trained"]:
                 start = time.perf_counter()
                 answer = _answer(url, folder_of(name))
-                rows[name] |= {
+                row |= {
                     "served": answer is not None,
                     "differs": answer != told,
                     "answer": (answer or "")[:80],
@@ -171,14 +179,14 @@ def folder_of(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in plain).strip("-")
 
 
-def write(rows: dict[str, dict[str, Any]], done: dict[str, Entry], digest: str) -> None:
+def write(rows: dict[str, dict[str, Any]], digest: str) -> None:
     """Write the JSON, in the order of the tree."""
-    found = [rows[name] for name in done if name in rows]
+    found = list(rows.values())
     counts = {
         key: sum(bool(row.get(key)) for row in found) for key in ("trained", "falls", "served")
     }
     gaps = [row["merge_gap"] for row in found if row.get("merge_gap") is not None]
-    figures: dict[str, float] = {"entries": len(done), **counts, "merged": len(gaps)}
+    figures: dict[str, float] = {"entries": len(found), **counts, "merged": len(gaps)}
     figures["merge_gap_most"] = max(gaps, default=0.0)
     figures["cpu_seconds"] = sum(row.get("cpu_seconds", 0.0) for row in found)
     write_result(NAME, protocol=PROTOCOL, data=digest, seeds=[0], rows=found, figures=figures)
