@@ -174,6 +174,21 @@ def served() -> Iterator[str]:
     yield from source("adapters")
 
 
+def prefixes() -> Iterator[str]:
+    """What requests begin with, read once; and one request alone."""
+    figures = figures_of("adapters")
+    yield "| what is shared | times |"
+    yield "|---|---|"
+    for name, key, form in (
+        ("16 requests, 249 tokens in common: fewer CPU-seconds", "prefix_ratio_cold", ".1f"),
+        ("the same where the beginning was read before", "prefix_ratio_warm", ".1f"),
+        ("ten labels of one prompt: fewer CPU-seconds", "labels_ratio", ".1f"),
+        ("16 requests on 1,500 tokens: share of the pages", "prefix_pages_share", ".3f"),
+        ("one request: as fast as with transformers' layers", "decode_one_row_ratio", ".2f"),
+    ):
+        yield f"| {name} | {number(figures.get(key), form)} |"
+
+
 def trained_together(of: str = "adapters") -> Iterator[str]:
     """Several jobs in one step, and tuning beside inference."""
     yield from _table(
@@ -272,6 +287,7 @@ TUNING: Mapping[str, Callable[[], Iterator[str]]] = {
     "tune-commands": commands,
     "methods-served": to_http,
     "adapters-served": served,
+    "adapters-prefixes": prefixes,
     "adapters-tuned": trained_together,
     "lm-float32": float32,
     "offsite": offsite,
