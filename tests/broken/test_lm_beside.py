@@ -157,13 +157,15 @@ def start(client: Client, path: str, body: dict[str, Any]) -> Any:
 
 
 def told(answer: Any) -> Any:
-    """The answer but for its name, and for the last digits of its log-probabilities."""
+    """The answer but for its name, the last digits of its log-probabilities, and how many tokens
+    were read before."""
     assert answer.status_code == 200, answer.text
     if not answer.headers["content-type"].startswith("text/event-stream"):
         choices = answer.json()["choices"]
         for one in choices:
             one["logprobs"] = one["logprobs"] and list(map(list, one["logprobs"]["top_logprobs"]))
-        return choices, answer.json()["usage"]
+        usage = answer.json()["usage"]
+        return choices, usage["prompt_tokens"], usage["completion_tokens"]
     *events, last = (one.removeprefix("data: ") for one in answer.text.split("\n\n") if one)
     assert last == "[DONE]"
     choices = [json.loads(one)["choices"][0] for one in events]

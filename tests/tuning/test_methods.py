@@ -194,7 +194,7 @@ def test_a_table_gives_the_settings() -> None:
     assert method_of({"kind": "peft:loha", "rank": 3}) == Wrapped(PeftKind.LOHA, rank=3)
 
 
-@pytest.mark.parametrize("name", ["magic", "Wrapped", "lora"])
+@pytest.mark.parametrize("name", ["magic", "Wrapped", "lora2"])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"no method is called '{name}'"):
         method_of({"kind": name})

@@ -39,6 +39,11 @@ def test_several_answers_in_a_stream() -> None:
         own = [one["choices"][0] for one in events if one["choices"][0]["index"] == index]
         assert "".join(one["text"] for one in own) == text
         assert own[-1]["finish_reason"] == "stop"
-    assert usage["usage"] == {"prompt_tokens": 2, "completion_tokens": 7, "total_tokens": 9}
+    assert usage["usage"] == {
+        "prompt_tokens": 2,
+        "completion_tokens": 7,
+        "total_tokens": 9,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
     assert 'adwright_lm_tokens_total{kind="answer"} 7.0' in metrics
     assert "adwright_lm_first_token_seconds_count 1.0" in metrics

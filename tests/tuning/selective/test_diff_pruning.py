@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.training.tuning.config import TuneConfig
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.diff_pruning import DiffLinear, DiffPruning, prune
@@ -60,7 +59,8 @@ def test_the_penalty_is_the_expected_share_of_open_gates() -> None:
 @pytest.mark.parametrize("weights", [64, 100_000_000])
 @pytest.mark.parametrize("structured", [False, True])
 def test_the_penalty_shuts_gates_of_small_and_large_models(weights: int, structured: bool) -> None:
-    method, rate = DiffPruning(structured=structured), TuneConfig().learning_rate
+    method = DiffPruning(structured=structured)
+    rate = method.default_rate
     cost = method.penalty / weights
     layer = DiffLinear(torch.nn.Linear(8, 8), method.start, cost, structured=structured)
     layer.base.requires_grad_(False)
