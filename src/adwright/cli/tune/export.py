@@ -46,8 +46,8 @@ def export(
     methods have no such form: `adwright tune merge` stores base and part as one model.
     """
     replacing = allowed_to_replace(to, force=force)
+    from adwright.lm.torch_engine.tuned_network import tuned_folder
     from adwright.training.tuning.base import load_base
-    from adwright.training.tuning.merging import tuned_folder
     from adwright.tuning.formats.gguf_lora import to_gguf
     from adwright.tuning.formats.peft_format import to_peft
     from adwright.tuning.methods import load_tuned
