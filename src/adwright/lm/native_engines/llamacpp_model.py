@@ -94,16 +94,6 @@ class XllamacppModel(TokenEngine):
         return cls(config, path, note)
 
     @property
-    def info(self) -> ModelInfo:
-        """Which model this is."""
-        return self._info
-
-    @property
-    def tokens(self) -> XllamacppTokens:
-        """Its tokeniser."""
-        return self._tokens
-
-    @property
     def processes(self) -> tuple[Process, ...]:
         """The process that answers, and the one that embeds where there is one."""
         embedder = self._embedder.opened
@@ -246,7 +236,7 @@ class XllamacppModel(TokenEngine):
         """Log-probability of a token that is not a whole character: it is in the list of all
         tokens, beside one that is."""
         whole = min(self._tokens.end_ids, default=0)
-        body = self._forced(before, [whole], told=self._tokens.vocabulary)
+        body = self._forced(before, [whole], told=self._vocabulary)
         request = self._process.submit(body)
         try:
             for event in _until(request, cancel):

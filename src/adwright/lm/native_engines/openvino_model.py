@@ -153,16 +153,6 @@ class OpenVinoModel(TokenEngine):
             ) from error
 
     @property
-    def info(self) -> ModelInfo:
-        """Which model this is."""
-        return self._info
-
-    @property
-    def tokens(self) -> OpenVinoTokens:
-        """Its tokeniser."""
-        return self._tokens
-
-    @property
     def running(self) -> int:
         """Requests for answers that are computed now."""
         return self._process.running

@@ -110,16 +110,6 @@ class TorchModel(TokenEngine):
             note = f"{note}; tuned by {type(model.method).__name__}"
         return cls(model, tokens, name=config.model, note=note, batch_size=config.batch_size)
 
-    @property
-    def info(self) -> ModelInfo:
-        """Which model this is."""
-        return self._info
-
-    @property
-    def tokens(self) -> HuggingFaceTokens:
-        """Its tokeniser."""
-        return self._tokens
-
     def close(self) -> None:
         """Free the weights, as soon as the answers that are being written are done."""
         with self._lock:
