@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from adwright.core.errors import ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Prompt, TokenPrompt
@@ -18,6 +18,7 @@ __all__ = [
     "require_known",
     "require_room",
     "require_text",
+    "runs",
 ]
 
 _MOST_TOKENS = 2**31
@@ -144,6 +145,17 @@ def require_text(text: str, *, row: int | None = None) -> None:
             value=text[error.start],
             hint=f"leave out the surrogate at character {error.start}",
         ) from error
+
+
+def runs(lengths: Sequence[int], most: int) -> Iterator[slice]:
+    """Cut rows of these many tokens into runs of at most `most` together, or of a single row."""
+    first, tokens = 0, 0
+    for at, length in enumerate(lengths):
+        if at > first and tokens + length > most:
+            yield slice(first, at)
+            first, tokens = at, 0
+        tokens += length
+    yield slice(first, len(lengths))
 
 
 def cancelled_score() -> ResourceError:
