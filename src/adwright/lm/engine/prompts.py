@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from adwright.core.errors import ResourceError, ValueInvalidError
+from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Prompt, TokenPrompt
 from adwright.lm.engine.language_model import Tokenizer
 
@@ -19,6 +19,7 @@ __all__ = [
     "require_room",
     "require_text",
     "runs",
+    "unfit_messages",
 ]
 
 _MOST_TOKENS = 2**31
@@ -156,6 +157,15 @@ def runs(lengths: Sequence[int], most: int) -> Iterator[slice]:
             first, tokens = at, 0
         tokens += length
     yield slice(first, len(lengths))
+
+
+def unfit_messages(why: str) -> ConfigError:
+    """Make the error of a tokeniser whose chat template refuses the messages."""
+    return ConfigError(
+        f"the messages do not fit the chat template of the model: {why}",
+        where="messages",
+        hint="take an instruction-tuned model, or pass the prompt as text",
+    )
 
 
 def cancelled_score() -> ResourceError:

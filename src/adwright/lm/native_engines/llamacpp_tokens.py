@@ -7,6 +7,7 @@ from typing import Any
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
+from adwright.lm.engine.prompts import unfit_messages
 
 __all__ = ["XllamacppTokens"]
 
@@ -81,9 +82,5 @@ class XllamacppTokens:
         try:
             text = self._ask("/apply-template", {"messages": turns})["prompt"]
         except ConfigError as error:
-            raise ConfigError(
-                f"the messages do not fit the chat template of the model: {error.what}",
-                where="messages",
-                hint="take an instruction-tuned model, or pass the prompt as text",
-            ) from error
+            raise unfit_messages(error.what) from error
         return self.encode(str(text), special=False)
