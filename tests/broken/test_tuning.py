@@ -10,14 +10,14 @@ import pytest
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.training.tuning.config import TuneConfig
 from adwright.training.tuning.run import read_jobs
-from adwright.training.tuning.texts import Texts, read_rows
+from adwright.training.tuning.texts import PairsConfig, Texts
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.broken.cases import Case, Make, Shop, check, named, raw
 
 
 def texts(data: str | bytes) -> Make:
     """A file of pairs."""
-    return raw("pairs.jsonl", data, lambda path: read_rows(path, ("prompt", "answer")))
+    return raw("pairs.jsonl", data, lambda path: PairsConfig(path).rows())
 
 
 def jobs(data: str | bytes, name: str = "jobs.toml") -> Make:
@@ -39,7 +39,7 @@ GOOD = '{"prompt": "tea", "answer": "green"}\n'
 CASES = [
     Case(
         "no file",
-        lambda here, _: lambda: read_rows(here / "none.jsonl", ("prompt",)),
+        lambda here, _: PairsConfig(here / "none.jsonl").rows,
         DataError,
         ("none.jsonl", "cannot be read", "check the path"),
     ),

@@ -22,7 +22,6 @@ def load_hf_model(
     place: str | Path,
     *,
     dtype: torch.dtype | str,
-    attention: str | None = None,
     device_map: dict[str, int] | None = None,
     quantization: Any = None,
     gguf_file: str | None = None,
@@ -30,8 +29,8 @@ def load_hf_model(
 ) -> Any:
     """A causal language model of transformers, as `locate` names it; no code in it is run.
 
-    attention: name of an implementation that transformers knows. device_map, quantization: as
-    transformers takes them. gguf_file: its name in the folder `place`, which then is read instead.
+    device_map, quantization: as transformers takes them. gguf_file: its name in the folder `place`,
+    which then is read instead.
     Raises AssetError where there is no such model in safetensors, or it needs code of its own;
     MissingExtraError without transformers.
     """
@@ -43,7 +42,6 @@ def load_hf_model(
         return AutoModelForCausalLM.from_pretrained(
             str(place),
             dtype=dtype,
-            attn_implementation=attention,
             device_map=device_map,
             quantization_config=quantization,
             gguf_file=gguf_file,

@@ -13,6 +13,7 @@ from adwright.lm.engine.prompts import (
     require_known,
     require_room,
     require_text,
+    runs,
 )
 from adwright.lm.engine.scripted import ByteTokens
 
@@ -86,3 +87,8 @@ def test_pairs() -> None:
     with pytest.raises(ValueInvalidError, match="1 prompts cannot be paired with 2"):
         paired(["a"], ["b", "c"])
     assert "cancelled" in str(cancelled_score())
+
+
+def test_runs_of_rows() -> None:
+    found = [(one.start, one.stop) for one in runs([3, 2, 9, 1, 1], 5)]
+    assert found == [(0, 2), (2, 3), (3, 5)]

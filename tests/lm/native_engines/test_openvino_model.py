@@ -153,6 +153,10 @@ def test_what_lies_beside_the_weights_tells_the_sizes(tmp_path: Path) -> None:
     assert _sizes(tmp_path) == (0, 0)
     file = save_tiny_gguf(tmp_path / "tiny.gguf")
     assert _sizes(file) == (CONTEXT, VOCABULARY)
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(AssetError, match="cannot be read"):
+        _sizes(cut)
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.torch_engine.logit_rules import LogitRules
 

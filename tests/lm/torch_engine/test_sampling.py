@@ -5,7 +5,6 @@ import torch
 
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.torch_engine.sampling import (
-    SeenTokens,
     generator,
     likeliest,
     log_probability,
@@ -55,15 +54,6 @@ def test_forbidden_tokens_are_never_drawn() -> None:
     logits[:, 0] = -torch.inf
     assert 0 not in drawn(GenerationConfig(temperature=5.0), logits)
     assert 0 not in drawn(GenerationConfig(temperature=5.0, top_p=0.99, top_k=4), logits)
-
-
-def test_penalty_on_seen_tokens() -> None:
-    seen = SeenTokens([[0, 3, 3], [2]], 4)
-    found = seen.penalise(LOGITS, 2.0)
-    assert found.tolist() == [[1.0, 1.0, 0.0, -2.0], [0.0, 0.0, 1.5, pytest.approx(2.9)]]
-    seen.add(torch.tensor([1, 3]))
-    seen.keep(torch.tensor([1]))
-    assert seen.penalise(LOGITS[1:], 2.0).tolist() == [[0.0, 0.0, 1.5, pytest.approx(1.45)]]
 
 
 def test_log_probability() -> None:

@@ -77,7 +77,8 @@ def test_an_adapter_of_the_config(tmp_path: Path) -> None:
     base = save_tiny(tmp_path / "base")
     # `adwright tune run` writes the adapter one folder deeper.
     tuned_and_saved(PromptTuning(length=4), tmp_path / "run" / "tuned")
-    assert tuned_folder(tmp_path / "run") == tmp_path / "run" / "tuned"
+    part = tmp_path / "run" / "tuned"
+    assert tuned_folder(tmp_path / "run") == tuned_folder(part) == part
     config = GenerationConfig(max_tokens=8)
     found = {}
     for adapter in ("", str(tmp_path / "run"), str(tmp_path / "run" / "tuned")):

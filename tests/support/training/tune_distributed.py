@@ -24,7 +24,6 @@ from adwright.core.artifacts import save_artifact
 from adwright.core.errors import AdwrightError
 from adwright.training.loop.distributed import process_group, rank
 from adwright.training.loop.run_folder import RunFolder
-from adwright.training.tuning.memory import held_numbers
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, TuneResult, answer_nll, tune
 from adwright.tuning.additive.prefix import PrefixTuning
@@ -76,6 +75,17 @@ def built(method: Method) -> Tuned:
         max_position_embeddings=128,
     )
     return apply(transformers.LlamaForCausalLM(config), method, seed=0)
+
+
+def held_numbers(tuned: Tuned) -> int:
+    """Frozen parameters of the decoder layers that this process holds now."""
+    found = 0
+    for layer in tuned.layers():
+        for parameter in layer.parameters():
+            if not parameter.requires_grad:
+                local = getattr(parameter, "to_local", None)
+                found += (parameter if local is None else torch.as_tensor(local())).numel()
+    return found
 
 
 def stop(step: int) -> None:

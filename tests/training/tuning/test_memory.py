@@ -14,7 +14,7 @@ from adwright.core.errors import ConfigError
 
 transformers = pytest.importorskip("transformers")
 
-from adwright.training.tuning.memory import held_numbers, recomputing, sharding  # noqa: E402
+from adwright.training.tuning.memory import recomputing, sharding  # noqa: E402
 from adwright.training.tuning.tune import answer_loss_of, tune  # noqa: E402
 from adwright.tuning.additive.adamix import AdaMix  # noqa: E402
 from adwright.tuning.additive.prefix import PrefixTuning  # noqa: E402
@@ -33,6 +33,7 @@ from adwright.tuning.reparameterised.dylora import DyLoRA  # noqa: E402
 from adwright.tuning.reparameterised.lora import LoRA  # noqa: E402
 from adwright.tuning.reparameterised.sora import SoRA  # noqa: E402
 from adwright.tuning.tuned import Tuned  # noqa: E402
+from tests.support.training.tune_distributed import held_numbers  # noqa: E402
 from tests.training.tuning.test_tune import CONFIG, same, texts, tuned, tuned_by, weights  # noqa: E402
 
 METHODS: dict[str, Method] = {

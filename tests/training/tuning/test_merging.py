@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adwright.core.errors import ArtifactError, ConfigError, ResourceError
-from adwright.training.tuning.merging import merge_run, tuned_folder
+from adwright.training.tuning.merging import merge_run
 from adwright.tuning.additive.parallel import ParallelAdapter
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.references import HeadOnly
@@ -107,9 +107,3 @@ def test_what_cannot_be_folded_is_refused(base: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be folded"):
         merge_run(tmp_path / "run", tmp_path / "whole", model=str(base))
     assert not (tmp_path / "whole").exists()
-
-
-def test_the_part_of_a_run_is_in_tuned(tmp_path: Path) -> None:
-    assert tuned_folder(tmp_path) == tmp_path
-    (tmp_path / "tuned").mkdir()
-    assert tuned_folder(tmp_path) == tmp_path / "tuned"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.training.tuning.texts import PairsConfig, Texts, held_apart, read_rows
+from adwright.training.tuning.texts import PairsConfig, TextRow, Texts, held_apart
 
 
 class Letters:
@@ -83,7 +83,8 @@ def test_an_empty_text_is_refused(pair: tuple[str, str]) -> None:
 def test_pairs_are_read(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text('{"in": "a", "out": "b"}\n\n{"in": "c", "out": "d", "more": 1}\n', "utf-8")
-    assert read_rows(file, ("in", "out")) == [("a", "b"), ("c", "d")]
+    rows = PairsConfig(file, "in", "out").rows()
+    assert rows == [TextRow("a", "b", "0"), TextRow("c", "d", "1")]
 
 
 @pytest.mark.parametrize(
@@ -99,12 +100,12 @@ def test_a_wrong_file_says_where(tmp_path: Path, text: str, message: str) -> Non
     file = tmp_path / "pairs.jsonl"
     file.write_text(text, "utf-8")
     with pytest.raises(DataError, match=message):
-        read_rows(file, ("prompt", "answer"))
+        PairsConfig(file).rows()
 
 
 def test_a_missing_file_says_which(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.jsonl"):
-        read_rows(tmp_path / "none.jsonl", ("prompt",))
+        PairsConfig(tmp_path / "none.jsonl").rows()
 
 
 @pytest.mark.parametrize("valid", [0.0, 0.3, 0.6])

@@ -17,9 +17,10 @@ from adwright.core.errors import ConfigError
 from adwright.tuning.head import head_logits
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.packing.joint_lora import JointJobs
-from adwright.tuning.packing.texts import Packed, answer_loss, attends_apart, pack, packed_hidden
+from adwright.tuning.packing.texts import Packed, answer_loss, attends_apart, pack
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.families import FAMILIES, WINDOW, tiny_of
+from tests.support.lm.packed_hidden import packed_hidden
 from tests.support.lm.tuning_methods import OURS, shake
 
 #: One is shorter than a window, two are longer.

@@ -15,8 +15,8 @@ from adwright.tuning.packing.texts import (
     answer_losses,
     attends_apart,
     pack,
-    packed_hidden,
 )
+from tests.support.lm.packed_hidden import packed_hidden
 
 transformers = pytest.importorskip("transformers")
 

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from adwright.cli.shared import Force, Offline, allowed_to_replace, show_facts
+from adwright.cli.tune.options import Base, TunedRun
 
-__all__ = ["Floats", "bring_in", "export"]
-
-
-class Floats(StrEnum):
-    """How the adapter's values are stored."""
-
-    F32 = "f32"
-    F16 = "f16"
+__all__ = ["bring_in", "export"]
 
 
 def export(
-    folder: Annotated[
-        Path, typer.Argument(help="What `adwright tune run` wrote, or the `tuned` in it.")
-    ],
+    folder: TunedRun,
     to: Annotated[
         Path,
         typer.Option(
             "--to", help="FILE.gguf for llama.cpp, or a folder in the format of Hugging Face peft."
         ),
     ],
-    model: Annotated[
-        str, typer.Option("--model", help="The base that it was tuned on, as for `run`.")
-    ] = "smollm2-135m-instruct",
+    model: Base = "smollm2-135m-instruct",
     floats: Annotated[
-        Floats, typer.Option("--floats", help="Of FILE.gguf: f16 halves it.")
-    ] = Floats.F32,
+        Literal["f32", "f16"], typer.Option("--floats", help="Of FILE.gguf: f16 halves it.")
+    ] = "f32",
     offline: Offline = False,
     force: Force = False,
 ) -> None:
@@ -46,8 +35,8 @@ def export(
     methods have no such form: `adwright tune merge` stores base and part as one model.
     """
     replacing = allowed_to_replace(to, force=force)
+    from adwright.lm.torch_engine.tuned_network import tuned_folder
     from adwright.training.tuning.base import load_base
-    from adwright.training.tuning.merging import tuned_folder
     from adwright.tuning.formats.gguf_lora import to_gguf
     from adwright.tuning.formats.peft_format import to_peft
     from adwright.tuning.methods import load_tuned
@@ -56,7 +45,7 @@ def export(
     base, _, _ = load_base(model, dtype="bfloat16", offline=offline)
     tuned = load_tuned(base, tuned_folder(folder))
     if to.suffix == ".gguf":
-        files = [to_gguf(tuned, to, dtype=floats.value)]
+        files = [to_gguf(tuned, to, dtype=floats)]
     else:
         files = [*to_peft(tuned, to, base=model, overwrite=replacing or force).iterdir()]
     _tell(type(tuned.method).__name__, model, files, to)
@@ -67,9 +56,7 @@ def bring_in(
         Path, typer.Argument(help="What peft wrote, or a hub's copy of it; or FILE.gguf.")
     ],
     to: Annotated[Path, typer.Option("--to", help="Folder for the part, as `run` has --out.")],
-    model: Annotated[
-        str, typer.Option("--model", help="The base that it was tuned on, as for `run`.")
-    ] = "smollm2-135m-instruct",
+    model: Base = "smollm2-135m-instruct",
     offline: Offline = False,
     force: Force = False,
 ) -> None:

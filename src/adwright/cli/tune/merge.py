@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from adwright.cli.shared import Force, Offline, allowed_to_replace, show_facts
+from adwright.cli.tune.options import Base, TunedRun
 
-__all__ = ["MergedWeights", "merge"]
-
-
-class MergedWeights(StrEnum):
-    """How a GGUF file stores matrices."""
-
-    F16 = "f16"
-    F32 = "f32"
-    Q8_0 = "q8_0"
+__all__ = ["merge"]
 
 
 def merge(
-    run: Annotated[
-        Path, typer.Argument(help="What `adwright tune run` wrote, or the `tuned` in it.")
-    ],
+    run: TunedRun,
     to: Annotated[
         Path, typer.Option("--to", help="A folder for transformers, or FILE.gguf for llama.cpp.")
     ],
-    model: Annotated[
-        str, typer.Option("--model", help="The base that it was tuned on, as for `run`.")
-    ] = "smollm2-135m-instruct",
+    model: Base = "smollm2-135m-instruct",
     like: Annotated[
         Path | None,
         typer.Option(
@@ -40,8 +28,9 @@ def merge(
         ),
     ] = None,
     weights: Annotated[
-        MergedWeights, typer.Option("--weights", help="How FILE.gguf stores matrices.")
-    ] = MergedWeights.F16,
+        Literal["f16", "f32", "q8_0"],
+        typer.Option("--weights", help="How FILE.gguf stores matrices."),
+    ] = "f16",
     offline: Offline = False,
     force: Force = False,
 ) -> None:
@@ -58,7 +47,7 @@ def merge(
         to,
         model=model,
         like=like,
-        weights=weights.value,
+        weights=weights,
         overwrite=replacing or force,
         offline=offline,
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "Base",
     "Batch",
     "Connect",
     "Data",
@@ -19,6 +20,7 @@ __all__ = [
     "Model",
     "Port",
     "Rate",
+    "TunedRun",
     "Wait",
     "as_loss",
 ]
@@ -31,6 +33,10 @@ Data = Annotated[
 ]
 Model = Annotated[
     str, typer.Option("--model", help="The default model, a folder, a .gguf file, or a name.")
+]
+Base = Annotated[str, typer.Option("--model", help="The base that it was tuned on, as for `run`.")]
+TunedRun = Annotated[
+    Path, typer.Argument(help="What `adwright tune run` wrote, or the `tuned` in it.")
 ]
 Group = Annotated[
     str, typer.Option("--group", help="Field whose rows are held out for validation together.")

@@ -58,13 +58,15 @@ class Engine(ABC):
     """A `LanguageModel` whose arguments are checked in one place.
 
     An engine gives `_complete`, `_chunks`, `_log_probabilities` and `_vectors`, and where they
-    have something to refuse, `_check` and `_require_open`.
+    have something to refuse, `_check` and `_require_open`. Its `__init__` sets `_info`.
     """
 
+    _info: ModelInfo
+
     @property
-    @abstractmethod
     def info(self) -> ModelInfo:
         """Which model this is."""
+        return self._info
 
     @property
     @abstractmethod
@@ -183,11 +185,18 @@ class Engine(ABC):
 class TokenEngine(Engine):
     """An engine that computes on token ids.
 
-    It gives `_write`, `_score_pairs` and `_embed_ids`; what it does not give, it refuses.
+    It gives `_write`, `_score_pairs` and `_embed_ids`; what it does not give, it refuses. Its
+    `__init__` sets `_tokens` as well.
     """
 
+    _tokens: Tokenizer
     #: Tokens that the network knows; others are refused. 0 where nothing tells.
     _vocabulary: int = 0
+
+    @property
+    def tokens(self) -> Tokenizer:
+        """Its tokeniser."""
+        return self._tokens
 
     @abstractmethod
     def _write(

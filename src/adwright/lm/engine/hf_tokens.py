@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.grammar import check_template
+from adwright.lm.engine.prompts import unfit_messages
 from adwright.lm.hf_load import load_hf_tokenizer
 
 if TYPE_CHECKING:
@@ -84,13 +84,5 @@ class HuggingFaceTokens:
                 turns, tokenize=False, add_generation_prompt=True
             )
         except (ValueError, TemplateError, ArithmeticError, MemoryError) as error:
-            raise ConfigError(
-                f"the messages do not fit the chat template of the model: {_first_line(error)}",
-                where="messages",
-                hint="take an instruction-tuned model, or pass the prompt as text",
-            ) from error
+            raise unfit_messages(str(error).strip().split("\n", 1)[0]) from error
         return self.encode(str(text), special=False)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]

@@ -105,6 +105,8 @@ class HttpModel(Engine):
     def __init__(self, config: HttpConfig, client: OpenAI) -> None:
         self._config = config
         self._client: Any = client
+        # Tokens are not part of the protocol, nor is the notation of llguidance.
+        self._info = ModelInfo(config.model, "http", 0, "", FURTHER - {"top_logprobs", "lark"})
         self._tokens: HuggingFaceTokens | None = None
 
     @classmethod
@@ -121,12 +123,6 @@ class HttpModel(Engine):
             max_retries=config.retries,
         )
         return cls(config, client)
-
-    @property
-    def info(self) -> ModelInfo:
-        """Which model this is."""
-        # Tokens are not part of the protocol, nor is the notation of llguidance.
-        return ModelInfo(self._config.model, "http", 0, "", FURTHER - {"top_logprobs", "lark"})
 
     @property
     def tokens(self) -> HuggingFaceTokens:

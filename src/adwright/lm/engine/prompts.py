@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from adwright.core.errors import ResourceError, ValueInvalidError
+from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
 from adwright.lm.engine.generation import Prompt, TokenPrompt
 from adwright.lm.engine.language_model import Tokenizer
 
@@ -18,6 +18,8 @@ __all__ = [
     "require_known",
     "require_room",
     "require_text",
+    "runs",
+    "unfit_messages",
 ]
 
 _MOST_TOKENS = 2**31
@@ -144,6 +146,26 @@ def require_text(text: str, *, row: int | None = None) -> None:
             value=text[error.start],
             hint=f"leave out the surrogate at character {error.start}",
         ) from error
+
+
+def runs(lengths: Sequence[int], most: int) -> Iterator[slice]:
+    """Cut rows of these many tokens into runs of at most `most` together, or of a single row."""
+    first, tokens = 0, 0
+    for at, length in enumerate(lengths):
+        if at > first and tokens + length > most:
+            yield slice(first, at)
+            first, tokens = at, 0
+        tokens += length
+    yield slice(first, len(lengths))
+
+
+def unfit_messages(why: str) -> ConfigError:
+    """Make the error of a tokeniser whose chat template refuses the messages."""
+    return ConfigError(
+        f"the messages do not fit the chat template of the model: {why}",
+        where="messages",
+        hint="take an instruction-tuned model, or pass the prompt as text",
+    )
 
 
 def cancelled_score() -> ResourceError:

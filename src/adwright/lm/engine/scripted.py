@@ -121,20 +121,11 @@ class ScriptedModel(TokenEngine):
 
     def __init__(self, config: ScriptedConfig) -> None:
         self._config = config
-        self._tokens = ByteTokens()
+        self._tokens: ByteTokens = ByteTokens()
+        note = "replies written beforehand"
+        self._info = ModelInfo(config.name, "scripted", 0, note, FURTHER)
         self._given = 0
         self._lock = threading.Lock()
-
-    @property
-    def info(self) -> ModelInfo:
-        """Which model this is."""
-        note = "replies written beforehand"
-        return ModelInfo(self._config.name, "scripted", 0, note, FURTHER)
-
-    @property
-    def tokens(self) -> ByteTokens:
-        """Its tokeniser."""
-        return self._tokens
 
     def close(self) -> None:
         """Nothing to free."""

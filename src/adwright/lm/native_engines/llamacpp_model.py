@@ -31,11 +31,11 @@ import numpy.typing as npt
 
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 from adwright.lm.engine.answer import AnswerWriter
-from adwright.lm.engine.base import Pair, TokenEngine, Vectors
+from adwright.lm.engine.base import Pair, Vectors
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
+from adwright.lm.engine.gguf_fields import gguf_fields
 from adwright.lm.engine.grammar import check_bounds, check_constraint
-from adwright.lm.engine.language_model import Health
-from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
+from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score, runs
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.native_engines.llamacpp_config import (
     XllamacppConfig,
@@ -44,8 +44,8 @@ from adwright.lm.native_engines.llamacpp_config import (
     sampling_fields,
 )
 from adwright.lm.native_engines.llamacpp_process import CompletionRequest, Event, Process
-from adwright.lm.native_engines.llamacpp_tokens import XllamacppTokens, gguf_fields
-from adwright.lm.native_engines.second import Second
+from adwright.lm.native_engines.llamacpp_tokens import XllamacppTokens
+from adwright.lm.native_engines.second import ProcessEngine, Second
 
 __all__ = ["XllamacppModel"]
 
@@ -61,7 +61,7 @@ _FORCED = 256
 _EMBEDDED = 512
 
 
-class XllamacppModel(TokenEngine):
+class XllamacppModel(ProcessEngine[Process]):
     """llama.cpp as a LanguageModel; calls of many threads run together.
 
     `embed` runs in a second process, made when it is first asked for: llama.cpp's server has
@@ -78,8 +78,7 @@ class XllamacppModel(TokenEngine):
         context = min(trained or config.cache_tokens, config.cache_tokens)
         self._info = ModelInfo(config.model, "xllamacpp", context, note, _FURTHER)
         self._scales = tuple(one.scale for one in config.loras)
-        self._embedder = Second(lambda: self._start(embedding=True))
-        self._closed = False
+        self._second = Second(lambda: self._start(embedding=True))
 
     @classmethod
     def open(cls, config: XllamacppConfig) -> XllamacppModel:
@@ -92,27 +91,6 @@ class XllamacppModel(TokenEngine):
             raise MissingExtraError("language models on llama.cpp", "lm")
         path, note = located(config)
         return cls(config, path, note)
-
-    @property
-    def info(self) -> ModelInfo:
-        """Which model this is."""
-        return self._info
-
-    @property
-    def tokens(self) -> XllamacppTokens:
-        """Its tokeniser."""
-        return self._tokens
-
-    @property
-    def processes(self) -> tuple[Process, ...]:
-        """The process that answers, and the one that embeds where there is one."""
-        embedder = self._embedder.opened
-        return (self._process,) if embedder is None else (self._process, embedder)
-
-    def health(self) -> Health:
-        """How its processes are; the first that is not ready decides."""
-        told = (one.health() for one in self.processes)
-        return next((one for one in told if one != "ready"), "ready")
 
     @property
     def lora_scales(self) -> tuple[float, ...]:
@@ -132,16 +110,6 @@ class XllamacppModel(TokenEngine):
             )
         check_scales(scales)
         self._scales = tuple(float(one) for one in scales)
-
-    def close(self) -> None:
-        """End the process, whatever it computes; answers that are awaited raise ResourceError."""
-        self._closed = True
-        self._process.close()
-        self._embedder.close()
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise ConfigError("the model is closed", where="xllamacpp", hint="open it again")
 
     def _start(self, *, embedding: bool) -> Process:
         config = self._config
@@ -209,10 +177,10 @@ class XllamacppModel(TokenEngine):
 
     def _embed_ids(self, rows: Sequence[list[int]], cancel: Cancellation | None) -> Vectors:
         """Raise ConfigError for a text of more than 2,048 tokens."""
-        process = self._embedder.get(cancel, cancelled_embedding)
+        process = self._second.get(cancel, cancelled_embedding)
         found: list[Any] = []
-        for first, last in _runs(rows, _EMBEDDED):
-            request = process.submit({"input": rows[first:last]}, "/v1/embeddings")
+        for some in runs([len(row) for row in rows], _EMBEDDED):
+            request = process.submit({"input": rows[some]}, "/v1/embeddings")
             try:
                 (event,) = _until(request, cancel, cancelled_embedding)
             finally:
@@ -246,7 +214,7 @@ class XllamacppModel(TokenEngine):
         """Log-probability of a token that is not a whole character: it is in the list of all
         tokens, beside one that is."""
         whole = min(self._tokens.end_ids, default=0)
-        body = self._forced(before, [whole], told=self._tokens.vocabulary)
+        body = self._forced(before, [whole], told=self._vocabulary)
         request = self._process.submit(body)
         try:
             for event in _until(request, cancel):
@@ -310,17 +278,6 @@ def _parts(after: Sequence[int], ends: frozenset[int]) -> Iterator[tuple[int, in
         if token in ends or at - start == _FORCED or at == len(after):
             yield start, at
             start = at
-
-
-def _runs(rows: Sequence[Sequence[int]], most: int) -> Iterator[tuple[int, int]]:
-    """Begin and end of runs of rows of at most so many tokens, or of a single row."""
-    first, tokens = 0, 0
-    for at, row in enumerate(rows):
-        if at > first and tokens + len(row) > most:
-            yield first, at
-            first, tokens = at, 0
-        tokens += len(row)
-    yield first, len(rows)
 
 
 def _until(

@@ -32,17 +32,17 @@ from adwright.core.config import check_literals
 from adwright.core.errors import AssetError, ConfigError, MissingExtraError
 from adwright.lm.compiling.bounds import ConstraintBounds
 from adwright.lm.engine.answer import AnswerWriter
-from adwright.lm.engine.base import Pair, TokenEngine
+from adwright.lm.engine.base import Pair
 from adwright.lm.engine.capabilities import Capabilities, check_least
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, ModelInfo
+from adwright.lm.engine.gguf_fields import gguf_fields
 from adwright.lm.engine.grammar import check_constraint
-from adwright.lm.engine.language_model import Health
-from adwright.lm.engine.prompts import cancelled_score
+from adwright.lm.engine.prompts import cancelled_score, runs
 from adwright.lm.engine.threads import fitting_threads
 from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE, gguf_rewritten, smollm2_gguf
 from adwright.lm.native_engines.openvino_process import PipelineProcess, PipelineRequest
 from adwright.lm.native_engines.openvino_tokens import OpenVinoTokens
-from adwright.lm.native_engines.second import Second
+from adwright.lm.native_engines.second import ProcessEngine, Second
 
 __all__ = ["OpenVinoConfig", "OpenVinoModel"]
 
@@ -107,7 +107,7 @@ class OpenVinoConfig:
         return model == SMOLLM2 or path.suffix == ".gguf" or (path / "openvino_model.xml").is_file()
 
 
-class OpenVinoModel(TokenEngine):
+class OpenVinoModel(ProcessEngine[PipelineProcess]):
     """A ContinuousBatchingPipeline as a LanguageModel; calls of many threads run together.
 
     `score` runs on a second pipeline without prefix caching, in a second process, made when it is
@@ -127,8 +127,7 @@ class OpenVinoModel(TokenEngine):
         # OpenVINO itself answers to tokens that it does not know.
         self._vocabulary = vocabulary or self._tokens.vocabulary
         self._process = self._start(scoring=False)
-        self._scorer = Second(lambda: self._start(scoring=True))
-        self._closed = False
+        self._second = Second(lambda: self._start(scoring=True))
         self._refused: dict[str, ConfigError] = {}
 
     @classmethod
@@ -153,40 +152,9 @@ class OpenVinoModel(TokenEngine):
             ) from error
 
     @property
-    def info(self) -> ModelInfo:
-        """Which model this is."""
-        return self._info
-
-    @property
-    def tokens(self) -> OpenVinoTokens:
-        """Its tokeniser."""
-        return self._tokens
-
-    @property
     def running(self) -> int:
         """Requests for answers that are computed now."""
         return self._process.running
-
-    @property
-    def processes(self) -> tuple[PipelineProcess, ...]:
-        """The process that answers, and the one that scores where there is one."""
-        scorer = self._scorer.opened
-        return (self._process,) if scorer is None else (self._process, scorer)
-
-    def health(self) -> Health:
-        """How its processes are; the first that is not ready decides."""
-        told = (one.health() for one in self.processes)
-        return next((one for one in told if one != "ready"), "ready")
-
-    def close(self) -> None:
-        """End the processes, whatever they compute."""
-        self._closed = True
-        self._process.close()
-        self._scorer.close()
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise ConfigError("the model is closed", where="openvino", hint="open it again")
 
     def _check(self, config: GenerationConfig, cancel: Cancellation | None) -> None:
         check_constraint(config, cancel=cancel, bounds=_BOUNDS)
@@ -218,11 +186,11 @@ class OpenVinoModel(TokenEngine):
         self, pairs: Sequence[Pair], cancel: Cancellation | None
     ) -> list[npt.NDArray[np.float64]]:
         settings = self._settings(GenerationConfig(logprobs=True), 0, most=0) | {"echo": True}
-        process = self._scorer.get(cancel, cancelled_score)
+        process = self._second.get(cancel, cancelled_score)
         return [
             values
-            for some in _cut(pairs, _SCORED_TOKENS)
-            for values in _scored(process, some, settings, cancel)
+            for some in runs([len(one) + len(two) for one, two in pairs], _SCORED_TOKENS)
+            for values in _scored(process, pairs[some], settings, cancel)
         ]
 
     def _submit(self, ids: list[int], row: int, config: GenerationConfig) -> PipelineRequest:
@@ -274,18 +242,6 @@ class OpenVinoModel(TokenEngine):
 def _shape(config: GenerationConfig) -> str:
     """What binds the answer, as a text."""
     return json.dumps([config.json_schema, config.grammar], sort_keys=True, default=dict)
-
-
-def _cut(pairs: Sequence[Pair], most: int) -> Iterator[Sequence[Pair]]:
-    """Pairs in runs of at most so many tokens, or a single pair."""
-    first, tokens = 0, 0
-    for at, (before, after) in enumerate(pairs):
-        length = len(before) + len(after)
-        if at > first and tokens + length > most:
-            yield pairs[first:at]
-            first, tokens = at, 0
-        tokens += length
-    yield pairs[first:]
 
 
 def _scored(
@@ -366,12 +322,7 @@ def _sizes(path: Path) -> tuple[int, int]:
         except (OSError, ValueError):
             return 0, 0
         return context, vocabulary
-    from gguf import GGUFReader
-
-    context = vocabulary = 0
-    for key, entry in GGUFReader(path).fields.items():
-        if key.endswith(".context_length"):
-            context = int(entry.contents())
-        elif key == "tokenizer.ggml.tokens":
-            vocabulary = len(entry.data)
-    return context, vocabulary
+    tokens = "tokenizer.ggml.tokens"
+    fields = gguf_fields(path, lambda key: key == tokens or key.endswith(".context_length"))
+    words = fields.pop(tokens, [])
+    return max((int(one) for one in fields.values()), default=0), len(words)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Message
+from adwright.lm.engine.prompts import unfit_messages
 
 if TYPE_CHECKING:
     import openvino_genai
@@ -64,10 +64,5 @@ class OpenVinoTokens:
         try:
             text = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True)
         except RuntimeError as error:
-            raise ConfigError(
-                "the messages do not fit the chat template of the model: "
-                f"{str(error).strip().splitlines()[-1]}",
-                where="messages",
-                hint="take an instruction-tuned model, or pass the prompt as text",
-            ) from error
+            raise unfit_messages(str(error).strip().splitlines()[-1]) from error
         return self.encode(text, special=False)

@@ -1,4 +1,5 @@
-"""What an engine opens when it is first asked for: its second process, of scores or embeddings."""
+"""An engine whose model lies in a process, and in a second one of scores or embeddings, which is
+opened when it is first asked for."""
 
 from __future__ import annotations
 
@@ -9,9 +10,11 @@ from concurrent.futures import TimeoutError as NotYet
 from typing import Generic, Protocol, TypeVar
 
 from adwright.core.errors import ConfigError, ResourceError
+from adwright.lm.engine.base import TokenEngine
 from adwright.lm.engine.generation import Cancellation
+from adwright.lm.engine.language_model import Health
 
-__all__ = ["Second"]
+__all__ = ["ProcessEngine", "Second"]
 
 _LOOK_SECONDS = 0.05
 
@@ -21,7 +24,13 @@ class _Closes(Protocol):
         """End it."""
 
 
+class _Runs(_Closes, Protocol):
+    def health(self) -> Health:
+        """How it is."""
+
+
 C = TypeVar("C", bound=_Closes)
+P = TypeVar("P", bound=_Runs)
 
 
 class Second(Generic[C]):
@@ -78,3 +87,32 @@ class Second(Generic[C]):
             closed = self._closed
         if closed:
             opened.close()
+
+
+class ProcessEngine(TokenEngine, Generic[P]):
+    """An engine on one or two processes. Its `__init__` sets `_process` and `_second`."""
+
+    _process: P
+    _second: Second[P]
+    _closed = False
+
+    @property
+    def processes(self) -> tuple[P, ...]:
+        """The process that answers, and the second one where it is open."""
+        second = self._second.opened
+        return (self._process,) if second is None else (self._process, second)
+
+    def health(self) -> Health:
+        """How its processes are; the first that is not ready decides."""
+        told = (one.health() for one in self.processes)
+        return next((one for one in told if one != "ready"), "ready")
+
+    def close(self) -> None:
+        """End the processes, whatever they compute; awaited answers raise ResourceError."""
+        self._closed = True
+        self._process.close()
+        self._second.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ConfigError("the model is closed", where=self.info.engine, hint="open it again")

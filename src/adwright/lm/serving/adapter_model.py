@@ -52,17 +52,7 @@ class AdapterModel(TokenEngine):
 
     def __init__(self, engine: Batching, adapter: str | None, info: ModelInfo) -> None:
         self._engine, self._adapter, self._info = engine, adapter, info
-        self._vocabulary = engine.vocabulary
-
-    @property
-    def info(self) -> ModelInfo:
-        """Which model this is."""
-        return self._info
-
-    @property
-    def tokens(self) -> HuggingFaceTokens:
-        """The base's tokeniser."""
-        return self._engine.tokens
+        self._tokens, self._vocabulary = engine.tokens, engine.vocabulary
 
     def health(self) -> Health:
         """How the engine is."""

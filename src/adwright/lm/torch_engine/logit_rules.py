@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.lm.torch_engine.sampling import SeenTokens
 
 __all__ = ["LogitRules"]
 
@@ -38,9 +37,14 @@ class LogitRules:
         if self._bias is not None:
             for token, value in config.logit_bias:
                 self._bias[token] = value
-        self._seen: SeenTokens | None = None
+        self._seen: Tensor | None = None
         if config.repetition_penalty != 1:
-            self._seen = SeenTokens(prompts, vocabulary)
+            from transformers import RepetitionPenaltyLogitsProcessor
+
+            self._penalise = RepetitionPenaltyLogitsProcessor(float(config.repetition_penalty))
+            # Filled up with a token of the row: how often one was seen makes no difference.
+            longest = max(map(len, prompts))
+            self._seen = torch.tensor([[*row, *[row[0]] * (longest - len(row))] for row in prompts])
         self._counts: Tensor | None = None
         if config.frequency_penalty or config.presence_penalty:
             self._counts = torch.zeros(len(prompts), vocabulary)
@@ -70,7 +74,7 @@ class LogitRules:
         if self._written < self._config.min_tokens and len(self._ends):
             logits = logits.index_fill(-1, self._ends, -torch.inf)
         if self._seen is not None:
-            logits = self._seen.penalise(logits, self._config.repetition_penalty)
+            logits = self._penalise(self._seen, logits)
         if self._counts is not None:
             logits = logits - self._config.frequency_penalty * self._counts
             logits = logits - self._config.presence_penalty * (self._counts > 0)
@@ -80,13 +84,13 @@ class LogitRules:
         """Count one token per row: int64 [B]."""
         self._written += 1
         if self._seen is not None:
-            self._seen.add(tokens)
+            self._seen = torch.cat([self._seen, tokens[:, None]], 1)
         if self._counts is not None:
             self._counts[torch.arange(len(tokens)), tokens] += 1
 
     def keep(self, rows: Tensor) -> None:
         """Keep only these rows: int64 [B']."""
         if self._seen is not None:
-            self._seen.keep(rows)
+            self._seen = self._seen[rows]
         if self._counts is not None:
             self._counts = self._counts[rows]

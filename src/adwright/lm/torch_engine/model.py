@@ -34,7 +34,6 @@ from adwright.lm.hf_load import load_hf_model
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.constraint import Grammars
 from adwright.lm.torch_engine.decode import decode
-from adwright.lm.torch_engine.folded_attention import folded_attention
 from adwright.lm.torch_engine.freed_memory import give_back
 from adwright.lm.torch_engine.network import Network
 from adwright.lm.torch_engine.score import embed_rows, score_rows
@@ -57,22 +56,16 @@ def fitting_dtype(device: str = "cpu") -> torch.dtype:
     return torch.bfloat16 if device == "cpu" and has else torch.float32
 
 
-def load_causal(config: TorchConfig, *, folded: bool = False) -> tuple[Any, HuggingFaceTokens, str]:
+def load_causal(config: TorchConfig) -> tuple[Any, HuggingFaceTokens, str]:
     """The model of transformers that `config` names, its tokens, and the note on its figures.
 
-    folded: attention is that of `folded_attention`. Threads and type are set as `config` says.
-    Raises as `TorchModel.open`.
+    Threads and type are set as `config` says. Raises as `TorchModel.open`.
     """
     torch.set_num_threads(fitting_threads(config.threads))
     where, note = locate(config.model, offline=config.offline)
     dtype = fitting_dtype(config.device) if config.dtype == "auto" else _DTYPES[config.dtype]
     with quiet():
-        model = load_hf_model(
-            where,
-            dtype=dtype,
-            attention=folded_attention() if folded else None,
-            local_files_only=config.offline,
-        )
+        model = load_hf_model(where, dtype=dtype, local_files_only=config.offline)
     model = model.to(config.device).eval().requires_grad_(False)
     return model, HuggingFaceTokens.load(where, _end_ids(model)), note
 
@@ -111,24 +104,11 @@ class TorchModel(TokenEngine):
         Raises AssetError where there is no such model, MissingExtraError without transformers;
         ArtifactError where the adapter does not fit it.
         """
-        # A prefix needs an attention that takes a mask of its own.
-        model, tokens, note = load_causal(
-            config, folded=config.device == "cpu" and not config.adapter
-        )
+        model, tokens, note = load_causal(config)
         if config.adapter:
             model = tuned_over(model, config.adapter)
             note = f"{note}; tuned by {type(model.method).__name__}"
         return cls(model, tokens, name=config.model, note=note, batch_size=config.batch_size)
-
-    @property
-    def info(self) -> ModelInfo:
-        """Which model this is."""
-        return self._info
-
-    @property
-    def tokens(self) -> HuggingFaceTokens:
-        """Its tokeniser."""
-        return self._tokens
 
     def close(self) -> None:
         """Free the weights, as soon as the answers that are being written are done."""

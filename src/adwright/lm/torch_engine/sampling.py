@@ -1,4 +1,4 @@
-"""The next token of each row of a batch: penalty, constraint, temperature, truncation, draw."""
+"""The next token of each row of a batch: temperature, truncation, draw."""
 
 from __future__ import annotations
 
@@ -10,37 +10,12 @@ from torch import Tensor
 
 from adwright.lm.engine.generation import GenerationConfig, Top
 
-__all__ = ["SeenTokens", "generator", "likeliest", "log_probability", "next_tokens"]
+__all__ = ["generator", "likeliest", "log_probability", "next_tokens"]
 
 
 def generator(seed: int, row: int) -> torch.Generator:
     """Make the random generator of row `row` of a call."""
     return torch.Generator().manual_seed(seed + row)
-
-
-class SeenTokens:
-    """Which tokens occurred in each row, for the repetition penalty.
-
-    rows: the tokens of B prompts. V: size of the vocabulary.
-    """
-
-    def __init__(self, rows: Sequence[Sequence[int]], vocabulary: int) -> None:
-        self._seen = torch.zeros(len(rows), vocabulary, dtype=torch.bool)
-        for row, ids in enumerate(rows):
-            self._seen[row, torch.tensor(list(ids), dtype=torch.long)] = True
-
-    def add(self, tokens: Tensor) -> None:
-        """Add one token per row: int64 [B]."""
-        self._seen[torch.arange(len(tokens)), tokens] = True
-
-    def keep(self, rows: Tensor) -> None:
-        """Keep only these rows: int64 [B']."""
-        self._seen = self._seen[rows]
-
-    def penalise(self, logits: Tensor, penalty: float) -> Tensor:
-        """Logits float32 [B, V] with those of seen tokens lowered (Keskar et al. 2019, 4.1)."""
-        lowered = torch.where(logits > 0, logits / penalty, logits * penalty)
-        return torch.where(self._seen, lowered, logits)
 
 
 def log_probability(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -30,7 +29,7 @@ from adwright.core.errors import ConfigError
 from adwright.training.loop.distributed import world_size
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["held_numbers", "recomputing", "sharding"]
+__all__ = ["recomputing", "sharding"]
 
 
 @contextmanager
@@ -103,14 +102,3 @@ def _still_base(tuned: Tuned, layers: list[nn.Module]) -> None:
     """Tell `tuned` which tensors are the frozen base now."""
     frozen = [p for layer in layers for p in layer.parameters() if not p.requires_grad]
     tuned.note_base(frozen)
-
-
-def held_numbers(tuned: Tuned) -> int:
-    """Count the frozen parameters of the decoder layers that this process holds now."""
-    found = 0
-    for layer in tuned.layers():
-        for parameter in layer.parameters():
-            if not parameter.requires_grad:
-                local = getattr(parameter, "to_local", None)
-                found += (parameter if local is None else torch.as_tensor(local())).numel()
-    return found

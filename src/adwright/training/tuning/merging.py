@@ -13,16 +13,12 @@ from typing import Any
 from adwright.core.atomic import atomic_folder
 from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
 from adwright.lm.engine.weights import SMOLLM2, GgufWeights, gguf_with, quiet, smollm2_gguf
+from adwright.lm.torch_engine.tuned_network import tuned_folder
 from adwright.training.tuning.base import load_base
 from adwright.tuning.formats.gguf_model import gguf_tensors
 from adwright.tuning.methods import load_tuned
 
-__all__ = ["merge_run", "tuned_folder"]
-
-
-def tuned_folder(run: Path) -> Path:
-    """The folder of the part: what `tune run` left in `tuned`, or `run` itself."""
-    return run / "tuned" if (run / "tuned").is_dir() else run
+__all__ = ["merge_run"]
 
 
 def merge_run(
@@ -47,7 +43,7 @@ def merge_run(
     gguf = to.suffix == ".gguf"
     source = _source(model, like, offline=offline) if gguf else None
     base, tokenizer, _ = load_base(model, dtype="float32" if gguf else "auto", offline=offline)
-    tuned = load_tuned(base, tuned_folder(Path(run)))
+    tuned = load_tuned(base, tuned_folder(run))
     method, merged = type(tuned.method).__name__, tuned.merge()
     _untie(merged)
     if source is None:

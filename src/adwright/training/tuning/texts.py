@@ -18,7 +18,7 @@ from adwright.core.hashing import content_hash
 from adwright.training.tuning.conversations import ChatTurn, Turns, asked_and_answered
 from adwright.tuning.packing.texts import Packed, pack
 
-__all__ = ["PairsConfig", "TextRow", "Texts", "held_apart", "read_rows"]
+__all__ = ["PairsConfig", "TextRow", "Texts", "held_apart"]
 
 Ints = NDArray[np.int64]
 
@@ -63,7 +63,8 @@ class PairsConfig:
     def rows(self) -> list[TextRow]:
         """Read all texts: one of each line with a prompt, one of each answer in a conversation.
 
-        Raises DataError where there are no rows, and as `read_rows` and `asked_and_answered`.
+        Raises DataError for a file that cannot be read or has no rows, a line that is no JSON
+        object, or a field that is missing or no text, with its row; and as `asked_and_answered`.
         """
         file, found = str(self.path), list[TextRow]()
         for number, (row, line) in enumerate(_lines(self.path)):
@@ -188,15 +189,6 @@ def held_apart(data: PairsConfig, tokenizer: Any, seed: int) -> tuple[Texts, Tex
         for mask in (~held, held)
     )
     return train, valid
-
-
-def read_rows(path: str | Path, fields: Sequence[str]) -> list[tuple[str, ...]]:
-    """Read these fields of a JSON-lines file, a tuple per line; empty lines are left out.
-
-    Raises DataError for a file that cannot be read, a line that is no JSON object, or a field
-    that is missing or no text, with its row.
-    """
-    return [_fields(line, row, str(path), fields) for row, line in _lines(path)]
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, object]]:

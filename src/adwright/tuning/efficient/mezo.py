@@ -7,32 +7,30 @@ Malladi et al., "Fine-Tuning Language Models with Just Forward Passes", NeurIPS 
     count = all parameters, or those of LoRA where rank > 0
 
 Two forward passes per step; no activations, gradients or moments are kept, and the weights are
-changed in place. Seed and g, 16 bytes, describe a step: `replay` repeats it on a copy. The price
-is many steps, as g is one number for all parameters.
+changed in place. The price is many steps, as g is one number for all parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from adwright.core.errors import ConfigError
 from adwright.tuning.branches import Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import LINEAR, Sizes, Target
 from adwright.tuning.tuned import Tuned, TuningMethod, at_least
 
-__all__ = ["MeZO", "MezoStep", "mezo_step", "replay"]
+__all__ = ["MeZO"]
 
 
 @dataclass(frozen=True)
 class MeZO(TuningMethod):
     """epsilon: e. rank: 0 for all parameters, or r of the LoRA that is tuned instead; alpha and
-    targets are LoRA's. There is no optimizer: each step is a `mezo_step`.
+    targets are LoRA's. There is no optimizer: each step is a `search`.
     """
 
     variants: ClassVar[Variants] = (Variant("MeZO", "efficient: memory"),)
@@ -65,54 +63,23 @@ class MeZO(TuningMethod):
         else:
             tuned.model.requires_grad_(True)
 
+    @torch.no_grad()
     def search(self, tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: int) -> float:
-        """Take a `mezo_step`."""
-        return mezo_step(tuned, loss, rate=rate, seed=seed).loss
+        """Take one step; returns the mean of both losses. loss: of `tuned` on the batch of this
+        step, a scalar. seed: of z; another one for each step. Dropout must be the same in both
+        passes: use eval mode.
+        """
+        _move(tuned, seed, self.epsilon)
+        above = float(loss())
+        _move(tuned, seed, -2 * self.epsilon)
+        below = float(loss())
+        gradient = (above - below) / (2 * self.epsilon)
+        # Back to w and on to the new w at once.
+        _move(tuned, seed, self.epsilon - rate * gradient)
+        return (above + below) / 2
 
     def _low(self) -> LoRA:
         return LoRA(rank=self.rank, alpha=self.alpha, targets=self.targets)
-
-
-class MezoStep(NamedTuple):
-    """One step. gradient: g. loss: the mean of both losses."""
-
-    seed: int
-    rate: float
-    gradient: float
-    loss: float
-
-
-@torch.no_grad()
-def mezo_step(tuned: Tuned, loss: Callable[[], Tensor], *, rate: float, seed: int) -> MezoStep:
-    """Take one step. loss: computes the loss of `tuned` on the batch of this step, a scalar.
-
-    seed: of z; another one for each step. Dropout must be the same in both passes: use eval mode.
-    Raises ConfigError where the method is another.
-    """
-    if not isinstance(tuned.method, MeZO):
-        raise ConfigError(
-            "the model is not tuned by MeZO",
-            where=type(tuned.method).__name__,
-            hint="attach MeZO(), or train with an optimizer",
-        )
-    epsilon = tuned.method.epsilon
-    _move(tuned, seed, epsilon)
-    above = float(loss())
-    _move(tuned, seed, -2 * epsilon)
-    below = float(loss())
-    gradient = (above - below) / (2 * epsilon)
-    # Back to w and on to the new w at once.
-    _move(tuned, seed, epsilon - rate * gradient)
-    return MezoStep(seed, rate, gradient, (above + below) / 2)
-
-
-@torch.no_grad()
-def replay(tuned: Tuned, steps: list[MezoStep]) -> None:
-    """Repeat steps that were taken elsewhere, without any forward pass. Equal up to the rounding
-    of the moves to w + e z and back.
-    """
-    for step in steps:
-        _move(tuned, step.seed, -step.rate * step.gradient)
 
 
 def _move(tuned: Tuned, seed: int, scale: float) -> None:

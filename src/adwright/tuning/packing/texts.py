@@ -42,7 +42,7 @@ from adwright.tuning.packing.preemption import PreemptionHook
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Packed", "answer_loss", "answer_losses", "attends_apart", "pack", "packed_hidden"]
+__all__ = ["Packed", "answer_loss", "answer_losses", "attends_apart", "pack"]
 
 #: Answers whose logits are in memory at once: 512 of 49,152 words are 100 MB.
 _CHUNK = 512
@@ -123,28 +123,13 @@ def pack(texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Packed:
 
 
 def attends_apart(model: PreTrainedModel) -> AbstractContextManager[None]:
-    """Within the context, let the model attend text by text, see `packed_hidden`. Where a backward
-    pass computes layers again (activation checkpointing), both passes belong inside.
+    """Within the context, let the model attend text by text; its decoder has to pass positions to
+    its attention, as the Llama family does. Where a backward pass computes layers again (activation
+    checkpointing), both passes belong inside.
 
     Raises MissingExtraError without transformers.
     """
     return attending(model, "adwright_packed", _attend)
-
-
-def packed_hidden(model: PreTrainedModel, packed: Packed) -> Tensor:
-    """Compute the hidden states [T, D] after the last layer and norm.
-
-    model: a causal language model of transformers whose decoder passes positions to its attention,
-    as the Llama family does.
-    """
-    with attends_apart(model):
-        found = model.get_decoder()(  # type: ignore[no-untyped-call]
-            input_ids=packed.ids[None],
-            position_ids=packed.places()[None],
-            use_cache=False,
-        )
-    hidden: Tensor = found.last_hidden_state[0]
-    return hidden
 
 
 def answer_loss(
@@ -152,7 +137,7 @@ def answer_loss(
 ) -> Tensor:
     """Compute the cross-entropy [] in nats, summed over the tokens of the answers.
 
-    hidden: [T, D], see `packed_hidden`. head: from rows [A, D] to products [A, V]. scaled: from
+    hidden: [T, D]. head: from rows [A, D] to products [A, V]. scaled: from
     these to logits, as `head_logits` reads it from the model's config.
     """
     if _is_frozen(head):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.generation import ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.lm.torch_engine.network import Network
@@ -147,11 +146,6 @@ class AloneModel(TorchModel):
         self._owner = owner
         # One lock for all of them: that is what makes them take turns.
         self._lock = owner.turn
-
-    @property
-    def info(self) -> ModelInfo:
-        """Which model this is."""
-        return self._info
 
     def close(self) -> None:
         """Do nothing."""
