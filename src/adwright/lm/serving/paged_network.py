@@ -27,7 +27,7 @@ from adwright.lm.serving.paging.paged_attention import (
     Sequenced,
     paged_attention,
 )
-from adwright.lm.torch_engine.linear_map import mapped
+from adwright.lm.torch_engine.linear_map import mapped, row_mapped
 from adwright.lm.torch_engine.network import Network
 from adwright.tuning.sizes import LINEAR, Sizes, Target, places
 
@@ -64,6 +64,17 @@ class PagedLinear(nn.Module):
         ops.after(self._layer, self._target, seen, y)
         return y
 
+    def row(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """`forward` of one row x [1, 1, in], written to out [out] where there is one."""
+        ops, bias = self._desk.ops, self.base.bias
+        weight = self.base.weight if self.merged is None else self.merged
+        if ops is None or ops.idle(self._target):
+            return row_mapped(x.view(-1), weight, bias, out)
+        seen = ops.before(self._layer, self._target, x)
+        y = row_mapped(seen.view(-1), weight, bias, out)
+        ops.after(self._layer, self._target, seen, y.view(1, 1, -1))
+        return y
+
 
 class PagedNetwork:
     """The network of a plain model, over a pool. fused: its decoder in fewer calls, where it has
@@ -98,7 +109,8 @@ class PagedNetwork:
         self._desk.ops = ops
         try:
             if self.fused is not None:
-                return self.fused.hidden(tokens, positions, attention)
+                found = self.fused.row_hidden(tokens, positions, attention)
+                return self.fused.hidden(tokens, positions, attention) if found is None else found
             return self._plain(tokens, positions, attention)
         finally:
             self._desk.ops = None
