@@ -27,7 +27,7 @@ from adwright.lm.serving.paging.paged_attention import (
     Sequenced,
     paged_attention,
 )
-from adwright.lm.torch_engine.linear_map import mapped, row_mapped
+from adwright.lm.torch_engine.linear_map import mapped
 from adwright.lm.torch_engine.network import Network
 from adwright.tuning.sizes import LINEAR, Sizes, Target, places
 
@@ -51,6 +51,8 @@ class PagedLinear(nn.Module):
         super().__init__()
         self.base = base
         self.merged: Tensor | None = None
+        # Not looked up as parameters are, which takes as long as some of the operations.
+        self._own = base.weight, base.bias
         self._layer, self._target, self._desk = layer, target, desk
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,14 +67,21 @@ class PagedLinear(nn.Module):
         return y
 
     def row(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """`forward` of one row x [1, 1, in], written to out [out] where there is one."""
-        ops, bias = self._desk.ops, self.base.bias
-        weight = self.base.weight if self.merged is None else self.merged
-        if ops is None or ops.idle(self._target):
-            return row_mapped(x.view(-1), weight, bias, out)
-        seen = ops.before(self._layer, self._target, x)
-        y = row_mapped(seen.view(-1), weight, bias, out)
-        ops.after(self._layer, self._target, seen, y.view(1, 1, -1))
+        """`forward` of one row x [1, 1, in] to [out]: `out`, where there is one."""
+        ops = self._desk.ops
+        weight, bias = self._own
+        if self.merged is not None:
+            weight = self.merged
+        idle = ops is None or ops.idle(self._target)
+        if ops is not None and not idle:
+            x = ops.before(self._layer, self._target, x)
+        row = x.view(-1)
+        if bias is None:
+            y = torch.mv(weight, row, out=out)
+        else:
+            y = torch.addmv(bias, weight, row, out=out)
+        if ops is not None and not idle:
+            ops.after(self._layer, self._target, x, y.view(1, 1, -1))
         return y
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["mapped", "row_mapped"]
+__all__ = ["mapped"]
 
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -21,13 +21,6 @@ def mapped(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     one = x.numel() == x.shape[-1]
     if not one or weight.dtype not in _HALF or not weight.is_cpu or x.dtype != weight.dtype:
         return functional.linear(x, weight, bias)
-    return row_mapped(x.reshape(-1), weight, bias).view(*x.shape[:-1], -1)
-
-
-def row_mapped(
-    row: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None
-) -> Tensor:
-    """`mapped` of one row [in] as a product of matrix and vector, into `out` where there is one."""
-    if bias is None:
-        return torch.mv(weight, row, out=out)
-    return torch.addmv(bias, weight, row, out=out)
+    row = x.reshape(-1)
+    y = torch.mv(weight, row) if bias is None else torch.addmv(bias, weight, row)
+    return y.view(*x.shape[:-1], -1)

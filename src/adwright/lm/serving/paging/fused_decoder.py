@@ -96,8 +96,10 @@ class FusedDecoder:
             return None
         x = self._embed(tokens[None])
         cos, sin = self._rotary(x, positions[None])
-        own = cos[0, 0], sin[0, 0]
-        return self._norm.row(through_layers(self._layers, x, own, pages, attention.heads, self._scale))[0]
+        x = torch.cat([x[0], -x[0]])
+        turn = cos[0, 0], sin[0, 0]
+        x = through_layers(self._layers, x, turn, pages, attention.heads, self._scale)
+        return self._norm.mirrored(x)[0]
 
 
 def _norm(module: Any) -> RowNorm:

@@ -24,21 +24,29 @@ from torch.nn import functional
 __all__ = ["LlamaLayer", "RowNorm", "RowPages", "through_layers"]
 
 
-class RowNorm(NamedTuple):
-    """A root mean square norm."""
+class RowNorm:
+    """A root mean square norm: x / sqrt(mean(x^2) + eps) times the weight [D]."""
 
-    weight: Tensor
-    eps: float
+    def __init__(self, weight: Tensor, eps: float) -> None:
+        self.weight, self._eps = weight, eps
+        self._shape = [len(weight)]
+        self._twice: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [..., D], any number of rows."""
-        return functional.rms_norm(x, [len(self.weight)], self.weight, self.eps)
+        return functional.rms_norm(x, self._shape, self.weight, self._eps)
 
-    def row(self, x: Tensor) -> Tensor:
-        """The same of one row, by the length of it."""
-        length = float(torch.linalg.vector_norm(x, dtype=torch.float32))
-        mean = length * length / x.numel()
-        return (x * (mean + self.eps) ** -0.5).mul_(self.weight)
+    def mirrored(self, x: Tensor) -> Tensor:
+        """The same of one row and its negative [x; -x] [2, D], to [1, 1, D].
+
+        Together they have mean 0 and the variance mean(x^2), so that the norm is that of layers,
+        which torch has as one operation; it computes the other in ten.
+        """
+        D = self._shape[0]
+        if self._twice is None:
+            self._twice = torch.cat([self.weight, self.weight])
+        both = functional.layer_norm(x.view(-1), [2 * D], self._twice, None, self._eps)
+        return both[:D].view(1, 1, D)
 
 
 class LlamaLayer(NamedTuple):
@@ -83,11 +91,11 @@ class RowPages:
         self._k, self._v = self._picked.view(2, 1, G, -1, tokens.shape[1])[..., :S, :]
 
     def attend(self, layer: int, query: Tensor, made: Tensor, scale: float) -> Tensor:
-        """query [1, G, H / G, W]; made: keys, then values of the token, [2 G, W]. To [H W]."""
+        """query [1, G, H / G, W]; made: keys, then values of the token, [2 G, W]. To [1, 1, H W]."""
         self._tokens.index_copy_(0, self._write[layer], made)
         torch.index_select(self._blocks, 0, self._read[layer], out=self._picked)
         found = functional.scaled_dot_product_attention(query, self._k, self._v, scale=scale)
-        return found.reshape(-1)
+        return found.reshape(1, 1, -1)
 
 
 def through_layers(
@@ -98,7 +106,7 @@ def through_layers(
     heads: tuple[int, int],
     scale: float,
 ) -> Tensor:
-    """The hidden state [1, 1, D] behind the layers of x, which is written to.
+    """[x; -x] [2, D] behind the layers of that in front of them, which is written to.
 
     turn: cos and sin [W] of the token's position. heads: H, of queries, and G, of keys.
     """
@@ -112,17 +120,17 @@ def through_layers(
     turned = torch.empty_like(made)
     (left, right), (new_left, new_right) = made.chunk(2, -1), turned.chunk(2, -1)
     query, kept = turned[:H].view(1, G, -1, W), turned[H:]
+    signs = x.new_tensor([[1.0], [-1.0]])
     for at, layer in enumerate(layers):
-        h = layer.first.row(x)
+        h = layer.first.mirrored(x)
         layer.q.row(h, q)
         layer.k.row(h, k)
         layer.v.row(h, v)
         torch.mul(made, c, out=turned)
         new_left.addcmul_(right, minus)
         new_right.addcmul_(left, plus)
-        seen = pages.attend(at, query, kept, scale)
-        x.add_(layer.o.row(seen[None, None]))
-        h = layer.second.row(x)
-        inner = layer.act(layer.gate.row(h)).mul_(layer.up.row(h))
-        x.add_(layer.down.row(inner[None, None]))
+        x.addcmul_(layer.o.row(pages.attend(at, query, kept, scale)), signs)
+        h = layer.second.mirrored(x)
+        inner = layer.act(layer.gate.row(h)).mul_(layer.up.row(h))[None, None]
+        x.addcmul_(layer.down.row(inner), signs)
     return x
