@@ -27,7 +27,7 @@ from adwright.lm.serving.paging.paged_attention import (
     Sequenced,
     paged_attention,
 )
-from adwright.lm.torch_engine.linear_map import mapped
+from adwright.lm.torch_engine.linear_map import mapped, row_mapped
 from adwright.lm.torch_engine.network import Network
 from adwright.tuning.sizes import LINEAR, Sizes, Target, places
 
@@ -75,11 +75,7 @@ class PagedLinear(nn.Module):
         idle = ops is None or ops.idle(self._target)
         if ops is not None and not idle:
             x = ops.before(self._layer, self._target, x)
-        row = x.view(-1)
-        if bias is None:
-            y = torch.mv(weight, row, out=out)
-        else:
-            y = torch.addmv(bias, weight, row, out=out)
+        y = row_mapped(x.view(-1), weight, bias, out)
         if ops is not None and not idle:
             ops.after(self._layer, self._target, x, y.view(1, 1, -1))
         return y
@@ -139,23 +135,30 @@ class PagedNetwork:
 
     @torch.inference_mode()
     def _agree(self, sizes: Sizes) -> bool:
-        """Whether both ways give the same, over two tokens."""
+        """Whether all ways give the same, over two tokens; by row, the second of them."""
         fused = self.fused
+        if fused is None:
+            return False
         weight = next(self._decoder.parameters())
         tokens = torch.arange(2, device=weight.device)
+        pool = PagePool(PageShape.of(sizes, 2), 2, weight.dtype, weight.device)
         found = []
-        for way in (self._plain, fused.hidden if fused is not None else self._plain):
-            pool = PagePool(PageShape.of(sizes, 2), 2, weight.dtype, weight.device)
-            row = Sequenced([1], 0, 2)
-            pages = PagedAttention(pool, [row], 0, sizes.heads // sizes.kv_heads)
+        for way, past in ((self._plain, 0), (fused.hidden, 0), (fused.row_hidden, 1)):
+            row, new = Sequenced([1], past, 2 - past), tokens[past:]
+            pages = PagedAttention(pool, [row], past, sizes.heads // sizes.kv_heads)
             try:
-                found.append(way(tokens, tokens, pages).float())
+                own = way(new, new, pages)
             except RuntimeError:  # other shapes than those of a Llama
                 return False
-        theirs, ours = found
+            if own is not None:
+                found.append(own.float())
+        theirs, ours = found[0], found[1:]
         # In 16 bits the first tokens, which all others attend to, are far from each other: 4% here.
         near = 1e-4 if weight.dtype == torch.float32 else 0.1
-        return bool((ours - theirs).norm() <= near * theirs.norm())
+        return all(
+            bool((own - theirs[-len(own) :]).norm() <= near * theirs[-len(own) :].norm())
+            for own in ours
+        )
 
 
 def _require_full_attention(config: Any) -> None:

@@ -40,10 +40,11 @@ class FusedDecoder:
             LlamaLayer(
                 *(_norm(getattr(layer, name)) for name in _NORMS),
                 *(layer.get_submodule(name) for name in _MAPS),
-                layer.mlp.act_fn.forward,
+                layer.mlp.act_fn,
             )
             for layer in decoder.layers
         ]
+        self._by_row = all(hasattr(own, "row") for layer in self._layers for own in layer.maps)
         attention = decoder.layers[0].self_attn
         self._width, self._scale = int(attention.head_dim), float(attention.scaling)
 
@@ -89,9 +90,9 @@ class FusedDecoder:
     def row_hidden(
         self, tokens: Tensor, positions: Tensor, attention: PagedAttention
     ) -> Tensor | None:
-        """As `hidden` of one token of one row, in fewer calls still; None where it is not that.
-        The maps have a `row`."""
-        pages = attention.row_pages()
+        """As `hidden`, in fewer calls still, where the pass is one token of one row and the maps
+        have a `row`; None else."""
+        pages = attention.row_pages() if self._by_row else None
         if pages is None:
             return None
         x = self._embed(tokens[None])

@@ -14,7 +14,7 @@ indices are made at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -50,7 +50,7 @@ class RowNorm:
 
 
 class LlamaLayer(NamedTuple):
-    """The parts of a layer; the maps have `row` where `through_layers` takes them."""
+    """The parts of a layer. act: of the gate."""
 
     first: RowNorm
     second: RowNorm
@@ -61,7 +61,13 @@ class LlamaLayer(NamedTuple):
     gate: Any
     up: Any
     down: Any
-    act: Any
+    act: Callable[[Tensor], Tensor]
+
+    @property
+    def maps(self) -> Sequence[Any]:
+        """Its linear maps; `through_layers` calls their `row` (x [1, 1, in], perhaps a tensor
+        [out] to write to), which returns [out]."""
+        return self[2:9]
 
 
 class RowPages:
