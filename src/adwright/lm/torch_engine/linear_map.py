@@ -37,14 +37,15 @@ def row_mapped(
     """`mapped` of one row [in] of the weight's type, written to `out` [out], contiguous, where
     there is one."""
     product = _compiled() if weight.dtype == torch.bfloat16 and weight.is_cpu else None
-    lies_well = weight.is_contiguous() and not weight.shape[1] % _PIECE
+    rows, size = weight.shape
+    lies_well = size % _PIECE == 0 and weight.is_contiguous()
     if product is None or not lies_well or torch.get_num_threads() > 1:
         if bias is None:
             return torch.mv(weight, row, out=out)
         return torch.addmv(bias, weight, row, out=out)
     row = row.contiguous()
-    y = row.new_empty(len(weight)) if out is None else out
-    product(y.data_ptr(), weight.data_ptr(), row.data_ptr(), *weight.shape)
+    y = row.new_empty(rows) if out is None else out
+    product(y.data_ptr(), weight.data_ptr(), row.data_ptr(), rows, size)
     return y if bias is None else y.add_(bias)
 
 

@@ -97,7 +97,7 @@ class RowPages:
         self._k, self._v = self._picked.view(2, 1, G, -1, tokens.shape[1])[..., :S, :]
 
     def attend(self, layer: int, query: Tensor, made: Tensor, scale: float) -> Tensor:
-        """query [1, G, H / G, W]; made: keys, then values of the token, [2 G, W]. To [1, 1, H W]."""
+        """query [1, G, H / G, W] to [1, 1, H W]. made: keys, then values of the token, [2 G, W]."""
         self._tokens.index_copy_(0, self._write[layer], made)
         torch.index_select(self._blocks, 0, self._read[layer], out=self._picked)
         found = functional.scaled_dot_product_attention(query, self._k, self._v, scale=scale)
@@ -119,7 +119,8 @@ def through_layers(
     (H, G), (cos, sin) = heads, turn
     W = len(cos)
     made = x.new_empty(H + 2 * G, W)
-    q, k, v = made.view(-1).split([H * W, G * W, G * W])
+    flat = made.view(-1)
+    q, k, v = flat[: H * W], flat[H * W : (H + G) * W], flat[(H + G) * W :]
     c, s = torch.ones_like(made), torch.zeros_like(made)
     c[: H + G], s[: H + G] = cos, sin
     minus, plus = -s[:, : W // 2], s[:, W // 2 :]
