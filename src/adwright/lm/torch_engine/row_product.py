@@ -4,9 +4,8 @@
 
 torch's takes half as long again: it hands the product to a library that looks up how to do it in
 each call, and it reads the matrix no faster than it comes by itself. Here the words are asked for
-a page ahead. For processors that multiply pairs of bfloat16; the loops are compiled by numba, of
-the extra `fast`, and kept beside this file until it changes: who changes `vector_code` must touch
-it.
+a page ahead. For processors that multiply pairs of bfloat16; numba, of the extra `fast`, compiles
+it where it is first called, in less than a second.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def _sums(rows: int) -> Any:
 _several, _one = _sums(_ROWS), _sums(1)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True)
 def row_product(y, w, x, rows, size):
     """y = W x: addresses, each of numbers side by side, then out and in."""
     full = rows - rows % _ROWS

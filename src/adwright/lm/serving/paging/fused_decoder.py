@@ -36,14 +36,7 @@ class FusedDecoder:
     def __init__(self, decoder: Any) -> None:
         self._embed, self._rotary = decoder.embed_tokens, decoder.rotary_emb
         self._norm = _norm(decoder.norm)
-        self._layers = [
-            LlamaLayer(
-                *(_norm(getattr(layer, name)) for name in _NORMS),
-                *(layer.get_submodule(name) for name in _MAPS),
-                layer.mlp.act_fn,
-            )
-            for layer in decoder.layers
-        ]
+        self._layers = [_layer(layer) for layer in decoder.layers]
         self._by_row = all(hasattr(own, "row") for layer in self._layers for own in layer.maps)
         attention = decoder.layers[0].self_attn
         self._width, self._scale = int(attention.head_dim), float(attention.scaling)
@@ -101,6 +94,12 @@ class FusedDecoder:
         turn = cos[0, 0], sin[0, 0]
         x = through_layers(self._layers, x, turn, pages, attention.heads, self._scale)
         return self._norm.mirrored(x)[0]
+
+
+def _layer(module: Any) -> LlamaLayer:
+    first, second = (_norm(getattr(module, name)) for name in _NORMS)
+    q, k, v, o, gate, up, down = (module.get_submodule(name) for name in _MAPS)
+    return LlamaLayer(first, second, q, k, v, o, gate, up, down, module.mlp.act_fn)
 
 
 def _norm(module: Any) -> RowNorm:
