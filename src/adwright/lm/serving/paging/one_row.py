@@ -128,6 +128,7 @@ def through_layers(
     (left, right), (new_left, new_right) = made.chunk(2, -1), turned.chunk(2, -1)
     query, kept = turned[:H].view(1, G, -1, W), turned[H:]
     signs = x.new_tensor([[1.0], [-1.0]])
+    added = x.new_empty(x.shape[1])
     for at, layer in enumerate(layers):
         h = layer.first.mirrored(x)
         layer.q.row(h, q)
@@ -136,8 +137,8 @@ def through_layers(
         torch.mul(made, c, out=turned)
         new_left.addcmul_(right, minus)
         new_right.addcmul_(left, plus)
-        x.addcmul_(layer.o.row(pages.attend(at, query, kept, scale)), signs)
+        x.addcmul_(layer.o.row(pages.attend(at, query, kept, scale), added), signs)
         h = layer.second.mirrored(x)
         inner = layer.act(layer.gate.row(h)).mul_(layer.up.row(h))[None, None]
-        x.addcmul_(layer.down.row(inner), signs)
+        x.addcmul_(layer.down.row(inner, added), signs)
     return x
