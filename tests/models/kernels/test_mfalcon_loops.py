@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from adwright.core.vector_code import LANES
 from adwright.models.kernels.mfalcon_loops import COLUMNS, ROWS
-from adwright.models.kernels.vector_code import LANES
 
 
 def test_tiles_are_whole_blocks_of_the_products() -> None:

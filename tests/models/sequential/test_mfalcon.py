@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, MissingExtraError, ValueInvalidError
+from adwright.core.vector_code import has_pairs
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.kernels.vector_code import has_pairs
 from adwright.models.sequential import mfalcon_torch as module
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon import Falcon, Kernel

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ValueInvalidError
-from adwright.models.kernels.vector_code import has_pairs
+from adwright.core.vector_code import has_pairs
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon_cache import LayerHistory, read_history
 from adwright.models.sequential.mfalcon_fused import FusedScorer, PackedHistory, fused_for

@@ -27,7 +27,7 @@ from adwright.lm.serving.paging.paged_attention import (
     Sequenced,
     paged_attention,
 )
-from adwright.lm.torch_engine.linear_map import mapped
+from adwright.lm.torch_engine.linear_map import mapped, row_mapped
 from adwright.lm.torch_engine.network import Network
 from adwright.tuning.sizes import LINEAR, Sizes, Target, places
 
@@ -51,6 +51,8 @@ class PagedLinear(nn.Module):
         super().__init__()
         self.base = base
         self.merged: Tensor | None = None
+        # Not looked up as parameters are, which takes as long as some of the operations.
+        self._own = base.weight, base.bias
         self._layer, self._target, self._desk = layer, target, desk
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,6 +64,20 @@ class PagedLinear(nn.Module):
         seen = ops.before(self._layer, self._target, x)
         y = mapped(seen, weight, self.base.bias)
         ops.after(self._layer, self._target, seen, y)
+        return y
+
+    def row(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """`forward` of one row x [1, 1, in] to [out]: `out`, where there is one."""
+        ops = self._desk.ops
+        weight, bias = self._own
+        if self.merged is not None:
+            weight = self.merged
+        idle = ops is None or ops.idle(self._target)
+        if ops is not None and not idle:
+            x = ops.before(self._layer, self._target, x)
+        y = row_mapped(x.view(-1), weight, bias, out)
+        if ops is not None and not idle:
+            ops.after(self._layer, self._target, x, y.view(1, 1, -1))
         return y
 
 
@@ -98,7 +114,8 @@ class PagedNetwork:
         self._desk.ops = ops
         try:
             if self.fused is not None:
-                return self.fused.hidden(tokens, positions, attention)
+                found = self.fused.row_hidden(tokens, positions, attention)
+                return self.fused.hidden(tokens, positions, attention) if found is None else found
             return self._plain(tokens, positions, attention)
         finally:
             self._desk.ops = None
@@ -118,23 +135,30 @@ class PagedNetwork:
 
     @torch.inference_mode()
     def _agree(self, sizes: Sizes) -> bool:
-        """Whether both ways give the same, over two tokens."""
+        """Whether all ways give the same, over two tokens; by row, the second of them."""
         fused = self.fused
+        if fused is None:
+            return False
         weight = next(self._decoder.parameters())
         tokens = torch.arange(2, device=weight.device)
+        pool = PagePool(PageShape.of(sizes, 2), 2, weight.dtype, weight.device)
         found = []
-        for way in (self._plain, fused.hidden if fused is not None else self._plain):
-            pool = PagePool(PageShape.of(sizes, 2), 2, weight.dtype, weight.device)
-            row = Sequenced([1], 0, 2)
-            pages = PagedAttention(pool, [row], 0, sizes.heads // sizes.kv_heads)
+        for way, past in ((self._plain, 0), (fused.hidden, 0), (fused.row_hidden, 1)):
+            row, new = Sequenced([1], past, 2 - past), tokens[past:]
+            pages = PagedAttention(pool, [row], past, sizes.heads // sizes.kv_heads)
             try:
-                found.append(way(tokens, tokens, pages).float())
+                own = way(new, new, pages)
             except RuntimeError:  # other shapes than those of a Llama
                 return False
-        theirs, ours = found
+            if own is not None:
+                found.append(own.float())
+        theirs, ours = found[0], found[1:]
         # In 16 bits the first tokens, which all others attend to, are far from each other: 4% here.
         near = 1e-4 if weight.dtype == torch.float32 else 0.1
-        return bool((ours - theirs).norm() <= near * theirs.norm())
+        return all(
+            bool((own - theirs[-len(own) :]).norm() <= near * theirs[-len(own) :].norm())
+            for own in ours
+        )
 
 
 def _require_full_attention(config: Any) -> None:

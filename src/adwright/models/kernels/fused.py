@@ -85,8 +85,8 @@ class _Work:
     """One call: the batch as the loops read it, and which thread computes which blocks."""
 
     def __init__(self, offsets: Tensor, terms: Terms, q: Tensor, v: Tensor) -> None:
+        from adwright.core.vector_code import LANES, has_pairs
         from adwright.models.kernels.fused_loops import LEAST, MOST, AttentionBatch
-        from adwright.models.kernels.vector_code import LANES, has_pairs
 
         pairs = q.dtype == torch.bfloat16 and has_pairs()
         self.dtype = torch.bfloat16 if pairs else torch.float32

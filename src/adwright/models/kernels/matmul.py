@@ -19,7 +19,7 @@ import numba
 from numba.core import types
 from numba.extending import intrinsic
 
-from adwright.models.kernels.vector_code import (
+from adwright.core.vector_code import (
     FLOATS,
     LANES,
     WORDS,

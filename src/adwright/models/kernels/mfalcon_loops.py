@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from adwright.core.vector_code import LANES
 from adwright.models.kernels.matmul import add_pairs, add_words, set_pairs, set_words
 from adwright.models.kernels.silu import weigh, weigh_pairs
-from adwright.models.kernels.vector_code import LANES
 
 __all__ = ["COLUMNS", "ROWS", "Columns", "LayerSizes", "Weights", "through_layer"]
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from adwright.models.kernels.vector_code import LANES
+from adwright.core.vector_code import LANES
 
 __all__ = ["Numbers", "SequenceBuffers", "pack", "packed", "store"]
 

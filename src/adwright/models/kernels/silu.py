@@ -20,7 +20,7 @@ from typing import Any
 from numba.core import types
 from numba.extending import intrinsic
 
-from adwright.models.kernels.vector_code import (
+from adwright.core.vector_code import (
     FLOATS,
     HALVES,
     LANES,

@@ -92,7 +92,7 @@ class FusedScorer:
     """
 
     def __init__(self, model: HSTURanker, *, bfloat16: bool = False) -> None:
-        from adwright.models.kernels.vector_code import has_pairs
+        from adwright.core.vector_code import has_pairs
 
         self.model = model
         self.dtype = torch.bfloat16 if bfloat16 and has_pairs() else torch.float32

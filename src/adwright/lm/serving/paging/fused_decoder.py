@@ -13,13 +13,12 @@ others, and `PagedNetwork` compares the hidden states of a few tokens with those
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from adwright.lm.serving.paging.one_row import LlamaLayer, RowNorm, through_layers
 from adwright.lm.serving.paging.paged_attention import PagedAttention
 
 __all__ = ["FusedDecoder"]
@@ -31,31 +30,14 @@ _MAPS = (
 _NORMS = ("input_layernorm", "post_attention_layernorm")
 
 
-@dataclass(frozen=True)
-class _Norm:
-    """A root mean square norm."""
-
-    weight: Tensor
-    eps: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return functional.rms_norm(x, [len(self.weight)], self.weight, self.eps)
-
-
 class FusedDecoder:
     """A decoder of transformers in the form of the module. `of` says whether it has it."""
 
     def __init__(self, decoder: Any) -> None:
         self._embed, self._rotary = decoder.embed_tokens, decoder.rotary_emb
         self._norm = _norm(decoder.norm)
-        self._layers = [
-            (
-                *(_norm(getattr(layer, name)) for name in _NORMS),
-                *(layer.get_submodule(name).forward for name in _MAPS),
-                layer.mlp.act_fn,
-            )
-            for layer in decoder.layers
-        ]
+        self._layers = [_layer(layer) for layer in decoder.layers]
+        self._by_row = all(hasattr(own, "row") for layer in self._layers for own in layer.maps)
         attention = decoder.layers[0].self_attn
         self._width, self._scale = int(attention.head_dim), float(attention.scaling)
 
@@ -84,19 +66,41 @@ class FusedDecoder:
         cos, sin = self._rotary(x, positions[None])
         sin = torch.cat([-sin[..., : W // 2], sin[..., W // 2 :]], -1)
         cos, sin = cos[0, :, None], sin[0, :, None]  # [N, 1, W]
-        for at, (first, second, q, k, v, o, gate, up, down, act) in enumerate(self._layers):
-            h = first(x)
-            query, value = q(h), v(h)
-            both = torch.cat([query, k(h)], -1).view(N, -1, W)  # queries, then keys
+        for at, layer in enumerate(self._layers):
+            h = layer.first(x)
+            query, value = layer.q.forward(h), layer.v.forward(h)
+            both = torch.cat([query, layer.k.forward(h)], -1).view(N, -1, W)  # queries, then keys
             both = torch.addcmul(both * cos, both.roll(W // 2, -1), sin).transpose(0, 1)[None]
             H = query.shape[-1] // W
             values = value.view(1, N, -1, W).transpose(1, 2)
             made = attention.attend(at, both[:, :H], both[:, H:], values, self._scale)
-            x = x + o(made.view(1, N, -1))
-            h = second(x)
-            x = x + down(act(gate(h)) * up(h))
+            x = x + layer.o.forward(made.view(1, N, -1))
+            h = layer.second(x)
+            inner = layer.act(layer.gate.forward(h)) * layer.up.forward(h)
+            x = x + layer.down.forward(inner)
         return self._norm(x)[0]
 
+    def row_hidden(
+        self, tokens: Tensor, positions: Tensor, attention: PagedAttention
+    ) -> Tensor | None:
+        """As `hidden`, in fewer calls still, where the pass is one token of one row and the maps
+        have a `row`; None else."""
+        pages = attention.row_pages() if self._by_row else None
+        if pages is None:
+            return None
+        x = self._embed(tokens[None])
+        cos, sin = self._rotary(x, positions[None])
+        x = torch.cat([x[0], -x[0]])
+        turn = cos[0, 0], sin[0, 0]
+        x = through_layers(self._layers, x, turn, pages, attention.heads, self._scale)
+        return self._norm.mirrored(x)[0]
 
-def _norm(module: Any) -> _Norm:
-    return _Norm(module.weight, float(module.variance_epsilon))
+
+def _layer(module: Any) -> LlamaLayer:
+    first, second = (_norm(getattr(module, name)) for name in _NORMS)
+    q, k, v, o, gate, up, down = (module.get_submodule(name) for name in _MAPS)
+    return LlamaLayer(first, second, q, k, v, o, gate, up, down, module.mlp.act_fn)
+
+
+def _norm(module: Any) -> RowNorm:
+    return RowNorm(module.weight, float(module.variance_epsilon))

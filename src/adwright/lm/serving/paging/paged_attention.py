@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adwright.lm.serving.page_pool import PagePool, PageShape
+from adwright.lm.serving.paging.one_row import RowPages
 
 __all__ = ["PagedAttention", "Sequenced", "paged_attention"]
 
@@ -122,6 +123,21 @@ class PagedAttention:
             )
             found[0, part] = made[0].transpose(0, 1)
         return found
+
+    @property
+    def heads(self) -> tuple[int, int]:
+        """H, of queries, and G, of keys."""
+        return self._folds * self._shape.heads, self._shape.heads
+
+    def row_pages(self) -> RowPages | None:
+        """Where the pass is one token of one row on a CPU: its pages; None else."""
+        alone = self._buckets[0].alone if len(self._buckets) == 1 and not self._prompts else None
+        if alone is None or not self._write.is_cpu:
+            return None
+        shape = self._shape
+        steps = 2 * shape.heads * shape.block, 2 * shape.heads
+        where = self._write, self._buckets[0].blocks.view(-1)
+        return RowPages(self._pool.tokens, self._pool.blocks, *where, steps, shape.layers, alone)
 
     def _read(self, layer: int, bucket: _Bucket, queries: Tensor, scale: float) -> Tensor:
         """queries [b, H, D] to [b, H, D]."""

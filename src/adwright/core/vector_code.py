@@ -1,4 +1,4 @@
-"""Vector instructions for the loops of the fused attention: a thin layer over LLVM's.
+"""Vector instructions for loops that numba compiles: a thin layer over LLVM's.
 
 numba compiles loops over numbers well, but keeps sums in memory where a product needs them in
 registers, and leaves many loops in single steps. `Code` writes instructions on vectors of 16
@@ -121,6 +121,31 @@ class Code:
         """1 / x to 14 bits; see `has_wide_registers`."""
         everywhere = ir.Constant(_I16, -1)
         return self.call("llvm.x86.avx512.rcp14.ps.512", FLOATS, x, x, everywhere)
+
+    def total(self, x: Any) -> Any:
+        """The sum of a vector of float32, in any order: a float32."""
+        signature = ir.FunctionType(_F32, [_F32, FLOATS])
+        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            self.builder.module, signature, f"llvm.vector.reduce.fadd.v{LANES}f32"
+        )
+        zero = ir.Constant(_F32, 0.0)
+        return self.builder.call(function, [zero, x], fastmath=("reassoc",))
+
+    def store_half(self, one: Any, address: Any) -> None:
+        """A float32 as bfloat16 to there; see `has_pairs`."""
+        half = self.builder.fptrunc(one, _BFloat())
+        self.builder.store(half, self.builder.inttoptr(address, half.type.as_pointer()), align=2)
+
+    def fetch(self, address: Any) -> None:
+        """Ask for what is there, to be read soon. Any address may be asked for."""
+        bytes_ = ir.IntType(8).as_pointer()
+        signature = ir.FunctionType(ir.VoidType(), [bytes_, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            self.builder.module, signature, "llvm.prefetch.p0"
+        )
+        # To read, into all caches, as data.
+        kind = [ir.Constant(_I32, value) for value in (0, 3, 1)]
+        self.builder.call(function, [self.builder.inttoptr(address, bytes_), *kind])
 
     def loop(
         self, steps: Any, start: Sequence[Any], body: Callable[..., Sequence[Any]]
