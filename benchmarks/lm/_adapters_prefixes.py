@@ -7,6 +7,8 @@ of this process.
                        whole; together, what they share read once; and again, where it is there
     shared_labels()    ten continuations of one prompt of 249 tokens, scored
     shared_memory()    pages of 16 requests on 1,500 tokens in common
+    shared_alora()     a prompt of 249 tokens that the base has answered, asked of three adapters
+                       that act from an invocation on, and of three that act everywhere
     one_row()          tokens per CPU-second of one request, ours and with the layers of
                        transformers and torch's product of matrices
 """
@@ -15,6 +17,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -25,14 +29,29 @@ from torch.nn import functional
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving import paged_network
 from adwright.lm.serving.engine import AdapterModels
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.paging.fused_decoder import FusedDecoder
 from adwright.lm.serving.rows import AnswerRow, Row, ScoreRow
 from adwright.lm.torch_engine import network
-from benchmarks.lm._adapter_engines import engine, opened, prompts, rate_of
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
+from benchmarks.lm._adapter_engines import (
+    LORA,
+    engine,
+    opened,
+    prompts,
+    random_adapter,
+    rate_of,
+)
 
 ROWS, COMMON, OWN, NEW = 16, 249, 20, 24
 LABELS, LABEL = 10, 3
 LONG = 1500
+#: Adapters that are asked, the tokens that call them, which open an answer of SmolLM2, and what
+#: they write.
+ASKED, CALL = 3, (1, 520, 9531, 198)
+ALORA = ActivatedLoRA(LORA.rank, LORA.alpha, LORA.targets, CALL)
+_FEW = GenerationConfig(max_tokens=8)
 
 
 def shared_prefixes(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
@@ -85,6 +104,65 @@ def shared_memory() -> list[dict[str, Any]]:
         most = max(most, models.pool().keys)
     alone = -(-(LONG + OWN + NEW - 1) // models.config.block)
     return [{"pages": most, "pages_apart": ROWS * alone, "share": most / (ROWS * alone)}]
+
+
+def shared_alora(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
+    """A row: CPU-seconds of the adapters' answers, their ratio, which share of the prompts' tokens
+    was there, and whether the answers are in float32 those that were read whole."""
+    plain, activated = (_asked(dtype, method) for method in (LORA, ALORA))
+    alone, shared = (_asked(torch.float32, ALORA, share=share) for share in (False, True))
+    return [
+        {
+            "alora_cpu_seconds": activated["seconds"],
+            "lora_cpu_seconds": plain["seconds"],
+            "ratio": plain["seconds"] / activated["seconds"],
+            "first_token_ratio": plain["first"] / activated["first"],
+            "cached_share": activated["cached"],
+            "lora_cached_share": plain["cached"],
+            "float32_answers_equal": int(alone["answers"] == shared["answers"]),
+        }
+    ]
+
+
+def _asked(dtype: torch.dtype, method: GatheredMethod, *, share: bool = True) -> dict[str, Any]:
+    """Let three adapters, which are in the pool, answer one after another what the base has
+    answered: CPU-seconds of their answers and first tokens, the least of three prompts."""
+    model = opened(dtype)
+    with TemporaryDirectory() as top:
+        base = BaseMaps.of(model)
+        names = [f"adapter-{at}" for at in range(ASKED)]
+        folders = [
+            random_adapter(base, method, Path(top, name), at) for at, name in enumerate(names)
+        ]
+        models = engine(model, folders, share_prefixes=share)
+        for name in names:
+            _run(models, [models.batched(name).row([*CALL], _FEW, 0)])
+        whole, first, rows = [], [], list[AnswerRow]()
+        for begin in prompts(3, COMMON):
+            ids = [*begin.ids, *CALL]
+            _run(models, [models.batched("base").row(ids, _FEW, 0)])
+            own = [models.batched(name).row(ids, _FEW, 0) for name in names]
+            took = [_one_by_one(models, row) for row in own]
+            first.append(sum(one[0] for one in took))
+            whole.append(sum(one[1] for one in took))
+            rows += own
+    usage = [row.answer.usage for row in rows]
+    return {
+        "seconds": min(whole),
+        "first": min(first),
+        "cached": sum(one.cached_tokens for one in usage) / sum(one.prompt_tokens for one in usage),
+        "answers": [row.answer.completion().token_ids for row in rows],
+    }
+
+
+def _one_by_one(models: AdapterModels, row: AnswerRow) -> tuple[float, float]:
+    """CPU-seconds to the first token, and to the last."""
+    began, first = time.process_time(), 0.0
+    models.submit([row])
+    while not row.over:
+        models.step()
+        first = first or time.process_time() - began
+    return first, time.process_time() - began
 
 
 def one_row(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
