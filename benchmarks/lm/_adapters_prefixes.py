@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 from unittest.mock import patch
 
@@ -107,49 +107,58 @@ def shared_memory() -> list[dict[str, Any]]:
 
 
 def shared_alora(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
-    """A row: CPU-seconds of the adapters' answers, their ratio, which share of the prompts' tokens
-    was there, and whether the answers are in float32 those that were read whole."""
-    plain, activated = (_asked(dtype, method) for method in (LORA, ALORA))
-    alone, shared = (_asked(torch.float32, ALORA, share=share) for share in (False, True))
+    """A row: CPU-seconds of the adapters' answers and their ratio, the least of three prompts that
+    both kinds take in turn; which share of the tokens was there; and whether the answers are in
+    float32 those that were read whole."""
+    with TemporaryDirectory() as top:
+        model = opened(dtype)
+        kinds = [_with_adapters(model, method, Path(top)) for method in (LORA, ALORA)]
+        turns = [
+            [_asked(models, list(begin.ids)) for models in kinds] for begin in prompts(3, COMMON)
+        ]
+        plain, activated = zip(*turns, strict=True)
+        model = opened(torch.float32)
+        both = [_with_adapters(model, ALORA, Path(top), share=share) for share in (False, True)]
+        alone, shared = (_asked(models, list(prompts(1, COMMON)[0].ids)) for models in both)
+    best = {
+        name: [min(turn[key] for turn in own) for key in ("first", "whole")]
+        for name, own in (("lora", plain), ("alora", activated))
+    }
     return [
         {
-            "alora_cpu_seconds": activated["seconds"],
-            "lora_cpu_seconds": plain["seconds"],
-            "ratio": plain["seconds"] / activated["seconds"],
-            "first_token_ratio": plain["first"] / activated["first"],
-            "cached_share": activated["cached"],
-            "lora_cached_share": plain["cached"],
+            "alora_cpu_seconds": best["alora"][1],
+            "lora_cpu_seconds": best["lora"][1],
+            "ratio": best["lora"][1] / best["alora"][1],
+            "first_token_ratio": best["lora"][0] / best["alora"][0],
+            "cached_share": activated[0]["cached"],
+            "lora_cached_share": plain[0]["cached"],
             "float32_answers_equal": int(alone["answers"] == shared["answers"]),
         }
     ]
 
 
-def _asked(dtype: torch.dtype, method: GatheredMethod, *, share: bool = True) -> dict[str, Any]:
-    """Let three adapters, which are in the pool, answer one after another what the base has
-    answered: CPU-seconds of their answers and first tokens, the least of three prompts."""
-    model = opened(dtype)
-    with TemporaryDirectory() as top:
-        base = BaseMaps.of(model)
-        names = [f"adapter-{at}" for at in range(ASKED)]
-        folders = [
-            random_adapter(base, method, Path(top, name), at) for at, name in enumerate(names)
-        ]
-        models = engine(model, folders, share_prefixes=share)
-        for name in names:
-            _run(models, [models.batched(name).row([*CALL], _FEW, 0)])
-        whole, first, rows = [], [], list[AnswerRow]()
-        for begin in prompts(3, COMMON):
-            ids = [*begin.ids, *CALL]
-            _run(models, [models.batched("base").row(ids, _FEW, 0)])
-            own = [models.batched(name).row(ids, _FEW, 0) for name in names]
-            took = [_one_by_one(models, row) for row in own]
-            first.append(sum(one[0] for one in took))
-            whole.append(sum(one[1] for one in took))
-            rows += own
+def _with_adapters(
+    model: Any, method: GatheredMethod, top: Path, *, share: bool = True
+) -> AdapterModels:
+    """The engine with adapters of one kind, which are in the pool."""
+    base, own = BaseMaps.of(model), Path(mkdtemp(dir=top))
+    folders = [random_adapter(base, method, own / f"adapter-{at}", at) for at in range(ASKED)]
+    models = engine(model, folders, share_prefixes=share)
+    for folder in folders:
+        _run(models, [models.batched(folder.name).row([*CALL], _FEW, 0)])
+    return models
+
+
+def _asked(models: AdapterModels, begin: list[int]) -> dict[str, Any]:
+    """Let the adapters answer, one after another, what the base has answered."""
+    _run(models, [models.batched("base").row([*begin, *CALL], _FEW, 0)])
+    names = [name for name in models if name != "base"]
+    rows = [models.batched(name).row([*begin, *CALL], _FEW, 0) for name in names]
+    took = [_one_by_one(models, row) for row in rows]
     usage = [row.answer.usage for row in rows]
     return {
-        "seconds": min(whole),
-        "first": min(first),
+        "first": sum(first for first, _ in took),
+        "whole": sum(whole for _, whole in took),
         "cached": sum(one.cached_tokens for one in usage) / sum(one.prompt_tokens for one in usage),
         "answers": [row.answer.completion().token_ids for row in rows],
     }
