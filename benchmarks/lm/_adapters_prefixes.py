@@ -7,6 +7,8 @@ of this process.
                        whole; together, what they share read once; and again, where it is there
     shared_labels()    ten continuations of one prompt of 249 tokens, scored
     shared_memory()    pages of 16 requests on 1,500 tokens in common
+    shared_alora()     a prompt of 249 tokens that the base has answered, asked of three adapters
+                       that act from an invocation on, and of three that act everywhere
     one_row()          tokens per CPU-second of one request, ours and with the layers of
                        transformers and torch's product of matrices
 """
@@ -15,6 +17,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 from unittest.mock import patch
 
@@ -25,14 +29,29 @@ from torch.nn import functional
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.serving import paged_network
 from adwright.lm.serving.engine import AdapterModels
+from adwright.lm.serving.gathered_adapters import BaseMaps
+from adwright.lm.serving.kinds.shapes import GatheredMethod
 from adwright.lm.serving.paging.fused_decoder import FusedDecoder
 from adwright.lm.serving.rows import AnswerRow, Row, ScoreRow
 from adwright.lm.torch_engine import network
-from benchmarks.lm._adapter_engines import engine, opened, prompts, rate_of
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
+from benchmarks.lm._adapter_engines import (
+    LORA,
+    engine,
+    opened,
+    prompts,
+    random_adapter,
+    rate_of,
+)
 
 ROWS, COMMON, OWN, NEW = 16, 249, 20, 24
 LABELS, LABEL = 10, 3
 LONG = 1500
+#: Adapters that are asked, the tokens that call them, which open an answer of SmolLM2, and what
+#: they write.
+ASKED, CALL = 3, (1, 520, 9531, 198)
+ALORA = ActivatedLoRA(LORA.rank, LORA.alpha, LORA.targets, CALL)
+_FEW = GenerationConfig(max_tokens=8)
 
 
 def shared_prefixes(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
@@ -85,6 +104,74 @@ def shared_memory() -> list[dict[str, Any]]:
         most = max(most, models.pool().keys)
     alone = -(-(LONG + OWN + NEW - 1) // models.config.block)
     return [{"pages": most, "pages_apart": ROWS * alone, "share": most / (ROWS * alone)}]
+
+
+def shared_alora(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
+    """A row: CPU-seconds of the adapters' answers and their ratio, the least of three prompts that
+    both kinds take in turn; which share of the tokens was there; and whether the answers are in
+    float32 those that were read whole."""
+    with TemporaryDirectory() as top:
+        model = opened(dtype)
+        kinds = [_with_adapters(model, method, Path(top)) for method in (LORA, ALORA)]
+        turns = [
+            [_asked(models, list(begin.ids)) for models in kinds] for begin in prompts(3, COMMON)
+        ]
+        plain, activated = zip(*turns, strict=True)
+        model = opened(torch.float32)
+        both = [_with_adapters(model, ALORA, Path(top), share=share) for share in (False, True)]
+        alone, shared = (_asked(models, list(prompts(1, COMMON)[0].ids)) for models in both)
+    best = {
+        name: [min(turn[key] for turn in own) for key in ("first", "whole")]
+        for name, own in (("lora", plain), ("alora", activated))
+    }
+    return [
+        {
+            "alora_cpu_seconds": best["alora"][1],
+            "lora_cpu_seconds": best["lora"][1],
+            "ratio": best["lora"][1] / best["alora"][1],
+            "first_token_ratio": best["lora"][0] / best["alora"][0],
+            "cached_share": activated[0]["cached"],
+            "lora_cached_share": plain[0]["cached"],
+            "float32_answers_equal": int(alone["answers"] == shared["answers"]),
+        }
+    ]
+
+
+def _with_adapters(
+    model: Any, method: GatheredMethod, top: Path, *, share: bool = True
+) -> AdapterModels:
+    """The engine with adapters of one kind, which are in the pool."""
+    base, own = BaseMaps.of(model), Path(mkdtemp(dir=top))
+    folders = [random_adapter(base, method, own / f"adapter-{at}", at) for at in range(ASKED)]
+    models = engine(model, folders, share_prefixes=share)
+    for folder in folders:
+        _run(models, [models.batched(folder.name).row([*CALL], _FEW, 0)])
+    return models
+
+
+def _asked(models: AdapterModels, begin: list[int]) -> dict[str, Any]:
+    """Let the adapters answer, one after another, what the base has answered."""
+    _run(models, [models.batched("base").row([*begin, *CALL], _FEW, 0)])
+    names = [name for name in models if name != "base"]
+    rows = [models.batched(name).row([*begin, *CALL], _FEW, 0) for name in names]
+    took = [_one_by_one(models, row) for row in rows]
+    usage = [row.answer.usage for row in rows]
+    return {
+        "first": sum(first for first, _ in took),
+        "whole": sum(whole for _, whole in took),
+        "cached": sum(one.cached_tokens for one in usage) / sum(one.prompt_tokens for one in usage),
+        "answers": [row.answer.completion().token_ids for row in rows],
+    }
+
+
+def _one_by_one(models: AdapterModels, row: AnswerRow) -> tuple[float, float]:
+    """CPU-seconds to the first token, and to the last."""
+    began, first = time.process_time(), 0.0
+    models.submit([row])
+    while not row.over:
+        models.step()
+        first = first or time.process_time() - began
+    return first, time.process_time() - began
 
 
 def one_row(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ SERVING = (
     "merged_weights",
     "attention_choices",
 )
-PREFIXES = ("shared_prefixes", "shared_labels", "shared_memory", "one_row")
+PREFIXES = ("shared_prefixes", "shared_labels", "shared_memory", "shared_alora", "one_row")
 TUNING = ("together_rows", "coserving_rows")
 PROTOCOL = (
     f"{SMOLLM2_NOTE}, bfloat16, one thread, CPU-seconds of the process. mixed_batch: 32 rows of 64 "
@@ -42,7 +42,9 @@ PROTOCOL = (
     "merged_weights: one adapter folded into weights of its own. shared_prefixes: 16 requests of "
     "249 tokens in common, 20 of their own and 24 new, each read whole, sharing what they read, "
     "and once more with other ends. shared_labels: ten labels of one prompt of 249 tokens. "
-    "shared_memory: pages of 16 requests on 1,500 tokens in common. one_row: one request, against "
+    "shared_memory: pages of 16 requests on 1,500 tokens in common. shared_alora: a prompt of 249 "
+    "tokens that the base has answered, asked of three LoRAs that act from an invocation on, and "
+    "of three plain ones, 8 tokens each. one_row: one request, against "
     "transformers' layers and torch's product of matrices over the same pages. "
     "together_rows: eight LoRA jobs in one step, against one after another through `tune`, on "
     "titles of AE-110k with their attributes. coserving_rows: four jobs tuned while requests "
@@ -79,6 +81,7 @@ def figures() -> dict[str, Any]:
     (many,) = rows_of("many_registered")
     (prefixes,), (labels,) = rows_of("shared_prefixes"), rows_of("shared_labels")
     (memory,), (one,) = rows_of("shared_memory"), rows_of("one_row")
+    (alora,) = rows_of("shared_alora")
     together = rows_of("together_rows")
     beside = rows_of("coserving_rows")
     found: dict[str, Any] = {
@@ -91,6 +94,10 @@ def figures() -> dict[str, Any]:
         "prefix_answers_equal": prefixes["float32_answers_equal"],
         "labels_ratio": labels["ratio"],
         "prefix_pages_share": memory["share"],
+        "alora_ratio": alora["ratio"],
+        "alora_first_token_ratio": alora["first_token_ratio"],
+        "alora_cached_share": alora["cached_share"],
+        "alora_answers_equal": alora["float32_answers_equal"],
         "decode_one_row_ratio": one["ratio"],
         "decode_one_row_rate": one["tokens_per_cpu_second"],
         "logits_max_diff": exact["greatest_difference"],

@@ -41,6 +41,7 @@ from adwright.tuning.hybrid import MAM, UniPELT
 from adwright.tuning.peft_kinds import KINDS, PeftKind
 from adwright.tuning.peft_wrapper import Wrapped
 from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.compacter import Compacter
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.dylora import DyLoRA
@@ -88,6 +89,7 @@ Method = (
     | DyLoRA
     | SoRA
     | LoRAHub
+    | ActivatedLoRA
     | MAM  # hybrid
     | UniPELT
     | AdapterDrop  # efficient

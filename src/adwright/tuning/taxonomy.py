@@ -146,7 +146,7 @@ _MISSING: dict[Branch, dict[str, str]] = {
         "X-LoRA, Arrow": _EXPERTS,
         "CorDA, PiSSA, OLoRA, LoRA-GA": _INITS,
         "EVA": f"starts LoRA's A at singular vectors of what its map sees; {_OPEN}",
-        "aLoRA, BD-LoRA, KaSA, VeLoRA, MonteCLoRA": (
+        "BD-LoRA, KaSA, VeLoRA, MonteCLoRA": (
             "a variant that peft's LoRA config switches on; could be wrapped, and was not"
         ),
         "SuperTuning": (

@@ -24,7 +24,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +100,14 @@ class TuningMethod(ABC):
                 if isinstance(child, TunedLinear):
                     setattr(parent, name, child.merged())
         return tuned.model
+
+    def in_tokens(self, encode: Callable[[str], Sequence[int]], opening: str = "") -> Self:
+        """The same with its texts, where it has any, as tokens of the base.
+
+        encode: the base's tokenizer, without special tokens. opening: what its chat template puts
+        before an answer. Raises ConfigError where a text that it needs is missing.
+        """
+        return self
 
     def rate(self, name: str) -> float:
         """Return the factor of the learning rate for the parameter `name`."""

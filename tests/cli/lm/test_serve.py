@@ -9,7 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from adwright.cli import app
 from adwright.cli.lm import serve as verbs
 from adwright.cli.lm.serve import KEY_VARIABLE
 from tests.support.lm.lm_server import run, serving
@@ -79,6 +81,35 @@ def test_it_serves_adapters(tiny: str, tmp_path: Path) -> None:
         assert httpx.post(f"{url}/completions", json=body, timeout=30).status_code == 200
         (one,) = httpx.get(f"{url}/adapters", timeout=30).json()["data"]
         assert (one["id"], one["where"]) == ("shop-1", "pool")
+
+
+def test_what_the_base_has_read_is_not_read_again_for_an_activated_lora(
+    tiny: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("fastapi", reason="the extra service is not installed")
+    data, top = tmp_path / "pairs.jsonl", tmp_path / "adapters"
+    rows = [{"prompt": f"shop {n}", "answer": f"sale {n % 3}"} for n in range(12)]
+    data.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+    for name in ("one", "two"):
+        asked = ["tune", "--data", str(data), "--model", tiny, "--out", str(top / name)]
+        asked += ["--method", "aLoRA", "--set", "rank=2", "--steps", "2"]
+        assert CliRunner().invoke(app, asked).exit_code == 0
+    said = "the best tea in the world is a cup of tea with a friend, fresh bread and ripe cheese"
+    talk = {"messages": [{"role": "user", "content": said}], "max_tokens": 3, "temperature": 0}
+    options = ("--model", tiny, "--name", "tiny", "--threads", "1", "--pool-mb", "4")
+    with serving(*options, "--adapters", str(top)) as (url, told):
+        cached = []
+        for model in ("tiny", "one", "two"):
+            body = httpx.post(f"{url}/chat/completions", json={"model": model, **talk}, timeout=30)
+            usage = body.json()["usage"]
+            cached.append(usage["prompt_tokens_details"]["cached_tokens"])
+        # All but what opens the answer, from where on the adapters act.
+        opening = json.loads((top / "one" / "report.json").read_text("utf-8"))["settings"]
+        common = usage["prompt_tokens"] - len(opening["invocation"])
+        assert cached == [0, common, common]
+        plain = {"model": "one", "prompt": said, "max_tokens": 3}
+        assert httpx.post(f"{url}/completions", json=plain, timeout=30).status_code == 200
+    assert any("lacks the invocation of the adapter one" in line for line in told)
 
 
 JOB = """[[jobs]]

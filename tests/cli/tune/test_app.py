@@ -51,6 +51,20 @@ def test_it_tunes_and_is_resumed(base: Path, pairs: Path, tmp_path: Path) -> Non
     assert "trainable" in tuned(base, pairs, out, *options, "--resume")
 
 
+def test_an_activated_lora_acts_from_a_text_on(base: Path, pairs: Path, tmp_path: Path) -> None:
+    fast = ("--method", "aLoRA", "--set", "rank=2", "--steps", "2")
+    opened = tuned(base, pairs, tmp_path / "opened", *fast)
+    said = tuned(base, pairs, tmp_path / "text", *fast, "--set", "invocation=shop")
+    for name, told in (("opened", opened), ("text", said)):
+        report = json.loads((tmp_path / name / "report.json").read_text("utf-8"))
+        assert f"acts from the last: tokens {report['settings']['invocation']}" in " ".join(
+            told.split()
+        )
+        stored = json.loads((tmp_path / name / "tuned" / "manifest.json").read_text("utf-8"))
+        assert report["settings"]["invocation"] == stored["config"]["config"]["invocation"]
+    assert opened != said
+
+
 @pytest.mark.parametrize(("nll", "worse"), [(5.0, True), (4.0, False), (None, False)])
 def test_a_method_that_harms_is_told_of(
     nll: float | None, worse: bool, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
+import numpy as np
 import torch
 
 from adwright.core.errors import ConfigError
@@ -19,6 +20,7 @@ from adwright.lm.torch_engine.tuned_network import tuned_folder, tuned_over
 from adwright.tuning.additive.dept import DePT
 from adwright.tuning.additive.prompt import PromptTuning
 from adwright.tuning.methods import Method, apply
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.storage import fingerprint
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.serving_methods import SERVED, tuned_and_saved
@@ -88,3 +90,37 @@ def test_an_adapter_of_the_config(tmp_path: Path) -> None:
         assert ("PromptTuning" in model.info.note) == bool(adapter)
     plain, run, inner = found.values()
     assert run == inner != plain
+
+
+def test_an_activated_lora_acts_from_the_last_invocation_of_each_prompt_on(tmp_path: Path) -> None:
+    tokens = tiny_tokens()
+    call = tuple(tokens.encode(" tea"))
+    tuned = tuned_and_saved(ActivatedLoRA(rank=3, invocation=call), tmp_path / "part").eval()
+    model = TorchModel(tuned_over(tiny_llama(), tmp_path / "part"), tokens, name="part")
+    begin = "the best tea in the world is a cup of"
+    prompts = [
+        begin + " tea with milk and water",  # called twice, the second time behind what all share
+        begin + " coffee",  # called within what all share
+        "fresh bread, ripe cheese",  # never called
+    ]
+    config = GenerationConfig(max_tokens=TOKENS)
+    found = model.generate(prompts, config)
+    for prompt, one in zip(prompts, found, strict=True):
+        assert list(one.token_ids) == greedy(tuned, prompt)
+    assert model.generate(prompts[:2], config).texts == found.texts[:2]
+    plain = TorchModel(tiny_llama(), tokens, name="base")
+    assert found.texts[2] == plain.generate(prompts[2:], config).texts[0]
+    assert found.texts[:2] != plain.generate(prompts[:2], config).texts
+    # What is scored does not call it, as what is written does not.
+    said = model.score(["fresh bread"], [" tea"]).log_likelihood
+    np.testing.assert_allclose(said, plain.score(["fresh bread"], [" tea"]).log_likelihood)
+    scores = model.score([begin] * 5, [" tea", " milk", " water", " bread", " a"])
+    for at, label in enumerate((" tea", " milk", " water", " bread", " a")):
+        alone = model.score([begin], [label]).log_likelihood
+        np.testing.assert_allclose(scores.log_likelihood[at], alone[0], atol=1e-4)
+    ids = [tokens.encode(prompt) for prompt in prompts]
+    vectors = model.embed(prompts)
+    for row, vector in zip(ids, vectors, strict=True):
+        with torch.no_grad():
+            mean = tuned(torch.tensor([row]))[0].mean(0)
+        np.testing.assert_allclose(vector, mean / mean.norm(), atol=1e-5)

@@ -17,9 +17,10 @@ from adwright.tuning.methods import Method, apply
 from adwright.tuning.peft_kinds import PeftKind
 from adwright.tuning.peft_wrapper import Wrapped
 from adwright.tuning.references import FullTuning
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.lora_hub import LoRAHub
 from adwright.tuning.tuned import Tuned
-from tests.support.lm.tiny_llama import VOCABULARY, tiny_llama
+from tests.support.lm.tiny_llama import VOCABULARY, tiny_llama, tiny_tokens
 from tests.support.lm.tuning_methods import OURS, SOURCE, WRAPPED, shake
 
 __all__ = ["SERVED", "tuned_and_saved"]
@@ -29,6 +30,7 @@ SERVED: dict[str, Method] = {
     **OURS,
     **WRAPPED,
     "dept": DePT(length=3, longest=64, rank=2),
+    "alora": ActivatedLoRA(rank=3, invocation=tuple(tiny_tokens().encode(" best"))),
     "peft-vblora": Wrapped(PeftKind.VBLORA, rank=4, block=8, number=12),
     "peft-c3a": Wrapped(PeftKind.C3A, block=8),
     "peft-road": Wrapped(PeftKind.ROAD, block=8),

@@ -32,6 +32,7 @@ from adwright.tuning.methods import Method, apply
 from adwright.tuning.peft_kinds import PeftKind
 from adwright.tuning.peft_wrapper import Wrapped
 from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.compacter import Compacter
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.dylora import DyLoRA
@@ -52,6 +53,8 @@ from adwright.tuning.tuned import Tuned
 #: Four texts of twelve words.
 TOKENS = torch.randint(64, (4, 12), generator=torch.Generator().manual_seed(7))
 SOURCE = LoRA(rank=2)
+#: Stands in two of the texts, among the first eight words.
+INVOCATION = (55,)
 OURS: dict[str, Method] = {
     "houlsby": SerialAdapter(size=4),
     "pfeiffer": SerialAdapter(size=4, placement="pfeiffer", activation="gelu"),
@@ -87,6 +90,7 @@ OURS: dict[str, Method] = {
     "dylora": DyLoRA(rank=3),
     "sora": SoRA(rank=3),
     "lorahub": LoRAHub(rank=2),
+    "alora": ActivatedLoRA(rank=3, invocation=INVOCATION),
     "mam": MAM(length=3, size=4),
     "unipelt": UniPELT(rank=2, length=3, size=4),
     "adapter-drop": AdapterDrop(drop=1, size=4),

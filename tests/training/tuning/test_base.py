@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ transformers = pytest.importorskip("transformers")
 from adwright.training.tuning.base import (  # noqa: E402
     PACKABLE,
     beside_base,
+    in_tokens,
     load_base,
     load_tokenizer,
     require_four_bit,
@@ -24,11 +26,12 @@ from adwright.training.tuning.base import (  # noqa: E402
 from adwright.training.tuning.run import TuneRun, run_tuning  # noqa: E402
 from adwright.training.tuning.texts import PairsConfig  # noqa: E402
 from adwright.training.tuning.tune import answer_nll, tune  # noqa: E402
-from adwright.tuning.methods import METHODS, Method, apply  # noqa: E402
+from adwright.tuning.methods import METHODS, apply  # noqa: E402
 from adwright.tuning.references import FullTuning  # noqa: E402
+from adwright.tuning.reparameterised.activated import ActivatedLoRA  # noqa: E402
 from adwright.tuning.reparameterised.lora import LoRA, is_packed  # noqa: E402
 from adwright.tuning.sizes import LINEAR, places  # noqa: E402
-from tests.support.lm.tiny_llama import save_tiny  # noqa: E402
+from tests.support.lm.tiny_llama import save_tiny, tiny_tokenizer  # noqa: E402
 from tests.training.tuning.test_tune import CONFIG, texts, tuned_by  # noqa: E402
 
 
@@ -58,7 +61,8 @@ def packed() -> nn.Module:
 
 @pytest.mark.parametrize("name", sorted(PACKABLE))
 def test_methods_train_on_a_base_in_codes(name: str) -> None:
-    method: Method = METHODS[name]()
+    said = texts().prompts[0][:1]
+    method = METHODS[name]().in_tokens(lambda _: said, "the first word")
     tuned = apply(packed(), method)
     assert tuned.count() == method.count(tuned.sizes)
     beside_base(tuned)
@@ -136,3 +140,15 @@ def test_without_transformers_the_extra_is_named(
     for load in (load_base, load_tokenizer):
         with pytest.raises(MissingExtraError, match=r"adwright\[lm\]"):
             load(saved)
+
+
+def test_an_invocation_is_encoded_and_by_default_what_opens_an_answer() -> None:
+    plain = copy.deepcopy(tiny_tokenizer())
+    opening = tuple(plain("<|begin|>assistant\n", add_special_tokens=False)["input_ids"])
+    assert in_tokens(ActivatedLoRA(), plain).tokens == opening
+    wanted = tuple(plain("tea:", add_special_tokens=False)["input_ids"])
+    assert in_tokens(ActivatedLoRA(invocation="tea:"), plain).tokens == wanted
+    plain.chat_template = None
+    with pytest.raises(ConfigError, match="no chat template"):
+        in_tokens(ActivatedLoRA(), plain)
+    assert in_tokens(LoRA(), plain) == LoRA()

@@ -20,10 +20,11 @@ from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
 from adwright.tuning.efficient.lora_fa import LoRAFA
 from adwright.tuning.formats.gguf_lora import from_gguf, from_rotary, to_gguf, to_rotary
 from adwright.tuning.methods import Method, apply
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned
-from tests.support.lm.tuning_methods import logits_of, shake, tiny_llama
+from tests.support.lm.tuning_methods import INVOCATION, logits_of, shake, tiny_llama
 
 Fields = dict[str, Any]
 Tensors = dict[str, np.ndarray]
@@ -45,7 +46,10 @@ def write(path: Path, fields: Fields, tensors: Tensors) -> Path:
     writer = gguf.GGUFWriter(path, fields.get("general.architecture", "llama"))
     for key, value in fields.items():
         if key != "general.architecture":
-            (writer.add_float32 if isinstance(value, float) else writer.add_string)(key, value)
+            add: Any = writer.add_string
+            if not isinstance(value, str):
+                add = writer.add_array if isinstance(value, list) else writer.add_float32
+            add(key, value)
     for name, values in tensors.items():
         writer.add_tensor(name, values)
     writer.write_header_to_file()
@@ -137,6 +141,21 @@ def test_there_and_back(method: Method, alpha: float, tmp_path: Path) -> None:
     back = from_gguf(tiny_llama(), path)
     assert torch.allclose(logits_of(back), logits_of(tuned), atol=1e-6)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_adapter_that_waits_for_its_invocation_comes_in_and_does_not_go_out(
+    tmp_path: Path,
+) -> None:
+    wanted = shaken(ActivatedLoRA(rank=2, invocation=INVOCATION))
+    with pytest.raises(ConfigError, match="no adapter for this method"):
+        to_gguf(wanted, tmp_path / "out.gguf")
+    plain = shaken(LoRA(rank=2))
+    fields, tensors = read(to_gguf(plain, tmp_path / "plain.gguf"))
+    fields["adapter.alora.invocation_tokens"] = list(INVOCATION)
+    found = from_gguf(tiny_llama(), write(tmp_path / "called.gguf", fields, tensors))
+    assert found.method == ActivatedLoRA(rank=2, invocation=INVOCATION)
+    assert torch.allclose(logits_of(found), logits_of(wanted), atol=1e-6)
+    assert not torch.allclose(logits_of(found), logits_of(plain), atol=1e-2)
 
 
 def test_the_numbers_in_the_file(tmp_path: Path) -> None:

@@ -21,10 +21,18 @@ from adwright.tuning.formats.peft_read import from_peft
 from adwright.tuning.methods import Method, apply
 from adwright.tuning.peft_kinds import PeftKind
 from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.families import tiny_of
-from tests.support.lm.tuning_methods import TOKENS, base_logits, logits_of, shake, tiny_llama
+from tests.support.lm.tuning_methods import (
+    INVOCATION,
+    TOKENS,
+    base_logits,
+    logits_of,
+    shake,
+    tiny_llama,
+)
 
 peft = pytest.importorskip("peft", reason="the extra lm is not installed")
 # peft asks transformers for names that it is about to lose.
@@ -40,6 +48,7 @@ WRITTEN: dict[str, Method] = {
     "lora+": LoRA(rank=3, rate_ratio=4.0),
     "lora-fa": LoRAFA(rank=3),
     "dora": DoRA(rank=3),
+    "alora": ActivatedLoRA(rank=3, dropout=0.1, invocation=INVOCATION),
     "ia3": IA3(),
     "prompt": PromptTuning(length=5),
     "prefix": PrefixTuning(length=3),

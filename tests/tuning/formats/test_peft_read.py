@@ -33,6 +33,10 @@ THEIRS: dict[str, Callable[[], Any]] = {
     "rslora": lambda: peft.LoraConfig(**LOW, use_rslora=True),
     "dora": lambda: peft.LoraConfig(**LOW, use_dora=True),
     "dora and rslora": lambda: peft.LoraConfig(**LOW, use_dora=True, use_rslora=True),
+    "alora": lambda: peft.LoraConfig(**LOW, alora_invocation_tokens=[55]),
+    "alora and rslora": lambda: peft.LoraConfig(
+        **LOW, use_rslora=True, alora_invocation_tokens=[8, 25]
+    ),
     "ia3": lambda: peft.IA3Config(
         **TASK, target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]
     ),
@@ -118,3 +122,22 @@ def test_a_wrong_config_is_refused(text: str, tmp_path: Path) -> None:
         from_peft(tiny_llama(), tmp_path / "theirs")
     with pytest.raises(ArtifactError, match="cannot be read"):
         from_peft(tiny_llama(), tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"alora_invocation_tokens": []}, ArtifactError, "no list of tokens"),
+        ({"alora_invocation_tokens": "Answer:"}, ArtifactError, "no list of tokens"),
+        ({"alora_invocation_tokens": [5], "use_dora": True}, ConfigError, "DoRA and aLoRA at once"),
+    ],
+)
+def test_a_wrong_invocation_is_refused(
+    settings: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    name = "dora" if "use_dora" in settings else "lora"
+    written(THEIRS[name](), tmp_path / "theirs")
+    config = tmp_path / "theirs" / CONFIG_FILE
+    config.write_text(json.dumps(json.loads(config.read_text("utf-8")) | settings), "utf-8")
+    with pytest.raises(error, match=message):
+        from_peft(tiny_llama(), tmp_path / "theirs")

@@ -190,10 +190,12 @@ def _run(asked: TuneRun, workers: int, retries: int, *, resume: bool, force: boo
 
 
 def _tell(report: TuningReport, out: Path) -> None:
+    acts = report.settings.get("invocation")
     nats = f"{as_loss(report.base_nll)} -> {as_loss(report.valid_nll)}"
     show_facts(
         {
             "method": report.named,
+            **({"acts from the last": f"tokens {list(acts)}"} if acts else {}),
             "learning rate": f"{report.learning_rate:g}",
             "base": report.base,
             "trainable": f"{report.trainable:,} ({report.share:.2%})",

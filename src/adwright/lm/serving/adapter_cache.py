@@ -29,6 +29,7 @@ from adwright.core.config import check_literals
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.lm.serving.adapter_layout import Layout, grain_of, image, layout_of
 from adwright.lm.serving.gathered_adapters import BaseMaps, StoredAdapter
+from adwright.lm.serving.kinds.activated import first_acted
 from adwright.lm.serving.kinds.ahead import AheadTokens
 from adwright.lm.serving.page_pool import PagePool
 from adwright.lm.serving.paging.prefix_pages import PrefixPages
@@ -219,6 +220,11 @@ class AdapterCache:
     def ahead(self, name: str) -> AheadTokens:
         """What an adapter puts before each text; ConfigError where there is none of that name."""
         return self._of(name).layout.ahead
+
+    def first_acted(self, name: str, prompt: Sequence[int]) -> int | None:
+        """The first token of a prompt on which an adapter acts; None where the base answers it, and
+        ConfigError where there is none of that name."""
+        return first_acted(self._of(name).layout.method, prompt)
 
     def acquire(self, name: str, *, keep: int = 0) -> PooledAdapter | None:
         """Load the adapter into the pool if need be, and pin it; None where there is no room now.

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.lm.serving.gathered_adapters import layer_of
+from adwright.lm.serving.kinds.activated import acts_everywhere
 from adwright.lm.serving.kinds.ahead import NOTHING_AHEAD, AheadTokens, ahead_of
 from adwright.lm.serving.kinds.shapes import GATHERED, GatheredMethod, shared_of, zeros_of
 from adwright.lm.serving.kinds.updates import MapUpdate, update_of
@@ -77,8 +78,9 @@ class Layout:
 
     @property
     def foldable(self) -> bool:
-        """Whether folded weights can have its place: it is of low rank at each map."""
-        return any(name == "a" for _, name in self.matrices)
+        """Whether folded weights can have its place: it is of low rank at each map, and acts on
+        every token."""
+        return acts_everywhere(self.method) and any(name == "a" for _, name in self.matrices)
 
     def pages(self, shape: PageShape, grain: int) -> int:
         """Pages that an adapter of this layout takes."""

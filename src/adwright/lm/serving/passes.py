@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -82,14 +82,7 @@ class Passes:
 
     def _row_ops(self, turns: Sequence[Turn]) -> RowOps | None:
         """The operations of these rows; those of the last pass where the rows are the same."""
-        stretches = [
-            Stretch(
-                None if turn.row.adapter == self.merged else turn.row.hot,
-                turn.new,
-                not turn.row.writes,
-            )
-            for turn in turns
-        ]
+        stretches = [stretch for turn in turns for stretch in self._stretches(turn)]
         if all(stretch.hot is None for stretch in stretches):
             return None
         key = tuple(stretches)
@@ -100,3 +93,13 @@ class Passes:
             )
             self._key = key
         return self._ops
+
+    def _stretches(self, turn: Turn) -> Iterator[Stretch]:
+        """The tokens of one row before its adapter acts, and those from there on."""
+        row, new = turn
+        hot = None if row.adapter == self.merged else row.hot
+        before = min(max(row.acts_from - row.done, 0), new)
+        if before:
+            yield Stretch(None, before, not row.writes)
+        if new > before:
+            yield Stretch(hot, new - before, not row.writes)

@@ -71,9 +71,16 @@ class Row:
         self.hot: PooledAdapter | None = None
         #: What its adapter puts before it: in the pages, and in positions.
         self.ahead = NOTHING_AHEAD
+        #: The first token at which its adapter acts.
+        self.acts_from = 0
         self.order = -1
         self.over = False
         self.error: AdwrightError | None = None
+
+    @property
+    def prompt(self) -> list[int]:
+        """The tokens that may call its adapter."""
+        return self.tokens
 
     @property
     def left(self) -> int:
@@ -136,6 +143,11 @@ class AnswerRow(Row):
         self.rules = LogitRules.of([answer.prompt], config, vocabulary, answer.end_ids)
 
     @property
+    def prompt(self) -> list[int]:
+        """What is answered; what is written calls nothing."""
+        return self.answer.prompt
+
+    @property
     def writes(self) -> bool:
         """Whether the answer has begun, and its last token alone is to be passed."""
         return self.left == 1 and len(self.tokens) > len(self.answer.prompt)
@@ -192,6 +204,11 @@ class ScoreRow(Row):
         super().__init__(adapter, [*before, *after][:-1], len(before) + len(after) - 1, cancel)
         self._from, self._after = len(before) - 1, after
         self._found: dict[int, npt.NDArray[np.float64]] = {}
+
+    @property
+    def prompt(self) -> list[int]:
+        """What is continued."""
+        return self.tokens[: self._from + 1]
 
     @property
     def shareable(self) -> int:

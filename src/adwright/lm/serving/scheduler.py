@@ -8,6 +8,9 @@ all of its pages back, waits at the head of the queue, and its keys and values a
 later (recomputation, as in vLLM, Kwon et al., 2023, arXiv 2309.06180). So the first row always
 goes on; and since requests that could never fit are rejected on arrival, every row ends.
 
+Where an adapter waits for an invocation, the tokens before it are of the base: for whoever has read
+them, whatever the adapter, they are the same.
+
 A row begins behind the blocks of tokens whose keys and values are there (`prefix_pages`). Where
 its next block is one that a live row is just reading, it waits for that, a few passes at most, and
 those behind it may go first.
@@ -48,6 +51,8 @@ class Scheduler:
         self.live: list[Row] = []
         self.preemptions = 0
         self._arrived = 0
+        #: Adapters that a prompt did not call, which is said once for each.
+        self._lacking: set[str] = set()
 
     def check(self, row: Row, index: int | None = None) -> None:
         """Raises ValueInvalidError, with its index in the call, where the row cannot fit into the
@@ -55,12 +60,27 @@ class Scheduler:
         own = 0 if row.adapter is None else self._cache.pages_of(row.adapter)
         if row.adapter is not None:
             row.ahead = self._cache.ahead(row.adapter)
+            self._activate(row, row.adapter)
         needed = own + self._pool.shape.blocks(row.ahead.tokens + row.max_tokens)
         if needed > self._pool.capacity:
             raise ValueInvalidError(
                 f"the request needs {needed} pages, and the pool has {self._pool.capacity}",
                 row=index,
                 hint="ask for fewer tokens, or give the pool more pages",
+            )
+
+    def _activate(self, row: Row, adapter: str) -> None:
+        """Find where the adapter begins to act; a prompt that does not call it is of the base."""
+        start = self._cache.first_acted(adapter, row.prompt)
+        if start is not None:
+            row.acts_from = start
+            return
+        row.adapter = None
+        if adapter not in self._lacking:
+            self._lacking.add(adapter)
+            _log.warning(
+                "a prompt lacks the invocation of the adapter %s: the base answers such prompts",
+                adapter,
             )
 
     def add(self, row: Row) -> None:
@@ -199,7 +219,8 @@ class Scheduler:
         """The keys of the row's blocks under its adapter as it is now."""
         root = self._cache.root(row.adapter)
         if row.chain is None or row.chain.root != root:
-            row.chain = BlockKeys(root, row.tokens, self._pool.shape.block)
+            base, T = self._cache.root(None), self._pool.shape.block
+            row.chain = BlockKeys(root, row.tokens, T, turn=row.acts_from, base=base)
         return row.chain
 
     def _keep(self, row: Row, *, last: bool = False) -> None:

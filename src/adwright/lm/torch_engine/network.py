@@ -60,6 +60,18 @@ class Network:
 
         return growing_cache(self._config)
 
+    def over(self, prompts: Sequence[Sequence[int]]) -> Network:
+        """The network for rows with these prompts: itself, where all rows are computed alike."""
+        return self
+
+    def of_rows(self, rows: Tensor) -> Network:
+        """The network for some of the rows of `over`, int64 [B']."""
+        return self
+
+    def shared(self, rows: Sequence[Sequence[int]]) -> int:
+        """How many tokens of these rows of `over` can pass once, see `shared_beginning`."""
+        return shared_beginning(rows)
+
     def hidden(
         self,
         ids: Tensor,
@@ -114,10 +126,10 @@ class PromptBatch:
     """
 
     def __init__(self, network: Network, ids: Sequence[Sequence[int]]) -> None:
-        self._network = network
+        network = self._network = network.over(ids)
         self._cache = network.new_cache()
         B, device = len(ids), network.device
-        shared = shared_beginning(ids) if B > 1 else 0
+        shared = network.shared(ids) if B > 1 else 0
         if shared:
             first = torch.tensor([list(ids[0][:shared])], device=device)
             network.hidden(
@@ -148,6 +160,7 @@ class PromptBatch:
         """Keep only these rows, int64 [B']; the memory of the others is freed."""
         rows = rows.to(self._mask.device)
         self._cache.batch_select_indices(rows)
+        self._network = self._network.of_rows(rows)
         self._mask, self._next, self.logits = self._mask[rows], self._next[rows], self.logits[rows]
 
     def _pass(self, tokens: Tensor, positions: Tensor) -> Tensor:
@@ -160,10 +173,12 @@ class PromptBatch:
         return self._network.logits(hidden[:, -1])
 
 
-def shared_beginning(ids: Sequence[Sequence[int]]) -> int:
-    """How many tokens all rows begin with, at least one short of the shortest; 0 where too few."""
+def shared_beginning(ids: Sequence[Sequence[int]], end: int | None = None) -> int:
+    """How many tokens all rows begin with, at least one short of the shortest and at most `end`; 0
+    where too few."""
     rows = [list(row) for row in ids]
     least, most = min(rows), max(rows)  # all others lie between the two
     limit = min(map(len, ids)) - 1
+    limit = limit if end is None else min(limit, end)
     shared = next((at for at in range(limit) if least[at] != most[at]), limit)
     return shared if shared >= _WORTH else 0

@@ -13,7 +13,7 @@ from torch import Tensor
 from adwright.lm.engine.base import Pair
 from adwright.lm.engine.generation import Cancellation
 from adwright.lm.engine.prompts import cancelled_embedding, cancelled_score
-from adwright.lm.torch_engine.network import Network, shared_beginning
+from adwright.lm.torch_engine.network import Network
 
 __all__ = ["batches_of_pairs", "embed_rows", "score_rows"]
 
@@ -74,7 +74,8 @@ def embed_rows(
             raise cancelled_embedding()
         ids = _padded([rows[row] for row in batch]).to(network.device)  # [b, L]
         positions = torch.arange(ids.shape[1], device=network.device)[None].expand_as(ids)
-        hidden = network.hidden(ids, positions=positions).float()  # [b, L, D]
+        own = network.over([rows[row] for row in batch])
+        hidden = own.hidden(ids, positions=positions).float()  # [b, L, D]
         for at, row in enumerate(batch):
             mean = hidden[at, : len(rows[row])].mean(0)
             found.append((row, mean / mean.norm().clamp_min(1e-12)))
@@ -87,10 +88,9 @@ def embed_rows(
 def _batch(network: Network, pairs: Sequence[Pair]) -> list[npt.NDArray[np.float64]]:
     B, device = len(pairs), network.device
     whole = [before + after for before, after in pairs]
+    network = network.over([before for before, _ in pairs])
     # The hidden state of a prompt's last token gives the first token of the continuation.
-    shared = min(
-        shared_beginning(whole) if B > 1 else 0, min(len(before) for before, _ in pairs) - 1
-    )
+    shared = min(network.shared(whole) if B > 1 else 0, min(len(before) for before, _ in pairs) - 1)
     cache = None
     if shared > 0:
         cache = network.new_cache()

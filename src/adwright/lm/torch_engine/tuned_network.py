@@ -5,24 +5,39 @@ around the backbone:
 
     vectors before the text    they go before the first tokens, into the same cache; the tokens
                                stand L positions later. What moves embedded words is added there
+    a LoRA that acts from a    each row is told where; before that its keys are those of the base
+    sequence of tokens on
     anything else (a ladder)   has no cache: all tokens are read again for each new one
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from adwright.lm.torch_engine.network import Network
+from adwright.lm.torch_engine.network import Network, shared_beginning
 from adwright.tuning.methods import load_tuned
 from adwright.tuning.modules import Ahead, Inputs
+from adwright.tuning.reparameterised.activated import Invoked, invoked_from
 from adwright.tuning.tuned import Tuned
 
-__all__ = ["AheadNetwork", "RereadNetwork", "borrowed", "network_of", "tuned_folder", "tuned_over"]
+__all__ = [
+    "ActivatedNetwork",
+    "AheadNetwork",
+    "RereadNetwork",
+    "borrowed",
+    "network_of",
+    "tuned_folder",
+    "tuned_over",
+]
+
+#: A place behind every text.
+_NEVER = 1 << 40
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -36,6 +51,8 @@ def network_of(model: Any) -> Network:
             return Network(model.model)  # type: ignore[arg-type]
         case Ahead():
             return AheadNetwork(model)
+        case Invoked():
+            return ActivatedNetwork(model)
         case _:
             return RereadNetwork(model)
 
@@ -101,6 +118,53 @@ class AheadNetwork(Network):
         )
         last: Tensor = state[0]
         return last[:, L:] if first else last
+
+
+class ActivatedNetwork(Network):
+    """A backbone whose adapter acts from the last invocation in a prompt on. tuned: its `outer` is
+    an `Invoked`. Without `over` it is looked for in the tokens of each pass."""
+
+    def __init__(self, tuned: Tuned) -> None:
+        super().__init__(tuned.causal, around=True)
+        if not isinstance(tuned.outer, Invoked):
+            raise TypeError(f"{type(tuned.outer)} does not wait for an invocation")
+        self._outer = tuned.outer
+        self._starts: Tensor | None = None
+
+    def over(self, prompts: Sequence[Sequence[int]]) -> Network:
+        """The network that acts in each row from a place on; in none without the invocation."""
+        found = [invoked_from(prompt, self._outer.tokens) for prompt in prompts]
+        if None in found:
+            self._outer.tell_lacking(found.count(None), len(found))
+        starts = [_NEVER if at is None else at for at in found]
+        return self._with(torch.tensor(starts, device=self.device))
+
+    def of_rows(self, rows: Tensor) -> Network:
+        """As `Network.of_rows`."""
+        return self if self._starts is None else self._with(self._starts[rows])
+
+    def shared(self, rows: Sequence[Sequence[int]]) -> int:
+        """As `Network.shared`: what all begin with, before the adapter acts in any of them."""
+        end = 0 if self._starts is None else int(self._starts.min())
+        return shared_beginning(rows, end)
+
+    def hidden(
+        self, ids: Tensor, *, positions: Tensor, mask: Tensor | None = None, cache: Any = None
+    ) -> Tensor:
+        """As `Network.hidden`."""
+        if self._starts is None:
+            active = self._outer.active(Inputs(ids, mask, None))
+        else:
+            # One row for all of them is their common beginning.
+            starts = self._starts if len(self._starts) == len(ids) else self._starts.min()[None]
+            active = (positions >= starts[:, None]).expand_as(ids)
+        with self._outer.acting(active):
+            return super().hidden(ids, positions=positions, mask=mask, cache=cache)
+
+    def _with(self, starts: Tensor) -> ActivatedNetwork:
+        own = copy.copy(self)
+        own._starts = starts
+        return own
 
 
 class RereadNetwork(Network):

@@ -31,6 +31,7 @@ __all__ = [
     "PACKABLE",
     "Quantise",
     "beside_base",
+    "in_tokens",
     "load_base",
     "load_tokenizer",
     "require_device",
@@ -118,6 +119,27 @@ def require_device(device: str) -> torch.device:
             hint="--device cpu, or cuda on a machine that has it, with a torch built for it",
         ) from error
     return found
+
+
+def in_tokens(method: Method, tokenizer: Any) -> Method:
+    """The method with its texts as tokens of this base, see `TuningMethod.in_tokens`."""
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    return method.in_tokens(encode, _opening(tokenizer))
+
+
+def _opening(tokenizer: Any) -> str:
+    """What the chat template puts before an answer; empty where there is no template."""
+    if not getattr(tokenizer, "chat_template", None):
+        return ""
+    asked = [{"role": "user", "content": "?"}]
+    without, whole = (
+        str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=adding))
+        for adding in (False, True)
+    )
+    return whole.removeprefix(without) if whole.startswith(without) else ""
 
 
 def _four_bits() -> Any:

@@ -49,7 +49,7 @@ from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.torch_engine.model import fitting_dtype
 from adwright.training.loop.distributed import on_first, process_group
 from adwright.training.loop.run_folder import RunFolder
-from adwright.training.tuning.base import Quantise, beside_base, load_base
+from adwright.training.tuning.base import Quantise, beside_base, in_tokens, load_base
 from adwright.training.tuning.config import TuneConfig, TuneResult
 from adwright.training.tuning.jobs import Job, tune_jobs
 from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
@@ -203,6 +203,7 @@ def _run(
         for name in (_RUN, _AGAIN):
             RunFolder(asked.out / name, {}, "").require_new()
     model, tokenizer, note = _opened(asked)
+    asked = replace(asked, method=in_tokens(asked.method, tokenizer))
     train, valid = held_apart(asked.data, tokenizer, asked.seed)
     config = _settled(asked.tune, asked.method, asked.seed, asked.device)
     # On a resumed run as well, whose report is that of a run that nobody disturbed.

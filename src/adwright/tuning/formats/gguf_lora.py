@@ -32,6 +32,7 @@ from torch import nn
 from adwright.core.atomic import atomic_write_bytes
 from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
 from adwright.tuning.methods import apply
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.lora import LoRA, LoRALinear, LowRankMethod
 from adwright.tuning.sizes import LINEAR, LinearPlace, Sizes, Target, places
 from adwright.tuning.storage import fingerprint
@@ -68,6 +69,8 @@ _ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3
 PERMUTED = ("llama",)
 #: Ours: the base that the adapter was trained on. llama.cpp passes over keys that it does not know.
 _BASE_KEY = "adwright.base"
+#: llama.cpp's: the tokens from which on the adapter acts.
+_CALL_KEY = "adapter.alora.invocation_tokens"
 
 
 def to_rotary(rows: _Matrix, heads: int) -> _Matrix:
@@ -133,7 +136,8 @@ def from_gguf(model: nn.Module, path: str | Path) -> Tuned:
     """Attach to `model` the adapter in a GGUF file, written by `to_gguf` or by llama.cpp's tools.
 
     model: the base, an unchanged causal LM. The file does not say which method s comes from: the
-    result is a LoRA with the file's alpha, which computes the same.
+    result is a LoRA with the file's alpha, which computes the same; an `ActivatedLoRA` where the
+    file names an invocation.
 
     Raises ArtifactError, before the model is changed, where it is no LoRA adapter in GGUF, is for
     another architecture or base, lacks alpha or a tensor, or holds a wrong shape, type or value;
@@ -147,7 +151,10 @@ def from_gguf(model: nn.Module, path: str | Path) -> Tuned:
     if base and base != fingerprint(model):
         raise _bad("the adapter belongs to another base model", where, "load its own base")
     targets, rank = _targets_and_rank(model, tensors, where)
-    method = LoRA(rank=rank, alpha=float(fields["adapter.lora.alpha"]), targets=targets)
+    alpha, call = float(fields["adapter.lora.alpha"]), tuple(map(int, fields.get(_CALL_KEY, ())))
+    method: LoRA | ActivatedLoRA = LoRA(rank, alpha, targets)
+    if call:
+        method = ActivatedLoRA(rank, alpha, targets, call)
     tuned = apply(model, method)
     with torch.no_grad():
         for place in tuned.places(targets):
@@ -233,12 +240,11 @@ def _written(
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, _Matrix]]:
     """Read the fields of a file and its tensors as float32, dimensions in their order there."""
     gguf = _gguf()
-    known = ("general.architecture", "general.type", "adapter.type", "adapter.lora.alpha")
+    general = ("general.architecture", "general.type")
+    known = (*general, "adapter.type", "adapter.lora.alpha", _BASE_KEY, _CALL_KEY)
     try:
         reader = gguf.GGUFReader(path)
         fields = {key: reader.fields[key].contents() for key in known if key in reader.fields}
-        if _BASE_KEY in reader.fields:
-            fields[_BASE_KEY] = reader.fields[_BASE_KEY].contents()
         tensors = {}
         for one in reader.tensors:
             if one.tensor_type.name.lower() not in get_args(GgufFloat):

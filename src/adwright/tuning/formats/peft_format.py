@@ -5,6 +5,7 @@ hub take. What has the same form there:
 
     LoRA, rsLoRA, LoRA+, LoRA-FA    lora_A [r, in], lora_B [out, r]; use_rslora
     DoRA                            and lora_magnitude_vector [out]
+    aLoRA                           and alora_invocation_tokens
     (IA)3                           ia3_l [out, 1], or [1, in] before down_proj
     prompt tuning                   prompt_embeddings [L, D]
     prefix tuning                   prompt_embeddings [L, 2 N K]: keys, values of layer 0, 1, ...
@@ -32,6 +33,7 @@ from adwright.tuning.additive.ia3 import IA3, Rescaled
 from adwright.tuning.additive.prefix import Prefix, PrefixTuning
 from adwright.tuning.additive.prompt import Prompt, PromptTuning
 from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.dora import DoRA, DoRALinear
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
 from adwright.tuning.sizes import LINEAR, Sizes
@@ -92,7 +94,7 @@ def rotated(model: Any, keys: Tensor, places: int) -> Tensor:
 def _described(tuned: Tuned) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The config and the tensors, by peft's names."""
     match tuned.method:
-        case DoRA() | LowRankMethod(plain_lora=True) as method:
+        case DoRA() | ActivatedLoRA() | LowRankMethod(plain_lora=True) as method:
             return _low_rank(tuned, method)
         case IA3():
             return _rescaled(tuned)
@@ -107,7 +109,7 @@ def _described(tuned: Tuned) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 "peft has no form for this method",
                 where=type(method).__name__,
                 hint="merge it into the base where it can be (`adwright tune merge`), or tune with "
-                "LoRA, DoRA, IA3, PromptTuning, PrefixTuning or a kind of peft",
+                "LoRA, DoRA, ActivatedLoRA, IA3, PromptTuning, PrefixTuning or a kind of peft",
             )
 
 
@@ -133,6 +135,8 @@ def _low_rank(tuned: Tuned, method: LowRankMethod) -> tuple[dict[str, Any], dict
         "use_dora": isinstance(method, DoRA),
         "bias": "none",
     }
+    if isinstance(method, ActivatedLoRA):
+        config["alora_invocation_tokens"] = list(method.tokens)
     return config, tensors
 
 

@@ -1,7 +1,8 @@
 """Read a folder in the format of Hugging Face peft as a tuned part of ours; see `peft_format`.
 
-What is read: LoRA with rsLoRA and DoRA, (IA)3, prompts and prefixes in safetensors. A setting that
-changes the result and is not known here is refused by its name; pickled weights are never read.
+What is read: LoRA with rsLoRA, DoRA and aLoRA, (IA)3, prompts and prefixes in safetensors. A
+setting that changes the result and is not known here is refused by its name; pickled weights are
+never read.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from adwright.tuning.additive.prefix import PrefixTuning
 from adwright.tuning.additive.prompt import PromptTuning
 from adwright.tuning.formats.peft_format import CONFIG_FILE, TENSOR_FILE, rotated
 from adwright.tuning.methods import Method
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.sizes import LINEAR, Sizes, Target, places
@@ -64,7 +66,7 @@ _HARMLESS = frozenset(
     }
 )
 #: Settings that are read.
-_READ = frozenset({"r", "lora_alpha", "use_rslora", "use_dora"})
+_READ = frozenset({"r", "lora_alpha", "use_rslora", "use_dora", "alora_invocation_tokens"})
 #: Ways to start that leave the base as it was; others take a part of it away.
 _STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 _KINDS = ("LORA", "IA3", "PROMPT_TUNING", "PREFIX_TUNING")
@@ -185,12 +187,32 @@ def _low_rank(
     _require(wanted, tensors, where)
     shared: dict[str, Any] = {"rank": rank, "alpha": float(alpha), "targets": tuple(found)}
     stable = bool(config.get("use_rslora"))
+    # DoRA and aLoRA here have LoRA's scale alone: that of rsLoRA is alpha sqrt(r) / r.
+    as_plain = {"alpha": float(alpha) * (rank**0.5 if stable else 1)}
+    dropout = float(config.get("lora_dropout") or 0.0)
+    invocation = _invocation(config, where)
     if dora:
-        # DoRA here has LoRA's scale alone: that of rsLoRA is alpha sqrt(r) / r.
-        alpha = float(alpha) * (rank**0.5 if stable else 1)
-        return DoRA(**shared | {"alpha": alpha}), state
-    dropout = config.get("lora_dropout") or 0.0
-    return LoRA(**shared, rank_stabilised=stable, dropout=float(dropout)), state
+        return DoRA(**shared | as_plain), state
+    if invocation:
+        own = shared | as_plain
+        return ActivatedLoRA(**own, invocation=invocation, dropout=dropout), state
+    return LoRA(**shared, rank_stabilised=stable, dropout=dropout), state
+
+
+def _invocation(config: Mapping[str, Any], where: str) -> tuple[int, ...]:
+    """The tokens from which on an aLoRA acts; none for another."""
+    found = config.get("alora_invocation_tokens")
+    if found is None:
+        return ()
+    if not isinstance(found, list) or not found or not all(type(one) is int for one in found):
+        raise _bad(f"alora_invocation_tokens is {found!r}, no list of tokens", where)
+    if config.get("use_dora"):
+        raise ConfigError(
+            "a part that is DoRA and aLoRA at once has no form here",
+            where=f"{where}: alora_invocation_tokens, use_dora",
+            hint="peft has none either: leave one of both out",
+        )
+    return tuple(found)
 
 
 def _rescaled(

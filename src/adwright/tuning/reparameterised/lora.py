@@ -140,9 +140,16 @@ class LoRALinear(TunedLinear):
         dropping = self.training and self.dropout > 0
         if dropping or is_packed(self.base):
             seen = functional.dropout(x, self.dropout) if dropping else x
-            low = functional.linear(seen, self.a.to(x.dtype))
-            return self.base(x) + functional.linear(low * self.scale, self.b.to(x.dtype))  # type: ignore[no-any-return]
-        return _LowRank.apply(x, self.base.weight, self.base.bias, self.a, self.b, self.scale)  # type: ignore[no-any-return, no-untyped-call]
+            low = functional.linear(seen, self.a.to(x.dtype)) * self.scale
+            acts = self.acts(x)
+            low = low if acts is None else low * acts
+            return self.base(x) + functional.linear(low, self.b.to(x.dtype))  # type: ignore[no-any-return]
+        weight, bias = self.base.weight, self.base.bias
+        return _LowRank.apply(x, weight, bias, self.a, self.b, self.scale, self.acts(x))  # type: ignore[no-any-return, no-untyped-call]
+
+    def acts(self, x: Tensor) -> Tensor | None:
+        """Which tokens get the update, bool [..., 1]; None for all of x [..., in]."""
+        return None
 
     def weight_update(self) -> Tensor:
         """s B A [out, in]; ConfigError where W lies in packed codes."""
@@ -156,7 +163,8 @@ class LoRALinear(TunedLinear):
 
 
 class _LowRank(torch.autograd.Function):
-    """y = W x + bias + B (s A x), keeping x and s A x."""
+    """y = W x + bias + B (s A x), keeping x and s A x. acts: bool [..., 1], where there is the last
+    term; None for everywhere."""
 
     @staticmethod
     def forward(
@@ -167,13 +175,16 @@ class _LowRank(torch.autograd.Function):
         a: Tensor,
         b: Tensor,
         scale: float,
+        acts: Tensor | None,
     ) -> Tensor:
         y = functional.linear(x, weight, bias)
         flat, into = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
         low = functional.linear(flat, a.to(flat.dtype)) * scale
+        acts = None if acts is None else acts.reshape(-1, 1)
+        low = low if acts is None else low * acts
         into.addmm_(low.to(y.dtype), b.to(y.dtype).T)
         ctx.save_for_backward(x, weight, a, b, low)
-        ctx.scale = scale
+        ctx.scale, ctx.acts = scale, acts
         return y
 
     @staticmethod
@@ -183,6 +194,7 @@ class _LowRank(torch.autograd.Function):
         near = above.reshape(-1, above.shape[-1])
         flat = x.reshape(-1, x.shape[-1]).to(near.dtype)
         d_low = (near @ b.to(near.dtype)) * ctx.scale
+        d_low = d_low if ctx.acts is None else d_low * ctx.acts
         d_x = d_a = d_b = None
         if ctx.needs_input_grad[0]:
             d_x = near @ weight.to(near.dtype)
@@ -191,7 +203,7 @@ class _LowRank(torch.autograd.Function):
             d_a = (d_low.T @ flat).to(a.dtype)
         if ctx.needs_input_grad[4]:
             d_b = (near.T @ low.to(near.dtype)).to(b.dtype)
-        return d_x, None, None, d_a, d_b, None
+        return d_x, None, None, d_a, d_b, None, None
 
 
 def is_packed(base: nn.Linear) -> bool:

@@ -36,3 +36,34 @@ def test_what_both_begin_with() -> None:
     assert common((), (1,)) == 0
     assert common((1, 2), (1, 3)) == 1
     assert common((1, 2), (1, 2, 3)) == 2
+
+
+def test_an_adapter_that_acts_from_a_token_on_has_the_keys_of_the_base_before_it() -> None:
+    tokens = list(range(12))
+    base = BlockKeys(b"base", tokens, T)
+    for turn in range(1, 12):
+        own = BlockKeys(b"a", tokens, T, turn=turn, base=b"base")
+        for at in range(4):
+            assert (own.key(at) == base.key(at)) == (at * T <= turn)
+        # Only the block with the turn stands behind another key than the base's.
+        differs = [own.before(at) != own.key(at) for at in range(3)]
+        assert differs == [at == turn // T for at in range(3)]
+        assert [own.root_of(at) for at in range(3)] == [
+            b"base" if (at + 1) * T <= turn else b"a" for at in range(3)
+        ]
+    # Other adapters, and other turns in one block, have other keys.
+    keys = {
+        BlockKeys(root, tokens, T, turn=turn, base=b"base").key(2)
+        for root in (b"a", b"b")
+        for turn in (5, 6)
+    }
+    assert len(keys) == 4
+    assert BlockKeys(b"a", tokens, T, base=b"base").key(1) == BlockKeys(b"a", tokens, T).key(1)
+
+
+def test_a_block_with_a_turn_may_begin_as_one_of_the_base() -> None:
+    own = BlockKeys(b"a", list(range(12)), T, turn=6, base=b"")
+    assert list(own.sources(0, 12)) == [(b"", (0, 1, 2, 3))]
+    assert list(own.sources(1, 12)) == [(own.before(1), (4, 5, 6, 7)), (own.key(1), (4, 5))]
+    assert list(own.sources(1, 5)) == [(own.before(1), (4,)), (own.key(1), (4,))]
+    assert list(own.sources(2, 12)) == [(own.key(2), (8, 9, 10, 11))]

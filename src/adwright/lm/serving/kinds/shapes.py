@@ -22,6 +22,7 @@ from adwright.tuning.efficient.lora_fa import LoRAFA
 from adwright.tuning.hybrid import MAM
 from adwright.tuning.peft_kinds import PROMPTS
 from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.dylora import DyLoRA
 from adwright.tuning.reparameterised.lora import LoRA
@@ -43,6 +44,7 @@ GatheredMethod = (
     | MoSLoRA
     | LoRAHub
     | VeRA
+    | ActivatedLoRA
     | SerialAdapter
     | AdapterDrop
     | AdaMix
@@ -64,6 +66,7 @@ _OURS: tuple[type[GatheredMethod], ...] = (
     MoSLoRA,
     LoRAHub,
     VeRA,
+    ActivatedLoRA,
     SerialAdapter,
     AdapterDrop,
     AdaMix,
@@ -151,7 +154,7 @@ def _shapes(
 
 
 def _low_rank(
-    method: LoRA | LoRAFA | DoRA | DyLoRA | SoRA | MoSLoRA,
+    method: LoRA | ActivatedLoRA | LoRAFA | DoRA | DyLoRA | SoRA | MoSLoRA,
     target: Target,
     o: int,
     i: int,
@@ -197,6 +200,7 @@ def _targets(
     | VeRA
     | LoRAHub
     | LoRA
+    | ActivatedLoRA
     | LoRAFA
     | DoRA
     | DyLoRA

@@ -29,6 +29,7 @@ from adwright.tuning.efficient.adapter_drop import AdapterDrop
 from adwright.tuning.efficient.lora_fa import LoRAFA
 from adwright.tuning.hybrid import MAM
 from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.dora import DoRA
 from adwright.tuning.reparameterised.dylora import DyLoRA
 from adwright.tuning.reparameterised.lora import LoRA
@@ -116,7 +117,7 @@ def update_of(
 
 
 def _low_rank(
-    method: LoRA | LoRAFA | DyLoRA | SoRA | MoSLoRA | LoRAHub | VeRA,
+    method: LoRA | ActivatedLoRA | LoRAFA | DyLoRA | SoRA | MoSLoRA | LoRAHub | VeRA,
     base: nn.Linear,
     own: dict[str, Tensor],
 ) -> tuple[Tensor, Tensor]:
@@ -136,7 +137,7 @@ def _low_rank(
         case VeRA():
             a, b = a[:, : base.in_features], b[: base.out_features]
             return own["inner"][:, None] * a, own["outer"][:, None] * b
-        case LoRA():
+        case LoRA() | ActivatedLoRA():
             return a, b * method.scale
         case LoRAFA():
             return a, b * (method.alpha / method.rank)

@@ -6,35 +6,66 @@ of T tokens has a key that follows from the key of the block before it,
     key_0 = adapter and its version,   key_i = hash(key_{i-1}, tokens of block i)
 
 and two blocks with one key hold the same. The hash has 128 bits: no two blocks share one by chance.
+
+An adapter that acts from a token on (`tuning.reparameterised.activated`) leaves what is before it
+to the base. Its chain begins as that of the base, and turns into one of its own with the block that
+holds the token: with p of its places before that token, the key behind which that block stands is
+
+    key_i-1 <- hash(key_i-1, adapter and its version, p)
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 __all__ = ["BlockKeys", "common"]
 
 
 class BlockKeys:
-    """The keys of the full blocks of a row. root: key_0. tokens: of the row, which may grow."""
+    """The keys of the full blocks of a row. root: key_0. tokens: of the row, which may grow.
 
-    def __init__(self, root: bytes, tokens: Sequence[int], block: int) -> None:
+    turn: the first token whose keys are those of `root`; those before it are of the base, whose
+    key_0 is `base`. 0 for all of them.
+    """
+
+    def __init__(
+        self, root: bytes, tokens: Sequence[int], block: int, *, turn: int = 0, base: bytes = b""
+    ) -> None:
         self.root, self._tokens, self._block = root, tokens, block
-        self._keys = [root]
+        self._turn, self._base = turn, base
+        self._keys = [base if turn else root]
 
     def key(self, blocks: int) -> bytes:
-        """The key of the last of so many blocks; the root for 0."""
+        """The key of the last of so many blocks; that of none for 0."""
         while len(self._keys) <= blocks:
             at = len(self._keys) - 1
-            self._keys.append(_key(self._keys[-1], self.block(at)))
+            self._keys.append(_key(self.before(at), self.block(at)))
         return self._keys[blocks]
+
+    def before(self, at: int) -> bytes:
+        """The key behind which a block stands."""
+        inside = self._turn - at * self._block
+        if not self._turn or not 0 <= inside < self._block:
+            return self.key(at)
+        return _key(self.key(at) + self.root, [inside])
+
+    def root_of(self, at: int) -> bytes:
+        """Whose keys a block holds: the root of the adapter, or that of the base."""
+        return self.root if (at + 1) * self._block > self._turn else self._base
 
     def block(self, at: int, end: int | None = None) -> tuple[int, ...]:
         """Tokens of a block, none of them behind the first `end` tokens of the row."""
         first = at * self._block
         last = first + self._block
         return tuple(self._tokens[first : last if end is None else min(last, end)])
+
+    def sources(self, at: int, end: int) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+        """Keys behind which blocks may stand that begin as this one does, and with which tokens of
+        the first `end` of the row."""
+        yield self.before(at), self.block(at, end)
+        if at * self._block < self._turn < (at + 1) * self._block:
+            yield self.key(at), self.block(at, min(end, self._turn))
 
 
 def _key(before: bytes, tokens: Sequence[int]) -> bytes:

@@ -117,12 +117,12 @@ class PrefixPages:
     def copy(self, chain: BlockKeys, blocks: int, most: int, page: int) -> int:
         """Copy into `page` the block here that begins with most of the tokens which come behind so
         many blocks of a row, of its first `most`; return how many those are."""
-        wanted = chain.block(blocks, most)
         best, source = 0, 0
-        for one in self._like(chain.key(blocks), wanted):
-            same = common(self._blocks[one].tokens, wanted)
-            if same > best:
-                best, source = same, one
+        for before, wanted in chain.sources(blocks, most):
+            for one in self._like(before, wanted):
+                same = common(self._blocks[one].tokens, wanted)
+                if same > best:
+                    best, source = same, one
         if best:
             self._pool.tensor[page].copy_(self._pool.tensor[source])
             if source in self._idle:
@@ -145,8 +145,8 @@ class PrefixPages:
 
     def _tell(self, page: int, chain: BlockKeys, at: int, end: int | None) -> None:
         self._forget(page)
-        tokens, before = chain.block(at, end), chain.key(at)
-        block = _Held(chain.root, before, tokens, b"" if end else chain.key(at + 1))
+        tokens, before = chain.block(at, end), chain.before(at)
+        block = _Held(chain.root_of(at), before, tokens, b"" if end else chain.key(at + 1))
         self._blocks[page] = block
         if block.key:
             self._full[block.key] = page
@@ -155,7 +155,7 @@ class PrefixPages:
     def _tell_rest(self, page: int, chain: BlockKeys, at: int, done: int) -> None:
         """A block that is not full yet, unless another page has its tokens."""
         tokens = chain.block(at, done)
-        for one in self._like(chain.key(at), tokens):
+        for one in self._like(chain.before(at), tokens):
             if one != page and common(self._blocks[one].tokens, tokens) == len(tokens):
                 self._forget(page)
                 return
