@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -22,6 +23,7 @@ from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
 from adwright.web.loopback import on_loopback
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+from tests.support.service.scripted_models import Recorded, app_of
 
 USER: Any = [{"role": "user", "content": "name three teas"}]
 PRICE = {
@@ -215,19 +217,39 @@ def test_further_settings(client: Any) -> None:
 def test_langchain(url: str) -> None:
     lang = pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
     settings = {"base_url": url, "api_key": "k", "model": "tiny", "temperature": 0}
-    chat = lang.ChatOpenAI(**settings, max_tokens=60)
-    whole = chat.invoke("name three teas").content
-    assert whole == "".join(one.content for one in chat.stream("name three teas"))
-    assert isinstance(chat.with_structured_output(Cup).invoke("tea?"), Cup)
+    chat = lang.ChatOpenAI(**settings, max_tokens=160)
+    few = chat.bind(max_tokens=20)
+    whole = few.invoke("name three teas").content
+    assert whole == "".join(one.content for one in few.stream("name three teas"))
+    for method in ("json_schema", "function_calling"):
+        shaped = chat.with_structured_output(Cup, method=method, strict=True)
+        assert isinstance(shaped.invoke("tea?"), Cup)
     bound = chat.bind_tools([TOOL], tool_choice="price")
-    assert bound.invoke("what is it?").tool_calls[0]["name"] == "price"
-    vectors = lang.OpenAIEmbeddings(base_url=url, api_key="k", model="tiny", tiktoken_enabled=False)
+    (call,) = bound.invoke("what is it?").tool_calls
+    assert (call["name"], call["args"]["item"] in ("tea", "coffee")) == ("price", True)
+    # Its texts as they are: the tokens of a hosted model are none of ours.
+    vectors = lang.OpenAIEmbeddings(
+        base_url=url, api_key="k", model="tiny", check_embedding_ctx_length=False
+    )
     assert len(vectors.embed_query("tea")) == 48
 
 
-def test_dspy(url: str) -> None:
+def test_dspy(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Else it asks the net for the prices of hosted models, and caches in the home folder.
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "true")
+    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path))
     dspy = pytest.importorskip("dspy", reason="dspy is not installed")
-    settings = {"api_base": url, "api_key": "k", "max_tokens": 40, "cache": False}
-    lm = dspy.LM("openai/tiny", temperature=0, **settings)
-    assert len(lm("name three teas")) == 1
-    assert len(lm(messages=USER, n=2, temperature=1.0)) == 2
+    settings = {"api_key": "k", "max_tokens": 160, "cache": False}
+    lm = dspy.LM("openai/tiny", temperature=0, api_base=url, **settings)
+    assert len(lm("name three teas", max_tokens=20)) == 1
+    assert len(lm("name three teas", max_tokens=20, n=2, temperature=1.0)) == 2
+    (told,) = lm("a cup?", response_format=Cup)
+    assert Cup.model_validate_json(told)
+    named = {"type": "function", "function": {"name": "price"}}
+    (called,) = lm("a cup?", tools=[TOOL], tool_choice=named)
+    assert called["tool_calls"]
+    answer = "[[ ## tea ## ]]\ngreen\n\n[[ ## completed ## ]]"
+    with on_loopback(app_of(Recorded(answer))) as scripted:
+        lm = dspy.LM("openai/m", api_base=f"{scripted}/v1", **settings)
+        with dspy.context(lm=lm):
+            assert dspy.Predict("guest -> tea: Literal['green', 'black']")(guest="Ann").tea == "green"
