@@ -52,6 +52,19 @@ def test_a_dry_run_writes_nothing(file: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_they_are_tuned_where_the_option_or_the_file_says(file: Path, tmp_path: Path) -> None:
+    asked = ["tune", "jobs", str(file), "--out", str(tmp_path / "out")]
+    values = json.loads(file.read_text())
+    for option, found in (((), "cpu"), (("--device", "cuda"), "cuda")):
+        told = RUN.invoke(app, [*asked, *option, "--dry-run"])
+        assert json.loads(told.output)["device"] == found
+    file.write_text(json.dumps(values | {"device": "no such"}))
+    told = RUN.invoke(app, asked)
+    assert (told.exit_code, "--device no such" in told.output) == (2, True)
+    told = RUN.invoke(app, [*asked, "--device", "cpu"])
+    assert told.exit_code == 0, told.output
+
+
 def test_a_method_that_shares_no_step_is_refused(file: Path, tmp_path: Path) -> None:
     values = json.loads(file.read_text())
     values["jobs"][0]["method"] = {"kind": "IA3"}

@@ -21,6 +21,10 @@ def jobs(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the run, instead of the file's.")
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="Where it is computed, instead of the file's: cpu, cuda."),
+    ] = None,
     resume: Resume = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -39,6 +43,8 @@ def jobs(
     asked = read_jobs(file)
     if out is not None:
         asked = replace(asked, out=out)
+    if device is not None:
+        asked = replace(asked, device=device)
     if dry_run:
         typer.echo(json.dumps(to_jsonable(asked), indent=1))
         return

@@ -162,12 +162,13 @@ class _Worker(TuningTrainee):
         """Lay out the texts of the next step, `micro` at a time, as `tune` divides them."""
         config, texts = self.config, self.texts
         rows = config.rows(self.at.steps, len(texts))
-        return [texts.packed(part) for part in np.array_split(rows, -(-len(rows) // config.micro))]
+        on = self.device
+        return [texts.packed(part).to(on) for part in np.array_split(rows, -(-len(rows) // config.micro))]
 
     def random(self) -> torch.Generator:
         """Seed the dropout of the next step as the loop does."""
         key = np.random.SeedSequence([self.config.seed, self.at.steps, 0])
-        return torch.Generator().manual_seed(int(key.generate_state(1)[0]))
+        return torch.Generator(self.device).manual_seed(int(key.generate_state(1)[0]))
 
     def descend(self, loss: float, answers: int, tokens: int) -> None:
         """Take the optimiser's step. loss: summed over the answers."""
@@ -233,6 +234,7 @@ class _Joint(Trainee[list[_Worker]]):
         self.run, self.on_done, self.replacing = None if run is None else Path(run), on_done, resume
         methods = {job.name: (job.method, job.config.seed) for job in jobs}
         self.joint = JointJobs(model, methods)
+        self.device: torch.device = self.joint.causal.lm_head.weight.device
         self.workers = {job.name: _Worker(job, self.joint.tuned[job.name]) for job in jobs}
         self.border, self.due = border, False
         self.stop, self.stopped = stop, False
@@ -313,7 +315,7 @@ class _Joint(Trainee[list[_Worker]]):
         found = dict.fromkeys(texts, 0.0)
         for number in range(max(len(parts) for parts in texts.values())):
             part = {name: parts[number] for name, parts in texts.items() if number < len(parts)}
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.loop.bfloat16):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.loop.bfloat16):
                 losses = self.joint.losses(part, random=random, border=self.border)
             values = {name: float(loss.detach()) for name, loss in losses.items()}
             bad = [name for name, value in values.items() if not math.isfinite(value)]

@@ -119,11 +119,12 @@ class JobRun:
 @dataclass(frozen=True)
 class JobsRun:
     """Several tunings over one base. model: the base, as `adwright lm generate --model` takes
-    it."""
+    it. device: as torch names it; of jobs that are tuned while they are served, the server's."""
 
     jobs: tuple[JobRun, ...]
     model: str = SMOLLM2
     out: Path = Path("runs/jobs")
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -285,7 +286,7 @@ class LoadedJobs:
         self._texts: dict[str, tuple[Texts, Texts]] = {}
         for one in asked.jobs:
             train, valid = self._texts[one.name] = held_apart(one.data, tokenizer, one.seed)
-            config = _settled(one.tune, one.method, one.seed)
+            config = _settled(one.tune, one.method, one.seed, model.device.type)
             held = valid if len(valid) else None
             self.jobs.append(Job(one.name, one.method, train, config, held))
 
@@ -351,7 +352,7 @@ def run_jobs(asked: JobsRun, *, resume: bool = False) -> dict[str, TuningReport]
 
     resume: continue the run in `asked.out`. Raises as `load_base`, `held_apart` and `tune_jobs`.
     """
-    return LoadedJobs(asked, *load_base(asked.model)).run(resume=resume)
+    return LoadedJobs(asked, *load_base(asked.model, device=asked.device)).run(resume=resume)
 
 
 def _settled(config: TuneConfig, method: Method, seed: int, device: str = "cpu") -> TuneConfig:

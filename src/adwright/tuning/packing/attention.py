@@ -75,7 +75,7 @@ class _Block:
 class Blocks:
     """Which texts are read together; made once per step, used by all layers.
 
-    lengths: of the texts. blocks: none where a text is longer than `LONG`. from_queries, from_keys:
+    lengths: of the texts. blocks: none where a text is longer than `LONG`, or on a GPU. from_queries, from_keys:
     int64 [T H] and [T G], where each row of the packed matrix is in the blocks.
     """
 
@@ -91,7 +91,8 @@ class Blocks:
         """offsets: int64 [S + 1] of S texts that lie end to end, as `Packed` has them."""
         starts, lengths = offsets[:-1].tolist(), offsets.diff().tolist()
         found: list[_Block] = []
-        if max(lengths, default=0) <= LONG:
+        # Elsewhere than on the processor, the kernels of torch are the quick ones for any length.
+        if max(lengths, default=0) <= LONG and offsets.device.type == "cpu":
             for rows in _alike(lengths, heads):
                 first = [starts[row] for row in rows]
                 found.append(_block(first, [lengths[row] for row in rows], heads, kv_heads))

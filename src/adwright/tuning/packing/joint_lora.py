@@ -85,9 +85,10 @@ class _Group:
 class _Live:
     """What all maps of a step share: the rows of each job, and its random generator.
 
-    groups: of each set of jobs and ranks, made once per step.
+    groups: of each set of jobs and ranks, made once per step. device: of the texts.
     """
 
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rows: dict[str, tuple[int, int]] = field(default_factory=dict)
     random: Mapping[str, torch.Generator] = field(default_factory=dict)
     groups: dict[tuple[tuple[str, int, bool], ...], tuple[_Group, ...]] = field(
@@ -125,7 +126,8 @@ class _Live:
         own = None
         if len(jobs) > 1:
             # 0 and 1 are exact in any type.
-            own, at = torch.zeros(end - start, width, dtype=torch.bfloat16), 0
+            shape = end - start, width
+            own, at = torch.zeros(shape, dtype=torch.bfloat16, device=self.device), 0
             for (_, rank, _), (begin, stop) in zip(jobs, rows, strict=True):
                 own[begin - start : stop - start, at : at + rank] = 1
                 at += rank
@@ -200,7 +202,7 @@ class JointJobs:
         Raises ValueInvalidError for an unknown job or texts without tokens.
         """
         whole = joined(texts, known=self.tuned)
-        self._live.rows = whole.rows
+        self._live.rows, self._live.device = whole.rows, whole.texts.ids.device
         self._live.random, self._live.groups = random or {}, {}
         config = self.causal.config
         heads = int(config.num_attention_heads), int(config.num_key_value_heads)
@@ -237,12 +239,12 @@ def joined(texts: Mapping[str, Packed], *, known: Mapping[str, object]) -> _Join
     Raises ValueInvalidError for no texts, an unknown name, or texts without tokens.
     """
     rows: dict[str, tuple[int, int]] = {}
-    offsets, at = [torch.zeros(1, dtype=torch.int64)], 0
+    offsets, at = list[Tensor](), 0
     for name, packed in texts.items():
         if name not in known or not len(packed.ids):
             what = "no job has this name" if name not in known else "a job has no tokens"
             raise ValueInvalidError(what, value=name, hint="leave it out of the step")
-        offsets.append(packed.offsets[1:] + at)
+        offsets.append((packed.offsets[1:] if rows else packed.offsets) + at)
         rows[name] = (at, at + len(packed.ids))
         at += len(packed.ids)
     if not rows:
