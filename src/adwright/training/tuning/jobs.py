@@ -162,8 +162,8 @@ class _Worker(TuningTrainee):
         """Lay out the texts of the next step, `micro` at a time, as `tune` divides them."""
         config, texts = self.config, self.texts
         rows = config.rows(self.at.steps, len(texts))
-        on = self.device
-        return [texts.packed(part).to(on) for part in np.array_split(rows, -(-len(rows) // config.micro))]
+        parts = np.array_split(rows, -(-len(rows) // config.micro))
+        return [texts.packed(part).to(self.device) for part in parts]
 
     def random(self) -> torch.Generator:
         """Seed the dropout of the next step as the loop does."""

@@ -75,8 +75,9 @@ class _Block:
 class Blocks:
     """Which texts are read together; made once per step, used by all layers.
 
-    lengths: of the texts. blocks: none where a text is longer than `LONG`, or on a GPU. from_queries, from_keys:
-    int64 [T H] and [T G], where each row of the packed matrix is in the blocks.
+    lengths: of the texts. blocks: none where a text is longer than `LONG`, or on a GPU.
+    from_queries, from_keys: int64 [T H] and [T G], where each row of the packed matrix is in the
+    blocks.
     """
 
     heads: int
