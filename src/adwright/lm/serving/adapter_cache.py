@@ -37,6 +37,7 @@ from adwright.tuning.reparameterised.dora import DoRA
 
 __all__ = [
     "AdapterCache",
+    "AdapterInUseError",
     "AdapterState",
     "CacheCounts",
     "CheckedAdapter",
@@ -45,6 +46,14 @@ __all__ = [
 ]
 
 Tier = Literal["pool", "host", "disk", "alone"]
+
+
+class AdapterInUseError(ConfigError):
+    """A request needs the adapter now; it can be removed when that has ended."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("the adapter is in use", where=name, hint="wait for its requests")
+        self.args = (name,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,9 +207,9 @@ class AdapterCache:
         self._known[name] = _Known(checked.folder, checked.layout, checked.pages, self._versions)
 
     def remove(self, name: str) -> None:
-        """Forget an adapter; ConfigError where there is none, or a request uses it."""
+        """Forget an adapter; ConfigError where there is none, AdapterInUseError where it is used."""
         if self._of(name).pins:
-            raise ConfigError("the adapter is in use", where=name, hint="wait for its requests")
+            raise AdapterInUseError(name)
         self.prefixes.drop(self.root(name))
         del self._known[name]
         hot = self._hot.pop(name, None)

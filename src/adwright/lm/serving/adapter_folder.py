@@ -3,18 +3,26 @@
 The name of a sub-folder is the name of its adapter, which lies in it, or in its `tuned`, where
 `adwright tune` writes it. `rescan` adds what is new, takes away what is
 gone, and loads anew those whose manifest has changed. What cannot be served is reported, not
-raised: one wrong folder does not stop the others.
+raised: one wrong folder does not stop the others. `load` and `unload` change one of them alone.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 
-from adwright.core.errors import AdwrightError, ConfigError, ResourceError
+from adwright.core.errors import (
+    AdwrightError,
+    ArtifactError,
+    AssetError,
+    ConfigError,
+    ResourceError,
+)
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.torch_engine.config import TorchConfig
@@ -47,6 +55,8 @@ class AdapterFolder:
         self._models, self._top = models, Path(top)
         self._lock = threading.Lock()
         self._stamps: dict[str, tuple[int, int]] = {}
+        #: Of those that `unload` took away, and that no scan brings back as they are.
+        self._away: dict[str, tuple[int, int]] = {}
         if not self._top.is_dir():
             raise ConfigError("there is no such folder", where=str(top), hint="name another")
 
@@ -55,14 +65,67 @@ class AdapterFolder:
 
         Raises ResourceError where another scan has not ended after some seconds.
         """
+        with self._held():
+            return self._scan()
+
+    def load(self, name: str, path: str) -> None:
+        """Serve one adapter under a name. path: of its folder, relative to the top or whole; links
+        are followed, and it lies below the top in any case. From any thread.
+
+        Raises ConfigError where the name is taken or none, or the path leads elsewhere; AssetError
+        where there is no such folder; ArtifactError where it cannot be read; and as
+        `AdapterModels.add` and `rescan`.
+        """
+        with self._held():
+            _require_name(name)
+            folder = self._below(path)
+            try:
+                stamp = _stamp(folder)
+                self._models.add(name, tuned_folder(folder))
+            except OSError as error:
+                raise ArtifactError(_told(error), where=path) from error
+            self._away.pop(name, None)
+            if folder == self._top.resolve() / name:
+                self._stamps[name] = stamp
+
+    def unload(self, name: str) -> None:
+        """Take one adapter away; a scan brings it back where its folder has changed. From any
+        thread. Raises as `AdapterModels.remove` and `rescan`."""
+        with self._held():
+            self._models.remove(name)
+            stamp = self._stamps.pop(name, None)
+            if stamp is not None:
+                self._away[name] = stamp
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
         if not self._lock.acquire(timeout=_SCAN_SECONDS):
             raise ResourceError(
                 "another scan of the folder has not ended", where=str(self._top), hint="ask later"
             )
         try:
-            return self._scan()
+            yield
         finally:
             self._lock.release()
+
+    def _below(self, path: str) -> Path:
+        """The folder that `path` names. What lies elsewhere is not looked at."""
+        try:
+            top = self._top.resolve()
+            folder = (top / path).resolve()
+            inside = folder != top and folder.is_relative_to(top)
+            if inside and not folder.is_dir():
+                raise AssetError(
+                    "there is no such folder of an adapter", hint="name one below --adapters"
+                )
+            inside = inside and tuned_folder(folder).resolve().is_relative_to(top)
+        except (OSError, RuntimeError, ValueError):  # too long, links in a ring, half a character
+            inside = False
+        if not inside:
+            raise ConfigError(
+                "the path leads out of the folder of adapters", hint="name a folder below it"
+            )
+        return folder
 
     def _scan(self) -> Scanned:
         found, refused = self._found()
@@ -80,11 +143,10 @@ class AdapterFolder:
                     removed.append(name)
         added = []
         for name, stamp in found.items():
-            if name in self._stamps:
+            if name in self._stamps or self._away.get(name) == stamp:
                 continue
             try:
-                if not _NAME.fullmatch(name):
-                    raise ConfigError("the name has other signs than letters, digits, _ . -")
+                _require_name(name)
                 self._models.add(name, tuned_folder(self._top / name))
             except AdwrightError as error:
                 refused[name] = f"{error.what}; {error.hint}" if error.hint else error.what
@@ -101,14 +163,24 @@ class AdapterFolder:
         for folder in sorted(self._top.iterdir()):
             try:
                 if folder.is_dir() and not folder.name.startswith("."):
-                    manifest = tuned_folder(folder) / "manifest.json"
-                    state = manifest.stat() if manifest.exists() else None
-                    if state is not None and not S_ISREG(state.st_mode):
-                        raise OSError("its manifest is no regular file")
-                    found[folder.name] = (state.st_mtime_ns, state.st_size) if state else (0, 0)
+                    found[folder.name] = _stamp(folder)
             except OSError as error:
                 refused[folder.name] = _told(error)
         return found, refused
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigError("the name has other signs than letters, digits, _ . -")
+
+
+def _stamp(folder: Path) -> tuple[int, int]:
+    """Time and size of the manifest. Raises OSError where it cannot be looked at."""
+    manifest = tuned_folder(folder) / "manifest.json"
+    state = manifest.stat() if manifest.exists() else None
+    if state is not None and not S_ISREG(state.st_mode):
+        raise OSError("its manifest is no regular file")
+    return (state.st_mtime_ns, state.st_size) if state else (0, 0)
 
 
 def _told(error: OSError) -> str:

@@ -35,7 +35,12 @@ from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.generation import FURTHER, Chunk, ModelInfo
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.language_model import Health, LanguageModel
-from adwright.lm.serving.adapter_cache import AdapterCache, AdapterState, Tier
+from adwright.lm.serving.adapter_cache import (
+    AdapterCache,
+    AdapterInUseError,
+    AdapterState,
+    Tier,
+)
 from adwright.lm.serving.adapter_folding import Merger
 from adwright.lm.serving.adapter_model import AdapterModel
 from adwright.lm.serving.config import PassResult, PoolState, ServingConfig
@@ -163,15 +168,15 @@ class AdapterModels(Mapping[str, LanguageModel]):
             self._cache.register(name, checked)
 
     def remove(self, name: str) -> None:
-        """Forget an adapter; ConfigError where there is none, or a request in the batch needs it.
-        Answers of one that is served alone are written to their end."""
+        """Forget an adapter; ConfigError where there is none, AdapterInUseError where a request in
+        the batch needs it. Answers of one that is served alone are written to their end."""
         if name in self._alone:
             self._alone.remove(name)
             return
         with self._still():
             self._arrive()
             if self._scheduler.uses(name):
-                raise ConfigError("the adapter is in use", where=name, hint="wait for its requests")
+                raise AdapterInUseError(name)
             self._cache.remove(name)
             if self._merger is not None and self._merger.merged == name:
                 self._merger.unmerge()

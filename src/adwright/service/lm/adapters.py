@@ -17,10 +17,16 @@ __all__ = ["AdapterMeasures", "Adapters", "Rescans", "adapters_of"]
 
 
 class Rescans(Protocol):
-    """A folder of adapters that can be read again."""
+    """A folder of adapters that can be read again, as `AdapterFolder` can."""
 
     def rescan(self) -> Scanned:
         """Add what is new and take away what is gone; it may take seconds."""
+
+    def load(self, name: str, path: str) -> None:
+        """Serve one adapter of it under a name."""
+
+    def unload(self, name: str) -> None:
+        """Take one adapter away."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from adwright.lm.engine.language_model import LanguageModel
 from adwright.service.lm.adapters import AdapterMeasures, Adapters
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.keys import Callers
+from adwright.service.lm.loading import loading_router
 from adwright.service.lm.protocol.errors import add_lm_errors, respond
 from adwright.service.lm.responses import responses_router
 from adwright.service.lm.routes import router
@@ -86,6 +87,7 @@ def create_lm_app(
     app.state.service = LmState(config, models, work, measures, clock, callers, adapters)
     app.include_router(router)
     app.include_router(responses_router)
+    app.include_router(loading_router)
     add_lm_errors(app)
     limits = config.gate()
     authenticate = _by_key(callers) if config.key or config.keys else None

@@ -57,7 +57,8 @@ _CLOSED = 499
 @router.get("/v1/models", responses=lm_error_docs(401))
 async def models(state: State) -> JSONResponse:
     """The models that can be asked."""
-    data = [_described(name, model) for name, model in _present(state.models)]
+    present = _present(state.models)
+    data = [_described(name, one) for name, one in present if name not in state.leaving]
     return JSONResponse({"object": "list", "data": data})
 
 
@@ -100,7 +101,7 @@ async def completions(body: CompletionIn, request: Request, state: State) -> Res
         found = await state.work.run(
             lambda cancel: echo_of(body.model, model, prompts, state.now(), cancel),
             request,
-            asked_for(request, prompts),
+            asked_for(model, request, prompts),
         )
     except Gone:
         return Response(status_code=_CLOSED)
@@ -124,7 +125,7 @@ async def embeddings(body: EmbeddingIn, request: Request, state: State) -> Respo
         return embeddings_of(body, vectors, sum(counts))
 
     try:
-        return JSONResponse(await state.work.run(work, request, asked_for(request, texts)))
+        return JSONResponse(await state.work.run(work, request, asked_for(model, request, texts)))
     except Gone:
         return Response(status_code=_CLOSED)
 

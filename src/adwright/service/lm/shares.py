@@ -25,11 +25,12 @@ _CHARACTERS = 4
 @dataclass(frozen=True)
 class Asked:
     """What a request asks for. answers: that are computed for it. tokens: of its prompts and of the
-    longest answers that it may get."""
+    longest answers that it may get. model: the name that the model has for itself."""
 
     tenant: str = ""
     answers: int = 1
     tokens: int = 0
+    model: str = ""
 
 
 def prompt_tokens(prompts: Sequence[Prompt]) -> int:
@@ -80,6 +81,11 @@ class LmShares(Generic[J]):
     def working(self) -> Sequence[J]:
         """Jobs in work."""
         return tuple(self._work)
+
+    def asks(self, model: str) -> bool:
+        """Whether a job, in work or waiting, is for the model of that name."""
+        queued = (asked for queue in self._queues.values() for _, asked in queue)
+        return any(asked.model == model for asked in (*self._work.values(), *queued))
 
     def put(self, job: J, asked: Asked) -> None:
         """Let a job wait."""

@@ -37,7 +37,8 @@ class LmState:
 
     models: by the name that a request carries; looked up for each request, so whoever owns the
     mapping may add to it and take from it while the service runs. adapters: they themselves where
-    they are adapters of one base. callers: who they are, by their keys.
+    they are adapters of one base. callers: who they are, by their keys. leaving: names of models
+    that are answered to the end, and asked no more.
     """
 
     config: LmServiceConfig
@@ -48,6 +49,7 @@ class LmState:
     callers: Callers
     adapters: Adapters | None = None
     draining: bool = False
+    leaving: set[str] = field(default_factory=set)
     measures: LmMeasures = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +62,8 @@ class LmState:
     def model(self, name: str) -> LanguageModel:
         """The model of that name. Raises ApiError where there is none."""
         try:
+            if name in self.leaving:
+                raise KeyError(name)
             return self.models[name]
         except KeyError:
             raise ApiError(
@@ -75,10 +79,12 @@ async def _state(request: Request) -> LmState:
 State = Annotated[LmState, Depends(_state)]
 
 
-def asked_for(request: Request, prompts: Sequence[Prompt], most: int = 0) -> Asked:
+def asked_for(
+    model: LanguageModel, request: Request, prompts: Sequence[Prompt], most: int = 0
+) -> Asked:
     """The share that a request asks for. most: tokens of each of its answers."""
     tokens = prompt_tokens(prompts) + most * len(prompts)
-    return Asked(admitted(request.scope).tenant, len(prompts), tokens)
+    return Asked(admitted(request.scope).tenant, len(prompts), tokens, model.info.name)
 
 
 async def whole_answers(
@@ -93,7 +99,7 @@ async def whole_answers(
     answers = await state.work.run(
         lambda cancel: model.generate(prompts, settings, cancel=cancel),
         request,
-        asked_for(request, prompts, settings.max_tokens),
+        asked_for(model, request, prompts, settings.max_tokens),
     )
     if any(_is_empty(one) for one in answers):
         raise TimeUp(state.config.max_seconds)
@@ -112,7 +118,7 @@ async def begun(
     found = state.work.stream(
         lambda cancel: pieces(model, prompts, settings, cancel),
         request,
-        asked_for(request, prompts, settings.max_tokens),
+        asked_for(model, request, prompts, settings.max_tokens),
     )
     first = await anext(found)
     if _is_empty(first[1]):

@@ -83,6 +83,11 @@ class LmWork:
             left = [job.left for job in self._shares.working if job.left is not None]
         return any(now - at > _STUCK for at in left)
 
+    def asks(self, model: str) -> bool:
+        """Whether a request, in work or waiting, is for the model of that name."""
+        with self._told:
+            return self._shares.asks(model)
+
     async def run(
         self, work: Callable[[Cancellation], T], request: Request, asked: Asked = _UNNAMED
     ) -> T:

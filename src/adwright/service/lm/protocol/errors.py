@@ -57,8 +57,10 @@ _TYPES: dict[int, LmErrorType] = {
 _MEANINGS = {
     400: "The request is wrong; message and param say where.",
     401: "The key is missing, or not known.",
+    403: "The key may not do this.",
     404: "There is no such path or model.",
     408: "The body did not arrive in time.",
+    409: "The name is taken, or what has it is in use.",
     413: "The body is longer than allowed.",
     415: "The body is not JSON.",
     429: "Too busy to answer in time: come back after Retry-After seconds.",
