@@ -73,7 +73,8 @@ class Gate:
 
     authenticate: None where nobody needs a key, and all are one tenant. turns: of the
     tenants, told by its owner how late the event loop is; None where requests never wait for one.
-    respond: the form of a refusal.
+    respond: the form of a refusal. guarded: what paths begin with that need a key; others are
+    for whoever looks after the service, and take no body.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Gate:
         authenticate: Authenticate | None = None,
         turns: Turns | None = None,
         respond: Callable[[ApiError], Response] = ApiError.response,
+        guarded: tuple[str, ...] = (_GUARDED,),
     ) -> None:
         self._app = app
         self._limits = limits
@@ -92,7 +94,7 @@ class Gate:
         self._clock = clock
         self._authenticate = authenticate
         self._turns = turns
-        self._respond = respond
+        self._respond, self._guarded = respond, guarded
         self._arrivals = ArrivingBodies(limits)
         most = limits.max_in_flight
         self._share = most if authenticate is None else limits.share_of(most)
@@ -142,7 +144,7 @@ class Gate:
         why = stranger(scope, self._limits.allowed_hosts)
         if why:
             raise ApiError(403, why, hint="call it by a name of allowed_hosts, from a program")
-        if not scope["path"].startswith(_GUARDED):
+        if not scope["path"].startswith(self._guarded):
             await self._app(scope, request.receive, send)
             return
         try:

@@ -10,7 +10,7 @@ pytest.importorskip("transformers", reason="the extra lm is not installed")
 from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
-from adwright.lm.engine.language_model import Tokenizer
+from adwright.lm.engine.language_model import TemplateTokenizer, Tokenizer
 from tests.support.lm.tiny_llama import tiny_tokenizer, tiny_tokens
 
 
@@ -31,6 +31,21 @@ def test_chat() -> None:
     assert tokens.tokenizer.decode(ids) == "<|begin|>user\ntea?<|end|><|begin|>assistant\n"
     with pytest.raises(ConfigError, match="the system speaks first"):
         tokens.chat([Message("user", "a"), Message("system", "b")])
+
+
+def test_settings_of_the_template() -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.chat_template = "{{ messages[0].content }}{% if loud %}!{{ loud * 2 }}{% endif %}"
+    tokens = HuggingFaceTokens(tokenizer)
+    assert isinstance(tokens, TemplateTokenizer)
+    turns = [Message("user", "tea")]
+    assert tokens.decode(tokens.chat(turns)) == "tea"
+    assert tokens.decode(tokens.chat_with(turns, {"loud": 2})) == "tea!4"
+    with pytest.raises(ConfigError, match="no such setting"):
+        tokens.chat_with(turns, {"messages": "x"})
+    tokenizer.chat_template = "{{ loud + 'a' }}"
+    with pytest.raises(ConfigError, match="do not fit the chat template"):
+        HuggingFaceTokens(tokenizer).chat_with(turns, {"loud": 2})
 
 
 def test_a_template_that_never_ends() -> None:

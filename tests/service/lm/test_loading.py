@@ -141,10 +141,10 @@ def test_refusals(client: Client, top: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    (
+    [
         *(".", "..", "/", "../other", "shop-1/..", "shop-1/../..", "shop-1/../../other", "{other}"),
         *("link", "link/tuned", "inner", "ring", "a\0b", "a" * 300, "/proc/self", "//etc", "~"),
-    ),
+    ],
 )
 def test_nothing_outside_is_loaded(client: Client, top: Path, path: str) -> None:
     """What is outside is one and the same refusal, whether it is there or not."""

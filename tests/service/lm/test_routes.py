@@ -29,6 +29,8 @@ def test_every_path_is_there() -> None:
         "/v1/chat/completions",
         "/v1/completions",
         "/v1/embeddings",
+        "/tokenize",
+        "/detokenize",
         "/healthz",
         "/readyz",
         "/metrics",

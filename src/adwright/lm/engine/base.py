@@ -73,6 +73,11 @@ class Engine(ABC):
     def tokens(self) -> Tokenizer:
         """Its tokenizer."""
 
+    @property
+    def vocabulary(self) -> int:
+        """It knows the tokens below this; 0 where nothing tells."""
+        return 0
+
     @abstractmethod
     def close(self) -> None:
         """Free what the model holds. Any number of times."""
@@ -197,6 +202,11 @@ class TokenEngine(Engine):
     def tokens(self) -> Tokenizer:
         """Its tokeniser."""
         return self._tokens
+
+    @property
+    def vocabulary(self) -> int:
+        """It knows the tokens below this; 0 where nothing tells."""
+        return self._vocabulary
 
     @abstractmethod
     def _write(

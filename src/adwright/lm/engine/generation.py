@@ -25,6 +25,7 @@ from adwright.core.errors import ConfigError
 __all__ = [
     "FURTHER",
     "Cancellation",
+    "Chat",
     "Chunk",
     "Completion",
     "Completions",
@@ -84,6 +85,21 @@ class Message:
 
     def __post_init__(self) -> None:
         check_literals(self)
+
+
+@dataclass(frozen=True)
+class Chat(Sequence[Message]):
+    """The turns of a chat, and what its template is told beside them, such as
+    {"enable_thinking": False}; see `templates`."""
+
+    turns: tuple[Message, ...]
+    settings: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.turns[at]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.grammar import check_template
 from adwright.lm.engine.prompts import unfit_messages
+from adwright.lm.engine.templates import check_settings
 from adwright.lm.hf_load import load_hf_tokenizer
 
 if TYPE_CHECKING:
@@ -75,14 +76,21 @@ class HuggingFaceTokens:
         Raises ConfigError where there is no template, it refuses the messages, or it takes too
         long or writes far too much for others.
         """
+        return self.chat_with(messages, {})
+
+    def chat_with(self, messages: Sequence[Message], settings: Mapping[str, object]) -> list[int]:
+        """As `chat`, and the template reads these settings too. Raises as `chat` and
+        `check_settings` do."""
         from jinja2 import TemplateError
 
         turns = [{"role": turn.role, "content": turn.content} for turn in messages]
         try:
-            check_template(str(self.tokenizer.get_chat_template()))
+            template = str(self.tokenizer.get_chat_template())
+            check_template(template)
+            check_settings(template, settings)
             text = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True
+                turns, tokenize=False, add_generation_prompt=True, **settings
             )
-        except (ValueError, TemplateError, ArithmeticError, MemoryError) as error:
+        except (ValueError, TypeError, TemplateError, ArithmeticError, MemoryError) as error:
             raise unfit_messages(str(error).strip().split("\n", 1)[0]) from error
         return self.encode(str(text), special=False)

@@ -29,6 +29,7 @@ from adwright.lm.engine.capabilities import Capabilities, check_least
 from adwright.lm.engine.generation import (
     FURTHER,
     Cancellation,
+    Chat,
     Chunk,
     Completion,
     FinishReason,
@@ -245,6 +246,9 @@ class HttpModel(Engine):
                 if config.logprobs:
                     fields["logprobs"] = True
                 turns = [{"role": turn.role, "content": turn.content} for turn in prompt]
+                if isinstance(prompt, Chat) and prompt.settings:
+                    told = {"chat_template_kwargs": dict(prompt.settings)}
+                    fields["extra_body"] = fields.get("extra_body", {}) | told
                 return self._client.chat.completions.create(messages=turns, **fields)
 
     def _score(self, prompt: Prompt, after: str | TokenPrompt) -> npt.NDArray[np.float64]:

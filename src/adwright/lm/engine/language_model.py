@@ -6,7 +6,7 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,7 +24,7 @@ from adwright.lm.engine.generation import (
     TokenPrompt,
 )
 
-__all__ = ["Health", "LanguageModel", "Tokenizer"]
+__all__ = ["Health", "LanguageModel", "TemplateTokenizer", "Tokenizer"]
 
 #: Whether a model answers now. starting: again, after its process died. stuck: it has work, and
 #: nothing comes of it. dead: it is closed, or its process cannot be started.
@@ -65,6 +65,17 @@ class Tokenizer(Protocol):
 
 
 @runtime_checkable
+class TemplateTokenizer(Tokenizer, Protocol):
+    """One that tells the chat template more than the turns."""
+
+    def chat_with(self, messages: Sequence[Message], settings: Mapping[str, object]) -> list[int]:
+        """As `chat`, and the template reads these settings too.
+
+        Raises ConfigError for a setting that it does not read, or that is not for a caller to set.
+        """
+
+
+@runtime_checkable
 class LanguageModel(Protocol):
     """A model that continues text and says how likely text is.
 
@@ -80,6 +91,10 @@ class LanguageModel(Protocol):
     @property
     def tokens(self) -> Tokenizer:
         """Its tokeniser. Raises ConfigError where the engine has none at hand."""
+
+    @property
+    def vocabulary(self) -> int:
+        """It knows the tokens below this; 0 where nothing tells."""
 
     def generate(
         self,

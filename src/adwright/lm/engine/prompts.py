@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.generation import Prompt, TokenPrompt
-from adwright.lm.engine.language_model import Tokenizer
+from adwright.lm.engine.generation import Chat, Message, Prompt, TokenPrompt
+from adwright.lm.engine.language_model import TemplateTokenizer, Tokenizer
 
 __all__ = [
     "cancelled_embedding",
@@ -45,7 +45,7 @@ def prompt_ids(
         case _:
             for turn in prompt:
                 require_text(turn.content, row=row)
-            ids = tokens.chat(prompt)
+            ids = _chat_ids(tokens, prompt)
     if not ids:
         if tokens.begin_id is None:
             raise ValueInvalidError(
@@ -56,6 +56,18 @@ def prompt_ids(
         ids = [tokens.begin_id]
     require_known(ids, vocabulary, row=row)
     return ids
+
+
+def _chat_ids(tokens: Tokenizer, prompt: Sequence[Message]) -> list[int]:
+    if not isinstance(prompt, Chat) or not prompt.settings:
+        return tokens.chat(prompt)
+    if not isinstance(tokens, TemplateTokenizer):
+        raise ConfigError(
+            "this engine tells the chat template nothing but the messages",
+            where="chat_template_kwargs",
+            hint="leave them out, or open the model on torch",
+        )
+    return tokens.chat_with(prompt.turns, prompt.settings)
 
 
 def prompts_ids(

@@ -207,7 +207,7 @@ class AdapterCache:
         self._known[name] = _Known(checked.folder, checked.layout, checked.pages, self._versions)
 
     def remove(self, name: str) -> None:
-        """Forget an adapter; ConfigError where there is none, AdapterInUseError where it is used."""
+        """Forget an adapter; ConfigError where there is none, AdapterInUseError of one in use."""
         if self._of(name).pins:
             raise AdapterInUseError(name)
         self.prefixes.drop(self.root(name))

@@ -99,6 +99,7 @@ def create_lm_app(
         clock=clock,
         authenticate=authenticate,
         respond=respond,
+        guarded=("/v1/", "/tokenize", "/detokenize"),
     )
     return app
 

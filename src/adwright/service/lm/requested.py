@@ -7,13 +7,13 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from adwright.lm.engine.generation import GenerationConfig, Prompt, TokenPrompt
+from adwright.lm.engine.generation import Chat, GenerationConfig, Prompt, TokenPrompt
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.protocol.schemas import ChatIn, CompletionIn, EmbeddingIn, SamplingIn
 from adwright.service.lm.protocol.tools import ToolForm, turns_of
 from adwright.web.errors import ApiError
 
-__all__ = ["prompts_of", "settings_of", "texts_of", "tool_form_of"]
+__all__ = ["chat_of", "prompts_of", "settings_of", "texts_of", "tool_form_of"]
 
 
 def tool_form_of(body: ChatIn | CompletionIn, further: frozenset[str]) -> ToolForm | None:
@@ -74,12 +74,18 @@ def prompts_of(body: ChatIn | CompletionIn, limits: LmServiceConfig) -> list[Pro
     found: list[Prompt] = []
     match body:
         case ChatIn():
-            found = [turns_of(body)]
+            found = [chat_of(body)]
         case CompletionIn():
             found = [*_prompts(body.prompt)]
     if len(found) * body.n > limits.max_texts:
         raise ApiError(422, f"one request has at most {limits.max_texts} answers here")
     return [prompt for prompt in found for _ in range(body.n)]
+
+
+def chat_of(body: ChatIn) -> Prompt:
+    """The turns of a chat, with what its template is told."""
+    turns, settings = turns_of(body), body.chat_template_kwargs
+    return Chat(turns, settings) if settings else turns
 
 
 def texts_of(body: EmbeddingIn) -> list[str | TokenPrompt]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,14 +19,15 @@ from adwright.service.lm.protocol.answers import (
     EventWriter,
     Kind,
     answer_of,
-    echo_of,
     embeddings_of,
     usage_once,
 )
+from adwright.service.lm.protocol.echoes import Echo, echoes_of, silent
 from adwright.service.lm.protocol.errors import broken_stream, lm_error_docs
 from adwright.service.lm.protocol.schemas import ChatIn, CompletionIn, EmbeddingIn
+from adwright.service.lm.protocol.tokens import DetokenizeIn, TokenizeIn, text_of, tokens_of
 from adwright.service.lm.protocol.tools import ToolForm
-from adwright.service.lm.requested import prompts_of, settings_of, texts_of, tool_form_of
+from adwright.service.lm.requested import chat_of, prompts_of, settings_of, texts_of, tool_form_of
 from adwright.service.lm.state import LmState, State, asked_for, begun, whole_answers
 from adwright.service.lm.work import Gone, TimeUp, in_thread
 from adwright.web.bodies import BodyRoute
@@ -37,6 +38,7 @@ __all__ = [
     "adapters",
     "chat_completions",
     "completions",
+    "detokenize",
     "embeddings",
     "health",
     "metrics",
@@ -45,6 +47,7 @@ __all__ = [
     "ready",
     "rescan",
     "router",
+    "tokenize",
 ]
 
 router = APIRouter(route_class=BodyRoute)
@@ -93,19 +96,29 @@ async def chat_completions(body: ChatIn, request: Request, state: State) -> Resp
 @router.post("/v1/completions", responses=_ERRORS)
 async def completions(body: CompletionIn, request: Request, state: State) -> Response:
     """What a model continues a text with, or how likely it finds the text itself."""
-    if not body.echo:
-        return await _answered("completion", body, request, state)
-    model = state.model(body.model)
-    prompts = prompts_of(body, state.config)
-    try:
-        found = await state.work.run(
-            lambda cancel: echo_of(body.model, model, prompts, state.now(), cancel),
-            request,
-            asked_for(model, request, prompts),
-        )
-    except Gone:
-        return Response(status_code=_CLOSED)
-    return JSONResponse(found)
+    return await _answered("completion", body, request, state)
+
+
+@router.post("/tokenize", responses=_ERRORS)
+async def tokenize(body: TokenizeIn, request: Request, state: State) -> Response:
+    """The tokens of a text or of a chat."""
+    model = state.model(body.model or next(iter(state.models), ""))
+    prompt: Prompt = body.prompt or ""
+    if body.messages is not None:
+        told = {"tools": body.tools, "chat_template_kwargs": body.chat_template_kwargs}
+        prompt = chat_of(ChatIn(model=model.info.name, messages=body.messages, **told))
+
+    def work(cancel: Cancellation) -> dict[str, Any]:
+        return tokens_of(body, prompt, model, cancel)
+
+    return await _aside(work, model, request, state)
+
+
+@router.post("/detokenize", responses=_ERRORS)
+async def detokenize(body: DetokenizeIn, request: Request, state: State) -> Response:
+    """The text of tokens."""
+    model = state.model(body.model or next(iter(state.models), ""))
+    return await _aside(lambda _: text_of(body, model), model, request, state)
 
 
 @router.post("/v1/embeddings", responses=_ERRORS)
@@ -124,10 +137,7 @@ async def embeddings(body: EmbeddingIn, request: Request, state: State) -> Respo
         )
         return embeddings_of(body, vectors, sum(counts))
 
-    try:
-        return JSONResponse(await state.work.run(work, request, asked_for(model, request, texts)))
-    except Gone:
-        return Response(status_code=_CLOSED)
+    return await _aside(work, model, request, state, texts)
 
 
 @router.get("/healthz")
@@ -195,16 +205,45 @@ async def _answered(
     settings = settings_of(body, state.config, tools)
     prompts = prompts_of(body, state.config)
     try:
+        echoes = None
+        if isinstance(body, CompletionIn) and body.echo:
+            told, scored = prompts[:: body.n], body.logprobs is not None
+            echoes = await state.work.run(
+                lambda cancel: echoes_of(model, told, cancel, scored=scored),
+                request,
+                asked_for(model, request, told),
+            )
         if body.stream:
-            return await _streamed(kind, body, model, prompts, settings, tools, request, state)
-        answers = await whole_answers(model, prompts, settings, request, state)
+            return await _streamed(
+                kind, body, model, prompts, settings, tools, request, state, echoes
+            )
+        if echoes is not None and not body.max_tokens:
+            answers = silent(echoes)
+        else:
+            answers = await whole_answers(model, prompts, settings, request, state)
     except Gone:
         return Response(status_code=_CLOSED)
     state.measures.used(usage_once(answers, body.n))
     now = state.now()
     return JSONResponse(
-        answer_of(kind, body.model, answers, model.tokens, now, n=body.n, tools=tools)
+        answer_of(
+            kind, body.model, answers, model.tokens, now, n=body.n, tools=tools, echoes=echoes
+        )
     )
+
+
+async def _aside(
+    work: Callable[[Cancellation], dict[str, Any]],
+    model: LanguageModel,
+    request: Request,
+    state: LmState,
+    texts: Sequence[Prompt] = (),
+) -> Response:
+    """What takes its turn, and generates nothing. texts: that the model computes for it."""
+    try:
+        return JSONResponse(await state.work.run(work, request, asked_for(model, request, texts)))
+    except Gone:
+        return Response(status_code=_CLOSED)
 
 
 async def _streamed(
@@ -216,6 +255,7 @@ async def _streamed(
     tools: ToolForm | None,
     request: Request,
     state: LmState,
+    echoes: Sequence[Echo] | None,
 ) -> Response:
     watch = state.measures.watch(state.clock.monotonic)
     found = await begun(model, prompts, settings, request, state)
@@ -226,6 +266,8 @@ async def _streamed(
         for index in range(len(prompts)):
             for one in writer.opening(index):
                 yield _event(one)
+            if echoes is not None:
+                yield _event(writer.echoed(index, echoes[index // body.n]))
         try:
             async for piece in found:
                 watch.saw(piece)

@@ -18,7 +18,6 @@ from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedMode
 from adwright.service.lm.protocol.answers import (
     EventWriter,
     answer_of,
-    echo_of,
     embeddings_of,
     new_id,
     usage_of,
@@ -52,23 +51,6 @@ def test_events() -> None:
     last = writer.usage(Usage(2, 3))
     assert (last["choices"], last["usage"]) == ([], usage_of(Usage(2, 3)))
     assert new_id("chat") != new_id("chat")
-
-
-def test_an_echo_that_is_cancelled_is_none() -> None:
-    cancel = Cancellation()
-    cancel.cancel()
-    with pytest.raises(ResourceError, match="cancelled"):
-        echo_of("m", ScriptedModel(ScriptedConfig()), ["ab"], 1, cancel)
-
-
-def test_echo_counts_characters() -> None:
-    told = echo_of("m", ScriptedModel(ScriptedConfig()), ["é!"], 1, Cancellation())
-    found = told["choices"][0]
-    assert found["text"] == "é!"
-    # Two bytes make the first character, so the second token begins where the first does.
-    assert found["logprobs"]["text_offset"] == [0, 0, 1]
-    ids = echo_of("m", ScriptedModel(ScriptedConfig()), [TokenPrompt((97, 98))], 1, Cancellation())
-    assert ids["choices"][0]["logprobs"]["tokens"] == ["a", "b"]
 
 
 def test_vectors_in_both_encodings() -> None:

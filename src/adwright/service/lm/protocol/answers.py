@@ -13,28 +13,22 @@ import numpy.typing as npt
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import (
-    Cancellation,
     Chunk,
     Completion,
     Completions,
     FinishReason,
-    Prompt,
-    TokenPrompt,
     Top,
     Usage,
 )
-from adwright.lm.engine.language_model import LanguageModel, Tokenizer
-from adwright.lm.engine.prompts import cancelled_score, require_text
-from adwright.lm.engine.stopping import AnswerText
+from adwright.lm.engine.language_model import Tokenizer
+from adwright.service.lm.protocol.echoes import Echo, spelled
 from adwright.service.lm.protocol.schemas import EmbeddingIn
 from adwright.service.lm.protocol.tools import Call, CallReader, ToolForm, read_calls
-from adwright.web.errors import ApiError
 
 __all__ = [
     "EventWriter",
     "Kind",
     "answer_of",
-    "echo_of",
     "embeddings_of",
     "new_id",
     "usage_of",
@@ -66,10 +60,13 @@ def answer_of(
     *,
     n: int = 1,
     tools: ToolForm | None = None,
+    echoes: Sequence[Echo] | None = None,
 ) -> dict[str, Any]:
     """The body of an answer that is not streamed. n: answers to each prompt, which is counted
-    once. tools: what they asked of the answers."""
+    once. tools: what they asked of the answers. echoes: of the prompts, to stand before them."""
     choices = [_choice(kind, row, one, tokens, tools) for row, one in enumerate(answers)]
+    for row, choice in enumerate(choices if echoes else ()):
+        _put_before(choice, echoes[row // n], answers[row].token_ids, tokens)
     return _envelope(kind, new_id(kind), name, now) | {
         "choices": choices,
         "usage": usage_of(usage_once(answers, n)),
@@ -99,6 +96,11 @@ class EventWriter:
         if self._kind == "completion":
             return []
         return [self._event(index, {"delta": {"role": "assistant", "content": ""}})]
+
+    def echoed(self, index: int, echo: Echo) -> dict[str, Any]:
+        """The event that tells the prompt of answer `index`."""
+        logprobs = None if echo.logprobs is None else _echoed(echo, self._tokens)
+        return self._event(index, {"text": echo.text}, None, logprobs)
 
     def events(self, index: int, chunk: Chunk) -> list[dict[str, Any]]:
         """The events of one piece of answer `index`."""
@@ -147,53 +149,6 @@ class EventWriter:
     ) -> dict[str, Any]:
         choice = {"index": index, "logprobs": logprobs, "finish_reason": reason, **content}
         return self._head | {"choices": [choice]}
-
-
-def echo_of(
-    name: str, model: LanguageModel, prompts: Sequence[Prompt], now: int, cancel: Cancellation
-) -> dict[str, Any]:
-    """The prompts themselves with the log-probability of each of their tokens but the first.
-
-    Raises ResourceError where it is cancelled.
-    """
-    for row, prompt in enumerate(prompts):
-        if isinstance(prompt, str):
-            require_text(prompt, row=row)
-    rows = [
-        list(prompt.ids) if isinstance(prompt, TokenPrompt) else model.tokens.encode(str(prompt))
-        for prompt in prompts
-    ]
-    if any(len(ids) < 2 for ids in rows):
-        raise ApiError(422, "an echoed prompt needs at least two tokens")
-    scores = model.score(
-        [TokenPrompt(tuple(ids[:1])) for ids in rows],
-        [TokenPrompt(tuple(ids[1:])) for ids in rows],
-        cancel=cancel,
-    )
-    choices = []
-    for row, ids in enumerate(rows):
-        text = AnswerText(model.tokens.decode)
-        offsets = []
-        for one in ids:
-            if cancel.cancelled:
-                raise cancelled_score()
-            offsets.append(len(text.text))
-            text.add(one)
-        text.finish()
-        logprobs = {
-            "tokens": [model.tokens.decode([one]) for one in ids],
-            "token_logprobs": [None, *scores.token_logprobs[row].tolist()],
-            "text_offset": offsets,
-            "top_logprobs": None,
-        }
-        choices.append(
-            {"index": row, "text": text.text, "logprobs": logprobs, "finish_reason": "length"}
-        )
-    usage = usage_of(Usage(sum(map(len, rows)), 0))
-    return _envelope("completion", new_id("completion"), name, now) | {
-        "choices": choices,
-        "usage": usage,
-    }
 
 
 def embeddings_of(
@@ -255,6 +210,28 @@ def _choice(
         "logprobs": _logprobs(kind, one.token_ids, one.logprobs, tokens, one.top_logprobs),
         "finish_reason": reason,
         **content,
+    }
+
+
+def _put_before(choice: dict[str, Any], echo: Echo, ids: Sequence[int], tokens: Tokenizer) -> None:
+    """Let a choice of a completion begin with its prompt."""
+    answer, choice["text"] = choice["text"], echo.text + choice["text"]
+    if echo.logprobs is None:
+        return
+    told, after = _echoed(echo, tokens), choice["logprobs"]
+    _, offsets = spelled(tokens, ids)
+    told["tokens"] += after["tokens"]
+    told["token_logprobs"] += after["token_logprobs"]
+    told["text_offset"] += [len(echo.text) + min(at, len(answer)) for at in offsets]
+    choice["logprobs"] = told
+
+
+def _echoed(echo: Echo, tokens: Tokenizer) -> dict[str, Any]:
+    return {
+        "tokens": [tokens.decode([one]) for one in echo.ids],
+        "token_logprobs": list(echo.logprobs or ()),
+        "text_offset": list(echo.offsets),
+        "top_logprobs": None,
     }
 
 

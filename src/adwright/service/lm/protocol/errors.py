@@ -66,7 +66,8 @@ _MEANINGS = {
     429: "Too busy to answer in time: come back after Retry-After seconds.",
     503: "The model cannot answer now: come back later.",
 }
-_SETTINGS = frozenset((*(one.name for one in fields(GenerationConfig)), "messages"))
+_FURTHER = "messages", "chat_template_kwargs"
+_SETTINGS = frozenset((*(one.name for one in fields(GenerationConfig)), *_FURTHER))
 #: What pydantic calls the branches of a choice of types.
 _BRANCHES = frozenset(("str", "int", "float", "bool", "dict", "none"))
 _BRANCH = re.compile(r"\[|^(constrained|function)-")

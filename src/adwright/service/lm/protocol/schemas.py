@@ -15,6 +15,7 @@ from adwright.service.lm.protocol.body import HarmlessIn, LmBody
 from adwright.service.lm.protocol.tool_schemas import NamedToolIn, ToolCallIn, ToolChoice, ToolIn
 
 __all__ = [
+    "MOST_MESSAGES",
     "ChatIn",
     "CompletionIn",
     "EmbeddingIn",
@@ -24,23 +25,33 @@ __all__ = [
     "SamplingIn",
     "StreamOptions",
     "StructuredOutputs",
+    "TemplateSettings",
     "TextPartIn",
+    "Token",
 ]
 
 _MOST_STOPS = 16
 _LONGEST_STOP = 1000
-_MOST_MESSAGES = 1000
+MOST_MESSAGES = 1000
 #: No vocabulary is larger, and no engine counts further.
 _MOST = 2**31 - 1
 _MOST_TOP = 20
 _MOST_BIASES = 300
 _MOST_TOOLS = 128
 _Token = Annotated[int, Field(ge=0, le=_MOST)]
+#: A token in a list.
+Token = Annotated[int, Field(ge=0, le=_MOST, strict=True)]
+#: What a chat template reads beside the messages; the model's own says which.
+TemplateSettings = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")],
+        bool | int | float | Annotated[str, Field(max_length=1000)],
+    ],
+    Field(max_length=16),
+]
 _Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 # A long list ends at its first error: a message for each item would take seconds to write.
-_Ids = Annotated[
-    list[Annotated[int, Field(ge=0, le=_MOST, strict=True)]], Field(min_length=1, fail_fast=True)
-]
+_Ids = Annotated[list[Token], Field(min_length=1, fail_fast=True)]
 _Texts = Annotated[list[str], Field(min_length=1, fail_fast=True)]
 _Stop = Annotated[str, Field(max_length=_LONGEST_STOP)]
 
@@ -169,7 +180,7 @@ class ChatIn(SamplingIn):
     """The body of /v1/chat/completions."""
 
     messages: Annotated[
-        list[MessageIn], Field(min_length=1, max_length=_MOST_MESSAGES, fail_fast=True)
+        list[MessageIn], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)
     ]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -178,6 +189,7 @@ class ChatIn(SamplingIn):
     tools: Annotated[tuple[ToolIn, ...], Field(max_length=_MOST_TOOLS)] = ()
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
+    chat_template_kwargs: TemplateSettings = Field(default_factory=dict)
     modalities: list[Literal["text"]] | None = None
 
     @model_validator(mode="after")
@@ -198,8 +210,8 @@ class ChatIn(SamplingIn):
 
 
 class CompletionIn(SamplingIn):
-    """The body of /v1/completions. echo: with max_tokens 0, tells the log-probabilities of the
-    prompt itself."""
+    """The body of /v1/completions. echo: the prompt stands before the answer; with max_tokens 0 it
+    stands alone, to tell its log-probabilities."""
 
     prompt: str | _Ids | _Texts | Annotated[list[_Ids], Field(min_length=1, fail_fast=True)]
     max_tokens: Annotated[int, Field(ge=0)] = 16
@@ -208,11 +220,11 @@ class CompletionIn(SamplingIn):
     best_of: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
-    def _echo_alone(self) -> CompletionIn:
-        if self.echo != (self.max_tokens == 0):
-            raise ValueError("echo and max_tokens 0 are understood only together")
-        if self.echo and (self.stream or self.n > 1 or self.logprobs is None):
-            raise ValueError("an echo needs logprobs, one answer and no stream")
+    def _echoed(self) -> CompletionIn:
+        if not self.max_tokens and not self.echo:
+            raise ValueError("max_tokens 0 is understood only beside echo")
+        if not self.max_tokens and (self.stream or self.n > 1 or self.logprobs is None):
+            raise ValueError("an echo alone needs logprobs, and is neither several nor a stream")
         if self.echo and (self.logprobs or 0) > 1:
             raise ValueError("an echo tells the tokens of the prompt alone: logprobs is 0 or 1")
         if self.best_of not in (None, self.n):
