@@ -40,6 +40,10 @@ def shaped(**form: Any) -> dict[str, Any]:
     return {"structured_outputs": form}
 
 
+def template(**settings: Any) -> dict[str, Any]:
+    return {"chat_template_kwargs": settings}
+
+
 def tool(**function: Any) -> dict[str, Any]:
     return {"tools": [{"type": "function", "function": {"name": "f", **function}}]}
 
@@ -53,7 +57,9 @@ COMPLETIONS: dict[str, dict[str, Any]] = {
     "a bad token in the second prompt": {"prompt": [[5], [400]]},
     "a bad token in a stream": {"prompt": [400], "stream": True},
     "a bad token in an echo": {"prompt": [5, 400], "max_tokens": 0, "echo": True, "logprobs": 1},
-    "an echo of one token": {"prompt": [5], "max_tokens": 0, "echo": True, "logprobs": 1},
+    "an echo with others in its place": {"prompt": [5, 6], "echo": True, "logprobs": 3},
+    "an echo without room": {"prompt": [5] * 300, "max_tokens": 0, "echo": True, "logprobs": 1},
+    "no answer and no echo": {"prompt": "a", "max_tokens": 0},
     "half a character": {"prompt": f"tea {HALF}"},
     "half a character, streamed": {"prompt": HALF, "stream": True},
     "a prompt without room": {"prompt": [5] * 300},
@@ -91,6 +97,9 @@ CHATS: dict[str, dict[str, Any]] = {
     "a tool of no type": {"messages": [USER], **tool(parameters={"type": "nothing"})},
     "a tool that is too deep": {"messages": [USER], **tool(parameters=nested(90))},
     "a tool with half a character": {"messages": [USER], **tool(description=HALF)},
+    "a template's own messages": {"messages": [USER], **template(messages="a")},
+    "a template's loop without end": {"messages": [USER], **template(range=10**30)},
+    "a template of one's own": {"messages": [USER], "chat_template": "{{ 7 }}"},
     "a choice of no tool": {"messages": [USER], **tool(), "tool_choice": "tea"},
     "tools and no room for them": {"messages": [USER], **tool(description="tea " * 200)},
 }
@@ -106,6 +115,10 @@ BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
     "a long body": (b'{"prompt":"' + b"a" * 3_000_000 + b'"}', JSON),
 }
 
+LOAD = b'{"lora_name": "evil", "lora_path": "../../etc"}'
+ENDLESS = b"""{"model": "base", "input": "a", "tool_choice": "none", "tools":
+    [{"type": "function", "name": "f", "parameters": {"maximum": 1e999}}]}"""
+
 POISON = [
     *(
         (what, "completions", json.dumps({"model": "base", **body}).encode(), JSON)
@@ -120,6 +133,8 @@ POISON = [
         for what, body in EMBEDDINGS.items()
     ),
     *((what, "completions", *body) for what, body in BODIES.items()),
+    ("a load of what is elsewhere", "load_lora_adapter", LOAD, JSON),
+    ("a tool of 1e999", "responses", ENDLESS, JSON),
 ]
 #: Two of them streams, one a chat, two drawn, one bound by a schema.
 GOOD: list[tuple[str, dict[str, Any]]] = [

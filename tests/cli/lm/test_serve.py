@@ -61,6 +61,16 @@ def test_a_file_of_keys_lets_tenants_in(tiny: str, tmp_path: Path) -> None:
     assert "line 2" in run("serve", "--model", tiny, "--keys", str(file), code=2)
 
 
+def test_the_help_names_every_path() -> None:
+    from adwright.service.lm.app import create_lm_app
+    from adwright.service.lm.config import LmServiceConfig
+
+    told = " ".join((verbs.serve.__doc__ or "").split())
+    paths = create_lm_app(LmServiceConfig(), {}).openapi()["paths"]
+    for path in paths:
+        assert path.replace("{name}", "NAME") in told, path
+
+
 def test_without_the_packages_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verbs, "find_spec", lambda name: None)
     assert "adwright[service]" in run("serve", code=2)

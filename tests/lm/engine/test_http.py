@@ -18,7 +18,7 @@ pytest.importorskip("fastapi", reason="the extra service is not installed")
 from fastapi import FastAPI
 
 from adwright.core.errors import ConfigError, ResourceError, ValueInvalidError
-from adwright.lm.engine.generation import Cancellation, GenerationConfig, Message, TokenPrompt
+from adwright.lm.engine.generation import Cancellation, Chat, GenerationConfig, Message, TokenPrompt
 from adwright.lm.engine.http import HttpConfig, HttpModel
 from adwright.lm.engine.language_model import LanguageModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
@@ -124,6 +124,9 @@ def test_scores_and_embeddings(local: TorchModel, remote: HttpModel) -> None:
 def test_what_the_endpoint_refuses(served: tuple[FastAPI, str], remote: HttpModel) -> None:
     with pytest.raises(ConfigError, match="400"):
         remote.generate([TokenPrompt((5,) * 300)])
+    # What the template is told goes along, to be refused there.
+    with pytest.raises(ConfigError, match="has no such setting"):
+        remote.generate([Chat((Message("user", "a"),), {"loud": True})])
     with closing(HttpModel.open(HttpConfig(served[1], "other", retries=0))) as other:
         with pytest.raises(ConfigError, match="no model of this name"):
             other.generate(["a"])

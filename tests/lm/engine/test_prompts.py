@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
-from adwright.core.errors import ValueInvalidError
-from adwright.lm.engine.generation import Message, TokenPrompt
+from adwright.core.errors import ConfigError, ValueInvalidError
+from adwright.lm.engine.generation import Chat, Message, TokenPrompt
 from adwright.lm.engine.prompts import (
     cancelled_score,
     continuation_ids,
@@ -34,6 +36,25 @@ def test_each_kind_of_prompt() -> None:
     assert prompt_ids(tokens, "", vocabulary=300) == [256]
     with pytest.raises(ValueInvalidError, match="empty"):
         prompt_ids(NoBeginning(), "", vocabulary=300)
+
+
+def test_settings_of_a_chat_are_told_or_refused() -> None:
+    turns = (Message("user", "a"),)
+    plain = prompt_ids(ByteTokens(), turns, vocabulary=0)
+    assert prompt_ids(ByteTokens(), Chat(turns), vocabulary=0) == plain
+    assert list(Chat(turns)) == list(turns)
+    with pytest.raises(ConfigError, match="nothing but the messages"):
+        prompt_ids(ByteTokens(), Chat(turns, {"loud": True}), vocabulary=0)
+
+    class Loud(ByteTokens):
+        """Has a template with one setting."""
+
+        def chat_with(
+            self, messages: Sequence[Message], settings: Mapping[str, object]
+        ) -> list[int]:
+            return [*self.chat(messages), 33] if settings["loud"] else self.chat(messages)
+
+    assert prompt_ids(Loud(), Chat(turns, {"loud": True}), vocabulary=0) == [*plain, 33]
 
 
 def test_tokens_that_the_network_lacks_are_refused() -> None:

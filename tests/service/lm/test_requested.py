@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from adwright.lm.engine.generation import FURTHER, Message, TokenPrompt
+from adwright.lm.engine.generation import FURTHER, Chat, Message, TokenPrompt
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.protocol.schemas import ChatIn, CompletionIn, EmbeddingIn
 from adwright.service.lm.requested import prompts_of, settings_of, texts_of, tool_form_of
@@ -57,6 +57,8 @@ def test_prompts() -> None:
         TokenPrompt((1,)),
         TokenPrompt((2,)),
     ]
+    told = prompts_of(chat(chat_template_kwargs={"loud": True}), LIMITS)
+    assert told == [Chat((Message("user", "ab"),), {"loud": True})]
     with pytest.raises(ApiError, match="at most 3"):
         prompts_of(completion(prompt=["a", "b"], n=2), LIMITS)
 

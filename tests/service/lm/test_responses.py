@@ -12,6 +12,19 @@ from adwright.service.lm.responses import responses_router
 from tests.support.service.scripted_models import Recorded, app_of
 from tests.support.service.small_shop import running
 
+JSON = {"content-type": "application/json"}
+
+
+def test_a_number_beyond_all_is_refused_where_it_would_be_told_again() -> None:
+    tool = {"type": "function", "name": "f", "parameters": {"maximum": 9}}
+    body = json.dumps({"model": "m", "input": "a", "tools": [tool], "tool_choice": "none"})
+    with running(app_of(Recorded())) as client:
+        for number, status in (("9", 200), ("1e999", 400)):
+            sent = body.replace(": 9", f": {number}")
+            answer = client.post("/v1/responses", content=sent, headers=JSON)
+            assert answer.status_code == status, answer.text
+
+
 BODY = {"model": "m", "input": "hello"}
 
 

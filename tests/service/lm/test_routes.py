@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import UserDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -12,7 +12,7 @@ import pytest
 from adwright.core.clock import FixedClock
 from adwright.lm.engine.generation import ModelInfo
 from adwright.lm.engine.language_model import Health, LanguageModel
-from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedModel
 from adwright.service.lm.routes import router
 from adwright.web.loopback import on_loopback
 from tests.support.service.scripted_models import Recorded, app_of, events_of
@@ -144,6 +144,37 @@ def test_pieces_of_a_character_are_no_events_of_their_own() -> None:
         events = events_of(client.post("/v1/completions", json={**body, "logprobs": 1}))
         told = [one["choices"][0]["logprobs"]["token_logprobs"] for one in events]
         assert sum(map(len, told)) == 5
+
+
+class Spelling(ByteTokens):
+    """Its tokeniser takes its time for the text of a token that is asked for alone."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.go_on = threading.Event()
+
+    def decode(self, ids: Sequence[int]) -> str:
+        if len(ids) == 1 and threading.current_thread().name == "adwright-aside":
+            self.asked.set()
+            self.go_on.wait(20)
+        return super().decode(ids)
+
+
+def test_the_likeliest_tokens_are_spelled_beside_the_loop() -> None:
+    tokens = Spelling()
+
+    class Slow(ScriptedModel):
+        @property
+        def tokens(self) -> Spelling:
+            return tokens
+
+    with running(app_of(Slow(ScriptedConfig()))) as client:
+        body = {"model": "m", "prompt": "a", "logprobs": 5}
+        answer = client.start("POST", "/v1/completions", json=body)
+        assert tokens.asked.wait(20)
+        assert client.get("/healthz").status_code == 200
+        tokens.go_on.set()
+        assert len(answer.result(30).json()["choices"][0]["logprobs"]["tokens"]) == 2
 
 
 def test_a_stream_tells_its_usage_only_where_it_is_asked_for() -> None:

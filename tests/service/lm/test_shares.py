@@ -18,6 +18,15 @@ def begun(shares: LmShares[str]) -> list[str]:
     return found
 
 
+def test_who_asks_for_a_model() -> None:
+    shares: LmShares[str] = LmShares(running=1, waiting=9)
+    for job, model in (("a", "tea"), ("b", "coffee")):
+        shares.put(job, Asked(model=model))
+    assert (shares.take(), shares.asks("tea"), shares.asks("coffee")) == ("a", True, True)
+    shares.leave("a")
+    assert (shares.asks("tea"), shares.asks("coffee")) == (False, True)
+
+
 def many(**bounds: int) -> LmShares[str]:
     defaults = {"running": 3, "waiting": 6, "tenant_waiting": 4, "tenant_tokens": 100}
     return LmShares(several=True, **(defaults | bounds))  # type: ignore[arg-type]

@@ -198,11 +198,16 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
 ) -> None:
     """Serve a language model over HTTP until it is interrupted.
 
-    /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models speak the protocol of
-    OpenAI. Where ADWRIGHT_LM_KEY is set, or --keys given, callers send a key as a bearer token;
-    without one, only this machine can be listened on, and web pages of other sites are refused.
+    /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, /v1/models and
+    /v1/models/NAME speak the protocol of OpenAI, /tokenize and /detokenize that of vLLM; /healthz,
+    /readyz and /metrics are for who looks after the service. Where ADWRIGHT_LM_KEY is set, or
+    --keys given, callers send a key as a bearer token; without one, only this machine can be
+    listened on, and web pages of other sites are refused.
+
     With --adapters requests for its adapters are computed together, or in turns; /v1/adapters says
-    where each of them is, and POST /v1/adapters/rescan looks at the folder again.
+    where each of them is, and POST /v1/adapters/rescan looks at the folder again. POST
+    /v1/load_lora_adapter and /v1/unload_lora_adapter change one of them, for who has the key of
+    ADWRIGHT_LM_KEY where tenants have others.
 
     With --tune the model that the file names is served while its jobs are tuned over the same
     weights, in the same process. Answers keep --token-bound and --first-bound, tuning has the rest

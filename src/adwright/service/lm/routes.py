@@ -225,11 +225,17 @@ async def _answered(
         return Response(status_code=_CLOSED)
     state.measures.used(usage_once(answers, body.n))
     now = state.now()
-    return JSONResponse(
-        answer_of(
+
+    def written() -> Response:
+        told = answer_of(
             kind, body.model, answers, model.tokens, now, n=body.n, tools=tools, echoes=echoes
         )
-    )
+        return JSONResponse(told)
+
+    if not settings.logprobs:
+        return written()
+    # The text of each token, and of the likeliest in its place, may take seconds.
+    return await in_thread(written, state.config.max_seconds)
 
 
 async def _aside(

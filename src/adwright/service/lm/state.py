@@ -84,7 +84,7 @@ def asked_for(
 ) -> Asked:
     """The share that a request asks for. most: tokens of each of its answers."""
     tokens = prompt_tokens(prompts) + most * len(prompts)
-    return Asked(admitted(request.scope).tenant, len(prompts), tokens, model.info.name)
+    return Asked(admitted(request.scope).tenant, max(1, len(prompts)), tokens, model.info.name)
 
 
 async def whole_answers(

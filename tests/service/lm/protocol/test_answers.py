@@ -5,16 +5,14 @@ import base64
 import numpy as np
 import pytest
 
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import (
-    Cancellation,
     Chunk,
     Completion,
     Completions,
-    TokenPrompt,
     Usage,
 )
-from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedModel
+from adwright.lm.engine.scripted import ByteTokens
 from adwright.service.lm.protocol.answers import (
     EventWriter,
     answer_of,

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from adwright.service.lm.protocol.body import HarmlessIn, LmBody
+from adwright.service.lm.protocol.body import HarmlessIn, JsonObject, LmBody
 
 
 class Cup(LmBody):
@@ -17,6 +17,14 @@ def test_a_null_is_a_field_that_is_not_there() -> None:
     for wrong in ({"surprise": 1}, {"size": "x"}, 5):
         with pytest.raises(ValidationError):
             Cup.model_validate(wrong)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_an_object_holds_finite_numbers(number: str) -> None:
+    body: TypeAdapter[JsonObject] = TypeAdapter(JsonObject)
+    assert body.validate_json('{"a": [1e99]}') == {"a": [1e99]}
+    with pytest.raises(ValidationError, match="beyond"):
+        body.validate_json(f'{{"a": [{number}]}}')
 
 
 def test_harmless_fields_are_still_checked() -> None:

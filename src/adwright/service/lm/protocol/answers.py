@@ -65,8 +65,9 @@ def answer_of(
     """The body of an answer that is not streamed. n: answers to each prompt, which is counted
     once. tools: what they asked of the answers. echoes: of the prompts, to stand before them."""
     choices = [_choice(kind, row, one, tokens, tools) for row, one in enumerate(answers)]
-    for row, choice in enumerate(choices if echoes else ()):
-        _put_before(choice, echoes[row // n], answers[row].token_ids, tokens)
+    if echoes is not None:
+        for row, choice in enumerate(choices):
+            _put_before(choice, echoes[row // n], answers[row].token_ids, tokens)
     return _envelope(kind, new_id(kind), name, now) | {
         "choices": choices,
         "usage": usage_of(usage_once(answers, n)),

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["HarmlessIn", "LmBody"]
+__all__ = ["HarmlessIn", "JsonObject", "LmBody"]
+
+
+def _finite(given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(given, allow_nan=False)
+    except ValueError:
+        raise ValueError("a number in it is beyond what a computer holds") from None
+    return given
+
+
+#: An object that may be told again, such as a schema. 1e999 is JSON, and no number of ours.
+JsonObject = Annotated[dict[str, Any], AfterValidator(_finite)]
 
 
 class LmBody(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from adwright.service.lm.protocol.body import HarmlessIn, LmBody
+from adwright.service.lm.protocol.body import HarmlessIn, JsonObject, LmBody
 from adwright.service.lm.protocol.schemas import ChatIn, StreamOptions
 from adwright.service.lm.protocol.tool_schemas import FunctionIn
 
@@ -89,7 +89,7 @@ class ResponseFormatIn(LmBody):
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str = "answer"
     description: str | None = None
-    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    schema_: Annotated[JsonObject | None, Field(alias="schema")] = None
     strict: bool | None = None
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from adwright.service.lm.protocol.body import HarmlessIn, LmBody
+from adwright.service.lm.protocol.body import HarmlessIn, JsonObject, LmBody
 from adwright.service.lm.protocol.tool_schemas import NamedToolIn, ToolCallIn, ToolChoice, ToolIn
 
 __all__ = [
@@ -106,7 +106,7 @@ class JsonSchemaIn(LmBody):
 
     name: str = "answer"
     description: str | None = None
-    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    schema_: Annotated[JsonObject, Field(alias="schema")]
     strict: bool | None = None
 
 

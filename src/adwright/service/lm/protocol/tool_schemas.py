@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from adwright.service.lm.protocol.body import LmBody
+from adwright.service.lm.protocol.body import JsonObject, LmBody
 
 __all__ = [
     "CalledIn",
@@ -27,7 +27,7 @@ class FunctionIn(LmBody):
 
     name: _Name
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     strict: bool | None = None
 
 
