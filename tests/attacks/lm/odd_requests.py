@@ -73,7 +73,7 @@ _WRONG: dict[str, dict[str, Any]] = {
         **{"-1": -1, "2.1": 2.1, "NaN": _NAN, "infinity": _INF, "10^400": 10**400},
         **{"1e-320": 1e-320, "1e-7": 1e-7, "text": "hot", "a list": [1]},
     },
-    "top_p": {"0": 0, "1.1": 1.1, "1e-320": 1e-320, "NaN": _NAN, "-1": -1, "null": None},
+    "top_p": {"0": 0, "1.1": 1.1, "1e-320": 1e-320, "NaN": _NAN, "-1": -1},
     "top_k": {"-2": -2, "2^31": 2**31, "2^63": 2**63, "10^30": 10**30, "1.5": 1.5, "NaN": _NAN},
     "repetition_penalty": {"0": 0, "1e-320": 1e-320, "11": 11, "NaN": _NAN, "-1": -1},
     "seed": {"-1": -1, "2^62": 2**62, "2^64": 2**64, "10^30": 10**30, "text": "a", "1.5": 1.5},
@@ -86,13 +86,14 @@ _WRONG: dict[str, dict[str, Any]] = {
         "900,000 letters": ["a" * 900_000],
         "an object": {},
     },
-    "logprobs": {"2": 2, "-1": -1, "text": "a", "1.5": 1.5},
+    "logprobs": {"21": 21, "-1": -1, "text": "a", "1.5": 1.5},
     "stream": {"a number": 7, "text": "perhaps"},
     "stream_options": {"a list": [1], "an unknown one": {"include_all": True}},
-    "frequency_penalty": {"1": 1.0, "NaN": _NAN},
-    "presence_penalty": {"-1": -1.0},
+    "frequency_penalty": {"3": 3.0, "NaN": _NAN},
+    "presence_penalty": {"-3": -3.0},
     "model": {"unknown": "other", "a number": 5, "half a character": _HALF, "long": "a" * 10_000},
-    "echo": {"alone": True, "text": "perhaps"},
+    "echo": {"text": "perhaps", "a list": [True]},
+    "logit_bias": {"on a word": {"tea": 1}, "of 101": {"5": 101}, "on 10^30": {str(10**30): 1}},
     "response_format": {
         "of an unknown type": {"type": "xml"},
         "without its schema": {"type": "json_schema"},
@@ -105,13 +106,23 @@ _WRONG: dict[str, dict[str, Any]] = {
         "a list as schema": {"json": []},
         "a number as grammar": {"grammar": 5},
         "an empty grammar": {"grammar": ""},
-        "by regex": {"regex": "a"},
+        "a regex that is none": {"regex": "("},
     },
-    **{name: {"given": {}} for name in ("tools", "logit_bias", "best_of", "suffix", "a" * 5000)},
+    **{name: {"given": {}} for name in ("tools", "best_of", "suffix", "a" * 5000)},
 }
 #: Values that are no fault, or one in some models alone.
 _ODD_BUT_FINE: dict[str, Any] = {
     "no temperature": {"temperature": -0.0},
+    "null for top_p": {"top_p": None},
+    "two likeliest tokens": {"logprobs": 2},
+    "a frequency penalty": {"frequency_penalty": 1.0, "presence_penalty": -1.0},
+    "no biases": {"logit_bias": {}},
+    "a regex": {"structured_outputs": {"regex": "a"}},
+    "an echo before its answer": {"echo": True, "logprobs": 1},
+    "an echo of one token": {"echo": True, "max_tokens": 0, "logprobs": 0, "prompt": [1]},
+    "a stream of two answers": {"stream": True, "n": 2},
+    "a stream of two prompts": {"stream": True, "prompt": ["a", "b"]},
+    "a stream of an echo": {"stream": True, "echo": True},
     "a temperature of 1e-6": {"temperature": 1e-6},
     "a top_p of 1e-6": {"top_p": 1e-6},
     "a top_k of 2^31 - 1": {"top_k": 2**31 - 1},
@@ -143,7 +154,6 @@ def _completions(vocabulary: int) -> list[OddRequest]:
     tokens += [_completion("the last token", _FINE, prompt=[vocabulary - 1])]
     echo = {"echo": True, "max_tokens": 0, "logprobs": 0}
     echoes: dict[str, dict[str, Any]] = {
-        "of one token": {"prompt": [1]},
         "of half a character": {"prompt": _HALF},
         "of a token that is none": {"prompt": [1, vocabulary]},
         "of 10^30": {"prompt": [1, 10**30]},
@@ -153,8 +163,6 @@ def _completions(vocabulary: int) -> list[OddRequest]:
         "without logprobs": {"logprobs": None},
     }
     streams: dict[str, dict[str, Any]] = {
-        "of two answers": {"n": 2},
-        "of two prompts": {"prompt": ["a", "b"]},
         "of half a character": {"prompt": _HALF},
         "of a token that is none": {"prompt": [vocabulary]},
         "with an empty grammar": {"structured_outputs": {"grammar": " "}},
@@ -185,15 +193,21 @@ def _chats() -> list[OddRequest]:
         "800,000 letters": {"messages": [turn | {"content": _LONG}]},
         "1,000 long turns": {"messages": [turn | {"content": "tea " * 200}] * 1000},
         "0 tokens": {"messages": [turn], "max_completion_tokens": 0},
-        "top logprobs": {"messages": [turn], "logprobs": True, "top_logprobs": 5},
-        "tools": {"messages": [turn], "tools": []},
+        "top logprobs alone": {"messages": [turn], "top_logprobs": 5},
+        "tools of nothing": {"messages": [turn], "tools": [{}]},
+        "a template's messages": {"messages": [turn], "chat_template_kwargs": {"messages": "a"}},
+        "a template's functions": {"messages": [turn], "chat_template_kwargs": {"range": 10**30}},
+        "a template": {"messages": [turn], "chat_template": "{{ 7 * 7 }}"},
         "a prompt": {"messages": [turn], "prompt": "tea"},
-        "a field of a turn": {"messages": [turn | {"tool_calls": []}]},
+        "a call of a user": {"messages": [turn | {"tool_calls": [{}]}]},
     }
     fine: dict[str, dict[str, Any]] = {
         "an empty turn": {"messages": [turn | {"content": ""}]},
         "parts of nothing": {"messages": [turn | {"content": []}]},
         "half a name": {"messages": [turn | {"name": _HALF}]},
+        "top logprobs": {"messages": [turn], "logprobs": True, "top_logprobs": 5},
+        "no tools": {"messages": [turn], "tools": []},
+        "no calls": {"messages": [turn | {"tool_calls": []}]},
         "the system last": {"messages": [turn, turn | {"role": "system"}]},
         "words of the template": {"messages": [turn | {"content": "{{ 7 * 7 }}{% for %}"}]},
     }
@@ -207,17 +221,23 @@ def _embeddings() -> list[OddRequest]:
     wrong: dict[str, dict[str, Any]] = {
         "nothing": {"input": []},
         "a number": {"input": 5},
-        "tokens": {"input": [1, 2]},
         "65 texts": {"input": ["a"] * 65},
         "half a character": {"input": _HALF},
         "800,000 letters": {"input": _LONG},
         "in hexadecimal": {"input": "a", "encoding_format": "hex"},
-        "in two dimensions": {"input": "a", "dimensions": 2},
+        "in no dimension": {"input": "a", "dimensions": 0},
+        "in a million dimensions": {"input": "a", "dimensions": 10**6},
         "no model": {"input": "a", "model": None},
     }
     # Not every engine has embeddings; who has none says so.
-    return [_odd(f"embed {name}", "embeddings", one, REFUSED) for name, one in wrong.items()] + [
-        _odd("embed an empty text", "embeddings", {"input": ""}, _EITHER)
+    fine: dict[str, dict[str, Any]] = {
+        "an empty text": {"input": ""},
+        "tokens": {"input": [1, 2]},
+        "in two dimensions": {"input": "a", "dimensions": 2},
+    }
+    return [
+        *(_odd(f"embed {name}", "embeddings", one, REFUSED) for name, one in wrong.items()),
+        *(_odd(f"embed {name}", "embeddings", one, _EITHER) for name, one in fine.items()),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.grammar import check_template
@@ -88,8 +88,9 @@ class HuggingFaceTokens:
             template = str(self.tokenizer.get_chat_template())
             check_template(template)
             check_settings(template, settings)
+            told: dict[str, Any] = dict(settings)
             text = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True, **settings
+                turns, tokenize=False, add_generation_prompt=True, **told
             )
         except (ValueError, TypeError, TemplateError, ArithmeticError, MemoryError) as error:
             raise unfit_messages(str(error).strip().split("\n", 1)[0]) from error

@@ -106,7 +106,8 @@ async def tokenize(body: TokenizeIn, request: Request, state: State) -> Response
     prompt: Prompt = body.prompt or ""
     if body.messages is not None:
         told = {"tools": body.tools, "chat_template_kwargs": body.chat_template_kwargs}
-        prompt = chat_of(ChatIn(model=model.info.name, messages=body.messages, **told))
+        named = {"model": model.info.name, "messages": body.messages}
+        prompt = chat_of(ChatIn.model_validate(named | told))
 
     def work(cancel: Cancellation) -> dict[str, Any]:
         return tokens_of(body, prompt, model, cancel)
