@@ -82,26 +82,9 @@ def _all_at_once(shared: Shop) -> dict[str, float]:
 
 PATHS = (
     *("..", ".", "/", "", "../outside/part", "good/../../outside/part", "{out}/part", "{out}"),
-    *(
-        "link",
-        "link/part",
-        "deep/link",
-        "inner",
-        "/proc/self",
-        "/proc/self/cwd",
-        "/dev",
-        "//{out}/part",
-    ),
+    *("link", "link/part", "deep/link", "inner", "/proc/self", "/proc/self/cwd", "/dev"),
     *("//{out}/part", "good/../..", "a\0b", "\ud800", "a" * 5000, "a/" * 2000, "nowhere"),
-    *(
-        "%2e%2e/outside/part",
-        "..\\outside\\part",
-        "~",
-        "file://{out}/part",
-        "http://127.0.0.1:9/part",
-        "$HOME",
-        "*",
-    ),
+    *("%2e%2e/outside/part", "..\\outside\\part", "~", "file://{out}/part", "$HOME", "*"),
     *("good/manifest.json", "good/tensors.safetensors", "\u2024\u2024/outside/part", "good\n"),
 )
 NAMES = ("", ".", "..", "a/b", "../x", "a b", "a\0", "\ud800", "x" * 129, "m", "good", "%2e", "-x")
