@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -15,7 +19,6 @@ pytest.importorskip("openai", reason="the extra lm is not installed")
 pytest.importorskip("fastapi", reason="the extra service is not installed")
 
 import openai
-from pydantic import BaseModel
 
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels
@@ -23,25 +26,11 @@ from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
 from adwright.web.loopback import on_loopback
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+from tests.support.service.lm_frameworks import NAMED, TOOL, Cup
 from tests.support.service.scripted_models import Recorded, app_of
 
 USER: Any = [{"role": "user", "content": "name three teas"}]
-PRICE = {
-    "type": "object",
-    "properties": {"item": {"enum": ["tea", "coffee"]}, "count": {"enum": [1, 2]}},
-    "required": ["item", "count"],
-    "additionalProperties": False,
-}
-NAMED = {"name": "price", "description": "of an item", "parameters": PRICE, "strict": True}
-TOOL: Any = {"type": "function", "function": NAMED}
 ALWAYS: Any = {"model": "tiny", "temperature": 0, "max_tokens": 40}
-
-
-class Cup(BaseModel):
-    """What is asked for."""
-
-    tea: Literal["green", "black"]
-    hot: bool
 
 
 @pytest.fixture(scope="module")
@@ -214,43 +203,43 @@ def test_further_settings(client: Any) -> None:
     assert ask(min_p=0.5, min_tokens=6, ignore_eos=True).finish_reason == "length"
 
 
-def test_langchain(url: str) -> None:
-    lang = pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
-    settings = {"base_url": url, "api_key": "k", "model": "tiny", "temperature": 0}
-    chat = lang.ChatOpenAI(**settings, max_tokens=160)
-    few = chat.bind(max_tokens=20)
-    whole = few.invoke("name three teas").content
-    assert whole == "".join(one.content for one in few.stream("name three teas"))
-    for method in ("json_schema", "function_calling"):
-        shaped = chat.with_structured_output(Cup, method=method, strict=True)
-        assert isinstance(shaped.invoke("tea?"), Cup)
-    bound = chat.bind_tools([TOOL], tool_choice="price")
-    (call,) = bound.invoke("what is it?").tool_calls
-    assert (call["name"], call["args"]["item"] in ("tea", "coffee")) == ("price", True)
-    # Its texts as they are: the tokens of a hosted model are none of ours.
-    vectors = lang.OpenAIEmbeddings(
-        base_url=url, api_key="k", model="tiny", check_embedding_ctx_length=False
+def test_an_echo_and_the_tokens_of_it(client: Any, url: str) -> None:
+    asked: Any = {"model": "tiny", "prompt": "the best", "temperature": 0, "max_tokens": 4}
+    plain = client.completions.create(logprobs=1, **asked).choices[0]
+    told = client.completions.create(logprobs=1, echo=True, **asked).choices[0]
+    assert told.text == f"the best{plain.text}"
+    assert told.logprobs.token_logprobs[-4:] == pytest.approx(plain.logprobs.token_logprobs)
+    streamed = client.completions.create(echo=True, stream=True, **asked)
+    assert "".join(one.choices[0].text for one in streamed) == told.text
+    root = client.with_options(base_url=url.removesuffix("/v1"))
+    tokens = root.post("/tokenize", cast_to=dict, body={"prompt": "the best"})["tokens"]
+    assert len(tokens) + 4 == len(told.logprobs.tokens)
+    assert root.post("/detokenize", cast_to=dict, body={"tokens": tokens})["prompt"] == "the best"
+    settings = {"chat_template_kwargs": {"enable_thinking": False}}
+    with pytest.raises(openai.BadRequestError, match="has no such setting") as wrong:
+        client.chat.completions.create(messages=USER, model="tiny", extra_body=settings)
+    assert wrong.value.param == "chat_template_kwargs"
+
+
+def in_its_own_process(tmp_path: Path, *asked: str) -> None:
+    # Else DSPy asks the net for the prices of hosted models, and caches in the home folder.
+    own = {"LITELLM_LOCAL_MODEL_COST_MAP": "true", "DSPY_CACHEDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "tests.support.service.lm_frameworks", *asked]
+    found = subprocess.run(
+        command, env=os.environ | own, capture_output=True, text=True, timeout=300, check=False
     )
-    assert len(vectors.embed_query("tea")) == 48
+    assert found.returncode == 0, found.stderr
 
 
-def test_dspy(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # Else it asks the net for the prices of hosted models, and caches in the home folder.
-    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "true")
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path))
-    dspy = pytest.importorskip("dspy", reason="dspy is not installed")
-    settings = {"api_key": "k", "max_tokens": 160, "cache": False}
-    lm = dspy.LM("openai/tiny", temperature=0, api_base=url, **settings)
-    assert len(lm("name three teas", max_tokens=20)) == 1
-    assert len(lm("name three teas", max_tokens=20, n=2, temperature=1.0)) == 2
-    (told,) = lm("a cup?", response_format=Cup)
-    assert Cup.model_validate_json(told)
-    named = {"type": "function", "function": {"name": "price"}}
-    (called,) = lm("a cup?", tools=[TOOL], tool_choice=named)
-    assert called["tool_calls"]
+def test_langchain(url: str, tmp_path: Path) -> None:
+    if find_spec("langchain_openai") is None:
+        pytest.skip("langchain-openai is not installed")
+    in_its_own_process(tmp_path, "langchain", url)
+
+
+def test_dspy(url: str, tmp_path: Path) -> None:
+    if find_spec("dspy") is None:
+        pytest.skip("dspy is not installed")
     answer = "[[ ## tea ## ]]\ngreen\n\n[[ ## completed ## ]]"
     with on_loopback(app_of(Recorded(answer))) as scripted:
-        lm = dspy.LM("openai/m", api_base=f"{scripted}/v1", **settings)
-        with dspy.context(lm=lm):
-            chosen = dspy.Predict("guest -> tea: Literal['green', 'black']")(guest="Ann")
-    assert chosen.tea == "green"
+        in_its_own_process(tmp_path, "dspy", url, f"{scripted}/v1")
