@@ -184,6 +184,12 @@ def prefixes() -> Iterator[str]:
         ("the same where the beginning was read before", "prefix_ratio_warm", ".1f"),
         ("ten labels of one prompt: fewer CPU-seconds", "labels_ratio", ".1f"),
         ("16 requests on 1,500 tokens: share of the pages", "prefix_pages_share", ".3f"),
+        (
+            "three activated LoRAs after the base, against LoRAs: fewer CPU-seconds",
+            "alora_ratio",
+            ".1f",
+        ),
+        ("the same, to the first token", "alora_first_token_ratio", ".1f"),
         ("one request: as fast as with transformers' layers", "decode_one_row_ratio", ".2f"),
     ):
         yield f"| {name} | {number(figures.get(key), form)} |"
