@@ -183,6 +183,7 @@ def prefixes() -> Iterator[str]:
         ("16 requests, 249 tokens in common: fewer CPU-seconds", "prefix_ratio_cold", ".1f"),
         ("the same where the beginning was read before", "prefix_ratio_warm", ".1f"),
         ("ten labels of one prompt: fewer CPU-seconds", "labels_ratio", ".1f"),
+        ("the same where the prompt was read before", "labels_ratio_warm", ".1f"),
         ("16 requests on 1,500 tokens: share of the pages", "prefix_pages_share", ".3f"),
         (
             "three activated LoRAs after the base, against LoRAs: fewer CPU-seconds",

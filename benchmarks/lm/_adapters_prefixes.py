@@ -79,15 +79,18 @@ def shared_prefixes(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]
 
 
 def shared_labels(dtype: torch.dtype = torch.bfloat16) -> list[dict[str, Any]]:
-    """A row: CPU-seconds of ten labels apart and in one read, and the greatest difference of their
-    log-probabilities in float32."""
-    seconds = [_scored(models)[0] for models in _both(dtype)]
+    """A row: CPU-seconds of ten labels apart, in one read, and where the prompt was read before;
+    and the greatest difference of their log-probabilities in float32."""
+    both = _both(dtype)
+    seconds = [_scored(models)[0] for models in (*both, both[1])]
     apart, together = (torch.tensor(_scored(models)[1]) for models in _both(torch.float32))
     return [
         {
             "apart_cpu_seconds": seconds[0],
             "together_cpu_seconds": seconds[1],
+            "warm_cpu_seconds": seconds[2],
             "ratio": seconds[0] / seconds[1],
+            "ratio_warm": seconds[0] / seconds[2],
             "float32_greatest_difference": float((apart - together).abs().max()),
         }
     ]

@@ -93,6 +93,7 @@ def figures() -> dict[str, Any]:
         "prefix_ratio_warm": prefixes["ratio_warm"],
         "prefix_answers_equal": prefixes["float32_answers_equal"],
         "labels_ratio": labels["ratio"],
+        "labels_ratio_warm": labels["ratio_warm"],
         "prefix_pages_share": memory["share"],
         "alora_ratio": alora["ratio"],
         "alora_first_token_ratio": alora["first_token_ratio"],

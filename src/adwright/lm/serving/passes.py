@@ -10,7 +10,7 @@ from adwright.lm.serving.adapter_ops import RowOps, Stretch
 from adwright.lm.serving.page_pool import PagePool
 from adwright.lm.serving.paged_network import PagedNetwork
 from adwright.lm.serving.paging.paged_attention import PagedAttention, Sequenced
-from adwright.lm.serving.rows import AnswerRow, failed_pass, sample
+from adwright.lm.serving.rows import AnswerRow, ScoreRow, failed_pass, sample, score
 from adwright.lm.serving.scheduler import Turn
 from adwright.tuning.sizes import Sizes
 
@@ -49,17 +49,30 @@ class Passes:
                 last = hidden.index_select(0, torch.tensor(ends, device=hidden.device))
                 logits = self.network.network.logits(last).cpu()
             at = 0
+            scored: list[tuple[ScoreRow, torch.Tensor, int]] = []
             for row, new in turns:
                 first = row.done
                 row.done += new
                 own = hidden[at : at + new]
                 at += new
+                if isinstance(row, ScoreRow):
+                    scored.append((row, own, first))
+                    continue
                 try:
                     row.take(own, first, self.network.network)
                 except Exception as error:  # whatever is wrong with one row, the others go on
                     row.fail(failed_pass(error))
+            if scored:
+                self._score(scored)
             if logits is not None:
                 sample(writing, logits)
+
+    def _score(self, scored: Sequence[tuple[ScoreRow, torch.Tensor, int]]) -> None:
+        try:
+            score(scored, self.network.network)
+        except Exception as error:  # whatever is wrong with the scores, the others go on
+            for row, *_ in scored:
+                row.fail(failed_pass(error))
 
     def _hidden(self, turns: Sequence[Turn]) -> torch.Tensor:
         device = self._pool.tensor.device

@@ -9,6 +9,7 @@ tokens whose keys and values are there already (`prefix_pages`).
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from queue import SimpleQueue
 
 import numpy as np
@@ -39,7 +40,7 @@ from adwright.lm.torch_engine.sampling import (
     next_tokens,
 )
 
-__all__ = ["AnswerRow", "EmbeddingRow", "Row", "ScoreRow", "failed_pass", "sample"]
+__all__ = ["AnswerRow", "EmbeddingRow", "Row", "ScoreRow", "failed_pass", "sample", "score"]
 
 _log = logging.getLogger("adwright.lm")
 
@@ -231,16 +232,23 @@ class ScoreRow(Row):
             self.error = cancelled_score()
         super().end(reason)
 
-    def take(self, hidden: Tensor, first: int, network: Network) -> None:
-        """Keep the log-probabilities of what follows these tokens."""
-        for start in range(max(0, self._from - first), len(hidden), _HEAD_ROWS):
-            own = hidden[start : start + _HEAD_ROWS]
-            at = first + start - self._from
-            targets = torch.tensor(self._after[at : at + len(own)], device=hidden.device)
-            found = log_probability(network.logits(own), targets)
-            self._found[at] = found.double().cpu().numpy()
+    def targets(self, first: int, new: int) -> tuple[int, list[int]]:
+        """From which one of its `new` tokens behind `first` on the next token is of the
+        continuation, and these next tokens."""
+        start = max(0, self._from - first)
+        at = first + start - self._from
+        return start, self._after[at : at + max(0, new - start)]
+
+    def tell(self, first: int, logprobs: npt.NDArray[np.float64]) -> None:
+        """Keep the log-probabilities of `targets`."""
+        if len(logprobs):
+            self._found[max(0, first - self._from)] = logprobs
         if not self.left:
             self.end("stop")
+
+    def take(self, hidden: Tensor, first: int, network: Network) -> None:
+        """Keep the log-probabilities of what follows these tokens."""
+        score([(self, hidden, first)], network)
 
 
 class EmbeddingRow(Row):
@@ -281,6 +289,29 @@ class EmbeddingRow(Row):
         self._parts[first] = hidden.float().sum(0)
         if not self.left:
             self.end("stop")
+
+
+def score(parts: Sequence[tuple[ScoreRow, Tensor, int]], network: Network) -> None:
+    """Hand each row the log-probabilities of what follows its tokens, all by one product with the
+    head as far as its bound allows. parts: rows, the hidden states [n, D] of their tokens, and
+    behind how many those stand."""
+    asked = [row.targets(first, len(hidden)) for row, hidden, first in parts]
+    hidden = torch.cat(
+        [each[start:] for (_, each, _), (start, _) in zip(parts, asked, strict=True)]
+    )
+    targets = torch.tensor([token for _, own in asked for token in own], device=hidden.device)
+    found = [
+        log_probability(network.logits(hidden[at : at + _HEAD_ROWS]), targets[at : at + _HEAD_ROWS])
+        .double()
+        .cpu()
+        .numpy()
+        for at in range(0, len(targets), _HEAD_ROWS)
+    ]
+    each = np.split(
+        np.concatenate([np.empty(0), *found]), np.cumsum([len(own) for _, own in asked])
+    )
+    for (row, _, first), logprobs in zip(parts, each[:-1], strict=True):
+        row.tell(first, logprobs)
 
 
 def sample(rows: list[AnswerRow], logits: Tensor) -> None:
