@@ -44,7 +44,7 @@ Token = Annotated[int, Field(ge=0, le=_MOST, strict=True)]
 #: What a chat template reads beside the messages; the model's own says which.
 TemplateSettings = Annotated[
     dict[
-        Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")],
+        Annotated[str, Field(pattern=r"^[_A-Za-z][_A-Za-z0-9]{0,63}$")],
         bool | int | float | Annotated[str, Field(max_length=1000)],
     ],
     Field(max_length=16),
