@@ -44,9 +44,10 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "SAM": ('criterion="gradient"',),
     "rsLoRA": ("rank_stabilised=true",),
     "LoRA+": ("rate_ratio=16.0",),
-    "CPT": ("tokens=[1, 2, 3, 4, 5, 6, 7, 8]",),
     "AdaLoRA": (f"steps={STEPS}",),
 }
+#: Rates of methods that do not move at the usual one.
+RATES = {"peft:unilora": 3e-3}
 #: What this command line and machine cannot train, and why.
 ELSEWHERE = {
     "QLoRA": "needs a CUDA device",
@@ -56,9 +57,10 @@ ELSEWHERE = {
 PROTOCOL = (
     f"{SMOLLM2_NOTE}. Each entry by `adwright tune run --method NAME --steps {STEPS} --batch "
     f"{BATCH}` on titles of AE-110k with their attributes, a tenth held; rates are those of "
-    "benchmarks/lm/peft.py, else 1e-3. falls: the held loss is below the base's. served: "
-    "`adwright lm serve --adapters` answers a chat with it; differs: from the base's answer. "
-    "merge_gap: the largest difference of logits, over their largest size, in float32."
+    "benchmarks/lm/peft.py, else 1e-3 (UniLoRA: 3e-3). CPT: the first text's tokens. falls: the "
+    "held loss is below the base's. served: `adwright lm serve --adapters` answers a chat with it; "
+    "differs: from the base's answer. merge_gap: the largest difference of logits, over their "
+    "largest size, in float32."
 )
 QUESTION = "Attributes of: men's warm winter coat, black, size L"
 
@@ -100,7 +102,7 @@ def trained(entry: Entry, data: Path, top: Path) -> dict[str, Any]:
     for seed, out in enumerate(sources):
         run(kind, data, out, "--seed", str(seed), *_each("--set", settings))
     out = top / "adapters" / folder_of(entry.name)
-    rest = [*_each("--set", SETTINGS.get(entry.name, ()))]
+    rest = [*_each("--set", settings_of(entry.name, data))]
     rest += _each("--source", [str(one / "tuned") for one in sources])
     ended = run(method, data, out, *rest)
     row: dict[str, Any] = {"entry": entry.name, "method": method, "trained": False}
@@ -123,7 +125,17 @@ def run(method: str, data: Path, out: Path, *rest: str) -> subprocess.CompletedP
 def rate_of(method: str) -> float:
     """The rate at which the search of benchmarks/lm/peft.py begins for this method."""
     found = [one.rate for one in VARIANTS.values() if one.settings.get("kind") == method]
-    return found[0] if found else 1e-3
+    return found[0] if found else RATES.get(method, 1e-3)
+
+
+def settings_of(name: str, data: Path) -> Sequence[str]:
+    """The settings that make a method the entry of this name."""
+    if name != "CPT":
+        return SETTINGS.get(name, ())
+    _, tokenizer, _ = load_base("smollm2-135m-instruct")
+    with data.open(encoding="utf-8") as file:
+        first = json.loads(next(file))
+    return [f"tokens={tokenizer(first['prompt'] + chr(10) + first['answer'])['input_ids']}"]
 
 
 def merge_gap(folder: Path) -> float | None:

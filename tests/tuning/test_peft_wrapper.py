@@ -8,7 +8,7 @@ import torch
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import apply
 from adwright.tuning.peft_kinds import PROMPTS, PeftKind
-from adwright.tuning.peft_wrapper import Wrapped
+from adwright.tuning.peft_wrapper import IN_BASE, Wrapped
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tuning_methods import TOKENS, logits_of, loss_of, shake, tiny_llama, train
 
@@ -49,6 +49,19 @@ def test_adalora_cuts_in_the_steps_that_there_are(steps: int) -> None:
     values = [parameter for name, parameter in tuned.named_parameters() if "lora_E" in name]
     assert all(len(each) == 3 for each in values)
     assert sum(int((each != 0).sum()) for each in values) == 2 * len(values)
+
+
+@pytest.mark.parametrize("kind", sorted(set(PeftKind) - set(IN_BASE)))
+def test_a_half_precision_base_has_the_same_parameters(kind: PeftKind) -> None:
+    method = Wrapped(kind, rank=2, block=8, number=4)
+    tuned = apply(tiny_llama().to(torch.bfloat16), method)
+    assert tuned.count() == method.count(tuned.sizes)
+
+
+def test_delora_starts_at_its_bound() -> None:
+    tuned = apply(tiny_llama(), Wrapped(PeftKind.DELORA, bound=0.5))
+    bounds = [each for name, each in tuned.named_parameters() if "delora_lambda" in name]
+    assert {each.item() for each in bounds} == {0.5}
 
 
 def test_prompts_are_before_the_text() -> None:

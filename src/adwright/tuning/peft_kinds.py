@@ -124,7 +124,6 @@ _SKILLS = 4
 
 #: Kinds whose config takes targets and a rank and nothing else.
 _PLAIN = {
-    PeftKind.DELORA: "DeloraConfig",
     PeftKind.HIRA: "HiraConfig",
     PeftKind.GLORA: "GloraConfig",
     PeftKind.DEFT: "DeftConfig",
@@ -136,6 +135,12 @@ _PLAIN = {
     PeftKind.MISS: "MissConfig",
     PeftKind.PEANUT: "PeanutConfig",
     PeftKind.POLY: "PolyConfig",
+}
+#: Kinds whose config takes targets, a rank and alpha.
+_WITH_ALPHA = {
+    PeftKind.LOHA: "LoHaConfig",
+    PeftKind.LOKR: "LoKrConfig",
+    PeftKind.GRALORA: "GraloraConfig",
 }
 #: Kinds whose config takes targets and a block, and the name of the block there.
 _BLOCKS = {
@@ -154,8 +159,10 @@ class PeftSettings:
     rank: r. alpha: over r the scale, where there is one. block: b, of oft, boft, c3a, road and
     vblora; it divides the inputs and outputs of the targets. number: n, of coefficients or
     vectors. length: of a soft prompt. tokens: words whose embeddings are trained, or that stand
-    before the text (cpt). steps: of adalora's schedule as peft is given it; a training sets it to
-    the steps that it has, see `adalora_schedule`.
+    before the text, which are to be those of examples (cpt). bound: lambda at the start of delora,
+    which moves weights by no more than this, in parts of their columns' norms: at peft's 15 the
+    base is lost in the first step. steps: of adalora's schedule as peft is given it; a training
+    sets it to the steps that it has, see `adalora_schedule`.
     """
 
     kind: PeftKind = PeftKind.LORA
@@ -166,11 +173,18 @@ class PeftSettings:
     number: int = 256
     length: int = 20
     tokens: tuple[int, ...] = (0,)
+    bound: float = 1.0
     steps: int = 100
 
     def __post_init__(self) -> None:
         check_literals(self)
         at_least(self, 1, "rank", "block", "number", "length", "steps")
+        if not 0 < self.bound < math.inf:
+            raise ConfigError(
+                "a bound is above 0",
+                where=f"Wrapped.bound = {self.bound}",
+                hint="1 moves weights by their own norm at most",
+            )
         if not self.tokens:
             raise ConfigError("no word is named", where="Wrapped.tokens", hint="name at least one")
 
@@ -228,12 +242,10 @@ def peft_config(settings: PeftSettings, peft: ModuleType, *, width: int, seed: i
 def _on_maps(settings: PeftSettings, peft: ModuleType, on: dict[str, Any], seed: int) -> Any:
     kind, low = settings.kind, on | {"r": settings.rank}
     match kind:
-        case PeftKind.LOHA:
-            return peft.LoHaConfig(**low, alpha=settings.alpha)
-        case PeftKind.LOKR:
-            return peft.LoKrConfig(**low, alpha=settings.alpha)
-        case PeftKind.GRALORA:
-            return peft.GraloraConfig(**low, alpha=settings.alpha)
+        case _ if kind in _WITH_ALPHA:
+            return getattr(peft, _WITH_ALPHA[kind])(**low, alpha=settings.alpha)
+        case PeftKind.DELORA:
+            return peft.DeloraConfig(**low, delora_lambda=settings.bound)
         # Zero coefficients, so that the model is what it was: not what peft would choose.
         case PeftKind.FOURIERFT:
             return peft.FourierFTConfig(**on, n_frequency=settings.number, init_weights=True)

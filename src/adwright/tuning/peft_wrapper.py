@@ -32,11 +32,12 @@ from adwright.tuning.selective.bitfit import BitFit
 from adwright.tuning.sizes import Sizes
 from adwright.tuning.tuned import Tuned, TuningMethod
 
-__all__ = ["Wrapped"]
+__all__ = ["IN_BASE", "Wrapped"]
 
 _UNMERGEABLE = (*PROMPTS, PeftKind.POLY, PeftKind.BEFT)
 _INEXACT_START = (*PROMPTS, PeftKind.UNILORA, PeftKind.VBLORA)
-_IN_BASE = (PeftKind.NORMS, PeftKind.GLORA)
+#: Kinds that train parameters of the base itself.
+IN_BASE = (PeftKind.NORMS, PeftKind.GLORA)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Wrapped(PeftSettings, TuningMethod):
     @property
     def trains_base(self) -> bool:  # type: ignore[override]
         """Whether the kind trains parameters of the base; peft makes only what it adds float32."""
-        return self.kind in _IN_BASE
+        return self.kind in IN_BASE
 
     @property
     def default_rate(self) -> float:  # type: ignore[override]
@@ -110,6 +111,10 @@ class Wrapped(PeftSettings, TuningMethod):
                     if hasattr(module, "poly_lora_A") and isinstance(module, nn.Module):
                         module.register_forward_pre_hook(_one_task, with_kwargs=True)
             case PeftKind.ADALORA:
+                # A count, which peft makes trainable where it moves it to a half-precision base.
+                for name, parameter in model.named_parameters():
+                    if ".ranknum." in name:
+                        parameter.requires_grad_(False)
                 tuned.schedule = _Budget(model.base_model)
             case _:
                 pass

@@ -251,6 +251,21 @@ def test_a_finished_part_is_not_replaced_unasked(asked: TuneRun) -> None:
         run_tuning(asked)
 
 
+def test_a_finished_part_is_replaced_when_asked(asked: TuneRun) -> None:
+    first = run_tuning(asked)
+    other = replace(asked, tune=replace(asked.tune, steps=1))
+    assert run_tuning(other, overwrite=True).steps == 1 != first.steps
+    assert run_tuning(other, resume=True).steps == 1
+
+
+def test_what_cannot_be_tuned_leaves_the_run_that_is_there(asked: TuneRun) -> None:
+    run_tuning(asked)
+    away = replace(asked, data=replace(asked.data, path=asked.out / "away.jsonl"))
+    with pytest.raises(DataError):
+        run_tuning(away, overwrite=True)
+    assert run_tuning(asked, resume=True).steps
+
+
 def test_a_run_file_names_its_method(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text(

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -175,8 +176,8 @@ def run_tuning(
     """Tune, save and measure; tune again what the method leaves then (`TuningMethod.then`).
 
     resume: continue the run in `asked.out`, and replace an adapter that it left there. overwrite:
-    replace an adapter that is there. Under
-    torchrun all processes call it, and the first one writes. tune_with: trains in other
+    replace the run and the adapter that are there, once the model and the texts are found good.
+    Under torchrun all processes call it, and the first one writes. tune_with: trains in other
     processes, as `tune_on_ray` does; None for `tune` in this one.
     Raises as `load_base`, `held_apart`, `apply` and `tune`, and ConfigError for what `tune_with`
     cannot do: a base in four bits, or a method that is trained twice.
@@ -200,9 +201,10 @@ def _require_once(asked: TuneRun) -> None:
 def _run(
     asked: TuneRun, tune_with: TuneWith | None, *, resume: bool, overwrite: bool
 ) -> TuningReport:
-    if not resume:
-        for name in (_RUN, _AGAIN):
-            RunFolder(asked.out / name, {}, "").require_new()
+    runs = [] if resume else [asked.out / name for name in (_RUN, _AGAIN)]
+    if not overwrite:
+        for run in runs:
+            RunFolder(run, {}, "").require_new()
     model, tokenizer, note = _opened(asked)
     asked = replace(asked, method=in_tokens(asked.method, tokenizer))
     train, valid = held_apart(asked.data, tokenizer, asked.seed)
@@ -211,6 +213,12 @@ def _run(
     before = _untuned(model, valid, config) if len(valid) else None
     tuned = _attached(model, asked, train)
     held = valid if len(valid) else None
+
+    def clear() -> None:
+        for run in filter(Path.exists, runs):
+            shutil.rmtree(run)
+
+    on_first(clear)
     if tune_with is not None:
         make = partial(_loaded, _whole_paths(asked), train)
         run = asked.out / _RUN
