@@ -89,11 +89,38 @@ def test_buckets_hold_every_row_once_and_little_padding() -> None:
     for _ in range(20):
         lengths = (torch.rand(32, generator=generator) ** 6 * 600).int().tolist()
         rows = [Sequenced([], past, 1) for past in lengths]
-        found = list(paged_attention._buckets(rows, shape))
+        found = list(paged_attention._buckets(rows, list(range(32)), 0, shape))
         assert sorted(at for own in found for at in own) == list(range(32))
         sizes = [shape.blocks(past + 1) for past in lengths]
         picked = sum(max(sizes[at] for at in own) * len(own) for own in found)
         assert picked <= 2 * sum(sizes) + paged_attention._FEW * 32
+
+
+@pytest.mark.parametrize("most", [1, 60, 1 << 22])
+def test_rows_that_begin_alike(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(paged_attention, "_MOST", most)
+    monkeypatch.setattr(paged_attention, "_SAVED", 1)
+    kept = Kept(7, 30)
+    kept.run([0, 4], [10, 7], written=0)
+    # Rows 1 to 3 have three pages of row 0, and row 5 two of row 4; row 6 has its own.
+    for row, of, pages in ((1, 0, 3), (2, 0, 3), (3, 0, 3), (5, 4, 2)):
+        kept.pages[row][:pages] = kept.pages[of][:pages]
+        kept.plain[row] = kept.plain[of][:, :, :, : pages * T].clone()
+    kept.run([0, 4, 1, 2, 3, 5, 6], [1, 1, 2, 11, 1, 4, 1], written=2)
+    for _ in range(4):
+        kept.run([3, 5, 0, 1, 6, 2, 4], [1] * 7, written=7)
+
+
+def test_rows_are_grouped_by_the_pages_they_begin_with() -> None:
+    shape = PageShape(2, G, D, T)
+    pages = [[1, 2, 3, 4], [1, 2, 3, 5], [6, 7], [1, 2, 8, 9], [6, 7]]
+    rows = [Sequenced(own, len(own) * T - 1, 1) for own in pages]
+    # Row 4 has one full page, since its second one is being written.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paged_attention, "_SAVED", 2)
+        assert paged_attention._begun_alike(rows, shape) == [([0, 1, 3], 2), ([2, 4], 0)]
+        patch.setattr(paged_attention, "_SAVED", 1)
+        assert paged_attention._begun_alike(rows, shape)[1] == ([2, 4], 1)
 
 
 def test_a_pass_without_pages_is_a_fault() -> None:

@@ -4,8 +4,10 @@ A pass has the new tokens of B rows that are being written, one each, and after 
 prompts. Their keys and values are written into the pages of their rows first. Then, with G heads
 of keys and H / G queries on each,
 
-    written rows   K, V [B, G, S, D] picked from the pool, S the longest of them in whole blocks:
+    written rows   K, V [G, B, S, D] picked from the pool, S the longest of them in whole blocks:
                    softmax(q K^T / sqrt(D) + mask) V, as two batched products
+    begun alike    what rows have in the same pages is picked once, and multiplied with the queries
+                   of all of them: K', V' [G, S', D], softmax(q [K' K]^T / sqrt(D)) [V' V]
     prompts        one by one: a fresh one is causal attention over itself, a later piece of one
                    picks what came before
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -34,6 +37,8 @@ _NAME = "adwright_paged"
 _MOST = 1 << 21
 #: Up to so many blocks no bucket is worth its calls.
 _FEW = 4
+#: So many blocks have to be saved for what rows share to be worth its calls.
+_SAVED = 32
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,13 @@ class Sequenced:
 @dataclass(frozen=True)
 class _Bucket:
     """Written rows that are picked together. rows: int64 [b], or None for all in their order.
-    blocks: int64 [2, b, G, n] in the first layer. mask: [b G, H / G, n T]. alone: S, of a single
-    row, which needs no mask."""
+    blocks: int64 [2 G m + 2 G b n] in the first layer: m of each head that all of them share, then
+    those of each head and row. shared: m. mask: [G b, H / G, n T]. alone: S, of a single row,
+    which needs no mask."""
 
     rows: Tensor | None
     blocks: Tensor
+    shared: int
     mask: Tensor
     alone: int | None
 
@@ -82,7 +89,11 @@ class PagedAttention:
         self._room: Tensor | None = None
         self._write = _written_to(rows, self._shape).to(pool.tensor.device)
         decoding = list(rows[:written])
-        self._buckets = [self._bucket(decoding, own) for own in _buckets(decoding, self._shape)]
+        self._buckets = [
+            self._bucket(decoding, own, shared)
+            for group, shared in _begun_alike(decoding, self._shape)
+            for own in _buckets(decoding, group, shared, self._shape)
+        ]
         self._prompts: list[_Prompt] = []
         start = written
         for row in rows[written:]:
@@ -95,7 +106,8 @@ class PagedAttention:
         shape = self._shape
         at = self._write + layer * (2 * shape.heads * shape.block)
         self._pool.tokens.index_copy_(0, at, torch.cat([key, value]).view(-1, D))
-        queries = query[0, :, : self._written].transpose(0, 1)  # [B, H, D]
+        folded = query.view(shape.heads, self._folds, N, D)
+        queries = folded[:, :, : self._written].transpose(1, 2)
         if self._written == N and len(self._buckets) == 1:
             return self._read(layer, self._buckets[0], queries, scale)[None]
         found = query.new_empty(1, N, H, D)
@@ -103,13 +115,14 @@ class PagedAttention:
             if bucket.rows is None:
                 found[0, : self._written] = self._read(layer, bucket, queries, scale)
             else:
-                own = queries.index_select(0, bucket.rows)
+                own = queries.index_select(1, bucket.rows)
                 found[0, bucket.rows] = self._read(layer, bucket, own, scale)
         for prompt in self._prompts:
             part = slice(prompt.start, prompt.stop)
             k, v, mask = key[:, :, part], value[:, :, part], None
             if prompt.blocks is not None:
-                k, v = self._picked(layer, prompt.blocks)[:, None]
+                picked = self._picked(layer, prompt.blocks)
+                k, v = picked.view(2, 1, shape.heads, -1, D)
                 S = prompt.past + prompt.stop - prompt.start
                 k, v, mask = k[:, :, :S], v[:, :, :S], prompt.mask
             made = functional.scaled_dot_product_attention(
@@ -140,26 +153,34 @@ class PagedAttention:
         return RowPages(self._pool.tokens, self._pool.blocks, *where, steps, shape.layers, alone)
 
     def _read(self, layer: int, bucket: _Bucket, queries: Tensor, scale: float) -> Tensor:
-        """queries [b, H, D] to [b, H, D]."""
-        b, H, D = queries.shape
+        """queries [G, b, H / G, D] to [b, H, D]."""
+        G, b, F, D = queries.shape
+        picked = self._picked(layer, bucket.blocks)
+        split = 2 * G * bucket.shared
+        k, v = picked[split:].view(2, G * b, -1, D)
         if bucket.alone is not None:
-            k, v = self._picked(layer, bucket.blocks)[..., : bucket.alone, :]  # [1, G, S, D]
-            folded = queries.reshape(1, -1, self._folds, D)
-            return functional.scaled_dot_product_attention(folded, k, v, scale=scale).reshape(
-                1, H, D
-            )
-        k, v = self._picked(layer, bucket.blocks).flatten(1, 2)  # [b G, S, D]
-        folded = queries.reshape(-1, self._folds, D)
-        scores = torch.baddbmm(bucket.mask, folded, k.transpose(1, 2), alpha=scale)
-        return torch.bmm(scores.softmax(-1), v).view(b, H, D)
+            k, v = k[None, :, : bucket.alone], v[None, :, : bucket.alone]
+            made = functional.scaled_dot_product_attention(queries[:, 0][None], k, v, scale=scale)
+            return made.view(1, G * F, D)
+        q = queries.reshape(G * b, F, D)
+        scores = torch.baddbmm(bucket.mask, q, k.transpose(1, 2), alpha=scale)
+        if not split:
+            made = torch.bmm(scores.softmax(-1), v)
+        else:
+            common_k, common_v = picked[:split].view(2, G, -1, D)
+            common = torch.bmm(q.view(G, b * F, D) * scale, common_k.transpose(1, 2))
+            weights = torch.cat([common.view(G * b, F, -1), scores], -1).softmax(-1)
+            S = common.shape[-1]
+            made = torch.bmm(weights[..., :S].reshape(G, b * F, S), common_v).view(G * b, F, D)
+            made = torch.baddbmm(made, weights[..., S:], v)
+        return made.view(G, b, F, D).transpose(0, 1).reshape(b, G * F, D)
 
     def _picked(self, layer: int, blocks: Tensor) -> Tensor:
-        """Keys and values of int64 [..., n] blocks: [..., n T, D]."""
-        shape = self._shape
-        at = blocks + layer * (2 * shape.heads)
+        """Keys and values of int64 blocks: [their number, T D]."""
+        at = blocks + layer * (2 * self._shape.heads)
         picked = self._into(at.numel())
         torch.index_select(self._pool.blocks, 0, at.view(-1), out=picked)
-        return picked.view(*blocks.shape[:-1], -1, shape.width)
+        return picked
 
     def _into(self, blocks: int) -> Tensor:
         """Memory for so many blocks, the same for every layer and bucket."""
@@ -168,22 +189,26 @@ class PagedAttention:
             self._room = self._pool.tensor.new_empty(blocks, wide)
         return self._room[:blocks]
 
-    def _bucket(self, rows: Sequence[Sequenced], own: list[int]) -> _Bucket:
+    def _bucket(self, rows: Sequence[Sequenced], own: list[int], shared: int) -> _Bucket:
         T, G = self._shape.block, self._shape.heads
         some = [rows[at] for at in own]
-        n = max(self._shape.blocks(row.past + 1) for row in some)
+        if len(some) == 1:
+            shared = 0
+        n = max(self._shape.blocks(row.past + 1) for row in some) - shared
         pages = torch.zeros(len(some), n, dtype=torch.long)
         for at, row in enumerate(some):
-            used = row.pages[: self._shape.blocks(row.past + 1)]
+            used = row.pages[shared : self._shape.blocks(row.past + 1)]
             pages[at, : len(used)] = torch.tensor(used)
-        ends = torch.tensor([row.past + 1 for row in some])
+        ends = torch.tensor([row.past + 1 for row in some]) - shared * T
         like = self._pool.tensor
         mask = torch.zeros(len(some), n * T, dtype=like.dtype)
         mask.masked_fill_(torch.arange(n * T) >= ends[:, None], -torch.inf)
-        wide = mask[:, None, None].expand(-1, G, self._folds, -1).flatten(0, 1)
+        wide = mask[None, :, None].expand(G, -1, self._folds, -1).flatten(0, 1)
         index = None if own == list(range(len(rows))) else torch.tensor(own, device=like.device)
         alone = some[0].past + 1 if len(some) == 1 else None
-        return _Bucket(index, self._blocks(pages).to(like.device), wide.to(like.device), alone)
+        common = self._blocks(torch.tensor(some[0].pages[:shared], dtype=torch.long)[None])
+        blocks = torch.cat([common.flatten(), self._blocks(pages).flatten()])
+        return _Bucket(index, blocks.to(like.device), shared, wide.to(like.device), alone)
 
     def _prompt(self, row: Sequenced, start: int) -> _Prompt:
         stop, device = start + row.new, self._pool.tensor.device
@@ -191,15 +216,14 @@ class PagedAttention:
             return _Prompt(start, stop, 0, None, None)
         used = torch.tensor(row.pages[: self._shape.blocks(row.past + row.new)])
         mask = torch.ones(row.new, row.past + row.new, dtype=torch.bool, device=device)
-        blocks = self._blocks(used[None])[:, 0].to(device)
+        blocks = self._blocks(used[None])[:, :, 0].to(device)
         return _Prompt(start, stop, row.past, blocks, mask.tril(row.past))
 
     def _blocks(self, pages: Tensor) -> Tensor:
-        """int64 [b, n] pages to [2, b, G, n] rows of `PagePool.blocks` in the first layer."""
+        """int64 [b, n] pages to [2, G, b, n] rows of `PagePool.blocks` in the first layer."""
         G = self._shape.heads
-        kinds = torch.arange(2)[:, None, None, None] * G
-        heads = torch.arange(G)[:, None]
-        return pages[:, None] * (self._shape.layers * 2 * G) + kinds + heads
+        parts = torch.arange(2 * G).view(2, G, 1, 1)
+        return pages * (self._shape.layers * 2 * G) + parts
 
 
 def paged_attention() -> str:
@@ -242,10 +266,30 @@ def _written_to(rows: Sequence[Sequenced], shape: PageShape) -> Tensor:
     return ((first + heads) * T + torch.tensor(inside, dtype=torch.long)).view(-1)
 
 
-def _buckets(rows: Sequence[Sequenced], shape: PageShape) -> Iterator[list[int]]:
-    """Rows of like length; see the module."""
-    sizes = [shape.blocks(row.past + 1) for row in rows]
-    left = list(range(len(rows)))
+def _begun_alike(rows: Sequence[Sequenced], shape: PageShape) -> list[tuple[list[int], int]]:
+    """Rows, and how many full blocks at their start are in the same pages; 0 for what is left."""
+    by_first: dict[int, list[int]] = {}
+    for at, row in enumerate(rows):
+        by_first.setdefault(row.pages[0], []).append(at)
+    groups, left = [], []
+    for own in by_first.values():
+        some = [rows[at] for at in own]
+        full = min(row.past for row in some) // shape.block
+        columns = zip(*(row.pages[:full] for row in some), strict=True)
+        shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+        if shared * (len(own) - 1) >= _SAVED:
+            groups.append((own, shared))
+        else:
+            left += own
+    return [*groups, (sorted(left), 0)]
+
+
+def _buckets(
+    rows: Sequence[Sequenced], group: list[int], shared: int, shape: PageShape
+) -> Iterator[list[int]]:
+    """Rows of the group whose lengths after what they share are like; see the module."""
+    sizes = {at: shape.blocks(rows[at].past + 1) - shared for at in group}
+    left = group
     while left:
         longest = max(sizes[at] for at in left)
         most = max(1, _MOST // (shape.slice * longest))
