@@ -1,0 +1,1 @@
+"""How long an ad will live: spells, networks of hazards, and when to stop it."""
