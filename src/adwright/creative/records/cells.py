@@ -1,0 +1,215 @@
+"""Read the numbers of an export as their writer meant them, of any locale.
+
+    1,234.56   1.234,56   1 234,56   1'234.56   (12.50)   12,5 %   $ 3.20   3,20 €   USD 5
+
+Which sign stands before the decimals is decided once for all columns of a file, by cells that
+leave no doubt; where two say otherwise, both are named. A cell of "--" holds nothing, and one of
+"< 10" holds less than is told: neither becomes a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from adwright.core.errors import ValueInvalidError
+from adwright.data.checks import Check, Locate, run_checks
+
+__all__ = ["DecimalSign", "NumberColumn", "bare", "find_decimal", "is_absent", "read_number"]
+
+DecimalSign = Literal[".", ","]
+
+#: Blanks that do not look like what they are, and signs that take no room.
+_WIDE, _NARROW = r"[\u00a0\u2007\u2009\u202f]", "[\u200b\u200e\u200f\u2060\ufeff]"
+#: What stands for nothing, in lower case.
+_ABSENT = ("", "-", "--", "---", "\u2013", "\u2014", "n/a", "na", "null", "none", "(not set)")
+_BELOW = r"^[<>\u2264\u2265]\s*[\d.,]+\s*%?$"
+#: Sign, currency, sign, number, percent, currency, closing bracket.
+_PARTS = (
+    r"^(\(?[+\-\u2212]?)([^\d.,()+\-\u2212%<>]*)([+\-\u2212]?)"
+    r"(\.?\d[\d.,]*(?:[eE][+\-]?\d+)?)(%?)([^\d.,()+\-\u2212%<>]*)(\)?)$"
+)
+#: Groups of three digits; of two before the last, as India writes them.
+_DOT = r"^(?:\d{1,3}(?:,\d{2})*(?:,\d{3})|\d*)(?:\.\d+)?(?:[eE][+\-]?\d+)?$"
+_COMMA = r"^(?:\d{1,3}(?:\.\d{3})+|\d*)(?:,\d+)?(?:[eE][+\-]?\d+)?$"
+#: Signs that name one currency; "$", "¥" and "kr" are of many.
+_SIGNS: Mapping[str, str] = {
+    **{"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "฿": "THB"},
+    **{"₫": "VND", "₪": "ILS", "₴": "UAH", "₱": "PHP", "zł": "PLN", "Kč": "CZK", "Ft": "HUF"},
+    **{"US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "R$": "BRL"},
+    **{"MX$": "MXN", "HK$": "HKD", "NZ$": "NZD", "S$": "SGD", "NT$": "TWD", "Fr": "CHF"},
+    **{"CN¥": "CNY", "JP¥": "JPY", "Rp": "IDR", "RM": "MYR"},
+}
+_MANY = ("$", "¥", "kr")
+
+
+class NumberColumn(NamedTuple):
+    """value: Float64. currency: the code that a cell names, or null. below: whether a cell said
+    less than a number. money: signs of currencies that are of many countries."""
+
+    value: pl.Expr
+    currency: pl.Expr
+    below: pl.Expr
+    vague: tuple[str, ...]
+
+
+def bare(cell: pl.Expr) -> pl.Expr:
+    """Text without blanks around it, however they are made."""
+    return cell.str.replace_all(_NARROW, "").str.replace_all(_WIDE, " ").str.strip_chars()
+
+
+def is_absent(cell: pl.Expr) -> pl.Expr:
+    """Whether a cell of text holds nothing: null, blank, a dash or a word for nothing."""
+    return cell.is_null() | bare(cell).str.to_lowercase().is_in(_ABSENT)
+
+
+def find_decimal(
+    frame: pl.DataFrame,
+    columns: Sequence[str],
+    whole: Sequence[str],
+    locate: Locate,
+    *,
+    separator_comma: bool = False,
+) -> tuple[DecimalSign, str]:
+    """The sign before the decimals in these columns of text, and why.
+
+    whole: those of them that hold whole numbers, where one sign before three digits can only part
+    thousands. separator_comma: whether the file itself suggests a decimal comma.
+    Raises ValueInvalidError where one cell says a point and another a comma; it names the first of
+    the fewer.
+    """
+    votes = []
+    for name in columns:
+        number = _number(pl.col(name))
+        points = number.str.count_matches(".", literal=True)
+        commas = number.str.count_matches(",", literal=True)
+        last_is_comma = number.str.contains(r",[^.]*$")
+        both = (points > 0) & (commas > 0)
+        one = (points + commas) == 1
+        # One sign before three digits may part thousands: the digits before it decide, if any can.
+        open_ = one & number.str.contains(r"^[1-9]\d{0,2}[.,]\d{3}$")
+        thousands = ((points + commas) > 1) & ~both
+        if name in whole:
+            thousands = thousands | open_
+            open_ = pl.lit(value=False)
+        says_comma = (
+            pl.when(both)
+            .then(last_is_comma)
+            .when(thousands)
+            .then(points > 0)
+            .when(one & ~open_)
+            .then(commas > 0)
+        )
+        votes.append(says_comma.alias(name))
+    found = frame.select(votes)
+    counts = {
+        sign: sum(int((found[name] == said).sum()) for name in columns)
+        for sign, said in ((",", True), (".", False))
+    }
+    if counts[","] and counts["."]:
+        _refuse_mixed(frame, found, columns, counts, locate)
+    if counts[","]:
+        return ",", "the numbers have a decimal comma"
+    if counts["."] or not separator_comma:
+        return ".", ""
+    return ",", "the fields are parted by semicolons, so numbers are read with a decimal comma"
+
+
+def read_number(
+    frame: pl.DataFrame, column: str, decimal: DecimalSign, locate: Locate, *, whole: bool = False
+) -> NumberColumn:
+    """How to read `column` of `frame`, text, with this decimal sign; percent is divided by 100.
+
+    Raises ValueInvalidError for the first cell that is no number; with `whole`, for one that is
+    not whole.
+    """
+    cell = pl.col(column)
+    flat = bare(cell).str.replace_all(r"[\s'’]", "")
+    parts = flat.str.extract_groups(_PARTS)
+    number = parts.struct.field("4")
+    grouped, sign = (_DOT, ",") if decimal == "." else (_COMMA, ".")
+    plain = number.str.replace_all(sign, "", literal=True).str.replace(",", ".", literal=True)
+    read = pl.when(number.str.contains(grouped)).then(plain.cast(pl.Float64, strict=False))
+    minus = parts.struct.field("1").str.contains(r"[(\-\u2212]") | (
+        parts.struct.field("3").str.contains(r"[\-\u2212]")
+    )
+    read = pl.when(minus).then(-read).otherwise(read)
+    read = pl.when(parts.struct.field("5") == "%").then(read / 100).otherwise(read)
+    below = bare(cell).str.contains(_BELOW).fill_null(value=False)
+    absent = is_absent(cell) | below
+    value = pl.when(~absent).then(read)
+    other = "," if decimal == "." else "."
+    checks = [
+        Check(
+            column,
+            ~absent & read.is_null(),
+            f"{column} cannot be read as a number with {decimal!r} before the decimals",
+            f"correct the cell; where the whole file is written so, say decimal={other!r}",
+        ),
+        Check(column, value.is_infinite(), f"{column} must be finite", "correct the cell"),
+    ]
+    if whole:
+        hint = "correct it; a spreadsheet may have read the sign of thousands as that of decimals"
+        what = f"{column} must be a whole number"
+        checks.append(Check(column, value.is_finite() & (value != value.floor()), what, hint))
+    run_checks(frame.lazy(), checks, locate)
+    currency, vague = _currency(frame, column, parts, locate)
+    return NumberColumn(value, currency, below, vague)
+
+
+def _number(cell: pl.Expr) -> pl.Expr:
+    """The digits and signs of a cell, without its exponent."""
+    flat = bare(cell).str.replace_all(r"[\s'’]", "")
+    return flat.str.extract_groups(_PARTS).struct.field("4").str.replace(r"[eE].*$", "")
+
+
+def _currency(
+    frame: pl.DataFrame, column: str, parts: pl.Expr, locate: Locate
+) -> tuple[pl.Expr, tuple[str, ...]]:
+    """The code of the currency that each cell names; and the signs that could be of several."""
+    front, behind = parts.struct.field("2"), parts.struct.field("6")
+    sign = pl.when(front != "").then(front).otherwise(behind)
+    found = frame.select(sign.alias(column))[column].unique().drop_nulls().to_list()
+    codes = {
+        one: _SIGNS.get(one) or (one if len(one) == 3 and one.isalpha() else "") for one in found
+    }
+    unknown = [one for one in found if one and not codes[one] and one not in _MANY]
+    check = Check(
+        column,
+        sign.is_in(unknown),
+        f"{column} has a sign that is no currency",
+        "correct the cell, or write the currency as a code such as EUR",
+    )
+    run_checks(frame.lazy(), [check], locate)
+    known = {one: code.upper() for one, code in codes.items() if code}
+    code = sign.replace_strict(known, default=None, return_dtype=pl.String)
+    return code, tuple(sorted(one for one in found if one in _MANY))
+
+
+def _refuse_mixed(
+    frame: pl.DataFrame,
+    found: pl.DataFrame,
+    columns: Sequence[str],
+    counts: Mapping[str, int],
+    locate: Locate,
+) -> None:
+    fewer = "," if counts[","] <= counts["."] else "."
+    rows = [
+        (int(at[0]), name)
+        for name in columns
+        if len(at := (found[name] == (fewer == ",")).fill_null(value=False).arg_true())
+    ]
+    row, name = min(rows)
+    file, there = locate(row)
+    raise ValueInvalidError(
+        f"decimal signs are mixed: {counts['.']:,} cells can only have a point before the decimals "
+        f"and {counts[',']:,} only a comma; the first of the fewer is named",
+        file=file,
+        row=there,
+        column=name,
+        value=frame.item(row, name),
+        hint="export again in one locale; a spreadsheet may have read the sign of thousands as "
+        "that of decimals",
+    )
