@@ -17,7 +17,15 @@ import polars as pl
 from adwright.core.errors import ValueInvalidError
 from adwright.data.checks import Check, Locate, run_checks
 
-__all__ = ["DecimalSign", "NumberColumn", "bare", "find_decimal", "is_absent", "read_number"]
+__all__ = [
+    "DecimalSign",
+    "NumberColumn",
+    "bare",
+    "check_rows",
+    "find_decimal",
+    "is_absent",
+    "read_number",
+]
 
 DecimalSign = Literal[".", ","]
 
@@ -46,12 +54,14 @@ _MANY = ("$", "¥", "kr")
 
 
 class NumberColumn(NamedTuple):
-    """value: Float64. currency: the code that a cell names, or null. below: whether a cell said
-    less than a number. money: signs of currencies that are of many countries."""
+    """value: Float64, null where a cell holds nothing, or less than is told. currency: the code
+    that a cell names, or null. below: whether it is of the latter. empty: how many are of the
+    former. vague: signs of currencies that many countries have."""
 
-    value: pl.Expr
-    currency: pl.Expr
-    below: pl.Expr
+    value: pl.Series
+    currency: pl.Series
+    below: pl.Series
+    empty: int
     vague: tuple[str, ...]
 
 
@@ -120,72 +130,75 @@ def find_decimal(
 def read_number(
     frame: pl.DataFrame, column: str, decimal: DecimalSign, locate: Locate, *, whole: bool = False
 ) -> NumberColumn:
-    """How to read `column` of `frame`, text, with this decimal sign; percent is divided by 100.
+    """`column` of `frame`, text, as numbers with this decimal sign; percent is divided by 100.
 
     Raises ValueInvalidError for the first cell that is no number; with `whole`, for one that is
     not whole.
     """
     cell = pl.col(column)
-    flat = bare(cell).str.replace_all(r"[\s'’]", "")
-    parts = flat.str.extract_groups(_PARTS)
-    number = parts.struct.field("4")
+    below = bare(cell).str.contains(_BELOW).fill_null(value=False)
+    parts = _parts(cell)
+    names = ("minus", "front", "sign", "number", "percent", "behind")
+    fields = (parts.struct.field(f"{n}").alias(name) for n, name in enumerate(names, 1))
+    cells = frame.select(cell, below=below, absent=is_absent(cell) | below).with_columns(fields)
+    number = pl.col("number")
     grouped, sign = (_DOT, ",") if decimal == "." else (_COMMA, ".")
     plain = number.str.replace_all(sign, "", literal=True).str.replace(",", ".", literal=True)
     read = pl.when(number.str.contains(grouped)).then(plain.cast(pl.Float64, strict=False))
-    minus = parts.struct.field("1").str.contains(r"[(\-\u2212]") | (
-        parts.struct.field("3").str.contains(r"[\-\u2212]")
-    )
+    minus = pl.col("minus").str.contains(r"[(\-\u2212]") | (pl.col("sign").is_in(["-", "\u2212"]))
     read = pl.when(minus).then(-read).otherwise(read)
-    read = pl.when(parts.struct.field("5") == "%").then(read / 100).otherwise(read)
-    below = bare(cell).str.contains(_BELOW).fill_null(value=False)
-    absent = is_absent(cell) | below
-    value = pl.when(~absent).then(read)
-    other = "," if decimal == "." else "."
+    read = pl.when(pl.col("percent") == "%").then(read / 100).otherwise(read)
+    code = pl.when(pl.col("front") != "").then("front").otherwise("behind")
+    cells = cells.with_columns(read=pl.when(~pl.col("absent")).then(read), code=code)
+    value, other = pl.col("read"), "," if decimal == "." else "."
+    signs = cells["code"].unique().drop_nulls().to_list()
+    codes = {one: _code_of(one) for one in signs if one and one not in _MANY}
     checks = [
         Check(
             column,
-            ~absent & read.is_null(),
+            ~pl.col("absent") & value.is_null(),
             f"{column} cannot be read as a number with {decimal!r} before the decimals",
             f"correct the cell; where the whole file is written so, say decimal={other!r}",
         ),
         Check(column, value.is_infinite(), f"{column} must be finite", "correct the cell"),
+        Check(
+            column,
+            pl.col("code").is_in([one for one, known in codes.items() if not known]),
+            f"{column} has a sign that is no currency",
+            "correct the cell, or write the currency as a code such as EUR",
+        ),
     ]
     if whole:
         hint = "correct it; a spreadsheet may have read the sign of thousands as that of decimals"
         what = f"{column} must be a whole number"
         checks.append(Check(column, value.is_finite() & (value != value.floor()), what, hint))
-    run_checks(frame.lazy(), checks, locate)
-    currency, vague = _currency(frame, column, parts, locate)
-    return NumberColumn(value, currency, below, vague)
+    check_rows(cells, checks, locate)
+    known = {one: name for one, name in codes.items() if name}
+    currency = cells["code"].replace_strict(known, default=None, return_dtype=pl.String)
+    vague = tuple(sorted(one for one in signs if one in _MANY))
+    empty = int(cells["absent"].sum()) - int(cells["below"].sum())
+    return NumberColumn(cells["read"], currency, cells["below"], empty, vague)
+
+
+def check_rows(frame: pl.DataFrame, checks: Sequence[Check], locate: Locate) -> None:
+    """As `run_checks`, of a table in memory: quick where nothing is wrong."""
+    tests = (check.bad.any().alias(f"{n}") for n, check in enumerate(checks))
+    if any(frame.select(tests).row(0)):
+        run_checks(frame.lazy(), checks, locate)
+
+
+def _parts(cell: pl.Expr) -> pl.Expr:
+    return bare(cell).str.replace_all(r"[\s'’]", "").str.extract_groups(_PARTS)
 
 
 def _number(cell: pl.Expr) -> pl.Expr:
     """The digits and signs of a cell, without its exponent."""
-    flat = bare(cell).str.replace_all(r"[\s'’]", "")
-    return flat.str.extract_groups(_PARTS).struct.field("4").str.replace(r"[eE].*$", "")
+    return _parts(cell).struct.field("4").str.replace(r"[eE].*$", "")
 
 
-def _currency(
-    frame: pl.DataFrame, column: str, parts: pl.Expr, locate: Locate
-) -> tuple[pl.Expr, tuple[str, ...]]:
-    """The code of the currency that each cell names; and the signs that could be of several."""
-    front, behind = parts.struct.field("2"), parts.struct.field("6")
-    sign = pl.when(front != "").then(front).otherwise(behind)
-    found = frame.select(sign.alias(column))[column].unique().drop_nulls().to_list()
-    codes = {
-        one: _SIGNS.get(one) or (one if len(one) == 3 and one.isalpha() else "") for one in found
-    }
-    unknown = [one for one in found if one and not codes[one] and one not in _MANY]
-    check = Check(
-        column,
-        sign.is_in(unknown),
-        f"{column} has a sign that is no currency",
-        "correct the cell, or write the currency as a code such as EUR",
-    )
-    run_checks(frame.lazy(), [check], locate)
-    known = {one: code.upper() for one, code in codes.items() if code}
-    code = sign.replace_strict(known, default=None, return_dtype=pl.String)
-    return code, tuple(sorted(one for one in found if one in _MANY))
+def _code_of(sign: str) -> str:
+    """The currency that a sign or a code names; empty for none."""
+    return _SIGNS.get(sign) or (sign.upper() if len(sign) == 3 and sign.isalpha() else "")
 
 
 def _refuse_mixed(

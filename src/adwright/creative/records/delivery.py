@@ -23,10 +23,11 @@ import pyarrow as pa
 from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import FileUnreadableError, SchemaError
+from adwright.creative.records.cells import check_rows
 from adwright.creative.records.creative import CREATIVES, creatives_table, from_table
 from adwright.creative.records.links import check_links, links_of
 from adwright.creative.records.summary import DeliveryNotes, DeliverySummary, summarise_days
-from adwright.data.checks import Check, Locate, in_file, run_checks
+from adwright.data.checks import Check, Locate, in_file
 from adwright.data.columns import (
     TableInMemory,
     as_polars,
@@ -128,15 +129,28 @@ class DeliveryRecord:
         the ids alone; those that it lacks are added so. Raises as `check_delivery`, `check_links`
         and `from_table`."""
         kept = check_delivery(days, file=file, today=today)
-        there = links_of(kept) if links is None else check_links(links)
         known = creatives_table(() if creatives is None else from_table(creatives))
-        ids = kept.select(pl.col("creative_id").unique(maintain_order=True))
-        frame = from_arrow(known)
-        frame = pl.concat(
-            [frame, ids.join(frame, on="creative_id", how="anti", maintain_order="left")],
-            how="diagonal",
-        ).with_columns(pl.col("checks_passed").fill_null([]))
-        return cls(kept, there, frame.select(CREATIVES.names), notes or DeliveryNotes())
+        there = None if links is None else check_links(links)
+        return cls.of(kept, links=there, creatives=from_arrow(known), notes=notes)
+
+    @classmethod
+    def of(
+        cls,
+        days: pl.DataFrame,
+        *,
+        links: pl.DataFrame | None = None,
+        creatives: pl.DataFrame | None = None,
+        notes: DeliveryNotes | None = None,
+    ) -> DeliveryRecord:
+        """As `checked`, of tables that are checked already."""
+        known = from_arrow(CREATIVES.empty_table()) if creatives is None else creatives
+        ids = days.select(pl.col("creative_id").unique(maintain_order=True))
+        missing = ids.join(known, on="creative_id", how="anti", maintain_order="left")
+        if missing.height:
+            known = pl.concat([known, missing], how="diagonal")
+            known = known.with_columns(pl.col("checks_passed").fill_null([]))
+        there = links_of(days) if links is None else links
+        return cls(days, there, known.select(CREATIVES.names), notes or DeliveryNotes())
 
     def summary(self) -> DeliverySummary:
         """Counts, spend by currency, repairs and warnings."""
@@ -177,11 +191,12 @@ def check_delivery(
     check_columns(types, DELIVERY, file)
     ids = pa.schema([one for one in DELIVERY if one.type == pa.string()])
     hint = "fill in the id, or leave out the row"
-    run_checks(frame.lazy(), [replace(one, hint=hint) for one in text_checks(types, ids)], where)
+    check_rows(frame, [replace(one, hint=hint) for one in text_checks(types, ids)], where)
     kept = _conformed(frame, file)
-    run_checks(kept.lazy(), _row_checks(today), where)
+    check_rows(kept, _row_checks(today), where)
     for check in _group_checks(kept):
-        run_checks(kept.lazy().with_columns(check.bad.alias(_BAD)), [_flagged(check)], where)
+        bad = kept.select(check.bad.alias(_BAD)).to_series()
+        check_rows(kept, [replace(check, bad=pl.lit(bad))], where)
     _check_overlap(kept, where)
     return kept
 
@@ -354,10 +369,6 @@ def _group_checks(days: pl.DataFrame) -> list[Check]:
     ]
 
 
-def _flagged(check: Check) -> Check:
-    return Check(check.column, pl.col(_BAD), check.what, check.hint, check.shown)
-
-
 def _check_overlap(days: pl.DataFrame, locate: Locate) -> None:
     """Raise ValueInvalidError for the first row whose period begins within another of its ad."""
     if not (days["period_days"] > 1).any():
@@ -372,4 +383,4 @@ def _check_overlap(days: pl.DataFrame, locate: Locate) -> None:
     bad = pl.int_range(pl.len()).is_in(rows.implode())
     what = "the period begins within another one of the same ad"
     check = Check("day", bad, what, "export by day or by week, not both, and each week once")
-    run_checks(days.lazy().with_columns(bad.alias(_BAD)), [_flagged(check)], locate)
+    check_rows(days, [check], locate)

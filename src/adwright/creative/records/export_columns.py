@@ -291,7 +291,7 @@ def _source_of(
     alike = [name for name in counts if counts[name] == counts[best]]
     if counts[best] and len(alike) == 1:
         return next(one for one in get_args(DeliverySource) if one == best)
-    if given or all(_bare(name) in bare for name in ("ad_id", "day", "impressions")):
+    if given or (not counts[best] and known_names(list(bare)) > 1):
         return "table"
     shown = ", ".join(name[:60] for name in list(bare.values())[:20])
     if not known_names(list(bare.values())) and first_line:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import polars as pl
 
 from adwright.core.errors import SchemaError
-from adwright.creative.records.cells import bare, is_absent
+from adwright.creative.records.cells import bare, check_rows, is_absent
 from adwright.creative.records.summary import Repair, repair_of
-from adwright.data.checks import Check, Locate, raise_at, run_checks
+from adwright.data.checks import Check, Locate, raise_at
 from adwright.data.columns import NOT_IDS
 from adwright.data.ids import LONGEST_ID, PRINTABLE
 from adwright.data.sources.times import format_of
@@ -84,7 +84,7 @@ def read_id(frame: pl.DataFrame, column: str, locate: Locate) -> IdColumn:
         f"{column} went through a float, which does not hold its last digits",
         _LOST,
     )
-    run_checks(frame.lazy(), [exponent, cut], locate)
+    check_rows(frame, [exponent, cut], locate)
     value = pl.when(~is_absent(whole)).then(whole)
     _check_ids(frame, column, value, locate)
     odd = _check_zeros(frame, column, value, locate)
@@ -152,7 +152,7 @@ def _of_floats(frame: pl.DataFrame, column: str, locate: Locate) -> IdColumn:
         f"{column} went through a float, which does not hold its last digits",
         _LOST,
     )
-    run_checks(frame.lazy(), [check], locate)
+    check_rows(frame, [check], locate)
     count = int(frame[column].is_not_nan().sum())
     repair = Repair(f"ids of {column} freed of the .0 of a float", count)
     return IdColumn(cell.cast(pl.Int64).cast(pl.String), (repair,) if count else ())
@@ -163,7 +163,7 @@ def _check_ids(frame: pl.DataFrame, column: str, value: pl.Expr, locate: Locate)
     long = value.str.len_chars() > LONGEST_ID
     bad = long | ~value.str.contains(PRINTABLE) | value.is_in(NOT_IDS)
     what = f"{column} has a control character, more than {LONGEST_ID} characters or a word for none"
-    run_checks(frame.lazy(), [Check(column, bad, what, "correct the id")], locate)
+    check_rows(frame, [Check(column, bad, what, "correct the id")], locate)
 
 
 def _check_zeros(
@@ -192,7 +192,7 @@ def _check_zeros(
             "has cut off what it does not hold",
             _LOST,
         )
-        run_checks(frame.lazy(), [check], locate)
+        check_rows(frame, [check], locate)
     return (f"{column}: {found:,} of {len(long):,} ids end in zeros from the 16th digit on",)
 
 
@@ -203,7 +203,7 @@ def _check_midnight(frame: pl.DataFrame, column: str, hours: pl.Expr, locate: Lo
         f"{column} has hours, where a day is needed",
         "export by day, not by hour",
     )
-    run_checks(frame.lazy(), [check], locate)
+    check_rows(frame, [check], locate)
 
 
 def _format_of(known: pl.Series) -> str:

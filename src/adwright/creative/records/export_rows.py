@@ -14,14 +14,14 @@ import polars as pl
 
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, SchemaError
-from adwright.creative.records.cells import bare, find_decimal, is_absent, read_number
+from adwright.creative.records.cells import bare, check_rows, find_decimal, is_absent, read_number
 from adwright.creative.records.creative import SLOTS
 from adwright.creative.records.delivery import SEGMENTS
 from adwright.creative.records.export_columns import NamedExport, status_cause
 from adwright.creative.records.export_file import ExportTable
 from adwright.creative.records.export_keys import read_day, read_id
 from adwright.creative.records.summary import NoteTaker, Repair
-from adwright.data.checks import Check, run_checks
+from adwright.data.checks import Check
 from adwright.data.columns import is_category
 
 __all__ = ["DeliveryOptions", "is_zone", "only_rows", "read_rows"]
@@ -35,6 +35,7 @@ _TOTAL = r"(?i)^(?:grand |sub ?)?totals?\b|^results from \d|^(?:gesamt|insgesamt
 _HIDDEN = "[\u00a0\u2007\u2009\u202f\u200b\u200e\u200f\u2060\ufeff]"
 _NO_END = ("ongoing", "no end date", "open ended")
 _LISTED = 8
+_SAID = "__said"
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class _Reader:
             )
             for ours in ("ad_id", "day", "impressions")
         ]
-        run_checks(self.frame.lazy(), checks, self.locate)
+        check_rows(self.frame, checks, self.locate)
 
     def _say_hidden(self) -> None:
         """Report blanks that do not look like such, in names of columns, ids and days."""
@@ -222,15 +223,16 @@ class _Reader:
             if ours in text:
                 is_whole = theirs in whole
                 found = read_number(self.frame, theirs, decimal, self.locate, whole=is_whole)
-                made[ours] = found.value
-                below = self.frame.select(found.below.alias("b"))["b"]
-                self._repair(
-                    f"cells of {theirs} that say less or more than a number kept as unknown",
-                    below,
-                    theirs,
-                )
+                made[ours] = pl.lit(found.value)
+                if found.empty:
+                    said = (
+                        f"{theirs}: {found.empty:,} cells hold nothing, which is not read as zero"
+                    )
+                    self.notes.said.append(said)
+                what = f"cells of {theirs} that say less or more than a number kept as unknown"
+                self._repair(what, found.below, theirs)
                 if ours in ("spend", "conversion_value"):
-                    codes.append(found.currency)
+                    codes.append(pl.lit(found.currency))
                     if found.vague:
                         self.notes.odd.append(
                             f"{theirs}: {found.vague[0]} is a sign of many currencies"
@@ -265,7 +267,7 @@ class _Reader:
             checks.append(
                 Check(theirs, part, f"{theirs} must be a whole number", "correct the cell")
             )
-        run_checks(self.frame.lazy(), checks, self.locate)
+        check_rows(self.frame, checks, self.locate)
         return value
 
     def _currency(self, codes: Sequence[pl.Expr]) -> dict[str, pl.Expr]:
@@ -279,15 +281,16 @@ class _Reader:
         if not says:
             return {}
         said = pl.concat_list(one.cast(pl.String) for one in says).list.drop_nulls().list.unique()
+        cells = self.frame.with_columns(said.list.sort().alias(_SAID))
         check = Check(
-            theirs or self.named.columns.get("spend", self.named.columns.get("micros", "spend")),
-            said.list.len() > 1,
+            theirs or self.named.columns.get("spend", self.named.columns.get("micros", _SAID)),
+            pl.col(_SAID).list.len() > 1,
             "two currencies are named for one row",
             "correct the column, the heading or currency=",
-            shown=said.list.sort().list.join(" and "),
+            shown=pl.col(_SAID).list.join(" and "),
         )
-        run_checks(self.frame.lazy(), [check], self.locate)
-        return {"currency": said.list.first()}
+        check_rows(cells, [check], self.locate)
+        return {"currency": pl.lit(cells[_SAID].list.first())}
 
     def _text(self, theirs: str) -> pl.Expr:
         cell = bare(_as_text(self.frame, theirs))

@@ -18,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from adwright.core.clock import Clock, SystemClock
+from adwright.creative.records.cells import check_rows
 from adwright.creative.records.creative import SLOTS, Creative, creatives_table
 from adwright.creative.records.delivery import KEY, DeliveryRecord, check_delivery
 from adwright.creative.records.export_columns import DeliverySource, known_names, name_export
@@ -26,7 +27,7 @@ from adwright.creative.records.export_keys import read_day
 from adwright.creative.records.export_rows import DeliveryOptions, is_zone, only_rows, read_rows
 from adwright.creative.records.links import assign_creatives, check_links
 from adwright.creative.records.summary import NoteTaker, Repair, say
-from adwright.data.checks import Check, Locate, in_file, run_checks
+from adwright.data.checks import Check, Locate, in_file
 from adwright.data.columns import from_arrow
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import Tabular, as_frame
@@ -88,7 +89,7 @@ def import_delivery(
     if tell:
         say(taken)
     used = creatives.join(kept, on="creative_id", how="semi", maintain_order="left")
-    return DeliveryRecord.checked(kept, creatives=used, notes=taken, file=table.name)
+    return DeliveryRecord.of(kept, creatives=used, notes=taken)
 
 
 def _with_creatives(frame: pl.DataFrame, notes: NoteTaker) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -196,7 +197,7 @@ def _look_for_gaps(days: pl.DataFrame, locate: Locate, notes: NoteTaker, *, refu
             "export all days, or import with gaps='zero' where they had no delivery",
             shown=pl.format("{} of ad {}", "day", "ad_id"),
         )
-        run_checks(days.lazy(), [check], locate)
+        check_rows(days, [check], locate)
     places = found.head(3).select("ad_id", "since", "missing").iter_rows()
     first = tuple(f"ad {one}: {missing} from {since} on" for one, since, missing in places)
     what = "days missing within the life of an ad read as days without delivery"

@@ -8,7 +8,8 @@ import polars as pl
 import pyarrow as pa
 
 from adwright.core.errors import SchemaError
-from adwright.data.checks import Check, Locate, in_file, run_checks
+from adwright.creative.records.cells import check_rows
+from adwright.data.checks import Check, Locate, in_file
 from adwright.data.columns import TableInMemory, as_polars, check_columns, text_checks
 
 __all__ = ["LINKS", "assign_creatives", "check_links", "links_of"]
@@ -46,7 +47,7 @@ def check_links(table: TableInMemory, *, file: str = "") -> pl.DataFrame:
     check_columns(types, LINKS, file)
     ids = pa.schema([LINKS.field("creative_id"), LINKS.field("ad_id")])
     hint = "fill in the id, or leave out the row"
-    run_checks(frame.lazy(), [replace(one, hint=hint) for one in text_checks(types, ids)], locate)
+    check_rows(frame, [replace(one, hint=hint) for one in text_checks(types, ids)], locate)
     for name, dtype in types.items():
         is_id = name in ids.names
         fits = dtype == pl.String or dtype.is_integer() if is_id else dtype in (pl.Date, pl.Null)
@@ -71,7 +72,7 @@ def check_links(table: TableInMemory, *, file: str = "") -> pl.DataFrame:
         "the last day is before the first",
         "correct one of the two; leave the last empty while the creative runs",
     )
-    run_checks(kept.lazy(), [begins, ends_early], locate)
+    check_rows(kept, [begins, ends_early], locate)
     return kept
 
 
@@ -105,7 +106,7 @@ def assign_creatives(
         "several creatives were in the ad on this day, so what each did is not known",
         "export by creative as well, and name its column: columns={'creative_id': ...}",
     )
-    run_checks(days.lazy(), [check], locate or in_file(""))
+    check_rows(days, [check], locate or in_file(""))
     one = found.select(_ROW, pl.col(_FOUND).list.first())
     joined = days.with_row_index(_ROW).join(one, on=_ROW, how="left", maintain_order="left")
     return joined.with_columns(creative_id=pl.coalesce(_FOUND, "creative_id")).drop(_ROW, _FOUND)
