@@ -146,10 +146,10 @@ def read_number(
     plain = number.str.replace_all(sign, "", literal=True).str.replace(",", ".", literal=True)
     read = pl.when(number.str.contains(grouped)).then(plain.cast(pl.Float64, strict=False))
     minus = pl.col("minus").str.contains(r"[(\-\u2212]") | (pl.col("sign").is_in(["-", "\u2212"]))
-    read = pl.when(minus).then(-read).otherwise(read)
-    read = pl.when(pl.col("percent") == "%").then(read / 100).otherwise(read)
+    signed = pl.when(minus).then(-read).otherwise(read)
+    shared = pl.when(pl.col("percent") == "%").then(signed / 100).otherwise(signed)
     code = pl.when(pl.col("front") != "").then("front").otherwise("behind")
-    cells = cells.with_columns(read=pl.when(~pl.col("absent")).then(read), code=code)
+    cells = cells.with_columns(read=pl.when(~pl.col("absent")).then(shared), code=code)
     value, other = pl.col("read"), "," if decimal == "." else "."
     signs = cells["code"].unique().drop_nulls().to_list()
     codes = {one: _code_of(one) for one in signs if one and one not in _MANY}

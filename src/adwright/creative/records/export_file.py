@@ -253,7 +253,7 @@ def _blank_lines(inside: Path, head: _Head) -> list[Repair]:
         if all(line.strip(_BLANK) for line in raw):
             return []
     blank = []
-    with io.TextIOWrapper(cast(IO[bytes], _opened(inside)), encoding="utf-8", newline="") as text:
+    with io.TextIOWrapper(_opened(inside), encoding="utf-8", newline="") as text:
         reader = csv.reader(text, delimiter=head.separator)
         try:
             while (fields := next(reader, None)) is not None:

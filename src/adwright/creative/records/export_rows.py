@@ -225,10 +225,9 @@ class _Reader:
                 found = read_number(self.frame, theirs, decimal, self.locate, whole=is_whole)
                 made[ours] = pl.lit(found.value)
                 if found.empty:
-                    said = (
+                    self.notes.said.append(
                         f"{theirs}: {found.empty:,} cells hold nothing, which is not read as zero"
                     )
-                    self.notes.said.append(said)
                 what = f"cells of {theirs} that say less or more than a number kept as unknown"
                 self._repair(what, found.below, theirs)
                 if ours in ("spend", "conversion_value"):

@@ -115,8 +115,16 @@ def _with_creatives(frame: pl.DataFrame, notes: NoteTaker) -> tuple[pl.DataFrame
             f"first is kept; such is {several.item(0, 'creative_id')!r:.60}"
         )
     made = [
-        Creative(**{name: value or "" for name, value in row.items()})
-        for row in texts.iter_rows(named=True)
+        Creative(
+            creative_id=one or "",
+            headline=words.get("headline") or "",
+            description=words.get("description") or "",
+            body=words.get("body") or "",
+            call_to_action=words.get("call_to_action") or "",
+            brand=words.get("brand") or "",
+        )
+        for one, *parts in texts.iter_rows()
+        for words in [dict(zip(slots, parts, strict=True))]
     ]
     ids = pl.Series(_ID, [one.creative_id for one in made], pl.String)
     kept = frame.join(

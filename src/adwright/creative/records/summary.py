@@ -139,8 +139,8 @@ class NoteTaker:
 
     def taken(self, source: str, file: str, left: Sequence[str]) -> DeliveryNotes:
         """The notes; left: columns that are not kept."""
-        parts = (tuple(one) for one in (self.said, self.repairs, self.odd, left))
-        return DeliveryNotes(source, file, *parts)
+        said, repairs, odd = tuple(self.said), tuple(self.repairs), tuple(self.odd)
+        return DeliveryNotes(source, file, said, repairs, odd, tuple(left))
 
 
 def summarise_days(days: pl.DataFrame, notes: DeliveryNotes) -> DeliverySummary:
@@ -173,15 +173,15 @@ def summarise_days(days: pl.DataFrame, notes: DeliveryNotes) -> DeliverySummary:
             for name in ("spend", "conversion_value")
         ),
     )
-    sums = {
-        name: {
+    spend, value = (
+        {
             str(one["currency"]): float(one[name])
             for one in money.sort("currency").iter_rows(named=True)
             if one[f"has {name}"]
         }
         for name in ("spend", "conversion_value")
-    }
-    return DeliverySummary(**row, **sums, notes=notes)
+    )
+    return DeliverySummary(**row, spend=spend, conversion_value=value, notes=notes)
 
 
 def repair_of(what: str, rows: Sequence[int], values: Sequence[object] | None = None) -> Repair:
