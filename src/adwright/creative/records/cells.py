@@ -40,7 +40,7 @@ _PARTS = (
     r"(\.?\d[\d.,]*(?:[eE][+\-]?\d+)?)(%?)([^\d.,()+\-\u2212%<>]*)(\)?)$"
 )
 #: Groups of three digits; of two before the last, as India writes them.
-_DOT = r"^(?:\d{1,3}(?:,\d{2})*(?:,\d{3})|\d*)(?:\.\d+)?(?:[eE][+\-]?\d+)?$"
+_DOT = r"^(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d*)(?:\.\d+)?(?:[eE][+\-]?\d+)?$"
 _COMMA = r"^(?:\d{1,3}(?:\.\d{3})+|\d*)(?:,\d+)?(?:[eE][+\-]?\d+)?$"
 #: Signs that name one currency; "$", "¥" and "kr" are of many.
 _SIGNS: Mapping[str, str] = {

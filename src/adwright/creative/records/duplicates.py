@@ -258,7 +258,8 @@ def _within(
 def _count_bits(words: Words) -> NDArray[Any]:
     """How many bits of each word are set."""
     if hasattr(np, "bitwise_count"):  # numpy 2
-        return np.asarray(np.bitwise_count(words))
+        counted: NDArray[Any] = np.bitwise_count(words)
+        return counted
     bits = words - ((words >> _ONE) & np.uint64(0x5555555555555555))
     pairs = np.uint64(0x3333333333333333)
     bits = (bits & pairs) + ((bits >> np.uint64(2)) & pairs)

@@ -27,6 +27,7 @@ __all__ = ["DayColumn", "IdColumn", "read_day", "read_id"]
 _KEPT, _WHOLE = 15, 2**53
 #: So rarely would so many ids end in zeros by chance.
 _CHANCE = 0.01
+_ERA = 1900
 _LOST = "export again and open the file without a spreadsheet, or format the column as text first"
 #: Dates that name their month or begin with the year; as the platforms write them.
 _FORMATS = (
@@ -130,7 +131,7 @@ def read_day(
     plain = given if date_format else given.str.replace(_MIDNIGHT, "")
     known = frame.select(plain.alias(column))[column].unique().drop_nulls()
     chosen = date_format or _format_of(known)
-    value = plain.str.to_date(chosen, strict=False) if chosen else pl.lit(None, pl.Date)
+    value = _date(plain, chosen) if chosen else pl.lit(None, pl.Date)
     bad = given.is_not_null() & value.is_null()
     found = frame.select(bad.fill_null(value=False).alias("bad"))["bad"]
     at = found.arg_true()
@@ -210,12 +211,20 @@ def _format_of(known: pl.Series) -> str:
     """The format that all these dates have, or the most of them; empty where two are possible."""
     if not len(known):
         return _FORMATS[0]
-    counts = {one: int(known.str.to_date(one, strict=False).count()) for one in _FORMATS}
+    cell = pl.col(known.name)
+    tried = known.to_frame().select(_date(cell, one).count().alias(one) for one in _FORMATS)
+    counts = tried.row(0, named=True)
     best = max(counts, key=lambda one: counts[one])
     if counts[best]:
         return best
     formats = format_of(known.to_list())
     return formats[0] if len(formats) == 1 else ""
+
+
+def _date(text: pl.Expr, date_format: str) -> pl.Expr:
+    """The date, where it is of this era: %Y reads the year 26, too."""
+    found = text.str.to_date(date_format, strict=False)
+    return pl.when(found.dt.year() >= _ERA).then(found)
 
 
 def _hint(wrong: str, known: Sequence[str]) -> str:

@@ -130,10 +130,12 @@ def _with_creatives(frame: pl.DataFrame, notes: NoteTaker) -> tuple[pl.DataFrame
     kept = frame.join(
         texts.with_columns(ids), on=key, how="left", nulls_equal=True, maintain_order="left"
     )
-    first = {one.creative_id: one for one in reversed(made)}
+    first: dict[str, Creative] = {}
+    for one in made:
+        first.setdefault(one.creative_id, one)
     return (
         kept.with_columns(creative_id=_ID).drop(_ID, *slots),
-        from_arrow(creatives_table(reversed(first.values()))),
+        from_arrow(creatives_table(first.values())),
     )
 
 
