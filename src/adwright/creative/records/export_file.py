@@ -198,8 +198,10 @@ def _copy(path: Path, target: Path, head: _Head, most: int) -> None:
         ):
             for _ in head.skipped:
                 text.readline()
+            written = 0
             while block := text.read(1 << 20):
-                if out.tell() > most:
+                written += len(block)
+                if written > most:
                     raise FileUnreadableError(
                         f"the file unpacks to more than {most / 1e9:,.2f} GB, the bound of memory",
                         file=str(path),
