@@ -167,7 +167,7 @@ def test_a_record_has_links_and_creatives() -> None:
     assert record.creatives.height == 3
     assert record.creatives["headline"].to_list() == ["Bread", None, None]
     assert record.summary().spend == {"": 0.0, "EUR": 1.5}
-    with pytest.raises(ValueInvalidError, match="e.csv"):
+    with pytest.raises(ValueInvalidError, match=r"e\.csv"):
         DeliveryRecord.checked(table(clicks=[3, 51, 0]), file="e.csv")
     with pytest.raises(ValueInvalidError, match="after"):
         DeliveryRecord.checked(table(), today=day(1))

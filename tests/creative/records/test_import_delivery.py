@@ -159,6 +159,8 @@ def test_tiktok(tmp_path: Path) -> None:
     assert record.days["impressions"].to_list() == [12345, 0]
     assert record.days["placement"].to_list() == ["TikTok"] * 2
     assert record.summary().spend == {"BRL": 1234.56}
+    assert record.notes.said[0] == "the fields are parted by semicolons"
+    assert "the numbers have a decimal comma" in record.notes.said
     assert record.notes.warnings == ()
 
 

@@ -258,13 +258,12 @@ def _within(
 def _count_bits(words: Words) -> NDArray[Any]:
     """How many bits of each word are set."""
     if hasattr(np, "bitwise_count"):  # numpy 2
-        counted: NDArray[Any] = np.bitwise_count(words)
-        return counted
+        return np.asarray(np.bitwise_count(words))
     bits = words - ((words >> _ONE) & np.uint64(0x5555555555555555))
     pairs = np.uint64(0x3333333333333333)
     bits = (bits & pairs) + ((bits >> np.uint64(2)) & pairs)
     bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (bits * np.uint64(0x0101010101010101)) >> np.uint64(56)
+    return np.asarray((bits * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
 def _looks_of(creatives: pl.DataFrame, looks: Mapping[str, int]) -> list[int | None]:

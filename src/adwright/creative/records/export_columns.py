@@ -151,7 +151,7 @@ _SIGNS: Mapping[str, tuple[str, ...]] = {
     "meta": (
         *("amountspent", "reportingstarts", "reportingends", "adsetid", "adsetname", "datestart"),
         *("datestop", "accountcurrency", "inlinelinkclicks", "linkclicks", "publisherplatform"),
-        *("addelivery", "impressiondevice", "clicksall"),
+        *("addelivery", "impressiondevice"),
     ),
     "google": (
         *("impr", "currencycode", "convvalue", "costmicros", "customerid", "countryterritory"),

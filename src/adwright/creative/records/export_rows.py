@@ -302,8 +302,8 @@ class _Reader:
         causes = {one: cause for one in words if (cause := status_cause(one))}
         shown = ", ".join(f"{one[:40]}={causes.get(one) or 'no stop'}" for one in words[:_LISTED])
         self.notes.said.append(f"status is read as a cause of a stop: {shown}")
-        cause = pl.col("status").replace_strict(causes, default=None, return_dtype=pl.String)
-        return frame.with_columns(stop_cause=cause)
+        known = pl.col("status").replace_strict(causes, default=None, return_dtype=pl.String)
+        return frame.with_columns(stop_cause=known)
 
     def _repair(self, what: str, bad: pl.Series, column: str = "") -> None:
         self.notes.repair(what, self.locate, bad, self.frame[column] if column else None)

@@ -69,7 +69,8 @@ def import_delivery(
         table.frame.columns, source, options.columns, file=table.name, first_line=table.first_line
     )
     table, totals = only_rows(table, named.columns)
-    notes = NoteTaker(named.said, table.repairs)
+    parted = ("the fields are parted by semicolons",) if table.decimal_comma else ()
+    notes = NoteTaker((*parted, *named.said), table.repairs)
     days = read_rows(table, named, options, notes)
     days, creatives = _with_creatives(days, notes)
     locate = table.locate
