@@ -167,7 +167,7 @@ def test_semicolons_suggest_a_comma_where_the_cells_say_nothing() -> None:
 
 
 def test_mixed_signs_name_the_first_of_the_fewer() -> None:
-    with pytest.raises(ValueInvalidError, match="2 cells can only have a point") as caught:
+    with pytest.raises(ValueInvalidError, match="2 different cells can only") as caught:
         sign(["1.5", "2.5", "3,5"])
     assert (caught.value.row, caught.value.column, caught.value.value) == (2, "spend", "3,5")
     with pytest.raises(ValueInvalidError, match="thousands") as caught:

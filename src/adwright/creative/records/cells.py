@@ -9,7 +9,7 @@ leave no doubt; where two say otherwise, both are named. A cell of "--" holds no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -21,6 +21,7 @@ __all__ = [
     "DecimalSign",
     "NumberColumn",
     "bare",
+    "by_distinct",
     "check_rows",
     "find_decimal",
     "is_absent",
@@ -51,6 +52,7 @@ _SIGNS: Mapping[str, str] = {
     **{"CN¥": "CNY", "JP¥": "JPY", "Rp": "IDR", "RM": "MYR"},
 }
 _MANY = ("$", "¥", "kr")
+_CELL, _MADE = "__cell", "__made"
 
 
 class NumberColumn(NamedTuple):
@@ -75,6 +77,14 @@ def is_absent(cell: pl.Expr) -> pl.Expr:
     return cell.is_null() | bare(cell).str.to_lowercase().is_in(_ABSENT)
 
 
+def by_distinct(cells: pl.Series, read: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
+    """What `read` makes of each cell, which is read once where it comes often."""
+    every = pl.DataFrame({_CELL: cells})
+    made = every.unique().with_columns(read(pl.col(_CELL)).alias(_MADE))
+    joined = every.join(made, on=_CELL, how="left", nulls_equal=True, maintain_order="left")
+    return joined[_MADE].alias(cells.name)
+
+
 def find_decimal(
     frame: pl.DataFrame,
     columns: Sequence[str],
@@ -90,36 +100,17 @@ def find_decimal(
     Raises ValueInvalidError where one cell says a point and another a comma; it names the first of
     the fewer.
     """
-    votes = []
+    votes: dict[str, pl.DataFrame] = {}
     for name in columns:
-        number = _number(pl.col(name))
-        points = number.str.count_matches(".", literal=True)
-        commas = number.str.count_matches(",", literal=True)
-        last_is_comma = number.str.contains(r",[^.]*$")
-        both = (points > 0) & (commas > 0)
-        one = (points + commas) == 1
-        # One sign before three digits may part thousands: the digits before it decide, if any can.
-        open_ = one & number.str.contains(r"^[1-9]\d{0,2}[.,]\d{3}$")
-        thousands = ((points + commas) > 1) & ~both
-        if name in whole:
-            thousands = thousands | open_
-            open_ = pl.lit(value=False)
-        says_comma = (
-            pl.when(both)
-            .then(last_is_comma)
-            .when(thousands)
-            .then(points > 0)
-            .when(one & ~open_)
-            .then(commas > 0)
-        )
-        votes.append(says_comma.alias(name))
-    found = frame.select(votes)
+        cells = frame[name].unique().drop_nulls()
+        signed = cells.filter(cells.str.contains("[.,]")).to_frame()
+        votes[name] = signed.with_columns(_says_comma(pl.col(name), name in whole).alias(_MADE))
     counts = {
-        sign: sum(int((found[name] == said).sum()) for name in columns)
+        sign: sum(int((one[_MADE] == said).sum()) for one in votes.values())
         for sign, said in ((",", True), (".", False))
     }
     if counts[","] and counts["."]:
-        _refuse_mixed(frame, found, columns, counts, locate)
+        _refuse_mixed(frame, votes, counts, locate)
     if counts[","]:
         return ",", "the numbers have a decimal comma"
     if counts["."] or not separator_comma:
@@ -140,7 +131,8 @@ def read_number(
     parts = _parts(cell)
     names = ("minus", "front", "sign", "number", "percent", "behind")
     fields = (parts.struct.field(f"{n}").alias(name) for n, name in enumerate(names, 1))
-    cells = frame.select(cell, below=below, absent=is_absent(cell) | below).with_columns(fields)
+    known = frame.select(cell.unique())
+    cells = known.with_columns(*fields, below=below, absent=is_absent(cell) | below)
     number = pl.col("number")
     grouped, sign = (_DOT, ",") if decimal == "." else (_COMMA, ".")
     plain = number.str.replace_all(sign, "", literal=True).str.replace(",", ".", literal=True)
@@ -172,12 +164,16 @@ def read_number(
         hint = "correct it; a spreadsheet may have read the sign of thousands as that of decimals"
         what = f"{column} must be a whole number"
         checks.append(Check(column, value.is_finite() & (value != value.floor()), what, hint))
+    of_codes = {one: name for one, name in codes.items() if name}
+    currency = cells["code"].replace_strict(of_codes, default=None, return_dtype=pl.String)
+    kept = cells.select(column, "read", "code", "below", "absent", currency=currency)
+    cells = frame.select(cell).join(
+        kept, on=column, how="left", nulls_equal=True, maintain_order="left"
+    )
     check_rows(cells, checks, locate)
-    known = {one: name for one, name in codes.items() if name}
-    currency = cells["code"].replace_strict(known, default=None, return_dtype=pl.String)
     vague = tuple(sorted(one for one in signs if one in _MANY))
     empty = int(cells["absent"].sum()) - int(cells["below"].sum())
-    return NumberColumn(cells["read"], currency, cells["below"], empty, vague)
+    return NumberColumn(cells["read"], cells["currency"], cells["below"], empty, vague)
 
 
 def check_rows(frame: pl.DataFrame, checks: Sequence[Check], locate: Locate) -> None:
@@ -201,24 +197,42 @@ def _code_of(sign: str) -> str:
     return _SIGNS.get(sign) or (sign.upper() if len(sign) == 3 and sign.isalpha() else "")
 
 
+def _says_comma(cell: pl.Expr, whole: bool) -> pl.Expr:
+    """Whether a cell can only have a comma before its decimals; null where it leaves that open."""
+    number = _number(cell)
+    points = number.str.count_matches(".", literal=True)
+    commas = number.str.count_matches(",", literal=True)
+    one, several = (points + commas) == 1, (points + commas) > 1
+    # One sign before three digits may part thousands, and does so in a whole number.
+    open_ = one & number.str.contains(r"^[1-9]\d{0,2}[.,]\d{3}$")
+    thousands = several | open_ if whole else several
+    return (
+        pl.when((points > 0) & (commas > 0))
+        .then(number.str.contains(r",[^.]*$"))
+        .when(thousands)
+        .then(points > 0)
+        .when(one & ~open_)
+        .then(commas > 0)
+    )
+
+
 def _refuse_mixed(
     frame: pl.DataFrame,
-    found: pl.DataFrame,
-    columns: Sequence[str],
+    votes: Mapping[str, pl.DataFrame],
     counts: Mapping[str, int],
     locate: Locate,
 ) -> None:
     fewer = "," if counts[","] <= counts["."] else "."
-    rows = [
-        (int(at[0]), name)
-        for name in columns
-        if len(at := (found[name] == (fewer == ",")).fill_null(value=False).arg_true())
-    ]
+    rows = []
+    for name, vote in votes.items():
+        some = vote.filter(pl.col(_MADE) == (fewer == ","))[name]
+        at = frame[name].is_in(some.implode()).fill_null(value=False).arg_true()
+        rows += [(int(at[0]), name)] if len(at) else []
     row, name = min(rows)
     file, there = locate(row)
     raise ValueInvalidError(
-        f"decimal signs are mixed: {counts['.']:,} cells can only have a point before the decimals "
-        f"and {counts[',']:,} only a comma; the first of the fewer is named",
+        f"decimal signs are mixed: {counts['.']:,} different cells can only have a point before "
+        f"the decimals and {counts[',']:,} only a comma; the first of the fewer is named",
         file=file,
         row=there,
         column=name,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import polars as pl
 
 from adwright.core.errors import SchemaError
-from adwright.creative.records.cells import bare, check_rows, is_absent
+from adwright.creative.records.cells import bare, by_distinct, check_rows, is_absent
 from adwright.creative.records.summary import Repair, repair_of
 from adwright.data.checks import Check, Locate, raise_at
 from adwright.data.columns import NOT_IDS
@@ -28,12 +28,14 @@ _KEPT, _WHOLE = 15, 2**53
 #: So rarely would so many ids end in zeros by chance.
 _CHANCE = 0.01
 _ERA = 1900
+_MADE = "__made"
 _LOST = "export again and open the file without a spreadsheet, or format the column as text first"
 #: Dates that name their month or begin with the year; as the platforms write them.
 _FORMATS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%b %d, %Y", "%B %d, %Y"),
     *("%a, %b %d, %Y", "%A, %B %d, %Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y"),
 )
+_HOURS = r"\d[ T]\d?\d:\d\d"
 _MIDNIGHT = r"[ T]00:00(?::00(?:\.0+)?)?(?:Z|[+-]\d\d:?\d\d)?$"
 
 
@@ -60,7 +62,7 @@ def read_id(frame: pl.DataFrame, column: str, locate: Locate) -> IdColumn:
     a float holds, and ids that all end in zeros where a spreadsheet cuts them off. SchemaError
     for a column of another type.
     """
-    dtype, cell = frame.schema[column], pl.col(column)
+    dtype = frame.schema[column]
     if dtype.is_float():
         return _of_floats(frame, column, locate)
     if not (dtype == pl.String or dtype.is_integer() or dtype in (pl.Categorical, pl.Null)):
@@ -70,36 +72,41 @@ def read_id(frame: pl.DataFrame, column: str, locate: Locate) -> IdColumn:
             column=column,
             hint="cast the column to text",
         )
-    text = bare(cell.cast(pl.String))
-    unwrapped = text.str.replace(r'^="([^"]*)"$', "${1}").str.replace(r"^'(\d+)$", "${1}")
-    whole = unwrapped.str.replace(r"^(\d{1,15})\.0+$", "${1}")
+    texts = frame[column].cast(pl.String)
+    text = by_distinct(texts, bare)
+    unwrapped = by_distinct(
+        text,
+        lambda one: one.str.replace(r'^="([^"]*)"$', "${1}").str.replace(r"^'(\d+)$", "${1}"),
+    )
+    whole = by_distinct(unwrapped, lambda one: one.str.replace(r"^(\d{1,15})\.0+$", "${1}"))
+    shown = frame.select(column).with_columns(whole.alias(_MADE))
     exponent = Check(
         column,
-        whole.str.contains(r"^\d([.,]\d+)?[eE]\+?\d+$"),
+        pl.col(_MADE).str.contains(r"^\d([.,]\d+)?[eE]\+?\d+$"),
         f"{column} was shortened by a spreadsheet, its last digits are lost",
         _LOST,
     )
     cut = Check(
         column,
-        whole.str.contains(r"^\d{16,}[.,]0+$"),
+        pl.col(_MADE).str.contains(r"^\d{16,}[.,]0+$"),
         f"{column} went through a float, which does not hold its last digits",
         _LOST,
     )
-    check_rows(frame, [exponent, cut], locate)
-    value = pl.when(~is_absent(whole)).then(whole)
-    _check_ids(frame, column, value, locate)
-    odd = _check_zeros(frame, column, value, locate)
+    check_rows(shown, [exponent, cut], locate)
+    value = by_distinct(whole, lambda one: pl.when(~is_absent(one)).then(one))
+    shown = frame.select(column).with_columns(value.alias(_MADE))
+    _check_ids(shown, column, locate)
+    odd = _check_zeros(shown, column, locate)
     repairs = []
     for what, after, before in (
         (f"cells of {column} freed of a spreadsheet's quotes", unwrapped, text),
         (f"ids of {column} freed of the .0 of a float", whole, unwrapped),
     ):
-        rows = frame.select((after != before).fill_null(value=False).alias("bad"))["bad"]
-        at = rows.arg_true().to_list()
+        at = (after != before).fill_null(value=False).arg_true().to_list()
         if at:
-            shown = [frame.item(row, column) for row in at[:3]]
-            repairs.append(repair_of(what, [locate(row)[1] for row in at], shown))
-    return IdColumn(value, tuple(repairs), odd)
+            first = [frame.item(row, column) for row in at[:3]]
+            repairs.append(repair_of(what, [locate(row)[1] for row in at], first))
+    return IdColumn(pl.lit(value), tuple(repairs), odd)
 
 
 def read_day(
@@ -123,26 +130,30 @@ def read_day(
             column=column,
             hint="write dates as 2026-01-31",
         )
-    text = bare(cell.cast(pl.String))
-    given = pl.when(~is_absent(text)).then(text)
-    hours = given.str.contains(r"\d[ T]\d?\d:\d\d") & ~given.str.contains(_MIDNIGHT)
+    cells = frame[column].cast(pl.String)
+    given = by_distinct(cells, lambda one: pl.when(~is_absent(one)).then(bare(one)))
+    known = given.unique().drop_nulls()
     if not date_format:
-        _check_midnight(frame, column, hours, locate)
-    plain = given if date_format else given.str.replace(_MIDNIGHT, "")
-    known = frame.select(plain.alias(column))[column].unique().drop_nulls()
+        if known.str.contains(_HOURS).any():
+            hours = pl.lit(given.str.contains(_HOURS) & ~given.str.contains(_MIDNIGHT))
+            _check_midnight(frame, column, hours, locate)
+        known = known.str.replace(_MIDNIGHT, "").unique()
     chosen = date_format or _format_of(known)
-    value = _date(plain, chosen) if chosen else pl.lit(None, pl.Date)
+
+    def read(one: pl.Expr) -> pl.Expr:
+        plain = one if date_format else one.str.replace(_MIDNIGHT, "")
+        return _date(plain, chosen) if chosen else pl.lit(None, pl.Date)
+
+    value = by_distinct(given, read)
     bad = given.is_not_null() & value.is_null()
-    found = frame.select(bad.fill_null(value=False).alias("bad"))["bad"]
-    at = found.arg_true()
+    at = bad.arg_true()
     if len(at):
         what = f"{column} cannot be read as a date"
         what += f" of the format {chosen!r}, as others are" if chosen and not date_format else ""
-        first = frame.select(plain.alias(column)).item(int(at[0]), 0)
-        check = Check(column, bad, what, _hint(str(first), known.to_list()))
+        check = Check(column, pl.lit(bad), what, _hint(given[int(at[0])], known.to_list()))
         raise_at(frame.lazy(), check, int(at[0]), len(at), locate)
     plainly = chosen in ("", "%Y-%m-%d") or bool(date_format)
-    return DayColumn(value, () if plainly else (f"{column}: dates are read as {chosen}",))
+    return DayColumn(pl.lit(value), () if plainly else (f"{column}: dates are read as {chosen}",))
 
 
 def _of_floats(frame: pl.DataFrame, column: str, locate: Locate) -> IdColumn:
@@ -159,23 +170,22 @@ def _of_floats(frame: pl.DataFrame, column: str, locate: Locate) -> IdColumn:
     return IdColumn(cell.cast(pl.Int64).cast(pl.String), (repair,) if count else ())
 
 
-def _check_ids(frame: pl.DataFrame, column: str, value: pl.Expr, locate: Locate) -> None:
-    """Refuse what the rule of `adwright.data.ids` refuses."""
+def _check_ids(frame: pl.DataFrame, column: str, locate: Locate) -> None:
+    """Refuse what the rule of `adwright.data.ids` refuses. frame: `column` and its ids, _MADE."""
+    value = pl.col(_MADE)
     long = value.str.len_chars() > LONGEST_ID
     bad = long | ~value.str.contains(PRINTABLE) | value.is_in(NOT_IDS)
     what = f"{column} has a control character, more than {LONGEST_ID} characters or a word for none"
     check_rows(frame, [Check(column, bad, what, "correct the id")], locate)
 
 
-def _check_zeros(
-    frame: pl.DataFrame, column: str, value: pl.Expr, locate: Locate
-) -> tuple[str, ...]:
+def _check_zeros(frame: pl.DataFrame, column: str, locate: Locate) -> tuple[str, ...]:
     """Refuse ids that end in zeros from the 16th digit on, where that is no chance.
 
     Of n ids, of which one of d digits does so with a chance of 10**(15 - d), `expected` do; that
     `found` or more do has a chance of at most (e * expected / found) ** found (Chernoff's bound).
     """
-    ids = frame.select(value.alias(column))[column].unique().drop_nulls()
+    value, ids = pl.col(_MADE), frame[_MADE].unique().drop_nulls()
     long = ids.filter(ids.str.contains(rf"^\d{{{_KEPT + 1},}}$"))
     if not len(long):
         return ()

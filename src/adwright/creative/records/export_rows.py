@@ -14,7 +14,14 @@ import polars as pl
 
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, SchemaError
-from adwright.creative.records.cells import bare, check_rows, find_decimal, is_absent, read_number
+from adwright.creative.records.cells import (
+    bare,
+    by_distinct,
+    check_rows,
+    find_decimal,
+    is_absent,
+    read_number,
+)
 from adwright.creative.records.creative import SLOTS
 from adwright.creative.records.delivery import SEGMENTS
 from adwright.creative.records.export_columns import NamedExport, status_cause
@@ -218,7 +225,8 @@ class _Reader:
                 separator_comma=self.table.decimal_comma,
             )
             self.notes.said += [why] if why else []
-        made, codes = {}, []
+        made: dict[str, pl.Expr] = {}
+        codes: list[pl.Series] = []
         for ours, theirs in columns.items():
             if ours in text:
                 is_whole = theirs in whole
@@ -231,7 +239,7 @@ class _Reader:
                 what = f"cells of {theirs} that say less or more than a number kept as unknown"
                 self._repair(what, found.below, theirs)
                 if ours in ("spend", "conversion_value"):
-                    codes.append(pl.lit(found.currency))
+                    codes.append(found.currency)
                     if found.vague:
                         self.notes.odd.append(
                             f"{theirs}: {found.vague[0]} is a sign of many currencies"
@@ -269,16 +277,16 @@ class _Reader:
         check_rows(self.frame, checks, self.locate)
         return value
 
-    def _currency(self, codes: Sequence[pl.Expr]) -> dict[str, pl.Expr]:
+    def _currency(self, codes: Sequence[pl.Series]) -> dict[str, pl.Expr]:
         """The one code that option, heading, column and cells say; two are an error."""
         theirs = self.named.columns.get("currency")
         says: list[pl.Expr] = []
         if theirs is not None:
-            says.append(bare(_as_text(self.frame, theirs)).str.to_uppercase().replace("", None))
+            says.append(self._text(theirs).str.to_uppercase())
         says += [pl.lit(one) for one in (self.named.currency, self.options.currency) if one]
-        says += codes
-        if not says:
-            return {}
+        says += [pl.lit(one) for one in codes if one.is_not_null().any()]
+        if len(says) < 2:
+            return {"currency": says[0]} if says else {}
         said = pl.concat_list(one.cast(pl.String) for one in says).list.drop_nulls().list.unique()
         cells = self.frame.with_columns(said.list.sort().alias(_SAID))
         check = Check(
@@ -292,8 +300,8 @@ class _Reader:
         return {"currency": pl.lit(cells[_SAID].list.first())}
 
     def _text(self, theirs: str) -> pl.Expr:
-        cell = bare(_as_text(self.frame, theirs))
-        return pl.when(~is_absent(cell)).then(cell)
+        cells = self.frame.select(_as_text(self.frame, theirs)).to_series()
+        return pl.lit(by_distinct(cells, lambda one: pl.when(~is_absent(one)).then(bare(one))))
 
     def _with_causes(self, frame: pl.DataFrame) -> pl.DataFrame:
         if "status" not in frame.columns:
