@@ -7,8 +7,10 @@ import pytest
 
 from adwright.core.errors import ValueInvalidError
 from adwright.creative.records.cells import (
+    LARGEST_COUNT,
     DecimalSign,
     bare,
+    by_distinct,
     check_rows,
     find_decimal,
     is_absent,
@@ -107,6 +109,9 @@ def test_counts_are_whole() -> None:
     assert read("12.0", whole=True) == 12.0
     with pytest.raises(ValueInvalidError, match="whole number"):
         read("12.5", whole=True)
+    with pytest.raises(ValueInvalidError, match="anybody counts"):
+        read("9" * 20, whole=True)
+    assert read(str(LARGEST_COUNT), whole=True) == 2.0**53
 
 
 @pytest.mark.parametrize(
@@ -173,6 +178,18 @@ def test_mixed_signs_name_the_first_of_the_fewer() -> None:
     with pytest.raises(ValueInvalidError, match="thousands") as caught:
         sign(["1.50", "2.50"], ["1.234", "7"])
     assert (caught.value.row, caught.value.column) == (0, "impressions")
+
+
+def test_a_cell_that_comes_often_is_read_once() -> None:
+    seen = []
+
+    def read(cell: pl.Expr) -> pl.Expr:
+        return cell.map_batches(lambda cells: seen.append(len(cells)) or cells.str.len_chars())
+
+    cells = pl.Series("__made", ["aa", None, "b", "aa"])
+    assert by_distinct(cells, read).to_list() == [2, None, 1, 2]
+    assert by_distinct(cells, read).name == "__made"
+    assert max(seen) == 3
 
 
 def test_blanks_of_all_kinds() -> None:

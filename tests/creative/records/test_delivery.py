@@ -100,6 +100,8 @@ def test_few_columns_are_enough() -> None:
         ({"day": [day(1), None, day(1)]}, ValueInvalidError, "row 1, column day"),
         ({"period_days": [1, 1, 30]}, ValueInvalidError, "row 2, column period_days, value 30"),
         ({"impressions": [100, None, 10]}, ValueInvalidError, "row 1, column impressions"),
+        ({"impressions": [2**60, 50, 10]}, ValueInvalidError, "row 0, column impressions"),
+        ({"period_days": [1, 2**40, 1]}, ValueInvalidError, "row 1, column period_days"),
         ({"impressions": [-1, 50, 10]}, ValueInvalidError, "row 0, column impressions"),
         ({"clicks": [-1, 50, 0]}, ValueInvalidError, "row 0, column clicks"),
         ({"clicks": [3, 51, 0]}, ValueInvalidError, "row 1, column clicks, value 51"),

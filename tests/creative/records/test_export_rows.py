@@ -67,6 +67,13 @@ ROW_1 = ("row 1",)
 REFUSED = [
     Bad("empty file", b"", FileUnreadableError, ("empty",)),
     Bad("header alone", HEAD.encode(), FileUnreadableError, ("header and no rows",)),
+    Bad(
+        "totals alone",
+        HEAD.encode() + b"Total,,,5,1,1,EUR\n",
+        FileUnreadableError,
+        ("no rows of ads",),
+    ),
+    Bad("more than anybody counts", text("9" * 20, was="900"), ValueInvalidError, ROW_1),
     Bad("no header", GOOD.encode(), SchemaError, ("header is missing", "columns=")),
     Bad(
         "a column twice",
@@ -332,6 +339,7 @@ def test_tables_in_memory_keep_their_types() -> None:
     ("columns", "error", "part"),
     [
         ({"clicks": [0.5, 1.0]}, ValueInvalidError, "whole number"),
+        ({"clicks": [2**60, 1]}, ValueInvalidError, "whole number"),
         ({"spend": [1.0, float("inf")]}, ValueInvalidError, "finite"),
         ({"spend": [[1.0], [2.0]]}, SchemaError, "number or text"),
         ({"ad_id": [0.5, 1.0]}, ValueInvalidError, "float"),
@@ -360,6 +368,16 @@ def test_currencies(currency: list[str] | None, settings: dict[str, str], found:
         frame = frame.with_columns(currency=pl.Series(currency))
     rows, _ = read(frame, **settings)
     assert rows["currency"].to_list() == [found] * 2
+
+
+def test_a_sign_of_many_currencies_is_doubted_where_nothing_else_tells() -> None:
+    frame = BASE.with_columns(spend=pl.lit("$1.5"))
+    assert "$ is a sign of many currencies" in read(frame)[1].odd[0]
+    rows, notes = read(frame, currency="CAD")
+    assert rows["currency"].to_list() == ["CAD"] * 2
+    assert rows["spend"].to_list() == [1.5] * 2
+    assert notes.odd == []
+    assert read(frame.with_columns(currency=pl.lit("AUD")))[1].odd == []
 
 
 def test_the_settings_are_checked() -> None:

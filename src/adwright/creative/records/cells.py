@@ -18,6 +18,7 @@ from adwright.core.errors import ValueInvalidError
 from adwright.data.checks import Check, Locate, run_checks
 
 __all__ = [
+    "LARGEST_COUNT",
     "DecimalSign",
     "NumberColumn",
     "bare",
@@ -52,6 +53,8 @@ _SIGNS: Mapping[str, str] = {
     **{"CN¥": "CNY", "JP¥": "JPY", "Rp": "IDR", "RM": "MYR"},
 }
 _MANY = ("$", "¥", "kr")
+#: Whole numbers up to it are exact in a float.
+LARGEST_COUNT = 2**53
 _CELL, _MADE = "__cell", "__made"
 
 
@@ -164,6 +167,8 @@ def read_number(
         hint = "correct it; a spreadsheet may have read the sign of thousands as that of decimals"
         what = f"{column} must be a whole number"
         checks.append(Check(column, value.is_finite() & (value != value.floor()), what, hint))
+        what = f"{column} is more than anybody counts"
+        checks.append(Check(column, value.abs() > LARGEST_COUNT, what, "correct the cell"))
     of_codes = {one: name for one, name in codes.items() if name}
     currency = cells["code"].replace_strict(of_codes, default=None, return_dtype=pl.String)
     kept = cells.select(column, "read", "code", "below", "absent", currency=currency)

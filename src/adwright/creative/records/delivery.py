@@ -23,7 +23,7 @@ import pyarrow as pa
 from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import FileUnreadableError, SchemaError
-from adwright.creative.records.cells import check_rows
+from adwright.creative.records.cells import LARGEST_COUNT, check_rows
 from adwright.creative.records.creative import CREATIVES, creatives_table, from_table
 from adwright.creative.records.links import check_links, links_of
 from adwright.creative.records.summary import DeliveryNotes, DeliverySummary, summarise_days
@@ -192,7 +192,7 @@ def check_delivery(
     ids = pa.schema([one for one in DELIVERY if one.type == pa.string()])
     hint = "fill in the id, or leave out the row"
     check_rows(frame, [replace(one, hint=hint) for one in text_checks(types, ids)], where)
-    kept = _conformed(frame, file)
+    kept = _conformed(frame, file, where)
     check_rows(kept, _row_checks(today), where)
     for check in _group_checks(kept):
         bad = kept.select(check.bad.alias(_BAD)).to_series()
@@ -245,8 +245,8 @@ def open_delivery(folder: str | Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> D
     )
 
 
-def _conformed(frame: pl.DataFrame, file: str) -> pl.DataFrame:
-    columns = []
+def _conformed(frame: pl.DataFrame, file: str, locate: Locate) -> pl.DataFrame:
+    columns, large = [], []
     for one in DELIVERY:
         target = _TYPES[one.type]
         dtype = frame.schema.get(one.name)
@@ -263,7 +263,12 @@ def _conformed(frame: pl.DataFrame, file: str) -> pl.DataFrame:
         cell = pl.col(one.name)
         if one.type == _CATEGORY and not is_category(dtype):
             cell = cell.cast(pl.String)
+        if target.is_integer():
+            most = LARGEST_COUNT if target == pl.Int64 else 2**31 - 1
+            above = cell.cast(pl.Float64).abs() > most
+            large.append(Check(one.name, above, f"{one.name} is too large", "correct it"))
         columns.append(cell.cast(target))
+    check_rows(frame, large, locate)
     return frame.select(columns)
 
 

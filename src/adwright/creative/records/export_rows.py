@@ -13,8 +13,9 @@ from typing import Literal
 import polars as pl
 
 from adwright.core.config import check_literals
-from adwright.core.errors import ConfigError, SchemaError
+from adwright.core.errors import ConfigError, FileUnreadableError, SchemaError
 from adwright.creative.records.cells import (
+    LARGEST_COUNT,
     bare,
     by_distinct,
     check_rows,
@@ -112,6 +113,12 @@ def only_rows(table: ExportTable, columns: Mapping[str, str]) -> tuple[ExportTab
         "rows equal to an earlier one left out",
         frame.select(_as_text(frame, day)).to_series(),
     )
+    if not table.frame.height:
+        raise FileUnreadableError(
+            "the table has totals and no rows of ads",
+            file=table.name,
+            hint="break the report down by ad and by day, and export again",
+        )
     return table, left
 
 
@@ -240,7 +247,8 @@ class _Reader:
                 self._repair(what, found.below, theirs)
                 if ours in ("spend", "conversion_value"):
                     codes.append(found.currency)
-                    if found.vague:
+                    known = self.named.currency or self.options.currency
+                    if found.vague and not known and "currency" not in self.named.columns:
                         self.notes.odd.append(
                             f"{theirs}: {found.vague[0]} is a sign of many currencies"
                         )
@@ -271,6 +279,7 @@ class _Reader:
         ]
         if ours in _COUNTS:
             part = value.is_finite() & (value != value.floor())
+            part = part | (value.abs() > LARGEST_COUNT)
             checks.append(
                 Check(theirs, part, f"{theirs} must be a whole number", "correct the cell")
             )
