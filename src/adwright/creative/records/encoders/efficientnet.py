@@ -64,7 +64,7 @@ class _Conv(nn.Module):
         return functional.relu6(x) if self._relu6 else x
 
 
-class _Block(nn.Module):
+class _Bottleneck(nn.Module):
     def __init__(self, i: int, o: int, kernel: int, stride: int, growth: int) -> None:
         super().__init__()
         wide = i * growth
@@ -89,7 +89,7 @@ class EfficientNetLite0(nn.Module):
         blocks, i = [], _STEM
         for times, kernel, stride, growth, o in _ROWS:
             for at in range(times):
-                blocks.append(_Block(i, o, kernel, stride if at == 0 else 1, growth))
+                blocks.append(_Bottleneck(i, o, kernel, stride if at == 0 else 1, growth))
                 i = o
         self.blocks = nn.Sequential(*blocks)
         self.head = _Conv(i, FEATURES, 1, deep=False, relu6=True)
@@ -113,7 +113,7 @@ class EfficientNetLite0(nn.Module):
             )
             _fold(network.stem, stored, "_conv_stem", "_bn0")
             for at, block in enumerate(network.blocks):
-                own = cast(_Block, block)
+                own = cast(_Bottleneck, block)
                 name = f"_blocks.{at}"
                 if own.expand is not None:
                     _fold(own.expand, stored, f"{name}._expand_conv", f"{name}._bn0")

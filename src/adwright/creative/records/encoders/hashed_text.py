@@ -41,7 +41,8 @@ class HashedText:
                 sign = 1.0 if code & 1 else -1.0
                 made[row, (code >> 1) % self.width] += sign * (1 + np.log(count))
         lengths = np.linalg.norm(made, axis=1, keepdims=True)
-        return np.divide(made, lengths, out=made, where=lengths > 0)
+        made /= np.where(lengths > 0, lengths, 1)
+        return made
 
 
 def _grams(text: str) -> Iterator[str]:

@@ -93,7 +93,8 @@ def _pixels(data: bytes, where: str) -> NDArray[np.float32]:
     """float32 [3, SIDE, SIDE]."""
     image = opened_image(data, where)
     square = image.resize((SIDE, SIDE), resample=_bicubic())
-    return ((np.asarray(square, np.float32) - 127) / 128).transpose(2, 0, 1)
+    values = np.asarray(square, np.float32).transpose(2, 0, 1)
+    return (values - np.float32(127)) / np.float32(128)
 
 
 def _bicubic() -> int:

@@ -28,11 +28,12 @@ from adwright.core.progress import progress
 __all__ = ["Encoder", "VectorStore"]
 
 Content = TypeVar("Content", str, bytes)
+_Content_contra = TypeVar("_Content_contra", str, bytes, contravariant=True)
 _SHARD = 1024
 _KEY = pa.binary(32)
 
 
-class Encoder(Protocol[Content]):
+class Encoder(Protocol[_Content_contra]):
     """What makes vectors. name: of all that they depend on, fit for a folder's name. width: D."""
 
     @property
@@ -45,7 +46,7 @@ class Encoder(Protocol[Content]):
         """See the class."""
         ...
 
-    def encode(self, contents: Sequence[Content], /) -> NDArray[np.float32]:
+    def encode(self, contents: Sequence[_Content_contra], /) -> NDArray[np.float32]:
         """float32 [B, D]."""
         ...
 
