@@ -1,0 +1,278 @@
+"""SpellTable: units with a life, as they were known at their landmark, and how long they went on.
+
+A unit is a spell of display, a creative or an ad. Its life counts whole periods, weeks or days: one
+that ran in periods s to s + L - 1 has lived L. At the **landmark**, the close of its l-th period,
+its features are taken, before it is known whether there will be a further period. So it has lived
+l - 1 periods for certain where risk begins (`entry`), and ends or is censored at `time` >= l:
+
+    start s      s + entry                            s + time
+      |--------------|----- landmark ... at risk ---------|
+      0            entry                                 time
+
+It **ended** at L where period s + L was observed and the unit was not there. Where the last
+observed period is V - 1, that is L < V - s; else it is censored at V - s. `seen_before` makes of a
+table what was known of it before period V, so that training never knows an end that came later.
+
+Letters: N units, F numbers, C categorical columns, E words of all units together.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInvalidError
+from adwright.data.hashing import mix64
+from adwright.data.ranges import ranges
+
+__all__ = ["LifeUnit", "SpellSplit", "SpellTable"]
+
+LifeUnit = Literal["week", "day"]
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+#: What only a finished life can tell. Numbers "so far", "before" and "during" are none of these.
+_TOTALS = re.compile(
+    r"(^|_)(total|lifetime|duration|end|ended|ending|last_(day|week)|cause|event|censored|time|life"
+    r"|remaining|stopped|stop)(_|$)"
+)
+_SO_FAR = re.compile(r"(^|_)(so_far|before|earlier|past)(_|$)")
+#: A single number that orders so many pairs of lives as they ended is their length.
+_SAME = 0.98
+_ROWS_LOOKED_AT = 20_000
+
+
+class SpellSplit(NamedTuple):
+    """The parts of a split by start: each is a SpellTable, none knows what came after it."""
+
+    train: SpellTable
+    valid: SpellTable
+    test: SpellTable
+
+
+@dataclass(frozen=True, eq=False)
+class SpellTable:
+    """Units at their landmark. N units.
+
+    entry: float32 [N], time already lived at the landmark, which is where risk begins (delayed
+    entry; 0 without one).
+    time: float32 [N], age at the end or at censoring, > entry, in periods of `unit`.
+    cause: int8 [N], 0 censored, 1.. the cause of ending. causes: their names, ("ended",) where
+    there is one.
+    numbers: float32 [N, F] with NaN where missing, by `number_names`.
+    categories: int32 [N, C], -1 missing, with `category_names` and `category_values` (per column a
+    tuple of texts, which the codes are places in).
+    words: int32 [E] ids in `vocabulary`, those of unit i from offsets[i] to offsets[i + 1] (int64
+    [N + 1]).
+    clicks, shown: float32 [N] or None: what the weights by click rate are made of, as of the
+    landmark.
+    owner, group: int32 [N] ids of the owner (product or advertiser) and the group (store or
+    campaign). start: int32 [N], the week or day of the beginning.
+    landmark: the period of a life at whose close the features were taken, from 1; 0 where that
+    differs from unit to unit (all that ran at one date).
+    unit: "week" or "day".
+    """
+
+    entry: Floats
+    time: Floats
+    cause: npt.NDArray[np.int8]
+    causes: tuple[str, ...]
+    unit: LifeUnit
+    numbers: Floats
+    number_names: tuple[str, ...]
+    categories: Ints
+    category_names: tuple[str, ...]
+    category_values: tuple[tuple[str, ...], ...]
+    words: Ints
+    offsets: npt.NDArray[np.int64]
+    vocabulary: tuple[str, ...]
+    clicks: Floats | None
+    shown: Floats | None
+    owner: Ints
+    group: Ints
+    start: Ints
+    landmark: float
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @property
+    def ended(self) -> npt.NDArray[np.bool_]:
+        """bool [N]: those whose end was seen, of any cause."""
+        return self.cause > 0
+
+    def check(self) -> SpellTable:
+        """The table itself, after its shapes, values and features were looked at.
+
+        Raises SchemaError for a wrong shape or type, ValueInvalidError that names the row for a
+        wrong value, and DataError for a feature that tells how long a life was: by its name, or
+        because it orders the lives that ended as they ended.
+        """
+        _check_shapes(self)
+        _check_values(self)
+        for name in (*self.number_names, *self.category_names):
+            if _TOTALS.search(name) and not _SO_FAR.search(name):
+                raise DataError(
+                    "a feature is named like what only a finished life can tell",
+                    column=name,
+                    hint="take it as of the landmark, and say so in its name: so_far, before",
+                )
+        for name, share in self.orders_of_lives().items():
+            if share > _SAME:
+                raise DataError(
+                    f"a feature alone orders {share:.1%} of the lives as they ended",
+                    column=name,
+                    hint="leave it out: it was not known at the landmark",
+                )
+        return self
+
+    def orders_of_lives(self) -> dict[str, float]:
+        """By number: the share of pairs of ended lives that it orders, from 0.5 to 1.
+
+        Of neighbouring units in a fixed random order, up to 20,000; those of equal age at the end
+        or of a missing number are no pair, and equal numbers count one half, so that only what
+        tells lives apart comes near 1. Numbers with fewer than 100 pairs are left out.
+        """
+        rows = np.flatnonzero(self.ended)
+        rows = rows[np.argsort(mix64(rows.astype(np.uint64)), kind="stable")][:_ROWS_LOOKED_AT]
+        first, second = rows[0::2][: len(rows) // 2], rows[1::2]
+        longer = np.sign(self.time[first] - self.time[second])
+        found = {}
+        for place, name in enumerate(self.number_names):
+            above = np.sign(self.numbers[first, place] - self.numbers[second, place])
+            pairs = (longer != 0) & np.isfinite(above)
+            if pairs.sum() >= 100:
+                share = float((longer[pairs] * above[pairs]).mean() / 2 + 0.5)
+                found[name] = max(share, 1 - share)
+        return found
+
+    def take(self, rows: npt.ArrayLike) -> SpellTable:
+        """The units `rows` (places [R], or bool [N]), in that order."""
+        chosen = np.asarray(rows)
+        if chosen.dtype == np.bool_:
+            if len(chosen) != len(self):
+                raise DataError(f"{len(chosen)} truth values for {len(self)} units", column="rows")
+            chosen = np.flatnonzero(chosen)
+        lengths = np.diff(self.offsets)[chosen]
+        place, offsets = ranges(self.offsets[chosen], lengths)
+        parts: dict[str, Any] = {
+            each.name: value[chosen]
+            for each in fields(self)
+            if isinstance(value := getattr(self, each.name), np.ndarray)
+        }
+        return replace(self, **{**parts, "words": self.words[place], "offsets": offsets})
+
+    def seen_before(self, period: int) -> SpellTable:
+        """What was known of the units at the beginning of `period`, V of the head of this file.
+
+        Units whose landmark had not come are left out; who ran on is censored there.
+        """
+        known = self.take(self.start + self.entry < period)
+        seen = (period - known.start).astype(np.float32)
+        cause = np.where(known.time < seen, known.cause, 0).astype(np.int8)
+        return replace(known, time=np.minimum(known.time, seen), cause=cause)
+
+    def split_by_start(self, valid_from: int, test_from: int) -> SpellSplit:
+        """Training units start before `valid_from`, validation units before `test_from`, test
+        units then or later.
+
+        No part knows more than was seen when it closed: what ended from `valid_from` on is
+        censored there in training, likewise at `test_from` in validation.
+        Raises ConfigError where valid_from is not before test_from.
+        """
+        if not valid_from < test_from:
+            raise ConfigError(
+                "validation must begin before the test", where=f"{valid_from}, {test_from}"
+            )
+        train = self.take(self.start < valid_from).seen_before(valid_from)
+        between = (self.start >= valid_from) & (self.start < test_from)
+        valid = self.take(between).seen_before(test_from)
+        return SpellSplit(train, valid, self.take(self.start >= test_from))
+
+    def hold_out(self, owners: npt.ArrayLike) -> tuple[SpellTable, SpellTable]:
+        """(units of all other owners, units of `owners`, int [O])."""
+        held = np.isin(self.owner, np.asarray(owners))
+        return self.take(~held), self.take(held)
+
+    def draw_owners(self, share: float, seed: int) -> Ints:
+        """A share in (0, 1) of the owners, ascending, chosen by a seeded hash of their ids: the
+        same ones of any table that has them."""
+        if not 0 < share < 1:
+            raise ConfigError("the share of owners lies between 0 and 1", where=f"{share}")
+        owners = np.unique(self.owner)
+        chance = mix64(mix64(np.array([seed % 2**64], np.uint64)) + owners.astype(np.uint64))
+        drawn: Ints = owners[chance < np.uint64(share * 2**64)]
+        return drawn
+
+
+def _check_shapes(table: SpellTable) -> None:
+    units = len(table.time)
+    shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+        "entry": ((units,), np.float32),
+        "time": ((units,), np.float32),
+        "cause": ((units,), np.int8),
+        "numbers": ((units, len(table.number_names)), np.float32),
+        "categories": ((units, len(table.category_names)), np.int32),
+        "words": ((len(table.words),), np.int32),
+        "offsets": ((units + 1,), np.int64),
+        "owner": ((units,), np.int32),
+        "group": ((units,), np.int32),
+        "start": ((units,), np.int32),
+        "clicks": ((units,), np.float32),
+        "shown": ((units,), np.float32),
+    }
+    for name, (shape, dtype) in shapes.items():
+        array = getattr(table, name)
+        if array is not None and (array.shape != shape or array.dtype != dtype):
+            raise SchemaError(
+                f"expected {dtype.__name__} of shape {list(shape)}",
+                column=name,
+                value=f"{array.dtype} {list(array.shape)}",
+            )
+    if len(table.category_values) != len(table.category_names):
+        raise SchemaError("each categorical column needs its values", column="category_values")
+    if (table.clicks is None) != (table.shown is None):
+        raise SchemaError("clicks and shown come together", column="clicks")
+    if len(set(table.number_names) | set(table.category_names)) != table.numbers.shape[1] + len(
+        table.category_names
+    ):
+        raise SchemaError("a feature is named twice", column="number_names")
+    if not table.causes:
+        raise SchemaError("a table needs the name of a cause of ending", column="causes")
+
+
+def _check_values(table: SpellTable) -> None:
+    def refuse(wrong: npt.NDArray[np.bool_], what: str, column: str) -> None:
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueInvalidError(
+                what, row=row, column=column, value=np.asarray(getattr(table, column))[row].tolist()
+            )
+
+    refuse(~(np.isfinite(table.entry) & (table.entry >= 0)), "an entry is negative", "entry")
+    late = ~(np.isfinite(table.time) & (table.time > table.entry))
+    refuse(late, "a life must end or be censored after its entry", "time")
+    named = (table.cause >= 0) & (table.cause <= len(table.causes))
+    refuse(~named, "a cause has no name", "cause")
+    refuse(np.isinf(table.numbers).any(axis=1), "a number is infinite", "numbers")
+    sizes = np.array([len(values) for values in table.category_values], np.int64)
+    outside = (table.categories < -1) | (table.categories >= sizes)
+    refuse(outside.any(axis=1), "a code is none of its column's values", "categories")
+    offsets = table.offsets
+    if offsets[0] != 0 or offsets[-1] != len(table.words) or (np.diff(offsets) < 0).any():
+        raise ValueInvalidError(
+            "offsets must run from 0 to the number of words without falling", column="offsets"
+        )
+    unknown = (table.words < 0) | (table.words >= len(table.vocabulary))
+    refuse(unknown, "a word is not in the vocabulary", "words")
+    if table.clicks is not None and table.shown is not None:
+        refuse(~(table.clicks >= 0), "clicks are negative or missing", "clicks")
+        refuse(~(table.shown >= 0), "shown is negative or missing", "shown")
