@@ -191,5 +191,5 @@ def test_a_wrong_shape_is_named(change: dict[str, Any], said: str) -> None:
 
 
 def test_the_unit_is_week_or_day() -> None:
-    with pytest.raises(ConfigError, match="SpellTable.unit"):
+    with pytest.raises(ConfigError, match=r"SpellTable\.unit"):
         replace(made(), unit="month")  # type: ignore[arg-type]

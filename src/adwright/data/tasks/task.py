@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -41,6 +41,7 @@ __all__ = [
     "Split",
     "Task",
     "TaskPart",
+    "cached_folder",
     "cached_task",
     "write_task",
     "write_task_parts",
@@ -51,6 +52,7 @@ META = ("id", "data_hash", "protocol", "splits", "spec")
 ROW_COLUMNS = ("user_id", "request_id", "time", "item_id", "label", "split")
 EVENT_COLUMNS = ("user_id", "item_id", "time")
 _IDS = ("user_id", "request_id", "item_id")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -206,14 +208,21 @@ def cached_task(folder: Path, build: Callable[[], Task]) -> Task:
     Where two processes build the same task at once, the slower one opens what the faster one
     wrote. Raises as `build` does.
     """
-    if (folder / "task.json").exists():
-        return Task.open(folder)
+    return cached_folder(folder, "task.json", build, Task.open)
+
+
+def cached_folder(
+    folder: Path, marker: str, build: Callable[[], T], reopen: Callable[[Path], T]
+) -> T:
+    """As `cached_task`, of any folder that holds the file `marker` once it is complete."""
+    if (folder / marker).exists():
+        return reopen(folder)
     try:
         return build()
     except ResourceError:
-        if not (folder / "task.json").exists():
+        if not (folder / marker).exists():
             raise
-        return Task.open(folder)
+        return reopen(folder)
 
 
 def write_task_parts(

