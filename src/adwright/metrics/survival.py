@@ -38,7 +38,7 @@ from adwright.metrics.survival_curve import (
 __all__ = ["Concordance", "harrell_c", "uno_c"]
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.signedinteger]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Concordance:
         codes = as_codes(owner, len(self.won))
         who, place = np.unique(codes.codes, return_inverse=True)
         won, compared = (
-            np.bincount(place, each, len(who)) - total / len(who)
+            np.bincount(place, each, len(who)).astype(np.float64) - total / len(who)
             for each, total in (
                 (self.won, self.concordant + self.tied / 2),
                 (self.compared, self.pairs),
@@ -185,8 +185,8 @@ def _concordance(
         concordant,
         tied,
         _population(lives, pairs, until, of),
-        np.bincount(rows, won, units),
-        np.bincount(rows, counts.pairs, units),
+        np.bincount(rows, won, units).astype(np.float64),
+        np.bincount(rows, counts.pairs, units).astype(np.float64),
     )
 
 
@@ -217,7 +217,7 @@ class _Counts:
     pairs: Floats
 
 
-def _count(key: Ints, risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats) -> _Counts:
+def _count(key: Keys, risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats) -> _Counts:
     """Of rows of which one is asked and the other has a larger key; a pair weighs asked * mass."""
     ends = np.cumsum(np.bincount(key, mass))
     starts = np.concatenate(([0.0], np.cumsum(np.bincount(key, asked))))
@@ -231,9 +231,7 @@ def _count(key: Ints, risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats)
     return _Counts(concordant, tied, pairs)
 
 
-def _equals(
-    key: npt.NDArray[np.int32], risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats
-) -> Floats:
+def _equals(key: Keys, risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats) -> Floats:
     """Pairs of equal risk, of rows in order of risk and key."""
     runs = np.append(run_starts(risk), len(risk))
     same = np.append(
@@ -249,7 +247,7 @@ def _equals(
     return found
 
 
-def _halved(key: npt.NDArray[np.int32], mass: Floats, asked: Floats) -> Floats:
+def _halved(key: Keys, mass: Floats, asked: Floats) -> Floats:
     """Concordant pairs, of rows in order of risk and key.
 
     In each pass rows whose keys agree in the higher bits stand together, from one of `bounds` to

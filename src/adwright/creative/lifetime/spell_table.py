@@ -250,8 +250,8 @@ def _check_shapes(table: SpellTable) -> None:
 
 
 def _check_values(table: SpellTable) -> None:
-    def refuse(wrong: npt.NDArray[np.bool_], what: str, column: str) -> None:
-        if wrong.any():
+    def refuse(wrong: npt.ArrayLike, what: str, column: str) -> None:
+        if np.any(wrong):
             row = int(np.argmax(wrong))
             raise ValueInvalidError(
                 what, row=row, column=column, value=np.asarray(getattr(table, column))[row].tolist()
