@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +97,7 @@ class SurvivalCurve:
 
     def at(self, ages: npt.ArrayLike, *, before: bool = False) -> Floats:
         """The share that outlives `ages` (any shape); with `before`, that reaches them."""
-        side = "left" if before else "right"
+        side: Literal["left", "right"] = "left" if before else "right"
         place = np.searchsorted(self.times, np.asarray(ages, np.float64), side)
         steps = np.concatenate(([1.0], self.survival))
         shares: Floats = steps[place]
@@ -183,8 +184,8 @@ def _product(lives: Lives, event: npt.NDArray[np.bool_], *, before: bool) -> Sur
     """The product over ages; with `before`, others that leave at an age leave before its events."""
     times, place = np.unique(lives.time, return_inverse=True)
     ages = len(times)
-    leaving = np.bincount(place, lives.weights, ages)
-    events = np.bincount(place, lives.weights * event, ages)
+    leaving = np.bincount(place, lives.weights, ages).astype(np.float64)
+    events = np.bincount(place, lives.weights * event, ages).astype(np.float64)
     there = np.cumsum(leaving[::-1])[::-1]
     late = lives.entry > 0
     if late.any():

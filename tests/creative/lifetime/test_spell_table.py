@@ -76,6 +76,12 @@ def test_a_table_without_clicks_can_be_taken_from() -> None:
     assert bare.check().take([1, 2]).clicks is None
 
 
+def test_a_table_without_words_can_be_taken_from() -> None:
+    none = np.zeros(601, np.int64)
+    mute = replace(made(), words=np.empty(0, np.int32), offsets=none, vocabulary=())
+    assert mute.check().take([1, 599]).check().offsets.tolist() == [0, 0, 0]
+
+
 def test_training_knows_no_end_that_came_after_it() -> None:
     table = made()
     parts = table.split_by_start(11, 16)

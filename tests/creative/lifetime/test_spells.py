@@ -57,12 +57,12 @@ def test_units_are_the_spells_that_reach_the_landmark(
 
 
 def test_what_ran_when_the_data_began_is_left_out_or_enters_late(
-    small_journey: CompleteJourney,
+    small_journey: CompleteJourney, small_spells: SpellTable
 ) -> None:
     running = [each for each in literal_spells(small_journey) if each[2] == 1]
     assert len(running) > 5
-    plain, late = (spells_of(small_journey, SpellConfig(running_age=age)) for age in (None, 3))
-    assert len(late) == len(plain) + len(running)
+    late = spells_of(small_journey, SpellConfig(running_age=3))
+    assert len(late) == len(small_spells) + len(running)
     entered = [each for each in units_of(late) if each[2] < 1]
     # Taken to have lived three weeks before week 1: watched from age 3 on.
     assert entered == [(p, s, -2, 3, last + 3, int(last < 53)) for p, s, _, last in running]
@@ -85,8 +85,8 @@ def test_what_runs_in_a_week_enters_at_the_age_that_it_has(
     assert table.landmark == 0
 
 
-def test_training_sees_no_end_of_later_weeks(small_journey: CompleteJourney) -> None:
-    table = spells_of(small_journey)
+def test_training_sees_no_end_of_later_weeks(small_spells: SpellTable) -> None:
+    table = small_spells
     train = table.split_by_start(45, 49).train
     known = {each[:3]: each for each in units_of(table)}
     for product, store, start, _, time, cause in units_of(train):
@@ -178,8 +178,8 @@ def text_of(table: SpellTable, name: str, row: int) -> str:
     return table.category_values[column][table.categories[row, column]]
 
 
-def test_the_catalogue_comes_with_its_words(small_journey: CompleteJourney) -> None:
-    table = spells_of(small_journey)
+def test_the_catalogue_comes_with_its_words(small_spells: SpellTable) -> None:
+    table = small_spells
     row = int(np.flatnonzero(table.owner == 3)[0])
     assert text_of(table, "brand", row) == "Private"
     assert text_of(table, "type", row) == "tea"
@@ -230,8 +230,8 @@ def test_features_are_equal_to_the_bit_whatever_comes_after_the_landmark(
     assert (one.time != two.time).any()
 
 
-def test_a_lifetime_among_the_features_is_refused(small_journey: CompleteJourney) -> None:
-    table = spells_of(small_journey)
+def test_a_lifetime_among_the_features_is_refused(small_spells: SpellTable) -> None:
+    table = small_spells
     numbers = table.numbers.copy()
     numbers[:, 3] = table.time
     with pytest.raises(DataError, match=r"orders 100\.0% of the lives"):

@@ -73,8 +73,8 @@ class Deliveries:
         ).with_columns(closed=pl.col("period").max().over("account"))
         down = [False, False, True, *(False for _ in there)]
         rows = rows.sort("unit_id", "period", "impressions", *there, descending=down)
-        summed = rows.group_by("unit_id", "period", maintain_order=True)
-        summed = summed.agg(pl.col(sums).sum(), pl.col(there).drop_nulls().first())
+        by_period = rows.group_by("unit_id", "period", maintain_order=True)
+        summed = by_period.agg(pl.col(sums).sum(), pl.col(there).drop_nulls().first())
         summed = summed.filter(pl.col("impressions") > 0)
         units = rows.join(summed, on="unit_id", how="semi", maintain_order="left")
         units = units.group_by("unit_id", maintain_order=True).agg(

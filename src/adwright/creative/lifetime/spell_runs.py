@@ -57,5 +57,5 @@ def runs_of(unit: npt.ArrayLike, period: npt.ArrayLike, *, gap: int = 0) -> Runs
     who, when = np.asarray(unit, np.int64), np.asarray(period, np.int64)
     new = (who[1:] != who[:-1]) | (when[1:] - when[:-1] > gap + 1)
     row = np.flatnonzero(np.append(True, new)[: len(who)])
-    end = np.append(row[1:], len(who))
+    end = np.append(row[1:], len(who))[: len(row)]
     return Runs(row, end - row, who[row], when[row], when[end - 1])

@@ -55,7 +55,7 @@ def open_spells(folder: str | Path) -> SpellTable:
         for name in _TUPLES:
             texts[name] = tuple(texts[name])
         texts["category_values"] = tuple(map(tuple, texts["category_values"]))
-        arrays = {
+        arrays: dict[str, Any] = {
             each.name: np.asarray(
                 np.load(path.parent / f"{each.name}.npy", mmap_mode="r", allow_pickle=False)
             )

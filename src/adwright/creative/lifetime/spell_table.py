@@ -166,9 +166,10 @@ class SpellTable:
         parts: dict[str, Any] = {
             each.name: value[chosen]
             for each in fields(self)
+            if each.name not in ("words", "offsets")
             if isinstance(value := getattr(self, each.name), np.ndarray)
         }
-        return replace(self, **{**parts, "words": self.words[place], "offsets": offsets})
+        return replace(self, **parts, words=self.words[place], offsets=offsets)
 
     def seen_before(self, period: int) -> SpellTable:
         """What was known of the units at the beginning of `period`, V of the head of this file.
