@@ -13,7 +13,7 @@ import pytest
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.lifetime import spells
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.creative.lifetime.spells import SpellConfig, build_spells, spells_of
+from adwright.creative.lifetime.spells import SpellConfig, build_spells, series_of, spells_of
 from adwright.data.sources.complete_journey import CompleteJourney
 from tests.support.data.small_journey import N_PRODUCTS, transactions, write_journey
 
@@ -228,6 +228,25 @@ def test_features_are_equal_to_the_bit_whatever_comes_after_the_landmark(
     assert one.numbers.tobytes() == two.numbers.tobytes()
     # And the ends, which the features must not know, did change.
     assert (one.time != two.time).any()
+
+
+def test_series_are_the_weeks_of_the_units(
+    small_journey: CompleteJourney, small_spells: SpellTable
+) -> None:
+    series = series_of(small_journey)
+    assert np.diff(series.offsets).tolist() == small_spells.time.tolist()
+    # In their first weeks they are what the units know.
+    first = series.offsets[:-1]
+    assert small_spells.clicks is not None
+    assert small_spells.shown is not None
+    assert series.clicks[first].tolist() == small_spells.clicks.tolist()
+    assert series.shown[first].tolist() == small_spells.shown.tolist()
+    last = small_spells.start + small_spells.time - 1
+    place = int(np.argmax(small_spells.time))
+    sold = small_journey.transactions().collect().to_dicts()
+    here = [x for x in sold if x["store_id"] == small_spells.group[place]]
+    end = [x for x in here if x["week"] == last[place]]
+    assert series.shown[series.offsets[place + 1] - 1] == households(end)
 
 
 def test_a_lifetime_among_the_features_is_refused(small_spells: SpellTable) -> None:

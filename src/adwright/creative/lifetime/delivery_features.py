@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from adwright.data.ranges import ranges
 __all__ = ["SEGMENTS", "Deliveries", "categories_at_day", "numbers_at_day", "words_at"]
 
 Ints = npt.NDArray[np.int64]
-Values = npt.NDArray[np.generic]
+Values = npt.NDArray[Any]
 
 #: Text columns that become categories where the record has them: the value on the first day, of
 #: several the one with most impressions.
@@ -96,6 +97,12 @@ class Deliveries:
             stop_cause=tuple(units["cause"].to_list()),
             weekly=weekly,
         )
+
+    def has(self, unit: Ints, period: Ints) -> npt.NDArray[np.bool_]:
+        """Whether the units [N] have impressions in the periods [N]."""
+        span = int(max(self.period.max(), period.max(initial=0))) + 1
+        there: npt.NDArray[np.bool_] = np.isin(unit * span + period, self.unit * span + self.period)
+        return there
 
 
 def numbers_at_day(

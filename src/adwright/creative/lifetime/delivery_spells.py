@@ -10,7 +10,8 @@ else the life is censored at its last day. Why it ended:
     none, and its flight had come to its end            censored
     none                                                the first of `ends`
 
-A record of weeks (`period_days` 7) is counted in weeks. All features are sums over periods up to
+A unit is a life that has impressions on its landmark day; one that pauses there is none, since only
+the days after it tell whether it comes back. A record of weeks (`period_days` 7) is counted in weeks. All features are sums over periods up to
 the landmark, in whole numbers, so that nothing later changes a bit of them. To train as of a past
 day, pass the rows before it: an end is known only after its gap.
 
@@ -100,7 +101,7 @@ def delivery_spells(
     rows, unit = _rows(days, config)
     runs = runs_of(rows.unit, rows.period, gap=config.gap)
     at = runs.first + config.landmark - 1
-    chosen = np.flatnonzero(at <= runs.last)
+    chosen = np.flatnonzero(rows.has(runs.unit, at))
     if len(chosen) == 0:
         raise DataError(
             "no life in the record reaches the landmark",

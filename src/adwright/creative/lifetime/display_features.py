@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ __all__ = ["Units", "categories_at", "numbers_at", "words_of"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Values = npt.NDArray[np.generic]
+Values = npt.NDArray[Any]
 
 _BEFORE = 4  # weeks ahead of a display that its sales are compared with
 _WEEKS = 55  # 0, and 54, in which the ends of week 53 would be seen

@@ -33,6 +33,7 @@ from adwright.creative.lifetime.display_features import (
     numbers_at,
     words_of,
 )
+from adwright.creative.lifetime.fatigue import LifeSeries
 from adwright.creative.lifetime.journey_weeks import (
     Displays,
     Sales,
@@ -43,10 +44,11 @@ from adwright.creative.lifetime.journey_weeks import (
 from adwright.creative.lifetime.spell_runs import Runs, runs_of
 from adwright.creative.lifetime.spell_store import TABLE_FILE, open_spells, save_spells
 from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.data.ranges import ranges
 from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
 from adwright.data.tasks.task import cached_folder
 
-__all__ = ["SpellConfig", "build_spells", "spells_of"]
+__all__ = ["SpellConfig", "build_spells", "series_of", "spells_of"]
 
 VERSION = 1
 _FIRST, _LAST = min(WEEKS), max(WEEKS)
@@ -125,6 +127,23 @@ def spells_of(source: CompleteJourney, config: SpellConfig | None = None) -> Spe
     if len(units.spell) == 0:
         raise DataError("no spell of display reaches the landmark", value=to_jsonable(config))
     return _table(units, runs, displays, read_sales(source, displays, config.where), source, config)
+
+
+def series_of(source: CompleteJourney, config: SpellConfig | None = None) -> LifeSeries:
+    """By unit of `spells_of` and week of its display, up to its last: households that bought the
+    product there, and that came to the store. For rules and their replay, which see a week at a
+    time; a spell that ran before the data has its weeks from week 1 on.
+    """
+    config = config or SpellConfig()
+    displays = read_displays(source, config.where)
+    runs = runs_of(displays.unit, displays.week)
+    units = _units(runs, displays, config)
+    sales = read_sales(source, displays, config.where)
+    rows, offsets = ranges(runs.row[units.spell], runs.rows[units.spell])
+    week, unit = displays.week[rows].astype(np.int64), displays.unit[rows]
+    bought = sales.in_store(unit, week, week)[:, 0]
+    came = sales.came(displays.store[rows].astype(np.int64), week, week)
+    return LifeSeries(bought.astype(np.float64), came.astype(np.float64), offsets)
 
 
 def _units(runs: Runs, displays: Displays, config: SpellConfig) -> Units:

@@ -1,0 +1,105 @@
+"""Fatigue rules as ad tools have them: stop what has fallen a share below its peak for k periods.
+
+    low in period t:  x_t < (1 - drop) * max over s <= t of x_s
+    fires:            in the first period that ends `periods` low ones in a row
+
+x is the click rate of a period, or the sales themselves. Periods in which nothing was shown say
+nothing of a rate: they neither count nor break a row of low ones. A rule knows no more than its
+series so far, so it can be replayed period by period.
+
+Letters: N units, M periods of all units together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.config import check_literals
+from adwright.core.errors import ConfigError, DataError
+
+__all__ = ["FatigueRule", "LifeSeries", "fall_from_peak", "fires_at"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FatigueRule:
+    """measure: "rate", clicks by shown, or "sales", clicks alone. drop: share below the peak, in
+    (0, 1). periods: low ones in a row, from 1. The defaults are those of the tools."""
+
+    measure: Literal["rate", "sales"] = "rate"
+    drop: float = 0.2
+    periods: int = 3
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        if not 0 < self.drop < 1:
+            raise ConfigError("the drop is a share between 0 and 1", where=f"drop {self.drop}")
+        if self.periods < 1:
+            raise ConfigError("a rule needs a period", where=f"periods {self.periods}")
+
+
+@dataclass(frozen=True, eq=False)
+class LifeSeries:
+    """By unit and period of its life, the first period first: clicks and shown [M]; those of unit i
+    lie from offsets[i] to offsets[i + 1] (int64 [N + 1])."""
+
+    clicks: Floats
+    shown: Floats
+    offsets: Ints
+
+    def __post_init__(self) -> None:
+        ends = self.offsets[[0, -1]].tolist() if len(self.offsets) else []
+        if len(self.clicks) != len(self.shown) or ends != [0, len(self.clicks)]:
+            raise DataError(
+                "clicks, shown and offsets do not fit each other",
+                column="offsets",
+                value=f"{len(self.clicks)}, {len(self.shown)}, {ends}",
+            )
+
+
+def fires_at(series: LifeSeries, rule: FatigueRule) -> Ints:
+    """By unit, the period of its life, from 1, in which the rule first fires; 0 for never. [N]"""
+    unit, age, value, peak = _so_far(series, rule)
+    low = value < (1 - rule.drop) * peak
+    # The first period of a unit is its own peak, so no row of low ones reaches into another unit.
+    place = np.arange(len(low))
+    in_a_row = place - np.maximum.accumulate(np.where(low, 0, place))
+    fired = np.flatnonzero(in_a_row >= rule.periods)
+    first = np.zeros(len(series.offsets) - 1, np.int64)
+    first[unit[fired][::-1]] = age[fired][::-1]  # of several, the earliest is written last
+    return first
+
+
+def fall_from_peak(series: LifeSeries, rule: FatigueRule) -> Floats:
+    """By unit, 1 - x / peak in its last period: the risk by which a rule orders units. [N]
+
+    0 where nothing is known yet.
+    """
+    unit, _, value, peak = _so_far(series, rule)
+    fall = np.zeros(len(series.offsets) - 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        fall[unit] = np.where(peak > 0, 1 - value / peak, 0.0)  # the last one stays
+    return fall
+
+
+def _so_far(series: LifeSeries, rule: FatigueRule) -> tuple[Ints, Ints, Floats, Floats]:
+    """(unit, period from 1, value, peak so far) of the periods that say something."""
+    lengths = np.diff(series.offsets)
+    unit = np.repeat(np.arange(len(lengths)), lengths)
+    age = np.arange(len(unit)) - np.repeat(series.offsets[:-1], lengths) + 1
+    value = np.asarray(series.clicks, np.float64)
+    if rule.measure == "rate":
+        there = series.shown > 0
+        unit, age = unit[there], age[there]
+        value = value[there] / series.shown[there]
+    levels, rank = np.unique(value, return_inverse=True)
+    # Lifted unit by unit, one running maximum of ranks begins anew with each.
+    lift = unit * max(len(levels), 1)
+    peak = levels[np.maximum.accumulate(rank + lift) - lift] if len(levels) else value
+    return unit, age, value, peak
