@@ -11,9 +11,10 @@ else the life is censored at its last day. Why it ended:
     none                                                the first of `ends`
 
 A unit is a life that has impressions on its landmark day; one that pauses there is none, since only
-the days after it tell whether it comes back. A record of weeks (`period_days` 7) is counted in weeks. All features are sums over periods up to
-the landmark, in whole numbers, so that nothing later changes a bit of them. To train as of a past
-day, pass the rows before it: an end is known only after its gap.
+the days after it tell whether it comes back. A record of weeks (`period_days` 7) is counted in
+weeks. All features are sums over periods up to the landmark, in whole numbers, so that nothing
+later changes a bit of them. To train as of a past day, pass the rows before it: an end is known
+only after its gap.
 
 Letters: N units, M rows of a unit and a period.
 """
