@@ -208,7 +208,7 @@ def _population(lives: Lives, pairs: float, until: float | None, of: str) -> str
 
 
 @dataclass(frozen=True, eq=False)
-class _Counts:
+class _PairCounts:
     """Weighted pairs of each row, in either role, all [M]: those that are concordant or of equal
     risk, and all."""
 
@@ -217,7 +217,7 @@ class _Counts:
     pairs: Floats
 
 
-def _count(key: Keys, risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats) -> _Counts:
+def _count(key: Keys, risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats) -> _PairCounts:
     """Of rows of which one is asked and the other has a larger key; a pair weighs asked * mass."""
     ends = np.cumsum(np.bincount(key, mass))
     starts = np.concatenate(([0.0], np.cumsum(np.bincount(key, asked))))
@@ -228,7 +228,7 @@ def _count(key: Keys, risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats)
     concordant, tied = np.empty(len(key)), np.empty(len(key))
     tied[order] = _equals(key, risk[order], mass, asked)
     concordant[order] = _halved(key, mass, asked)
-    return _Counts(concordant, tied, pairs)
+    return _PairCounts(concordant, tied, pairs)
 
 
 def _equals(key: Keys, risk: npt.NDArray[np.uint32], mass: Floats, asked: Floats) -> Floats:

@@ -11,7 +11,7 @@ import pytest
 from adwright.core.errors import SchemaError
 from adwright.creative.lifetime.delivery_features import SEGMENTS
 from adwright.creative.lifetime.delivery_spells import DeliverySpellConfig, delivery_spells
-from tests.support.creative.deliveries import record
+from tests.support.data.deliveries import record
 
 GAP = 3
 

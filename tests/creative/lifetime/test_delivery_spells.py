@@ -15,7 +15,7 @@ from adwright.creative.lifetime.delivery_spells import (
     DeliverySpells,
     delivery_spells,
 )
-from tests.support.creative.deliveries import FIRST, record
+from tests.support.data.deliveries import FIRST, record
 
 WEEK = timedelta(days=7)
 

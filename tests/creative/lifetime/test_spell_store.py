@@ -13,7 +13,7 @@ from adwright.core.errors import FileUnreadableError, ResourceError
 from adwright.creative.lifetime.delivery_spells import delivery_spells
 from adwright.creative.lifetime.spell_store import TABLE_FILE, open_spells, save_spells
 from adwright.creative.lifetime.spell_table import SpellTable
-from tests.support.creative.deliveries import record
+from tests.support.data.deliveries import record
 
 
 @pytest.fixture(scope="module")
