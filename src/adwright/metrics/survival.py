@@ -28,7 +28,7 @@ from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.arrays import as_codes, as_scores, check_same_length
 from adwright.metrics.keys import dense_order, float_order, is_lossless, run_starts
 from adwright.metrics.survival_curve import (
-    Lives,
+    CheckedLives,
     SurvivalCurve,
     as_lives,
     censoring_curve,
@@ -142,13 +142,13 @@ def uno_c(
     return _concordance(lives, _risk(lives, risk), asked, until, f"{of}, weighted for censoring")
 
 
-def _risk(lives: Lives, risk: npt.ArrayLike) -> npt.NDArray[np.uint32]:
+def _risk(lives: CheckedLives, risk: npt.ArrayLike) -> npt.NDArray[np.uint32]:
     score = as_scores(risk, name="risk")
     check_same_length(len(lives.time), {"risk": score})
     return float_order(score) if is_lossless(score) else dense_order(score)
 
 
-def _asked(lives: Lives, until: float | None) -> Floats:
+def _asked(lives: CheckedLives, until: float | None) -> Floats:
     """By unit, its weight as the one that ended first; 0 where it did not."""
     last = np.inf if until is None else until
     if np.isnan(last):
@@ -157,7 +157,7 @@ def _asked(lives: Lives, until: float | None) -> Floats:
 
 
 def _concordance(
-    lives: Lives, risk: npt.NDArray[np.uint32], asked: Floats, until: float | None, of: str
+    lives: CheckedLives, risk: npt.NDArray[np.uint32], asked: Floats, until: float | None, of: str
 ) -> Concordance:
     units = len(risk)
     ages = np.unique(lives.time[asked > 0])
@@ -199,7 +199,7 @@ def _no_pair(asked: Floats) -> DataError:
     )
 
 
-def _population(lives: Lives, pairs: float, until: float | None, of: str) -> str:
+def _population(lives: CheckedLives, pairs: float, until: float | None, of: str) -> str:
     units, ends = int(lives.weights.sum()), int(lives.weights @ lives.ended)
     text = f"{units:,} {of}, of which {ends:,} ended; {pairs:,.0f} pairs of which one ended first"
     if until is not None:

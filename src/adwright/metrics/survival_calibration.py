@@ -28,7 +28,7 @@ from adwright.metrics.arrays import (
 from adwright.metrics.calibration import Binning, ReliabilityTable, reliability_table
 from adwright.metrics.classification import auc
 from adwright.metrics.survival_curve import (
-    Lives,
+    CheckedLives,
     SurvivalCurve,
     as_lives,
     censoring_curve,
@@ -265,7 +265,7 @@ def _prepared(
     entry: npt.ArrayLike | None,
     weights: npt.ArrayLike | None,
     censoring: SurvivalCurve | None,
-) -> tuple[Lives, Floats, SurvivalCurve]:
+) -> tuple[CheckedLives, Floats, SurvivalCurve]:
     lives = as_lives(time, ended, entry=entry, weights=weights)
     refuse_truncated(lives)
     at = as_scores(horizons, name="horizons").astype(np.float64)

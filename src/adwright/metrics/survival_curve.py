@@ -21,7 +21,7 @@ from adwright.core.errors import DataError
 from adwright.metrics.arrays import as_labels, as_scores, as_weights, check_same_length, refuse
 
 __all__ = [
-    "Lives",
+    "CheckedLives",
     "SurvivalCurve",
     "as_lives",
     "censoring_curve",
@@ -36,7 +36,7 @@ _log = logging.getLogger("adwright")
 
 
 @dataclass(frozen=True, eq=False)
-class Lives:
+class CheckedLives:
     """Lives that were checked: all [N]. time: float64 ages. ended: bool, False where censored.
     entry: float64 ages from which on each was watched, 0 without delayed entry. weights: float64,
     how many units each stands for."""
@@ -59,7 +59,7 @@ def as_lives(
     *,
     entry: npt.ArrayLike | None = None,
     weights: npt.ArrayLike | None = None,
-) -> Lives:
+) -> CheckedLives:
     """Check ages and ends [N]; entry and weights [N] may be left out (0, and 1).
 
     Raises DataError where there is nobody, and ValueInvalidError that names the row for an age
@@ -79,7 +79,7 @@ def as_lives(
     if entry is not None:
         refuse(age <= since, "an age is not above its entry", "time", age, hint)
     mass = as_weights(weights, len(age))
-    return Lives(age, over, since, np.ones(len(age)) if mass is None else mass)
+    return CheckedLives(age, over, since, np.ones(len(age)) if mass is None else mass)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ def censoring_curve(
     return _product(lives, ~lives.ended, before=True)
 
 
-def known_weights(lives: Lives, horizon: float, curve: SurvivalCurve) -> Floats:
+def known_weights(lives: CheckedLives, horizon: float, curve: SurvivalCurve) -> Floats:
     """Weights [N] of those whose state at `horizon` is known, 0 of the others (Robins 1993).
 
     Who ended at t <= horizon counts weight / G(t-), who is there at the horizon weight /
@@ -168,7 +168,7 @@ def known_weights(lives: Lives, horizon: float, curve: SurvivalCurve) -> Floats:
     return weights
 
 
-def refuse_truncated(lives: Lives) -> None:
+def refuse_truncated(lives: CheckedLives) -> None:
     """Raise DataError where lives are truncated, for what is not defined of such."""
     if lives.truncated:
         raise DataError(
@@ -180,7 +180,7 @@ def refuse_truncated(lives: Lives) -> None:
         )
 
 
-def _product(lives: Lives, event: npt.NDArray[np.bool_], *, before: bool) -> SurvivalCurve:
+def _product(lives: CheckedLives, event: npt.NDArray[np.bool_], *, before: bool) -> SurvivalCurve:
     """The product over ages; with `before`, others that leave at an age leave before its events."""
     times, place = np.unique(lives.time, return_inverse=True)
     ages = len(times)
