@@ -20,6 +20,7 @@ from adwright.creative.lifetime.fitted import FittedLifetime
 from adwright.creative.lifetime.likelihood import BinTargets, hazard_loss, marginal_logits
 from adwright.creative.lifetime.network import SurvivalConfig
 from adwright.creative.lifetime.terms import LifeTerms
+from adwright.metrics.survival import harrell_c
 from tests.support.data.small_spells import small_spells
 
 TABLE, VALID = small_spells(400), small_spells(200, seed=1)
@@ -135,6 +136,19 @@ def test_the_goal_is_the_weighted_likelihood_of_validation() -> None:
     assert line["valid_nll"] == pytest.approx(0.2 * short + 0.8 * long, rel=1e-5)
 
 
+def test_the_goal_may_be_the_order_of_the_validation_spells() -> None:
+    model = fit_lifetime(TABLE, VALID, replace(CONFIG, goal="concordance"))
+    best = max(model.records, key=lambda line: line["valid_c"])
+    assert (model.epoch, model.valid_loss) == (best["epoch"], 1 - best["valid_c"])
+    risk = model.predict(VALID).risk()
+    found = harrell_c(VALID.time, VALID.ended, risk, entry=VALID.entry)
+    assert found.value == pytest.approx(best["valid_c"], abs=1e-12)
+    censored = small_spells(50, ended=0.0)
+    assert "valid_c" not in fit_lifetime(TABLE, censored, CONFIG).records[0]
+    with pytest.raises(DataError, match="no pair"):
+        fit_lifetime(TABLE, censored, replace(CONFIG, goal="concordance"))
+
+
 def test_without_validation_the_last_weights_are_kept() -> None:
     model = fit_lifetime(TABLE, None, CONFIG)
     assert math.isnan(model.valid_loss)
@@ -192,6 +206,7 @@ CHANGES: dict[str, Any] = {
     "embedding_learning_rate": 0.2,
     "schedule": "constant",
     "patience": 1,
+    "goal": "concordance",
     "clip_norm": 1e-3,
     "precision": "bf16",
     "seed": 1,
@@ -204,6 +219,8 @@ def test_every_setting_changes_what_is_learned(name: str) -> None:
     if name == "patience":
         # Gets worse at once, and better later on.
         config = replace(CONFIG, learning_rate=0.3, epochs=6, schedule="constant")
+    if name == "goal":
+        config = replace(CONFIG, learning_rate=0.05, epochs=8, patience=8)
     usual = fit_lifetime(TABLE, VALID, config)
     changed = fit_lifetime(TABLE, VALID, replace(config, **{name: CHANGES[name]}))
     if name == "patience":

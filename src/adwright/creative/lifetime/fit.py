@@ -2,8 +2,9 @@
 
 A batch is some thousands of units in a seeded random order, redrawn each epoch. Dense weights take
 AdamW, the tables of categories and words the row-wise Adagrad of the loop. The likelihood of the
-validation spells decides which weights are kept and when to stop. All that a step depends on is in
-the checkpoint or a function of the position, so a run that was killed ends with the same bits.
+validation spells, or their order, decides which weights are kept and when to stop. All that a step
+depends on is in the checkpoint or a function of the position, so a run that was killed ends with
+the same bits.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from adwright.core.errors import DataError, SchemaError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import say
 from adwright.creative.lifetime.click_weights import ClickWeights
-from adwright.creative.lifetime.fitted import FittedLifetime
+from adwright.creative.lifetime.fitted import FittedLifetime, predicted_curves
 from adwright.creative.lifetime.inputs import InputSpec, SpellInputs, Vectors
 from adwright.creative.lifetime.likelihood import BinTargets, marginal_logits
 from adwright.creative.lifetime.network import SurvivalConfig, SurvivalNetwork
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.terms import LifeTerms
+from adwright.metrics.survival import harrell_c
 from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import train
 from adwright.training.loop.optimisers import RowWise
@@ -56,7 +58,8 @@ class LifetimeConfig:
     training is unknown. epochs: at most so many. batch: units a step. learning_rate: AdamW's, with
     weight_decay; embedding_learning_rate: of the row-wise Adagrad. schedule: "cosine" lets the
     rates fall to zero over the epochs, "constant" keeps them. patience: stop after so many
-    validations without a better likelihood. precision: "bf16" computes the layers in bfloat16.
+    validations that are not better. goal: what decides there, the "likelihood" or the
+    "concordance" (Harrell's C of all endings). precision: "bf16" computes the layers in bfloat16.
     """
 
     terms: LifeTerms | None = None
@@ -72,6 +75,7 @@ class LifetimeConfig:
     embedding_learning_rate: float = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
     patience: int = 2
+    goal: Literal["likelihood", "concordance"] = "likelihood"
     clip_norm: float = 10.0
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
@@ -201,7 +205,6 @@ class _Lifetime(Trainee[Tensor]):
     """A survival network in training; `fit_lifetime` is its only user."""
 
     kind = "lifetime-checkpoint"
-    goal = "valid_nll"
     higher_is_better: ClassVar[bool] = False
     hint = "lower the learning rates or clip_norm"
 
@@ -215,6 +218,7 @@ class _Lifetime(Trainee[Tensor]):
         checkpoint_every: int,
     ) -> None:
         self.network, self.data, self.valid, self.config = network, data, valid, config
+        self.goal = "valid_nll" if config.goal == "likelihood" else "valid_misordered"
         table = data.table
         weights = config.clicks.of(table.clicks, table.shown, len(table))
         self.weight = None if config.clicks.by == "none" else torch.from_numpy(weights)
@@ -264,23 +268,36 @@ class _Lifetime(Trainee[Tensor]):
         weight = None if self.weight is None else self.weight[rows]
         return self.network.loss(self.data.inputs.take(rows), targets, weight), len(rows)
 
-    @torch.no_grad()
     def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
-        """The mean of L over the validation spells, unweighted, and that of each head."""
+        """The mean of L over the validation spells, unweighted, and of each head; and Harrell's C
+        where there are pairs, with its rest to 1, the share of pairs in the wrong order."""
         if self.valid is None:
             return None, {}
         self.network.eval()
-        sums = torch.zeros(len(self.valid.targets), dtype=torch.float64)
-        for rows in torch.split(torch.arange(len(self.valid)), _AT_ONCE):
-            targets = tuple(target.take(rows) for target in self.valid.targets)
-            found = self.network.losses(self.valid.inputs.take(rows), targets)
+        losses = self._losses(self.valid)
+        short = self.config.network.short_weight if len(losses) == 2 else 1.0
+        measures = {"valid_nll": short * losses[0] + (1 - short) * losses[-1]}
+        measures |= dict(zip(("valid_short", "valid_long"), losses, strict=False))
+        table = self.valid.table
+        risk = predicted_curves(self.network, self.valid.inputs, table.entry, table.causes).risk()
+        try:
+            found = harrell_c(table.time, table.ended, risk, entry=table.entry)
+            measures |= {"valid_c": found.value, "valid_misordered": 1 - found.value}
+        except DataError:
+            if self.config.goal == "concordance":
+                raise
+        return measures[self.goal], measures
+
+    @torch.no_grad()
+    def _losses(self, part: _Part) -> list[float]:
+        """The mean loss of each head."""
+        sums = torch.zeros(len(part.targets), dtype=torch.float64)
+        for rows in torch.split(torch.arange(len(part)), _AT_ONCE):
+            targets = tuple(target.take(rows) for target in part.targets)
+            found = self.network.losses(part.inputs.take(rows), targets)
             sums += torch.stack([loss.double().sum() for loss in found])
-        heads = dict(
-            zip(("valid_short", "valid_long"), (sums / len(self.valid)).tolist(), strict=False)
-        )
-        short = self.config.network.short_weight if len(heads) == 2 else 1.0
-        goal = short * heads["valid_short"] + (1 - short) * heads.get("valid_long", 0.0)
-        return goal, {self.goal: goal, **heads}
+        means: list[float] = (sums / len(part)).tolist()
+        return means
 
 
 def _hash_of(table: SpellTable, vectors: Vectors | None) -> str:

@@ -14,20 +14,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, require_count, to_jsonable
 from adwright.core.errors import SchemaError
 from adwright.creative.lifetime.curves import LifeCurves
-from adwright.creative.lifetime.inputs import InputSpec, Vectors
+from adwright.creative.lifetime.inputs import InputSpec, SpellInputs, Vectors
 from adwright.creative.lifetime.likelihood import log_hazards
 from adwright.creative.lifetime.network import SurvivalConfig, SurvivalNetwork
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.terms import LifeTerms
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
 
-__all__ = ["KIND", "FittedLifetime"]
+__all__ = ["KIND", "FittedLifetime", "predicted_curves"]
 
 KIND = "lifetime"
 
@@ -37,8 +38,9 @@ class FittedLifetime:
     """A survival network with what it was trained for.
 
     causes: C names. unit: of ages, "week" or "day". config: of the training, plain values.
-    valid_loss, epoch: of the kept weights; NaN and the last epoch without a validation. records:
-    one mapping a validation. data_hash: of the training and validation spells.
+    valid_loss, epoch: of the kept weights, of what decided: the loss, or 1 - C; NaN and the last
+    epoch without a validation. records: one mapping a validation. data_hash: of the training and
+    validation spells.
     """
 
     network: SurvivalNetwork
@@ -82,22 +84,7 @@ class FittedLifetime:
                 hint=f"make a table in {self.unit}s",
             )
         inputs = self.network.spec.encode(table, vectors)
-        bins = [len(edges) - 1 for edges in self.terms.heads]
-        several = len(self.causes) > 1
-        steps = tuple(np.empty((len(table), j), np.float32) for j in bins)
-        shares = tuple(
-            np.empty((len(table), j, len(self.causes)), np.float32) for j in bins if several
-        )
-        with torch.inference_mode():
-            for start in range(0, len(table), batch):
-                part = slice(start, start + batch)
-                for head, logits in enumerate(self.network(inputs.between(part))):
-                    step, share = log_hazards(logits)
-                    steps[head][part] = step.numpy()
-                    if several:
-                        shares[head][part] = share.numpy()
-        entry = np.asarray(table.entry, np.float32)
-        return LifeCurves(self.terms, self.causes, entry, steps, shares if several else None)
+        return predicted_curves(self.network, inputs, table.entry, self.causes, batch=batch)
 
     def save(
         self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
@@ -128,6 +115,30 @@ class FittedLifetime:
     def load(cls, source: str | Path | Artifact) -> FittedLifetime:
         """The model of an artifact, or of its folder; raises as `load_trained`."""
         return load_trained(source, _built, kind=KIND, name="lifetime model")
+
+
+def predicted_curves(
+    network: SurvivalNetwork,
+    inputs: SpellInputs,
+    entry: NDArray[np.float32],
+    causes: tuple[str, ...],
+    *,
+    batch: int = 8192,
+) -> LifeCurves:
+    """The curves of N encoded units from their entry [N] on, by a network in evaluation mode."""
+    units, several = len(inputs), len(causes) > 1
+    bins = [len(edges) - 1 for edges in network.terms.heads]
+    steps = tuple(np.empty((units, j), np.float32) for j in bins)
+    shares = tuple(np.empty((units, j, len(causes)), np.float32) for j in bins if several)
+    with torch.inference_mode():
+        for start in range(0, units, batch):
+            part = slice(start, start + batch)
+            for head, logits in enumerate(network(inputs.between(part))):
+                step, share = log_hazards(logits)
+                steps[head][part] = step.numpy()
+                if several:
+                    shares[head][part] = share.numpy()
+    return LifeCurves(network.terms, causes, entry, steps, shares if several else None)
 
 
 def _built(artifact: Artifact) -> FittedLifetime:
