@@ -155,6 +155,15 @@ def test_units_can_be_taken() -> None:
     np.testing.assert_array_equal(taken.incidence, curves.incidence[[3, 1]])
 
 
+def test_units_that_live_on_have_the_rest_of_their_curve() -> None:
+    curves = _curves(causes=2, entry=None)
+    later = curves.given(5.0)
+    alive = np.where(curves.entry < 5, curves.at([5.0])[:, 0], 1)
+    np.testing.assert_allclose(later.at([8.0])[:, 0], curves.at([8.0])[:, 0] / alive, rtol=1e-5)
+    assert (later.entry == np.maximum(curves.entry, 5)).all()
+    assert (later.incidence[:, 2] == 0).all()
+
+
 def test_what_cannot_be_answered_is_refused() -> None:
     curves = _curves()
     with pytest.raises(ConfigError, match="end before"):

@@ -95,7 +95,8 @@ def test_what_is_missing_does_not_count_whatever_stands_there() -> None:
 def test_the_loss_is_the_weighted_mean_of_both_terms() -> None:
     network = _network(replace(CONFIG, short_weight=0.3))
     weight = torch.rand(64)
-    short, long = network.losses(INPUTS, TARGETS)
+    with torch.no_grad():
+        short, long = network.losses(INPUTS, TARGETS)
     for head, loss in ((0, short), (1, long)):
         torch.testing.assert_close(loss, hazard_loss(network(INPUTS)[head], TARGETS[head]))
     mean = float(weight.mean())
@@ -103,7 +104,7 @@ def test_the_loss_is_the_weighted_mean_of_both_terms() -> None:
         float(w) / mean * (0.3 * float(s) + 0.7 * float(t))
         for w, s, t in zip(weight, short, long, strict=True)
     )
-    assert float(network.loss(INPUTS, TARGETS, weight)) == pytest.approx(wanted, rel=1e-5)
+    assert network.loss(INPUTS, TARGETS, weight).item() == pytest.approx(wanted, rel=1e-5)
     plain = network.loss(INPUTS, TARGETS)
     torch.testing.assert_close(plain, (0.3 * short + 0.7 * long).sum())
     torch.testing.assert_close(network.loss(INPUTS, TARGETS, 3 * torch.ones(64)), plain)
@@ -141,13 +142,13 @@ def test_it_learns_a_batch_by_heart(causes: int) -> None:
         ],
         lr=0.01,
     )
-    before = float(network.loss(INPUTS, targets))
+    before = network.loss(INPUTS, targets).item()
     for _ in range(300):
         optimiser.zero_grad()
         loss = network.loss(INPUTS, targets)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    assert float(loss) < 0.05 * before
+    assert loss.item() < 0.05 * before
 
 
 def test_each_modality_is_hidden_at_its_rate() -> None:
@@ -195,6 +196,35 @@ def test_single_values_are_hidden_at_their_rate() -> None:
     known = INPUTS.codes[:, 0] > 0
     hidden = torch.stack(rows)[:, known, 0] == 0
     assert float(hidden.float().mean()) == pytest.approx(0.25, abs=0.03)
+
+
+def test_dropout_hides_units_at_its_rate_and_keeps_their_mean() -> None:
+    config = replace(CONFIG, dropout=0.3, modality_dropout=0, value_dropout=0)
+    network = _network(config)
+    seen: list[Tensor] = []
+    network.body[1].register_forward_hook(lambda _, x, __: seen.append(x[0].detach()))
+    network(INPUTS)
+    network.train()
+    torch.manual_seed(1)
+    for _ in range(200):
+        network(INPUTS)
+    plain, drawn = seen[0], torch.stack(seen[1:])
+    alive = plain > 0
+    assert float((drawn[:, alive] == 0).float().mean()) == pytest.approx(0.3, abs=0.02)
+    torch.testing.assert_close(drawn.mean(0), plain, rtol=0, atol=0.15 * float(plain.max()))
+
+
+def test_bins_of_numbers_have_the_gradient_of_a_literal_sum() -> None:
+    network = _network()
+    arrived: list[Tensor] = []
+    network.body[0].register_full_backward_hook(lambda _, __, g: arrived.append(g[0]))
+    network.loss(INPUTS, TARGETS).backward()  # type: ignore[no-untyped-call]
+    wanted = torch.zeros_like(network.bins)
+    for row in range(64):
+        for f in range(2):
+            wanted[int(INPUTS.bins[row, f])] += arrived[0][row]
+    assert network.bins.grad is not None
+    torch.testing.assert_close(network.bins.grad, wanted, rtol=1e-4, atol=1e-5)
 
 
 def _trained(config: SurvivalConfig) -> Tensor:

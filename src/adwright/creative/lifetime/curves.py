@@ -53,6 +53,11 @@ class LifeCurves:
         shares = None if self.shares is None else tuple(part[rows] for part in self.shares)
         return LifeCurves(self.terms, self.causes, self.entry[rows], steps, shares)
 
+    def given(self, age: float) -> LifeCurves:
+        """The same units if they are still alive at `age`, from there on."""
+        entry = np.maximum(self.entry, np.float32(age))
+        return LifeCurves(self.terms, self.causes, entry, self.steps, self.shares)
+
     @cached_property
     def edges(self) -> Floats:
         """[T], ages; the columns of `survival` and `incidence`."""
