@@ -135,6 +135,17 @@ def test_risks_are_minus_the_mean_time_lived_in_the_term() -> None:
         assert curves.risk("long")[unit] == pytest.approx(-area, rel=1e-5)
 
 
+@pytest.mark.parametrize("until", [0.5, 2.0, 5.0, 7.0, 20.0])
+def test_risks_may_end_at_any_age(until: float) -> None:
+    curves = _curves()
+    edges = [edge for edge in TERMS.joined if edge < until] + [until]
+    found = curves.risk(until=until)
+    for unit in range(len(curves)):
+        s = [_literal(curves, unit, edge) for edge in edges]
+        area = sum((s[i] + s[i + 1]) / 2 * (edges[i + 1] - edges[i]) for i in range(len(s) - 1))
+        assert found[unit] == pytest.approx(-area, rel=1e-5)
+
+
 def test_one_head_has_one_risk_for_long_and_all() -> None:
     curves = _curves(TERMS.one_head)
     np.testing.assert_array_equal(curves.risk("long"), curves.risk())
@@ -173,5 +184,9 @@ def test_what_cannot_be_answered_is_refused() -> None:
     for share in (0.0, 1.0):
         with pytest.raises(ConfigError, match="between 0 and 1"):
             curves.remaining(share)
+    with pytest.raises(ConfigError, match="whole curve"):
+        curves.risk("short", until=2.0)
+    with pytest.raises(ConfigError, match="end before"):
+        curves.risk(until=99.0)
     with pytest.raises(ConfigError, match="term"):
         curves.risk("both")  # type: ignore[arg-type]

@@ -129,27 +129,37 @@ class LifeCurves:
             left = start + (wanted - before) / step - self.entry
         return np.where(reached.any(1), left, np.inf).astype(np.float32)
 
-    def risk(self, term: Term = "all") -> Floats:
+    def risk(self, term: Term = "all", *, until: float | None = None) -> Floats:
         """[N]: higher ends sooner; the score for concordance.
 
         It is minus the mean time lived in the term, the area below S by the trapezoids between
-        its edges, with S given survival to entry. "short": the curve up to the last edge of the
-        short head. "long": the long head's own curve over its own bins; with one head the whole
-        curve. "all": the whole curve.
+        its edges, with S given survival to entry. "all": the whole curve, or up to the age `until`.
+        "short": up to the last edge of the short head. "long": the long head's own curve over its
+        own bins; with one head the whole curve.
+        Raises ConfigError for `until` with another term than "all", and beyond the last edge.
         """
+        if until is not None and term != "all":
+            raise ConfigError("until is of the whole curve", where=f"term {term!r}", hint="use all")
         match term:
             case "short":
-                number = len(self.terms.short)
-                return -_area(self.survival[:, :number], self.edges[:number])
+                return self._risk_until(self.terms.short[-1])
             case "long" if self.terms.long:
                 edges = np.array(self.terms.long, np.float32)
                 return -_area(_survival(self.steps[1], edges, self.entry), edges)
             case "long" | "all":
-                return -_area(self.survival, self.edges)
+                return self._risk_until(self.terms.joined[-1] if until is None else until)
             case other:
                 raise ConfigError(
                     f"term cannot be {other!r}", where="term", hint="use short, long or all"
                 )
+
+    def _risk_until(self, age: float) -> Floats:
+        number = int(np.searchsorted(self.edges, np.float32(age), side="right"))
+        edges, survival = self.edges[:number], self.survival[:, :number]
+        if not number or edges[-1] < age:
+            edges = np.append(edges, np.float32(age))
+            survival = np.concatenate([survival, self.at([age])], 1)
+        return -_area(survival, edges)
 
     @cached_property
     def _beyond(self) -> slice:
