@@ -33,6 +33,7 @@ from adwright.creative.lifetime.network import SurvivalConfig, SurvivalNetwork
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.terms import LifeTerms
 from adwright.metrics.survival import harrell_c
+from adwright.training.defaults import near_power_of_two
 from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import train
 from adwright.training.loop.optimisers import RowWise
@@ -44,6 +45,8 @@ __all__ = ["LifetimeConfig", "fit_lifetime"]
 
 #: Units that are validated at once.
 _AT_ONCE = 16_384
+#: Steps of an epoch, and the bounds of a batch, where the batch is left open.
+_STEPS, _BATCHES = 250, (256, 8192)
 _logger = logging.getLogger("adwright")
 
 
@@ -55,11 +58,12 @@ class LifetimeConfig:
     terms: edges of the bins; None chooses them from the training spells (`LifeTerms.of`), which is
     printed. heads: 1 joins the terms in one head. clicks: weights by click rate. leave_out: inputs
     that are not read, see `InputSpec.fit`. min_count: a value or word that occurs less often in
-    training is unknown. epochs: at most so many. batch: units a step. learning_rate: AdamW's, with
-    weight_decay; embedding_learning_rate: of the row-wise Adagrad. schedule: "cosine" lets the
-    rates fall to zero over the epochs, "constant" keeps them. patience: stop after so many
-    validations that are not better. goal: what decides there, the "likelihood" or the
-    "concordance" (Harrell's C of all endings). precision: "bf16" computes the layers in bfloat16.
+    training is unknown. epochs: at most so many. batch: units a step; None takes a power of two
+    from 256 to 8,192, for some 250 steps an epoch. learning_rate: AdamW's, with weight_decay;
+    embedding_learning_rate: of the row-wise Adagrad. schedule: "cosine" lets the rates fall to
+    zero over the epochs, "constant" keeps them. patience: stop after so many validations that are
+    not better. goal: what decides there, the "likelihood" or the "concordance" (Harrell's C of all
+    endings). precision: "bf16" computes the layers in bfloat16.
     """
 
     terms: LifeTerms | None = None
@@ -69,7 +73,7 @@ class LifetimeConfig:
     leave_out: tuple[str, ...] = ()
     min_count: int = 5
     epochs: int = 10
-    batch: int = 4096
+    batch: int | None = None
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     embedding_learning_rate: float = 0.05
@@ -84,7 +88,12 @@ class LifetimeConfig:
         check_literals(self)
         check_ranges(
             self,
-            counts=("min_count", "epochs", "batch", "patience"),
+            counts=(
+                "min_count",
+                "epochs",
+                "patience",
+                *(("batch",) if self.batch is not None else ()),
+            ),
             positive=("learning_rate", "embedding_learning_rate"),
             not_negative=("weight_decay", "clip_norm", "seed"),
         )
@@ -219,6 +228,7 @@ class _Lifetime(Trainee[Tensor]):
     ) -> None:
         self.network, self.data, self.valid, self.config = network, data, valid, config
         self.goal = "valid_nll" if config.goal == "likelihood" else "valid_misordered"
+        self.batch = config.batch or near_power_of_two(len(data) / _STEPS, *_BATCHES)
         table = data.table
         weights = config.clicks.of(table.clicks, table.shown, len(table))
         self.weight = None if config.clicks.by == "none" else torch.from_numpy(weights)
@@ -243,13 +253,13 @@ class _Lifetime(Trainee[Tensor]):
     @property
     def _steps(self) -> int:
         """Of an epoch."""
-        return math.ceil(len(self.data) / self.config.batch)
+        return math.ceil(len(self.data) / self.batch)
 
     def epoch(self, at: RunPosition) -> Iterator[Tensor]:
         """The units of each step that is left."""
         rng = np.random.default_rng([self.config.seed, at.epoch])
         order = torch.from_numpy(rng.permutation(len(self.data)))
-        batch = self.config.batch
+        batch = self.batch
         return (order[i : i + batch] for i in range(at.step * batch, len(order), batch))
 
     def left(self, at: RunPosition) -> int:

@@ -164,7 +164,7 @@ class SurvivalNetwork(nn.Module):
             parts.append(torch.where(missing, self.numbers, inputs.numbers))
             if len(self.bins):
                 rows = torch.where(missing, self.get_buffer("_bin"), inputs.bins)
-                added = _RowSums.apply(rows, self.bins)
+                added = _RowSums.apply(rows, self.bins)  # type: ignore[no-untyped-call]
         if spec.categories:
             codes, hidden = inputs.codes, self._hidden(inputs, len(spec.categories))
             if hidden is not None:
