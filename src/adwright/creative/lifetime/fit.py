@@ -147,8 +147,8 @@ def fit_lifetime(
     )
     causes = len(table.causes)
     network = seeded(config.seed, lambda: SurvivalNetwork(config.network, spec, terms, causes))
-    data = _Part(table, spec, terms, vectors)
-    judged = None if valid is None else _Part(valid, spec, terms, valid_vectors)
+    data = _TrainingSpells(table, spec, terms, vectors)
+    judged = None if valid is None else _TrainingSpells(valid, spec, terms, valid_vectors)
     hashes = [_hash_of(t, v) for t, v in ((table, vectors), (valid, valid_vectors)) if t]
     network.begin_at(data.marginal_logits(terms, causes))
     trainee = _Lifetime(network, data, judged, config, content_hash(hashes), checkpoint_every)
@@ -173,7 +173,7 @@ def fit_lifetime(
     )
 
 
-class _Part:
+class _TrainingSpells:
     """Spells as training reads them: encoded inputs, targets of each head, weights [N]."""
 
     def __init__(
@@ -220,8 +220,8 @@ class _Lifetime(Trainee[Tensor]):
     def __init__(
         self,
         network: SurvivalNetwork,
-        data: _Part,
-        valid: _Part | None,
+        data: _TrainingSpells,
+        valid: _TrainingSpells | None,
         config: LifetimeConfig,
         data_hash: str,
         checkpoint_every: int,
@@ -299,7 +299,7 @@ class _Lifetime(Trainee[Tensor]):
         return measures[self.goal], measures
 
     @torch.no_grad()
-    def _losses(self, part: _Part) -> list[float]:
+    def _losses(self, part: _TrainingSpells) -> list[float]:
         """The mean loss of each head."""
         sums = torch.zeros(len(part.targets), dtype=torch.float64)
         for rows in torch.split(torch.arange(len(part)), _AT_ONCE):
