@@ -57,9 +57,21 @@ class NumberScale:
 
     def __call__(self, x: Floats) -> Floats:
         """[N], NaN where x is no finite number."""
-        y = _log(x) if self.log else x
-        scaled = np.clip((y - np.float32(self.mean)) / np.float32(self.std), -_FARTHEST, _FARTHEST)
-        return np.where(np.isfinite(x), scaled, np.float32(np.nan)).astype(np.float32)
+        y = np.array(_log(x) if self.log else x, np.float32)
+        y -= np.float32(self.mean)
+        y /= np.float32(self.std)
+        np.clip(y, -_FARTHEST, _FARTHEST, out=y)
+        y[~np.isfinite(x)] = np.nan
+        return y
+
+    def bins(self, x: Floats) -> NDArray[np.int32]:
+        """[N]: 0 where x is no finite number, else 1 and the number of cuts below it."""
+        # A pass a cut is several times faster than a search a number.
+        found = np.ones(len(x), np.int32)
+        for cut in np.array(self.cuts, np.float32):
+            found += x > cut
+        found[~np.isfinite(x)] = 0
+        return found
 
 
 @dataclass(frozen=True)
@@ -224,11 +236,10 @@ class InputSpec:
                 bins[:, f] = offsets[f]
             if (i := place.get(scale.name)) is None:
                 continue
-            x = table.numbers[:, i]
+            x = np.ascontiguousarray(table.numbers[:, i])
             numbers[:, f] = scale(x)
             if len(offsets) > 1:
-                cuts = np.array(scale.cuts, np.float32)
-                bins[:, f] += np.where(np.isfinite(x), 1 + np.searchsorted(cuts, x), 0)
+                bins[:, f] += scale.bins(x)
         return numbers, bins
 
     def _codes(self, table: SpellTable) -> NDArray[np.int32]:
