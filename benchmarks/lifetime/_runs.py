@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
-from adwright.creative.lifetime.click_weights import ClickWeights
-from adwright.creative.lifetime.curves import LifeCurves
-from adwright.creative.lifetime.fit import LifetimeConfig, fit_lifetime
-from adwright.creative.lifetime.fitted import FittedLifetime
-from adwright.creative.lifetime.inputs import Vectors
+from adwright.creative.lifetime.hazards.click_weights import ClickWeights
+from adwright.creative.lifetime.hazards.curves import LifeCurves
+from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.hazards.fitted import FittedLifetime
+from adwright.creative.lifetime.hazards.inputs import Vectors
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.metrics.survival import Concordance, harrell_c
 from benchmarks.common.next_basket import keep, read

@@ -20,12 +20,12 @@ from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, require_count, to_jsonable
 from adwright.core.errors import SchemaError
-from adwright.creative.lifetime.curves import LifeCurves
-from adwright.creative.lifetime.inputs import InputSpec, SpellInputs, Vectors
-from adwright.creative.lifetime.likelihood import log_hazards
-from adwright.creative.lifetime.network import SurvivalConfig, SurvivalNetwork
+from adwright.creative.lifetime.hazards.curves import LifeCurves
+from adwright.creative.lifetime.hazards.inputs import InputSpec, SpellInputs, Vectors
+from adwright.creative.lifetime.hazards.likelihood import log_hazards
+from adwright.creative.lifetime.hazards.network import SurvivalConfig, SurvivalNetwork
+from adwright.creative.lifetime.hazards.terms import LifeTerms
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.creative.lifetime.terms import LifeTerms
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
 
 __all__ = ["KIND", "FittedLifetime", "predicted_curves"]

@@ -11,7 +11,12 @@ import torch
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError
-from adwright.creative.lifetime.inputs import InputSpec, KnownValues, NumberScale, SpellInputs
+from adwright.creative.lifetime.hazards.inputs import (
+    InputSpec,
+    KnownValues,
+    NumberScale,
+    SpellInputs,
+)
 from tests.support.data.small_spells import small_spells
 
 TABLE = small_spells(300)

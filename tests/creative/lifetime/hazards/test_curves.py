@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.creative.lifetime.curves import LifeCurves
-from adwright.creative.lifetime.terms import LifeTerms
+from adwright.creative.lifetime.hazards.curves import LifeCurves
+from adwright.creative.lifetime.hazards.terms import LifeTerms
 
 #: The short head ends in the midst of the long one's second bin.
 TERMS = LifeTerms(short=(1.0, 2.0, 4.0, 6.0), long=(1.0, 3.0, 9.0, 20.0))

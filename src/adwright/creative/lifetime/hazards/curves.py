@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError
-from adwright.creative.lifetime.terms import LifeTerms
+from adwright.creative.lifetime.hazards.terms import LifeTerms
 
 __all__ = ["LifeCurves"]
 

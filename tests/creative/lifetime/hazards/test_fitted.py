@@ -13,10 +13,10 @@ import pytest
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactError, ConfigError, ResourceError, SchemaError
-from adwright.creative.lifetime.fit import LifetimeConfig, fit_lifetime
-from adwright.creative.lifetime.fitted import KIND, FittedLifetime
-from adwright.creative.lifetime.network import SurvivalConfig
-from adwright.creative.lifetime.terms import LifeTerms
+from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.hazards.fitted import KIND, FittedLifetime
+from adwright.creative.lifetime.hazards.network import SurvivalConfig
+from adwright.creative.lifetime.hazards.terms import LifeTerms
 from tests.support.data.small_spells import small_spells
 
 TERMS = LifeTerms(short=(0.0, 1.0, 2.0, 3.0), long=(0.0, 3.0, 6.0, 13.0))

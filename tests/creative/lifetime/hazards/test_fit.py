@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError, DataError, ResumeError, SchemaError
-from adwright.creative.lifetime.click_weights import ClickWeights
-from adwright.creative.lifetime.fit import LifetimeConfig, fit_lifetime
-from adwright.creative.lifetime.fitted import FittedLifetime
-from adwright.creative.lifetime.likelihood import BinTargets, hazard_loss, marginal_logits
-from adwright.creative.lifetime.network import SurvivalConfig
-from adwright.creative.lifetime.terms import LifeTerms
+from adwright.creative.lifetime.hazards.click_weights import ClickWeights
+from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.hazards.fitted import FittedLifetime
+from adwright.creative.lifetime.hazards.likelihood import BinTargets, hazard_loss, marginal_logits
+from adwright.creative.lifetime.hazards.network import SurvivalConfig
+from adwright.creative.lifetime.hazards.terms import LifeTerms
 from adwright.metrics.survival import harrell_c
 from tests.support.data.small_spells import small_spells
 

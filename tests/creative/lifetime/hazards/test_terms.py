@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.creative.lifetime.terms import LifeTerms
+from adwright.creative.lifetime.hazards.terms import LifeTerms
 
 
 def test_the_papers_edges_join_to_one_curve() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.creative.lifetime.click_weights import ClickWeights
+from adwright.creative.lifetime.hazards.click_weights import ClickWeights
 
 CLICKS = np.array([0, 1, 5, 30, 0, 200], np.float32)
 SHOWN = np.array([10, 10, 100, 100, 0, 400], np.float32)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.creative.lifetime.inputs import InputSpec, SpellInputs
-from adwright.creative.lifetime.likelihood import BinTargets, hazard_loss
-from adwright.creative.lifetime.network import SurvivalConfig, SurvivalNetwork
-from adwright.creative.lifetime.terms import LifeTerms
+from adwright.creative.lifetime.hazards.inputs import InputSpec, SpellInputs
+from adwright.creative.lifetime.hazards.likelihood import BinTargets, hazard_loss
+from adwright.creative.lifetime.hazards.network import SurvivalConfig, SurvivalNetwork
+from adwright.creative.lifetime.hazards.terms import LifeTerms
 from tests.support.data.small_spells import small_spells
 
 TABLE = small_spells(64)

@@ -25,13 +25,13 @@ from adwright.core.config import check_literals, checked, to_jsonable
 from adwright.core.errors import DataError, SchemaError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import say
-from adwright.creative.lifetime.click_weights import ClickWeights
-from adwright.creative.lifetime.fitted import FittedLifetime, predicted_curves
-from adwright.creative.lifetime.inputs import InputSpec, SpellInputs, Vectors
-from adwright.creative.lifetime.likelihood import BinTargets, marginal_logits
-from adwright.creative.lifetime.network import SurvivalConfig, SurvivalNetwork
+from adwright.creative.lifetime.hazards.click_weights import ClickWeights
+from adwright.creative.lifetime.hazards.fitted import FittedLifetime, predicted_curves
+from adwright.creative.lifetime.hazards.inputs import InputSpec, SpellInputs, Vectors
+from adwright.creative.lifetime.hazards.likelihood import BinTargets, marginal_logits
+from adwright.creative.lifetime.hazards.network import SurvivalConfig, SurvivalNetwork
+from adwright.creative.lifetime.hazards.terms import LifeTerms
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.creative.lifetime.terms import LifeTerms
 from adwright.metrics.survival import harrell_c
 from adwright.training.defaults import near_power_of_two
 from adwright.training.loop.callbacks import Callback

@@ -28,9 +28,9 @@ from torch.nn import functional
 
 from adwright.core.config import check_literals, checked
 from adwright.core.errors import ConfigError
-from adwright.creative.lifetime.inputs import InputSpec, SpellInputs
-from adwright.creative.lifetime.likelihood import BinTargets, hazard_loss
-from adwright.creative.lifetime.terms import LifeTerms
+from adwright.creative.lifetime.hazards.inputs import InputSpec, SpellInputs
+from adwright.creative.lifetime.hazards.likelihood import BinTargets, hazard_loss
+from adwright.creative.lifetime.hazards.terms import LifeTerms
 
 __all__ = ["SurvivalConfig", "SurvivalNetwork"]
 

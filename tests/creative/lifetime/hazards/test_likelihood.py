@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.creative.lifetime.likelihood import (
+from adwright.creative.lifetime.hazards.likelihood import (
     BinTargets,
     hazard_loss,
     log_hazards,
