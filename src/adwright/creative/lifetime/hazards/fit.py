@@ -72,7 +72,7 @@ class LifetimeConfig:
     clicks: ClickWeights = field(default_factory=ClickWeights)
     leave_out: tuple[str, ...] = ()
     min_count: int = 5
-    epochs: int = 10
+    epochs: int = 6
     batch: int | None = None
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4

@@ -55,8 +55,8 @@ class SurvivalConfig:
     number_bins: int = 16
     scale: float = 0.1
     dropout: float = 0.1
-    modality_dropout: float = 0.05
-    value_dropout: float = 0.02
+    modality_dropout: float = 0.1
+    value_dropout: float = 0.15
     short_weight: float = 0.5
 
     def __post_init__(self) -> None:
