@@ -20,6 +20,7 @@ from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.hazards.likelihood import BinTargets, hazard_loss, marginal_logits
 from adwright.creative.lifetime.hazards.network import SurvivalConfig
 from adwright.creative.lifetime.hazards.terms import LifeTerms
+from adwright.creative.lifetime.spell_store import open_spells, save_spells
 from adwright.metrics.survival import harrell_c
 from tests.support.data.small_spells import small_spells
 
@@ -73,6 +74,14 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, cut: int
     assert _same(whole, again)
     assert again.records == whole.records
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_spells_opened_from_a_folder_train_alike(tmp_path: Path) -> None:
+    """Their arrays lie on the disk and cannot be written to."""
+    save_spells(tmp_path / "spells", TABLE)
+    opened = open_spells(tmp_path / "spells")
+    config = replace(CONFIG, epochs=1, clicks=ClickWeights("smoothed"))
+    assert _same(fit_lifetime(opened, opened, config), fit_lifetime(TABLE, TABLE, config))
 
 
 def test_the_batch_follows_from_the_number_of_spells() -> None:
