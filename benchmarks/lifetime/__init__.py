@@ -1,0 +1,1 @@
+"""How long ads live, and when to stop them."""

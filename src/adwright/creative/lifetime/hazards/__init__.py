@@ -1,0 +1,1 @@
+"""Networks of two hazard heads: what they read, how they learn, and the curves they give."""

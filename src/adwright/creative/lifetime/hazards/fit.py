@@ -1,0 +1,324 @@
+"""fit_lifetime(): train a survival network on spells, by the one loop.
+
+A batch is some thousands of units in a seeded random order, redrawn each epoch. Dense weights take
+AdamW, the tables of categories and words the row-wise Adagrad of the loop. The likelihood of the
+validation spells, or their order, decides which weights are kept and when to stop. All that a step
+depends on is in the checkpoint or a function of the position, so a run that was killed ends with
+the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adwright.core.config import check_literals, checked, to_jsonable
+from adwright.core.errors import DataError, SchemaError
+from adwright.core.hashing import content_hash
+from adwright.core.progress import say
+from adwright.creative.lifetime.hazards.click_weights import ClickWeights
+from adwright.creative.lifetime.hazards.fitted import FittedLifetime, predicted_curves
+from adwright.creative.lifetime.hazards.inputs import InputSpec, SpellInputs, Vectors
+from adwright.creative.lifetime.hazards.likelihood import BinTargets, marginal_logits
+from adwright.creative.lifetime.hazards.network import SurvivalConfig, SurvivalNetwork
+from adwright.creative.lifetime.hazards.terms import LifeTerms
+from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.metrics.survival import harrell_c
+from adwright.training.defaults import near_power_of_two
+from adwright.training.loop.callbacks import Callback
+from adwright.training.loop.loop import train
+from adwright.training.loop.optimisers import RowWise
+from adwright.training.loop.position import RunPosition
+from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
+from adwright.training.run_settings import check_ranges, seeded
+
+__all__ = ["LifetimeConfig", "fit_lifetime"]
+
+#: Units that are validated at once.
+_AT_ONCE = 16_384
+#: Steps of an epoch, and the bounds of a batch, where the batch is left open.
+_STEPS, _BATCHES = 250, (256, 8192)
+_logger = logging.getLogger("adwright")
+
+
+@checked
+@dataclass(frozen=True)
+class LifetimeConfig:
+    """A survival network and its training.
+
+    terms: edges of the bins; None chooses them from the training spells (`LifeTerms.of`), which is
+    printed. heads: 1 joins the terms in one head. clicks: weights by click rate. leave_out: inputs
+    that are not read, see `InputSpec.fit`. min_count: a value or word that occurs less often in
+    training is unknown. epochs: at most so many. batch: units a step; None takes a power of two
+    from 256 to 8,192, for some 250 steps an epoch. learning_rate: AdamW's, with weight_decay;
+    embedding_learning_rate: of the row-wise Adagrad. schedule: "cosine" lets the rates fall to
+    zero over the epochs, "constant" keeps them. patience: stop after so many validations that are
+    not better. goal: what decides there, the "likelihood" or the "concordance" (Harrell's C of all
+    endings). precision: "bf16" computes the layers in bfloat16.
+    """
+
+    terms: LifeTerms | None = None
+    heads: Literal[1, 2] = 2
+    network: SurvivalConfig = field(default_factory=SurvivalConfig)
+    clicks: ClickWeights = field(default_factory=ClickWeights)
+    leave_out: tuple[str, ...] = ()
+    min_count: int = 5
+    epochs: int = 6
+    batch: int | None = None
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    embedding_learning_rate: float = 0.05
+    schedule: Literal["cosine", "constant"] = "cosine"
+    patience: int = 2
+    goal: Literal["likelihood", "concordance"] = "likelihood"
+    clip_norm: float = 10.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        check_ranges(
+            self,
+            counts=(
+                "min_count",
+                "epochs",
+                "patience",
+                *(("batch",) if self.batch is not None else ()),
+            ),
+            positive=("learning_rate", "embedding_learning_rate"),
+            not_negative=("weight_decay", "clip_norm", "seed"),
+        )
+
+
+def fit_lifetime(
+    table: SpellTable,
+    valid: SpellTable | None,
+    config: LifetimeConfig | None = None,
+    *,
+    vectors: Vectors | None = None,
+    valid_vectors: Vectors | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    stop_now: bool = False,
+    callbacks: Sequence[Callback] = (),
+    checkpoint_every: int = 0,
+    on_step: Callable[[int], None] | None = None,
+) -> FittedLifetime:
+    """Train on the spells of `table`; returns the model with the best validation's weights.
+
+    valid: spells that decide when to stop; None keeps the last weights. vectors, valid_vectors:
+    name -> float32 [N, D] of texts or images, NaN where missing. out: folder of the run, with
+    config.json, metrics.jsonl and the checkpoint; None keeps nothing. resume, stop_now, callbacks,
+    on_step: as of the loop's `train`. checkpoint_every: steps between checkpoints beside each
+    validation.
+
+    Raises DataError for spells that teach nothing, SchemaError for validation spells of other
+    causes or another unit, ConfigError (an existing run without resume, a loss that is not finite),
+    ResumeError (no run, or of other settings or spells), ResourceError (disk full).
+    """
+    config = config or LifetimeConfig()
+    if valid is not None and (valid.causes, valid.unit) != (table.causes, table.unit):
+        raise SchemaError(
+            "the validation spells end of other causes or count in another unit",
+            value=f"{valid.causes}, {valid.unit}",
+            hint=f"training has {table.causes}, {table.unit}",
+        )
+    terms = config.terms
+    if terms is None:
+        terms = LifeTerms.of(table.entry, table.time, table.cause)
+        say(f"edges of the bins, in {table.unit}s: {terms}")
+    if config.heads == 1:
+        terms = terms.one_head
+    spec = InputSpec.fit(
+        table,
+        vectors,
+        min_count=config.min_count,
+        bins=config.network.number_bins,
+        leave_out=config.leave_out,
+    )
+    causes = len(table.causes)
+    network = seeded(config.seed, lambda: SurvivalNetwork(config.network, spec, terms, causes))
+    data = _TrainingSpells(table, spec, terms, vectors)
+    judged = None if valid is None else _TrainingSpells(valid, spec, terms, valid_vectors)
+    hashes = [_hash_of(t, v) for t, v in ((table, vectors), (valid, valid_vectors)) if t]
+    network.begin_at(data.marginal_logits(terms, causes))
+    trainee = _Lifetime(network, data, judged, config, content_hash(hashes), checkpoint_every)
+    at = train(
+        trainee,
+        trainee.folder(out),
+        resume=resume,
+        stop_now=stop_now,
+        callbacks=callbacks,
+        on_step=on_step,
+    )
+    return FittedLifetime(
+        network,
+        causes=table.causes,
+        unit=table.unit,
+        config=to_jsonable(config),
+        valid_loss=math.nan if at.best is None else at.best,
+        epoch=at.best_epoch,
+        records=at.records,
+        data_hash=content_hash(hashes),
+        seed=config.seed,
+    )
+
+
+class _TrainingSpells:
+    """Spells as training reads them: encoded inputs, targets of each head, weights [N]."""
+
+    def __init__(
+        self, table: SpellTable, spec: InputSpec, terms: LifeTerms, vectors: Vectors | None
+    ) -> None:
+        self.table = table
+        self.inputs: SpellInputs = spec.encode(table, vectors)
+        self.targets = tuple(
+            BinTargets.of(edges, table.entry, table.time, table.cause) for edges in terms.heads
+        )
+        silent = torch.stack([t.stop.eq(t.first) for t in self.targets]).all(0)
+        if bool(silent.all()):
+            raise DataError(
+                "no spell was at risk in any whole bin",
+                value=f"{len(table):,} spells, edges {terms}",
+                hint="choose edges within the ages that the spells reach",
+            )
+        if bool(silent.any()):
+            _logger.warning(
+                "%s of %s spells teach nothing: they saw no whole bin (edges %s)",
+                f"{int(silent.sum()):,}",
+                f"{len(table):,}",
+                terms,
+            )
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def marginal_logits(self, terms: LifeTerms, causes: int) -> list[Tensor]:
+        """Logits [J, C] of each head's hazards on the whole."""
+        return [
+            marginal_logits(target, len(edges) - 1, causes)
+            for target, edges in zip(self.targets, terms.heads, strict=True)
+        ]
+
+
+class _Lifetime(Trainee[Tensor]):
+    """A survival network in training; `fit_lifetime` is its only user."""
+
+    kind = "lifetime-checkpoint"
+    higher_is_better: ClassVar[bool] = False
+    hint = "lower the learning rates or clip_norm"
+
+    def __init__(
+        self,
+        network: SurvivalNetwork,
+        data: _TrainingSpells,
+        valid: _TrainingSpells | None,
+        config: LifetimeConfig,
+        data_hash: str,
+        checkpoint_every: int,
+    ) -> None:
+        self.network, self.data, self.valid, self.config = network, data, valid, config
+        self.goal = "valid_nll" if config.goal == "likelihood" else "valid_misordered"
+        self.batch = config.batch or near_power_of_two(len(data) / _STEPS, *_BATCHES)
+        table = data.table
+        weights = config.clicks.of(table.clicks, table.shown, len(table))
+        self.weight = None if config.clicks.by == "none" else torch.from_numpy(weights)
+        dense, tables = dense_and_sparse(network)
+        optimisers = {
+            "adamw": torch.optim.AdamW(
+                dense, lr=config.learning_rate, weight_decay=config.weight_decay
+            ),
+            "rows": RowWise(tables, learning_rate=config.embedding_learning_rate),
+        }
+        loop = LoopConfig(
+            epochs=config.epochs,
+            patience=config.patience,
+            seed=config.seed,
+            clip_norm=config.clip_norm,
+            checkpoint_every=checkpoint_every,
+            bfloat16=config.precision == "bf16",
+        )
+        asked = {"fit": to_jsonable(config), "data_hash": data_hash}
+        super().__init__(network, optimisers, loop, asked)
+
+    @property
+    def _steps(self) -> int:
+        """Of an epoch."""
+        return math.ceil(len(self.data) / self.batch)
+
+    def epoch(self, at: RunPosition) -> Iterator[Tensor]:
+        """The units of each step that is left."""
+        rng = np.random.default_rng([self.config.seed, at.epoch])
+        order = torch.from_numpy(rng.permutation(len(self.data)))
+        batch = self.batch
+        return (order[i : i + batch] for i in range(at.step * batch, len(order), batch))
+
+    def left(self, at: RunPosition) -> int:
+        """Steps that are left of the epoch."""
+        return self._steps - at.step
+
+    def share_of_rate(self, at: RunPosition) -> float:
+        """Half a cosine from 1 to 0 over all epochs, where that is asked for."""
+        if self.config.schedule == "constant":
+            return 1.0
+        return (1 + math.cos(math.pi * at.steps / (self.config.epochs * self._steps))) / 2
+
+    def loss(self, rows: Tensor) -> tuple[Tensor, int]:
+        """Over the units `rows`."""
+        targets = tuple(target.take(rows) for target in self.data.targets)
+        weight = None if self.weight is None else self.weight[rows]
+        return self.network.loss(self.data.inputs.take(rows), targets, weight), len(rows)
+
+    def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
+        """The mean of L over the validation spells, unweighted, and of each head; and Harrell's C
+        where there are pairs, with its rest to 1, the share of pairs in the wrong order."""
+        if self.valid is None:
+            return None, {}
+        self.network.eval()
+        losses = self._losses(self.valid)
+        short = self.config.network.short_weight if len(losses) == 2 else 1.0
+        measures = {"valid_nll": short * losses[0] + (1 - short) * losses[-1]}
+        measures |= dict(zip(("valid_short", "valid_long"), losses, strict=False))
+        table = self.valid.table
+        risk = predicted_curves(self.network, self.valid.inputs, table.entry, table.causes).risk()
+        try:
+            found = harrell_c(table.time, table.ended, risk, entry=table.entry)
+            measures |= {"valid_c": found.value, "valid_misordered": 1 - found.value}
+        except DataError:
+            if self.config.goal == "concordance":
+                raise
+        return measures[self.goal], measures
+
+    @torch.no_grad()
+    def _losses(self, part: _TrainingSpells) -> list[float]:
+        """The mean loss of each head."""
+        sums = torch.zeros(len(part.targets), dtype=torch.float64)
+        for rows in torch.split(torch.arange(len(part)), _AT_ONCE):
+            targets = tuple(target.take(rows) for target in part.targets)
+            found = self.network.losses(part.inputs.take(rows), targets)
+            sums += torch.stack([loss.double().sum() for loss in found])
+        means: list[float] = (sums / len(part)).tolist()
+        return means
+
+
+def _hash_of(table: SpellTable, vectors: Vectors | None) -> str:
+    """Of all that training reads."""
+    found: dict[str, Any] = {}
+    for each in fields(table):
+        value = getattr(table, each.name)
+        found[each.name] = _digest(value) if isinstance(value, np.ndarray) else value
+    found["vectors"] = {name: _digest(x) for name, x in (vectors or {}).items()}
+    return content_hash(found)
+
+
+def _digest(array: np.ndarray[Any, Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
