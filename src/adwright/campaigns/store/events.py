@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, func, select
 from adwright.campaigns.store.bulk import Recorded, append, claim
 from adwright.campaigns.store.incoming import EventRow
 from adwright.campaigns.store.queries import frame_of_rows, of_tenant
-from adwright.campaigns.store.tables import EVENT_IDS, EVENTS
+from adwright.campaigns.store.tables import EVENT_IDS, EVENTS, STOPS
 from adwright.campaigns.store.times import FIRST, from_micros
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, KINDS, empty_events
@@ -23,6 +23,7 @@ from adwright.data.time import MICROSECONDS_PER_DAY
 __all__ = ["count_events", "fingerprints", "insert_batches", "select_events", "to_frame"]
 
 _COLUMNS = tuple(EVENT_SCHEMA.names)
+_KIND = 1 + _COLUMNS.index("kind")  # behind the tenant
 _ID_BYTES, _CONTENT_BYTES = 16, 8
 
 
@@ -57,7 +58,9 @@ def insert_batches(
                 new.append(row)
         accepted = len(new) - before
         results.append(Recorded(accepted, len(repeated), conflicting, frozenset(repeated)))
-    append(connection, EVENTS, ("tenant", *_COLUMNS), [(tenant, *row) for row in new])
+    names, rows = ("tenant", *_COLUMNS), [(tenant, *row) for row in new]
+    append(connection, EVENTS, names, rows)
+    append(connection, STOPS, names, [row for row in rows if row[_KIND] == "stop"])
     return results
 
 
