@@ -96,6 +96,7 @@ def test_without_a_known_key_nothing_is_told(store: Store) -> None:
             ("GET", "/v1/campaigns", None),
             ("POST", "/v1/campaigns", {"campaign_id": "c1", "start": NOW.isoformat()}),
             ("GET", "/v1/models", None),
+            ("GET", "/v1/stops", None),
         ]
         for method, path, body in calls:
             for headers in ({}, {"X-API-Key": ""}, {"X-API-Key": "x"}, {"X-API-Key": revoked}):

@@ -29,6 +29,7 @@ __all__ = [
     "MAX_EVENTS",
     "MAX_IDS",
     "MAX_PLACES",
+    "MAX_STOPS",
     "CampaignIn",
     "CampaignOut",
     "CampaignsOut",
@@ -53,6 +54,7 @@ MAX_PLACES = 100
 MAX_IDS = 5_000
 MAX_EVENTS = 1_000
 MAX_CAMPAIGNS = 1_000
+MAX_STOPS = 1_000
 _REQUEST_ID_LENGTH = ID_LENGTH - 8  # an impression's id adds a dash and the place
 _CONTEXT_KEYS = 32
 _CONTEXT_TEXT = 256
@@ -219,7 +221,16 @@ class EventIn(_Body):
     time: _Time
     request_id: Annotated[Id, Field(description="The visit, page or slate that it belongs to.")]
     user_id: Id
-    kind: EventKind
+    kind: Annotated[
+        EventKind,
+        Field(
+            description=(
+                "A stop takes the item out of decisions from its time on, or one creative of the "
+                "item where creative_id names it; the same with value 0 takes that back. user_id "
+                "is who stopped it, and context may say why."
+            )
+        ),
+    ]
     item_id: Id
     creative_id: Id | None = None
     campaign_id: Id | None = None
