@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adwright.campaigns.store.stops import StopVersion
+from adwright.campaigns.store.events import StopVersion
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ResourceError

@@ -34,9 +34,13 @@ from adwright.campaigns.store.compaction import EVENTS_A_PART, Compactor, done_p
 from adwright.campaigns.store.database import Database
 from adwright.campaigns.store.decisions import decision_row, insert_decisions, read_decisions
 from adwright.campaigns.store.events import (
+    StopVersion,
     count_events,
     insert_batches,
+    read_stops,
     select_events,
+    stop_versions,
+    stops_at,
     to_frame,
 )
 from adwright.campaigns.store.group_commit import Events, StoredDecision, record_group
@@ -52,7 +56,6 @@ from adwright.campaigns.store.keys import (
 )
 from adwright.campaigns.store.migrate import migrate
 from adwright.campaigns.store.queries import Totals, count_rows
-from adwright.campaigns.store.stops import StopVersion, read_stops, stop_versions, stops_at
 from adwright.campaigns.store.tables import CAMPAIGNS, CREATIVES, TENANTS
 from adwright.campaigns.store.times import to_micros
 from adwright.core.clock import Clock, SystemClock

@@ -11,7 +11,7 @@ from fastapi.security import APIKeyHeader
 
 from adwright.core.version import __version__
 from adwright.delivery import decision
-from adwright.service.decide.answers import decision_answer, event_row
+from adwright.service.decide.answers import decision_answer, event_row, stops_out
 from adwright.service.decide.pages import docs_page, front
 from adwright.service.decide.schemas import (
     MAX_CAMPAIGNS,
@@ -31,9 +31,9 @@ from adwright.service.decide.schemas import (
     ReadyOut,
     SimilarItem,
     SimilarOut,
+    StopsOut,
 )
 from adwright.service.decide.state import ServiceState
-from adwright.service.decide.stop_schemas import StopsOut, stops_out
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError, error_docs
 from adwright.web.gate import admitted, waited

@@ -26,7 +26,7 @@ __all__ = ["ServiceState"]
 T = TypeVar("T")
 _PING_SECONDS = 0.5
 PING_PATIENCE = 2.0
-_HEED_SECONDS = 1.0
+HEED_SECONDS = 1.0
 #: Threads for campaigns; of these, those that one tenant may have, and its calls that may wait.
 _CAMPAIGNS = {"threads": 4, "share": 2, "waiting": 16}
 _log = logging.getLogger("adwright.service")
@@ -72,7 +72,7 @@ class ServiceState:
         """Read what the tenant has just stopped, so that it counts from now on. Where that fails
         or takes longer than a second, the next look at the stops does it."""
         with suppress(TimeoutError, ApiError):
-            async with asyncio.timeout(_HEED_SECONDS):
+            async with asyncio.timeout(HEED_SECONDS):
                 await self._reads.run(tenant, partial(self.stops.refresh, tenant))
 
     async def _run(self, lane: Lane, tenant: str, call: Callable[[], T]) -> T:

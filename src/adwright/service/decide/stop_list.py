@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from adwright.campaigns.store.stops import StopVersion
+from adwright.campaigns.store.events import StopVersion
 from adwright.core.clock import Clock
 from adwright.data.stops import Stops
 from adwright.delivery.decision import Request
