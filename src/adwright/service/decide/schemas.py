@@ -277,7 +277,7 @@ class EventsOut(_Body):
     )
 
 
-_STOP = {
+_STOP: dict[str, Any] = {
     "event_id": "stop-0001",
     "time": "2024-06-01T18:30:07Z",
     "stopped_by": "rule:wear-out",
