@@ -42,7 +42,7 @@ class StopSource(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class _Known:
+class _KnownStops:
     """version: None where it must be read again in any case."""
 
     version: StopVersion | None
@@ -64,7 +64,7 @@ class StopList:
         self._clock = clock
         self._seconds = seconds
         # Readers take one reference: what is new is put in the place of an entry.
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _KnownStops] = {}
         self._looked = clock.monotonic()
         self._failing = False
         self._lock = threading.Lock()  # held while the store is read: never by a decision
@@ -144,7 +144,7 @@ class StopList:
     def _read(self, tenant: str, version: StopVersion | None) -> bool:
         stops = self._tried(lambda: self._source.stops_at(tenant, self._clock.now()))
         if stops is not None:
-            self._known[tenant] = _Known(version, stops)
+            self._known[tenant] = _KnownStops(version, stops)
         return stops is not None
 
     def _tried(self, call: Callable[[], T]) -> T | None:
