@@ -207,6 +207,8 @@ def test_what_is_stopped_is_not_shown_until_it_is_taken_back(store: Store) -> No
         events = store.events("acme").filter(request_id="r2")
         assert events["propensity"].to_list() == [1 / (59 - place) for place in range(59)]
         assert json.loads(events["context"][0]) == {"stage": "fine"}
+        near = client.get(f"/v1/items/{ITEMS[2]}/similar", params={"k": 3}).json()["items"]
+        assert [one["item_id"] for one in near] == [ITEMS[1], ITEMS[0], ITEMS[4]]
         # A decision that was made stands, however often it is asked for.
         assert shown(client, "r1") == set(ITEMS)
 

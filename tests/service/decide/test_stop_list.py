@@ -58,8 +58,7 @@ def stops(source: Watched, clock: FixedClock) -> StopList:
 
 
 def items(stops: StopList, tenant: str = "acme") -> set[str]:
-    found = stops.of(tenant)
-    return set() if found is None else set(found.items)
+    return set(stops.items(tenant))
 
 
 def test_a_look_reads_those_tenants_alone_that_have_something_new(

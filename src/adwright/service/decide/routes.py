@@ -169,7 +169,7 @@ async def similar(
     state: State,
     k: Annotated[int, Query(ge=1, le=MAX_PLACES)] = 10,
 ) -> SimilarOut:
-    """The nearest items by the model's own vectors."""
+    """The nearest items by the model's own vectors, less those that are stopped."""
     status = state.models.status(tenant)
     deployed = None if status is None else status.deployed
     if deployed is None or deployed.similar is None:
@@ -179,11 +179,13 @@ async def similar(
             code="no_model",
             hint="deploy one with item vectors",
         )
+    hidden = state.stops.items(tenant)
     async with state.aside:
-        found = await asyncio.to_thread(deployed.similar, item_id, k)
+        found = await asyncio.to_thread(deployed.similar, item_id, k + len(hidden))
     if found is None:
         raise ApiError(404, "the model does not know this item")
-    items = [SimilarItem(item_id=other, score=float(score)) for other, score in found]
+    shown = [(other, score) for other, score in found if other not in hidden][:k]
+    items = [SimilarItem(item_id=other, score=float(score)) for other, score in shown]
     return SimilarOut(item_id=item_id, items=items)
 
 

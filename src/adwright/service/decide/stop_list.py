@@ -87,12 +87,16 @@ class StopList:
         known = self._known.get(tenant)
         return None if known is None else known.stops
 
+    def items(self, tenant: str) -> frozenset[str]:
+        """The tenant's items that must not be shown."""
+        known = self._known.get(tenant)
+        return frozenset() if known is None else known.stops.items
+
     def heeded(self, tenant: str, request: Request) -> Request:
         """The request, with the stopped items among those that it excludes."""
-        known = self._known.get(tenant)
-        if known is None or not known.stops.items:
+        stopped = self.items(tenant)
+        if not stopped:
             return request
-        stopped = known.stops.items
         if request.candidates is not None:
             stopped = stopped.intersection(request.candidates)
             if not stopped:
