@@ -54,7 +54,7 @@ def with_stops(folder: Path, *rows: tuple[str, str | None, datetime, float | Non
 def test_what_is_hidden_is_passed_over_and_the_next_best_moves_up(
     places: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shown, "_PLACES", places)
+    monkeypatch.setattr(shown, "PLACES", places)
     top = PopularityTop(Popularity(list("abcd"), np.array([4.0, 3.0, 2.0, 1.0])), unseen=False)
     found = ShownTop(top, {"a", "c", "unknown"}).best(people(3), 2)
     assert found.codes.tolist() == [[2, 4]] * 3

@@ -18,7 +18,7 @@ from adwright.delivery.recommend.people import People
 __all__ = ["ShownTop", "stopped_in_log"]
 
 #: Places of one call, some 25 MB: many users are asked about in parts.
-_PLACES = 1 << 21
+PLACES = 1 << 21
 
 
 class ShownTop:
@@ -38,7 +38,7 @@ class ShownTop:
         if not len(self._hidden):
             return self._top.best(people, k)
         asked = k + len(self._hidden)
-        step = max(1, _PLACES // asked)
+        step = max(1, PLACES // asked)
         codes = np.full((len(people), k), -1, np.int64)
         scores = np.full((len(people), k), -np.inf, np.float32)
         for start in range(0, len(people), step):
