@@ -157,6 +157,33 @@ def test_a_read_that_hangs_holds_up_no_decision(
     thread.join()
 
 
+def test_of_those_that_wait_for_a_read_the_first_reads_for_all(
+    store: Store, source: Watched, stops: StopList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.record_events("acme", [stop("a")])
+    goes_on, entered = threading.Event(), threading.Event()
+    read = source.stops_at
+
+    def slow(tenant: str, at: datetime) -> Stops:
+        entered.set()
+        goes_on.wait(20)
+        return read(tenant, at)
+
+    monkeypatch.setattr(source, "stops_at", slow)
+    threads = [threading.Thread(target=stops.refresh, args=("acme",)) for _ in range(9)]
+    threads[0].start()
+    assert entered.wait(10)
+    # What these have stored may have come too late for the read that is under way.
+    for thread in threads[1:]:
+        thread.start()
+    threads[0].join(0.1)
+    goes_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert 2 <= len(source.read) < 9
+    assert items(stops) == {"a"}
+
+
 def test_a_store_that_was_exchanged_for_an_empty_one_stops_nothing(
     store: Store, source: Watched, stops: StopList, monkeypatch: pytest.MonkeyPatch
 ) -> None:

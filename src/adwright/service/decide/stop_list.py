@@ -43,9 +43,10 @@ class StopSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _KnownStops:
-    """version: None where it must be read again in any case."""
+    """version: None where it must be read again in any case. number: of the read that found it."""
 
     version: StopVersion | None
+    number: int
     stops: Stops
 
     def holds(self, version: StopVersion, now: datetime) -> bool:
@@ -67,6 +68,7 @@ class StopList:
         self._known: dict[str, _KnownStops] = {}
         self._looked = clock.monotonic()
         self._failing = False
+        self._reads = 0  # that were begun
         self._lock = threading.Lock()  # held while the store is read: never by a decision
         self._woken = threading.Event()
         self._stopped = False
@@ -140,15 +142,20 @@ class StopList:
                 self._failing = False
 
     def refresh(self, tenant: str) -> None:
-        """Read the stops of one tenant now; where that fails, the next look tries again."""
+        """Read the stops of one tenant now; where that fails, the next look tries again. Of calls
+        that wait for their turn together, the first reads for all."""
+        asked = self._reads
         with self._lock:
-            self._read(tenant, None)
+            known = self._known.get(tenant)
+            if known is None or known.number <= asked:
+                self._read(tenant, None)
         self._woken.set()  # one of them may begin to count before the next look is due
 
     def _read(self, tenant: str, version: StopVersion | None) -> bool:
+        self._reads = number = self._reads + 1
         stops = self._tried(lambda: self._source.stops_at(tenant, self._clock.now()))
         if stops is not None:
-            self._known[tenant] = _KnownStops(version, stops)
+            self._known[tenant] = _KnownStops(version, number, stops)
         return stops is not None
 
     def _tried(self, call: Callable[[], T]) -> T | None:
@@ -162,11 +169,14 @@ class StopList:
             return None
 
     def _watch(self) -> None:
+        due = self._clock.monotonic() + self._until_next()
         while not self._stopped:
-            self._woken.wait(self._until_next())
-            self._woken.clear()
-            if not self._stopped:
-                self.look()
+            if self._woken.wait(max(0.0, due - self._clock.monotonic())):
+                self._woken.clear()
+                due = min(due, self._clock.monotonic() + self._until_next())
+                continue
+            self.look()
+            due = self._clock.monotonic() + self._until_next()
 
     def _until_next(self) -> float:
         """Seconds to the next look: fewer where a stop begins to count before."""
