@@ -7,6 +7,8 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,13 @@ from schemathesis.specs.openapi.checks import (
 
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
+from adwright.core.errors import ResourceError
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
+from adwright.service.decide import state
 from adwright.service.registry.registry import FixedModels, FolderModels, publish
 from tests.support.service.small_shop import (
+    ITEMS,
     NOW,
     Client,
     Hashed,
@@ -96,6 +101,7 @@ def test_without_a_known_key_nothing_is_told(store: Store) -> None:
             ("GET", "/v1/campaigns", None),
             ("POST", "/v1/campaigns", {"campaign_id": "c1", "start": NOW.isoformat()}),
             ("GET", "/v1/models", None),
+            ("GET", "/v1/stops", None),
         ]
         for method, path, body in calls:
             for headers in ({}, {"X-API-Key": ""}, {"X-API-Key": "x"}, {"X-API-Key": revoked}):
@@ -172,6 +178,137 @@ def test_models_are_exchanged_while_it_serves(store: Store, tmp_path: Path) -> N
     assert threads() <= before
 
 
+def stop(item: str, event_id: str, **changes: Any) -> dict[str, Any]:
+    """The body that stops an item."""
+    event = {**EVENT, "event_id": event_id, "user_id": "anna", "kind": "stop", "item_id": item}
+    return {"events": [{**event, **changes}]}
+
+
+def shown(client: Client, request_id: str, **fields: Any) -> set[str]:
+    """All items that one may be shown, as a decision of as many places lists them."""
+    answer = client.decide(request_id, k=100, **fields)
+    assert answer.status_code == 200
+    return {place["item_id"] for place in answer.json()["items"]}
+
+
+def test_what_is_stopped_is_not_shown_until_it_is_taken_back(store: Store) -> None:
+    models = fixed(acme=deployed(), umbrella=deployed())
+    with running(create_app(PATIENT, store, models)) as client:
+        acme, umbrella = key_of(store, "acme"), key_of(store, "umbrella")
+        client.headers = acme
+        assert shown(client, "r1") == set(ITEMS)
+        why = {"reason": "wear-out", "days_left": 2}
+        assert client.post("/v1/events", json=stop(ITEMS[3], "s1", context=why)).status_code == 200
+        assert shown(client, "r2") == set(ITEMS) - {ITEMS[3]}
+        # Also where the request itself says what it wants, and what it does not.
+        assert shown(client, "r3", exclude=ITEMS[:2]) == set(ITEMS[2:]) - {ITEMS[3]}
+        assert shown(client, "r4", candidates=ITEMS[2:5]) == {ITEMS[2], ITEMS[4]}
+        # The chance is that among what is left, and the log says nothing of what is not.
+        events = store.events("acme").filter(request_id="r2")
+        assert events["propensity"].to_list() == [1 / (59 - place) for place in range(59)]
+        assert json.loads(events["context"][0]) == {"stage": "fine"}
+        near = client.get(f"/v1/items/{ITEMS[2]}/similar", params={"k": 3}).json()["items"]
+        assert [one["item_id"] for one in near] == [ITEMS[1], ITEMS[0], ITEMS[4]]
+        # A decision that was made stands, however often it is asked for.
+        assert shown(client, "r1") == set(ITEMS)
+
+        (item,) = client.get("/v1/stops").json()["items"]
+        assert (item["item_id"], item["hidden"], item["creatives"]) == (ITEMS[3], True, [])
+        assert item["stop"]["stopped_by"] == "anna"
+        assert (item["stop"]["event_id"], item["stop"]["why"]) == ("s1", why)
+        client.headers = umbrella
+        assert shown(client, "r2") == set(ITEMS)
+        assert client.get("/v1/stops").json() == {"at": None, "items": []}
+
+        client.headers = acme
+        later = (NOW + timedelta(seconds=1)).isoformat()
+        client.post("/v1/events", json=stop(ITEMS[3], "s2", time=later, value=0))
+        assert shown(client, "r5") == set(ITEMS)
+        assert client.get("/v1/stops").json()["items"] == []
+
+
+def test_an_item_is_hidden_when_its_last_creative_is_stopped(store: Store) -> None:
+    rows = [{"creative_id": creative, "item_id": ITEMS[0]} for creative in ("a", "b")]
+    store.put_creatives("acme", rows)
+    with running(create_app(PATIENT, store, fixed(acme=deployed()))) as client:
+        client.headers = key_of(store, "acme")
+        client.post("/v1/events", json=stop(ITEMS[0], "s1", creative_id="a"))
+        assert shown(client, "r1") == set(ITEMS)
+        client.post("/v1/events", json=stop(ITEMS[0], "s2", creative_id="b"))
+        assert shown(client, "r2") == set(ITEMS[1:])
+        (item,) = client.get("/v1/stops").json()["items"]
+        assert (item["hidden"], item["stop"]) == (True, None)
+        assert [one["creative_id"] for one in item["creatives"]] == ["a", "b"]
+
+
+def test_the_fallback_shows_nothing_that_is_stopped_either(store: Store) -> None:
+    broken = fixed(acme=deployed(recommender=Hashed(broken=True)))
+    with running(create_app(PATIENT, store, broken)) as client:
+        client.headers = key_of(store, "acme")
+        first = client.decide("r1", k=1).json()
+        assert first["stage"] == "popularity"
+        assert shown(client, "r2") > {ITEMS[-1]}
+        client.post("/v1/events", json=stop(ITEMS[-1], "s1"))
+        assert ITEMS[-1] not in shown(client, "r3")
+
+
+def test_other_processes_obey_within_the_interval(store: Store) -> None:
+    rarely = replace(PATIENT, stops_poll_seconds=600)
+    store.record_events("acme", stop(ITEMS[0], "before", time=NOW)["events"])
+    first = create_app(rarely, store, fixed(acme=deployed()))
+    second = create_app(rarely, store, fixed(acme=deployed()))
+    third = create_app(replace(PATIENT, stops_poll_seconds=0.01), store, fixed(acme=deployed()))
+    with running(first) as one, running(second) as two, running(third) as three:
+        for client in (one, two, three):
+            client.headers = key_of(store, "acme")
+        assert shown(two, "r1") == set(ITEMS[1:])  # it was stopped before the start
+        one.post("/v1/events", json=stop(ITEMS[1], "s1"))
+        assert shown(one, "r2") == set(ITEMS[2:])
+        assert shown(two, "r3") == set(ITEMS[1:])
+        second.state.service.stops.look()  # its turn has come
+        assert shown(two, "r4") == set(ITEMS[2:])
+        numbers = iter(range(100_000))
+        wait_until(lambda: shown(three, f"n{next(numbers)}") == set(ITEMS[2:]))
+
+
+def test_stops_that_cannot_be_read_disturb_no_decision_and_no_event(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(create_app(PATIENT, store, fixed(acme=deployed()))) as client:
+        client.headers = key_of(store, "acme")
+        client.post("/v1/events", json=stop(ITEMS[0], "s1"))
+
+        def refuse(*_: Any) -> Any:
+            raise ResourceError("the disk is gone")
+
+        monkeypatch.setattr(store, "stops_at", refuse)
+        monkeypatch.setattr(store, "stop_versions", refuse)
+        assert client.post("/v1/events", json=stop(ITEMS[1], "s2")).json()["accepted"] == 1
+        assert shown(client, "r1") == set(ITEMS[1:])
+        text = client.get("/metrics").text
+        assert "adwright_stopped_items 1.0" in text
+        assert "adwright_stops_age_seconds" in text
+
+
+def test_a_store_that_hangs_while_stops_are_read_holds_nobody_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(create_app(PATIENT, store, fixed(acme=deployed()))) as client:
+        client.headers = key_of(store, "acme")
+        goes_on = threading.Event()
+
+        def hang(*_: Any) -> Any:
+            goes_on.wait(20)
+            raise ResourceError("it took too long")
+
+        monkeypatch.setattr(store, "stops_at", hang)
+        monkeypatch.setattr(state, "HEED_SECONDS", 0.05)
+        answer = client.start("POST", "/v1/events", json=stop(ITEMS[1], "s2"))
+        assert shown(client, "r1") == set(ITEMS)
+        assert answer.result(15).json()["accepted"] == 1
+        goes_on.set()
+
+
 def test_it_ends_only_when_what_it_let_in_is_answered(store: Store) -> None:
     recommender = Hashed()
     recommender.go_on.clear()
@@ -225,6 +362,7 @@ OPERATIONS = [
     ("GET", "/v1/campaigns"),
     ("POST", "/v1/campaigns"),
     ("GET", "/v1/models"),
+    ("GET", "/v1/stops"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),

@@ -31,6 +31,7 @@ def test_the_defaults_are_valid_and_every_limit_may_be_one() -> None:
         ({"max_deadline_ms": float("inf")}, "max_deadline_ms must be above 0"),
         ({"body_seconds": 0}, "body_seconds must be above 0"),
         ({"poll_seconds": 0}, "poll_seconds must be above 0"),
+        ({"stops_poll_seconds": 0}, "stops_poll_seconds must be above 0"),
         ({"store_seconds": 0}, "store_seconds must be above 0"),
         ({"key_stale_seconds": -1}, "key_stale_seconds must not be negative"),
         ({"batch_wait_ms": -1}, "batch_wait_ms must not be negative"),

@@ -109,6 +109,8 @@ def recommend(  # noqa: PLR0913, PLR0917 - one argument per option
         f"{found.rows:,} rows for {found.users:,} users written to {out}, by {found.kind} and "
         f"{found.source}; {_had(found.unseen)}"
     )
+    if found.stopped:
+        typer.echo(f"{found.stopped:,} items are left out: the log says that they are stopped")
     if found.unknown:
         typer.echo(f"{found.unknown:,} of the users have no event there: they get what is popular")
 

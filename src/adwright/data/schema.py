@@ -62,7 +62,7 @@ EventKind = Literal[
     "conversion",  # any other goal that the advertiser pays for
     "redemption",  # a coupon was used; item_id names the coupon, which no catalogue lists
     "rating",  # an opinion, its strength in value
-    "stop",  # the creative was taken down
+    "stop",  # the item, or a creative of it, was taken down; value 0 takes that back: data.stops
 ]
 KINDS: tuple[str, ...] = get_args(EventKind)
 #: What a user's history is made of where nothing else is said.
@@ -78,7 +78,7 @@ EVENT_SCHEMA = pa.schema(
         pa.field("event_id", pa.string(), nullable=False),  # unique in the log
         pa.field("time", TIME, nullable=False),
         pa.field("request_id", pa.string(), nullable=False),  # one visit, page or slate
-        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),  # of a stop: the person or rule behind it
         pa.field("kind", pa.string(), nullable=False),  # one of KINDS
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("creative_id", pa.string()),
@@ -86,8 +86,9 @@ EVENT_SCHEMA = pa.schema(
         pa.field("position", pa.int32()),  # place in the slate, from 0 or 1 as the source counts
         pa.field("propensity", pa.float64()),  # probability of this choice when it was made
         pa.field("policy_id", pa.string()),  # the policy that made it
-        pa.field("value", pa.float64()),  # money for a purchase, stars for a rating
-        pa.field("context", pa.string()),  # a JSON object as text
+        # Money for a purchase, stars for a rating; of a stop null or 1, and 0 to take it back.
+        pa.field("value", pa.float64()),
+        pa.field("context", pa.string()),  # a JSON object as text; of a stop: why, and days left
     ]
 )
 CREATIVE_SCHEMA = pa.schema(

@@ -23,6 +23,7 @@ from adwright.data.features import ItemTable
 from adwright.data.sequences.pasts import Pasts
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.excluded import ExcludedCodes
 from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.neighbour_source import request_pasts
 from adwright.models.retrieval.item_item import ItemItem
@@ -53,6 +54,7 @@ class ItemItemRecommender:
         self.model: ItemItem = artifact.model
         self.repeats, self.histories = artifact.repeats, histories
         self._ids = ("", *artifact.ids)
+        self._excluded = ExcludedCodes(self._codes)
         self._share = self.model.count / max(int(self.model.count.sum()), 1)
 
     def recommend(self, request: Request) -> Candidates:
@@ -69,7 +71,7 @@ class ItemItemRecommender:
         if deadline is not None and deadline.passed():
             return [self._popular(request) for request in requests]
         pasts = request_pasts(self.histories.batch(requests))
-        most = max(r.k + _SPARE + len(r.exclude) for r in requests)
+        most = max(r.k + _SPARE + len(self._excluded.of(r.exclude)) for r in requests)
         most = min(most, self.model.items)
         codes, score = self.model.best(pasts, most, unseen=not self.repeats)
         answers = []
@@ -107,7 +109,7 @@ class ItemItemRecommender:
 
     def _answer(self, request: Request, past: Pasts, codes: Ints, score: Floats) -> Candidates:
         """The items that neighbours reach, then popular ones, up to k + 20."""
-        barred = self._codes(sorted(request.exclude))
+        barred = self._excluded.of(request.exclude)
         if not self.repeats:
             barred = np.concatenate((barred, past.item))
         kept = ~np.isin(codes, barred)
@@ -127,7 +129,7 @@ class ItemItemRecommender:
         codes = self.model.popular
         if request.candidates is not None:
             codes = codes[np.isin(codes, self._codes(request.candidates))]
-        barred = self._codes(sorted(request.exclude))
+        barred = self._excluded.of(request.exclude)
         codes = codes[: request.k + _SPARE + len(barred)]
         codes = codes[~np.isin(codes, barred)][: request.k + _SPARE]
         return self._named(codes, self._share[codes], "popularity")

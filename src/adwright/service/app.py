@@ -23,6 +23,7 @@ from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
 from adwright.service.decide.decider import Decider
 from adwright.service.decide.state import ServiceState
+from adwright.service.decide.stop_list import StopList
 from adwright.service.registry.registry import Models
 from adwright.web.connections import Connections
 from adwright.web.errors import ApiError, add_error_handlers
@@ -57,11 +58,12 @@ def create_app(
     clock = SystemClock() if clock is None else clock
     metrics = ServiceMetrics()
     turns = Turns(clock)
+    stops = StopList(store, clock, seconds=config.stops_poll_seconds)
     state = ServiceState(
         config=config,
         store=store,
         models=models,
-        decider=Decider(config, models, store, metrics, clock, late=turns.beat),
+        decider=Decider(config, models, store, metrics, clock, late=turns.beat, heed=stops.heeded),
         keys=KeyCache(
             store.tenants_of_keys,
             clock,
@@ -70,7 +72,10 @@ def create_app(
         ),
         metrics=metrics,
         clock=clock,
+        stops=stops,
     )
+    metrics.gauge("stopped_items", "Items that are stopped.", lambda: stops.total)
+    metrics.gauge("stops_age_seconds", "Since the stops were looked at.", lambda: stops.age)
     metrics.gauge("turns_waiting", "Requests that wait for a turn.", lambda: turns.waiting)
     metrics.gauge("models_loaded", "Models that decide.", lambda: state.counts()[0])
     metrics.gauge("models_refused", "Newer models that were refused.", lambda: state.counts()[1])
@@ -121,10 +126,12 @@ def _by_key(keys: KeyCache) -> Authenticate:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ServiceState = app.state.service
     await asyncio.to_thread(state.models.start)
+    await asyncio.to_thread(state.stops.start)
     state.decider.start()
     try:
         yield
     finally:
         state.draining = True
         await asyncio.to_thread(state.decider.stop)
+        await asyncio.to_thread(state.stops.stop, state.config.stop_seconds)
         await asyncio.to_thread(state.models.stop)

@@ -13,6 +13,7 @@ _COUNTS = ("batch_size", "max_queue", "max_pending_rows", "commit_rows", "model_
 _TIMES = (
     *("deadline_ms", "max_deadline_ms", "poll_seconds", "commit_ms", "hung_seconds"),
     *("events_seconds", "late_store_seconds", "stop_seconds", "store_seconds"),
+    "stops_poll_seconds",
 )
 _OPTIONAL_TIMES = (
     *("batch_wait_ms", "key_seconds", "key_stale_seconds", "drain_seconds", "grace_ms"),
@@ -48,7 +49,8 @@ class ServiceConfig(GateLimits):
         most so long.
     key_stale_seconds: how long it is believed since it was last asked for, while the store cannot
         be asked; 0 for no longer than key_seconds.
-    poll_seconds: how often the folder of models is looked at.
+    poll_seconds: how often the folder of models is looked at. stops_poll_seconds: how often the
+        store is asked for stops that other processes took in.
     drain_seconds: how long the service still answers, not ready, after it was told to stop.
     max_in_flight, max_body_bytes, body_seconds, head_seconds and so on: those of `GateLimits`.
 
@@ -75,6 +77,7 @@ class ServiceConfig(GateLimits):
     key_seconds: float = 5.0
     key_stale_seconds: float = 300.0
     poll_seconds: float = 1.0
+    stops_poll_seconds: float = 5.0
     drain_seconds: float = 0.0
 
     def __post_init__(self) -> None:

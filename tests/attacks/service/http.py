@@ -29,6 +29,7 @@ ENDPOINTS: dict[str, tuple[str, str, Any]] = {
     "campaigns": ("GET", "/v1/campaigns", None),
     "a campaign": ("POST", "/v1/campaigns", CAMPAIGN),
     "models": ("GET", "/v1/models", None),
+    "stops": ("GET", "/v1/stops", None),
 }
 
 

@@ -37,6 +37,7 @@ OPERATIONS = [
     ("GET", "/v1/campaigns"),
     ("POST", "/v1/campaigns"),
     ("GET", "/v1/models"),
+    ("GET", "/v1/stops"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),

@@ -17,6 +17,7 @@ from adwright.campaigns.store.tables import (
     EVENTS,
     KEYS,
     METADATA,
+    STOPS,
     TENANTS,
 )
 from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA, EVENT_SCHEMA
@@ -37,6 +38,7 @@ ROWS: dict[Table, dict[str, object]] = {
     },
     EVENT_IDS: {"id": b"\1" * 16, "content": -1},
     EVENTS: EVENT,
+    STOPS: {**EVENT, "kind": "stop"},
 }
 
 
@@ -57,7 +59,10 @@ def filled() -> Connection:
 
 
 def test_the_tables_hold_the_columns_of_the_schemas() -> None:
-    pairs = ((EVENTS, EVENT_SCHEMA), (CAMPAIGNS, CAMPAIGN_SCHEMA), (CREATIVES, CREATIVE_SCHEMA))
+    pairs = (
+        *((EVENTS, EVENT_SCHEMA), (STOPS, EVENT_SCHEMA)),
+        *((CAMPAIGNS, CAMPAIGN_SCHEMA), (CREATIVES, CREATIVE_SCHEMA)),
+    )
     for table, schema in pairs:
         assert set(table.c.keys()) - {"tenant", "seq"} == set(schema.names)
         for field in schema:
@@ -91,7 +96,7 @@ def test_every_key_and_index_has_a_name_that_tells_its_columns() -> None:
 
 
 def test_events_and_decisions_name_their_tenant_without_a_foreign_key() -> None:
-    for table in (EVENTS, DECISIONS, EVENT_IDS, COMPACTIONS):
+    for table in (EVENTS, STOPS, DECISIONS, EVENT_IDS, COMPACTIONS):
         assert table.foreign_key_constraints == set()
     for table in (KEYS, CAMPAIGNS, CREATIVES):
         targets = {each.target_fullname for each in table.c.tenant.foreign_keys}
@@ -141,7 +146,7 @@ def test_what_is_required_cannot_be_left_out(table: Table, column: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [each for each in ROWS if each is not EVENTS], ids=lambda table: table.name
+    "table", [each for each in ROWS if each not in (EVENTS, STOPS)], ids=lambda table: table.name
 )
 def test_a_key_stands_once(table: Table) -> None:
     with filled() as connection, pytest.raises(IntegrityError, match="UNIQUE constraint failed"):

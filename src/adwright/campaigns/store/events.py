@@ -1,4 +1,9 @@
-"""Events in and out of the store: each (tenant, event_id) once for good."""
+"""Events in and out of the store: each (tenant, event_id) once for good.
+
+Those of kind "stop" stand in a table of their own as well, see `tables`, filled in the same
+transaction: they are read here whether they were compacted or not. What they mean is said in
+`adwright.data.stops`.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +19,31 @@ from sqlalchemy import Connection, Select, func, select
 from adwright.campaigns.store.bulk import Recorded, append, claim
 from adwright.campaigns.store.incoming import EventRow
 from adwright.campaigns.store.queries import frame_of_rows, of_tenant
-from adwright.campaigns.store.tables import EVENT_IDS, EVENTS
+from adwright.campaigns.store.tables import CREATIVES, EVENT_IDS, EVENTS, STOPS
 from adwright.campaigns.store.times import FIRST, from_micros
 from adwright.core.errors import ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, KINDS, empty_events
+from adwright.data.stops import Stops, stopped
 from adwright.data.time import MICROSECONDS_PER_DAY
 
-__all__ = ["count_events", "fingerprints", "insert_batches", "select_events", "to_frame"]
+__all__ = [
+    "StopVersion",
+    "count_events",
+    "fingerprints",
+    "insert_batches",
+    "read_stops",
+    "select_events",
+    "stop_versions",
+    "stops_at",
+    "to_frame",
+]
 
 _COLUMNS = tuple(EVENT_SCHEMA.names)
+_KIND = 1 + _COLUMNS.index("kind")  # behind the tenant
 _ID_BYTES, _CONTENT_BYTES = 16, 8
+#: How many stop events and, where some of them name creatives, how many creatives a tenant has.
+#: Neither is ever changed or deleted, so what they say is the same while the two numbers are.
+StopVersion = tuple[int, int]
 
 
 def insert_batches(
@@ -57,7 +77,9 @@ def insert_batches(
                 new.append(row)
         accepted = len(new) - before
         results.append(Recorded(accepted, len(repeated), conflicting, frozenset(repeated)))
-    append(connection, EVENTS, ("tenant", *_COLUMNS), [(tenant, *row) for row in new])
+    names, rows = ("tenant", *_COLUMNS), [(tenant, *row) for row in new]
+    append(connection, EVENTS, names, rows)
+    append(connection, STOPS, names, [row for row in rows if row[_KIND] == "stop"])
     return results
 
 
@@ -127,3 +149,32 @@ def count_events(connection: Connection, tenant: str) -> pl.DataFrame:
 def to_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     """Rows of `select_events` as a table in EVENT_SCHEMA."""
     return frame_of_rows(rows, empty_events().schema)
+
+
+def read_stops(connection: Connection, tenant: str) -> pl.DataFrame:
+    """The tenant's stop events in EVENT_SCHEMA, oldest first, those of an instant by id."""
+    query = select(*(STOPS.c[name] for name in _COLUMNS)).where(*of_tenant(STOPS, tenant))
+    return to_frame(connection.execute(query).all()).sort("time", "event_id")
+
+
+def stops_at(connection: Connection, tenant: str, at: datetime) -> Stops:
+    """What is stopped of the tenant's at the moment `at`, in UTC."""
+    named = select(STOPS.c.item_id).where(STOPS.c.creative_id.is_not(None))
+    query = select(CREATIVES.c.creative_id, CREATIVES.c.item_id).where(
+        *of_tenant(CREATIVES, tenant),
+        CREATIVES.c.item_id.in_(named.where(*of_tenant(STOPS, tenant))),
+    )
+    rows = [tuple(row) for row in connection.execute(query)]
+    schema = {"creative_id": pl.String(), "item_id": pl.String()}
+    creatives = pl.DataFrame(rows, schema=schema, orient="row")
+    return stopped(read_stops(connection, tenant), creatives, at)
+
+
+def stop_versions(connection: Connection) -> dict[str, StopVersion]:
+    """For each tenant that ever stopped anything, what changes when its stops may have."""
+    tenant = STOPS.c.tenant
+    naming = select(tenant).where(STOPS.c.creative_id.is_not(None))
+    query = select(CREATIVES.c.tenant, func.count()).where(CREATIVES.c.tenant.in_(naming))
+    creatives = {one: n for one, n in connection.execute(query.group_by(CREATIVES.c.tenant))}
+    stops = connection.execute(select(tenant, func.count()).group_by(tenant))
+    return {one: (n, creatives.get(one, 0)) for one, n in stops}

@@ -34,9 +34,13 @@ from adwright.campaigns.store.compaction import EVENTS_A_PART, Compactor, done_p
 from adwright.campaigns.store.database import Database
 from adwright.campaigns.store.decisions import decision_row, insert_decisions, read_decisions
 from adwright.campaigns.store.events import (
+    StopVersion,
     count_events,
     insert_batches,
+    read_stops,
     select_events,
+    stop_versions,
+    stops_at,
     to_frame,
 )
 from adwright.campaigns.store.group_commit import Events, StoredDecision, record_group
@@ -56,6 +60,7 @@ from adwright.campaigns.store.tables import CAMPAIGNS, CREATIVES, TENANTS
 from adwright.campaigns.store.times import to_micros
 from adwright.core.clock import Clock, SystemClock
 from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA
+from adwright.data.stops import Stops
 from adwright.delivery.decision import Decision
 
 __all__ = ["Key", "Recorded", "Store"]
@@ -310,6 +315,25 @@ class Store:
         query = select_events(tenant, since=since, until=until, kinds=kinds)
         with self._database.read(long=True) as connection:
             return to_frame(connection.execute(query).all())
+
+    # Stops
+
+    def stops(self, tenant: str) -> pl.DataFrame:
+        """All stop events that the tenant ever sent in EVENT_SCHEMA, compacted or not, oldest
+        first."""
+        with self._database.read() as connection:
+            return read_stops(connection, tenant)
+
+    def stops_at(self, tenant: str, at: datetime) -> Stops:
+        """What is stopped of the tenant's at the moment `at`, in UTC, see `data.stops`."""
+        with self._database.read() as connection:
+            return stops_at(connection, tenant, at)
+
+    def stop_versions(self) -> dict[str, StopVersion]:
+        """For each tenant that ever stopped anything, numbers that are others as soon as it has
+        another stop, or a creative that may matter."""
+        with self._database.read() as connection:
+            return stop_versions(connection)
 
     # What there is of a tenant
 

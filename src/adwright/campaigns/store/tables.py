@@ -9,9 +9,15 @@ was compacted into a file and deleted here. So the insertion into event_ids deci
 event is new, and no second question has to be asked while a compaction runs beside it. It holds
 no id but a digest of tenant and id, 16 bytes, and 8 bytes of digest of the event's content,
 which tell a repetition from another event under the same id.
+
+Why stops stands apart too: a stopped ad must stay hidden however old its stop is, so every process
+that decides needs all stops, at once and again and again. They are few, and stand here a second
+time, also after their events were compacted into files that no decision could wait for.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -38,6 +44,7 @@ __all__ = [
     "EVENT_IDS",
     "KEYS",
     "METADATA",
+    "STOPS",
     "TENANTS",
 ]
 
@@ -59,6 +66,19 @@ def _required(*names: str) -> list[Column[str]]:
 
 def _optional(*names: str) -> list[Column[str | None]]:
     return [Column(name, Text) for name in names]
+
+
+def _event() -> list[Column[Any]]:
+    """The columns of an event behind its time."""
+    return [
+        *_required("event_id", "request_id", "user_id", "kind", "item_id"),
+        *_optional("creative_id", "campaign_id"),
+        Column("position", Integer),
+        Column("propensity", Double),
+        Column("policy_id", Text),
+        Column("value", Double),
+        Column("context", Text),
+    ]
 
 
 TENANTS = Table(
@@ -124,16 +144,19 @@ EVENTS = Table(
     Column("seq", _NUMBER, Identity(), primary_key=True),  # in order of arrival
     Column("tenant", Text, nullable=False),
     Column("time", BigInteger, nullable=False),
-    *_required("event_id", "request_id", "user_id", "kind", "item_id"),
-    *_optional("creative_id", "campaign_id"),
-    Column("position", Integer),
-    Column("propensity", Double),
-    Column("policy_id", Text),
-    Column("value", Double),
-    Column("context", Text),
+    *_event(),
     Index(None, "tenant", "time", "seq"),
     # A number is never given twice, not even after the highest one was deleted.
     sqlite_autoincrement=True,
+)
+
+STOPS = Table(
+    "stops",  # the events of kind "stop", which stay here when they are compacted
+    METADATA,
+    Column("seq", _NUMBER, Identity(), primary_key=True),
+    Column("tenant", Text, nullable=False, index=True),
+    Column("time", BigInteger, nullable=False),
+    *_event(),
 )
 
 COMPACTIONS = Table(

@@ -32,6 +32,7 @@ from adwright.delivery.cascade.budget import Meter
 from adwright.delivery.cascade.latency import Pace
 from adwright.delivery.deadline import Deadline
 from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.excluded import ExcludedCodes
 from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.protocols import (
     CallCost,
@@ -120,6 +121,7 @@ class Cascade:
         self.count = count
         self._popular = most_popular(count)
         self._ids = ("", *histories.items.ids)
+        self._excluded = ExcludedCodes(self._codes)
         self._pace = Pace(clock or SystemClock(), self.config.safety)
 
     def recommend(self, request: Request) -> Candidates:
@@ -235,7 +237,7 @@ class Cascade:
 
     def _barred(self, request: Request, had: Ints) -> Ints:
         """Codes that must not be shown. had: int64 [L], of the user's history."""
-        barred = self._codes(sorted(request.exclude)) if request.exclude else had[:0]
+        barred = self._excluded.of(request.exclude)
         return np.union1d(barred, had) if self.config.unseen else barred
 
     def _named(self, request: Request, codes: Ints) -> Ints:
@@ -245,7 +247,7 @@ class Cascade:
         codes = np.unique(self._codes(request.candidates))
         codes = codes[codes > 0]
         if request.exclude:
-            codes = codes[~np.isin(codes, self._codes(sorted(request.exclude)))]
+            codes = codes[~np.isin(codes, self._excluded.of(request.exclude))]
         return codes
 
     def _finely(

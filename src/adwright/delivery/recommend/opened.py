@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from adwright.core.artifacts import Artifact, load_artifact
+from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.schema import ACTION_KINDS
 from adwright.delivery import popularity, served
@@ -25,6 +26,7 @@ from adwright.delivery.recommend.models import (
     TopItems,
 )
 from adwright.delivery.recommend.people import People, people_of_histories, people_of_log
+from adwright.delivery.recommend.shown import ShownTop, stopped_in_log
 from adwright.delivery.served import (
     ALONE,
     REPEAT_SHARE,
@@ -72,7 +74,8 @@ class Wanted:
 @dataclass(frozen=True, eq=False)
 class Opened:
     """The model and its people. source: where the histories came from. identity: the id of the
-    artifact. unseen: whether what a user had is left out."""
+    artifact. unseen: whether what a user had is left out. stopped: items that are left out because
+    the log says so."""
 
     top: TopItems
     people: People
@@ -80,17 +83,32 @@ class Opened:
     identity: str
     source: str
     unseen: bool
+    stopped: frozenset[str] = frozenset()
 
 
-def open_model(model: str | Path, wanted: Wanted) -> Opened:
+def open_model(model: str | Path, wanted: Wanted, *, clock: Clock | None = None) -> Opened:
     """Load a model of a kind in `RECOMMENDING`, and the histories of those who are asked for.
 
-    model: its folder, or that of the run which made it.
+    What the log has stopped at the moment that is asked about, by default now, is left out. Where
+    the histories come with the model, and no log is named, nothing is known of stops.
+
+    model: its folder, or that of the run which made it. clock: the machine's own by default.
     Raises ArtifactError for another kind, ConfigError where no log is known, and as
     `load_artifact` and `open_history`.
     """
     folder = model_folder(model)
     artifact = load_artifact(folder)
+    opened = _of_kind(folder, artifact, wanted)
+    if opened.source not in (wanted.log, training_log(folder)):
+        return opened
+    at = wanted.at or (clock or SystemClock()).now()
+    hidden = stopped_in_log(opened.source, at, offline=wanted.offline)
+    if not hidden:
+        return opened
+    return replace(opened, top=ShownTop(opened.top, hidden), stopped=hidden)
+
+
+def _of_kind(folder: Path, artifact: Artifact, wanted: Wanted) -> Opened:
     match artifact.kind:
         case popularity.KIND:
             return _popularity(artifact, wanted)

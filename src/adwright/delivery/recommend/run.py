@@ -38,7 +38,8 @@ _SCHEMA = {"user_id": pl.String, "rank": pl.Int32, "item_id": pl.String, "score"
 @dataclass(frozen=True)
 class Recommended:
     """What was written: users, those of them without a known event, rows; out: the file. kind: of
-    the model. source: of the histories. unseen: whether what a user had was left out."""
+    the model. source: of the histories. unseen: whether what a user had was left out. stopped: how
+    many items were left out because the log stopped them."""
 
     users: int
     unknown: int
@@ -47,6 +48,7 @@ class Recommended:
     kind: str
     source: str
     unseen: bool
+    stopped: int = 0
 
 
 def recommend_all(model: str | Path, wanted: Wanted | None = None, *, k: int = 10) -> pl.DataFrame:
@@ -112,7 +114,8 @@ def recommend_file(
     rows = int(table.select(pl.len()).collect().item())
     shutil.rmtree(writer.folder, ignore_errors=True)
     unknown = int((opened.people.lengths == 0).sum())
-    return Recommended(users, unknown, rows, out, opened.kind, opened.source, opened.unseen)
+    said = opened.kind, opened.source, opened.unseen, len(opened.stopped)
+    return Recommended(users, unknown, rows, out, *said)
 
 
 def read_users(path: str | Path) -> tuple[str, ...]:
@@ -173,6 +176,7 @@ class PartWriter:
                 "events": [len(self.opened.people.item), int(self.opened.people.time.sum())],
                 "k": k,
                 "chunk": chunk,
+                **({"stopped": sorted(self.opened.stopped)} if self.opened.stopped else {}),
             }
         )
 

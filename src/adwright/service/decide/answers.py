@@ -1,14 +1,23 @@
-"""Turn a decision into the body of an answer, and an event of a request into a row of the log."""
+"""Turn decisions and stops into bodies of answers, and events of requests into rows of the log."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from adwright.delivery.decision import Decision
-from adwright.service.decide.schemas import EventIn
+import polars as pl
 
-__all__ = ["decision_answer", "event_row"]
+from adwright.data.stops import Stops
+from adwright.delivery.decision import Decision
+from adwright.service.decide.schemas import (
+    EventIn,
+    StopOut,
+    StoppedCreative,
+    StoppedItem,
+    StopsOut,
+)
+
+__all__ = ["decision_answer", "event_row", "stops_out"]
 
 
 def decision_answer(decision: Decision) -> bytes:
@@ -31,3 +40,26 @@ def event_row(event: EventIn) -> dict[str, Any]:
     if event.context is not None:
         row["context"] = json.dumps(event.context, allow_nan=False)
     return row
+
+
+def stops_out(stops: Stops | None, *, after: str | None, limit: int) -> StopsOut:
+    """At most `limit` of the items after the id `after`, by id."""
+    if stops is None:
+        return StopsOut(at=None, items=[])
+    table = stops.table if after is None else stops.table.filter(pl.col("item_id") > after)
+    ids = table["item_id"].unique(maintain_order=True).head(limit)
+    items: dict[str, StoppedItem] = {
+        item_id: StoppedItem(
+            item_id=item_id, hidden=item_id in stops.items, stop=None, creatives=[]
+        )
+        for item_id in ids
+    }
+    for row in table.filter(pl.col("item_id").is_in(ids.implode())).iter_rows(named=True):
+        item = items[row["item_id"]]
+        fields = {"event_id": row["event_id"], "time": row["time"], "stopped_by": row["user_id"]}
+        fields["why"] = None if row["context"] is None else json.loads(row["context"])
+        if row["creative_id"] is None:
+            items[row["item_id"]] = item.model_copy(update={"stop": StopOut(**fields)})
+        else:
+            item.creatives.append(StoppedCreative(creative_id=row["creative_id"], **fields))
+    return StopsOut(at=stops.at, items=list(items.values()))

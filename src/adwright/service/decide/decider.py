@@ -50,7 +50,8 @@ _log = logging.getLogger("adwright.service")
 class Decider:
     """Decides and records; belongs to one event loop between `start` and `stop`.
 
-    late: told each few milliseconds how late the event loop is, in seconds.
+    late: told each few milliseconds how late the event loop is, in seconds. heed: gives a tenant's
+    request with what is stopped among the items that it excludes; asked as late as can be.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Decider:
         clock: Clock,
         *,
         late: Callable[[float], None] = lambda _: None,
+        heed: Callable[[str, Request], Request] = lambda _, request: request,
     ) -> None:
         self._config = config
         self._models = models
@@ -69,6 +71,7 @@ class Decider:
         self._clock = clock
         self._answers: Answers | None = None
         self._late_by = late
+        self._heed = heed
         self._pulse = Pulse(clock, self._look)
         self._decisions = Shares(config.max_queue)
         self._rows = Shares(config.max_pending_rows)
@@ -259,17 +262,17 @@ class Decider:
 
     def _run_part(self, deployed: Deployed, jobs: list[DecisionJob]) -> None:
         deadline = min((job.soft for job in jobs), key=lambda soft: soft.at)
+        requests = [self._heed(job.tenant, job.request) for job in jobs]
         try:
             with self._hung.call(jobs[0].tenant, deployed, deadline):
-                requests = [job.request for job in jobs]
                 answers = deployed.recommender.recommend_many(requests, deadline)
-            pairs = list(zip(jobs, answers, strict=True))
+            pairs = list(zip(jobs, requests, answers, strict=True))
         except Exception:
             self._log_failure(deployed, jobs[0].tenant)
             for job in jobs:
                 self._rescue(job, "failed")
             return
-        writes = [self._conclude(deployed, job, candidates) for job, candidates in pairs]
+        writes = [self._conclude(deployed, *one) for one in pairs]
         self._writer.put(*filter(None, writes))
 
     def _log_failure(self, deployed: Deployed, tenant: str) -> None:
@@ -291,21 +294,26 @@ class Decider:
         for job in batch:
             if not job.claimed:
                 self._metrics.rescued.labels(job.reason).inc()
+                request = self._heed(tenant, job.request)
                 try:
-                    candidates = deployed.fallback.recommend(job.request)
+                    candidates = deployed.fallback.recommend(request)
                 except Exception as error:
                     self._fail([job], error)
                 else:
-                    self._writer.put(*filter(None, [self._conclude(deployed, job, candidates)]))
+                    write = self._conclude(deployed, job, request, candidates)
+                    self._writer.put(*filter(None, [write]))
 
     def _conclude(
-        self, deployed: Deployed, job: DecisionJob, candidates: Candidates
+        self, deployed: Deployed, job: DecisionJob, request: Request, candidates: Candidates
     ) -> Write | None:
-        """Let the policy choose; what is to be written, or None where it failed or others did."""
+        """Let the policy choose; what is to be written, or None where it failed or others did.
+
+        request: that of the job, as `heed` gave it.
+        """
         if not job.claim():
             return None
         try:
-            decision = deployed.decide(job.tenant, job.request, candidates)
+            decision = deployed.decide(job.tenant, request, candidates)
         except Exception as error:
             _log.exception("the policy %s failed", deployed.policy.policy_id)
             self._fail([job], error)

@@ -11,11 +11,12 @@ from fastapi.security import APIKeyHeader
 
 from adwright.core.version import __version__
 from adwright.delivery import decision
-from adwright.service.decide.answers import decision_answer, event_row
+from adwright.service.decide.answers import decision_answer, event_row, stops_out
 from adwright.service.decide.pages import docs_page, front
 from adwright.service.decide.schemas import (
     MAX_CAMPAIGNS,
     MAX_PLACES,
+    MAX_STOPS,
     CampaignIn,
     CampaignOut,
     CampaignsOut,
@@ -30,6 +31,7 @@ from adwright.service.decide.schemas import (
     ReadyOut,
     SimilarItem,
     SimilarOut,
+    StopsOut,
 )
 from adwright.service.decide.state import ServiceState
 from adwright.web.bodies import BodyRoute
@@ -50,6 +52,7 @@ __all__ = [
     "ready",
     "router",
     "similar",
+    "stops",
 ]
 
 _SLICE = 128
@@ -113,16 +116,45 @@ async def decide(body: DecideIn, tenant: Tenant, state: State, asking: Request) 
     tags=["delivery"],
 )
 async def events(body: EventsIn, tenant: Tenant, state: State) -> EventsOut:
-    """Store a batch of events; the answer comes when they are durable."""
+    """Store a batch of events; the answer comes when they are durable. A stop among them counts
+    from then on, and in other processes a few seconds later."""
     rows = list[dict[str, Any]]()
     for event in body.events:
         if len(rows) % _SLICE == _SLICE - 1:
             await asyncio.sleep(0)  # other callers wait for the event loop
         rows.append(event_row(event))
     result = await state.decider.record(tenant, rows)
+    if any(event.kind == "stop" for event in body.events):
+        await state.heed_stops(tenant)
     return EventsOut(
         accepted=result.accepted, duplicates=result.duplicates, conflicts=result.conflicting
     )
+
+
+@router.get(
+    "/v1/stops",
+    summary="What is stopped",
+    response_model=StopsOut,
+    responses=error_docs(401, 422, 429, 503),
+    tags=["delivery"],
+)
+async def stops(
+    tenant: Tenant,
+    state: State,
+    limit: Annotated[int, Query(ge=1, le=MAX_STOPS)] = 100,
+    after: Annotated[Id | None, Query(description="Begin after this item_id.")] = None,
+) -> Response:
+    """The items that decisions leave out, and the creatives that are stopped, as this process
+    knows them: by item, `limit` at a time."""
+
+    def page() -> bytes:
+        """The body, made beside the event loop: a long one would hold it up."""
+        found = stops_out(state.stops.of(tenant), after=after, limit=limit)
+        return found.model_dump_json().encode()
+
+    async with state.aside:
+        body = await asyncio.to_thread(page)
+    return Response(body, media_type="application/json")
 
 
 @router.get(
@@ -137,7 +169,7 @@ async def similar(
     state: State,
     k: Annotated[int, Query(ge=1, le=MAX_PLACES)] = 10,
 ) -> SimilarOut:
-    """The nearest items by the model's own vectors."""
+    """The nearest items by the model's own vectors, less those that are stopped."""
     status = state.models.status(tenant)
     deployed = None if status is None else status.deployed
     if deployed is None or deployed.similar is None:
@@ -147,11 +179,13 @@ async def similar(
             code="no_model",
             hint="deploy one with item vectors",
         )
+    hidden = state.stops.items(tenant)
     async with state.aside:
-        found = await asyncio.to_thread(deployed.similar, item_id, k)
+        found = await asyncio.to_thread(deployed.similar, item_id, k + len(hidden))
     if found is None:
         raise ApiError(404, "the model does not know this item")
-    items = [SimilarItem(item_id=other, score=float(score)) for other, score in found]
+    shown = [(other, score) for other, score in found if other not in hidden][:k]
+    items = [SimilarItem(item_id=other, score=float(score)) for other, score in shown]
     return SimilarOut(item_id=item_id, items=items)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "MAX_EVENTS",
     "MAX_IDS",
     "MAX_PLACES",
+    "MAX_STOPS",
     "CampaignIn",
     "CampaignOut",
     "CampaignsOut",
@@ -46,6 +47,10 @@ __all__ = [
     "ReadyOut",
     "SimilarItem",
     "SimilarOut",
+    "StopOut",
+    "StoppedCreative",
+    "StoppedItem",
+    "StopsOut",
 ]
 
 ID_LENGTH = LONGEST_ID
@@ -53,6 +58,7 @@ MAX_PLACES = 100
 MAX_IDS = 5_000
 MAX_EVENTS = 1_000
 MAX_CAMPAIGNS = 1_000
+MAX_STOPS = 1_000
 _REQUEST_ID_LENGTH = ID_LENGTH - 8  # an impression's id adds a dash and the place
 _CONTEXT_KEYS = 32
 _CONTEXT_TEXT = 256
@@ -219,7 +225,16 @@ class EventIn(_Body):
     time: _Time
     request_id: Annotated[Id, Field(description="The visit, page or slate that it belongs to.")]
     user_id: Id
-    kind: EventKind
+    kind: Annotated[
+        EventKind,
+        Field(
+            description=(
+                "A stop takes the item out of decisions from its time on, or one creative of the "
+                "item where creative_id names it; the same with value 0 takes that back. user_id "
+                "is who stopped it, and context may say why."
+            )
+        ),
+    ]
     item_id: Id
     creative_id: Id | None = None
     campaign_id: Id | None = None
@@ -260,6 +275,63 @@ class EventsOut(_Body):
     conflicts: int = Field(
         description="Those of the duplicates that differ from what is stored, which is kept."
     )
+
+
+_STOP: dict[str, Any] = {
+    "event_id": "stop-0001",
+    "time": "2024-06-01T18:30:07Z",
+    "stopped_by": "rule:wear-out",
+    "why": {"reason": "wear-out", "days_left": 2},
+}
+
+
+class StopOut(_Body):
+    """A stop that counts."""
+
+    event_id: str
+    time: datetime
+    stopped_by: str = Field(description="The user_id of the event: a person or a rule.")
+    why: dict[str, Any] | None = Field(description="The context of the event.")
+
+
+class StoppedCreative(StopOut):
+    """A creative that is stopped itself."""
+
+    creative_id: str
+
+
+class StoppedItem(_Body):
+    """An item that is stopped, or some of whose creatives are."""
+
+    item_id: str
+    hidden: bool = Field(
+        description="It is not shown: it is stopped itself, or all its creatives are."
+    )
+    stop: StopOut | None = Field(description="That of the item itself; null: there is none.")
+    creatives: list[StoppedCreative]
+
+
+class StopsOut(_Body):
+    """What is stopped of the tenant's, by item."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "at": "2024-06-01T18:30:08Z",
+                    "items": [
+                        {"item_id": "1029743", "hidden": True, "stop": _STOP, "creatives": []}
+                    ],
+                }
+            ]
+        },
+    )
+    at: datetime | None = Field(
+        description="When this process last read the stops; null: nothing was ever stopped."
+    )
+    items: list[StoppedItem]
 
 
 class SimilarItem(_Body):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.decider import Decider
+from adwright.service.decide.stop_list import StopList
 from adwright.service.registry.registry import Models
-from adwright.web.errors import Busy
+from adwright.web.errors import ApiError, Busy
 from adwright.web.key_cache import KeyCache
 from adwright.web.lanes import Lane, in_thread
 from adwright.web.metrics import ServiceMetrics
@@ -23,6 +26,7 @@ __all__ = ["ServiceState"]
 T = TypeVar("T")
 _PING_SECONDS = 0.5
 PING_PATIENCE = 2.0
+HEED_SECONDS = 1.0
 #: Threads for campaigns; of these, those that one tenant may have, and its calls that may wait.
 _CAMPAIGNS = {"threads": 4, "share": 2, "waiting": 16}
 _log = logging.getLogger("adwright.service")
@@ -39,6 +43,7 @@ class ServiceState:
     keys: KeyCache
     metrics: ServiceMetrics
     clock: Clock
+    stops: StopList
     draining: bool = False
     # Heavy questions beside the decisions, one at a time.
     aside: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
@@ -62,6 +67,13 @@ class ServiceState:
     async def write_store(self, tenant: str, call: Callable[[], T]) -> T:
         """What `call` returns, which writes a little to the store for the tenant."""
         return await self._run(self._writes, tenant, call)
+
+    async def heed_stops(self, tenant: str) -> None:
+        """Read what the tenant has just stopped, so that it counts from now on. Where that fails
+        or takes longer than a second, the next look at the stops does it."""
+        with suppress(TimeoutError, ApiError):
+            async with asyncio.timeout(HEED_SECONDS):
+                await self._reads.run(tenant, partial(self.stops.refresh, tenant))
 
     async def _run(self, lane: Lane, tenant: str, call: Callable[[], T]) -> T:
         try:

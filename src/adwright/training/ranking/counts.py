@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from adwright.data.features import Feature, ItemTable
 from adwright.data.ranges import distinct
-from adwright.data.rows_with import ItemValues, SeenRows
+from adwright.data.sequences.rows_with import ItemValues, SeenRows
 from adwright.data.tasks.task import Task
 from adwright.models.embeddings import ItemEmbedding, RowEmbedding
 

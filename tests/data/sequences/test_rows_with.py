@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from adwright.data.rows_with import ItemValues, SeenRows
+from adwright.data.sequences.rows_with import ItemValues, SeenRows
 
 #: Items 0 to 4: no value, one, several, all.
 LISTS = ([], [2], [0, 3], [3], [0, 1, 2, 3, 4])
