@@ -49,7 +49,7 @@ def test_the_header_is_found(
 ) -> None:
     data = (before + PLAIN.replace(",", separator)).encode(encoding)
     path = tmp_path / ("e.csv.gz" if packed else "e.csv")
-    table = read(path, gzip.compress(data, mtime=0) if packed else data)
+    table = read(path, gzip.compress(data, mtime=0, mtime=0) if packed else data)
     assert table.frame.rows() == [("2026-01-01", "1", "2.5"), ("2026-01-02", "1", "3.5")]
     assert table.frame.columns == ["Day", "Ad ID", "Cost"]
     assert [one.what for one in table.repairs] == repairs
