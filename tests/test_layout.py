@@ -63,7 +63,6 @@ OTHER_SIZES = {
     "tests/support/models": "helpers of one room",
     "tests/support/service": "helpers of one room",
     "benchmarks/lm": "a script per figure",
-    "benchmarks/lifetime": "begun with what its scripts share",
 }
 #: Classes whose name stands in two files of src. This and the next list must only get shorter.
 NAMES_TWICE = {
