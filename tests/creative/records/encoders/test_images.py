@@ -31,7 +31,7 @@ STRIPES = drawn(lambda pen: [pen.line((x, 0, x, 240), "navy", 6) for x in range(
 
 def test_like_images_are_near_and_files_alike() -> None:
     files = [saved(BALL), saved(NEAR), saved(STRIPES), saved(BALL, "WEBP", lossless=True)]
-    vectors = ImageEncoder(offline=True).encode(files)
+    vectors = ImageEncoder().encode(files)
     assert vectors.shape == (4, 1280)
     assert np.isfinite(vectors).all()
     assert np.allclose(vectors[0], vectors[3], atol=1e-4)
@@ -70,5 +70,5 @@ def test_too_many_pixels_are_refused() -> None:
 
 def test_the_generator_is_left_alone() -> None:
     before = torch.random.get_rng_state()
-    ImageEncoder(offline=True).encode([saved(BALL)])
+    ImageEncoder().encode([saved(BALL)])
     assert torch.equal(torch.random.get_rng_state(), before)
