@@ -140,22 +140,22 @@ def _faulty(kinds: tuple[str, ...], rate: float, service: Running) -> Mapping[st
 def _hung_is_told(service: Running) -> None:
     """A model that hangs is shown to its tenant and to whoever watches, and comes back."""
 
-    def is_hung() -> bool:
+    def hung() -> tuple[bool, int]:
+        """What the tenant is shown, then what the watcher is: two answers, of two moments."""
         with caller(service) as calling:
             shown = json.loads(calling.get("/v1/models")[1])["models"][0]["hung"]
             ready = json.loads(calling.get("/readyz")[1])
         assert ready["status"] == "ready"
-        assert ready["hung"] == int(shown)
-        return bool(shown)
+        return bool(shown), int(ready["hung"])
 
     with _model(service, "hangs"):
         with caller(service) as calling:
             status, _ = calling.post("/v1/decide", _decide().replace("RUN", f"{time.time()}"))
         assert status == 200
-        _wait(is_hung)
+        _wait(lambda: hung() == (True, 1))
         (service.folder / "models" / ATTACKER / GO_ON).touch()
         with caller(service) as calling:
-            _wait(lambda: _stage(calling) != "popularity" or not is_hung())
+            _wait(lambda: _stage(calling) != "popularity" or hung() == (False, 0))
 
 
 def _stage(calling: object) -> str:
