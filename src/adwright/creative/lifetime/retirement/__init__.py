@@ -1,0 +1,1 @@
+"""Which running ads to stop, why, and what that would have saved."""
