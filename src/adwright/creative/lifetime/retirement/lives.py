@@ -73,7 +73,7 @@ class LifeLog:
 class Running(NamedTuple):
     """life: int64 [N], places in the log, ascending. table: the same units as they were known at
     the close of the period: `entry` is the age less the period itself, so that an end in it is
-    still to come; `time` and `cause` say how they went on, and are for training and replay alone."""
+    still to come; `time` and `cause` say how they went on, for training and replay alone."""
 
     life: Ints
     table: SpellTable
