@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from adwright.cli import (
+    ads,
     data,
     demo,
     ranker,
@@ -132,6 +133,7 @@ retrain.register(app)
 simulate.register(app)
 app.add_typer(train.app, name="train")
 app.add_typer(data.app, name="data")
+app.add_typer(ads.app, name="ads")
 app.add_typer(store.app, name="store")
 app.add_typer(lm.app, name="lm")
 app.add_typer(tune.app, name="tune")

@@ -15,10 +15,10 @@ from adwright.cli.shared import (
     Force,
     Offline,
     allowed_to_replace,
+    name_pairs,
     show_facts,
     show_table,
 )
-from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.data.sources.log import Description, Log
@@ -195,8 +195,8 @@ def import_log(  # noqa: PLR0913, PLR0917 - one argument per option
     wanted = LogTaskConfig() if task_config is None else load_toml(task_config, LogTaskConfig)
     asked = _mapping(
         mapping,
-        columns=_pairs("--columns", columns),
-        kinds=_pairs("--kinds", kinds),
+        columns=name_pairs("--columns", columns),
+        kinds=name_pairs("--kinds", kinds),
         kind=kind,
         clicked=clicked,
         time_format=time_format,
@@ -205,7 +205,7 @@ def import_log(  # noqa: PLR0913, PLR0917 - one argument per option
         min_rating=min_rating,
         drop_repeated=drop_repeated or None,
         drop_incomplete=drop_incomplete or None,
-        column_kinds=_pairs("--column-kinds", column_kinds),
+        column_kinds=name_pairs("--column-kinds", column_kinds),
     )
     replacing = not dry_run and allowed_to_replace(out, force=force)
     log = _opened(source, atomic, items, creatives, campaigns, users, asked=asked, offline=offline)
@@ -289,21 +289,6 @@ def _mapping(file: Path | None, **options: object) -> LogMapping | None:
     return from_jsonable(
         LogMapping, {**values, **given}, source="the options" if file is None else str(file)
     )
-
-
-def _pairs(option: str, text: str | None) -> dict[str, str] | None:
-    """The pairs of a=b,c=d."""
-    if text is None:
-        return None
-    pairs = {}
-    for part in text.split(","):
-        name, sign, value = part.partition("=")
-        if not sign or not name.strip() or not value.strip():
-            raise ConfigError(
-                f"{part.strip()!r} is no pair", where=option, hint="write NAME=VALUE,NAME=VALUE"
-            )
-        pairs[name.strip()] = value.strip()
-    return pairs
 
 
 def _names(text: str | None) -> list[str] | None:

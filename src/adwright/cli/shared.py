@@ -29,6 +29,7 @@ __all__ = [
     "allowed_to_replace",
     "console",
     "fail",
+    "name_pairs",
     "require_ray_options",
     "show_facts",
     "show_table",
@@ -164,3 +165,18 @@ def allowed_to_replace(path: Path, *, force: bool) -> bool:
         )
     typer.confirm(f"{path} exists already. Replace it?", abort=True)
     return True
+
+
+def name_pairs(option: str, text: str | None) -> dict[str, str] | None:
+    """The pairs of a=b,c=d, None for None. option: whose text it is, for the ConfigError."""
+    if text is None:
+        return None
+    pairs = {}
+    for part in text.split(","):
+        name, sign, value = part.partition("=")
+        if not sign or not name.strip() or not value.strip():
+            raise ConfigError(
+                f"{part.strip()!r} is no pair", where=option, hint="write NAME=VALUE,NAME=VALUE"
+            )
+        pairs[name.strip()] = value.strip()
+    return pairs
