@@ -72,10 +72,10 @@ def test_what_lies_ahead_is_the_sum_over_ages(horizon: int) -> None:
         assert outlook.further[unit] == pytest.approx(sum(expected), rel=1e-5)
     # On the curve it is what the curve itself says.
     young = found.take(found.entry == found.entry.min())
-    ages = np.arange(young.entry[0] + 1, LAST + 1)
+    on_curve = np.arange(young.entry[0] + 1, LAST + 1, dtype=np.float32)
     there = outlook_of(young, horizon).survival
     assert there is not None
-    np.testing.assert_allclose(there[:, : len(ages)], young.at(ages), rtol=1e-4)
+    np.testing.assert_allclose(there[:, : len(on_curve)], young.at(on_curve), rtol=1e-4)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

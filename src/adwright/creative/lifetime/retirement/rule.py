@@ -137,7 +137,8 @@ def outlook_of(curves: LifeCurves, horizon: int, *, ages: int = 0) -> Outlook:
         """log S at an age of each unit; beyond the last edge the last bin goes on."""
         bin_ = np.clip(np.searchsorted(edges, age, side="left") - 1, 0, len(edges) - 2)
         part = (np.maximum(age, edges[0]) - edges[bin_]) / np.diff(edges)[bin_]
-        return log_s[row, bin_] + steps[row, bin_] * part
+        found: Floats = log_s[row, bin_] + steps[row, bin_] * part
+        return found
 
     now = at(entry)
     survival = np.empty((len(entry), wide))
