@@ -83,8 +83,12 @@ class RetireConfig:
                 raise ConfigError(f"{name} is a number from {least:g} on", where=f"{name} {value}")
         if not np.isfinite(self.threshold):
             raise ConfigError("the threshold is a number", where=f"threshold {self.threshold}")
-        if self.half_life is not None and not self.half_life > 0:
-            raise ConfigError("a half-life is above 0", where=f"half_life {self.half_life}")
+        if self.half_life is not None and not 0 < self.half_life < np.inf:
+            raise ConfigError(
+                "a half-life is above 0 and finite",
+                where=f"half_life {self.half_life}",
+                hint="a very long one weighs all periods alike",
+            )
 
     def ahead_of(self, terms: LifeTerms) -> int:
         """`ahead`, or what follows from the edges."""
