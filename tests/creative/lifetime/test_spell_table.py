@@ -199,3 +199,13 @@ def test_a_wrong_shape_is_named(change: dict[str, Any], said: str) -> None:
 def test_the_unit_is_week_or_day() -> None:
     with pytest.raises(ConfigError, match=r"SpellTable\.unit"):
         replace(made(), unit="month")  # type: ignore[arg-type]
+
+
+def test_an_age_does_not_give_lives_away_that_end_next() -> None:
+    table = made(4000)
+    # All that live on at the close of week 19, and end in the next: the age alone orders their
+    # lives, and tells nothing of who ends.
+    entry = (19 - table.start).astype(np.float32)
+    numbers = np.stack((entry + 1, table.numbers[:, 1]), axis=1)
+    running = replace(table, entry=entry, time=entry + 1, numbers=numbers)
+    running.take((entry >= 0) & table.ended).check()

@@ -10,8 +10,9 @@ Letters: N units (spells), P products, S stores, W words of all units.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from adwright.creative.lifetime.journey_weeks import DISPLAYS, MAILERS, Displays
 from adwright.creative.lifetime.spell_runs import Runs
 from adwright.data.ranges import ranges
 
-__all__ = ["Units", "categories_at", "numbers_at", "words_of"]
+__all__ = ["DisplayHistory", "Units", "categories_at", "numbers_at", "words_of"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -47,29 +48,98 @@ class Units:
     at: Ints
 
 
-def numbers_at(
-    units: Units,
-    runs: Runs,
-    displays: Displays,
-    sales: Sales,
-    category: Values,
-    where: Where,
-) -> dict[str, Values]:
-    """Columns [N] by name, in a fixed order. category: whole numbers, of each run."""
+class _Ended(NamedTuple):
+    """[owners, 55] by week: spells whose first week without display was it or earlier, and the
+    weeks that they lived."""
+
+    count: Ints
+    weeks: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class DisplayHistory:
+    """Displays and sales, and the running sums of them that features are differences of.
+
+    runs: R spells. category: whole numbers [R], of each. Sums are made on first use and kept, so
+    that further landmarks of the same data cost little.
+    """
+
+    runs: Runs
+    displays: Displays
+    sales: Sales
+    category: Values
+    where: Where
+    _ended: dict[str, _Ended] = field(default_factory=dict, repr=False)
+
+    def ended(self, name: str, owner: Values, who: Ints, at: Ints) -> dict[str, Values]:
+        """Spells of the same owner whose end was seen by the landmark, and their mean length.
+
+        owner: of each run, [R]. who, at: the owners and landmark weeks of the units [N].
+        """
+        if name not in self._ended:
+            self._ended[name] = _ends_by_week(owner, self.runs)
+        found = self._ended[name]
+        ended, weeks = found.count[who, at], found.weeks[who, at]
+        return {
+            f"ended_of_{name}_before": ended,
+            f"mean_weeks_of_{name}_before": _ratio(weeks, ended),
+        }
+
+    @cached_property
+    def product(self) -> Ints:
+        """[R]: places of the runs' products."""
+        return self.displays.product[self.runs.row].astype(np.int64)
+
+    @cached_property
+    def store(self) -> Ints:
+        """[R]: places of the runs' stores."""
+        return self.displays.store[self.runs.row].astype(np.int64)
+
+    @cached_property
+    def changes(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """[M] each: rows up to this one with another display, or mailer, than the row before."""
+        return _changes(self.displays.display), _changes(self.displays.mailer)
+
+    @cached_property
+    def mailed(self) -> npt.NDArray[np.int32]:
+        """[M + 1]: rows before this one that were in the mailer."""
+        return np.concatenate(([0], np.cumsum(self.displays.mailer > 0))).astype(np.int32)
+
+    @cached_property
+    def before(self) -> Ints:
+        """[R]: earlier spells here."""
+        return self.runs.before()
+
+    @cached_property
+    def length(self) -> Ints:
+        """[R]: weeks, 0 where nobody knows."""
+        return np.where(self.runs.first > 1, self.runs.length, 0)
+
+    @cached_property
+    def lived(self) -> Ints:
+        """[R + 1, 2]: weeks of the runs before this one, and how many of them are known."""
+        both = np.stack((self.length, self.length > 0), axis=1)
+        return np.concatenate((np.zeros((1, 2), np.int64), np.cumsum(both, axis=0)))
+
+
+def numbers_at(units: Units, history: DisplayHistory) -> dict[str, Values]:
+    """Columns [N] by name, in a fixed order."""
+    runs, displays, where = history.runs, history.displays, history.where
     numbers: dict[str, Values] = {"weeks_so_far": units.at - units.start + 1}
     season = 2 * np.pi * (units.start % 52) / 52
     numbers["season_sine"], numbers["season_cosine"] = np.sin(season), np.cos(season)
-    numbers |= _placement(units, runs, displays)
-    numbers |= _sold(units, sales, len(displays.stores), where)
-    numbers |= _ended("product", displays.product[runs.row], units.product, runs, units.at)
+    numbers |= _placement(units, history)
+    numbers |= _sold(units, history.sales, len(displays.stores), where)
+    numbers |= history.ended("product", history.product, units.product, units.at)
     if where == "store":
-        store = displays.store[runs.row].astype(np.int64)
-        numbers |= _ended("store", store, units.store, runs, units.at)
+        store = history.store
+        numbers |= history.ended("store", store, units.store, units.at)
         # How long displays of this category, and in this place, last in this store.
-        for name, kind in (("category", category), ("display", displays.display[runs.row])):
+        kinds = (("category", history.category), ("display", displays.display[runs.row]))
+        for name, kind in kinds:
             both = store * (int(kind.max(initial=0)) + 1) + kind
-            numbers |= _ended(f"{name}_in_store", both, both[units.spell], runs, units.at)
-    return numbers | _earlier_here(units, runs)
+            numbers |= history.ended(f"{name}_in_store", both, both[units.spell], units.at)
+    return numbers | _earlier_here(units, history)
 
 
 def categories_at(
@@ -115,21 +185,17 @@ def words_of(
     return ids[place], offsets, tuple(vocabulary.to_list())
 
 
-def _placement(units: Units, runs: Runs, displays: Displays) -> dict[str, Values]:
+def _placement(units: Units, history: DisplayHistory) -> dict[str, Values]:
     """How it was placed so far, and how widely the product and how full the store is."""
+    runs, displays = history.runs, history.displays
     first = runs.row[units.spell]
     here = first + units.at - runs.first[units.spell]
-
-    def changes(codes: npt.NDArray[np.uint8]) -> Ints:
-        upto = np.concatenate(([0], np.cumsum(codes[1:] != codes[:-1])))
-        found: Ints = upto[here] - upto[first]
-        return found
-
-    mailed = np.concatenate(([0], np.cumsum(displays.mailer > 0)))
+    display, mailer = history.changes
+    mailed = history.mailed
     last_week = np.maximum(units.at - 1, 0)
     return {
-        "display_changes_so_far": changes(displays.display),
-        "mailer_changes_so_far": changes(displays.mailer),
+        "display_changes_so_far": display[here] - display[first],
+        "mailer_changes_so_far": mailer[here] - mailer[first],
         "mailer_weeks_so_far": mailed[here + 1] - mailed[first],
         "stores_now": displays.width[units.product, units.at],
         "stores_week_before": displays.width[units.product, last_week],
@@ -164,38 +230,36 @@ def _sold(units: Units, sales: Sales, stores: int, where: Where) -> dict[str, Va
     return numbers
 
 
-def _ended(name: str, owner: Values, who: Ints, runs: Runs, at: Ints) -> dict[str, Values]:
-    """Spells of the same owner whose end was seen by the landmark, and their mean length.
-
-    owner: of each run. who, at: the owners and landmark weeks of the units [N].
-    """
+def _ends_by_week(owner: Values, runs: Runs) -> _Ended:
+    """By owner, places that the runs name."""
     known = runs.first > 1  # else nobody knows how long it was
     cell = owner[known] * _WEEKS + runs.last[known] + 1
     shape = (int(owner.max(initial=0)) + 1, _WEEKS)
     cells = shape[0] * shape[1]
     count = np.bincount(cell, minlength=cells).reshape(shape)
     lived = np.bincount(cell, runs.length[known], cells).astype(np.int64).reshape(shape)
-    ended, weeks = count.cumsum(axis=1)[who, at], lived.cumsum(axis=1)[who, at]
-    return {f"ended_of_{name}_before": ended, f"mean_weeks_of_{name}_before": _ratio(weeks, ended)}
+    return _Ended(count.cumsum(axis=1), lived.cumsum(axis=1))
 
 
-def _earlier_here(units: Units, runs: Runs) -> dict[str, Values]:
+def _earlier_here(units: Units, history: DisplayHistory) -> dict[str, Values]:
     """Earlier spells of the same product in the same store: all of them had ended."""
-    earlier = runs.before()[units.spell]
-    length = np.where(runs.first > 1, runs.length, 0)  # of unknown length: none
-    upto = np.concatenate(([0], np.cumsum(length)))
-    known = np.concatenate(([0], np.cumsum(length > 0)))
-    first = units.spell - earlier
+    earlier = history.before[units.spell]
+    upto, length = history.lived, history.length
+    weeks, known = (upto[units.spell] - upto[units.spell - earlier]).T
     previous = np.maximum(units.spell - 1, 0)
     has, has_length = earlier > 0, (earlier > 0) & (length[previous] > 0)
     return {
         "spells_here_before": earlier,
-        "mean_weeks_here_before": _ratio(
-            upto[units.spell] - upto[first], known[units.spell] - known[first]
-        ),
+        "mean_weeks_here_before": _ratio(weeks, known),
         "weeks_of_spell_before": np.where(has_length, length[previous], np.nan),
-        "weeks_since_spell_before": np.where(has, units.start - runs.last[previous] - 1, np.nan),
+        "weeks_since_spell_before": np.where(
+            has, units.start - history.runs.last[previous] - 1, np.nan
+        ),
     }
+
+
+def _changes(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    return np.concatenate(([0], np.cumsum(codes[1:] != codes[:-1]))).astype(np.int32)
 
 
 def _ratio(top: Ints, bottom: Ints) -> npt.NDArray[np.float64]:

@@ -30,7 +30,7 @@ from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInval
 from adwright.data.hashing import mix64
 from adwright.data.ranges import ranges
 
-__all__ = ["LifeUnit", "SpellSplit", "SpellTable"]
+__all__ = ["LifeUnit", "SpellSplit", "SpellTable", "draw_ids"]
 
 LifeUnit = Literal["week", "day"]
 Floats = npt.NDArray[np.float32]
@@ -137,14 +137,17 @@ class SpellTable:
     def orders_of_lives(self) -> dict[str, float]:
         """By number: the share of pairs of ended lives that it orders, from 0.5 to 1.
 
-        Of neighbouring units in a fixed random order, up to 20,000; those of equal age at the end
-        or of a missing number are no pair, and equal numbers count one half, so that only what
-        tells lives apart comes near 1. Numbers with fewer than 100 pairs are left out.
+        Of neighbouring units of one entry in a fixed random order, up to 20,000: among units of
+        many ages, the age alone orders the lives that end in the next period. Those of equal age
+        at the end or of a missing number are no pair, and equal numbers count one half, so that
+        only what tells lives apart comes near 1. Numbers with fewer than 100 pairs are left out.
         """
         rows = np.flatnonzero(self.ended)
         rows = rows[np.argsort(mix64(rows.astype(np.uint64)), kind="stable")][:_ROWS_LOOKED_AT]
+        rows = rows[np.argsort(self.entry[rows], kind="stable")]
         first, second = rows[0::2][: len(rows) // 2], rows[1::2]
-        longer = np.sign(self.time[first] - self.time[second])
+        alike = self.entry[first] == self.entry[second]
+        longer = np.where(alike, np.sign(self.time[first] - self.time[second]), 0)
         found = {}
         for place, name in enumerate(self.number_names):
             above = np.sign(self.numbers[first, place] - self.numbers[second, place])
@@ -206,12 +209,19 @@ class SpellTable:
     def draw_owners(self, share: float, seed: int) -> Ints:
         """A share in (0, 1) of the owners, ascending, chosen by a seeded hash of their ids: the
         same ones of any table that has them."""
-        if not 0 < share < 1:
-            raise ConfigError("the share of owners lies between 0 and 1", where=f"{share}")
-        owners = np.unique(self.owner)
-        chance = mix64(mix64(np.array([seed % 2**64], np.uint64)) + owners.astype(np.uint64))
-        drawn: Ints = owners[chance < np.uint64(share * 2**64)]
-        return drawn
+        return draw_ids(np.unique(self.owner), share, seed)
+
+
+def draw_ids(ids: npt.NDArray[Any], share: float, seed: int) -> npt.NDArray[Any]:
+    """Those of `ids` [O] that a seeded hash chooses, a share in (0, 1) of them, in their order.
+
+    Raises ConfigError for another share.
+    """
+    if not 0 < share < 1:
+        raise ConfigError("the share of owners lies between 0 and 1", where=f"{share}")
+    chance = mix64(mix64(np.array([seed % 2**64], np.uint64)) + ids.astype(np.uint64))
+    drawn: npt.NDArray[Any] = ids[chance < np.uint64(share * 2**64)]
+    return drawn
 
 
 def _check_shapes(table: SpellTable) -> None:

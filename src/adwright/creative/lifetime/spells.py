@@ -18,9 +18,12 @@ product there so far, shown those that came to the store, each counted once a we
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from adwright.core.assets import ASSETS
@@ -28,6 +31,7 @@ from adwright.core.config import check_literals, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.hashing import content_hash
 from adwright.creative.lifetime.display_features import (
+    DisplayHistory,
     Units,
     categories_at,
     numbers_at,
@@ -35,20 +39,27 @@ from adwright.creative.lifetime.display_features import (
 )
 from adwright.creative.lifetime.fatigue import LifeSeries
 from adwright.creative.lifetime.journey_weeks import (
-    Displays,
-    Sales,
     Where,
     read_displays,
     read_sales,
 )
-from adwright.creative.lifetime.spell_runs import Runs, runs_of
+from adwright.creative.lifetime.spell_runs import runs_of
 from adwright.creative.lifetime.spell_store import TABLE_FILE, open_spells, save_spells
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.data.ranges import ranges
 from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
 from adwright.data.tasks.task import cached_folder
 
-__all__ = ["SpellConfig", "build_spells", "series_of", "spells_of"]
+__all__ = [
+    "DisplayRecord",
+    "SpellConfig",
+    "SpellWeeks",
+    "build_spells",
+    "series_of",
+    "spells_of",
+]
+
+Ints = npt.NDArray[np.int64]
 
 VERSION = 1
 _FIRST, _LAST = min(WEEKS), max(WEEKS)
@@ -121,12 +132,8 @@ def spells_of(source: CompleteJourney, config: SpellConfig | None = None) -> Spe
     Sorted by product, store and start. Raises DataError where there are none.
     """
     config = config or SpellConfig()
-    displays = read_displays(source, config.where)
-    runs = runs_of(displays.unit, displays.week)
-    units = _units(runs, displays, config)
-    if len(units.spell) == 0:
-        raise DataError("no spell of display reaches the landmark", value=to_jsonable(config))
-    return _table(units, runs, displays, read_sales(source, displays, config.where), source, config)
+    record = DisplayRecord(source, config.where)
+    return record.table(record.units(config), config)
 
 
 def series_of(source: CompleteJourney, config: SpellConfig | None = None) -> LifeSeries:
@@ -135,96 +142,127 @@ def series_of(source: CompleteJourney, config: SpellConfig | None = None) -> Lif
     time; a spell that ran before the data has its weeks from week 1 on.
     """
     config = config or SpellConfig()
-    displays = read_displays(source, config.where)
-    runs = runs_of(displays.unit, displays.week)
-    units = _units(runs, displays, config)
-    sales = read_sales(source, displays, config.where)
-    rows, offsets = ranges(runs.row[units.spell], runs.rows[units.spell])
-    week, unit = displays.week[rows].astype(np.int64), displays.unit[rows]
-    bought = sales.in_store(unit, week, week)[:, 0]
-    came = sales.came(displays.store[rows].astype(np.int64), week, week)
-    return LifeSeries(bought.astype(np.float64), came.astype(np.float64), offsets)
+    record = DisplayRecord(source, config.where)
+    weeks = record.weeks(record.units(config).spell)
+    return LifeSeries(weeks.bought.astype(np.float64), weeks.came.astype(np.float64), weeks.offsets)
 
 
-def _units(runs: Runs, displays: Displays, config: SpellConfig) -> Units:
-    running = runs.first == _FIRST
-    start = np.where(running, _FIRST - (config.running_age or 0), runs.first)
-    if config.as_of is not None:
-        at = np.full(len(runs), config.as_of)
-    else:
-        at = np.maximum(start + config.landmark - 1, runs.first)
-    chosen = (runs.first <= at) & (at <= runs.last)
-    if config.running_age is None:
-        chosen &= ~running
-    spell = np.flatnonzero(chosen)
-    row = runs.row[spell]
-    return Units(
-        spell,
-        displays.product[row].astype(np.int64),
-        displays.store[row].astype(np.int64),
-        start[spell],
-        at[spell],
-    )
+class SpellWeeks(NamedTuple):
+    """Weeks of some spells, those of spell i from offsets[i] to offsets[i + 1]. All int64, [M].
+
+    week: of the year. bought, cents: households that bought the product there, and what they
+    paid. came: households that came to the store.
+    """
+
+    week: Ints
+    bought: Ints
+    cents: Ints
+    came: Ints
+    offsets: Ints
 
 
-def _table(
-    units: Units,
-    runs: Runs,
-    displays: Displays,
-    sales: Sales,
-    source: CompleteJourney,
-    config: SpellConfig,
-) -> SpellTable:
-    products = _products(source, displays)
-    category = products["category"].rank("dense").fill_null(0).to_numpy()
-    category = category.astype(np.int64)[displays.product[runs.row]]
-    columns = numbers_at(units, runs, displays, sales, category, config.where)
-    numbers = np.empty((len(units.spell), len(columns)), np.float32)
-    for place, column in enumerate(columns.values()):
-        numbers[:, place] = column
-    shown, clicks = columns["visits_so_far"], columns["buyers_so_far"]
-    names = tuple(columns)
-    del columns
-    categories = list(categories_at(units, runs, displays, products, config.where))
-    words, offsets, vocabulary = words_of(products, units.product)
-    last = runs.last[units.spell]
-    return SpellTable(
-        entry=(units.at - units.start).astype(np.float32),
-        time=(last - units.start + 1).astype(np.float32),
-        cause=(last < _LAST).astype(np.int8),
-        causes=("ended",),
-        unit="week",
-        numbers=numbers,
-        number_names=names,
-        categories=np.stack([codes for _, codes, _ in categories], axis=1),
-        category_names=tuple(name for name, _, _ in categories),
-        category_values=tuple(values for _, _, values in categories),
-        words=words,
-        offsets=offsets,
-        vocabulary=vocabulary,
-        clicks=np.asarray(clicks, np.float32),
-        shown=np.asarray(shown, np.float32),
-        owner=displays.products[units.product].astype(np.int32),
-        group=displays.stores[units.store].astype(np.int32),
-        start=units.start.astype(np.int32),
-        landmark=0.0 if config.as_of is not None else float(config.landmark),
-    ).check()
+class DisplayRecord:
+    """The displays and sales of Complete Journey, read once for any number of tables of units."""
 
+    def __init__(self, source: CompleteJourney, where: Where) -> None:
+        self.source, self.where = source, where
+        self.displays = read_displays(source, where)
+        self.runs = runs_of(self.displays.unit, self.displays.week)
 
-def _products(source: CompleteJourney, displays: Displays) -> pl.DataFrame:
-    """What the catalogue says of the products on display, in the order of their places."""
-    text = pl.col("manufacturer_id").cast(pl.String)
-    described = source.products().select(
-        "product_id",
-        "department",
-        "brand",
-        category="product_category",
-        type="product_type",
-        manufacturer=text,
-        size="package_size",
-    )
-    order = pl.LazyFrame({"product_id": displays.products})
-    return order.join(described, on="product_id", how="left", maintain_order="left").collect()
+    @cached_property
+    def products(self) -> pl.DataFrame:
+        """What the catalogue says of the products on display, in the order of their places."""
+        text = pl.col("manufacturer_id").cast(pl.String)
+        described = self.source.products().select(
+            "product_id",
+            "department",
+            "brand",
+            category="product_category",
+            type="product_type",
+            manufacturer=text,
+            size="package_size",
+        )
+        order = pl.LazyFrame({"product_id": self.displays.products})
+        return order.join(described, on="product_id", how="left", maintain_order="left").collect()
+
+    @cached_property
+    def history(self) -> DisplayHistory:
+        """What features are made of."""
+        displays, runs = self.displays, self.runs
+        category = self.products["category"].rank("dense").fill_null(0).to_numpy()
+        category = category.astype(np.int64)[displays.product[runs.row]]
+        sales = read_sales(self.source, displays, self.where)
+        return DisplayHistory(runs, displays, sales, category, self.where)
+
+    def units(self, config: SpellConfig, products: Ints | None = None) -> Units:
+        """The units at their landmarks, maybe none. products: places of the only ones."""
+        displays, runs = self.displays, self.runs
+        running = runs.first == _FIRST
+        start = np.where(running, _FIRST - (config.running_age or 0), runs.first)
+        if config.as_of is not None:
+            at = np.full(len(runs), config.as_of)
+        else:
+            at = np.maximum(start + config.landmark - 1, runs.first)
+        chosen = (runs.first <= at) & (at <= runs.last)
+        if config.running_age is None:
+            chosen &= ~running
+        spell = np.flatnonzero(chosen)
+        if products is not None:
+            spell = spell[np.isin(displays.product[runs.row[spell]], products)]
+        row = runs.row[spell]
+        return Units(
+            spell,
+            displays.product[row].astype(np.int64),
+            displays.store[row].astype(np.int64),
+            start[spell],
+            at[spell],
+        )
+
+    def weeks(self, spell: Ints) -> SpellWeeks:
+        """The weeks of the runs `spell`, each from its first to its last."""
+        displays, sales = self.displays, self.history.sales
+        rows, offsets = ranges(self.runs.row[spell], self.runs.rows[spell])
+        week, store = displays.week[rows].astype(np.int64), displays.store[rows].astype(np.int64)
+        unit = displays.product[rows].astype(np.int64) * len(displays.stores) + store
+        sold = sales.in_store(unit, week, week)
+        return SpellWeeks(week, sold[:, 0], sold[:, 1], sales.came(store, week, week), offsets)
+
+    def table(self, units: Units, config: SpellConfig) -> SpellTable:
+        """Of `units`, which `config` chose. Raises DataError where there are none."""
+        if len(units.spell) == 0:
+            raise DataError("no spell of display reaches the landmark", value=to_jsonable(config))
+        displays, runs, products = self.displays, self.runs, self.products
+        columns = numbers_at(units, self.history)
+        numbers = np.empty((len(units.spell), len(columns)), np.float32)
+        for place, column in enumerate(columns.values()):
+            numbers[:, place] = column
+        shown, clicks = columns["visits_so_far"], columns["buyers_so_far"]
+        names = tuple(columns)
+        del columns
+        categories = list(categories_at(units, runs, displays, products, self.where))
+        words, offsets, vocabulary = words_of(products, units.product)
+        last = runs.last[units.spell]
+        return SpellTable(
+            entry=(units.at - units.start).astype(np.float32),
+            time=(last - units.start + 1).astype(np.float32),
+            cause=(last < _LAST).astype(np.int8),
+            causes=("ended",),
+            unit="week",
+            numbers=numbers,
+            number_names=names,
+            categories=np.stack([codes for _, codes, _ in categories], axis=1),
+            category_names=tuple(name for name, _, _ in categories),
+            category_values=tuple(values for _, _, values in categories),
+            words=words,
+            offsets=offsets,
+            vocabulary=vocabulary,
+            clicks=np.asarray(clicks, np.float32),
+            shown=np.asarray(shown, np.float32),
+            owner=displays.products[units.product].astype(np.int32),
+            group=displays.stores[units.store].astype(np.int32),
+            start=units.start.astype(np.int32),
+            landmark=0.0 if config.as_of is not None else float(config.landmark),
+        ).check()
 
 
 def _protocol(config: SpellConfig) -> str:

@@ -128,14 +128,19 @@ class SurvivalNetwork(nn.Module):
 
     def forward(self, inputs: SpellInputs) -> tuple[Tensor, ...]:
         """Logits [B, J, C] of each head."""
+        x = self.hidden(inputs)
+        return tuple(head(x).float().unflatten(1, (-1, self.causes)) for head in self.heads)
+
+    def hidden(self, inputs: SpellInputs) -> Tensor:
+        """What the heads read, [B, H]: the last layer of the body."""
         parts, added = self._parts(inputs)
-        x = torch.cat(parts, 1)
+        x: Tensor = torch.cat(parts, 1)
         for number, layer in enumerate(self.body):
             x = layer(x)
             if number == 0 and added is not None:
                 x = x + added
             x = self._dropped(functional.relu(x))
-        return tuple(head(x).float().unflatten(1, (-1, self.causes)) for head in self.heads)
+        return x
 
     def loss(
         self, inputs: SpellInputs, targets: tuple[BinTargets, ...], weight: Tensor | None = None
