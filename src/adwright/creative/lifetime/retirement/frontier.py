@@ -27,7 +27,7 @@ import numpy.typing as npt
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.creative.lifetime.retirement.lives import LifeLog
 
-__all__ = ["Decisions", "Frontier", "StopSums", "matched", "stopped_where"]
+__all__ = ["Frontier", "StopPoints", "StopSums", "matched", "stopped_where"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -72,8 +72,8 @@ class StopSums(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Decisions:
-    """D decisions, by life and then by period.
+class StopPoints:
+    """What a stop at each of D decisions does; by life and then by period.
 
     life, period: int64 [D]. sums: float64 [D, 5], what a stop there does, in the order of
     `StopSums`. owner: int64 [D], places in `owners` [O]. cost, value: float64 [O], of all that ran
@@ -91,7 +91,7 @@ class Decisions:
     @classmethod
     def of(
         cls, log: LifeLog, life: Ints, period: Ints, break_even: npt.ArrayLike, until: int
-    ) -> Decisions:
+    ) -> StopPoints:
         """Of lives [D] that ran in periods [D], in any order, each pair once.
 
         break_even: value per cost, [D] or one, from which on a life pays. until: the last period
@@ -158,7 +158,7 @@ class Frontier:
     has done `sums` [K + 1, 5].
     """
 
-    decisions: Decisions
+    points: StopPoints
     threshold: Floats
     sums: Floats
     _key: Floats
@@ -166,29 +166,29 @@ class Frontier:
     _owner: Ints
 
     @classmethod
-    def of(cls, decisions: Decisions, score: Floats) -> Frontier:
+    def of(cls, points: StopPoints, score: Floats) -> Frontier:
         """Of a rule's scores [D]. +inf is never below a threshold. Raises ValueInvalidError for a
         score that is not a number."""
         if np.isnan(score).any():
             row = int(np.argmax(np.isnan(score)))
             raise ValueInvalidError("a score is not a number", row=row, column="score", value="NaN")
-        row = _new_minima(decisions.life, score)
+        row = _new_minima(points.life, score)
         row = row[np.isfinite(score[row]) | (score[row] < 0)]
-        life, step = decisions.life[row], decisions.sums[row]
+        life, step = points.life[row], points.sums[row]
         same = np.append(life[1:] == life[:-1], False)[: len(row)]
-        step[same] -= decisions.sums[row[np.flatnonzero(same) + 1]]
+        step[same] -= points.sums[row[np.flatnonzero(same) + 1]]
         key = score[row]
         order = np.argsort(key, kind="stable")
         sums = np.concatenate((np.zeros((1, _SUMS)), np.cumsum(step[order], 0)))
         last = np.append(key[order][1:] != key[order][:-1], True)[: len(row)]
         kept = np.concatenate(([0], np.flatnonzero(last) + 1))
         threshold = np.concatenate(([-np.inf], key[order]))[kept]
-        return cls(decisions, threshold, sums[kept], key, step, decisions.owner[row])
+        return cls(points, threshold, sums[kept], key, step, points.owner[row])
 
     def at(self, threshold: float) -> StopSums:
         """Of lives stopped at their first score < threshold."""
         place = int(np.searchsorted(self.threshold[1:], threshold, "left"))
-        return self.decisions.total(self.sums[place])
+        return self.points.total(self.sums[place])
 
     def at_kept(self, share: float) -> StopSums:
         """At the threshold that keeps this share of the value; of decisions with one score a part
@@ -199,14 +199,14 @@ class Frontier:
         """
         if not 0 <= share <= 1:
             raise ConfigError("the share of value kept lies between 0 and 1", where=f"{share}")
-        lost = np.array([(1 - share) * self.decisions.value.sum()])
+        lost = np.array([(1 - share) * self.points.value.sum()])
         found = [matched(self.sums[None, :, LOST], self.sums[None, :, c], lost) for c in range(5)]
-        return self.decisions.total(np.array(found)[:, 0])
+        return self.points.total(np.array(found)[:, 0])
 
     def grid(self, size: int = 128) -> Floats:
         """At most `size` thresholds [G], by even steps of what is saved and lost, in shares."""
-        share = self.sums[:, SAVED] / self.decisions.cost.sum()
-        share = share + self.sums[:, LOST] / self.decisions.value.sum()
+        share = self.sums[:, SAVED] / self.points.cost.sum()
+        share = share + self.sums[:, LOST] / self.points.value.sum()
         wanted = np.linspace(0, share[-1], size + 1)[1:]
         places = np.unique(np.searchsorted(share, wanted * (1 - 1e-12), "left"))
         above: Floats = np.append(self.threshold, np.inf)[places + 1]
@@ -215,7 +215,7 @@ class Frontier:
     def by_owner(self, grid: Floats) -> tuple[Floats, Floats]:
         """(saved, lost), float64 [O, G + 1], by owner: nothing, then at each threshold of `grid`,
         ascending."""
-        owners, size = len(self.decisions.owners), len(grid)
+        owners, size = len(self.points.owners), len(grid)
         place = np.searchsorted(grid, self._key, "right")  # the first threshold above the key
         cell = self._owner * (size + 1) + place
         found = []
@@ -243,10 +243,10 @@ def matched(lost: Floats, saved: Floats, wanted: Floats) -> Floats:
     return found
 
 
-def stopped_where(decisions: Decisions, fires: Bools) -> Ints:
+def stopped_where(points: StopPoints, fires: Bools) -> Ints:
     """The decisions at which lives are stopped, each at its first that `fires` [D]."""
     fired = np.flatnonzero(fires)
-    new = np.append(True, decisions.life[fired][1:] != decisions.life[fired][:-1])[: len(fired)]
+    new = np.append(True, points.life[fired][1:] != points.life[fired][:-1])[: len(fired)]
     return fired[new]
 
 
