@@ -104,9 +104,9 @@ def test_keeping_is_worth_what_a_simulation_says() -> None:
     outlook = outlook_of(found, 20)
     value, rng = keeping_value(known, outlook, b), np.random.default_rng(0)
     for unit in range(6):
-        # A period passes, what the unit is worth is then known, and it is kept if that pays.
+        # A period passes and teaches what it can, and the unit is kept if that pays.
         q, m = outlook.next[unit], outlook.further[unit]
-        later = known.mean[unit] + known.spread[unit] * rng.normal(size=400_000)
+        later = known.mean[unit] + known.learned[unit] * rng.normal(size=400_000)
         expected = q * (known.mean[unit] - b + (m / q - 1) * np.maximum(later - b, 0).mean())
         assert value[unit] == pytest.approx(expected, abs=0.01)
 

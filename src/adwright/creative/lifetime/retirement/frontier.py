@@ -75,13 +75,14 @@ class StopSums(NamedTuple):
 class StopPoints:
     """What a stop at each of D decisions does; by life and then by period.
 
-    life, period: int64 [D]. sums: float64 [D, 5], what a stop there does, in the order of
-    `StopSums`. owner: int64 [D], places in `owners` [O]. cost, value: float64 [O], of all that ran
-    from the first decision on, by owner.
+    life, period, row: int64 [D], and the row of the log. sums: float64 [D, 5], in the order of
+    `StopSums`, of a stop there alone. owner: int64 [D], places in `owners` [O]. cost, value:
+    float64 [O], of all that ran from the first decision on, by owner.
     """
 
     life: Ints
     period: Ints
+    row: Ints
     sums: Floats
     owner: Ints
     owners: Ints
@@ -132,7 +133,7 @@ class StopPoints:
                 "the periods have no cost, or brought no value: nothing can be compared",
                 value=f"{first} to {until}",
             )
-        return cls(life, period, sums, owner[life], owners, cost, value)
+        return cls(life, period, row - 1, sums, owner[life], owners, cost, value)
 
     def __len__(self) -> int:
         return len(self.life)
@@ -141,13 +142,6 @@ class StopPoints:
         """Of sums [5] over lives."""
         found = [float(each) for each in sums]
         return StopSums(*found, cost=float(self.cost.sum()), value=float(self.value.sum()))
-
-    def places(self, life: Ints, period: Ints) -> Ints:
-        """Where in D the pairs [N] lie, which must be there."""
-        width = int(self.period.max()) + 2
-        keys = self.life * width + self.period
-        found: Ints = np.searchsorted(keys, life * width + period)
-        return found
 
 
 @dataclass(frozen=True, eq=False)
