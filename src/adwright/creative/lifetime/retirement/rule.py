@@ -11,8 +11,9 @@ still be stopped:
 Stop where V is below 0 (`threshold`): a unit that does badly for certain goes, one that may yet do
 well stays while there is time to find out. V is 0 at one b, the break-even up to which a unit is
 worth keeping (`keeping_index`): r + x l, where x = m' (phi(x) - x Phi(-x)) depends on m' alone.
-So a list for any break-even is one order of the units. With m the expected periods to come, the sum of S over
-the ages from a on:
+So a list for any break-even is one order of the units.
+
+With m the expected periods to come, the sum of S over the ages from a on:
 
     saving = recent cost of a period x m      loss = r x saving      net = b x saving - loss
 
