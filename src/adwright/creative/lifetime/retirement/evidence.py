@@ -92,8 +92,8 @@ class PastUnits:
     hidden: npt.NDArray[np.float32]
 
     def nearest(self, hidden: npt.NDArray[np.float32], count: int) -> tuple[Ints, Floats]:
-        """(places in the log [N, K], distances [N, K]), nearest first, of equal ones the first
-        life; K is `count`, or P where that is less. hidden: of N units."""
+        """(places in the log [N, K], distances [N, K]) of the nearest, nearest first; equally near
+        ones by place. K is `count`, or P where that is less. hidden: of N units."""
         count = min(count, len(self.life))
         found = np.empty((len(hidden), count), np.int64)
         far = np.empty((len(hidden), count))
