@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.lifetime.fatigue import FatigueRule, LifeSeries, fall_from_peak, fires_at
+from adwright.creative.lifetime.fatigue import (
+    FatigueRule,
+    LifeSeries,
+    fall_from_peak,
+    fires_at,
+    low_in_a_row,
+)
 
 
 def series(units: int = 200, seed: int = 0) -> LifeSeries:
@@ -63,6 +69,15 @@ def test_a_rule_knows_only_its_past() -> None:
     offsets = np.concatenate(([0], np.cumsum(np.minimum(lengths, 5))))
     cut = fires_at(LifeSeries(lives.clicks[kept], lives.shown[kept], offsets), rule)
     assert cut.tolist() == np.where(whole <= 5, whole, 0).tolist()
+
+
+def test_a_rule_may_fire_again() -> None:
+    lives = LifeSeries(np.array([4.0, 1, 1, 4, 1, 9, 9, 1, 1]), np.ones(9), np.array([0, 5, 5, 9]))
+    assert low_in_a_row(lives, FatigueRule()).tolist() == [0, 1, 2, 0, 1, 0, 0, 1, 2]
+    # A period without anybody to show it to says nothing, and breaks no row.
+    shown = np.array([1.0, 1, 0, 1, 1, 1, 1, 1, 1])
+    unseen = LifeSeries(np.array([4.0, 1, 1, 1, 1, 9, 9, 1, 1]), shown, np.array([0, 5, 5, 9]))
+    assert low_in_a_row(unseen, FatigueRule()).tolist() == [0, 1, 0, 2, 3, 0, 0, 1, 2]
 
 
 def test_nothing_fires_on_nothing() -> None:

@@ -209,3 +209,49 @@ def test_an_age_does_not_give_lives_away_that_end_next() -> None:
     numbers = np.stack((entry + 1, table.numbers[:, 1]), axis=1)
     running = replace(table, entry=entry, time=entry + 1, numbers=numbers)
     running.take((entry >= 0) & table.ended).check()
+
+
+def test_tables_are_put_below_one_another_and_their_values_united() -> None:
+    one, other = made(20), made(30, seed=1)
+    other = replace(
+        other,
+        category_values=(("Local", "National"),),
+        vocabulary=("milk", "tea", "jam"),
+        landmark=2,
+    )
+    both = SpellTable.concat([one, other]).check()
+    assert both.landmark == 0
+    assert both.category_values == (("National", "Private", "Local"),)
+    assert both.vocabulary == ("tea", "rice", "milk", "jam")
+    for table, shift in ((one, 0), (other, 20)):
+        for row in range(len(table)):
+            assert said(both, shift + row) == said(table, row)
+    alone = SpellTable.concat([one])
+    assert [unit(alone, row) for row in range(20)] == [unit(one, row) for row in range(20)]
+
+
+def said(table: SpellTable, row: int) -> dict[str, Any]:
+    """As `unit`, in texts."""
+    found = unit(table, row)
+    columns = zip(found["categories"], table.category_values, strict=True)
+    texts = [values[code] if code >= 0 else None for code, values in columns]
+    return {**found, "categories": texts, "words": [table.vocabulary[w] for w in found["words"]]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "column"),
+    [
+        ({"causes": ("one", "two")}, "causes"),
+        ({"unit": "day"}, "unit"),
+        ({"number_names": ("sales_so_far", "size")}, "number_names"),
+        ({"category_names": ("maker",)}, "category_names"),
+        ({"clicks": None, "shown": None}, "clicks"),
+    ],
+)
+def test_tables_of_different_kinds_are_not_put_together(
+    changed: dict[str, Any], column: str
+) -> None:
+    with pytest.raises(SchemaError, match=column):
+        SpellTable.concat([made(5), replace(made(5), **changed)])
+    with pytest.raises(DataError, match="no table"):
+        SpellTable.concat([])

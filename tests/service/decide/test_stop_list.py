@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 
 from adwright.campaigns.store.events import StopVersion
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ResourceError
+from adwright.creative.lifetime.retirement.apply_stops import apply_stops
 from adwright.data.stops import Stops
+from adwright.service.app import create_app
+from adwright.service.config import ServiceConfig
 from adwright.service.decide.stop_list import StopList
-from tests.support.service.small_shop import NOW, request, wait_until
+from adwright.service.registry.registry import FixedModels
+from tests.support.data.small_stop_list import small_stop_list
+from tests.support.service.small_shop import ITEMS, NOW, deployed, request, running, wait_until
 
 
 def stop(item: str, event_id: str = "s1", **changes: Any) -> dict[str, Any]:
@@ -237,3 +243,40 @@ def test_a_stop_that_begins_before_the_next_look_is_not_missed(
     wait_until(lambda: items(stops) == {"a"})
     assert clock.now() >= soon
     stops.stop()
+
+
+def test_a_retirement_list_is_obeyed_until_it_is_taken_back(store: Store) -> None:
+    plan = small_stop_list(
+        [
+            ("u1", ITEMS[3], None, "stop"),
+            ("u2", ITEMS[5], "a", "stop"),
+            ("u3", ITEMS[7], "b", "keep"),
+        ]
+    )
+    store.put_creatives("acme", [{"creative_id": "a", "item_id": ITEMS[5]}])
+    config = ServiceConfig(deadline_ms=2000)
+
+    def write(events: pl.DataFrame) -> int:
+        return store.record_events("acme", events).accepted
+
+    app = create_app(config, store, FixedModels({"acme": deployed()}, SystemClock()))
+    with running(app) as client:
+        client.headers = {"X-API-Key": store.create_key("acme")}
+
+        def shown(request_id: str) -> set[str]:
+            app.state.service.stops.look()  # as it does every few seconds
+            places = client.decide(request_id, k=100).json()["items"]
+            return {place["item_id"] for place in places}
+
+        assert shown("r1") == set(ITEMS)
+        for new in (2, 0):
+            assert apply_stops(plan, write, "retire", NOW, log=None).new == new
+        assert shown("r2") == set(ITEMS) - {ITEMS[3], ITEMS[5]}
+        first, second = client.get("/v1/stops").json()["items"]
+        assert first["stop"]["stopped_by"] == "retire"
+        why = first["stop"]["why"]
+        assert (why["list"], why["cause"], why["days_left"]) == (plan.id, "wear-out", 14)
+        assert second["creatives"][0]["creative_id"] == "a"
+        later = NOW + timedelta(seconds=1)
+        assert apply_stops(plan, write, "retire", later, log=None, undo=True).new == 2
+        assert shown("r3") == set(ITEMS)

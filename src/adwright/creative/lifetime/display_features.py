@@ -52,7 +52,7 @@ class _Ended(NamedTuple):
     """[owners, 55] by week: spells whose first week without display was it or earlier, and the
     weeks that they lived."""
 
-    count: Ints
+    ends: Ints
     weeks: Ints
 
 
@@ -79,7 +79,7 @@ class DisplayHistory:
         if name not in self._ended:
             self._ended[name] = _ends_by_week(owner, self.runs)
         found = self._ended[name]
-        ended, weeks = found.count[who, at], found.weeks[who, at]
+        ended, weeks = found.ends[who, at], found.weeks[who, at]
         return {
             f"ended_of_{name}_before": ended,
             f"mean_weeks_of_{name}_before": _ratio(weeks, ended),

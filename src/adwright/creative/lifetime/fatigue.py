@@ -21,7 +21,7 @@ import numpy.typing as npt
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, DataError
 
-__all__ = ["FatigueRule", "LifeSeries", "fall_from_peak", "fires_at"]
+__all__ = ["FatigueRule", "LifeSeries", "fall_from_peak", "fires_at", "low_in_a_row"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -65,15 +65,23 @@ class LifeSeries:
 
 def fires_at(series: LifeSeries, rule: FatigueRule) -> Ints:
     """By unit, the period of its life, from 1, in which the rule first fires; 0 for never. [N]"""
+    fired = np.flatnonzero(low_in_a_row(series, rule) >= rule.periods)
+    unit = np.searchsorted(series.offsets, fired, "right") - 1
+    first = np.zeros(len(series.offsets) - 1, np.int64)
+    first[unit[::-1]] = (fired - series.offsets[unit] + 1)[::-1]  # the earliest is written last
+    return first
+
+
+def low_in_a_row(series: LifeSeries, rule: FatigueRule) -> Ints:
+    """By period, how many low ones in a row end with it: the rule fires, be it again, where they
+    are `rule.periods` or more. 0 in a period that says nothing. [M]"""
     unit, age, value, peak = _so_far(series, rule)
     low = value < (1 - rule.drop) * peak
     # The first period of a unit is its own peak, so no row of low ones reaches into another unit.
     place = np.arange(len(low))
-    in_a_row = place - np.maximum.accumulate(np.where(low, 0, place))
-    fired = np.flatnonzero(in_a_row >= rule.periods)
-    first = np.zeros(len(series.offsets) - 1, np.int64)
-    first[unit[fired][::-1]] = age[fired][::-1]  # of several, the earliest is written last
-    return first
+    found = np.zeros(len(series.clicks), np.int64)
+    found[series.offsets[unit] + age - 1] = place - np.maximum.accumulate(np.where(low, 0, place))
+    return found
 
 
 def fall_from_peak(series: LifeSeries, rule: FatigueRule) -> Floats:

@@ -19,7 +19,9 @@ Letters: N units, F numbers, C categorical columns, E words of all units togethe
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -174,6 +176,45 @@ class SpellTable:
         }
         return replace(self, **parts, words=self.words[place], offsets=offsets)
 
+    @classmethod
+    def concat(cls, tables: Sequence[SpellTable]) -> SpellTable:
+        """The units of tables of one kind, one table below another. Values of categories and words
+        may differ from table to table: they are united, in the order in which they come.
+
+        Raises DataError without a table, SchemaError for other columns, causes or another unit.
+        """
+        if not tables:
+            raise DataError("there is no table to put below another")
+        _check_alike(tables)
+        columns = list(zip(*(table.category_values for table in tables), strict=True))
+        united = [_united(values) for values in columns]
+        words, vocabulary = _united([table.vocabulary for table in tables])
+        offsets, base = [np.zeros(1, np.int64)], 0
+        for table in tables:
+            offsets.append(table.offsets[1:] + base)
+            base += int(table.offsets[-1])
+        parts: dict[str, Any] = {
+            each.name: np.concatenate([getattr(table, each.name) for table in tables])
+            for each in fields(cls)
+            if each.name not in ("words", "offsets", "categories")
+            if isinstance(getattr(tables[0], each.name), np.ndarray)
+        }
+        codes = [table.categories.copy() for table in tables]
+        for column, (places, _) in enumerate(united):
+            for part, place in zip(codes, places, strict=True):
+                part[:, column] = place[part[:, column]]
+        landmarks = {table.landmark for table in tables}
+        return replace(
+            tables[0],
+            **parts,
+            categories=np.concatenate(codes),
+            category_values=tuple(values for _, values in united),
+            words=np.concatenate([place[t.words] for place, t in zip(words, tables, strict=True)]),
+            offsets=np.concatenate(offsets),
+            vocabulary=vocabulary,
+            landmark=landmarks.pop() if len(landmarks) == 1 else 0.0,
+        )
+
     def seen_before(self, period: int) -> SpellTable:
         """What was known of the units at the beginning of `period`, V of the head of this file.
 
@@ -222,6 +263,29 @@ def draw_ids(ids: npt.NDArray[Any], share: float, seed: int) -> npt.NDArray[Any]
     chance = mix64(mix64(np.array([seed % 2**64], np.uint64)) + ids.astype(np.uint64))
     drawn: npt.NDArray[Any] = ids[chance < np.uint64(share * 2**64)]
     return drawn
+
+
+def _united(texts: Sequence[tuple[str, ...]]) -> tuple[list[Ints], tuple[str, ...]]:
+    """(by table, the new place of each old one, and -1 for -1; all texts once)."""
+    places = {text: place for place, text in enumerate(dict.fromkeys(chain(*texts)))}
+    # The last one is what a place of -1 finds.
+    found = [np.array([*(places[text] for text in each), -1], np.int32) for each in texts]
+    return found, tuple(places)
+
+
+def _check_alike(tables: Sequence[SpellTable]) -> None:
+    first = tables[0]
+    for table in tables[1:]:
+        for name in ("causes", "unit", "number_names", "category_names"):
+            if getattr(table, name) != getattr(first, name):
+                raise SchemaError(
+                    "the tables are of different kinds",
+                    column=name,
+                    value=getattr(table, name),
+                    hint=f"the first has {getattr(first, name)}",
+                )
+        if (table.clicks is None) != (first.clicks is None):
+            raise SchemaError("one table has clicks and another has none", column="clicks")
 
 
 def _check_shapes(table: SpellTable) -> None:

@@ -104,9 +104,9 @@ def test_keeping_is_worth_what_a_simulation_says() -> None:
     outlook = outlook_of(found, 20)
     value, rng = keeping_value(known, outlook, b), np.random.default_rng(0)
     for unit in range(6):
-        # A period passes, what the unit is worth is then known, and it is kept if that pays.
+        # A period passes and teaches what it can, and the unit is kept if that pays.
         q, m = outlook.next[unit], outlook.further[unit]
-        later = known.mean[unit] + known.spread[unit] * rng.normal(size=400_000)
+        later = known.mean[unit] + known.learned[unit] * rng.normal(size=400_000)
         expected = q * (known.mean[unit] - b + (m / q - 1) * np.maximum(later - b, 0).mean())
         assert value[unit] == pytest.approx(expected, abs=0.01)
 
@@ -122,12 +122,13 @@ def test_a_unit_that_may_yet_do_well_is_kept_and_a_certain_failure_is_not() -> N
     np.testing.assert_allclose(keeping_value(unsure, alone, 1.0), outlook.next * -0.1)
 
 
-def test_without_a_model_one_share_of_last_periods_counts() -> None:
-    log = small_life_log()
+@pytest.mark.parametrize("gap", [0, 3])
+def test_without_a_model_one_share_of_last_periods_counts(gap: int) -> None:
+    log = replace(small_life_log(), gap=gap)
     at_risk = ends = 0
     for first, last in zip(log.first, log.last, strict=True):
         for week in range(first, last + 1):
-            if week < 14:
+            if week + gap < 14:
                 at_risk += 1
                 ends += week == last
     hazard = ends / at_risk

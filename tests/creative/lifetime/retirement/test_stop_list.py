@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError, ResourceError
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.retirement.rates import credibility
@@ -178,9 +179,23 @@ def test_a_list_knows_its_record_and_its_model(
     other = small_model(drawn_lives, until=12)
     with pytest.raises(ConfigError, match="another model"):
         plan.check_current(log, model_hash(other))
-    named = retirement_list(drawn_model, drawn_lives, 14, CONFIG, model_id="m1", explained=0)
-    assert named.facts.model_id == "m1"
-    assert named.id != plan.id
+
+
+def test_a_list_has_an_id_of_its_model_and_its_moment(
+    drawn_lives: SmallLives, drawn_model: FittedLifetime
+) -> None:
+    clock = FixedClock()
+
+    def made(model_id: str = "m1") -> RetirementList:
+        return retirement_list(
+            drawn_model, drawn_lives, 14, CONFIG, model_id=model_id, explained=0, clock=clock
+        )
+
+    one = made()
+    assert (one.facts.model_id, one.facts.made) == ("m1", "2024-01-01T00:00:00+00:00")
+    assert made().id == one.id != made("m2").id
+    clock.advance(60)
+    assert made().id != one.id
 
 
 def test_ids_that_a_record_lacks_are_null(

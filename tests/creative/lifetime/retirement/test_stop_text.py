@@ -33,6 +33,7 @@ def facts(config: RetireConfig | None = None, **changes: Any) -> ListFacts:
         "value_left_out": 0.0,
         "model_id": "m",
         "record_hash": "r",
+        "made": "2026-01-01T00:00:00+00:00",
     }
     return ListFacts(**{**values, **changes})
 

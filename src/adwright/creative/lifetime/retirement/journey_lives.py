@@ -47,11 +47,12 @@ class JourneyLives:
         self._config = SpellConfig(where=where, as_of=min(WEEKS), running_age=running_age)
         self._record = record = DisplayRecord(source, where)
         ids = record.displays.products
-        drawn = ids if share is None else draw_ids(ids, share, seed)
-        self._products = None if share is None else np.searchsorted(ids, drawn)
         of = record.displays.product[record.runs.row]
-        chosen = np.ones(len(of), bool) if share is None else np.isin(of, self._products)
-        self._spell: Ints = np.flatnonzero(chosen)
+        self._products: Ints | None = None
+        self._spell: Ints = np.arange(len(of))
+        if share is not None:
+            self._products = np.searchsorted(ids, draw_ids(ids, share, seed))
+            self._spell = np.flatnonzero(np.isin(of, self._products))
         self._log = self._read()
 
     @property

@@ -36,7 +36,8 @@ class LifeLog:
     period: int64 [M], ascending within a life; rows of life i are offsets[i] to offsets[i + 1].
     cost, value: float64 [M], what a period cost and brought, from 0 on; shown: float64 [M], times
     or people that it was shown. cost_name, value_name: what these are, such as "display weeks" and
-    "sales". closed: the last period of the record.
+    "sales". closed: the last period of the record. gap: periods without delivery that a life
+    bridges, so that its end is known only after so many more.
     """
 
     unit: LifeUnit
@@ -53,6 +54,7 @@ class LifeLog:
     cost_name: str
     value_name: str
     closed: int
+    gap: int = 0
 
     def __post_init__(self) -> None:
         lives, rows = len(self.first), len(self.period)

@@ -66,6 +66,23 @@ class Rates:
     def __len__(self) -> int:
         return len(self.mean)
 
+    @property
+    def learned(self) -> Floats:
+        """[N]: standard deviation of what r will be one period later, as far as it is known now.
+
+        A period of the unit's cost c has the noise s2 / c, so of a spread v it takes away all but
+        v^2 / (v^2 + s2 / c). Who brings little differs little, from its like and from period to
+        period: v^2 is taken as the square of r / overall, s2 as r / overall, as in counts.
+        """
+        level = np.maximum(self.mean, 0.0) / self.overall if self.overall > 0 else self.mean * 0
+        known = (level * self.spread) ** 2
+        noise = np.where(self.recent > 0, level * self.noise / np.maximum(self.recent, 1e-300), 0.0)
+        total = known + noise
+        found: Floats = np.where(
+            (total > 0) & (self.recent > 0), known / np.sqrt(np.maximum(total, 1e-300)), 0.0
+        )
+        return found
+
 
 def credibility(
     log: LifeLog, period: int, life: npt.ArrayLike, *, half_life: float | None = None

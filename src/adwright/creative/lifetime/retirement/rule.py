@@ -2,14 +2,18 @@
 
 At the close of a period a unit of age a runs on with the probability q = S(a), and then for m'
 periods more; it brings r a cost of 1, give or take (`rates`), and its cost would bring b elsewhere,
-the break-even. After one period more its r is known, R, and who is worth less can still be stopped:
+the break-even. One period later r will be R, as that period tells, and who is then worth less can
+still be stopped:
 
-    V = q [(r - b) + m' E max(R - b, 0)],   R normal, with the mean r and the spread of r
-    E max(R - b, 0) = spread phi(u) + (r - b) Phi(u),   u = (r - b) / spread
+    V = q [(r - b) + m' E max(R - b, 0)],   R normal, with mean r and deviation l (`Rates.learned`)
+    E max(R - b, 0) = l phi(u) + (r - b) Phi(u),   u = (r - b) / l
 
 Stop where V is below 0 (`threshold`): a unit that does badly for certain goes, one that may yet do
-well stays while there is time to find out. With m the expected periods to come, the sum of S over
-the ages from a on:
+well stays while there is time to find out. V is 0 at one b, the break-even up to which a unit is
+worth keeping (`keeping_index`): r + x l, where x = m' (phi(x) - x Phi(-x)) depends on m' alone.
+So a list for any break-even is one order of the units.
+
+With m the expected periods to come, the sum of S over the ages from a on:
 
     saving = recent cost of a period x m      loss = r x saving      net = b x saving - loss
 
@@ -44,6 +48,7 @@ __all__ = [
     "break_even_of",
     "decide",
     "flat_outlook",
+    "keeping_index",
     "keeping_value",
     "outlook_of",
 ]
@@ -110,6 +115,13 @@ class Outlook:
     survival: Floats | None = None
     reach: npt.NDArray[np.int64] | None = None
 
+    @property
+    def later(self) -> Floats:
+        """m' [N]: expected periods after the next, if that comes."""
+        ratio = np.where(self.next > 0, self.further / np.maximum(self.next, 1e-300) - 1, 0.0)
+        found: Floats = np.maximum(ratio, 0.0)
+        return found
+
     def left(self, share: float) -> Floats:
         """[N]: whole periods to come until so great a share of such units has ended; infinite where
         fewer have by the last edge of the curve."""
@@ -154,11 +166,13 @@ def outlook_of(curves: LifeCurves, horizon: int, *, ages: int = 0) -> Outlook:
 
 def flat_outlook(log: LifeLog, period: int, units: int, *, horizon: int | None = None) -> Outlook:
     """The same for all units, without a model: q = 1 and m' = (1 - h) / h, where h is the share of
-    the periods before `period` that were a life's last. horizon: bound of m'; as many periods as
-    the record has had by then where None."""
-    begun = log.first < period
-    lived = np.minimum(log.last[begun], period - 1) - log.first[begun] + 1
-    ends = int((log.last[begun] < period).sum())
+    the periods of lives that were their last, of those of which that is known by then: before
+    `period`, less the gap that a life bridges. horizon: bound of m'; as many periods as the record
+    has had by then where None."""
+    known = period - log.gap
+    begun = log.first < known
+    lived = np.minimum(log.last[begun], known - 1) - log.first[begun] + 1
+    ends = int((log.last[begun] < known).sum())
     most = horizon or period - int(log.first.min(initial=period)) + 1
     further = min(float(lived.sum()) / ends - 1, most) if ends else float(most)
     return Outlook(np.ones(units), np.full(units, 1 + further))
@@ -166,9 +180,17 @@ def flat_outlook(log: LifeLog, period: int, units: int, *, horizon: int | None =
 
 def keeping_value(rates: Rates, outlook: Outlook, break_even: float) -> Floats:
     """V [N], in value per cost: lower is stopped sooner."""
-    over, spread = rates.mean - break_even, rates.spread
-    later = np.where(outlook.next > 0, outlook.further / np.maximum(outlook.next, 1e-300) - 1, 0.0)
-    found: Floats = outlook.next * (over + np.maximum(later, 0.0) * _expected_above(over, spread))
+    over, spread = rates.mean - break_even, rates.learned
+    found: Floats = outlook.next * (over + outlook.later * _expected_above(over, spread))
+    return found
+
+
+def keeping_index(rates: Rates, outlook: Outlook) -> Floats:
+    """[N]: the break-even at which keeping is worth nothing; a unit below it is stopped."""
+    x = np.linspace(0.0, 8.0, 4001)
+    normal = torch.from_numpy(x)
+    gain = np.exp(-x * x / 2) / np.sqrt(2 * np.pi) - x * torch.special.ndtr(-normal).numpy()
+    found: Floats = rates.mean + np.interp(outlook.later, x / gain, x) * rates.learned
     return found
 
 

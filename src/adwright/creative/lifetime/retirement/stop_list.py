@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import UTC
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from adwright.core.atomic import atomic_folder, atomic_write_text
+from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError
 from adwright.core.hashing import content_hash
@@ -82,7 +84,7 @@ class RetirementList:
 
     @cached_property
     def id(self) -> str:
-        """A hash of what it was made from and of what it says to do."""
+        """A hash of what it was made from, when, and of what it says to do."""
         said = self.units.select("unit_id", "item_id", "creative_id", "action").sort("unit_id")
         actions = hashlib.sha256(said.write_csv().encode()).hexdigest()
         return content_hash({"facts": _plain(self.facts), "actions": actions})
@@ -177,13 +179,15 @@ def retirement_list(
     explained: int = 1000,
     strongest: int = 3,
     like: int = 3,
+    clock: Clock | None = None,
 ) -> RetirementList:
     """What to do with each unit that runs in `period`, at its close; by default the record's last.
 
     vectors: name -> float32 [R, D] of texts or images, of all lives of the log in its order, NaN
     where missing. model_id: of its artifact; "" takes a hash of its weights. explained: units to
     stop or refresh, those of the largest net saving, that get their reasons: the `strongest` inputs
-    and as many past units like it as `like` says. 0 leaves any of the three out.
+    and as many past units like it as `like` says. 0 leaves any of the three out. clock: says when
+    the list was made, which is part of its id.
 
     Raises ConfigError and DataError as `Lives.running` and `credibility`, SchemaError where the
     model counts in other units than the record.
@@ -216,6 +220,7 @@ def retirement_list(
         value_left_out=rates.value_left_out,
         model_id=model_id or model_hash(model),
         record_hash=record_hash(log),
+        made=(clock or SystemClock()).now().astimezone(UTC).isoformat(),
     )
     units = _frame(log, ran, facts, rates, decided, flat < config.threshold)
     chosen = units.filter(pl.col("action") != "keep").head(explained)
@@ -225,7 +230,8 @@ def retirement_list(
 
 def record_hash(log: LifeLog) -> str:
     """SHA-256 of all that a record says of its lives."""
-    digest = hashlib.sha256(f"{log.unit} {log.closed} {log.cost_name} {log.value_name}".encode())
+    said = f"{log.unit} {log.closed} {log.gap} {log.cost_name} {log.value_name}"
+    digest = hashlib.sha256(said.encode())
     for whole in (log.first, log.last, log.owner, log.pool, log.period, log.offsets):
         digest.update(np.ascontiguousarray(whole, np.int64).tobytes())
     for number in (log.cost, log.value, log.shown):

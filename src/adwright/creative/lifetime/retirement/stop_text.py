@@ -22,7 +22,8 @@ class ListFacts:
     """What a list was made from and with. period: at whose close. unit: of periods and ages.
     ahead, horizon: as they were used. break_even, overall: value per cost, of the rule and of all
     that ran. half_life: None where all periods weigh alike. last_edge: of the curve.
-    value_left_out: see `rates.Rates`. record_hash: of the log, see `stop_list.record_hash`."""
+    value_left_out: see `rates.Rates`. record_hash: of the log, see `stop_list.record_hash`. made:
+    when, in UTC."""
 
     period: int
     unit: str
@@ -38,6 +39,7 @@ class ListFacts:
     value_left_out: float
     model_id: str
     record_hash: str
+    made: str
 
 
 def left_in_words(

@@ -1,0 +1,206 @@
+"""Units to train retirement on: all that ran at many periods, one below another.
+
+A list of what to stop asks about units of any age. So a unit is learned from at every age that it
+had when a period closed, with what was known then (stacked landmarks: van Houwelingen, Dynamic
+prediction by landmarking in event history analysis, Scand. J. Statist. 34, 2007). It enters late,
+at its age then, and is followed until it ends or until the last period of which it is known of all
+whether it was their last,
+
+    known = before - 2 - gap
+
+which takes the gap that a life bridges and one more period to see that nothing came. Who ran on is
+lost half a period behind it: it outlived `known`, and no more is known of it. Who was
+cut off by a budget, or the end of a flight, is lost half a period before its last, since nobody saw
+whether it would have ended there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from adwright.core.errors import ConfigError, DataError
+from adwright.core.progress import say
+from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.hazards.fitted import FittedLifetime
+from adwright.creative.lifetime.hazards.terms import LifeTerms
+from adwright.creative.lifetime.retirement.lives import LifeLog, Lives
+from adwright.creative.lifetime.spell_table import SpellTable
+
+__all__ = ["RetirementData", "fit_retirement", "retirement_data", "training_units"]
+
+Ints = npt.NDArray[np.int64]
+
+#: Rows that training is kept below.
+_ROWS = 2_000_000
+#: Validation is the last fifth of the periods, or more where it sees fewer ends.
+_VALID, _ENDS = 0.2, 100
+_TWO_YEARS = {"day": 730, "week": 104}
+_SEASON = "season_"
+
+
+@dataclass(frozen=True, eq=False)
+class RetirementData:
+    """train: units at periods of which was known before `valid_from`. valid: units at periods from
+    then on, of which was known before `before`. terms: edges of the bins, from the lives of
+    training, each taken once."""
+
+    train: SpellTable
+    valid: SpellTable
+    terms: LifeTerms
+    valid_from: int
+    before: int
+
+
+def training_units(lives: Lives, periods: Sequence[int] | None, before: int) -> SpellTable:
+    """The units that ran in `periods`, below one another, as known before the period `before`.
+
+    periods: None takes every k-th in which something ran, from the second of the record on, for
+    some two million units at most, which is said.
+    Raises ConfigError for a period of which nothing is known yet, DataError where nothing ran.
+    """
+    return _stack(lives, periods, before).table
+
+
+def retirement_data(lives: Lives, before: int | None = None) -> RetirementData:
+    """Units split by time, as known before the period `before`; None takes the whole record.
+
+    Validation is the last fifth of the periods, or up to a half where it sees fewer than 100 ends.
+    A life may be in both parts, at different ages: the model is asked about lives that it knows.
+    Raises DataError where validation sees no end, or nothing is left for training.
+    """
+    closes = lives.log.closed + 1 if before is None else before
+    at = _periods(lives.log, closes)
+    for share in (_VALID, 0.35, 0.5):
+        held = max(1, round(share * len(at)))
+        chosen = _thinned(lives.log, at[-held:], _ROWS // 4)
+        valid = _stack(lives, chosen, closes) if len(at) > held else None
+        if valid is not None and valid.table.ended.sum() >= _ENDS:
+            break
+    if valid is None or not valid.table.ended.any():
+        raise DataError(
+            "no end of a life was seen in the last half of the record, so nothing validates",
+            column="period",
+            value=f"{len(at)} periods",
+            hint="take a longer record, or a smaller gap",
+        )
+    train = _stack(lives, None, int(at[-held]))
+    first = np.unique(train.life, return_index=True)[1]
+    once = train.table.take(first)
+    return RetirementData(
+        train.table,
+        valid.table,
+        LifeTerms.of(once.entry, once.time, once.cause),
+        int(at[-held]),
+        closes,
+    )
+
+
+def fit_retirement(
+    lives: Lives,
+    before: int | None = None,
+    config: LifetimeConfig | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_step: Callable[[int], None] | None = None,
+) -> FittedLifetime:
+    """A survival network of all ages, trained on what was known before the period `before`.
+
+    The model's `config` names `before` and `valid_from`. Columns of the season are left out where
+    the record spans less than two years, since there they name the periods; which is said.
+    Raises as `retirement_data` and `fit_lifetime`.
+    """
+    data = retirement_data(lives, before)
+    config = config or LifetimeConfig()
+    unit = lives.log.unit
+    season = _season(data.train, config, data.before - int(lives.log.period.min()))
+    if season:
+        say(f"less than two years, so a season names its {unit}: without {', '.join(season)}")
+    terms = config.terms
+    if terms is None:
+        terms = data.terms
+        say(f"edges of the bins, in {unit}s: {terms}")
+    config = replace(config, terms=terms, leave_out=(*config.leave_out, *season))
+    say(
+        f"training on {len(data.train):,} units before {unit} {data.valid_from}, "
+        f"validation on {len(data.valid):,} before {data.before}"
+    )
+    model = fit_lifetime(data.train, data.valid, config, out=out, resume=resume, on_step=on_step)
+    return replace(
+        model, config=model.config | {"before": data.before, "valid_from": data.valid_from}
+    )
+
+
+class _Stacked(NamedTuple):
+    """Units and, int64 [N], the life of each."""
+
+    table: SpellTable
+    life: Ints
+
+
+def _stack(lives: Lives, periods: Sequence[int] | None, before: int) -> _Stacked:
+    log = lives.log
+    if before > log.closed + 1:
+        raise ConfigError(
+            "the record closes before this period",
+            where=f"before {before}, closed {log.closed}",
+        )
+    known = before - 2 - log.gap
+    if periods is None:
+        periods = _thinned(log, _periods(log, before), _ROWS)
+    late = [period for period in periods if period > known]
+    if late or not len(periods):
+        raise ConfigError(
+            f"of these {log.unit}s it is not known yet what ended in them",
+            where=f"periods {late}, before {before}, gap {log.gap}",
+            hint=f"take {log.unit}s up to {known}",
+        )
+    parts = [lives.running(int(period)) for period in periods]
+    table = SpellTable.concat([part.table for part in parts]).seen_before(before - log.gap)
+    time = np.where(table.ended, table.time, table.time - np.float32(0.5))
+    return _Stacked(
+        replace(table, time=time.astype(np.float32)), np.concatenate([part.life for part in parts])
+    )
+
+
+def _thinned(log: LifeLog, periods: Ints, rows: int) -> list[int]:
+    """Every k-th of the periods, for at most so many rows, or nearly."""
+    counts = np.bincount(log.period - log.period.min())
+    units = int(counts[periods - log.period.min()].sum())
+    k = max(1, -(-units // rows))
+    if k > 1:
+        say(f"{units:,} units in {len(periods)} {log.unit}s: one {log.unit} in {k} is taken")
+    chosen: list[int] = periods[::k].tolist()
+    return chosen
+
+
+def _periods(log: LifeLog, before: int) -> Ints:
+    """Periods that are known before `before`, ascending, in which a life ran that began after the
+    record did: at its begin there is no history."""
+    rows = np.repeat(log.first > log.period.min(), np.diff(log.offsets))
+    found = np.unique(log.period[rows & (log.period <= before - 2 - log.gap)])
+    if not len(found):
+        raise DataError(
+            "nothing ran early enough to be learned from",
+            column="period",
+            value=f"before {before}, gap {log.gap}",
+            hint="take a longer record",
+        )
+    return found
+
+
+def _season(table: SpellTable, config: LifetimeConfig, span: int) -> tuple[str, ...]:
+    """Columns of the season to leave out of a record of `span` periods."""
+    if span >= _TWO_YEARS[table.unit] or {"numbers"} & set(config.leave_out):
+        return ()
+    return tuple(
+        name
+        for name in table.number_names
+        if name.startswith(_SEASON) and name not in config.leave_out
+    )
