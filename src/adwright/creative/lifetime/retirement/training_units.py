@@ -28,9 +28,12 @@ from adwright.core.errors import ConfigError, DataError
 from adwright.core.progress import say
 from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
+from adwright.creative.lifetime.hazards.inputs import Vectors
 from adwright.creative.lifetime.hazards.terms import LifeTerms
+from adwright.creative.lifetime.retirement.evidence import vectors_of
 from adwright.creative.lifetime.retirement.lives import LifeLog, Lives
 from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.training.loop.callbacks import Callback
 
 __all__ = ["RetirementData", "fit_retirement", "retirement_data", "training_units"]
 
@@ -47,11 +50,13 @@ _SEASON = "season_"
 @dataclass(frozen=True, eq=False)
 class RetirementData:
     """train: units at periods of which was known before `valid_from`. valid: units at periods from
-    then on, of which was known before `before`. terms: edges of the bins, from the lives of
-    training, each taken once."""
+    then on, of which was known before `before`. train_life, valid_life: int64 [N], the life of each
+    in the log. terms: edges of the bins, from the lives of training, each taken once."""
 
     train: SpellTable
     valid: SpellTable
+    train_life: Ints
+    valid_life: Ints
     terms: LifeTerms
     valid_from: int
     before: int
@@ -95,6 +100,8 @@ def retirement_data(lives: Lives, before: int | None = None) -> RetirementData:
     return RetirementData(
         train.table,
         valid.table,
+        train.life,
+        valid.life,
         LifeTerms.of(once.entry, once.time, once.cause),
         int(at[-held]),
         closes,
@@ -106,11 +113,17 @@ def fit_retirement(
     before: int | None = None,
     config: LifetimeConfig | None = None,
     *,
+    vectors: Vectors | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    stop_now: bool = False,
+    callbacks: Sequence[Callback] = (),
     on_step: Callable[[int], None] | None = None,
 ) -> FittedLifetime:
     """A survival network of all ages, trained on what was known before the period `before`.
+
+    vectors: name -> float32 [R, D] of texts or images, of all lives of the log in its order, NaN
+    where missing. out, resume, stop_now, callbacks, on_step: as of `fit_lifetime`.
 
     The model's `config` names `before` and `valid_from`. Columns of the season are left out where
     the record spans less than two years, since there they name the periods; which is said.
@@ -131,7 +144,18 @@ def fit_retirement(
         f"training on {len(data.train):,} units before {unit} {data.valid_from}, "
         f"validation on {len(data.valid):,} before {data.before}"
     )
-    model = fit_lifetime(data.train, data.valid, config, out=out, resume=resume, on_step=on_step)
+    model = fit_lifetime(
+        data.train,
+        data.valid,
+        config,
+        vectors=vectors_of(vectors, data.train_life),
+        valid_vectors=vectors_of(vectors, data.valid_life),
+        out=out,
+        resume=resume,
+        stop_now=stop_now,
+        callbacks=callbacks,
+        on_step=on_step,
+    )
     return replace(
         model, config=model.config | {"before": data.before, "valid_from": data.valid_from}
     )

@@ -1,0 +1,136 @@
+"""adwright retire apply and undo: a list becomes events that a service obeys, and is taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adwright.cli.retire.lives import kept_options, opened_lives
+from adwright.cli.serve import need_service
+from adwright.cli.shared import DryRun, Offline
+from adwright.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from adwright.creative.lifetime.retirement.lives import LifeLog
+
+__all__ = ["apply", "undo"]
+
+List = Annotated[Path, typer.Argument(help="Folder of the list of `adwright retire predict`.")]
+Events = Annotated[
+    Path | None,
+    typer.Option("--events", help="File (.parquet, .jsonl) or folder of events to add them to."),
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="Instead the store of a service: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
+    ),
+]
+Tenant = Annotated[str | None, typer.Option("--tenant", help="Whose ads, with --store.")]
+By = Annotated[str, typer.Option("--by", help="Who stops: a person, or a rule.")]
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option("--leave-out", help="A unit_id that is to go on after all; may be repeated."),
+]
+Record = Annotated[
+    str | None,
+    typer.Option(
+        "--record",
+        help="The record as it is now: a list that was made from another is refused.",
+    ),
+]
+
+
+def apply(
+    plan: List,
+    events: Events = None,
+    store: Store = None,
+    tenant: Tenant = None,
+    by: By = "adwright retire",
+    leave_out: LeaveOut = None,
+    record: Record = None,
+    offline: Offline = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Stop what the list says: an event for each ad, which a decision service obeys.
+
+    The events go into the store of a service, or into a file. To apply a list twice stops once,
+    and `adwright retire undo` takes it back.
+    """
+    log = None
+    if record is not None:
+        log = opened_lives(kept_options(plan, record), offline=offline).log
+    _carry_out(plan, events, store, tenant, by, leave_out, log, undo=False, dry_run=dry_run)
+
+
+def undo(
+    plan: List,
+    events: Events = None,
+    store: Store = None,
+    tenant: Tenant = None,
+    by: By = "adwright retire",
+    leave_out: LeaveOut = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Take back what `adwright retire apply` stopped: an event for each ad, of value 0."""
+    _carry_out(plan, events, store, tenant, by, leave_out, None, undo=True, dry_run=dry_run)
+
+
+def _carry_out(
+    plan: Path,
+    events: Path | None,
+    store: str | None,
+    tenant: str | None,
+    by: str,
+    leave_out: list[str] | None,
+    log: LifeLog | None,
+    *,
+    undo: bool,
+    dry_run: bool,
+) -> None:
+    from adwright.core.clock import SystemClock
+    from adwright.creative.lifetime.retirement.apply_stops import EventWriter, apply_stops
+    from adwright.creative.lifetime.retirement.stop_list import RetirementList
+
+    found, now = RetirementList.open(plan), SystemClock().now()
+
+    def carried(target: Path | EventWriter) -> None:
+        done = apply_stops(
+            found,
+            target,
+            by,
+            now,
+            log=log,
+            leave_out=leave_out or (),
+            undo=undo,
+            dry_run=dry_run,
+        )
+        typer.echo(done.text().rstrip())
+
+    if (events is None) == (store is None):
+        raise ConfigError(
+            "stops go into a file of events, or into a store",
+            where="--events, --store",
+            hint="give one of the two",
+        )
+    if events is not None:
+        carried(events)
+        return
+    if tenant is None:
+        raise ConfigError("a store has tenants", where="--tenant", hint="name whose ads they are")
+    need_service()
+    from adwright.campaigns.store.store import Store as OpenStore
+
+    with OpenStore.open(store or "") as opened:
+        whose = tenant
+        opened.stops(whose)  # an unknown tenant is refused by a dry run, too
+
+        def write(rows: pl.DataFrame) -> int:
+            return opened.record_events(whose, rows).accepted
+
+        carried(write)
