@@ -13,8 +13,9 @@ from adwright.cli.shared import Offline, Seed, console, show_table
 if TYPE_CHECKING:
     from adwright.demos.cascade import CascadeDemoResult
     from adwright.demos.ranker import DemoResult
+    from adwright.demos.retirement import RetirementDemoResult
 
-__all__ = ["demo", "register", "show", "show_cascade"]
+__all__ = ["demo", "register", "show", "show_cascade", "show_retirement"]
 
 Households = Annotated[
     float,
@@ -54,6 +55,12 @@ def demo(
         bool,
         typer.Option("--cascade/--no-cascade", help="Train and serve the whole cascade, too."),
     ] = True,
+    retirement: Annotated[
+        bool,
+        typer.Option(
+            "--retirement/--no-retirement", help="Learn how long displays go on, and what to stop."
+        ),
+    ] = True,
     requests: Annotated[
         int,
         typer.Option("--requests", min=1, help="Baskets of the test weeks that it decides."),
@@ -66,20 +73,28 @@ def demo(
 ) -> None:
     """Train a ranker on a year of real promotions, then a cascade that decides for real people.
 
-    First half: builds the response task of Complete Journey (downloaded once, 31 MB), trains
+    First part: builds the response task of Complete Journey (downloaded once, 31 MB), trains
     the base model and the Deep Interest Network, measures them beside popularity, personal
     frequency, item-item and a logistic model of these counts, and names ten promoted products for
     each of three households, with the past purchases that activated them.
 
-    Second half: trains two towers, HCN and DIN on the next-basket task, on a small budget, and
+    Second part: trains two towers, HCN and DIN on the next-basket task, on a small budget, and
     lets them decide for baskets of the test weeks among all 68,509 items; shows what each stage
-    lets through and what it costs. --epochs and --negative-rate are of the first half.
+    lets through and what it costs. --epochs and --negative-rate are of the first part.
+
+    Third part: learns how long displays in stores go on, replays what stopping them by value and
+    predicted life would have saved, beside the fatigue rules of ad tools, and lists what to stop.
     """
     # Read by numpy's products when it is imported: more threads wait longer than they work.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from adwright.demos.cascade import CascadeDemoConfig, cascade_demo, remove_demo, small_build
     from adwright.demos.ranker import DemoConfig, add_links
     from adwright.demos.ranker import demo as run_demo
+    from adwright.demos.retirement import (
+        RetirementDemoConfig,
+        remove_retirement,
+        retirement_demo,
+    )
 
     config = DemoConfig(
         households=households,
@@ -92,24 +107,35 @@ def demo(
     )
     found = run_demo(config)
     show(found)
-    if not cascade:
-        remove_demo(out / "cascade")
-        _show_end(found)
-        return
-    second = cascade_demo(
-        CascadeDemoConfig(
-            households=households,
-            requests=requests,
-            build=small_build(max_history=max_history, seed=seed),
-            seed=seed,
-            offline=offline,
-            out=out / "cascade",
+    further = {}
+    second = third = None
+    if cascade:
+        second = cascade_demo(
+            CascadeDemoConfig(
+                households=households,
+                requests=requests,
+                build=small_build(max_history=max_history, seed=seed),
+                seed=seed,
+                offline=offline,
+                out=out / "cascade",
+            )
         )
-    )
-    show_cascade(second)
-    address, number = second.page.relative_to(out).as_posix(), second.measures.requests
-    add_links(found, {address: f"Go on: a cascade decides for {number:,} baskets"})
-    _show_end(found, second)
+        show_cascade(second)
+        number = second.measures.requests
+        further[_address(second.page, out)] = f"Go on: a cascade decides for {number:,} baskets"
+    else:
+        remove_demo(out / "cascade")
+    if retirement:
+        third = retirement_demo(
+            RetirementDemoConfig(seed=seed, offline=offline, out=out / "retirement")
+        )
+        show_retirement(third)
+        further[_address(third.page, out)] = "Go on: which displays to stop"
+    else:
+        remove_retirement(out / "retirement")
+    if further:
+        add_links(found, further)
+    _show_end(found, second, third)
 
 
 def show(found: DemoResult) -> None:
@@ -165,10 +191,23 @@ def show_cascade(found: CascadeDemoResult) -> None:
         show_table(header, rows)
 
 
-def _show_end(found: DemoResult, second: CascadeDemoResult | None = None) -> None:
+def show_retirement(found: RetirementDemoResult) -> None:
+    """Print what the replay found, and the list."""
+    typer.echo(f"\n{found.past.text()}\n")
+    typer.echo(found.found.text(rows=5).rstrip())
+
+
+def _address(page: Path, out: Path) -> str:
+    return page.relative_to(out).as_posix()
+
+
+def _show_end(
+    found: DemoResult, second: CascadeDemoResult | None, third: RetirementDemoResult | None
+) -> None:
     """Print how long it took, where to read on, and what can be done with the models."""
     seconds = sum(found.result.stages.values())
     seconds += 0 if second is None else sum(second.seconds.values())
+    seconds += 0 if third is None else sum(third.seconds.values())
     lines = [
         f"\nDone in {seconds:.0f} s. The page to read: {found.page}",
         f"The ranker, to score with: {found.result.folder / 'ranker'}",
@@ -181,6 +220,12 @@ def _show_end(found: DemoResult, second: CascadeDemoResult | None = None) -> Non
             f"  adwright publish {second.deployment}",
             f"  adwright key {tenant.name}",
             f"  adwright serve --models {tenant.parent}",
+        ]
+    if third is not None:
+        listed = third.page.parent / "list"
+        lines += [
+            f"What to stop: {third.page}",
+            f"  adwright retire apply {listed} --events stops.jsonl --dry-run",
         ]
     for line in lines:
         console().print(line, highlight=False, markup=False)

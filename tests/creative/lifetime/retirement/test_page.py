@@ -9,11 +9,8 @@ import polars as pl
 import pytest
 
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.retirement.page import (
-    ReplayPart,
-    curves_by_action,
-    write_list_page,
-)
+from adwright.creative.lifetime.retirement.page import curves_by_action, write_list_page
+from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay
 from adwright.creative.lifetime.retirement.rule import RetireConfig, outlook_of
 from adwright.creative.lifetime.retirement.stop_list import RetirementList, retirement_list
 from tests.support.data.small_life_log import SmallLives, small_images
@@ -59,9 +56,9 @@ def test_the_page_names_units_reasons_and_the_replay(
     odd = found.units.with_columns(name=pl.lit("<b>ad</b> ") + pl.col("unit_id"))
     changed = RetirementList(found.facts, odd)
     points = curves_by_action(drawn_model, drawn_lives, changed)
-    replay = ReplayPart(["It would have saved 7 weeks."], ("rule", "saved"), [("ours", "7")], "")
+    past = replay(drawn_lives, None, range(10, 15), ReplayConfig(draws=20))
     page = tmp_path / "stops.html"
-    write_list_page(page, changed, curves=points, replay=replay, facts={"seed": "3"}, rows=4)
+    write_list_page(page, changed, curves=points, replay=past, facts={"seed": "3"}, rows=4)
     text = page.read_text("utf-8")
     assert "<script" not in text
     assert "<b>ad" not in text
@@ -71,7 +68,12 @@ def test_the_page_names_units_reasons_and_the_replay(
     assert stops["why"][0][0] in text
     assert stops["like"][0][0].split(":")[0] in text
     assert f"{changed.stops.height - 4:,} more in the list" in text
-    for part in ("Predicted lives by action", "It would have saved 7 weeks.", ">seed<"):
+    for part in (
+        "Predicted lives by action",
+        "Value kept against cost saved",
+        "best fatigue rule",
+        ">seed<",
+    ):
         assert part in text
     assert changed.facts.record_hash[:16] in text
 

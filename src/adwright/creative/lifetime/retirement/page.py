@@ -17,12 +17,13 @@ from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.hazards.inputs import Vectors
 from adwright.creative.lifetime.retirement.evidence import vectors_of
 from adwright.creative.lifetime.retirement.lives import Lives
+from adwright.creative.lifetime.retirement.replay_result import Replay, RulePoint
 from adwright.creative.lifetime.retirement.rule import outlook_of
 from adwright.creative.lifetime.retirement.stop_list import RetirementList
 from adwright.metrics.reports.charts import learning_curves, to_svg
 from adwright.metrics.reports.page import inline_svg, page_environment
 
-__all__ = ["CurvePoint", "ReplayPart", "curves_by_action", "write_list_page"]
+__all__ = ["CurvePoint", "curves_by_action", "write_list_page"]
 
 _ACTIONS = ("stop", "refresh", "keep")
 _ROWS = 50
@@ -35,16 +36,6 @@ class CurvePoint:
     action: str
     after: int
     share: float
-
-
-@dataclass(frozen=True)
-class ReplayPart:
-    """What a replay adds to the page: sentences, a table, and an SVG."""
-
-    sentences: Sequence[str]
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    chart: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +75,7 @@ def write_list_page(
     found: RetirementList,
     *,
     curves: Sequence[CurvePoint] = (),
-    replay: ReplayPart | None = None,
+    replay: Replay | None = None,
     facts: Mapping[str, str] | None = None,
     rows: int = _ROWS,
 ) -> None:
@@ -99,7 +90,7 @@ def write_list_page(
         "unit": about.unit,
         "curves": _curve_svg(curves, about.unit) if curves else "",
         "parts_of_list": _tables(found, rows),
-        "replay": replay,
+        "replay": None if replay is None else _replayed(replay),
         "facts": {
             "list": found.id[:16],
             "model": about.model_id[:16],
@@ -121,6 +112,39 @@ def _curve_svg(curves: Sequence[CurvePoint], unit: str) -> str:
         y_title="Share that still runs",
     )
     return inline_svg(to_svg(chart), "curves")
+
+
+def _replayed(found: Replay) -> dict[str, object]:
+    """The part of the page about a replay."""
+    rows = [
+        {"saved": saved, "series": name, "value": kept}
+        for name, curve in found.curves.items()
+        for saved, kept in curve
+    ]
+    chart = learning_curves(
+        rows,
+        x="saved",
+        title="Value kept against cost saved",
+        x_title=f"Share of the {found.cost_name} saved",
+        y_title=f"Share of the {found.value_name} kept",
+    )
+    lines = found.text().splitlines()
+    return {
+        "chart": inline_svg(to_svg(chart), "replay"),
+        "sentences": [*lines[:2], *(line for line in lines if line.startswith("At "))],
+        "header": ("rule", "saved", "kept", "stopped wrongly", "mean age"),
+        "rows": [_replay_row(row) for row in found.table],
+    }
+
+
+def _replay_row(row: RulePoint) -> tuple[str, ...]:
+    return (
+        row.name if row.at == "own" else f"{row.name}, value kept {row.at}",
+        f"{row.cost_saved:.1%}",
+        f"{row.value_kept:.1%}",
+        "" if row.wrongly is None else f"{row.wrongly:.1%}",
+        "" if row.mean_age is None else f"{row.mean_age:.1f}",
+    )
 
 
 def _tables(found: RetirementList, rows: int) -> list[_Table]:

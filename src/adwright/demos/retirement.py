@@ -1,0 +1,92 @@
+"""The demonstration's last part: which displays of a grocer to stop, and what that had saved.
+
+Trains on what was known of in-store displays before a week, replays the rule over the weeks that
+follow beside the fatigue rules of ad tools, and lists what to stop at the end of the year.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from adwright.core.clock import Clock
+from adwright.core.config import checked
+from adwright.core.errors import ConfigError
+from adwright.creative.lifetime.hazards.fit import LifetimeConfig
+from adwright.creative.lifetime.retirement.journey_lives import JourneyLives
+from adwright.creative.lifetime.retirement.lives import Lives
+from adwright.creative.lifetime.retirement.page import curves_by_action, write_list_page
+from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay
+from adwright.creative.lifetime.retirement.replay_result import Replay
+from adwright.creative.lifetime.retirement.run import train_retirement
+from adwright.creative.lifetime.retirement.stop_list import RetirementList, retirement_list
+from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.demos.folder import claim_folder
+from adwright.training.loop.stage_timer import Stages
+
+__all__ = ["RetirementDemoConfig", "RetirementDemoResult", "retirement_demo"]
+
+_MARK = "demo.json"
+
+
+@checked
+@dataclass(frozen=True)
+class RetirementDemoConfig:
+    """before: the week before which everything is known to the training; what follows is replayed.
+    epochs: of the training. offline: never download. seed: of the training. out: the folder."""
+
+    before: int = 35
+    epochs: int = 2
+    seed: int = 0
+    offline: bool = False
+    out: Path = Path("runs/demo/retirement")
+
+    def __post_init__(self) -> None:
+        if min(self.before, self.epochs) < 1:
+            raise ConfigError("before and epochs are at least 1", where="demo")
+
+
+@dataclass(frozen=True, eq=False)
+class RetirementDemoResult:
+    """The list of the last week, the replay, the folder of the model, and the page to read."""
+
+    found: RetirementList
+    past: Replay
+    model: Path
+    page: Path
+    seconds: dict[str, float]
+
+
+def retirement_demo(
+    config: RetirementDemoConfig | None = None,
+    *,
+    lives: Lives | None = None,
+    clock: Clock | None = None,
+) -> RetirementDemoResult:
+    """Run it in `config.out`; an earlier one there is replaced.
+
+    lives: used instead of the displays of Complete Journey in any store of the chain.
+    Raises ResourceError where the folder holds something else, AssetError where the data cannot be
+    had.
+    """
+    config = config or RetirementDemoConfig()
+    out, stages = config.out, Stages(clock)
+    claim_folder(out, _MARK, config)
+    if lives is None:
+        with stages.stage("read the displays"):
+            source = CompleteJourney.open(offline=config.offline)
+            lives = JourneyLives(source, "chain")
+    with stages.stage("learn how long they go on"):
+        fit = LifetimeConfig(epochs=config.epochs, seed=config.seed)
+        trained = train_retirement(lives, out, fit, before=config.before, overwrite=True)
+    with stages.stage("replay the rule"):
+        weeks = range(config.before, lives.log.closed + 1)
+        past = replay(lives, trained.model, weeks, ReplayConfig(draws=200))
+    with stages.stage("list what to stop"):
+        found = retirement_list(trained.model, lives, model_id=trained.id, explained=200)
+        curves = curves_by_action(trained.model, lives, found)
+    page = out / "list.html"
+    with stages.stage("write its page"):
+        found.save(out / "list", overwrite=True)
+        write_list_page(page, found, curves=curves, replay=past, facts={"seed": f"{config.seed}"})
+    return RetirementDemoResult(found, past, trained.folder, page, dict(stages.seconds))
