@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -57,7 +56,7 @@ from adwright.demos.cascade_page import (
     SlateItem,
     write_cascade_page,
 )
-from adwright.demos.folder import claim_folder, require_ours
+from adwright.demos.folder import claim_folder, remove_ours
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.fit import FitConfig
@@ -215,10 +214,7 @@ def remove_demo(folder: Path) -> None:
 
     Raises ResourceError where the folder holds something that none made.
     """
-    if not folder.exists():
-        return
-    require_ours(folder, _MARK)
-    shutil.rmtree(folder)
+    remove_ours(folder, _MARK)
 
 
 def _drawn(task: NextBasket, config: CascadeDemoConfig) -> Ints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ResourceError
 from adwright.metrics.reports.page import page_environment
 
-__all__ = ["claim_folder", "require_ours", "write_demo_page"]
+__all__ = ["claim_folder", "remove_ours", "require_ours", "write_demo_page"]
 
 
 def require_ours(folder: Path, mark: str) -> None:
@@ -23,6 +24,13 @@ def require_ours(folder: Path, mark: str) -> None:
             where=str(folder),
             hint="name another folder, or remove it",
         )
+
+
+def remove_ours(folder: Path, mark: str) -> None:
+    """Remove what an earlier demonstration left, if anything. Raises as `require_ours`."""
+    if folder.exists():
+        require_ours(folder, mark)
+        shutil.rmtree(folder)
 
 
 def claim_folder(folder: Path, mark: str, config: object) -> None:

@@ -21,10 +21,15 @@ from adwright.creative.lifetime.retirement.replay_result import Replay
 from adwright.creative.lifetime.retirement.run import train_retirement
 from adwright.creative.lifetime.retirement.stop_list import RetirementList, retirement_list
 from adwright.data.sources.complete_journey import CompleteJourney
-from adwright.demos.folder import claim_folder
+from adwright.demos.folder import claim_folder, remove_ours
 from adwright.training.loop.stage_timer import Stages
 
-__all__ = ["RetirementDemoConfig", "RetirementDemoResult", "retirement_demo"]
+__all__ = [
+    "RetirementDemoConfig",
+    "RetirementDemoResult",
+    "remove_retirement",
+    "retirement_demo",
+]
 
 _MARK = "demo.json"
 
@@ -90,3 +95,11 @@ def retirement_demo(
         found.save(out / "list", overwrite=True)
         write_list_page(page, found, curves=curves, replay=past, facts={"seed": f"{config.seed}"})
     return RetirementDemoResult(found, past, trained.folder, page, dict(stages.seconds))
+
+
+def remove_retirement(folder: Path) -> None:
+    """Remove what an earlier demonstration left in `folder`, if anything.
+
+    Raises ResourceError where the folder holds something that none made.
+    """
+    remove_ours(folder, _MARK)

@@ -19,6 +19,7 @@ def small_stop_list(rows: Sequence[Row], *, record_hash: str = "r") -> Retiremen
     """rows: (unit_id, item_id, creative_id, action), by net saving."""
     facts = ListFacts(
         period=9,
+        named="week 9",
         unit="week",
         cost_name="spend",
         value_name="sales",

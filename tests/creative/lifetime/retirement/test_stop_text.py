@@ -20,6 +20,7 @@ INF = np.inf
 def facts(config: RetireConfig | None = None, **changes: Any) -> ListFacts:
     values: dict[str, Any] = {
         "period": 9,
+        "named": "day 9",
         "unit": "day",
         "cost_name": "spend",
         "value_name": "conversions",

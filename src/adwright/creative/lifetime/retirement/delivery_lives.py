@@ -153,6 +153,7 @@ class DeliveryLives:
             value_name=_NAMES.get(worth, worth),
             closed=int(rows.closed.max()),
             gap=self._config.gap,
+            dated=True,
         )
 
 

@@ -10,6 +10,7 @@ Letters: R lives, M rows of a life and a period, N units that run.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -37,7 +38,8 @@ class LifeLog:
     cost, value: float64 [M], what a period cost and brought, from 0 on; shown: float64 [M], times
     or people that it was shown. cost_name, value_name: what these are, such as "display weeks" and
     "sales". closed: the last period of the record. gap: periods without delivery that a life
-    bridges, so that its end is known only after so many more.
+    bridges, so that its end is known only after so many more. dated: periods are days since 1970,
+    or weeks of it from Monday on, and not numbers of their own.
     """
 
     unit: LifeUnit
@@ -55,6 +57,7 @@ class LifeLog:
     value_name: str
     closed: int
     gap: int = 0
+    dated: bool = False
 
     def __post_init__(self) -> None:
         lives, rows = len(self.first), len(self.period)
@@ -70,6 +73,14 @@ class LifeLog:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def period_name(self, period: int) -> str:
+        """What a period is called: "week 35", "day 2026-03-31" or "week of 2026-03-30"."""
+        if not self.dated:
+            return f"{self.unit} {period}"
+        weekly = self.unit == "week"
+        day = date(1970, 1, 1) + timedelta(days=period * 7 - 3 if weekly else period)
+        return f"{self.unit} of {day}" if weekly else f"{self.unit} {day}"
 
 
 class Running(NamedTuple):

@@ -85,7 +85,7 @@ def write_list_page(
     # Lines that are indented are units.
     sentences = [line for line in found.text(rows=0).splitlines() if line[:1].strip()]
     values = {
-        "title": f"What to stop at the close of {about.unit} {about.period}",
+        "title": f"What to stop at the close of {about.named}",
         "sentences": sentences,
         "unit": about.unit,
         "curves": _curve_svg(curves, about.unit) if curves else "",

@@ -245,9 +245,11 @@ class _Judge:
                 self._over_rates("own", at_own.value_kept, None),
                 self._over_rates("best fatigue rule", at_best.value_kept, known[best][0]),
             ]
+        name = self.log.period_name
         return Replay(
             periods=self.span[:2],
             until=self.span[2],
+            named=(name(self.span[0]), name(self.span[1]), name(self.span[2])),
             unit=self.log.unit,
             cost_name=self.log.cost_name,
             value_name=self.log.value_name,

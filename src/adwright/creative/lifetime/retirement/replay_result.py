@@ -70,8 +70,8 @@ class ReplayLead:
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """periods: the first and last in which was decided. until: the last that counts. cost, value:
-    of all that ran in them. break_even: mean over decisions, value per cost. half_life: of past
+    """periods: the first and last in which was decided. until: the last that counts. named: what
+    the three are called. cost, value: of all that ran in them. break_even: mean over decisions, value per cost. half_life: of past
     periods, None for an infinite one. models: trainings replayed. best: the fatigue rule compared
     with. table: rules at their own point and at equal value kept. fatigue: the grid. leads: with
     intervals over owners, and over trainings where there are several. curves: by rule, pairs of
@@ -80,6 +80,7 @@ class Replay:
 
     periods: tuple[int, int]
     until: int
+    named: tuple[str, str, str]
     unit: str
     cost_name: str
     value_name: str
@@ -110,9 +111,9 @@ class Replay:
 
     def text(self) -> str:
         """In plain words: the table, then the comparisons."""
-        first, last = self.periods
+        first, last, until = self.named
         lines = [
-            f"Replay of {self.unit}s {first} to {last}, judged until {self.until}: "
+            f"Replay from {first} to {last}, judged until {until}: "
             f"{self.lives:,} lives of {self.owners:,} owners, {self.cost:,.0f} {self.cost_name}, "
             f"{self.value:,.0f} {self.value_name}.",
             f"A life pays from {self.break_even:.4g} on, {self.value_name} per "

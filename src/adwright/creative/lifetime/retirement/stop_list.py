@@ -124,7 +124,7 @@ class RetirementList:
         if record_hash(log) != self.facts.record_hash:
             raise ConfigError(
                 "the record has changed since the list was made",
-                where=f"list {self.id[:12]}, {self.facts.unit} {self.facts.period}",
+                where=f"list {self.id[:12]}, {self.facts.named}",
                 hint="make the list anew from the record as it is",
             )
         if model_id and model_id != self.facts.model_id:
@@ -207,6 +207,7 @@ def retirement_list(
     flat = keeping_value(rates, flat_outlook(log, period, len(rates)), break_even)
     facts = ListFacts(
         period=period,
+        named=log.period_name(period),
         unit=log.unit,
         cost_name=log.cost_name,
         value_name=log.value_name,

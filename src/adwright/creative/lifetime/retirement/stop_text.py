@@ -19,13 +19,15 @@ _AS_GOOD = 0.99
 
 @dataclass(frozen=True)
 class ListFacts:
-    """What a list was made from and with. period: at whose close. unit: of periods and ages.
+    """What a list was made from and with. period: at whose close; named: what it is called. unit:
+    of periods and ages.
     ahead, horizon: as they were used. break_even, overall: value per cost, of the rule and of all
     that ran. half_life: None where all periods weigh alike. last_edge: of the curve.
     value_left_out: see `rates.Rates`. record_hash: of the log, see `stop_list.record_hash`. made:
     when, in UTC."""
 
     period: int
+    named: str
     unit: str
     cost_name: str
     value_name: str
@@ -60,7 +62,7 @@ def list_in_words(
     """Totals, how it was decided, what the rule without a model says, and the first `rows` units
     that are not kept."""
     lines = [
-        f"{facts.unit} {facts.period}: {_whole(totals['units'])} units run: stop "
+        f"{facts.named}: {_whole(totals['units'])} units run: stop "
         f"{_whole(totals['stop'])}, refresh {_whole(totals['refresh'])}, keep "
         f"{_whole(totals['keep'])}",
         *_how(facts),

@@ -43,6 +43,7 @@ Ints = npt.NDArray[np.int64]
 _ROWS = 2_000_000
 #: Validation is the last fifth of the periods, or more where it sees fewer ends.
 _VALID, _ENDS = 0.2, 100
+_LONG_BINS = 12
 _TWO_YEARS = {"day": 730, "week": 104}
 _SEASON = "season_"
 
@@ -51,7 +52,9 @@ _SEASON = "season_"
 class RetirementData:
     """train: units at periods of which was known before `valid_from`. valid: units at periods from
     then on, of which was known before `before`. train_life, valid_life: int64 [N], the life of each
-    in the log. terms: edges of the bins, from the lives of training, each taken once."""
+    in the log. terms: edges of the bins from the lives of training, of the short head with each
+    taken once, of the long one as often as it was asked about, so that its curve reaches the ages
+    of what runs."""
 
     train: SpellTable
     valid: SpellTable
@@ -102,7 +105,7 @@ def retirement_data(lives: Lives, before: int | None = None) -> RetirementData:
         valid.table,
         train.life,
         valid.life,
-        LifeTerms.of(once.entry, once.time, once.cause),
+        _terms(once, train.table),
         int(at[-held]),
         closes,
     )
@@ -131,7 +134,7 @@ def fit_retirement(
     """
     data = retirement_data(lives, before)
     config = config or LifetimeConfig()
-    unit = lives.log.unit
+    unit, name = lives.log.unit, lives.log.period_name
     season = _season(data.train, config, data.before - int(lives.log.period.min()))
     if season:
         say(f"less than two years, so a season names its {unit}: without {', '.join(season)}")
@@ -141,8 +144,8 @@ def fit_retirement(
         say(f"edges of the bins, in {unit}s: {terms}")
     config = replace(config, terms=terms, leave_out=(*config.leave_out, *season))
     say(
-        f"training on {len(data.train):,} units before {unit} {data.valid_from}, "
-        f"validation on {len(data.valid):,} before {data.before}"
+        f"training on {len(data.train):,} units before {name(data.valid_from)}, "
+        f"validation on {len(data.valid):,} before {name(data.before)}"
     )
     model = fit_lifetime(
         data.train,
@@ -217,6 +220,19 @@ def _periods(log: LifeLog, before: int) -> Ints:
             hint="take a longer record",
         )
     return found
+
+
+def _terms(once: SpellTable, stacked: SpellTable) -> LifeTerms:
+    terms = LifeTerms.of(once.entry, once.time, once.cause)
+    ends = stacked.time[stacked.ended]
+    share = float((ends <= terms.short[-1]).mean())
+    if not 0 < share < 0.9:
+        return terms
+    # Who enters within a bin says nothing of it, so that there are many bins.
+    wide = LifeTerms.of(
+        stacked.entry, stacked.time, stacked.cause, short_share=share, long_bins=_LONG_BINS
+    )
+    return replace(terms, long=wide.long) if wide.long else terms
 
 
 def _season(table: SpellTable, config: LifetimeConfig, span: int) -> tuple[str, ...]:
