@@ -234,7 +234,7 @@ def test_a_model_that_may_know_the_answers_is_refused(
 
 def test_a_replay_is_told_in_words_and_as_json(replayed: Replay) -> None:
     text = replayed.text()
-    assert "Replay of weeks 15 to 19, judged until 20" in text
+    assert "Replay from week 15 to week 19, judged until week 20" in text
     assert "an upper bound" in text
     for name in ("model", "rate rule", "age rule", "random", "ad tools' fatigue rule"):
         assert re.search(rf"^ *{re.escape(name)}.*%", text, re.M)

@@ -170,7 +170,8 @@ def test_hazards_of_the_units_are_those_of_the_lives() -> None:
 
 
 def test_validation_is_the_end_of_the_time_and_sees_ends() -> None:
-    data = retirement_data(DrawnLives(lives=1500), 35)
+    lives = DrawnLives(lives=1500)
+    data = retirement_data(lives, 35)
     assert data.before == 35
     at = data.valid.start + data.valid.entry
     # Of weeks 2 to 33, a fifth.
@@ -185,6 +186,12 @@ def test_validation_is_the_end_of_the_time_and_sees_ends() -> None:
     first = np.unique(data.train.owner, return_index=True)[1]
     ends = data.train.time[first][data.train.ended[first]]
     assert data.terms.short[-1] == np.quantile(ends, 0.75, method="inverted_cdf")
+    # The long head reaches the ages of what is asked about, which are those of the longer lives.
+    reached = np.quantile(data.train.time[data.train.ended], 0.99, method="inverted_cdf")
+    assert data.terms.long[-1] == reached
+    assert data.terms.long[0] <= data.terms.short[-1]
+    np.testing.assert_array_equal(data.train.start, lives.log.first[data.train_life])
+    np.testing.assert_array_equal(data.valid.start, lives.log.first[data.valid_life])
 
 
 def test_validation_is_longer_where_few_ends_were_seen() -> None:

@@ -71,11 +71,11 @@ class ReplayLead:
 @dataclass(frozen=True, eq=False)
 class Replay:
     """periods: the first and last in which was decided. until: the last that counts. named: what
-    the three are called. cost, value: of all that ran in them. break_even: mean over decisions, value per cost. half_life: of past
-    periods, None for an infinite one. models: trainings replayed. best: the fatigue rule compared
-    with. table: rules at their own point and at equal value kept. fatigue: the grid. leads: with
-    intervals over owners, and over trainings where there are several. curves: by rule, pairs of
-    cost saved and value kept.
+    the three are called. cost, value: of all that ran in them. break_even: mean over decisions,
+    value per cost. half_life: of past periods, None for an infinite one. models: trainings
+    replayed. best: the fatigue rule compared with. table: rules at their own point and at equal
+    value kept. fatigue: the grid. leads: with intervals over owners, and over trainings where there
+    are several. curves: by rule, pairs of cost saved and value kept.
     """
 
     periods: tuple[int, int]
