@@ -10,10 +10,17 @@ from adwright.cli import app
 from adwright.cli.demo import show, show_cascade
 from adwright.demos import cascade as cascade_module
 from adwright.demos import ranker as training_demo
+from adwright.demos import retirement as retirement_module
 from adwright.demos.cascade import CascadeDemoConfig, CascadeDemoResult, cascade_demo, small_build
 from adwright.demos.ranker import DemoConfig, DemoResult, demo
+from adwright.demos.retirement import (
+    RetirementDemoConfig,
+    RetirementDemoResult,
+    retirement_demo,
+)
 from tests.delivery.cascade.test_build import CONFIG
 from tests.support.data.ranking_task import shop_task
+from tests.support.data.small_life_log import SmallLives
 from tests.support.data.small_next_basket import small_task
 
 
@@ -42,11 +49,20 @@ def second(folder: Path) -> CascadeDemoResult:
     return cascade_demo(config, task=small_task(people=20))
 
 
+@pytest.fixture(scope="module")
+def third(folder: Path) -> RetirementDemoResult:
+    config = RetirementDemoConfig(before=13, epochs=1, out=folder / "out" / "retirement")
+    return retirement_demo(config, lives=SmallLives(200))
+
+
 @pytest.fixture
 def asked(
-    monkeypatch: pytest.MonkeyPatch, first: DemoResult, second: CascadeDemoResult
+    monkeypatch: pytest.MonkeyPatch,
+    first: DemoResult,
+    second: CascadeDemoResult,
+    third: RetirementDemoResult,
 ) -> list[Any]:
-    """Both halves answer with what was made before, and say what they were asked for."""
+    """The parts answer with what was made before, and say what they were asked for."""
     found: list[Any] = []
 
     def one(config: DemoConfig) -> DemoResult:
@@ -58,11 +74,17 @@ def asked(
         return second
 
     monkeypatch.setattr(training_demo, "demo", one)
+
+    def three(config: RetirementDemoConfig) -> RetirementDemoResult:
+        found.append(config)
+        return third
+
     monkeypatch.setattr(cascade_module, "cascade_demo", two)
+    monkeypatch.setattr(retirement_module, "retirement_demo", three)
     return found
 
 
-def test_options_reach_both_halves(asked: list[Any], folder: Path) -> None:
+def test_options_reach_all_parts(asked: list[Any], folder: Path) -> None:
     out = str(folder / "out")
     arguments = ["--households", "0.2", "--epochs", "2", "--negative-rate", "0.1", "--seed", "3"]
     more = ["--max-history", "9", "--offline", "--requests", "7", "--out", out]
@@ -85,41 +107,54 @@ def test_options_reach_both_halves(asked: list[Any], folder: Path) -> None:
             offline=True,
             out=Path(out) / "cascade",
         ),
+        RetirementDemoConfig(seed=3, offline=True, out=Path(out) / "retirement"),
     ]
 
 
 def test_the_pages_are_linked_and_the_end_says_how_to_serve(
-    asked: list[Any], first: DemoResult, second: CascadeDemoResult, folder: Path
+    asked: list[Any],
+    first: DemoResult,
+    second: CascadeDemoResult,
+    third: RetirementDemoResult,
+    folder: Path,
 ) -> None:
     out = folder / "out"
     result = CliRunner().invoke(app, ["demo", "--out", str(out)])
     assert result.exit_code == 0, result.output
-    assert 'href="cascade/cascade.html"' in first.page.read_text("utf-8")
+    for page in ("cascade/cascade.html", "retirement/list.html"):
+        assert f'href="{page}"' in first.page.read_text("utf-8")
     text = result.output.replace("\n", "")
     for line in (
         f"The page to read: {first.page}",
         f"adwright publish {second.deployment}",
         "adwright key cascade",
         f"adwright serve --models {out}",
+        f"adwright retire apply {out / 'retirement' / 'list'}",
     ):
         assert line in text
-    seconds = sum(first.result.stages.values()) + sum(second.seconds.values())
+    parts = first.result.stages, second.seconds, third.seconds
+    seconds = sum(sum(part.values()) for part in parts)
     assert f"Done in {seconds:.0f} s" in text
-    assert len(asked) == 2
+    assert len(asked) == 3
+    assert "best fatigue rule" in result.output
 
 
-def test_the_second_half_can_be_left_out(
+def test_the_further_parts_can_be_left_out(
     asked: list[Any], monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
-    old = tmp_path / "cascade"
-    old.mkdir()
-    (old / "cascade.json").write_text("{}")
-    result = CliRunner().invoke(app, ["demo", "--no-cascade", "--out", str(tmp_path)])
+    old, other = tmp_path / "cascade", tmp_path / "retirement"
+    for place, mark in ((old, "cascade.json"), (other, "demo.json")):
+        place.mkdir()
+        (place / mark).write_text("{}")
+    without = ["--no-cascade", "--no-retirement"]
+    result = CliRunner().invoke(app, ["demo", *without, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert asked == [DemoConfig(out=tmp_path)]
     assert "adwright publish" not in result.output
     assert "The page to read" in result.output
+    assert "adwright retire" not in result.output
     assert not old.exists()
+    assert not other.exists()
 
 
 def test_what_is_shown(first: DemoResult, capsys: pytest.CaptureFixture[str]) -> None:
