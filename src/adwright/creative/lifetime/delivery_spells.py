@@ -175,7 +175,7 @@ class DeliveryRuns:
             group=rows.campaign[runs.row[chosen]].astype(np.int32),
             start=runs.first[chosen].astype(np.int32),
             landmark=landmark,
-        ).check()
+        ).check(leaks=landmark > 0)
 
 
 def _rows(days: pl.DataFrame, config: DeliverySpellConfig) -> tuple[Deliveries, LifeUnit]:

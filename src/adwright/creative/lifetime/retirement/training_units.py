@@ -43,7 +43,9 @@ Ints = npt.NDArray[np.int64]
 _ROWS = 2_000_000
 #: Validation is the last fifth of the periods, or more where it sees fewer ends.
 _VALID, _ENDS = 0.2, 100
-_LONG_BINS = 12
+#: Bins of the long head beyond the short one, and the share of the endings there that they cover;
+#: who enters within a bin says nothing of it, so there are many.
+_LONG_BINS, _REACH = 12, 0.99
 _TWO_YEARS = {"day": 730, "week": 104}
 _SEASON = "season_"
 
@@ -52,9 +54,9 @@ _SEASON = "season_"
 class RetirementData:
     """train: units at periods of which was known before `valid_from`. valid: units at periods from
     then on, of which was known before `before`. train_life, valid_life: int64 [N], the life of each
-    in the log. terms: edges of the bins from the lives of training, of the short head with each
-    taken once, of the long one as often as it was asked about, so that its curve reaches the ages
-    of what runs."""
+    in the log. terms: edges of the bins: the short head's from the lives of training, each taken
+    once (`LifeTerms.of`), the long head's beyond it quantiles of the units that ended, so that they
+    reach the ages of what runs: a life of 20 weeks is 20 units."""
 
     train: SpellTable
     valid: SpellTable
@@ -98,14 +100,12 @@ def retirement_data(lives: Lives, before: int | None = None) -> RetirementData:
             hint="take a longer record, or a smaller gap",
         )
     train = _stack(lives, None, int(at[-held]))
-    first = np.unique(train.life, return_index=True)[1]
-    once = train.table.take(first)
     return RetirementData(
         train.table,
         valid.table,
         train.life,
         valid.life,
-        _terms(once, train.table),
+        _terms(train),
         int(at[-held]),
         closes,
     )
@@ -191,9 +191,8 @@ def _stack(lives: Lives, periods: Sequence[int] | None, before: int) -> _Stacked
     parts = [lives.running(int(period)) for period in periods]
     table = SpellTable.concat([part.table for part in parts]).seen_before(before - log.gap)
     time = np.where(table.ended, table.time, table.time - np.float32(0.5))
-    return _Stacked(
-        replace(table, time=time.astype(np.float32)), np.concatenate([part.life for part in parts])
-    )
+    table = replace(table, time=time.astype(np.float32)).check()
+    return _Stacked(table, np.concatenate([part.life for part in parts]))
 
 
 def _thinned(log: LifeLog, periods: Ints, rows: int) -> list[int]:
@@ -222,17 +221,16 @@ def _periods(log: LifeLog, before: int) -> Ints:
     return found
 
 
-def _terms(once: SpellTable, stacked: SpellTable) -> LifeTerms:
-    terms = LifeTerms.of(once.entry, once.time, once.cause)
-    ends = stacked.time[stacked.ended]
-    share = float((ends <= terms.short[-1]).mean())
-    if not 0 < share < 0.9:
-        return terms
-    # Who enters within a bin says nothing of it, so that there are many bins.
-    wide = LifeTerms.of(
-        stacked.entry, stacked.time, stacked.cause, short_share=share, long_bins=_LONG_BINS
-    )
-    return replace(terms, long=wide.long) if wide.long else terms
+def _terms(units: _Stacked) -> LifeTerms:
+    table = units.table
+    once = table.take(np.unique(units.life, return_index=True)[1])
+    short = LifeTerms.of(once.entry, once.time, once.cause).short
+    ends = table.time[table.ended & (table.time > short[-1])]
+    if not len(ends):
+        return LifeTerms(short=short, long=())
+    shares = np.linspace(0, _REACH, _LONG_BINS + 1)[1:]
+    beyond = np.unique(np.quantile(ends, shares, method="inverted_cdf")).tolist()
+    return LifeTerms(short=short, long=(short[0], short[-1], *beyond))
 
 
 def _season(table: SpellTable, config: LifetimeConfig, span: int) -> tuple[str, ...]:
