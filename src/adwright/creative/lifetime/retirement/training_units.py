@@ -164,9 +164,8 @@ def _stack(lives: Lives, periods: Sequence[int] | None, before: int) -> _Stacked
     parts = [lives.running(int(period)) for period in periods]
     table = SpellTable.concat([part.table for part in parts]).seen_before(before - log.gap)
     time = np.where(table.ended, table.time, table.time - np.float32(0.5))
-    return _Stacked(
-        replace(table, time=time.astype(np.float32)), np.concatenate([part.life for part in parts])
-    )
+    table = replace(table, time=time.astype(np.float32)).check()
+    return _Stacked(table, np.concatenate([part.life for part in parts]))
 
 
 def _thinned(log: LifeLog, periods: Ints, rows: int) -> list[int]:
