@@ -128,10 +128,13 @@ def _beside(totals: Mapping[str, float]) -> str:
 def _unit(row: Mapping[str, object], facts: ListFacts) -> list[str]:
     name = row["unit_id"] if row["name"] is None else f"{row['name']} ({row['unit_id']})"
     cause = ", ".join(str(row[key]) for key in ("cause", "ending") if row[key] is not None)
+    spends, brings = "saves", "gives up"
+    if row["action"] != "stop":
+        spends, brings = "is to cost", "to bring"
     lines = [
         f"{row['action']:<7} {name}{f', {cause}' if cause else ''}: age {row['age']:g}, left "
-        f"{row['left_said']}; {row['value_per_cost']:.3g} per cost, saves "
-        f"{row['saving']:.3g} {facts.cost_name}, gives up {row['loss']:.3g} {facts.value_name}"
+        f"{row['left_said']}; {row['value_per_cost']:.3g} per cost, {spends} {row['saving']:.3g} "
+        f"{facts.cost_name}, {brings} {row['loss']:.3g} {facts.value_name}"
     ]
     for key, what in (("why", "because of"), ("like", "like")):
         reasons = row[key]
