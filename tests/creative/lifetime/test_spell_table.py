@@ -255,3 +255,15 @@ def test_tables_of_different_kinds_are_not_put_together(
         SpellTable.concat([made(5), replace(made(5), **changed)])
     with pytest.raises(DataError, match="no table"):
         SpellTable.concat([])
+
+
+def test_campaigns_that_end_one_after_another_are_no_leak_in_a_table_of_one_date() -> None:
+    table = made(2000)
+    campaign = table.numbers[:, 1] > 0
+    numbers = np.stack((table.numbers[:, 0], campaign), axis=1).astype(np.float32)
+    time = np.where(campaign, 1, 2).astype(np.float32)
+    ended = np.ones(2000, np.int8)
+    leaky = replace(table, numbers=numbers, time=time, cause=ended)
+    with pytest.raises(DataError, match="alone orders"):
+        leaky.check()
+    assert leaky.check(leaks=False) is leaky

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,14 @@ SEGMENTS = (
 _MICRO = 1_000_000
 _NEVER = 2**40
 _YEAR = 365.25
+
+
+class _OfCampaigns(NamedTuple):
+    """key: int64 [M], campaign and period in one number, ascending. upto: [M + 1, 2], sums of
+    impressions and clicks of the rows before."""
+
+    key: Ints
+    upto: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +88,7 @@ class Deliveries:
         summed = summed.filter(pl.col("impressions") > 0)
         units = rows.join(summed, on="unit_id", how="semi", maintain_order="left")
         units = units.group_by("unit_id", maintain_order=True).agg(
-            pl.col("account").drop_nulls().first().fill_null(""),
+            pl.col("account").first().fill_null(""),
             pl.col("closed", "flight").max(),
             pl.col("cause").drop_nulls().last(),
         )
@@ -98,6 +107,41 @@ class Deliveries:
             weekly=weekly,
         )
 
+    @cached_property
+    def base(self) -> int:
+        """The first period."""
+        return int(self.period.min())
+
+    @cached_property
+    def span(self) -> int:
+        """More periods than there are."""
+        return int(self.period.max()) - self.base + 2
+
+    @cached_property
+    def upto(self) -> Ints:
+        """[M + 1, 5]: sums of the rows before."""
+        return _running(self.sums)
+
+    @cached_property
+    def campaigns(self) -> _OfCampaigns:
+        """Rows by campaign and period."""
+        key = self.campaign * self.span + self.period - self.base
+        order = np.argsort(key, kind="stable")
+        return _OfCampaigns(key[order], _running(self.sums[order][:, :2]))
+
+    @cached_property
+    def coded(self) -> tuple[tuple[str, npt.NDArray[np.int32], tuple[str, ...]], ...]:
+        """(name, codes [M], values) of the segments that say something."""
+        found = []
+        for column in self.segments:
+            values = column.unique().drop_nulls().sort()
+            if len(values):
+                codes = column.replace_strict(
+                    values, range(len(values)), default=-1, return_dtype=pl.Int32
+                )
+                found.append((column.name, codes.to_numpy(), tuple(values.to_list())))
+        return tuple(found)
+
     def has(self, unit: Ints, period: Ints) -> npt.NDArray[np.bool_]:
         """Whether the units [N] have impressions in the periods [N]."""
         span = int(max(self.period.max(), period.max(initial=0))) + 1
@@ -110,13 +154,11 @@ def numbers_at_day(
 ) -> dict[str, Values]:
     """Columns [N] by name, of the runs `chosen` [N] at their landmarks `at` [N]."""
     first = runs.row[chosen]
-    base = int(rows.period.min())
-    span = int(rows.period.max()) - base + 2
+    base, span = rows.base, rows.span
     here = np.searchsorted(
         rows.unit * span + rows.period - base, runs.unit[chosen] * span + at - base, "right"
     )
-    upto = _running(rows.sums)
-    so_far = upto[here] - upto[first]
+    so_far = rows.upto[here] - rows.upto[first]
     now = np.where((rows.period[here - 1] == at)[:, None], rows.sums[here - 1], 0)
     numbers: dict[str, Values] = {
         "periods_so_far": at - runs.first[chosen] + 1,
@@ -126,27 +168,22 @@ def numbers_at_day(
         numbers |= _rates(name, sums)
     peak = _peaks(rows, runs.row, here - 1)
     numbers["impressions_to_peak_so_far"] = _ratio(now[:, 0], peak)
-    campaign = _campaign(rows, runs, chosen, at, base, span)
+    campaign = _campaign(rows, runs, chosen, at)
     numbers["campaign_impressions_so_far"] = campaign[:, 0]
     numbers["campaign_click_rate_so_far"] = _ratio(campaign[:, 1], campaign[:, 0])
     numbers["share_of_campaign_so_far"] = _ratio(so_far[:, 0], campaign[:, 0])
     season = 2 * np.pi * runs.first[chosen] / (_YEAR / 7 if rows.weekly else _YEAR)
     numbers["season_sine"], numbers["season_cosine"] = np.sin(season), np.cos(season)
     numbers["lives_before"] = runs.before()[chosen]
-    return numbers | _ended_in_account(rows, runs, chosen, at, gap, base, span)
+    return numbers | _ended_in_account(rows, runs, chosen, at, gap)
 
 
 def categories_at_day(
     rows: Deliveries, runs: Runs, chosen: Ints
 ) -> Iterator[tuple[str, npt.NDArray[np.int32], tuple[str, ...]]]:
     """(name, codes [N], values) of the segments that the record has, on the first day."""
-    for name in rows.segments.columns:
-        values = rows.segments[name].unique().drop_nulls().sort()
-        if len(values):
-            codes = rows.segments[name][runs.row[chosen]].replace_strict(
-                values, range(len(values)), default=-1, return_dtype=pl.Int32
-            )
-            yield name, codes.to_numpy(), tuple(values.to_list())
+    for name, codes, values in rows.coded:
+        yield name, codes[runs.row[chosen]], values
 
 
 def words_at(
@@ -212,21 +249,20 @@ def _peaks(rows: Deliveries, begins: Ints, here: Ints) -> Ints:
     return peak
 
 
-def _campaign(rows: Deliveries, runs: Runs, chosen: Ints, at: Ints, base: int, span: int) -> Ints:
+def _campaign(rows: Deliveries, runs: Runs, chosen: Ints, at: Ints) -> Ints:
     """[N, 2] impressions and clicks of the campaign from the first day of the life to `at`."""
-    order = np.argsort(rows.campaign * span + rows.period - base, kind="stable")
-    key = (rows.campaign * span + rows.period - base)[order]
-    upto = _running(rows.sums[order][:, :2])
-    whose = rows.campaign[runs.row[chosen]] * span - base
+    key, upto = rows.campaigns
+    whose = rows.campaign[runs.row[chosen]] * rows.span - rows.base
     begin = np.searchsorted(key, whose + runs.first[chosen], "left")
     found: Ints = upto[np.searchsorted(key, whose + at, "right")] - upto[begin]
     return found
 
 
 def _ended_in_account(
-    rows: Deliveries, runs: Runs, chosen: Ints, at: Ints, gap: int, base: int, span: int
+    rows: Deliveries, runs: Runs, chosen: Ints, at: Ints, gap: int
 ) -> dict[str, Values]:
     """Lives of the account whose end was seen by the landmark, and their mean length."""
+    base, span = rows.base, rows.span
     owner = rows.account[runs.unit]
     wide = span + gap + 2
     key = owner * wide + runs.last + gap + 1 - base

@@ -39,8 +39,9 @@ from adwright.creative.lifetime.delivery_features import (
 )
 from adwright.creative.lifetime.spell_runs import Runs, runs_of
 from adwright.creative.lifetime.spell_table import LifeUnit, SpellTable
+from adwright.data.ranges import ranges
 
-__all__ = ["DeliverySpellConfig", "DeliverySpells", "delivery_spells"]
+__all__ = ["DeliveryRuns", "DeliverySpellConfig", "DeliverySpells", "delivery_spells"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -99,47 +100,82 @@ def delivery_spells(
     reaches the landmark.
     """
     config = config or DeliverySpellConfig()
-    rows, unit = _rows(days, config)
-    runs = runs_of(rows.unit, rows.period, gap=config.gap)
-    at = runs.first + config.landmark - 1
-    chosen = np.flatnonzero(rows.has(runs.unit, at))
+    runs = DeliveryRuns(days, config, texts=texts)
+    at = runs.runs.first + config.landmark - 1
+    chosen = runs.there(at)
     if len(chosen) == 0:
         raise DataError(
             "no life in the record reaches the landmark",
             column="day",
-            value=f"{len(runs)} lives, landmark {config.landmark}",
+            value=f"{len(at)} lives, landmark {config.landmark}",
             hint="choose an earlier landmark, or a longer record",
         )
-    cause = _causes(runs, rows, config)[chosen]
-    numbers = numbers_at_day(rows, runs, chosen, at[chosen], config.gap)
-    categories = list(categories_at_day(rows, runs, chosen))
-    words, offsets, vocabulary = words_at(rows, runs.unit[chosen], texts)
-    shown, clicks = numbers["impressions_so_far"], numbers["clicks_so_far"]
-    owners = np.unique(rows.account[runs.unit], return_inverse=True)[1][chosen]
-    table = SpellTable(
-        entry=np.full(len(chosen), config.landmark - 1, np.float32),
-        time=runs.length[chosen].astype(np.float32),
-        cause=cause,
-        causes=tuple(causes[0] for causes in config.ends),
-        unit=unit,
-        numbers=np.stack([np.asarray(each, np.float32) for each in numbers.values()], axis=1),
-        number_names=tuple(numbers),
-        categories=np.stack([codes for _, codes, _ in categories], axis=1)
-        if categories
-        else np.empty((len(chosen), 0), np.int32),
-        category_names=tuple(name for name, _, _ in categories),
-        category_values=tuple(values for _, _, values in categories),
-        words=words,
-        offsets=offsets,
-        vocabulary=vocabulary,
-        clicks=np.asarray(clicks, np.float32),
-        shown=np.asarray(shown, np.float32),
-        owner=owners.astype(np.int32),
-        group=rows.campaign[runs.row[chosen]].astype(np.int32),
-        start=runs.first[chosen].astype(np.int32),
-        landmark=float(config.landmark),
-    )
-    return DeliverySpells(table.check(), _named(rows, runs, chosen, unit))
+    table = runs.table(chosen, at[chosen], float(config.landmark))
+    return DeliverySpells(table, _named(runs.rows, runs.runs, chosen, runs.unit))
+
+
+class DeliveryRuns:
+    """The lives of a record, read once for tables at any landmarks.
+
+    rows: of those with impressions. runs: the lives. unit: of their periods. cause: int8 [R], by
+    life.
+    """
+
+    def __init__(
+        self,
+        days: pl.DataFrame,
+        config: DeliverySpellConfig,
+        *,
+        texts: pl.DataFrame | None = None,
+    ) -> None:
+        """days, texts: see `delivery_spells`, which says what is raised too."""
+        self.config = config
+        self.rows, self.unit = _rows(days, config)
+        # Of all units, once.
+        self._words, self._offsets, self._vocabulary = words_at(
+            self.rows, np.arange(len(self.rows.ids)), texts
+        )
+        self.runs = runs_of(self.rows.unit, self.rows.period, gap=config.gap)
+        self.cause = _causes(self.runs, self.rows, config)
+
+    def there(self, at: Ints) -> Ints:
+        """Places of the lives [R] that have impressions in their period `at` [R]."""
+        runs = self.runs
+        alive = np.flatnonzero((runs.first <= at) & (at <= runs.last))
+        return alive[self.rows.has(runs.unit[alive], at[alive])]
+
+    def table(self, chosen: Ints, at: Ints, landmark: float) -> SpellTable:
+        """The lives `chosen` [N] at the close of the periods `at` [N]. landmark: see SpellTable."""
+        rows, runs = self.rows, self.runs
+        numbers = numbers_at_day(rows, runs, chosen, at, self.config.gap)
+        categories = list(categories_at_day(rows, runs, chosen))
+        unit = runs.unit[chosen]
+        begin = self._offsets[unit]
+        place, offsets = ranges(begin, self._offsets[unit + 1] - begin)
+        shown, clicks = numbers["impressions_so_far"], numbers["clicks_so_far"]
+        return SpellTable(
+            entry=(at - runs.first[chosen]).astype(np.float32),
+            time=runs.length[chosen].astype(np.float32),
+            cause=self.cause[chosen],
+            causes=tuple(causes[0] for causes in self.config.ends),
+            unit=self.unit,
+            numbers=np.stack([np.asarray(each, np.float32) for each in numbers.values()], axis=1),
+            number_names=tuple(numbers),
+            categories=np.stack([codes for _, codes, _ in categories], axis=1)
+            if categories
+            else np.empty((len(chosen), 0), np.int32),
+            category_names=tuple(name for name, _, _ in categories),
+            category_values=tuple(values for _, _, values in categories),
+            words=self._words[place],
+            offsets=offsets,
+            vocabulary=self._vocabulary,
+            clicks=np.asarray(clicks, np.float32),
+            shown=np.asarray(shown, np.float32),
+            owner=rows.account[unit].astype(np.int32),
+            group=rows.campaign[runs.row[chosen]].astype(np.int32),
+            start=runs.first[chosen].astype(np.int32),
+            landmark=landmark,
+        ).check(leaks=landmark > 0)
 
 
 def _rows(days: pl.DataFrame, config: DeliverySpellConfig) -> tuple[Deliveries, LifeUnit]:

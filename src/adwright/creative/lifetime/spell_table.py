@@ -111,8 +111,10 @@ class SpellTable:
         """bool [N]: those whose end was seen, of any cause."""
         return self.cause > 0
 
-    def check(self) -> SpellTable:
-        """The table itself, after its shapes, values and features were looked at.
+    def check(self, *, leaks: bool = True) -> SpellTable:
+        """The table itself, after its shapes, values and features were looked at. leaks: whether
+        the order of lives is looked at too; in a table of one date, what all units of a campaign
+        share may order them, if campaigns end one after another.
 
         Raises SchemaError for a wrong shape or type, ValueInvalidError that names the row for a
         wrong value, and DataError for a feature that tells how long a life was: by its name, or
@@ -127,7 +129,7 @@ class SpellTable:
                     column=name,
                     hint="take it as of the landmark, and say so in its name: so_far, before",
                 )
-        for name, share in self.orders_of_lives().items():
+        for name, share in self.orders_of_lives().items() if leaks else ():
             if share > _SAME:
                 raise DataError(
                     f"a feature alone orders {share:.1%} of the lives as they ended",

@@ -262,7 +262,7 @@ class DisplayRecord:
             group=displays.stores[units.store].astype(np.int32),
             start=units.start.astype(np.int32),
             landmark=0.0 if config.as_of is not None else float(config.landmark),
-        ).check()
+        ).check(leaks=config.as_of is None)
 
 
 def _protocol(config: SpellConfig) -> str:

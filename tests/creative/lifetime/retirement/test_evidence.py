@@ -129,6 +129,10 @@ def test_past_units_ended_before_and_are_known_as_of_an_earlier_period(
         np.testing.assert_allclose(hidden, known[life], atol=1e-5)
     assert len(past_units(drawn_model, drawn_lives, 14, images, most=10).life) == 10
     assert len(past_units(drawn_model, drawn_lives, 1, images).life) == 0
+    # Where a life may pause, its end is known later.
+    paused = past_units(drawn_model, SmallLives(gap=4), 14)
+    assert (log.last[paused.life] < 10).all()
+    assert len(paused.life) > 20
 
 
 def test_what_the_heads_read_gives_the_hazards(

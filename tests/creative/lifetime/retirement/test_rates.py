@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, DataError
@@ -65,8 +66,39 @@ def literal(log: LifeLog, until: int, half_life: float) -> dict[str, Any]:
         pool_mean = m.get(p, mean)
         y_p = y.get(p, 0.0)
         found["mean"][i] = z * x.get(i, 0.0) + (1 - z) * pool_mean
-        found["spread"][i] = math.sqrt(t2 * (1 - z) + (1 - z) ** 2 * o2 * (1 - y_p))
+        left = t2 * (1 - z) + (1 - z) ** 2 * o2 * (1 - y_p)
+        found["spread"][i] = math.sqrt(left * found["mean"][i] / mean)
     return found
+
+
+def test_of_one_pool_it_is_what_gamma_rates_and_poisson_counts_give() -> None:
+    rng = np.random.default_rng(2)
+    lives, weeks, shape = 4000, 6, 2.0
+    rate = rng.gamma(shape, 1 / shape, lives)  # of mean 1
+    period = np.tile(np.arange(1, weeks + 1), lives)
+    cost = rng.integers(1, 4, lives * weeks).astype(float)
+    log = LifeLog(
+        unit="week",
+        ids=pl.DataFrame({"unit_id": np.arange(lives).astype(str)}),
+        first=np.ones(lives, np.int64),
+        last=np.full(lives, weeks),
+        owner=np.zeros(lives, np.int64),
+        pool=np.zeros(lives, np.int64),
+        period=period,
+        cost=cost,
+        value=rng.poisson(cost * np.repeat(rate, weeks)).astype(float),
+        shown=cost,
+        offsets=np.arange(lives + 1) * weeks,
+        cost_name="spend",
+        value_name="clicks",
+        closed=weeks,
+    )
+    rates = credibility(log, weeks, np.arange(lives), half_life=math.inf)
+    spent = cost.reshape(lives, weeks).sum(1)
+    bought = log.value.reshape(lives, weeks).sum(1)
+    exact = (shape + bought) / (shape + spent)
+    np.testing.assert_allclose(rates.mean, exact, rtol=0.03, atol=0.01)
+    np.testing.assert_allclose(rates.spread, np.sqrt(exact / (shape + spent)), rtol=0.05)
 
 
 def alive(log: LifeLog, period: int = PERIOD) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -122,12 +122,13 @@ def test_a_unit_that_may_yet_do_well_is_kept_and_a_certain_failure_is_not() -> N
     np.testing.assert_allclose(keeping_value(unsure, alone, 1.0), outlook.next * -0.1)
 
 
-def test_without_a_model_one_share_of_last_periods_counts() -> None:
-    log = small_life_log()
+@pytest.mark.parametrize("gap", [0, 3])
+def test_without_a_model_one_share_of_last_periods_counts(gap: int) -> None:
+    log = replace(small_life_log(), gap=gap)
     at_risk = ends = 0
     for first, last in zip(log.first, log.last, strict=True):
         for week in range(first, last + 1):
-            if week < 14:
+            if week + gap < 14:
                 at_risk += 1
                 ends += week == last
     hazard = ends / at_risk

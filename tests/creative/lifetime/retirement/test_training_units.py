@@ -185,6 +185,19 @@ def test_validation_is_the_end_of_the_time_and_sees_ends() -> None:
     first = np.unique(data.train.owner, return_index=True)[1]
     ends = data.train.time[first][data.train.ended[first]]
     assert data.terms.short[-1] == np.quantile(ends, 0.75, method="inverted_cdf")
+    # The long head reaches the ages at which units are met.
+    ends = data.train.time[data.train.ended]
+    beyond = ends[ends > data.terms.short[-1]]
+    assert data.terms.long[:2] == (0, data.terms.short[-1])
+    assert data.terms.long[-1] == np.quantile(beyond, 0.99, method="inverted_cdf")
+    assert 4 <= len(data.terms.long) <= 8
+
+
+def test_lives_that_all_end_in_the_short_term_have_one_head() -> None:
+    lives = DrawnLives()
+    lives.weeks = [weeks[:1] for weeks in lives.weeks]
+    terms = retirement_data(lives).terms
+    assert (terms.short, terms.long) == ((0.0, 1.0), ())
 
 
 def test_validation_is_longer_where_few_ends_were_seen() -> None:

@@ -119,21 +119,21 @@ def past_units(
     *,
     most: int = 20_000,
 ) -> PastUnits:
-    """Lives that ended before `period`, as they were known 1, 2, 4, 8 ... periods before it, each
-    as of the latest of these; at most so many, the latest.
+    """Lives whose end is known by `period`, as they were known 1, 2, 4, 8 ... periods before it,
+    each as of the latest of these; at most so many, the latest.
 
     vectors: name -> float32 [R, D], of all lives of the log.
     """
     log = lives.log
     begin = int(log.first.min(initial=period))
-    known = np.zeros(len(log), np.bool_)
+    ended, known = log.last + log.gap < period, np.zeros(len(log), np.bool_)
     life, hidden, step, count = [np.zeros(0, np.int64)], [], 1, 0
     while (at := period - step) >= begin and count < most:
         step *= 2
-        if not ((log.first <= at) & (log.last >= at) & (log.last < period) & ~known).any():
+        if not ((log.first <= at) & (log.last >= at) & ended & ~known).any():
             continue
         ran = lives.running(at)
-        rows = np.flatnonzero((log.last[ran.life] < period) & ~known[ran.life])[: most - count]
+        rows = np.flatnonzero(ended[ran.life] & ~known[ran.life])[: most - count]
         chosen = ran.life[rows]
         known[chosen] = True
         count += len(rows)

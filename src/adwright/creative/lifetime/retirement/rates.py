@@ -10,7 +10,12 @@ life i in period t, d = 2^(-(P - t) / half-life) at the close of period P, weigh
     pools    o2 = (sum_p u_p (X_p - X)^2 - (P - 1)) / (sum_p u_p - sum_p u_p^2 / sum_p u_p)
     m_p = y X_p + (1 - y) m,  y = o2 u_p / (1 + o2 u_p),  m = the mean of X_p with weights y
     r_i = z X_i + (1 - z) m_p,  z = t2 / (t2 + s2 / w_i)
-    variance of what r_i estimates: t2 (1 - z) + (1 - z)^2 o2 (1 - y)
+    variance of what r_i estimates: (t2 (1 - z) + (1 - z)^2 o2 (1 - y)) r_i / m
+
+The last factor is that of counts: value comes in single purchases or clicks, whose number varies in
+proportion to its mean. With gamma rates and Poisson counts, for which the credibility of one level
+is exact, the variance that is left is t2 (1 - z) r_i / m. Without it whoever sells little would
+seem to have as much left to show as who sells most.
 
 Negative t2 and o2 count as 0. With an infinite half-life d is 1, and s2 is the usual one; else its
 divisor makes up for weights that are no longer the precisions of the X_it. Periods without cost say
@@ -112,6 +117,8 @@ def credibility(
     own = fitted.own[asked]
     mean = np.where(trust > 0, trust * np.where(trust > 0, own, 0.0), 0.0) + (1 - trust) * pool
     variance = fitted.lives * (1 - trust) + (1 - trust) ** 2 * fitted.pool_var[rows.pool[asked]]
+    if fitted.centre > 0:
+        variance *= mean / fitted.centre
     return Rates(
         mean=mean,
         spread=np.sqrt(np.maximum(variance, 0.0)),
@@ -147,8 +154,9 @@ class _Rows(NamedTuple):
 
 
 class _Fitted(NamedTuple):
-    """Constants, and by life [R] or pool [G] what follows from them."""
+    """Constants, and by life [R] or pool [G] what follows from them. centre: m."""
 
+    centre: float
     noise: float
     lives: float
     pools: float
@@ -208,10 +216,10 @@ def _fit(rows: _Rows, half_life: float) -> _Fitted:
         s2, t2 = spread_out, 0.0
     # Without any noise the pools' means are exact: a noise too small to matter says so.
     u = 1 / (t2 + max(s2, 1e-12 * (t2 + float(np.var(x)))) / w_i) if np.var(x) > 0 else w_i
-    mean, var, o2 = _pool_means(x, u, pool, pools, exact=s2 == 0 and t2 == 0)
+    centre, mean, var, o2 = _pool_means(x, u, pool, pools, exact=s2 == 0 and t2 == 0)
     z = np.zeros(lives)
     z[there] = t2 / (t2 + s2 / w_i) if t2 > 0 else 0.0
-    return _Fitted(s2, t2, o2, weight, own, z, mean, var)
+    return _Fitted(centre, s2, t2, o2, weight, own, z, mean, var)
 
 
 def _noise(rows: _Rows, fade: Floats, weight: Floats, own: Floats) -> tuple[float, float]:
@@ -240,8 +248,8 @@ def _between_lives(x: Floats, w: Floats, pool: Ints, pools: int, s2: float) -> t
 
 def _pool_means(
     x: Floats, u: Floats, pool: Ints, pools: int, *, exact: bool
-) -> tuple[Floats, Floats, float]:
-    """(m_p [G], its variance [G], o2). exact: the pools' means have no noise."""
+) -> tuple[float, Floats, Floats, float]:
+    """(m, m_p [G], its variance [G], o2). exact: the pools' means have no noise."""
     u_p = _sums(pool, u, pools)
     there = u_p > 0
     own = _sums(pool, u * x, pools) / np.where(there, u_p, 1)
@@ -255,7 +263,7 @@ def _pool_means(
     y[there] = 1.0 if exact and o2 > 0 else o2 * total / (1 + o2 * total)
     if y.sum() > 0:
         centre = float((y * own).sum() / y.sum())
-    return y * own + (1 - y) * centre, o2 * (1 - y), o2
+    return centre, y * own + (1 - y) * centre, o2 * (1 - y), o2
 
 
 def _best_half_life(rows: _Rows) -> float:

@@ -166,11 +166,13 @@ def outlook_of(curves: LifeCurves, horizon: int, *, ages: int = 0) -> Outlook:
 
 def flat_outlook(log: LifeLog, period: int, units: int, *, horizon: int | None = None) -> Outlook:
     """The same for all units, without a model: q = 1 and m' = (1 - h) / h, where h is the share of
-    the periods before `period` that were a life's last. horizon: bound of m'; as many periods as
-    the record has had by then where None."""
-    begun = log.first < period
-    lived = np.minimum(log.last[begun], period - 1) - log.first[begun] + 1
-    ends = int((log.last[begun] < period).sum())
+    the periods of lives that were their last, of those of which that is known by then: before
+    `period`, less the gap that a life bridges. horizon: bound of m'; as many periods as the record
+    has had by then where None."""
+    known = period - log.gap
+    begun = log.first < known
+    lived = np.minimum(log.last[begun], known - 1) - log.first[begun] + 1
+    ends = int((log.last[begun] < known).sum())
     most = horizon or period - int(log.first.min(initial=period)) + 1
     further = min(float(lived.sum()) / ends - 1, most) if ends else float(most)
     return Outlook(np.ones(units), np.full(units, 1 + further))

@@ -230,7 +230,8 @@ def retirement_list(
 
 def record_hash(log: LifeLog) -> str:
     """SHA-256 of all that a record says of its lives."""
-    digest = hashlib.sha256(f"{log.unit} {log.closed} {log.cost_name} {log.value_name}".encode())
+    said = f"{log.unit} {log.closed} {log.gap} {log.cost_name} {log.value_name}"
+    digest = hashlib.sha256(said.encode())
     for whole in (log.first, log.last, log.owner, log.pool, log.period, log.offsets):
         digest.update(np.ascontiguousarray(whole, np.int64).tobytes())
     for number in (log.cost, log.value, log.shown):

@@ -40,6 +40,8 @@ Ints = npt.NDArray[np.int64]
 _ROWS = 2_000_000
 #: Validation is the last fifth of the periods, or more where it sees fewer ends.
 _VALID, _ENDS = 0.2, 100
+#: Bins of the long head beyond the short one, and the share of the endings there that they cover.
+_LONG_BINS, _REACH = 6, 0.99
 _TWO_YEARS = {"day": 730, "week": 104}
 _SEASON = "season_"
 
@@ -47,8 +49,9 @@ _SEASON = "season_"
 @dataclass(frozen=True, eq=False)
 class RetirementData:
     """train: units at periods of which was known before `valid_from`. valid: units at periods from
-    then on, of which was known before `before`. terms: edges of the bins, from the lives of
-    training, each taken once."""
+    then on, of which was known before `before`. terms: edges of the bins: the short head's from the
+    lives of training, each taken once (`LifeTerms.of`), the long head's beyond it quantiles of the
+    units that ended, so that they reach the ages of what runs: a life of 20 weeks is 20 units."""
 
     train: SpellTable
     valid: SpellTable
@@ -90,15 +93,7 @@ def retirement_data(lives: Lives, before: int | None = None) -> RetirementData:
             hint="take a longer record, or a smaller gap",
         )
     train = _stack(lives, None, int(at[-held]))
-    first = np.unique(train.life, return_index=True)[1]
-    once = train.table.take(first)
-    return RetirementData(
-        train.table,
-        valid.table,
-        LifeTerms.of(once.entry, once.time, once.cause),
-        int(at[-held]),
-        closes,
-    )
+    return RetirementData(train.table, valid.table, _terms(train), int(at[-held]), closes)
 
 
 def fit_retirement(
@@ -164,9 +159,8 @@ def _stack(lives: Lives, periods: Sequence[int] | None, before: int) -> _Stacked
     parts = [lives.running(int(period)) for period in periods]
     table = SpellTable.concat([part.table for part in parts]).seen_before(before - log.gap)
     time = np.where(table.ended, table.time, table.time - np.float32(0.5))
-    return _Stacked(
-        replace(table, time=time.astype(np.float32)), np.concatenate([part.life for part in parts])
-    )
+    table = replace(table, time=time.astype(np.float32)).check()
+    return _Stacked(table, np.concatenate([part.life for part in parts]))
 
 
 def _thinned(log: LifeLog, periods: Ints, rows: int) -> list[int]:
@@ -193,6 +187,18 @@ def _periods(log: LifeLog, before: int) -> Ints:
             hint="take a longer record",
         )
     return found
+
+
+def _terms(units: _Stacked) -> LifeTerms:
+    table = units.table
+    once = table.take(np.unique(units.life, return_index=True)[1])
+    short = LifeTerms.of(once.entry, once.time, once.cause).short
+    ends = table.time[table.ended & (table.time > short[-1])]
+    if not len(ends):
+        return LifeTerms(short=short, long=())
+    shares = np.linspace(0, _REACH, _LONG_BINS + 1)[1:]
+    beyond = np.unique(np.quantile(ends, shares, method="inverted_cdf")).tolist()
+    return LifeTerms(short=short, long=(short[0], short[-1], *beyond))
 
 
 def _season(table: SpellTable, config: LifetimeConfig, span: int) -> tuple[str, ...]:
