@@ -88,11 +88,14 @@ class ValueModel:
     config: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def rates(self, table: SpellTable, rates: Rates) -> Rates:
-        """`rates` of the units of a table [N], with what is expected of them as their mean."""
+        """`rates` of the units of a table [N], with what is expected of them as their mean; the
+        square of the spread goes with it, as in `credibility`."""
         x = self._standard(_inputs(table, rates, self.names))
         with torch.inference_mode():
             found = np.exp(self.network(torch.from_numpy(x)).squeeze(1).double().numpy())
-        return replace(rates, mean=found * rates.overall)
+        mean = found * rates.overall
+        more = np.divide(mean, rates.mean, out=np.ones_like(mean), where=rates.mean > 0)
+        return replace(rates, mean=mean, spread=rates.spread * np.sqrt(more))
 
     def _standard(self, x: Floats) -> npt.NDArray[np.float32]:
         return np.clip((x - self.centre) / self.scale, -_FAR, _FAR).astype(np.float32)
