@@ -137,7 +137,9 @@ def test_it_is_said_in_words(plan: RetirementList) -> None:
 def test_the_last_period_is_meant_where_none_is_named(
     drawn_lives: SmallLives, drawn_model: FittedLifetime
 ) -> None:
-    assert retirement_list(drawn_model, drawn_lives, explained=0).facts.period == 20
+    last = retirement_list(drawn_model, drawn_lives, explained=0, called="the last week")
+    assert last.facts.period == 20
+    assert last.text().startswith("the last week: ")
 
 
 def test_it_is_kept_in_a_folder(plan: RetirementList, tmp_path: Path) -> None:

@@ -106,6 +106,19 @@ def test_settings_that_were_given_are_said_to_be() -> None:
     assert "25.0% of the conversions came in days without cost" in text
 
 
+def test_what_is_refreshed_saves_nothing() -> None:
+    text = list_in_words(facts(), units("refresh"), totals(stop=0, refresh=1), 1)
+    assert "  refresh ad (u0), wear-out, budget: age 7, left 2 (1 to 4) days; 0.123" in text
+        "  refresh ad (u0), wear-out, budget: age 7, left 2 (1 to 4) days; 0.123 per cost" in text
+    )
+    assert "is to cost 12 spend, to bring 1.5 conversions\n" in text
+
+
+def test_a_period_may_have_a_name() -> None:
+    text = list_in_words(facts(called="2026-03-01"), units("keep"), totals(), 5)
+    assert text.startswith("2026-03-01: 3 units run")
+
+
 def test_it_says_where_the_simple_rule_is_as_good() -> None:
     good = list_in_words(facts(), units("stop"), totals(rule_net=6.59), 5)
     assert "that simple rule is as good" in good

@@ -124,7 +124,7 @@ class RetirementList:
         if record_hash(log) != self.facts.record_hash:
             raise ConfigError(
                 "the record has changed since the list was made",
-                where=f"list {self.id[:12]}, {self.facts.unit} {self.facts.period}",
+                where=f"list {self.id[:12]}, {self.facts.at}",
                 hint="make the list anew from the record as it is",
             )
         if model_id and model_id != self.facts.model_id:
@@ -180,6 +180,7 @@ def retirement_list(
     strongest: int = 3,
     like: int = 3,
     clock: Clock | None = None,
+    called: str = "",
 ) -> RetirementList:
     """What to do with each unit that runs in `period`, at its close; by default the record's last.
 
@@ -187,7 +188,7 @@ def retirement_list(
     where missing. model_id: of its artifact; "" takes a hash of its weights. explained: units to
     stop or refresh, those of the largest net saving, that get their reasons: the `strongest` inputs
     and as many past units like it as `like` says. 0 leaves any of the three out. clock: says when
-    the list was made, which is part of its id.
+    the list was made, which is part of its id. called: what people call the period, such as a date.
 
     Raises ConfigError and DataError as `Lives.running` and `credibility`, SchemaError where the
     model counts in other units than the record.
@@ -221,6 +222,7 @@ def retirement_list(
         model_id=model_id or model_hash(model),
         record_hash=record_hash(log),
         made=(clock or SystemClock()).now().astimezone(UTC).isoformat(),
+        called=called,
     )
     units = _frame(log, ran, facts, rates, decided, flat < config.threshold)
     chosen = units.filter(pl.col("action") != "keep").head(explained)

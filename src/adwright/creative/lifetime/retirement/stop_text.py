@@ -19,7 +19,8 @@ _AS_GOOD = 0.99
 
 @dataclass(frozen=True)
 class ListFacts:
-    """What a list was made from and with. period: at whose close. unit: of periods and ages.
+    """What a list was made from and with. period: at whose close; called: what people call it, ""
+    for its number. unit: of periods and ages.
     ahead, horizon: as they were used. break_even, overall: value per cost, of the rule and of all
     that ran. half_life: None where all periods weigh alike. last_edge: of the curve.
     value_left_out: see `rates.Rates`. record_hash: of the log, see `stop_list.record_hash`. made:
@@ -40,6 +41,12 @@ class ListFacts:
     model_id: str
     record_hash: str
     made: str
+    called: str = ""
+
+    @property
+    def at(self) -> str:
+        """The period in words."""
+        return self.called or f"{self.unit} {self.period}"
 
 
 def left_in_words(
@@ -60,7 +67,7 @@ def list_in_words(
     """Totals, how it was decided, what the rule without a model says, and the first `rows` units
     that are not kept."""
     lines = [
-        f"{facts.unit} {facts.period}: {_whole(totals['units'])} units run: stop "
+        f"{facts.at}: {_whole(totals['units'])} units run: stop "
         f"{_whole(totals['stop'])}, refresh {_whole(totals['refresh'])}, keep "
         f"{_whole(totals['keep'])}",
         *_how(facts),
@@ -126,10 +133,13 @@ def _beside(totals: Mapping[str, float]) -> str:
 def _unit(row: Mapping[str, object], facts: ListFacts) -> list[str]:
     name = row["unit_id"] if row["name"] is None else f"{row['name']} ({row['unit_id']})"
     cause = ", ".join(str(row[key]) for key in ("cause", "ending") if row[key] is not None)
+    spends, brings = "saves", "gives up"
+    if row["action"] != "stop":
+        spends, brings = "is to cost", "to bring"
     lines = [
         f"{row['action']:<7} {name}{f', {cause}' if cause else ''}: age {row['age']:g}, left "
-        f"{row['left_said']}; {row['value_per_cost']:.3g} per cost, saves "
-        f"{row['saving']:.3g} {facts.cost_name}, gives up {row['loss']:.3g} {facts.value_name}"
+        f"{row['left_said']}; {row['value_per_cost']:.3g} per cost, {spends} {row['saving']:.3g} "
+        f"{facts.cost_name}, {brings} {row['loss']:.3g} {facts.value_name}"
     ]
     for key, what in (("why", "because of"), ("like", "like")):
         reasons = row[key]
