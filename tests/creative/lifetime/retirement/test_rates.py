@@ -252,6 +252,23 @@ def test_values_without_noise_are_believed() -> None:
     np.testing.assert_allclose(rates.mean, 10.0 + log.pool[alive(log)])
 
 
+def test_a_period_teaches_what_a_draw_of_it_teaches() -> None:
+    rates = credibility(small_life_log(), PERIOD, alive(small_life_log()), half_life=math.inf)
+    rng = np.random.default_rng(0)
+    for unit in range(0, len(rates), 9):
+        if rates.recent[unit] == 0:
+            assert rates.learned[unit] == 0
+            continue
+        # What it is worth, what a period of it then shows, and what is believed after that.
+        true = rates.spread[unit] * rng.normal(size=200_000)
+        noise = rates.noise * rates.mean[unit] / rates.overall / rates.recent[unit]
+        shown = true + np.sqrt(noise) * rng.normal(size=200_000)
+        believed = np.polyfit(shown, true, 1)[0] * shown
+        assert rates.learned[unit] == pytest.approx(believed.std(), rel=0.03)
+    silent = replace(rates, spread=np.zeros(len(rates)), noise=0.0)
+    assert silent.learned.tolist() == [0.0] * len(rates)
+
+
 def test_what_cannot_be_asked_is_refused() -> None:
     log = small_life_log()
     with pytest.raises(ConfigError, match="above 0"):

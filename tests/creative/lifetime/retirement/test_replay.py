@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError
-from adwright.creative.lifetime.fatigue import FatigueRule, LifeSeries, fires_at
+from adwright.creative.lifetime.fatigue import (
+    FatigueRule,
+    LifeSeries,
+    fires_at,
+    low_in_a_row,
+)
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.retirement.frontier import Frontier, StopPoints, matched
+from adwright.creative.lifetime.retirement.frontier import (
+    Frontier,
+    StopPoints,
+    matched,
+    stopped_where,
+)
 from adwright.creative.lifetime.retirement.rates import credibility
 from adwright.creative.lifetime.retirement.replay import ReplayConfig, fatigue_grid, replay
 from adwright.creative.lifetime.retirement.replay_result import Replay
@@ -23,6 +31,7 @@ from adwright.creative.lifetime.retirement.rule import (
     keeping_value,
     outlook_of,
 )
+from adwright.creative.lifetime.retirement.values import ValueConfig, fit_values
 from adwright.metrics.bootstrap import draw_counts
 from tests.support.data.small_life_log import SmallLives
 
@@ -143,35 +152,8 @@ def test_the_interval_is_that_of_resamples_matched_anew(drawn_lives: SmallLives)
     order = np.lexsort((when, who))
     points = StopPoints.of(log, who, when, 5.0, 20)
     series = LifeSeries(log.value, log.shown, log.offsets)
-    rule = found.best
-    # As lives of one week cannot have fired before, only what fires in the weeks counts.
-    low = np.zeros(len(points), bool)
-    for at, (one, week) in enumerate(zip(points.life, points.period, strict=True)):
-        rows = slice(
-            log.offsets[one],
-            np.searchsorted(log.period[: log.offsets[one + 1]][log.offsets[one] :], week, "right")
-            + log.offsets[one],
-        )
-        part = LifeSeries(
-            series.clicks[rows], series.shown[rows], np.array([0, rows.stop - rows.start])
-        )
-        fell = (
-            part.clicks / np.where(part.shown > 0, part.shown, 1)
-            if rule.measure == "rate"
-            else part.clicks
-        )
-        said = part.shown > 0 if rule.measure == "rate" else np.ones(len(fell), bool)
-        fell = fell[said]
-        peaks = np.maximum.accumulate(fell)
-        bad = fell < (1 - rule.drop) * peaks
-        low[at] = said[-1] and len(bad) >= rule.periods and bad[-rule.periods :].all()
-    stops = np.array(
-        [
-            np.flatnonzero(low & (points.life == one))[:1]
-            for one in np.unique(points.life)
-            if (low & (points.life == one)).any()
-        ]
-    ).ravel()
+    low = low_in_a_row(series, found.best)[points.row] >= found.best.periods
+    stops = stopped_where(points, low)
     drawn = []
     for counts in draw_counts(len(points.owners), 200, np.random.default_rng(0)):
         for times in counts:
@@ -232,16 +214,32 @@ def test_a_model_that_may_know_the_answers_is_refused(
         ReplayConfig(drops=(0.5, 1.0))
 
 
-def test_a_replay_is_told_in_words_and_as_json(replayed: Replay) -> None:
-    text = replayed.text()
-    assert "Replay from week 15 to week 19, judged until week 20" in text
-    assert "an upper bound" in text
-    for name in ("model", "rate rule", "age rule", "random", "ad tools' fatigue rule"):
-        assert re.search(rf"^ *{re.escape(name)}.*%", text, re.M)
-    assert "At " in text.splitlines()[-1]
-    said = json.loads(replayed.to_json())
-    assert said["best"]["drop"] == replayed.best.drop
-    assert len(said["curves"]["model"]) == len(replayed.curves["model"])
-    assert len(said["table"]) == len(replayed.table)
-    with pytest.raises(LookupError):
-        replayed.point("no rule")
+def test_what_is_expected_of_units_is_replayed_beside_their_record(
+    drawn_lives: SmallLives, drawn_model: FittedLifetime, replayed: Replay
+) -> None:
+    values = fit_values(drawn_lives, 15, ValueConfig(hidden=8, batch=64, half_life=8.0))
+    config = replace(SMALL, draws=20)
+    found = replay(drawn_lives, drawn_model, WEEKS, config, values=values, before=15)
+    assert found.point("model") == replayed.point("model")
+    assert found.point("value model") != found.point("model")
+    assert [lead.a for lead in found.leads][:3] == ["value model", "model", "rate rule"]
+    # Without curves, all units have the same number of periods ahead.
+    saved = 0.0
+    gone: set[int] = set()
+    log = drawn_lives.log
+    for week in WEEKS:
+        ran = drawn_lives.running(week)
+        rates = credibility(log, week, ran.life, half_life=8.0)
+        expected = values.rates(ran.table, rates)
+        worth = keeping_value(expected, flat_outlook(log, week, len(rates)), 5.0)
+        for life in ran.life[worth < 0].tolist():
+            rows = slice(*log.offsets[life : life + 2])
+            if life not in gone:
+                saved += log.cost[rows][log.period[rows] > week].sum()
+            gone.add(life)
+    alone = replay(drawn_lives, None, WEEKS, config, values=values)
+    assert alone.point("value model").saved == pytest.approx(saved)
+    with pytest.raises(ConfigError, match="goes with one"):
+        replay(drawn_lives, drawn_model, WEEKS, config, values=[values, values], before=15)
+    with pytest.raises(ConfigError, match="before 15"):
+        replay(drawn_lives, None, range(14, 20), config, values=values)

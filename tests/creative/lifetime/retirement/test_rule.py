@@ -17,6 +17,7 @@ from adwright.creative.lifetime.retirement.rule import (
     break_even_of,
     decide,
     flat_outlook,
+    keeping_index,
     keeping_value,
     outlook_of,
 )
@@ -97,6 +98,26 @@ def test_the_chance_to_end_within_some_periods() -> None:
     ends = outlook_of(found, 5).ends_within(3)
     for unit, entry in enumerate(found.entry.tolist()):
         assert ends[unit] == pytest.approx(1 - survival(found, unit, entry + 4), rel=1e-5)
+
+
+def test_the_index_is_the_break_even_at_which_keeping_is_worth_nothing() -> None:
+    found, known = curves(), rates()
+    outlook = outlook_of(found, 20)
+    index = keeping_index(known, outlook)
+    for unit in range(0, 40, 3):
+        one = replace(
+            known,
+            **{name: getattr(known, name)[unit : unit + 1] for name in ("mean", "spread")},
+            recent=known.recent[unit : unit + 1],
+        )
+        ahead = replace(
+            outlook, next=outlook.next[unit : unit + 1], further=outlook.further[unit : unit + 1]
+        )
+        step = 1e-4
+        assert keeping_value(one, ahead, float(index[unit]) - step)[0] > 0
+        assert keeping_value(one, ahead, float(index[unit]) + step)[0] < 0
+    sure = replace(known, spread=np.zeros(40))
+    np.testing.assert_allclose(keeping_index(sure, outlook), known.mean)
 
 
 def test_keeping_is_worth_what_a_simulation_says() -> None:

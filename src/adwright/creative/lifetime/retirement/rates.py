@@ -75,16 +75,14 @@ class Rates:
     def learned(self) -> Floats:
         """[N]: standard deviation of what r will be one period later, as far as it is known now.
 
-        A period of the unit's cost c has the noise s2 / c, so of a spread v it takes away all but
-        v^2 / (v^2 + s2 / c). Who brings little differs little, from its like and from period to
-        period: v^2 is taken as the square of r / overall, s2 as r / overall, as in counts.
+        A period of the unit's cost c has the noise s2 / c, in proportion to r as the spread v^2 is;
+        so of v^2 it tells v^2 / (v^2 + s2 r / (c overall)).
         """
-        level = np.maximum(self.mean, 0.0) / self.overall if self.overall > 0 else self.mean * 0
-        known = (level * self.spread) ** 2
-        noise = np.where(self.recent > 0, level * self.noise / np.maximum(self.recent, 1e-300), 0.0)
-        total = known + noise
-        found: Floats = np.where(
-            (total > 0) & (self.recent > 0), known / np.sqrt(np.maximum(total, 1e-300)), 0.0
+        level = np.maximum(self.mean, 0.0) / self.overall if self.overall > 0 else 1.0
+        total = self.spread**2 + level * self.noise / np.maximum(self.recent, 1e-300)
+        told = (total > 0) & (self.recent > 0)
+        found: Floats = np.divide(
+            self.spread**2, np.sqrt(total), out=np.zeros_like(total), where=told
         )
         return found
 

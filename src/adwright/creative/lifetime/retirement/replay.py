@@ -1,9 +1,10 @@
 """What a stop rule would have saved: past periods walked one by one, each with what was known then.
 
 At the close of each period every rule sees what runs and says what it would stop; a stopped life
-stays stopped. What came after is read by the judge alone (`frontier`). Beside the rule of `rule`
-with a model stand: the rate rule, the same without a model; the fatigue rules of ad tools, a grid
-of them; an age rule, which stops what is old; and stops at random.
+stays stopped. What came after is read by the judge alone (`frontier`). The rules: "model", that of
+`rule` with curves; "value model", the same with what `values` expects of a unit; "rate rule", the
+same without any model; fatigue rules of ad tools, a grid of them; "age rule", which stops what is
+old; and "random" stops.
 
 Rules of different zeal cannot be compared by what they save. So each comparison is made at one
 share of value kept: that of a fatigue rule at its only point. Which of the grid is the best one is
@@ -34,8 +35,8 @@ from adwright.creative.lifetime.retirement.frontier import (
     matched,
     stopped_where,
 )
-from adwright.creative.lifetime.retirement.lives import LifeLog, Lives
-from adwright.creative.lifetime.retirement.rates import credibility
+from adwright.creative.lifetime.retirement.lives import LifeLog, Lives, Running
+from adwright.creative.lifetime.retirement.rates import Rates, credibility
 from adwright.creative.lifetime.retirement.replay_result import (
     FatiguePoint,
     Replay,
@@ -43,6 +44,7 @@ from adwright.creative.lifetime.retirement.replay_result import (
     RulePoint,
 )
 from adwright.creative.lifetime.retirement.rule import (
+    Outlook,
     RetireConfig,
     break_even_of,
     flat_outlook,
@@ -50,6 +52,7 @@ from adwright.creative.lifetime.retirement.rule import (
     keeping_value,
     outlook_of,
 )
+from adwright.creative.lifetime.retirement.values import ValueModel
 from adwright.data.hashing import mix64
 from adwright.data.ranges import ranges
 from adwright.metrics.bootstrap import bootstrap_sums
@@ -106,6 +109,7 @@ def replay(
     periods: Sequence[int],
     config: ReplayConfig | None = None,
     *,
+    values: ValueModel | Sequence[ValueModel] | None = None,
     vectors: Vectors | None = None,
     before: int | None = None,
 ) -> Replay:
@@ -119,20 +123,27 @@ def replay(
     """
     config = config or ReplayConfig()
     models = [model] if isinstance(model, FittedLifetime) else list(model or ())
+    expecting = [values] if isinstance(values, ValueModel) else list(values or ())
+    if models and expecting and len(models) != len(expecting):
+        raise ConfigError(
+            "each training of the one model goes with one of the other",
+            where=f"{len(models)} models, {len(expecting)} models of values",
+        )
     when = sorted(set(periods))
     if not when:
         raise ConfigError("a replay needs periods", where="periods")
     for each in models:
-        _check_unseen(each, when[0], before)
+        said_before = each.config.get("before")
+        _check_unseen(before if said_before is None else int(said_before), when[0])
+    for one in expecting:
+        _check_unseen(one.before, when[0])
     until = lives.log.closed if config.until is None else config.until
-    walk = _Walk(lives, models, when, config.retire, vectors)
+    walk = _Walk(lives, models, expecting, when, config.retire, vectors)
     points = StopPoints.of(lives.log, walk.life, walk.period, walk.break_even, until)
     return _Judge(points, walk, lives.log, config, (when[0], when[-1], until)).result()
 
 
-def _check_unseen(model: FittedLifetime, first: int, before: int | None) -> None:
-    said = model.config.get("before")
-    seen = before if said is None else int(said)
+def _check_unseen(seen: int | None, first: int) -> None:
     if seen is None:
         raise ConfigError(
             "the model does not say up to when it was trained",
@@ -151,49 +162,65 @@ def _check_unseen(model: FittedLifetime, first: int, before: int | None) -> None
 class _Walk:
     """What the rules say at each decision, by life and then by period. [D]
 
-    index: by rule, one of each model (S) or one alone. stops: likewise, the rule's own decision.
+    index: by rule, of each training [S, D]. stops: likewise, what the rule itself would stop.
     """
 
     def __init__(
         self,
         lives: Lives,
         models: Sequence[FittedLifetime],
+        expecting: Sequence[ValueModel],
         when: Sequence[int],
         config: RetireConfig,
         vectors: Vectors | None,
     ) -> None:
-        log, half_life = lives.log, config.half_life
-        found: list[tuple[npt.NDArray[np.generic], ...]] = []
-        with progress(len(when), "replay", f"{log.unit}s") as bar:
-            for period in when:
-                ran = lives.running(period)
-                rates = credibility(log, period, ran.life, half_life=half_life)
-                half_life = rates.half_life  # as chosen at the first
-                pays = break_even_of(config, rates)
-                outlooks = [flat_outlook(log, period, len(rates), horizon=config.horizon)]
-                seen = {name: x[ran.life] for name, x in (vectors or {}).items()}
-                for model in models:
-                    curves = model.predict(ran.table, seen)
-                    outlooks.append(outlook_of(curves, config.horizon_of(curves.terms)))
-                index = [keeping_index(rates, each) - pays for each in outlooks]
-                worth = [keeping_value(rates, each, pays) for each in outlooks]
-                units = len(ran.life)
-                whole = ran.life, np.full(units, period), np.full(units, pays)
-                found.append((*whole, *index, *(each < config.threshold for each in worth)))
+        self._lives, self._models, self._expecting = lives, models, expecting
+        self._config, self._vectors = config, vectors or {}
+        self.half_life = config.half_life
+        life, period, pays = [], [], []
+        index: dict[str, list[Floats]] = {}
+        stops: dict[str, list[Bools]] = {}
+        with progress(len(when), "replay", f"{lives.log.unit}s") as bar:
+            for at in when:
+                ran = lives.running(at)
+                rules, break_even = self._rules(at, ran)
+                life.append(ran.life)
+                period.append(np.full(len(ran.life), at))
+                pays.append(np.full(len(ran.life), break_even))
+                for name, seen in rules.items():
+                    scores = [keeping_index(*each) - break_even for each in seen]
+                    worth = [keeping_value(*each, break_even) for each in seen]
+                    index.setdefault(name, []).append(np.stack(scores))
+                    stops.setdefault(name, []).append(np.stack(worth) < config.threshold)
                 bar.advance()
-        columns = [np.concatenate(each) for each in zip(*found, strict=True)]
-        order = np.lexsort((columns[1], columns[0]))
-        columns = [each[order] for each in columns]
-        self.half_life = float(half_life or np.inf)
-        self.life: Ints = columns[0]
-        self.period: Ints = columns[1]
-        self.break_even: Floats = columns[2]
-        several = 1 + len(models)
-        self.index: dict[str, list[Floats]] = {"rate rule": columns[3:4]}
-        self.stops: dict[str, list[Bools]] = {"rate rule": columns[3 + several : 4 + several]}
-        if models:
-            self.index["model"] = columns[4 : 3 + several]
-            self.stops["model"] = columns[4 + several :]
+        self.life, self.period = np.concatenate(life), np.concatenate(period)
+        order = np.lexsort((self.period, self.life))
+        self.life, self.period = self.life[order], self.period[order]
+        self.break_even: Floats = np.concatenate(pays)[order]
+        self.index = {name: np.concatenate(each, 1)[:, order] for name, each in index.items()}
+        self.stops = {name: np.concatenate(each, 1)[:, order] for name, each in stops.items()}
+
+    def _rules(
+        self, period: int, ran: Running
+    ) -> tuple[dict[str, list[tuple[Rates, Outlook]]], float]:
+        """By rule what each training of it knows of the units; and the break-even."""
+        log, config = self._lives.log, self._config
+        rates = credibility(log, period, ran.life, half_life=self.half_life)
+        self.half_life = rates.half_life  # as chosen at the first period
+        flat = flat_outlook(log, period, len(rates), horizon=config.horizon)
+        rules = {"rate rule": [(rates, flat)]}
+        seen = {name: x[ran.life] for name, x in self._vectors.items()}
+        outlooks = []
+        for model in self._models:
+            curves = model.predict(ran.table, seen)
+            outlooks.append(outlook_of(curves, config.horizon_of(curves.terms)))
+        if outlooks:
+            rules["model"] = [(rates, each) for each in outlooks]
+        if self._expecting:
+            found = [each.rates(ran.table, rates) for each in self._expecting]
+            ahead = outlooks or [flat] * len(found)
+            rules["value model"] = list(zip(found, ahead, strict=True))
+        return rules, break_even_of(config, rates)
 
 
 class _Judge:
@@ -212,11 +239,12 @@ class _Judge:
         age = (points.period - log.first[points.life]).astype(np.float64)
         chance = mix64(mix64(np.array([config.seed], np.uint64)) + points.life.astype(np.uint64))
         scores = dict(walk.index)
-        scores |= {"age rule": [-age], "random": [chance / 2.0**64]}
+        scores |= {"age rule": -age[None], "random": chance[None] / 2.0**64}
         self.frontiers = {
             name: [Frontier.of(points, each) for each in found] for name, found in scores.items()
         }
-        self.main = "model" if "model" in scores else "rate rule"
+        self.trained = [name for name in ("value model", "model") if name in scores]
+        self.main = (*self.trained, "rate rule")[0]
 
     def result(self) -> Replay:
         """All of it."""
@@ -229,6 +257,7 @@ class _Judge:
             name: _mean([self._sums(stopped_where(self.points, each)) for each in found])
             for name, found in self.walk.stops.items()
         }
+        half_life = self.walk.half_life or np.inf
         at_own, at_best = own[self.main], known[best][1]
         table = [RulePoint.of(name, "own", sums) for name, sums in own.items()]
         for name, rule in (("ad tools' fatigue rule", FatigueRule()), ("best fatigue rule", best)):
@@ -239,11 +268,18 @@ class _Judge:
                 for name in self.frontiers
                 if (name, about) != (self.main, f"as the {self.main}")
             ]
-        leads = [self._over_fatigue(name, best, known[best]) for name in self._trained()]
-        if self.main == "model":
+        leads = [
+            self._over_fatigue(name, best, known[best]) for name in (*self.trained, "rate rule")
+        ]
+        for name in self.trained:
             leads += [
-                self._over_rates("own", at_own.value_kept, None),
-                self._over_rates("best fatigue rule", at_best.value_kept, known[best][0]),
+                self._over_rates(name, f"value kept as the {self.main}", at_own.value_kept, None),
+                self._over_rates(
+                    name,
+                    "value kept as the best fatigue rule",
+                    at_best.value_kept,
+                    known[best][0],
+                ),
             ]
         name = self.log.period_name
         return Replay(
@@ -258,17 +294,14 @@ class _Judge:
             cost=at_own.cost,
             value=at_own.value,
             break_even=float(np.mean(self.walk.break_even)),
-            half_life=self.walk.half_life if np.isfinite(self.walk.half_life) else None,
-            models=len(self.walk.index.get("model", ())),
+            half_life=half_life if np.isfinite(half_life) else None,
+            models=len(self.walk.index[self.main]) if self.trained else 0,
             best=best,
             table=tuple(table),
             fatigue=tuple(self._fatigue_point(rule, sums) for rule, _, sums in grid),
             leads=tuple(leads),
             curves={name: self._curve(name) for name in self.frontiers},
         )
-
-    def _trained(self) -> list[str]:
-        return [self.main] if self.main == "rate rule" else ["model", "rate rule"]
 
     def _sums(self, stops: Ints) -> StopSums:
         return self.points.total(self.points.sums[stops].sum(0))
@@ -310,14 +343,14 @@ class _Judge:
             self._interval([(name, 1.0)], own, None, np.array(exact) - at[1].cost_saved),
         )
 
-    def _over_rates(self, about: str, kept: float, stops: Ints | None) -> ReplayLead:
-        model, rate = (
-            np.array([each.at_kept(kept).cost_saved for each in self.frontiers[name]])
-            for name in ("model", "rate rule")
+    def _over_rates(self, name: str, about: str, kept: float, stops: Ints | None) -> ReplayLead:
+        trained, rate = (
+            np.array([each.at_kept(kept).cost_saved for each in self.frontiers[one]])
+            for one in (name, "rate rule")
         )
         own = None if stops is None else self._owner_sums(stops)
-        found = self._interval([("model", 1.0), ("rate rule", -1.0)], own, kept, model - rate)
-        return ReplayLead("model", f"rate rule, value kept: {about}", kept, found)
+        found = self._interval([(name, 1.0), ("rate rule", -1.0)], own, kept, trained - rate)
+        return ReplayLead(name, f"rate rule, {about}", kept, found)
 
     def _owner_sums(self, stops: Ints) -> Floats:
         """[O, 2]: saved and lost by a rule that stops there."""
@@ -364,7 +397,7 @@ class _Judge:
         people = replace(
             people, value=people.value + off, low=people.low + off, high=people.high + off
         )
-        trained = (exact,) if any(name == "model" for name, _ in sides) else ()
+        trained = (exact,) if any(name in self.trained for name, _ in sides) else ()
         return with_seeds(people, *trained)
 
 
