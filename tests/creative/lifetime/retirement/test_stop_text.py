@@ -109,8 +109,6 @@ def test_settings_that_were_given_are_said_to_be() -> None:
 def test_what_is_refreshed_saves_nothing() -> None:
     text = list_in_words(facts(), units("refresh"), totals(stop=0, refresh=1), 1)
     assert "  refresh ad (u0), wear-out, budget: age 7, left 2 (1 to 4) days; 0.123" in text
-        "  refresh ad (u0), wear-out, budget: age 7, left 2 (1 to 4) days; 0.123 per cost" in text
-    )
     assert "is to cost 12 spend, to bring 1.5 conversions\n" in text
 
 
