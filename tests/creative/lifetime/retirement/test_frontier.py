@@ -109,7 +109,7 @@ def test_a_share_of_value_kept_is_met_between_two_thresholds() -> None:
         points, sums=np.where((points.life % 2 == 0)[:, None], [1.0, 0, 1, 0, 1], points.sums)
     )
     free = len(np.unique(points.life[points.life % 2 == 0]))
-    assert Frontier.of(idle, points.life % 2.0).at_kept(1.0).saved == free > 0
+    assert Frontier.of(idle, (points.life % 2).astype(np.float64)).at_kept(1.0).saved == free > 0
     # Beyond what the rule can lose, all that it can save.
     assert frontier.at_kept(0.0).saved == pytest.approx(frontier.at(np.inf).saved)
     with pytest.raises(ConfigError, match="between 0 and 1"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_a_column_that_is_not_there_is_a_gap(hinted: HintedLives, model: ValueMo
     ],
 )
 def test_each_setting_changes_the_model(
-    change: dict[str, float], hinted: HintedLives, model: ValueModel
+    change: dict[str, Any], hinted: HintedLives, model: ValueModel
 ) -> None:
     other = fit_values(hinted, 15, replace(QUICK, **change))
     ran, rates, expected = asked(hinted, model)

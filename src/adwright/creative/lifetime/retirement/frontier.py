@@ -126,7 +126,8 @@ class StopPoints:
         whose = np.repeat(owner, np.diff(log.offsets))
         counted = (log.period >= first) & (log.period <= until)
         cost, value = (
-            np.bincount(whose[counted], of[counted], len(owners)) for of in (log.cost, log.value)
+            np.bincount(whose[counted], of[counted], len(owners)).astype(np.float64)
+            for of in (log.cost, log.value)
         )
         if not (cost.sum() > 0 and value.sum() > 0):
             raise DataError(
@@ -140,8 +141,9 @@ class StopPoints:
 
     def total(self, sums: Floats) -> StopSums:
         """Of sums [5] over lives."""
-        found = [float(each) for each in sums]
-        return StopSums(*found, cost=float(self.cost.sum()), value=float(self.value.sum()))
+        saved, lost, stopped, wrong, age = (float(each) for each in sums)
+        cost, value = float(self.cost.sum()), float(self.value.sum())
+        return StopSums(saved, lost, stopped, wrong, age, cost, value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +166,8 @@ class Frontier:
         """Of a rule's scores [D]. +inf is never below a threshold. Raises ValueInvalidError for a
         score that is not a number."""
         if np.isnan(score).any():
-            row = int(np.argmax(np.isnan(score)))
-            raise ValueInvalidError("a score is not a number", row=row, column="score", value="NaN")
+            at = int(np.argmax(np.isnan(score)))
+            raise ValueInvalidError("a score is not a number", row=at, column="score", value="NaN")
         row = _new_minima(points.life, score)
         row = row[np.isfinite(score[row]) | (score[row] < 0)]
         life, step = points.life[row], points.sums[row]
@@ -241,7 +243,8 @@ def stopped_where(points: StopPoints, fires: Bools) -> Ints:
     """The decisions at which lives are stopped, each at its first that `fires` [D]."""
     fired = np.flatnonzero(fires)
     new = np.append(True, points.life[fired][1:] != points.life[fired][:-1])[: len(fired)]
-    return fired[new]
+    found: Ints = fired[new]
+    return found
 
 
 def _rows(log: LifeLog, life: Ints, period: Ints) -> Ints:

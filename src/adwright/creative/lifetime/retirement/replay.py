@@ -261,7 +261,7 @@ class _Judge:
         at_own, at_best = own[self.main], known[best][1]
         table = [RulePoint.of(name, "own", sums) for name, sums in own.items()]
         for name, rule in (("ad tools' fatigue rule", FatigueRule()), ("best fatigue rule", best)):
-            table.append(RulePoint.of(f"{name}, {said(rule)}", "own", known[rule][1]))
+            table.append(RulePoint.of(f"{name}, {_said(rule)}", "own", known[rule][1]))
         for about, at in ((f"as the {self.main}", at_own), ("as the best fatigue rule", at_best)):
             table += [
                 RulePoint.of(name, about, self._at_kept(name, at.value_kept))
@@ -325,7 +325,7 @@ class _Judge:
 
     def _fatigue_point(self, rule: FatigueRule, sums: StopSums) -> FatiguePoint:
         others = {name: self._at_kept(name, sums.value_kept).cost_saved for name in self.frontiers}
-        return FatiguePoint(rule, RulePoint.of(said(rule), "own", sums), others)
+        return FatiguePoint(rule, RulePoint.of(_said(rule), "own", sums), others)
 
     def _curve(self, name: str) -> list[tuple[float, float]]:
         """(cost saved, value kept) at even steps of value kept, of all models."""
@@ -338,7 +338,7 @@ class _Judge:
         exact = [each.at_kept(at[1].value_kept).cost_saved for each in self.frontiers[name]]
         return ReplayLead(
             name,
-            f"best fatigue rule, {said(rule)}",
+            f"best fatigue rule, {_said(rule)}",
             at[1].value_kept,
             self._interval([(name, 1.0)], own, None, np.array(exact) - at[1].cost_saved),
         )
@@ -401,7 +401,7 @@ class _Judge:
         return with_seeds(people, *trained)
 
 
-def said(rule: FatigueRule) -> str:
+def _said(rule: FatigueRule) -> str:
     """A fatigue rule in words."""
     what = "rate" if rule.measure == "rate" else "sales"
     return f"{what} {rule.drop:.0%} below its peak {rule.periods} times in a row"

@@ -43,9 +43,10 @@ Ints = npt.NDArray[np.int64]
 _ROWS = 2_000_000
 #: Validation is the last fifth of the periods, or more where it sees fewer ends.
 _VALID, _ENDS = 0.2, 100
-#: Bins of the long head beyond the short one, and the share of the endings there that they cover;
-#: who enters within a bin says nothing of it, so there are many.
-_LONG_BINS, _REACH = 12, 0.99
+#: A bin of the long head holds about so great a share of the endings that come in it or later, so
+#: that all are of one width where lives end at one rate. Beyond the last edge are so many endings
+#: or such a share of them, what is more.
+_OF_A_BIN, _BEYOND, _LEFT = 1 / 3, 50, 0.002
 _TWO_YEARS = {"day": 730, "week": 104}
 _SEASON = "season_"
 
@@ -56,7 +57,8 @@ class RetirementData:
     then on, of which was known before `before`. train_life, valid_life: int64 [N], the life of each
     in the log. terms: edges of the bins: the short head's from the lives of training, each taken
     once (`LifeTerms.of`), the long head's beyond it quantiles of the units that ended, so that they
-    reach the ages of what runs: a life of 20 weeks is 20 units."""
+    reach the ages of what runs: a life of 20 weeks is 20 units. They are finer than those for lives
+    from their beginning, since a unit learns nothing of a bin that it enters in its midst."""
 
     train: SpellTable
     valid: SpellTable
@@ -228,7 +230,9 @@ def _terms(units: _Stacked) -> LifeTerms:
     ends = table.time[table.ended & (table.time > short[-1])]
     if not len(ends):
         return LifeTerms(short=short, long=())
-    shares = np.linspace(0, _REACH, _LONG_BINS + 1)[1:]
+    left = max(_LEFT, min(_BEYOND / len(ends), 0.5))
+    bins = max(1, round(np.log(left) / np.log(1 - _OF_A_BIN)))
+    shares = 1 - left ** (np.arange(1, bins + 1) / bins)
     beyond = np.unique(np.quantile(ends, shares, method="inverted_cdf")).tolist()
     return LifeTerms(short=short, long=(short[0], short[-1], *beyond))
 

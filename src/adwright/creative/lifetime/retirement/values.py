@@ -149,8 +149,9 @@ def fit_values(lives: Lives, before: int, config: ValueConfig | None = None) -> 
     network = seeded(config.seed, lambda: _network(x.shape[1], config.hidden))
     start = math.log(y.sum() / c.sum())
     with torch.no_grad():
-        network[-1].weight.mul_(0.1)
-        network[-1].bias.fill_(start)
+        weight, bias = network[-1].parameters()
+        weight.mul_(0.1)
+        bias.fill_(start)
     model = ValueModel(network, tuple(names or ()), centre, scale, before, to_jsonable(config))
     rows = np.clip((x - centre) / scale, -_FAR, _FAR).astype(np.float32)
     data = [torch.from_numpy(each.astype(np.float32)) for each in (rows, c, y)]
@@ -232,7 +233,7 @@ def _after(log: LifeLog, of: Floats, life: Ints, period: int, until: int) -> Flo
     """[N]: sums of a column over the rows of lives after `period`, up to `until`."""
     counted = np.where((log.period > period) & (log.period <= until), of, 0.0)
     whose = np.repeat(np.arange(len(log)), np.diff(log.offsets))
-    found: Floats = np.bincount(whose, counted, len(log))[life]
+    found: Floats = np.bincount(whose, counted, len(log)).astype(np.float64)[life]
     return found
 
 
