@@ -12,7 +12,7 @@ from adwright.cli.shared import Offline, Seed, console, show_table
 
 if TYPE_CHECKING:
     from adwright.demos.cascade import CascadeDemoResult
-    from adwright.demos.ranker import DemoResult
+    from adwright.demos.ranker import DemoConfig, DemoResult
     from adwright.demos.retirement import RetirementDemoResult
 
 __all__ = ["demo", "register", "show", "show_cascade", "show_retirement"]
@@ -87,14 +87,10 @@ def demo(
     """
     # Read by numpy's products when it is imported: more threads wait longer than they work.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from adwright.demos.cascade import CascadeDemoConfig, cascade_demo, remove_demo, small_build
+    from adwright.demos.cascade import remove_demo
     from adwright.demos.ranker import DemoConfig, add_links
     from adwright.demos.ranker import demo as run_demo
-    from adwright.demos.retirement import (
-        RetirementDemoConfig,
-        remove_retirement,
-        retirement_demo,
-    )
+    from adwright.demos.retirement import remove_retirement
 
     config = DemoConfig(
         households=households,
@@ -110,32 +106,50 @@ def demo(
     further = {}
     second = third = None
     if cascade:
-        second = cascade_demo(
-            CascadeDemoConfig(
-                households=households,
-                requests=requests,
-                build=small_build(max_history=max_history, seed=seed),
-                seed=seed,
-                offline=offline,
-                out=out / "cascade",
-            )
-        )
-        show_cascade(second)
-        number = second.measures.requests
-        further[_address(second.page, out)] = f"Go on: a cascade decides for {number:,} baskets"
+        second = _second(config, requests)
     else:
         remove_demo(out / "cascade")
     if retirement:
-        third = retirement_demo(
-            RetirementDemoConfig(seed=seed, offline=offline, out=out / "retirement")
-        )
-        show_retirement(third)
-        further[_address(third.page, out)] = "Go on: which displays to stop"
+        third = _third(config)
     else:
         remove_retirement(out / "retirement")
+    if second is not None:
+        number = second.measures.requests
+        further[_address(second.page, out)] = f"Go on: a cascade decides for {number:,} baskets"
+    if third is not None:
+        further[_address(third.page, out)] = "Go on: which displays to stop"
     if further:
         add_links(found, further)
     _show_end(found, second, third)
+
+
+def _second(config: DemoConfig, requests: int) -> CascadeDemoResult:
+    from adwright.demos.cascade import CascadeDemoConfig, cascade_demo, small_build
+
+    found = cascade_demo(
+        CascadeDemoConfig(
+            households=config.households,
+            requests=requests,
+            build=small_build(max_history=config.max_history, seed=config.seed),
+            seed=config.seed,
+            offline=config.offline,
+            out=config.out / "cascade",
+        )
+    )
+    show_cascade(found)
+    return found
+
+
+def _third(config: DemoConfig) -> RetirementDemoResult:
+    from adwright.demos.retirement import RetirementDemoConfig, retirement_demo
+
+    found = retirement_demo(
+        RetirementDemoConfig(
+            seed=config.seed, offline=config.offline, out=config.out / "retirement"
+        )
+    )
+    show_retirement(found)
+    return found
 
 
 def show(found: DemoResult) -> None:

@@ -14,12 +14,12 @@ from adwright.core.config import checked
 from adwright.core.errors import ConfigError
 from adwright.creative.lifetime.hazards.fit import LifetimeConfig
 from adwright.creative.lifetime.retirement.journey_lives import JourneyLives
-from adwright.creative.lifetime.retirement.lives import Lives
-from adwright.creative.lifetime.retirement.page import curves_by_action, write_list_page
+from adwright.creative.lifetime.retirement.listing.page import curves_by_action, write_list_page
+from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList, retirement_list
+from adwright.creative.lifetime.retirement.lives import LifeRecord
 from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay
 from adwright.creative.lifetime.retirement.replay_result import Replay
 from adwright.creative.lifetime.retirement.run import train_retirement
-from adwright.creative.lifetime.retirement.stop_list import RetirementList, retirement_list
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.demos.folder import claim_folder, remove_ours
 from adwright.training.loop.stage_timer import Stages
@@ -65,7 +65,7 @@ class RetirementDemoResult:
 def retirement_demo(
     config: RetirementDemoConfig | None = None,
     *,
-    lives: Lives | None = None,
+    lives: LifeRecord | None = None,
     clock: Clock | None = None,
 ) -> RetirementDemoResult:
     """Run it in `config.out`; an earlier one there is replaced.

@@ -14,7 +14,7 @@ from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.hazards.network import SurvivalConfig
 from adwright.creative.lifetime.hazards.terms import LifeTerms
-from adwright.creative.lifetime.retirement.lives import LifeLog, Running
+from adwright.creative.lifetime.retirement.lives import LifeLog, RunningUnits
 from adwright.creative.lifetime.spell_table import SpellTable
 
 __all__ = ["SmallLives", "small_images", "small_life_log", "small_model"]
@@ -86,14 +86,14 @@ class SmallLives:
         self.log = replace(log, **part, last=last, offsets=offsets, **changes)
         self.asked: list[int] = []
 
-    def running(self, period: int) -> Running:
+    def running(self, period: int) -> RunningUnits:
         """Those with a row in the period."""
         if not 1 <= period <= self.log.closed:
             raise ConfigError("no such week", where=f"{period}")
         self.asked.append(period)
         life = np.repeat(np.arange(len(self.log)), np.diff(self.log.offsets))
         place = np.flatnonzero(self.log.period == period)
-        return Running(life[place], self.table(life[place], np.full(len(place), period)))
+        return RunningUnits(life[place], self.table(life[place], np.full(len(place), period)))
 
     def history(self, until: int) -> SpellTable:
         """All lives at the close of each of their periods before `until`: what to train on."""
@@ -102,7 +102,7 @@ class SmallLives:
         return self.table(life, self.log.period[place]).seen_before(until)
 
     def table(self, life: Ints, period: Ints) -> SpellTable:
-        """Lives [N] at the close of periods [N], at which each has a row."""
+        """LifeRecord [N] at the close of periods [N], at which each has a row."""
         log, units = self.log, len(life)
         key = np.repeat(np.arange(len(log)), np.diff(log.offsets)) * 100 + log.period
         row = np.searchsorted(key, life * 100 + period)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList
+from adwright.creative.lifetime.retirement.listing.stop_text import ListFacts
 from adwright.creative.lifetime.retirement.rule import RetireConfig
-from adwright.creative.lifetime.retirement.stop_list import RetirementList
-from adwright.creative.lifetime.retirement.stop_text import ListFacts
 
 __all__ = ["small_stop_list"]
 

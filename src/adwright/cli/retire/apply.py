@@ -94,8 +94,8 @@ def _carry_out(
     dry_run: bool,
 ) -> None:
     from adwright.core.clock import SystemClock
-    from adwright.creative.lifetime.retirement.apply_stops import EventWriter, apply_stops
-    from adwright.creative.lifetime.retirement.stop_list import RetirementList
+    from adwright.creative.lifetime.retirement.listing.apply_stops import EventWriter, apply_stops
+    from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList
 
     found, now = RetirementList.open(plan), SystemClock().now()
 

@@ -15,7 +15,7 @@ from adwright.core.errors import ConfigError, FileUnreadableError
 if TYPE_CHECKING:
     import polars as pl
 
-    from adwright.creative.lifetime.retirement.lives import Lives
+    from adwright.creative.lifetime.retirement.lives import LifeRecord
 
 __all__ = [
     "JOURNEY",
@@ -70,7 +70,7 @@ def kept_options(folder: Path, record: str | None) -> RecordOptions:
     return options if record is None else replace(options, record=record)
 
 
-def opened_lives(options: RecordOptions, *, offline: bool = False) -> Lives:
+def opened_lives(options: RecordOptions, *, offline: bool = False) -> LifeRecord:
     """The lives of a record of ads, or of Complete Journey. offline: never download.
 
     Raises as `opened_ads`, `DeliveryLives` and `CompleteJourney.open`.
@@ -94,7 +94,7 @@ def opened_lives(options: RecordOptions, *, offline: bool = False) -> Lives:
     )
 
 
-def period_of(lives: Lives, text: str | None, option: str) -> int | None:
+def period_of(lives: LifeRecord, text: str | None, option: str) -> int | None:
     """The period of the log that a user means: a day, as in 2026-03-31, or a number; None for None.
 
     Raises ConfigError for neither.
@@ -114,7 +114,7 @@ def period_of(lives: Lives, text: str | None, option: str) -> int | None:
         ) from error
 
 
-def said_period(lives: Lives, period: int) -> str:
+def said_period(lives: LifeRecord, period: int) -> str:
     """A period as `period_of` takes it."""
     from adwright.creative.lifetime.retirement.delivery_lives import DeliveryLives
 

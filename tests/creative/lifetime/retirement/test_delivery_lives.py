@@ -15,7 +15,7 @@ from adwright.creative.lifetime.delivery_spells import DeliverySpellConfig
 from adwright.creative.lifetime.hazards.fit import LifetimeConfig
 from adwright.creative.lifetime.hazards.network import SurvivalConfig
 from adwright.creative.lifetime.retirement.delivery_lives import DeliveryLives
-from adwright.creative.lifetime.retirement.lives import Lives
+from adwright.creative.lifetime.retirement.lives import LifeRecord
 from adwright.creative.lifetime.retirement.training_units import fit_retirement, training_units
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.records.delivery import DeliveryRecord, open_delivery, save_delivery
@@ -83,7 +83,7 @@ def test_the_log_has_all_lives_with_what_they_cost_and_brought(
 def test_what_runs_is_what_had_impressions_on_the_day(
     days: pl.DataFrame, lives: DeliveryLives
 ) -> None:
-    of_any_kind: Lives = lives
+    of_any_kind: LifeRecord = lives
     for number in (20, 45, 79):
         period = lives.period_of(day(number))
         life, table = of_any_kind.running(period)

@@ -11,7 +11,7 @@ import pytest
 from adwright.core.errors import ConfigError
 from adwright.creative.lifetime.journey_weeks import Where
 from adwright.creative.lifetime.retirement.journey_lives import JourneyLives
-from adwright.creative.lifetime.retirement.lives import LifeLog, Lives
+from adwright.creative.lifetime.retirement.lives import LifeLog, LifeRecord
 from adwright.creative.lifetime.spell_table import SpellTable, draw_ids
 from adwright.creative.lifetime.spells import SpellConfig, spells_of
 from adwright.data.sources.complete_journey import CompleteJourney
@@ -49,7 +49,7 @@ def test_what_runs_in_a_week_is_what_spells_of_says(
 
 
 def test_each_unit_is_the_life_that_it_says(lives: JourneyLives) -> None:
-    record: Lives = lives
+    record: LifeRecord = lives
     log = record.log
     for week in (2, 17, 53):
         life, table = record.running(week)

@@ -36,7 +36,7 @@ from adwright.metrics.bootstrap import draw_counts
 from tests.support.data.small_life_log import SmallLives
 
 WEEKS = range(15, 20)
-#: Lives bring about 5 a cost: at the default, half of it, nothing would be stopped.
+#: LifeRecord bring about 5 a cost: at the default, half of it, nothing would be stopped.
 RULE = RetireConfig(break_even=5.0, half_life=8.0)
 SMALL = ReplayConfig(RULE, drops=(0.1, 0.2, 0.3), in_a_row=(1, 2, 3), draws=200)
 

@@ -16,7 +16,7 @@ from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.hazards.network import SurvivalConfig
 from adwright.creative.lifetime.retirement import training_units as units
 from adwright.creative.lifetime.retirement.journey_lives import JourneyLives
-from adwright.creative.lifetime.retirement.lives import LifeLog, Running
+from adwright.creative.lifetime.retirement.lives import LifeLog, RunningUnits
 from adwright.creative.lifetime.retirement.training_units import (
     fit_retirement,
     retirement_data,
@@ -70,7 +70,7 @@ class DrawnLives:
             gap=self.gap,
         )
 
-    def running(self, period: int) -> Running:
+    def running(self, period: int) -> RunningUnits:
         life = np.array([n for n, weeks in enumerate(self.weeks) if period in weeks])
         log = self.log
         first, last = log.first[life], log.last[life]
@@ -98,7 +98,7 @@ class DrawnLives:
             start=first.astype(np.int32),
             landmark=0.0,
         )
-        return Running(life, table)
+        return RunningUnits(life, table)
 
 
 @pytest.mark.parametrize("gap", [0, 2])
@@ -150,7 +150,7 @@ def test_periods_are_thinned_where_units_are_many(
 ) -> None:
     lives = DrawnLives()
     whole = len(training_units(lives, None, 30))
-    monkeypatch.setattr(units, "_ROWS", whole // 3)
+    monkeypatch.setattr(units, "MOST_ROWS", whole // 3)
     table = training_units(lives, None, 30)
     assert sorted(set((table.start + table.entry).tolist())) == list(range(2, 29, 4))
     assert len(table) < whole / 3

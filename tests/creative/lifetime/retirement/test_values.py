@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.lifetime.retirement.lives import LifeLog, Running
+from adwright.creative.lifetime.retirement.lives import LifeLog, RunningUnits
 from adwright.creative.lifetime.retirement.rates import Rates, credibility
 from adwright.creative.lifetime.retirement.values import ValueConfig, ValueModel, fit_values
 from tests.support.data.small_life_log import SmallLives
@@ -28,7 +28,7 @@ class HintedLives(SmallLives):
         gone = (life % 2 == 0) & (log.period > log.first[life] + 1)
         self.log = replace(log, value=np.where(gone, 0.0, log.value), cost=np.maximum(log.cost, 1))
 
-    def running(self, period: int) -> Running:
+    def running(self, period: int) -> RunningUnits:
         """With the number, missing for every tenth life."""
         ran = super().running(period)
         hint = np.where(ran.life % 10 == 0, np.nan, ran.life % 2)[:, None].astype(np.float32)
@@ -37,12 +37,12 @@ class HintedLives(SmallLives):
             numbers=np.concatenate([ran.table.numbers, hint], 1),
             number_names=(*ran.table.number_names, "hint"),
         )
-        return Running(ran.life, table)
+        return RunningUnits(ran.life, table)
 
 
 @pytest.fixture(scope="module")
 def hinted() -> HintedLives:
-    """Lives."""
+    """LifeRecord."""
     return HintedLives()
 
 
@@ -52,14 +52,16 @@ def model(hinted: HintedLives) -> ValueModel:
     return fit_values(hinted, 15, QUICK)
 
 
-def asked(lives: HintedLives, model: ValueModel, week: int = 15) -> tuple[Running, Rates, Rates]:
+def asked(
+    lives: HintedLives, model: ValueModel, week: int = 15
+) -> tuple[RunningUnits, Rates, Rates]:
     """What runs, by credibility, and as expected."""
     ran = lives.running(week)
     rates = credibility(lives.log, week, ran.life, half_life=8.0)
     return ran, rates, model.rates(ran.table, rates)
 
 
-def squared(log: LifeLog, ran: Running, found: np.ndarray, week: int) -> float:
+def squared(log: LifeLog, ran: RunningUnits, found: np.ndarray, week: int) -> float:
     """Error by cost over the weeks to come."""
     error = total = 0.0
     for place, life in enumerate(ran.life.tolist()):

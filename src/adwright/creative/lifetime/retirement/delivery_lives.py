@@ -27,7 +27,7 @@ import polars as pl
 
 from adwright.core.errors import ConfigError, DataError, SchemaError
 from adwright.creative.lifetime.delivery_spells import DeliveryRuns, DeliverySpellConfig
-from adwright.creative.lifetime.retirement.lives import LifeLog, Running
+from adwright.creative.lifetime.retirement.lives import LifeLog, RunningUnits
 from adwright.creative.records.creative import SLOTS
 from adwright.creative.records.delivery import DeliveryRecord
 
@@ -97,7 +97,7 @@ class DeliveryLives:
         lives."""
         return self._log
 
-    def running(self, period: int) -> Running:
+    def running(self, period: int) -> RunningUnits:
         """The units with impressions in `period`, as known at its close.
 
         Raises ConfigError for a period outside of the record, DataError where nothing ran.
@@ -117,7 +117,7 @@ class DeliveryLives:
                 column="day",
                 value=f"{self.day_of(period)}",
             )
-        return Running(life, self._runs.table(life, at[life], 0.0))
+        return RunningUnits(life, self._runs.table(life, at[life], 0.0))
 
     def period_of(self, day: date) -> int:
         """The period of the log in which `day` lies."""

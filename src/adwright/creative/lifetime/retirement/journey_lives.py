@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from adwright.creative.lifetime.journey_weeks import Where
-from adwright.creative.lifetime.retirement.lives import LifeLog, Running
+from adwright.creative.lifetime.retirement.lives import LifeLog, RunningUnits
 from adwright.creative.lifetime.spell_table import draw_ids
 from adwright.creative.lifetime.spells import DisplayRecord, SpellConfig
 from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
@@ -60,7 +60,7 @@ class JourneyLives:
         """Lives by product, store and first week."""
         return self._log
 
-    def running(self, period: int) -> Running:
+    def running(self, period: int) -> RunningUnits:
         """The spells of week `period`: `spells_of` with `as_of`, and their places in the log.
 
         Raises ConfigError for a week outside of the year, DataError where nothing ran.
@@ -70,7 +70,7 @@ class JourneyLives:
         )
         units = self._record.units(config, self._products)
         life = np.searchsorted(self._spell, units.spell)
-        return Running(life, self._record.table(units, config))
+        return RunningUnits(life, self._record.table(units, config))
 
     def _read(self) -> LifeLog:
         record, spell = self._record, self._spell

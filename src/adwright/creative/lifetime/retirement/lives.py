@@ -1,8 +1,8 @@
 """Lives of a record, period by period: what retirement decides on, and what its replay judges by.
 
-A record gives a `LifeLog`, what every life cost and brought, and for the close of any period the
-units that ran then, as they were known (`Lives.running`). A rule may look at rows of the log up to
-that period and no further; only a replay reads what came after.
+A `LifeRecord` gives a `LifeLog`, what every life cost and brought, and for the close of any period
+the units that ran then, as they were known. A rule may look at rows of the log up to that period
+and no further; only a replay reads what came after.
 
 Letters: R lives, M rows of a life and a period, N units that run.
 """
@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from adwright.core.config import check_literals
 from adwright.core.errors import DataError
 from adwright.creative.lifetime.spell_table import LifeUnit, SpellTable
 
-__all__ = ["LifeLog", "Lives", "Running"]
+__all__ = ["LifeLog", "LifeRecord", "RunningUnits"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -60,6 +61,7 @@ class LifeLog:
     dated: bool = False
 
     def __post_init__(self) -> None:
+        check_literals(self)
         lives, rows = len(self.first), len(self.period)
         by_life = {len(self.ids), len(self.last), len(self.owner), len(self.pool)}
         by_row = {len(self.cost), len(self.value), len(self.shown)}
@@ -83,7 +85,7 @@ class LifeLog:
         return f"{self.unit} of {day}" if weekly else f"{self.unit} {day}"
 
 
-class Running(NamedTuple):
+class RunningUnits(NamedTuple):
     """life: int64 [N], places in the log, ascending. table: the same units as they were known at
     the close of the period: `entry` is the age less the period itself, so that an end in it is
     still to come; `time` and `cause` say how they went on, for training and replay alone."""
@@ -92,14 +94,14 @@ class Running(NamedTuple):
     table: SpellTable
 
 
-class Lives(Protocol):
+class LifeRecord(Protocol):
     """A record of lives, of any kind."""
 
     @property
     def log(self) -> LifeLog:
         """What each life cost and brought."""
 
-    def running(self, period: int) -> Running:
+    def running(self, period: int) -> RunningUnits:
         """The units that had delivery in `period`, as they were known at its close.
 
         Raises ConfigError for a period outside of the record, DataError where nothing ran.

@@ -35,7 +35,7 @@ from adwright.creative.lifetime.retirement.frontier import (
     matched,
     stopped_where,
 )
-from adwright.creative.lifetime.retirement.lives import LifeLog, Lives, Running
+from adwright.creative.lifetime.retirement.lives import LifeLog, LifeRecord, RunningUnits
 from adwright.creative.lifetime.retirement.rates import Rates, credibility
 from adwright.creative.lifetime.retirement.replay_result import (
     FatiguePoint,
@@ -104,7 +104,7 @@ def fatigue_grid(config: ReplayConfig) -> list[FatigueRule]:
 
 
 def replay(
-    lives: Lives,
+    lives: LifeRecord,
     model: FittedLifetime | Sequence[FittedLifetime] | None,
     periods: Sequence[int],
     config: ReplayConfig | None = None,
@@ -119,7 +119,8 @@ def replay(
     with other seeds, None replays the rules without a model. vectors: of all lives of the log, see
     `retirement_list`. before: the period before which a model was trained that does not say it.
 
-    Raises ConfigError for a model that may have seen what it is judged by, and as `Lives.running`.
+    Raises ConfigError for a model that may have seen what it is judged by, and as
+    `LifeRecord.running`.
     """
     config = config or ReplayConfig()
     models = [model] if isinstance(model, FittedLifetime) else list(model or ())
@@ -167,7 +168,7 @@ class _Walk:
 
     def __init__(
         self,
-        lives: Lives,
+        lives: LifeRecord,
         models: Sequence[FittedLifetime],
         expecting: Sequence[ValueModel],
         when: Sequence[int],
@@ -201,7 +202,7 @@ class _Walk:
         self.stops = {name: np.concatenate(each, 1)[:, order] for name, each in stops.items()}
 
     def _rules(
-        self, period: int, ran: Running
+        self, period: int, ran: RunningUnits
     ) -> tuple[dict[str, list[tuple[Rates, Outlook]]], float]:
         """By rule what each training of it knows of the units; and the break-even."""
         log, config = self._lives.log, self._config
@@ -281,11 +282,11 @@ class _Judge:
                     known[best][0],
                 ),
             ]
-        name = self.log.period_name
+        first, last, until = map(self.log.period_name, self.span)
         return Replay(
             periods=self.span[:2],
             until=self.span[2],
-            named=(name(self.span[0]), name(self.span[1]), name(self.span[2])),
+            named=(first, last, until),
             unit=self.log.unit,
             cost_name=self.log.cost_name,
             value_name=self.log.value_name,

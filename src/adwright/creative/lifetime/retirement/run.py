@@ -18,7 +18,7 @@ from adwright.core.errors import ArtifactError
 from adwright.creative.lifetime.hazards.fit import LifetimeConfig
 from adwright.creative.lifetime.hazards.fitted import KIND, FittedLifetime
 from adwright.creative.lifetime.hazards.inputs import Vectors
-from adwright.creative.lifetime.retirement.lives import Lives
+from adwright.creative.lifetime.retirement.lives import LifeRecord
 from adwright.creative.lifetime.retirement.training_units import fit_retirement
 from adwright.training.loop.callbacks import Callback
 from adwright.training.run_settings import require_free
@@ -44,7 +44,7 @@ class TrainedRetirement:
 
 
 def train_retirement(
-    lives: Lives,
+    lives: LifeRecord,
     out: str | Path,
     config: LifetimeConfig | None = None,
     *,

@@ -30,17 +30,17 @@ from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.hazards.inputs import Vectors
 from adwright.creative.lifetime.hazards.terms import LifeTerms
-from adwright.creative.lifetime.retirement.evidence import vectors_of
-from adwright.creative.lifetime.retirement.lives import LifeLog, Lives
+from adwright.creative.lifetime.retirement.listing.evidence import vectors_of
+from adwright.creative.lifetime.retirement.lives import LifeLog, LifeRecord
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.training.loop.callbacks import Callback
 
-__all__ = ["RetirementData", "fit_retirement", "retirement_data", "training_units"]
+__all__ = ["MOST_ROWS", "RetirementData", "fit_retirement", "retirement_data", "training_units"]
 
 Ints = npt.NDArray[np.int64]
 
 #: Rows that training is kept below.
-_ROWS = 2_000_000
+MOST_ROWS = 2_000_000
 #: Validation is the last fifth of the periods, or more where it sees fewer ends.
 _VALID, _ENDS = 0.2, 100
 #: A bin of the long head holds about so great a share of the endings that come in it or later, so
@@ -69,7 +69,7 @@ class RetirementData:
     before: int
 
 
-def training_units(lives: Lives, periods: Sequence[int] | None, before: int) -> SpellTable:
+def training_units(lives: LifeRecord, periods: Sequence[int] | None, before: int) -> SpellTable:
     """The units that ran in `periods`, below one another, as known before the period `before`.
 
     periods: None takes every k-th in which something ran, from the second of the record on, for
@@ -79,7 +79,7 @@ def training_units(lives: Lives, periods: Sequence[int] | None, before: int) -> 
     return _stack(lives, periods, before).table
 
 
-def retirement_data(lives: Lives, before: int | None = None) -> RetirementData:
+def retirement_data(lives: LifeRecord, before: int | None = None) -> RetirementData:
     """Units split by time, as known before the period `before`; None takes the whole record.
 
     Validation is the last fifth of the periods, or up to a half where it sees fewer than 100 ends.
@@ -90,7 +90,7 @@ def retirement_data(lives: Lives, before: int | None = None) -> RetirementData:
     at = _periods(lives.log, closes)
     for share in (_VALID, 0.35, 0.5):
         held = max(1, round(share * len(at)))
-        chosen = _thinned(lives.log, at[-held:], _ROWS // 4)
+        chosen = _thinned(lives.log, at[-held:], MOST_ROWS // 4)
         valid = _stack(lives, chosen, closes) if len(at) > held else None
         if valid is not None and valid.table.ended.sum() >= _ENDS:
             break
@@ -114,7 +114,7 @@ def retirement_data(lives: Lives, before: int | None = None) -> RetirementData:
 
 
 def fit_retirement(
-    lives: Lives,
+    lives: LifeRecord,
     before: int | None = None,
     config: LifetimeConfig | None = None,
     *,
@@ -173,7 +173,7 @@ class _Stacked(NamedTuple):
     life: Ints
 
 
-def _stack(lives: Lives, periods: Sequence[int] | None, before: int) -> _Stacked:
+def _stack(lives: LifeRecord, periods: Sequence[int] | None, before: int) -> _Stacked:
     log = lives.log
     if before > log.closed + 1:
         raise ConfigError(
@@ -182,7 +182,7 @@ def _stack(lives: Lives, periods: Sequence[int] | None, before: int) -> _Stacked
         )
     known = before - 2 - log.gap
     if periods is None:
-        periods = _thinned(log, _periods(log, before), _ROWS)
+        periods = _thinned(log, _periods(log, before), MOST_ROWS)
     late = [period for period in periods if period > known]
     if late or not len(periods):
         raise ConfigError(

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.config import checked, to_jsonable
 from adwright.core.errors import DataError
-from adwright.creative.lifetime.retirement.lives import LifeLog, Lives
+from adwright.creative.lifetime.retirement.lives import LifeLog, LifeRecord
 from adwright.creative.lifetime.retirement.rates import Rates, credibility
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.training.loop.loop import train
@@ -118,7 +118,7 @@ class ValueModel:
         return load_trained(source, _built, kind=KIND, name="model of values")
 
 
-def fit_values(lives: Lives, before: int, config: ValueConfig | None = None) -> ValueModel:
+def fit_values(lives: LifeRecord, before: int, config: ValueConfig | None = None) -> ValueModel:
     """Trained on what was known before the period `before`.
 
     Raises DataError where no unit had a further period by then, or none of them brought anything.

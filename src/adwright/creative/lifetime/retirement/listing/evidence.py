@@ -21,7 +21,7 @@ import torch
 
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime, predicted_curves
 from adwright.creative.lifetime.hazards.inputs import InputSpec, SpellInputs, Vectors
-from adwright.creative.lifetime.retirement.lives import Lives
+from adwright.creative.lifetime.retirement.lives import LifeRecord
 from adwright.creative.lifetime.retirement.rule import outlook_of
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.data.batches.jagged import Jagged
@@ -113,7 +113,7 @@ class PastUnits:
 
 def past_units(
     model: FittedLifetime,
-    lives: Lives,
+    lives: LifeRecord,
     period: int,
     vectors: Vectors | None = None,
     *,

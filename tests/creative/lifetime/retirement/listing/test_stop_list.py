@@ -14,18 +14,18 @@ import pytest
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError, ResourceError
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
+from adwright.creative.lifetime.retirement.listing.stop_list import (
+    RetirementList,
+    model_hash,
+    record_hash,
+    retirement_list,
+)
 from adwright.creative.lifetime.retirement.rates import credibility
 from adwright.creative.lifetime.retirement.rule import (
     RetireConfig,
     decide,
     flat_outlook,
     keeping_value,
-)
-from adwright.creative.lifetime.retirement.stop_list import (
-    RetirementList,
-    model_hash,
-    record_hash,
-    retirement_list,
 )
 from tests.support.data.small_life_log import SmallLives, small_images, small_model
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from adwright.creative.lifetime.retirement.rule import RetireConfig
-from adwright.creative.lifetime.retirement.stop_text import (
+from adwright.creative.lifetime.retirement.listing.stop_text import (
     ListFacts,
     left_in_words,
     list_in_words,
 )
+from adwright.creative.lifetime.retirement.rule import RetireConfig
 
 INF = np.inf
 

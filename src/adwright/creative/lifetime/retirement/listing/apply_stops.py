@@ -20,9 +20,13 @@ import polars as pl
 
 from adwright.core.atomic import atomic_write_bytes, locked
 from adwright.core.errors import SchemaError
+from adwright.creative.lifetime.retirement.listing.stop_events import (
+    held_back,
+    stop_events,
+    undo_events,
+)
+from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList
 from adwright.creative.lifetime.retirement.lives import LifeLog
-from adwright.creative.lifetime.retirement.stop_events import held_back, stop_events, undo_events
-from adwright.creative.lifetime.retirement.stop_list import RetirementList
 from adwright.data.schema import EVENT_SCHEMA, as_events, check_items_known
 from adwright.data.sources.frames import as_frame
 from adwright.data.sources.tables import write_events

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.lifetime.retirement.stop_events import (
+from adwright.creative.lifetime.retirement.listing.stop_events import (
     held_back,
     stop_events,
     undo_events,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.retirement.evidence import (
+from adwright.creative.lifetime.retirement.listing.evidence import (
     Influences,
     PastUnits,
     hidden_of,
@@ -17,7 +17,7 @@ from adwright.creative.lifetime.retirement.evidence import (
     past_units,
     vectors_of,
 )
-from adwright.creative.lifetime.retirement.lives import Running
+from adwright.creative.lifetime.retirement.lives import RunningUnits
 from adwright.creative.lifetime.retirement.rule import outlook_of
 from adwright.creative.lifetime.spell_table import SpellTable
 from tests.support.data.small_life_log import SmallLives, small_images
@@ -138,7 +138,7 @@ def test_past_units_ended_before_and_are_known_as_of_an_earlier_period(
 def test_what_the_heads_read_gives_the_hazards(
     drawn_lives: SmallLives, drawn_model: FittedLifetime
 ) -> None:
-    ran: Running = drawn_lives.running(14)
+    ran: RunningUnits = drawn_lives.running(14)
     hidden = hidden_of(drawn_model, ran.table)
     head = drawn_model.network.heads[0]
     weight, bias = (head.get_parameter(name).detach().numpy() for name in ("weight", "bias"))

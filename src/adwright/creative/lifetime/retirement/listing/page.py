@@ -15,11 +15,11 @@ import polars as pl
 from adwright.core.atomic import atomic_write_text
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.hazards.inputs import Vectors
-from adwright.creative.lifetime.retirement.evidence import vectors_of
-from adwright.creative.lifetime.retirement.lives import Lives
+from adwright.creative.lifetime.retirement.listing.evidence import vectors_of
+from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList
+from adwright.creative.lifetime.retirement.lives import LifeRecord
 from adwright.creative.lifetime.retirement.replay_result import Replay, RulePoint
 from adwright.creative.lifetime.retirement.rule import outlook_of
-from adwright.creative.lifetime.retirement.stop_list import RetirementList
 from adwright.metrics.reports.charts import learning_curves, to_svg
 from adwright.metrics.reports.page import inline_svg, page_environment
 
@@ -49,7 +49,7 @@ class _Table:
 
 def curves_by_action(
     model: FittedLifetime,
-    lives: Lives,
+    lives: LifeRecord,
     found: RetirementList,
     vectors: Vectors | None = None,
 ) -> tuple[CurvePoint, ...]:

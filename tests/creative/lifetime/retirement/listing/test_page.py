@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
-from adwright.creative.lifetime.retirement.page import curves_by_action, write_list_page
+from adwright.creative.lifetime.retirement.listing.page import curves_by_action, write_list_page
+from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList, retirement_list
 from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay
 from adwright.creative.lifetime.retirement.rule import RetireConfig, outlook_of
-from adwright.creative.lifetime.retirement.stop_list import RetirementList, retirement_list
 from tests.support.data.small_life_log import SmallLives, small_images
 
 CONFIG = RetireConfig(floor=0.95, ahead=3)

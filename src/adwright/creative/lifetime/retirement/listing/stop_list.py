@@ -32,13 +32,18 @@ from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError
 from adwright.core.hashing import content_hash
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.hazards.inputs import Vectors
-from adwright.creative.lifetime.retirement.evidence import (
+from adwright.creative.lifetime.retirement.listing.evidence import (
     hidden_of,
     influences,
     past_units,
     vectors_of,
 )
-from adwright.creative.lifetime.retirement.lives import LifeLog, Lives, Running
+from adwright.creative.lifetime.retirement.listing.stop_text import (
+    ListFacts,
+    left_in_words,
+    list_in_words,
+)
+from adwright.creative.lifetime.retirement.lives import LifeLog, LifeRecord, RunningUnits
 from adwright.creative.lifetime.retirement.rates import Rates, credibility
 from adwright.creative.lifetime.retirement.rule import (
     Decisions,
@@ -47,11 +52,6 @@ from adwright.creative.lifetime.retirement.rule import (
     decide,
     flat_outlook,
     keeping_value,
-)
-from adwright.creative.lifetime.retirement.stop_text import (
-    ListFacts,
-    left_in_words,
-    list_in_words,
 )
 
 __all__ = ["RetirementList", "model_hash", "record_hash", "retirement_list"]
@@ -170,7 +170,7 @@ class RetirementList:
 
 def retirement_list(
     model: FittedLifetime,
-    lives: Lives,
+    lives: LifeRecord,
     period: int | None = None,
     config: RetireConfig | None = None,
     *,
@@ -189,8 +189,8 @@ def retirement_list(
     and as many past units like it as `like` says. 0 leaves any of the three out. clock: says when
     the list was made, which is part of its id.
 
-    Raises ConfigError and DataError as `Lives.running` and `credibility`, SchemaError where the
-    model counts in other units than the record.
+    Raises ConfigError and DataError as `LifeRecord.running` and `credibility`, SchemaError where
+    the model counts in other units than the record.
     """
     if min(explained, strongest, like) < 0:
         raise ConfigError(
@@ -255,7 +255,7 @@ def model_hash(model: FittedLifetime) -> str:
 
 def _frame(
     log: LifeLog,
-    ran: Running,
+    ran: RunningUnits,
     facts: ListFacts,
     rates: Rates,
     decided: Decisions,
@@ -298,8 +298,8 @@ def _text_or_null(texts: npt.NDArray[np.str_]) -> pl.Series:
 
 def _reasons(
     model: FittedLifetime,
-    lives: Lives,
-    ran: Running,
+    lives: LifeRecord,
+    ran: RunningUnits,
     chosen: pl.DataFrame,
     vectors: Vectors | None,
     facts: ListFacts,

@@ -19,7 +19,7 @@ import polars as pl
 
 from adwright.core.config import closest_name
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.lifetime.retirement.stop_list import RetirementList
+from adwright.creative.lifetime.retirement.listing.stop_list import RetirementList
 from adwright.data.schema import validate_events
 
 __all__ = ["held_back", "stop_events", "undo_events"]

@@ -1,0 +1,149 @@
+"""adwright retire predict and replay: what to stop, and what that would have saved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adwright.cli.retire.lives import kept_options, opened_lives, period_of
+from adwright.cli.shared import DryRun, Force, Offline, Seed, allowed_to_replace
+
+if TYPE_CHECKING:
+    from adwright.creative.lifetime.retirement.rule import RetireConfig
+
+__all__ = ["predict", "replay_rule"]
+
+OtherRecord = Annotated[
+    str | None,
+    typer.Argument(help="A newer record of the same ads; without it, the one of the training."),
+]
+Model = Annotated[
+    Path, typer.Option("--model", help="Folder of the run of `adwright retire train`.")
+]
+BreakEven = Annotated[
+    float | None,
+    typer.Option(
+        "--break-even",
+        min=0.0,
+        help="Value per cost that pays; without it --floor times that of all that ran so far.",
+    ),
+]
+Floor = Annotated[float, typer.Option("--floor", min=0.0, help="See --break-even.")]
+Ahead = Annotated[
+    int | None,
+    typer.Option("--ahead", min=1, help="To refresh is what half end within so many periods."),
+]
+Items = Annotated[
+    Path | None,
+    typer.Option(
+        "--creatives",
+        help="Table of creative_id and item_id: what each creative shows, for stops that a "
+        "service obeys, where the record does not say it.",
+    ),
+]
+ListFolder = Annotated[Path, typer.Option("--out", help="New folder for the list and its page.")]
+At = Annotated[
+    str | None,
+    typer.Option("--at", help="At the close of this day (or week); without it, the last one."),
+]
+First = Annotated[
+    str | None,
+    typer.Option(
+        "--from", help="First day (or week) to decide in; without it, where training ended."
+    ),
+]
+Until = Annotated[
+    str | None, typer.Option("--until", help="Last day (or week); without it, the last one.")
+]
+Json = Annotated[Path | None, typer.Option("--out", help="JSON file for all that was found.")]
+
+
+def predict(
+    record: OtherRecord = None,
+    model: Model = Path("runs/retire"),
+    out: ListFolder = Path("stop-list"),
+    at: At = None,
+    break_even: BreakEven = None,
+    floor: Floor = 0.5,
+    ahead: Ahead = None,
+    creatives: Items = None,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Ads to print.")] = 10,
+    offline: Offline = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """List what to stop, refresh and keep: days left, cause, what it saves, and why.
+
+    The list stops nothing: `adwright retire apply` does. Beside it stands what a rule without the
+    model would stop.
+    """
+    from adwright.creative.lifetime.retirement.listing.page import curves_by_action, write_list_page
+    from adwright.creative.lifetime.retirement.listing.stop_list import retirement_list
+    from adwright.creative.lifetime.retirement.run import open_retirement
+
+    replacing = not dry_run and allowed_to_replace(out, force=force)
+    config = _rule(break_even, floor, ahead)
+    trained = open_retirement(model)
+    options = kept_options(model, record)
+    options = replace(options, creatives=creatives or options.creatives)
+    lives = opened_lives(options, offline=offline)
+    period = period_of(lives, at, "--at")
+    found = retirement_list(trained.model, lives, period, config, model_id=trained.id)
+    typer.echo(found.text(rows).rstrip())
+    if dry_run:
+        typer.echo(f"Would write {out}")
+        return
+    found.save(out, overwrite=replacing)
+    options.keep(out)
+    curves = curves_by_action(trained.model, lives, found)
+    write_list_page(out / "list.html", found, curves=curves, facts={"made from": options.record})
+    typer.echo(f"\nThe list: {out / 'units.parquet'}\nThe page to read: {out / 'list.html'}")
+    if found.stops.height:
+        typer.echo(f"Next: adwright retire apply {out} --events stops.jsonl --dry-run")
+
+
+def replay_rule(
+    record: OtherRecord = None,
+    model: Model = Path("runs/retire"),
+    first: First = None,
+    until: Until = None,
+    out: Json = None,
+    break_even: BreakEven = None,
+    floor: Floor = 0.5,
+    seed: Seed = 0,
+    offline: Offline = False,
+    force: Force = False,
+) -> None:
+    """Replay the rule over past periods: what it would have saved and given up, beside others.
+
+    Beside it stand the rule without the model and the fatigue rules of ad tools, at the same value
+    kept, with 95% intervals over owners. Only periods that the model has not seen count.
+    """
+    from adwright.core.atomic import atomic_write_text
+    from adwright.creative.lifetime.retirement.replay import ReplayConfig, replay
+    from adwright.creative.lifetime.retirement.run import open_retirement
+
+    if out is not None:
+        allowed_to_replace(out, force=force)
+    config = ReplayConfig(retire=_rule(break_even, floor, None), seed=seed)
+    trained = open_retirement(model).model
+    lives = opened_lives(kept_options(model, record), offline=offline)
+    begin = period_of(lives, first, "--from")
+    if begin is None:
+        begin = int(trained.config["before"])
+    end = period_of(lives, until, "--until")
+    periods = range(begin, (lives.log.closed if end is None else end) + 1)
+    found = replay(lives, trained, periods, config)
+    typer.echo(found.text())
+    if out is not None:
+        atomic_write_text(out, found.to_json() + "\n")
+        typer.echo(f"Written to {out}")
+
+
+def _rule(break_even: float | None, floor: float, ahead: int | None) -> RetireConfig:
+    from adwright.creative.lifetime.retirement.rule import RetireConfig
+
+    return RetireConfig(break_even=break_even, floor=floor, ahead=ahead)
