@@ -18,6 +18,7 @@ from adwright.core.atomic import (
     atomic_folder,
     atomic_write_bytes,
     atomic_write_text,
+    check_free,
     locked,
     resource_error,
     sync_folder,
@@ -129,6 +130,9 @@ def test_other_files_permission_is_not_blamed_on_the_folder(tmp_path: Path) -> N
 def test_existing_folder_needs_overwrite(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "run") as folder:
         (folder / "old").write_text("old")
+    with pytest.raises(ResourceError, match="exists already"):
+        check_free(tmp_path / "run", overwrite=False)
+    check_free(tmp_path / "run", overwrite=True)
     with pytest.raises(ResourceError, match="exists already"), atomic_folder(tmp_path / "run"):
         pass
     with atomic_folder(tmp_path / "run", overwrite=True) as folder:

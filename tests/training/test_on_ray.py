@@ -3,7 +3,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from adwright.core.environment import environment
 from adwright.core.errors import ConfigError, MissingExtraError, ResumeError
 from adwright.data.tasks.task import Task
 from adwright.models.embeddings import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.on_ray import _cause, fit_on_ray, tune_on_ray
+from adwright.training.on_ray import _cause, fit_on_ray, ray_cluster, tune_on_ray
 from adwright.training.ranking.fit import FitConfig, fit
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, tune
@@ -54,12 +56,26 @@ def maker(marker: Path | None = None) -> Callable[[Task], nn.Module]:
     return make
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """One that both tests train on: only to start it takes ten seconds of processor time."""
+    ray = pytest.importorskip("ray")
+    given = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    # Workers of Ray give way to all other processes, which are other tests here.
+    given |= {"RAY_worker_niceness": "0"}
+    with environment(given), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")
+        with ray_cluster(2):
+            yield
+        assert not ray.is_initialized()
+
+
 # Ray warns of settings of its own that it will drop.
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 def test_workers_that_die_are_replaced_and_the_result_is_that_of_one_process(
     task: Task, config: Config, tmp_path: Path, compare: Any
 ) -> None:
-    pytest.importorskip("ray")
     settings = config(learning_rate=2e-3, decay=0.5, checkpoint_every=5)
     marker, run = tmp_path / "killed", tmp_path / "ray"
     model, found = fit_on_ray(maker(marker), task.folder, settings, run, retries=1)
@@ -157,9 +173,9 @@ def pairs(number: int, seed: int) -> Texts:
 TUNE = TuneConfig(epochs=2, batch=4, micro=4, learning_rate=0.01, checkpoint_every=2)
 
 
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 def test_tuning_goes_on_where_a_worker_died(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
     pytest.importorskip("transformers")
     marker, run, data, valid = tmp_path / "killed", tmp_path / "ray", pairs(18, 0), pairs(6, 1)
     # One worker: what two divide is looked at above and where torchrun starts them.

@@ -24,6 +24,7 @@ __all__ = [
     "atomic_folder",
     "atomic_write_bytes",
     "atomic_write_text",
+    "check_free",
     "locked",
     "resource_error",
     "sync_folder",
@@ -96,7 +97,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     path = Path(path)
     with ExitStack() as stack:
         with _as_resource_error(path):
-            _check_free(path, overwrite=overwrite)
+            check_free(path, overwrite=overwrite)
             path.parent.mkdir(parents=True, exist_ok=True)
             remove_dead(path)
             temporary = stack.enter_context(new_folder(path))
@@ -106,7 +107,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
                 yield temporary
             with _as_resource_error(path):
                 _sync_tree(temporary)
-                _check_free(path, overwrite=overwrite)
+                check_free(path, overwrite=overwrite)
                 _move_into_place(temporary, path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -167,7 +168,9 @@ def _as_resource_error(path: Path, known: dict[int, tuple[str, str]] = _NOWHERE)
         raise translated from error
 
 
-def _check_free(path: Path, *, overwrite: bool) -> None:
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raise ResourceError as `atomic_folder` does of a path that is taken: to ask before work
+    that would be for nothing."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ResourceError(
             "the path is taken by something that is not a folder",

@@ -206,6 +206,12 @@ def everything_else_after(week: int, folder: Path) -> CompleteJourney:
     return journey
 
 
+@pytest.fixture(scope="module")
+def other_later(tmp_path_factory: pytest.TempPathFactory) -> CompleteJourney:
+    """The small journey with other data after week 30."""
+    return everything_else_after(30, tmp_path_factory.mktemp("other"))
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -216,10 +222,9 @@ def everything_else_after(week: int, folder: Path) -> CompleteJourney:
     ],
 )
 def test_features_are_equal_to_the_bit_whatever_comes_after_the_landmark(
-    small_journey: CompleteJourney, tmp_path: Path, config: SpellConfig
+    small_journey: CompleteJourney, other_later: CompleteJourney, config: SpellConfig
 ) -> None:
-    other = everything_else_after(30, tmp_path)
-    before, after = spells_of(small_journey, config), spells_of(other, config)
+    before, after = (spells_of(each, config) for each in (small_journey, other_later))
     rows = [np.flatnonzero(each.start + each.entry <= 30) for each in (before, after)]
     one, two = before.take(rows[0]), after.take(rows[1])
     assert len(one) >= 5

@@ -137,6 +137,15 @@ def test_promotions_of_some_weeks(journey: CompleteJourney) -> None:
     assert list(WEEKS) == list(range(1, 54))
 
 
+def test_promotions_of_some_stores(journey: CompleteJourney) -> None:
+    whole = journey.promotions(weeks=[3]).collect()
+    stores = whole["store_id"].unique().sort().gather([1, 4, 1])
+    some = journey.promotions(weeks=[3], stores=stores).collect()
+    assert some.equals(whole.filter(pl.col("store_id").is_in(stores.implode())))
+    assert some["store_id"].n_unique() == 2
+    assert journey.promotions(weeks=[3], stores=stores.clear()).collect().is_empty()
+
+
 def test_events_pass_validation_in_strict_order(events: pl.DataFrame) -> None:
     validate_events(events, strict_time_order=True)
     kinds = dict(events["kind"].value_counts().iter_rows())

@@ -139,8 +139,12 @@ def test_closing_ends_what_runs(process: PipelineProcess) -> None:
 def test_one_that_takes_nothing_is_given_up() -> None:
     long = list(range(200_000))
     assert len(json.dumps(long)) > 1_000_000
+
+    def start() -> Any:
+        return Life(1, reads=False)
+
     with (
-        closing(PipelineProcess({"model": "m"}, start=lambda: Life(1, reads=False))) as process,  # type: ignore[arg-type,return-value]
+        closing(PipelineProcess({"model": "m"}, start=start, send_seconds=1)) as process,
         pytest.raises(ResourceError),
     ):
         list(process.submit(long, {}))

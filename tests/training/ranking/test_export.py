@@ -21,7 +21,6 @@ from adwright.core.errors import (
 )
 from adwright.data.tasks.task import Task
 from adwright.models.calibration import IsotonicCalibrator, PlattCalibrator
-from adwright.training.onnx_file import onnx_bytes
 from adwright.training.ranking import export
 from adwright.training.ranking.export import OnnxScorer, export_onnx, export_program, scorer_inputs
 from adwright.training.ranking.ranker import Ranker
@@ -168,6 +167,12 @@ def test_the_artifact_says_what_a_server_needs(
         "numeric": ["ads", 3],
     }
     assert saved.feature_spec is not None
+
+
+def test_what_is_there_is_not_replaced_and_that_is_said_before_any_work(
+    ranker: Ranker, scorer: OnnxScorer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(export, "export_program")
     with pytest.raises(ResourceError, match="exists"):
         export_onnx(ranker, folder / "scorer")
 
@@ -200,13 +205,17 @@ def test_lists_of_codes_are_exported_too(tmp_path: Path) -> None:
 
 
 def test_a_wrong_export_is_not_written(
-    ranker: Ranker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ranker: Ranker,
+    scorer: OnnxScorer,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    program = export_program(replace(ranker, negative_rate=0.3))
-    other = onnx_bytes(program, export.NAMES, export.OUTPUTS)
-    monkeypatch.setattr(export, "onnx_bytes", lambda *_: other)
+    right = load_artifact(folder / "scorer").files["scorer.onnx"]
+    monkeypatch.setattr(export, "export_program", lambda _: None)
+    monkeypatch.setattr(export, "onnx_bytes", lambda *_: right)
     with pytest.raises(ArtifactError, match="differs from the model"):
-        export_onnx(ranker, tmp_path / "scorer")
+        export_onnx(replace(ranker, negative_rate=0.3), tmp_path / "scorer")
     assert not (tmp_path / "scorer").exists()
 
 

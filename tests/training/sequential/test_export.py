@@ -90,6 +90,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def written_before(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """What is exported next is the file of this folder: tracing and writing it takes seconds."""
+    data = load_artifact(folder).files["model.onnx"]
+    monkeypatch.setattr(module, "sequence_program", lambda *_, **__: None)
+    monkeypatch.setattr(module, "onnx_bytes", lambda *_: data)
+
+
 @pytest.mark.parametrize("name", ["plain", "sasrec, context, wide"])
 def test_an_exported_retriever_says_the_same(name: str) -> None:
     model = retriever(RETRIEVERS[name])
@@ -175,8 +182,7 @@ def test_the_artifact_says_what_a_server_needs(folder: Path) -> None:
 
 
 def test_nothing_is_replaced_unasked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = load_artifact(folder / "retriever").files["model.onnx"]
-    monkeypatch.setattr(module, "onnx_bytes", lambda *_: data)
+    written_before(monkeypatch, folder / "retriever")
     with pytest.raises(ResourceError, match="exists"):
         export_sequence(artifact_of(retriever(ALL)), folder / "retriever")
     export_sequence(artifact_of(retriever(ALL)), folder / "retriever", overwrite=True)
@@ -186,8 +192,7 @@ def test_a_wrong_export_is_not_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, model in (("retriever", retriever(ALL)), ("ranker", ranker(JUDGE))):
-        data = load_artifact(folder / name).files["model.onnx"]
-        monkeypatch.setattr(module, "onnx_bytes", lambda *_, data=data: data)
+        written_before(monkeypatch, folder / name)
         with torch.no_grad():
             model.stack.layers[1].w1[0, 0] += 1  # type: ignore[index, operator]
         with pytest.raises(ArtifactError, match="differs from the model"):
@@ -252,8 +257,7 @@ def test_another_artifact_is_no_export(tmp_path: Path) -> None:
 def test_whatever_was_saved_is_exported(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = load_artifact(folder / "retriever").files["model.onnx"]
-    monkeypatch.setattr(module, "onnx_bytes", lambda *_: data)
+    written_before(monkeypatch, folder / "retriever")
     artifact_of(retriever(ALL)).save(tmp_path / "model")
     file, difference = export_saved(tmp_path / "model", tmp_path / "out")
     assert file == tmp_path / "out" / "model.onnx"

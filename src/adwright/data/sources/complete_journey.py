@@ -77,10 +77,12 @@ class CompleteJourney:
         product_category, product_type, package_size."""
         return self._scan("products")
 
-    def promotions(self, *, weeks: Collection[int] | None = None) -> pl.LazyFrame:
+    def promotions(
+        self, *, weeks: Collection[int] | None = None, stores: pl.Series | None = None
+    ) -> pl.LazyFrame:
         """Placement, one row per (product_id, store_id, week): display_location, mailer_location.
 
-        weeks: only these; None means all 53, 20,927,744 rows.
+        weeks: only these; None means all 53, 20,927,744 rows. stores: only these; None means all.
 
         The file holds 12,785 keys twice. Display and mailer are each resolved to the strongest
         placement that was recorded: any code before "0", and of two codes the one that sorts
@@ -90,8 +92,16 @@ class CompleteJourney:
         # Grouping a week at a time takes an eighth of the memory of grouping the file at once
         # (0.25 GB instead of 2) and a third of the time.
         wanted = WEEKS if weeks is None else sorted(set(weeks))
+
+        def rows(week: int) -> pl.LazyFrame:
+            found = table.filter(pl.col("week") == week)
+            if stores is None:
+                return found
+            # A filter would be looked at in all rows of the file, and not in those of the week.
+            return found.join(pl.LazyFrame({"store_id": stores}), on="store_id", how="semi")
+
         parts = [
-            table.filter(pl.col("week") == week)
+            rows(week)
             .group_by(_SHELF)
             .agg(_strength(column, codes).min() for column, codes in _CODES.items())
             .with_columns(_code(column, codes) for column, codes in _CODES.items())

@@ -30,11 +30,14 @@ def promoted_on(source: CompleteJourney, shelves: pl.DataFrame) -> pl.DataFrame:
         for week in WEEKS:
             asked = shelves.filter(pl.col("week") == week)
             placed = (
-                source.promotions(weeks=[week])
-                .filter(pl.col("store_id").is_in(asked["store_id"].unique().implode()))
+                source.promotions(weeks=[week], stores=asked["store_id"])
                 .join(types.lazy(), on="product_id")
                 .join(asked.lazy(), on=SHELF, how="semi")
-                .join(price_tags(sales, week).lazy(), on="product_id", how="left")
+                .collect()
+            )
+            tags = price_tags(sales.join(placed, on="product_id", how="semi"), week)
+            parts.append(
+                placed.join(tags, on="product_id", how="left")
                 .sort("store_id", "product_type", "product_id")
                 .select(
                     *SHELF,
@@ -46,7 +49,6 @@ def promoted_on(source: CompleteJourney, shelves: pl.DataFrame) -> pl.DataFrame:
                     discount="discount",
                 )
             )
-            parts.append(placed.collect())
             bar.advance()
     return pl.concat(parts)
 

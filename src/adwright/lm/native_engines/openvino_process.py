@@ -27,8 +27,6 @@ from adwright.lm.native_engines.worker_process import WorkerProcess
 __all__ = ["PipelineProcess", "PipelineRequest"]
 
 _WORKER = "adwright.lm.native_engines.openvino_worker"
-#: Seconds after which a process that takes nothing from its connection is given up.
-_SEND_SECONDS = 10
 _WHERE = "openvino"
 _DEFAULT = RestartBounds()
 
@@ -72,7 +70,8 @@ class PipelineProcess:
     settings: those of the worker but `socket` and `parent`. Where the process dies, every request
     in it raises a ResourceError that says how it died, and the process is started again within
     `bounds`; what is asked meanwhile waits for it. start: begins a life, that of the worker by
-    default.
+    default. send_seconds: after so many a process that takes nothing from its connection is given
+    up.
 
     Raises AssetError where OpenVINO cannot load the model, ResourceError where the process cannot
     be started.
@@ -83,8 +82,11 @@ class PipelineProcess:
         settings: Mapping[str, Any],
         bounds: RestartBounds = _DEFAULT,
         start: Callable[[], WorkerProcess] | None = None,
+        *,
+        send_seconds: int = 10,
     ) -> None:
         self._link: _Link | None = None
+        self._send_seconds = send_seconds
         self._idents = count(1)
         self._lives = Supervisor(
             "OpenVINO",
@@ -137,7 +139,7 @@ class PipelineProcess:
         """Connect to a life that is ready."""
         if self._link is not None:
             self._link.end()
-        self._link = _Link(life, lambda: self._lives)
+        self._link = _Link(life, lambda: self._lives, self._send_seconds)
 
     def _ping(self, life: WorkerProcess) -> bool:
         """Ask for a sign, which the link hears."""
@@ -149,14 +151,16 @@ class PipelineProcess:
 class _Link:
     """The connection to one life, and the requests in it."""
 
-    def __init__(self, life: WorkerProcess, lives: Callable[[], Supervisor]) -> None:
+    def __init__(
+        self, life: WorkerProcess, lives: Callable[[], Supervisor], send_seconds: int
+    ) -> None:
         self._life, self._lives = life, lives
         self.live: dict[int, PipelineRequest] = {}
         self._over: AdwrightError | None = None
         self._lock, self._sending = threading.Lock(), threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # A process that is stopped reads nothing, and its callers must not wait for that.
-        bound = struct.pack("ll", _SEND_SECONDS, 0)
+        bound = struct.pack("ll", send_seconds, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
         self._socket.connect(life.socket)
         self._thread = threading.Thread(target=self._read, name="adwright-openvino", daemon=True)

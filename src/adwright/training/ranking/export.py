@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.atomic import check_free
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ValueInvalidError
 from adwright.data.batches.batch import Batch
@@ -132,6 +133,7 @@ def export_onnx(ranker: Ranker, folder: str | Path, *, overwrite: bool = False) 
     other numbers than the ranker (nothing is written), ResourceError where the folder exists
     (without `overwrite`) or the disk is full.
     """
+    check_free(Path(folder), overwrite=overwrite)
     data = onnx_bytes(export_program(ranker), NAMES, OUTPUTS)
     scorer = OnnxScorer(data)
     difference = _largest_difference(ranker, scorer)

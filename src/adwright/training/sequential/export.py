@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.atomic import check_free
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
@@ -175,6 +176,7 @@ def export_sequence(
     ResourceError where the folder exists (without `overwrite`) or the disk is full.
     """
     model, timed = artifact.model, artifact.timed
+    check_free(Path(folder), overwrite=overwrite)
     names = tuple(_example(model, 2, timed))
     data = onnx_bytes(sequence_program(model, timed=timed), names, _outputs(model))
     program = OnnxProgram(data, _words(model))
