@@ -138,11 +138,15 @@ class SurvivalNetwork(nn.Module):
         return tuple(head(x).float().unflatten(1, (-1, self.causes)) for head in self.heads)
 
     def loss(
-        self, inputs: SpellInputs, targets: tuple[BinTargets, ...], weight: Tensor | None = None
+        self,
+        inputs: SpellInputs,
+        targets: tuple[BinTargets, ...],
+        weight: Tensor | None = None,
+        added: tuple[Tensor, ...] | None = None,
     ) -> Tensor:
         """L summed over the units, []. targets: of each head. weight: [B], each unit's share in the
-        loss; divided by its mean."""
-        loss = self.losses(inputs, targets)
+        loss; divided by its mean. added: [B, J * C] of each head, to the logits."""
+        loss = self.losses(inputs, targets, added)
         total = loss[0]
         if len(loss) == 2:
             total = torch.lerp(loss[1], loss[0], self.config.short_weight)
@@ -151,10 +155,19 @@ class SurvivalNetwork(nn.Module):
         mean = weight.mean()
         return (total * weight / mean).sum() if float(mean) > 0 else total.sum()
 
-    def losses(self, inputs: SpellInputs, targets: tuple[BinTargets, ...]) -> tuple[Tensor, ...]:
-        """Minus the log-likelihood [B] of each head."""
-        found = zip(self(inputs), targets, strict=True)
-        return tuple(hazard_loss(logits, target) for logits, target in found)
+    def losses(
+        self,
+        inputs: SpellInputs,
+        targets: tuple[BinTargets, ...],
+        added: tuple[Tensor, ...] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Minus the log-likelihood [B] of each head. added: [B, J * C] of each, to the logits."""
+        logits = self(inputs)
+        if added is not None:
+            more = zip(logits, added, strict=True)
+            logits = tuple(own + each.view_as(own) for own, each in more)
+        found = zip(logits, targets, strict=True)
+        return tuple(hazard_loss(each, target) for each, target in found)
 
     def _parts(self, inputs: SpellInputs) -> tuple[list[Tensor], Tensor | None]:
         """What is concatenated, [B, ...] each, and what is added to the first layer, [B, H]."""
