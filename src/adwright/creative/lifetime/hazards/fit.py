@@ -92,7 +92,7 @@ class LifetimeConfig:
     epochs: int | None = None
     validations: int | None = None
     batch: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     embedding_learning_rate: float = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -235,7 +235,7 @@ class _Lifetime(Trainee[Tensor]):
         weights = config.clicks.of(table.clicks, table.shown, len(table))
         self.weight = None if config.clicks.by == "none" else torch.from_numpy(weights)
         self.steps = math.ceil(len(data) / self.batch)
-        epochs = config.epochs or math.ceil(_STEPS / self.steps)
+        epochs = config.epochs or max(1, round(_STEPS / self.steps))
         validations = config.validations or min(max(epochs, 4), 20)
         ends = np.arange(1, validations + 1) * (epochs * self.steps) / validations
         #: Steps of the run after which a validation follows.
