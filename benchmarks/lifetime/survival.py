@@ -1,7 +1,7 @@
 """When a display will end: two terms, one, and other libraries (hours, in pieces, resumable).
 
     python -m benchmarks.lifetime.survival                      what is missing, then the result
-    python -m benchmarks.lifetime.survival --where chain        this task alone, no result
+    python -m benchmarks.lifetime.survival --where chain        this task alone, in a few lines
     python -m benchmarks.lifetime.survival --only two_terms --seed 1
     python -m benchmarks.lifetime.survival --only-summarise     the result of what is finished
 
@@ -89,7 +89,9 @@ def main() -> None:
     if not asked.only_summarise:
         for task in tasks:
             task.train(asked.only, SEEDS if asked.seed is None else (asked.seed,))
-    if asked.where or asked.only or asked.seed is not None:
+    if asked.only or asked.seed is not None:
+        return
+    if asked.where:
         for task in tasks:
             task.show()
     else:

@@ -288,6 +288,7 @@ def test_every_setting_changes_what_is_learned(name: str) -> None:
     if name == "patience":
         # Gets worse at once, and better later on.
         config = replace(CONFIG, learning_rate=0.3, epochs=6, schedule="constant")
+        config = replace(config, validations=6)
     table = _with_a_clock(TABLE) if name in ("clocks", "common_effects") else TABLE
     usual = fit_lifetime(table, VALID, config)
     changed = fit_lifetime(table, VALID, replace(config, **{name: CHANGES[name]}))
