@@ -55,8 +55,9 @@ def classic_sets(
             method: tuple(map(np.stack, zip(*each, strict=True))) for method, each in sums.items()
         }
         for method, (won, compared) in stacked.items():
-            c = two_level_ratio(won, compared, np.random.default_rng(0))
-            figures |= {f"{name}_c_{method}": c.value, f"{name}_c_{method}_ci": [c.low, c.high]}
+            all_c = two_level_ratio(won, compared, np.random.default_rng(0))
+            key = f"{name}_c_{method}"
+            figures |= {key: all_c.value, f"{key}_ci": [all_c.low, all_c.high]}
         for other in ("one_head", "cox"):
             if {"two_terms", other} <= stacked.keys():
                 (won, compared), (less, of_less) = stacked["two_terms"], stacked[other]

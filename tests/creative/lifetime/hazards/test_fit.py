@@ -181,10 +181,9 @@ def test_without_validation_the_last_weights_are_kept() -> None:
 
 
 def test_patience_ends_a_run_that_gets_no_better() -> None:
-    config = replace(
-        CONFIG, epochs=9, patience=2, learning_rate=1e-12, embedding_learning_rate=1e-12
-    )
-    model = fit_lifetime(TABLE, VALID, replace(config, schedule="constant"))
+    config = replace(CONFIG, epochs=9, validations=9, patience=2, learning_rate=1e-12)
+    config = replace(config, schedule="constant", embedding_learning_rate=1e-12)
+    model = fit_lifetime(TABLE, VALID, config)
     assert len(model.records) < 9
 
 
