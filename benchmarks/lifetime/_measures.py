@@ -57,7 +57,7 @@ def of_curves(
         return found
     first = float(test.entry.min())
     last = float(min(curves.edges[-1], test.time.max() - 1))
-    weeks = np.arange(first, last + 1)
+    weeks = np.arange(first, last + 1, dtype=np.float32)
     survival = curves.at(weeks)
     since = test.time - test.entry
     scores = brier_scores(since, test.ended, survival[:, 1:], weeks[1:] - first)

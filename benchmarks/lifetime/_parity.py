@@ -36,7 +36,7 @@ def parity(spells: runs.Spells, curves: LifeCurves, *, run: bool) -> dict[str, A
     test, few = spells.test.take(rows), curves.take(rows)
     train = spells.train
     risk = few.risk()
-    weeks = np.arange(1.0, min(few.edges[-1], test.time.max()))
+    weeks = np.arange(1, min(few.edges[-1], test.time.max()), dtype=np.float32)
     survival = few.at(weeks)
     censoring = censoring_curve(train.time, train.ended)
     lives = test.time, test.ended

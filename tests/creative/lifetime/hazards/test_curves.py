@@ -175,7 +175,7 @@ def test_a_higher_hazard_is_a_higher_risk() -> None:
     worse = tuple(step - np.float32(0.3) for step in low.steps)
     high = LifeCurves(low.terms, low.causes, low.entry, worse)
     for term in ("short", "long", "all"):
-        assert (high.risk(term) > low.risk(term)).all()  # type: ignore[arg-type]
+        assert (high.risk(term) > low.risk(term)).all()
 
 
 def test_units_can_be_taken() -> None:

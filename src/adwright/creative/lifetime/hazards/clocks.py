@@ -16,6 +16,7 @@ values as there are periods.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adwright.creative.lifetime.spell_table import SpellTable
 
@@ -39,7 +40,7 @@ def clocks_of(table: SpellTable) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _is_clock(place: np.ndarray, x: np.ndarray, periods: int) -> bool:
+def _is_clock(place: NDArray[np.int64], x: NDArray[np.float64], periods: int) -> bool:
     """Of the known values x [N] at places [N] of their periods."""
     count = np.bincount(place, minlength=periods)
     there = np.count_nonzero(count)
@@ -48,4 +49,4 @@ def _is_clock(place: np.ndarray, x: np.ndarray, periods: int) -> bool:
     mean = np.bincount(place, x, periods) / np.maximum(count, 1)
     within = float(((x - mean[place]) ** 2).sum())
     between = 1 - (within / (len(x) - there)) / (total / (len(x) - 1))
-    return between >= _BETWEEN and len(np.unique(x)) > _RECURS * there
+    return bool(between >= _BETWEEN) and len(np.unique(x)) > _RECURS * there
