@@ -1,9 +1,9 @@
 """Spells as plain arrays for the survival models of other libraries, and their answers.
 
 The peers get what the networks of ours get: numbers (a log where they are skewed, then
-standardised; a gap is the mean, and a column says so), categories as codes, and of the words the
-frequent ones as columns of 0 and 1. All spells of a task have one landmark, so their time counts
-from it and nobody enters late.
+standardised; a gap is the mean, and a column says so; none that tells the week alone), categories
+as codes, and of the words the frequent ones as columns of 0 and 1. All spells of a task have one
+landmark, so their time counts from it and nobody enters late.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adwright.creative.lifetime.hazards.clocks import clocks_of
 from adwright.creative.lifetime.spell_table import SpellTable
 from benchmarks.common.processes import ROOT
 from benchmarks.peers import environments
@@ -33,18 +34,19 @@ PEERS = {
     "torchsurv": "Cox network, torchsurv",
     "boosting": "boosting on the hazard, scikit-learn",
 }
-_WORDS, _MIN_COUNT, _SKEWED = 32, 5, 2.0
+_WORDS, _MIN_COUNT, _SKEWED = 32, 30, 2.0
 
 
 @dataclass(frozen=True)
 class PeerModel:
-    """What a peer is built with, as ours is. rows: most spells that it is trained on."""
+    """What a peer is built with, as ours is. rates: learning rates, of which the validation spells
+    choose. rows: most spells that it is trained on."""
 
     hidden: tuple[int, ...] = (128, 64)
     width: int = 8
     batch: int = 1024
     epochs: int = 6
-    rate: float = 1e-3
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     rows: int | None = None
 
 
@@ -52,7 +54,9 @@ class _Columns:
     """The columns of a table, by what training has."""
 
     def __init__(self, train: SpellTable) -> None:
-        numbers = train.numbers
+        clocks = clocks_of(train)
+        self._kept = np.array([name not in clocks for name in train.number_names])
+        numbers = train.numbers[:, self._kept]
         with np.errstate(invalid="ignore"):
             mean, spread = np.nanmean(numbers, 0), np.nanstd(numbers, 0)
             skew = np.nanmean(((numbers - mean) / np.maximum(spread, 1e-9)) ** 3, 0)
@@ -75,8 +79,9 @@ class _Columns:
 
     def of(self, table: SpellTable) -> tuple[NDArray[Any], ...]:
         """x, codes, time and event of a part."""
-        found = (self._even(table.numbers) - self._mean) / np.maximum(self._spread, 1e-9)
-        gaps = np.isnan(table.numbers)[:, self._gaps].astype(np.float32)
+        numbers = table.numbers[:, self._kept]
+        found = (self._even(numbers) - self._mean) / np.maximum(self._spread, 1e-9)
+        gaps = np.isnan(numbers)[:, self._gaps].astype(np.float32)
         unit = np.repeat(np.arange(len(table)), np.diff(table.offsets))
         place = np.full(len(table.vocabulary), -1)
         place[self._words] = np.arange(len(self._words))
@@ -93,7 +98,7 @@ class _Columns:
 
 
 def _codes(values: NDArray[np.int32], size: int) -> NDArray[np.int64]:
-    """From a value, and -1 at the end, to its code: 0 where training has it less than 5 times."""
+    """From a value, and -1 at the end, to its code: 0 where training has it rarely."""
     counts = np.bincount(values[values >= 0], minlength=size)
     codes = np.zeros(size + 1, np.int64)
     kept = np.flatnonzero(counts >= _MIN_COUNT)
@@ -107,14 +112,14 @@ def write_exchange(
     edges: tuple[float, ...],
     model: PeerModel,
 ) -> None:
-    """train.npz, valid.npz, test.npz and meta.json for `run_survival.py`. edges: of the bins, in
-    ages since the landmark, from 0 on."""
+    """train.npz, valid.npz, test.npz and meta.json for `run_survival.py`. edges: of the bins, as
+    ages of the spells; there they count from the landmark."""
     columns = _Columns(parts["train"])
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in parts.items():
         x, codes, time, event = columns.of(table)
         np.savez(folder / f"{name}.npz", x=x, codes=codes, time=time, event=event)
-    meta = {**model.__dict__, "edges": list(edges), "sizes": columns.sizes}
+    meta = {**model.__dict__, "edges": [edge - edges[0] for edge in edges], "sizes": columns.sizes}
     (folder / "meta.json").write_text(json.dumps(meta), "utf-8")
 
 

@@ -1,19 +1,19 @@
 """The networks of the lifetime benchmark: what is compared, and each training, kept by its cell.
 
-A cell is a variant (one head, two terms, their weights by clicks, an input left out) and a seed.
-Its training keeps the model, so that a run that was stopped goes on with what is missing.
+A cell is a variant (one head, two terms, their weights by clicks, an input left out, no remedy for
+the split by time) and a seed. Its training keeps the model, so that a run that was stopped goes on
+with what is missing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
@@ -24,7 +24,6 @@ from adwright.creative.lifetime.hazards.fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime
 from adwright.creative.lifetime.hazards.inputs import Vectors
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.metrics.survival import Concordance, harrell_c
 from benchmarks.common.next_basket import keep, read
 
 Variant = Literal[
@@ -37,7 +36,8 @@ Variant = Literal[
     "without_categories",
     "without_words",
     "without_place",
-    "without_images",
+    "with_clocks",
+    "without_common_effects",
 ]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 SCRATCH = cache_folder() / "bench" / "lifetime"
@@ -70,27 +70,24 @@ class LifetimeCell:
     def config(self, base: LifetimeConfig, spells: Spells) -> LifetimeConfig:
         """Of the variant; all else as in `base`."""
         config = replace(base, seed=self.seed)
-        match self.variant:
-            case "one_head":
-                return replace(config, heads=1)
-            case "two_terms":
-                return config
-            case "two_ratio":
-                return replace(config, clicks=ClickWeights("ratio"))
-            case "two_clipped":
-                return replace(config, clicks=ClickWeights("clipped"))
-            case "two_smoothed":
-                return replace(config, clicks=ClickWeights("smoothed"))
-            case "without_numbers":
-                return replace(config, leave_out=("numbers",))
-            case "without_categories":
-                return replace(config, leave_out=("categories",))
-            case "without_words":
-                return replace(config, leave_out=("words",))
-            case "without_place":
-                return replace(config, leave_out=spells.place)
-            case "without_images":
-                return replace(config, leave_out=tuple(spells.vectors_of("train")))
+        return replace(config, **self._changes(spells))
+
+    def _changes(self, spells: Spells) -> dict[str, Any]:
+        """What the variant has otherwise than the full model."""
+        found: dict[Variant, dict[str, Any]] = {
+            "one_head": {"heads": 1},
+            "two_terms": {},
+            "two_ratio": {"clicks": ClickWeights("ratio")},
+            "two_clipped": {"clicks": ClickWeights("clipped")},
+            "two_smoothed": {"clicks": ClickWeights("smoothed")},
+            "without_numbers": {"leave_out": ("numbers",)},
+            "without_categories": {"leave_out": ("categories",)},
+            "without_words": {"leave_out": ("words",)},
+            "without_place": {"leave_out": spells.place},
+            "with_clocks": {"clocks": "keep"},
+            "without_common_effects": {"common_effects": False},
+        }
+        return found[self.variant]
 
 
 class NotTrained(Exception):
@@ -136,55 +133,6 @@ def curves_of(
     """What the cell's model says of the test spells."""
     model = trained(cell, base, spells, run=run)
     return model.predict(spells.test, spells.vectors_of("test"))
-
-
-def concordances(
-    curves: LifeCurves, test: SpellTable, border: float, weights: NDArray[np.float64] | None = None
-) -> dict[str, Concordance]:
-    """Harrell's C of each term and of all.
-
-    border: age at which the short term ends, the same for all that is compared. short: all spells,
-    pairs whose first end came by then, ordered by the curve up to there. long: spells that lived
-    on, ordered by the rest of their curve. all: all spells, whole curve. weights: multiplicities.
-    """
-    on = np.flatnonzero(test.time > border)
-    rest = curves.given(border)
-    kept = None if weights is None else weights[on]
-    entry = np.maximum(test.entry, np.float32(border))[on]
-    return {
-        "short": harrell_c(
-            test.time,
-            test.ended,
-            curves.risk(until=border),
-            entry=test.entry,
-            weights=weights,
-            until=border,
-            of="spells",
-        ),
-        "long": harrell_c(
-            test.time[on],
-            test.ended[on],
-            rest.risk()[on],
-            entry=entry,
-            weights=kept,
-            of=f"spells that lived beyond {border:g}",
-        ),
-        "all": harrell_c(
-            test.time, test.ended, curves.risk(), entry=test.entry, weights=weights, of="spells"
-        ),
-    }
-
-
-def by_seed(
-    variant: Variant, seeds: Sequence[int], base: LifetimeConfig, spells: Spells, border: float
-) -> dict[str, list[Concordance]]:
-    """The C of each term, one a seed."""
-    found: dict[str, list[Concordance]] = {}
-    for seed in seeds:
-        curves = curves_of(LifetimeCell(variant, seed), base, spells)
-        for term, value in concordances(curves, spells.test, border).items():
-            found.setdefault(term, []).append(value)
-    return found
 
 
 def _folder(cell: LifetimeCell, config: LifetimeConfig, spells: Spells) -> Path:

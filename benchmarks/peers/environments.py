@@ -94,6 +94,7 @@ REQUIREMENTS: dict[PeerName, tuple[str, ...]] = {
         "torchtuples==0.2.2",
         "torchsurv==0.1.5",
         "lifelines==0.30.0",
+        "scikit-survival==0.23.1",
         "scikit-learn==1.5.2",
         "numpy==1.26.4",
         "scipy==1.13.1",

@@ -5,15 +5,16 @@
 FOLDER: train.npz, valid.npz and test.npz, each with x float32 [N, F] (numbers, standardised, no
 gaps), codes int32 [N, C] (categories, 0 for what training has not seen), time float32 [N] since the
 landmark, event bool [N]; and meta.json: edges [T + 1] of the bins from 0 on, sizes [C] of the
-codes, hidden, width of embeddings, batch, epochs, rate, rows (most that are trained on, null for
-all).
+codes, hidden, width of embeddings, batch, epochs, rates (of which the validation units choose),
+rows (most that are trained on, null for all).
 
 MODEL: cox (lifelines, Efron's ties), logistic_hazard, deephit (pycox), torchsurv (Cox's partial
 likelihood of a network), boosting (scikit-learn, on the hazard of a unit and bin). OUT gets
 result.json with the CPU-seconds of training and of asking, and scores.npz: risk [N] of the test
 units, higher for an earlier end, and where the model has it survival float32 [N, T] at the edges.
 
-The networks have the same layers, embeddings, batch, rate and early stopping as ours.
+The networks have the same layers, embeddings and batch as ours, their rate and the end of their
+training are chosen by the validation units.
 """
 
 from __future__ import annotations
@@ -151,13 +152,15 @@ def _pycox(kind: Any, train: Split, valid: Split, meta: dict[str, Any], **settin
         ((s["x"], s["codes"].astype(np.int64)), labels.transform(s["time"], s["event"]))
         for s in (train, valid)
     ]
-    net = Net(
-        train["x"].shape[1], meta["sizes"], meta["hidden"], meta["width"], labels.out_features
-    )
-    model = kind(net, tt.optim.Adam(meta["rate"]), duration_index=labels.cuts, **settings)
-    stops = [tt.callbacks.EarlyStopping(patience=_PATIENCE)]
     (x, y), held = both
-    model.fit(x, y, meta["batch"], meta["epochs"], stops, verbose=False, val_data=held)
+    found = []
+    for rate in meta["rates"]:
+        net = Net(x[0].shape[1], meta["sizes"], meta["hidden"], meta["width"], labels.out_features)
+        model = kind(net, tt.optim.Adam(rate), duration_index=labels.cuts, **settings)
+        stop = tt.callbacks.EarlyStopping(patience=_PATIENCE)
+        model.fit(x, y, meta["batch"], meta["epochs"], [stop], verbose=False, val_data=held)
+        found.append((float(model.log.to_pandas()["val_loss"].min()), len(found), model))
+    model = min(found)[2]
 
     def ask(split: Split) -> Split:
         inputs = split["x"], split["codes"].astype(np.int64)
@@ -171,27 +174,32 @@ def torchsurv(train: Split, valid: Split, meta: dict[str, Any]) -> Ask:
     """Its negative partial log-likelihood, of batches."""
     from torchsurv.loss.cox import neg_partial_log_likelihood
 
-    net = Net(train["x"].shape[1], meta["sizes"], meta["hidden"], meta["width"], 1)
-    optimizer = torch.optim.Adam(net.parameters(), meta["rate"])
+    def trained(rate: float) -> tuple[float, Net]:
+        net = Net(train["x"].shape[1], meta["sizes"], meta["hidden"], meta["width"], 1)
+        optimizer = torch.optim.Adam(net.parameters(), rate)
+        best, best_state, waited = np.inf, net.state_dict(), 0
+        for _ in range(meta["epochs"]):
+            order = torch.randperm(len(train["time"]))
+            for some in order.split(meta["batch"]):
+                x, codes, time, event = (one[some] for one in parts[0])
+                loss = neg_partial_log_likelihood(net(x, codes).squeeze(1), event, time)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            with torch.no_grad():
+                x, codes, time, event = (one[some_valid] for one in parts[1])
+                held = float(neg_partial_log_likelihood(net(x, codes).squeeze(1), event, time))
+            waited = 0 if held < best else waited + 1
+            if held < best:
+                best, best_state = held, {k: v.clone() for k, v in net.state_dict().items()}
+            if waited > _PATIENCE:
+                break
+        net.load_state_dict(best_state)
+        return best, net
+
     parts = [_tensors(split) for split in (train, valid)]
-    best, best_state, waited = np.inf, net.state_dict(), 0
-    for _ in range(meta["epochs"]):
-        order = torch.randperm(len(train["time"]))
-        for some in order.split(meta["batch"]):
-            x, codes, time, event = (one[some] for one in parts[0])
-            loss = neg_partial_log_likelihood(net(x, codes).squeeze(1), event, time)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            x, codes, time, event = (one[: 4 * meta["batch"]] for one in parts[1])
-            held = float(neg_partial_log_likelihood(net(x, codes).squeeze(1), event, time))
-        waited = 0 if held < best else waited + 1
-        if held < best:
-            best, best_state = held, {k: v.clone() for k, v in net.state_dict().items()}
-        if waited > _PATIENCE:
-            break
-    net.load_state_dict(best_state)
+    some_valid = torch.randperm(len(valid["time"]))[: 8 * meta["batch"]]
+    net = min((trained(rate) for rate in meta["rates"]), key=lambda each: each[0])[1]
 
     def ask(split: Split) -> Split:
         x, codes, *_ = _tensors(split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from adwright.creative.lifetime.hazards.terms import LifeTerms
 
 #: The short head ends in the midst of the long one's second bin.
 TERMS = LifeTerms(short=(1.0, 2.0, 4.0, 6.0), long=(1.0, 3.0, 9.0, 20.0))
+#: Of all units, what has ended by the edges of their curve.
+TYPICAL = (0.0, 0.3, 0.5, 0.65, 0.8, 0.9)
 #: It ends at an edge of the long one.
 EVEN = LifeTerms(short=(0.0, 2.0, 4.0), long=(0.0, 4.0, 8.0))
 
@@ -146,6 +149,22 @@ def test_risks_may_end_at_any_age(until: float) -> None:
         assert found[unit] == pytest.approx(-area, rel=1e-5)
 
 
+def test_risks_are_minus_the_chance_to_outlive_a_typical_unit() -> None:
+    """By a literal double sum over bins, of all and up to an age inside a bin."""
+    curves = replace(_curves(), typical=TYPICAL)
+    edges = curves.edges
+    for until in (float(edges[-1]), float(edges[-2] + edges[-1]) / 2):
+        found = curves.risk(until=until)
+        for unit in range(len(curves)):
+            chance = 0.0
+            for left, right, low, high in zip(edges, edges[1:], TYPICAL, TYPICAL[1:], strict=False):
+                end = min(float(right), until)
+                share = (high - low) * (end - left) / (right - left)
+                s = curves.take(np.array([unit])).at([left, end])[0]
+                chance += max(share, 0) * (s[0] + s[1]) / 2
+            assert found[unit] == pytest.approx(-chance, rel=1e-5)
+
+
 def test_one_head_has_one_risk_for_long_and_all() -> None:
     curves = _curves(TERMS.one_head)
     np.testing.assert_array_equal(curves.risk("long"), curves.risk())
@@ -156,7 +175,7 @@ def test_a_higher_hazard_is_a_higher_risk() -> None:
     worse = tuple(step - np.float32(0.3) for step in low.steps)
     high = LifeCurves(low.terms, low.causes, low.entry, worse)
     for term in ("short", "long", "all"):
-        assert (high.risk(term) > low.risk(term)).all()  # type: ignore[arg-type]
+        assert (high.risk(term) > low.risk(term)).all()
 
 
 def test_units_can_be_taken() -> None:

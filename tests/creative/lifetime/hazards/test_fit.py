@@ -21,14 +21,23 @@ from adwright.creative.lifetime.hazards.likelihood import BinTargets, hazard_los
 from adwright.creative.lifetime.hazards.network import SurvivalConfig
 from adwright.creative.lifetime.hazards.terms import LifeTerms
 from adwright.creative.lifetime.spell_store import open_spells, save_spells
+from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.metrics.survival import harrell_c
+from adwright.metrics.survival_curve import kaplan_meier
 from tests.support.data.small_spells import small_spells
 
 TABLE, VALID = small_spells(400), small_spells(200, seed=1)
 TERMS = LifeTerms(short=(0.0, 1.0, 2.0, 3.0), long=(0.0, 3.0, 6.0, 13.0))
 NETWORK = SurvivalConfig(hidden=(16,), width=4, word_width=4, number_bins=4)
 CONFIG = LifetimeConfig(
-    terms=TERMS, network=NETWORK, epochs=3, batch=64, learning_rate=0.01, patience=3
+    terms=TERMS,
+    network=NETWORK,
+    epochs=3,
+    batch=64,
+    learning_rate=0.01,
+    min_count=5,
+    validations=3,
+    patience=3,
 )
 
 
@@ -45,16 +54,16 @@ class _Stopped(Exception):
 
 
 def test_it_learns_who_ends_soon() -> None:
-    model = fit_lifetime(small_spells(1500), VALID, replace(CONFIG, epochs=4))
+    model = fit_lifetime(small_spells(1500), VALID, replace(CONFIG, epochs=4, validations=4))
     marginal = [
         hazard_loss(marginal_logits(targets, 3, 1).expand(200, -1, -1), targets).mean()
         for edges in TERMS.heads
         for targets in [BinTargets.of(edges, VALID.entry, VALID.time, VALID.cause)]
     ]
     assert model.valid_loss < 0.93 * float(sum(marginal)) / 2
-    risk = model.predict(VALID).risk()
+    left = model.predict(VALID).remaining()
     red, others = VALID.categories[:, 0] == 0, VALID.categories[:, 0] > 0
-    assert risk[red].mean() > risk[others].mean() + 1
+    assert np.median(left[red]) + 1 < np.median(left[others])
     assert len(model.records) == 4
     assert model.valid_loss == min(line["valid_nll"] for line in model.records)
 
@@ -140,7 +149,7 @@ def test_one_head_joins_the_terms() -> None:
 
 def test_the_goal_is_the_weighted_likelihood_of_validation() -> None:
     network = replace(NETWORK, short_weight=0.2)
-    model = fit_lifetime(TABLE, VALID, replace(CONFIG, network=network, epochs=1))
+    model = fit_lifetime(TABLE, VALID, replace(CONFIG, network=network, epochs=1, validations=1))
     (line,) = model.records
     losses = model.network.losses(
         model.network.spec.encode(VALID),
@@ -172,10 +181,9 @@ def test_without_validation_the_last_weights_are_kept() -> None:
 
 
 def test_patience_ends_a_run_that_gets_no_better() -> None:
-    config = replace(
-        CONFIG, epochs=9, patience=2, learning_rate=1e-12, embedding_learning_rate=1e-12
-    )
-    model = fit_lifetime(TABLE, VALID, replace(config, schedule="constant"))
+    config = replace(CONFIG, epochs=9, validations=9, patience=2, learning_rate=1e-12)
+    config = replace(config, schedule="constant", embedding_learning_rate=1e-12)
+    model = fit_lifetime(TABLE, VALID, config)
     assert len(model.records) < 9
 
 
@@ -208,6 +216,48 @@ def test_weights_by_clicks_favour_what_is_clicked() -> None:
     assert 0.8 < hazards["smoothed"] < 0.92
 
 
+def _with_a_clock(table: SpellTable) -> SpellTable:
+    """The spells in four weeks, the last of which have a number that tells the week."""
+    start = np.arange(len(table), dtype=np.int32) % 4
+    numbers = table.numbers.copy()
+    numbers[:, 1] = start * start
+    return replace(table, start=start, numbers=numbers)
+
+
+def test_numbers_that_tell_the_week_alone_are_left_out(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    table = _with_a_clock(TABLE)
+    names = [number.name for number in fit_lifetime(table, None, CONFIG).network.spec.numbers]
+    assert names == ["price"]
+    assert "left out, since they tell the week alone: sales_before" in capfd.readouterr().err
+    kept = fit_lifetime(table, None, replace(CONFIG, clocks="keep"))
+    assert len(kept.network.spec.numbers) == 2
+    fit_lifetime(table, None, replace(CONFIG, leave_out=("sales_before",)))
+    assert "left out, since" not in capfd.readouterr().err.rsplit("epoch 3/3", 2)[-1]
+
+
+def test_one_pass_is_made_over_many_spells_and_several_over_few() -> None:
+    config = replace(CONFIG, epochs=None, validations=None, patience=None, batch=4)
+    model = fit_lifetime(small_spells(1000), VALID, config)
+    assert [line["epoch"] for line in model.records] == [1, 1, 1, 1]
+    few = fit_lifetime(small_spells(40), VALID, config)
+    assert {line["epoch"] for line in few.records} <= set(range(1, 26))
+    assert len(few.records) > 4
+
+
+def test_weights_are_those_of_the_curve_of_all(tmp_path: Path) -> None:
+    """The share of training that ended by an edge, which risks are weighed by, is saved."""
+    model = fit_lifetime(TABLE, None, CONFIG)
+    curve = kaplan_meier(TABLE.time, TABLE.ended)
+    edges = model.predict(VALID).edges
+    # Who was lost in the midst of a bin counts in the curve, and not in the hazard of the bin.
+    assert model.typical is not None
+    np.testing.assert_allclose(np.array(model.typical), 1 - curve.at(edges), atol=0.04)
+    model.save(tmp_path / "model")
+    assert FittedLifetime.load(tmp_path / "model").typical == model.typical
+
+
 CHANGES: dict[str, Any] = {
     "terms": LifeTerms(short=(0.0, 2.0), long=(0.0, 2.0, 9.0)),
     "heads": 1,
@@ -215,6 +265,9 @@ CHANGES: dict[str, Any] = {
     "clicks": ClickWeights("ratio"),
     "leave_out": ("price",),
     "min_count": 120,
+    "clocks": "keep",
+    "common_effects": False,
+    "validations": 1,
     "epochs": 2,
     "batch": 32,
     "learning_rate": 0.02,
@@ -235,9 +288,11 @@ def test_every_setting_changes_what_is_learned(name: str) -> None:
     if name == "patience":
         # Gets worse at once, and better later on.
         config = replace(CONFIG, learning_rate=0.3, epochs=6, schedule="constant")
-    usual = fit_lifetime(TABLE, VALID, config)
-    changed = fit_lifetime(TABLE, VALID, replace(config, **{name: CHANGES[name]}))
-    if name == "patience":
+        config = replace(config, validations=6)
+    table = _with_a_clock(TABLE) if name in ("clocks", "common_effects") else TABLE
+    usual = fit_lifetime(table, VALID, config)
+    changed = fit_lifetime(table, VALID, replace(config, **{name: CHANGES[name]}))
+    if name in ("patience", "validations"):
         assert len(changed.records) < len(usual.records)
         return
     if name == "goal":

@@ -10,7 +10,7 @@ and the long one those beyond, the one that t* lies in by its part. A unit that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -32,7 +32,9 @@ class LifeCurves:
     """Curves of N units that are alive at `entry`.
 
     terms: edges of the heads. causes: C names. entry: float32 [N], ages. steps: log(1 - h_j) of
-    each head, [N, J]. shares: of each cause in h_j, [N, J, C]; None with one cause.
+    each head, [N, J]. shares: of each cause in h_j, [N, J, C]; None with one cause. typical: the
+    share of all units, of which these are some, that has ended by each edge of the curve, [T];
+    None where nobody knows.
     """
 
     terms: LifeTerms
@@ -40,6 +42,7 @@ class LifeCurves:
     entry: Floats
     steps: tuple[Floats, ...]
     shares: tuple[Floats, ...] | None = None
+    typical: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -51,12 +54,12 @@ class LifeCurves:
         """The units `rows`."""
         steps = tuple(part[rows] for part in self.steps)
         shares = None if self.shares is None else tuple(part[rows] for part in self.shares)
-        return LifeCurves(self.terms, self.causes, self.entry[rows], steps, shares)
+        return replace(self, entry=self.entry[rows], steps=steps, shares=shares)
 
     def given(self, age: float) -> LifeCurves:
         """The same units if they are still alive at `age`, from there on."""
         entry = np.maximum(self.entry, np.float32(age))
-        return LifeCurves(self.terms, self.causes, entry, self.steps, self.shares)
+        return replace(self, entry=entry)
 
     @cached_property
     def edges(self) -> Floats:
@@ -132,10 +135,13 @@ class LifeCurves:
     def risk(self, term: Term = "all", *, until: float | None = None) -> Floats:
         """[N]: higher ends sooner; the score for concordance.
 
-        It is minus the mean time lived in the term, the area below S by the trapezoids between
-        its edges, with S given survival to entry. "all": the whole curve, or up to the age `until`.
-        "short": up to the last edge of the short head. "long": the long head's own curve over its
-        own bins; with one head the whole curve.
+        It is minus the chance to outlive a typical unit that ends in the term, times the share of
+        such units: the sum over bins of S in their middle, (S(left) + S(right)) / 2, times the
+        share of all that ends there, with S given survival to entry. A concordance asks just that
+        of pairs of units. Without `typical` it is minus the mean time lived in the term: the
+        widths of the bins stand in for the shares.
+        "all": the whole curve, or up to the age `until`. "short": up to the last edge of the short
+        head. "long": the long head's own curve over its own bins; with one head the whole curve.
         Raises ConfigError for `until` with another term than "all", and beyond the last edge.
         """
         if until is not None and term != "all":
@@ -145,7 +151,7 @@ class LifeCurves:
                 return self._risk_until(self.terms.short[-1])
             case "long" if self.terms.long:
                 edges = np.array(self.terms.long, np.float32)
-                return -_area(_survival(self.steps[1], edges, self.entry), edges)
+                return self._risk_of(_survival(self.steps[1], edges, self.entry), edges)
             case "long" | "all":
                 return self._risk_until(self.terms.joined[-1] if until is None else until)
             case other:
@@ -159,7 +165,16 @@ class LifeCurves:
         if not number or edges[-1] < age:
             edges = np.append(edges, np.float32(age))
             survival = np.concatenate([survival, self.at([age])], 1)
-        return -_area(survival, edges)
+        return self._risk_of(survival, edges)
+
+    def _risk_of(self, survival: Floats, edges: Floats) -> Floats:
+        """Of a curve S [N, T] at the edges [T]."""
+        if self.typical is None:
+            sizes = np.diff(edges)
+        else:
+            sizes = np.diff(np.interp(edges, self.edges, self.typical)).astype(np.float32)
+        risk: Floats = ((survival[:, :-1] + survival[:, 1:]) @ sizes / -2).astype(np.float32)
+        return risk
 
     @cached_property
     def _beyond(self) -> slice:
@@ -194,8 +209,3 @@ def _survival(steps: Floats, edges: Floats, entry: Floats) -> Floats:
     found = np.ones((len(steps), len(edges)), np.float32)
     np.exp(np.cumsum(steps, 1), out=found[:, 1:])
     return found
-
-
-def _area(survival: Floats, edges: Floats) -> Floats:
-    """[N]: below S [N, T], by trapezoids."""
-    return ((survival[:, :-1] + survival[:, 1:]) @ np.diff(edges) / 2).astype(np.float32)

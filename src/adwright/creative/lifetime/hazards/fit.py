@@ -5,32 +5,41 @@ AdamW, the tables of categories and words the row-wise Adagrad of the loop. The 
 validation spells, or their order, decides which weights are kept and when to stop. All that a step
 depends on is in the checkpoint or a function of the position, so a run that was killed ends with
 the same bits.
+
+Lives are split by time, and nothing tells how a period to come will differ from those of training.
+So numbers that name the period are left out (`clocks`), what the units of a period had in common
+has a place of its own in training (`CommonEffects`), and one pass over many spells is enough: a
+second one learns the periods by heart.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adwright.core.config import check_literals, checked, to_jsonable
 from adwright.core.errors import DataError, SchemaError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import say
 from adwright.creative.lifetime.hazards.click_weights import ClickWeights
+from adwright.creative.lifetime.hazards.clocks import clocks_of
+from adwright.creative.lifetime.hazards.common_effects import CommonEffects
 from adwright.creative.lifetime.hazards.fitted import FittedLifetime, predicted_curves
-from adwright.creative.lifetime.hazards.inputs import InputSpec, SpellInputs, Vectors
-from adwright.creative.lifetime.hazards.likelihood import BinTargets, marginal_logits
+from adwright.creative.lifetime.hazards.inputs import InputSpec, Vectors
 from adwright.creative.lifetime.hazards.network import SurvivalConfig, SurvivalNetwork
 from adwright.creative.lifetime.hazards.terms import LifeTerms
+from adwright.creative.lifetime.hazards.training_spells import (
+    TrainingSpells,
+    hash_of,
+    typical_ends,
+)
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.metrics.survival import harrell_c
 from adwright.training.defaults import near_power_of_two
@@ -47,7 +56,9 @@ __all__ = ["LifetimeConfig", "fit_lifetime"]
 _AT_ONCE = 16_384
 #: Steps of an epoch, and the bounds of a batch, where the batch is left open.
 _STEPS, _BATCHES = 250, (256, 8192)
-_logger = logging.getLogger("adwright")
+#: Times learning_rate, of what periods have in common: they are logits themselves, and take a few
+#: hundred steps to move by one.
+_COMMON_RATE = 10.0
 
 
 @checked
@@ -57,12 +68,16 @@ class LifetimeConfig:
 
     terms: edges of the bins; None chooses them from the training spells (`LifeTerms.of`), which is
     printed. heads: 1 joins the terms in one head. clicks: weights by click rate. leave_out: inputs
-    that are not read, see `InputSpec.fit`. min_count: a value or word that occurs less often in
-    training is unknown. epochs: at most so many. batch: units a step; None takes a power of two
-    from 256 to 8,192, for some 250 steps an epoch. learning_rate: AdamW's, with weight_decay;
-    embedding_learning_rate: of the row-wise Adagrad. schedule: "cosine" lets the rates fall to
-    zero over the epochs, "constant" keeps them. patience: stop after so many validations that are
-    not better. goal: what decides there, the "likelihood" or the "concordance" (Harrell's C of all
+    that are not read, see `InputSpec.fit`. clocks: numbers that tell the period alone are left out,
+    which is printed, or kept, see `clocks_of`. min_count: a value or word that occurs less often in
+    training is unknown, and a landmark period with fewer units has no `CommonEffects`, which
+    common_effects may leave out. epochs: at most so many; None takes one, or as many as make some
+    250 steps. batch: units a step; None takes a power of two from 256 to 8,192, for some 250 steps
+    an epoch. learning_rate: AdamW's, with weight_decay; embedding_learning_rate: of the row-wise
+    Adagrad. schedule: "cosine" lets the rates fall to zero over the epochs, "constant" keeps them.
+    validations: so many, evenly over the run; None takes one an epoch, from 4 to 20. patience: stop
+    after so many of them that are not better; None takes half of them, at least 3.
+    goal: what decides there, the "likelihood" or the "concordance" (Harrell's C of all
     endings). precision: "bf16" computes the layers in bfloat16.
     """
 
@@ -71,14 +86,17 @@ class LifetimeConfig:
     network: SurvivalConfig = field(default_factory=SurvivalConfig)
     clicks: ClickWeights = field(default_factory=ClickWeights)
     leave_out: tuple[str, ...] = ()
-    min_count: int = 5
-    epochs: int = 6
+    clocks: Literal["leave_out", "keep"] = "leave_out"
+    min_count: int = 30
+    common_effects: bool = True
+    epochs: int | None = None
+    validations: int | None = None
     batch: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     embedding_learning_rate: float = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
-    patience: int = 2
+    patience: int | None = None
     goal: Literal["likelihood", "concordance"] = "likelihood"
     clip_norm: float = 10.0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -86,14 +104,10 @@ class LifetimeConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
+        optional = "epochs", "batch", "validations", "patience"
         check_ranges(
             self,
-            counts=(
-                "min_count",
-                "epochs",
-                "patience",
-                *(("batch",) if self.batch is not None else ()),
-            ),
+            counts=("min_count", *(name for name in optional if getattr(self, name) is not None)),
             positive=("learning_rate", "embedding_learning_rate"),
             not_negative=("weight_decay", "clip_norm", "seed"),
         )
@@ -138,20 +152,17 @@ def fit_lifetime(
         say(f"edges of the bins, in {table.unit}s: {terms}")
     if config.heads == 1:
         terms = terms.one_head
-    spec = InputSpec.fit(
-        table,
-        vectors,
-        min_count=config.min_count,
-        bins=config.network.number_bins,
-        leave_out=config.leave_out,
-    )
+    spec = _spec_of(table, vectors, config)
     causes = len(table.causes)
     network = seeded(config.seed, lambda: SurvivalNetwork(config.network, spec, terms, causes))
-    data = _TrainingSpells(table, spec, terms, vectors)
-    judged = None if valid is None else _TrainingSpells(valid, spec, terms, valid_vectors)
-    hashes = [_hash_of(t, v) for t, v in ((table, vectors), (valid, valid_vectors)) if t]
-    network.begin_at(data.marginal_logits(terms, causes))
-    trainee = _Lifetime(network, data, judged, config, content_hash(hashes), checkpoint_every)
+    data = TrainingSpells(table, spec, terms, vectors)
+    judged = None if valid is None else TrainingSpells(valid, spec, terms, valid_vectors)
+    hashes = [hash_of(t, v) for t, v in ((table, vectors), (valid, valid_vectors)) if t]
+    marginal = data.marginal_logits(terms, causes)
+    network.begin_at(marginal)
+    typical = typical_ends(marginal, terms, table.causes)
+    data_hash = content_hash(hashes)
+    trainee = _Lifetime(network, data, judged, config, data_hash, checkpoint_every, typical)
     at = train(
         trainee,
         trainee.folder(out),
@@ -168,46 +179,35 @@ def fit_lifetime(
         valid_loss=math.nan if at.best is None else at.best,
         epoch=at.best_epoch,
         records=at.records,
-        data_hash=content_hash(hashes),
+        data_hash=data_hash,
         seed=config.seed,
+        typical=typical,
     )
 
 
-class _TrainingSpells:
-    """Spells as training reads them: encoded inputs, targets of each head, weights [N]."""
+def _spec_of(table: SpellTable, vectors: Vectors | None, config: LifetimeConfig) -> InputSpec:
+    """What is read of the training units."""
+    out = config.leave_out
+    if config.clocks == "leave_out":
+        clocks = tuple(name for name in clocks_of(table) if not {name, "numbers"} & set(out))
+        if clocks:
+            say(f"left out, since they tell the {table.unit} alone: {', '.join(clocks)}")
+        out = (*out, *clocks)
+    return InputSpec.fit(
+        table,
+        vectors,
+        min_count=config.min_count,
+        bins=config.network.number_bins,
+        leave_out=out,
+    )
 
-    def __init__(
-        self, table: SpellTable, spec: InputSpec, terms: LifeTerms, vectors: Vectors | None
-    ) -> None:
-        self.table = table
-        self.inputs: SpellInputs = spec.encode(table, vectors)
-        self.targets = tuple(
-            BinTargets.of(edges, table.entry, table.time, table.cause) for edges in terms.heads
-        )
-        silent = torch.stack([t.stop.eq(t.first) for t in self.targets]).all(0)
-        if bool(silent.all()):
-            raise DataError(
-                "no spell was at risk in any whole bin",
-                value=f"{len(table):,} spells, edges {terms}",
-                hint="choose edges within the ages that the spells reach",
-            )
-        if bool(silent.any()):
-            _logger.warning(
-                "%s of %s spells teach nothing: they saw no whole bin (edges %s)",
-                f"{int(silent.sum()):,}",
-                f"{len(table):,}",
-                terms,
-            )
 
-    def __len__(self) -> int:
-        return len(self.table)
+class _Trained(nn.Module):
+    """The network, and what only its training has."""
 
-    def marginal_logits(self, terms: LifeTerms, causes: int) -> list[Tensor]:
-        """Logits [J, C] of each head's hazards on the whole."""
-        return [
-            marginal_logits(target, len(edges) - 1, causes)
-            for target, edges in zip(self.targets, terms.heads, strict=True)
-        ]
+    def __init__(self, network: SurvivalNetwork, common: CommonEffects | None) -> None:
+        super().__init__()
+        self.network, self.common = network, common
 
 
 class _Lifetime(Trainee[Tensor]):
@@ -220,40 +220,50 @@ class _Lifetime(Trainee[Tensor]):
     def __init__(
         self,
         network: SurvivalNetwork,
-        data: _TrainingSpells,
-        valid: _TrainingSpells | None,
+        data: TrainingSpells,
+        valid: TrainingSpells | None,
         config: LifetimeConfig,
         data_hash: str,
         checkpoint_every: int,
+        typical: tuple[float, ...],
     ) -> None:
         self.network, self.data, self.valid, self.config = network, data, valid, config
+        self.typical = typical
         self.goal = "valid_nll" if config.goal == "likelihood" else "valid_misordered"
         self.batch = config.batch or near_power_of_two(len(data) / _STEPS, *_BATCHES)
         table = data.table
         weights = config.clicks.of(table.clicks, table.shown, len(table))
         self.weight = None if config.clicks.by == "none" else torch.from_numpy(weights)
+        self.steps = math.ceil(len(data) / self.batch)
+        epochs = config.epochs or max(1, round(_STEPS / self.steps))
+        validations = config.validations or min(max(epochs, 4), 20)
+        ends = np.arange(1, validations + 1) * (epochs * self.steps) / validations
+        #: Steps of the run after which a validation follows.
+        self.due = frozenset(np.ceil(ends).astype(int).tolist())
+        sizes = tuple((len(edges) - 1) * network.causes for edges in network.terms.heads)
+        common = CommonEffects(table, sizes, config.min_count) if config.common_effects else None
+        self.common = common if common is not None and len(common) else None
         dense, tables = dense_and_sparse(network)
+        groups: list[dict[str, Any]] = [{"params": dense}]
+        if self.common is not None:
+            rate = _COMMON_RATE * config.learning_rate
+            groups.append({"params": list(self.common.parameters()), "lr": rate})
         optimisers = {
             "adamw": torch.optim.AdamW(
-                dense, lr=config.learning_rate, weight_decay=config.weight_decay
+                groups, lr=config.learning_rate, weight_decay=config.weight_decay
             ),
             "rows": RowWise(tables, learning_rate=config.embedding_learning_rate),
         }
         loop = LoopConfig(
-            epochs=config.epochs,
-            patience=config.patience,
+            epochs=epochs,
+            patience=config.patience or max(3, validations // 2),
             seed=config.seed,
             clip_norm=config.clip_norm,
             checkpoint_every=checkpoint_every,
             bfloat16=config.precision == "bf16",
         )
         asked = {"fit": to_jsonable(config), "data_hash": data_hash}
-        super().__init__(network, optimisers, loop, asked)
-
-    @property
-    def _steps(self) -> int:
-        """Of an epoch."""
-        return math.ceil(len(self.data) / self.batch)
+        super().__init__(_Trained(network, self.common), optimisers, loop, asked)
 
     def epoch(self, at: RunPosition) -> Iterator[Tensor]:
         """The units of each step that is left."""
@@ -264,19 +274,28 @@ class _Lifetime(Trainee[Tensor]):
 
     def left(self, at: RunPosition) -> int:
         """Steps that are left of the epoch."""
-        return self._steps - at.step
+        return self.steps - at.step
+
+    def is_due(self, at: RunPosition) -> bool:
+        """Whether a validation follows before the end of the epoch."""
+        return at.steps in self.due and at.step < self.steps
+
+    def is_due_after_epoch(self, at: RunPosition) -> bool:
+        """Whether one follows at its end."""
+        return at.steps in self.due
 
     def share_of_rate(self, at: RunPosition) -> float:
         """Half a cosine from 1 to 0 over all epochs, where that is asked for."""
         if self.config.schedule == "constant":
             return 1.0
-        return (1 + math.cos(math.pi * at.steps / (self.config.epochs * self._steps))) / 2
+        return (1 + math.cos(math.pi * at.steps / (self.loop.epochs * self.steps))) / 2
 
     def loss(self, rows: Tensor) -> tuple[Tensor, int]:
         """Over the units `rows`."""
         targets = tuple(target.take(rows) for target in self.data.targets)
         weight = None if self.weight is None else self.weight[rows]
-        return self.network.loss(self.data.inputs.take(rows), targets, weight), len(rows)
+        added = None if self.common is None else self.common(rows)
+        return self.network.loss(self.data.inputs.take(rows), targets, weight, added), len(rows)
 
     def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
         """The mean of L over the validation spells, unweighted, and of each head; and Harrell's C
@@ -289,7 +308,8 @@ class _Lifetime(Trainee[Tensor]):
         measures = {"valid_nll": short * losses[0] + (1 - short) * losses[-1]}
         measures |= dict(zip(("valid_short", "valid_long"), losses, strict=False))
         table = self.valid.table
-        risk = predicted_curves(self.network, self.valid.inputs, table.entry, table.causes).risk()
+        curves = predicted_curves(self.network, self.valid.inputs, table.entry, table.causes)
+        risk = replace(curves, typical=self.typical).risk()
         try:
             found = harrell_c(table.time, table.ended, risk, entry=table.entry)
             measures |= {"valid_c": found.value, "valid_misordered": 1 - found.value}
@@ -299,7 +319,7 @@ class _Lifetime(Trainee[Tensor]):
         return measures[self.goal], measures
 
     @torch.no_grad()
-    def _losses(self, part: _TrainingSpells) -> list[float]:
+    def _losses(self, part: TrainingSpells) -> list[float]:
         """The mean loss of each head."""
         sums = torch.zeros(len(part.targets), dtype=torch.float64)
         for rows in torch.split(torch.arange(len(part)), _AT_ONCE):
@@ -308,17 +328,3 @@ class _Lifetime(Trainee[Tensor]):
             sums += torch.stack([loss.double().sum() for loss in found])
         means: list[float] = (sums / len(part)).tolist()
         return means
-
-
-def _hash_of(table: SpellTable, vectors: Vectors | None) -> str:
-    """Of all that training reads."""
-    found: dict[str, Any] = {}
-    for each in fields(table):
-        value = getattr(table, each.name)
-        found[each.name] = _digest(value) if isinstance(value, np.ndarray) else value
-    found["vectors"] = {name: _digest(x) for name, x in (vectors or {}).items()}
-    return content_hash(found)
-
-
-def _digest(array: np.ndarray[Any, Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ class FittedLifetime:
     causes: C names. unit: of ages, "week" or "day". config: of the training, plain values.
     valid_loss, epoch: of the kept weights, of what decided: the loss, or 1 - C; NaN and the last
     epoch without a validation. records: one mapping a validation. data_hash: of the training and
-    validation spells.
+    validation spells. typical: share of the training units that has ended by each edge of the
+    curve; None in artifacts that lack it.
     """
 
     network: SurvivalNetwork
@@ -52,6 +53,7 @@ class FittedLifetime:
     records: Sequence[dict[str, Any]] = field(default=(), repr=False)
     data_hash: str = ""
     seed: int = 0
+    typical: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         self.network.eval()
@@ -84,7 +86,8 @@ class FittedLifetime:
                 hint=f"make a table in {self.unit}s",
             )
         inputs = self.network.spec.encode(table, vectors)
-        return predicted_curves(self.network, inputs, table.entry, self.causes, batch=batch)
+        found = predicted_curves(self.network, inputs, table.entry, self.causes, batch=batch)
+        return replace(found, typical=self.typical)
 
     def save(
         self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
@@ -101,6 +104,7 @@ class FittedLifetime:
                 "fit": self.config,
                 "valid_loss": None if np.isnan(self.valid_loss) else self.valid_loss,
                 "epoch": self.epoch,
+                "typical": self.typical and list(self.typical),
             },
             tensors=weights_of(self.network),
             files={"records.json": json.dumps(list(self.records), indent=1)},
@@ -161,4 +165,5 @@ def _built(artifact: Artifact) -> FittedLifetime:
         records=tuple(json.loads(artifact.text("records.json"))),
         data_hash=artifact.data_hash,
         seed=artifact.seed,
+        typical=None if values.get("typical") is None else tuple(values["typical"]),
     )
