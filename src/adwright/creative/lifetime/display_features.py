@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from adwright.core.config import check_literals
 from adwright.creative.lifetime.journey_weeks import DISPLAYS, MAILERS, Displays, Sales, Where
 from adwright.creative.lifetime.spell_runs import Runs
 from adwright.data.ranges import ranges
@@ -70,6 +71,9 @@ class DisplayHistory:
     category: Values
     where: Where
     _ended: dict[str, _Ended] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     def ended(self, name: str, owner: Values, who: Ints, at: Ints) -> dict[str, Values]:
         """Spells of the same owner whose end was seen by the landmark, and their mean length.

@@ -150,7 +150,7 @@ def test_periods_are_thinned_where_units_are_many(
 ) -> None:
     lives = DrawnLives()
     whole = len(training_units(lives, None, 30))
-    monkeypatch.setattr(units, "_ROWS", whole // 3)
+    monkeypatch.setattr(units, "MOST_ROWS", whole // 3)
     table = training_units(lives, None, 30)
     assert sorted(set((table.start + table.entry).tolist())) == list(range(2, 29, 4))
     assert len(table) < whole / 3

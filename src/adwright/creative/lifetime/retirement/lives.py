@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from adwright.core.config import check_literals
 from adwright.core.errors import DataError
 from adwright.creative.lifetime.spell_table import LifeUnit, SpellTable
 
@@ -57,6 +58,7 @@ class LifeLog:
     gap: int = 0
 
     def __post_init__(self) -> None:
+        check_literals(self)
         lives, rows = len(self.first), len(self.period)
         by_life = {len(self.ids), len(self.last), len(self.owner), len(self.pool)}
         by_row = {len(self.cost), len(self.value), len(self.shown)}

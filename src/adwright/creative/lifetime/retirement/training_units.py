@@ -37,7 +37,7 @@ __all__ = ["RetirementData", "fit_retirement", "retirement_data", "training_unit
 Ints = npt.NDArray[np.int64]
 
 #: Rows that training is kept below.
-_ROWS = 2_000_000
+MOST_ROWS = 2_000_000
 #: Validation is the last fifth of the periods, or more where it sees fewer ends.
 _VALID, _ENDS = 0.2, 100
 #: A bin of the long head holds about so great a share of the endings that come in it or later, so
@@ -85,7 +85,7 @@ def retirement_data(lives: Lives, before: int | None = None) -> RetirementData:
     at = _periods(lives.log, closes)
     for share in (_VALID, 0.35, 0.5):
         held = max(1, round(share * len(at)))
-        chosen = _thinned(lives.log, at[-held:], _ROWS // 4)
+        chosen = _thinned(lives.log, at[-held:], MOST_ROWS // 4)
         valid = _stack(lives, chosen, closes) if len(at) > held else None
         if valid is not None and valid.table.ended.sum() >= _ENDS:
             break
@@ -152,7 +152,7 @@ def _stack(lives: Lives, periods: Sequence[int] | None, before: int) -> _Stacked
         )
     known = before - 2 - log.gap
     if periods is None:
-        periods = _thinned(log, _periods(log, before), _ROWS)
+        periods = _thinned(log, _periods(log, before), MOST_ROWS)
     late = [period for period in periods if period > known]
     if late or not len(periods):
         raise ConfigError(
