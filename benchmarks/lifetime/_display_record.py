@@ -52,7 +52,7 @@ def display_delivery(
         campaign_id=pl.col("category").fill_null("none"),
         account_id=pl.col("department").fill_null("none"),
         ad_name="type",
-        day=pl.lit(_FIRST) + pl.duration(days=7 * (pl.Series(week) - 1)),
+        day=pl.lit(_FIRST) + pl.duration(days=pl.lit(pl.Series(7 * (week - 1)))),
         period_days=7,
         impressions=pl.Series(sums["came"]),
         clicks=pl.Series(sums["bought"]),
