@@ -31,4 +31,4 @@ def test_it_takes_no_folder_of_another(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="no demonstration made"):
         retirement_demo(RetirementDemoConfig(out=tmp_path), lives=SmallLives(20))
     with pytest.raises(ConfigError, match="at least 1"):
-        RetirementDemoConfig(epochs=0)
+        RetirementDemoConfig(before=0)

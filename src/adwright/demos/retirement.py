@@ -38,17 +38,18 @@ _MARK = "demo.json"
 @dataclass(frozen=True)
 class RetirementDemoConfig:
     """before: the week before which everything is known to the training; what follows is replayed.
-    epochs: of the training. offline: never download. seed: of the training. out: the folder."""
+    epochs: of the training, None for what the data say. offline: never download. seed: of the
+    training. out: the folder."""
 
     before: int = 35
-    epochs: int = 2
+    epochs: int | None = None
     seed: int = 0
     offline: bool = False
     out: Path = Path("runs/demo/retirement")
 
     def __post_init__(self) -> None:
-        if min(self.before, self.epochs) < 1:
-            raise ConfigError("before and epochs are at least 1", where="demo")
+        if self.before < 1:
+            raise ConfigError("before is at least 1", where="demo")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +87,11 @@ def retirement_demo(
         trained = train_retirement(lives, out, fit, before=config.before, overwrite=True)
     with stages.stage("replay the rule"):
         weeks = range(config.before, lives.log.closed + 1)
-        past = replay(lives, trained.model, weeks, ReplayConfig(draws=200))
+        past = replay(lives, trained.model, weeks, ReplayConfig(draws=200), values=trained.values)
     with stages.stage("list what to stop"):
-        found = retirement_list(trained.model, lives, model_id=trained.id, explained=200)
+        found = retirement_list(
+            trained.model, lives, values=trained.values, model_id=trained.id, explained=200
+        )
         curves = curves_by_action(trained.model, lives, found)
     page = out / "list.html"
     with stages.stage("write its page"):

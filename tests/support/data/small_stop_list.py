@@ -20,6 +20,7 @@ def small_stop_list(rows: Sequence[Row], *, record_hash: str = "r") -> Retiremen
     facts = ListFacts(
         period=9,
         named="week 9",
+        expects=False,
         unit="week",
         cost_name="spend",
         value_name="sales",

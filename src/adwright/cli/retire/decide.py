@@ -91,7 +91,9 @@ def predict(
     options = replace(options, creatives=creatives or options.creatives)
     lives = opened_lives(options, offline=offline)
     period = period_of(lives, at, "--at")
-    found = retirement_list(trained.model, lives, period, config, model_id=trained.id)
+    found = retirement_list(
+        trained.model, lives, period, config, values=trained.values, model_id=trained.id
+    )
     typer.echo(found.text(rows).rstrip())
     if dry_run:
         typer.echo(f"Would write {out}")
@@ -129,14 +131,14 @@ def replay_rule(
     if out is not None:
         allowed_to_replace(out, force=force)
     config = ReplayConfig(retire=_rule(break_even, floor, None), seed=seed)
-    trained = open_retirement(model).model
+    trained = open_retirement(model)
     lives = opened_lives(kept_options(model, record), offline=offline)
     begin = period_of(lives, first, "--from")
     if begin is None:
-        begin = int(trained.config["before"])
+        begin = int(trained.model.config["before"])
     end = period_of(lives, until, "--until")
     periods = range(begin, (lives.log.closed if end is None else end) + 1)
-    found = replay(lives, trained, periods, config)
+    found = replay(lives, trained.model, periods, config, values=trained.values)
     typer.echo(found.text())
     if out is not None:
         atomic_write_text(out, found.to_json() + "\n")

@@ -1,8 +1,11 @@
-"""A run that trains retirement: RUN/run with its curves and checkpoint, RUN/model to ask.
+"""A run that trains retirement, and the models that it leaves.
 
-lives = DeliveryLives(import_delivery("ads.csv"))
-trained = train_retirement(lives, Path("runs/retire"))
-print(retirement_list(trained.model, lives).text())
+    lives = DeliveryLives(import_delivery("ads.csv"))
+    trained = train_retirement(lives, Path("runs/retire"))
+    print(retirement_list(trained.model, lives, values=trained.values).text())
+
+RUN/run holds curves and the checkpoint, RUN/model says how long a unit goes on, RUN/values what it
+will bring.
 """
 
 from __future__ import annotations
@@ -14,27 +17,31 @@ from pathlib import Path
 
 from adwright.core.artifacts import load_artifact
 from adwright.core.clock import Clock
-from adwright.core.errors import ArtifactError
+from adwright.core.errors import ArtifactError, DataError
+from adwright.core.progress import say
 from adwright.creative.lifetime.hazards.fit import LifetimeConfig
 from adwright.creative.lifetime.hazards.fitted import KIND, FittedLifetime
 from adwright.creative.lifetime.hazards.inputs import Vectors
 from adwright.creative.lifetime.retirement.lives import LifeRecord
 from adwright.creative.lifetime.retirement.training_units import fit_retirement
+from adwright.creative.lifetime.retirement.values import ValueConfig, ValueModel, fit_values
 from adwright.training.loop.callbacks import Callback
 from adwright.training.run_settings import require_free
 
 __all__ = ["TrainedRetirement", "open_retirement", "train_retirement"]
 
-_MODEL, _RUN = "model", "run"
+_MODEL, _RUN, _VALUES = "model", "run", "values"
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedRetirement:
-    """model: trained. id: of its artifact. folder: the artifact's."""
+    """model: trained. id: of its artifact. folder: the artifact's. values: what units will bring;
+    None where the record was too short to learn it."""
 
     model: FittedLifetime
     id: str
     folder: Path
+    values: ValueModel | None = None
 
     def text(self) -> str:
         """In a line: what validation says of the model that was kept."""
@@ -77,8 +84,13 @@ def train_retirement(
         stop_now=stop_now,
         callbacks=callbacks,
     )
+    values = _values(lives, int(model.config["before"]), int(model.config["seed"]))
+    if values is not None:
+        values.save(folder / _VALUES, overwrite=True)
+    elif (folder / _VALUES).exists():
+        shutil.rmtree(folder / _VALUES)
     identity = model.save(folder / _MODEL, overwrite=overwrite, clock=clock)
-    return TrainedRetirement(model, identity, folder / _MODEL)
+    return TrainedRetirement(model, identity, folder / _MODEL, values)
 
 
 def open_retirement(path: str | Path) -> TrainedRetirement:
@@ -94,4 +106,14 @@ def open_retirement(path: str | Path) -> TrainedRetirement:
             where=str(folder),
             hint="train it with train_retirement, or `adwright retire train`",
         )
-    return TrainedRetirement(model, artifact.id, folder)
+    beside = folder.parent / _VALUES
+    values = ValueModel.load(beside) if beside.is_dir() else None
+    return TrainedRetirement(model, artifact.id, folder, values)
+
+
+def _values(lives: LifeRecord, before: int, seed: int) -> ValueModel | None:
+    try:
+        return fit_values(lives, before, ValueConfig(seed=seed))
+    except DataError as error:
+        say(f"value per cost is taken as it was, not as the features tell: {error.what}")
+        return None

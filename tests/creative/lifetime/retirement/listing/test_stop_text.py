@@ -21,6 +21,7 @@ def facts(config: RetireConfig | None = None, **changes: Any) -> ListFacts:
     values: dict[str, Any] = {
         "period": 9,
         "named": "day 9",
+        "expects": False,
         "unit": "day",
         "cost_name": "spend",
         "value_name": "conversions",

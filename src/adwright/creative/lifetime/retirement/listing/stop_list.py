@@ -53,6 +53,7 @@ from adwright.creative.lifetime.retirement.rule import (
     flat_outlook,
     keeping_value,
 )
+from adwright.creative.lifetime.retirement.values import ValueModel
 
 __all__ = ["RetirementList", "model_hash", "record_hash", "retirement_list"]
 
@@ -175,6 +176,7 @@ def retirement_list(
     config: RetireConfig | None = None,
     *,
     vectors: Vectors | None = None,
+    values: ValueModel | None = None,
     model_id: str = "",
     explained: int = 1000,
     strongest: int = 3,
@@ -184,10 +186,11 @@ def retirement_list(
     """What to do with each unit that runs in `period`, at its close; by default the record's last.
 
     vectors: name -> float32 [R, D] of texts or images, of all lives of the log in its order, NaN
-    where missing. model_id: of its artifact; "" takes a hash of its weights. explained: units to
-    stop or refresh, those of the largest net saving, that get their reasons: the `strongest` inputs
-    and as many past units like it as `like` says. 0 leaves any of the three out. clock: says when
-    the list was made, which is part of its id.
+    where missing. values: what units will bring; None takes what they brought. model_id: of its
+    artifact; "" takes a hash of its weights. explained: units to stop or refresh, those of the
+    largest net saving, that get their reasons: the `strongest` inputs and as many past units like
+    it as `like` says. 0 leaves any of the three out. clock: says when the list was made, which is
+    part of its id.
 
     Raises ConfigError and DataError as `LifeRecord.running` and `credibility`, SchemaError where
     the model counts in other units than the record.
@@ -202,12 +205,14 @@ def retirement_list(
     ran = lives.running(period)
     curves = model.predict(ran.table, vectors_of(vectors, ran.life))
     rates = credibility(log, period, ran.life, half_life=config.half_life)
-    decided = decide(config, curves, rates)
+    expected = rates if values is None else values.rates(ran.table, rates)
+    decided = decide(config, curves, expected)
     break_even = break_even_of(config, rates)
     flat = keeping_value(rates, flat_outlook(log, period, len(rates)), break_even)
     facts = ListFacts(
         period=period,
         named=log.period_name(period),
+        expects=values is not None,
         unit=log.unit,
         cost_name=log.cost_name,
         value_name=log.value_name,
@@ -223,7 +228,7 @@ def retirement_list(
         record_hash=record_hash(log),
         made=(clock or SystemClock()).now().astimezone(UTC).isoformat(),
     )
-    units = _frame(log, ran, facts, rates, decided, flat < config.threshold)
+    units = _frame(log, ran, facts, expected, decided, flat < config.threshold)
     chosen = units.filter(pl.col("action") != "keep").head(explained)
     reasons = _reasons(model, lives, ran, chosen, vectors, facts, (strongest, like))
     return RetirementList(facts, units.join(reasons, on="place", how="left").drop("place"))

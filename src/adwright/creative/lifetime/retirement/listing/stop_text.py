@@ -19,7 +19,8 @@ _AS_GOOD = 0.99
 
 @dataclass(frozen=True)
 class ListFacts:
-    """What a list was made from and with. period: at whose close; named: what it is called. unit:
+    """What a list was made from and with. period: at whose close; named: what it is called;
+    expects: whether value per cost is what features tell, or what was. unit:
     of periods and ages.
     ahead, horizon: as they were used. break_even, overall: value per cost, of the rule and of all
     that ran. half_life: None where all periods weigh alike. last_edge: of the curve.
@@ -28,6 +29,7 @@ class ListFacts:
 
     period: int
     named: str
+    expects: bool
     unit: str
     cost_name: str
     value_name: str
@@ -89,6 +91,8 @@ def _how(facts: ListFacts) -> list[str]:
     if facts.half_life is not None:
         chosen = "" if facts.config.half_life else ", which told the next period best"
         weighs = f"past periods fade with a half-life of {facts.half_life:g} {facts.unit}s{chosen}"
+    if facts.expects:
+        weighs += ", and features tell the rest"
     lines = [
         f"stop: worth less than {facts.config.threshold:g} to keep one {facts.unit} more, at a "
         f"break-even of {facts.break_even:.4g} {per}, {given}; {weighs}",
