@@ -38,7 +38,7 @@ from adwright.creative.lifetime.delivery_features import (
     words_at,
 )
 from adwright.creative.lifetime.spell_runs import Runs, runs_of
-from adwright.creative.lifetime.spell_table import LifeUnit, SpellTable
+from adwright.creative.lifetime.spell_table import CENSORED, LifeUnit, SpellTable
 from adwright.data.ranges import ranges
 
 __all__ = ["DeliveryRuns", "DeliverySpellConfig", "DeliverySpells", "delivery_spells"]
@@ -155,7 +155,7 @@ class DeliveryRuns:
         shown, clicks = numbers["impressions_so_far"], numbers["clicks_so_far"]
         return SpellTable(
             entry=(at - runs.first[chosen]).astype(np.float32),
-            time=runs.length[chosen].astype(np.float32),
+            time=(runs.length[chosen] - CENSORED * (self.cause[chosen] == 0)).astype(np.float32),
             cause=self.cause[chosen],
             causes=tuple(causes[0] for causes in self.config.ends),
             unit=self.unit,

@@ -3,15 +3,17 @@
 A unit is a spell of display, a creative or an ad. Its life counts whole periods, weeks or days: one
 that ran in periods s to s + L - 1 has lived L. At the **landmark**, the close of its l-th period,
 its features are taken, before it is known whether there will be a further period. So it has lived
-l - 1 periods for certain where risk begins (`entry`), and ends or is censored at `time` >= l:
+l - 1 periods for certain where risk begins (`entry`), and ends at `time` >= l:
 
     start s      s + entry                            s + time
       |--------------|----- landmark ... at risk ---------|
       0            entry                                 time
 
 It **ended** at L where period s + L was observed and the unit was not there. Where the last
-observed period is V - 1, that is L < V - s; else it is censored at V - s. `seen_before` makes of a
-table what was known of it before period V, so that training never knows an end that came later.
+observed period is V - 1, that is L < V - s. Else it is only known that L >= V - s: it is censored
+half a period before that age (`CENSORED`), since nobody saw whether it went on beyond it.
+`seen_before` makes of a table what was known of it before period V, so that training never knows an
+end that came later.
 
 Letters: N units, F numbers, C categorical columns, E words of all units together.
 """
@@ -32,12 +34,15 @@ from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInval
 from adwright.data.hashing import mix64
 from adwright.data.ranges import ranges
 
-__all__ = ["LifeUnit", "SpellSplit", "SpellTable", "draw_ids"]
+__all__ = ["CENSORED", "LifeUnit", "SpellSplit", "SpellTable", "draw_ids"]
 
 LifeUnit = Literal["week", "day"]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
+#: Of a life that went on to the last period that was seen, so many periods are not known to be
+#: survived.
+CENSORED = np.float32(0.5)
 #: What only a finished life can tell. Numbers "so far", "before" and "during" are none of these.
 _TOTALS = re.compile(
     r"(^|_)(total|lifetime|duration|end|ended|ending|last_(day|week)|cause|event|censored|time|life"
@@ -220,12 +225,14 @@ class SpellTable:
     def seen_before(self, period: int) -> SpellTable:
         """What was known of the units at the beginning of `period`, V of the head of this file.
 
-        Units whose landmark had not come are left out; who ran on is censored there.
+        Units whose landmark had not come are left out; who ran on is censored half a period before
+        its age then.
         """
         known = self.take(self.start + self.entry < period)
         seen = (period - known.start).astype(np.float32)
         cause = np.where(known.time < seen, known.cause, 0).astype(np.int8)
-        return replace(known, time=np.minimum(known.time, seen), cause=cause)
+        time = np.where(cause > 0, known.time, np.minimum(known.time, seen - CENSORED))
+        return replace(known, time=time.astype(np.float32), cause=cause)
 
     def split_by_start(self, valid_from: int, test_from: int) -> SpellSplit:
         """Training units start before `valid_from`, validation units before `test_from`, test

@@ -45,7 +45,7 @@ from adwright.creative.lifetime.journey_weeks import (
 )
 from adwright.creative.lifetime.spell_runs import runs_of
 from adwright.creative.lifetime.spell_store import TABLE_FILE, open_spells, save_spells
-from adwright.creative.lifetime.spell_table import SpellTable
+from adwright.creative.lifetime.spell_table import CENSORED, SpellTable
 from adwright.data.ranges import ranges
 from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
 from adwright.data.tasks.task import cached_folder
@@ -61,7 +61,7 @@ __all__ = [
 
 Ints = npt.NDArray[np.int64]
 
-VERSION = 1
+VERSION = 2
 _FIRST, _LAST = min(WEEKS), max(WEEKS)
 
 
@@ -244,7 +244,7 @@ class DisplayRecord:
         last = runs.last[units.spell]
         return SpellTable(
             entry=(units.at - units.start).astype(np.float32),
-            time=(last - units.start + 1).astype(np.float32),
+            time=(last - units.start + 1 - CENSORED * (last == _LAST)).astype(np.float32),
             cause=(last < _LAST).astype(np.int8),
             causes=("ended",),
             unit="week",

@@ -99,7 +99,7 @@ def test_what_runs_is_what_had_impressions_on_the_day(
         assert now.tolist() == shown["impressions"].to_list()
         ended = table.ended
         lasted = lives.log.last[life] - lives.log.first[life] + 1
-        assert table.time.tolist() == lasted.tolist()
+        assert np.ceil(table.time).tolist() == lasted.tolist()
         assert ended.tolist() == (lives.log.last[life] + GAP < lives.log.closed).tolist()
 
 

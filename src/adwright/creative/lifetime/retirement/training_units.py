@@ -8,10 +8,8 @@ whether it was their last,
 
     known = before - 2 - gap
 
-which takes the gap that a life bridges and one more period to see that nothing came. Who ran on is
-lost half a period behind it: it outlived `known`, and no more is known of it. Who was
-cut off by a budget, or the end of a flight, is lost half a period before its last, since nobody saw
-whether it would have ended there.
+which takes the gap that a life bridges and one more period to see that nothing came. Who ran on, or
+was cut off by a budget or the end of a flight, is censored as `spell_table` says.
 """
 
 from __future__ import annotations
@@ -192,9 +190,7 @@ def _stack(lives: LifeRecord, periods: Sequence[int] | None, before: int) -> _St
         )
     parts = [lives.running(int(period)) for period in periods]
     table = SpellTable.concat([part.table for part in parts]).seen_before(before - log.gap)
-    time = np.where(table.ended, table.time, table.time - np.float32(0.5))
-    table = replace(table, time=time.astype(np.float32)).check()
-    return _Stacked(table, np.concatenate([part.life for part in parts]))
+    return _Stacked(table.check(), np.concatenate([part.life for part in parts]))
 
 
 def _thinned(log: LifeLog, periods: Ints, rows: int) -> list[int]:

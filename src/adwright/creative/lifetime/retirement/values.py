@@ -5,11 +5,13 @@ product sells elsewhere, how many come to the store. So a small network is train
 were known at past periods, stacked as for the curves of survival, with their numbers and with what
 credibility said of them then:
 
-    y = value, c = cost of a unit's periods to come, as far as they were known; f = the network
+    y = value, c = cost of a unit's periods to come, as far as they were known
+    f = log r + the network    r of credibility, so that the network only says what is more
     loss = exp(f) c - y f      the expected value per cost is exp(f)
 
-The loss is Poisson's, whose minimum is the mean of any value that is not negative. Numbers go in as
-sign(x) log(1 + |x|), standardised, a gap as 0 with a column that says so; value per cost as logs.
+The loss is Poisson's, whose minimum is the mean of any value that is not negative. The network
+begins at 0: where there is little to learn from, r stands. Numbers go in as sign(x) log(1 + |x|),
+standardised, a gap as 0 with a column that says so; value per cost as logs.
 
 Letters: N units, F numbers, K inputs.
 """
@@ -47,8 +49,8 @@ Ints = npt.NDArray[np.int64]
 
 #: Of credibility: r, m_p and z.
 _OWN = 3
-#: Standard deviations beyond which an input is cut off, and bounds of f around its start.
-_FAR, _RANGE = 5.0, 10.0
+#: Standard deviations beyond which an input is cut off, and bounds of what the network says.
+_FAR, _RANGE = 5.0, 3.0
 
 
 @checked
@@ -90,12 +92,12 @@ class ValueModel:
     def rates(self, table: SpellTable, rates: Rates) -> Rates:
         """`rates` of the units of a table [N], with what is expected of them as their mean; the
         square of the spread goes with it, as in `credibility`."""
-        x = self._standard(_inputs(table, rates, self.names))
+        x = _inputs(table, rates, self.names)
         with torch.inference_mode():
-            found = np.exp(self.network(torch.from_numpy(x)).squeeze(1).double().numpy())
-        mean = found * rates.overall
-        more = np.divide(mean, rates.mean, out=np.ones_like(mean), where=rates.mean > 0)
-        return replace(rates, mean=mean, spread=rates.spread * np.sqrt(more))
+            more = self.network(torch.from_numpy(self._standard(x))).squeeze(1).double().numpy()
+        mean = np.exp(x[:, -_OWN] + more) * rates.overall
+        ratio = np.divide(mean, rates.mean, out=np.ones_like(mean), where=rates.mean > 0)
+        return replace(rates, mean=mean, spread=rates.spread * np.sqrt(ratio))
 
     def _standard(self, x: Floats) -> npt.NDArray[np.float32]:
         return np.clip((x - self.centre) / self.scale, -_FAR, _FAR).astype(np.float32)
@@ -147,14 +149,15 @@ def fit_values(lives: LifeRecord, before: int, config: ValueConfig | None = None
         )
     centre, scale = x.mean(0), x.std(0) + 1e-6
     network = seeded(config.seed, lambda: _network(x.shape[1], config.hidden))
-    start = math.log(y.sum() / c.sum())
+    log_r = x[:, -_OWN]
+    start = math.log(y.sum() / (c * np.exp(log_r)).sum())
     with torch.no_grad():
         weight, bias = network[-1].parameters()
-        weight.mul_(0.1)
+        weight.zero_()
         bias.fill_(start)
     model = ValueModel(network, tuple(names or ()), centre, scale, before, to_jsonable(config))
     rows = np.clip((x - centre) / scale, -_FAR, _FAR).astype(np.float32)
-    data = [torch.from_numpy(each.astype(np.float32)) for each in (rows, c, y)]
+    data = [torch.from_numpy(each.astype(np.float32)) for each in (rows, log_r, c, y)]
     train(_Values(network, data, start, config))
     network.eval()
     return model
@@ -188,8 +191,9 @@ class _Values(Trainee[Tensor]):
 
     def loss(self, rows: Tensor) -> tuple[Tensor, int]:
         """Poisson's, over the units `rows`."""
-        x, cost, value = (each[rows] for each in self.data)
-        f = self.network(x).squeeze(1).clamp(self.start - _RANGE, self.start + _RANGE)
+        x, log_r, cost, value = (each[rows] for each in self.data)
+        more = self.network(x).squeeze(1).clamp(self.start - _RANGE, self.start + _RANGE)
+        f = log_r + more
         return (f.exp() * cost - value * f).sum(), len(rows)
 
     def validate(self, at: RunPosition) -> tuple[float | None, dict[str, Any]]:
