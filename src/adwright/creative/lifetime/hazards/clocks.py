@@ -49,4 +49,4 @@ def _is_clock(place: NDArray[np.int64], x: NDArray[np.float64], periods: int) ->
     mean = np.bincount(place, x, periods) / np.maximum(count, 1)
     within = float(((x - mean[place]) ** 2).sum())
     between = 1 - (within / (len(x) - there)) / (total / (len(x) - 1))
-    return bool(between >= _BETWEEN) and len(np.unique(x)) > _RECURS * there
+    return bool(between >= _BETWEEN and len(np.unique(x)) > _RECURS * there)
