@@ -189,11 +189,11 @@ class Compared:
     @cached_property
     def weighed(self) -> dict[str, list[Measured]]:
         """Two terms and each weight, pairs counted by click rate."""
-        spells, found = self.display.spells, {}
-        test = spells.test
+        found: dict[str, list[Measured]] = {}
+        test = self.display.spells.test
         weights = ClickWeights("smoothed").of(test.clicks, test.shown, len(test)).astype(float)
-        for variant in (FULL, *WEIGHED):
-            if variant in self.variants and len(self.measured.get(variant, ())) == len(SEEDS):
+        for variant in (FULL, *WEIGHED) if WEIGHED[0] in self.variants else ():
+            if len(self.measured.get(variant, ())) == len(SEEDS):
                 curves = [self.curves(variant, seed) for seed in SEEDS]
                 border = self.display.border
                 found[variant] = [of_curves(each, test, border, weights) for each in curves]
@@ -234,7 +234,8 @@ class Compared:
 
     def headline(self) -> dict[str, Any]:
         """The figures without a task in their names."""
-        full, found = self.measured[FULL], {}
+        full = self.measured[FULL]
+        found: dict[str, Any] = {}
         others = {n: e for n, e in self.measured.items() if n in (*PEERS.values(), *RULES)}
         for term in TERMS:
             means = {name: np.mean([m.c[term] for m in each]) for name, each in others.items()}
