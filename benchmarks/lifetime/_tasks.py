@@ -19,7 +19,7 @@ from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
 from adwright.creative.lifetime.fatigue import FatigueRule, LifeSeries, fall_from_peak
 from adwright.creative.lifetime.hazards.terms import LifeTerms
-from adwright.creative.lifetime.spells import SpellConfig, build_spells, series_of
+from adwright.creative.lifetime.spells import VERSION, SpellConfig, build_spells, series_of
 from adwright.data.ranges import ranges
 from adwright.data.sources.complete_journey import CompleteJourney
 from benchmarks.lifetime import _runs as runs
@@ -62,7 +62,8 @@ class Display:
                 test.hold_out(held)[1],
             )
         units = [len(train), len(valid), len(test)]
-        data = content_hash({"where": self.where, "weeks": WEEKS, "units": units})
+        about = {"where": self.where, "weeks": WEEKS, "units": units, "spells": VERSION}
+        data = content_hash(about)
         names = (*train.number_names, *train.category_names)
         place = tuple(name for name in names if name.startswith(("display", "mailer")))
         return runs.Spells(data, train, valid, test, place)

@@ -61,6 +61,7 @@ __all__ = [
 
 Ints = npt.NDArray[np.int64]
 
+#: Of what spells are, in the name of their folder.
 VERSION = 2
 _FIRST, _LAST = min(WEEKS), max(WEEKS)
 
