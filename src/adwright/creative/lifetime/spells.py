@@ -51,6 +51,7 @@ from adwright.data.sources.complete_journey import WEEKS, CompleteJourney
 from adwright.data.tasks.task import cached_folder
 
 __all__ = [
+    "VERSION",
     "DisplayRecord",
     "SpellConfig",
     "SpellWeeks",
