@@ -13,7 +13,8 @@ TEAM = Program(
     calls=(
         SemanticCall(
             "writer",
-            "Ad for {{product}}: {{ad:output}}\nThe law says {{law}}. Better: {{better:output}} end",
+            "Ad for {{product}}: {{ad:output}}\n"
+            "The law says {{law}}. Better: {{better:output}} end",
             {"ad": "draft"},
             {"better": GenerationConfig(max_tokens=9)},
         ),

@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError
@@ -81,7 +81,7 @@ async def run(
     return found
 
 
-@settings(max_examples=120, phases=(Phase.generate,))
+@settings(max_examples=120)
 @given(drawn_programs(), st.integers(0, 2**32), st.none() | st.integers(1, 3), st.booleans())
 def test_any_program_means_what_it_says(
     drawn: Drawn, seed: int, in_flight: int | None, at_once: bool

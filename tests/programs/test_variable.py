@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -57,7 +56,6 @@ def test_a_failure_names_where_it_began() -> None:
     with pytest.raises(ProgramError) as caught:
         _ = variable.text
     assert str(caught.value) == "the engine broke [variable short, from writer.ad]"
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_who_was_cancelled_is_told_from_who_lost_by_it() -> None:

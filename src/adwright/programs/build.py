@@ -127,7 +127,9 @@ def _check_known(what: str, given: Iterable[str], known: Iterable[str], where: s
             raise ConfigError(
                 f"there is a {what} for {name[:_SHOWN]!r}, which is no placeholder of that kind",
                 where=where,
-                hint=f"did you mean {close}? Else remove it" if close else "remove it",
+                hint=f"did you mean {close}?"
+                if close
+                else f"it has {', '.join(sorted(names)[:5])}",
             )
 
 
