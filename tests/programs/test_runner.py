@@ -19,6 +19,7 @@ from adwright.programs.objective import Objective
 from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.programs.runner import Asked, Session, run_program
 from adwright.programs.variable import Failure
+from tests.support.programs.echo_engine import EchoEngine
 from tests.support.programs.fake_engine import DrawnEngine
 from tests.support.programs.fake_model import answer
 from tests.support.programs.interpreter import Interpreter
@@ -65,35 +66,6 @@ def call(name: str, reads: str = "", **further: Any) -> SemanticCall:
     """A call that writes the variable of its own name."""
     inputs = " ".join(f"{{{{{one}}}}}" for one in reads.split())
     return SemanticCall(name, f"{name} {inputs}: {{{{{name}:output}}}}", **further)
-
-
-class EchoEngine:
-    """Writes its prompt in brackets once it is let; `broken` calls fail, `deaf` ones do not heed
-    that they were cancelled."""
-
-    def __init__(self, *, broken: str = "", deaf: str = "", held: str = "") -> None:
-        self.broken, self.deaf = broken.split(), deaf.split()
-        self.held = {one: asyncio.Event() for one in held.split()}
-        self.begun: list[str] = []
-        self.cancelled: list[str] = []
-        self.asked: dict[str, Asked] = {}
-
-    async def generate(self, asked: Asked, say: Callable[[str], None]) -> str:
-        name = asked.chain.call.name
-        self.begun.append(name)
-        self.asked[name] = asked
-        say("[")
-        try:
-            if name in self.held:
-                await self.held[name].wait()
-        except asyncio.CancelledError:
-            self.cancelled.append(name)
-            if name in self.deaf:
-                return "[late]"
-            raise
-        if name in self.broken:
-            raise OSError(f"{name} is broken")
-        return f"[{asked.prompt}]"
 
 
 async def breathe() -> None:
