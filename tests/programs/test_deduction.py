@@ -43,15 +43,15 @@ def test_chains_that_feed_one_reader_through_a_step_are_a_group() -> None:
     assert {one.objective for one in found.chains.values()} == {LATENCY}
     assert found.chains["r.r"].group is None
     assert [(one.depth, one.critical_tokens) for one in found.chains.values()] == [
-        *((1, 98), (1, 99), (1, 100)),
-        (0, 68),
+        *((2, 98), (2, 99), (2, 100)),
+        (1, 68),
     ]
 
 
 def test_what_feeds_an_output_through_a_step_is_a_group() -> None:
     found = deduce(MAP_REDUCE, {"all": THROUGHPUT})
     assert found.groups == {"all": ("m0.m0", "m1.m1", "m2.m2")}
-    assert found.chains["m0.m0"].depth == 0
+    assert found.chains["m0.m0"].depth == 1
     assert found.get_objective("r") is None
 
 
@@ -98,7 +98,7 @@ def test_a_group_holds_what_does_not_wait_for_each_other() -> None:
     )
     variants = {found.chains[f"v{at}.v{at}"].group for at in range(4)}
     assert len(variants) == 1 < len(found.chains)
-    assert found.chains["brief.brief"].depth == 3
+    assert found.chains["brief.brief"].depth == 4
     assert found.chains["brief.brief"].critical_tokens == 40
     assert found.chains["brief.brief"].group is None
     assert "report.report" not in found.chains
@@ -137,7 +137,7 @@ def test_the_parts_of_one_call_are_no_group() -> None:
     graph = build_graph(Program(calls=(SemanticCall("two", template), call("end", "x y"))))
     found = deduce(graph, {"end": LATENCY})
     assert found.groups == {}
-    assert [one.depth for one in found.chains.values()] == [2, 1, 0]
+    assert [one.depth for one in found.chains.values()] == [3, 2, 1]
 
 
 def test_what_is_known_is_asked_for_nothing() -> None:
@@ -212,7 +212,7 @@ def test_it_is_what_every_way_through_the_graph_says(drawn: Drawn, data: st.Data
     assert found.chains.keys() == needed_nodes(graph, wanted) & chains
     for chain_id, deduced in found.chains.items():
         all_ways = list(ways(graph, chain_id, {*wanted}))
-        assert deduced.depth == max(sum(one in chains for one in way) - 1 for way in all_ways)
+        assert deduced.depth == max(sum(one in chains for one in way) for way in all_ways)
         assert deduced.critical_tokens == max(tokens(graph, way) for way in all_ways)
         asked = [
             asked_along(graph, way, wanted[output])

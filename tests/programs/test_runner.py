@@ -17,7 +17,7 @@ from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.limits import ProgramLimits
 from adwright.programs.objective import Objective
 from adwright.programs.program import Program, SemanticCall, WantedOutput
-from adwright.programs.runner import Asked, Session, run_program
+from adwright.programs.runner import AskedChain, Session, run_program
 from adwright.programs.variable import Failure
 from tests.support.programs.echo_engine import EchoEngine
 from tests.support.programs.fake_engine import DrawnEngine
@@ -280,7 +280,7 @@ class TalkingEngine:
     def __init__(self, pieces: list[str], text: str) -> None:
         self._pieces, self._text = pieces, text
 
-    async def generate(self, asked: Asked, say: Callable[[str], None]) -> str:
+    async def generate(self, asked: AskedChain, say: Callable[[str], None]) -> str:
         for piece in self._pieces:
             say(piece)
             await asyncio.sleep(0)
@@ -326,7 +326,7 @@ def test_closing_ends_everything_and_wakes_everybody() -> None:
 
 def test_a_chain_that_the_engine_itself_cancels_fails() -> None:
     class Dying:
-        async def generate(self, asked: Asked, say: Callable[[str], None]) -> str:
+        async def generate(self, asked: AskedChain, say: Callable[[str], None]) -> str:
             raise asyncio.CancelledError
 
     program = Program(calls=(call("a"),), outputs=(WantedOutput("a"),))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.programs.steps import (
-    Distinct,
+    DistinctLines,
     FirstThat,
     Join,
     JsonField,
@@ -46,7 +46,7 @@ OBJECT = FirstThat({"type": "object", "required": ["a"]}, parse=True)
         (Join(" / "), ["a"], ["a"]),
         (SHORT, ["too long", "short", "tiny"], ["short"]),
         (OBJECT, ["{}", "no", '{"a": 1}'], ['{"a": 1}']),
-        (Distinct(), ["Red tea\nblue", "red  TEA \n\ngreen"], ["Red tea\nblue\ngreen"]),
+        (DistinctLines(), ["Red tea\nblue", "red  TEA \n\ngreen"], ["Red tea\nblue\ngreen"]),
         (Numbered(), ["x", "y"], ["1. x\n2. y"]),
         (Numbered("; "), ["x", "y"], ["1. x; 2. y"]),
         (Majority(), ["Yes.", "no", "no ", "yes."], ["Yes."]),
@@ -127,7 +127,7 @@ ALL: list[Any] = [
     TextLines(),
     Join(),
     SHORT,
-    Distinct(),
+    DistinctLines(),
     Numbered(),
     Majority(),
     Trim(),

@@ -38,9 +38,9 @@ class Deduced:
     """What is asked of a chain.
 
     group: its task group, named after the node or output that it feeds; None where it is alone.
-    depth: calls behind it on the longest way to an output that is wanted; 0 for the last.
-    critical_tokens: that are written on that way, its own included, if each call writes as much
-        as it may.
+    depth: calls on the longest way to an output that is wanted, this one included: 1 for the last.
+    critical_tokens: that are written on the way on which most are, its own included, if each call
+        writes as much as it may.
     """
 
     objective: Objective
@@ -98,13 +98,13 @@ def deduce(
     depths: dict[str, tuple[int, int]] = {}
     for node in reversed(nodes):
         asked = _asked(node.outputs, objectives)
-        depth, tokens = max((behind.get(one, (0, 0)) for one in node.outputs), default=(0, 0))
+        ways = [behind.get(one, (0, 0)) for one in node.outputs]
+        depth, tokens = max(one[0] for one in ways), max(one[1] for one in ways)
         share, here = 1.0, (depth, tokens)
         if isinstance(node, Chain):
-            here = (depth, tokens + _own(node))
+            here = (depth + 1, tokens + _own(node))
             share = (above[node.node_id] - _own(node)) / above[node.node_id]
         depths[node.node_id] = here
-        feeds = (here[0] + isinstance(node, Chain), here[1])
         for variable in node.inputs:
             # What is known already, and given texts, are asked for nothing.
             if variable in known or graph.producers.get(variable) is None:
@@ -113,7 +113,7 @@ def deduce(
             told = asked.of_producers(share or 1.0) if isinstance(node, Chain) else asked
             objectives[variable] = strictest(objectives.get(variable), told) or told
             before = behind.get(variable, (0, 0))
-            behind[variable] = (max(before[0], feeds[0]), max(before[1], feeds[1]))
+            behind[variable] = (max(before[0], here[0]), max(before[1], here[1]))
     groups = _groups(graph, nodes, wanted, objectives, depths, known)
     chains = {
         node.node_id: Deduced(

@@ -100,6 +100,15 @@ class Chain:
         """What it writes, as of any node."""
         return (self.output,)
 
+    def known_segments(self, texts: Mapping[str, str]) -> tuple[str, ...]:
+        """What is known of the prompt by now: its segments before the first text that is not."""
+        found: list[str] = []
+        for one in self.prompt:
+            if isinstance(one, VariableText) and one.variable not in texts:
+                break
+            found.append(one.text if isinstance(one, ConstantText) else texts[one.variable])
+        return tuple(found)
+
     def segments(self, texts: Mapping[str, str]) -> tuple[str, ...]:
         """The prompt, cut at the borders of variables. texts: of each variable."""
         return tuple(

@@ -32,16 +32,17 @@ from adwright.programs.objective import LATENCY, Objective
 from adwright.programs.program import NativeStep, Program
 from adwright.programs.schema import OutputSchema
 from adwright.programs.steps import run_step
+from adwright.programs.upcoming import UpcomingChain, upcoming_chains
 from adwright.programs.variable import Failure, FailureKind, Variable
 
-__all__ = ["Asked", "ChainEngine", "Session", "run_program"]
+__all__ = ["AskedChain", "ChainEngine", "Session", "run_program"]
 
 _LIMITS = ProgramLimits()
 _SHOWN = 500
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedChain:
     """A chain that is to be run. segments: its prompt, cut at the borders of variables. deduced:
     what the outputs that are wanted ask of it."""
 
@@ -58,7 +59,7 @@ class Asked:
 class ChainEngine(Protocol):
     """What runs chains: an engine, or a scheduler before several."""
 
-    async def generate(self, asked: Asked, say: Callable[[str], None]) -> str:
+    async def generate(self, asked: AskedChain, say: Callable[[str], None]) -> str:
         """Write the output of a chain. say: told each piece as it is written, if there are pieces.
 
         Cancelled where nobody needs the text any more. Any exception fails this chain alone.
@@ -118,6 +119,12 @@ class Session:
             known = {name for name, one in self._variables.items() if one.is_settled}
             self._deduction = deduce(self._graph, wanted, known)
         return self._deduction
+
+    @property
+    def upcoming(self) -> tuple[UpcomingChain, ...]:
+        """The chains that are needed and wait, with what is known of their prompts."""
+        texts = {name: one.text for name, one in self._variables.items() if one.state == "set"}
+        return upcoming_chains(self._graph, self._needs.needed, texts)
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -325,7 +332,7 @@ class Session:
             self._step(node)
             return
         texts = {name: self._variables[name].text for name in node.reads}
-        asked = Asked(node, node.segments(texts), self.deduction.chains[node_id])
+        asked = AskedChain(node, node.segments(texts), self.deduction.chains[node_id])
         task = asyncio.get_running_loop().create_task(self._generate(asked))
         self._running[node_id] = task
         task.add_done_callback(lambda task: self._done(node, task))
@@ -344,7 +351,7 @@ class Session:
         for name, text in zip(step.outputs, made, strict=True):
             self._give(step.name, "step", name, text)
 
-    async def _generate(self, asked: Asked) -> str:
+    async def _generate(self, asked: AskedChain) -> str:
         variable = self._variables[asked.chain.output]
         return await self._engine.generate(asked, lambda piece: self._say(variable, piece))
 

@@ -32,7 +32,7 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.programs.schema import OutputSchema, read_json
 
 __all__ = [
-    "Distinct",
+    "DistinctLines",
     "FirstThat",
     "Join",
     "JsonField",
@@ -114,7 +114,7 @@ class FirstThat:
 
 @checked
 @dataclass(frozen=True)
-class Distinct:
+class DistinctLines:
     """The lines of all texts, trimmed, each once: two that differ in case or blanks are one, of
     which the first stays. Blank ones are left out."""
 
@@ -158,7 +158,15 @@ class Trim:
 
 
 StepFunction = Annotated[
-    JsonField | JsonItems | TextLines | Join | FirstThat | Distinct | Numbered | Majority | Trim,
+    JsonField
+    | JsonItems
+    | TextLines
+    | Join
+    | FirstThat
+    | DistinctLines
+    | Numbered
+    | Majority
+    | Trim,
     Field(discriminator="kind"),
 ]
 
@@ -200,7 +208,7 @@ def run_step(function: StepFunction, texts: Sequence[str], outputs: int) -> tupl
             return (separator.join(texts),)
         case FirstThat():
             return (_first_that(function, texts),)
-        case Distinct():
+        case DistinctLines():
             lines = [line.strip() for text in texts for line in text.splitlines()]
             first = {_folded(line): line for line in reversed(lines) if line}
             kept = {_folded(line): first[_folded(line)] for line in lines if line}

@@ -55,7 +55,7 @@ def test_the_caller_says_which_variables_change() -> None:
 
 def test_numbers_are_those_of_the_deduction() -> None:
     found = {one.node_id: one for one in explain(TEAM).nodes}
-    assert (found["one.ad"].depth, found["one.ad"].critical_tokens) == (1, 256)
+    assert (found["one.ad"].depth, found["one.ad"].critical_tokens) == (2, 256)
     assert found["one.ad"].prompt_tokens > 20
     assert (found["list"].is_step, found["list"].reads) == (True, ("first", "second"))
 

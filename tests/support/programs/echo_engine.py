@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from adwright.programs.runner import Asked
+from adwright.programs.runner import AskedChain
 
 __all__ = ["EchoEngine"]
 
@@ -19,9 +19,9 @@ class EchoEngine:
         self.held = {one: asyncio.Event() for one in held.split()}
         self.begun: list[str] = []
         self.cancelled: list[str] = []
-        self.asked: dict[str, Asked] = {}
+        self.asked: dict[str, AskedChain] = {}
 
-    async def generate(self, asked: Asked, say: Callable[[str], None]) -> str:
+    async def generate(self, asked: AskedChain, say: Callable[[str], None]) -> str:
         name = asked.chain.call.name
         self.begun.append(name)
         self.asked[name] = asked

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from adwright.programs.runner import Asked
+from adwright.programs.runner import AskedChain
 from tests.support.programs.fake_model import answer
 
 __all__ = ["DrawnEngine"]
@@ -25,10 +25,10 @@ class DrawnEngine:
         self._gates: dict[str, asyncio.Future[None]] = {}
         self.begun: Counter[str] = Counter()
         self.cancelled: Counter[str] = Counter()
-        self.asked: dict[str, Asked] = {}
+        self.asked: dict[str, AskedChain] = {}
         self.most = 0
 
-    async def generate(self, asked: Asked, say: Callable[[str], None]) -> str:
+    async def generate(self, asked: AskedChain, say: Callable[[str], None]) -> str:
         """Wait for its turn once a piece."""
         chain_id = asked.chain.node_id
         assert chain_id not in self._gates, "a chain runs twice at a time"

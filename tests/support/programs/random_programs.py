@@ -11,7 +11,7 @@ from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
 from adwright.programs.program import NativeStep, Program, SemanticCall, WantedOutput
 from adwright.programs.steps import (
-    Distinct,
+    DistinctLines,
     FirstThat,
     Join,
     JsonField,
@@ -28,7 +28,7 @@ __all__ = ["Drawn", "drawn_programs"]
 _SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 _ONE_IN: tuple[StepFunction, ...] = (JsonField(("a",)), JsonItems(), TextLines(), Trim())
 _MANY_IN: tuple[StepFunction, ...] = (
-    *(Join(), Distinct(), Numbered(), Majority()),
+    *(Join(), DistinctLines(), Numbered(), Majority()),
     FirstThat({"type": "string", "maxLength": 12}),
 )
 _OBJECTIVES = (

@@ -22,7 +22,7 @@ __all__ = ["ExplainedNode", "Explanation", "explain"]
 _LIMITS = ProgramLimits()
 _NONE: Mapping[str, str] = {}
 _HEAD = (
-    *("node", "reads", "writes", "objective", "group", "calls behind", "tokens on the way"),
+    *("node", "reads", "writes", "objective", "group", "calls left", "tokens left"),
     *("reads tokens", "predicted on", "ran on"),
 )
 
