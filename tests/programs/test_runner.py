@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, ProgramError
 from adwright.lm.engine.generation import GenerationConfig
+from adwright.programs.chain_engine import AskedChain
 from adwright.programs.limits import ProgramLimits
 from adwright.programs.objective import Objective
 from adwright.programs.program import Program, SemanticCall, WantedOutput
-from adwright.programs.runner import AskedChain, Session, run_program
+from adwright.programs.runner import Session, run_program
 from adwright.programs.variable import Failure
 from tests.support.programs.echo_engine import EchoEngine
 from tests.support.programs.fake_engine import DrawnEngine
@@ -354,6 +355,22 @@ def test_asking_and_leaving_again_and_again_keeps_nothing() -> None:
 
     asyncio.run(work())
     assert True
+
+
+def test_templates_that_share_less_than_they_could_are_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    template = "At {{now}}: " + "follow the rules of the house, " * 9 + "{{ad:output}}"
+
+    async def work() -> None:
+        async with Session(EchoEngine()) as session:
+            session.submit(Program(values={"now": "noon"}))
+            for name in ("a", "b"):
+                session.submit(Program(calls=(SemanticCall(name, template, {"ad": name}),)))
+
+    asyncio.run(work())
+    (record,) = caplog.records
+    assert record.getMessage().startswith("call a, template, line 1: {{now}} changes from call")
 
 
 def test_a_program_that_nobody_asks_anything_is_refused() -> None:

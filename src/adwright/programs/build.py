@@ -14,9 +14,9 @@ from adwright.programs.limits import ProgramLimits, check_tokens, require_within
 from adwright.programs.program import Program, SemanticCall
 from adwright.programs.schema import OutputSchema
 from adwright.programs.steps import check_arity
-from adwright.programs.template import NAME, ConstantText, Template
+from adwright.programs.template import NAME, ConstantText, Misplaced, Template
 
-__all__ = ["build_graph", "check_text"]
+__all__ = ["build_graph", "check_text", "misplaced_texts"]
 
 _LIMITS = ProgramLimits()
 _SHOWN = 40
@@ -65,6 +65,20 @@ def check_text(name: str, text: str, limits: ProgramLimits) -> None:
             where=where,
             hint="read it as UTF-8",
         ) from error
+
+
+def misplaced_texts(
+    calls: Iterable[SemanticCall], changing: frozenset[str] = frozenset()
+) -> dict[str, tuple[Misplaced, ...]]:
+    """Of each call in whose template text that changes stands badly, where: see
+    `Template.misplaced`. changing: variables that differ from run to run."""
+    found: dict[str, tuple[Misplaced, ...]] = {}
+    for call in calls:
+        template = Template.parse(call.template, where=f"call {call.name}, template")
+        differ = frozenset(one for one in template.inputs if call.variable(one) in changing)
+        if misplaced := template.misplaced(differ):
+            found[call.name] = misplaced
+    return found
 
 
 def _nodes(program: Program, limits: ProgramLimits) -> Iterator[Node]:

@@ -15,16 +15,17 @@ All of it happens on one event loop. Memory is bounded by the limits, whatever a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from adwright.core.errors import AdwrightError, ConfigError, ProgramError
-from adwright.programs.build import build_graph, check_text
-from adwright.programs.deduction import Deduced, Deduction, deduce
+from adwright.programs.build import build_graph, check_text, misplaced_texts
+from adwright.programs.chain_engine import AskedChain, ChainEngine
+from adwright.programs.deduction import Deduction, deduce
 from adwright.programs.graph import Chain, Graph
 from adwright.programs.limits import ProgramLimits, require_within
 from adwright.programs.needs import Needs
@@ -35,36 +36,12 @@ from adwright.programs.steps import run_step
 from adwright.programs.upcoming import UpcomingChain, upcoming_chains
 from adwright.programs.variable import Failure, FailureKind, Variable
 
-__all__ = ["AskedChain", "ChainEngine", "Session", "run_program"]
+__all__ = ["Session", "run_program"]
+
+_log = logging.getLogger("adwright.programs")
 
 _LIMITS = ProgramLimits()
 _SHOWN = 500
-
-
-@dataclass(frozen=True)
-class AskedChain:
-    """A chain that is to be run. segments: its prompt, cut at the borders of variables. deduced:
-    what the outputs that are wanted ask of it."""
-
-    chain: Chain
-    segments: tuple[str, ...]
-    deduced: Deduced
-
-    @property
-    def prompt(self) -> str:
-        """All of the prompt."""
-        return "".join(self.segments)
-
-
-class ChainEngine(Protocol):
-    """What runs chains: an engine, or a scheduler before several."""
-
-    async def generate(self, asked: AskedChain, say: Callable[[str], None]) -> str:
-        """Write the output of a chain. say: told each piece as it is written, if there are pieces.
-
-        Cancelled where nobody needs the text any more. Any exception fails this chain alone.
-        """
-        ...
 
 
 class Session:
@@ -112,10 +89,7 @@ class Session:
     def deduction(self) -> Deduction:
         """What is asked of each chain that is needed now."""
         if self._deduction is None:
-            wanted = {
-                name: min(asked, key=lambda each: each.strictness)
-                for name, asked in self._asked.items()
-            }
+            wanted = {name: min(asked, key=_strictness) for name, asked in self._asked.items()}
             known = {name for name, one in self._variables.items() if one.is_settled}
             self._deduction = deduce(self._graph, wanted, known)
         return self._deduction
@@ -149,6 +123,7 @@ class Session:
         added = sum(map(len, program.values.values()))
         self._require_room(added, "values")
         self._characters += added
+        self._say_misplaced(program)
         new = [one for node_id, one in graph.nodes.items() if node_id not in self._graph.nodes]
         self._graph = self._needs.graph = graph
         self._variables |= {
@@ -239,6 +214,14 @@ class Session:
     ) -> None:
         await self.close()
 
+    def _say_misplaced(self, program: Program) -> None:
+        """Warn of templates whose calls share less than they could, once each."""
+        known = {one.template for one in self._graph.program.calls}
+        new = {one.template: one for one in program.calls if one.template not in known}
+        for name, found in misplaced_texts(new.values()).items():
+            for one in found:
+                _log.warning("call %s, template, %s", name, one)
+
     def _awaited(self, name: str) -> Variable:
         variable = self.variable(name)
         if name not in self._graph.program.awaited:
@@ -261,8 +244,10 @@ class Session:
             )
 
     def _ask(self, name: str, objective: Objective) -> None:
-        self._asked.setdefault(name, []).append(objective)
-        self._deduction = None
+        asked = self._asked.setdefault(name, [])
+        if not asked or objective.strictness < min(asked, key=_strictness).strictness:
+            self._deduction = None
+        asked.append(objective)
         for node_id in self._needs.ask(name):
             self._offer(node_id)
 
@@ -271,7 +256,8 @@ class Session:
         asked.remove(objective)
         if not asked:
             del self._asked[name]
-        self._deduction = None
+        if not asked or objective.strictness < min(asked, key=_strictness).strictness:
+            self._deduction = None
         self._end(self._needs.leave(name))
         self._drain()
 
@@ -406,6 +392,10 @@ class Session:
             return
         self._characters += more
         self._settled.append(variable)
+
+
+def _strictness(objective: Objective) -> tuple[int, float]:
+    return objective.strictness
 
 
 def _told(error: BaseException) -> str:

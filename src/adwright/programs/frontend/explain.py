@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from adwright.programs.build import build_graph
+from adwright.programs.build import build_graph, misplaced_texts
 from adwright.programs.deduction import Deduction, deduce
 from adwright.programs.frontend.drawing import Arrow, Box, BoxKind, draw
 from adwright.programs.graph import Chain, Graph, Node
 from adwright.programs.limits import ProgramLimits, prompt_tokens
 from adwright.programs.program import Program
-from adwright.programs.template import Misplaced, Template
+from adwright.programs.template import Misplaced
 
 __all__ = ["ExplainedNode", "Explanation", "explain"]
 
@@ -117,13 +117,7 @@ def explain(
     nodes = tuple(
         _explained(node, deduction, read, predicted, placed) for node in graph.nodes.values()
     )
-    differ = frozenset(changing)
-    misplaced = {}
-    for call in program.calls:
-        template = Template.parse(call.template)
-        names = frozenset(one for one in template.inputs if call.variable(one) in differ)
-        if found := template.misplaced(names):
-            misplaced[call.name] = found
+    misplaced = misplaced_texts(program.calls, frozenset(changing))
     return Explanation(graph, deduction, nodes, misplaced)
 
 
