@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.build import build_graph
-from adwright.programs.deduction import deduce, needed_nodes
+from adwright.programs.deduction import Deduction, deduce, needed_nodes
 from adwright.programs.graph import Chain, Graph
 from adwright.programs.objective import LATENCY, THROUGHPUT, Objective
 from adwright.programs.program import NativeStep, Program, SemanticCall
@@ -29,6 +29,13 @@ def join(name: str, reads: str) -> NativeStep:
     return NativeStep(f"{name}_step", Join(), tuple(reads.split()), (name,))
 
 
+def asked_of(
+    graph: Graph, wanted: Mapping[str, Objective], known: frozenset[str] = frozenset()
+) -> Deduction:
+    """Deduced where each output is asked for by one objective."""
+    return deduce(graph, {name: [one] for name, one in wanted.items()}, known)
+
+
 MAP_REDUCE = build_graph(
     Program(
         calls=(*(call(f"m{at}", tokens=30 + at) for at in range(3)), call("r", "all", 68)),
@@ -38,7 +45,7 @@ MAP_REDUCE = build_graph(
 
 
 def test_chains_that_feed_one_reader_through_a_step_are_a_group() -> None:
-    found = deduce(MAP_REDUCE, {"r": LATENCY})
+    found = asked_of(MAP_REDUCE, {"r": LATENCY})
     assert found.groups == {"r.r": ("m0.m0", "m1.m1", "m2.m2")}
     assert {one.objective for one in found.chains.values()} == {LATENCY}
     assert found.chains["r.r"].group is None
@@ -49,14 +56,14 @@ def test_chains_that_feed_one_reader_through_a_step_are_a_group() -> None:
 
 
 def test_what_feeds_an_output_through_a_step_is_a_group() -> None:
-    found = deduce(MAP_REDUCE, {"all": THROUGHPUT})
+    found = asked_of(MAP_REDUCE, {"all": THROUGHPUT})
     assert found.groups == {"all": ("m0.m0", "m1.m1", "m2.m2")}
     assert found.chains["m0.m0"].depth == 1
     assert found.get_objective("r") is None
 
 
 def test_a_deadline_is_divided_by_what_is_written() -> None:
-    found = deduce(MAP_REDUCE, {"r": Objective("deadline", 10.0)})
+    found = asked_of(MAP_REDUCE, {"r": Objective("deadline", 10.0)})
     # The longest way writes 32 tokens, then 68: all that feed the reader have to end by then.
     share = Objective("deadline", 10.0 * 32 / 100)
     assert [one.objective for one in found.chains.values()] == [
@@ -67,10 +74,10 @@ def test_a_deadline_is_divided_by_what_is_written() -> None:
 
 
 def test_get_objective_speaks_each_readers_words() -> None:
-    found = deduce(MAP_REDUCE, {"r": Objective("tpot", 0.1)})
+    found = asked_of(MAP_REDUCE, {"r": Objective("tpot", 0.1)})
     assert found.get_objective("r") == Objective("tpot", 0.1)
     assert found.get_objective("m0") == LATENCY
-    found = deduce(MAP_REDUCE, {"r": Objective("ttft", 1.0)})
+    found = asked_of(MAP_REDUCE, {"r": Objective("ttft", 1.0)})
     assert found.get_objective("m0") == Objective("deadline", 0.32)
 
 
@@ -90,7 +97,7 @@ TEAM = build_graph(
 
 def test_a_group_holds_what_does_not_wait_for_each_other() -> None:
     """The editor reads variants and reviews, but the reviews are made of the variants."""
-    found = deduce(TEAM, {"editor": LATENCY})
+    found = asked_of(TEAM, {"editor": LATENCY})
     assert found.groups["editor.editor"] == (
         "review0.review0",
         "review1.review1",
@@ -109,11 +116,21 @@ def test_of_several_readers_the_strictest_wins(first: bool) -> None:
     wanted = {"editor": THROUGHPUT, "report": Objective("deadline", 6.0)}
     if not first:
         wanted = dict(reversed(wanted.items()))
-    found = deduce(TEAM, wanted)
+    found = asked_of(TEAM, wanted)
     assert found.chains["review1.review1"].objective == THROUGHPUT
     assert found.chains["review0.review0"].objective == Objective("deadline", 6.0 * 3 / 4)
     assert found.chains["brief.brief"].objective.kind == "deadline"
     assert found.chains["brief.brief"].objective.seconds == pytest.approx(6.0 / 4)
+
+
+def test_a_kind_that_is_less_strict_may_ask_more_of_what_comes_before() -> None:
+    graph = build_graph(Program(calls=(call("a"), call("b", "a"), call("c", "b"))))
+    found = deduce(graph, {"c": [Objective("deadline", 60.0), Objective("ttft", 3.0), LATENCY]})
+    assert found.get_objective("c") == Objective("deadline", 60.0)
+    assert found.get_objective("b") == Objective("deadline", 3.0 * 2 / 3)
+    found = asked_of(graph, {"c": Objective("deadline", 60.0), "b": Objective("ttft", 1.0)})
+    assert found.get_objective("b") == Objective("deadline", 40.0)
+    assert found.get_objective("a") == Objective("deadline", 0.5)
 
 
 def test_who_feeds_several_is_grouped_with_those_of_the_strictest() -> None:
@@ -126,33 +143,33 @@ def test_who_feeds_several_is_grouped_with_those_of_the_strictest() -> None:
             )
         )
     )
-    found = deduce(graph, {"slow": THROUGHPUT, "fast": LATENCY})
+    found = asked_of(graph, {"slow": THROUGHPUT, "fast": LATENCY})
     assert found.groups == {"fast.fast": ("b.b", "c.c")}
-    found = deduce(graph, {"slow": LATENCY, "fast": THROUGHPUT})
+    found = asked_of(graph, {"slow": LATENCY, "fast": THROUGHPUT})
     assert found.groups == {"slow.slow": ("a.a", "b.b")}
 
 
 def test_the_parts_of_one_call_are_no_group() -> None:
     template = "a {{x:output}} b {{y:output}}"
     graph = build_graph(Program(calls=(SemanticCall("two", template), call("end", "x y"))))
-    found = deduce(graph, {"end": LATENCY})
+    found = asked_of(graph, {"end": LATENCY})
     assert found.groups == {}
     assert [one.depth for one in found.chains.values()] == [3, 2, 1]
 
 
 def test_what_is_known_is_asked_for_nothing() -> None:
-    found = deduce(TEAM, {"editor": Objective("deadline", 5.0)}, frozenset({"all"}))
+    found = asked_of(TEAM, {"editor": Objective("deadline", 5.0)}, frozenset({"all"}))
     assert set(found.chains) == {*(f"review{at}.review{at}" for at in range(3)), "editor.editor"}
     assert found.get_objective("review0") == Objective("deadline", 2.5)
     assert found.get_objective("all") is None
-    assert deduce(TEAM, {"editor": LATENCY}, frozenset({"editor"})).chains == {}
+    assert asked_of(TEAM, {"editor": LATENCY}, frozenset({"editor"})).chains == {}
 
 
 def test_a_deadline_before_steps_on_given_texts_is_no_empty_one() -> None:
     graph = build_graph(
         Program(calls=(call("a", "both"),), steps=(join("both", "x y"),), values={"x": "", "y": ""})
     )
-    assert deduce(graph, {"a": Objective("deadline", 3.0)}).get_objective("both") == Objective(
+    assert asked_of(graph, {"a": Objective("deadline", 3.0)}).get_objective("both") == Objective(
         "deadline", 3.0
     )
 
@@ -163,7 +180,7 @@ def test_parrot_fault_4_grouping_is_not_quadratic() -> None:
     reads = [call(f"r{at}", "all") for at in range(499)]
     step = join("all", " ".join(one.name for one in calls))
     graph = build_graph(Program(calls=(*calls, *reads), steps=(step,)))
-    found = deduce(graph, {one.name: LATENCY for one in reads})
+    found = asked_of(graph, {one.name: LATENCY for one in reads})
     assert [len(each) for each in found.groups.values()] == [500]
 
 
@@ -207,7 +224,7 @@ def asked_along(graph: Graph, way: tuple[str, ...], objective: Objective) -> Obj
 def test_it_is_what_every_way_through_the_graph_says(drawn: Drawn, data: st.DataObject) -> None:
     graph = build_graph(drawn.program)
     wanted = {one.variable: one.objective for one in drawn.program.outputs}
-    found = deduce(graph, wanted)
+    found = asked_of(graph, wanted)
     chains = {one.node_id for one in graph.chains}
     assert found.chains.keys() == needed_nodes(graph, wanted) & chains
     for chain_id, deduced in found.chains.items():

@@ -1,8 +1,10 @@
 """What the outputs that are wanted ask of each call before them.
 
 Objectives are pushed back from the outputs through the nodes that make them (Parrot: Lin et al.,
-OSDI 2024, section 5.2). A node is asked by each of its readers and serves the strictest. Steps pass
-on what they are asked, since they take no time.
+OSDI 2024, section 5.2). A node is asked by each of its readers and serves the strictest. It passes
+on what it is asked kind by kind, the strictest of each, since a first token within a second may ask
+more of what comes before than a deadline of a minute does, which is the stricter kind. Steps pass
+on what they are asked as it is, since they take no time.
 
 Times are divided by expected work. With above(c) the tokens that are written on the longest way up
 to the end of chain c, and own(c) those that it writes itself, a reader c with a deadline of d
@@ -26,7 +28,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from adwright.programs.graph import Chain, Graph, Node
-from adwright.programs.objective import Objective, strictest
+from adwright.programs.objective import Objective
 
 __all__ = ["Deduced", "Deduction", "deduce", "needed_nodes"]
 
@@ -86,18 +88,19 @@ def needed_nodes(
 
 
 def deduce(
-    graph: Graph, wanted: Mapping[str, Objective], known: AbstractSet[str] = _NOTHING
+    graph: Graph, wanted: Mapping[str, Iterable[Objective]], known: AbstractSet[str] = _NOTHING
 ) -> Deduction:
-    """Deduce what is asked of each chain. wanted: objectives of the variables that are asked for.
-    known: variables that are there already, through which nothing is asked."""
+    """Deduce what is asked of each chain. wanted: what each variable that is asked for is asked
+    for by, one or more objectives. known: variables that are there already, through which nothing
+    is asked."""
     needed = needed_nodes(graph, wanted, known)
     nodes = [node for node_id, node in graph.nodes.items() if node_id in needed]
     above = _above(graph, nodes, known)
-    objectives = dict(wanted)
+    told = {variable: _of_each_kind(asked) for variable, asked in wanted.items()}
     behind: dict[str, tuple[int, int]] = {}
     depths: dict[str, tuple[int, int]] = {}
     for node in reversed(nodes):
-        asked = _asked(node.outputs, objectives)
+        asked = _of_each_kind(each for one in node.outputs for each in told.get(one, ()))
         ways = [behind.get(one, (0, 0)) for one in node.outputs]
         depth, tokens = max(one[0] for one in ways), max(one[1] for one in ways)
         share, here = 1.0, (depth, tokens)
@@ -109,11 +112,14 @@ def deduce(
             # What is known already, and given texts, are asked for nothing.
             if variable in known or graph.producers.get(variable) is None:
                 continue
-            # Before a call with nothing to wait for there are only steps, which take no time.
-            told = asked.of_producers(share or 1.0) if isinstance(node, Chain) else asked
-            objectives[variable] = strictest(objectives.get(variable), told) or told
+            passed = asked
+            if isinstance(node, Chain):
+                # Before a call with nothing to wait for there are only steps, which take no time.
+                passed = tuple(one.of_producers(share or 1.0) for one in asked)
+            told[variable] = _of_each_kind((*told.get(variable, ()), *passed))
             before = behind.get(variable, (0, 0))
             behind[variable] = (max(before[0], here[0]), max(before[1], here[1]))
+    objectives = {variable: _strictest(asked) for variable, asked in told.items() if asked}
     groups = _groups(graph, nodes, wanted, objectives, depths, known)
     chains = {
         node.node_id: Deduced(
@@ -129,12 +135,16 @@ def _own(chain: Chain) -> int:
     return chain.settings.max_tokens
 
 
-def _asked(outputs: Iterable[str], objectives: Mapping[str, Objective]) -> Objective:
-    """The strictest of what is asked of a node's outputs; a node that is needed has one."""
-    return min(
-        (objectives[one] for one in outputs if one in objectives),
-        key=lambda each: each.strictness,
-    )
+def _strictest(asked: Iterable[Objective]) -> Objective:
+    return min(asked, key=lambda each: each.strictness)
+
+
+def _of_each_kind(asked: Iterable[Objective]) -> tuple[Objective, ...]:
+    """The strictest of each kind."""
+    found: dict[str, Objective] = {}
+    for one in sorted(asked, key=lambda each: each.strictness):
+        found.setdefault(one.kind, one)
+    return tuple(found.values())
 
 
 def _above(graph: Graph, nodes: Iterable[Node], known: AbstractSet[str]) -> dict[str, int]:
@@ -150,7 +160,7 @@ def _above(graph: Graph, nodes: Iterable[Node], known: AbstractSet[str]) -> dict
 def _groups(
     graph: Graph,
     nodes: Iterable[Node],
-    wanted: Mapping[str, Objective],
+    wanted: Iterable[str],
     objectives: Mapping[str, Objective],
     depths: Mapping[str, tuple[int, int]],
     known: AbstractSet[str],
@@ -177,7 +187,8 @@ def _groups(
         else:
             feeding.update(dict.fromkeys(node.outputs, feeders))
             upstream.update(dict.fromkeys(node.outputs, before))
-    for variable, objective in wanted.items():
+    for variable in wanted:
+        objective = objectives[variable]
         apart = feeding.get(variable, 0) & ~upstream.get(variable, 0)
         offers.append((objective, -1, variable, apart))
     return _chosen(offers, ids)

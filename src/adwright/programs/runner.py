@@ -89,9 +89,8 @@ class Session:
     def deduction(self) -> Deduction:
         """What is asked of each chain that is needed now."""
         if self._deduction is None:
-            wanted = {name: min(asked, key=_strictness) for name, asked in self._asked.items()}
             known = {name for name, one in self._variables.items() if one.is_settled}
-            self._deduction = deduce(self._graph, wanted, known)
+            self._deduction = deduce(self._graph, self._asked, known)
         return self._deduction
 
     @property
@@ -245,7 +244,7 @@ class Session:
 
     def _ask(self, name: str, objective: Objective) -> None:
         asked = self._asked.setdefault(name, [])
-        if not asked or objective.strictness < min(asked, key=_strictness).strictness:
+        if objective not in asked:
             self._deduction = None
         asked.append(objective)
         for node_id in self._needs.ask(name):
@@ -256,7 +255,7 @@ class Session:
         asked.remove(objective)
         if not asked:
             del self._asked[name]
-        if not asked or objective.strictness < min(asked, key=_strictness).strictness:
+        if objective not in asked:
             self._deduction = None
         self._end(self._needs.leave(name))
         self._drain()
@@ -392,10 +391,6 @@ class Session:
             return
         self._characters += more
         self._settled.append(variable)
-
-
-def _strictness(objective: Objective) -> tuple[int, float]:
-    return objective.strictness
 
 
 def _told(error: BaseException) -> str:

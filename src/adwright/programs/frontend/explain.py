@@ -112,7 +112,7 @@ def explain(
     Raises ConfigError as `build_graph`.
     """
     graph = build_graph(program, limits)
-    deduction = deduce(graph, {one.variable: one.objective for one in program.outputs})
+    deduction = deduce(graph, {one.variable: [one.objective] for one in program.outputs})
     read = prompt_tokens(graph, limits)
     nodes = tuple(
         _explained(node, deduction, read, predicted, placed) for node in graph.nodes.values()
