@@ -161,6 +161,26 @@ def test_parrot_fault_6_who_disconnects_ends_only_what_nobody_else_reads() -> No
     assert True
 
 
+def test_what_is_asked_for_again_while_it_is_being_ended_is_begun_anew() -> None:
+    async def work() -> None:
+        engine = EchoEngine(held="a")
+        async with Session(engine) as session:
+            session.submit(replace(CHAIN, outputs=()))
+            reader = asyncio.ensure_future(session.get("a"))
+            await breathe()
+            reader.cancel()
+            while session.variable("a").waiters:
+                await asyncio.sleep(0)
+            assert session.running == ("a.a",)
+            again = asyncio.ensure_future(session.get("a"))
+            engine.held["a"].set()
+            assert await again == "[a : ]"
+            assert (engine.begun, engine.cancelled) == (["a", "a"], ["a"])
+
+    asyncio.run(work())
+    assert True
+
+
 def test_who_reads_a_stream_and_leaves_asks_no_more() -> None:
     async def work() -> None:
         engine = EchoEngine(held="a")

@@ -150,10 +150,10 @@ def test_every_step_goes_through_json() -> None:
         {},
     ],
 )
-def test_nothing_but_what_is_listed_can_be_asked_for(told: dict[str, Any]) -> None:
+def test_parrot_fault_7_nothing_but_what_is_listed_can_be_asked_for(told: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"tag|unknown key|discriminator") as caught:
         from_jsonable(Held, {"function": told})
-    assert "function" in caught.value.where
+    assert "function" in caught.value.where  # there, clients' byte code was run in the server
 
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=5), st.integers(1, 3))

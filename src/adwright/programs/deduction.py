@@ -28,7 +28,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from adwright.programs.graph import Chain, Graph, Node
-from adwright.programs.objective import Objective
+from adwright.programs.objective import Objective, strictest
 
 __all__ = ["Deduced", "Deduction", "deduce", "needed_nodes"]
 
@@ -119,7 +119,7 @@ def deduce(
             told[variable] = _of_each_kind((*told.get(variable, ()), *passed))
             before = behind.get(variable, (0, 0))
             behind[variable] = (max(before[0], here[0]), max(before[1], here[1]))
-    objectives = {variable: _strictest(asked) for variable, asked in told.items() if asked}
+    objectives = {variable: strictest(asked) for variable, asked in told.items() if asked}
     groups = _groups(graph, nodes, wanted, objectives, depths, known)
     chains = {
         node.node_id: Deduced(
@@ -133,10 +133,6 @@ def deduce(
 
 def _own(chain: Chain) -> int:
     return chain.settings.max_tokens
-
-
-def _strictest(asked: Iterable[Objective]) -> Objective:
-    return min(asked, key=lambda each: each.strictness)
 
 
 def _of_each_kind(asked: Iterable[Objective]) -> tuple[Objective, ...]:

@@ -35,7 +35,7 @@ class ProgramLimits:
     variables: int = 3000
     edges: int = 20_000
     fan_out: int = 1000
-    depth: int = 200
+    depth: int = 1000
     template_characters: int = 200_000
     text_characters: int = 1 << 20
     all_characters: int = 1 << 26

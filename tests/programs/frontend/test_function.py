@@ -62,7 +62,7 @@ def test_calling_runs_nothing_and_get_runs_what_is_needed() -> None:
     asyncio.run(work())
 
 
-def test_no_code_goes_to_the_runtime() -> None:
+def test_parrot_fault_7_no_code_goes_to_the_runtime() -> None:
     """The body is never run, and the program is plain data."""
 
     @semantic_function()
