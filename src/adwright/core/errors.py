@@ -12,6 +12,7 @@
     ├── AssetError                a public data set or model cannot be had
     ├── ResourceError             the machine refuses: disk full, no permission, path taken
     ├── MissingExtraError         an optional part of adwright is not installed
+    ├── ProgramError              a variable of a program of calls has no text
     └── ResumeError               a run cannot be continued from its folder
 
 A message reads ``what [where] -> hint``: what went wrong, which file, row, column or key
@@ -31,6 +32,7 @@ __all__ = [
     "DataError",
     "FileUnreadableError",
     "MissingExtraError",
+    "ProgramError",
     "ResourceError",
     "ResumeError",
     "SchemaError",
@@ -148,6 +150,11 @@ class MissingExtraError(AdwrightError):
         self.args = (feature, extra)
         self.feature = feature
         self.extra = extra
+
+
+class ProgramError(AdwrightError):
+    """A variable of a program of calls has no text: what should make it failed, or it was
+    cancelled; `where` names the variable and what failed."""
 
 
 class ResumeError(AdwrightError):

@@ -1,0 +1,421 @@
+"""Run programs: a session starts what is needed and ready, and passes values on inside itself.
+
+    async with Session(engine) as session:
+        session.submit(program)
+        text = await session.get("ad", Objective("ttft", 0.5))
+
+A chain starts once the variables that it reads are set and somebody needs what it writes. A failure
+is passed on to all that would have been made of it and to nothing else: the session goes on. What
+nobody needs any more is cancelled. Parts may be submitted while others run, on variables that are
+there already; a variable may be set from outside.
+
+All of it happens on one event loop. Memory is bounded by the limits, whatever a program does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self
+
+from adwright.core.errors import AdwrightError, ConfigError, ProgramError
+from adwright.programs.build import build_graph, check_text, misplaced_texts
+from adwright.programs.chain_engine import AskedChain, ChainEngine
+from adwright.programs.deduction import Deduction, deduce
+from adwright.programs.graph import Chain, Graph
+from adwright.programs.limits import ProgramLimits, require_within
+from adwright.programs.needs import Needs
+from adwright.programs.objective import LATENCY, Objective
+from adwright.programs.program import NativeStep, Program
+from adwright.programs.schema import OutputSchema
+from adwright.programs.steps import run_step
+from adwright.programs.upcoming import UpcomingChain, upcoming_chains
+from adwright.programs.variable import Failure, FailureKind, Variable
+
+__all__ = ["Session", "run_program"]
+
+_log = logging.getLogger("adwright.programs")
+
+_LIMITS = ProgramLimits()
+_SHOWN = 500
+
+
+class Session:
+    """A graph that runs and may grow.
+
+    in_flight: chains that the engine has at a time; None: all that are ready. limits: of all that
+    is submitted together.
+    """
+
+    def __init__(
+        self,
+        engine: ChainEngine,
+        *,
+        limits: ProgramLimits = _LIMITS,
+        in_flight: int | None = None,
+    ) -> None:
+        if in_flight is not None and in_flight < 1:
+            raise ConfigError(
+                "in_flight must be at least 1",
+                where=f"in_flight {in_flight}",
+                hint="None: no bound",
+            )
+        self._engine, self._limits, self._in_flight = engine, limits, in_flight
+        self._graph = build_graph(Program(), limits)
+        self._needs = Needs(self._graph)
+        self._variables: dict[str, Variable] = {}
+        #: Variables that a node waits for.
+        self._waits: dict[str, int] = {}
+        self._asked: dict[str, list[Objective]] = {}
+        self._deduction: Deduction | None = None
+        self._ready: OrderedDict[str, None] = OrderedDict()
+        self._running: dict[str, asyncio.Task[str]] = {}
+        #: Those of them that the session cancelled.
+        self._ending: set[str] = set()
+        self._settled: deque[Variable] = deque()
+        self._characters = 0
+        self._is_closed = self._is_draining = False
+
+    @property
+    def graph(self) -> Graph:
+        """All that was submitted."""
+        return self._graph
+
+    @property
+    def deduction(self) -> Deduction:
+        """What is asked of each chain that is needed now."""
+        if self._deduction is None:
+            known = {name for name, one in self._variables.items() if one.is_settled}
+            self._deduction = deduce(self._graph, self._asked, known)
+        return self._deduction
+
+    @property
+    def upcoming(self) -> tuple[UpcomingChain, ...]:
+        """The chains that are needed and wait, with what is known of their prompts."""
+        texts = {name: one.text for name, one in self._variables.items() if one.state == "set"}
+        return upcoming_chains(self._graph, self._needs.needed, texts)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Ids of the chains that the engine has."""
+        return tuple(self._running)
+
+    def variable(self, name: str) -> Variable:
+        """A variable. Raises ConfigError where there is none of that name."""
+        if name not in self._variables:
+            raise ConfigError(
+                f"there is no variable {name[:64]!r}", where="session", hint="submit it first"
+            )
+        return self._variables[name]
+
+    def submit(self, program: Program) -> None:
+        """Add a program, which may read variables that are there.
+
+        Raises ConfigError as `build_graph`, and then nothing is added.
+        """
+        self._require_open()
+        graph = build_graph(self._graph.program.joined(program), self._limits)
+        added = sum(map(len, program.values.values()))
+        self._require_room(added, "values")
+        self._characters += added
+        self._say_misplaced(program)
+        new = [one for node_id, one in graph.nodes.items() if node_id not in self._graph.nodes]
+        self._graph = self._needs.graph = graph
+        self._variables |= {
+            name: Variable(name) for name in graph.variables if name not in self._variables
+        }
+        for node in new:
+            inputs = [self._variables[one] for one in dict.fromkeys(node.inputs)]
+            self._waits[node.node_id] = sum(one.state != "set" for one in inputs)
+            failure = next((one.failure for one in inputs if one.failure), None)
+            if failure is not None:
+                self._fail(node.outputs, failure)
+        for wanted in program.outputs:
+            self._ask(wanted.variable, wanted.objective)
+        for name, text in program.values.items():
+            self._variables[name].set(text)
+            self._settled.append(self._variables[name])
+        self._deduction = None
+        self._drain()
+
+    def set(self, name: str, text: str) -> None:
+        """Set an awaited variable. Raises ConfigError where it is none, or the text is too long;
+        ProgramError where it is settled."""
+        variable = self._awaited(name)
+        check_text(name, text, self._limits)
+        self._require_room(len(text), f"variable {name}")
+        variable.set(text)
+        self._characters += len(text)
+        self._settled.append(variable)
+        self._drain()
+
+    def fail(self, name: str, what: str) -> None:
+        """Say that an awaited variable will not be set. Raises as `set`."""
+        variable = self._awaited(name)
+        variable.fail(Failure("outside", name, what[:_SHOWN]))
+        self._settled.append(variable)
+        self._drain()
+
+    def cancel(self, name: str) -> None:
+        """Cancel a variable: all that would be made of it fails, and what nobody else needs is
+        ended. Nothing where it is settled. Raises ConfigError where there is none."""
+        self.variable(name)
+        self._fail((name,), Failure("cancelled", name, "it was cancelled"))
+        self._drain()
+
+    async def get(self, name: str, objective: Objective = LATENCY) -> str:
+        """Ask for a variable and wait for it; who is cancelled meanwhile asks no more.
+
+        Raises ConfigError where there is none; ProgramError where it has no text.
+        """
+        variable = self.variable(name)
+        self._ask(name, objective)
+        try:
+            self._drain()
+            return await variable.get()
+        finally:
+            self._leave(name, objective)
+
+    async def stream(self, name: str, objective: Objective = LATENCY) -> AsyncGenerator[str, None]:
+        """Ask for a variable and read it as it is written. Raises as `get`."""
+        variable = self.variable(name)
+        self._ask(name, objective)
+        try:
+            self._drain()
+            async with aclosing(variable.stream()) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self._leave(name, objective)
+
+    async def close(self) -> None:
+        """Cancel what is not settled, and wait until the engine has let go of it."""
+        self._is_closed = True
+        for name in self._variables:
+            self._fail((name,), Failure("cancelled", name, "the session was closed"))
+        self._drain()
+        while self._running:
+            await asyncio.wait(set(self._running.values()))
+            await asyncio.sleep(0)  # what is told that they ended comes first
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _say_misplaced(self, program: Program) -> None:
+        """Warn of templates whose calls share less than they could, once each."""
+        known = {one.template for one in self._graph.program.calls}
+        new = {one.template: one for one in program.calls if one.template not in known}
+        for name, found in misplaced_texts(new.values()).items():
+            for one in found:
+                _log.warning("call %s, template, %s", name, one)
+
+    def _awaited(self, name: str) -> Variable:
+        variable = self.variable(name)
+        if name not in self._graph.program.awaited:
+            raise ConfigError(
+                "it is not set from outside", where=f"variable {name}", hint="list it in awaited"
+            )
+        return variable
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise ProgramError("the session is closed", where="session", hint="open another one")
+
+    def _require_room(self, characters: int, where: str) -> None:
+        most = self._limits.all_characters
+        if self._characters + characters > most:
+            raise ConfigError(
+                f"all texts of a session have at most {most:,} characters",
+                where=where,
+                hint="open another session",
+            )
+
+    def _ask(self, name: str, objective: Objective) -> None:
+        asked = self._asked.setdefault(name, [])
+        if objective not in asked:
+            self._deduction = None
+        asked.append(objective)
+        for node_id in self._needs.ask(name):
+            self._offer(node_id)
+
+    def _leave(self, name: str, objective: Objective) -> None:
+        asked = self._asked[name]
+        asked.remove(objective)
+        if not asked:
+            del self._asked[name]
+        if objective not in asked:
+            self._deduction = None
+        self._end(self._needs.leave(name))
+        self._drain()
+
+    def _offer(self, node_id: str) -> None:
+        """Queue a node that may have become ready."""
+        if not self._waits[node_id]:
+            self._ready[node_id] = None
+
+    def _end(self, node_ids: Sequence[str]) -> None:
+        for node_id in node_ids:
+            if node_id in self._running:
+                self._ending.add(node_id)
+                self._running[node_id].cancel()
+
+    def _fail(self, names: Sequence[str], failure: Failure) -> None:
+        for name in names:
+            variable = self._variables[name]
+            if not variable.is_settled:
+                self._characters -= variable.characters
+                variable.fail(failure)
+                self._settled.append(variable)
+
+    def _drain(self) -> None:
+        """Do what follows from what was settled, then start what is ready, until nothing is."""
+        if self._is_draining:
+            return
+        self._is_draining = True
+        try:
+            while self._settled or self._may_start():
+                if self._settled:
+                    self._pass_on(self._settled.popleft())
+                else:
+                    self._start(self._ready.popitem(last=False)[0])
+        finally:
+            self._is_draining = False
+
+    def _may_start(self) -> bool:
+        room = self._in_flight is None or len(self._running) < self._in_flight
+        return bool(self._ready) and room
+
+    def _pass_on(self, variable: Variable) -> None:
+        """Tell the readers of a variable that it is settled."""
+        self._end(self._needs.settle(variable.name))
+        for node in self._graph.get_consumers(variable.name):
+            if variable.failure is not None:
+                self._fail(node.outputs, variable.failure)
+                continue
+            self._waits[node.node_id] -= 1
+            if node.node_id in self._needs.needed:
+                self._offer(node.node_id)
+
+    def _start(self, node_id: str) -> None:
+        """Start a node, if it is still needed and does not run yet."""
+        if node_id not in self._needs.needed or node_id in self._running:
+            return
+        node = self._graph.nodes[node_id]
+        if isinstance(node, NativeStep):
+            self._step(node)
+            return
+        texts = {name: self._variables[name].text for name in node.reads}
+        asked = AskedChain(node, node.segments(texts), self.deduction.chains[node_id])
+        task = asyncio.get_running_loop().create_task(self._generate(asked))
+        self._running[node_id] = task
+        task.add_done_callback(lambda task: self._done(node, task))
+
+    def _step(self, step: NativeStep) -> None:
+        texts = [self._variables[name].text for name in step.inputs]
+        if sum(map(len, texts)) > self._limits.text_characters:
+            what = f"its texts have more than {self._limits.text_characters:,} characters"
+            self._fail(step.outputs, Failure("step", step.name, what))
+            return
+        try:
+            made = run_step(step.function, texts, len(step.outputs))
+        except AdwrightError as error:
+            self._fail(step.outputs, Failure("step", step.name, _told(error)))
+            return
+        for name, text in zip(step.outputs, made, strict=True):
+            self._give(step.name, "step", name, text)
+
+    async def _generate(self, asked: AskedChain) -> str:
+        variable = self._variables[asked.chain.output]
+        return await self._engine.generate(asked, lambda piece: self._say(variable, piece))
+
+    def _done(self, chain: Chain, task: asyncio.Task[str]) -> None:
+        """The engine has let go of a chain."""
+        node_id, variable = chain.node_id, self._variables[chain.output]
+        del self._running[node_id]
+        is_ended = node_id in self._ending
+        self._ending.discard(node_id)
+        error = None if task.cancelled() else task.exception()
+        if error is None and not task.cancelled():
+            self._written(chain, task.result())
+        elif not is_ended:
+            told = "the engine cancelled it" if error is None else _told(error)
+            self._fail(chain.outputs, Failure("call", node_id, told))
+        if not variable.is_settled:
+            self._characters -= variable.characters
+            variable.take_back()
+            self._offer(node_id)  # somebody may need it again by now
+        self._drain()
+
+    def _say(self, variable: Variable, piece: str) -> None:
+        """Take a piece of what a chain writes; what comes late, for a settled variable, is lost."""
+        if variable.is_settled:
+            return
+        self._require_room(len(piece), f"variable {variable.name}")
+        most, characters = self._limits.text_characters, variable.characters + len(piece)
+        require_within("characters", characters, most, where=f"variable {variable.name}")
+        self._characters += len(piece)
+        variable.add(piece)
+
+    def _written(self, chain: Chain, text: str) -> None:
+        schema = chain.settings.json_schema
+        problem = OutputSchema(schema).problem_of_text(text) if schema is not None else ""
+        if problem:
+            self._fail(chain.outputs, Failure("output", chain.node_id, problem))
+        else:
+            self._give(chain.node_id, "output", chain.output, text)
+
+    def _give(self, origin: str, kind: FailureKind, name: str, text: str) -> None:
+        """Set a variable that a node made, unless it was cancelled before."""
+        variable = self._variables[name]
+        if variable.is_settled:
+            return
+        more = len(text) - variable.characters
+        try:
+            check_text(name, text, self._limits)
+            self._require_room(more, f"variable {name}")
+            variable.set(text)
+        except AdwrightError as error:
+            self._fail((name,), Failure(kind, origin, _told(error)))
+            return
+        self._characters += more
+        self._settled.append(variable)
+
+
+def _told(error: BaseException) -> str:
+    return (str(error) if isinstance(error, AdwrightError) else repr(error))[:_SHOWN]
+
+
+async def run_program(
+    program: Program,
+    engine: ChainEngine,
+    *,
+    limits: ProgramLimits = _LIMITS,
+    in_flight: int | None = None,
+) -> dict[str, str | Failure]:
+    """Run a program that waits for nothing from outside: the text of each output, or why there is
+    none.
+
+    Raises ConfigError as `build_graph`, where nothing is wanted, and where a variable is awaited.
+    """
+    if not program.outputs or program.awaited:
+        what = "nothing is asked for" if not program.outputs else "a variable is awaited"
+        hint = "list what you want in outputs" if not program.outputs else "open a Session"
+        raise ConfigError(what, where="program", hint=hint)
+    async with Session(engine, limits=limits, in_flight=in_flight) as session:
+        session.submit(program)
+        names = [one.variable for one in program.outputs]
+        variables = [session.variable(name) for name in names]
+        await asyncio.gather(*(one.get() for one in variables), return_exceptions=True)
+        return {one.name: one.failure or one.text for one in variables}
