@@ -1,0 +1,403 @@
+"""An engine as the scheduler sees it, and what it must be able to do.
+
+What differs between engines is declared once (`EngineCapabilities`); what changes is kept by the
+scheduler from its own decisions and the engine's reports (`EngineState`), so that a decision asks
+no engine. Contexts that can be forked, prefixes that are found by themselves and plain texts need
+no three interfaces: a context is a prefix that is held, and an engine without prefixes holds none.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from adwright.core.config import checked
+from adwright.core.errors import ConfigError
+from adwright.programs.scheduling.latency_curve import LatencyCurve, StepLimit
+from adwright.programs.scheduling.radix import PrefixIndex
+from adwright.programs.scheduling.ready_chain import ReadyChain
+
+__all__ = [
+    "ChainRun",
+    "EngineCapabilities",
+    "EngineReport",
+    "EngineState",
+    "EngineStats",
+    "ExecutionEngine",
+    "WaitingChain",
+]
+
+
+@checked
+@dataclass(frozen=True)
+class EngineCapabilities:
+    """What an engine declares.
+
+    models: names it answers to. fork: contexts are ours to fork, pin and free, so that it holds
+    what it is told. prefix_cache: it finds common beginnings by itself; in_flight_prefix: also one
+    that another request is just computing. priority, salt: it takes such a hint with a request.
+    adapters, logprobs, grammar: as the names say. max_batch: rows at once. kv_tokens: tokens of all
+    rows and prefixes that fit; kv_bytes_per_token: of one of them. block_size: tokens; only whole
+    blocks are found again. context_length: tokens of one prompt and its answer.
+    Raises ConfigError for a number below 1, and a cache of what is in flight without a cache.
+    """
+
+    models: tuple[str, ...]
+    fork: bool = False
+    prefix_cache: bool = True
+    in_flight_prefix: bool = False
+    priority: bool = False
+    salt: bool = False
+    adapters: bool = False
+    logprobs: bool = False
+    grammar: bool = False
+    max_batch: int = 32
+    kv_tokens: int = 100_000
+    kv_bytes_per_token: int = 23_040
+    block_size: int = 1
+    context_length: int = 8_192
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch", "kv_tokens", "kv_bytes_per_token", "block_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1", where=f"EngineCapabilities.{name}")
+        if self.in_flight_prefix and not self.prefix_cache:
+            raise ConfigError(
+                "an engine without a prefix cache cannot find what is in flight",
+                where="EngineCapabilities.in_flight_prefix",
+                hint="set prefix_cache",
+            )
+
+    def accepts(self, chain: ReadyChain) -> bool:
+        """Whether the chain could ever run here, all else being done."""
+        tokens = chain.prompt_tokens + chain.new_tokens
+        return (
+            chain.model in self.models
+            and (chain.adapter is None or self.adapters)
+            and tokens <= min(self.context_length, self.kv_tokens)
+        )
+
+
+@dataclass(slots=True)
+class ChainRun:
+    """A chain, or the filling of a prefix for others, that is on an engine.
+
+    cached: tokens of its prompt that are thought to be held there. kv: tokens it keeps beyond
+    these until its prompt is in the index. stale: when the deepest of these was used before.
+    """
+
+    chain: ReadyChain
+    limit: StepLimit
+    cached: int
+    kv: int
+    started: float
+    stale: float
+    held: int | None = None
+    prefilled: bool = False
+    fill: bool = False
+
+
+class WaitingChain(NamedTuple):
+    """A chain that waits at an engine. rank: of its class, the strictest is 0; number: as it came.
+    until: seconds on the clock; border: the prefix that it waits for, None: for a free place."""
+
+    rank: int
+    number: int
+    until: float
+    border: int | None
+    chain: ReadyChain
+
+
+class EngineState:
+    """What the scheduler knows of one engine. quota: tokens of prefixes a tenant may hold here.
+
+    No method of it asks the engine; all take constant time but for what leaves the index.
+    """
+
+    def __init__(
+        self,
+        engine_id: str,
+        capabilities: EngineCapabilities,
+        curve: LatencyCurve,
+        *,
+        quota: int | None = None,
+    ) -> None:
+        self.engine_id, self.capabilities, self.curve = engine_id, capabilities, curve
+        self.alive = True
+        self.index = PrefixIndex(
+            capabilities.kv_tokens,
+            quota=quota,
+            informed=capabilities.fork,
+        )
+        self.running: dict[str, ChainRun] = {}
+        #: Chains that wait here for a place, the first to start first; by class.
+        self.parked: list[WaitingChain] = []
+        self._places = [0, 0, 0]
+        #: Those that wait for a prefix, by its hash.
+        self.followers: dict[int, list[WaitingChain]] = {}
+        #: Prefixes that are being read for others, and when that is over.
+        self.filling: dict[int, float] = {}
+        self.groups: Counter[str] = Counter()
+        #: Tokens of running chains that are not in the index: prompts being read, answers.
+        self.own_tokens = 0
+        #: Tokens of prompts that are not computed yet; tokens of answers that are expected.
+        self.unread_tokens = 0
+        self.answer_tokens = 0
+        #: Tokens that a step reads, at most: of each row its prompt and its answer.
+        self.read_tokens = 0
+        #: Chains that have ended here, for the mean of their seconds.
+        self._ended = 0
+        self._limits: Counter[float] = Counter()
+        self._queues: Counter[float] = Counter()
+        self.tightest = StepLimit()
+
+    @property
+    def batch(self) -> int:
+        """Rows that run."""
+        return len(self.running)
+
+    @property
+    def held_tokens(self) -> int:
+        """Tokens in its memory, of rows and of prefixes."""
+        return self.own_tokens + self.index.tokens
+
+    def cached(self, chain: ReadyChain) -> int:
+        """Tokens of the chain's prompt that are thought to be held; at least its last one is
+        computed again."""
+        borders = self.index.hit(chain.prefix)
+        if not borders:
+            return 0
+        block = self.capabilities.block_size
+        return min(chain.prefix_tokens[borders - 1], chain.prompt_tokens - 1) // block * block
+
+    def fits(self, chain: ReadyChain, cached: int, limit: StepLimit) -> bool:
+        """Whether it can start now: a row, memory, and everyone's limits."""
+        batch = len(self.running) + 1
+        if batch > self.capabilities.max_batch:
+            return False
+        tokens = chain.prompt_tokens - cached + chain.new_tokens
+        # What it would read of the cache is counted twice where another reads it, too: there is
+        # always room for a chain alone.
+        kv = self.own_tokens + self.index.held_tokens + cached + tokens
+        if kv > self.capabilities.kv_tokens and batch > 1:
+            return False
+        if batch == 1:
+            return True
+        read = self.read_tokens + chain.prompt_tokens + chain.new_tokens
+        step = self.curve.step_seconds(batch, read)
+        tightest = self.tightest
+        if step > min(limit.step, tightest.step) * (1 + 1e-9):
+            return False
+        if limit.queue == tightest.queue == math.inf:
+            return True
+        # Who is bound by its first token waits for all prompts that are before it.
+        unread = self.curve.prefill_seconds(self.unread_tokens + chain.prompt_tokens - cached)
+        return unread <= min(limit.queue, tightest.queue)
+
+    def outranked(self, rank: int) -> bool:
+        """Whether a chain waits here for a place that one of this class must not take."""
+        return any(self._places[: rank + 1])
+
+    def waits(self, share: float) -> bool:
+        """Whether one more may wait here for a place: so many over the rows it can hold."""
+        return len(self.parked) < share * self.capabilities.max_batch
+
+    def park(self, waiting: WaitingChain) -> None:
+        """A chain waits here from now on."""
+        if waiting.border is not None:
+            self.followers.setdefault(waiting.border, []).append(waiting)
+        else:
+            insort(self.parked, waiting)
+            self._places[waiting.rank] += 1
+
+    def unpark(self, waiting: WaitingChain) -> None:
+        """It does not wait here any more."""
+        if waiting.border is not None:
+            self.followers[waiting.border].remove(waiting)
+        else:
+            self.parked.remove(waiting)
+            self._places[waiting.rank] -= 1
+
+    def filled(self, border: int) -> list[WaitingChain]:
+        """The prefix is read, or never will be: those who waited for it wait for a place."""
+        self.filling.pop(border, None)
+        found = [each._replace(border=None) for each in self.followers.pop(border, [])]
+        for each in found:
+            self.park(each)
+        return found
+
+    def start(
+        self, chain: ReadyChain, limit: StepLimit, now: float, *, fill: bool = False
+    ) -> ChainRun:
+        """A chain begins here; returns what is kept of it."""
+        cached = self.cached(chain)
+        borders = self.index.hit(chain.prefix)
+        deepest = self.index.node(chain.prefix[borders - 1]) if borders else None
+        kv = chain.prompt_tokens - cached + chain.new_tokens
+        run = ChainRun(chain, limit, cached, kv, now, deepest.used if deepest else now, fill=fill)
+        self.running[chain.chain_id] = run
+        self.own_tokens += kv
+        self.unread_tokens += chain.prompt_tokens - cached
+        self.answer_tokens += chain.new_tokens
+        self.read_tokens += chain.prompt_tokens + chain.new_tokens
+        if chain.group is not None:
+            self.groups[chain.group] += 1
+        self._count(limit, 1)
+        if borders:
+            self._hold(run, chain.prefix[borders - 1])
+        self._make_room()
+        if self.capabilities.in_flight_prefix:
+            self._enter(run, now)
+        return run
+
+    def prefilled(self, chain_id: str, now: float, cached_tokens: int | None = None) -> None:
+        """Its prompt has been computed. cached_tokens: that the engine says it had found."""
+        run = self.running[chain_id]
+        if run.prefilled:
+            return
+        run.prefilled = True
+        self.unread_tokens -= run.chain.prompt_tokens - run.cached
+        if cached_tokens is not None and cached_tokens < run.cached:
+            self.index.correct(run.stale)
+        if not self.capabilities.in_flight_prefix:
+            self._enter(run, now)
+
+    def end(self, chain_id: str, now: float) -> ChainRun:
+        """It is over, whatever its end; what it alone needed is free."""
+        run = self.running.pop(chain_id)
+        if not run.fill:
+            self._ended += 1
+            self.index.step_seconds += (now - run.started - self.index.step_seconds) / self._ended
+        chain = run.chain
+        self.own_tokens -= run.kv
+        if not run.prefilled:
+            self.unread_tokens -= chain.prompt_tokens - run.cached
+        self.answer_tokens -= chain.new_tokens
+        self.read_tokens -= chain.prompt_tokens + chain.new_tokens
+        if chain.group is not None:
+            self.groups[chain.group] -= 1
+            if not self.groups[chain.group]:
+                del self.groups[chain.group]
+        self._count(run.limit, -1)
+        if run.held is not None:
+            self.index.release(run.held)
+        return run
+
+    def died(self) -> list[ChainRun]:
+        """It is gone with all it held; returns what ran there. Who waits here is not touched."""
+        self.alive = False
+        lost = list(self.running.values())
+        self.running.clear()
+        self.filling.clear()
+        self.groups.clear()
+        self._limits.clear()
+        self._queues.clear()
+        self.tightest = StepLimit()
+        self.own_tokens = self.unread_tokens = self.answer_tokens = self.read_tokens = 0
+        self.index.clear()
+        return lost
+
+    def _enter(self, run: ChainRun, now: float) -> None:
+        """The prompt of `run` becomes a prefix that others find."""
+        chain = run.chain
+        if not self.capabilities.prefix_cache and not self.capabilities.fork:
+            return
+        # What it holds itself moves into the index, and needs no further room.
+        movable = chain.prompt_tokens - run.cached
+        self.index.capacity = self.capabilities.kv_tokens - self.own_tokens + movable
+        told = (chain.tenant, chain.program_id, now)
+        borders, new = self.index.insert(chain.prefix, chain.prefix_tokens, *told)
+        moved = min(new, movable)
+        run.kv -= moved
+        self.own_tokens -= moved
+        if borders:
+            self._hold(run, chain.prefix[borders - 1])
+        self._make_room()
+
+    def _hold(self, run: ChainRun, prefix: int) -> None:
+        self.index.hold(prefix)
+        if run.held is not None:
+            self.index.release(run.held)
+        run.held = prefix
+
+    def _make_room(self) -> None:
+        """Prefixes that nobody reads make way for the rows."""
+        self.index.capacity = self.capabilities.kv_tokens - self.own_tokens
+        self.index.room(0)
+
+    def _count(self, limit: StepLimit, by: int) -> None:
+        if limit.step != math.inf:
+            self._limits[limit.step] += by
+            if not self._limits[limit.step]:
+                del self._limits[limit.step]
+        if limit.queue != math.inf:
+            self._queues[limit.queue] += by
+            if not self._queues[limit.queue]:
+                del self._queues[limit.queue]
+        step, queue = min(self._limits, default=math.inf), min(self._queues, default=math.inf)
+        self.tightest = StepLimit(step, queue)
+
+
+class EngineStats(NamedTuple):
+    """What an engine says of itself. running, waiting: requests; kv_tokens: held."""
+
+    running: int
+    waiting: int
+    kv_tokens: int
+
+
+class EngineReport(NamedTuple):
+    """What a generation reports: `text` piece by piece; cached_tokens with the first piece, where
+    the engine says it; `over` with the last."""
+
+    text: str
+    cached_tokens: int | None = None
+    over: bool = False
+
+
+class ExecutionEngine(Protocol):
+    """What the core asks of an engine: in process, in a child process, or over HTTP.
+
+    A context is named by the prompt's tokens or text; which of both the adapter wants is its own.
+    All raise ResourceError where the engine is gone; then the scheduler is told that it died.
+    """
+
+    @property
+    def capabilities(self) -> EngineCapabilities:
+        """What it can do."""
+        ...
+
+    async def fill(self, job: str, prompt: str | Sequence[int], *, salt: str = "") -> int:
+        """Compute the prompt for later ones that begin with it; returns tokens already held. On an
+        engine without contexts: a request of one token."""
+        ...
+
+    def generate(
+        self,
+        job: str,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int,
+        adapter: str | None = None,
+        schema: str | None = None,
+        priority: int = 0,
+        salt: str = "",
+    ) -> AsyncIterator[EngineReport]:
+        """Write an answer. schema: a JSON schema it has to fulfil."""
+        ...
+
+    async def cancel(self, job: str) -> None:
+        """End a job; its memory is free from the next step on."""
+        ...
+
+    async def free(self, prompt: str | Sequence[int]) -> None:
+        """Nobody will begin with this any more. A hint, where contexts are not ours."""
+        ...
+
+    async def stats(self) -> EngineStats:
+        """What it holds now."""
+        ...

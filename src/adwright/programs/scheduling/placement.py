@@ -1,0 +1,209 @@
+"""On which engine a chain runs: the one where it costs the fewest seconds.
+
+    score = prefill       its prompt, but for what the engine holds of it
+          + queue         prompts before it, and where nothing is free the wait for it
+          + interference  its answer's tokens at the step that it causes, and by how much longer
+                          all that runs there takes: its prompt stops each row, its row slows each
+          + eviction      reading again what makes way for it and is needed again
+
+All terms are seconds of somebody, so that they add without weights: an engine that holds the prefix
+is passed over only where its queue costs more than reading the prefix elsewhere. Engines that tie
+are taken by room, then by name. A group needs no term of its own: its members share a prefix, which
+prefill counts on every engine it would spread to, and it spreads where the queue costs more.
+
+A chain does not always start. It waits at the chosen engine ("park") for a free place or for a
+prefix that is just being read there, where that is the least; then it need not be looked at again
+until the engine has something new. And where other chains that wait begin as it does, and no engine
+holds that yet, the beginning is read once ("fill") while all wait for it, unless the engine finds
+what is in flight by itself or reading takes no longer than a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from adwright.programs.scheduling.engine import EngineState
+from adwright.programs.scheduling.latency_curve import LatencyCurve, StepLimit
+from adwright.programs.scheduling.order import class_of
+from adwright.programs.scheduling.ready_chain import ReadyChain
+
+__all__ = ["Placement", "PlacementScore", "PlacementTerms", "place"]
+
+
+@dataclass(frozen=True)
+class PlacementTerms:
+    """What the score counts; each can be left out. fill: whether cold prefixes are read once first.
+    park: how many chains may wait at an engine, over the rows it can hold; 0: none."""
+
+    prefill: bool = True
+    queue: bool = True
+    interference: bool = True
+    eviction: bool = True
+    spread: bool = False
+    fill: bool = True
+    park: float = 0.5
+
+
+class PlacementScore(NamedTuple):
+    """Seconds, by term; the total is their sum."""
+
+    prefill: float
+    queue: float
+    interference: float
+    spread: float
+    eviction: float
+
+    @property
+    def total(self) -> float:
+        """Seconds in all."""
+        return sum(self)
+
+
+class Placement(NamedTuple):
+    """What to do with a chain.
+
+    start: now. park: wait there, at most until `until`, for a place or for the prefix `border`.
+    fill: read the first `borders` borders first; the chain stays where it is.
+    """
+
+    engine_id: str
+    action: Literal["start", "park", "fill"]
+    score: PlacementScore
+    limit: StepLimit
+    until: float = 0.0
+    border: int | None = None
+    borders: int = 0
+
+
+def place(
+    chain: ReadyChain,
+    engines: Iterable[EngineState],
+    now: float,
+    *,
+    sharing: Callable[[int], int],
+    terms: PlacementTerms,
+) -> Placement | None:
+    """Choose for one chain; None where it can go nowhere now. sharing: how many chains that wait
+    begin with a prefix."""
+    best: tuple[float, float, str] | None = None
+    chosen: tuple[EngineState, PlacementScore, StepLimit, bool, int | None] | None = None
+    limits: dict[int, StepLimit] = {}
+    for engine in engines:
+        if not engine.alive or not engine.capabilities.accepts(chain):
+            continue
+        limit = limits.get(id(engine.curve))
+        if limit is None:
+            limit = limits[id(engine.curve)] = engine.curve.limit(chain, now)
+        option = _option(chain, engine, limit, now, terms)
+        if option is None:
+            continue
+        score, starts, border = option
+        key = (sum(score), engine.held_tokens, engine.engine_id)
+        if best is None or key < best:
+            best, chosen = key, (engine, score, limit, starts, border)
+    if chosen is None:
+        return None
+    engine, score, limit, starts, border = chosen
+    if not starts:
+        # Twice what was expected; after that, it is looked at anew.
+        until = now + 2 * score.queue + engine.curve.step_seconds(1)
+        return Placement(engine.engine_id, "park", score, limit, until, border)
+    borders = _to_fill(chain, engine, sharing) if terms.fill else 0
+    action: Literal["start", "fill"] = "fill" if borders else "start"
+    return Placement(engine.engine_id, action, score, limit, borders=borders)
+
+
+def _option(
+    chain: ReadyChain, engine: EngineState, limit: StepLimit, now: float, terms: PlacementTerms
+) -> tuple[PlacementScore, bool, int | None] | None:
+    """What this engine costs, whether the chain starts at once, and the prefix it waits for; None
+    where it may not even wait."""
+    curve = engine.curve
+    cached = engine.cached(chain)
+    starts = engine.fits(chain, cached, limit) and not engine.outranked(class_of(chain))
+    border = None
+    wait = 0.0
+    if starts:
+        border, wait, cached = _in_flight(chain, engine, cached, now)
+        starts = border is None
+    elif engine.waits(terms.park):
+        wait = _until_free(engine, curve)
+    else:
+        return None
+    uncached = chain.prompt_tokens - cached
+    prefill = curve.prefill_seconds(uncached)
+    if border is None:
+        wait += curve.prefill_seconds(engine.unread_tokens)
+    interference = _interference(chain, engine, prefill) if terms.interference else 0.0
+    spread = 0.0
+    if terms.spread and chain.group and engine.groups and chain.group not in engine.groups:
+        spread = prefill
+    eviction = 0.0
+    if terms.eviction:
+        eviction = curve.prefill_seconds(engine.index.worth(uncached + chain.new_tokens))
+    score = PlacementScore(
+        prefill if terms.prefill else 0.0,
+        wait if terms.queue else 0.0,
+        interference,
+        spread,
+        eviction,
+    )
+    return score, starts, border
+
+
+def _interference(chain: ReadyChain, engine: EngineState, prefill: float) -> float:
+    curve, batch = engine.curve, engine.batch
+    read = engine.read_tokens
+    more = curve.step_seconds(batch + 1, read + chain.prompt_tokens + chain.new_tokens)
+    own = chain.new_tokens * more
+    if not batch:
+        return own
+    # Of the answers that run, half is still to come, on average.
+    slower = engine.answer_tokens / 2 * max(0.0, more - curve.step_seconds(batch, read))
+    return own + slower + batch * prefill
+
+
+def _until_free(engine: EngineState, curve: LatencyCurve) -> float:
+    """Seconds until the place is free that is left to one who comes now."""
+    batch = max(engine.batch, 1)
+    every = engine.answer_tokens / batch * curve.step_seconds(batch, engine.read_tokens) / batch
+    return (len(engine.parked) + 1) * every
+
+
+def _in_flight(
+    chain: ReadyChain, engine: EngineState, cached: int, now: float
+) -> tuple[int | None, float, int]:
+    """The prefix to wait for, how long, and the tokens that are held then; none where reading it
+    oneself is no slower."""
+    for name, total in zip(reversed(chain.prefix), reversed(chain.prefix_tokens), strict=True):
+        if total <= cached:
+            break
+        over = engine.filling.get(name)
+        if over is not None:
+            wait = max(0.0, over - now)
+            # Whoever reads it himself has the same prompts before him.
+            if wait < engine.curve.prefill_seconds(engine.unread_tokens + total - cached):
+                return name, wait, min(total, chain.prompt_tokens - 1)
+            break
+    return None, 0.0, cached
+
+
+def _to_fill(
+    chain: ReadyChain, engine: EngineState, sharing: Callable[[int], int]
+) -> int:
+    """How many borders to read before the chain, for it and for others; 0: none."""
+    can = engine.capabilities
+    if can.in_flight_prefix or not (can.prefix_cache or can.fork):
+        return 0
+    if any(border in engine.filling for border in chain.prefix):
+        return 0  # it is late, and was not worth waiting for
+    held = engine.index.hit(chain.prefix)
+    for borders in range(len(chain.prefix), held, -1):
+        if sharing(chain.prefix[borders - 1]) > 1:
+            tokens = chain.prefix_tokens[borders - 1]
+            tokens -= chain.prefix_tokens[held - 1] if held else 0
+            worth = engine.curve.prefill_seconds(tokens) > engine.curve.step_seconds(1)
+            return borders if worth else 0
+    return 0
