@@ -42,7 +42,8 @@ class EngineCapabilities:
     that another request is just computing. priority, salt: it takes such a hint with a request.
     adapters, logprobs, grammar: as the names say. max_batch: rows at once. kv_tokens: tokens of all
     rows and prefixes that fit; kv_bytes_per_token: of one of them. block_size: tokens; only whole
-    blocks are found again. context_length: tokens of one prompt and its answer.
+    blocks are found again. context_length: tokens of one prompt and its answer. chunk_tokens: of
+    prompts that it reads in one step.
     Raises ConfigError for a number below 1, and a cache of what is in flight without a cache.
     """
 
@@ -60,6 +61,7 @@ class EngineCapabilities:
     kv_bytes_per_token: int = 23_040
     block_size: int = 1
     context_length: int = 8_192
+    chunk_tokens: int = 512
 
     def __post_init__(self) -> None:
         for name in ("max_batch", "kv_tokens", "kv_bytes_per_token", "block_size"):
@@ -103,12 +105,14 @@ class ChainRun:
 
 class WaitingChain(NamedTuple):
     """A chain that waits at an engine. rank: of its class, the strictest is 0; number: as it came.
-    until: seconds on the clock; border: the prefix that it waits for, None: for a free place."""
+    until: seconds on the clock; border: the prefix that it waits for, None: for a free place;
+    unread: tokens of its prompt that it will have to read."""
 
     rank: int
     number: int
     until: float
     border: int | None
+    unread: int
     chain: ReadyChain
 
 
@@ -137,6 +141,9 @@ class EngineState:
         #: Chains that wait here for a place, the first to start first; by class.
         self.parked: list[WaitingChain] = []
         self._places = [0, 0, 0]
+        #: Of all that wait: rows, and tokens as of those that run.
+        self.expected_rows = self.expected_answers = 0
+        self.expected_reads = self.expected_unread = 0
         #: Those that wait for a prefix, by its hash.
         self.followers: dict[int, list[WaitingChain]] = {}
         #: Prefixes that are being read for others, and when that is over.
@@ -154,6 +161,8 @@ class EngineState:
         self._limits: Counter[float] = Counter()
         self._queues: Counter[float] = Counter()
         self.tightest = StepLimit()
+        #: Running chains that are wanted soon.
+        self.soon = 0
 
     @property
     def batch(self) -> int:
@@ -187,16 +196,30 @@ class EngineState:
             return False
         if batch == 1:
             return True
-        read = self.read_tokens + chain.prompt_tokens + chain.new_tokens
-        step = self.curve.step_seconds(batch, read)
-        tightest = self.tightest
-        if step > min(limit.step, tightest.step) * (1 + 1e-9):
+        # More prompts than it reads in a step would only wait there, where nobody can overtake.
+        unread = self.unread_tokens + chain.prompt_tokens - cached
+        if self.unread_tokens and unread > self.capabilities.chunk_tokens:
             return False
+        read = self.read_tokens + chain.prompt_tokens + chain.new_tokens
+        step, slack = self.curve.step_seconds(batch, read), 1 + 1e-9
+        tightest = self.tightest
+        if limit.soon:
+            # Among themselves; behind rows that can wait it would only wait longer.
+            soon = self.soon + 1
+            if self.curve.step_seconds(soon, soon * read / batch) > limit.step * slack:
+                return False
+        elif step > limit.step * slack:
+            return False
+        if step > tightest.step * slack:
+            return False
+        if self.soon and chain.objective.kind == "throughput":
+            knee = self.curve.knee
+            if step > self.curve.step_seconds(knee, knee * read / batch) * slack:
+                return False
         if limit.queue == tightest.queue == math.inf:
             return True
         # Who is bound by its first token waits for all prompts that are before it.
-        unread = self.curve.prefill_seconds(self.unread_tokens + chain.prompt_tokens - cached)
-        return unread <= min(limit.queue, tightest.queue)
+        return self.curve.prefill_seconds(unread) <= min(limit.queue, tightest.queue)
 
     def outranked(self, rank: int) -> bool:
         """Whether a chain waits here for a place that one of this class must not take."""
@@ -208,6 +231,7 @@ class EngineState:
 
     def park(self, waiting: WaitingChain) -> None:
         """A chain waits here from now on."""
+        self._await(waiting, 1)
         if waiting.border is not None:
             self.followers.setdefault(waiting.border, []).append(waiting)
         else:
@@ -216,6 +240,7 @@ class EngineState:
 
     def unpark(self, waiting: WaitingChain) -> None:
         """It does not wait here any more."""
+        self._await(waiting, -1)
         if waiting.border is not None:
             self.followers[waiting.border].remove(waiting)
         else:
@@ -227,6 +252,7 @@ class EngineState:
         self.filling.pop(border, None)
         found = [each._replace(border=None) for each in self.followers.pop(border, [])]
         for each in found:
+            self._await(each, -1)
             self.park(each)
         return found
 
@@ -297,9 +323,16 @@ class EngineState:
         self._limits.clear()
         self._queues.clear()
         self.tightest = StepLimit()
+        self.soon = 0
         self.own_tokens = self.unread_tokens = self.answer_tokens = self.read_tokens = 0
         self.index.clear()
         return lost
+
+    def _await(self, waiting: WaitingChain, by: int) -> None:
+        self.expected_rows += by
+        self.expected_answers += by * waiting.chain.new_tokens
+        self.expected_reads += by * (waiting.chain.prompt_tokens + waiting.chain.new_tokens)
+        self.expected_unread += by * waiting.unread
 
     def _enter(self, run: ChainRun, now: float) -> None:
         """The prompt of `run` becomes a prefix that others find."""
@@ -330,7 +363,9 @@ class EngineState:
         self.index.room(0)
 
     def _count(self, limit: StepLimit, by: int) -> None:
-        if limit.step != math.inf:
+        if limit.soon:
+            self.soon += by
+        elif limit.step != math.inf:
             self._limits[limit.step] += by
             if not self._limits[limit.step]:
                 del self._limits[limit.step]

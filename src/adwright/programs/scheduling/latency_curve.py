@@ -6,13 +6,14 @@ seconds of a step, and an engine takes what keeps within the bounds of all that 
 
     tpot        the seconds that were asked for
     deadline    what is left of them, over the tokens on the longest way to the output
-    latency     the step at the batch with the greatest power, tokens per second over seconds per
-                token (Kleinrock, "Power and deterministic rules of thumb", ICC 1979): beyond it, a
-                row costs more of everyone's time than it adds in throughput
-    throughput  none; ttft: none on a step, but one on the prompts that wait before it
-
-A chain of a group is wanted only together with the others: what counts is when the last one ends,
-so that it is bound as throughput is, whatever its consumer is wanted for.
+    ttft        none on a step, but one on the prompts that are read before its own
+    throughput  none
+    latency     the step at which n chains that are there are over soonest, on average: b at a time
+                they take (n + b) / (2 rate(b)) for a token each, least at the batch `burst(n)`.
+                It is a bound among themselves. Chains that are not wanted soon may join them up to
+                the batch of the greatest power, tokens per second over seconds per token
+                (Kleinrock, "Power and deterministic rules of thumb", ICC 1979): beyond it, a row
+                costs more of everyone's time than it adds in throughput
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ __all__ = ["LatencyCurve", "StepLimit"]
 @dataclass(frozen=True)
 class StepLimit:
     """What a chain tolerates on its engine. step: seconds per token of its own; queue: seconds of
-    prompts that are computed before its first token."""
+    prompts that are computed before its first token. soon: the step binds this chain alone, and
+    `knee_step` those that join it and are not wanted soon."""
 
     step: float = math.inf
     queue: float = math.inf
+    soon: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class LatencyCurve:
     kv_seconds: float = 0.0
     #: The batch of the greatest power.
     knee: int = field(init=False, repr=False, compare=False)
+    _bursts: dict[int, int] = field(init=False, repr=False, compare=False)
     #: step_seconds of 0, 1, ... rows, without what is held.
     _steps: tuple[float, ...] = field(init=False, repr=False, compare=False)
 
@@ -68,6 +72,7 @@ class LatencyCurve:
         knee = max(range(1, len(steps)), key=lambda b: (b / steps[b] ** 2, -b))
         object.__setattr__(self, "_steps", steps)
         object.__setattr__(self, "knee", knee)
+        object.__setattr__(self, "_bursts", {})
 
     @classmethod
     def roofline(
@@ -99,17 +104,26 @@ class LatencyCurve:
         """Seconds for so many tokens of prompts."""
         return tokens / self.prefill
 
-    def limit(self, chain: ReadyChain, now: float) -> StepLimit:
-        """What `chain` tolerates here. Where it asks for more than the engine can do alone, what
-        it does alone: then at least nobody joins it."""
+    def burst(self, chains: int) -> int:
+        """The batch at which so many chains, begun at once, are over soonest on average."""
+        found = self._bursts.get(chains)
+        if found is None:
+            steps = self._steps
+            most = range(1, min(max(chains, 1), len(steps) - 1) + 1)
+            found = min(most, key=lambda b: ((chains + b) * steps[b] / b, b))
+            self._bursts[chains] = found
+        return found
+
+    def limit(self, chain: ReadyChain, now: float, chains: int = 1) -> StepLimit:
+        """What `chain` tolerates here, where so many are wanted soon. Where it asks for more than
+        the engine can do alone, what it does alone: then at least nobody joins it."""
         seconds = chain.objective.seconds or 0.0
         match chain.objective.kind:
             case "throughput":
                 return StepLimit()
-            case "latency" if chain.group:
-                return StepLimit()
             case "latency":
-                return StepLimit(step=self.step_seconds(self.knee, self.knee * _held(chain)))
+                batch = max(self.burst(chains), self.knee)
+                return StepLimit(self.step_seconds(batch, batch * _held(chain)), soon=True)
             case "ttft":
                 left = seconds - (now - chain.arrived)
                 return StepLimit(queue=max(left, self.prefill_seconds(chain.prompt_tokens)))

@@ -121,6 +121,7 @@ class ChainQueue:
         self._waiting: Counter[str] = Counter()
         #: Where the tenant stood that was served last.
         self._floor = 0.0
+        self._soon = 0
 
     def __len__(self) -> int:
         return len(self._chains)
@@ -131,6 +132,11 @@ class ChainQueue:
     def sharing(self, prefix: int) -> int:
         """How many chains that wait begin with it."""
         return self._sharing[prefix]
+
+    @property
+    def soon(self) -> int:
+        """How many that wait are not for whenever."""
+        return self._soon
 
     def attained(self, tenant: str) -> float:
         """Seconds of service over weight; of a tenant who was idle, as if it had kept up."""
@@ -161,6 +167,7 @@ class ChainQueue:
         self._offer(tenant, chain.program_id, program)
         self._chains[chain.chain_id] = chain
         self._pushed[chain.chain_id] = now
+        self._soon += class_of(chain) < 2
         heapq.heappush(lane.ages, (now, self._numbers, chain.chain_id))
         for border in chain.prefix:
             self._sharing[border] += 1
@@ -169,6 +176,7 @@ class ChainQueue:
         """Take it out: it starts, moves on or is not wanted any more."""
         chain = self._chains.pop(chain_id)
         del self._pushed[chain_id]
+        self._soon -= class_of(chain) < 2
         who = self._tenant_of(chain)
         self._waiting[who] -= 1
         if not self._waiting[who]:

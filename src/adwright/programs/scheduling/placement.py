@@ -11,15 +11,17 @@ is passed over only where its queue costs more than reading the prefix elsewhere
 are taken by room, then by name. A group needs no term of its own: its members share a prefix, which
 prefill counts on every engine it would spread to, and it spreads where the queue costs more.
 
-A chain does not always start. It waits at the chosen engine ("park") for a free place or for a
-prefix that is just being read there, where that is the least; then it need not be looked at again
-until the engine has something new. And where other chains that wait begin as it does, and no engine
+A chain does not always start. It waits at an engine ("park") for a prefix that is just being read
+there, or for a place where the engine is worth it though another is free; then it need not be
+looked at again until the engine has something new. It waits no longer than the free one would have
+cost. Where no engine is free it stays in the queue, whose order may change meanwhile. And where other chains that wait begin as it does, and no engine
 holds that yet, the beginning is read once ("fill") while all wait for it, unless the engine finds
 what is in flight by itself or reading takes no longer than a step.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -64,8 +66,8 @@ class PlacementScore(NamedTuple):
 class Placement(NamedTuple):
     """What to do with a chain.
 
-    start: now. park: wait there, at most until `until`, for a place or for the prefix `border`.
-    fill: read the first `borders` borders first; the chain stays where it is.
+    start: now. park: wait there, at most until `until`, for a place or for the prefix `border`, with
+    `unread` tokens of the prompt to read then. fill: read the first `borders` borders first; the chain stays where it is.
     """
 
     engine_id: str
@@ -74,6 +76,7 @@ class Placement(NamedTuple):
     limit: StepLimit
     until: float = 0.0
     border: int | None = None
+    unread: int = 0
     borders: int = 0
 
 
@@ -83,66 +86,80 @@ def place(
     now: float,
     *,
     sharing: Callable[[int], int],
+    backlog: int,
     terms: PlacementTerms,
 ) -> Placement | None:
     """Choose for one chain; None where it can go nowhere now. sharing: how many chains that wait
-    begin with a prefix."""
-    best: tuple[float, float, str] | None = None
-    chosen: tuple[EngineState, PlacementScore, StepLimit, bool, int | None] | None = None
-    limits: dict[int, StepLimit] = {}
+    begin with a prefix. backlog: chains that wait and are wanted soon, for each engine."""
+    best: tuple[float, int, str] | None = None
+    free = math.inf
+    chosen: tuple[EngineState, StepLimit, _Option] | None = None
+    limits: dict[tuple[int, int], StepLimit] = {}
     for engine in engines:
         if not engine.alive or not engine.capabilities.accepts(chain):
             continue
-        limit = limits.get(id(engine.curve))
+        there = engine.soon + backlog
+        limit = limits.get((id(engine.curve), there))
         if limit is None:
-            limit = limits[id(engine.curve)] = engine.curve.limit(chain, now)
+            limit = engine.curve.limit(chain, now, there)
+            limits[id(engine.curve), there] = limit
         option = _option(chain, engine, limit, now, terms)
         if option is None:
             continue
-        score, starts, border = option
-        key = (sum(score), engine.held_tokens, engine.engine_id)
+        total = sum(option.score)
+        if option.starts or option.border is not None:
+            free = min(free, total)
+        key = (total, engine.held_tokens, engine.engine_id)
         if best is None or key < best:
-            best, chosen = key, (engine, score, limit, starts, border)
-    if chosen is None:
+            best, chosen = key, (engine, limit, option)
+    if chosen is None or free == math.inf:
         return None
-    engine, score, limit, starts, border = chosen
+    engine, limit, option = chosen
+    score, starts, border, unread = option
     if not starts:
-        # Twice what was expected; after that, it is looked at anew.
-        until = now + 2 * score.queue + engine.curve.step_seconds(1)
-        return Placement(engine.engine_id, "park", score, limit, until, border)
+        until = now + (free if border is None else 2 * score.queue + score.prefill)
+        return Placement(engine.engine_id, "park", score, limit, until, border, unread)
     borders = _to_fill(chain, engine, sharing) if terms.fill else 0
     action: Literal["start", "fill"] = "fill" if borders else "start"
     return Placement(engine.engine_id, action, score, limit, borders=borders)
 
 
+class _Option(NamedTuple):
+    """What an engine costs, whether the chain starts at once, the prefix it waits for, and the
+    tokens that it reads then."""
+
+    score: PlacementScore
+    starts: bool
+    border: int | None
+    unread: int
+
+
 def _option(
     chain: ReadyChain, engine: EngineState, limit: StepLimit, now: float, terms: PlacementTerms
-) -> tuple[PlacementScore, bool, int | None] | None:
-    """What this engine costs, whether the chain starts at once, and the prefix it waits for; None
-    where it may not even wait."""
+) -> _Option | None:
+    """What there is on this engine; None where it may not even wait."""
     curve = engine.curve
     cached = engine.cached(chain)
     starts = engine.fits(chain, cached, limit) and not engine.outranked(class_of(chain))
     border = None
-    wait = 0.0
+    wait = curve.prefill_seconds(engine.unread_tokens + engine.expected_unread)
     if starts:
-        border, wait, cached = _in_flight(chain, engine, cached, now)
+        border, filled, cached = _in_flight(chain, engine, cached, now)
         starts = border is None
+        wait = max(wait, filled)
     elif engine.waits(terms.park):
-        wait = _until_free(engine, curve)
+        wait += _until_free(engine, curve)
     else:
         return None
-    uncached = chain.prompt_tokens - cached
-    prefill = curve.prefill_seconds(uncached)
-    if border is None:
-        wait += curve.prefill_seconds(engine.unread_tokens)
+    unread = chain.prompt_tokens - cached
+    prefill = curve.prefill_seconds(unread)
     interference = _interference(chain, engine, prefill) if terms.interference else 0.0
     spread = 0.0
     if terms.spread and chain.group and engine.groups and chain.group not in engine.groups:
         spread = prefill
     eviction = 0.0
     if terms.eviction:
-        eviction = curve.prefill_seconds(engine.index.worth(uncached + chain.new_tokens))
+        eviction = curve.prefill_seconds(engine.index.worth(unread + chain.new_tokens))
     score = PlacementScore(
         prefill if terms.prefill else 0.0,
         wait if terms.queue else 0.0,
@@ -150,19 +167,21 @@ def _option(
         spread,
         eviction,
     )
-    return score, starts, border
+    return _Option(score, starts, border, unread)
 
 
 def _interference(chain: ReadyChain, engine: EngineState, prefill: float) -> float:
-    curve, batch = engine.curve, engine.batch
-    read = engine.read_tokens
-    more = curve.step_seconds(batch + 1, read + chain.prompt_tokens + chain.new_tokens)
+    """Of the answers that run, half is still to come, on average; of those that wait, all."""
+    curve = engine.curve
+    rows = engine.batch + engine.expected_rows
+    read = engine.read_tokens + engine.expected_reads
+    more = curve.step_seconds(rows + 1, read + chain.prompt_tokens + chain.new_tokens)
     own = chain.new_tokens * more
-    if not batch:
+    if not rows:
         return own
-    # Of the answers that run, half is still to come, on average.
-    slower = engine.answer_tokens / 2 * max(0.0, more - curve.step_seconds(batch, read))
-    return own + slower + batch * prefill
+    answers = engine.answer_tokens / 2 + engine.expected_answers
+    slower = answers * max(0.0, more - curve.step_seconds(rows, read))
+    return own + slower + rows * prefill
 
 
 def _until_free(engine: EngineState, curve: LatencyCurve) -> float:
@@ -181,7 +200,7 @@ def _in_flight(
         if total <= cached:
             break
         over = engine.filling.get(name)
-        if over is not None:
+        if over is not None and now < over + engine.curve.prefill_seconds(total):
             wait = max(0.0, over - now)
             # Whoever reads it himself has the same prompts before him.
             if wait < engine.curve.prefill_seconds(engine.unread_tokens + total - cached):

@@ -106,19 +106,23 @@ def program_policy(
     """Our policy: whoever waits at an engine and can start there, else the first head that can be
     placed."""
     terms = terms or PlacementTerms()
+    backlog = -(-queue.soon // len(engines))
     for engine in engines.values():
         if engine.parked:
             chain = engine.parked[0].chain  # those behind it do not overtake it
-            if engine.fits(chain, engine.cached(chain), engine.curve.limit(chain, now)):
+            limit = engine.curve.limit(chain, now, engine.soon + backlog + len(engine.parked))
+            if engine.fits(chain, engine.cached(chain), limit):
                 return Start(chain, engine.engine_id)
     for chain in queue.heads():
-        placed = place(chain, engines.values(), now, sharing=queue.sharing, terms=terms)
+        placed = place(
+            chain, engines.values(), now, sharing=queue.sharing, backlog=backlog, terms=terms
+        )
         if placed is None:
             continue
         if placed.action == "park":
             return Wait(chain, placed.engine_id, placed)
         if placed.action == "fill":
-            return Fill(_beginning(chain, placed.borders), placed.engine_id)
+            return Fill(_beginning(chain, placed), placed.engine_id)
         return Start(chain, placed.engine_id, placed)
     return None
 
@@ -297,7 +301,9 @@ class ProgramScheduler:
                 self.queue.remove(chain.chain_id)
                 self._numbers += 1
                 until, border = decision.placement.until, decision.placement.border
-                waiting = WaitingChain(class_of(chain), self._numbers, until, border, chain)
+                unread = decision.placement.unread
+                told = (class_of(chain), self._numbers, until, border, unread, chain)
+                waiting = WaitingChain(*told)
                 engine.park(waiting)
                 self._waiting[chain.chain_id] = engine.engine_id, waiting
                 heapq.heappush(self._timers, (until, chain.chain_id))
@@ -341,11 +347,12 @@ class ProgramScheduler:
             del self._programs[chain.program_id]
 
 
-def _beginning(chain: ReadyChain, borders: int) -> ReadyChain:
+def _beginning(chain: ReadyChain, placed: Placement) -> ReadyChain:
     """The first borders of a chain, as a chain that answers nothing."""
+    borders = placed.borders
     return replace(
         chain,
-        chain_id=f"fill:{chain.prefix[borders - 1]:x}:{chain.chain_id}",
+        chain_id=f"fill:{chain.prefix[borders - 1]:x}:{placed.engine_id}:{chain.chain_id}",
         prefix=chain.prefix[:borders],
         prefix_tokens=chain.prefix_tokens[:borders],
         new_tokens=0,

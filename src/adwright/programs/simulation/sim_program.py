@@ -98,9 +98,8 @@ class SimProgram:
             depth[call.name] = 1 + max((depth[each] for each in after), default=0)
             longest = max((critical[each] for each in after), default=0)
             critical[call.name] = call.new_tokens + longest
-            # Of several consumers the nearest one waits for it first.
-            nearest = min(after, key=lambda each: -depth[each], default=None)
-            grouped = nearest is not None and len(self.producers[nearest]) > 1
+            # The first consumer that waits for others, too.
+            joint = next((each for each in after if len(self.producers[each]) > 1), None)
             prefix, totals = self._borders(call.segments)
             found[call.name] = ReadyChain(
                 chain_id=f"{self.program_id}/{call.name}",
@@ -112,7 +111,7 @@ class SimProgram:
                 prefix_tokens=totals,
                 new_tokens=call.new_tokens,
                 objective=call.objective,
-                group=f"{self.program_id}/{nearest}" if grouped else None,
+                group=None if joint is None else f"{self.program_id}/{joint}",
                 depth=depth[call.name],
                 critical_tokens=critical[call.name],
                 arrived=self.arrived,

@@ -98,7 +98,7 @@ def simulate(
     for moment, program_id in cancels:
         loop.at(moment, ("cancel", program_id))
     loop.run(until)
-    return SimulatedRun(list(loop.outcomes.values()), loop.decisions, loop.dropped, loop.now)
+    return SimulatedRun(list(loop.outcomes.values()), loop.decisions, loop.dropped, loop.end)
 
 
 class _Loop:
@@ -108,7 +108,7 @@ class _Loop:
         self.engines = {each.engine_id: each for each in engines}
         self.scheduler, self.client = scheduler, client
         self.outcomes: dict[str, ProgramOutcome] = {}
-        self.decisions, self.now = 0, 0.0
+        self.decisions, self.now, self.end = 0, 0.0, 0.0
         self.dropped: list[str] = []
         self._events: list[tuple[float, int, tuple[str, str]]] = []
         self._numbers = 0
@@ -178,7 +178,7 @@ class _Loop:
             if chain is None:
                 continue
             outcome = self.outcomes[program_id]
-            outcome.calls[call].done = self.now
+            outcome.calls[call].done = self.end = self.now
             outcome.answers[call] = outcome.answers.get(call, 0) + 1
             delay = next(each.delay for each in outcome.program.calls if each.name == call)
             back = 0.0 if self.client.sends == "graph" else self.client.round_trip / 2

@@ -1,6 +1,6 @@
 """An engine in simulated time: continuous batching, a prefix cache, limited memory.
 
-A step reads at most `chunk` tokens of prompts, in the order of arrival, and writes a token of each
+A step reads at most `chunk_tokens` of prompts, in the order of arrival, and writes a token of each
 row whose prompt has been read; it takes what the curve says of that batch, and the time of the
 prompts on top. Memory for a prompt and its answer is set aside when a row is admitted; rows are
 admitted first come, first served. Steps that are alike are made at once, so that a simulated hour
@@ -71,7 +71,7 @@ class _Row:
 
 class SimulatedEngine:
     """One engine. max_rows: a limit of its own, as a server is started with; None: its max_batch.
-    chunk: tokens of prompts in one step. shared_reads: whether a step reads a prefix that rows
+    shared_reads: whether a step reads a prefix that rows
     share once, and not for each of them.
 
     read_tokens: of prompts, computed so far; busy: seconds of steps; peak_tokens: the most that
@@ -85,12 +85,11 @@ class SimulatedEngine:
         curve: LatencyCurve,
         *,
         max_rows: int | None = None,
-        chunk: int = 512,
         shared_reads: bool = False,
     ) -> None:
         self.engine_id, self.capabilities, self.curve = engine_id, capabilities, curve
         self._most = min(capabilities.max_batch, max_rows or capabilities.max_batch)
-        self._chunk, self._shared_reads = chunk, shared_reads
+        self._shared_reads = shared_reads
         self.read_tokens = self.peak_tokens = 0
         self.busy = 0.0
         self.alive = True
@@ -209,7 +208,7 @@ class SimulatedEngine:
         if not self._rows:
             return
         steps = min((row.unwritten for row in writers), default=1 << 40)
-        left = self._chunk
+        left = self.capabilities.chunk_tokens
         if readers and readers[0].unread >= left:
             self._reads = [(readers[0], left)]
             steps, left = min(steps, readers[0].unread // left), 0
